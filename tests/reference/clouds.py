@@ -1,0 +1,57 @@
+"""Deterministic clouds, the same with every version of numpy: no random generator of its own."""
+
+import numpy as np
+
+
+def _uniform(n, d, seed):
+    """Numbers in (0, 1) from a linear congruential generator (Lehmer, MINSTD), shape (n, d)."""
+    state, values = seed, np.empty(n * d)
+    for i in range(n * d):
+        state = state * 48271 % 2147483647
+        values[i] = state / 2147483647
+    return values.reshape(n, d)
+
+
+def _normal(n, d, seed):
+    """Standard normal numbers by Box and Muller, shape (n, d)."""
+    u = _uniform(n, 2 * d, seed)
+    return np.sqrt(-2 * np.log(u[:, :d])) * np.cos(2 * np.pi * u[:, d:])
+
+
+def _embedded(latent, n_features, seed):
+    basis, _ = np.linalg.qr(_normal(n_features, latent.shape[1], seed))
+    return latent @ basis.T
+
+
+def gauss4():
+    return _embedded(_normal(800, 4, 11), 30, 12)
+
+
+def roll2():
+    angle, height = (_uniform(800, 2, 21) * [9, 20]).T
+    return np.stack([(angle + 3) * np.cos(angle), height, (angle + 3) * np.sin(angle)], axis=1)
+
+
+def offset():
+    return gauss4() + 300
+
+
+def repeated():
+    points = gauss4()
+    points[::5] = points[1::5]
+    return points
+
+
+def massive():
+    points = _normal(800, 24, 31)
+    points[::200, 3] += 400
+    return points
+
+
+CLOUDS = {
+    "gauss4": gauss4,
+    "roll2": roll2,
+    "offset": offset,
+    "repeated": repeated,
+    "massive": massive,
+}

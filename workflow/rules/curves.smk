@@ -1,0 +1,57 @@
+# Takes in: the tables of every checkpoint. Hands on: <results>/{geometry,replicates,losses,failures}
+# .parquet, all of them joined, and <results>/curves/{profiles,trajectories,phases,missing}.parquet.
+CURVES = expand(
+    f"{RESULTS}/curves/{{name}}.parquet",
+    name=["profiles", "trajectories", "phases", "missing"],
+)
+
+
+localrules:
+    join,
+    curves,
+
+
+rule join:
+    input:
+        manifests=MANIFESTS,
+        geometry=[f"{RESULTS}/geometry/{'/'.join(key)}" for key in SELECTED],
+    output:
+        TABLES,
+    log:
+        f"{RESULTS}/logs/join.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/join.tsv"
+    params:
+        geometry=f"{RESULTS}/geometry",
+        out=RESULTS,
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "joining the tables of all checkpoints"
+    shell:
+        "shapesweep join --manifests {input.manifests:q} --geometry {params.geometry:q} "
+        "--out {params.out:q} > {log:q} 2>&1"
+
+
+rule curves:
+    input:
+        TABLES,
+    output:
+        CURVES,
+    log:
+        f"{RESULTS}/logs/curves.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/curves.tsv"
+    params:
+        tables=RESULTS,
+        out=f"{RESULTS}/curves",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "making the curves"
+    shell:
+        "shapesweep curves --tables {params.tables:q} --out {params.out:q} > {log:q} 2>&1"

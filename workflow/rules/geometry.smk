@@ -1,0 +1,27 @@
+# Takes in: a checkpoint's shards. Hands on: <results>/geometry/<suite>/<run>/<revision>/ with the
+# checkpoint's own geometry, replicates, losses and failures (.parquet).
+from shapesweep.geometry import METRICS
+
+
+rule geometry:
+    input:
+        rules.activations.output,
+    output:
+        directory(f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}"),
+    log:
+        f"{RESULTS}/logs/geometry/{{suite}}/{{run}}/{{revision}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/geometry/{{suite}}/{{run}}/{{revision}}.tsv"
+    params:
+        config=MERGED,
+        geometry=CONFIG.geometry.model_dump(),
+        metric_versions=METRICS,
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "measuring {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
+    shell:
+        "shapesweep geometry --config {params.config:q} --activations {input:q} "
+        "--threads {threads} --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,43 @@
+# The plan: what the configuration asks for, as names of files. Nothing is run or read here but the
+# configuration and the names of the checkpoints' folders.
+import sys
+from pathlib import Path
+
+from shapesweep import config as configuration
+from shapesweep import manifest as manifests
+from shapesweep.errors import ShapesweepError
+from shapesweep.suite import NAME, EmbeddedSuite, checkpoint_folder
+
+try:
+    CONFIG = configuration.validate(config, Path(workflow.basedir) / "config/suites")
+    LISTED = {
+        name: manifests.list_checkpoints(name, suite, CONFIG.results)
+        for name, suite in CONFIG.suites.items()
+    }
+except ShapesweepError as error:
+    sys.exit(f"shapesweep: error: {error}")
+
+RESULTS = CONFIG.results
+MERGED = f"{RESULTS}/config.yaml"
+MANIFESTS = [f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites]
+TABLES = [f"{RESULTS}/{t}.parquet" for t in ("geometry", "replicates", "losses", "failures")]
+SELECTED = {
+    (name, one.run, one.revision): one
+    for name, listed in LISTED.items()
+    for one in manifests.select(listed, CONFIG.checkpoints)
+}
+
+
+wildcard_constraints:
+    suite=NAME.strip("^$"),
+    run=NAME.strip("^$"),
+    revision=NAME.strip("^$"),
+
+
+onstart:
+    configuration.dump(CONFIG, MERGED)
+
+
+onsuccess:
+    if Path(RESULTS, "summary.txt").is_file():
+        print(Path(RESULTS, "summary.txt").read_text(encoding="utf-8"))

@@ -1,0 +1,362 @@
+"""The activations: every layer's hidden states of every corpus, from one read of the weights.
+
+Takes in a checkpoint and the corpora; hands on one Parquet shard a (corpus, layer)
+and the model's loss on each corpus. One batch of documents is in memory at a time.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shapesweep import checkpoint, corpus, tables
+from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.estimators import jackknife
+
+FAILED = "failed.json"
+MASKED_SHARE = 0.15
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What the entries of `hidden_states` are, found by running the model.
+
+    Attributes
+    ----------
+    n_layers : int
+        Blocks; `hidden_states` has one entry more.
+    last_block : torch.nn.Module
+    has_final_norm : bool
+        The last entry is not what the last block hands on: it has been through a norm.
+    """
+
+    n_layers: int
+    last_block: object
+    has_final_norm: bool
+
+    def names(self):
+        """(layer, layer_kind) of everything that is kept, in order."""
+        kinds = ["embedding"] + ["block"] * self.n_layers
+        last = [(self.n_layers, "final_norm")] if self.has_final_norm else []
+        return list(enumerate(kinds)) + last
+
+
+def extract(row, folder, settings, out):
+    """Write the shards and losses of one checkpoint; an unusable one is recorded by its reason.
+
+    Parameters
+    ----------
+    row : dict
+        Of the manifest.
+    folder : path-like
+        The checkpoint.
+    settings : shapesweep.config.Config
+    out : path-like
+        A folder, made whole or not at all: `<corpus>/layer-<k>.parquet` and `losses.parquet`,
+        or `failed.json` alone.
+
+    Returns
+    -------
+    str or None
+        Why the checkpoint cannot be measured.
+    """
+    out = Path(out)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    reason = None
+    try:
+        if row["status"]:
+            raise CheckpointError(", ".join(row["status"]))
+        checkpoint.verify(folder, row["files"])
+        _extract(row, folder, settings, partial)
+    except CheckpointError as error:
+        reason = str(error)
+        shutil.rmtree(partial)
+        partial.mkdir()
+        record = {key: row[key] for key in ("suite", "run", "revision", "step")}
+        text = json.dumps({**record, "reason": reason}, indent=1, ensure_ascii=False)
+        (partial / FAILED).write_text(text, encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(partial, out)
+    return reason
+
+
+def _extract(row, folder, settings, out):
+    import torch
+
+    device = _device(settings.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    model = checkpoint.load(folder, device)
+    tokenizer = checkpoint.load_tokenizer(folder)
+    n_embeddings = model.get_input_embeddings().num_embeddings
+    text = corpus.read_text(settings.corpus.text)
+    corpora = corpus.build(settings.corpora, text, tokenizer, settings.corpus, n_embeddings)
+    _fits(model.config, corpora)
+    losses = read_log(folder, row)
+    family = checkpoint.family(type(model).__name__)
+    with torch.inference_mode():
+        anatomy = find_anatomy(model, corpora[0].documents[0])
+        for one in corpora:
+            metadata = _metadata(row, one, settings, model, family, anatomy)
+            totals = _shards(model, anatomy, one, settings, metadata, out / one.name, family)
+            if family == "encoder":
+                totals = _masked_losses(model, one, tokenizer, settings)
+            if totals is not None:
+                losses.append(_loss_row(row, one, *totals, settings.geometry.groups))
+    tables.write(losses, tables.LOSSES, out / "losses.parquet")
+
+
+def shard_name(layer, layer_kind, anatomy):
+    """File name of a layer's shard; the last block before a final norm shares its number."""
+    before_norm = anatomy.has_final_norm and (layer, layer_kind) == (anatomy.n_layers, "block")
+    return f"layer-{layer}{'-block' if before_norm else ''}.parquet"
+
+
+def find_anatomy(model, document):
+    """Find a model's stack of blocks by what it puts out, not by its name.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    document : ndarray of int64, shape (n_tokens,)
+
+    Returns
+    -------
+    Anatomy
+
+    Raises
+    ------
+    CheckpointError
+        If no list of modules puts out the model's hidden states.
+    """
+    import torch
+
+    outputs = {}
+
+    def keep(module, _inputs, output):
+        outputs[module] = output[0] if isinstance(output, tuple) else output
+
+    stacks = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m)]
+    hooks = [block.register_forward_hook(keep) for stack in stacks for block in stack]
+    try:
+        states = _forward(model, _batch(model, [document])).hidden_states
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for stack in stacks:
+        if len(stack) != len(states) - 1 or not all(block in outputs for block in stack):
+            continue
+        made = [outputs[block] for block in stack]
+        if all(_equal(made[k - 1], states[k]) for k in range(1, len(stack))):
+            return Anatomy(len(stack), stack[-1], not _equal(made[-1], states[-1]))
+    raise CheckpointError(
+        f"{type(model).__name__}: no stack of {len(states) - 1} blocks puts out its hidden states"
+    )
+
+
+def read_log(folder, row):
+    """The training loss that a Trainer has logged up to this checkpoint.
+
+    Returns
+    -------
+    list of dict
+        Rows of `tables.LOSSES`; empty without a `trainer_state.json`.
+    """
+    path = Path(folder) / "trainer_state.json"
+    if not path.is_file():
+        return []
+    try:
+        history = json.loads(path.read_bytes())["log_history"]
+        return [
+            _losses(row, "log", None, float(entry["loss"]), None) | {"step": int(entry["step"])}
+            for entry in history
+            if "loss" in entry
+        ]
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError("trainer_state.json is damaged") from None
+
+
+def _shards(model, anatomy, one, settings, metadata, out, family):
+    """Write the shards of one corpus; for a decoder, its loss on every document as well."""
+    import torch
+
+    out.mkdir()
+    names, writers, captured = anatomy.names(), [], []
+    hook = anatomy.last_block.register_forward_hook(
+        lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
+    )
+    sums = []
+    try:
+        for numbers in one.batches(settings.batch_tokens):
+            captured.clear()
+            batch = _batch(model, [one.documents[n] for n in numbers])
+            output = _forward(model, batch)
+            states = list(output.hidden_states)
+            if anatomy.has_final_norm:
+                states.insert(anatomy.n_layers, captured[-1])
+            if not writers:
+                writers = [
+                    _writer(
+                        out / shard_name(layer, kind, anatomy),
+                        state.shape[-1],
+                        {**metadata, "layer": layer, "layer_kind": kind},
+                    )
+                    for (layer, kind), state in zip(names, states, strict=True)
+                ]
+            tokens = _token_columns(one, numbers)
+            for (layer, kind), writer, state in zip(names, writers, states, strict=True):
+                values = state.reshape(-1, state.shape[-1]).float().cpu()
+                if not torch.isfinite(values).all():
+                    raise CheckpointError(
+                        f"layer {layer} ({kind}) is not finite on the corpus {one.name}"
+                    )
+                _append(writer, tokens, values.numpy())
+            if family == "decoder":
+                sums.append(_next_token_losses(output.logits, batch))
+    finally:
+        hook.remove()
+        for writer in writers:
+            writer.close()
+    return np.concatenate(sums, axis=1) if sums else None
+
+
+def _next_token_losses(logits, batch):
+    """Sum and number of the next-token losses of each document, shape (2, n_documents)."""
+    import torch
+
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].transpose(1, 2).float(), batch[:, 1:], reduction="none"
+    )
+    return np.stack([losses.sum(1).cpu().numpy(), np.full(len(losses), losses.shape[1])])
+
+
+def _masked_losses(model, one, tokenizer, settings):
+    """The same for masked tokens: one extra pass under a mask that is fixed per corpus."""
+    import torch
+
+    if tokenizer.mask_token_id is None:
+        return None
+    rng = np.random.default_rng([settings.corpus.seed, 3])
+    sums = []
+    for numbers in one.batches(settings.batch_tokens):
+        batch = _batch(model, [one.documents[n] for n in numbers])
+        masks = []
+        for document in batch.cpu().numpy():
+            body = np.arange(one.n_prefix, len(document) - one.n_suffix)
+            n_masked = max(1, round(MASKED_SHARE * len(body)))
+            mask = np.zeros(len(document), dtype=bool)
+            mask[rng.choice(body, n_masked, replace=False)] = True
+            masks.append(mask)
+        masks = torch.from_numpy(np.stack(masks)).to(batch.device)
+        logits = model(input_ids=batch.masked_fill(masks, tokenizer.mask_token_id)).logits
+        losses = torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2).float(), batch, reduction="none"
+        )
+        sums.append(np.stack([(losses * masks).sum(1).cpu().numpy(), masks.sum(1).cpu().numpy()]))
+    return np.concatenate(sums, axis=1)
+
+
+def _loss_row(row, one, sums, counts, n_groups):
+    groups = jackknife.assign_groups(np.arange(len(sums)), n_groups)
+    left = [groups != g for g in range(min(n_groups, len(sums)))]
+    error = jackknife.stderr([sums[keep].sum() / counts[keep].sum() for keep in left])
+    return _losses(row, "eval", one.name, float(sums.sum() / counts.sum()), float(error))
+
+
+def _losses(row, source, name, value, stderr):
+    record = {key: row[key] for key in ("suite", "run", "revision", "step")}
+    return {**record, "source": source, "corpus": name, "value": value, "stderr": stderr}
+
+
+def _forward(model, batch):
+    # No cache: keys and values of a document are not needed again.
+    return model(input_ids=batch, output_hidden_states=True)
+
+
+def _batch(model, documents):
+    import torch
+
+    return torch.from_numpy(np.stack(documents)).to(model.device)
+
+
+def _equal(a, b):
+    import torch
+
+    return a.shape == b.shape and torch.equal(a, b)
+
+
+def _device(wanted):
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ShapesweepError("device: cuda is asked for, but torch finds no CUDA device here")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _fits(config, corpora):
+    longest = max(len(document) for one in corpora for document in one.documents)
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit and longest > limit:
+        raise ShapesweepError(
+            f"corpus.length: a document has {longest} tokens, the model reads at most {limit}"
+        )
+
+
+def _metadata(row, one, settings, model, family, anatomy):
+    import torch
+    import transformers
+
+    from shapesweep import __version__
+
+    lengths = [len(document) for document in one.documents]
+    return {
+        **{key: row[key] for key in ("suite", "run", "seed", "revision", "step", "tokens")},
+        "architecture": type(model).__name__,
+        "n_layers": anatomy.n_layers,
+        "commit": row["commit"],
+        "corpus": one.name,
+        "corpus_digest": one.digest,
+        "pooling": "tokens",
+        "document_length": round(sum(lengths) / len(lengths)),
+        "n_documents": len(lengths),
+        "n_prefix": one.n_prefix,
+        "n_suffix": one.n_suffix,
+        "causal": family == "decoder",
+        "dtype": "float32",
+        "corpus_seed": settings.corpus.seed,
+        "format_version": FORMAT_VERSION,
+        "versions": {
+            "shapesweep": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def _writer(path, n_features, metadata):
+    schema = tables.shard_schema(n_features, {"shapesweep": json.dumps(metadata)})
+    return pq.ParquetWriter(
+        path, schema, compression="none", use_dictionary=False, write_statistics=False
+    )
+
+
+def _token_columns(one, numbers):
+    lengths = [len(one.documents[n]) for n in numbers]
+    return [
+        pa.array(np.repeat(np.array(numbers, dtype=np.int32), lengths)),
+        pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
+        pa.array(np.concatenate([one.documents[n] for n in numbers]).astype(np.int32)),
+    ]
+
+
+def _append(writer, tokens, values):
+    flat = pa.array(np.ascontiguousarray(values).ravel())
+    activation = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    writer.write_batch(pa.record_batch([*tokens, activation], schema=writer.schema))

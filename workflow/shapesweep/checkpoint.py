@@ -1,0 +1,232 @@
+"""The checkpoint: weights, verified. Nothing is trusted because of its name.
+
+Takes in a folder in Hugging Face format; hands on what its files are and a model
+whose every weight was found, has the right shape, and is finite.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from shapesweep.errors import CheckpointError
+
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+def family(architecture):
+    """Encoder, decoder or other, by the name of a transformers class."""
+    if architecture.endswith(("ForMaskedLM", "ForPreTraining")):
+        return "encoder"
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return "decoder"
+    return "other"
+
+
+def model_files(folder):
+    """The files of a checkpoint that are needed: its configuration and one format of its weights.
+
+    Returns
+    -------
+    list of Path
+        Only what is there; safetensors before pickles.
+    """
+    folder = Path(folder)
+    files = [folder / "config.json"] if (folder / "config.json").is_file() else []
+    for name in WEIGHTS:
+        path = folder / name
+        if not path.is_file():
+            continue
+        files.append(path)
+        if name.endswith(".index.json"):
+            files += [folder / shard for shard in _shards(path) if (folder / shard).is_file()]
+        break
+    return files
+
+
+def inspect(folder):
+    """What can be said of a checkpoint without loading it.
+
+    Returns
+    -------
+    dict
+        architecture (str), n_layers (int or None), files (list of path, size, sha256),
+        commit (digest over the files: a local folder's own pin) and status (list of str:
+        `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`).
+    """
+    folder = Path(folder)
+    files = model_files(folder)
+    status, description = [], {}
+    if folder / "config.json" not in files:
+        status.append("missing_config")
+    else:
+        try:
+            description = json.loads((folder / "config.json").read_bytes())
+        except ValueError:
+            status.append("damaged:config.json")
+    weights = [path for path in files if path.name != "config.json"]
+    if not weights:
+        status.append("missing_weights")
+    for path in weights:
+        if path.name.endswith(".index.json"):
+            wanted = _shards(path)
+            if not wanted:
+                status.append(f"damaged:{path.name}")
+            status += [
+                f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()
+            ]
+        elif path.suffix == ".safetensors" and not _whole_safetensors(path):
+            status.append(f"damaged:{path.name}")
+    hashed = [
+        {"path": path.name, "size": path.stat().st_size, "sha256": sha256(path)} for path in files
+    ]
+    pin = hashlib.sha256("".join(f"{f['path']} {f['sha256']}\n" for f in hashed).encode())
+    n_layers = [description.get(k) for k in ("num_hidden_layers", "n_layer", "num_layers")]
+    return {
+        "architecture": (description.get("architectures") or [""])[0],
+        "n_layers": next((n for n in n_layers if isinstance(n, int)), None),
+        "files": hashed,
+        "commit": pin.hexdigest()[:40],
+        "status": status,
+    }
+
+
+def sha256(path):
+    """Sha256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(folder, files):
+    """Hold the files of a checkpoint against the manifest.
+
+    Raises
+    ------
+    CheckpointError
+        If one is absent or other than when the manifest was made.
+    """
+    for file in files:
+        path = Path(folder) / file["path"]
+        if not path.is_file():
+            raise CheckpointError(f"{file['path']} is gone since the manifest was made")
+        if path.stat().st_size != file["size"] or sha256(path) != file["sha256"]:
+            raise CheckpointError(f"{file['path']} is not the file that the manifest names")
+
+
+def load(folder, device="cpu"):
+    """Load a checkpoint by its own class, in float32, and check every weight.
+
+    Parameters
+    ----------
+    folder : path-like
+    device : str
+
+    Returns
+    -------
+    transformers.PreTrainedModel
+        In evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        If a weight is missing, superfluous, of another shape or not finite, if the file
+        is damaged, or if the model needs code of its own.
+    """
+    import torch
+    import transformers
+
+    folder = Path(folder)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    description = _described(folder)
+    if "auto_map" in description:
+        raise CheckpointError("needs remote code, which is never run")
+    named = (description.get("architectures") or [None])[0]
+    model_class = getattr(transformers, named or "", None)
+    if not named or not hasattr(model_class, "from_pretrained"):
+        raise CheckpointError(f"config.json names no architecture that transformers has: {named!r}")
+    try:
+        model, loaded = model_class.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            weights_only=True,
+            use_safetensors=(None if _has_safetensors(folder) else False),
+            output_loading_info=True,
+        )
+    except Exception as error:  # whatever a damaged file makes a loader raise is its own reason
+        raise CheckpointError(f"cannot be loaded: {_one_line(error, folder)}") from None
+    for kind, words in (
+        ("missing_keys", "weights are missing"),
+        ("unexpected_keys", "weights have no place in the model"),
+        ("mismatched_keys", "weights have another shape"),
+    ):
+        keys = sorted(str(k[0] if isinstance(k, tuple) else k) for k in loaded.get(kind, ()))
+        if keys:
+            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
+            raise CheckpointError(f"{words}: {', '.join(keys[:4])}{more}")
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name} holds NaN or infinite values")
+    return model.eval().to(device)
+
+
+def load_tokenizer(folder):
+    """The tokenizer of a checkpoint: from its folder, else from the run's folder above it.
+
+    Raises
+    ------
+    CheckpointError
+        If neither has one.
+    """
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    for place in (Path(folder), Path(folder).parent):
+        if any((place / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
+            try:
+                return transformers.AutoTokenizer.from_pretrained(place, local_files_only=True)
+            except Exception as error:
+                reason = _one_line(error, place)
+                raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
+    raise CheckpointError("has no tokenizer, and neither has the folder above it")
+
+
+def _described(folder):
+    try:
+        return json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        raise CheckpointError("config.json is missing or damaged") from None
+
+
+def _has_safetensors(folder):
+    return any((folder / name).is_file() for name in WEIGHTS[:2])
+
+
+def _shards(index):
+    """Names in a weight index; only plain names, so that none points outside the folder."""
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return []
+    return names if all(Path(n).name == n for n in names) else []
+
+
+def _whole_safetensors(path):
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
+def _one_line(error, folder):
+    text = re.sub(r"\s+", " ", str(error)).replace(str(folder), "").strip() or type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"

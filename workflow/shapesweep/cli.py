@@ -1,0 +1,212 @@
+"""The command `shapesweep`: one verb a room, so that every line of a log can be pasted."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from shapesweep.errors import ShapesweepError
+
+
+def main(argv=None):
+    """Run one verb.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 2 after one line that says what is wrong.
+    """
+    arguments = _parser().parse_args(argv)
+    # Before numpy and torch are imported: they read their number of threads once.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        if "threads" in arguments:
+            os.environ[name] = str(arguments.threads)
+    try:
+        if "config" in arguments:
+            from shapesweep import config
+
+            arguments.config = config.load(arguments.config)
+        arguments.verb(arguments)
+    except ShapesweepError as error:
+        print(f"shapesweep: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def train(arguments):
+    """Train one run of an embedded suite."""
+    from shapesweep import training
+    from shapesweep.suite import EmbeddedSuite
+
+    name, suite = _suite(arguments)
+    if not isinstance(suite, EmbeddedSuite) or arguments.run not in suite.runs:
+        raise ShapesweepError(f"suite {name} has no run {arguments.run!r} to be trained")
+    training.train(suite, arguments.run, arguments.out)
+
+
+def manifest(arguments):
+    """List a suite's checkpoints with their files."""
+    from shapesweep import manifest, tables
+
+    name, suite = _suite(arguments)
+    config = arguments.config
+    listed = manifest.list_checkpoints(name, suite, config.results)
+    rows = manifest.rows(name, suite, listed, config.checkpoints)
+    tables.write(rows, tables.MANIFEST, arguments.out)
+    for row in rows:
+        if row["status"]:
+            print(f"{name}/{row['run']}/{row['revision']}: {', '.join(row['status'])}")
+
+
+def checkpoint(arguments):
+    """Load a checkpoint, check its every weight, and say what it is."""
+    from shapesweep import checkpoint
+
+    status = checkpoint.inspect(arguments.folder)["status"]
+    if status:
+        raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")
+    try:
+        model = checkpoint.load(arguments.folder)
+    except ShapesweepError as error:
+        raise ShapesweepError(f"{arguments.folder}: {error}") from None
+    kind = checkpoint.family(type(model).__name__)
+    print(f"{arguments.folder}: {type(model).__name__} ({kind}), {model.num_parameters():,} weights")
+
+
+def activations(arguments):
+    """Extract the activations of one checkpoint."""
+    from shapesweep import activations
+
+    row, folder = _row(arguments)
+    reason = activations.extract(row, folder, arguments.config, arguments.out)
+    if reason:
+        print(f"skipped {row['suite']}/{row['run']}/{row['revision']}: {reason}", file=sys.stderr)
+
+
+def geometry(arguments):
+    """Measure the shards of one checkpoint."""
+    from shapesweep import geometry
+
+    geometry.measure(arguments.activations, arguments.out, arguments.config.geometry)
+
+
+def join(arguments):
+    """Join the tables of all checkpoints."""
+    from shapesweep import curves
+
+    curves.join(arguments.manifests, arguments.geometry, arguments.out)
+
+
+def curves(arguments):
+    """Make the curves of the joined tables."""
+    from shapesweep import curves, tables
+
+    tables_in = Path(arguments.tables)
+    geometry = tables.read(tables_in / "geometry.parquet", tables.GEOMETRY)
+    replicates = tables.read(tables_in / "replicates.parquet", tables.REPLICATES)
+    losses = tables.read(tables_in / "losses.parquet", tables.LOSSES)
+    out = Path(arguments.out)
+    made = curves.profiles(geometry, replicates)
+    tables.write(made, tables.PROFILES, out / "profiles.parquet")
+    made = curves.trajectories(geometry, replicates, losses)
+    tables.write(made, tables.TRAJECTORIES, out / "trajectories.parquet")
+    made = curves.phases(geometry, replicates)
+    tables.write(made, tables.PHASES, out / "phases.parquet")
+    missing = tables.read(tables_in / "failures.parquet", tables.FAILURES)
+    tables.write(missing, tables.FAILURES, out / "missing.parquet")
+
+
+def figures(arguments):
+    """Draw one figure as SVG, PDF and PNG."""
+    from shapesweep import figures
+
+    figures.draw(arguments.figure, arguments.curves, arguments.out)
+
+
+def summary(arguments):
+    """Say what the sweep has found, and where it lies."""
+    from shapesweep import summary
+
+    print(summary.write(arguments.results, arguments.out))
+
+
+def _suite(arguments):
+    suites = arguments.config.suites
+    if arguments.suite not in suites:
+        raise ShapesweepError(
+            f"{arguments.suite!r} is not a suite of this sweep: {', '.join(suites)}"
+        )
+    return arguments.suite, suites[arguments.suite]
+
+
+def _row(arguments):
+    """The manifest's row and the folder of one checkpoint."""
+    from shapesweep import manifest, tables
+
+    name, suite = _suite(arguments)
+    table = tables.read(arguments.manifest, tables.MANIFEST)
+    found = table[(table.run == arguments.run) & (table.revision == arguments.revision)]
+    listed = manifest.list_checkpoints(name, suite, arguments.config.results)
+    folders = {(one.run, one.revision): one.folder for one in listed}
+    key = (arguments.run, arguments.revision)
+    if len(found) != 1 or key not in folders:
+        raise ShapesweepError(f"{arguments.manifest}: names no checkpoint {'/'.join(key)}")
+    row = found.astype(object).where(found.notna(), None).iloc[0].to_dict()
+    return row | {"files": list(row["files"]), "status": list(row["status"])}, folders[key]
+
+
+def _parser():
+    from shapesweep import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="shapesweep",
+        description="Follow the shape of a language model's hidden states through its training.",
+        epilog="Each verb is one step of the sweep; `snakemake --cores all` runs them all.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(function, *names):
+        sub = verbs.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        sub.set_defaults(verb=function)
+        for name in names:
+            sub.add_argument(name, **_OPTIONS[name])
+
+    verb(train, "--config", "--suite", "--run", "--threads", "--out")
+    verb(manifest, "--config", "--suite", "--out")
+    verb(checkpoint, "folder")
+    verb(
+        activations,
+        *("--config", "--suite", "--run", "--revision", "--manifest", "--threads", "--out"),
+    )
+    verb(geometry, "--config", "--activations", "--threads", "--out")
+    verb(join, "--manifests", "--geometry", "--out")
+    verb(curves, "--tables", "--out")
+    verb(figures, "--curves", "--figure", "--out")
+    verb(summary, "--results", "--out")
+    return parser
+
+
+def _option(text, **more):
+    return {"required": True, "help": text, **more}
+
+
+_OPTIONS = {
+    "--config": _option("configuration of the sweep, as written beside its results"),
+    "--suite": _option("name of a suite of the configuration"),
+    "--run": _option("name of a run of the suite"),
+    "--revision": _option("revision of a checkpoint of the run"),
+    "--manifest": _option("manifest of the suite"),
+    "--manifests": _option("manifests of all suites", nargs="+"),
+    "--activations": _option("folder of one checkpoint's shards"),
+    "--geometry": _option("folder of all checkpoints' geometry"),
+    "--tables": _option("folder of the joined tables"),
+    "--curves": _option("folder of the curves"),
+    "--figure": _option("name of a figure"),
+    "--results": _option("folder of the results"),
+    "--out": _option("what is made: a folder or file, whole or not at all"),
+    "--threads": {"type": int, "default": os.cpu_count(), "help": "threads to compute with"},
+    "folder": {"help": "a checkpoint in Hugging Face format"},
+}

@@ -1,0 +1,222 @@
+"""The curves: all checkpoints joined, over depth and over training, with their uncertainty.
+
+Takes in the tables of every checkpoint; hands on the joined tables and what the
+figures draw. Averages and differences get their errors from the replicates, which
+belong together: the same groups of documents were left out everywhere.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shapesweep import tables
+from shapesweep.checkpoint import family
+from shapesweep.errors import ShapesweepError
+from shapesweep.estimators import jackknife
+
+#: Blocks whose average stands for the middle of a model: the middle third of its depth.
+MIDDLE = (1 / 3, 2 / 3)
+_RUN = ["suite", "run", "seed", "architecture", "family", "n_layers"]
+_CURVE = ["corpus", "pooling", "selection", "metric"]
+
+
+def join(manifests, geometry, out):
+    """Join the tables of all selected checkpoints.
+
+    Parameters
+    ----------
+    manifests : list of path-like
+        One a suite; their `selected` rows are joined, their flagged rows are failures.
+    geometry : path-like
+        Folder with `<suite>/<run>/<revision>/`.
+    out : path-like
+        Folder for `geometry`, `replicates`, `losses` and `failures` (`.parquet`).
+    """
+    listed = pd.concat([tables.read(path, tables.MANIFEST) for path in manifests])
+    selected = listed[listed.selected]
+    flagged = listed[listed.status.map(len) > 0]
+    places = [
+        Path(geometry) / row.suite / row.run / row.revision for row in selected.itertuples()
+    ]
+    failures = [
+        {
+            "suite": row.suite,
+            "run": row.run,
+            "revision": row.revision,
+            "step": row.step,
+            "reason": ", ".join(row.status),
+        }
+        for row in flagged.itertuples()
+    ]
+    named = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES}
+    for name, schema in named.items():
+        parts = [_part(place / f"{name}.parquet", schema) for place in places]
+        joined = pa.concat_tables([schema.empty_table(), *parts])
+        tables.write(joined, schema, Path(out) / f"{name}.parquet")
+    parts = [tables.read(place / "losses.parquet", tables.LOSSES) for place in places]
+    losses = pd.concat(parts) if parts else pd.DataFrame(columns=tables.LOSSES.names)
+    # Every checkpoint tells the whole log up to itself: once is enough.
+    losses = losses.sort_values(["suite", "run", "source", "step"], kind="stable")
+    losses = losses.drop_duplicates(["suite", "run", "step", "source", "corpus"], keep="last")
+    tables.write(losses, tables.LOSSES, Path(out) / "losses.parquet")
+    parts = [tables.read(place / "failures.parquet", tables.FAILURES) for place in places]
+    failures = pd.concat([pd.DataFrame(failures, columns=tables.FAILURES.names), *parts])
+    tables.write(failures, tables.FAILURES, Path(out) / "failures.parquet")
+
+
+def profiles(geometry, replicates):
+    """Every number over depth: `tables.PROFILES`.
+
+    Parameters
+    ----------
+    geometry, replicates : pandas.DataFrame
+        `tables.GEOMETRY` and `tables.REPLICATES`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `depth` is the layer divided by the number of blocks; low and high are the ends
+        of a 95 % interval over documents.
+    """
+    made = geometry.copy()
+    made["family"] = made.architecture.map(family)
+    made["depth"] = made.layer / made.n_layers
+    return _with_band(made, replicates)[tables.PROFILES.names]
+
+
+def trajectories(geometry, replicates, losses):
+    """Every number over training, by layer and averaged over the middle: `tables.TRAJECTORIES`.
+
+    Parameters
+    ----------
+    geometry, replicates, losses : pandas.DataFrame
+
+    Returns
+    -------
+    pandas.DataFrame
+        `layers` is a block's number, or `middle`; the losses come as the metrics
+        `loss_eval` and `loss_log`.
+    """
+    single = profiles(geometry, replicates)
+    single = single[single.layer_kind != "final_norm"].assign(layers=lambda t: t.layer.astype(str))
+    parts = [single, _middle(geometry, replicates), _losses(geometry, replicates, losses)]
+    return pd.concat([part[tables.TRAJECTORIES.names] for part in parts if len(part)])
+
+
+def phases(geometry, replicates):
+    """Does a number rise and fall again along training? `tables.PHASES`.
+
+    The peak is the highest checkpoint that is neither the first nor the last. Its
+    prominence is min(peak - first, peak - last); it counts as a peak where its 95 %
+    interval over documents lies above zero. That interval knows the noise of the
+    documents, not that of the training: a repeated training might not show the peak.
+
+    Parameters
+    ----------
+    geometry, replicates : pandas.DataFrame
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (run, corpus, selection, metric), for the average of the middle blocks.
+        `verdict` is `peak`, `no peak`, `too few checkpoints` or `undefined`.
+    """
+    middle = _middle(geometry, replicates)
+    if not len(middle):
+        return pd.DataFrame(columns=tables.PHASES.names)
+    steps = middle[middle.step.notna()].sort_values("step")
+    # What is null for a whole run (its seed, say) must not make groupby drop the run.
+    found = steps.groupby([*_RUN, *_CURVE, "layers"], sort=False, dropna=False)
+    rows = [{**dict(zip(found.keys, key, strict=True)), **_phase(part)} for key, part in found]
+    return pd.DataFrame(rows, columns=tables.PHASES.names)
+
+
+def _phase(part):
+    values, steps = part.value.to_numpy(float), part.step.to_numpy(int)
+    ends = {
+        "n_checkpoints": len(part),
+        "first_step": steps[0],
+        "first": values[0],
+        "last_step": steps[-1],
+        "last": values[-1],
+    }
+    if len(part) < 3:
+        return {**ends, "verdict": "too few checkpoints"}
+    if not np.isfinite(values).all():
+        return {**ends, "verdict": "undefined"}
+    top = 1 + int(values[1:-1].argmax())
+    without = np.stack(part.replicates.to_list(), axis=1)
+    prominences = np.minimum(
+        without[:, top] - without[:, 0], without[:, top] - without[:, -1]
+    )
+    prominence = min(values[top] - values[0], values[top] - values[-1])
+    half = float(jackknife.half_width(jackknife.stderr(prominences), len(prominences)))
+    return {
+        **ends,
+        "peak_step": steps[top],
+        "peak": values[top],
+        "prominence": prominence,
+        "half_width": half,
+        "verdict": "peak" if prominence > half else "no peak",
+    }
+
+
+def _middle(geometry, replicates):
+    """The average over the middle blocks, with its replicates in a column of arrays."""
+    depth = geometry.layer / geometry.n_layers
+    inside = (depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (geometry.layer_kind == "block")
+    if not inside.any():
+        return pd.DataFrame()
+    key = ["suite", "run", "revision", *_CURVE]
+    layers = geometry[inside]
+    without = replicates.merge(
+        layers[[*key, "layer", "layer_kind"]].drop_duplicates(), on=[*key, "layer", "layer_kind"]
+    )
+    # NaN must survive the mean: an average over fewer layers would be another quantity.
+    by_group = without.groupby([*key, "group"]).value.agg(lambda v: v.mean(skipna=False))
+    by_group = by_group.groupby(key).agg(np.array).rename("replicates")
+    made = layers.groupby(key, sort=False).agg(
+        **{name: (name, "first") for name in ("seed", "architecture", "n_layers")},
+        **{name: (name, "first") for name in ("step", "tokens", "n_documents", "document_length")},
+        value=("value", lambda v: v.mean(skipna=False)),
+        n_points=("n_points", "min"),
+        flag=("flag", lambda v: ",".join(sorted({f for one in v for f in one.split(",") if f}))),
+    )
+    made = made.join(by_group).reset_index()
+    made["family"], made["layers"] = made.architecture.map(family), "middle"
+    half = made.replicates.map(lambda v: float(jackknife.half_width(jackknife.stderr(v), len(v))))
+    made["low"], made["high"] = made.value - half, made.value + half
+    return made
+
+
+def _losses(geometry, replicates, losses):
+    runs = geometry.assign(family=geometry.architecture.map(family))
+    runs = runs[[*_RUN, "n_documents", "document_length"]].drop_duplicates(["suite", "run"])
+    made = losses.merge(runs, on=["suite", "run"])
+    tokens = geometry[["suite", "run", "step", "tokens"]].drop_duplicates()
+    made = made.merge(tokens, on=["suite", "run", "step"], how="left")
+    made["metric"] = "loss_" + made.source
+    made["pooling"], made["selection"], made["layers"], made["flag"] = "tokens", None, None, ""
+    made["n_points"] = None
+    return _with_band(made, replicates)
+
+
+def _with_band(frame, replicates):
+    """Add the 95 % interval that the standard error and the number of groups give."""
+    key = ["suite", "run", "corpus"]
+    n_groups = replicates.groupby(key).group.nunique().rename("n_groups").reset_index()
+    counted = frame.merge(n_groups, on=key, how="left")
+    errors, groups = counted.stderr.to_numpy(float), counted.n_groups.to_numpy(float)
+    half = jackknife.half_width(errors, np.nan_to_num(groups, nan=2))
+    return counted.assign(low=counted.value - half, high=counted.value + half)
+
+
+def _part(path, schema):
+    try:
+        return pq.read_table(path, partitioning=None).select(schema.names).cast(schema)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ShapesweepError(f"{path}: not a whole table ({reason})") from None

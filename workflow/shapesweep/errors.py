@@ -1,0 +1,12 @@
+"""The one error class of shapesweep: something a user can mend, said in one line."""
+
+
+class ShapesweepError(Exception):
+    """An expected failure: the message names what is wrong, where, and what to do.
+
+    The command prints it without a traceback and exits with status 2.
+    """
+
+
+class CheckpointError(ShapesweepError):
+    """One checkpoint cannot be measured; the sweep records the reason and goes on."""

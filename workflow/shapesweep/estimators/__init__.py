@@ -1,0 +1,1 @@
+"""The two microscopes and their uncertainty: pure functions on arrays."""

@@ -1,0 +1,159 @@
+"""The manifest: which checkpoints a suite has, what their files are, which are selected.
+
+Takes in a suite; hands on one row a checkpoint. Listing is cheap (names only) and
+happens while Snakemake plans, so that a dry run shows the whole fan-out; the table
+adds what reading the files tells.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shapesweep import checkpoint
+from shapesweep.config import Every, Log, Steps
+from shapesweep.errors import ShapesweepError
+from shapesweep.suite import NAME, EmbeddedSuite, checkpoint_folder
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A checkpoint as its name tells it."""
+
+    run: str
+    revision: str
+    step: int | None
+    folder: Path
+
+
+def list_checkpoints(name, suite, results):
+    """All checkpoints of a suite, by run and step.
+
+    Parameters
+    ----------
+    name : str
+    suite : EmbeddedSuite or LocalSuite
+    results : path-like
+        Where an embedded suite is trained to.
+
+    Returns
+    -------
+    list of Listed
+
+    Raises
+    ------
+    ShapesweepError
+        If a local run's folder is absent or holds no checkpoint.
+    """
+    if isinstance(suite, EmbeddedSuite):
+        return [
+            Listed(run, f"checkpoint-{step}", step, _trained(results, name, run, step))
+            for run in suite.runs
+            for step in sorted(set(suite.steps))
+        ]
+    return [
+        found
+        for run, local in suite.runs.items()
+        for found in _list_folder(name, run, Path(local.path), re.compile(suite.pattern))
+    ]
+
+
+def select(listed, rule):
+    """The checkpoints that a configuration's `checkpoints` chooses, run by run.
+
+    Parameters
+    ----------
+    listed : list of Listed
+    rule : 'all', Every, Steps or Log
+
+    Returns
+    -------
+    list of Listed
+    """
+    chosen = []
+    for run in dict.fromkeys(one.run for one in listed):
+        chosen += _select([one for one in listed if one.run == run], rule)
+    return chosen
+
+
+def rows(name, suite, listed, rule):
+    """The manifest's rows: every listed checkpoint with its files, status and selection.
+
+    Returns
+    -------
+    list of dict
+        In the columns of `tables.MANIFEST`.
+    """
+    chosen = {(one.run, one.revision) for one in select(listed, rule)}
+    made = []
+    for one in listed:
+        seen = checkpoint.inspect(one.folder)
+        made.append(
+            {
+                "suite": name,
+                "run": one.run,
+                "seed": suite.runs[one.run].seed,
+                "revision": one.revision,
+                "step": one.step,
+                "tokens": _tokens(suite, one.step),
+                "phase": None,
+                "bytes": sum(file["size"] for file in seen["files"]),
+                "selected": (one.run, one.revision) in chosen and not seen["status"],
+                **seen,
+            }
+        )
+    return made
+
+
+def _trained(results, name, run, step):
+    return checkpoint_folder(results, name, run) / f"checkpoint-{step}"
+
+
+def _list_folder(suite, run, folder, pattern):
+    if not folder.is_dir():
+        raise ShapesweepError(f"suite {suite}, run {run}: path: there is no folder {folder}")
+    found = []
+    for path in sorted(folder.iterdir()):
+        match = pattern.fullmatch(path.name)
+        if match and path.is_dir() and re.match(NAME, path.name):
+            found.append(Listed(run, path.name, _step(match), path))
+    if not found and (folder / "config.json").is_file():
+        # The folder is a checkpoint itself: one that has no place on the axis of steps.
+        return [Listed(run, "main", None, folder)]
+    if not found:
+        raise ShapesweepError(
+            f"suite {suite}, run {run}: no folder in {folder} matches {pattern.pattern!r}, and it "
+            "is no checkpoint itself (config.json); set the suite's pattern"
+        )
+    return sorted(found, key=lambda one: one.step)
+
+
+def _step(match):
+    try:
+        return int(match["step"])
+    except (TypeError, ValueError):
+        raise ShapesweepError(
+            f"pattern: the group step gives {match['step']!r} for {match.string!r}, not a number"
+        ) from None
+
+
+def _select(run, rule):
+    if rule == "all":
+        return run
+    if isinstance(rule, Every):
+        return run[:: rule.every]
+    if isinstance(rule, Steps):
+        return [one for one in run if one.step in rule.steps]
+    assert isinstance(rule, Log)
+    steps = np.log1p([one.step or 0 for one in run])
+    targets = np.linspace(steps[0], steps[-1], rule.log)
+    return [run[i] for i in sorted({int(np.abs(steps - t).argmin()) for t in targets})]
+
+
+def _tokens(suite, step):
+    if isinstance(suite, EmbeddedSuite):
+        return step * suite.batch_size * suite.document_length
+    if suite.tokens_per_step is None or step is None:
+        return None
+    return step * suite.tokens_per_step

@@ -1,0 +1,149 @@
+"""The closing words of a sweep: what was measured and skipped, what it shows, where it lies."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from shapesweep import tables
+
+WAYS = {"id_twonn": "from anywhere", "id_twonn_between": "other documents"}
+
+
+def write(results, out):
+    """Write the summary of a sweep.
+
+    Parameters
+    ----------
+    results : path-like
+    out : path-like
+        A text file.
+
+    Returns
+    -------
+    str
+        What was written.
+    """
+    results = Path(results)
+    profiles = tables.read(results / "curves/profiles.parquet", tables.PROFILES)
+    trajectories = tables.read(results / "curves/trajectories.parquet", tables.TRAJECTORIES)
+    phases = tables.read(results / "curves/phases.parquet", tables.PHASES)
+    missing = tables.read(results / "curves/missing.parquet", tables.FAILURES)
+    lines = [_counted(profiles, missing)]
+    lines += [f"  not measured: {_name(row)}: {row.reason}" for row in missing.itertuples()]
+    for key, part in profiles.groupby(["suite", "run"], sort=False):
+        mine = (trajectories.suite == key[0]) & (trajectories.run == key[1])
+        phase = phases[(phases.suite == key[0]) & (phases.run == key[1])]
+        lines += ["", *_run(part, trajectories[mine], phase)]
+    lines += ["", "Where to look"]
+    lines += [f"  figures  {results / 'figures'}/{{dome,id_training,corpora}}.{{svg,pdf,png}}"]
+    lines += [f"  tables   {results}/{{geometry,replicates,losses,failures}}.parquet"]
+    lines += [f"  curves   {results}/curves/{{profiles,trajectories,phases}}.parquet"]
+    text = "\n".join(lines) + "\n"
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).write_text(text, encoding="utf-8")
+    return text
+
+
+def dome(line):
+    """Whether a profile is higher inside than at both of its ends.
+
+    Parameters
+    ----------
+    line : pandas.DataFrame
+        `tables.PROFILES` of one checkpoint, corpus, selection and metric.
+
+    Returns
+    -------
+    dict
+        first, top and last (rows) and `is_dome`: the interval of the highest inner block lies
+        above the intervals of the embedding and of the last hidden state. None without an
+        inner block.
+    """
+    line = line.sort_values(["layer", "layer_kind"])
+    inner = line[(line.layer > 0) & (line.layer < line.n_layers)]
+    if not len(inner):
+        return None
+    first, last = line.iloc[0], line.iloc[-1]
+    top = inner.loc[inner.value.astype(float).idxmax()]
+    is_dome = bool(top.low > max(first.high, last.high))
+    return {"first": first, "top": top, "last": last, "is_dome": is_dome}
+
+
+def _counted(profiles, missing):
+    checkpoints = profiles[["suite", "run", "revision"]].drop_duplicates()
+    runs = checkpoints[["suite", "run"]].drop_duplicates()
+    return (
+        f"{len(checkpoints)} checkpoints of {len(runs)} runs measured, "
+        f"{len(missing)} could not be measured"
+    )
+
+
+def _name(row):
+    return f"{row.suite}/{row.run}/{row.revision}"
+
+
+def _run(profiles, trajectories, phases):
+    one = profiles.iloc[0]
+    title = f"{one.suite}/{one.run}: {one.architecture} ({one.family}), {one.n_layers} blocks"
+    corpus = "text" if "text" in set(profiles.corpus) else one.corpus
+    at = profiles[(profiles.corpus == corpus) & (profiles.metric == "anisotropy")]
+    last = at.step.max()
+    if pd.notna(last):
+        at = at[at.step == last]
+    where = f"at step {last}" if pd.notna(last) else f"at {one.revision}"
+    lines = [title, *_anisotropy(at, where, corpus)]
+    mine = trajectories[(trajectories.corpus == corpus) & (trajectories.layers == "middle")]
+    mine = mine[(mine.selection == "no_first") & mine.step.notna()]
+    if mine.step.nunique() > 1:
+        lines += _along(mine, phases, corpus)
+    return lines
+
+
+def _anisotropy(at, where, corpus):
+    lines = [f"  anisotropy over depth {where} ({corpus})"]
+    found = {name: dome(line) for name, line in at.groupby("selection", sort=False)}
+    for name, shape in found.items():
+        if shape is None:
+            continue
+        verdict = "a dome" if shape["is_dome"] else "no dome"
+        lines.append(
+            f"    {name:9} embedding {shape['first'].value:.2f}, highest {shape['top'].value:.2f} "
+            f"at layer {shape['top'].layer}, last {shape['last'].value:.2f}: {verdict}"
+        )
+    every, without = at[at.selection == "all"], at[at.selection == "no_first"]
+    pairs = every.merge(without, on=["layer", "layer_kind"], suffixes=("", "_without"))
+    pairs = pairs[(pairs.layer_kind == "block") & (pairs.value_without < pairs.value / 2)]
+    for pair in pairs.itertuples():
+        lines.append(
+            f"    layer {pair.layer} is sink-dominated: {pair.value:.2f} with all tokens, "
+            f"{pair.value_without:.2f} without the first"
+        )
+    return lines
+
+
+def _along(mine, phases, corpus):
+    steps = sorted(mine.step.unique())
+    # A long run is told by a dozen of its checkpoints; the tables have all of them.
+    shown = [steps[i] for i in sorted(set(np.linspace(0, len(steps) - 1, 12).astype(int)))]
+    lines = [f"  TwoNN ID of the middle blocks along training ({corpus}, first token left out)"]
+    lines.append(f"    {'step':16}" + "".join(f"{step:>7}" for step in shown))
+    for metric, words in [*WAYS.items(), ("same_document_nn", "same-document nn")]:
+        line = mine[mine.metric == metric].drop_duplicates("step").set_index("step")
+        cells = "".join(f"{line.value.get(step, np.nan):7.2f}" for step in shown)
+        lines.append(f"    {words:16}{cells}")
+    for metric, words in WAYS.items():
+        chosen = phases[(phases.metric == metric) & (phases.selection == "no_first")]
+        for phase in chosen[chosen.corpus == corpus].itertuples():
+            lines.append(f"    {words:16} {_verdict(phase)}")
+    return lines
+
+
+def _verdict(phase):
+    if phase.verdict == "peak":
+        return (
+            f"peak {phase.peak:.2f} at step {phase.peak_step}, "
+            f"{phase.prominence:.2f} ± {phase.half_width:.2f} above both ends"
+        )
+    ends = f"{phase.first:.2f} at step {phase.first_step}, {phase.last:.2f} at {phase.last_step}"
+    return f"{phase.verdict} ({ends})"

@@ -1,0 +1,240 @@
+"""The tables at the doors of the rooms: their columns are a contract.
+
+Every table is Parquet, tidy, one number a row. Writing is atomic (a file is
+either whole or absent) and refuses a column that the contract does not name.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shapesweep.errors import ShapesweepError
+
+_TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
+
+#: What names one number of a checkpoint, in `GEOMETRY` and in `REPLICATES`.
+NUMBER = ["corpus", "pooling", "layer", "layer_kind", "selection", "metric", "k"]
+
+_CHECKPOINT = [
+    ("suite", _TEXT),
+    ("run", _TEXT),
+    ("seed", _INT),
+    ("architecture", _TEXT),
+    ("n_layers", _INT),
+    ("revision", _TEXT),
+    ("step", _INT),
+    ("tokens", _INT),
+]
+_NUMBER = [
+    ("corpus", _TEXT),
+    ("pooling", _TEXT),
+    ("layer", _INT),
+    ("layer_kind", _TEXT),
+    ("selection", _TEXT),
+    ("metric", _TEXT),
+]
+
+MANIFEST = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("seed", _INT),
+        ("architecture", _TEXT),
+        ("n_layers", _INT),
+        ("revision", _TEXT),
+        ("commit", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("phase", _TEXT),
+        ("files", pa.list_(pa.struct([("path", _TEXT), ("size", _INT), ("sha256", _TEXT)]))),
+        ("bytes", _INT),
+        ("status", pa.list_(_TEXT)),
+        ("selected", pa.bool_()),
+    ]
+)
+GEOMETRY = pa.schema(
+    [
+        *_CHECKPOINT,
+        *_NUMBER,
+        ("value", _FLOAT),
+        ("stderr", _FLOAT),
+        ("n_points", _INT),
+        ("k", _INT),
+        ("radius", _FLOAT),
+        ("document_length", _INT),
+        ("n_documents", _INT),
+        ("n_duplicates", _INT),
+        ("n_dropped", _INT),
+        ("flag", _TEXT),
+        ("metric_version", _INT),
+    ]
+)
+REPLICATES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        *_NUMBER,
+        ("n_points", _INT),
+        ("k", _INT),
+        ("group", _INT),
+        ("value", _FLOAT),
+        ("metric_version", _INT),
+    ]
+)
+LOSSES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("source", _TEXT),
+        ("corpus", _TEXT),
+        ("value", _FLOAT),
+        ("stderr", _FLOAT),
+    ]
+)
+FAILURES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("reason", _TEXT),
+    ]
+)
+_CURVE = [
+    ("suite", _TEXT),
+    ("run", _TEXT),
+    ("seed", _INT),
+    ("architecture", _TEXT),
+    ("family", _TEXT),
+    ("n_layers", _INT),
+    ("corpus", _TEXT),
+    ("pooling", _TEXT),
+    ("selection", _TEXT),
+    ("metric", _TEXT),
+]
+_BAND = [
+    ("value", _FLOAT),
+    ("low", _FLOAT),
+    ("high", _FLOAT),
+    ("n_points", _INT),
+    ("n_documents", _INT),
+    ("document_length", _INT),
+    ("flag", _TEXT),
+]
+PROFILES = pa.schema(
+    [
+        *_CURVE,
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("layer", _INT),
+        ("layer_kind", _TEXT),
+        ("depth", _FLOAT),
+        *_BAND,
+    ]
+)
+TRAJECTORIES = pa.schema(
+    [
+        *_CURVE,
+        ("layers", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        *_BAND,
+    ]
+)
+PHASES = pa.schema(
+    [
+        *_CURVE,
+        ("layers", _TEXT),
+        ("n_checkpoints", _INT),
+        ("first_step", _INT),
+        ("first", _FLOAT),
+        ("peak_step", _INT),
+        ("peak", _FLOAT),
+        ("last_step", _INT),
+        ("last", _FLOAT),
+        ("prominence", _FLOAT),
+        ("half_width", _FLOAT),
+        ("verdict", _TEXT),
+    ]
+)
+
+
+def shard_schema(n_features, metadata):
+    """Schema of the shard of one (checkpoint, corpus, layer): one row a token."""
+    return pa.schema(
+        [
+            ("document", pa.int32()),
+            ("position", pa.int32()),
+            ("token", pa.int32()),
+            ("activation", pa.list_(pa.float32(), n_features)),
+        ],
+        metadata=metadata,
+    )
+
+
+def write(rows, schema, path):
+    """Write a table atomically.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table, pandas.DataFrame or list of dict
+        With the columns of the schema, each named; values may be null.
+    schema : pyarrow.Schema
+    path : path-like
+    """
+    path = Path(path)
+    if isinstance(rows, pa.Table):
+        table = rows.select(schema.names).cast(schema)
+    else:
+        frame = pd.DataFrame(rows, columns=None if len(rows) else schema.names)
+        unknown = set(frame.columns) - set(schema.names)
+        if unknown:
+            raise ValueError(f"{path.name} has no column {sorted(unknown)}")
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    pq.write_table(table, partial, compression="zstd")
+    os.replace(partial, path)
+
+
+def read(path, schema):
+    """Read a table and hold it against its contract.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Whole numbers are nullable (Int64); a column of the wrong kind is an error.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent, damaged, or has other columns.
+    """
+    table = _open(path)
+    try:
+        table = table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
+    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
+def _open(path):
+    try:
+        return pq.read_table(path, partitioning=None)
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
+    except (pa.ArrowException, OSError) as error:
+        raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
+
+
+def _line(error):
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,175 @@
+"""The embedded suite's training: real models, on the spot, offline.
+
+Takes in a suite and the standard library's text; hands on a Trainer's output folder:
+`checkpoint-<step>/` with weights, tokenizer and `trainer_state.json`.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from shapesweep.corpus import special_tokens, stdlib_text
+from shapesweep.errors import ShapesweepError
+
+BOS, CLS, SEP, MASK, PAD = SPECIALS = ["<s>", "[CLS]", "[SEP]", "[MASK]", "[PAD]"]
+
+
+def train(suite, run_name, folder):
+    """Train one run of an embedded suite from scratch.
+
+    The same suite gives the same checkpoints at an equal number of threads.
+
+    Parameters
+    ----------
+    suite : EmbeddedSuite
+    run_name : str
+    folder : path-like
+        Made whole or not at all.
+    """
+    import torch
+    import transformers
+
+    run = suite.runs[run_name]
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    torch.use_deterministic_algorithms(True)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+    config = _config(run.model, suite)
+    masked = type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    tokenizer = make_tokenizer(stdlib_text("training"), suite.vocabulary, masked)
+    documents = _documents(stdlib_text("training"), tokenizer, suite.document_length)
+    config.vocab_size = len(tokenizer)
+    config.pad_token_id = tokenizer.pad_token_id
+    config.bos_token_id = config.eos_token_id = tokenizer.bos_token_id
+    config.cls_token_id, config.sep_token_id = tokenizer.cls_token_id, tokenizer.sep_token_id
+
+    transformers.set_seed(run.seed)
+    auto = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
+    model = auto.from_config(config, dtype=torch.float32)
+    trainer = transformers.Trainer(
+        model=model,
+        args=transformers.TrainingArguments(
+            output_dir=partial,
+            max_steps=max(suite.steps),
+            per_device_train_batch_size=suite.batch_size,
+            learning_rate=run.learning_rate,
+            lr_scheduler_type="constant_with_warmup",
+            warmup_steps=run.warmup_steps,
+            weight_decay=run.weight_decay,
+            adam_beta2=run.adam_beta2,
+            max_grad_norm=run.max_grad_norm,
+            logging_steps=suite.logging_steps,
+            save_strategy="no",
+            save_only_model=True,
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+            seed=run.seed,
+        ),
+        train_dataset=documents,
+        processing_class=tokenizer,
+        data_collator=transformers.DataCollatorForLanguageModeling(
+            tokenizer, mlm=masked, mlm_probability=run.masked_share if masked else None
+        ),
+        callbacks=[_save_at(suite.steps, tokenizer, partial)],
+    )
+    if max(suite.steps) == 0:
+        _save_start(trainer.model, tokenizer, trainer.state, partial)
+    else:
+        trainer.train()
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+def make_tokenizer(text, vocabulary, masked):
+    """A byte-level BPE trained on a text; it puts its special tokens where such models have them.
+
+    Parameters
+    ----------
+    text : str
+    vocabulary : int
+        Entries, special tokens and the 256 bytes included.
+    masked : bool
+        For an encoder: CLS before and SEP behind; else BOS before.
+
+    Returns
+    -------
+    transformers.PreTrainedTokenizerFast
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(
+        text.split("\n\n"),
+        trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=SPECIALS,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        ),
+    )
+    single = f"{CLS} $A {SEP}" if masked else f"{BOS} $A"
+    used = [CLS, SEP] if masked else [BOS]
+    bpe.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[(token, bpe.token_to_id(token)) for token in used]
+    )
+    names = {"pad_token": PAD}
+    names |= {"cls_token": CLS, "sep_token": SEP, "mask_token": MASK} if masked else {}
+    names |= {} if masked else {"bos_token": BOS}
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, **names)
+
+
+def _config(model, suite):
+    import transformers
+
+    try:
+        return transformers.AutoConfig.for_model(**{"vocab_size": suite.vocabulary, **model})
+    except (ValueError, TypeError) as error:
+        raise ShapesweepError(f"runs: model: {str(error).splitlines()[0]}") from None
+
+
+def _documents(text, tokenizer, length):
+    """Packed documents of the training text, each with the tokenizer's own special tokens."""
+    prefix, suffix = special_tokens(tokenizer)
+    pieces = tokenizer(text.split("\n\n"), add_special_tokens=False, verbose=False)["input_ids"]
+    newline = tokenizer("\n\n", add_special_tokens=False)["input_ids"]
+    stream = np.concatenate([np.array(piece + newline, dtype=np.int64) for piece in pieces])
+    body = length - len(prefix) - len(suffix)
+    bodies = stream[: len(stream) // body * body].reshape(-1, body)
+    sides = [np.tile(side, (len(bodies), 1)) for side in (prefix, suffix)]
+    packed = np.concatenate([sides[0], bodies, sides[1]], axis=1)
+    return [{"input_ids": document} for document in packed]
+
+
+def _save_at(steps, tokenizer, folder):
+    import transformers
+
+    class SaveAt(transformers.TrainerCallback):
+        """Ask for a checkpoint, and for the loss, at the suite's steps."""
+
+        def on_train_begin(self, args, state, control, model=None, **kwargs):
+            if 0 in steps:
+                _save_start(model, tokenizer, state, folder)
+
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_save = control.should_save or state.global_step in steps
+            control.should_log = control.should_log or state.global_step in steps
+            return control
+
+    return SaveAt()
+
+
+def _save_start(model, tokenizer, state, folder):
+    """The checkpoint before the first step, in the same layout; Trainer itself saves none."""
+    start = Path(folder) / "checkpoint-0"
+    model.save_pretrained(start)
+    tokenizer.save_pretrained(start)
+    state.save_to_json(start / "trainer_state.json")
