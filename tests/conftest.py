@@ -6,7 +6,9 @@ import transformers
 
 from shapesweep import config, corpus, training
 
-TEXT = "\n\n".join(f"The {n}th bird of the {n % 7}th tree sang song {n * n % 101}." for n in range(4000))
+TEXT = "\n\n".join(
+    f"The {n}th bird of the {n % 7}th tree sang song {n * n % 101}." for n in range(4000)
+)
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +50,8 @@ def make_checkpoint(tokenizers):
 def tiny_llama(**more):
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
-    return transformers.LlamaConfig(
-        vocab_size=300, max_position_embeddings=64, **(shape | heads | more)
-    )
+    limits = {"vocab_size": 300, "max_position_embeddings": 64}
+    return transformers.LlamaConfig(**(shape | heads | limits | more))
 
 
 def tiny_bert(**more):

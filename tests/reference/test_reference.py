@@ -10,7 +10,9 @@ from clouds import CLOUDS
 import shapesweep
 from shapesweep.estimators import dimension, neighbors
 
-FIXTURES = json.loads(Path(__file__).with_name("fixtures.json").read_text(encoding="utf-8"))["clouds"]
+FIXTURES = json.loads(Path(__file__).with_name("fixtures.json").read_text(encoding="utf-8"))[
+    "clouds"
+]
 
 
 @pytest.fixture(params=CLOUDS)
@@ -40,9 +42,7 @@ def test_id_twonn_paper_equals_the_authors_code(cloud):
 
 def test_anisotropy_equals_the_authors_code(cloud):
     points, theirs = cloud
-    np.testing.assert_allclose(
-        shapesweep.anisotropy(points), theirs["anisotropy_paper"], rtol=1e-9
-    )
+    np.testing.assert_allclose(shapesweep.anisotropy(points), theirs["anisotropy_paper"], rtol=1e-9)
 
 
 def test_anisotropy_equals_scikit_learns_leading_variance_ratio(cloud):

@@ -16,15 +16,15 @@ rule activations:
         f"{RESULTS}/logs/activations/{{suite}}/{{run}}/{{revision}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/activations/{{suite}}/{{run}}/{{revision}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         config=MERGED,
         corpora=CONFIG.corpora,
         corpus=CONFIG.corpus.model_dump(),
         format_version=FORMAT_VERSION,
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
     message:
         "extracting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:

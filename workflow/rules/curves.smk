@@ -21,13 +21,13 @@ rule join:
         f"{RESULTS}/logs/join.log",
     benchmark:
         f"{RESULTS}/benchmarks/join.tsv"
-    params:
-        geometry=f"{RESULTS}/geometry",
-        out=RESULTS,
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        geometry=f"{RESULTS}/geometry",
+        out=RESULTS,
     message:
         "joining the tables of all checkpoints"
     shell:
@@ -44,13 +44,13 @@ rule curves:
         f"{RESULTS}/logs/curves.log",
     benchmark:
         f"{RESULTS}/benchmarks/curves.tsv"
-    params:
-        tables=RESULTS,
-        out=f"{RESULTS}/curves",
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        tables=RESULTS,
+        out=f"{RESULTS}/curves",
     message:
         "making the curves"
     shell:

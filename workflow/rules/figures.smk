@@ -19,13 +19,13 @@ rule figure:
         f"{RESULTS}/benchmarks/figures/{{figure}}.tsv"
     wildcard_constraints:
         figure="|".join(FIGURES),
-    params:
-        curves=f"{RESULTS}/curves",
-        out=f"{RESULTS}/figures",
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        curves=f"{RESULTS}/curves",
+        out=f"{RESULTS}/figures",
     message:
         "drawing {wildcards.figure}"
     shell:
@@ -37,19 +37,23 @@ rule summary:
     input:
         CURVES,
         TABLES,
-        expand(f"{RESULTS}/figures/{{figure}}.{{ext}}", figure=FIGURES, ext=["svg", "pdf", "png"]),
+        expand(
+            f"{RESULTS}/figures/{{figure}}.{{ext}}",
+            figure=FIGURES,
+            ext=["svg", "pdf", "png"],
+        ),
     output:
         f"{RESULTS}/summary.txt",
     log:
         f"{RESULTS}/logs/summary.log",
     benchmark:
         f"{RESULTS}/benchmarks/summary.tsv"
-    params:
-        results=RESULTS,
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        results=RESULTS,
     message:
         "summing up"
     shell:

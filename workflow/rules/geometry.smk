@@ -12,14 +12,16 @@ rule geometry:
         f"{RESULTS}/logs/geometry/{{suite}}/{{run}}/{{revision}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/geometry/{{suite}}/{{run}}/{{revision}}.tsv"
-    params:
-        config=MERGED,
-        geometry=CONFIG.geometry.model_dump(),
-        metric_versions=METRICS,
+    # What is extracted is measured first: few shards lie on the disk at a time.
+    priority: 10
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        config=MERGED,
+        geometry=CONFIG.geometry.model_dump(),
+        metric_versions=METRICS,
     message:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:

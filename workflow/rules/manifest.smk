@@ -12,21 +12,28 @@ def checkpoint_files(suite, run, revision):
 
 rule manifest:
     input:
-        lambda w: sorted({f for key in SELECTED if key[0] == w.suite for f in checkpoint_files(*key)}),
+        lambda w: sorted(
+            {
+                f
+                for key in SELECTED
+                if key[0] == w.suite
+                for f in checkpoint_files(*key)
+            }
+        ),
     output:
         f"{RESULTS}/manifests/{{suite}}.parquet",
     log:
         f"{RESULTS}/logs/manifest/{{suite}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/manifest/{{suite}}.tsv"
-    params:
-        config=MERGED,
-        selection=str(CONFIG.checkpoints),
-        listed=lambda w: [(one.run, one.revision) for one in LISTED[w.suite]],
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
+    params:
+        config=MERGED,
+        selection=str(CONFIG.checkpoints),
+        listed=lambda w: [(one.run, one.revision) for one in LISTED[w.suite]],
     message:
         "listing the checkpoints of {wildcards.suite}"
     shell:

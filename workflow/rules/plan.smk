@@ -9,7 +9,9 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.suite import NAME, EmbeddedSuite, checkpoint_folder
 
 try:
-    CONFIG = configuration.validate(config, Path(workflow.basedir) / "config/suites")
+    CONFIG = configuration.validate(
+        config, Path(str(workflow.current_basedir), "../../config/suites")
+    )
     LISTED = {
         name: manifests.list_checkpoints(name, suite, CONFIG.results)
         for name, suite in CONFIG.suites.items()
@@ -20,7 +22,9 @@ except ShapesweepError as error:
 RESULTS = CONFIG.results
 MERGED = f"{RESULTS}/config.yaml"
 MANIFESTS = [f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites]
-TABLES = [f"{RESULTS}/{t}.parquet" for t in ("geometry", "replicates", "losses", "failures")]
+TABLES = [
+    f"{RESULTS}/{t}.parquet" for t in ("geometry", "replicates", "losses", "failures")
+]
 SELECTED = {
     (name, one.run, one.revision): one
     for name, listed in LISTED.items()

@@ -7,14 +7,14 @@ rule train:
         f"{RESULTS}/logs/train/{{suite}}/{{run}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{suite}}/{{run}}.tsv"
-    params:
-        config=MERGED,
-        suite=lambda w: CONFIG.suites[w.suite].model_dump(exclude={"runs"}),
-        run=lambda w: CONFIG.suites[w.suite].runs[w.run].model_dump(),
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        config=MERGED,
+        suite=lambda w: CONFIG.suites[w.suite].model_dump(exclude={"runs"}),
+        run=lambda w: CONFIG.suites[w.suite].runs[w.run].model_dump(),
     message:
         "training {wildcards.suite}/{wildcards.run}"
     shell:

@@ -5,7 +5,6 @@ and the model's loss on each corpus. One batch of documents is in memory at a ti
 """
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +83,7 @@ def extract(row, folder, settings, out):
         text = json.dumps({**record, "reason": reason}, indent=1, ensure_ascii=False)
         (partial / FAILED).write_text(text, encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
+    partial.replace(out)
     return reason
 
 

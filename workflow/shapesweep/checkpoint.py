@@ -77,9 +77,7 @@ def inspect(folder):
             wanted = _shards(path)
             if not wanted:
                 status.append(f"damaged:{path.name}")
-            status += [
-                f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()
-            ]
+            status += [f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()]
         elif path.suffix == ".safetensors" and not _whole_safetensors(path):
             status.append(f"damaged:{path.name}")
     hashed = [
@@ -157,6 +155,8 @@ def load(folder, device="cpu"):
             local_files_only=True,
             weights_only=True,
             use_safetensors=(None if _has_safetensors(folder) else False),
+            # Only so that they are reported: below, any is an error.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except Exception as error:  # whatever a damaged file makes a loader raise is its own reason

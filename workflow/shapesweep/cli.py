@@ -72,7 +72,9 @@ def checkpoint(arguments):
     except ShapesweepError as error:
         raise ShapesweepError(f"{arguments.folder}: {error}") from None
     kind = checkpoint.family(type(model).__name__)
-    print(f"{arguments.folder}: {type(model).__name__} ({kind}), {model.num_parameters():,} weights")
+    print(
+        f"{arguments.folder}: {type(model).__name__} ({kind}), {model.num_parameters():,} weights"
+    )
 
 
 def activations(arguments):
@@ -169,7 +171,9 @@ def _parser():
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     def verb(function, *names):
-        sub = verbs.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        sub = verbs.add_parser(
+            function.__name__, help=function.__doc__, description=function.__doc__
+        )
         sub.set_defaults(verb=function)
         for name in names:
             sub.add_argument(name, **_OPTIONS[name])

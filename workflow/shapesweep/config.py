@@ -54,7 +54,9 @@ class Config(Strict):
     results: str = "results"
     suites: dict[Name, Suite]
     checkpoints: Literal["all"] | Every | Steps | Log = "all"
-    corpora: list[Literal["text", "random", "shuffled"]] = ["text", "random", "shuffled"]
+    corpora: list[Literal["text", "random", "shuffled"]] = Field(
+        default_factory=lambda: ["text", "random", "shuffled"]
+    )
     corpus: CorpusConfig = CorpusConfig()
     geometry: GeometryConfig = GeometryConfig()
     keep_activations: bool = False
@@ -164,8 +166,10 @@ def _read_yaml(path):
 
 def _first(error):
     """The first problem of a validation, in one line: key, what was found, what is wanted."""
-    problem = error.errors()[0]
-    tags = {"Every", "Steps", "Log", "embedded", "local", "hub", "literal['all']"}
+    # Where one of several forms would do, the form that was nearly met tells most.
+    vague = {"literal_error", "missing", "extra_forbidden", "model_type"}
+    problem = min(error.errors(), key=lambda e: (e["type"] in vague, -len(e["loc"])))
+    tags = ("Every", "Steps", "Log", "embedded", "local", "hub", "literal['all']")
     key = ".".join(str(part) for part in problem["loc"] if part not in tags)
     if problem["type"] == "extra_forbidden":
         return f"{key}: there is no such key"

@@ -6,6 +6,7 @@ equal length and packed, never padded; only the paper's own sampling is ragged.
 
 import ast
 import hashlib
+import os
 import random
 import re
 import sysconfig
@@ -19,12 +20,14 @@ import numpy as np
 
 from shapesweep.errors import ShapesweepError
 
-#: Characters of text set aside for each token of a document: several times what any tokenizer needs.
+#: Characters of text set aside for each token of a document: more than any tokenizer needs.
 CHARACTERS_PER_TOKEN = 8
 #: The sampling of Razzhigaev et al. 2024, as their published code does it.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
 #: Vocabulary entries that no text contains: reserved places of BERT, T5, Llama 3, Gemma.
-UNUSED = re.compile(r"^[\[<]\|?(unused|reserved|extra_id|madeupword|pad)[^\]>]*[\]>]$", re.IGNORECASE)
+UNUSED = re.compile(
+    r"^[\[<]\|?(unused|reserved|extra_id|madeupword|pad)[^\]>]*[\]>]$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def build(names, text, tokenizer, settings, n_embeddings):
         seed = PAPER_SEED
     else:
         length = settings.length - len(prefix) - len(suffix)
-        bodies = _window_documents(text, tokenizer, settings.documents, length, settings.seed)
+        bodies = _window_documents(text, tokenizer, settings, length)
         seed = settings.seed
     if max(int(body.max(initial=0)) for body in bodies) >= n_embeddings:
         raise ShapesweepError(
@@ -189,9 +192,13 @@ def _stdlib_pieces(held_out):
     # Left out: what some distributions do not install, and what newer versions have dropped.
     absent = {"site-packages", "dist-packages", "test", "tests", "idlelib", "idle_test"}
     absent |= {"lib2to3", "turtledemo", "ensurepip", "distutils", "pydoc_data", "__pycache__"}
-    for path in sorted(library.rglob("*.py")):
-        name = path.relative_to(library)
-        if absent.intersection(name.parts) or not wanted(name.as_posix()):
+    paths = []
+    for folder, folders, files in os.walk(library):
+        folders[:] = [name for name in folders if name not in absent]
+        paths += [Path(folder, name) for name in files if name.endswith(".py")]
+    for path in sorted(paths):
+        name = path.relative_to(library).as_posix()
+        if not wanted(name):
             continue
         try:
             with warnings.catch_warnings():
@@ -200,18 +207,19 @@ def _stdlib_pieces(held_out):
         except (SyntaxError, ValueError):
             continue
         kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        found = (ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds))
+        nodes = (node for node in ast.walk(tree) if isinstance(node, kinds))
+        found = (ast.get_docstring(node) for node in nodes)
         yield from ((name, docstring) for docstring in found if docstring)
     yield from ((name, topics[name]) for name in sorted(topics) if wanted(f"topic {name}"))
 
 
-def _window_documents(text, tokenizer, n_documents, length, seed):
+def _window_documents(text, tokenizer, settings, length):
     if length < 2:
         raise ShapesweepError("corpus.length leaves no room beside the tokenizer's special tokens")
-    size = CHARACTERS_PER_TOKEN * length
-    # Starts depend on the text alone (not on what a tokenizer makes of it), so that runs with
-    # different tokenizers see the same passages.
-    starts = np.random.default_rng(seed).permutation(len(text) // size) * size
+    # Starts depend on the text alone (not on what a tokenizer makes of it or adds to it), so that
+    # runs with different tokenizers see the same passages.
+    size = CHARACTERS_PER_TOKEN * settings.length
+    starts = np.random.default_rng(settings.seed).permutation(len(text) // size) * size
     bodies = []
     for start in starts:
         passage = text[start : start + size]
@@ -220,11 +228,12 @@ def _window_documents(text, tokenizer, n_documents, length, seed):
         ids = tokenizer(passage, add_special_tokens=False, verbose=False)["input_ids"]
         if len(ids) >= length:
             bodies.append(np.array(ids[:length], dtype=np.int64))
-        if len(bodies) == n_documents:
+        if len(bodies) == settings.documents:
             return bodies
     raise ShapesweepError(
-        f"corpus: the text holds {len(bodies)} documents of {length} tokens, {n_documents} are "
-        "asked for: give a longer text, or lower corpus.documents or corpus.length"
+        f"corpus: the text holds {len(bodies)} documents of {settings.length} tokens, "
+        f"{settings.documents} are asked for: give a longer text, or lower corpus.documents or "
+        "corpus.length"
     )
 
 

@@ -38,9 +38,7 @@ def join(manifests, geometry, out):
     listed = pd.concat([tables.read(path, tables.MANIFEST) for path in manifests])
     selected = listed[listed.selected]
     flagged = listed[listed.status.map(len) > 0]
-    places = [
-        Path(geometry) / row.suite / row.run / row.revision for row in selected.itertuples()
-    ]
+    places = [Path(geometry) / row.suite / row.run / row.revision for row in selected.itertuples()]
     failures = [
         {
             "suite": row.suite,
@@ -149,9 +147,7 @@ def _phase(part):
         return {**ends, "verdict": "undefined"}
     top = 1 + int(values[1:-1].argmax())
     without = np.stack(part.replicates.to_list(), axis=1)
-    prominences = np.minimum(
-        without[:, top] - without[:, 0], without[:, top] - without[:, -1]
-    )
+    prominences = np.minimum(without[:, top] - without[:, 0], without[:, top] - without[:, -1])
     prominence = min(values[top] - values[0], values[top] - values[-1])
     half = float(jackknife.half_width(jackknife.stderr(prominences), len(prominences)))
     return {

@@ -89,8 +89,9 @@ def dome(curves):
             for _, line in part.groupby("revision", sort=False):
                 _depth_line(ax, line, _step_color(line.step.iloc[0], norm))
             ax.set_ylim(0, 1)
+            _layer_axis(ax)
             if row == 0:
-                ax.set_title(f"{run} ({family})")
+                ax.set_title(_title(run, family))
             if column == 0:
                 ax.set_ylabel(f"anisotropy\n{SELECTION_NAMES[selection]}")
         axes[-1, column].set_xlabel("layer")
@@ -109,8 +110,8 @@ def id_training(curves):
     corpus = _first_corpus(curves)
     shown = curves.trajectories.query("corpus == @corpus and selection == 'no_first'")
     ways = [
-        ("id_twonn", "neighbours from anywhere"),
-        ("id_twonn_between", "neighbours from other documents"),
+        ("id_twonn", "all neighbours"),
+        ("id_twonn_between", "between documents"),
     ]
     for place, (suite, run, family) in enumerate(curves.runs):
         part = shown.query("suite == @suite and run == @run")
@@ -146,8 +147,8 @@ def corpora(curves):
     """Text beside its shuffled tokens and random ones: the dome at the end, the ID on the way."""
     figure, axes = _grid(4, len(curves.runs), 1.15)
     ids = [
-        ("id_twonn", "TwoNN ID\nanywhere"),
-        ("id_twonn_between", "TwoNN ID\nother documents"),
+        ("id_twonn", "TwoNN ID\nall neighbours"),
+        ("id_twonn_between", "TwoNN ID\nbetween documents"),
         ("same_document_nn", "nearest neighbour\nin same document"),
     ]
     for column, (suite, run, family) in enumerate(curves.runs):
@@ -169,8 +170,9 @@ def corpora(curves):
             _step_axis(axes[row, column], lines[lines.metric == metric].step)
             if column == 0:
                 axes[row, 0].set_ylabel(words)
-        axes[0, column].set_title(f"{run} ({family})")
+        axes[0, column].set_title(_title(run, family))
         axes[0, column].set_ylim(0, None)
+        _layer_axis(axes[0, column])
         axes[0, column].set_xlabel("layer" if pd.isna(last) else f"layer, at step {last:,}")
         axes[3, column].set_ylim(-0.03, 1.03)
         axes[3, column].set_xlabel("training step")
@@ -201,6 +203,14 @@ def _grid(rows, columns, height, heights=None, **sharing):
     )
 
 
+def _title(run, family):
+    return run if run == family else f"{run} ({family})"
+
+
+def _layer_axis(ax):
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=5))
+
+
 def _first_corpus(curves):
     present = list(dict.fromkeys(curves.profiles.corpus))
     return "text" if "text" in present else present[0]
@@ -210,9 +220,7 @@ def _depth_line(ax, line, color, label=None):
     """Embedding and blocks as one line; behind it, dotted, what the final norm makes of it."""
     line = line.sort_values("layer")
     stack, after = line[line.layer_kind != "final_norm"], line[line.layer_kind == "final_norm"]
-    ax.fill_between(
-        stack.layer.astype(float), stack.low, stack.high, color=color, alpha=0.25, lw=0
-    )
+    ax.fill_between(stack.layer.astype(float), stack.low, stack.high, color=color, alpha=0.25, lw=0)
     ax.plot(stack.layer, stack.value, color=color, marker="o", ms=1.5, lw=0.9, label=label)
     if len(after):
         last = stack.iloc[-1]

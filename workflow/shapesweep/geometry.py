@@ -5,7 +5,6 @@ Takes in the shards of a checkpoint; hands on rows of `tables.GEOMETRY` and
 """
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +127,7 @@ def measure(activations, out, settings):
     tables.write(losses, tables.LOSSES, partial / "losses.parquet")
     tables.write(failures, tables.FAILURES, partial / "failures.parquet")
     shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
+    partial.replace(out)
 
 
 def measure_shard(shard, n_points, n_groups):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from shapesweep import tables
 
-WAYS = {"id_twonn": "from anywhere", "id_twonn_between": "other documents"}
+WAYS = {"id_twonn": "all neighbours", "id_twonn_between": "between docs"}
 
 
 def write(results, out):

@@ -4,7 +4,6 @@ Every table is Parquet, tidy, one number a row. Writing is atomic (a file is
 either whole or absent) and refuses a column that the contract does not name.
 """
 
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -203,7 +202,7 @@ def write(rows, schema, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     pq.write_table(table, partial, compression="zstd")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read(path, schema):

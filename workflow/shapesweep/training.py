@@ -4,7 +4,6 @@ Takes in a suite and the standard library's text; hands on a Trainer's output fo
 `checkpoint-<step>/` with weights, tokenizer and `trainer_state.json`.
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def train(suite, run_name, folder):
     else:
         trainer.train()
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    partial.replace(folder)
 
 
 def make_tokenizer(text, vocabulary, masked):

@@ -55,16 +55,17 @@ class NeighborLists:
             Into `points`; -1 where there is none.
         """
         kept = np.arange(len(self.points)) if keep is None else np.flatnonzero(keep)
-        distances = self.distances[kept]
+        # A cloud of fewer points than k has shorter lists.
+        short = ((0, 0), (0, max(0, k - self.distances.shape[1])))
+        distances = np.pad(self.distances[kept], short, constant_values=np.inf)
+        indices = np.pad(self.indices[kept], short)
         usable = np.isfinite(distances) & (distances <= self.reach[kept, None])
         if keep is not None:
-            usable &= keep[self.indices[kept]]
+            usable &= keep[indices]
         # A stable sort brings the usable neighbours to the front in their order.
         first = np.argsort(~usable, axis=1, kind="stable")[:, :k]
-        if first.shape[1] < k:
-            first = np.pad(first, ((0, 0), (0, k - first.shape[1])))
         distances = np.take_along_axis(distances, first, axis=1)
-        indices = np.take_along_axis(self.indices[kept], first, axis=1)
+        indices = np.take_along_axis(indices, first, axis=1)
         for row in np.flatnonzero(usable.sum(axis=1) < k):
             distances[row], indices[row] = self._look_again(kept[row], k, keep)
         return distances, indices
@@ -140,9 +141,8 @@ def search(points, length, *labels):
     found = [_Found(points, min(length, len(points) - 1), one) for one in (None, *labels)]
     # Centring first: the error of ‖a‖² + ‖b‖² - 2ab grows with the norms, not with the distance.
     centred = points - points.mean(axis=0)
-    scale = np.abs(centred).max(initial=0.0)
-    if scale > 0:
-        centred /= scale
+    scale = np.abs(centred).max(initial=0.0) or 1.0
+    centred /= scale
     pending = np.arange(len(points))
     for precision in (np.float32, np.float64):
         for rows, lower in _lower_bounds(centred.astype(precision), pending):
@@ -190,11 +190,10 @@ class _Found:
         proposed, bounds = _smallest(lower, self.length + 1)
         self.reach[rows] = np.sqrt(np.maximum(bounds[:, -1], 0)) * scale
         proposed, bounds = proposed[:, : self.length], bounds[:, : self.length]
+        distances = np.empty(proposed.shape)
         # Column by column: the memory stays that of a tile, however wide the points are.
-        distances = np.stack(
-            [np.linalg.norm(self.points[column] - self.points[rows], axis=1) for column in proposed.T],
-            axis=1,
-        )
+        for column, others in enumerate(proposed.T):
+            distances[:, column] = np.linalg.norm(self.points[others] - self.points[rows], axis=1)
         distances[np.isinf(bounds)] = np.inf
         order = np.argsort(distances, axis=1, kind="stable")
         self.distances[rows] = np.take_along_axis(distances, order, axis=1)
@@ -222,7 +221,9 @@ def _smallest(values, count):
         head = values[:, : stride * n_parts].reshape(n_rows, n_parts, stride)
         classes = np.argpartition(head.min(axis=1), count - 1, axis=1)[:, :count]
         columns = classes[:, :, None] + stride * np.arange(n_parts)
-        tail = np.broadcast_to(np.arange(stride * n_parts, n_columns), (n_rows, n_columns % n_parts))
+        tail = np.broadcast_to(
+            np.arange(stride * n_parts, n_columns), (n_rows, n_columns % n_parts)
+        )
         columns = np.concatenate([columns.reshape(n_rows, -1), tail], axis=1)
         values = np.take_along_axis(values, columns, axis=1)
     else:

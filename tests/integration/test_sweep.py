@@ -1,0 +1,284 @@
+"""The real Snakefile on tiny suites: to the figures, through kills and broken folders."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import tiny_bert, tiny_llama
+from safetensors.torch import load_file, save_file
+
+from shapesweep import tables
+
+ROOT = Path(__file__).parents[2]
+JOINED = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES, "losses": tables.LOSSES}
+
+
+def command(folder, *arguments, snakefile="Snakefile"):
+    scripts = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    words = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", ROOT / snakefile]
+    words += ["--directory", folder, "--configfile", folder / "sweep.yaml", *arguments]
+    return {"args": list(map(str, words)), "cwd": folder, "env": environment, "text": True}
+
+
+def sweep(folder, *arguments):
+    return subprocess.run(
+        **command(folder, *arguments), check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def plan(folder):
+    """Number of jobs a rule, as a dry run tells it."""
+    planned = sweep(folder, "--dry-run")
+    assert planned.returncode == 0, planned.stdout
+    words = [line.split() for line in planned.stdout.splitlines()]
+    return {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
+
+
+def read(folder, name, schema):
+    return tables.read(folder / f"results/{name}.parquet", schema)
+
+
+def settings(text_file, **more):
+    return {
+        "corpus": {"text": str(text_file), "documents": 16, "length": 16},
+        "geometry": {"n_points": 100, "groups": 4},
+        "device": "cpu",
+        **more,
+    }
+
+
+def write(folder, configuration):
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, text_file, tokenizers):
+    """Two runs of three checkpoints in Trainer's layout."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("runs")
+    for run, config, auto in (
+        ("decoder", tiny_llama(), transformers.AutoModelForCausalLM),
+        ("encoder", tiny_bert(), transformers.AutoModelForMaskedLM),
+    ):
+        for step in (0, 10, 100):
+            place = folder / run / f"checkpoint-{step}"
+            torch.manual_seed(step)
+            auto.from_config(config).save_pretrained(place)
+            tokenizers[run].save_pretrained(place)
+            history = [{"step": s, "loss": 6.0 - s / 100} for s in range(5, step + 1, 5)]
+            state = json.dumps({"log_history": history})
+            (place / "trainer_state.json").write_text(state, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path, runs, text_file):
+    """A folder with a space and an umlaut in its name, a configuration, and its own checkpoints."""
+    folder = tmp_path / "mein Prüfstand"
+    shutil.copytree(runs, folder / "runs")
+    paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
+    write(folder, settings(text_file, suites={"tiny": {"source": "local", "runs": paths}}))
+    return folder
+
+
+def test_a_sweep_from_checkpoints_to_figures(workspace):
+    jobs = plan(workspace)
+    assert (jobs["activations"], jobs["geometry"], jobs["figure"]) == (6, 6, 3)
+    assert not (workspace / "results").exists()
+
+    done = sweep(workspace)
+    assert done.returncode == 0, done.stdout
+    geometry = read(workspace, "geometry", tables.GEOMETRY)
+    found = geometry.groupby(["run", "revision"]).size()
+    # Three corpora, two selections, six metrics; three blocks with an embedding and a final norm,
+    # or two blocks with an embedding and none.
+    assert set(found["decoder"]) == {5 * 3 * 2 * 6}
+    assert set(found["encoder"]) == {3 * 3 * 2 * 6}
+    assert (geometry.value.notna() & geometry.stderr.notna()).all()
+    replicates = read(workspace, "replicates", tables.REPLICATES)
+    assert len(replicates) == 4 * len(geometry)
+    losses = read(workspace, "losses", tables.LOSSES)
+    logged = losses[(losses.source == "log") & (losses.run == "decoder")]
+    assert logged.step.tolist() == list(range(5, 101, 5))
+    assert len(losses[losses.source == "eval"]) == 2 * 3 * 3
+    assert not len(read(workspace, "failures", tables.FAILURES))
+    for name in ("dome", "id_training", "corpora"):
+        for extension in ("svg", "pdf", "png"):
+            assert (workspace / f"results/figures/{name}.{extension}").stat().st_size > 5000
+    assert not list((workspace / "results/activations").rglob("*.parquet"))
+    assert "all neighbours" in done.stdout
+    assert "between docs" in done.stdout
+
+    again = sweep(workspace)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout
+
+
+def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
+    runs = workspace / "runs"
+    shutil.copytree(runs / "decoder/checkpoint-10", runs / "decoder/checkpoint-20")
+    shutil.copytree(runs / "decoder/checkpoint-10", runs / "decoder/checkpoint-30")
+    truncated = runs / "decoder/checkpoint-10/model.safetensors"
+    truncated.write_bytes(truncated.read_bytes()[:-64])
+    for path, spoil in (
+        (runs / "decoder/checkpoint-20/model.safetensors", lambda w: w.pop("model.norm.weight")),
+        (
+            runs / "decoder/checkpoint-30/model.safetensors",
+            lambda w: w["model.norm.weight"].fill_(float("nan")),
+        ),
+    ):
+        weights = load_file(path)
+        spoil(weights)
+        save_file(weights, path, metadata={"format": "pt"})
+    (runs / "encoder/checkpoint-10/model.safetensors").unlink()
+
+    done = sweep(workspace)
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    failures = read(workspace, "failures", tables.FAILURES)
+    reasons = {(row.run, row.revision): row.reason for row in failures.itertuples()}
+    assert reasons == {
+        ("decoder", "checkpoint-10"): "damaged:model.safetensors",
+        ("decoder", "checkpoint-20"): "weights are missing: model.norm.weight",
+        ("decoder", "checkpoint-30"): "model.norm.weight holds NaN or infinite values",
+        ("encoder", "checkpoint-10"): "missing_weights",
+    }
+    for (run, revision), reason in reasons.items():
+        assert f"not measured: tiny/{run}/{revision}: {reason}" in done.stdout
+    measured = read(workspace, "geometry", tables.GEOMETRY)[["run", "revision"]].drop_duplicates()
+    assert sorted(measured.itertuples(index=False, name=None)) == [
+        (run, f"checkpoint-{step}") for run in ("decoder", "encoder") for step in (0, 100)
+    ]
+
+
+def test_killed_and_resumed_gives_the_same_tables(workspace):
+    undisturbed = workspace.parent / "undisturbed"
+    shutil.copytree(workspace, undisturbed)
+    assert sweep(undisturbed).returncode == 0
+
+    killed = 0
+    for wait in (6, 9, 12):
+        process = subprocess.Popen(
+            **command(workspace),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(wait)
+        killed += process.poll() is None
+        # The whole process group at once: snakemake, its shells and our own jobs.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        sweep(workspace, "--unlock")
+    assert killed >= 1
+    done = sweep(workspace)
+    assert done.returncode == 0, done.stdout
+    for name, schema in JOINED.items():
+        one, two = (read(folder, name, schema) for folder in (undisturbed, workspace))
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_a_new_checkpoint_alone_is_measured(workspace):
+    assert sweep(workspace).returncode == 0
+    runs = workspace / "runs/decoder"
+    shutil.copytree(runs / "checkpoint-100", runs / "checkpoint-200")
+    jobs = plan(workspace)
+    assert (jobs["activations"], jobs["geometry"]) == (1, 1)
+    assert sweep(workspace).returncode == 0
+    assert read(workspace, "geometry", tables.GEOMETRY).step.max() == 200
+
+
+def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2}
+    suite = {
+        "source": "embedded",
+        "vocabulary": 300,
+        "document_length": 16,
+        "batch_size": 4,
+        "steps": [0, 1, 4],
+        "logging_steps": 1,
+        "runs": {
+            "decoder": {
+                "learning_rate": 0.01,
+                "model": {"model_type": "llama", "num_key_value_heads": 2, **shape, **heads},
+            },
+            "encoder": {"learning_rate": 0.01, "model": {"model_type": "bert", **shape, **heads}},
+        },
+    }
+    write(tmp_path, settings(text_file, suites={"small": suite}, corpora=["text"]))
+    done = sweep(tmp_path)
+    assert done.returncode == 0, done.stdout
+    for run in ("decoder", "encoder"):
+        folder = tmp_path / "results/checkpoints/small" / run
+        saved = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        assert sorted(saved) == [f"checkpoint-{s}" for s in (0, 1, 4)]
+        state = json.loads((folder / "checkpoint-4/trainer_state.json").read_bytes())
+        assert [e["step"] for e in state["log_history"] if "loss" in e] == [1, 2, 3, 4]
+    losses = read(tmp_path, "losses", tables.LOSSES)
+    started = losses[(losses.source == "eval") & (losses.step == 0)].value
+    # ln(300) = 5.70 at the start: the models know nothing, and the loss is computed as it should.
+    assert ((started - 5.70).abs() < 0.2).all()
+    geometry = read(tmp_path, "geometry", tables.GEOMETRY)
+    assert sorted(geometry.tokens.unique()) == [0, 64, 256]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"suites": {"tiny": {"source": "local", "runs": {"r": "absent"}}}},
+            "there is no folder absent",
+        ),
+        ({"corpora": ["texts"]}, "corpora.0"),
+        ({"geometri": {}}, "geometri: there is no such key"),
+    ],
+)
+def test_a_bad_configuration_is_one_line_and_nothing_runs(workspace, change, said):
+    configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
+    write(workspace, configuration | change)
+    done = sweep(workspace)
+    assert done.returncode != 0
+    assert said in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (workspace / "results").exists()
+
+
+def test_a_user_error_in_a_job_is_one_clear_line(workspace, text_file):
+    configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
+    configuration["corpus"]["length"] = 65
+    write(workspace, configuration)
+    done = sweep(workspace)
+    assert done.returncode != 0
+    assert "a document has 65 tokens, the model reads at most 64" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):
+    suites = {"one": {"source": "local", "runs": {"model": str(runs / "decoder/checkpoint-100")}}}
+    write(tmp_path, settings(text_file, suites=suites, keep_activations=True))
+    done = sweep(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert read(tmp_path, "geometry", tables.GEOMETRY).step.isna().all()
+    assert len(list((tmp_path / "results/activations").rglob("layer-*.parquet"))) == 3 * 5
+
+
+def test_the_workflow_lies_where_the_catalog_looks(workspace):
+    planned = subprocess.run(
+        **command(workspace, "--dry-run", snakefile="workflow/Snakefile"),
+        check=False,
+        capture_output=True,
+    )
+    assert planned.returncode == 0, planned.stderr
+    assert "activations" in planned.stdout + planned.stderr

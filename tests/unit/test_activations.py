@@ -1,0 +1,213 @@
+"""The activations: a shard read back is what the model says, row for row."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from conftest import tiny_llama
+
+from shapesweep import activations, checkpoint, corpus, geometry, manifest, tables
+from shapesweep.config import validate
+from shapesweep.errors import CheckpointError, ShapesweepError
+
+
+def row_of(folder):
+    suite = validate({"suites": {"s": {"source": "local", "runs": {"run": str(folder)}}}})
+    found = manifest.list_checkpoints("s", suite.suites["s"], "results")
+    return manifest.rows("s", suite.suites["s"], found, "all")[0]
+
+
+def shards(out, name):
+    found = [geometry.read_shard(path) for path in sorted((out / name).glob("layer-*.parquet"))]
+    return {(s.metadata["layer"], s.metadata["layer_kind"]): s for s in found}
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder"])
+def test_shards_equal_the_models_hidden_states(
+    tmp_path, family, make_checkpoint, settings, tokenizers, build_corpora
+):
+    model = make_checkpoint(tmp_path / "model", family)
+    out = tmp_path / "out"
+    assert (
+        activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, out) is None
+    )
+    for one in build_corpora(tokenizers[family]):
+        found = shards(out, one.name)
+        for numbers in one.batches(settings.batch_tokens):
+            batch = torch.from_numpy(np.stack([one.documents[n] for n in numbers]))
+            with torch.no_grad():
+                states = model(batch, output_hidden_states=True).hidden_states
+            for layer, state in enumerate(states):
+                last = layer == len(states) - 1
+                kind = "embedding" if layer == 0 else "block"
+                kind = "final_norm" if last and family == "decoder" else kind
+                shard = found[layer, kind]
+                rows = np.isin(shard.document, list(numbers))
+                # Bit for bit: the same batch through the same weights.
+                np.testing.assert_array_equal(
+                    shard.activation[rows], state.reshape(-1, state.shape[-1]).numpy()
+                )
+                np.testing.assert_array_equal(shard.token[rows], batch.reshape(-1).numpy())
+                assert shard.position[rows].tolist() == [*range(24)] * len(numbers)
+
+
+def test_the_last_block_is_kept_before_the_final_norm(tmp_path, make_checkpoint, settings):
+    model = make_checkpoint(tmp_path / "model")
+    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    found = shards(tmp_path / "out", "text")
+    assert sorted(found) == [
+        (0, "embedding"),
+        (1, "block"),
+        (2, "block"),
+        (3, "block"),
+        (3, "final_norm"),
+    ]
+    before = torch.from_numpy(found[3, "block"].activation.copy())
+    with torch.no_grad():
+        after = model.model.norm(before).numpy()
+    # One norm of 16 numbers in float32, in other batches.
+    np.testing.assert_allclose(after, found[3, "final_norm"].activation, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "has_final_norm"),
+    [
+        (tiny_llama(), True),
+        (tiny_llama(num_hidden_layers=1), True),
+        (transformers.GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2), True),
+        (
+            transformers.GPTNeoXConfig(
+                vocab_size=300, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                intermediate_size=32, max_position_embeddings=64,
+            ),
+            True,
+        ),
+        (transformers.BloomConfig(vocab_size=300, hidden_size=16, n_layer=2, n_head=2), True),
+    ],
+)  # fmt: skip
+def test_the_anatomy_is_found_in_every_architecture(config, has_final_norm):
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.inference_mode():
+        anatomy = activations.find_anatomy(model, np.arange(5, 15))
+    assert anatomy.n_layers == config.num_hidden_layers
+    assert anatomy.has_final_norm is has_final_norm
+
+
+def test_an_encoder_without_a_final_norm_has_none(make_checkpoint, tmp_path):
+    model = make_checkpoint(tmp_path, "encoder")
+    with torch.inference_mode():
+        anatomy = activations.find_anatomy(model, np.arange(5, 15))
+    assert anatomy.names() == [(0, "embedding"), (1, "block"), (2, "block")]
+
+
+def test_the_decoders_loss_is_transformers_own(
+    tmp_path, make_checkpoint, settings, tokenizers, build_corpora
+):
+    model = make_checkpoint(tmp_path / "model")
+    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    losses = tables.read(tmp_path / "out/losses.parquet", tables.LOSSES).set_index("corpus")
+    for one in build_corpora(tokenizers["decoder"]):
+        batch = torch.from_numpy(np.stack(one.documents))
+        with torch.no_grad():
+            theirs = model(batch, labels=batch).loss.item()
+        # The mean of some 370 float32 losses, in another order.
+        assert losses.value[one.name] == pytest.approx(theirs, rel=1e-5)
+        assert 0 < losses.stderr[one.name] < 1
+
+
+def test_the_encoders_loss_is_of_a_fixed_mask(tmp_path, make_checkpoint, settings):
+    make_checkpoint(tmp_path / "model", "encoder")
+    values = []
+    for name in ("a", "b"):
+        activations.extract(
+            row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / name
+        )
+        values.append(tables.read(tmp_path / name / "losses.parquet", tables.LOSSES).value)
+    assert values[0].tolist() == values[1].tolist()
+    # An untrained model knows nothing: ln(300) = 5.70, and small random weights change it little.
+    np.testing.assert_allclose(values[0], np.log(300), atol=0.5)
+
+
+def test_the_logged_loss_is_read(tmp_path):
+    state = {"log_history": [{"step": 8, "loss": 5.5}, {"step": 16, "eval_loss": 5.0}]}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+    row = {"suite": "s", "run": "r", "revision": "checkpoint-16", "step": 16}
+    (entry,) = activations.read_log(tmp_path, row)
+    assert (entry["step"], entry["value"], entry["source"]) == (8, 5.5, "log")
+    (tmp_path / "trainer_state.json").write_text('{"log_history": [{"lo', encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"trainer_state\.json is damaged"):
+        activations.read_log(tmp_path, row)
+
+
+def test_what_cannot_be_measured_is_recorded_not_raised(tmp_path, make_checkpoint, settings):
+    make_checkpoint(tmp_path / "model")
+    row = row_of(tmp_path / "model")
+    make_checkpoint(tmp_path / "model", seed=1)
+    reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
+    assert "not the file that the manifest names" in reason
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
+
+
+def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
+    model = make_checkpoint(tmp_path / "model")
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight.fill_(3e38)
+        model.model.layers[1].mlp.up_proj.weight.fill_(100)
+    model.save_pretrained(tmp_path / "model")
+    row = row_of(tmp_path / "model")
+    reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
+    assert reason == "layer 2 (block) is not finite on the corpus text"
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path, make_checkpoint, settings):
+    make_checkpoint(tmp_path / "model", config=tiny_llama(vocab_size=40))
+    with pytest.raises(ShapesweepError, match="do not belong together"):
+        activations.extract(
+            row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "o"
+        )
+
+
+def test_documents_longer_than_the_model_reads_are_refused(tmp_path, make_checkpoint, settings):
+    make_checkpoint(tmp_path / "model")
+    longer = settings.model_copy(
+        update={"corpus": settings.corpus.model_copy(update={"length": 65})}
+    )
+    with pytest.raises(ShapesweepError, match="has 65 tokens, the model reads at most 64"):
+        activations.extract(
+            row_of(tmp_path / "model"), tmp_path / "model", longer, tmp_path / "out"
+        )
+
+
+def test_the_papers_ragged_documents_go_through_one_by_one(
+    tmp_path, make_checkpoint, settings, tokenizers
+):
+    config = tiny_llama(max_position_embeddings=512)
+    model = make_checkpoint(tmp_path / "model", config=config)
+    paper = settings.corpus.model_copy(update={"sampling": "paper"})
+    chosen = settings.model_copy(update={"corpus": paper, "corpora": ["text"]})
+    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, tmp_path / "out")
+    text = corpus.read_text(paper.text)
+    (one,) = corpus.build(["text"], text, tokenizers["decoder"], paper, 300)
+    shard = shards(tmp_path / "out", "text")[2, "block"]
+    with torch.no_grad():
+        state = model(torch.from_numpy(one.documents[5])[None], output_hidden_states=True)
+    np.testing.assert_array_equal(
+        shard.activation[shard.document == 5], state.hidden_states[2][0].numpy()
+    )
+
+
+def test_nothing_half_done_is_left(tmp_path, make_checkpoint, settings, monkeypatch):
+    make_checkpoint(tmp_path / "model")
+
+    def stop(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "load_tokenizer", stop)
+    with pytest.raises(KeyboardInterrupt):
+        activations.extract(
+            row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()

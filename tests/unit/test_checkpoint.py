@@ -1,0 +1,135 @@
+"""The checkpoint: wrong weights are never loaded under a right name."""
+
+import json
+
+import pytest
+import torch
+from conftest import tiny_llama
+from safetensors.torch import load_file, save_file
+
+from shapesweep import checkpoint
+from shapesweep.errors import CheckpointError
+
+
+@pytest.fixture
+def folder(tmp_path, make_checkpoint):
+    make_checkpoint(tmp_path)
+    return tmp_path
+
+
+def edit(folder, change):
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def test_a_whole_checkpoint_is_loaded_in_float32(folder):
+    assert checkpoint.inspect(folder)["status"] == []
+    model = checkpoint.load(folder)
+    assert type(model).__name__ == "LlamaForCausalLM"
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_half_precision_is_loaded_in_float32(tmp_path, make_checkpoint):
+    make_checkpoint(tmp_path).half().save_pretrained(tmp_path)
+    assert {p.dtype for p in checkpoint.load(tmp_path).parameters()} == {torch.float32}
+
+
+def test_a_missing_weight_is_named(folder):
+    edit(folder, lambda w: w.pop("model.layers.1.mlp.up_proj.weight"))
+    with pytest.raises(
+        CheckpointError, match=r"weights are missing: model\.layers\.1\.mlp\.up_proj"
+    ):
+        checkpoint.load(folder)
+
+
+def test_a_superfluous_weight_is_named(folder):
+    edit(folder, lambda w: w.update({"model.layers.9.extra": torch.ones(2)}))
+    with pytest.raises(
+        CheckpointError, match=r"have no place in the model: model\.layers\.9\.extra"
+    ):
+        checkpoint.load(folder)
+
+
+def test_a_weight_of_another_shape_is_an_error(folder):
+    edit(folder, lambda w: w.update({"model.norm.weight": torch.ones(7)}))
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight"):
+        checkpoint.load(folder)
+
+
+def test_nan_weights_are_named(folder):
+    edit(folder, lambda w: w["model.norm.weight"].fill_(float("nan")))
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight holds NaN"):
+        checkpoint.load(folder)
+
+
+def test_a_truncated_file_is_seen_without_loading(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert checkpoint.inspect(folder)["status"] == ["damaged:model.safetensors"]
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        checkpoint.load(folder)
+
+
+def test_a_missing_shard_is_named(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    weight_map = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
+    status = checkpoint.inspect(folder)["status"]
+    assert status == ["missing_weights:model-00002-of-00002.safetensors"]
+
+
+def test_an_index_cannot_point_outside_the_folder(folder):
+    (folder / "model.safetensors").unlink()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../../secret"}}), encoding="utf-8")
+    assert checkpoint.inspect(folder)["status"] == ["damaged:model.safetensors.index.json"]
+
+
+def test_pickled_weights_are_loaded_without_running_them(folder):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    assert checkpoint.load(folder).num_parameters() > 0
+
+    ran = folder / "ran"
+
+    class Harmful:
+        def __reduce__(self):
+            return (open, (str(ran), "w"))
+
+    torch.save({**weights, "harm": Harmful()}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        checkpoint.load(folder)
+    assert not ran.exists()
+
+
+def test_remote_code_is_refused(folder):
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described["auto_map"] = {"AutoModelForCausalLM": "modeling.Evil"}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="remote code"):
+        checkpoint.load(folder)
+
+
+def test_a_file_changed_since_the_manifest_is_refused(folder, make_checkpoint):
+    files = checkpoint.inspect(folder)["files"]
+    checkpoint.verify(folder, files)
+    make_checkpoint(folder, seed=1)
+    with pytest.raises(CheckpointError, match="not the file that the manifest names"):
+        checkpoint.verify(folder, files)
+
+
+def test_tied_weights_are_not_missing(tmp_path, make_checkpoint):
+    make_checkpoint(tmp_path, config=tiny_llama(tie_word_embeddings=True))
+    assert checkpoint.load(tmp_path).num_parameters() > 0
+
+
+def test_the_tokenizer_may_lie_above_the_checkpoint(tmp_path, make_checkpoint, tokenizers):
+    make_checkpoint(tmp_path / "checkpoint-1", tokenizer=False)
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        checkpoint.load_tokenizer(tmp_path / "checkpoint-1")
+    tokenizers["decoder"].save_pretrained(tmp_path)
+    assert len(checkpoint.load_tokenizer(tmp_path / "checkpoint-1")) == 300

@@ -1,0 +1,42 @@
+"""One source of pins: pip, conda, the package and this environment agree."""
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PINS = dict(
+    re.fullmatch(r"([A-Za-z0-9_-]+)==([0-9.]+)", line).groups()
+    for line in (ROOT / "envs/requirements.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+)
+
+
+def test_the_conda_environment_has_no_pins_of_its_own():
+    environment = yaml.safe_load((ROOT / "envs/environment.yaml").read_text(encoding="utf-8"))
+    conda = [d for d in environment["dependencies"] if isinstance(d, str)]
+    (pip,) = (d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    assert [d.split()[0] for d in conda] == ["python", "pip"]
+    assert pip == ["-r requirements.txt"]
+
+
+def test_the_package_reads_the_same_pins():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["dynamic"] == ["dependencies"]
+    files = project["tool"]["setuptools"]["dynamic"]["dependencies"]["file"]
+    assert files == ["envs/requirements.txt"]
+
+
+def test_what_is_installed_is_what_is_pinned():
+    installed = {name: importlib.metadata.version(name).split("+")[0] for name in PINS}
+    assert installed == PINS
+
+
+def test_the_promised_versions_are_pinned():
+    promised = {"snakemake": "9.27", "torch": "2.13", "transformers": "5.23", "pandas": "3.1"}
+    promised |= {"huggingface_hub": "2.4", "pyarrow": "26", "numpy": "2.4", "matplotlib": "3.11"}
+    for name, version in promised.items():
+        assert f"{PINS[name]}.".startswith(f"{version}.")

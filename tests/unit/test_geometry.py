@@ -1,0 +1,166 @@
+"""The geometry of a shard: each number with its N, its error and its replicates."""
+
+import numpy as np
+import pytest
+
+from shapesweep import activations, geometry, tables
+from shapesweep.errors import ShapesweepError
+from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
+
+METADATA = {
+    "suite": "s", "run": "r", "seed": 0, "revision": "main", "step": 0, "tokens": 0,
+    "architecture": "LlamaForCausalLM", "n_layers": 2, "corpus": "text", "pooling": "tokens",
+    "layer": 1, "layer_kind": "block", "document_length": 20, "n_documents": 32,
+    "n_prefix": 1, "n_suffix": 0, "causal": True,
+}  # fmt: skip
+
+
+def make_shard(n_documents=32, length=20, n_features=6, **metadata):
+    """Documents that wander: neighbours lie in the same document, as in untrained models."""
+    rng = np.random.default_rng(0)
+    walk = rng.standard_normal((n_documents, length, n_features)).cumsum(axis=1) * 0.2
+    states = walk + rng.standard_normal((n_documents, 1, n_features)) * 2
+    states[:, 0] = 50
+    # No two documents share a prefix but the first token.
+    tokens = 1 + np.arange(n_documents * length).reshape(n_documents, length)
+    tokens[:, 0] = 0
+    return geometry.Shard(
+        {**METADATA, "n_documents": n_documents, "document_length": length, **metadata},
+        np.repeat(np.arange(n_documents, dtype=np.int32), length),
+        np.tile(np.arange(length, dtype=np.int32), n_documents),
+        tokens.ravel().astype(np.int32),
+        states.reshape(-1, n_features).astype(np.float32),
+    )
+
+
+def rows_of(shard, n_points=400, n_groups=8):
+    return {
+        (row["selection"], row["metric"]): (row, replicates)
+        for row, replicates in geometry.measure_shard(shard, n_points, n_groups)
+    }
+
+
+def test_every_selection_and_metric_has_a_row_in_the_contract():
+    found = rows_of(make_shard())
+    assert set(found) == {(s, m) for s in geometry.SELECTIONS for m in geometry.METRICS}
+    for row, replicates in found.values():
+        assert set(row) == set(tables.GEOMETRY.names)
+        assert len(replicates) == 8
+        assert all(set(one) == set(tables.REPLICATES.names) for one in replicates)
+        assert row["stderr"] == pytest.approx(
+            jackknife.stderr([one["value"] for one in replicates])
+        )
+
+
+def test_values_are_the_estimators_own():
+    shard = make_shard()
+    found = rows_of(shard, n_points=10_000)
+    kept = shard.position > 0
+    cloud = shard.activation[kept].astype(float)
+    assert found["no_first", "anisotropy"][0]["value"] == spectrum.anisotropy(cloud)
+    distances, indices = neighbors.nearest_neighbors(cloud, 2)
+    row = found["no_first", "id_twonn"][0]
+    assert row["value"] == pytest.approx(dimension.id_twonn(distances), rel=1e-12)
+    assert row["radius"] == pytest.approx(distances[:, 1].mean(), rel=1e-12)
+    same = shard.document[kept][indices[:, 0]] == shard.document[kept]
+    assert found["no_first", "same_document_nn"][0]["value"] == same.mean()
+    assert same.mean() > 0.5
+
+
+def test_between_documents_excludes_the_documents_own_tokens():
+    shard = make_shard()
+    kept = shard.position > 0
+    cloud, document = shard.activation[kept].astype(float), shard.document[kept]
+    distances = np.linalg.norm(cloud[:, None] - cloud[None], axis=2)
+    distances[document[:, None] == document] = np.inf
+    expected = dimension.id_twonn(np.sort(distances, axis=1)[:, :2])
+    row = rows_of(shard, n_points=10_000)["no_first", "id_twonn_between"][0]
+    assert row["value"] == pytest.approx(expected, rel=1e-9)
+    # The walk of a document is one-dimensional in the small; the cloud of documents is not.
+    assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
+
+
+@pytest.mark.parametrize("metric", geometry.METRICS)
+def test_replicates_are_the_numbers_without_a_group(metric):
+    shard = make_shard()
+    _, replicates = rows_of(shard, n_points=10_000)["no_first", metric]
+    keep = jackknife.assign_groups(shard.document, 8) != 3
+    fewer = geometry.Shard(
+        shard.metadata,
+        *(a[keep] for a in (shard.document, shard.position, shard.token, shard.activation)),
+    )
+    expected = rows_of(fewer, n_points=10_000)["no_first", metric][0]["value"]
+    # Exact but for anisotropy, whose replicates are taken on the full sample's axes; here these
+    # are all six, so that nothing is lost but the last digits.
+    assert replicates[3]["value"] == pytest.approx(expected, rel=1e-9)
+    assert replicates[3]["group"] == 3
+
+
+def test_first_tokens_are_one_point_not_many():
+    found = rows_of(make_shard(), n_points=10_000)
+    row = found["all", "id_twonn"][0]
+    assert (row["n_points"], row["n_duplicates"], row["n_dropped"]) == (32 * 19 + 1, 31, 0)
+    row = found["no_first", "id_twonn"][0]
+    assert (row["n_points"], row["n_duplicates"], row["n_dropped"]) == (32 * 19, 0, 32)
+    row = found["all", "anisotropy"][0]
+    assert (row["n_points"], row["n_duplicates"]) == (32 * 20, 0)
+
+
+def test_same_prefixes_are_repeats_in_a_causal_model_only():
+    shard = make_shard()
+    length = 20
+    shard.token[length : length + 10] = shard.token[:10]
+    assert len(np.unique(shard.contexts())) == 32 * 19 + 1 - 9
+    bidirectional = make_shard(causal=False)
+    bidirectional.token[length : length + 10] = bidirectional.token[:10]
+    assert len(np.unique(bidirectional.contexts())) == 32 * 20
+
+
+def test_n_is_the_same_for_every_selection_and_a_shortfall_is_flagged():
+    found = rows_of(make_shard(), n_points=300)
+    points = {row["n_points"] for (_, metric), (row, _) in found.items() if row["k"]}
+    assert points == {300}
+    assert {row["flag"] for row, _ in found.values()} == {""}
+    found = rows_of(make_shard(), n_points=5000)
+    assert found["all", "id_twonn"][0]["flag"] == "shortfall"
+    assert found["all", "anisotropy"][0]["flag"] == ""
+
+
+def test_special_tokens_on_both_sides_are_dropped():
+    row = rows_of(make_shard(n_suffix=1))["no_first", "anisotropy"][0]
+    assert row["n_dropped"] == 64
+
+
+def test_a_collapsed_cloud_is_undefined_not_an_error():
+    shard = make_shard()
+    shard.activation[:] = 1
+    found = rows_of(shard)
+    assert np.isnan(found["all", "anisotropy"][0]["value"])
+    assert found["all", "id_twonn"][0]["flag"] == "shortfall,undefined"
+
+
+def test_order_of_rows_does_not_matter_to_spectra():
+    shard = make_shard()
+    order = np.random.default_rng(1).permutation(len(shard.token))
+    mixed = geometry.Shard(
+        shard.metadata,
+        *(a[order] for a in (shard.document, shard.position, shard.token, shard.activation)),
+    )
+    one, two = (rows_of(s)["all", "anisotropy"][0]["value"] for s in (shard, mixed))
+    assert one == pytest.approx(two, rel=1e-12)
+    np.testing.assert_array_equal(
+        mixed.contexts() == mixed.contexts()[0],
+        (shard.contexts() == shard.contexts()[order[0]])[order],
+    )
+
+
+def test_a_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
+    from test_activations import row_of
+
+    make_checkpoint(tmp_path / "model")
+    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    path = tmp_path / "out/text/layer-1.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ShapesweepError, match=r"layer-1\.parquet: not a whole shard"):
+        geometry.measure(tmp_path / "out", tmp_path / "geometry", settings.geometry)
+    assert not (tmp_path / "geometry").exists()

@@ -1,0 +1,50 @@
+"""Spectral shape: what the paper defines, and the replicates of its error."""
+
+import numpy as np
+import pytest
+
+from shapesweep.estimators import spectrum
+
+
+@pytest.fixture
+def points():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((640, 24)) * np.linspace(3, 0.5, 24) + 5
+
+
+def test_anisotropy_is_the_leading_share_of_squared_singular_values(points):
+    sigma = np.linalg.svd(points - points.mean(0), compute_uv=False)
+    # Two float64 ways to one spectrum of condition 36.
+    assert spectrum.anisotropy(points) == pytest.approx(sigma[0] ** 2 / (sigma**2).sum(), rel=1e-12)
+
+
+def test_anisotropy_does_not_see_offset_scale_or_order(points):
+    value = spectrum.anisotropy(points)
+    assert spectrum.anisotropy(points + 300) == pytest.approx(value, rel=1e-9)
+    assert spectrum.anisotropy(points * 1e-4) == pytest.approx(value, rel=1e-9)
+    assert spectrum.anisotropy(points[::-1]) == pytest.approx(value, rel=1e-9)
+
+
+def test_a_line_and_a_point():
+    assert spectrum.anisotropy(np.outer(np.arange(5), [1, 2, 3])) == pytest.approx(1)
+    assert np.isnan(spectrum.anisotropy(np.ones((5, 3))))
+
+
+def test_mean_cosine_of_all_pairs(points):
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    cosines = (unit @ unit.T)[~np.eye(len(unit), dtype=bool)]
+    assert spectrum.mean_cosine(points) == pytest.approx(cosines.mean(), rel=1e-9)
+
+
+def test_replicates_equal_refits(points):
+    groups = np.arange(len(points)) // 40
+    full = spectrum.covariance(points)
+    made = spectrum.anisotropy_without(points, full, groups, 16)
+    cosines = spectrum.mean_cosine_without(points, groups, 16)
+    refits = [spectrum.anisotropy(points[groups != g]) for g in range(16)]
+    # Rayleigh-Ritz on the full sample's axes errs to second order: a sixteenth left out moves
+    # the axes by some (1/16)·noise, so 1e-3 of the value and less of the error bar.
+    np.testing.assert_allclose(made, refits, rtol=1e-3)
+    assert np.std(made - refits) < 0.1 * np.std(refits)
+    again = [spectrum.mean_cosine(points[groups != g]) for g in range(16)]
+    np.testing.assert_allclose(cosines, again, rtol=1e-9)
