@@ -101,7 +101,8 @@ def trajectories(geometry, replicates, losses):
     single = profiles(geometry, replicates)
     single = single[single.layer_kind != "final_norm"].assign(layers=lambda t: t.layer.astype(str))
     parts = [single, _middle(geometry, replicates), _losses(geometry, replicates, losses)]
-    return pd.concat([part[tables.TRAJECTORIES.names] for part in parts if len(part)])
+    empty = pd.DataFrame(columns=tables.TRAJECTORIES.names)
+    return pd.concat([part[empty.columns] for part in parts if len(part)] or [empty])
 
 
 def phases(geometry, replicates):

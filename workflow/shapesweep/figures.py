@@ -171,12 +171,12 @@ def corpora(curves):
             if column == 0:
                 axes[row, 0].set_ylabel(words)
         axes[0, column].set_title(_title(run, family))
-        axes[0, column].set_ylim(0, None)
         _layer_axis(axes[0, column])
         axes[0, column].set_xlabel("layer" if pd.isna(last) else f"layer, at step {last:,}")
         axes[3, column].set_ylim(-0.03, 1.03)
         axes[3, column].set_xlabel("training step")
         _same_scale(axes[1:3, column])
+    _same_scale(axes[0])
     axes[0, 0].set_ylabel("anisotropy")
     axes[0, 0].legend(loc="best")
     n_points = curves.trajectories.query("metric == 'id_twonn'").n_points.max()

@@ -45,7 +45,7 @@ class EmbeddedSuite(Strict):
     """Small models, really trained on the spot: the default sweep's input."""
 
     source: Literal["embedded"]
-    vocabulary: int = Field(512, ge=300)
+    vocabulary: int = Field(512, ge=261)
     document_length: int = Field(64, ge=8)
     batch_size: int = Field(32, ge=1)
     steps: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)

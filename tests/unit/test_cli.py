@@ -1,0 +1,50 @@
+"""The command: one line for every expected failure, and a verb for every room."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shapesweep import cli
+
+
+def run(*arguments):
+    command = [Path(sys.executable).with_name("shapesweep"), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def test_a_checkpoint_is_checked(tmp_path, make_checkpoint, capsys):
+    make_checkpoint(tmp_path)
+    assert cli.main(["checkpoint", str(tmp_path)]) == 0
+    assert "LlamaForCausalLM (decoder)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["checkpoint", "absent"], "absent: missing_config, missing_weights"),
+        (["manifest", "--config", "absent.yaml", "--suite", "s", "--out", "x"], "no such file"),
+        (["curves", "--tables", "absent", "--out", "x"], "geometry.parquet: no such file"),
+        (["figures", "--curves", "absent", "--figure", "dome", "--out", "x"], "no such file"),
+    ],
+)
+def test_an_expected_failure_is_one_line_and_status_2(arguments, said, capsys):
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("shapesweep: error: ")
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_help_names_every_verb():
+    told = run("--help").stdout
+    for verb in ("train", "manifest", "checkpoint", "activations", "geometry", "curves", "figures"):
+        assert verb in told
+
+
+def test_the_library_answers_without_torch():
+    code = "import sys, shapesweep; shapesweep.anisotropy([[0, 1], [2, 3], [4, 9]]); "
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
