@@ -9,7 +9,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := sweep
 
 sweep: $(READY)
+	@touch $(VENV)/.started
 	. $(VENV)/bin/activate && snakemake --cores all
+	@# Where nothing was to be done, what was found before is said again.
+	@find results/summary.txt ! -newer $(VENV)/.started -exec cat {} +
 
 test: $(READY_DEV)
 	. $(VENV)/bin/activate && python -m pytest

@@ -178,7 +178,8 @@ def corpora(curves):
         _same_scale(axes[1:3, column])
     _same_scale(axes[0])
     axes[0, 0].set_ylabel("anisotropy")
-    axes[0, 0].legend(loc="best")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     n_points = curves.trajectories.query("metric == 'id_twonn'").n_points.max()
     _caption(
         figure,
@@ -300,8 +301,8 @@ def _name_missing(figure, missing):
         return
     names = [f"{row.run}/{row.revision}" for row in missing.itertuples()]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    text = f"not measured: {', '.join(names[:3])}{more}"
-    figure.text(0.0, 0.0, text, fontsize=5.5, color="#B00000", va="top", ha="left")
+    above = f"{figure.get_suptitle()}\n" if figure.get_suptitle() else ""
+    _caption(figure, f"{above}not measured: {', '.join(names[:3])}{more}")
 
 
 def _nothing():

@@ -7,7 +7,12 @@ import pandas as pd
 
 from shapesweep import tables
 
-WAYS = {"id_twonn": "all neighbours", "id_twonn_between": "between docs"}
+#: The ways to ask for the ID, and their names in a table of words.
+WAYS = {
+    "id_twonn": "all neighbours",
+    "id_twonn_paper": "the paper's fit",
+    "id_twonn_between": "between docs",
+}
 
 #: A rise of the anisotropy that deserves the name of a dome: a tenth of the variance. The paper's
 #: decoders rise by 0.8 and more, its encoders by none.
