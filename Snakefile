@@ -11,6 +11,7 @@ rule all:
     default_target: True
     input:
         TABLES,
+        KEPT,
         f"{RESULTS}/summary.txt",
 
 

@@ -96,6 +96,15 @@ def test_the_anatomy_is_found_in_every_architecture(config, has_final_norm):
     assert anatomy.has_final_norm is has_final_norm
 
 
+def test_what_cannot_read_tokens_alone_is_named():
+    config = transformers.T5Config(
+        vocab_size=300, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
+    )
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    with torch.inference_mode(), pytest.raises(CheckpointError, match="cannot read tokens alone"):
+        activations.find_anatomy(model, np.arange(5, 15))
+
+
 def test_an_encoder_without_a_final_norm_has_none(make_checkpoint, tmp_path):
     model = make_checkpoint(tmp_path, "encoder")
     with torch.inference_mode():
@@ -129,6 +138,16 @@ def test_the_encoders_loss_is_of_a_fixed_mask(tmp_path, make_checkpoint, setting
     assert values[0].tolist() == values[1].tolist()
     # An untrained model knows nothing: ln(300) = 5.70, and small random weights change it little.
     np.testing.assert_allclose(values[0], np.log(300), atol=0.5)
+
+
+def test_an_encoder_with_two_heads_has_a_loss_too(tmp_path, make_checkpoint, settings):
+    make_checkpoint(tmp_path / "model", "encoder")
+    config = transformers.BertConfig.from_pretrained(tmp_path / "model")
+    transformers.BertForPreTraining(config).save_pretrained(tmp_path / "model")
+    row = row_of(tmp_path / "model")
+    assert row["architecture"] == "BertForPreTraining"
+    assert activations.extract(row, tmp_path / "model", settings, tmp_path / "out") is None
+    assert len(tables.read(tmp_path / "out/losses.parquet", tables.LOSSES)) == 3
 
 
 def test_the_logged_loss_is_read(tmp_path):

@@ -8,6 +8,7 @@ SHARDS = directory(f"{RESULTS}/activations/{{suite}}/{{run}}/{{revision}}")
 rule activations:
     input:
         checkpoint=lambda w: checkpoint_files(w.suite, w.run, w.revision),
+        text=TEXT or [],
         # The manifest is made anew when any checkpoint comes in; that alone re-does nothing here.
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
     output:

@@ -1,13 +1,14 @@
 # Takes in: the folders of a suite's checkpoints. Hands on: <results>/manifests/<suite>.parquet, one
 # row a checkpoint.
-from shapesweep.checkpoint import model_files
+from shapesweep.checkpoint import model_files, tokenizer_files
 
 
 def checkpoint_files(suite, run, revision):
     """What a checkpoint is made of: a trained run's folder, or the files that are there."""
     if isinstance(CONFIG.suites[suite], EmbeddedSuite):
         return [str(checkpoint_folder(RESULTS, suite, run))]
-    return [str(path) for path in model_files(SELECTED[suite, run, revision].folder)]
+    folder = SELECTED[suite, run, revision].folder
+    return [str(path) for path in model_files(folder) + tokenizer_files(folder)]
 
 
 rule manifest:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from shapesweep import config as configuration
 from shapesweep import manifest as manifests
+from shapesweep.corpus import text_file
 from shapesweep.errors import ShapesweepError
 from shapesweep.suite import NAME, EmbeddedSuite, checkpoint_folder
 
@@ -12,6 +13,7 @@ try:
     CONFIG = configuration.validate(
         config, Path(str(workflow.current_basedir), "../../config/suites")
     )
+    TEXT = text_file(CONFIG.corpus.text)
     LISTED = {
         name: manifests.list_checkpoints(name, suite, CONFIG.results)
         for name, suite in CONFIG.suites.items()
@@ -25,11 +27,17 @@ MANIFESTS = [f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites]
 TABLES = [
     f"{RESULTS}/{t}.parquet" for t in ("geometry", "replicates", "losses", "failures")
 ]
+# Keyed by suite, run and revision, which are also the folders of a checkpoint's results.
 SELECTED = {
     (name, one.run, one.revision): one
     for name, listed in LISTED.items()
     for one in manifests.select(listed, CONFIG.checkpoints)
 }
+KEPT = [
+    f"{RESULTS}/activations/{'/'.join(key)}"
+    for key in SELECTED
+    if CONFIG.keep_activations
+]
 
 
 wildcard_constraints:

@@ -146,6 +146,11 @@ def find_anatomy(model, document):
     hooks = [block.register_forward_hook(keep) for stack in stacks for block in stack]
     try:
         states = _forward(model, _batch(model, [document])).hidden_states
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{type(model).__name__} cannot read tokens alone: {reason}"
+        ) from None
     finally:
         for hook in hooks:
             hook.remove()
@@ -254,7 +259,9 @@ def _masked_losses(model, one, tokenizer, settings):
             mask[rng.choice(body, n_masked, replace=False)] = True
             masks.append(mask)
         masks = torch.from_numpy(np.stack(masks)).to(batch.device)
-        logits = model(input_ids=batch.masked_fill(masks, tokenizer.mask_token_id)).logits
+        output = model(input_ids=batch.masked_fill(masks, tokenizer.mask_token_id))
+        # BertForPreTraining has a second head, and calls the first by another name.
+        logits = output.logits if "logits" in output else output.prediction_logits
         losses = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2).float(), batch, reduction="none"
         )
@@ -275,7 +282,6 @@ def _losses(row, source, name, value, stderr):
 
 
 def _forward(model, batch):
-    # No cache: keys and values of a document are not needed again.
     return model(input_ids=batch, output_hidden_states=True)
 
 

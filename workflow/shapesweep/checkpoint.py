@@ -17,6 +17,7 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt")
 
 
 def family(architecture):
@@ -49,8 +50,29 @@ def model_files(folder):
     return files
 
 
-def inspect(folder):
+def tokenizer_files(folder):
+    """The files of a checkpoint's tokenizer: in its folder, else in the run's folder above it.
+
+    Returns
+    -------
+    list of Path
+        Empty where neither has one.
+    """
+    for place in (Path(folder), Path(folder).parent):
+        found = [place / name for name in TOKENIZER if (place / name).is_file()]
+        if found:
+            return found
+    return []
+
+
+def inspect(folder, hashed=True):
     """What can be said of a checkpoint without loading it.
+
+    Parameters
+    ----------
+    folder : path-like
+    hashed : bool
+        Whether to read the files through for their sha256; else that and commit are None.
 
     Returns
     -------
@@ -80,16 +102,21 @@ def inspect(folder):
             status += [f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()]
         elif path.suffix == ".safetensors" and not _whole_safetensors(path):
             status.append(f"damaged:{path.name}")
-    hashed = [
-        {"path": path.name, "size": path.stat().st_size, "sha256": sha256(path)} for path in files
+    named = [
+        {
+            "path": path.name,
+            "size": path.stat().st_size,
+            "sha256": sha256(path) if hashed else None,
+        }
+        for path in files
     ]
-    pin = hashlib.sha256("".join(f"{f['path']} {f['sha256']}\n" for f in hashed).encode())
+    pin = hashlib.sha256("".join(f"{f['path']} {f['sha256']}\n" for f in named).encode())
     n_layers = [description.get(k) for k in ("num_hidden_layers", "n_layer", "num_layers")]
     return {
         "architecture": (description.get("architectures") or [""])[0],
         "n_layers": next((n for n in n_layers if isinstance(n, int)), None),
-        "files": hashed,
-        "commit": pin.hexdigest()[:40],
+        "files": named,
+        "commit": pin.hexdigest()[:40] if hashed else None,
         "status": status,
     }
 
@@ -173,6 +200,8 @@ def load(folder, device="cpu"):
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name} holds NaN or infinite values")
+    # Keys and values of a document are not needed again.
+    model.config.use_cache = False
     return model.eval().to(device)
 
 
@@ -187,14 +216,15 @@ def load_tokenizer(folder):
     import transformers
 
     transformers.logging.set_verbosity_error()
-    for place in (Path(folder), Path(folder).parent):
-        if any((place / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
-            try:
-                return transformers.AutoTokenizer.from_pretrained(place, local_files_only=True)
-            except Exception as error:
-                reason = _one_line(error, place)
-                raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
-    raise CheckpointError("has no tokenizer, and neither has the folder above it")
+    files = tokenizer_files(folder)
+    if not files:
+        raise CheckpointError("has no tokenizer, and neither has the folder above it")
+    place = files[0].parent
+    try:
+        return transformers.AutoTokenizer.from_pretrained(place, local_files_only=True)
+    except Exception as error:
+        reason = _one_line(error, place)
+        raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
 
 
 def _described(folder):

@@ -21,6 +21,8 @@ def main(argv=None):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         if "threads" in arguments:
             os.environ[name] = str(arguments.threads)
+    # No thread that looks for converted weights on the Hub while others are measured.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     try:
         if "config" in arguments:
             from shapesweep import config

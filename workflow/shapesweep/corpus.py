@@ -157,14 +157,28 @@ def read_text(name):
     ShapesweepError
         If the file is absent or not UTF-8.
     """
-    if name == "stdlib":
+    path = text_file(name)
+    if path is None:
         return stdlib_text("measuring")
     try:
-        return Path(name).read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise ShapesweepError(f"corpus.text: there is no file {name}") from None
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ShapesweepError(f"corpus.text: {name} is not UTF-8 ({error.reason})") from None
+
+
+def text_file(name):
+    """The file that a configuration's `corpus.text` names; None for `stdlib`.
+
+    Raises
+    ------
+    ShapesweepError
+        If there is no such file.
+    """
+    if name == "stdlib":
+        return None
+    if not Path(name).is_file():
+        raise ShapesweepError(f"corpus.text: there is no file {name}")
+    return Path(name)
 
 
 @cache
