@@ -232,6 +232,7 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
     assert ((started - 5.70).abs() < 0.2).all()
     geometry = read(tmp_path, "geometry", tables.GEOMETRY)
     assert sorted(geometry.tokens.unique()) == [0, 64, 256]
+    assert set(geometry.architecture) == {"LlamaForCausalLM", "BertForMaskedLM"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ and the model's loss on each corpus. One batch of documents is in memory at a ti
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,26 +64,19 @@ def extract(row, folder, settings, out):
     str or None
         Why the checkpoint cannot be measured.
     """
-    out = Path(out)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    reason = None
     try:
-        if row["status"]:
-            raise CheckpointError(", ".join(row["status"]))
-        checkpoint.verify(folder, row["files"])
-        _extract(row, folder, settings, partial)
+        with tables.whole_folder(out) as partial:
+            if row["status"]:
+                raise CheckpointError(", ".join(row["status"]))
+            checkpoint.verify(folder, row["files"])
+            _extract(row, folder, settings, partial)
     except CheckpointError as error:
-        reason = str(error)
-        shutil.rmtree(partial)
-        partial.mkdir()
         record = {key: row[key] for key in ("suite", "run", "revision", "step")}
-        text = json.dumps({**record, "reason": reason}, indent=1, ensure_ascii=False)
-        (partial / FAILED).write_text(text, encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
-    partial.replace(out)
-    return reason
+        text = json.dumps({**record, "reason": str(error)}, indent=1, ensure_ascii=False)
+        with tables.whole_folder(out) as partial:
+            (partial / FAILED).write_text(text, encoding="utf-8")
+        return str(error)
+    return None
 
 
 def _extract(row, folder, settings, out):

@@ -5,7 +5,6 @@ Takes in the shards of a checkpoint; hands on rows of `tables.GEOMETRY` and
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,9 +108,7 @@ def measure(activations, out, settings):
         A folder, made whole or not at all: geometry, replicates, losses, failures (`.parquet`).
     settings : shapesweep.config.GeometryConfig
     """
-    activations, out = Path(activations), Path(out)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    activations = Path(activations)
     geometry, replicates, failures, losses = [], [], [], []
     if (activations / FAILED).is_file():
         failures = [json.loads((activations / FAILED).read_bytes())]
@@ -122,12 +119,11 @@ def measure(activations, out, settings):
             for row, without in measure_shard(shard, settings.n_points, settings.groups):
                 geometry.append(row)
                 replicates += without
-    tables.write(geometry, tables.GEOMETRY, partial / "geometry.parquet")
-    tables.write(replicates, tables.REPLICATES, partial / "replicates.parquet")
-    tables.write(losses, tables.LOSSES, partial / "losses.parquet")
-    tables.write(failures, tables.FAILURES, partial / "failures.parquet")
-    shutil.rmtree(out, ignore_errors=True)
-    partial.replace(out)
+    with tables.whole_folder(out) as partial:
+        tables.write(geometry, tables.GEOMETRY, partial / "geometry.parquet")
+        tables.write(replicates, tables.REPLICATES, partial / "replicates.parquet")
+        tables.write(losses, tables.LOSSES, partial / "losses.parquet")
+        tables.write(failures, tables.FAILURES, partial / "failures.parquet")
 
 
 def measure_shard(shard, n_points, n_groups):

@@ -4,6 +4,8 @@ Every table is Parquet, tidy, one number a row. Writing is atomic (a file is
 either whole or absent) and refuses a column that the contract does not name.
 """
 
+import contextlib
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +15,6 @@ import pyarrow.parquet as pq
 from shapesweep.errors import ShapesweepError
 
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
-
-#: What names one number of a checkpoint, in `GEOMETRY` and in `REPLICATES`.
-NUMBER = ["corpus", "pooling", "layer", "layer_kind", "selection", "metric", "k"]
 
 _CHECKPOINT = [
     ("suite", _TEXT),
@@ -178,6 +177,29 @@ def shard_schema(n_features, metadata):
         ],
         metadata=metadata,
     )
+
+
+@contextlib.contextmanager
+def whole_folder(path):
+    """Make a folder whole or not at all: what is written goes to a sibling, renamed at the end.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder that is there already is replaced.
+
+    Yields
+    ------
+    Path
+        The empty folder to write to.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(path, ignore_errors=True)
+    partial.replace(path)
 
 
 def write(rows, schema, path):

@@ -4,11 +4,9 @@ Takes in a suite and the standard library's text; hands on a Trainer's output fo
 `checkpoint-<step>/` with weights, tokenizer and `trainer_state.json`.
 """
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 
+from shapesweep import tables
 from shapesweep.corpus import special_tokens, stdlib_text
 from shapesweep.errors import ShapesweepError
 
@@ -31,15 +29,13 @@ def train(suite, run_name, folder):
     import transformers
 
     run = suite.runs[run_name]
-    folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     torch.use_deterministic_algorithms(True)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 
     config = _config(run.model, suite)
-    masked = type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    # BERT and its kin stand in both mappings; they are encoders.
+    masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     tokenizer = make_tokenizer(stdlib_text("training"), suite.vocabulary, masked)
     documents = _documents(stdlib_text("training"), tokenizer, suite.document_length)
     config.vocab_size = len(tokenizer)
@@ -50,39 +46,48 @@ def train(suite, run_name, folder):
     transformers.set_seed(run.seed)
     auto = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
     model = auto.from_config(config, dtype=torch.float32)
-    trainer = transformers.Trainer(
-        model=model,
-        args=transformers.TrainingArguments(
-            output_dir=partial,
-            max_steps=max(suite.steps),
-            per_device_train_batch_size=suite.batch_size,
-            learning_rate=run.learning_rate,
-            lr_scheduler_type="constant_with_warmup",
-            warmup_steps=run.warmup_steps,
-            weight_decay=run.weight_decay,
-            adam_beta2=run.adam_beta2,
-            max_grad_norm=run.max_grad_norm,
-            logging_steps=suite.logging_steps,
-            save_strategy="no",
-            save_only_model=True,
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=True,
-            seed=run.seed,
-        ),
-        train_dataset=documents,
-        processing_class=tokenizer,
-        data_collator=transformers.DataCollatorForLanguageModeling(
-            tokenizer, mlm=masked, mlm_probability=run.masked_share if masked else None
-        ),
-        callbacks=[_save_at(suite.steps, tokenizer, partial)],
+    collator = transformers.DataCollatorForLanguageModeling(
+        tokenizer, mlm=masked, mlm_probability=run.masked_share if masked else None
     )
-    if max(suite.steps) == 0:
-        _save_start(trainer.model, tokenizer, trainer.state, partial)
-    else:
-        trainer.train()
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    with tables.whole_folder(folder) as partial:
+        if 0 in suite.steps:
+            # Trainer itself saves nothing before the first step.
+            start = partial / "checkpoint-0"
+            model.save_pretrained(start)
+            tokenizer.save_pretrained(start)
+            transformers.TrainerState().save_to_json(start / "trainer_state.json")
+        if max(suite.steps) > 0:
+            transformers.Trainer(
+                model=model,
+                args=_arguments(suite, run, partial),
+                train_dataset=documents,
+                processing_class=tokenizer,
+                data_collator=collator,
+                callbacks=[_save_at(suite.steps)],
+            ).train()
+
+
+def _arguments(suite, run, folder):
+    import transformers
+
+    return transformers.TrainingArguments(
+        output_dir=folder,
+        max_steps=max(suite.steps),
+        per_device_train_batch_size=suite.batch_size,
+        learning_rate=run.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=run.warmup_steps,
+        weight_decay=run.weight_decay,
+        adam_beta2=run.adam_beta2,
+        max_grad_norm=run.max_grad_norm,
+        logging_steps=suite.logging_steps,
+        save_strategy="no",
+        save_only_model=True,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        seed=run.seed,
+    )
 
 
 def make_tokenizer(text, vocabulary, masked):
@@ -148,15 +153,11 @@ def _documents(text, tokenizer, length):
     return [{"input_ids": document} for document in packed]
 
 
-def _save_at(steps, tokenizer, folder):
+def _save_at(steps):
     import transformers
 
     class SaveAt(transformers.TrainerCallback):
         """Ask for a checkpoint, and for the loss, at the suite's steps."""
-
-        def on_train_begin(self, args, state, control, model=None, **kwargs):
-            if 0 in steps:
-                _save_start(model, tokenizer, state, folder)
 
         def on_step_end(self, args, state, control, **kwargs):
             control.should_save = control.should_save or state.global_step in steps
@@ -164,11 +165,3 @@ def _save_at(steps, tokenizer, folder):
             return control
 
     return SaveAt()
-
-
-def _save_start(model, tokenizer, state, folder):
-    """The checkpoint before the first step, in the same layout; Trainer itself saves none."""
-    start = Path(folder) / "checkpoint-0"
-    model.save_pretrained(start)
-    tokenizer.save_pretrained(start)
-    state.save_to_json(start / "trainer_state.json")
