@@ -256,14 +256,47 @@ def test_a_bad_configuration_is_one_line_and_nothing_runs(workspace, change, sai
     assert not (workspace / "results").exists()
 
 
-def test_a_user_error_in_a_job_is_one_clear_line(workspace, text_file):
+def test_a_user_error_is_one_clear_line_for_each_checkpoint(workspace):
     configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
     configuration["corpus"]["length"] = 65
+    configuration["checkpoints"] = {"steps": [0]}
     write(workspace, configuration)
     done = sweep(workspace)
-    assert done.returncode != 0
+    assert "0 checkpoints of 0 runs measured, 2 could not be measured" in done.stdout
     assert "a document has 65 tokens, the model reads at most 64" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace):
+    configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
+    configuration |= {"checkpoints": {"steps": [0, 10]}, "corpora": ["text"]}
+    write(workspace, configuration)
+    weights = workspace / "runs/decoder/checkpoint-10/model.safetensors"
+    state = workspace / "runs/encoder/checkpoint-10/trainer_state.json"
+    whole = {path: (path.read_bytes(), path.stat()) for path in (weights, state)}
+    for path, (content, _) in whole.items():
+        path.write_bytes(content[:-50])
+    assert sweep(workspace).returncode == 0
+    reasons = read(workspace, "failures", tables.FAILURES).reason.tolist()
+    assert sorted(reasons) == ["damaged:model.safetensors", "trainer_state.json is damaged"]
+    assert "activations" not in plan(workspace)
+
+    for path, (content, stat) in whole.items():
+        path.write_bytes(content)
+        # As rsync does: the file has the time that it had before it was measured.
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert plan(workspace)["activations"] == 2
+    assert sweep(workspace).returncode == 0
+    assert not len(read(workspace, "failures", tables.FAILURES))
+    assert "activations" not in plan(workspace)
+
+    for change in (
+        {"corpus": {**configuration["corpus"], "seed": 1}},
+        {"corpora": ["text", "random"]},
+        {"suites": {"tiny": {**configuration["suites"]["tiny"], "tokens_per_step": 100}}},
+    ):
+        write(workspace, configuration | change)
+        assert plan(workspace)["activations"] == 4
 
 
 def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):

@@ -10,7 +10,7 @@ from conftest import tiny_llama
 
 from shapesweep import activations, checkpoint, corpus, geometry, manifest, tables
 from shapesweep.config import validate
-from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.errors import CheckpointError
 
 
 def row_of(folder):
@@ -94,6 +94,7 @@ def test_the_anatomy_is_found_in_every_architecture(config, has_final_norm):
         anatomy = activations.find_anatomy(model, np.arange(5, 15))
     assert anatomy.n_layers == config.num_hidden_layers
     assert anatomy.has_final_norm is has_final_norm
+    assert anatomy.causal
 
 
 def test_what_cannot_read_tokens_alone_is_named():
@@ -101,7 +102,7 @@ def test_what_cannot_read_tokens_alone_is_named():
         vocab_size=300, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
     )
     model = transformers.T5ForConditionalGeneration(config).eval()
-    with torch.inference_mode(), pytest.raises(CheckpointError, match="cannot read tokens alone"):
+    with torch.inference_mode(), pytest.raises(CheckpointError, match="cannot be run on these"):
         activations.find_anatomy(model, np.arange(5, 15))
 
 
@@ -110,6 +111,15 @@ def test_an_encoder_without_a_final_norm_has_none(make_checkpoint, tmp_path):
     with torch.inference_mode():
         anatomy = activations.find_anatomy(model, np.arange(5, 15))
     assert anatomy.names() == [(0, "embedding"), (1, "block"), (2, "block")]
+    assert not anatomy.causal
+
+
+def test_a_decoders_name_does_not_make_a_model_causal(tmp_path, make_checkpoint):
+    make_checkpoint(tmp_path, "encoder")
+    config = transformers.BertConfig.from_pretrained(tmp_path, is_decoder=False)
+    model = transformers.BertLMHeadModel(config).eval()
+    with torch.inference_mode():
+        assert not activations.find_anatomy(model, np.arange(5, 15)).causal
 
 
 def test_the_decoders_loss_is_transformers_own(
@@ -163,10 +173,11 @@ def test_the_logged_loss_is_read(tmp_path):
 
 def test_what_cannot_be_measured_is_recorded_not_raised(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
+    path = tmp_path / "model/model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
     row = row_of(tmp_path / "model")
-    make_checkpoint(tmp_path / "model", seed=1)
     reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
-    assert "not the file that the manifest names" in reason
+    assert reason == "damaged:model.safetensors"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
 
 
@@ -183,10 +194,9 @@ def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model", config=tiny_llama(vocab_size=40))
-    with pytest.raises(ShapesweepError, match="do not belong together"):
-        activations.extract(
-            row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "o"
-        )
+    row = row_of(tmp_path / "model")
+    reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
+    assert "do not belong together" in reason
 
 
 def test_documents_longer_than_the_model_reads_are_refused(tmp_path, make_checkpoint, settings):
@@ -194,10 +204,9 @@ def test_documents_longer_than_the_model_reads_are_refused(tmp_path, make_checkp
     longer = settings.model_copy(
         update={"corpus": settings.corpus.model_copy(update={"length": 65})}
     )
-    with pytest.raises(ShapesweepError, match="has 65 tokens, the model reads at most 64"):
-        activations.extract(
-            row_of(tmp_path / "model"), tmp_path / "model", longer, tmp_path / "out"
-        )
+    row = row_of(tmp_path / "model")
+    reason = activations.extract(row, tmp_path / "model", longer, tmp_path / "out")
+    assert "has 65 tokens, the model reads at most 64" in reason
 
 
 def test_the_papers_ragged_documents_go_through_one_by_one(

@@ -114,12 +114,21 @@ def test_remote_code_is_refused(folder):
         checkpoint.load(folder)
 
 
-def test_a_file_changed_since_the_manifest_is_refused(folder, make_checkpoint):
-    files = checkpoint.inspect(folder)["files"]
-    checkpoint.verify(folder, files)
-    make_checkpoint(folder, seed=1)
-    with pytest.raises(CheckpointError, match="not the file that the manifest names"):
-        checkpoint.verify(folder, files)
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json"])
+def test_a_tokenizers_remote_code_is_refused(folder, name):
+    described = json.loads((folder / name).read_text(encoding="utf-8"))
+    described["auto_map"] = {"AutoTokenizer": ["evil.Evil", None]}
+    (folder / name).write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="its tokenizer needs remote code"):
+        checkpoint.load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', "{", '{"architectures": [3]}', "{}"])
+def test_a_configuration_that_is_none_is_no_traceback(folder, text):
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    checkpoint.inspect(folder)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        checkpoint.load(folder)
 
 
 def test_tied_weights_are_not_missing(tmp_path, make_checkpoint):

@@ -68,6 +68,25 @@ def test_checkpoints_are_chosen(run_folder, rule, steps):
     assert [one.step for one in manifest.select(listed(run_folder), chosen)] == steps
 
 
+def test_a_choice_of_nothing_is_an_error(run_folder):
+    suites = {"s": {"source": "local", "runs": {"run": str(run_folder)}}}
+    rule = config.validate({"suites": suites, "checkpoints": {"steps": [7]}}).checkpoints
+    with pytest.raises(ShapesweepError, match="chooses none of the 8"):
+        manifest.select(listed(run_folder), rule)
+
+
+def test_what_is_not_chosen_is_listed_not_read(tmp_path, make_checkpoint):
+    for step in (0, 5):
+        make_checkpoint(tmp_path / f"checkpoint-{step}", seed=step)
+    (tmp_path / "checkpoint-5/model.safetensors").write_bytes(b"")
+    suite = local(tmp_path)
+    found = manifest.list_checkpoints("s", suite, "results")
+    first, second = manifest.rows("s", suite, found, config.Steps(steps=[0]))
+    assert (first["selected"], second["selected"]) == (True, False)
+    assert second["commit"] is None
+    assert [file["sha256"] for file in second["files"]] == [None, None]
+
+
 def test_rows_tell_files_status_and_selection(tmp_path, make_checkpoint):
     make_checkpoint(tmp_path / "checkpoint-0")
     make_checkpoint(tmp_path / "checkpoint-5", seed=1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shapesweep.estimators import spectrum
+from shapesweep.estimators import jackknife, spectrum
 
 
 @pytest.fixture
@@ -34,6 +34,19 @@ def test_mean_cosine_of_all_pairs(points):
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     cosines = (unit @ unit.T)[~np.eye(len(unit), dtype=bool)]
     assert spectrum.mean_cosine(points) == pytest.approx(cosines.mean(), rel=1e-9)
+
+
+def test_error_bars_are_not_too_narrow_where_no_axis_leads():
+    # The worst case for replicates on fixed axes: documents with isotropic means. The error bar may
+    # come out wider, and by less than a quarter; never narrower by more than a tenth.
+    rng = np.random.default_rng(0)
+    document = np.repeat(np.arange(64), 32)
+    points = rng.standard_normal((64, 128))[document] + rng.standard_normal((2048, 128))
+    groups = jackknife.assign_groups(document)
+    full = spectrum.covariance(points)
+    made = jackknife.stderr(spectrum.anisotropy_without(points, full, groups, 16))
+    exact = jackknife.stderr([spectrum.anisotropy(points[groups != g]) for g in range(16)])
+    assert 0.9 < made / exact < 1.25
 
 
 def test_replicates_equal_refits(points):

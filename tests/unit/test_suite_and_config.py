@@ -50,6 +50,8 @@ def test_written_and_read_back_it_is_the_same(tmp_path):
         ({"corpora": []}, "corpora: needs at least one"),
         ({"corpus": {"lenght": 64}}, "corpus.lenght: there is no such key"),
         ({"corpus": {"length": "long"}}, "corpus.length: .*found 'long'"),
+        ({"results": ""}, "results: "),
+        ({"results": "{run}"}, "results: must not contain braces"),
         ({"geometry": {"n_points": -1}}, "geometry.n_points: .*found -1"),
         ({"checkpoints": {"every": 0}}, "checkpoints.every: .*found 0"),
         ({"checkpoint": "all"}, "checkpoint: there is no such key"),

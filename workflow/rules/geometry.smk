@@ -20,8 +20,9 @@ rule geometry:
         runtime=60,
     params:
         config=MERGED,
-        geometry=CONFIG.geometry.model_dump(),
-        metric_versions=METRICS,
+        extraction=extraction,
+        geometry=as_param(CONFIG.geometry.model_dump()),
+        metric_versions=as_param(METRICS),
     message:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:

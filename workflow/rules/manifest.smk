@@ -8,7 +8,21 @@ def checkpoint_files(suite, run, revision):
     if isinstance(CONFIG.suites[suite], EmbeddedSuite):
         return [str(checkpoint_folder(RESULTS, suite, run))]
     folder = SELECTED[suite, run, revision].folder
-    return [str(path) for path in model_files(folder) + tokenizer_files(folder)]
+    log = [path for path in [folder / "trainer_state.json"] if path.is_file()]
+    return [str(path) for path in model_files(folder) + tokenizer_files(folder) + log]
+
+
+def checkpoint_state(suite, run, revision):
+    """What makes a checkpoint another one: its place in training, its files' sizes and times.
+
+    A file that is mended with an old time (by rsync, say) is seen by its size or time here.
+    """
+    chosen = SELECTED[suite, run, revision]
+    place = manifests.place(CONFIG.suites[suite], chosen)
+    if isinstance(CONFIG.suites[suite], EmbeddedSuite):
+        return [*place]
+    stats = [Path(f).stat() for f in checkpoint_files(suite, run, revision)]
+    return [*place, *((stat.st_size, stat.st_mtime_ns) for stat in stats)]
 
 
 rule manifest:
@@ -34,7 +48,10 @@ rule manifest:
     params:
         config=MERGED,
         selection=str(CONFIG.checkpoints),
-        listed=lambda w: [(one.run, one.revision) for one in LISTED[w.suite]],
+        listed=lambda w: as_param([(one.run, one.revision) for one in LISTED[w.suite]]),
+        states=lambda w: as_param(
+            [checkpoint_state(*key) for key in SELECTED if key[0] == w.suite]
+        ),
     message:
         "listing the checkpoints of {wildcards.suite}"
     shell:

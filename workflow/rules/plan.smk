@@ -1,5 +1,6 @@
 # The plan: what the configuration asks for, as names of files. Nothing is run or read here but the
 # configuration and the names of the checkpoints' folders.
+import json
 import sys
 from pathlib import Path
 
@@ -18,6 +19,12 @@ try:
         name: manifests.list_checkpoints(name, suite, CONFIG.results)
         for name, suite in CONFIG.suites.items()
     }
+    # Keyed by suite, run and revision, which are also the folders of a checkpoint's results.
+    SELECTED = {
+        (name, one.run, one.revision): one
+        for name, listed in LISTED.items()
+        for one in manifests.select(listed, CONFIG.checkpoints)
+    }
 except ShapesweepError as error:
     sys.exit(f"shapesweep: error: {error}")
 
@@ -27,17 +34,16 @@ MANIFESTS = [f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites]
 TABLES = [
     f"{RESULTS}/{t}.parquet" for t in ("geometry", "replicates", "losses", "failures")
 ]
-# Keyed by suite, run and revision, which are also the folders of a checkpoint's results.
-SELECTED = {
-    (name, one.run, one.revision): one
-    for name, listed in LISTED.items()
-    for one in manifests.select(listed, CONFIG.checkpoints)
-}
 KEPT = [
     f"{RESULTS}/activations/{'/'.join(key)}"
     for key in SELECTED
     if CONFIG.keep_activations
 ]
+
+
+def as_param(value):
+    """A value in one line. Of a mapping Snakemake would remember the keys alone, of a list the set."""
+    return json.dumps(value, sort_keys=True)
 
 
 wildcard_constraints:

@@ -13,8 +13,8 @@ rule train:
         runtime=30,
     params:
         config=MERGED,
-        suite=lambda w: CONFIG.suites[w.suite].model_dump(exclude={"runs"}),
-        run=lambda w: CONFIG.suites[w.suite].runs[w.run].model_dump(),
+        suite=lambda w: as_param(CONFIG.suites[w.suite].model_dump(exclude={"runs"})),
+        run=lambda w: as_param(CONFIG.suites[w.suite].runs[w.run].model_dump()),
     message:
         "training {wildcards.suite}/{wildcards.run}"
     shell:

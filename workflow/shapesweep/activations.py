@@ -32,11 +32,14 @@ class Anatomy:
     last_block : torch.nn.Module
     has_final_norm : bool
         The last entry is not what the last block hands on: it has been through a norm.
+    causal : bool
+        A token's states do not depend on the tokens behind it.
     """
 
     n_layers: int
     last_block: object
     has_final_norm: bool
+    causal: bool
 
     def names(self):
         """(layer, layer_kind) of everything that is kept, in order."""
@@ -68,7 +71,6 @@ def extract(row, folder, settings, out):
         with tables.whole_folder(out) as partial:
             if row["status"]:
                 raise CheckpointError(", ".join(row["status"]))
-            checkpoint.verify(folder, row["files"])
             _extract(row, folder, settings, partial)
     except CheckpointError as error:
         record = {key: row[key] for key in ("suite", "run", "revision", "step")}
@@ -86,7 +88,9 @@ def _extract(row, folder, settings, out):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model = checkpoint.load(folder, device)
     tokenizer = checkpoint.load_tokenizer(folder)
-    n_embeddings = model.get_input_embeddings().num_embeddings
+    n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    if n_embeddings is None:
+        raise CheckpointError(f"{type(model).__name__} does not read tokens")
     text = corpus.read_text(settings.corpus.text)
     corpora = corpus.build(settings.corpora, text, tokenizer, settings.corpus, n_embeddings)
     _fits(model.config, corpora)
@@ -95,8 +99,8 @@ def _extract(row, folder, settings, out):
     with torch.inference_mode():
         anatomy = find_anatomy(model, corpora[0].documents[0])
         for one in corpora:
-            metadata = _metadata(row, one, settings, model, family, anatomy)
-            totals = _shards(model, anatomy, one, settings, metadata, out / one.name, family)
+            metadata = _metadata(row, one, settings, model, anatomy)
+            totals = _shards(model, anatomy, one, settings, metadata, out / one.name)
             if family == "encoder":
                 totals = _masked_losses(model, one, tokenizer, settings)
             if totals is not None:
@@ -138,11 +142,6 @@ def find_anatomy(model, document):
     hooks = [block.register_forward_hook(keep) for stack in stacks for block in stack]
     try:
         states = _forward(model, _batch(model, [document])).hidden_states
-    except (TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(
-            f"{type(model).__name__} cannot read tokens alone: {reason}"
-        ) from None
     finally:
         for hook in hooks:
             hook.remove()
@@ -151,10 +150,23 @@ def find_anatomy(model, document):
             continue
         made = [outputs[block] for block in stack]
         if all(_equal(made[k - 1], states[k]) for k in range(1, len(stack))):
-            return Anatomy(len(stack), stack[-1], not _equal(made[-1], states[-1]))
+            has_final_norm = not _equal(made[-1], states[-1])
+            causal = _is_causal(model, document, states)
+            return Anatomy(len(stack), stack[-1], has_final_norm, causal)
     raise CheckpointError(
         f"{type(model).__name__}: no stack of {len(states) - 1} blocks puts out its hidden states"
     )
+
+
+def _is_causal(model, document, states):
+    """Whether another last token leaves the states of those before it as they are."""
+    import torch
+
+    changed = document.copy()
+    changed[-1] = changed[-1] - 1 if changed[-1] > 0 else 1
+    again = _forward(model, _batch(model, [changed])).hidden_states
+    # The same arithmetic on the same numbers, but for the order of sums some kernels choose.
+    return torch.allclose(states[-1][:, :-1], again[-1][:, :-1], rtol=1e-5, atol=1e-6)
 
 
 def read_log(folder, row):
@@ -179,7 +191,7 @@ def read_log(folder, row):
         raise CheckpointError("trainer_state.json is damaged") from None
 
 
-def _shards(model, anatomy, one, settings, metadata, out, family):
+def _shards(model, anatomy, one, settings, metadata, out):
     """Write the shards of one corpus; for a decoder, its loss on every document as well."""
     import torch
 
@@ -214,7 +226,7 @@ def _shards(model, anatomy, one, settings, metadata, out, family):
                         f"layer {layer} ({kind}) is not finite on the corpus {one.name}"
                     )
                 _append(writer, tokens, values.numpy())
-            if family == "decoder":
+            if anatomy.causal and "logits" in output:
                 sums.append(_next_token_losses(output.logits, batch))
     finally:
         hook.remove()
@@ -251,7 +263,7 @@ def _masked_losses(model, one, tokenizer, settings):
             mask[rng.choice(body, n_masked, replace=False)] = True
             masks.append(mask)
         masks = torch.from_numpy(np.stack(masks)).to(batch.device)
-        output = model(input_ids=batch.masked_fill(masks, tokenizer.mask_token_id))
+        output = _forward(model, batch.masked_fill(masks, tokenizer.mask_token_id))
         # BertForPreTraining has a second head, and calls the first by another name.
         logits = output.logits if "logits" in output else output.prediction_logits
         losses = torch.nn.functional.cross_entropy(
@@ -274,7 +286,16 @@ def _losses(row, source, name, value, stderr):
 
 
 def _forward(model, batch):
-    return model(input_ids=batch, output_hidden_states=True)
+    import torch
+
+    try:
+        return model(input_ids=batch, output_hidden_states=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a model makes of tokens that it cannot read
+        reason = " ".join(str(error).split())[:200]
+        name = type(model).__name__
+        raise CheckpointError(f"{name} cannot be run on these tokens: {reason}") from None
 
 
 def _batch(model, documents):
@@ -301,12 +322,12 @@ def _fits(config, corpora):
     longest = max(len(document) for one in corpora for document in one.documents)
     limit = getattr(config, "max_position_embeddings", None)
     if limit and longest > limit:
-        raise ShapesweepError(
+        raise CheckpointError(
             f"corpus.length: a document has {longest} tokens, the model reads at most {limit}"
         )
 
 
-def _metadata(row, one, settings, model, family, anatomy):
+def _metadata(row, one, settings, model, anatomy):
     import torch
     import transformers
 
@@ -325,7 +346,7 @@ def _metadata(row, one, settings, model, family, anatomy):
         "n_documents": len(lengths),
         "n_prefix": one.n_prefix,
         "n_suffix": one.n_suffix,
-        "causal": family == "decoder",
+        "causal": anatomy.causal,
         "dtype": "float32",
         "corpus_seed": settings.corpus.seed,
         "format_version": FORMAT_VERSION,

@@ -17,12 +17,16 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt")
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json"),
+    *("merges.txt", "spiece.model", "sentencepiece.bpe.model", "special_tokens_map.json"),
+    "added_tokens.json",
+)
 
 
 def family(architecture):
     """Encoder, decoder or other, by the name of a transformers class."""
-    if architecture.endswith(("ForMaskedLM", "ForPreTraining")):
+    if architecture.endswith("ForMaskedLM") or architecture == "BertForPreTraining":
         return "encoder"
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return "decoder"
@@ -87,9 +91,8 @@ def inspect(folder, hashed=True):
     if folder / "config.json" not in files:
         status.append("missing_config")
     else:
-        try:
-            description = json.loads((folder / "config.json").read_bytes())
-        except ValueError:
+        description = _description(folder) or {}
+        if not description:
             status.append("damaged:config.json")
     weights = [path for path in files if path.name != "config.json"]
     if not weights:
@@ -113,7 +116,7 @@ def inspect(folder, hashed=True):
     pin = hashlib.sha256("".join(f"{f['path']} {f['sha256']}\n" for f in named).encode())
     n_layers = [description.get(k) for k in ("num_hidden_layers", "n_layer", "num_layers")]
     return {
-        "architecture": (description.get("architectures") or [""])[0],
+        "architecture": _architecture(description),
         "n_layers": next((n for n in n_layers if isinstance(n, int)), None),
         "files": named,
         "commit": pin.hexdigest()[:40] if hashed else None,
@@ -125,22 +128,6 @@ def sha256(path):
     """Sha256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def verify(folder, files):
-    """Hold the files of a checkpoint against the manifest.
-
-    Raises
-    ------
-    CheckpointError
-        If one is absent or other than when the manifest was made.
-    """
-    for file in files:
-        path = Path(folder) / file["path"]
-        if not path.is_file():
-            raise CheckpointError(f"{file['path']} is gone since the manifest was made")
-        if path.stat().st_size != file["size"] or sha256(path) != file["sha256"]:
-            raise CheckpointError(f"{file['path']} is not the file that the manifest names")
 
 
 def load(folder, device="cpu"):
@@ -168,11 +155,13 @@ def load(folder, device="cpu"):
     folder = Path(folder)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    description = _described(folder)
+    description = _description(folder)
+    if not description:
+        raise CheckpointError("config.json is missing or damaged")
     if "auto_map" in description:
         raise CheckpointError("needs remote code, which is never run")
-    named = (description.get("architectures") or [None])[0]
-    model_class = getattr(transformers, named or "", None)
+    named = _architecture(description)
+    model_class = getattr(transformers, named, None)
     if not named or not hasattr(model_class, "from_pretrained"):
         raise CheckpointError(f"config.json names no architecture that transformers has: {named!r}")
     try:
@@ -180,6 +169,7 @@ def load(folder, device="cpu"):
             folder,
             dtype=torch.float32,
             local_files_only=True,
+            trust_remote_code=False,
             weights_only=True,
             use_safetensors=(None if _has_safetensors(folder) else False),
             # Only so that they are reported: below, any is an error.
@@ -220,18 +210,30 @@ def load_tokenizer(folder):
     if not files:
         raise CheckpointError("has no tokenizer, and neither has the folder above it")
     place = files[0].parent
+    for name in ("tokenizer_config.json", "config.json"):
+        if "auto_map" in (_description(place, name) or {}):
+            raise CheckpointError("its tokenizer needs remote code, which is never run")
     try:
-        return transformers.AutoTokenizer.from_pretrained(place, local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(
+            place, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:
         reason = _one_line(error, place)
         raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
 
 
-def _described(folder):
+def _description(folder, name="config.json"):
+    """A mapping in JSON; None where it is absent or anything else."""
     try:
-        return json.loads((folder / "config.json").read_bytes())
+        read = json.loads((folder / name).read_bytes())
     except (OSError, ValueError):
-        raise CheckpointError("config.json is missing or damaged") from None
+        return None
+    return read if isinstance(read, dict) else None
+
+
+def _architecture(description):
+    named = description.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
 
 
 def _has_safetensors(folder):
@@ -241,10 +243,11 @@ def _has_safetensors(folder):
 def _shards(index):
     """Names in a weight index; only plain names, so that none points outside the folder."""
     try:
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError):
         return []
-    return names if all(Path(n).name == n for n in names) else []
+    plain = all(isinstance(name, str) and Path(name).name == name for name in names)
+    return sorted(names) if plain else []
 
 
 def _whole_safetensors(path):

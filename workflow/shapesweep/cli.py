@@ -32,6 +32,9 @@ def main(argv=None):
     except ShapesweepError as error:
         print(f"shapesweep: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"shapesweep: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     return 0
@@ -146,19 +149,16 @@ def _suite(arguments):
 
 
 def _row(arguments):
-    """The manifest's row and the folder of one checkpoint."""
-    from shapesweep import manifest, tables
+    """The manifest's row of one checkpoint, read anew from its files, and its folder."""
+    from shapesweep import manifest
 
     name, suite = _suite(arguments)
-    table = tables.read(arguments.manifest, tables.MANIFEST)
-    found = table[(table.run == arguments.run) & (table.revision == arguments.revision)]
     listed = manifest.list_checkpoints(name, suite, arguments.config.results)
-    folders = {(one.run, one.revision): one.folder for one in listed}
     key = (arguments.run, arguments.revision)
-    if len(found) != 1 or key not in folders:
-        raise ShapesweepError(f"{arguments.manifest}: names no checkpoint {'/'.join(key)}")
-    row = found.astype(object).where(found.notna(), None).iloc[0].to_dict()
-    return row | {"files": list(row["files"]), "status": list(row["status"])}, folders[key]
+    found = [one for one in listed if (one.run, one.revision) == key]
+    if not found:
+        raise ShapesweepError(f"suite {name} has no checkpoint {'/'.join(key)}")
+    return manifest.rows(name, suite, found, "all")[0], found[0].folder
 
 
 def _parser():
@@ -185,7 +185,7 @@ def _parser():
     verb(checkpoint, "folder")
     verb(
         activations,
-        *("--config", "--suite", "--run", "--revision", "--manifest", "--threads", "--out"),
+        *("--config", "--suite", "--run", "--revision", "--threads", "--out"),
     )
     verb(geometry, "--config", "--activations", "--threads", "--out")
     verb(join, "--manifests", "--geometry", "--out")
@@ -204,7 +204,6 @@ _OPTIONS = {
     "--suite": _option("name of a suite of the configuration"),
     "--run": _option("name of a run of the suite"),
     "--revision": _option("revision of a checkpoint of the run"),
-    "--manifest": _option("manifest of the suite"),
     "--manifests": _option("manifests of all suites", nargs="+"),
     "--activations": _option("folder of one checkpoint's shards"),
     "--geometry": _option("folder of all checkpoints' geometry"),

@@ -51,7 +51,7 @@ class GeometryConfig(Strict):
 class Config(Strict):
     """A whole sweep."""
 
-    results: str = "results"
+    results: str = Field("results", min_length=1)
     suites: dict[Name, Suite]
     checkpoints: Literal["all"] | Every | Steps | Log = "all"
     corpora: list[Literal["text", "random", "shuffled"]] = Field(
@@ -62,6 +62,13 @@ class Config(Strict):
     keep_activations: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch_tokens: int = Field(4096, ge=1)
+
+    @field_validator("results")
+    @classmethod
+    def _one_way_to_write_it(cls, results):
+        if "{" in results or "}" in results:
+            raise ValueError("must not contain braces, which are Snakemake's wildcards")
+        return str(Path(results))
 
     @field_validator("corpora")
     @classmethod

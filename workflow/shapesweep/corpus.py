@@ -18,7 +18,7 @@ from pydoc_data.topics import topics
 
 import numpy as np
 
-from shapesweep.errors import ShapesweepError
+from shapesweep.errors import CheckpointError, ShapesweepError
 
 #: Characters of text set aside for each token of a document: more than any tokenizer needs.
 CHARACTERS_PER_TOKEN = 8
@@ -96,7 +96,7 @@ def build(names, text, tokenizer, settings, n_embeddings):
         bodies = _window_documents(text, tokenizer, settings, length)
         seed = settings.seed
     if max(int(body.max(initial=0)) for body in bodies) >= n_embeddings:
-        raise ShapesweepError(
+        raise CheckpointError(
             f"the tokenizer gives ids up to {max(int(b.max()) for b in bodies)}, the model has "
             f"{n_embeddings} embeddings: they do not belong together"
         )
@@ -132,7 +132,7 @@ def special_tokens(tokenizer):
                 np.array(full[:start], dtype=np.int64),
                 np.array(full[start + len(bare) :], dtype=np.int64),
             )
-    raise ShapesweepError("the tokenizer rewrites a text when it adds its special tokens")
+    raise CheckpointError("the tokenizer rewrites a text when it adds its special tokens")
 
 
 def ordinary_tokens(tokenizer, n_embeddings):

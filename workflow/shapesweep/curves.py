@@ -37,8 +37,11 @@ def join(manifests, geometry, out):
     """
     listed = pd.concat([tables.read(path, tables.MANIFEST) for path in manifests])
     selected = listed[listed.selected]
-    flagged = listed[listed.status.map(len) > 0]
+    # Files are hashed where the configuration chooses the checkpoint: then a flag is a failure.
+    flagged = listed[(listed.status.map(len) > 0) & listed.commit.notna()]
     places = [Path(geometry) / row.suite / row.run / row.revision for row in selected.itertuples()]
+    # What a live run has added since the sweep was planned waits for the next one.
+    places = [place for place in places if place.is_dir()]
     failures = [
         {
             "suite": row.suite,
@@ -58,7 +61,8 @@ def join(manifests, geometry, out):
     losses = pd.concat(parts) if parts else pd.DataFrame(columns=tables.LOSSES.names)
     # Every checkpoint tells the whole log up to itself: once is enough.
     losses = losses.sort_values(["suite", "run", "source", "step"], kind="stable")
-    losses = losses.drop_duplicates(["suite", "run", "step", "source", "corpus"], keep="last")
+    repeated = losses.duplicated(["suite", "run", "step", "source"], keep="last")
+    losses = losses[~repeated | (losses.source == "eval")]
     tables.write(losses, tables.LOSSES, Path(out) / "losses.parquet")
     parts = [tables.read(place / "failures.parquet", tables.FAILURES) for place in places]
     failures = pd.concat([pd.DataFrame(failures, columns=tables.FAILURES.names), *parts])

@@ -68,11 +68,15 @@ class Shard:
         seen, contexts = {}, np.empty(len(self.token), dtype=np.int64)
         order = np.lexsort((self.position, self.document))
         starts = np.flatnonzero(np.diff(self.document[order], prepend=-1))
+        causal = self.metadata["causal"]
         for rows in np.split(order, starts[1:]):
-            tokens = self.token[rows].tobytes()
-            for place, row in enumerate(rows):
-                key = tokens[: 4 * (place + 1)] if self.metadata["causal"] else (tokens, place)
-                contexts[row] = seen.setdefault(key, len(seen))
+            # A tree of tokens: a causal model's context is the way from its root, another's begins
+            # behind the whole document.
+            whole = None if causal else self.token[rows].tobytes()
+            context = seen.setdefault(whole, len(seen))
+            for row in rows:
+                context = seen.setdefault((context, int(self.token[row])), len(seen))
+                contexts[row] = context
         return contexts
 
 

@@ -70,10 +70,17 @@ def select(listed, rule):
     Returns
     -------
     list of Listed
+
+    Raises
+    ------
+    ShapesweepError
+        If that is none.
     """
     chosen = []
     for run in dict.fromkeys(one.run for one in listed):
         chosen += _select([one for one in listed if one.run == run], rule)
+    if not chosen:
+        raise ShapesweepError(f"checkpoints: chooses none of the {len(listed)} that there are")
     return chosen
 
 
@@ -91,14 +98,15 @@ def rows(name, suite, listed, rule):
         is_chosen = (one.run, one.revision) in chosen
         # What is not chosen is listed, not read: a sweep of a few checkpoints stays cheap.
         seen = checkpoint.inspect(one.folder, hashed=is_chosen)
+        seed, step, tokens = place(suite, one)
         made.append(
             {
                 "suite": name,
                 "run": one.run,
-                "seed": suite.runs[one.run].seed,
+                "seed": seed,
                 "revision": one.revision,
-                "step": one.step,
-                "tokens": _tokens(suite, one.step),
+                "step": step,
+                "tokens": tokens,
                 "phase": None,
                 "bytes": sum(file["size"] for file in seen["files"]),
                 "selected": is_chosen and not seen["status"],
@@ -151,6 +159,11 @@ def _select(run, rule):
     steps = np.log1p([one.step or 0 for one in run])
     targets = np.linspace(steps[0], steps[-1], rule.log)
     return [run[i] for i in sorted({int(np.abs(steps - t).argmin()) for t in targets})]
+
+
+def place(suite, one):
+    """Where a listed checkpoint stands: its run's seed, its step, the tokens seen until then."""
+    return suite.runs[one.run].seed, one.step, _tokens(suite, one.step)
 
 
 def _tokens(suite, step):

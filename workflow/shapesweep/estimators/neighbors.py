@@ -114,21 +114,21 @@ def nearest_neighbors(points, k):
     return lists.nearest(k)
 
 
-def search(points, length, *labels):
-    """One pass over all pairs of points: a list for any neighbour, one more for each labelling.
+def search(points, length, labels=None):
+    """One pass over all pairs of points: a list for any neighbour, one more for other labels.
 
     Parameters
     ----------
     points : array_like, shape (n_points, n_features)
     length : int
         Neighbours proposed a row.
-    *labels : ndarray of int, shape (n_points,)
-        For each, a list in which points that share a label are not neighbours.
+    labels : ndarray of int, shape (n_points,), optional
+        Points that share a label are not neighbours in the second list.
 
     Returns
     -------
     list of NeighborLists
-        The list without labels first.
+        Of any neighbour; with labels, of neighbours with another label as well.
 
     Raises
     ------
@@ -138,7 +138,8 @@ def search(points, length, *labels):
     points = np.asarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
         raise ValueError("points must be finite")
-    found = [_Found(points, min(length, len(points) - 1), one) for one in (None, *labels)]
+    kinds = [None] if labels is None else [None, labels]
+    found = [_Found(points, min(length, len(points) - 1), kind) for kind in kinds]
     # Centring first: the error of ‖a‖² + ‖b‖² - 2ab grows with the norms, not with the distance.
     centred = points - points.mean(axis=0)
     scale = np.abs(centred).max(initial=0.0) or 1.0
