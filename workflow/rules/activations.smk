@@ -2,6 +2,7 @@
 # <revision>/, one Parquet shard a (corpus, layer) and the losses; removed once measured.
 from shapesweep.activations import FORMAT_VERSION
 
+
 def extraction(wildcards):
     """All that a checkpoint's shards depend on, but its files' contents.
 
