@@ -23,7 +23,7 @@ def test_a_checkpoint_is_checked(tmp_path, make_checkpoint, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["checkpoint", "absent"], "absent: missing_config, missing_weights"),
+        (["checkpoint", "absent"], "absent: there is no such folder"),
         (["manifest", "--config", "absent.yaml", "--suite", "s", "--out", "x"], "no such file"),
         (["curves", "--tables", "absent", "--out", "x"], "geometry.parquet: no such file"),
         (["figures", "--curves", "absent", "--figure", "dome", "--out", "x"], "no such file"),

@@ -126,6 +126,16 @@ def test_n_is_the_same_for_every_selection_and_a_shortfall_is_flagged():
     assert found["all", "anisotropy"][0]["flag"] == ""
 
 
+def test_neighbours_at_the_resolution_of_float32_are_flagged():
+    shard = make_shard()
+    assert rows_of(shard)["no_first", "id_twonn"][0]["flag"] == ""
+    # Every second token is its predecessor but for the last places.
+    shard.activation[3::2] = shard.activation[2:-1:2] * np.float32(1 + 3e-7)
+    found = rows_of(shard)
+    assert found["no_first", "id_twonn"][0]["flag"] == "rounding"
+    assert found["no_first", "anisotropy"][0]["flag"] == ""
+
+
 def test_special_tokens_on_both_sides_are_dropped():
     row = rows_of(make_shard(n_suffix=1))["no_first", "anisotropy"][0]
     assert row["n_dropped"] == 64

@@ -323,7 +323,8 @@ def _fits(config, corpora):
     limit = getattr(config, "max_position_embeddings", None)
     if limit and longest > limit:
         raise CheckpointError(
-            f"corpus.length: a document has {longest} tokens, the model reads at most {limit}"
+            f"a document has {longest} tokens, the model reads at most {limit} (see corpus.length; "
+            "the paper's sampling needs a model that reads 512 characters)"
         )
 
 

@@ -69,6 +69,8 @@ def checkpoint(arguments):
     """Load a checkpoint, check its every weight, and say what it is."""
     from shapesweep import checkpoint
 
+    if not Path(arguments.folder).is_dir():
+        raise ShapesweepError(f"{arguments.folder}: there is no such folder")
     status = checkpoint.inspect(arguments.folder)["status"]
     if status:
         raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")

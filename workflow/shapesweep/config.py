@@ -141,8 +141,9 @@ def dump(config, path):
 
 
 def _named_suite(name, registry):
-    path = Path(registry) / f"{name}.yaml"
-    known = sorted(p.stem for p in Path(registry).glob("*.yaml"))
+    registry = Path(registry).resolve()
+    path = registry / f"{name}.yaml"
+    known = sorted(p.stem for p in registry.glob("*.yaml"))
     if path.stem not in known:
         raise ShapesweepError(
             f"suites: {name!r} is not a suite: there is no {path}; known are {', '.join(known)}"

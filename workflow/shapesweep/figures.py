@@ -244,7 +244,7 @@ def _losses(axes, curves, suite, run, corpus):
     for ax in axes:
         if len(logged):
             ax.plot(logged.step, logged.value, color="#999999", lw=0.7, label="training")
-        _band(ax, evaluated, "black", "held out")
+        _band(ax, evaluated, "black", "on the corpus")
         _step_axis(ax, pd.concat([evaluated.step, logged.step]))
     if len(evaluated) or len(logged):
         axes[0].legend(loc="best")

@@ -29,6 +29,9 @@ METRICS = {
 }
 #: Neighbours kept a point, so that two are left whichever group of documents is left out.
 LIST_LENGTH = 16
+#: A distance of fewer float32 units in the last place than this is mostly rounding (a state is a
+#: sum over features and blocks); more than this share of such points, and the shard is flagged.
+ROUNDING, ROUNDING_SHARE = 32, 0.01
 #: Seed of the one permutation of tokens from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
 
@@ -168,6 +171,7 @@ def measure_shard(shard, n_points, n_groups):
             n_duplicates = n_kept - n_unique[selection]
             own = {**shared, "n_points": n_sample, "n_duplicates": n_duplicates}
             flags = ["shortfall"] if n_sample < n_points else []
+            flags += ["rounding"] if number["rounding"] else []
             made.append(_rows(shard.metadata, metric, own, number, flags))
     return made
 
@@ -225,10 +229,17 @@ def _neighbourly(anywhere, between, documents, sampled, n_groups):
             ),
         }
 
+    # Where nearest neighbours lie at the resolution of float32, ratios of distances are noise.
+    resolution = np.finfo(np.float32).eps * np.linalg.norm(anywhere.points[sampled], axis=1)
+    nearest = anywhere.nearest(1, sampled)[0][:, 0]
+    rounding = bool((nearest < ROUNDING * resolution).mean() > ROUNDING_SHARE)
     full = estimates(sampled)
     left = [estimates(sampled & (groups != group)) for group in range(n_groups)]
     return {
-        metric: _number(value, [one[metric][0] for one in left], k, _mean_finite(reach))
+        metric: {
+            **_number(value, [one[metric][0] for one in left], k, _mean_finite(reach)),
+            "rounding": rounding,
+        }
         for metric, (value, k, reach) in full.items()
     }
 
