@@ -145,7 +145,7 @@ def id_training(curves):
 
 def corpora(curves):
     """Text beside its shuffled tokens and random ones: the dome at the end, the ID on the way."""
-    figure, axes = _grid(4, len(curves.runs), 1.15)
+    figure, axes = _grid(4, len(curves.runs), 1.3)
     ids = [
         ("id_twonn", "TwoNN ID\nall neighbours"),
         ("id_twonn_between", "TwoNN ID\nbetween documents"),
