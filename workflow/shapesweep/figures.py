@@ -4,6 +4,7 @@ Takes in `<results>/curves/`; hands on `<figure>.svg`, `.pdf` and `.png`. Every 
 is a function of the curves; `FIGURES` lists them.
 """
 
+import textwrap
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -302,7 +303,8 @@ def _name_missing(figure, missing):
     names = [f"{row.run}/{row.revision}" for row in missing.itertuples()]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     above = f"{figure.get_suptitle()}\n" if figure.get_suptitle() else ""
-    _caption(figure, f"{above}not measured: {', '.join(names[:3])}{more}")
+    text = textwrap.fill(f"not measured: {', '.join(names[:3])}{more}", width=64)
+    _caption(figure, above + text)
 
 
 def _nothing():
