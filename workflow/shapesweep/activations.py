@@ -192,7 +192,7 @@ def read_log(folder, row):
 
 
 def _shards(model, anatomy, one, settings, metadata, out):
-    """Write the shards of one corpus; for a decoder, its loss on every document as well."""
+    """Write the shards of one corpus; of a causal model, its loss on every document too."""
     import torch
 
     out.mkdir()

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from shapesweep import tables
 from shapesweep.checkpoint import family
-from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
 
 #: Blocks whose average stands for the middle of a model: the middle third of its depth.
@@ -54,7 +52,7 @@ def join(manifests, geometry, out):
     ]
     named = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES}
     for name, schema in named.items():
-        parts = [_part(place / f"{name}.parquet", schema) for place in places]
+        parts = [tables.read_arrow(place / f"{name}.parquet", schema) for place in places]
         joined = pa.concat_tables([schema.empty_table(), *parts])
         tables.write(joined, schema, Path(out) / f"{name}.parquet")
     parts = [tables.read(place / "losses.parquet", tables.LOSSES) for place in places]
@@ -213,11 +211,3 @@ def _with_band(frame, replicates):
     errors, groups = counted.stderr.to_numpy(float), counted.n_groups.to_numpy(float)
     half = jackknife.half_width(errors, np.nan_to_num(groups, nan=2))
     return counted.assign(low=counted.value - half, high=counted.value + half)
-
-
-def _part(path, schema):
-    try:
-        return pq.read_table(path, partitioning=None).select(schema.names).cast(schema)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ShapesweepError(f"{path}: not a whole table ({reason})") from None

@@ -229,11 +229,11 @@ def _neighbourly(anywhere, between, documents, sampled, n_groups):
             ),
         }
 
+    full = estimates(sampled)
     # Where nearest neighbours lie at the resolution of float32, ratios of distances are noise.
     resolution = np.finfo(np.float32).eps * np.linalg.norm(anywhere.points[sampled], axis=1)
-    nearest = anywhere.nearest(1, sampled)[0][:, 0]
+    _, _, nearest = full["same_document_nn"]
     rounding = bool((nearest < ROUNDING * resolution).mean() > ROUNDING_SHARE)
-    full = estimates(sampled)
     left = [estimates(sampled & (groups != group)) for group in range(n_groups)]
     return {
         metric: {

@@ -48,8 +48,9 @@ def list_checkpoints(name, suite, results):
     """
     if isinstance(suite, EmbeddedSuite):
         return [
-            Listed(run, f"checkpoint-{step}", step, _trained(results, name, run, step))
+            Listed(run, revision := f"checkpoint-{step}", step, folder / revision)
             for run in suite.runs
+            for folder in [checkpoint_folder(results, name, run)]
             for step in sorted(set(suite.steps))
         ]
     return [
@@ -114,10 +115,6 @@ def rows(name, suite, listed, rule):
             }
         )
     return made
-
-
-def _trained(results, name, run, step):
-    return checkpoint_folder(results, name, run) / f"checkpoint-{step}"
 
 
 def _list_folder(suite, run, folder, pattern):

@@ -228,7 +228,7 @@ def write(rows, schema, path):
 
 
 def read(path, schema):
-    """Read a table and hold it against its contract.
+    """Read a table and hold it against its contract, as pandas.
 
     Returns
     -------
@@ -238,14 +238,28 @@ def read(path, schema):
     Raises
     ------
     ShapesweepError
+        As `read_arrow`.
+    """
+    return read_arrow(path, schema).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
+def read_arrow(path, schema):
+    """Read a table and hold it against its contract.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    ShapesweepError
         If the file is absent, damaged, or has other columns.
     """
     table = _open(path)
     try:
-        table = table.select(schema.names).cast(schema)
+        return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, KeyError) as error:
         raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
-    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 
 def _open(path):
