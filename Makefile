@@ -1,29 +1,45 @@
-# `make sweep` and `make test` do all of their own set-up; they need Python >= 3.11, make and git.
+# Each target does all of its own set-up; it needs Python >= 3.11, make and git.
+#   make sweep    the default sweep, to results/
+#   make test     every test
+#   make lint     format, style, types, the workflow's lint
+#   make docs     writes the reference from the code, builds docs/_build/index.html, checks links
+#   make report   report.zip: figures and closing words of the default sweep in one page
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+ACTIVATE := . $(VENV)/bin/activate &&
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: sweep test lint clean
+.PHONY: sweep test lint docs links report clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(READY)
 	@touch $(VENV)/.started
-	. $(VENV)/bin/activate && snakemake --cores all
+	$(ACTIVATE) snakemake --cores all
 	@# Where nothing was to be done, what was found before is said again.
 	@find results/summary.txt ! -newer $(VENV)/.started -exec cat {} +
 
+report: sweep
+	$(ACTIVATE) snakemake --cores 1 --report report.zip
+
 test: $(READY_DEV)
-	. $(VENV)/bin/activate && python -m pytest
+	$(ACTIVATE) python -m pytest
 
 lint: $(READY_DEV)
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/snakefmt --check Snakefile workflow
+	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure
+
+docs: $(READY_DEV)
+	$(ACTIVATE) python docs/generate.py $(CHECK)
+	$(ACTIVATE) md-dead-link-check
+	$(ACTIVATE) sphinx-build --fail-on-warning --keep-going --nitpicky -q docs docs/_build
+
+# Links to the world, which not every machine reaches.
+links: $(READY_DEV)
+	$(ACTIVATE) sphinx-build -q -b linkcheck docs docs/_build/links
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) docs/_build
 
 $(READY): envs/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -36,5 +52,5 @@ $(READY): envs/requirements.txt pyproject.toml
 	@touch $@
 
 $(READY_DEV): $(READY) envs/requirements-dev.txt
-	$(VENV)/bin/python -m pip install -q -r envs/requirements-dev.txt
+	$(VENV)/bin/python -m pip install -q -r envs/requirements.txt -r envs/requirements-dev.txt
 	@touch $@

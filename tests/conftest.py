@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from shapesweep import config, corpus, training
+from shapesweep import config, corpora, text, training
 
 TEXT = "\n\n".join(
     f"The {n}th bird of the {n % 7}th tree sang song {n * n % 101}." for n in range(4000)
@@ -81,8 +81,8 @@ def build_corpora(settings):
 
     def build(tokenizer, **more):
         chosen = settings.corpus.model_copy(update=more)
-        return corpus.build(
-            ("text", "random", "shuffled"), corpus.read_text(chosen.text), tokenizer, chosen, 300
+        return corpora.build(
+            ("text", "random", "shuffled"), text.read_text(chosen.text), tokenizer, chosen, 300
         )
 
     return build

@@ -5,91 +5,22 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from conftest import tiny_bert, tiny_llama
 from safetensors.torch import load_file, save_file
 
 from shapesweep import tables
 
-ROOT = Path(__file__).parents[2]
+from .conftest import command, plan, settings, sweep, write
+
 JOINED = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES, "losses": tables.LOSSES}
-
-
-def command(folder, *arguments, snakefile="Snakefile"):
-    scripts = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-    words = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", ROOT / snakefile]
-    words += ["--directory", folder, "--configfile", folder / "sweep.yaml", *arguments]
-    return {"args": list(map(str, words)), "cwd": folder, "env": environment, "text": True}
-
-
-def sweep(folder, *arguments):
-    return subprocess.run(
-        **command(folder, *arguments), check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def plan(folder):
-    """Number of jobs a rule, as a dry run tells it."""
-    planned = sweep(folder, "--dry-run")
-    assert planned.returncode == 0, planned.stdout
-    words = [line.split() for line in planned.stdout.splitlines()]
-    return {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
 
 
 def read(folder, name, schema):
     return tables.read(folder / f"results/{name}.parquet", schema)
-
-
-def settings(text_file, **more):
-    return {
-        "corpus": {"text": str(text_file), "documents": 16, "length": 16},
-        "geometry": {"n_points": 100, "groups": 4},
-        "device": "cpu",
-        **more,
-    }
-
-
-def write(folder, configuration):
-    (folder / "sweep.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory, text_file, tokenizers):
-    """Two runs of three checkpoints in Trainer's layout."""
-    import torch
-    import transformers
-
-    folder = tmp_path_factory.mktemp("runs")
-    for run, config, auto in (
-        ("decoder", tiny_llama(), transformers.AutoModelForCausalLM),
-        ("encoder", tiny_bert(), transformers.AutoModelForMaskedLM),
-    ):
-        for step in (0, 10, 100):
-            place = folder / run / f"checkpoint-{step}"
-            torch.manual_seed(step)
-            auto.from_config(config).save_pretrained(place)
-            tokenizers[run].save_pretrained(place)
-            history = [{"step": s, "loss": 6.0 - s / 100} for s in range(5, step + 1, 5)]
-            state = json.dumps({"log_history": history})
-            (place / "trainer_state.json").write_text(state, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def workspace(tmp_path, runs, text_file):
-    """A folder with a space and an umlaut in its name, a configuration, and its own checkpoints."""
-    folder = tmp_path / "mein Prüfstand"
-    shutil.copytree(runs, folder / "runs")
-    paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
-    write(folder, settings(text_file, suites={"tiny": {"source": "local", "runs": paths}}))
-    return folder
 
 
 def test_a_sweep_from_checkpoints_to_figures(workspace):
@@ -306,13 +237,3 @@ def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):
     assert done.returncode == 0, done.stdout
     assert read(tmp_path, "geometry", tables.GEOMETRY).step.isna().all()
     assert len(list((tmp_path / "results/activations").rglob("layer-*.parquet"))) == 3 * 5
-
-
-def test_the_workflow_lies_where_the_catalog_looks(workspace):
-    planned = subprocess.run(
-        **command(workspace, "--dry-run", snakefile="workflow/Snakefile"),
-        check=False,
-        capture_output=True,
-    )
-    assert planned.returncode == 0, planned.stderr
-    assert "activations" in planned.stdout + planned.stderr

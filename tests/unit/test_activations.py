@@ -8,9 +8,11 @@ import torch
 import transformers
 from conftest import tiny_llama
 
-from shapesweep import activations, checkpoint, corpus, geometry, manifest, tables
+from shapesweep import activations, checkpoint, corpora, manifest, tables
 from shapesweep.config import validate
 from shapesweep.errors import CheckpointError
+from shapesweep.shards import ORIGINS, read_shard
+from shapesweep.text import read_text
 
 
 def row_of(folder):
@@ -20,7 +22,7 @@ def row_of(folder):
 
 
 def shards(out, name):
-    found = [geometry.read_shard(path) for path in sorted((out / name).glob("layer-*.parquet"))]
+    found = [read_shard(path) for path in sorted((out / name).glob("layer-*.parquet"))]
     return {(s.metadata["layer"], s.metadata["layer_kind"]): s for s in found}
 
 
@@ -30,9 +32,8 @@ def test_shards_equal_the_models_hidden_states(
 ):
     model = make_checkpoint(tmp_path / "model", family)
     out = tmp_path / "out"
-    assert (
-        activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, out) is None
-    )
+    said = activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, out)
+    assert said == "s/run/main: extracted text, random, shuffled"
     for one in build_corpora(tokenizers[family]):
         found = shards(out, one.name)
         for numbers in one.batches(settings.batch_tokens):
@@ -156,7 +157,7 @@ def test_an_encoder_with_two_heads_has_a_loss_too(tmp_path, make_checkpoint, set
     transformers.BertForPreTraining(config).save_pretrained(tmp_path / "model")
     row = row_of(tmp_path / "model")
     assert row["architecture"] == "BertForPreTraining"
-    assert activations.extract(row, tmp_path / "model", settings, tmp_path / "out") is None
+    activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
     assert len(tables.read(tmp_path / "out/losses.parquet", tables.LOSSES)) == 3
 
 
@@ -177,7 +178,7 @@ def test_what_cannot_be_measured_is_recorded_not_raised(tmp_path, make_checkpoin
     path.write_bytes(path.read_bytes()[:-8])
     row = row_of(tmp_path / "model")
     reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
-    assert reason == "damaged:model.safetensors"
+    assert reason == "s/run/main: skipped: damaged:model.safetensors"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
 
 
@@ -189,7 +190,7 @@ def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
     model.save_pretrained(tmp_path / "model")
     row = row_of(tmp_path / "model")
     reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
-    assert reason == "layer 2 (block) is not finite on the corpus text"
+    assert reason.endswith("skipped: layer 2 (block) is not finite on the corpus text")
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path, make_checkpoint, settings):
@@ -217,8 +218,8 @@ def test_the_papers_ragged_documents_go_through_one_by_one(
     paper = settings.corpus.model_copy(update={"sampling": "paper"})
     chosen = settings.model_copy(update={"corpus": paper, "corpora": ["text"]})
     activations.extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, tmp_path / "out")
-    text = corpus.read_text(paper.text)
-    (one,) = corpus.build(["text"], text, tokenizers["decoder"], paper, 300)
+    text = read_text(paper.text)
+    (one,) = corpora.build(["text"], text, tokenizers["decoder"], paper, 300)
     shard = shards(tmp_path / "out", "text")[2, "block"]
     with torch.no_grad():
         state = model(torch.from_numpy(one.documents[5])[None], output_hidden_states=True)
@@ -239,3 +240,19 @@ def test_nothing_half_done_is_left(tmp_path, make_checkpoint, settings, monkeypa
             row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out"
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_measured_from_the_same_is_not_extracted_again(tmp_path, make_checkpoint, settings):
+    make_checkpoint(tmp_path / "model")
+    row = row_of(tmp_path / "model")
+    activations.extract(row, tmp_path / "model", settings, tmp_path / "first")
+    origins = json.loads((tmp_path / "first" / ORIGINS).read_bytes())
+    origins["random"]["from"]["corpus_digest"] = "of other tokens"
+    # Who made them with which versions does not make other shards.
+    origins["text"]["by"]["torch"] = "1.0"
+    said = activations.extract(row, tmp_path / "model", settings, tmp_path / "second", origins)
+    assert said == "s/run/main: extracted random"
+    found = [path.name for path in (tmp_path / "second").iterdir() if path.is_dir()]
+    assert found == ["random"]
+    # All that the sweep wants is named, so that the rest is known to be up to date.
+    assert set(json.loads((tmp_path / "second" / ORIGINS).read_bytes())) == set(origins)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from shapesweep import corpus
+from shapesweep import documents, text
 from shapesweep.errors import ShapesweepError
 
 
@@ -61,7 +61,7 @@ def test_shuffled_has_the_texts_tokens_in_another_order(tokenizers, build_corpor
 def test_random_draws_uniformly_from_ordinary_tokens(tokenizers, build_corpora):
     tokenizer = tokenizers["decoder"]
     _, drawn, _ = build_corpora(tokenizer, documents=128)
-    ordinary = corpus.ordinary_tokens(tokenizer, 300)
+    ordinary = documents.ordinary_tokens(tokenizer, 300)
     flat = np.concatenate([d[1:] for d in drawn.documents])
     assert set(flat) <= set(ordinary)
     assert not set(ordinary) & set(tokenizer.all_special_ids)
@@ -85,7 +85,7 @@ def test_unused_and_padded_entries_are_not_ordinary(tokenizers):
             ]
             return {name: i for i, name in enumerate(names)}
 
-    assert corpus.ordinary_tokens(Vocabulary(), 5).tolist() == [4]
+    assert documents.ordinary_tokens(Vocabulary(), 5).tolist() == [4]
 
 
 def test_the_papers_sampling_is_the_authors(tokenizers, build_corpora, text_file):
@@ -108,14 +108,14 @@ def test_too_little_text_says_how_much_there_is(tokenizers, build_corpora, tmp_p
 
 def test_bad_text_files_are_named(tmp_path):
     with pytest.raises(ShapesweepError, match="there is no file"):
-        corpus.read_text(str(tmp_path / "absent.txt"))
+        text.read_text(str(tmp_path / "absent.txt"))
     (tmp_path / "latin.txt").write_bytes("déjà vu".encode("latin-1"))
     with pytest.raises(ShapesweepError, match="not UTF-8"):
-        corpus.read_text(str(tmp_path / "latin.txt"))
+        text.read_text(str(tmp_path / "latin.txt"))
 
 
 def test_the_standard_librarys_text_is_english_and_held_out():
-    training, measuring = (corpus.stdlib_text(part) for part in ("training", "measuring"))
+    training, measuring = (text.stdlib_text(part) for part in ("training", "measuring"))
     assert len(training) > 1_000_000
     assert 0.04 < len(measuring) / len(training) < 0.25
     assert not set(training.split("\n\n")[:50]) & {

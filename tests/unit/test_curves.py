@@ -154,13 +154,13 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
 
 
 def _metrics():
-    from shapesweep.geometry import METRICS
+    from shapesweep.metrics import METRICS
 
     return METRICS
 
 
 def test_an_unknown_figure_is_named(tmp_path):
-    with pytest.raises(ShapesweepError, match=r"no figure 'dame'; there are dome"):
+    with pytest.raises(ShapesweepError, match=r"no figure 'dame'; did you mean dome"):
         figures.draw("dame", tmp_path, tmp_path)
 
 

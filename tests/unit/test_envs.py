@@ -15,12 +15,12 @@ PINS = dict(
 )
 
 
-def test_the_conda_environment_has_no_pins_of_its_own():
+def test_the_conda_environment_has_the_same_pins():
     environment = yaml.safe_load((ROOT / "envs/environment.yaml").read_text(encoding="utf-8"))
     conda = [d for d in environment["dependencies"] if isinstance(d, str)]
     (pip,) = (d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
     assert [d.split()[0] for d in conda] == ["python", "pip"]
-    assert pip == ["-r requirements.txt"]
+    assert dict(pin.split("==") for pin in pip) == PINS
 
 
 def test_the_package_reads_the_same_pins():

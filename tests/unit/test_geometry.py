@@ -1,11 +1,18 @@
 """The geometry of a shard: each number with its N, its error and its replicates."""
 
+import dataclasses
+import json
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from shapesweep import activations, geometry, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
+from shapesweep.metrics import METRICS
+from shapesweep.shards import FAILED, Shard
 
 METADATA = {
     "suite": "s", "run": "r", "seed": 0, "revision": "main", "step": 0, "tokens": 0,
@@ -24,7 +31,7 @@ def make_shard(n_documents=32, length=20, n_features=6, **metadata):
     # No two documents share a prefix but the first token.
     tokens = 1 + np.arange(n_documents * length).reshape(n_documents, length)
     tokens[:, 0] = 0
-    return geometry.Shard(
+    return Shard(
         {**METADATA, "n_documents": n_documents, "document_length": length, **metadata},
         np.repeat(np.arange(n_documents, dtype=np.int32), length),
         np.tile(np.arange(length, dtype=np.int32), n_documents),
@@ -42,7 +49,7 @@ def rows_of(shard, n_points=400, n_groups=8):
 
 def test_every_selection_and_metric_has_a_row_in_the_contract():
     found = rows_of(make_shard())
-    assert set(found) == {(s, m) for s in geometry.SELECTIONS for m in geometry.METRICS}
+    assert set(found) == {(s, m) for s in geometry.SELECTIONS for m in METRICS}
     for row, replicates in found.values():
         assert set(row) == set(tables.GEOMETRY.names)
         assert len(replicates) == 8
@@ -80,12 +87,12 @@ def test_between_documents_excludes_the_documents_own_tokens():
     assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
 
 
-@pytest.mark.parametrize("metric", geometry.METRICS)
+@pytest.mark.parametrize("metric", METRICS)
 def test_replicates_are_the_numbers_without_a_group(metric):
     shard = make_shard()
     _, replicates = rows_of(shard, n_points=10_000)["no_first", metric]
     keep = jackknife.assign_groups(shard.document, 8) != 3
-    fewer = geometry.Shard(
+    fewer = Shard(
         shard.metadata,
         *(a[keep] for a in (shard.document, shard.position, shard.token, shard.activation)),
     )
@@ -152,7 +159,7 @@ def test_a_collapsed_cloud_is_undefined_not_an_error():
 def test_order_of_rows_does_not_matter_to_spectra():
     shard = make_shard()
     order = np.random.default_rng(1).permutation(len(shard.token))
-    mixed = geometry.Shard(
+    mixed = Shard(
         shard.metadata,
         *(a[order] for a in (shard.document, shard.position, shard.token, shard.activation)),
     )
@@ -174,3 +181,99 @@ def test_a_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
     with pytest.raises(ShapesweepError, match=r"layer-1\.parquet: not a whole shard"):
         geometry.measure(tmp_path / "out", tmp_path / "geometry", settings.geometry)
     assert not (tmp_path / "geometry").exists()
+
+
+@pytest.fixture
+def extracted(tmp_path, make_checkpoint, settings):
+    """Shards of a checkpoint, and where their geometry goes."""
+    from test_activations import row_of
+
+    make_checkpoint(tmp_path / "model")
+    row = row_of(tmp_path / "model")
+
+    def extract(**more):
+        chosen = settings.model_copy(update=more)
+        out = tmp_path / "shards"
+        known = geometry.complete(tmp_path / "geometry", chosen.geometry)
+        activations.extract(row, tmp_path / "model", chosen, out, known)
+        return out, tmp_path / "geometry", chosen.geometry
+
+    return extract
+
+
+def read_all(folder):
+    schemas = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES}
+    schemas |= {"losses": tables.LOSSES}
+    return {name: tables.read(folder / f"{name}.parquet", s) for name, s in schemas.items()}
+
+
+def assert_same(one, two):
+    for name, table in one.items():
+        pd.testing.assert_frame_equal(table.reset_index(drop=True), two[name], check_exact=True)
+
+
+def test_another_corpus_is_measured_and_the_others_kept(extracted):
+    # Five shards a corpus, two selections, six metrics.
+    at_once = extracted()
+    assert geometry.measure(*at_once) == "180 numbers measured, 0 kept"
+    whole = read_all(at_once[1])
+    shutil.rmtree(at_once[1])
+
+    assert geometry.measure(*extracted(corpora=["text", "shuffled"])).startswith("120 numbers")
+    assert geometry.measure(*extracted()) == "60 numbers measured, 120 kept"
+    assert_same(read_all(at_once[1]), whole)
+    # A corpus that is wanted no more is gone.
+    assert geometry.measure(*extracted(corpora=["random"])) == "0 numbers measured, 60 kept"
+    assert set(read_all(at_once[1])["losses"].corpus) == {"random"}
+
+
+def test_a_metrics_new_version_is_measured_and_the_others_kept(extracted, monkeypatch):
+    geometry.measure(*extracted())
+    old = METRICS["mean_cosine"]
+    changed = dataclasses.replace(old, version=2, compute=lambda cloud: 2 * old.compute(cloud))
+    monkeypatch.setitem(METRICS, "mean_cosine", changed)
+    before = read_all(extracted()[1])["geometry"]
+    assert geometry.measure(*extracted()) == "30 numbers measured, 150 kept"
+    after = read_all(extracted()[1])["geometry"]
+    is_new = after.metric == "mean_cosine"
+    assert set(after.metric_version[is_new]) == {2}
+    np.testing.assert_allclose(after.value[is_new], 2 * before.value[is_new])
+    assert after[~is_new].equals(before[~is_new])
+
+
+def test_other_settings_or_other_weights_keep_nothing(
+    extracted, settings, tmp_path, make_checkpoint
+):
+    geometry.measure(*extracted())
+    fewer = settings.geometry.model_copy(update={"n_points": 100})
+    assert geometry.complete(tmp_path / "geometry", settings.geometry)
+    assert not geometry.complete(tmp_path / "geometry", fewer)
+    assert geometry.measure(*extracted(geometry=fewer)) == "180 numbers measured, 0 kept"
+
+
+def test_a_damaged_table_is_measured_anew(extracted):
+    _, folder, _ = extracted()
+    geometry.measure(*extracted())
+    path = folder / "replicates.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert geometry.measure(*extracted()) == "180 numbers measured, 0 kept"
+
+
+def test_a_checkpoint_that_breaks_has_no_numbers_any_more(extracted):
+    shards, folder, chosen = extracted()
+    geometry.measure(shards, folder, chosen)
+    shutil.rmtree(shards)
+    shards.mkdir()
+    failure = {"suite": "s", "run": "run", "revision": "main", "step": None, "reason": "gone"}
+    (shards / FAILED).write_text(json.dumps(failure), encoding="utf-8")
+    assert geometry.measure(shards, folder, chosen) == "not measured: gone"
+    assert not len(read_all(folder)["geometry"])
+
+
+def test_a_tables_metadata_says_what_it_is_made_from(extracted):
+    geometry.measure(*extracted())
+    made = tables.read_metadata(extracted()[1] / "geometry.parquet")
+    assert made["settings"] == {"n_points": 128, "groups": 4}
+    assert set(made["origins"]) == {"text", "random", "shuffled"}
+    assert len(made["origins"]["text"]["from"]["corpus_digest"]) == 64
+    assert made["origins"]["text"]["by"]["torch"].startswith("2.")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from shapesweep.estimators import jackknife, spectrum
+from shapesweep.estimators.cloud import clouds
 
 
 @pytest.fixture
@@ -36,6 +37,11 @@ def test_mean_cosine_of_all_pairs(points):
     assert spectrum.mean_cosine(points) == pytest.approx(cosines.mean(), rel=1e-9)
 
 
+def anisotropy_without(points, groups, n_groups):
+    _, parts = clouds(points, groups, n_groups)
+    return [spectrum.leading_share(part.eigenvalues) for part in parts]
+
+
 def test_error_bars_are_not_too_narrow_where_no_axis_leads():
     # The worst case for replicates on fixed axes: documents with isotropic means. The error bar may
     # come out wider, and by less than a quarter; never narrower by more than a tenth.
@@ -43,21 +49,37 @@ def test_error_bars_are_not_too_narrow_where_no_axis_leads():
     document = np.repeat(np.arange(64), 32)
     points = rng.standard_normal((64, 128))[document] + rng.standard_normal((2048, 128))
     groups = jackknife.assign_groups(document)
-    full = spectrum.covariance(points)
-    made = jackknife.stderr(spectrum.anisotropy_without(points, full, groups, 16))
+    made = jackknife.stderr(anisotropy_without(points, groups, 16))
     exact = jackknife.stderr([spectrum.anisotropy(points[groups != g]) for g in range(16)])
     assert 0.9 < made / exact < 1.25
 
 
 def test_replicates_equal_refits(points):
     groups = np.arange(len(points)) // 40
-    full = spectrum.covariance(points)
-    made = spectrum.anisotropy_without(points, full, groups, 16)
-    cosines = spectrum.mean_cosine_without(points, groups, 16)
+    _, parts = clouds(points, groups, 16)
+    parts = list(parts)
+    made = [spectrum.leading_share(part.eigenvalues) for part in parts]
     refits = [spectrum.anisotropy(points[groups != g]) for g in range(16)]
     # Rayleigh-Ritz on the full sample's axes errs to second order: a sixteenth left out moves
     # the axes by some (1/16)·noise, so 1e-3 of the value and less of the error bar.
     np.testing.assert_allclose(made, refits, rtol=1e-3)
-    assert np.std(made - refits) < 0.1 * np.std(refits)
+    assert np.std(np.subtract(made, refits)) < 0.1 * np.std(refits)
+    cosines = [
+        spectrum.mean_of_pairs(part.direction_sum, part.n_directions, part.n_points)
+        for part in parts
+    ]
     again = [spectrum.mean_cosine(points[groups != g]) for g in range(16)]
     np.testing.assert_allclose(cosines, again, rtol=1e-9)
+
+
+def test_replicates_have_a_whole_spectrum():
+    # Wider than the axes that carry the leading eigenvalues: the rest is told along its own axes.
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((960, 96)) * np.linspace(3, 0.1, 96)
+    groups = np.arange(960) % 16
+    for group, part in enumerate(clouds(points, groups, 16)[1]):
+        np.testing.assert_array_equal(part.points, points[groups != group])
+        exact = np.linalg.svd(part.points - part.points.mean(0), compute_uv=False)[::-1] ** 2
+        # The trace is exact whatever the axes; a sum of squares errs to second order, as above.
+        np.testing.assert_allclose(part.eigenvalues.sum(), exact.sum(), rtol=1e-12)
+        np.testing.assert_allclose((part.eigenvalues**2).sum(), (exact**2).sum(), rtol=2e-3)

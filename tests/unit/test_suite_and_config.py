@@ -1,5 +1,9 @@
 """Configuration and suites: what is wrong is said in one line that names the key."""
 
+import json
+from pathlib import Path
+
+import jsonschema
 import pytest
 import yaml
 
@@ -19,12 +23,12 @@ def test_six_lines_are_a_sweep():
 def test_a_named_suite_is_read_from_the_registry(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(LOCAL), encoding="utf-8")
     assert config.validate({"suites": ["mine"]}, tmp_path).suites["mine"].source == "local"
-    with pytest.raises(ShapesweepError, match=r"'yours' is not a suite.*known are mine"):
+    with pytest.raises(ShapesweepError, match=r"yours\.yaml; there are mine"):
         config.validate({"suites": ["yours"]}, tmp_path)
 
 
 def test_the_embedded_suite_is_valid():
-    suite = config.validate({"suites": ["embedded"]}, "config/suites").suites["embedded"]
+    suite = config.validate({"suites": ["embedded"]}, Path("config/suites")).suites["embedded"]
     assert set(suite.runs) == {"decoder", "encoder"}
     assert {0, 1, 2, 4, 512} <= set(suite.steps)
 
@@ -38,29 +42,69 @@ def test_written_and_read_back_it_is_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"suites": []}, "suites: name at least one suite"),
-        ({"suites": ["../../etc/passwd"]}, "is not a suite"),
-        ({"suites": {"a/b": LOCAL}}, "suites"),
-        ({"suites": {"mine": {**LOCAL, "pattern": "step.*"}}}, "pattern: needs a group named step"),
-        ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "pattern: is no regular expression"),
-        ({"suites": {"mine": {"source": "local"}}}, "runs: this key is required"),
-        ({"suites": {"mine": {"source": "moon"}}}, "'local'"),
-        ({"suites": {"mine": {"source": "hub"}}}, "cannot fetch"),
-        ({"corpora": ["text", "texts"]}, "corpora.1: "),
-        ({"corpora": []}, "corpora: needs at least one"),
-        ({"corpus": {"lenght": 64}}, "corpus.lenght: there is no such key"),
-        ({"corpus": {"length": "long"}}, "corpus.length: .*found 'long'"),
-        ({"results": ""}, "results: "),
-        ({"results": "{run}"}, "results: must not contain braces"),
-        ({"geometry": {"n_points": -1}}, "geometry.n_points: .*found -1"),
-        ({"checkpoints": {"every": 0}}, "checkpoints.every: .*found 0"),
-        ({"checkpoint": "all"}, "checkpoint: there is no such key"),
+        ({"suites": []}, "suites: found []; name at least one suite"),
+        ({"suites": ["embeded"]}, "did you mean embedded?"),
+        ({"suites": ["../../etc/passwd"]}, "there are embedded"),
+        ({"suites": {"a/b": LOCAL}}, "suites.a/b: found 'a/b'; write a name of letters"),
+        ({"suites": {"mine": {**LOCAL, "pattern": "step.*"}}}, "pattern: found 'step.*'; needs a"),
+        ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "is no regular expression"),
+        (
+            {"suites": {"mine": {**LOCAL, "patern": "x"}}},
+            "mine.patern: there is no such key; did y",
+        ),
+        ({"suites": {"mine": {"source": "local"}}}, "suites.mine.runs: this key is required"),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": 4}}}}, "runs.r: found 4; write keys and val"),
+        ({"suites": {"mine": {"source": "moon"}}}, "mine.source: found 'moon'; write one of emb"),
+        ({"suites": {"mine": {"runs": {}}}}, "mine.source: this key is required"),
+        ({"suites": {"mine": 3}}, "suites.mine: found 3; write keys and values"),
+        ({"corpora": ["text", "texts"]}, "corpora.1: found 'texts'; there is no such corpus; did"),
+        ({"corpora": []}, "corpora: found []; needs at least one"),
+        ({"corpora": "text"}, "corpora: found 'text'; write a list"),
+        ({"corpus": {"lenght": 64}}, "corpus.lenght: there is no such key; did you mean length?"),
+        ({"corpus": {"length": "long"}}, "corpus.length: found 'long'; write a whole number"),
+        ({"corpus": {"sampling": "window"}}, "write windows or paper; did you mean windows?"),
+        ({"results": ""}, "results: found ''; write at least one character"),
+        ({"results": "{run}"}, "results: found '{run}'; must not contain braces"),
+        ({"geometry": {"n_points": -1}}, "geometry.n_points: found -1; write a number of at least"),
+        ({"checkpoints": {"every": 0}}, "checkpoints.every: found 0; write a number of at least 1"),
+        ({"checkpoints": {"evry": 2}}, "checkpoints.evry: there is no such key; did you mean ever"),
+        (
+            {"checkpoints": "some"},
+            "checkpoints: found 'some'; write one of all, {every: 4}, {steps",
+        ),
+        ({"keep_activations": "maybe"}, "keep_activations: found 'maybe'; write true or false"),
+        ({"device": "gpu"}, "device: found 'gpu'; write auto, cpu or cuda"),
+        ({"checkpoint": "all"}, "checkpoint: there is no such key; did you mean checkpoints?"),
+        ({"zzz": 1}, "zzz: there is no such key; there are results, suites, "),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(change, said):
-    with pytest.raises(ShapesweepError, match=said) as caught:
-        config.validate({"suites": {"mine": LOCAL}, **change}, "config/suites", "my.yaml")
+def test_what_is_wrong_is_said_in_one_line_with_what_to_write(change, said):
+    with pytest.raises(ShapesweepError) as caught:
+        config.validate({"suites": {"mine": LOCAL}, **change}, Path("config/suites"))
+    assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_file_at_fault_is_named(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("corpus: {lenght: 3}\ndevice: cpu\n", encoding="utf-8")
+    second.write_text("device: gpu\n", encoding="utf-8")
+    sweep = {"suites": {"mine": LOCAL}}
+    for change, name in (
+        ({"corpus": {"lenght": 3}}, f"{first}: corpus.lenght: "),
+        ({"device": "gpu"}, f"{second}: device: "),
+        ({"batch_tokens": "few"}, "--config: batch_tokens: "),
+    ):
+        with pytest.raises(ShapesweepError) as caught:
+            config.validate({**sweep, **change}, files=[first, second])
+        assert str(caught.value).startswith(name)
+
+
+def test_a_broken_file_of_the_registry_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("source: local\nruns: {a: x}\npatern: y\n", encoding="utf-8")
+    with pytest.raises(ShapesweepError, match=rf"{path}: patern: .* did you mean pattern"):
+        config.validate({"suites": ["mine"]}, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
@@ -68,3 +112,30 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, text):
     (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: "):
         config.load(tmp_path / "bad.yaml")
+
+
+def test_the_default_configuration_holds_the_defaults():
+    written = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    assert set(written) == set(config.Config.model_fields)
+    suites = {"suites": written.pop("suites")}
+    registry = Path("config/suites")
+    assert config.validate({**written, **suites}, registry) == config.validate(suites, registry)
+
+
+@pytest.mark.parametrize("name", ["config", "suite"])
+def test_the_editors_schema_accepts_what_is_right_and_refuses_what_is_not(name):
+    schema = json.loads(Path(f"workflow/schemas/{name}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    right = {
+        "config": [
+            "config/config.yaml",
+            {"suites": {"mine": LOCAL, "embedded": None}, "checkpoints": {"log": 3}},
+        ],
+        "suite": ["config/suites/embedded.yaml", LOCAL],
+    }[name]
+    for one in right:
+        text = Path(one).read_text(encoding="utf-8") if isinstance(one, str) else None
+        jsonschema.validate(yaml.safe_load(text) if text else one, schema)
+    wrong = {"config": {"suites": ["embedded"], "corpora": ["texts"]}, "suite": {"source": "local"}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong[name], schema)

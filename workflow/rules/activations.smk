@@ -1,23 +1,6 @@
 # Takes in: a checkpoint's files. Hands on: <results>/activations/<suite>/<run>/
-# <revision>/, one Parquet shard a (corpus, layer) and the losses; removed once measured.
-from shapesweep.activations import FORMAT_VERSION
-
-
-def extraction(wildcards):
-    """All that a checkpoint's shards depend on, but its files' contents.
-
-    The rule of the geometry names it too: Snakemake forgets the params of a temporary output.
-    """
-    depends = {
-        "state": checkpoint_state(wildcards.suite, wildcards.run, wildcards.revision),
-        "corpora": CONFIG.corpora,
-        "corpus": CONFIG.corpus.model_dump(),
-        "groups": CONFIG.geometry.groups,
-        "format_version": FORMAT_VERSION,
-    }
-    return as_param(depends)
-
-
+# <revision>/, one Parquet shard a (corpus, layer) and the losses; removed once measured. Corpora that
+# are measured already are not extracted again, unless their shards are to be kept.
 SHARDS = directory(f"{RESULTS}/activations/{{suite}}/{{run}}/{{revision}}")
 
 
@@ -31,16 +14,24 @@ rule activations:
         f"{RESULTS}/logs/activations/{{suite}}/{{run}}/{{revision}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/activations/{{suite}}/{{run}}/{{revision}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=min(GPUS, 1),
     params:
         config=MERGED,
         extraction=extraction,
+        measured=(
+            ""
+            if CONFIG.keep_activations
+            else f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}"
+        ),
     message:
         "extracting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep activations --config {params.config:q} --suite {wildcards.suite} "
-        "--run {wildcards.run} --revision {wildcards.revision} "
+        "--run {wildcards.run} --revision {wildcards.revision} --measured {params.measured:q} "
         "--threads {threads} --out {output:q} > {log:q} 2>&1"

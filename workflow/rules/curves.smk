@@ -21,18 +21,19 @@ rule join:
         f"{RESULTS}/logs/join.log",
     benchmark:
         f"{RESULTS}/benchmarks/join.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        geometry=f"{RESULTS}/geometry",
-        out=RESULTS,
+        results=lambda w, output: Path(output[0]).parent,
     message:
         "joining the tables of all checkpoints"
     shell:
-        "shapesweep join --manifests {input.manifests:q} --geometry {params.geometry:q} "
-        "--out {params.out:q} > {log:q} 2>&1"
+        "shapesweep join --manifests {input.manifests:q} --geometry {params.results:q}/geometry "
+        "--out {params.results:q} > {log:q} 2>&1"
 
 
 rule curves:
@@ -44,13 +45,15 @@ rule curves:
         f"{RESULTS}/logs/curves.log",
     benchmark:
         f"{RESULTS}/benchmarks/curves.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        tables=RESULTS,
-        out=f"{RESULTS}/curves",
+        tables=lambda w, input: Path(input[0]).parent,
+        out=lambda w, output: Path(output[0]).parent,
     message:
         "making the curves"
     shell:

@@ -1,8 +1,5 @@
 # Takes in: the curves. Hands on: <results>/figures/<figure>.{svg,pdf,png} and <results>/summary.txt,
-# what a person looks at.
-from shapesweep.figures import FIGURES
-
-
+# what a person looks at; `snakemake --report report.zip` shows both with their captions.
 localrules:
     figure,
     summary,
@@ -12,20 +9,29 @@ rule figure:
     input:
         CURVES,
     output:
-        multiext(f"{RESULTS}/figures/{{figure}}", ".svg", ".pdf", ".png"),
+        report(
+            f"{RESULTS}/figures/{{figure}}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            subcategory=lambda w: FIGURES[w.figure].category,
+            labels=lambda w: {"figure": FIGURES[w.figure].title},
+        ),
+        f"{RESULTS}/figures/{{figure}}.pdf",
+        f"{RESULTS}/figures/{{figure}}.png",
     log:
         f"{RESULTS}/logs/figures/{{figure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/figures/{{figure}}.tsv"
-    wildcard_constraints:
-        figure="|".join(FIGURES),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
     params:
-        curves=f"{RESULTS}/curves",
-        out=f"{RESULTS}/figures",
+        curves=lambda w, input: Path(input[0]).parent,
+        out=lambda w, output: Path(output[0]).parent,
+        caption=lambda w: FIGURES[w.figure].caption,
     message:
         "drawing {wildcards.figure}"
     shell:
@@ -43,17 +49,24 @@ rule summary:
             ext=["svg", "pdf", "png"],
         ),
     output:
-        f"{RESULTS}/summary.txt",
+        report(
+            f"{RESULTS}/summary.txt",
+            caption="../report/summary.rst",
+            category="Summary",
+            labels={"figure": "What the sweep has found"},
+        ),
     log:
         f"{RESULTS}/logs/summary.log",
     benchmark:
         f"{RESULTS}/benchmarks/summary.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        results=RESULTS,
+        results=lambda w, output: Path(output[0]).parent,
     message:
         "summing up"
     shell:

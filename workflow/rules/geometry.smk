@@ -1,19 +1,19 @@
 # Takes in: a checkpoint's shards. Hands on: <results>/geometry/<suite>/<run>/<revision>/ with the
-# checkpoint's own geometry, replicates, losses and failures (.parquet).
-from shapesweep.geometry import METRICS
-
-
+# checkpoint's own geometry, replicates, losses and failures (.parquet). The folder is updated: what it
+# holds from the same shards in the same metric's version is not measured again.
 rule geometry:
     input:
         rules.activations.output,
     output:
-        directory(f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}"),
+        update(directory(f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}")),
     log:
         f"{RESULTS}/logs/geometry/{{suite}}/{{run}}/{{revision}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/geometry/{{suite}}/{{run}}/{{revision}}.tsv"
     # What is extracted is measured first: few shards lie on the disk at a time.
     priority: 10
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -22,7 +22,7 @@ rule geometry:
         config=MERGED,
         extraction=extraction,
         geometry=as_param(CONFIG.geometry.model_dump()),
-        metric_versions=as_param(METRICS),
+        metric_versions=as_param({name: one.version for name, one in METRICS.items()}),
     message:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:

@@ -1,18 +1,29 @@
-# The plan: what the configuration asks for, as names of files. Nothing is run or read here but the
-# configuration and the names of the checkpoints' folders.
+# The plan: what the configuration asks for, as names of files, and what each job depends on. No
+# rules here; nothing is run or read but the configuration, the names of the checkpoints' folders,
+# and their files' sizes and times.
 import json
 import sys
 from pathlib import Path
 
 from shapesweep import config as configuration
+from shapesweep import devices
 from shapesweep import manifest as manifests
-from shapesweep.corpus import text_file
+from shapesweep.checkpoint import model_files, tokenizer_files
+from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
+from shapesweep.figures import FIGURES
+from shapesweep.metrics import METRICS
+from shapesweep.shards import FORMAT_VERSION
 from shapesweep.suite import NAME, EmbeddedSuite, checkpoint_folder
+from shapesweep.text import text_file
+
+BASE = Path(str(workflow.current_basedir), "../..").resolve()
 
 try:
     CONFIG = configuration.validate(
-        config, Path(str(workflow.current_basedir), "../../config/suites")
+        config,
+        BASE / "config/suites",
+        [BASE / "config/config.yaml", *workflow.overwrite_configfiles],
     )
     TEXT = text_file(CONFIG.corpus.text)
     LISTED = {
@@ -39,6 +50,10 @@ KEPT = [
     for key in SELECTED
     if CONFIG.keep_activations
 ]
+# A job that computes on a GPU holds one of this resource; see profiles/default/config.yaml.
+GPUS = devices.count() if CONFIG.device != "cpu" else 0
+if GPUS:
+    workflow.global_resources.setdefault("gpu", GPUS)
 
 
 def as_param(value):
@@ -46,10 +61,54 @@ def as_param(value):
     return json.dumps(value, sort_keys=True)
 
 
+def checkpoint_files(suite, run, revision):
+    """What a checkpoint is made of: a trained run's folder, or the files that are there."""
+    if isinstance(CONFIG.suites[suite], EmbeddedSuite):
+        return [str(checkpoint_folder(RESULTS, suite, run))]
+    folder = SELECTED[suite, run, revision].folder
+    log = [path for path in [folder / "trainer_state.json"] if path.is_file()]
+    return [str(path) for path in model_files(folder) + tokenizer_files(folder) + log]
+
+
+def checkpoint_state(suite, run, revision):
+    """What makes a checkpoint another one: its place in training, its files' sizes and times.
+
+    A file that is mended with an old time (by rsync, say) is seen by its size or time here.
+    """
+    chosen = SELECTED[suite, run, revision]
+    place = manifests.place(CONFIG.suites[suite], chosen)
+    if isinstance(CONFIG.suites[suite], EmbeddedSuite):
+        return [*place]
+    stats = [Path(f).stat() for f in checkpoint_files(suite, run, revision)]
+    return [*place, *((stat.st_size, stat.st_mtime_ns) for stat in stats)]
+
+
+def suite_files(wildcards):
+    """The files of all selected checkpoints of a suite, each once."""
+    keys = [key for key in SELECTED if key[0] == wildcards.suite]
+    return sorted({path for key in keys for path in checkpoint_files(*key)})
+
+
+def extraction(wildcards):
+    """All that a checkpoint's shards depend on, but its files' contents.
+
+    The geometry depends on it too, for Snakemake forgets the params of a temporary output.
+    """
+    depends = {
+        "state": checkpoint_state(wildcards.suite, wildcards.run, wildcards.revision),
+        "corpora": {name: CORPORA[name].version for name in CONFIG.corpora},
+        "corpus": CONFIG.corpus.model_dump(),
+        "groups": CONFIG.geometry.groups,
+        "format_version": FORMAT_VERSION,
+    }
+    return as_param(depends)
+
+
 wildcard_constraints:
     suite=NAME.strip("^$"),
     run=NAME.strip("^$"),
     revision=NAME.strip("^$"),
+    figure="|".join(FIGURES),
 
 
 onstart:
@@ -58,4 +117,5 @@ onstart:
 
 onsuccess:
     if Path(RESULTS, "summary.txt").is_file():
-        print(Path(RESULTS, "summary.txt").read_text(encoding="utf-8"))
+        # Through the same door as all else that is said, so that it comes last.
+        logger.info(Path(RESULTS, "summary.txt").read_text(encoding="utf-8"))

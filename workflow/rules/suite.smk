@@ -7,6 +7,8 @@ rule train:
         f"{RESULTS}/logs/train/{{suite}}/{{run}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{suite}}/{{run}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from shapesweep import checkpoint, corpus, tables
-from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep import __version__, checkpoint, corpora, devices, progress, tables
+from shapesweep.errors import CheckpointError
 from shapesweep.estimators import jackknife
+from shapesweep.shards import FAILED, FORMAT_VERSION, ORIGINS, ShardWriter, token_columns
+from shapesweep.text import read_text
 
-FAILED = "failed.json"
 MASKED_SHARE = 0.15
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Anatomy:
         return list(enumerate(kinds)) + last
 
 
-def extract(row, folder, settings, out):
+def extract(row, folder, settings, out, measured=None):
     """Write the shards and losses of one checkpoint; an unusable one is recorded by its reason.
 
     Parameters
@@ -59,53 +57,70 @@ def extract(row, folder, settings, out):
         The checkpoint.
     settings : shapesweep.config.Config
     out : path-like
-        A folder, made whole or not at all: `<corpus>/layer-<k>.parquet` and `losses.parquet`,
-        or `failed.json` alone.
+        A folder, made whole or not at all: `<corpus>/layer-<k>.parquet`, `losses.parquet` and
+        `origins.json`, or `failed.json` alone.
+    measured : dict, optional
+        By corpus, the origin of what is measured already: such a corpus, from the same
+        origin, gets no shards.
 
     Returns
     -------
-    str or None
-        Why the checkpoint cannot be measured.
+    str
+        What was done, in one line.
     """
+    name = f"{row['suite']}/{row['run']}/{row['revision']}"
     try:
         with tables.whole_folder(out) as partial:
             if row["status"]:
                 raise CheckpointError(", ".join(row["status"]))
-            _extract(row, folder, settings, partial)
+            extracted = _extract(row, folder, settings, partial, measured or {})
+        return f"{name}: extracted {', '.join(extracted) or 'nothing: all is measured already'}"
     except CheckpointError as error:
         record = {key: row[key] for key in ("suite", "run", "revision", "step")}
         text = json.dumps({**record, "reason": str(error)}, indent=1, ensure_ascii=False)
         with tables.whole_folder(out) as partial:
             (partial / FAILED).write_text(text, encoding="utf-8")
-        return str(error)
-    return None
+        return f"{name}: skipped: {error}"
 
 
-def _extract(row, folder, settings, out):
+def _extract(row, folder, settings, out, measured):
+    """Names of the corpora that were extracted."""
     import torch
 
-    device = _device(settings.device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    model = checkpoint.load(folder, device)
     tokenizer = checkpoint.load_tokenizer(folder)
-    n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
-    if n_embeddings is None:
-        raise CheckpointError(f"{type(model).__name__} does not read tokens")
-    text = corpus.read_text(settings.corpus.text)
-    corpora = corpus.build(settings.corpora, text, tokenizer, settings.corpus, n_embeddings)
-    _fits(model.config, corpora)
-    losses = read_log(folder, row)
-    family = checkpoint.family(type(model).__name__)
-    with torch.inference_mode():
-        anatomy = find_anatomy(model, corpora[0].documents[0])
-        for one in corpora:
-            metadata = _metadata(row, one, settings, model, anatomy)
-            totals = _shards(model, anatomy, one, settings, metadata, out / one.name)
-            if family == "encoder":
-                totals = _masked_losses(model, one, tokenizer, settings)
-            if totals is not None:
-                losses.append(_loss_row(row, one, *totals, settings.geometry.groups))
+    with devices.hold(settings.device) as device:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        model = checkpoint.load(folder, device)
+        n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
+        if n_embeddings is None:
+            raise CheckpointError(f"{type(model).__name__} does not read tokens")
+        text = read_text(settings.corpus.text)
+        every = corpora.build(settings.corpora, text, tokenizer, settings.corpus, n_embeddings)
+        _fits(model.config, every)
+        origins = {one.name: _origin(row, one, settings, device) for one in every}
+        known = {name: origin["from"] for name, origin in measured.items()}
+        new = [one for one in every if known.get(one.name) != origins[one.name]["from"]]
+        losses = read_log(folder, row)
+        n_documents = sum(len(one.documents) for one in new)
+        with torch.inference_mode(), progress.bar(n_documents, "extracting", "documents") as shown:
+            losses += _run(model, tokenizer, row, new, origins, settings, out, shown)
     tables.write(losses, tables.LOSSES, out / "losses.parquet")
+    (out / ORIGINS).write_text(json.dumps(origins), encoding="utf-8")
+    return [one.name for one in new]
+
+
+def _run(model, tokenizer, row, new, origins, settings, out, shown):
+    """Write the shards of new corpora; their losses."""
+    losses = []
+    anatomy = find_anatomy(model, new[0].documents[0]) if new else None
+    for one in new:
+        metadata = _metadata(origins[one.name], one, model, anatomy)
+        totals = _shards(model, anatomy, one, settings, metadata, out / one.name, shown)
+        if checkpoint.family(type(model).__name__) == "encoder":
+            totals = _masked_losses(model, one, tokenizer, settings)
+        if totals is not None:
+            losses.append(_loss_row(row, one, totals, settings.geometry.groups))
+    return losses
 
 
 def shard_name(layer, layer_kind, anatomy):
@@ -191,12 +206,13 @@ def read_log(folder, row):
         raise CheckpointError("trainer_state.json is damaged") from None
 
 
-def _shards(model, anatomy, one, settings, metadata, out):
+def _shards(model, anatomy, one, settings, metadata, out, shown):
     """Write the shards of one corpus; of a causal model, its loss on every document too."""
     import torch
 
     out.mkdir()
-    names, writers, captured = anatomy.names(), [], []
+    names, captured = anatomy.names(), []
+    writers: list[ShardWriter] = []
     hook = anatomy.last_block.register_forward_hook(
         lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
     )
@@ -211,23 +227,24 @@ def _shards(model, anatomy, one, settings, metadata, out):
                 states.insert(anatomy.n_layers, captured[-1])
             if not writers:
                 writers = [
-                    _writer(
+                    ShardWriter(
                         out / shard_name(layer, kind, anatomy),
                         state.shape[-1],
                         {**metadata, "layer": layer, "layer_kind": kind},
                     )
                     for (layer, kind), state in zip(names, states, strict=True)
                 ]
-            tokens = _token_columns(one, numbers)
+            tokens = token_columns([one.documents[n] for n in numbers], numbers)
             for (layer, kind), writer, state in zip(names, writers, states, strict=True):
                 values = state.reshape(-1, state.shape[-1]).float().cpu()
                 if not torch.isfinite(values).all():
                     raise CheckpointError(
                         f"layer {layer} ({kind}) is not finite on the corpus {one.name}"
                     )
-                _append(writer, tokens, values.numpy())
+                writer.append(tokens, values.numpy())
             if anatomy.causal and "logits" in output:
                 sums.append(_next_token_losses(output.logits, batch))
+            shown.update(len(numbers))
     finally:
         hook.remove()
         for writer in writers:
@@ -262,18 +279,19 @@ def _masked_losses(model, one, tokenizer, settings):
             mask = np.zeros(len(document), dtype=bool)
             mask[rng.choice(body, n_masked, replace=False)] = True
             masks.append(mask)
-        masks = torch.from_numpy(np.stack(masks)).to(batch.device)
-        output = _forward(model, batch.masked_fill(masks, tokenizer.mask_token_id))
+        masked = torch.from_numpy(np.stack(masks)).to(batch.device)
+        output = _forward(model, batch.masked_fill(masked, tokenizer.mask_token_id))
         # BertForPreTraining has a second head, and calls the first by another name.
         logits = output.logits if "logits" in output else output.prediction_logits
         losses = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2).float(), batch, reduction="none"
         )
-        sums.append(np.stack([(losses * masks).sum(1).cpu().numpy(), masks.sum(1).cpu().numpy()]))
+        sums.append(np.stack([(losses * masked).sum(1).cpu().numpy(), masked.sum(1).cpu().numpy()]))
     return np.concatenate(sums, axis=1)
 
 
-def _loss_row(row, one, sums, counts, n_groups):
+def _loss_row(row, one, totals, n_groups):
+    sums, counts = totals
     groups = jackknife.assign_groups(np.arange(len(sums)), n_groups)
     left = [groups != g for g in range(min(n_groups, len(sums)))]
     error = jackknife.stderr([sums[keep].sum() / counts[keep].sum() for keep in left])
@@ -310,16 +328,8 @@ def _equal(a, b):
     return a.shape == b.shape and torch.equal(a, b)
 
 
-def _device(wanted):
-    import torch
-
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ShapesweepError("device: cuda is asked for, but torch finds no CUDA device here")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _fits(config, corpora):
-    longest = max(len(document) for one in corpora for document in one.documents)
+def _fits(config, every):
+    longest = max(len(document) for one in every for document in one.documents)
     limit = getattr(config, "max_position_embeddings", None)
     if limit and longest > limit:
         raise CheckpointError(
@@ -328,54 +338,41 @@ def _fits(config, corpora):
         )
 
 
-def _metadata(row, one, settings, model, anatomy):
+def _origin(row, one, settings, device):
+    """What the shards of a corpus are made from (equal, equal shards), and what by."""
     import torch
     import transformers
 
-    from shapesweep import __version__
-
-    lengths = [len(document) for document in one.documents]
-    return {
-        **{key: row[key] for key in ("suite", "run", "seed", "revision", "step", "tokens")},
-        "architecture": type(model).__name__,
-        "n_layers": anatomy.n_layers,
-        "commit": row["commit"],
+    place = ("suite", "run", "seed", "revision", "step", "tokens", "commit")
+    made_from = {
+        **{key: row[key] for key in place},
         "corpus": one.name,
         "corpus_digest": one.digest,
-        "pooling": "tokens",
-        "document_length": round(sum(lengths) / len(lengths)),
-        "n_documents": len(lengths),
+        "corpus_seed": settings.corpus.seed,
         "n_prefix": one.n_prefix,
         "n_suffix": one.n_suffix,
-        "causal": anatomy.causal,
+        "pooling": "tokens",
         "dtype": "float32",
-        "corpus_seed": settings.corpus.seed,
         "format_version": FORMAT_VERSION,
-        "versions": {
-            "shapesweep": __version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
     }
+    made_by = {
+        "device": device.partition(":")[0],
+        "shapesweep": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    return {"from": made_from, "by": made_by}
 
 
-def _writer(path, n_features, metadata):
-    schema = tables.shard_schema(n_features, {"shapesweep": json.dumps(metadata)})
-    return pq.ParquetWriter(
-        path, schema, compression="none", use_dictionary=False, write_statistics=False
-    )
-
-
-def _token_columns(one, numbers):
-    lengths = [len(one.documents[n]) for n in numbers]
-    return [
-        pa.array(np.repeat(np.array(numbers, dtype=np.int32), lengths)),
-        pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
-        pa.array(np.concatenate([one.documents[n] for n in numbers]).astype(np.int32)),
-    ]
-
-
-def _append(writer, tokens, values):
-    flat = pa.array(np.ascontiguousarray(values).ravel())
-    activation = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    writer.write_batch(pa.record_batch([*tokens, activation], schema=writer.schema))
+def _metadata(origin, one, model, anatomy):
+    """A shard's metadata: its origin, and what the model tells of itself when it is run."""
+    lengths = [len(document) for document in one.documents]
+    return {
+        **origin["from"],
+        "architecture": type(model).__name__,
+        "n_layers": anatomy.n_layers,
+        "causal": anatomy.causal,
+        "document_length": round(sum(lengths) / len(lengths)),
+        "n_documents": len(lengths),
+        "versions": origin["by"],
+    }

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from shapesweep.errors import CheckpointError
 
@@ -87,7 +88,8 @@ def inspect(folder, hashed=True):
     """
     folder = Path(folder)
     files = model_files(folder)
-    status, description = [], {}
+    status: list[str] = []
+    description: dict[str, Any] = {}
     if folder / "config.json" not in files:
         status.append("missing_config")
     else:
@@ -161,7 +163,7 @@ def load(folder, device="cpu"):
     if "auto_map" in description:
         raise CheckpointError("needs remote code, which is never run")
     named = _architecture(description)
-    model_class = getattr(transformers, named, None)
+    model_class: Any = getattr(transformers, named, None)
     if not named or not hasattr(model_class, "from_pretrained"):
         raise CheckpointError(f"config.json names no architecture that transformers has: {named!r}")
     try:

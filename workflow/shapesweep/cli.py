@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from shapesweep.errors import ShapesweepError
@@ -16,11 +17,10 @@ def main(argv=None):
     int
         Exit status: 0, or 2 after one line that says what is wrong.
     """
-    arguments = _parser().parse_args(argv)
-    # Before numpy and torch are imported: they read their number of threads once.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        if "threads" in arguments:
-            os.environ[name] = str(arguments.threads)
+    arguments = parser().parse_args(argv)
+    if "threads" in arguments:
+        # Before numpy, torch and the tokenizers are imported: they read it once.
+        os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))
     # No thread that looks for converted weights on the Hub while others are measured.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     try:
@@ -86,19 +86,19 @@ def checkpoint(arguments):
 
 def activations(arguments):
     """Extract the activations of one checkpoint."""
-    from shapesweep import activations
+    from shapesweep import activations, geometry
 
     row, folder = _row(arguments)
-    reason = activations.extract(row, folder, arguments.config, arguments.out)
-    if reason:
-        print(f"skipped {row['suite']}/{row['run']}/{row['revision']}: {reason}", file=sys.stderr)
+    known = geometry.complete(arguments.measured, arguments.config.geometry)
+    print(activations.extract(row, folder, arguments.config, arguments.out, known))
 
 
 def geometry(arguments):
     """Measure the shards of one checkpoint."""
     from shapesweep import geometry
 
-    geometry.measure(arguments.activations, arguments.out, arguments.config.geometry)
+    done = geometry.measure(arguments.activations, arguments.out, arguments.config.geometry)
+    print(f"{arguments.out}: {done}")
 
 
 def join(arguments):
@@ -163,38 +163,44 @@ def _row(arguments):
     return manifest.rows(name, suite, found, "all")[0], found[0].folder
 
 
-def _parser():
+def parser() -> argparse.ArgumentParser:
+    """The command line; `docs/generate.py` writes its reference from it."""
     from shapesweep import __version__
 
-    parser = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog="shapesweep",
         description="Follow the shape of a language model's hidden states through its training.",
         epilog="Each verb is one step of the sweep; `snakemake --cores all` runs them all.",
     )
-    parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-
-    def verb(function, *names):
-        sub = verbs.add_parser(
-            function.__name__, help=function.__doc__, description=function.__doc__
-        )
-        sub.set_defaults(verb=function)
+    made.add_argument("--version", action="version", version=__version__)
+    below = made.add_subparsers(title="verbs", required=True, metavar="VERB")
+    for verb, names in _verbs().items():
+        told = verb.__doc__
+        sub = below.add_parser(verb.__name__, help=told, description=told)
+        sub.set_defaults(verb=verb)
         for name in names:
             sub.add_argument(name, **_OPTIONS[name])
+    return made
 
-    verb(train, "--config", "--suite", "--run", "--threads", "--out")
-    verb(manifest, "--config", "--suite", "--out")
-    verb(checkpoint, "folder")
-    verb(
-        activations,
-        *("--config", "--suite", "--run", "--revision", "--threads", "--out"),
-    )
-    verb(geometry, "--config", "--activations", "--threads", "--out")
-    verb(join, "--manifests", "--geometry", "--out")
-    verb(curves, "--tables", "--out")
-    verb(figures, "--curves", "--figure", "--out")
-    verb(summary, "--results", "--out")
-    return parser
+
+def _verbs() -> dict[Callable[[argparse.Namespace], None], list[str]]:
+    """Every verb with its options, in the order of the way of the data."""
+    one_checkpoint = ["--config", "--suite", "--run", "--revision"]
+    return {
+        train: ["--config", "--suite", "--run", "--threads", "--out"],
+        manifest: ["--config", "--suite", "--out"],
+        checkpoint: ["folder"],
+        activations: [*one_checkpoint, "--measured", "--threads", "--out"],
+        geometry: ["--config", "--activations", "--threads", "--out"],
+        join: ["--manifests", "--geometry", "--out"],
+        curves: ["--tables", "--out"],
+        figures: ["--curves", "--figure", "--out"],
+        summary: ["--results", "--out"],
+    }
+
+
+#: What says to a library how many threads it may use.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 def _option(text, **more):
@@ -207,6 +213,10 @@ _OPTIONS = {
     "--run": _option("name of a run of the suite"),
     "--revision": _option("revision of a checkpoint of the run"),
     "--manifests": _option("manifests of all suites", nargs="+"),
+    "--measured": {
+        "default": "",
+        "help": "folder of this checkpoint's geometry: what is measured already is not extracted",
+    },
     "--activations": _option("folder of one checkpoint's shards"),
     "--geometry": _option("folder of all checkpoints' geometry"),
     "--tables": _option("folder of the joined tables"),

@@ -1,13 +1,28 @@
-"""The configuration of a sweep: read, merged with the defaults, validated in one place."""
+"""The configuration of a sweep: read, merged with the defaults, validated in one place.
 
+The fields' descriptions are also the reference (`config/README.md`) and the editors'
+help (`workflow/schemas/`); `make docs` writes both.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
+from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
-from shapesweep.suite import SUITE, HubSuite, Name, Strict, Suite
+from shapesweep.schema import Strict, explain, near
+from shapesweep.suite import SUITE, EmbeddedSuite, LocalSuite, Name, Suite
 
 #: Where a suite that is named, not spelt out, is looked for.
 REGISTRY = Path("config/suites")
@@ -16,88 +31,138 @@ REGISTRY = Path("config/suites")
 class Every(Strict):
     """Every n-th checkpoint of a run, from its first on."""
 
-    every: int = Field(ge=1)
+    every: int = Field(ge=1, description="every n-th checkpoint of a run, from its first on")
 
 
 class Steps(Strict):
     """The checkpoints at these steps."""
 
-    steps: list[int] = Field(min_length=1)
+    steps: list[int] = Field(min_length=1, description="the checkpoints at these steps")
 
 
 class Log(Strict):
     """At most so many checkpoints of a run, evenly spaced in log(step), both ends among them."""
 
-    log: int = Field(ge=2)
+    log: int = Field(ge=2, description="at most so many a run, evenly spaced in log(step)")
 
 
 class CorpusConfig(Strict):
     """What text is shown to the models, and how it is cut into documents."""
 
-    text: str = "stdlib"
-    sampling: Literal["windows", "paper"] = "windows"
-    documents: int = Field(128, ge=2)
-    length: int = Field(64, ge=4)
-    seed: int = Field(0, ge=0)
+    text: str = Field(
+        "stdlib",
+        description="`stdlib`: Python's documentation, held out from the embedded suite's "
+        "training; or a UTF-8 text file",
+    )
+    sampling: Literal["windows", "paper"] = Field(
+        "windows",
+        description="`windows`: documents of equal length from all over the text; `paper`: the "
+        "paper's 128 chunks of 512 characters, seed 0, exactly",
+    )
+    documents: int = Field(128, ge=2, description="how many documents")
+    length: int = Field(64, ge=4, description="tokens of a document, special ones included")
+    seed: int = Field(0, ge=0, description="of the documents' drawing")
 
 
 class GeometryConfig(Strict):
     """How the clouds are measured."""
 
-    n_points: int = Field(4096, ge=16)
-    groups: int = Field(16, ge=2)
+    n_points: int = Field(
+        4096, ge=16, description="N of every ID estimate; a shortfall is flagged, not hidden"
+    )
+    groups: int = Field(
+        16, ge=2, description="groups of documents that the jackknife leaves out in turn"
+    )
+
+
+def _known_corpus(name: str) -> str:
+    if name not in CORPORA:
+        raise ValueError(f"there is no such corpus{near(name, CORPORA)}")
+    return name
+
+
+CorpusName = Annotated[
+    str,
+    AfterValidator(_known_corpus),
+    WithJsonSchema({"type": "string", "enum": list(CORPORA)}),
+]
+
+
+def _read_named(suites: Any, info: ValidationInfo) -> Any:
+    """Put the registry's definitions in the place of suites that are only named."""
+    if isinstance(suites, str):
+        suites = [suites]
+    if isinstance(suites, list):
+        suites = {str(name): None for name in suites}
+    if not isinstance(suites, dict) or not suites:
+        raise ValueError("name at least one suite, such as [embedded]")
+    registry = (info.context or {}).get("registry", REGISTRY)
+    return {k: _named_suite(k, registry) if v is None else v for k, v in suites.items()}
+
+
+Suites = Annotated[
+    dict[Name, Suite],
+    BeforeValidator(_read_named, json_schema_input_type=list[str] | str | dict[Name, Suite | None]),
+]
 
 
 class Config(Strict):
     """A whole sweep."""
 
-    results: str = Field("results", min_length=1)
-    suites: dict[Name, Suite]
-    checkpoints: Literal["all"] | Every | Steps | Log = "all"
-    corpora: list[Literal["text", "random", "shuffled"]] = Field(
-        default_factory=lambda: ["text", "random", "shuffled"]
+    results: str = Field(
+        "results", min_length=1, description="the folder for everything that a run makes"
     )
-    corpus: CorpusConfig = CorpusConfig()
-    geometry: GeometryConfig = GeometryConfig()
-    keep_activations: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_tokens: int = Field(4096, ge=1)
+    suites: Suites = Field(
+        description="names of files in `config/suites/`, or suites spelt out: name and definition"
+    )
+    checkpoints: Literal["all"] | Every | Steps | Log = Field(
+        "all",
+        description="which checkpoints of every run",
+        examples=["all", "{every: 4}", "{steps: [0, 512]}", "{log: 20}"],
+    )
+    corpora: list[CorpusName] = Field(
+        ["text", "random", "shuffled"],
+        description="what is shown to the models",
+    )
+    corpus: CorpusConfig = Field(CorpusConfig(), description="the text and its documents")
+    geometry: GeometryConfig = Field(GeometryConfig(), description="how the clouds are measured")
+    keep_activations: bool = Field(
+        False, description="keep the shards; else they are removed once they are measured"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto`: CUDA where there is a GPU, one job a GPU"
+    )
+    batch_tokens: int = Field(
+        4096, ge=1, description="tokens of a forward pass: memory against speed"
+    )
 
     @field_validator("results")
     @classmethod
-    def _one_way_to_write_it(cls, results):
+    def _one_way_to_write_it(cls, results: str) -> str:
         if "{" in results or "}" in results:
             raise ValueError("must not contain braces, which are Snakemake's wildcards")
         return str(Path(results))
 
     @field_validator("corpora")
     @classmethod
-    def _some_and_once(cls, corpora):
+    def _some_and_once(cls, corpora: list[str]) -> list[str]:
         if not corpora or len(set(corpora)) < len(corpora):
             raise ValueError("needs at least one corpus, each named once")
         return corpora
 
-    @model_validator(mode="after")
-    def _can_be_done(self):
-        for name, suite in self.suites.items():
-            if isinstance(suite, HubSuite):
-                raise ValueError(
-                    f"suite {name!r} has source 'hub', which this version cannot fetch: download "
-                    "its revisions and name the folder in a suite with source 'local'"
-                )
-        return self
 
-
-def validate(raw, registry=REGISTRY, where="the configuration"):
+def validate(
+    raw: Mapping[str, Any], registry: Path = REGISTRY, files: Sequence[str | Path] = ()
+) -> Config:
     """Make a checked `Config` of what YAML gave; suites that are only named are read.
 
     Parameters
     ----------
-    raw : dict
+    raw : mapping
         `suites` is a list of names (files of the registry) or a mapping of name to definition.
     registry : path-like
-    where : str
-        How an error names the file.
+    files : sequence of path-like
+        What `raw` was merged from, the later over the earlier: an error names the one at fault.
 
     Returns
     -------
@@ -106,32 +171,22 @@ def validate(raw, registry=REGISTRY, where="the configuration"):
     Raises
     ------
     ShapesweepError
-        One line that names the key, what was found, and what is expected.
+        One line that names the file, the key, what was found, and what to write instead.
     """
-    raw = dict(raw)
-    suites = raw.get("suites")
-    if isinstance(suites, str):
-        suites = [suites]
-    if isinstance(suites, list):
-        suites = {str(name): None for name in suites}
-    if not isinstance(suites, dict) or not suites:
-        raise ShapesweepError(f"{where}: suites: name at least one suite, such as [embedded]")
-    raw["suites"] = {
-        name: _named_suite(name, registry) if suite is None else _suite(suite, f"{where}: {name}")
-        for name, suite in suites.items()
-    }
     try:
-        return Config.model_validate(raw)
+        return Config.model_validate(dict(raw), context={"registry": registry})
     except ValidationError as error:
-        raise ShapesweepError(f"{where}: {_first(error)}") from None
+        key, message = explain(error, Config)
+        path = ".".join(key)
+        raise ShapesweepError(f"{_at_fault(key, files)}{path}: {message}") from None
 
 
-def load(path):
+def load(path: str | Path) -> Config:
     """Read a configuration that a run has written beside its results."""
-    return validate(_read_yaml(path), where=str(path))
+    return validate(_read_yaml(path), files=[path])
 
 
-def dump(config, path):
+def dump(config: Config, path: str | Path) -> None:
     """Write the merged configuration, suites spelt out, if it is not there already."""
     path = Path(path)
     text = yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False)
@@ -140,27 +195,42 @@ def dump(config, path):
         path.write_text(text, encoding="utf-8")
 
 
-def _named_suite(name, registry):
+def _named_suite(name: str, registry: Path) -> EmbeddedSuite | LocalSuite:
     registry = Path(registry).resolve()
-    path = registry / f"{name}.yaml"
     known = sorted(p.stem for p in registry.glob("*.yaml"))
-    if path.stem not in known:
+    if name not in known:
         raise ShapesweepError(
-            f"suites: {name!r} is not a suite: there is no {path}; known are {', '.join(known)}"
+            f"suites: {name}: there is no {registry / name}.yaml{near(name, known)}"
         )
-    return _suite(_read_yaml(path), str(path))
-
-
-def _suite(raw, where):
-    if not isinstance(raw, dict):
-        raise ShapesweepError(f"{where}: a suite is a mapping with the keys source and runs")
+    path = registry / f"{name}.yaml"
     try:
-        return SUITE.validate_python(raw)
+        return SUITE.validate_python(_read_yaml(path))
     except ValidationError as error:
-        raise ShapesweepError(f"{where}: {_first(error)}") from None
+        key, message = explain(error)
+        raise ShapesweepError(f"{path}: {'.'.join(key)}: {message}") from None
 
 
-def _read_yaml(path):
+def _at_fault(key: list[str], files: Sequence[str | Path]) -> str:
+    """The last file that has the key, or its parent where the key itself is wanting."""
+    for wanted in (key, key[:-1]):
+        for path in reversed(files):
+            if wanted and _has(_read_yaml(path), wanted):
+                return f"{path}: "
+    return "--config: " if files else ""
+
+
+def _has(said: Any, key: list[str]) -> bool:
+    for part in key:
+        if isinstance(said, list) and part.isdigit() and int(part) < len(said):
+            said = said[int(part)]
+        elif isinstance(said, dict) and part in said:
+            said = said[part]
+        else:
+            return False
+    return True
+
+
+def _read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -170,21 +240,3 @@ def _read_yaml(path):
     if not isinstance(raw, dict):
         raise ShapesweepError(f"{path}: expected keys and values")
     return raw
-
-
-def _first(error):
-    """The first problem of a validation, in one line: key, what was found, what is wanted."""
-    # Where one of several forms would do, the form that was nearly met tells most.
-    vague = {"literal_error", "missing", "extra_forbidden", "model_type"}
-    problem = min(error.errors(), key=lambda e: (e["type"] in vague, -len(e["loc"])))
-    tags = ("Every", "Steps", "Log", "embedded", "local", "hub", "literal['all']")
-    key = ".".join(str(part) for part in problem["loc"] if part not in tags)
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: there is no such key"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if not key:
-        return message
-    if problem["type"] == "missing":
-        return f"{key}: this key is required"
-    return f"{key}: {message}, found {problem['input']!r}"

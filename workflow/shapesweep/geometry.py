@@ -2,110 +2,139 @@
 
 Takes in the shards of a checkpoint; hands on rows of `tables.GEOMETRY` and
 `tables.REPLICATES`. One covariance and one neighbour search a cloud serve all metrics.
+What has been measured from the same shards already is kept.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
+from numpy.typing import NDArray
 
-from shapesweep import tables
-from shapesweep.activations import FAILED
+from shapesweep import progress, tables
+from shapesweep.config import GeometryConfig
 from shapesweep.errors import ShapesweepError
-from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
+from shapesweep.estimators import jackknife, neighbors
+from shapesweep.estimators.cloud import Neighbors, clouds
+from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric
+from shapesweep.shards import FAILED, ORIGINS, Shard, read_shard
 
 SELECTIONS = ("all", "no_first")
-#: Version of every metric: raise it when a metric's numbers change, and it is measured anew.
-METRICS = {
-    "anisotropy": 1,
-    "mean_cosine": 1,
-    "id_twonn": 1,
-    "id_twonn_paper": 1,
-    "id_twonn_between": 1,
-    "same_document_nn": 1,
-}
-#: Neighbours kept a point, so that two are left whichever group of documents is left out.
-LIST_LENGTH = 16
+#: Neighbours kept a point, so that some are left whichever group of documents is left out: at
+#: least so many, and so many times the most that a metric asks for.
+LIST_LENGTH, LIST_FACTOR = 16, 2
 #: A distance of fewer float32 units in the last place than this is mostly rounding (a state is a
 #: sum over features and blocks); more than this share of such points, and the shard is flagged.
 ROUNDING, ROUNDING_SHARE = 32, 0.01
 #: Seed of the one permutation of tokens from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
 
+Row = dict[str, Any]
+
 
 @dataclass(frozen=True)
-class Shard:
-    """A shard in memory.
+class Measured:
+    """What has been measured of a checkpoint.
 
     Attributes
     ----------
-    metadata : dict
-    document, position, token : ndarray of int32, shape (n_tokens,)
-    activation : ndarray of float32, shape (n_tokens, n_features)
+    origins : dict
+        For every corpus, what its shards were made `from`, and `by` which versions.
+    geometry, replicates, losses : pandas.DataFrame
     """
 
-    metadata: dict
-    document: np.ndarray
-    position: np.ndarray
-    token: np.ndarray
-    activation: np.ndarray
+    origins: dict[str, Any]
+    geometry: pd.DataFrame
+    replicates: pd.DataFrame
+    losses: pd.DataFrame
 
-    def selected(self, selection):
-        """Which tokens a selection keeps: ndarray of bool, shape (n_tokens,)."""
-        if selection == "all":
-            return np.ones(len(self.token), dtype=bool)
-        lengths = np.bincount(self.document)[self.document]
-        first = self.position < max(1, self.metadata["n_prefix"])
-        return ~first & (self.position < lengths - self.metadata["n_suffix"])
+    @classmethod
+    def read(cls, folder: Path, settings: GeometryConfig) -> "Measured":
+        """Read what `measure` has made; nothing, if it was made under other settings."""
+        folder = Path(folder)
+        try:
+            made = tables.read_metadata(folder / "geometry.parquet")
+            if made.get("settings") == settings.model_dump():
+                return cls(
+                    made["origins"],
+                    tables.read(folder / "geometry.parquet", tables.GEOMETRY),
+                    tables.read(folder / "replicates.parquet", tables.REPLICATES),
+                    tables.read(folder / "losses.parquet", tables.LOSSES),
+                )
+        except ShapesweepError:
+            pass  # Absent, damaged or of an older version: it is measured anew.
+        return cls.of({}, [], [], [])
 
-    def contexts(self):
-        """A number for what each token's state can depend on: equal numbers, repeated rows.
+    @classmethod
+    def of(cls, origins: dict[str, Any], *rows: list[Row]) -> "Measured":
+        """Make it of the rows of its three tables."""
+        schemas = (tables.GEOMETRY, tables.REPLICATES, tables.LOSSES)
+        frames = [pd.DataFrame(r, columns=s.names) for r, s in zip(rows, schemas, strict=True)]
+        return cls(origins, *frames)
 
-        In a causal model that is the document up to the token, else the whole document
-        and the place. Rounding may tell such rows apart where they went through in
-        different batches; they are repeats all the same.
-        """
-        seen, contexts = {}, np.empty(len(self.token), dtype=np.int64)
-        order = np.lexsort((self.position, self.document))
-        starts = np.flatnonzero(np.diff(self.document[order], prepend=-1))
-        causal = self.metadata["causal"]
-        for rows in np.split(order, starts[1:]):
-            # A tree of tokens: a causal model's context is the way from its root, another's begins
-            # behind the whole document.
-            whole = None if causal else self.token[rows].tobytes()
-            context = seen.setdefault(whole, len(seen))
-            for row in rows:
-                context = seen.setdefault((context, int(self.token[row])), len(seen))
-                contexts[row] = context
-        return contexts
+    def versions(self, corpus: str) -> set[tuple[str, int]]:
+        """(metric, version) of all that is measured of a corpus."""
+        mine = self.geometry[self.geometry.corpus == corpus]
+        pairs = mine[["metric", "metric_version"]].drop_duplicates()
+        return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
+
+    def from_origins(self, origins: dict[str, Any]) -> "Measured":
+        """What of it holds for shards of these origins, by metrics of today's versions."""
+        same = {
+            name: one
+            for name, one in self.origins.items()
+            if name in origins and one["from"] == origins[name]["from"]
+        }
+        versions = {name: metric.version for name, metric in METRICS.items()}
+        frames = []
+        for table in (self.geometry, self.replicates):
+            today = table.metric.map(versions) == table.metric_version
+            frames.append(table[table.corpus.isin(list(same)) & today])
+        losses = self.losses[self.losses.corpus.isin(list(same))]
+        return Measured(same, frames[0], frames[1], losses)
+
+    def joined(self, other: "Measured") -> "Measured":
+        """Both, in the order in which they would have been measured together."""
+        order = ["corpus", "layer", "layer_kind", "selection", "metric", "group"]
+        made = []
+        for field in fields(self)[1:]:
+            parts = [getattr(self, field.name), getattr(other, field.name)]
+            table = pd.concat([part for part in parts if len(part)] or parts[:1])
+            keys = [key for key in order if key in table]
+            made.append(table.sort_values(keys, kind="stable", na_position="first"))
+        return Measured({**other.origins, **self.origins}, *made)
 
 
-def read_shard(path):
-    """Read a shard back.
+def complete(folder: Path, settings: GeometryConfig) -> dict[str, Any]:
+    """Corpora of which every metric has been measured already, in its present version.
 
-    Raises
-    ------
-    ShapesweepError
-        If it is damaged.
+    Parameters
+    ----------
+    folder : path-like
+        What `measure` has made, if anything.
+    settings : GeometryConfig
+
+    Returns
+    -------
+    dict
+        By corpus, the origin of its shards: where it is `from` the same, they need not be
+        extracted again.
     """
-    try:
-        table = pq.read_table(path, partitioning=None)
-        metadata = json.loads(table.schema.metadata[b"shapesweep"])
-        columns = [table[name].combine_chunks() for name in ("document", "position", "token")]
-        activation = table["activation"].combine_chunks()
-        width = activation.type.list_size
-        values = activation.flatten().to_numpy().reshape(-1, width)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ShapesweepError(f"{path}: not a whole shard ({reason})") from None
-    return Shard(metadata, *(column.to_numpy() for column in columns), values)
+    known = Measured.read(folder, settings)
+    wanted = {(name, metric.version) for name, metric in METRICS.items()}
+    return {
+        corpus: origin
+        for corpus, origin in known.origins.items()
+        if wanted <= known.versions(corpus)
+    }
 
 
-def measure(activations, out, settings):
-    """Measure every shard of a checkpoint.
+def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
+    """Measure the shards of a checkpoint; what `out` holds from the same origin is kept.
 
     Parameters
     ----------
@@ -113,28 +142,58 @@ def measure(activations, out, settings):
         What `activations.extract` has made.
     out : path-like
         A folder, made whole or not at all: geometry, replicates, losses, failures (`.parquet`).
-    settings : shapesweep.config.GeometryConfig
+    settings : GeometryConfig
+
+    Returns
+    -------
+    str
+        What was done, in one line.
     """
     activations = Path(activations)
-    geometry, replicates, failures, losses = [], [], [], []
+    failures = []
     if (activations / FAILED).is_file():
         failures = [json.loads((activations / FAILED).read_bytes())]
+        known = fresh = Measured.of({}, [], [], [])
     else:
-        losses = tables.read(activations / "losses.parquet", tables.LOSSES)
-        for path in sorted(activations.glob("*/layer-*.parquet")):
-            shard = read_shard(path)
-            for row, without in measure_shard(shard, settings.n_points, settings.groups):
-                geometry.append(row)
-                replicates += without
+        origins = json.loads((activations / ORIGINS).read_bytes())
+        known = Measured.read(out, settings).from_origins(origins)
+        fresh = _measure(activations, origins, known, settings)
+    made = known.joined(fresh)
+    metadata = {"origins": made.origins, "settings": settings.model_dump()}
     with tables.whole_folder(out) as partial:
-        tables.write(geometry, tables.GEOMETRY, partial / "geometry.parquet")
-        tables.write(replicates, tables.REPLICATES, partial / "replicates.parquet")
-        tables.write(losses, tables.LOSSES, partial / "losses.parquet")
+        tables.write(made.geometry, tables.GEOMETRY, partial / "geometry.parquet", metadata)
+        tables.write(made.replicates, tables.REPLICATES, partial / "replicates.parquet", metadata)
+        tables.write(made.losses, tables.LOSSES, partial / "losses.parquet", metadata)
         tables.write(failures, tables.FAILURES, partial / "failures.parquet")
+    if failures:
+        return f"not measured: {failures[0]['reason']}"
+    return f"{len(fresh.geometry)} numbers measured, {len(known.geometry)} kept"
 
 
-def measure_shard(shard, n_points, n_groups):
-    """All numbers of one shard.
+def _measure(
+    activations: Path, origins: dict[str, Any], known: Measured, settings: GeometryConfig
+) -> Measured:
+    losses = tables.read(activations / "losses.parquet", tables.LOSSES)
+    geometry: list[Row] = []
+    replicates: list[Row] = []
+    shards = sorted(activations.glob("*/layer-*.parquet"))
+    for path in progress.track(shards, "measuring", "layers"):
+        shard = read_shard(path)
+        done = known.versions(shard.metadata["corpus"])
+        missing = {n: metric for n, metric in METRICS.items() if (n, metric.version) not in done}
+        for row, without in measure_shard(shard, settings.n_points, settings.groups, missing):
+            geometry.append(row)
+            replicates += without
+    # The loss of a corpus that was not extracted again is known; a log is always told anew.
+    again = losses.corpus.isin(list(known.losses.corpus.dropna()))
+    made = Measured.of(origins, geometry, replicates, [])
+    return Measured(origins, made.geometry, made.replicates, losses[~again])
+
+
+def measure_shard(
+    shard: Shard, n_points: int, n_groups: int, metrics: Mapping[str, Metric] = METRICS
+) -> list[tuple[Row, list[Row]]]:
+    """Measure one shard.
 
     Parameters
     ----------
@@ -143,6 +202,7 @@ def measure_shard(shard, n_points, n_groups):
         N of every ID estimate, counted after repeated rows are gone.
     n_groups : int
         Groups of documents that the jackknife leaves out.
+    metrics : mapping of str to Metric
 
     Returns
     -------
@@ -151,32 +211,37 @@ def measure_shard(shard, n_points, n_groups):
     """
     n_groups = min(n_groups, shard.metadata["n_documents"])
     kept = {selection: shard.selected(selection) for selection in SELECTIONS}
-    samples, n_unique = _samples(shard, kept, n_points)
-    # The selections' samples overlap almost wholly, so that one search serves them all.
-    pooled = np.unique(np.concatenate(list(samples.values())))
-    lists = neighbors.search(shard.activation[pooled], LIST_LENGTH, shard.document[pooled])
+    of_clouds = {n: m for n, m in metrics.items() if isinstance(m, CloudMetric)}
+    of_neighbors = {n: m for n, m in metrics.items() if isinstance(m, NeighborMetric)}
     made = []
-    for selection in SELECTIONS:
-        cloud = shard.activation[kept[selection]]
-        documents = shard.document[kept[selection]]
-        spectral = _spectral(cloud, jackknife.assign_groups(documents, n_groups), n_groups)
-        n_kept, n_sample = len(cloud), len(samples[selection])
-        sampled = np.isin(pooled, samples[selection])
-        neighbourly = _neighbourly(*lists, shard.document[pooled], sampled, n_groups)
-        shared = {"selection": selection, "n_dropped": len(shard.token) - n_kept}
-        for metric, number in spectral.items():
-            own = {**shared, "n_points": n_kept, "n_duplicates": 0}
-            made.append(_rows(shard.metadata, metric, own, number, []))
-        for metric, number in neighbourly.items():
-            n_duplicates = n_kept - n_unique[selection]
-            own = {**shared, "n_points": n_sample, "n_duplicates": n_duplicates}
-            flags = ["shortfall"] if n_sample < n_points else []
-            flags += ["rounding"] if number["rounding"] else []
-            made.append(_rows(shard.metadata, metric, own, number, flags))
+    for selection in SELECTIONS if of_clouds else ():
+        own = {"selection": selection, "n_dropped": int((~kept[selection]).sum())}
+        own |= {"n_points": int(kept[selection].sum()), "n_duplicates": 0}
+        numbers = _of_cloud(of_clouds, shard, kept[selection], n_groups)
+        made += [_rows(shard.metadata, own, *number, flags=[]) for number in numbers]
+    if of_neighbors:
+        samples, n_unique = _samples(shard, kept, n_points)
+        # The selections' samples overlap almost wholly, so that one search serves them all.
+        pooled = np.unique(np.concatenate(list(samples.values())))
+        length = max(LIST_LENGTH, LIST_FACTOR * max(m.k for m in of_neighbors.values()))
+        lists = neighbors.search(shard.activation[pooled], length, shard.document[pooled])
+        for selection, sample in samples.items():
+            n_kept = int(kept[selection].sum())
+            own = {"selection": selection, "n_dropped": int((~kept[selection]).sum())}
+            own |= {"n_points": len(sample), "n_duplicates": n_kept - n_unique[selection]}
+            sampled = np.isin(pooled, sample)
+            numbers, rounding = _of_neighbors(
+                of_neighbors, lists, shard.document[pooled], sampled, n_groups
+            )
+            flags = ["shortfall"] if len(sample) < n_points else []
+            flags += ["rounding"] if rounding else []
+            made += [_rows(shard.metadata, own, *number, flags=flags) for number in numbers]
     return made
 
 
-def _samples(shard, kept, n_points):
+def _samples(
+    shard: Shard, kept: dict[str, NDArray[np.bool_]], n_points: int
+) -> tuple[dict[str, NDArray[np.int64]], dict[str, int]]:
     """For every selection, the first N different rows in the order of one fixed permutation.
 
     Returns
@@ -197,77 +262,104 @@ def _samples(shard, kept, n_points):
     return samples, n_unique
 
 
-def _spectral(cloud, groups, n_groups):
-    full = spectrum.covariance(cloud)
-    return {
-        "anisotropy": _number(
-            full.anisotropy, spectrum.anisotropy_without(cloud, full, groups, n_groups)
-        ),
-        "mean_cosine": _number(
-            spectrum.mean_cosine(cloud), spectrum.mean_cosine_without(cloud, groups, n_groups)
-        ),
-    }
+@dataclass(frozen=True)
+class _Number:
+    version: int
+    value: float
+    replicates: list[float]
+    k: int | None = None
+    radius: float | None = None
 
 
-def _neighbourly(anywhere, between, documents, sampled, n_groups):
-    """Every metric of nearest neighbours of a sample, from one search, with its replicates."""
+def _of_cloud(
+    metrics: dict[str, CloudMetric], shard: Shard, kept: NDArray[np.bool_], n_groups: int
+) -> list[tuple[str, _Number]]:
+    groups = jackknife.assign_groups(shard.document[kept], n_groups)
+    whole, without = clouds(shard.activation[kept], groups, n_groups)
+    replicates = [
+        {
+            name: m.compute(part) if part.n_points > 1 else float("nan")
+            for name, m in metrics.items()
+        }
+        for part in without
+    ]
+    return [
+        (name, _Number(metric.version, metric.compute(whole), [one[name] for one in replicates]))
+        for name, metric in metrics.items()
+    ]
+
+
+def _of_neighbors(
+    metrics: dict[str, NeighborMetric],
+    lists: list[neighbors.NeighborLists],
+    documents: NDArray[np.int32],
+    sampled: NDArray[np.bool_],
+    n_groups: int,
+) -> tuple[list[tuple[str, _Number]], bool]:
+    """Every metric of nearest neighbours of a sample, from one search, with its replicates.
+
+    Returns
+    -------
+    list of (str, _Number)
+    bool
+        Whether the nearest neighbours lie at the resolution of float32.
+    """
     groups = jackknife.assign_groups(documents, n_groups)
+    # By whether neighbours of the same document are excluded, the most that any metric asks for.
+    asked = {m.between: max(n.k for n in metrics.values() if n.between == m.between)
+             for m in metrics.values()}  # fmt: skip
 
-    def estimates(keep):
-        distances, indices = anywhere.nearest(2, keep)
-        other, _ = between.nearest(2, keep)
-        found = indices[:, 0] >= 0
-        same = documents[indices[:, 0]] == documents[keep]
+    def seen(keep: NDArray[np.bool_]) -> dict[bool, Neighbors]:
+        found = {}
+        for between, k in asked.items():
+            distances, indices = lists[between].nearest(k, keep)
+            same = documents[indices] == documents[keep][:, None]
+            found[between] = Neighbors(distances, indices, np.flatnonzero(keep), same)
+        return found
+
+    def estimates(keep: NDArray[np.bool_]) -> dict[str, float]:
+        found = seen(keep)
         return {
-            "id_twonn": (dimension.id_twonn(distances), 2, distances[:, 1]),
-            "id_twonn_paper": (dimension.id_twonn_paper(distances), 2, distances[:, 1]),
-            "id_twonn_between": (dimension.id_twonn(other), 2, other[:, 1]),
-            "same_document_nn": (
-                float(same[found].mean()) if found.any() else np.nan,
-                1,
-                distances[:, 0],
-            ),
+            name: metric.compute(found[metric.between].nearest(metric.k))
+            for name, metric in metrics.items()
         }
 
-    full = estimates(sampled)
-    # Where nearest neighbours lie at the resolution of float32, ratios of distances are noise.
-    resolution = np.finfo(np.float32).eps * np.linalg.norm(anywhere.points[sampled], axis=1)
-    _, _, nearest = full["same_document_nn"]
-    rounding = bool((nearest < ROUNDING * resolution).mean() > ROUNDING_SHARE)
     left = [estimates(sampled & (groups != group)) for group in range(n_groups)]
-    return {
-        metric: {
-            **_number(value, [one[metric][0] for one in left], k, _mean_finite(reach)),
-            "rounding": rounding,
-        }
-        for metric, (value, k, reach) in full.items()
-    }
+    full = seen(sampled)
+    made = []
+    for name, metric in metrics.items():
+        near = full[metric.between].nearest(metric.k)
+        radius = _mean_finite(near.distances[:, -1])
+        replicates = [one[name] for one in left]
+        number = _Number(metric.version, metric.compute(near), replicates, metric.k, radius)
+        made.append((name, number))
+    nearest, _ = lists[0].nearest(1, sampled)
+    resolution = np.finfo(np.float32).eps * np.linalg.norm(lists[0].points[sampled], axis=1)
+    return made, bool((nearest[:, 0] < ROUNDING * resolution).mean() > ROUNDING_SHARE)
 
 
-def _number(value, replicates, k=None, radius=None):
-    return {"value": value, "replicates": list(replicates), "k": k, "radius": radius}
-
-
-def _mean_finite(distances):
+def _mean_finite(distances: NDArray[np.float64]) -> float | None:
     finite = distances[np.isfinite(distances)]
     return float(finite.mean()) if len(finite) else None
 
 
-def _rows(metadata, metric, own, number, flags):
+def _rows(
+    metadata: Row, own: Row, metric: str, number: _Number, flags: list[str]
+) -> tuple[Row, list[Row]]:
     """A row of `tables.GEOMETRY` and its rows of `tables.REPLICATES`."""
-    flags = flags if np.isfinite(number["value"]) else [*flags, "undefined"]
+    flags = flags if np.isfinite(number.value) else [*flags, "undefined"]
     shared = {key: metadata[key] for key in ("suite", "run", "revision", "step")}
     shared |= {key: metadata[key] for key in ("corpus", "pooling", "layer", "layer_kind")}
-    shared |= {"metric": metric, "metric_version": METRICS[metric], "k": number["k"]}
+    shared |= {"metric": metric, "metric_version": number.version, "k": number.k}
     shared |= {key: own[key] for key in ("selection", "n_points")}
     named = ("seed", "architecture", "n_layers", "tokens", "document_length", "n_documents")
     row = {
         **shared,
         **own,
         **{key: metadata[key] for key in named},
-        "value": number["value"],
-        "stderr": float(jackknife.stderr(number["replicates"])),
-        "radius": number["radius"],
+        "value": number.value,
+        "stderr": float(jackknife.stderr(number.replicates)),
+        "radius": number.radius,
         "flag": ",".join(flags),
     }
-    return row, [{**shared, "group": g, "value": v} for g, v in enumerate(number["replicates"])]
+    return row, [{**shared, "group": g, "value": v} for g, v in enumerate(number.replicates)]

@@ -1,41 +1,41 @@
 """The suite: who is measured. A YAML file, or a mapping in the configuration, validated.
 
 Takes in a suite's definition; hands on its runs. Nothing is read from a
-checkpoint here.
+checkpoint here. The fields' descriptions are also the reference and the editors' help.
 """
 
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import Field, TypeAdapter, field_validator
+
+from shapesweep.schema import Strict
 
 #: A name that is safe as one component of a path.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
-class Strict(BaseModel):
-    """Unknown keys are errors: a misspelt key must not be silently ignored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class TrainedRun(Strict):
     """One run of an embedded suite: what is trained."""
 
-    model: dict[str, Any]
-    learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(0, ge=0)
-    weight_decay: float = Field(0.1, ge=0)
-    adam_beta2: float = Field(0.999, gt=0, lt=1)
-    max_grad_norm: float = Field(1.0, ge=0)
-    masked_share: float = Field(0.15, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    model: dict[str, Any] = Field(
+        description="the model's shape, as in transformers' `config.json`; `model_type` is required"
+    )
+    learning_rate: float = Field(gt=0, description="of AdamW, constant after the warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps until the full learning rate")
+    weight_decay: float = Field(0.1, ge=0, description="of AdamW")
+    adam_beta2: float = Field(0.999, gt=0, lt=1, description="of AdamW")
+    max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm")
+    masked_share: float = Field(
+        0.15, gt=0, lt=1, description="share of tokens that an encoder has to guess"
+    )
+    seed: int = Field(0, ge=0, description="of the weights and of the order of documents")
 
     @field_validator("model")
     @classmethod
-    def _has_a_type(cls, model):
+    def _has_a_type(cls, model: dict[str, Any]) -> dict[str, Any]:
         if "model_type" not in model:
             raise ValueError("needs the key model_type, as in transformers' config.json")
         return model
@@ -44,40 +44,53 @@ class TrainedRun(Strict):
 class EmbeddedSuite(Strict):
     """Small models, really trained on the spot: the default sweep's input."""
 
-    source: Literal["embedded"]
-    vocabulary: int = Field(512, ge=261)
-    document_length: int = Field(64, ge=8)
-    batch_size: int = Field(32, ge=1)
-    steps: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    logging_steps: int = Field(8, ge=1)
-    runs: dict[Name, TrainedRun] = Field(min_length=1)
+    source: Literal["embedded"] = Field(description="trained on the spot")
+    vocabulary: int = Field(
+        512, ge=261, description="entries of the byte-level BPE, 5 special ones and 256 bytes among"
+    )
+    document_length: int = Field(64, ge=8, description="tokens a training document")
+    batch_size: int = Field(32, ge=1, description="documents a step")
+    steps: list[Annotated[int, Field(ge=0)]] = Field(
+        min_length=1, description="steps at which a checkpoint is saved; the last ends the training"
+    )
+    logging_steps: int = Field(8, ge=1, description="steps between two losses in the log")
+    runs: dict[Name, TrainedRun] = Field(min_length=1, description="what is trained, by name")
 
 
 class LocalRun(Strict):
     """One run that lies in a folder: a folder of checkpoints, or one checkpoint."""
 
-    path: str
-    seed: int | None = None
+    path: str = Field(
+        description="a folder of checkpoints (Trainer's output), or one checkpoint (`config.json`)"
+    )
+    seed: int | None = Field(None, description="the run's seed, for the tables")
 
 
 class LocalSuite(Strict):
     """Checkpoints in Hugging Face format on this machine; a Trainer's output folder fits."""
 
-    source: Literal["local"]
-    runs: dict[Name, LocalRun] = Field(min_length=1)
-    pattern: str = r"checkpoint-(?P<step>\d+)"
-    tokens_per_step: int | None = Field(None, gt=0)
+    source: Literal["local"] = Field(description="folders on this machine")
+    runs: dict[Name, LocalRun] = Field(
+        min_length=1, description="runs by name; a path alone will do: `{my-run: path/to/folder}`"
+    )
+    pattern: str = Field(
+        r"checkpoint-(?P<step>\d+)",
+        description="regular expression of the checkpoints' folder names, with a group `step`",
+    )
+    tokens_per_step: int | None = Field(
+        None, gt=0, description="tokens that the model saw a step, for the axis of tokens"
+    )
 
-    @field_validator("runs", mode="before")
+    @field_validator("runs", mode="before", json_schema_input_type=dict[Name, str | LocalRun])
     @classmethod
-    def _path_alone(cls, runs):
+    def _path_alone(cls, runs: Any) -> Any:
         if not isinstance(runs, dict):
             return runs
         return {k: {"path": v} if isinstance(v, str) else v for k, v in runs.items()}
 
     @field_validator("pattern")
     @classmethod
-    def _yields_the_step(cls, pattern):
+    def _yields_the_step(cls, pattern: str) -> str:
         try:
             groups = re.compile(pattern).groupindex
         except re.error as error:
@@ -87,17 +100,10 @@ class LocalSuite(Strict):
         return pattern
 
 
-class HubSuite(BaseModel):
-    """A suite published on the Hub. Its place is kept; this version cannot fetch it."""
-
-    model_config = ConfigDict(extra="allow")
-    source: Literal["hub"]
+Suite = Annotated[EmbeddedSuite | LocalSuite, Field(discriminator="source")]
+SUITE: TypeAdapter[EmbeddedSuite | LocalSuite] = TypeAdapter(Suite)
 
 
-Suite = Annotated[EmbeddedSuite | LocalSuite | HubSuite, Field(discriminator="source")]
-SUITE = TypeAdapter(Suite)
-
-
-def checkpoint_folder(results, suite, run):
+def checkpoint_folder(results: str | Path, suite: str, run: str) -> Path:
     """Where an embedded suite's run is trained to: a Trainer's output folder."""
     return Path(results) / "checkpoints" / suite / run

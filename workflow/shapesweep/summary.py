@@ -1,11 +1,13 @@
 """The closing words of a sweep: what was measured and skipped, what it shows, where it lies."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from shapesweep import tables
+from shapesweep.figures import FIGURES
 
 #: The ways to ask for the ID, and their names in a table of words.
 WAYS = {
@@ -45,9 +47,10 @@ def write(results, out):
         phase = phases[(phases.suite == key[0]) & (phases.run == key[1])]
         lines += ["", *_run(part, trajectories[mine], phase)]
     lines += ["", "Where to look"]
-    lines += [f"  figures  {results / 'figures'}/{{dome,id_training,corpora}}.{{svg,pdf,png}}"]
+    lines += [f"  figures  {results}/figures/{{{','.join(FIGURES)}}}.{{svg,pdf,png}}"]
     lines += [f"  tables   {results}/{{geometry,replicates,losses,failures}}.parquet"]
     lines += [f"  curves   {results}/curves/{{profiles,trajectories,phases}}.parquet"]
+    lines += [f"  logs     {results}/logs/"]
     text = "\n".join(lines) + "\n"
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Path(out).write_text(text, encoding="utf-8")
@@ -108,7 +111,7 @@ def _run(profiles, trajectories, phases):
 
 def _anisotropy(at, corpus):
     lines = [f"  anisotropy over depth ({corpus})"]
-    by_checkpoint = {}
+    by_checkpoint: dict[str, dict[str, dict[str, Any]]] = {}
     for (revision, selection), line in at.groupby(["revision", "selection"], sort=False):
         shape = dome(line)
         if shape is not None:

@@ -5,6 +5,7 @@ either whole or absent) and refuses a column that the contract does not name.
 """
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 
 from shapesweep.errors import ShapesweepError
 
+#: Where a table's metadata keeps ours.
+_KEY = "shapesweep"
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 
 _CHECKPOINT = [
@@ -166,19 +169,6 @@ PHASES = pa.schema(
 )
 
 
-def shard_schema(n_features, metadata):
-    """Schema of the shard of one (checkpoint, corpus, layer): one row a token."""
-    return pa.schema(
-        [
-            ("document", pa.int32()),
-            ("position", pa.int32()),
-            ("token", pa.int32()),
-            ("activation", pa.list_(pa.float32(), n_features)),
-        ],
-        metadata=metadata,
-    )
-
-
 @contextlib.contextmanager
 def whole_folder(path):
     """Make a folder whole or not at all: what is written goes to a sibling, renamed at the end.
@@ -202,7 +192,7 @@ def whole_folder(path):
     partial.replace(path)
 
 
-def write(rows, schema, path):
+def write(rows, schema, path, metadata=None):
     """Write a table atomically.
 
     Parameters
@@ -211,6 +201,8 @@ def write(rows, schema, path):
         With the columns of the schema, each named; values may be null.
     schema : pyarrow.Schema
     path : path-like
+    metadata : dict, optional
+        Of JSON's types: what the table is made from.
     """
     path = Path(path)
     if isinstance(rows, pa.Table):
@@ -221,6 +213,9 @@ def write(rows, schema, path):
         if unknown:
             raise ValueError(f"{path.name} has no column {sorted(unknown)}")
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    # What pandas has written there keeps its whole numbers whole.
+    more = {_KEY: json.dumps(metadata)} if metadata else {}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     pq.write_table(table, partial, compression="zstd")
@@ -260,6 +255,23 @@ def read_arrow(path, schema):
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, KeyError) as error:
         raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
+
+
+def read_metadata(path):
+    """What `write` was told that a table is made from: a dict, empty if nothing.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or damaged.
+    """
+    try:
+        found = pq.read_schema(path).metadata or {}
+        return json.loads(found.get(_KEY.encode(), b"{}"))
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
 
 
 def _open(path):

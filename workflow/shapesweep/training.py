@@ -6,9 +6,10 @@ Takes in a suite and the standard library's text; hands on a Trainer's output fo
 
 import numpy as np
 
-from shapesweep import tables
-from shapesweep.corpus import special_tokens, stdlib_text
+from shapesweep import progress, tables
+from shapesweep.documents import special_tokens
 from shapesweep.errors import ShapesweepError
+from shapesweep.text import stdlib_text
 
 BOS, CLS, SEP, MASK, PAD = SPECIALS = ["<s>", "[CLS]", "[SEP]", "[MASK]", "[PAD]"]
 
@@ -57,14 +58,15 @@ def train(suite, run_name, folder):
             tokenizer.save_pretrained(start)
             transformers.TrainerState().save_to_json(start / "trainer_state.json")
         if max(suite.steps) > 0:
-            transformers.Trainer(
-                model=model,
-                args=_arguments(suite, run, partial),
-                train_dataset=documents,
-                processing_class=tokenizer,
-                data_collator=collator,
-                callbacks=[_save_at(suite.steps)],
-            ).train()
+            with progress.bar(max(suite.steps), "training", "steps") as shown:
+                transformers.Trainer(
+                    model=model,
+                    args=_arguments(suite, run, partial),
+                    train_dataset=documents,
+                    processing_class=tokenizer,
+                    data_collator=collator,
+                    callbacks=[_at_every_step(suite.steps, shown)],
+                ).train()
 
 
 def _arguments(suite, run, folder):
@@ -153,15 +155,16 @@ def _documents(text, tokenizer, length):
     return [{"input_ids": document} for document in packed]
 
 
-def _save_at(steps):
+def _at_every_step(steps, shown):
     import transformers
 
-    class SaveAt(transformers.TrainerCallback):
-        """Ask for a checkpoint, and for the loss, at the suite's steps."""
+    class AtEveryStep(transformers.TrainerCallback):
+        """Ask for a checkpoint, and for the loss, at the suite's steps; show how far it is."""
 
         def on_step_end(self, args, state, control, **kwargs):
             control.should_save = control.should_save or state.global_step in steps
             control.should_log = control.should_log or state.global_step in steps
+            shown.update()
             return control
 
-    return SaveAt()
+    return AtEveryStep()

@@ -1,17 +1,13 @@
-"""Spectral shape of a cloud of points: anisotropy and cosines, from one float64 covariance.
+"""Spectral shape of a cloud of points: anisotropy and cosines.
 
 Pure functions on arrays. A cloud is an array of shape (n_points, n_features).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-
-#: How many leading axes of the full sample carry the replicates of `anisotropy_without`.
-N_AXES = 64
+from numpy.typing import ArrayLike, NDArray
 
 
-def anisotropy(points):
+def anisotropy(points: ArrayLike) -> float:
     """Share of the variance that lies along the leading axis of the centred cloud.
 
     σ₁² / Σ σᵢ² over the singular values σ of the cloud minus its mean (no
@@ -29,13 +25,47 @@ def anisotropy(points):
 
     Examples
     --------
-    >>> anisotropy([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    >>> import numpy as np, shapesweep
+    >>> shapesweep.anisotropy([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
     1.0
+    >>> ball = np.random.default_rng(0).standard_normal((5000, 10))
+    >>> round(shapesweep.anisotropy(ball), 2)
+    0.11
     """
-    return covariance(points).anisotropy
+    return leading_share(eigh_scatter(np.asarray(points, dtype=np.float64))[0])
 
 
-def mean_cosine(points):
+def leading_share(eigenvalues: NDArray[np.float64]) -> float:
+    """Largest eigenvalue over their sum; NaN where the sum is not positive.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n_features,)
+        Ascending, of a scatter or covariance matrix.
+    """
+    total = eigenvalues.sum()
+    return float(eigenvalues[-1] / total) if total > 0 else float("nan")
+
+
+def eigh_scatter(
+    points: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Spectrum of the scatter matrix (X - mean)ᵀ(X - mean) of a cloud.
+
+    Returns
+    -------
+    eigenvalues : ndarray, shape (n_features,)
+        Ascending: the squared singular values of the centred cloud.
+    axes : ndarray, shape (n_features, n_features)
+        Eigenvectors, one a column.
+    """
+    centred = points - points.mean(axis=0)
+    eigenvalues, axes = np.linalg.eigh(centred.T @ centred)
+    # The scatter has no negative eigenvalue; what rounding makes of a zero may be one.
+    return np.maximum(eigenvalues, 0.0), axes
+
+
+def mean_cosine(points: ArrayLike) -> float:
     """Mean cosine similarity over all ordered pairs of different points, not centred.
 
     Parameters
@@ -46,117 +76,37 @@ def mean_cosine(points):
     Returns
     -------
     float
-        Between -1/(n_points - 1) and 1 (Ethayarajh 2019's measure of the cone).
+        Between -1/(n_points - 1) and 1 (Ethayarajh 2019's measure of the cone). NaN for fewer than
+        two points.
+
+    Examples
+    --------
+    >>> import shapesweep
+    >>> shapesweep.mean_cosine([[1.0, 0.0], [0.0, 2.0]])
+    0.0
     """
-    directions = _directions(np.asarray(points, dtype=np.float64))
-    return _mean_cosine(directions.sum(axis=0), (directions**2).sum(), len(directions))
+    unit = directions(np.asarray(points, dtype=np.float64))
+    return mean_of_pairs(unit.sum(axis=0), int(unit.any(axis=1).sum()), len(unit))
 
 
-@dataclass(frozen=True)
-class Covariance:
-    """Sum of squares and products of a centred cloud, in float64.
-
-    Attributes
-    ----------
-    n_points : int
-    mean : ndarray, shape (n_features,)
-    scatter : ndarray, shape (n_features, n_features)
-        (X - mean)ᵀ (X - mean); the covariance times the number of points.
-    eigenvalues : ndarray, shape (n_features,)
-        Of the scatter, ascending: the squared singular values of the centred cloud.
-    axes : ndarray, shape (n_features, n_features)
-        Eigenvectors, one a column, in the order of `eigenvalues`.
-    """
-
-    n_points: int
-    mean: np.ndarray
-    scatter: np.ndarray
-    eigenvalues: np.ndarray
-    axes: np.ndarray
-
-    @property
-    def anisotropy(self):
-        return _ratio(self.eigenvalues[-1], np.trace(self.scatter))
-
-
-def covariance(points):
-    """Float64 covariance of a cloud, with its spectrum; see `Covariance`."""
-    points = np.asarray(points, dtype=np.float64)
-    mean = points.mean(axis=0)
-    centred = points - mean
-    scatter = centred.T @ centred
-    eigenvalues, axes = np.linalg.eigh(scatter)
-    return Covariance(len(points), mean, scatter, eigenvalues, axes)
-
-
-def anisotropy_without(points, full, groups, n_groups):
-    """Anisotropy of the cloud without each group of points: the jackknife's replicates.
-
-    The leading eigenvalue of a reduced covariance is taken within the span of the
-    full sample's `N_AXES` leading axes (Rayleigh-Ritz): its error is of second
-    order in the change, and the covariance of n_features² is formed only once. Where the
-    leading eigenvalues lie close together the error bar comes out too wide.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n_points, n_features)
-    full : Covariance
-        Of these points.
-    groups : ndarray of int, shape (n_points,)
-        Group of every point, in 0 … n_groups - 1.
-    n_groups : int
-
-    Returns
-    -------
-    ndarray, shape (n_groups,), float64
-        NaN where nothing is left.
-    """
-    centred = np.asarray(points, dtype=np.float64) - full.mean
-    projected = centred @ full.axes[:, -N_AXES:]
-    squares = (centred**2).sum(axis=1)
-    replicates = np.full(n_groups, np.nan)
-    total_sum, total_projected = centred.sum(axis=0), projected.T @ projected
-    for group in range(n_groups):
-        out = groups == group
-        n_left = len(points) - int(out.sum())
-        if n_left < 2:
-            continue
-        shift = (total_sum - centred[out].sum(axis=0)) / n_left
-        shift_projected = shift @ full.axes[:, -N_AXES:]
-        inner = total_projected - projected[out].T @ projected[out]
-        inner -= n_left * np.outer(shift_projected, shift_projected)
-        total = squares.sum() - squares[out].sum() - n_left * (shift @ shift)
-        replicates[group] = _ratio(np.linalg.eigvalsh(inner)[-1], total)
-    return replicates
-
-
-def mean_cosine_without(points, groups, n_groups):
-    """`mean_cosine` of the cloud without each group of points, exactly.
-
-    Parameters and result as in `anisotropy_without`.
-    """
-    directions = _directions(np.asarray(points, dtype=np.float64))
-    total, squares = directions.sum(axis=0), (directions**2).sum(axis=1)
-    replicates = np.full(n_groups, np.nan)
-    for group in range(n_groups):
-        out = groups == group
-        n_left = len(directions) - int(out.sum())
-        if n_left >= 2:
-            left = total - directions[out].sum(axis=0)
-            replicates[group] = _mean_cosine(left, squares.sum() - squares[out].sum(), n_left)
-    return replicates
-
-
-def _directions(points):
+def directions(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Every point divided by its norm, shape (n_points, n_features); a zero stays a zero."""
     norms = np.linalg.norm(points, axis=1, keepdims=True)
     return np.divide(points, norms, out=np.zeros_like(points), where=norms > 0)
 
 
-def _mean_cosine(total, squares, n_points):
+def mean_of_pairs(direction_sum: NDArray[np.float64], n_directions: int, n_points: int) -> float:
+    """Mean inner product over all ordered pairs of different directions, from their sum.
+
+    Parameters
+    ----------
+    direction_sum : ndarray, shape (n_features,)
+        Of `directions`.
+    n_directions : int
+        Points that are not zero.
+    n_points : int
+    """
     if n_points < 2:
         return float("nan")
-    return float((total @ total - squares) / (n_points * (n_points - 1)))
-
-
-def _ratio(leading, total):
-    return float(leading / total) if total > 0 else float("nan")
+    pairs = n_points * (n_points - 1)
+    return float((direction_sum @ direction_sum - n_directions) / pairs)

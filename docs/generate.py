@@ -1,0 +1,193 @@
+"""Write what is told by the code itself: schemas, reference tables, the conda pins.
+
+`make docs` runs it; with `--check` it writes nothing and fails where a file is not up to
+date. In a page, what it writes stands between two comments that name it.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shapesweep.config import Config
+from shapesweep.corpora import CORPORA
+from shapesweep.figures import FIGURES
+from shapesweep.metrics import METRICS, NeighborMetric
+from shapesweep.suite import EmbeddedSuite, LocalSuite, Suite
+
+ROOT = Path(__file__).parents[1]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def main(check: bool) -> int:
+    """Write or check every file; the number of those that were not up to date."""
+    stale = 0
+    for path, text in files():
+        old = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if old != text:
+            stale += 1
+            print(f"{path.relative_to(ROOT)}: {'not up to date' if check else 'written'}")
+            if not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    return stale
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Every file that is written, as it should be."""
+    config = Config.model_json_schema()
+    # A file names what differs from the defaults; so none of its keys is required.
+    config.pop("required")
+    schemas = {"config": config, "suite": TypeAdapter(Suite).json_schema()}
+    for name, schema in schemas.items():
+        text = json.dumps({"$schema": DIALECT, **schema}, indent=1, ensure_ascii=False)
+        yield ROOT / f"workflow/schemas/{name}.schema.json", f"{text}\n"
+    pages = {
+        "config/README.md": {
+            "configuration": keys(Config),
+            "local": keys(LocalSuite),
+            "embedded": keys(EmbeddedSuite),
+        },
+        "docs/reference/metrics.md": {"metrics": metrics()},
+        "docs/reference/corpora.md": {"corpora": corpora()},
+        "docs/reference/figures.md": {"figures": figures()},
+        "docs/reference/command.md": {"command": command()},
+    }
+    for name, parts in pages.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for part, made in parts.items():
+            text = between(text, part, made, name)
+        yield ROOT / name, text
+        if name == "config/README.md":
+            # The catalog of workflows reads it there, the documentation here.
+            links = re.sub(r"\]\((?!http)", "](../../config/", text)
+            yield ROOT / "docs/reference/configuration.md", links
+    pins = (ROOT / "envs/requirements.txt").read_text(encoding="utf-8").splitlines()
+    listed = "".join(f"      - {pin}\n" for pin in pins if pin and not pin.startswith("#"))
+    conda = ROOT / "envs/environment.yaml"
+    head, _, _ = conda.read_text(encoding="utf-8").partition("  - pip:\n")
+    yield conda, f"{head}  - pip:\n{listed}"
+
+
+def between(text: str, name: str, made: str, page: str) -> str:
+    """Put what is made between the comments of its name."""
+    pattern = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise SystemExit(f"{page}: needs the comments <!-- {name}: … --> and <!-- /{name} --> once")
+    return pattern.sub(lambda found: f"{found[1]}{made}{found[2]}", text)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown, with an empty line around it."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+def keys(model: Any) -> str:
+    """The reference of a definition: a row a key."""
+    schema = model.model_json_schema()
+    return table(["key", "default", "values", "what it is"], list(_rows(schema, schema, "")))
+
+
+def _rows(schema: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator[list[str]]:
+    for key, field in schema["properties"].items():
+        # A union of forms is told by its examples, a form of its own by its keys.
+        inner = _resolved(field, whole)
+        default = field.get("default", "required" if key in schema.get("required", ()) else None)
+        if "properties" in inner:
+            yield from _rows(inner, whole, f"{above}{key}.")
+            continue
+        yield [f"`{above}{key}`", _default(default), _values(field, whole), field["description"]]
+        for each in inner.get("patternProperties", {}).values() if key == "runs" else ():
+            forms = [_resolved(form, whole) for form in each.get("anyOf", [each])]
+            for form in (form for form in forms if "properties" in form):
+                yield from _rows(form, whole, f"{above}{key}.<run>.")
+
+
+def _resolved(field: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    return whole["$defs"][field["$ref"].split("/")[-1]] if "$ref" in field else field
+
+
+def _default(default: Any) -> str:
+    if default == "required":
+        return "required"
+    if default is None or isinstance(default, str):
+        return f"`{default}`" if default else ""
+    return f"`{json.dumps(default)}`".replace('"', "")
+
+
+def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
+    if "examples" in field:
+        return ", ".join(f"`{example}`" for example in field["examples"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "anyOf" in field:
+        forms = [_resolved(form, whole) for form in field["anyOf"]]
+        return " or ".join(_values(form, whole) for form in forms if form.get("type") != "null")
+    kind = field.get("type")
+    if kind == "array":
+        items = _resolved(field["items"], whole)
+        return f"list of {_values(items, whole)}"
+    words = {"integer": "whole number", "number": "number", "string": "text", "object": "mapping"}
+    said = words.get(kind, "`true`, `false`" if kind == "boolean" else str(kind))
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {field[bound]:g}" for bound, sign in signs.items() if bound in field]
+    return " ".join([said, ", ".join(bounds)]).strip()
+
+
+def metrics() -> str:
+    """The reference of the metrics: a row a file of `metrics/`."""
+    rows = []
+    for name, one in METRICS.items():
+        seen = "all tokens of the selection"
+        if isinstance(one, NeighborMetric):
+            others = " of other documents" if one.between else ""
+            seen = f"k = {one.k}{others}, N points"
+        what = [one.definition, one.source, one.it_is_not]
+        rows.append([f"`{name}`", str(one.version), seen, *what])
+    head = ["metric", "version", "of", "definition", "source", "it does not mean"]
+    return table(head, rows)
+
+
+def corpora() -> str:
+    """The reference of the corpora: a row a file of `corpora/`."""
+    rows = [[f"`{name}`", str(c.version), c.definition, c.asks] for name, c in CORPORA.items()]
+    return table(["corpus", "version", "what it is", "what it asks"], rows)
+
+
+def figures() -> str:
+    """The reference of the figures: a section a file of `figures/`."""
+    return "\n" + "\n".join(
+        f"## `{name}`\n\n**{one.title}.** {one.caption}\n" for name, one in FIGURES.items()
+    )
+
+
+def command() -> str:
+    """The reference of the command: the help of every verb."""
+    # Else the help is wrapped to whatever terminal this runs in, or coloured.
+    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+    script = Path(sys.executable).with_name("shapesweep")
+
+    def told(*arguments: str) -> str:
+        done = subprocess.run(
+            [script, *arguments], env=environment, stdout=-1, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    verbs = re.findall(r"^    (\w+) ", told("--help"), re.MULTILINE)
+    return "\n" + "\n".join(
+        f"## `shapesweep {verb}`\n\n```text\n{told(verb, '--help')}\n```\n" for verb in verbs
+    )
+
+
+if __name__ == "__main__":
+    CHECK = sys.argv[1:] == ["--check"]
+    sys.exit(1 if main(CHECK) and CHECK else 0)

@@ -1,0 +1,183 @@
+"""What Snakemake's users expect: it lints, reports, says nothing is to be done, and can be added to."""
+
+import json
+import re
+import shutil
+import zipfile
+
+import pandas as pd
+import pytest
+import yaml
+
+from shapesweep import tables
+from shapesweep.corpora import CORPORA
+from shapesweep.figures import FIGURES
+from shapesweep.metrics import METRICS
+
+from .conftest import ROOT, plan, sweep, write
+
+FIRST = {"corpora": ["text"], "checkpoints": {"steps": [0, 100]}}
+
+
+def configuration(folder):
+    return yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+
+
+def logged(folder, room):
+    """The last line of every log of a room."""
+    logs = sorted((folder / "results/logs" / room).rglob("*.log"))
+    return [log.read_text(encoding="utf-8").splitlines()[-1] for log in logs]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, runs, text_file):
+    """A finished sweep of four checkpoints on one corpus; each test takes a copy."""
+    folder = tmp_path_factory.mktemp("swept")
+    shutil.copytree(runs, folder / "runs")
+    paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
+    sweep_of = {
+        "suites": {"tiny": {"source": "local", "runs": paths}},
+        "corpus": {"text": str(text_file), "documents": 16, "length": 16},
+        "geometry": {"n_points": 100, "groups": 4},
+        "device": "cpu",
+        **FIRST,
+    }
+    write(folder, sweep_of)
+    done = sweep(folder)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def again(swept, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(swept, folder)
+    return folder
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_both_entries_lint_and_plan_the_same(workspace, snakefile):
+    linted = sweep(workspace, "--lint", snakefile=ROOT / snakefile)
+    assert linted.returncode == 0, linted.stdout
+    assert "your workflow is in a good condition" in linted.stdout
+    jobs = plan(workspace, snakefile=ROOT / snakefile)
+    assert (jobs["manifest"], jobs["activations"], jobs["geometry"]) == (1, 6, 6)
+
+
+def test_every_rule_says_what_it_does_needs_and_leaves():
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        if path.name == "plan.smk":
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith("# Takes in: "), path.name
+        for rule in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]:
+            for part in ("output:", "log:", "benchmark:", "conda:", "threads:", "message:"):
+                assert f"\n    {part}" in rule, (path.name, rule.split(":")[0], part)
+            assert "mem_mb=" in rule
+            assert "runtime=" in rule
+
+
+def test_the_rules_threads_are_the_jobs(workspace):
+    planned = sweep(workspace, "--dry-run", "--cores", "4", "--set-threads", "activations=3")
+    assert planned.stdout.count("--threads 3 --out results/activations") == 6
+
+
+def test_the_report_has_every_figure_with_title_category_and_caption(again):
+    done = sweep(again, "--report", "report.zip")
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(again / "report.zip") as packed:
+        page = packed.read("report/report.html").decode("utf-8")
+        names = packed.namelist()
+    assert "The Shape of Learning" in page
+    for name, figure in FIGURES.items():
+        assert any(one.endswith(f"/{name}.svg") for one in names)
+        assert json.dumps(figure.title)[1:-1] in page
+        assert f'"{figure.category}"' in page
+        assert figure.caption.split("*")[0][:60].replace("'", "&#39;") in page.replace("’", "&#39;")
+    assert "What the sweep has found" in page
+
+
+def test_a_fresh_clone_over_old_results_does_nothing_again(again, clone):
+    # Another program, all its files newer than the results, and no memory of the first runs.
+    shutil.rmtree(again / ".snakemake")
+    done = sweep(again, snakefile=clone / "Snakefile")
+    assert "Nothing to be done" in done.stdout
+
+
+def test_a_new_corpus_alone_is_extracted_and_measured(again):
+    write(again, {**configuration(again), "corpora": ["text", "shuffled"]})
+    assert plan(again)["geometry"] == 4
+    done = sweep(again)
+    assert done.returncode == 0, done.stdout
+    assert {line.split(": ")[1] for line in logged(again, "activations")} == {"extracted shuffled"}
+    found = [re.search(r"(\d+) numbers measured, (\d+) kept", x) for x in logged(again, "geometry")]
+    # As many of the new corpus as of the old one.
+    assert all(one[1] == one[2] != "0" for one in found)
+    assert "Nothing to be done" in sweep(again).stdout
+
+
+def test_a_metrics_new_version_alone_is_measured(again, clone):
+    path = clone / "workflow/shapesweep/metrics/mean_cosine.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("version=1", "version=2"), encoding="utf-8")
+    before = pd.read_parquet(again / "results/geometry.parquet")
+    jobs = plan(again, snakefile=clone / "Snakefile")
+    assert (jobs["activations"], jobs["geometry"], jobs.get("manifest")) == (4, 4, None)
+    done = sweep(again, snakefile=clone / "Snakefile")
+    assert done.returncode == 0, done.stdout
+    found = [re.search(r"(\d+) numbers measured, (\d+) kept", x) for x in logged(again, "geometry")]
+    assert all(int(one[2]) == (len(METRICS) - 1) * int(one[1]) > 0 for one in found)
+    after = pd.read_parquet(again / "results/geometry.parquet")
+    pd.testing.assert_frame_equal(
+        before.drop(columns="metric_version"), after.drop(columns="metric_version")
+    )
+    assert set(after[after.metric == "mean_cosine"].metric_version) == {2}
+    assert "Nothing to be done" in sweep(again, snakefile=clone / "Snakefile").stdout
+
+
+def page(name):
+    """The files that a how-to tells to write: path and content."""
+    text = (ROOT / f"docs/how-to/{name}.md").read_text(encoding="utf-8")
+    return re.findall(r"^Write `([^`]+)`:\n\n```\w+\n(.*?)```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_what_the_how_tos_add_works_and_is_one_file_each(again, clone):
+    for name in ("add-a-metric", "add-a-corpus", "add-a-figure", "add-a-suite"):
+        ((path, content),) = page(name)
+        assert not (clone / path).exists()
+        (clone / path).write_text(content, encoding="utf-8")
+    (again / "path/to").mkdir(parents=True)
+    (again / "path/to/trainer-output").symlink_to(again / "runs/encoder")
+    changed = configuration(again)
+    changed["corpora"] = ["text", "reversed"]
+    changed["suites"]["mine"] = None
+    write(again, changed)
+
+    done = sweep(again, snakefile=clone / "Snakefile")
+    assert done.returncode == 0, done.stdout
+    geometry = tables.read(again / "results/geometry.parquet", tables.GEOMETRY)
+    assert set(geometry.corpus) == {"text", "reversed"}
+    assert set(geometry.metric) == {*METRICS, "participation_ratio"}
+    ratio = geometry[geometry.metric == "participation_ratio"]
+    # Of 16 axes; and a number of all tokens does not depend on their order within a document.
+    assert ratio.value.between(1, 16).all()
+    assert (ratio.stderr > 0).all()
+    embedding = ratio[(ratio.layer_kind == "embedding") & (ratio.selection == "no_first")]
+    decoder = embedding[embedding.run == "decoder"].pivot(
+        index="step", columns="corpus", values="value"
+    )
+    # The same tokens but for the position; the decoder's embedding knows none.
+    assert decoder.text.tolist() == pytest.approx(decoder.reversed.tolist(), rel=1e-9)
+    assert set(geometry[geometry.suite == "mine"].run) == {"seed-0"}
+    assert (again / "results/figures/cosine.svg").stat().st_size > 5000
+    assert "cosine" in done.stdout
+    # What was known of the first corpus is kept.
+    kept = [line for line in logged(again, "geometry") if "/tiny/" in line]
+    assert all(int(re.search(r"(\d+) kept", line)[1]) > 0 for line in kept)
+
+
+def test_no_how_to_names_what_is_there_already():
+    names = {"add-a-metric": METRICS, "add-a-corpus": CORPORA, "add-a-figure": FIGURES}
+    for name, known in names.items():
+        ((path, _),) = page(name)
+        assert path.split("/")[-1].removesuffix(".py") not in known

@@ -1,0 +1,20 @@
+"""The text's tokens in random order."""
+
+import numpy as np
+
+from shapesweep.corpora import CorpusKind, Documents, Material
+
+
+def shuffle(material: Material) -> Documents:
+    """The tokens of all documents, permuted over all of them."""
+    rng = np.random.default_rng([material.seed, 2])
+    tokens = rng.permutation(np.concatenate(material.documents))
+    return np.split(tokens, np.cumsum([len(d) for d in material.documents])[:-1])
+
+
+CORPUS = CorpusKind(
+    version=1,
+    make=shuffle,
+    definition="the text's tokens in random order, over all documents",
+    asks="is it there with the text's frequencies alone?",
+)

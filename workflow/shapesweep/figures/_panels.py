@@ -1,0 +1,116 @@
+"""The pieces that figures are put together from: axes of layers and steps, lines, bands."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from shapesweep.figures import WIDTH
+
+#: Okabe and Ito's colours, which colour-blind readers tell apart; the corpora's, in their order.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+Sharing = bool | Literal["none", "all", "row", "col"]
+STEPS = mpl.colormaps["viridis_r"]
+DEPTHS = mpl.colormaps["cividis"]
+
+
+def grid(
+    rows: int,
+    columns: int,
+    height: float,
+    heights: list[float] | None = None,
+    sharex: Sharing = False,
+    sharey: Sharing = False,
+) -> tuple[Figure, Any]:
+    """Start a figure of panels; `height` inches a row, times its entry of `heights`."""
+    return plt.subplots(
+        rows,
+        columns,
+        figsize=(max(WIDTH, 1.6 * columns), sum(heights or [1] * rows) * height + 0.35),
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+        sharex=sharex,
+        sharey=sharey,
+    )
+
+
+def title(run: str, family: str) -> str:
+    """What stands above a run's panels."""
+    return run if run == family else f"{run} ({family})"
+
+
+def layer_axis(ax: Axes) -> None:
+    """Number the layers, few enough to be read."""
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=5))
+
+
+def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None) -> None:
+    """Embedding and blocks as one line; behind it, dotted, what the final norm makes of it."""
+    line = line.sort_values("layer")
+    stack, after = line[line.layer_kind != "final_norm"], line[line.layer_kind == "final_norm"]
+    ax.fill_between(stack.layer.astype(float), stack.low, stack.high, color=color, alpha=0.25, lw=0)
+    ax.plot(stack.layer, stack.value, color=color, marker="o", ms=1.5, lw=0.9, label=label)
+    if len(after):
+        last = stack.iloc[-1]
+        x = [last.layer, after.layer.iloc[0] + 0.6]
+        ax.plot(x, [last.value, after.value.iloc[0]], ":", color=color, lw=0.7)
+        ax.plot(x[1:], after.value, "o", mfc="white", color=color, ms=2.5, mew=0.6)
+
+
+def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None) -> None:
+    """A number along training with its interval; what has no step is left out."""
+    line = line[line.step.notna()].sort_values("step")
+    steps = line.step.astype(float)
+    ax.fill_between(steps, line.low, line.high, color=color, alpha=0.2, lw=0)
+    ax.plot(steps, line.value, color=color, marker="o", label=label)
+
+
+def step_axis(ax: Axes, steps: pd.Series) -> None:
+    """Training steps, logarithmic from 1 on; says so where there are none."""
+    steps = steps.dropna().astype(float)
+    if not len(steps):
+        ax.text(0.5, 0.5, "no training steps", ha="center", va="center", transform=ax.transAxes)
+        ax.set_xticks([])
+        return
+    # Linear below one step, so that the checkpoint before training has its place.
+    ax.set_xscale("symlog", linthresh=1, linscale=0.4)
+    top = steps.max()
+    powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(top, 1))) + 1)
+    ticks = [0.0, *(p for p in powers if p <= top)]
+    ax.set_xticks(ticks, [f"{t:,.0f}" for t in ticks])
+    ax.set_xlim(-0.15, max(top, 1) * 1.3)
+
+
+def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
+    """Give axes the same range upwards from `bottom`, or from the lowest that there is."""
+    axes = list(axes)
+    limits = np.array([ax.get_ylim() for ax in axes])
+    for ax in axes:
+        ax.set_ylim(limits[:, 0].min() if bottom is None else bottom, limits[:, 1].max())
+
+
+def step_norm(steps: pd.Series) -> mpl.colors.Normalize | None:
+    """A colour scale of log(1 + step); None for fewer than two steps."""
+    steps = steps.dropna()
+    return mpl.colors.Normalize(0, np.log1p(float(steps.max()))) if steps.nunique() > 1 else None
+
+
+def step_color(step: int, norm: mpl.colors.Normalize | None) -> Any:
+    """The colour of a step on that scale."""
+    return "black" if norm is None or pd.isna(step) else STEPS(norm(np.log1p(float(step))))
+
+
+def step_bar(figure: Figure, axes: Any, norm: mpl.colors.Normalize) -> None:
+    """The key to the steps' colours."""
+    mappable = mpl.cm.ScalarMappable(norm, STEPS)
+    bar = figure.colorbar(mappable, ax=axes, aspect=40, pad=0.02, fraction=0.05)
+    powers = [0, *(10**p for p in range(9))]
+    ticks = [p for p in powers if np.log1p(p) <= norm.vmax]
+    bar.set_ticks(np.log1p(ticks).tolist(), labels=[f"{t:,}" for t in ticks])
+    bar.set_label("training step")
+    bar.outline.set_linewidth(0.5)

@@ -1,0 +1,20 @@
+"""How far the nearest neighbours are about single documents."""
+
+from shapesweep.estimators.cloud import Neighbors
+from shapesweep.metrics import NeighborMetric
+
+
+def share(neighbors: Neighbors) -> float:
+    """Share of the points with a neighbour whose nearest one lies in their own document."""
+    found = neighbors.indices[:, 0] >= 0
+    return float(neighbors.same_document[found, 0].mean()) if found.any() else float("nan")
+
+
+METRIC = NeighborMetric(
+    version=1,
+    k=1,
+    compute=share,
+    definition="share of points whose nearest neighbour lies in their own document",
+    source="ours",
+    it_is_not="a dimension; it tells how far `id_twonn` is about single documents' trajectories",
+)

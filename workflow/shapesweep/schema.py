@@ -1,0 +1,141 @@
+"""How definitions are checked, and what is said of a wrong one: key, what was found, what to write.
+
+`Strict` is the base of every definition. The same classes make the editors' JSON schemas
+and the reference of the configuration.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+_PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors: a misspelt key must not be silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_key(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key not in cls.model_fields:
+                raise PydanticCustomError(
+                    "unknown_key",
+                    "there is no such key{near}",
+                    {"key": str(key), "near": near(str(key), cls.model_fields)},
+                )
+        return data
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """What to write instead of an unknown word: the known one like it, or all that there are."""
+    known = list(known)
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(known)}"
+
+
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[list[str], str]:
+    """The first problem of a validation, for people.
+
+    Parameters
+    ----------
+    error : pydantic.ValidationError
+    model : type, optional
+        What was validated: where one of several forms would do, its examples tell them.
+
+    Returns
+    -------
+    key : list of str
+        Path of the key, empty for the whole.
+    message : str
+        What was found and what to write instead, in one line.
+    """
+    problems = error.errors()
+    problem = min(problems, key=_vagueness)
+    key = _path(problem)
+    if problem["type"] == "unknown_key":
+        return [*key, problem["ctx"]["key"]], problem["msg"]
+    if problem["type"] == "union_tag_not_found":
+        return [*key, "source"], f"this key is required; write one of {_tags(problem)}"
+    if problem["type"] == "missing":
+        return key, "this key is required"
+    field = model.model_fields.get(key[0]) if model and len(key) == 1 else None
+    if field is not None and field.examples and len(problems) > 1:
+        return key, f"found {problem['input']!r}; write one of {', '.join(field.examples)}"
+    if problem["type"] == "union_tag_invalid":
+        found = problem["ctx"]["tag"]
+        return [*key, "source"], f"found {found!r}; write one of {_tags(problem)}"
+    return key, f"found {problem['input']!r}; {_instead(problem)}"
+
+
+def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
+    # Where one of several forms would do, the form that was nearly met tells most.
+    tells = problem["type"] == "unknown_key" and "did you mean" in problem["msg"]
+    return (
+        not tells,
+        problem["type"] in {*_PARTICLES, "unknown_key", "missing"},
+        -len(problem["loc"]),
+    )
+
+
+def _path(problem: ErrorDetails) -> list[str]:
+    # The names of the forms of a union are no keys.
+    forms = {form.__name__ for form in _subclasses(Strict)} | {"embedded", "local"}
+    parts = [str(part) for part in problem["loc"]]
+    return [
+        part for part in parts if part not in forms and not part.startswith(("literal[", "[key]"))
+    ]
+
+
+def _subclasses(model: type) -> set[type]:
+    below: set[type] = set(model.__subclasses__())
+    return below.union(*(_subclasses(one) for one in below))
+
+
+def _tags(problem: ErrorDetails) -> str:
+    known = problem["ctx"].get("expected_tags", "'embedded', 'local'")
+    return known.replace("'", "")
+
+
+def _instead(problem: ErrorDetails) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    numbers = {
+        "greater_than_equal": "a number of at least {ge}",
+        "greater_than": "a number above {gt}",
+        "less_than_equal": "a number of at most {le}",
+        "less_than": "a number below {lt}",
+    }
+    if kind in numbers:
+        return "write " + numbers[kind].format(**context)
+    if kind == "literal_error":
+        choices = [
+            choice.strip("' ") for choice in context["expected"].replace(" or ", ",").split(",")
+        ]
+        return f"write {context['expected']}".replace("'", "") + _meant(problem["input"], choices)
+    words = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "string_type": "a text",
+        "string_pattern": "a name of letters, digits, '.', '_' and '-' that begins with a letter "
+        "or digit, of at most 120",
+        "list": "a list, such as [a, b]",
+        "dict": "keys and values",
+        "model": "keys and values",
+        "too_short": "at least one",
+        "string_too_short": "at least one character",
+    }
+    for start, said in words.items():
+        if kind.startswith(start):
+            return f"write {said}"
+    return problem["msg"].removeprefix("Value error, ")
+
+
+def _meant(found: Any, choices: list[str]) -> str:
+    close = difflib.get_close_matches(str(found), choices, n=1, cutoff=0.75)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,149 @@
+"""The shards: the Parquet files between the activations and the geometry, one a (corpus, layer).
+
+Written batch by batch, read as a whole. Their schema's metadata says what they are
+made from; `origins.json` beside them says so for all corpora of the checkpoint.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from shapesweep.errors import ShapesweepError
+
+#: Raise it when the shards' content changes: then everything is extracted anew.
+FORMAT_VERSION = 1
+#: In a folder of shards: why there are none, or what those of every corpus are made from.
+FAILED, ORIGINS = "failed.json", "origins.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard in memory.
+
+    Attributes
+    ----------
+    metadata : dict
+    document, position, token : ndarray of int32, shape (n_tokens,)
+    activation : ndarray of float32, shape (n_tokens, n_features)
+    """
+
+    metadata: dict[str, Any]
+    document: NDArray[np.int32]
+    position: NDArray[np.int32]
+    token: NDArray[np.int32]
+    activation: NDArray[np.float32]
+
+    def selected(self, selection: str) -> NDArray[np.bool_]:
+        """Which tokens a selection keeps, shape (n_tokens,)."""
+        if selection == "all":
+            return np.ones(len(self.token), dtype=bool)
+        lengths = np.bincount(self.document)[self.document]
+        first = self.position < max(1, self.metadata["n_prefix"])
+        return ~first & (self.position < lengths - self.metadata["n_suffix"])
+
+    def contexts(self) -> NDArray[np.int64]:
+        """A number for what each token's state can depend on: equal numbers, repeated rows.
+
+        In a causal model that is the document up to the token, else the whole document
+        and the place. Rounding may tell such rows apart where they went through in
+        different batches; they are repeats all the same.
+        """
+        seen: dict[Any, int] = {}
+        contexts = np.empty(len(self.token), dtype=np.int64)
+        order = np.lexsort((self.position, self.document))
+        starts = np.flatnonzero(np.diff(self.document[order], prepend=-1))
+        causal = self.metadata["causal"]
+        for rows in np.split(order, starts[1:]):
+            # A tree of tokens: a causal model's context is the way from its root, another's begins
+            # behind the whole document.
+            whole = None if causal else self.token[rows].tobytes()
+            context = seen.setdefault(whole, len(seen))
+            for row in rows:
+                context = seen.setdefault((context, int(self.token[row])), len(seen))
+                contexts[row] = context
+        return contexts
+
+
+class ShardWriter:
+    """Writes one shard, a batch of documents at a time.
+
+    Parameters
+    ----------
+    path : path-like
+    n_features : int
+        Width of the hidden states.
+    metadata : dict
+        Of JSON's types.
+    """
+
+    def __init__(self, path: Path, n_features: int, metadata: dict[str, Any]) -> None:
+        schema = pa.schema(
+            [
+                ("document", pa.int32()),
+                ("position", pa.int32()),
+                ("token", pa.int32()),
+                ("activation", pa.list_(pa.float32(), n_features)),
+            ],
+            metadata={"shapesweep": json.dumps(metadata)},
+        )
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="none", use_dictionary=False, write_statistics=False
+        )
+
+    def append(self, tokens: list[pa.Array], values: NDArray[np.float32]) -> None:
+        """Add a batch: what `token_columns` gives, and states of shape (n_tokens, n_features)."""
+        flat = pa.array(np.ascontiguousarray(values).ravel())
+        activation = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        columns = [*tokens, activation]
+        self._writer.write_batch(pa.record_batch(columns, schema=self._writer.schema))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.close()
+
+
+def token_columns(documents: list[NDArray[np.int64]], numbers: list[int]) -> list[pa.Array]:
+    """Document, position and token of every row of a batch.
+
+    Parameters
+    ----------
+    documents : list of ndarray of int64
+        Token ids.
+    numbers : list of int
+        The documents' numbers in their corpus.
+    """
+    lengths = [len(document) for document in documents]
+    return [
+        pa.array(np.repeat(np.array(numbers, dtype=np.int32), lengths)),
+        pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
+        pa.array(np.concatenate(documents).astype(np.int32)),
+    ]
+
+
+def read_shard(path: Path) -> Shard:
+    """Read a shard back.
+
+    Raises
+    ------
+    ShapesweepError
+        If it is damaged.
+    """
+    try:
+        table = pq.read_table(path, partitioning=None)
+        metadata = json.loads(table.schema.metadata[b"shapesweep"])
+        document, position, token = (
+            table[name].combine_chunks().to_numpy() for name in ("document", "position", "token")
+        )
+        activation = table["activation"].combine_chunks()
+        width = activation.type.list_size
+        values = activation.flatten().to_numpy().reshape(-1, width)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ShapesweepError(f"{path}: not a whole shard ({reason})") from None
+    return Shard(metadata, document, position, token, values)

@@ -1,0 +1,91 @@
+"""The text that the corpora are made of: a file, or English that every Python carries."""
+
+import ast
+import hashlib
+import os
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from pydoc_data.topics import topics
+
+from shapesweep.errors import ShapesweepError
+
+
+def read_text(name: str) -> str:
+    """The text of the corpora: `stdlib` (held out from the embedded suite's training) or a file.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or not UTF-8.
+    """
+    path = text_file(name)
+    if path is None:
+        return stdlib_text("measuring")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ShapesweepError(f"corpus.text: {name} is not UTF-8 ({error.reason})") from None
+
+
+def text_file(name: str) -> Path | None:
+    """The file that a configuration's `corpus.text` names; None for `stdlib`.
+
+    Raises
+    ------
+    ShapesweepError
+        If there is no such file.
+    """
+    if name == "stdlib":
+        return None
+    if not Path(name).is_file():
+        raise ShapesweepError(f"corpus.text: there is no file {name}")
+    return Path(name)
+
+
+@cache
+def stdlib_text(part: str) -> str:
+    """English that every Python carries: the standard library's docstrings and pydoc's topics.
+
+    Parameters
+    ----------
+    part : {'training', 'measuring'}
+        Whole source files and topics go to one part or the other, about nine to one.
+
+    Returns
+    -------
+    str
+        Depends on the Python version; its digest is in the metadata of every shard.
+    """
+    return "\n\n".join(text for _, text in _stdlib_pieces(part == "measuring"))
+
+
+def _stdlib_pieces(held_out: bool) -> Iterator[tuple[str, str]]:
+    def wanted(name: str) -> bool:
+        return (hashlib.sha256(name.encode()).digest()[0] % 10 == 0) == held_out
+
+    library = Path(sysconfig.get_path("stdlib"))
+    # Left out: what some distributions do not install, and what newer versions have dropped.
+    absent = {"site-packages", "dist-packages", "test", "tests", "idlelib", "idle_test"}
+    absent |= {"lib2to3", "turtledemo", "ensurepip", "distutils", "pydoc_data", "__pycache__"}
+    paths = []
+    for folder, folders, files in os.walk(library):
+        folders[:] = [name for name in folders if name not in absent]
+        paths += [Path(folder, name) for name in files if name.endswith(".py")]
+    for path in sorted(paths):
+        name = path.relative_to(library).as_posix()
+        if not wanted(name):
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            continue
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        nodes = (node for node in ast.walk(tree) if isinstance(node, kinds))
+        found = (ast.get_docstring(node) for node in nodes)
+        yield from ((name, docstring) for docstring in found if docstring)
+    yield from ((name, topics[name]) for name in sorted(topics) if wanted(f"topic {name}"))

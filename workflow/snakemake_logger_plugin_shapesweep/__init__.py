@@ -1,0 +1,129 @@
+"""What a person sees while the sweep runs: Snakemake's own words, and below them how far it is.
+
+Snakemake finds this package by its name and uses it where the profile says `logger:
+shapesweep`. In a terminal the last lines are kept up to date: the whole sweep with the
+time left, and every job that runs. In a log nothing moves: the time left stands behind
+Snakemake's own count.
+"""
+
+import sys
+import threading
+from logging import ERROR, WARNING, LogRecord
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_shapesweep.ledger import Ledger
+
+#: Jobs that are shown at once; a terminal has so many lines.
+SHOWN = 12
+#: Seconds between two words about the jobs that run, where nothing moves.
+INTERVAL = 60.0
+
+
+class LogHandler(LogHandlerBase):
+    """Snakemake's log handler of this name; the base class says what the properties mean."""
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = False
+    has_formatter = False
+    needs_rulegraph = False
+
+    def __post_init__(self) -> None:
+        """Nothing is shown until jobs are planned."""
+        stream = sys.stdout if self.common_settings.stdout else sys.stderr
+        self.console = Console(file=stream, no_color=self.common_settings.nocolor, highlight=False)
+        self.ledger = Ledger()
+        self.live: Live | None = None
+        self.closed = threading.Event()
+
+    def emit(self, record: LogRecord) -> None:
+        """Say what Snakemake says, and keep the ledger."""
+        try:
+            self._note(record)
+            text = self.format(record)
+            if getattr(record, "event", None) == LogEvent.PROGRESS and self.ledger.left():
+                text = f"{text}, {self.ledger.left()}"
+            if text and text != "None" and not self._is_noise(record):
+                self._say(text, record.levelno)
+        except BrokenPipeError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self.closed.set()
+        if self.live:
+            self.live.stop()
+            self.live = None
+        super().close()
+
+    def _note(self, record: LogRecord) -> None:
+        event, said = getattr(record, "event", None), record.__dict__
+        if event == LogEvent.RUN_INFO and not self.common_settings.dryrun:
+            self.ledger.plan(said["stats"])
+            self._start()
+        elif event == LogEvent.JOB_INFO and said["log"]:
+            words = said["rule_msg"] or said["rule_name"]
+            self.ledger.start(said["jobid"], said["rule_name"], words, Path(said["log"][0]))
+        elif event == LogEvent.JOB_FINISHED:
+            self.ledger.finish(said["job_id"])
+        elif event == LogEvent.JOB_ERROR:
+            self.ledger.fail(said["jobid"])
+
+    def _is_noise(self, record: LogRecord) -> bool:
+        # The rule that only names the targets has no command; in a terminal, what starts and ends
+        # is seen below.
+        event = getattr(record, "event", None)
+        if event == LogEvent.SHELLCMD:
+            return record.__dict__.get("shellcmd") is None
+        return self.live is not None and event == LogEvent.PROGRESS
+
+    def _say(self, text: str, level: int) -> None:
+        style = "red" if level >= ERROR else "yellow" if level >= WARNING else ""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+    def _start(self) -> None:
+        if self.live is not None or self.closed.is_set():
+            return
+        if self.console.is_terminal:
+            self.live = Live(
+                get_renderable=self._display,
+                console=self.console,
+                refresh_per_second=2,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self.live.start()
+        else:
+            threading.Thread(target=self._tell_now_and_then, daemon=True).start()
+
+    def _tell_now_and_then(self) -> None:
+        while not self.closed.wait(INTERVAL):
+            for job in list(self.ledger.running.values())[:SHOWN]:
+                told = job.progress()
+                if told:
+                    self._say(f"    {job.words}: {told[1]} of {told[2]}", 0)
+
+    def _display(self) -> Group:
+        rows = Table.grid(padding=(0, 2))
+        for job in list(self.ledger.running.values())[:SHOWN]:
+            told = job.progress()
+            bar = ProgressBar(total=told[2], completed=told[1], width=24) if told else Text("")
+            count = f"{told[1]:,} of {told[2]:,}" if told else "…"
+            rows.add_row(Text(f"  {job.words}"), bar, count)
+        done, planned = self.ledger.n_done, self.ledger.n_planned
+        whole = Table.grid(padding=(0, 2))
+        left = self.ledger.left()
+        count = f"{done} of {planned} jobs{', ' + left if left else ''}"
+        whole.add_row("sweep", ProgressBar(total=max(planned, 1), completed=done, width=40), count)
+        return Group(Text(""), rows, whole)
