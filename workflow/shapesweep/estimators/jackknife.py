@@ -4,11 +4,14 @@ Tokens of one document are not independent, and a bootstrap would repeat rows an
 put neighbours at distance zero; so whole groups of documents are left out in turn.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 
-def assign_groups(documents, n_groups=16):
+def assign_groups(documents: NDArray[np.integer], n_groups: int = 16) -> NDArray[np.integer]:
     """Jackknife group of every point: its document's number modulo the number of groups.
 
     The same documents make the same group for every checkpoint, layer and metric,
@@ -26,7 +29,7 @@ def assign_groups(documents, n_groups=16):
     return np.asarray(documents) % n_groups
 
 
-def stderr(replicates):
+def stderr(replicates: ArrayLike) -> Any:
     """Delete-group jackknife standard error (Shao and Tu 1995, eq. 2.3 with groups).
 
     √((G - 1)/G · Σ (θ_g - θ̄)²) over the values θ_g without group g.
@@ -41,17 +44,18 @@ def stderr(replicates):
     float or ndarray, shape (...)
         NaN with fewer than two groups or where a replicate is NaN.
     """
-    replicates = np.asarray(replicates, dtype=np.float64)
-    n_groups = len(replicates)
+    values = np.asarray(replicates, dtype=np.float64)
+    n_groups = len(values)
     if n_groups < 2:
-        return np.full(replicates.shape[1:], np.nan)[()]
-    spread = ((replicates - replicates.mean(axis=0)) ** 2).sum(axis=0)
+        return np.full(values.shape[1:], np.nan)[()]
+    spread = ((values - values.mean(axis=0)) ** 2).sum(axis=0)
     return np.sqrt((n_groups - 1) / n_groups * spread)
 
 
-def half_width(error, n_groups, level=0.95):
+def half_width(error: ArrayLike, n_groups: ArrayLike, level: float = 0.95) -> Any:
     """Half width of a confidence interval from a jackknife standard error.
 
     Student's t with n_groups - 1 degrees of freedom: 2.13 standard errors at 16 groups.
     """
-    return special.stdtrit(np.maximum(n_groups - 1, 1), 0.5 + level / 2) * error
+    freedom = np.maximum(np.asarray(n_groups) - 1, 1)
+    return special.stdtrit(freedom, 0.5 + level / 2) * np.asarray(error)

@@ -9,8 +9,10 @@ the reach is answered by looking at the whole row again.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 #: Rows of a tile of the search: 256 x 4096 float32 values are 4 MiB.
 TILE = 256
@@ -85,7 +87,7 @@ class NeighborLists:
         )
 
 
-def nearest_neighbors(points, k):
+def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The k nearest neighbours of every point, exactly, itself excluded.
 
     Parameters
@@ -106,6 +108,15 @@ def nearest_neighbors(points, k):
     ------
     ValueError
         If k is out of range or a value is not finite.
+
+    Examples
+    --------
+    >>> import shapesweep
+    >>> distances, indices = shapesweep.nearest_neighbors([[0.0], [1.0], [3.0]], k=2)
+    >>> distances.tolist()
+    [[1.0, 3.0], [1.0, 2.0], [2.0, 3.0]]
+    >>> indices.tolist()
+    [[1, 2], [0, 2], [1, 0]]
     """
     points = np.asarray(points, dtype=np.float64)
     if not 1 <= k < len(points):
@@ -234,7 +245,9 @@ def _smallest(values, count):
     return indices, np.take_along_axis(values, chosen, axis=1)
 
 
-def unique_rows(points, contexts=None):
+def unique_rows(
+    points: NDArray[Any], contexts: NDArray[np.integer] | None = None
+) -> NDArray[np.int64]:
     """Indices of the first occurrence of every distinct row, in ascending order.
 
     Rows repeat for certain in hidden states: the same token at layer 0, the first
@@ -250,6 +263,12 @@ def unique_rows(points, contexts=None):
     Returns
     -------
     ndarray of int, shape (n_unique,)
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> shapesweep.unique_rows(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])).tolist()
+    [0, 1]
     """
     rows = np.arange(len(points))
     if contexts is not None:
