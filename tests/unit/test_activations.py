@@ -9,6 +9,7 @@ import transformers
 from conftest import tiny_llama
 
 from shapesweep import activations, checkpoint, corpora, manifest, tables
+from shapesweep.anatomy import find_anatomy
 from shapesweep.config import validate
 from shapesweep.errors import CheckpointError
 from shapesweep.shards import ORIGINS, read_shard
@@ -92,7 +93,7 @@ def test_the_anatomy_is_found_in_every_architecture(config, has_final_norm):
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.inference_mode():
-        anatomy = activations.find_anatomy(model, np.arange(5, 15))
+        anatomy = find_anatomy(model, np.arange(5, 15))
     assert anatomy.n_layers == config.num_hidden_layers
     assert anatomy.has_final_norm is has_final_norm
     assert anatomy.causal
@@ -104,13 +105,13 @@ def test_what_cannot_read_tokens_alone_is_named():
     )
     model = transformers.T5ForConditionalGeneration(config).eval()
     with torch.inference_mode(), pytest.raises(CheckpointError, match="cannot be run on these"):
-        activations.find_anatomy(model, np.arange(5, 15))
+        find_anatomy(model, np.arange(5, 15))
 
 
 def test_an_encoder_without_a_final_norm_has_none(make_checkpoint, tmp_path):
     model = make_checkpoint(tmp_path, "encoder")
     with torch.inference_mode():
-        anatomy = activations.find_anatomy(model, np.arange(5, 15))
+        anatomy = find_anatomy(model, np.arange(5, 15))
     assert anatomy.names() == [(0, "embedding"), (1, "block"), (2, "block")]
     assert not anatomy.causal
 
@@ -120,7 +121,7 @@ def test_a_decoders_name_does_not_make_a_model_causal(tmp_path, make_checkpoint)
     config = transformers.BertConfig.from_pretrained(tmp_path, is_decoder=False)
     model = transformers.BertLMHeadModel(config).eval()
     with torch.inference_mode():
-        assert not activations.find_anatomy(model, np.arange(5, 15)).causal
+        assert not find_anatomy(model, np.arange(5, 15)).causal
 
 
 def test_the_decoders_loss_is_transformers_own(

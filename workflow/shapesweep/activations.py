@@ -5,12 +5,16 @@ and the model's loss on each corpus. One batch of documents is in memory at a ti
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapesweep import __version__, checkpoint, corpora, devices, progress, tables
+from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
+from shapesweep.config import Config
+from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators import jackknife
 from shapesweep.shards import FAILED, FORMAT_VERSION, ORIGINS, ShardWriter, token_columns
@@ -18,35 +22,14 @@ from shapesweep.text import read_text
 
 MASKED_SHARE = 0.15
 
-
-@dataclass(frozen=True)
-class Anatomy:
-    """What the entries of `hidden_states` are, found by running the model.
-
-    Attributes
-    ----------
-    n_layers : int
-        Blocks; `hidden_states` has one entry more.
-    last_block : torch.nn.Module
-    has_final_norm : bool
-        The last entry is not what the last block hands on: it has been through a norm.
-    causal : bool
-        A token's states do not depend on the tokens behind it.
-    """
-
-    n_layers: int
-    last_block: object
-    has_final_norm: bool
-    causal: bool
-
-    def names(self):
-        """(layer, layer_kind) of everything that is kept, in order."""
-        kinds = ["embedding"] + ["block"] * self.n_layers
-        last = [(self.n_layers, "final_norm")] if self.has_final_norm else []
-        return list(enumerate(kinds)) + last
+Row = dict[str, Any]
+#: Sum and number of the losses of each document, shape (2, n_documents).
+Sums = NDArray[np.float64]
 
 
-def extract(row, folder, settings, out, measured=None):
+def extract(
+    row: Row, folder: Path, settings: Config, out: Path, measured: dict[str, Any] | None = None
+) -> str:
     """Write the shards and losses of one checkpoint; an unusable one is recorded by its reason.
 
     Parameters
@@ -83,7 +66,9 @@ def extract(row, folder, settings, out, measured=None):
         return f"{name}: skipped: {error}"
 
 
-def _extract(row, folder, settings, out, measured):
+def _extract(
+    row: Row, folder: Path, settings: Config, out: Path, measured: dict[str, Any]
+) -> list[str]:
     """Names of the corpora that were extracted."""
     import torch
 
@@ -109,10 +94,21 @@ def _extract(row, folder, settings, out, measured):
     return [one.name for one in new]
 
 
-def _run(model, tokenizer, row, new, origins, settings, out, shown):
+def _run(
+    model: Any,
+    tokenizer: Any,
+    row: Row,
+    new: list[Corpus],
+    origins: dict[str, Any],
+    settings: Config,
+    out: Path,
+    shown: Any,
+) -> list[Row]:
     """Write the shards of new corpora; their losses."""
-    losses = []
-    anatomy = find_anatomy(model, new[0].documents[0]) if new else None
+    losses: list[Row] = []
+    if not new:
+        return losses
+    anatomy = find_anatomy(model, new[0].documents[0])
     for one in new:
         metadata = _metadata(origins[one.name], one, model, anatomy)
         totals = _shards(model, anatomy, one, settings, metadata, out / one.name, shown)
@@ -123,68 +119,13 @@ def _run(model, tokenizer, row, new, origins, settings, out, shown):
     return losses
 
 
-def shard_name(layer, layer_kind, anatomy):
+def shard_name(layer: int, layer_kind: str, anatomy: Anatomy) -> str:
     """File name of a layer's shard; the last block before a final norm shares its number."""
     before_norm = anatomy.has_final_norm and (layer, layer_kind) == (anatomy.n_layers, "block")
     return f"layer-{layer}{'-block' if before_norm else ''}.parquet"
 
 
-def find_anatomy(model, document):
-    """Find a model's stack of blocks by what it puts out, not by its name.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-    document : ndarray of int64, shape (n_tokens,)
-
-    Returns
-    -------
-    Anatomy
-
-    Raises
-    ------
-    CheckpointError
-        If no list of modules puts out the model's hidden states.
-    """
-    import torch
-
-    outputs = {}
-
-    def keep(module, _inputs, output):
-        outputs[module] = output[0] if isinstance(output, tuple) else output
-
-    stacks = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m)]
-    hooks = [block.register_forward_hook(keep) for stack in stacks for block in stack]
-    try:
-        states = _forward(model, _batch(model, [document])).hidden_states
-    finally:
-        for hook in hooks:
-            hook.remove()
-    for stack in stacks:
-        if len(stack) != len(states) - 1 or not all(block in outputs for block in stack):
-            continue
-        made = [outputs[block] for block in stack]
-        if all(_equal(made[k - 1], states[k]) for k in range(1, len(stack))):
-            has_final_norm = not _equal(made[-1], states[-1])
-            causal = _is_causal(model, document, states)
-            return Anatomy(len(stack), stack[-1], has_final_norm, causal)
-    raise CheckpointError(
-        f"{type(model).__name__}: no stack of {len(states) - 1} blocks puts out its hidden states"
-    )
-
-
-def _is_causal(model, document, states):
-    """Whether another last token leaves the states of those before it as they are."""
-    import torch
-
-    changed = document.copy()
-    changed[-1] = changed[-1] - 1 if changed[-1] > 0 else 1
-    again = _forward(model, _batch(model, [changed])).hidden_states
-    # The same arithmetic on the same numbers, but for the order of sums some kernels choose.
-    return torch.allclose(states[-1][:, :-1], again[-1][:, :-1], rtol=1e-5, atol=1e-6)
-
-
-def read_log(folder, row):
+def read_log(folder: str | Path, row: Row) -> list[Row]:
     """The training loss that a Trainer has logged up to this checkpoint.
 
     Returns
@@ -206,7 +147,15 @@ def read_log(folder, row):
         raise CheckpointError("trainer_state.json is damaged") from None
 
 
-def _shards(model, anatomy, one, settings, metadata, out, shown):
+def _shards(
+    model: Any,
+    anatomy: Anatomy,
+    one: Corpus,
+    settings: Config,
+    metadata: Row,
+    out: Path,
+    shown: Any,
+) -> Sums | None:
     """Write the shards of one corpus; of a causal model, its loss on every document too."""
     import torch
 
@@ -220,8 +169,8 @@ def _shards(model, anatomy, one, settings, metadata, out, shown):
     try:
         for numbers in one.batches(settings.batch_tokens):
             captured.clear()
-            batch = _batch(model, [one.documents[n] for n in numbers])
-            output = _forward(model, batch)
+            batch = to_batch(model, [one.documents[n] for n in numbers])
+            output = forward(model, batch)
             states = list(output.hidden_states)
             if anatomy.has_final_norm:
                 states.insert(anatomy.n_layers, captured[-1])
@@ -252,7 +201,7 @@ def _shards(model, anatomy, one, settings, metadata, out, shown):
     return np.concatenate(sums, axis=1) if sums else None
 
 
-def _next_token_losses(logits, batch):
+def _next_token_losses(logits: Any, batch: Any) -> Sums:
     """Sum and number of the next-token losses of each document, shape (2, n_documents)."""
     import torch
 
@@ -262,7 +211,7 @@ def _next_token_losses(logits, batch):
     return np.stack([losses.sum(1).cpu().numpy(), np.full(len(losses), losses.shape[1])])
 
 
-def _masked_losses(model, one, tokenizer, settings):
+def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Config) -> Sums | None:
     """The same for masked tokens: one extra pass under a mask that is fixed per corpus."""
     import torch
 
@@ -271,7 +220,7 @@ def _masked_losses(model, one, tokenizer, settings):
     rng = np.random.default_rng([settings.corpus.seed, 3])
     sums = []
     for numbers in one.batches(settings.batch_tokens):
-        batch = _batch(model, [one.documents[n] for n in numbers])
+        batch = to_batch(model, [one.documents[n] for n in numbers])
         masks = []
         for document in batch.cpu().numpy():
             body = np.arange(one.n_prefix, len(document) - one.n_suffix)
@@ -280,7 +229,7 @@ def _masked_losses(model, one, tokenizer, settings):
             mask[rng.choice(body, n_masked, replace=False)] = True
             masks.append(mask)
         masked = torch.from_numpy(np.stack(masks)).to(batch.device)
-        output = _forward(model, batch.masked_fill(masked, tokenizer.mask_token_id))
+        output = forward(model, batch.masked_fill(masked, tokenizer.mask_token_id))
         # BertForPreTraining has a second head, and calls the first by another name.
         logits = output.logits if "logits" in output else output.prediction_logits
         losses = torch.nn.functional.cross_entropy(
@@ -290,7 +239,7 @@ def _masked_losses(model, one, tokenizer, settings):
     return np.concatenate(sums, axis=1)
 
 
-def _loss_row(row, one, totals, n_groups):
+def _loss_row(row: Row, one: Corpus, totals: Sums, n_groups: int) -> Row:
     sums, counts = totals
     groups = jackknife.assign_groups(np.arange(len(sums)), n_groups)
     left = [groups != g for g in range(min(n_groups, len(sums)))]
@@ -298,37 +247,12 @@ def _loss_row(row, one, totals, n_groups):
     return _losses(row, "eval", one.name, float(sums.sum() / counts.sum()), float(error))
 
 
-def _losses(row, source, name, value, stderr):
+def _losses(row: Row, source: str, name: str | None, value: float, stderr: float | None) -> Row:
     record = {key: row[key] for key in ("suite", "run", "revision", "step")}
     return {**record, "source": source, "corpus": name, "value": value, "stderr": stderr}
 
 
-def _forward(model, batch):
-    import torch
-
-    try:
-        return model(input_ids=batch, output_hidden_states=True)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # whatever a model makes of tokens that it cannot read
-        reason = " ".join(str(error).split())[:200]
-        name = type(model).__name__
-        raise CheckpointError(f"{name} cannot be run on these tokens: {reason}") from None
-
-
-def _batch(model, documents):
-    import torch
-
-    return torch.from_numpy(np.stack(documents)).to(model.device)
-
-
-def _equal(a, b):
-    import torch
-
-    return a.shape == b.shape and torch.equal(a, b)
-
-
-def _fits(config, every):
+def _fits(config: Any, every: list[Corpus]) -> None:
     longest = max(len(document) for one in every for document in one.documents)
     limit = getattr(config, "max_position_embeddings", None)
     if limit and longest > limit:
@@ -338,7 +262,7 @@ def _fits(config, every):
         )
 
 
-def _origin(row, one, settings, device):
+def _origin(row: Row, one: Corpus, settings: Config, device: str) -> Row:
     """What the shards of a corpus are made from (equal, equal shards), and what by."""
     import torch
     import transformers
@@ -364,7 +288,7 @@ def _origin(row, one, settings, device):
     return {"from": made_from, "by": made_by}
 
 
-def _metadata(origin, one, model, anatomy):
+def _metadata(origin: Row, one: Corpus, model: Any, anatomy: Anatomy) -> Row:
     """A shard's metadata: its origin, and what the model tells of itself when it is run."""
     lengths = [len(document) for document in one.documents]
     return {

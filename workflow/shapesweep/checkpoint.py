@@ -25,7 +25,7 @@ TOKENIZER = (
 )
 
 
-def family(architecture):
+def family(architecture: str) -> str:
     """Encoder, decoder or other, by the name of a transformers class."""
     if architecture.endswith("ForMaskedLM") or architecture == "BertForPreTraining":
         return "encoder"
@@ -34,7 +34,7 @@ def family(architecture):
     return "other"
 
 
-def model_files(folder):
+def model_files(folder: str | Path) -> list[Path]:
     """The files of a checkpoint that are needed: its configuration and one format of its weights.
 
     Returns
@@ -55,7 +55,7 @@ def model_files(folder):
     return files
 
 
-def tokenizer_files(folder):
+def tokenizer_files(folder: str | Path) -> list[Path]:
     """The files of a checkpoint's tokenizer: in its folder, else in the run's folder above it.
 
     Returns
@@ -70,7 +70,7 @@ def tokenizer_files(folder):
     return []
 
 
-def inspect(folder, hashed=True):
+def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
     """What can be said of a checkpoint without loading it.
 
     Parameters
@@ -126,13 +126,13 @@ def inspect(folder, hashed=True):
     }
 
 
-def sha256(path):
+def sha256(path: str | Path) -> str:
     """Sha256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(folder, device="cpu"):
+def load(folder: str | Path, device: str = "cpu") -> Any:
     """Load a checkpoint by its own class, in float32, and check every weight.
 
     Parameters
@@ -197,7 +197,7 @@ def load(folder, device="cpu"):
     return model.eval().to(device)
 
 
-def load_tokenizer(folder):
+def load_tokenizer(folder: str | Path) -> Any:
     """The tokenizer of a checkpoint: from its folder, else from the run's folder above it.
 
     Raises
@@ -224,7 +224,7 @@ def load_tokenizer(folder):
         raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
 
 
-def _description(folder, name="config.json"):
+def _description(folder: Path, name: str = "config.json") -> dict[str, Any] | None:
     """A mapping in JSON; None where it is absent or anything else."""
     try:
         read = json.loads((folder / name).read_bytes())
@@ -233,16 +233,16 @@ def _description(folder, name="config.json"):
     return read if isinstance(read, dict) else None
 
 
-def _architecture(description):
+def _architecture(description: dict[str, Any]) -> str:
     named = description.get("architectures")
     return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
 
 
-def _has_safetensors(folder):
+def _has_safetensors(folder: Path) -> bool:
     return any((folder / name).is_file() for name in WEIGHTS[:2])
 
 
-def _shards(index):
+def _shards(index: Path) -> list[str]:
     """Names in a weight index; only plain names, so that none points outside the folder."""
     try:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
@@ -252,7 +252,7 @@ def _shards(index):
     return sorted(names) if plain else []
 
 
-def _whole_safetensors(path):
+def _whole_safetensors(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -262,6 +262,6 @@ def _whole_safetensors(path):
         return False
 
 
-def _one_line(error, folder):
+def _one_line(error: Exception, folder: Path) -> str:
     text = re.sub(r"\s+", " ", str(error)).replace(str(folder), "").strip() or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"

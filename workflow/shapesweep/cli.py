@@ -1,15 +1,21 @@
 """The command `shapesweep`: one verb a room, so that every line of a log can be pasted."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from shapesweep.errors import ShapesweepError
 
+if TYPE_CHECKING:
+    from shapesweep.suite import EmbeddedSuite, LocalSuite
 
-def main(argv=None):
+
+def main(argv: list[str] | None = None) -> int:
     """Run one verb.
 
     Returns
@@ -40,7 +46,7 @@ def main(argv=None):
     return 0
 
 
-def train(arguments):
+def train(arguments: argparse.Namespace) -> None:
     """Train one run of an embedded suite."""
     from shapesweep import training
     from shapesweep.suite import EmbeddedSuite
@@ -51,7 +57,7 @@ def train(arguments):
     training.train(suite, arguments.run, arguments.out)
 
 
-def manifest(arguments):
+def manifest(arguments: argparse.Namespace) -> None:
     """List a suite's checkpoints with their files."""
     from shapesweep import manifest, tables
 
@@ -65,7 +71,7 @@ def manifest(arguments):
             print(f"{name}/{row['run']}/{row['revision']}: {', '.join(row['status'])}")
 
 
-def checkpoint(arguments):
+def checkpoint(arguments: argparse.Namespace) -> None:
     """Load a checkpoint, check its every weight, and say what it is."""
     from shapesweep import checkpoint
 
@@ -84,7 +90,7 @@ def checkpoint(arguments):
     )
 
 
-def activations(arguments):
+def activations(arguments: argparse.Namespace) -> None:
     """Extract the activations of one checkpoint."""
     from shapesweep import activations, geometry
 
@@ -93,7 +99,7 @@ def activations(arguments):
     print(activations.extract(row, folder, arguments.config, arguments.out, known))
 
 
-def geometry(arguments):
+def geometry(arguments: argparse.Namespace) -> None:
     """Measure the shards of one checkpoint."""
     from shapesweep import geometry
 
@@ -101,14 +107,14 @@ def geometry(arguments):
     print(f"{arguments.out}: {done}")
 
 
-def join(arguments):
+def join(arguments: argparse.Namespace) -> None:
     """Join the tables of all checkpoints."""
     from shapesweep import curves
 
     curves.join(arguments.manifests, arguments.geometry, arguments.out)
 
 
-def curves(arguments):
+def curves(arguments: argparse.Namespace) -> None:
     """Make the curves of the joined tables."""
     from shapesweep import curves, tables
 
@@ -127,21 +133,21 @@ def curves(arguments):
     tables.write(missing, tables.FAILURES, out / "missing.parquet")
 
 
-def figures(arguments):
+def figures(arguments: argparse.Namespace) -> None:
     """Draw one figure as SVG, PDF and PNG."""
     from shapesweep import figures
 
     figures.draw(arguments.figure, arguments.curves, arguments.out)
 
 
-def summary(arguments):
+def summary(arguments: argparse.Namespace) -> None:
     """Say what the sweep has found, and where it lies."""
     from shapesweep import summary
 
     print(summary.write(arguments.results, arguments.out))
 
 
-def _suite(arguments):
+def _suite(arguments: argparse.Namespace) -> tuple[str, EmbeddedSuite | LocalSuite]:
     suites = arguments.config.suites
     if arguments.suite not in suites:
         raise ShapesweepError(
@@ -150,7 +156,7 @@ def _suite(arguments):
     return arguments.suite, suites[arguments.suite]
 
 
-def _row(arguments):
+def _row(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     """The manifest's row of one checkpoint, read anew from its files, and its folder."""
     from shapesweep import manifest
 
@@ -203,11 +209,11 @@ def _verbs() -> dict[Callable[[argparse.Namespace], None], list[str]]:
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def _option(text, **more):
+def _option(text: str, **more: Any) -> dict[str, Any]:
     return {"required": True, "help": text, **more}
 
 
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, Any]] = {
     "--config": _option("configuration of the sweep, as written beside its results"),
     "--suite": _option("name of a suite of the configuration"),
     "--run": _option("name of a run of the suite"),

@@ -6,6 +6,7 @@ belong together: the same groups of documents were left out everywhere.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ _RUN = ["suite", "run", "seed", "architecture", "family", "n_layers"]
 _CURVE = ["corpus", "pooling", "selection", "metric"]
 
 
-def join(manifests, geometry, out):
+def join(manifests: list[Path], geometry: str | Path, out: str | Path) -> None:
     """Join the tables of all selected checkpoints.
 
     Parameters
@@ -67,7 +68,7 @@ def join(manifests, geometry, out):
     tables.write(failures, tables.FAILURES, Path(out) / "failures.parquet")
 
 
-def profiles(geometry, replicates):
+def profiles(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """Every number over depth: `tables.PROFILES`.
 
     Parameters
@@ -87,7 +88,9 @@ def profiles(geometry, replicates):
     return _with_band(made, replicates)[tables.PROFILES.names]
 
 
-def trajectories(geometry, replicates, losses):
+def trajectories(
+    geometry: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame
+) -> pd.DataFrame:
     """Every number over training, by layer and averaged over the middle: `tables.TRAJECTORIES`.
 
     Parameters
@@ -107,7 +110,7 @@ def trajectories(geometry, replicates, losses):
     return pd.concat([part[empty.columns] for part in parts if len(part)] or [empty])
 
 
-def phases(geometry, replicates):
+def phases(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """Does a number rise and fall again along training? `tables.PHASES`.
 
     The peak is the highest checkpoint that is neither the first nor the last. Its
@@ -135,7 +138,7 @@ def phases(geometry, replicates):
     return pd.DataFrame(rows, columns=tables.PHASES.names)
 
 
-def _phase(part):
+def _phase(part: pd.DataFrame) -> dict[str, Any]:
     values, steps = part.value.to_numpy(float), part.step.to_numpy(int)
     ends = {
         "n_checkpoints": len(part),
@@ -163,7 +166,7 @@ def _phase(part):
     }
 
 
-def _middle(geometry, replicates):
+def _middle(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """The average over the middle blocks, with its replicates in a column of arrays."""
     depth = geometry.layer / geometry.n_layers
     inside = (depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (geometry.layer_kind == "block")
@@ -191,7 +194,7 @@ def _middle(geometry, replicates):
     return made
 
 
-def _losses(geometry, replicates, losses):
+def _losses(geometry: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     runs = geometry.assign(family=geometry.architecture.map(family))
     runs = runs[[*_RUN, "n_documents", "document_length"]].drop_duplicates(["suite", "run"])
     made = losses.merge(runs, on=["suite", "run"])
@@ -203,7 +206,7 @@ def _losses(geometry, replicates, losses):
     return _with_band(made, replicates)
 
 
-def _with_band(frame, replicates):
+def _with_band(frame: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """Add the 95 % interval that the standard error and the number of groups give."""
     key = ["suite", "run", "corpus"]
     n_groups = replicates.groupby(key).group.nunique().rename("n_groups").reset_index()

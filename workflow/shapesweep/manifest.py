@@ -8,13 +8,17 @@ adds what reading the files tells.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from shapesweep import checkpoint
 from shapesweep.config import Every, Log, Steps
 from shapesweep.errors import ShapesweepError
-from shapesweep.suite import NAME, EmbeddedSuite, checkpoint_folder
+from shapesweep.suite import NAME, EmbeddedSuite, LocalSuite, checkpoint_folder
+
+#: Which checkpoints of a run a configuration chooses.
+Rule = Literal["all"] | Every | Steps | Log
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class Listed:
     folder: Path
 
 
-def list_checkpoints(name, suite, results):
+def list_checkpoints(
+    name: str, suite: EmbeddedSuite | LocalSuite, results: str | Path
+) -> list[Listed]:
     """All checkpoints of a suite, by run and step.
 
     Parameters
@@ -60,7 +66,7 @@ def list_checkpoints(name, suite, results):
     ]
 
 
-def select(listed, rule):
+def select(listed: list[Listed], rule: Rule) -> list[Listed]:
     """The checkpoints that a configuration's `checkpoints` chooses, run by run.
 
     Parameters
@@ -85,7 +91,9 @@ def select(listed, rule):
     return chosen
 
 
-def rows(name, suite, listed, rule):
+def rows(
+    name: str, suite: EmbeddedSuite | LocalSuite, listed: list[Listed], rule: Rule
+) -> list[dict[str, Any]]:
     """The manifest's rows: every listed checkpoint with its files, status and selection.
 
     Returns
@@ -117,7 +125,7 @@ def rows(name, suite, listed, rule):
     return made
 
 
-def _list_folder(suite, run, folder, pattern):
+def _list_folder(suite: str, run: str, folder: Path, pattern: re.Pattern[str]) -> list[Listed]:
     if not folder.is_dir():
         raise ShapesweepError(f"suite {suite}, run {run}: path: there is no folder {folder}")
     found = []
@@ -133,10 +141,10 @@ def _list_folder(suite, run, folder, pattern):
             f"suite {suite}, run {run}: no folder in {folder} matches {pattern.pattern!r}, and it "
             "is no checkpoint itself (config.json); set the suite's pattern"
         )
-    return sorted(found, key=lambda one: one.step)
+    return sorted(found, key=lambda one: one.step or 0)
 
 
-def _step(match):
+def _step(match: re.Match[str]) -> int:
     try:
         return int(match["step"])
     except (TypeError, ValueError):
@@ -145,7 +153,7 @@ def _step(match):
         ) from None
 
 
-def _select(run, rule):
+def _select(run: list[Listed], rule: Rule) -> list[Listed]:
     if rule == "all":
         return run
     if isinstance(rule, Every):
@@ -158,14 +166,16 @@ def _select(run, rule):
     return [run[i] for i in sorted({int(np.abs(steps - t).argmin()) for t in targets})]
 
 
-def place(suite, one):
+def place(
+    suite: EmbeddedSuite | LocalSuite, one: Listed
+) -> tuple[int | None, int | None, int | None]:
     """Where a listed checkpoint stands: its run's seed, its step, the tokens seen until then."""
     return suite.runs[one.run].seed, one.step, _tokens(suite, one.step)
 
 
-def _tokens(suite, step):
+def _tokens(suite: EmbeddedSuite | LocalSuite, step: int | None) -> int | None:
+    if step is None:
+        return None
     if isinstance(suite, EmbeddedSuite):
         return step * suite.batch_size * suite.document_length
-    if suite.tokens_per_step is None or step is None:
-        return None
-    return step * suite.tokens_per_step
+    return None if suite.tokens_per_step is None else step * suite.tokens_per_step

@@ -21,7 +21,7 @@ WAYS = {
 DOME_RISE = 0.1
 
 
-def write(results, out):
+def write(results: str | Path, out: str | Path) -> str:
     """Write the summary of a sweep.
 
     Parameters
@@ -57,7 +57,7 @@ def write(results, out):
     return text
 
 
-def dome(line):
+def dome(line: pd.DataFrame) -> dict[str, Any] | None:
     """Whether a profile rises inside above both of its ends.
 
     Parameters
@@ -83,7 +83,7 @@ def dome(line):
     return {"first": first, "top": top, "last": last, "rise": rise, "is_dome": is_dome}
 
 
-def _counted(profiles, missing):
+def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
     checkpoints = profiles[["suite", "run", "revision"]].drop_duplicates()
     runs = checkpoints[["suite", "run"]].drop_duplicates()
     return (
@@ -92,11 +92,11 @@ def _counted(profiles, missing):
     )
 
 
-def _name(row):
+def _name(row: Any) -> str:
     return f"{row.suite}/{row.run}/{row.revision}"
 
 
-def _run(profiles, trajectories, phases):
+def _run(profiles: pd.DataFrame, trajectories: pd.DataFrame, phases: pd.DataFrame) -> list[str]:
     one = profiles.iloc[0]
     title = f"{one.suite}/{one.run}: {one.architecture} ({one.family}), {one.n_layers} blocks"
     corpus = "text" if "text" in set(profiles.corpus) else one.corpus
@@ -109,7 +109,7 @@ def _run(profiles, trajectories, phases):
     return lines
 
 
-def _anisotropy(at, corpus):
+def _anisotropy(at: pd.DataFrame, corpus: str) -> list[str]:
     lines = [f"  anisotropy over depth ({corpus})"]
     by_checkpoint: dict[str, dict[str, dict[str, Any]]] = {}
     for (revision, selection), line in at.groupby(["revision", "selection"], sort=False):
@@ -132,7 +132,7 @@ def _anisotropy(at, corpus):
     return lines + _sinks(at[at.revision == last])
 
 
-def _sinks(at):
+def _sinks(at: pd.DataFrame) -> list[str]:
     """Layers whose anisotropy is mostly their documents' first token."""
     every, without = at[at.selection == "all"], at[at.selection == "no_first"]
     pairs = every.merge(without, on=["layer", "layer_kind"], suffixes=("", "_without"))
@@ -144,7 +144,7 @@ def _sinks(at):
     ]
 
 
-def _along(mine, phases, corpus):
+def _along(mine: pd.DataFrame, phases: pd.DataFrame, corpus: str) -> list[str]:
     steps = sorted(mine.step.unique())
     # A long run is told by a dozen of its checkpoints; the tables have all of them.
     shown = [steps[i] for i in sorted(set(np.linspace(0, len(steps) - 1, 12).astype(int)))]
@@ -161,7 +161,7 @@ def _along(mine, phases, corpus):
     return lines
 
 
-def _verdict(phase):
+def _verdict(phase: Any) -> str:
     if phase.verdict == "peak":
         return (
             f"peak {phase.peak:.2f} at step {phase.peak_step}, "

@@ -7,7 +7,9 @@ either whole or absent) and refuses a column that the contract does not name.
 import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -170,7 +172,7 @@ PHASES = pa.schema(
 
 
 @contextlib.contextmanager
-def whole_folder(path):
+def whole_folder(path: str | Path) -> Iterator[Path]:
     """Make a folder whole or not at all: what is written goes to a sibling, renamed at the end.
 
     Parameters
@@ -192,7 +194,12 @@ def whole_folder(path):
     partial.replace(path)
 
 
-def write(rows, schema, path, metadata=None):
+def write(
+    rows: pa.Table | pd.DataFrame | list[dict[str, Any]],
+    schema: pa.Schema,
+    path: str | Path,
+    metadata: dict[str, Any] | None = None,
+) -> None:
     """Write a table atomically.
 
     Parameters
@@ -222,7 +229,7 @@ def write(rows, schema, path, metadata=None):
     partial.replace(path)
 
 
-def read(path, schema):
+def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
     """Read a table and hold it against its contract, as pandas.
 
     Returns
@@ -238,7 +245,7 @@ def read(path, schema):
     return read_arrow(path, schema).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 
-def read_arrow(path, schema):
+def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
     """Read a table and hold it against its contract.
 
     Returns
@@ -257,7 +264,7 @@ def read_arrow(path, schema):
         raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
 
 
-def read_metadata(path):
+def read_metadata(path: str | Path) -> dict[str, Any]:
     """What `write` was told that a table is made from: a dict, empty if nothing.
 
     Raises
@@ -274,7 +281,7 @@ def read_metadata(path):
         raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
 
 
-def _open(path):
+def _open(path: str | Path) -> pa.Table:
     try:
         return pq.read_table(path, partitioning=None)
     except FileNotFoundError:
@@ -283,5 +290,5 @@ def _open(path):
         raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
 
 
-def _line(error):
+def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -4,17 +4,22 @@ Takes in a suite and the standard library's text; hands on a Trainer's output fo
 `checkpoint-<step>/` with weights, tokenizer and `trainer_state.json`.
 """
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from shapesweep import progress, tables
 from shapesweep.documents import special_tokens
 from shapesweep.errors import ShapesweepError
+from shapesweep.suite import EmbeddedSuite, TrainedRun
 from shapesweep.text import stdlib_text
 
 BOS, CLS, SEP, MASK, PAD = SPECIALS = ["<s>", "[CLS]", "[SEP]", "[MASK]", "[PAD]"]
 
 
-def train(suite, run_name, folder):
+def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     """Train one run of an embedded suite from scratch.
 
     The same suite gives the same checkpoints at an equal number of threads.
@@ -69,7 +74,7 @@ def train(suite, run_name, folder):
                 ).train()
 
 
-def _arguments(suite, run, folder):
+def _arguments(suite: EmbeddedSuite, run: TrainedRun, folder: Path) -> Any:
     import transformers
 
     return transformers.TrainingArguments(
@@ -92,7 +97,7 @@ def _arguments(suite, run, folder):
     )
 
 
-def make_tokenizer(text, vocabulary, masked):
+def make_tokenizer(text: str, vocabulary: int, masked: bool) -> Any:
     """A byte-level BPE trained on a text; it puts its special tokens where such models have them.
 
     Parameters
@@ -133,7 +138,7 @@ def make_tokenizer(text, vocabulary, masked):
     return PreTrainedTokenizerFast(tokenizer_object=bpe, **names)
 
 
-def _config(model, suite):
+def _config(model: dict[str, Any], suite: EmbeddedSuite) -> Any:
     import transformers
 
     try:
@@ -142,7 +147,7 @@ def _config(model, suite):
         raise ShapesweepError(f"runs: model: {str(error).splitlines()[0]}") from None
 
 
-def _documents(text, tokenizer, length):
+def _documents(text: str, tokenizer: Any, length: int) -> list[dict[str, NDArray[np.int64]]]:
     """Packed documents of the training text, each with the tokenizer's own special tokens."""
     prefix, suffix = special_tokens(tokenizer)
     pieces = tokenizer(text.split("\n\n"), add_special_tokens=False, verbose=False)["input_ids"]
@@ -155,13 +160,13 @@ def _documents(text, tokenizer, length):
     return [{"input_ids": document} for document in packed]
 
 
-def _at_every_step(steps, shown):
+def _at_every_step(steps: list[int], shown: Any) -> Any:
     import transformers
 
     class AtEveryStep(transformers.TrainerCallback):
         """Ask for a checkpoint, and for the loss, at the suite's steps; show how far it is."""
 
-        def on_step_end(self, args, state, control, **kwargs):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
             control.should_save = control.should_save or state.global_step in steps
             control.should_log = control.should_log or state.global_step in steps
             shown.update()

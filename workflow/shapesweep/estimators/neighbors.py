@@ -8,6 +8,7 @@ Whatever a later question (other documents only, a group left out) asks beyond
 the reach is answered by looking at the whole row again.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +35,15 @@ class NeighborLists:
         Below this distance the row's list is complete.
     """
 
-    points: np.ndarray
-    labels: np.ndarray | None
-    distances: np.ndarray
-    indices: np.ndarray
-    reach: np.ndarray
+    points: NDArray[np.float64]
+    labels: NDArray[np.integer] | None
+    distances: NDArray[np.float64]
+    indices: NDArray[np.int64]
+    reach: NDArray[np.float64]
 
-    def nearest(self, k, keep=None):
+    def nearest(
+        self, k: int, keep: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The k nearest neighbours of each kept point among the kept points.
 
         Parameters
@@ -72,7 +75,9 @@ class NeighborLists:
             distances[row], indices[row] = self._look_again(kept[row], k, keep)
         return distances, indices
 
-    def _look_again(self, row, k, keep):
+    def _look_again(
+        self, row: int, k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         eligible = np.ones(len(self.points), dtype=bool) if keep is None else keep.copy()
         eligible[row] = False
         if self.labels is not None:
@@ -125,7 +130,9 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], N
     return lists.nearest(k)
 
 
-def search(points, length, labels=None):
+def search(
+    points: ArrayLike, length: int, labels: NDArray[np.integer] | None = None
+) -> list[NeighborLists]:
     """One pass over all pairs of points: a list for any neighbour, one more for other labels.
 
     Parameters
@@ -165,7 +172,9 @@ def search(points, length, labels=None):
     return [one.lists() for one in found]
 
 
-def _lower_bounds(points, rows):
+def _lower_bounds(
+    points: NDArray[np.floating], rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating]]]:
     """Tiles of lower bounds of the squared distances from some rows to all points.
 
     A product of n terms in precision u errs by at most about n·u·‖a‖‖b‖ ≤ n·u(‖a‖² + ‖b‖²)/2
@@ -188,13 +197,15 @@ def _lower_bounds(points, rows):
 class _Found:
     """Collects one kind of neighbour lists, tile by tile."""
 
-    def __init__(self, points, length, labels):
+    def __init__(
+        self, points: NDArray[np.float64], length: int, labels: NDArray[np.integer] | None
+    ) -> None:
         self.points, self.length, self.labels = points, length, labels
         self.distances = np.empty((len(points), length))
         self.indices = np.empty((len(points), length), dtype=np.int64)
         self.reach = np.empty(len(points))
 
-    def take(self, lower, rows, scale):
+    def take(self, lower: NDArray[np.floating], rows: NDArray[np.int64], scale: float) -> None:
         """Add a tile; where there are labels, it is spoilt for whoever has none."""
         if self.labels is not None:
             np.copyto(lower, np.inf, where=self.labels[rows, None] == self.labels)
@@ -211,17 +222,19 @@ class _Found:
         self.distances[rows] = np.take_along_axis(distances, order, axis=1)
         self.indices[rows] = np.take_along_axis(proposed, order, axis=1)
 
-    def is_short(self, rows):
+    def is_short(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether less than half of a row's listed neighbours are certified."""
         finite = np.isfinite(self.distances[rows])
         certified = finite & (self.distances[rows] <= self.reach[rows, None])
         return certified.sum(axis=1) < finite.sum(axis=1) / 2
 
-    def lists(self):
+    def lists(self) -> NeighborLists:
         return NeighborLists(self.points, self.labels, self.distances, self.indices, self.reach)
 
 
-def _smallest(values, count):
+def _smallest(
+    values: NDArray[np.floating], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
     """Indices and values of each row's `count` smallest entries, the largest of them last."""
     n_rows, n_columns = values.shape
     count = min(count, n_columns)
