@@ -104,6 +104,32 @@ def extraction(wildcards):
     return as_param(depends)
 
 
+def is_forgotten():
+    """Whether results lie here of other settings, and the record of that does not.
+
+    Snakemake keeps what its jobs were made with in .snakemake/; without it, it sees no change.
+    """
+    if any(path.is_file() for path in Path(".snakemake/metadata").rglob("*")):
+        return False
+    folders = (Path(RESULTS, "geometry", *key) for key in SELECTED)
+    folder = next((one for one in folders if one.is_dir()), None)
+    if folder is None or not Path(MERGED).is_file():
+        return False
+    from shapesweep.geometry import complete
+
+    before, now = configuration.load(MERGED), CONFIG
+    same = (before.corpus, before.corpora) == (now.corpus, now.corpora)
+    return not (same and set(now.corpora) <= set(complete(folder, now.geometry)))
+
+
+if is_forgotten():
+    logger.warning(
+        f"{RESULTS} was made with other settings or another version, and the record of that "
+        "(.snakemake) is not here: add --forcerun activations, and what is not up to date is "
+        "measured again."
+    )
+
+
 wildcard_constraints:
     suite=NAME.strip("^$"),
     run=NAME.strip("^$"),

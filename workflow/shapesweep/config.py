@@ -113,7 +113,8 @@ class Config(Strict):
         "results", min_length=1, description="the folder for everything that a run makes"
     )
     suites: Suites = Field(
-        description="names of files in `config/suites/`, or suites spelt out: name and definition"
+        description="names of files in `config/suites/`, or suites spelt out: name and definition",
+        examples=["[embedded]", "{mine: {source: local, runs: {my-run: path}}}"],
     )
     checkpoints: Literal["all"] | Every | Steps | Log = Field(
         "all",
