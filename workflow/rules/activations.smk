@@ -24,11 +24,7 @@ rule activations:
     params:
         config=MERGED,
         extraction=extraction,
-        measured=(
-            ""
-            if CONFIG.keep_activations
-            else f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}"
-        ),
+        measured=f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}",
     message:
         "extracting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:

@@ -95,7 +95,9 @@ def activations(arguments: argparse.Namespace) -> None:
     from shapesweep import activations, geometry
 
     row, folder = _row(arguments)
-    known = geometry.complete(arguments.measured, arguments.config.geometry)
+    # Shards that are to be kept are all extracted, whether or not they are measured already.
+    keep = arguments.config.keep_activations
+    known = {} if keep else geometry.complete(arguments.measured, arguments.config.geometry)
     print(activations.extract(row, folder, arguments.config, arguments.out, known))
 
 
