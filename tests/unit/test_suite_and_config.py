@@ -94,6 +94,8 @@ def test_the_file_at_fault_is_named(tmp_path):
         ({"corpus": {"lenght": 3}}, f"{first}: corpus.lenght: "),
         ({"device": "gpu"}, f"{second}: device: "),
         ({"batch_tokens": "few"}, "--config: batch_tokens: "),
+        # The file's value is another one: the command line's has come over it.
+        ({"device": "tpu"}, "--config: device: "),
     ):
         with pytest.raises(ShapesweepError) as caught:
             config.validate({**sweep, **change}, files=[first, second])

@@ -117,7 +117,10 @@ def is_forgotten():
         return False
     from shapesweep.geometry import complete
 
-    before, now = configuration.load(MERGED), CONFIG
+    try:
+        before, now = configuration.load(MERGED), CONFIG
+    except ShapesweepError:  # Written by a version that knew other keys.
+        return True
     same = (before.corpus, before.corpora) == (now.corpus, now.corpora)
     return not (same and set(now.corpora) <= set(complete(folder, now.geometry)))
 

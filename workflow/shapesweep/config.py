@@ -179,7 +179,7 @@ def validate(
     except ValidationError as error:
         key, message = explain(error, Config)
         path = ".".join(key)
-        raise ShapesweepError(f"{_at_fault(key, files)}{path}: {message}") from None
+        raise ShapesweepError(f"{_at_fault(key, raw, files)}{path}: {message}") from None
 
 
 def load(path: str | Path) -> Config:
@@ -211,24 +211,28 @@ def _named_suite(name: str, registry: Path) -> EmbeddedSuite | LocalSuite:
         raise ShapesweepError(f"{path}: {'.'.join(key)}: {message}") from None
 
 
-def _at_fault(key: list[str], files: Sequence[str | Path]) -> str:
-    """The last file that has the key, or its parent where the key itself is wanting."""
+def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
+    """The last file that says what is said of a key, or of its parent where the key is wanting."""
     for wanted in (key, key[:-1]):
+        said = _said(raw, wanted)
         for path in reversed(files):
-            if wanted and _has(_read_yaml(path), wanted):
+            if wanted and said is not _NOTHING and _said(_read_yaml(path), wanted) == said:
                 return f"{path}: "
     return "--config: " if files else ""
 
 
-def _has(said: Any, key: list[str]) -> bool:
+_NOTHING = object()
+
+
+def _said(of: Any, key: list[str]) -> Any:
     for part in key:
-        if isinstance(said, list) and part.isdigit() and int(part) < len(said):
-            said = said[int(part)]
-        elif isinstance(said, dict) and part in said:
-            said = said[part]
+        if isinstance(of, list) and part.isdigit() and int(part) < len(of):
+            of = of[int(part)]
+        elif isinstance(of, Mapping) and part in of:
+            of = of[part]
         else:
-            return False
-    return True
+            return _NOTHING
+    return of
 
 
 def _read_yaml(path: str | Path) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Ledger:
     @property
     def n_done(self) -> int:
         """Jobs that are finished."""
-        return sum(map(len, self.seconds.values()))
+        return sum(map(len, list(self.seconds.values())))
 
     @property
     def n_planned(self) -> int:
@@ -96,10 +96,12 @@ class Ledger:
 
     def left(self) -> str:
         """How long the rest will take, as far as it can be known: "about 3 min left"."""
-        means = {rule: sum(times) / len(times) for rule, times in self.seconds.items()}
+        # Copies: the display asks from another thread than that which takes the events in.
+        seconds, running = dict(self.seconds), list(self.running.values())
+        means = {rule: sum(times) / len(times) for rule, times in seconds.items()}
         now, work = self.clock(), 0.0
-        waiting = {rule: n - len(self.seconds.get(rule, ())) for rule, n in self.planned.items()}
-        for job in self.running.values():
+        waiting = {rule: n - len(seconds.get(rule, ())) for rule, n in self.planned.items()}
+        for job in running:
             waiting[job.rule] = waiting.get(job.rule, 1) - 1
             elapsed, told = now - job.started, job.progress()
             if told and told[1]:
@@ -115,8 +117,8 @@ class Ledger:
         bound = unknown > UNKNOWN_SHARE * self.n_planned
         if not bound:
             work += unknown * sorted(means.values())[len(means) // 2]
-        seconds = work / max(1, len(self.running))
-        return f"{'at least' if bound else 'about'} {_words(seconds)} left"
+        time_left = _words(work / max(1, len(running)))
+        return f"{'at least' if bound else 'about'} {time_left} left"
 
 
 def _words(seconds: float) -> str:
