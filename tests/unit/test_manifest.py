@@ -44,7 +44,7 @@ def test_a_folder_that_is_a_checkpoint_is_one(tmp_path):
 def test_absent_and_empty_folders_are_named(tmp_path):
     with pytest.raises(ShapesweepError, match="run run: path: there is no folder"):
         listed(tmp_path / "absent")
-    with pytest.raises(ShapesweepError, match=r"no folder in .* matches"):
+    with pytest.raises(ShapesweepError, match=r"no folder in .* is named like checkpoint-"):
         listed(tmp_path)
     (tmp_path / "checkpoint-x").mkdir()
     with pytest.raises(ShapesweepError, match="group step gives 'x'"):

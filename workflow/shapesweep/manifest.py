@@ -138,8 +138,8 @@ def _list_folder(suite: str, run: str, folder: Path, pattern: re.Pattern[str]) -
         return [Listed(run, "main", None, folder)]
     if not found:
         raise ShapesweepError(
-            f"suite {suite}, run {run}: no folder in {folder} matches {pattern.pattern!r}, and it "
-            "is no checkpoint itself (config.json); set the suite's pattern"
+            f"suite {suite}, run {run}: no folder in {folder} is named like {pattern.pattern} "
+            "(the suite's pattern), and it is no checkpoint itself (config.json); set the pattern"
         )
     return sorted(found, key=lambda one: one.step or 0)
 

@@ -85,6 +85,10 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         if event == LogEvent.SHELLCMD:
             return record.__dict__.get("shellcmd") is None
+        # Every run with a configuration of its own extends the default one; the path of the copy
+        # that Snakemake reads helps nobody.
+        if event is None and "is extended by additional config" in str(record.msg):
+            return True
         return self.live is not None and event == LogEvent.PROGRESS
 
     def _say(self, text: str, level: int) -> None:
