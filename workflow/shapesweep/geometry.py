@@ -306,8 +306,9 @@ def _of_neighbors(
     """
     groups = jackknife.assign_groups(documents, n_groups)
     # By whether neighbours of the same document are excluded, the most that any metric asks for.
-    asked = {m.between: max(n.k for n in metrics.values() if n.between == m.between)
-             for m in metrics.values()}  # fmt: skip
+    asked: dict[bool, int] = {}
+    for metric in metrics.values():
+        asked[metric.between] = max(metric.k, asked.get(metric.between, 0))
 
     def seen(keep: NDArray[np.bool_]) -> dict[bool, Neighbors]:
         found = {}
