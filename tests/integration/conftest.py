@@ -23,8 +23,9 @@ def command(folder, *arguments, snakefile=ROOT / "Snakefile"):
         snakefile.parent if snakefile.parent.name == "workflow" else snakefile.parent / "workflow"
     )
     environment["PYTHONPATH"] = str(package)
-    words = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", snakefile]
-    words += ["--directory", folder, "--configfile", folder / "sweep.yaml", *arguments]
+    words = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2"]
+    words += ["--snakefile", snakefile, "--directory", folder]
+    words += ["--configfile", folder / "sweep.yaml"]
     return {"args": list(map(str, words)), "cwd": folder, "env": environment, "text": True}
 
 

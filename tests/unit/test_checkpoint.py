@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_llama
@@ -106,12 +107,40 @@ def test_pickled_weights_are_loaded_without_running_them(folder):
     assert not ran.exists()
 
 
-def test_remote_code_is_refused(folder):
+def test_remote_code_is_not_run(folder):
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     described["auto_map"] = {"AutoModelForCausalLM": "modeling.Evil"}
     (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    (folder / "modeling.py").write_text("raise SystemExit", encoding="utf-8")
+    # transformers has this class: the repository's own is not needed.
+    assert type(checkpoint.load(folder)).__module__.startswith("transformers.")
+    described["architectures"] = ["EvilForCausalLM"]
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
     with pytest.raises(CheckpointError, match="remote code"):
         checkpoint.load(folder)
+    described["auto_map"] = {"AutoModelForCausalLM": "elsewhere/repository--modeling.Evil"}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="does not lie in its own repository"):
+        checkpoint.load(folder, remote_code=True)
+
+
+def test_weights_without_a_place_are_refused_unless_they_are_known(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.0.self_attn.masked_bias"] = torch.zeros(1)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"no place in the model: .*masked_bias"):
+        checkpoint.load(folder)
+    checkpoint.load(folder, ignored_weights=[r"masked_bias$"])
+
+
+def test_a_sample_of_weights_tells_the_same_weights_of_every_checkpoint(folder, make_checkpoint):
+    model = checkpoint.load(folder)
+    first = checkpoint.sample(model)
+    assert 0 < len(first) <= 4096
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 1
+    np.testing.assert_allclose(checkpoint.sample(model), first + 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json"])

@@ -130,7 +130,12 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
     geometry, replicates = (part if measured else part.iloc[:0] for part in both)
     losses = as_read([], tables.LOSSES)
     failures = as_read(
-        [{"suite": "s", "run": "decoder", "revision": "checkpoint-7", "step": 7, "reason": "why"}],
+        [
+            {
+                **{"suite": "s", "run": "decoder", "revision": "checkpoint-7", "step": 7},
+                **{"reason": "why", "measured": False, "transient": False},
+            }
+        ],
         tables.FAILURES,
     )
     folder = tmp_path / "curves"

@@ -1,18 +1,17 @@
 """The geometry of a shard: each number with its N, its error and its replicates."""
 
 import dataclasses
-import json
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from shapesweep import activations, geometry, tables
-from shapesweep.errors import ShapesweepError
+from shapesweep import activations, failures, geometry, tables
+from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
 from shapesweep.metrics import METRICS
-from shapesweep.shards import FAILED, Shard
+from shapesweep.shards import Shard
 
 METADATA = {
     "suite": "s", "run": "r", "seed": 0, "revision": "main", "step": 0, "tokens": 0,
@@ -264,8 +263,8 @@ def test_a_checkpoint_that_breaks_has_no_numbers_any_more(extracted):
     geometry.measure(shards, folder, chosen)
     shutil.rmtree(shards)
     shards.mkdir()
-    failure = {"suite": "s", "run": "run", "revision": "main", "step": None, "reason": "gone"}
-    (shards / FAILED).write_text(json.dumps(failure), encoding="utf-8")
+    row = {"suite": "s", "run": "run", "revision": "main", "step": None}
+    failures.record(shards, row, CheckpointError("gone"))
     assert geometry.measure(shards, folder, chosen) == "not measured: gone"
     assert not len(read_all(folder)["geometry"])
 

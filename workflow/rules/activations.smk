@@ -7,6 +7,7 @@ SHARDS = directory(f"{RESULTS}/activations/{{suite}}/{{run}}/{{revision}}")
 rule activations:
     input:
         checkpoint=lambda w: checkpoint_files(w.suite, w.run, w.revision),
+        tokenizer=tokenizer_folder,
         text=TEXT or [],
     output:
         SHARDS if CONFIG.keep_activations else temp(SHARDS),
@@ -30,4 +31,4 @@ rule activations:
     shell:
         "shapesweep activations --config {params.config:q} --suite {wildcards.suite} "
         "--run {wildcards.run} --revision {wildcards.revision} --measured {params.measured:q} "
-        "--threads {threads} --out {output:q} > {log:q} 2>&1"
+        "--tokenizer={input.tokenizer:q} --threads {threads} --out {output:q} > {log:q} 2>&1"

@@ -14,7 +14,7 @@ localrules:
 rule join:
     input:
         manifests=MANIFESTS,
-        geometry=[f"{RESULTS}/geometry/{'/'.join(key)}" for key in SELECTED],
+        geometry=folders("geometry"),
     output:
         TABLES,
     log:
@@ -28,11 +28,12 @@ rule join:
         mem_mb=2000,
         runtime=30,
     params:
+        config=MERGED,
         results=lambda w, output: Path(output[0]).parent,
     message:
         "joining the tables of all checkpoints"
     shell:
-        "shapesweep join --manifests {input.manifests:q} --geometry {params.results:q}/geometry "
+        "shapesweep join --config {params.config:q} --manifests {input.manifests:q} --geometry {params.results:q}/geometry "
         "--out {params.results:q} > {log:q} 2>&1"
 
 

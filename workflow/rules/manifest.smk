@@ -1,5 +1,35 @@
-# Takes in: the folders of a suite's checkpoints. Hands on: <results>/manifests/<suite>.parquet, one
-# row a checkpoint.
+# Takes in: the folders of a suite's checkpoints, or what the Hub says of them, which is asked for
+# once (again with --forcerun listing) and kept in <results>/listings/. Hands on:
+# <results>/manifests/<suite>.parquet, one row a checkpoint. `snakemake manifests` and `snakemake plan`
+# say what there is and what it will cost, and measure nothing.
+localrules:
+    manifests,
+    plan,
+
+
+checkpoint listing:
+    output:
+        f"{RESULTS}/listings/{{suite}}.json",
+    log:
+        f"{RESULTS}/logs/listing/{{suite}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/listing/{{suite}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        config=MERGED,
+        asked=lambda w: as_param(CONFIG.suites[w.suite].asked()),
+    message:
+        "asking the Hub for {wildcards.suite}"
+    shell:
+        "shapesweep listing --config {params.config:q} --suite {wildcards.suite} "
+        "--out {output:q} > {log:q} 2>&1"
+
+
 rule manifest:
     input:
         suite_files,
@@ -18,12 +48,51 @@ rule manifest:
     params:
         config=MERGED,
         selection=str(CONFIG.checkpoints),
-        listed=lambda w: as_param([(one.run, one.revision) for one in LISTED[w.suite]]),
-        states=lambda w: as_param(
-            [checkpoint_state(*key) for key in SELECTED if key[0] == w.suite]
-        ),
+        states=suite_states,
     message:
         "listing the checkpoints of {wildcards.suite}"
     shell:
         "shapesweep manifest --config {params.config:q} --suite {wildcards.suite} "
         "--out {output:q} > {log:q} 2>&1"
+
+
+rule manifests:
+    input:
+        MANIFESTS,
+    log:
+        f"{RESULTS}/logs/manifests.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/manifests.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=MERGED,
+    message:
+        "what the suites have"
+    shell:
+        "shapesweep manifests --config {params.config:q} 2>&1 | tee {log:q}"
+
+
+rule plan:
+    input:
+        MANIFESTS,
+    log:
+        f"{RESULTS}/logs/plan.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plan.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=MERGED,
+    message:
+        "what the sweep will cost"
+    shell:
+        "shapesweep plan --config {params.config:q} 2>&1 | tee {log:q}"

@@ -1,18 +1,20 @@
 # The plan: what the configuration asks for, as names of files, and what each job depends on. No
-# rules here; nothing is run or read but the configuration, the names of the checkpoints' folders,
-# and their files' sizes and times.
+# rules here; nothing is run or read but the configuration, what the Hub has said of its suites, the
+# names of the checkpoints' folders, and their files' sizes and times.
+import functools
 import json
 import sys
 from pathlib import Path
 
 from shapesweep import config as configuration
-from shapesweep import devices
+from shapesweep import devices, download, inventory
 from shapesweep import manifest as manifests
 from shapesweep.checkpoint import model_files, tokenizer_files
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
+from shapesweep.published import HubSuite
 from shapesweep.shards import FORMAT_VERSION
 from shapesweep.suite import NAME, EmbeddedSuite, checkpoint_folder
 from shapesweep.text import text_file
@@ -26,16 +28,6 @@ try:
         [BASE / "config/config.yaml", *workflow.overwrite_configfiles],
     )
     TEXT = text_file(CONFIG.corpus.text)
-    LISTED = {
-        name: manifests.list_checkpoints(name, suite, CONFIG.results)
-        for name, suite in CONFIG.suites.items()
-    }
-    # Keyed by suite, run and revision, which are also the folders of a checkpoint's results.
-    SELECTED = {
-        (name, one.run, one.revision): one
-        for name, listed in LISTED.items()
-        for one in manifests.select(listed, CONFIG.checkpoints)
-    }
 except ShapesweepError as error:
     sys.exit(f"shapesweep: error: {error}")
 
@@ -45,11 +37,11 @@ MANIFESTS = [f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites]
 TABLES = [
     f"{RESULTS}/{t}.parquet" for t in ("geometry", "replicates", "losses", "failures")
 ]
-KEPT = [
-    f"{RESULTS}/activations/{'/'.join(key)}"
-    for key in SELECTED
-    if CONFIG.keep_activations
-]
+# Suites of the Hub: what they have is known once it has been asked for.
+PUBLISHED = [name for name, one in CONFIG.suites.items() if isinstance(one, HubSuite)]
+# What all downloads may fill together, and how many may run at a time.
+workflow.global_resources.setdefault("disk_mb", max(1, int(CONFIG.hub.disk_gb * 1000)))
+workflow.global_resources.setdefault("hub", CONFIG.hub.downloads)
 # A job that computes on a GPU holds one of this resource; see profiles/default/config.yaml.
 GPUS = devices.count() if CONFIG.device != "cpu" else 0
 if GPUS:
@@ -61,11 +53,43 @@ def as_param(value):
     return json.dumps(value, sort_keys=True)
 
 
+@functools.cache
+def listed(suite):
+    """All checkpoints of a suite; of one on the Hub, not before its listing is made."""
+    if suite in PUBLISHED:
+        checkpoints.listing.get(suite=suite)
+    try:
+        return manifests.list_checkpoints(suite, CONFIG.suites[suite], RESULTS)
+    except ShapesweepError as error:
+        sys.exit(f"shapesweep: error: {error}")
+
+
+@functools.cache
+def selected(suite):
+    """The sound checkpoints that are chosen, by (suite, run, revision): their results' folders."""
+    try:
+        chosen = manifests.select(listed(suite), CONFIG.checkpoints)
+    except ShapesweepError as error:
+        sys.exit(f"shapesweep: error: suites.{suite}: {error}")
+    return {(suite, one.run, one.revision): one for one in chosen if not one.flags}
+
+
+def folders(kind):
+    """The folder of every selected checkpoint's results of a kind, as a function for Snakemake."""
+    return lambda w: [
+        f"{RESULTS}/{kind}/{'/'.join(key)}"
+        for suite in CONFIG.suites
+        for key in selected(suite)
+    ]
+
+
 def checkpoint_files(suite, run, revision):
-    """What a checkpoint is made of: a trained run's folder, or the files that are there."""
+    """What a checkpoint is made of: its run's folder, its download, or the files that are there."""
     if isinstance(CONFIG.suites[suite], EmbeddedSuite):
         return [str(checkpoint_folder(RESULTS, suite, run))]
-    folder = SELECTED[suite, run, revision].folder
+    folder = selected(suite)[suite, run, revision].folder
+    if suite in PUBLISHED:
+        return [str(folder)]
     log = [path for path in [folder / "trainer_state.json"] if path.is_file()]
     return [str(path) for path in model_files(folder) + tokenizer_files(folder) + log]
 
@@ -75,18 +99,51 @@ def checkpoint_state(suite, run, revision):
 
     A file that is mended with an old time (by rsync, say) is seen by its size or time here.
     """
-    chosen = SELECTED[suite, run, revision]
-    place = manifests.place(CONFIG.suites[suite], chosen)
+    chosen = selected(suite)[suite, run, revision]
+    place = (chosen.seed, chosen.step, chosen.tokens)
     if isinstance(CONFIG.suites[suite], EmbeddedSuite):
         return [*place]
+    if chosen.published:
+        pins = [file.sha256 or file.blob for file in chosen.published.files]
+        return [*place, chosen.published.commit, *pins]
     stats = [Path(f).stat() for f in checkpoint_files(suite, run, revision)]
     return [*place, *((stat.st_size, stat.st_mtime_ns) for stat in stats)]
 
 
 def suite_files(wildcards):
-    """The files of all selected checkpoints of a suite, each once."""
-    keys = [key for key in SELECTED if key[0] == wildcards.suite]
+    """What a suite's manifest is read from: its listing, or its checkpoints' files, each once."""
+    if wildcards.suite in PUBLISHED:
+        return [f"{RESULTS}/listings/{wildcards.suite}.json"]
+    keys = selected(wildcards.suite)
     return sorted({path for key in keys for path in checkpoint_files(*key)})
+
+
+def suite_states(wildcards):
+    """What makes a suite's manifest another one, besides those files' contents."""
+    if wildcards.suite in PUBLISHED:
+        # What is read of the listing is said in the definition.
+        return CONFIG.suites[wildcards.suite].model_dump_json(exclude={"facts"})
+    names = [(one.run, one.revision) for one in listed(wildcards.suite)]
+    return as_param([names, [checkpoint_state(*key) for key in selected(wildcards.suite)]])
+
+
+def tokenizer_folder(wildcards):
+    """Where the tokenizer of a run of the Hub is fetched to; others bring their own."""
+    if wildcards.suite not in PUBLISHED:
+        return []
+    return f"{RESULTS}/tokenizers/{wildcards.suite}/{wildcards.run}"
+
+
+def disk_mb(wildcards):
+    """Megabytes that a checkpoint of the Hub fills while it is measured."""
+    key = (wildcards.suite, wildcards.run, wildcards.revision)
+    needed = inventory.footprint(selected(wildcards.suite)[key], CONFIG)
+    if needed > CONFIG.hub.disk_gb * 1e9:
+        sys.exit(
+            f"shapesweep: error: hub.disk_gb: {'/'.join(key)} needs {needed / 1e9:.3g}, "
+            f"{CONFIG.hub.disk_gb:g} are allowed"
+        )
+    return max(1, needed // 10**6)
 
 
 def extraction(wildcards):
@@ -111,8 +168,8 @@ def is_forgotten():
     """
     if any(path.is_file() for path in Path(".snakemake/metadata").rglob("*")):
         return False
-    folders = (Path(RESULTS, "geometry", *key) for key in SELECTED)
-    folder = next((one for one in folders if one.is_dir()), None)
+    made = Path(RESULTS, "geometry").glob("*/*/*/geometry.parquet")
+    folder = next((one.parent for one in made), None)
     if folder is None or not Path(MERGED).is_file():
         return False
     from shapesweep.geometry import complete
@@ -142,6 +199,8 @@ wildcard_constraints:
 
 onstart:
     configuration.dump(CONFIG, MERGED)
+    needed = {str(path) for job in workflow.dag.needrun_jobs() for path in job.input}
+    download.clear(RESULTS, PUBLISHED, needed)
 
 
 onsuccess:

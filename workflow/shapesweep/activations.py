@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep import __version__, checkpoint, corpora, devices, progress, tables
+from shapesweep import __version__, checkpoint, corpora, devices, failures, progress, tables
 from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
 from shapesweep.config import Config
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators import jackknife
-from shapesweep.shards import FAILED, FORMAT_VERSION, ORIGINS, ShardWriter, token_columns
+from shapesweep.published import HubSuite
+from shapesweep.shards import FORMAT_VERSION, ORIGINS, ShardWriter, token_columns
 from shapesweep.text import read_text
 
 MASKED_SHARE = 0.15
@@ -28,7 +29,12 @@ Sums = NDArray[np.float64]
 
 
 def extract(
-    row: Row, folder: Path, settings: Config, out: Path, measured: dict[str, Any] | None = None
+    row: Row,
+    folder: Path,
+    settings: Config,
+    out: Path,
+    measured: dict[str, Any] | None = None,
+    tokenizer: Path | None = None,
 ) -> str:
     """Write the shards and losses of one checkpoint; an unusable one is recorded by its reason.
 
@@ -40,11 +46,13 @@ def extract(
         The checkpoint.
     settings : shapesweep.config.Config
     out : path-like
-        A folder, made whole or not at all: `<corpus>/layer-<k>.parquet`, `losses.parquet` and
-        `origins.json`, or `failed.json` alone.
+        A folder, made whole or not at all: `<corpus>/layer-<k>.parquet`, `losses.parquet`,
+        `sample.parquet` and `origins.json`, or `failed.json` alone.
     measured : dict, optional
         By corpus, the origin of what is measured already: such a corpus, from the same
         origin, gets no shards.
+    tokenizer : path-like, optional
+        Its folder, if it does not lie with the checkpoint.
 
     Returns
     -------
@@ -54,28 +62,44 @@ def extract(
     name = f"{row['suite']}/{row['run']}/{row['revision']}"
     try:
         with tables.whole_folder(out) as partial:
-            if row["status"]:
-                raise CheckpointError(", ".join(row["status"]))
-            extracted = _extract(row, folder, settings, partial, measured or {})
+            _refuse(row, folder, tokenizer or folder)
+            known = measured or {}
+            extracted = _extract(row, folder, settings, partial, known, tokenizer or folder)
         return f"{name}: extracted {', '.join(extracted) or 'nothing: all is measured already'}"
     except CheckpointError as error:
-        record = {key: row[key] for key in ("suite", "run", "revision", "step")}
-        text = json.dumps({**record, "reason": str(error)}, indent=1, ensure_ascii=False)
         with tables.whole_folder(out) as partial:
-            (partial / FAILED).write_text(text, encoding="utf-8")
+            failures.record(partial, row, error)
         return f"{name}: skipped: {error}"
 
 
+def _refuse(row: Row, *folders: Path) -> None:
+    """Raise what is known against a checkpoint before it is loaded."""
+    if not row["selected"]:
+        raise CheckpointError(", ".join(row["status"]))
+    for folder in folders:
+        failures.raise_recorded(folder)
+
+
 def _extract(
-    row: Row, folder: Path, settings: Config, out: Path, measured: dict[str, Any]
+    row: Row,
+    folder: Path,
+    settings: Config,
+    out: Path,
+    measured: dict[str, Any],
+    tokenizer_folder: Path,
 ) -> list[str]:
     """Names of the corpora that were extracted."""
     import torch
 
-    tokenizer = checkpoint.load_tokenizer(folder)
+    suite = settings.suites.get(row["suite"])
+    loading: dict[str, Any] = {}
+    if isinstance(suite, HubSuite):
+        loading["ignored_weights"] = suite.ignored_weights
+        loading["remote_code"] = suite.remote_code and row["suite"] in settings.hub.remote_code
+    tokenizer = checkpoint.load_tokenizer(tokenizer_folder)
     with devices.hold(settings.device) as device:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        model = checkpoint.load(folder, device)
+        model = checkpoint.load(folder, device, **loading)
         n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
         if n_embeddings is None:
             raise CheckpointError(f"{type(model).__name__} does not read tokens")
@@ -90,6 +114,9 @@ def _extract(
         with torch.inference_mode(), progress.bar(n_documents, "extracting", "documents") as shown:
             losses += _run(model, tokenizer, row, new, origins, settings, out, shown)
     tables.write(losses, tables.LOSSES, out / "losses.parquet")
+    vocabulary = getattr(model.config, "vocab_size", None)
+    sample = [{"value": value} for value in checkpoint.sample(model)]
+    tables.write(sample, tables.SAMPLE, out / "sample.parquet", {"vocabulary": vocabulary})
     (out / ORIGINS).write_text(json.dumps(origins), encoding="utf-8")
     return [one.name for one in new]
 

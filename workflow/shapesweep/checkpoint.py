@@ -7,8 +7,12 @@ whose every weight was found, has the right shape, and is finite.
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shapesweep.errors import CheckpointError
 
@@ -32,6 +36,22 @@ def family(architecture: str) -> str:
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return "decoder"
     return "other"
+
+
+def architecture(config: Mapping[str, Any]) -> str:
+    """The class that a `config.json` names; empty if none."""
+    named = config.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+
+
+def n_layers(config: Mapping[str, Any]) -> int | None:
+    """The number of blocks that a `config.json` names."""
+    return _first_int(config, "num_hidden_layers", "n_layer", "num_layers")
+
+
+def width(config: Mapping[str, Any]) -> int | None:
+    """The length of a hidden state, as a `config.json` names it."""
+    return _first_int(config, "hidden_size", "n_embd", "d_model")
 
 
 def model_files(folder: str | Path) -> list[Path]:
@@ -116,10 +136,11 @@ def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
         for path in files
     ]
     pin = hashlib.sha256("".join(f"{f['path']} {f['sha256']}\n" for f in named).encode())
-    n_layers = [description.get(k) for k in ("num_hidden_layers", "n_layer", "num_layers")]
     return {
-        "architecture": _architecture(description),
-        "n_layers": next((n for n in n_layers if isinstance(n, int)), None),
+        "architecture": architecture(description),
+        "n_layers": n_layers(description),
+        "repository": None,
+        "folder": None,
         "files": named,
         "commit": pin.hexdigest()[:40] if hashed else None,
         "status": status,
@@ -132,13 +153,23 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(folder: str | Path, device: str = "cpu") -> Any:
+def load(
+    folder: str | Path,
+    device: str = "cpu",
+    ignored_weights: Sequence[str] = (),
+    remote_code: bool = False,
+) -> Any:
     """Load a checkpoint by its own class, in float32, and check every weight.
 
     Parameters
     ----------
     folder : path-like
     device : str
+    ignored_weights : sequence of str
+        Regular expressions of weights that may be without a place in the model, besides those
+        that its class itself ignores.
+    remote_code : bool
+        Whether to run code that lies in the folder, where transformers has none of that name.
 
     Returns
     -------
@@ -160,18 +191,19 @@ def load(folder: str | Path, device: str = "cpu") -> Any:
     description = _description(folder)
     if not description:
         raise CheckpointError("config.json is missing or damaged")
-    if "auto_map" in description:
-        raise CheckpointError("needs remote code, which is never run")
-    named = _architecture(description)
-    model_class: Any = getattr(transformers, named, None)
-    if not named or not hasattr(model_class, "from_pretrained"):
+    named = architecture(description)
+    model_class: Any = getattr(transformers, named, None) if named else None
+    is_remote = not hasattr(model_class, "from_pretrained")
+    if is_remote and "auto_map" not in description:
         raise CheckpointError(f"config.json names no architecture that transformers has: {named!r}")
+    if is_remote:
+        model_class = _remote_class(description, remote_code)
     try:
         model, loaded = model_class.from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=is_remote and remote_code,
             weights_only=True,
             use_safetensors=(None if _has_safetensors(folder) else False),
             # Only so that they are reported: below, any is an error.
@@ -186,6 +218,8 @@ def load(folder: str | Path, device: str = "cpu") -> Any:
         ("mismatched_keys", "weights have another shape"),
     ):
         keys = sorted(str(k[0] if isinstance(k, tuple) else k) for k in loaded.get(kind, ()))
+        if kind == "unexpected_keys":
+            keys = [key for key in keys if not any(re.search(p, key) for p in ignored_weights)]
         if keys:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
             raise CheckpointError(f"{words}: {', '.join(keys[:4])}{more}")
@@ -195,6 +229,33 @@ def load(folder: str | Path, device: str = "cpu") -> Any:
     # Keys and values of a document are not needed again.
     model.config.use_cache = False
     return model.eval().to(device)
+
+
+def sample(model: Any, n_weights: int = 4096) -> NDArray[np.float32]:
+    """The same few weights of every checkpoint of a run, as many of each matrix.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    n_weights : int
+        At most, but one of each matrix at least.
+
+    Returns
+    -------
+    ndarray of float32
+        The order depends on the names and shapes of the weights alone.
+    """
+    import torch
+
+    matrices = sorted((n, p) for n, p in model.named_parameters() if p.ndim > 1)
+    share = max(1, n_weights // max(len(matrices), 1))
+    taken = []
+    for name, weights in matrices:
+        rng = np.random.default_rng([*name.encode(), weights.numel()])
+        places = np.sort(rng.choice(weights.numel(), min(share, weights.numel()), replace=False))
+        chosen = weights.detach().reshape(-1)[torch.from_numpy(places).to(weights.device)]
+        taken.append(chosen.float().cpu().numpy())
+    return np.concatenate([np.zeros(0, np.float32), *taken])
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -224,6 +285,24 @@ def load_tokenizer(folder: str | Path) -> Any:
         raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
 
 
+def _remote_class(description: dict[str, Any], allowed: bool) -> Any:
+    """The transformers class that finds a model's own code, which must lie beside its weights."""
+    import transformers
+
+    places = description["auto_map"]
+    named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in places]
+    if not allowed:
+        raise CheckpointError("needs remote code, which is not run unless hub.remote_code says so")
+    # `org/name--file.Class` would be fetched from elsewhere, at whatever commit is there now.
+    if not named or not all(re.fullmatch(r"\w+\.\w+", str(places[key])) for key in named):
+        raise CheckpointError("needs remote code that does not lie in its own repository")
+    return getattr(transformers, named[0])
+
+
+def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:
+    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+
+
 def _description(folder: Path, name: str = "config.json") -> dict[str, Any] | None:
     """A mapping in JSON; None where it is absent or anything else."""
     try:
@@ -231,11 +310,6 @@ def _description(folder: Path, name: str = "config.json") -> dict[str, Any] | No
     except (OSError, ValueError):
         return None
     return read if isinstance(read, dict) else None
-
-
-def _architecture(description: dict[str, Any]) -> str:
-    named = description.get("architectures")
-    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
 
 
 def _has_safetensors(folder: Path) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from shapesweep.errors import ShapesweepError
 
 if TYPE_CHECKING:
-    from shapesweep.suite import EmbeddedSuite, LocalSuite
+    from shapesweep.manifest import Listed
+    from shapesweep.suite import AnySuite
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,6 +58,19 @@ def train(arguments: argparse.Namespace) -> None:
     training.train(suite, arguments.run, arguments.out)
 
 
+def listing(arguments: argparse.Namespace) -> None:
+    """Ask the Hub what a suite has published."""
+    from shapesweep import listing
+    from shapesweep.published import HubSuite
+
+    name, suite = _suite(arguments)
+    if not isinstance(suite, HubSuite):
+        raise ShapesweepError(f"suite {name} does not lie on the Hub")
+    found = listing.make(suite, arguments.out, arguments.config.hub.downloads)
+    for repository, said in found.items():
+        print(said.problem or f"{repository}: {len(said.trees)} commits")
+
+
 def manifest(arguments: argparse.Namespace) -> None:
     """List a suite's checkpoints with their files."""
     from shapesweep import manifest, tables
@@ -90,15 +104,40 @@ def checkpoint(arguments: argparse.Namespace) -> None:
     )
 
 
+def download(arguments: argparse.Namespace) -> None:
+    """Fetch one checkpoint of the Hub, when the disk has room for it."""
+    from shapesweep import download, inventory
+
+    row, one = _row(arguments)
+    if one.published is None:
+        raise ShapesweepError(f"suite {row['suite']} does not lie on the Hub")
+    config = arguments.config
+    budget = download.Budget(config.results, int(config.hub.disk_gb * 1e9))
+    place = f"{row['suite']}/{one.run}/{one.revision}"
+    needed = inventory.footprint(one, config)
+    files, out = list(one.published.files), Path(arguments.out)
+    print(download.checkpoint(row, files, out, lambda: budget.claim(place, needed)))
+
+
+def tokenizer(arguments: argparse.Namespace) -> None:
+    """Fetch the tokenizer of a run of the Hub."""
+    from shapesweep import download, manifest
+
+    name, suite = _suite(arguments)
+    row, places = manifest.tokenizers(name, suite, arguments.config.results, arguments.run)
+    print(download.tokenizer(row, places, Path(arguments.out)))
+
+
 def activations(arguments: argparse.Namespace) -> None:
     """Extract the activations of one checkpoint."""
     from shapesweep import activations, geometry
 
-    row, folder = _row(arguments)
+    row, one = _row(arguments)
+    tokens = Path(arguments.tokenizer) if arguments.tokenizer else None
     # Shards that are to be kept are all extracted, whether or not they are measured already.
     keep = arguments.config.keep_activations
     known = {} if keep else geometry.complete(arguments.measured, arguments.config.geometry)
-    print(activations.extract(row, folder, arguments.config, arguments.out, known))
+    print(activations.extract(row, one.folder, arguments.config, arguments.out, known, tokens))
 
 
 def geometry(arguments: argparse.Namespace) -> None:
@@ -113,7 +152,9 @@ def join(arguments: argparse.Namespace) -> None:
     """Join the tables of all checkpoints."""
     from shapesweep import curves
 
-    curves.join(arguments.manifests, arguments.geometry, arguments.out)
+    suites = arguments.config.suites.items()
+    accepted = {name: getattr(suite, "accept", []) for name, suite in suites}
+    curves.join(arguments.manifests, arguments.geometry, arguments.out, accepted)
 
 
 def curves(arguments: argparse.Namespace) -> None:
@@ -149,7 +190,7 @@ def summary(arguments: argparse.Namespace) -> None:
     print(summary.write(arguments.results, arguments.out))
 
 
-def _suite(arguments: argparse.Namespace) -> tuple[str, EmbeddedSuite | LocalSuite]:
+def _suite(arguments: argparse.Namespace) -> tuple[str, AnySuite]:
     suites = arguments.config.suites
     if arguments.suite not in suites:
         raise ShapesweepError(
@@ -158,8 +199,31 @@ def _suite(arguments: argparse.Namespace) -> tuple[str, EmbeddedSuite | LocalSui
     return arguments.suite, suites[arguments.suite]
 
 
-def _row(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
-    """The manifest's row of one checkpoint, read anew from its files, and its folder."""
+def manifests(arguments: argparse.Namespace) -> None:
+    """Say what every suite has: checkpoints, bytes, holes, defects."""
+    from shapesweep import inventory, manifest
+
+    config = arguments.config
+    suites = config.suites.items()
+    listed = {n: manifest.list_checkpoints(n, suite, config.results) for n, suite in suites}
+    print(inventory.published(listed))
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Say what the sweep will cost: checkpoints, bytes, disk, tokens, operations, hours."""
+    from shapesweep import inventory, manifest
+
+    config = arguments.config
+    chosen = {}
+    for name, suite in config.suites.items():
+        listed = manifest.list_checkpoints(name, suite, config.results)
+        wanted = manifest.select(listed, config.checkpoints)
+        chosen[name] = [one for one in wanted if not one.flags]
+    print(inventory.costs(chosen, config))
+
+
+def _row(arguments: argparse.Namespace) -> tuple[dict[str, Any], Listed]:
+    """The manifest's row of one checkpoint, read anew from its files, and the checkpoint."""
     from shapesweep import manifest
 
     name, suite = _suite(arguments)
@@ -168,7 +232,7 @@ def _row(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     found = [one for one in listed if (one.run, one.revision) == key]
     if not found:
         raise ShapesweepError(f"suite {name} has no checkpoint {'/'.join(key)}")
-    return manifest.rows(name, suite, found, "all")[0], found[0].folder
+    return manifest.rows(name, suite, found, "all")[0], found[0]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -196,11 +260,16 @@ def _verbs() -> dict[Callable[[argparse.Namespace], None], list[str]]:
     one_checkpoint = ["--config", "--suite", "--run", "--revision"]
     return {
         train: ["--config", "--suite", "--run", "--threads", "--out"],
+        listing: ["--config", "--suite", "--out"],
         manifest: ["--config", "--suite", "--out"],
+        manifests: ["--config"],
+        plan: ["--config"],
+        download: [*one_checkpoint, "--out"],
+        tokenizer: ["--config", "--suite", "--run", "--out"],
         checkpoint: ["folder"],
-        activations: [*one_checkpoint, "--measured", "--threads", "--out"],
+        activations: [*one_checkpoint, "--tokenizer", "--measured", "--threads", "--out"],
         geometry: ["--config", "--activations", "--threads", "--out"],
-        join: ["--manifests", "--geometry", "--out"],
+        join: ["--config", "--manifests", "--geometry", "--out"],
         curves: ["--tables", "--out"],
         figures: ["--curves", "--figure", "--out"],
         summary: ["--results", "--out"],
@@ -221,6 +290,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--run": _option("name of a run of the suite"),
     "--revision": _option("revision of a checkpoint of the run"),
     "--manifests": _option("manifests of all suites", nargs="+"),
+    "--tokenizer": {
+        "default": "",
+        "help": "folder of the run's tokenizer, if it does not lie with the checkpoint",
+    },
     "--measured": {
         "default": "",
         "help": "folder of this checkpoint's geometry: what is measured already is not extracted",

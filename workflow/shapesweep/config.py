@@ -17,12 +17,14 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
+from shapesweep.published import HubSuite
 from shapesweep.schema import Strict, explain, near
-from shapesweep.suite import SUITE, EmbeddedSuite, LocalSuite, Name, Suite
+from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
 #: Where a suite that is named, not spelt out, is looked for.
 REGISTRY = Path("config/suites")
@@ -75,6 +77,21 @@ class GeometryConfig(Strict):
     )
 
 
+class HubConfig(Strict):
+    """What may be asked of the Hub, and what may lie on the disk of it."""
+
+    downloads: int = Field(2, ge=1, description="downloads at a time, and calls for a listing")
+    disk_gb: float = Field(
+        100,
+        gt=0,
+        description="what all checkpoints of the Hub may fill at once while they are measured, "
+        "their shards among it, in GB (10⁹ bytes)",
+    )
+    remote_code: list[Name] = Field(
+        [], description="suites whose own code may be run here; their files must ask for it too"
+    )
+
+
 def _known_corpus(name: str) -> str:
     if name not in CORPORA:
         raise ValueError(f"there is no such corpus{near(name, CORPORA)}")
@@ -97,7 +114,7 @@ def _read_named(suites: Any, info: ValidationInfo) -> Any:
     if not isinstance(suites, dict) or not suites:
         raise ValueError("name at least one suite, such as [embedded]")
     registry = (info.context or {}).get("registry", REGISTRY)
-    return {k: _named_suite(k, registry) if v is None else v for k, v in suites.items()}
+    return {k: _laid_over(k, v, registry) for k, v in suites.items()}
 
 
 Suites = Annotated[
@@ -127,6 +144,7 @@ class Config(Strict):
     )
     corpus: CorpusConfig = Field(CorpusConfig(), description="the text and its documents")
     geometry: GeometryConfig = Field(GeometryConfig(), description="how the clouds are measured")
+    hub: HubConfig = Field(HubConfig(), description="the Hub, and the disk that it may fill")
     keep_activations: bool = Field(
         False, description="keep the shards; else they are removed once they are measured"
     )
@@ -143,6 +161,20 @@ class Config(Strict):
         if "{" in results or "}" in results:
             raise ValueError("must not contain braces, which are Snakemake's wildcards")
         return str(Path(results))
+
+    @model_validator(mode="after")
+    def _can_be_loaded(self) -> "Config":
+        for name, suite in self.suites.items():
+            if not isinstance(suite, HubSuite):
+                continue
+            if suite.not_loadable:
+                raise ValueError(f"suites.{name} cannot be measured: {suite.not_loadable}")
+            if suite.remote_code and name not in self.hub.remote_code:
+                raise ValueError(
+                    f"suites.{name} needs code from its repositories: read it, and if you trust it "
+                    f"write hub: {{remote_code: [{name}]}}"
+                )
+        return self
 
     @field_validator("corpora")
     @classmethod
@@ -196,7 +228,17 @@ def dump(config: Config, path: str | Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _named_suite(name: str, registry: Path) -> EmbeddedSuite | LocalSuite:
+def _laid_over(name: str, said: Any, registry: Path) -> Any:
+    """A definition; one without `source` says what differs from the registry's of its name."""
+    if said is None:
+        return _named_suite(name, registry)
+    known = isinstance(said, dict) and "source" not in said
+    if not known or not (Path(registry).resolve() / f"{name}.yaml").is_file():
+        return said
+    return {**_named_suite(name, registry).model_dump(exclude_unset=True), **said}
+
+
+def _named_suite(name: str, registry: Path) -> AnySuite:
     registry = Path(registry).resolve()
     known = sorted(p.stem for p in registry.glob("*.yaml"))
     if name not in known:

@@ -10,3 +10,7 @@ class ShapesweepError(Exception):
 
 class CheckpointError(ShapesweepError):
     """One checkpoint cannot be measured; the sweep records the reason and goes on."""
+
+
+class TransientError(CheckpointError):
+    """One checkpoint could not be had this time; the next run asks for it again."""

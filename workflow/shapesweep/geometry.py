@@ -6,6 +6,7 @@ What has been measured from the same shards already is kept.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,13 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep import progress, tables
+from shapesweep import failures, progress, tables
 from shapesweep.config import GeometryConfig
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife, neighbors
 from shapesweep.estimators.cloud import Neighbors, clouds
 from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric
-from shapesweep.shards import FAILED, ORIGINS, Shard, read_shard
+from shapesweep.shards import ORIGINS, Shard, read_shard
 
 SELECTIONS = ("all", "no_first")
 #: Neighbours kept a point, so that some are left whichever group of documents is left out: at
@@ -141,7 +142,8 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
     activations : path-like
         What `activations.extract` has made.
     out : path-like
-        A folder, made whole or not at all: geometry, replicates, losses, failures (`.parquet`).
+        A folder, made whole or not at all: geometry, replicates, losses, failures and, of what
+        was measured, the sample of its weights (`.parquet`).
     settings : GeometryConfig
 
     Returns
@@ -150,9 +152,8 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
         What was done, in one line.
     """
     activations = Path(activations)
-    failures = []
-    if (activations / FAILED).is_file():
-        failures = [json.loads((activations / FAILED).read_bytes())]
+    failed = failures.recorded(activations)
+    if failed:
         known = fresh = Measured.of({}, [], [], [])
     else:
         origins = json.loads((activations / ORIGINS).read_bytes())
@@ -164,9 +165,11 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
         tables.write(made.geometry, tables.GEOMETRY, partial / "geometry.parquet", metadata)
         tables.write(made.replicates, tables.REPLICATES, partial / "replicates.parquet", metadata)
         tables.write(made.losses, tables.LOSSES, partial / "losses.parquet", metadata)
-        tables.write(failures, tables.FAILURES, partial / "failures.parquet")
-    if failures:
-        return f"not measured: {failures[0]['reason']}"
+        tables.write([failed] if failed else [], tables.FAILURES, partial / "failures.parquet")
+        if not failed:
+            shutil.copyfile(activations / "sample.parquet", partial / "sample.parquet")
+    if failed:
+        return f"not measured: {failed['reason']}"
     return f"{len(fresh.geometry)} numbers measured, {len(known.geometry)} kept"
 
 

@@ -85,7 +85,7 @@ def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
 
 def _path(problem: ErrorDetails) -> list[str]:
     # The names of the forms of a union are no keys.
-    forms = {form.__name__ for form in _subclasses(Strict)} | {"embedded", "local"}
+    forms = {form.__name__ for form in _subclasses(Strict)} | {"embedded", "local", "hub"}
     parts = [str(part) for part in problem["loc"]]
     return [
         part for part in parts if part not in forms and not part.startswith(("literal[", "[key]"))
@@ -98,7 +98,7 @@ def _subclasses(model: type) -> set[type]:
 
 
 def _tags(problem: ErrorDetails) -> str:
-    known = problem["ctx"].get("expected_tags", "'embedded', 'local'")
+    known = problem["ctx"].get("expected_tags", "'embedded', 'local', 'hub'")
     return known.replace("'", "")
 
 

@@ -18,8 +18,8 @@ from shapesweep.errors import ShapesweepError
 
 #: Raise it when the shards' content changes: then everything is extracted anew.
 FORMAT_VERSION = 1
-#: In a folder of shards: why there are none, or what those of every corpus are made from.
-FAILED, ORIGINS = "failed.json", "origins.json"
+#: In a folder of shards: what those of every corpus are made from.
+ORIGINS = "origins.json"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, field_validator
 
+from shapesweep.published import HubSuite
 from shapesweep.schema import Strict
 
 #: A name that is safe as one component of a path.
@@ -81,6 +82,10 @@ class LocalSuite(Strict):
         None, gt=0, description="tokens that the model saw a step, for the axis of tokens"
     )
 
+    accept: list[Literal["discontinuous"]] = Field(
+        [], description="flags that do not exclude a checkpoint"
+    )
+
     @field_validator("runs", mode="before", json_schema_input_type=dict[Name, str | LocalRun])
     @classmethod
     def _path_alone(cls, runs: Any) -> Any:
@@ -100,8 +105,10 @@ class LocalSuite(Strict):
         return pattern
 
 
-Suite = Annotated[EmbeddedSuite | LocalSuite, Field(discriminator="source")]
-SUITE: TypeAdapter[EmbeddedSuite | LocalSuite] = TypeAdapter(Suite)
+#: Where the checkpoints of a suite come from decides what is said of it.
+AnySuite = EmbeddedSuite | LocalSuite | HubSuite
+Suite = Annotated[AnySuite, Field(discriminator="source")]
+SUITE: TypeAdapter[AnySuite] = TypeAdapter(Suite)
 
 
 def checkpoint_folder(results: str | Path, suite: str, run: str) -> Path:

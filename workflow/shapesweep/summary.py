@@ -41,7 +41,10 @@ def write(results: str | Path, out: str | Path) -> str:
     phases = tables.read(results / "curves/phases.parquet", tables.PHASES)
     missing = tables.read(results / "curves/missing.parquet", tables.FAILURES)
     lines = [_counted(profiles, missing)]
-    lines += [f"  not measured: {_name(row)}: {row.reason}" for row in missing.itertuples()]
+    for row in missing.itertuples():
+        lines.append(
+            f"  {'doubtful' if row.measured else 'not measured'}: {_name(row)}: {row.reason}"
+        )
     for key, part in profiles.groupby(["suite", "run"], sort=False):
         mine = (trajectories.suite == key[0]) & (trajectories.run == key[1])
         phase = phases[(phases.suite == key[0]) & (phases.run == key[1])]
@@ -88,12 +91,13 @@ def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
     runs = checkpoints[["suite", "run"]].drop_duplicates()
     return (
         f"{len(checkpoints)} checkpoints of {len(runs)} runs measured, "
-        f"{len(missing)} could not be measured"
+        f"{int((~missing.measured).sum())} could not be measured"
     )
 
 
 def _name(row: Any) -> str:
-    return f"{row.suite}/{row.run}/{row.revision}"
+    # What should be there and is not has no name.
+    return f"{row.suite}/{row.run}/{f'step {row.step}' if pd.isna(row.revision) else row.revision}"
 
 
 def _run(profiles: pd.DataFrame, trajectories: pd.DataFrame, phases: pd.DataFrame) -> list[str]:

@@ -48,6 +48,8 @@ MANIFEST = pa.schema(
         ("architecture", _TEXT),
         ("n_layers", _INT),
         ("revision", _TEXT),
+        ("repository", _TEXT),
+        ("folder", _TEXT),
         ("commit", _TEXT),
         ("step", _INT),
         ("tokens", _INT),
@@ -55,6 +57,7 @@ MANIFEST = pa.schema(
         ("files", pa.list_(pa.struct([("path", _TEXT), ("size", _INT), ("sha256", _TEXT)]))),
         ("bytes", _INT),
         ("status", pa.list_(_TEXT)),
+        ("chosen", pa.bool_()),
         ("selected", pa.bool_()),
     ]
 )
@@ -108,8 +111,11 @@ FAILURES = pa.schema(
         ("revision", _TEXT),
         ("step", _INT),
         ("reason", _TEXT),
+        ("measured", pa.bool_()),
+        ("transient", pa.bool_()),
     ]
 )
+SAMPLE = pa.schema([("value", pa.float32())])
 _CURVE = [
     ("suite", _TEXT),
     ("run", _TEXT),
@@ -187,11 +193,24 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
+    partial.mkdir(parents=True, exist_ok=True)
+    empty(partial)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     shutil.rmtree(path, ignore_errors=True)
     partial.replace(path)
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in a folder."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def write(

@@ -112,11 +112,17 @@ def note(figure: Canvas, text: str) -> None:
 def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
     if not len(missing):
         return
-    names = [f"{row.run}/{row.revision}" for row in missing.itertuples()]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    above = f"{figure.get_suptitle()}\n" if figure.get_suptitle() else ""
-    text = textwrap.fill(f"not measured: {', '.join(names[:3])}{more}", width=64)
-    note(figure, above + text)
+    lines = [figure.get_suptitle()] if figure.get_suptitle() else []
+    for measured, words in ((False, "not measured"), (True, "doubtful")):
+        # What should be there and is not has no revision, only its step.
+        names = [
+            f"{row.run}/{f'step {row.step}' if pd.isna(row.revision) else row.revision}"
+            for row in missing[missing.measured == measured].itertuples()
+        ]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        if names:
+            lines.append(textwrap.fill(f"{words}: {', '.join(names[:3])}{more}", width=64))
+    note(figure, "\n".join(lines))
 
 
 def _nothing() -> Canvas:

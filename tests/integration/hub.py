@@ -1,0 +1,123 @@
+"""Miniature suites for the stand-in Hub: one in every mode, in the formats that are published."""
+
+import io
+import shutil
+
+import torch
+import transformers
+from conftest import tiny_bert
+from safetensors.torch import load, save
+
+
+def tiny_neox(width=16):
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2}
+    return transformers.GPTNeoXConfig(
+        vocab_size=300, num_attention_heads=2, max_position_embeddings=64, **shape
+    )
+
+
+def tiny_bloom():
+    return transformers.BloomConfig(vocab_size=300, hidden_size=16, n_layer=2, n_head=2)
+
+
+def trajectory(config, steps, seed=0, kind=transformers.AutoModelForCausalLM):
+    """(step, model) along a straight way with a little noise: like a training, without its cost."""
+    torch.manual_seed(seed)
+    model = kind.from_config(config).eval()
+    way = [torch.randn_like(weights) * 0.02 for weights in model.parameters()]
+    done = 0
+    for step in steps:
+        with torch.no_grad():
+            for weights, whole in zip(model.parameters(), way, strict=True):
+                weights += whole * (step - done) / max(steps) + 1e-4 * torch.randn_like(weights)
+        done = step
+        yield step, model
+
+
+def files(saved, folder, form="safetensors"):
+    """The files of a model or tokenizer as they are published: whole, sharded, or a pickle."""
+    shutil.rmtree(folder, ignore_errors=True)
+    saved.save_pretrained(folder, **({"max_shard_size": "20KB"} if form == "sharded" else {}))
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if form == "bin":
+        del found["model.safetensors"]
+        found["pytorch_model.bin"] = pickled(saved.state_dict())
+    return found
+
+
+def pickled(value):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def changed(content, change):
+    """The bytes of a safetensors file after its weights were changed."""
+    weights = load(content)
+    change(weights)
+    return save(weights, metadata={"format": "pt"})
+
+
+#: What else lies in such repositories, and is never fetched.
+CLUTTER = {"tf_model.h5": b"\0" * 4096, "optimizer.bin": b"\0" * 4096, "README.md": b"hello"}
+
+
+def publish_all(hub, tokenizers, folder):
+    """Suites in all six modes; their definitions, by name."""
+    decoder = files(tokenizers["decoder"], folder / "t")
+    encoder = files(tokenizers["encoder"], folder / "t")
+    steps = (0, 1, 8)
+    forms = dict(zip(steps, ("safetensors", "bin", "sharded"), strict=True))
+    for step, model in trajectory(tiny_neox(), steps):
+        made = files(model, folder / "m", forms[step])
+        hub.add("Org/neox", f"step{step}", made | decoder | CLUTTER)
+    for step, model in trajectory(tiny_bloom(), steps, seed=1):
+        # The tags have no tokenizer; another repository has.
+        hub.add("big/bloom-intermediate", f"global_step{step}", files(model, folder / "m"), "tags")
+        hub.add("big/bloom", "main", decoder)
+    bert = trajectory(tiny_bert(), steps, 2, transformers.AutoModelForPreTraining)
+    for step, model in bert:
+        made = files(model, folder / "m", "bin")
+        hub.add(f"lab/berts-seed_3-step_{step}k", "main", made | encoder | CLUTTER)
+    for step, model in trajectory(tiny_neox(), steps, seed=3):
+        kind = "tags" if step else "branches"
+        name = f"{'ext' if step == 8 else 'step'}{step}"
+        hub.add("pairs/either", name, files(model, folder / "m") | decoder, kind)
+    nested = {}
+    for step, model in trajectory(tiny_neox(), steps, seed=4):
+        made = files(model, folder / "m", forms[step])
+        nested |= {f"hf_ckpt/{step}.5B/{name}": content for name, content in made.items()}
+    hub.add("nested/folders", "main", nested | decoder)
+    for step, model in trajectory(tiny_neox(), steps, seed=5):
+        title = f"Saving HF Model -- Step {step}"
+        hub.add("live/commits", "main", files(model, folder / "m") | decoder, title=title)
+    return {
+        "neox": {
+            **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
+            **{"tokens": {"per_step": 512}, "repositories": ["Org/{neox}"]},
+        },
+        "bloom": {
+            **{"source": "hub", "mode": "tags", "match": r"global_step(?P<step>\d+)"},
+            **{"tokenizer": "big/bloom", "repositories": ["big/bloom-intermediate"]},
+        },
+        "berts": {
+            **{"source": "hub", "mode": "repositories", "tokens": {"per_step": 512}},
+            "match": r"lab/berts-(?P<run>seed_(?P<seed>\d))-step_(?P<step>\d+k)",
+            "repositories": ["lab/berts-seed_{0..9}-step_*k"],
+        },
+        "either": {
+            **{"source": "hub", "mode": "refs", "match": r"(?P<phase>step|ext)(?P<step>\d+)"},
+            **{"tokens": {"each": 100}, "phases": {"ext": {"start": 200}}},
+            "repositories": ["pairs/either"],
+        },
+        "folders": {
+            **{"source": "hub", "mode": "folders", "tokens": "label"},
+            "match": r"hf_ckpt/(?P<tokens>(?P<step>\d+)\.5B)",
+            "repositories": ["nested/folders"],
+        },
+        "commits": {
+            **{"source": "hub", "mode": "commits"},
+            "match": r"Saving HF Model -- Step (?P<step>\d+)",
+            "repositories": ["live/commits"],
+        },
+    }

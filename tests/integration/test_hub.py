@@ -1,0 +1,186 @@
+"""The real Snakefile on a Hub that speaks the real protocol: every mode, every fault."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from standin import StandIn
+
+from shapesweep import tables
+
+from .conftest import plan, settings, sweep, write
+from .hub import CLUTTER, changed, files, pickled, publish_all, tiny_neox, trajectory
+
+NEOX = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The stand-in; all that changes for the program is where the Hub is."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with StandIn() as standin:
+        monkeypatch.setenv("HF_ENDPOINT", standin.url)
+        yield standin
+
+
+def failures(folder):
+    found = tables.read(folder / "results/failures.parquet", tables.FAILURES)
+    return {(row.revision, row.step): row.reason for row in found.itertuples()}
+
+
+def test_suites_of_all_six_modes_and_faults_change_no_number(hub, tmp_path, text_file, tokenizers):
+    suites = publish_all(hub, tokenizers, tmp_path)
+    made = {}
+    for rate in (0.0, 0.2):
+        folder = tmp_path / f"faults {rate}"
+        folder.mkdir()
+        write(folder, settings(text_file, suites=suites, corpora=["text"]))
+        hub.fault_rate, hub.asked = rate, []
+        done = sweep(folder)
+        assert done.returncode == 0, done.stdout
+        assert set(failures(folder).values()) == {"empty_main"}, done.stdout
+        made[rate] = tables.read(folder / "results/geometry.parquet", tables.GEOMETRY)
+        fetched = {path.rpartition("/")[2] for verb, path in hub.asked if verb == "GET"}
+        assert not fetched & set(CLUTTER)
+    pd.testing.assert_frame_equal(made[0.0], made[0.2])
+
+    geometry = made[0.0]
+    runs = geometry.groupby("suite").run.unique().map(list).to_dict()
+    assert runs == {
+        **{"neox": ["neox"], "bloom": ["bloom-intermediate"], "berts": ["seed_3"]},
+        **{"either": ["either"], "folders": ["folders"], "commits": ["commits"]},
+    }
+    places = geometry.drop_duplicates(["suite", "step"]).set_index(["suite", "step"])
+    assert sorted(places.loc["neox"].tokens) == [0, 512, 4096]
+    assert sorted(places.loc["berts"].tokens) == [0, 512_000, 4_096_000]
+    assert places.loc["berts"].seed.tolist() == [3] * 3
+    assert places.loc["either"].tokens.to_dict() == {0: 100, 1: 200, 8: 300}
+    assert sorted(places.loc["folders"].tokens) == [5e8, 15e8, 85e8]
+    assert places.loc["commits"].revision.str.fullmatch("[0-9a-f]{40}").all()
+    manifest = tables.read(folder / "results/manifests/neox.parquet", tables.MANIFEST)
+    names = {row.revision: [file["path"] for file in row.files] for row in manifest.itertuples()}
+    assert names["step0"] == ["config.json", "model.safetensors"]
+    assert names["step1"] == ["config.json", "pytorch_model.bin"]
+    assert names["step8"][:2] == ["config.json", "model.safetensors.index.json"]
+    assert len(names["step8"]) > 3
+    assert not list((folder / "results/checkpoints").rglob("*.safetensors"))
+
+    # All of it is known now: nothing is asked, nothing is done.
+    hub.asked = []
+    assert "Nothing to be done" in sweep(folder).stdout
+    assert not hub.asked
+
+
+def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokenizers):
+    steps = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    tokenizer = files(tokenizers["decoder"], tmp_path / "t")
+    made = {
+        step: files(model, tmp_path / "m", "sharded")
+        for step, model in trajectory(tiny_neox(), steps)
+    }
+    shard = next(name for name in sorted(made[2]) if name.startswith("model-00001"))
+    made[4][shard] = made[2][shard]
+    (_, stranger), *_ = trajectory(tiny_neox(), [0, 1], seed=99)
+    made[32] = files(stranger, tmp_path / "m")
+    del made[128][shard]
+    made[256] = files(stranger, tmp_path / "m")
+    made[256]["model.safetensors"] = changed(
+        made[256]["model.safetensors"],
+        lambda weights: weights.update(wrong=weights.pop("gpt_neox.final_layer_norm.weight")),
+    )
+    Evil.ran = tmp_path / "ran"
+    made[512] = {"config.json": made[0]["config.json"], "pytorch_model.bin": pickled(Evil())}
+    for step, found in made.items():
+        hub.add("Org/neox", f"step{step}", found | tokenizer)
+    (_, another), *_ = trajectory(tiny_neox(), [0, 1], seed=100)
+    gone = hub.add("Org/neox", "step1024", files(another, tmp_path / "m") | tokenizer)
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    suite = {**NEOX, "repositories": ["Org/neox"], "grid": [0, 1, 2, 3]}
+    write(folder, settings(text_file, suites={"neox": suite}, corpora=["text"]))
+
+    done = sweep(folder, "manifests")
+    assert done.returncode == 0, done.stdout
+    assert "neox: 12 checkpoints of 1 runs" in done.stdout
+    assert "1 holes, 4 defects" in done.stdout
+    for said in ("shares_file_with: neox/step2, neox/step4", "missing_weights: neox/step128"):
+        assert said in done.stdout
+    # Between the listing and the download, a revision vanishes.
+    del hub.repositories["Org/neox"].commits[gone]
+
+    done = sweep(folder)
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    said = failures(folder)
+    assert said["step2", 2] == "shares_file_with:step4"
+    assert said["step4", 4] == "shares_file_with:step2"
+    assert said["step32", 32].startswith("discontinuous: ")
+    assert said["step128", 128] == f"missing_weights:{shard}"
+    assert "weights are missing: gpt_neox.final_layer_norm.weight" in said["step256", 256]
+    assert said["step512", 512].startswith("cannot be loaded")
+    assert said["step1024", 1024] == "Org/neox: the revision is not there any more"
+    assert said["main", pd.NA] == "empty_main"
+    assert not Evil.ran.exists()
+    geometry = tables.read(folder / "results/geometry.parquet", tables.GEOMETRY)
+    assert set(geometry.revision) == {"step0", "step1", "step8", "step16", "step64"}
+    summary = (folder / "results/summary.txt").read_text(encoding="utf-8")
+    for step in (2, 4, 32, 128, 256, 512, 1024):
+        assert f"not measured: neox/neox/step{step}:" in summary
+    assert "not measured: neox/neox/step 3: hole" in summary
+    again = plan(folder)
+    assert not again.keys() & {"download", "activations", "geometry"}
+
+
+class Evil:
+    """What would run a command if it were unpickled."""
+
+    ran: Path
+
+    def __reduce__(self):
+        return (os.system, (f"touch '{self.ran}'",))
+
+
+def test_the_disk_holds_no_more_than_its_budget(hub, tmp_path, text_file, tokenizers):
+    tokenizer = files(tokenizers["decoder"], tmp_path / "t")
+    for step, model in trajectory(tiny_neox(64), range(20)):
+        hub.add("Org/neox", f"step{step}", files(model, tmp_path / "m") | tokenizer)
+    one = sum(path.stat().st_size for path in (tmp_path / "m").iterdir())
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    suite = {**NEOX, "repositories": ["Org/neox"]}
+    # Room for some four checkpoints, or two with their shards.
+    budget = 4 * one
+    more = {"corpora": ["text"], "hub": {"disk_gb": budget / 1e9, "downloads": 4}}
+    write(folder, settings(text_file, suites={"neox": suite}, **more))
+
+    seen, finished = [], threading.Event()
+
+    def watch():
+        while not finished.wait(0.02):
+            seen.append(on_disk(folder / "results"))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    done = sweep(folder)
+    finished.set()
+    watching.join()
+    assert done.returncode == 0, done.stdout
+    geometry = tables.read(folder / "results/geometry.parquet", tables.GEOMETRY)
+    assert geometry.revision.nunique() == 20
+    assert len(seen) > 100
+    assert one < max(seen) <= budget
+
+
+def on_disk(results):
+    """Bytes of all that is there of checkpoints and shards at this moment."""
+    total = 0
+    for kind in ("checkpoints", "activations"):
+        # os.walk passes over what is removed meanwhile.
+        for place, _, names in os.walk(results / kind):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    total += (Path(place) / name).lstat().st_size
+    return total

@@ -1,0 +1,246 @@
+"""A stand-in for the Hub on loopback: the real client talks to it, and it can misbehave.
+
+It speaks what huggingface_hub asks for: models, refs, trees (in pages), commits, and files with
+ETag, `X-Repo-Commit` and Range. Its faults are those of the real one: 429 with Retry-After,
+errors of the server, and connections that are cut in the middle of a file.
+"""
+
+import hashlib
+import json
+import random
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+PAGE = 5
+LARGE = (".safetensors", ".bin", ".pt")
+
+
+@dataclass
+class Repository:
+    """Commits with their files, and the names that point to them."""
+
+    commits: dict = field(default_factory=dict)
+    titles: dict = field(default_factory=dict)
+    branches: dict = field(default_factory=dict)
+    tags: dict = field(default_factory=dict)
+    history: list = field(default_factory=list)
+    is_gated: bool = False
+
+    def find(self, revision):
+        for known in (self.branches, self.tags):
+            revision = known.get(revision, revision)
+        return revision if revision in self.commits else None
+
+
+class StandIn:
+    """The server. Use it in a `with`; its address is `url`."""
+
+    def __init__(self):
+        self.repositories = {}
+        self.asked = []
+        #: Share of requests that go wrong, and how many go wrong before one goes right again.
+        self.fault_rate = 0.0
+        self.random = random.Random(0)
+        #: By path of a file, how its bytes are spoilt on the way.
+        self.spoilt = {}
+        self.lock = threading.Lock()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.server.daemon_threads = True
+        self.server.standin = self
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def add(self, name, revision="main", files=None, kind="branches", title=""):
+        """Commit files (a mapping, or a folder) to a repository, as a branch or a tag; its sha."""
+        if files is not None and not isinstance(files, dict):
+            paths = [path for path in files.rglob("*") if path.is_file()]
+            files = {str(path.relative_to(files)): path.read_bytes() for path in paths}
+        repository = self.repositories.setdefault(name, Repository())
+        digest = hashlib.sha1(f"{name} {revision} {len(repository.commits)}".encode())
+        for path, content in sorted((files or {}).items()):
+            digest.update(path.encode() + content)
+        commit = digest.hexdigest()
+        repository.commits[commit] = files or {}
+        repository.titles[commit] = title
+        getattr(repository, kind)[revision] = commit
+        repository.history.insert(0, commit)
+        if "main" not in repository.branches:
+            self.add(name, files={"README.md": b"nothing here"})
+        return commit
+
+    def fault(self):
+        """The next request's fault, if it has one."""
+        with self.lock:
+            if self.random.random() >= self.fault_rate:
+                return None
+            return self.random.choice(["429", "500", "503", "cut", "hang up"])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer(head=True)
+
+    def do_GET(self):
+        self.answer(head=False)
+
+    def answer(self, head):
+        standin = self.server.standin
+        parts = urlsplit(self.path)
+        path = unquote(parts.path)
+        with standin.lock:
+            standin.asked.append((self.command, path))
+        self.fault = standin.fault()
+        if self.fault == "hang up":
+            self.close_connection = True
+            return
+        if self.fault in ("429", "500", "503"):
+            headers = {"Retry-After": "0"} if self.fault == "429" else {}
+            self.send(int(self.fault), b"", headers, head)
+            return
+        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        if path == "/api/models":
+            self.models(query, head)
+        elif path.startswith("/api/models/"):
+            self.api(unquote(parts.path), parts.path, query, head)
+        else:
+            self.resolve(parts.path, head)
+
+    def models(self, query, head):
+        names = [
+            name
+            for name in sorted(self.server.standin.repositories)
+            if name.startswith(query.get("author", "") + "/") and query.get("search", "") in name
+        ]
+        self.json([{"id": name, "modelId": name, "tags": []} for name in names], head)
+
+    def api(self, _path, quoted, query, head):
+        words = quoted.removeprefix("/api/models/").split("/")
+        name, verb = "/".join(words[:2]), words[2] if len(words) > 2 else ""
+        repository = self.repository(name, head)
+        if repository is None:
+            return
+        if verb == "refs":
+            self.json(
+                {
+                    kind: [
+                        {"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": commit}
+                        for ref, commit in getattr(repository, kind).items()
+                    ]
+                    for kind in ("branches", "tags")
+                }
+                | {"converts": []},
+                head,
+            )
+            return
+        revision = unquote(words[3]) if len(words) > 3 else "main"
+        commit = repository.find(revision)
+        if commit is None:
+            self.send(404, b"", {"X-Error-Code": "RevisionNotFound"}, head)
+        elif verb == "tree":
+            files = sorted(repository.commits[commit].items())
+            self.page([_entry(path, content) for path, content in files], query, head)
+        elif verb == "commits":
+            told = [
+                {
+                    "id": one,
+                    "authors": [{"user": "someone"}],
+                    "date": "2026-01-01T00:00:00.000Z",
+                    "title": repository.titles[one],
+                    "message": "",
+                }
+                for one in repository.history
+            ]
+            self.page(told, query, head)
+        else:
+            self.json({"id": name, "sha": commit, "siblings": []}, head)
+
+    def page(self, entries, query, head):
+        start = int(query.get("cursor", 0))
+        more = {}
+        if start + PAGE < len(entries):
+            here = urlsplit(self.path).path
+            host = self.server.standin.url
+            more = {"Link": f'<{host}{here}?recursive=True&cursor={start + PAGE}>; rel="next"'}
+        self.json(entries[start : start + PAGE], head, more)
+
+    def resolve(self, path, head):
+        words = path.strip("/").split("/")
+        repository = self.repository("/".join(words[:2]), head)
+        if repository is None:
+            return
+        commit = repository.find(unquote(words[3]))
+        file = unquote("/".join(words[4:]))
+        if commit is None:
+            self.send(404, b"", {"X-Error-Code": "RevisionNotFound"}, head)
+            return
+        headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+        content = repository.commits[commit].get(file)
+        if content is None:
+            self.send(404, b"", headers | {"X-Error-Code": "EntryNotFound"}, head)
+            return
+        entry = _entry(file, content)
+        etag = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
+        headers["ETag"] = f'"{etag}"'
+        if "lfs" in entry:
+            headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+        spoil = self.server.standin.spoilt.get(file)
+        content = spoil(content) if spoil else content
+        asked, status = self.headers.get("Range"), 200
+        if asked and not head:
+            start = int(asked.removeprefix("bytes=").split("-")[0])
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            content, status = content[start:], 206
+        self.send(status, content, headers, head)
+
+    def repository(self, name, head):
+        found = self.server.standin.repositories.get(unquote(name))
+        if found is None:
+            self.send(401, b"", {"X-Error-Code": "RepoNotFound"}, head)
+            return None
+        if found.is_gated and not self.headers.get("Authorization"):
+            self.send(401, b"", {"X-Error-Code": "GatedRepo"}, head)
+            return None
+        return found
+
+    def json(self, said, head, headers=None):
+        body = json.dumps(said).encode()
+        self.send(200, body, {"Content-Type": "application/json"} | (headers or {}), head)
+
+    def send(self, status, body, headers, head):
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if head:
+            return
+        if self.fault == "cut":
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.close()
+        else:
+            self.wfile.write(body)
+
+
+def _entry(path, content):
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    entry = {"type": "file", "path": path, "size": len(content), "oid": blob}
+    if path.endswith(LARGE):
+        sha256 = hashlib.sha256(content).hexdigest()
+        entry["lfs"] = {"oid": sha256, "size": len(content), "pointerSize": 134}
+    return entry

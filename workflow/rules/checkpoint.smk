@@ -1,0 +1,55 @@
+# Takes in: what the manifest pins of a checkpoint on the Hub. Hands on: <results>/checkpoints/<suite>/
+# <run>/<revision>/ with the files that are needed, removed once measured, and the run's tokenizer in
+# <results>/tokenizers/<suite>/<run>/. Downloads hold no core: they run ahead of the computing as far
+# as hub.downloads and hub.disk_gb allow, and wait for room by themselves.
+rule download:
+    input:
+        ancient(f"{RESULTS}/listings/{{suite}}.json"),
+    output:
+        temp(directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}/{{revision}}")),
+    log:
+        f"{RESULTS}/logs/download/{{suite}}/{{run}}/{{revision}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/download/{{suite}}/{{run}}/{{revision}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 0
+    resources:
+        mem_mb=1000,
+        runtime=720,
+        disk_mb=disk_mb,
+        hub=1,
+    params:
+        config=MERGED,
+    message:
+        "downloading {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
+    shell:
+        "shapesweep download --config {params.config:q} --suite {wildcards.suite} "
+        "--run {wildcards.run} --revision {wildcards.revision} --out {output:q} > {log:q} 2>&1"
+
+
+rule tokenizer:
+    input:
+        ancient(f"{RESULTS}/listings/{{suite}}.json"),
+    output:
+        temp(directory(f"{RESULTS}/tokenizers/{{suite}}/{{run}}")),
+    log:
+        f"{RESULTS}/logs/tokenizer/{{suite}}/{{run}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tokenizer/{{suite}}/{{run}}.tsv"
+    # Every checkpoint of the run waits for it.
+    priority: 20
+    conda:
+        "../../envs/environment.yaml"
+    threads: 0
+    resources:
+        mem_mb=1000,
+        runtime=60,
+        hub=1,
+    params:
+        config=MERGED,
+    message:
+        "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
+    shell:
+        "shapesweep tokenizer --config {params.config:q} --suite {wildcards.suite} "
+        "--run {wildcards.run} --out {output:q} > {log:q} 2>&1"

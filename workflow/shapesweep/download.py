@@ -1,0 +1,208 @@
+"""The download: one checkpoint of the Hub on this disk, for as long as it takes to measure it.
+
+Takes in what the manifest pins (commit, files, sha256); hands on a folder with exactly these
+files, every byte checked, or with the reason why it has none. All folders that are on the
+disk at a time share one budget.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from filelock import FileLock
+
+from shapesweep import failures, hub, progress, tables
+from shapesweep.errors import CheckpointError, TransientError
+from shapesweep.hub import File
+from shapesweep.publication import Place
+
+#: Seconds between two looks at the budget, and between two words about waiting.
+LOOK, WORD = 0.5, 60.0
+#: Seconds of waiting in which nothing has left the disk, until a checkpoint is given up for now.
+PATIENCE = 6 * 3600.0
+
+#: How many places are asked for a tokenizer.
+PLACES = 4
+
+_LOG = logging.getLogger(__name__)
+
+
+def checkpoint(row: dict[str, Any], files: list[File], out: Path, fits: Callable[[], None]) -> str:
+    """Fetch a checkpoint.
+
+    Parameters
+    ----------
+    row : dict
+        Of the manifest: `repository` and `commit` are fetched.
+    files : list of File
+    out : Path
+        A folder, made whole or not at all: the files by their names, or `failed.json`.
+    fits : callable
+        Called before anything is fetched: returns when the budget has room.
+
+    Returns
+    -------
+    str
+        What was done, in one line.
+    """
+    name = f"{row['suite']}/{row['run']}/{row['revision']}"
+    with tables.whole_folder(out) as partial:
+        try:
+            fits()
+            _fetch(row["repository"], row["commit"], files, partial)
+        except CheckpointError as error:
+            tables.empty(partial)
+            failures.record(partial, row, error)
+            return f"{name}: could not be fetched: {error}"
+    return f"{name}: {sum(file.size for file in files) / 1e6:,.1f} MB fetched"
+
+
+def _fetch(repository: str, commit: str, files: list[File], out: Path) -> None:
+    """Fetch files into a folder, by their names alone: theirs in the repository may be deeper."""
+    staging = out / ".hub"
+    with progress.bar(sum(file.size for file in files), "downloading", "bytes") as shown:
+        for file in files:
+            arrived = hub.fetch(repository, commit, file, staging, shown)
+            arrived.replace(out / PurePosixPath(file.path).name)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+class Budget:
+    """What checkpoints and their shards may fill at once.
+
+    Every checkpoint claims the most that it will need, before its download begins; the claim
+    ends when nothing of it is left on the disk. So downloads run ahead of the measuring as far
+    as there is room, and no farther.
+
+    Parameters
+    ----------
+    results : path-like
+    n_bytes : int
+    """
+
+    def __init__(self, results: str | Path, n_bytes: int) -> None:
+        self.results, self.n_bytes = Path(results), n_bytes
+        self.ledger = self.results / "checkpoints" / ".claims.json"
+
+    def claim(self, place: str, n_bytes: int) -> None:
+        """Wait until there is room for a checkpoint, and take it.
+
+        Parameters
+        ----------
+        place : str
+            `<suite>/<run>/<revision>`.
+        n_bytes : int
+
+        Raises
+        ------
+        CheckpointError
+            If there will never be.
+        TransientError
+            If nothing has left the disk for hours.
+        """
+        if n_bytes > self.n_bytes:
+            raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {self._said()}")
+        spoken = moved = time.monotonic()
+        before: dict[str, int] = {}
+        while not self._take(place, n_bytes):
+            now, held = time.monotonic(), self._claims()
+            moved, before = (moved, before) if held == before else (now, held)
+            if now - moved > PATIENCE:
+                raise TransientError(f"found no room: {self._said()}, and {self._held()}")
+            if now - spoken > WORD:
+                spoken = now
+                _LOG.warning("waiting for room: %s, and %s", self._said(), self._held())
+            time.sleep(LOOK)
+
+    def _take(self, place: str, n_bytes: int) -> bool:
+        self.ledger.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.ledger}.lock"):
+            claims = {one: n for one, n in self._claims().items() if self._is_there(one)}
+            claims.pop(place, None)
+            there_is_room = sum(claims.values()) + n_bytes <= self.n_bytes
+            if there_is_room:
+                claims[place] = n_bytes
+                self._partial(place).mkdir(parents=True, exist_ok=True)
+            partial = self.ledger.with_suffix(".partial")
+            partial.write_text(json.dumps(claims), encoding="utf-8")
+            partial.replace(self.ledger)
+        return there_is_room
+
+    def _claims(self) -> dict[str, int]:
+        try:
+            return json.loads(self.ledger.read_bytes())
+        except (OSError, ValueError):
+            return {}
+
+    def _partial(self, place: str, kind: str = "checkpoints") -> Path:
+        folder = self.results / kind / place
+        return folder.with_name(f".{folder.name}.partial")
+
+    def _is_there(self, place: str) -> bool:
+        """Whether anything of a checkpoint is on the disk, from its download to its last shard."""
+        kinds = ("checkpoints", "activations")
+        return any(
+            (self.results / kind / place).exists() or self._partial(place, kind).exists()
+            for kind in kinds
+        )
+
+    def _said(self) -> str:
+        return f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
+
+    def _held(self) -> str:
+        return f"it is held by {', '.join(sorted(self._claims()))}"
+
+
+def clear(results: str | Path, suites: Iterable[str], needed: Iterable[str]) -> None:
+    """Remove what an earlier run was stopped over: it would hold room that nobody frees.
+
+    Parameters
+    ----------
+    results : path-like
+    suites : iterable of str
+        Those of the Hub.
+    needed : iterable of str
+        Folders that this run reads.
+    """
+    keep = {Path(path) for path in needed}
+    for suite in suites:
+        for path in Path(results, "checkpoints", suite).glob("*/*"):
+            if path not in keep:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def tokenizer(row: dict[str, Any], places: Sequence[Place], out: Path) -> str:
+    """Fetch a run's tokenizer from the first place that still has it.
+
+    Parameters
+    ----------
+    row : dict
+        Of the manifest, of one checkpoint of the run.
+    places : sequence of (str, str, list of File)
+        Repository, commit and files.
+    out : Path
+        A folder, made whole or not at all: the files, or `failed.json`.
+
+    Returns
+    -------
+    str
+        What was done, in one line.
+    """
+    failure = CheckpointError(
+        f"{row['repository']} has no tokenizer; name the repository that has it "
+        f"(suites.{row['suite']}.tokenizer)"
+    )
+    with tables.whole_folder(out) as partial:
+        for repository, commit, files in places[:PLACES]:
+            try:
+                _fetch(repository, commit, files, partial)
+                return f"tokenizer of {repository} fetched"
+            except CheckpointError as error:
+                tables.empty(partial)
+                failure = error
+        failures.record(partial, row, failure)
+    return f"the tokenizer could not be fetched: {failure}"

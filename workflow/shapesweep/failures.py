@@ -1,0 +1,56 @@
+"""Failures: what could not be had or measured goes from room to room in the place of the data.
+
+A folder that holds `failed.json` holds nothing else; its reason ends in the table of failures.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shapesweep.errors import CheckpointError, TransientError
+
+_NAME = "failed.json"
+
+
+def record(folder: Path, row: Mapping[str, Any], error: CheckpointError) -> None:
+    """Write why there is nothing else in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    row : dict
+        Of the manifest.
+    error : CheckpointError
+    """
+    text = json.dumps(as_row(row, error), indent=1, ensure_ascii=False)
+    (folder / _NAME).write_text(text, encoding="utf-8")
+
+
+def as_row(row: Mapping[str, Any], error: CheckpointError) -> dict[str, Any]:
+    """A row of `tables.FAILURES` for what an error says of a checkpoint."""
+    return {
+        **{key: row[key] for key in ("suite", "run", "revision", "step")},
+        "reason": str(error),
+        "measured": False,
+        "transient": isinstance(error, TransientError),
+    }
+
+
+def recorded(folder: str | Path) -> dict[str, Any] | None:
+    """What `record` has written into a folder, if anything."""
+    path = Path(folder) / _NAME
+    return json.loads(path.read_bytes()) if path.is_file() else None
+
+
+def raise_recorded(folder: str | Path) -> None:
+    """Hand a recorded failure on.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds one.
+    """
+    said = recorded(folder)
+    if said is not None:
+        raise (TransientError if said["transient"] else CheckpointError)(said["reason"])

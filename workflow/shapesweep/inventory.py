@@ -1,0 +1,171 @@
+"""The inventory: what suites have published and what a sweep of them will cost, before it begins.
+
+Takes in manifests as they are planned; hands on words and tables for people. The costs are
+rough on purpose, and say what they assume.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from shapesweep import checkpoint
+from shapesweep.config import Config
+from shapesweep.manifest import Listed
+
+#: Assumed of the line to the Hub (bytes a second) and of a core (float32 operations a second).
+LINE, CORE = 50e6, 20e9
+#: Bytes that a shard needs besides its numbers, and a checkpoint besides its shards: schemas, logs.
+OVERHEAD = 16_384
+#: Characters of a chunk of the paper's: no tokenizer makes more tokens of them.
+_CHUNK = 512
+_DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+def footprint(one: Listed, settings: Config) -> int:
+    """Bytes that a checkpoint fills at most while it is measured: its files and its shards.
+
+    Shards that are to be kept are results, and not counted.
+    """
+    assert one.published is not None
+    files = sum(file.size for file in one.published.files)
+    return files + (0 if settings.keep_activations else shard_bytes(one, settings))
+
+
+def shard_bytes(one: Listed, settings: Config) -> int:
+    """Bytes of a checkpoint's shards: every layer's states in float32, of every corpus."""
+    config = one.published.config if one.published else {}
+    width, layers = checkpoint.width(config) or 0, checkpoint.n_layers(config) or 0
+    # The embedding and, of a model with a final norm, the last block before it; and a token's
+    # document, position and number.
+    shards = n_tokens(settings) * (layers + 2) * (4 * width + 12)
+    return shards + OVERHEAD * (1 + len(settings.corpora) * (layers + 2))
+
+
+def n_tokens(settings: Config) -> int:
+    """Tokens that one checkpoint reads, at most: all corpora."""
+    length = settings.corpus.length if settings.corpus.sampling == "windows" else _CHUNK
+    return len(settings.corpora) * settings.corpus.documents * length
+
+
+def published(suites: Mapping[str, Sequence[Listed]]) -> str:
+    """What every suite has: checkpoints, bytes, holes, and what is wrong with them.
+
+    Parameters
+    ----------
+    suites : dict of sequence of Listed
+
+    Returns
+    -------
+    str
+    """
+    lines = []
+    for name, listed in suites.items():
+        here = [one for one in listed if one.revision and not _is_main(one)]
+        kinds: dict[str, list[str]] = {}
+        for one in listed:
+            for flag in one.published.status if one.published else one.flags:
+                kinds.setdefault(flag.partition(":")[0], []).append(_name(one))
+        holes = len(kinds.pop("hole", []))
+        defects = sum(map(len, kinds.values()))
+        lines.append(
+            f"{name}: {len(here)} checkpoints of {len({one.run for one in listed})} runs, "
+            f"{_bytes(sum(map(_size, here)))}, {holes} holes, {defects} defects"
+        )
+        for kind, names in kinds.items():
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            lines.append(f"  {kind}: {', '.join(names[:4])}{more}")
+    return "\n".join(lines)
+
+
+def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
+    """What a sweep will cost, a line a run: checkpoints, bytes, disk, tokens, operations, hours.
+
+    Parameters
+    ----------
+    suites : dict of sequence of Listed
+        What is selected.
+    settings : shapesweep.config.Config
+
+    Returns
+    -------
+    str
+    """
+    rows: list[dict[str, Any]] = []
+    for name, listed in suites.items():
+        for run in dict.fromkeys(one.run for one in listed):
+            mine = [one for one in listed if one.run == run and one.published]
+            if mine:
+                rows.append({"run": f"{name}/{run}", **_cost(mine, settings)})
+    if not rows:
+        return "nothing to be fetched"
+    total = pd.DataFrame(rows)
+    peak = min(settings.hub.disk_gb * 1e9, total.at_once.sum())
+    sums = total.drop(columns=["run", "one", "at_once"]).sum()
+    shown = pd.concat([total, pd.DataFrame([{"run": "all", **sums}])])
+    said = pd.DataFrame(
+        {
+            "run": shown.run,
+            "checkpoints": shown.checkpoints.astype(int),
+            "to fetch": shown.fetched.map(_bytes),
+            "one on disk": shown.one.map(lambda n: "" if pd.isna(n) else _bytes(n)),
+            "tokens read": shown.tokens.map(lambda n: f"{n / 1e6:.1f} M"),
+            "operations": shown.operations.map(lambda n: f"{n:.1e}"),
+            "hours of download": shown.line.map(lambda n: f"{n:.1f}"),
+            "core-hours": shown.core.map(lambda n: f"{n:.1f}"),
+        }
+    )
+    return (
+        f"{said.to_string(index=False)}\n"
+        f"peak disk: {_bytes(peak)} of the {settings.hub.disk_gb:g} GB that hub.disk_gb allows\n"
+        f"assumed: {LINE / 1e6:g} MB/s from the Hub, {CORE / 1e9:g} Gflop/s a core; "
+        "a GPU takes the forward passes off the cores"
+    )
+
+
+def _cost(mine: Sequence[Listed], settings: Config) -> dict[str, Any]:
+    fetched = sum(map(_size, mine))
+    tokens = n_tokens(settings) * len(mine)
+    operations = sum(_operations(one, settings) for one in mine)
+    largest = max(footprint(one, settings) for one in mine)
+    return {
+        "checkpoints": len(mine),
+        "fetched": fetched,
+        "one": largest,
+        "at_once": sum(footprint(one, settings) for one in mine),
+        "tokens": tokens,
+        "operations": operations,
+        "line": fetched / LINE / 3600,
+        "core": operations / CORE / 3600,
+    }
+
+
+def _operations(one: Listed, settings: Config) -> float:
+    """Rough float32 operations: the forward passes, then neighbours and spectra of every shard."""
+    config = one.published.config if one.published else {}
+    stored = _DTYPES.get(str(config.get("torch_dtype", config.get("dtype"))), 4)
+    forward = 2 * (_size(one) / stored) * n_tokens(settings)
+    d, n = checkpoint.width(config) or 0, settings.geometry.n_points
+    shards = len(settings.corpora) * ((checkpoint.n_layers(config) or 0) + 2) * 2
+    # One neighbour search, one covariance, and a spectrum with every group of documents left out.
+    spectra = (settings.geometry.groups + 1) * 4 * d**3 / 3
+    return forward + shards * (2 * n**2 * d + 2 * n * d**2 + spectra)
+
+
+def _size(one: Listed) -> int:
+    return sum(file.size for file in one.published.files) if one.published else 0
+
+
+def _is_main(one: Listed) -> bool:
+    return one.published is not None and one.published.is_main
+
+
+def _name(one: Listed) -> str:
+    return f"{one.run}/{one.revision or ('' if one.step is None else f'step {one.step}')}"
+
+
+def _bytes(n: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n / 1e3:.1f} kB"

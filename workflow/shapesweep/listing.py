@@ -1,0 +1,185 @@
+"""The listing: all that the Hub says of a suite, before anything of it is downloaded.
+
+Takes in a suite's definition; hands on one JSON file with refs, trees and a `config.json` a
+repository. What a commit holds never changes: trees are kept by commit as they come, so that a
+listing that is made again, or was broken off, asks only for what is new.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from shapesweep import hub, progress
+from shapesweep.errors import ShapesweepError
+from shapesweep.hub import File
+from shapesweep.publication import Repository, asked, revisions
+from shapesweep.published import HubSuite, Repositories
+
+Listing = dict[str, Repository]
+
+
+def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
+    """Ask the Hub for all that a suite's manifest needs.
+
+    Parameters
+    ----------
+    suite : HubSuite
+    out : path-like
+        A JSON file; beside it, `trees/` keeps what was asked.
+    parallel : int
+        Calls at a time.
+
+    Returns
+    -------
+    dict of Repository
+        By name. What the Hub refuses to tell is in `problem`.
+
+    Raises
+    ------
+    UnreachableError
+        If it does not answer.
+    """
+    out = Path(out)
+    names = _names(suite)
+    listed: Listing = {}
+    with ThreadPoolExecutor(parallel) as workers:
+        asking = {name: workers.submit(_refs, suite, group, name) for name, group in names.items()}
+        wanted = []
+        with progress.bar(len(asking), "listing", "repositories") as shown:
+            for name, answer in asking.items():
+                listed[name] = answer.result()
+                shown.update()
+        for name, group in names.items():
+            main = listed[name].branches.get("main")
+            commits = [main] if main else []
+            if group is not None and suite.mode != "folders":
+                commits += [one.commit for one in revisions(suite.mode, group, name, listed[name])]
+            wanted += [(name, commit) for commit in dict.fromkeys(commits)]
+        trees = _trees(wanted, out.parent / "trees", workers)
+    for name, commit in wanted:
+        listed[name].trees[commit] = trees[name, commit]
+    for name, group in names.items():
+        if group is not None:
+            listed[name] = _with_config(suite, group, name, listed[name])
+    partial = out.with_name(f".{out.name}.partial")
+    partial.write_text(json.dumps({n: asdict(one) for n, one in listed.items()}), encoding="utf-8")
+    partial.replace(out)
+    return listed
+
+
+def read(path: str | Path) -> Listing:
+    """Read what `make` has written.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or damaged.
+    """
+    try:
+        said = json.loads(Path(path).read_bytes())
+        return {
+            name: Repository(**{**one, "trees": _files(one["trees"])}) for name, one in said.items()
+        }
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ShapesweepError(f"{path}: damaged; add --forcerun listing") from None
+
+
+def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
+    """The group that each listed repository belongs to; those with tokenizers alone have none."""
+    patterns = asked(suite)
+    found = {}
+    for name in names:
+        # A repository's own name goes before a pattern that fits it too.
+        exact = [group for pattern, group in patterns if pattern == name]
+        fits = [group for pattern, group in patterns if fnmatchcase(name, pattern)]
+        if exact or fits:
+            found[name] = (exact or fits)[0]
+    return found
+
+
+def _names(suite: HubSuite) -> dict[str, Repositories | None]:
+    """All repositories to be asked for, with their group; those of tokenizers have none."""
+    names: dict[str, Repositories | None] = {}
+    for pattern, group in asked(suite):
+        for name in hub.repositories(pattern) if "*" in pattern else [pattern]:
+            names.setdefault(name, group)
+    for group in suite.groups():
+        if group.tokenizer:
+            names.setdefault(group.tokenizer, None)
+    return names
+
+
+def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
+    try:
+        found = hub.refs(name)
+        branch = (group.branch if group else None) or "main"
+        commits = hub.commits(name, branch) if group and suite.mode == "commits" else []
+        return Repository(None, found["branches"], found["tags"], commits)
+    except hub.RefusedError as error:
+        return Repository(str(error))
+
+
+def _trees(
+    wanted: list[tuple[str, str]], kept: Path, workers: ThreadPoolExecutor
+) -> dict[tuple[str, str], list[File] | None]:
+    """The tree of every (repository, commit): as it was kept, else from the Hub."""
+    kept.mkdir(parents=True, exist_ok=True)
+    known: dict[tuple[str, str], list[File] | None] = {}
+    for name in dict.fromkeys(name for name, _ in wanted):
+        known.update(_read_kept(kept / f"{name.replace('/', '--')}.jsonl", name))
+    new = [one for one in wanted if one not in known]
+    asking = {one: workers.submit(_tree, *one) for one in new}
+    with progress.bar(len(new), "listing", "trees") as shown:
+        for (name, commit), answer in asking.items():
+            tree = known[name, commit] = answer.result()
+            shown.update()
+            if tree is None:
+                continue
+            with (kept / f"{name.replace('/', '--')}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps([commit, [asdict(one) for one in tree]]) + "\n")
+    return known
+
+
+def _tree(name: str, commit: str) -> list[File] | None:
+    try:
+        return hub.tree(name, commit)
+    except hub.RefusedError:
+        return None
+
+
+def _read_kept(path: Path, name: str) -> dict[tuple[str, str], list[File] | None]:
+    if not path.is_file():
+        return {}
+    found: dict[tuple[str, str], list[File] | None] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            commit, files = json.loads(line)
+        except ValueError:  # The last line of a job that was killed.
+            continue
+        found[name, commit] = [File(**one) for one in files]
+    return found
+
+
+def _files(trees: Mapping[str, Any]) -> dict[str, list[File] | None]:
+    return {c: None if t is None else [File(**file) for file in t] for c, t in trees.items()}
+
+
+def _with_config(
+    suite: HubSuite, group: Repositories, name: str, repository: Repository
+) -> Repository:
+    """Add the `config.json` of one of the checkpoints, which tells a run's shape."""
+    for one in revisions(suite.mode, group, name, repository):
+        path = str(PurePosixPath(one.folder, "config.json"))
+        if path in {file.path for file in repository.trees.get(one.commit) or []}:
+            try:
+                config = json.loads(hub.read(name, one.commit, path))
+            except (hub.RefusedError, ValueError):
+                continue
+            return replace(repository, config=config if isinstance(config, dict) else {})
+    return repository
