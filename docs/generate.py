@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import TypeAdapter
 
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS, NeighborMetric
-from shapesweep.suite import EmbeddedSuite, LocalSuite, Suite
+from shapesweep.published import HubSuite
+from shapesweep.suite import SUITE, EmbeddedSuite, LocalSuite, Suite
 
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -53,7 +55,9 @@ def files() -> Iterator[tuple[Path, str]]:
             "configuration": keys(Config),
             "local": keys(LocalSuite),
             "embedded": keys(EmbeddedSuite),
+            "hub": keys(HubSuite),
         },
+        "docs/reference/suites.md": {"suites": suites()},
         "docs/reference/metrics.md": {"metrics": metrics()},
         "docs/reference/corpora.md": {"corpora": corpora()},
         "docs/reference/figures.md": {"figures": figures()},
@@ -141,6 +145,22 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {field[bound]:g}" for bound, sign in signs.items() if bound in field]
     return " ".join([said, ", ".join(bounds)]).strip()
+
+
+def suites() -> str:
+    """The registry: a row a file of `config/suites/` that lies on the Hub."""
+    rows = []
+    for path in sorted((ROOT / "config/suites").glob("*.yaml")):
+        one = SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        if isinstance(one, HubSuite):
+            note = f"not measured: {one.not_loadable}" if one.not_loadable else ""
+            code = "needs its own code: `hub.remote_code`" if one.remote_code else ""
+            named = ", ".join(f"`{group.repository}`" for group in one.repositories)
+            title = (one.title or "").removesuffix(".")
+            rows.append(
+                [f"`{path.stem}`", title, one.mode, named, "; ".join(filter(None, [note, code]))]
+            )
+    return table(["suite", "what it is", "a checkpoint is one of", "repositories", "note"], rows)
 
 
 def metrics() -> str:

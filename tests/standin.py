@@ -40,9 +40,11 @@ class StandIn:
     def __init__(self):
         self.repositories = {}
         self.asked = []
-        #: Share of requests that go wrong, and how many go wrong before one goes right again.
+        #: Share of requests that go wrong.
         self.fault_rate = 0.0
         self.random = random.Random(0)
+        #: What the next request is answered with, (status, headers), or None to go on.
+        self.scripted = lambda: None
         #: By path of a file, how its bytes are spoilt on the way.
         self.spoilt = {}
         self.lock = threading.Lock()
@@ -103,6 +105,11 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(parts.path)
         with standin.lock:
             standin.asked.append((self.command, path))
+        scripted = standin.scripted()
+        if scripted:
+            self.fault = None
+            self.send(int(scripted[0]), b"", scripted[1], head)
+            return
         self.fault = standin.fault()
         if self.fault == "hang up":
             self.close_connection = True

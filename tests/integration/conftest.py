@@ -23,9 +23,8 @@ def command(folder, *arguments, snakefile=ROOT / "Snakefile"):
         snakefile.parent if snakefile.parent.name == "workflow" else snakefile.parent / "workflow"
     )
     environment["PYTHONPATH"] = str(package)
-    words = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2"]
-    words += ["--snakefile", snakefile, "--directory", folder]
-    words += ["--configfile", folder / "sweep.yaml"]
+    words = [sys.executable, "-m", "snakemake", "--configfile", folder / "sweep.yaml"]
+    words += ["--snakefile", snakefile, "--directory", folder, "--cores", "2", *arguments]
     return {"args": list(map(str, words)), "cwd": folder, "env": environment, "text": True}
 
 

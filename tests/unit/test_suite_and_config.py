@@ -44,7 +44,7 @@ def test_written_and_read_back_it_is_the_same(tmp_path):
     [
         ({"suites": []}, "suites: found []; name at least one suite"),
         ({"suites": ["embeded"]}, "did you mean embedded?"),
-        ({"suites": ["../../etc/passwd"]}, "there are embedded"),
+        ({"suites": ["../../etc/passwd"]}, "there is no"),
         ({"suites": {"a/b": LOCAL}}, "suites.a/b: found 'a/b'; write a name of letters"),
         ({"suites": {"mine": {**LOCAL, "pattern": "step.*"}}}, "pattern: found 'step.*'; needs a"),
         ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "is no regular expression"),

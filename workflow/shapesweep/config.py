@@ -22,7 +22,7 @@ from pydantic import (
 
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
-from shapesweep.published import HubSuite
+from shapesweep.published import HubSuite, Mode, Repositories
 from shapesweep.schema import Strict, explain, near
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
@@ -117,9 +117,20 @@ def _read_named(suites: Any, info: ValidationInfo) -> Any:
     return {k: _laid_over(k, v, registry) for k, v in suites.items()}
 
 
+class Overlay(HubSuite):
+    """What differs from the registry's definition of a suite: for the editors' schema."""
+
+    source: Literal["hub"] = "hub"
+    mode: Mode = "branches"
+    repositories: list[Repositories] = Field([], description="instead of the registry's")
+
+
 Suites = Annotated[
     dict[Name, Suite],
-    BeforeValidator(_read_named, json_schema_input_type=list[str] | str | dict[Name, Suite | None]),
+    BeforeValidator(
+        _read_named,
+        json_schema_input_type=list[str] | str | dict[Name, Suite | Overlay | None],
+    ),
 ]
 
 
@@ -130,8 +141,13 @@ class Config(Strict):
         "results", min_length=1, description="the folder for everything that a run makes"
     )
     suites: Suites = Field(
-        description="names of files in `config/suites/`, or suites spelt out: name and definition",
-        examples=["[embedded]", "{mine: {source: local, runs: {my-run: path}}}"],
+        description="names of files in `config/suites/`, such a name with what differs, or suites "
+        "spelt out",
+        examples=[
+            "[embedded]",
+            "{pythia: {only: [pythia-70m]}}",
+            "{mine: {source: local, runs: {my-run: path}}}",
+        ],
     )
     checkpoints: Literal["all"] | Every | Steps | Log = Field(
         "all",
@@ -167,6 +183,11 @@ class Config(Strict):
         for name, suite in self.suites.items():
             if not isinstance(suite, HubSuite):
                 continue
+            if not suite.repositories:
+                raise ValueError(
+                    f"suites.{name} names no repositories; write "
+                    f"{{{name}: {{repositories: [org/name]}}}}"
+                )
             if suite.not_loadable:
                 raise ValueError(f"suites.{name} cannot be measured: {suite.not_loadable}")
             if suite.remote_code and name not in self.hub.remote_code:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 
 #: How often a call is made before it is given up, and the longest wait between two, in seconds.
-ATTEMPTS, LONGEST_WAIT = 10, 60.0
+ATTEMPTS, LONGEST_WAIT = 8, 60.0
 #: How often a file is fetched that does not arrive as it is listed.
 DAMAGED = 3
 #: Answers that another attempt may change; any other below 500 is an answer.

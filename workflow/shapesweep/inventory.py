@@ -13,12 +13,14 @@ from shapesweep import checkpoint
 from shapesweep.config import Config
 from shapesweep.manifest import Listed
 
-#: Assumed of the line to the Hub (bytes a second) and of a core (float32 operations a second).
+#: Assumed of the line to the Hub (bytes a second) and of a core (operations a second: our count of
+#: them, over a measured 35 to 41 Gflop/s on one core of a server, halved).
 LINE, CORE = 50e6, 20e9
 #: Bytes that a shard needs besides its numbers, and a checkpoint besides its shards: schemas, logs.
 OVERHEAD = 16_384
-#: Characters of a chunk of the paper's: no tokenizer makes more tokens of them.
-_CHUNK = 512
+#: Characters of a chunk of the paper's. A tokenizer of so many entries or more makes some 110
+#: tokens of it in English, and is taken to make no more than half as many as it has characters.
+_CHUNK, _SUBWORDS = 512, 1024
 _DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
@@ -38,13 +40,15 @@ def shard_bytes(one: Listed, settings: Config) -> int:
     width, layers = checkpoint.width(config) or 0, checkpoint.n_layers(config) or 0
     # The embedding and, of a model with a final norm, the last block before it; and a token's
     # document, position and number.
-    shards = n_tokens(settings) * (layers + 2) * (4 * width + 12)
+    shards = n_tokens(one, settings) * (layers + 2) * (4 * width + 12)
     return shards + OVERHEAD * (1 + len(settings.corpora) * (layers + 2))
 
 
-def n_tokens(settings: Config) -> int:
-    """Tokens that one checkpoint reads, at most: all corpora."""
-    length = settings.corpus.length if settings.corpus.sampling == "windows" else _CHUNK
+def n_tokens(one: Listed, settings: Config) -> int:
+    """Tokens that a checkpoint reads, at most: all corpora."""
+    vocabulary = one.published.config.get("vocab_size", 0) if one.published else 0
+    chunk = _CHUNK // 2 if vocabulary >= _SUBWORDS else _CHUNK
+    length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
     return len(settings.corpora) * settings.corpus.documents * length
 
 
@@ -125,7 +129,7 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
 
 def _cost(mine: Sequence[Listed], settings: Config) -> dict[str, Any]:
     fetched = sum(map(_size, mine))
-    tokens = n_tokens(settings) * len(mine)
+    tokens = sum(n_tokens(one, settings) for one in mine)
     operations = sum(_operations(one, settings) for one in mine)
     largest = max(footprint(one, settings) for one in mine)
     return {
@@ -144,7 +148,7 @@ def _operations(one: Listed, settings: Config) -> float:
     """Rough float32 operations: the forward passes, then neighbours and spectra of every shard."""
     config = one.published.config if one.published else {}
     stored = _DTYPES.get(str(config.get("torch_dtype", config.get("dtype"))), 4)
-    forward = 2 * (_size(one) / stored) * n_tokens(settings)
+    forward = 2 * (_size(one) / stored) * n_tokens(one, settings)
     d, n = checkpoint.width(config) or 0, settings.geometry.n_points
     shards = len(settings.corpora) * ((checkpoint.n_layers(config) or 0) + 2) * 2
     # One neighbour search, one covariance, and a spectrum with every group of documents left out.

@@ -141,29 +141,38 @@ def revisions(
     if main and mode in ("branches", "tags", "refs"):
         by_name = {one.revision for one in known}
         if group.main_step is not None and "main" not in by_name:
-            yield Published(run, "main", name, main, step=group.main_step, seed=group.seed)
+            step, seed = group.main_step, _seed(group, name)
+            yield Published(run, "main", name, main, step=step, seed=seed)
         elif "main" not in by_name:
-            yield Published(run, "main", name, main, seed=group.seed, is_main=True)
+            yield Published(run, "main", name, main, seed=_seed(group, name), is_main=True)
+
+
+def _seed(group: Repositories, name: str) -> int | None:
+    if not isinstance(group.seed, str):
+        return group.seed
+    found = re.search(group.seed, name)
+    return int(found[1]) if found else None
 
 
 def _read(
     group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]]
 ) -> Iterator[Published]:
     """Those of (text, revision, commit, folder) that the group's pattern matches."""
-    pattern = re.compile(group.match or "")
-    seen = set()
+    pattern = re.compile(group.match or r"(?!)")
+    steps_by_name, seen = group.named or {}, set()
     for text, revision, commit, folder in named:
         match = pattern.fullmatch(text)
-        if match is None or revision in seen:
+        if (match is None and text not in steps_by_name) or revision in seen:
             continue
         seen.add(revision)
-        said = {key: value for key, value in match.groupdict().items() if value is not None}
+        groups = match.groupdict() if match else {"step": str(steps_by_name[text])}
+        said = {key: value for key, value in groups.items() if value is not None}
         try:
             step = number(said["step"]) if "step" in said else None
             tokens = number(said["tokens"]) if "tokens" in said else None
         except ValueError as error:
             raise ShapesweepError(f"match: {pattern.pattern} finds in {text!r}: {error}") from None
-        seed = int(said["seed"]) if said.get("seed", "").isdigit() else group.seed
+        seed = int(said["seed"]) if said.get("seed", "").isdigit() else _seed(group, name)
         within = said.get("run")
         mine = within if within and text == name else f"{run}.{within}" if within else run
         yield Published(
@@ -200,7 +209,7 @@ def checkpoints(
             gone = Published(run, "", name, "", status=(f"not_listed: {repository.problem}",))
             by_run.setdefault(run, []).append(gone)
         mine = list(revisions(suite.mode, group, name, repository))
-        for one in _placed(suite, group, mine):
+        for one in _placed(group, mine):
             file_list = repository.trees.get(one.commit)
             with_files = _with_files(one, file_list, repository.config)
             by_run.setdefault(one.run, []).append(with_files)
@@ -262,16 +271,17 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
     )
 
 
-def _placed(suite: HubSuite, group: Repositories, found: list[Published]) -> list[Published]:
+def _placed(group: Repositories, found: list[Published]) -> list[Published]:
     """Give every checkpoint its tokens, and a phase that begins anew its own run."""
     placed = []
     ranks: dict[tuple[str, str | None], int] = {}
     for one in sorted(found, key=lambda one: (one.run, one.phase or "", one.step or 0)):
-        phase = _phase(suite, one.phase)
+        phase = _phase(group, one.phase)
         if phase.skip:
             continue
         rank = ranks[one.run, one.phase] = ranks.get((one.run, one.phase), 0) + (not one.is_main)
-        tokens = _tokens(phase.tokens or group.tokens, one, rank)
+        rule = phase.tokens if phase.own_run else phase.tokens or group.tokens
+        tokens = _tokens(rule, one, rank)
         if tokens is not None:
             tokens += round(phase.start)
         run = f"{one.run}.{one.phase}" if phase.own_run else one.run
@@ -279,8 +289,8 @@ def _placed(suite: HubSuite, group: Repositories, found: list[Published]) -> lis
     return placed
 
 
-def _phase(suite: HubSuite, name: str | None) -> Phase:
-    for pattern, phase in suite.phases.items():
+def _phase(group: Repositories, name: str | None) -> Phase:
+    for pattern, phase in (group.phases or {}).items():
         if name is not None and fnmatchcase(name, pattern):
             return phase
     return Phase()

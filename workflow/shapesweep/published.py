@@ -17,7 +17,7 @@ Mode = Literal["branches", "tags", "refs", "repositories", "folders", "commits"]
 #: A repository's name, with `{a,b}` and `{0..9}` for several and `*` for whatever there is.
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._{},*-]+$"
 
-_UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _GROUPS = {"step", "tokens", "phase", "run", "seed"}
 
 
@@ -62,10 +62,14 @@ class Phase(Strict):
     """One phase of the training; its name is what the group `phase` of `match` has found."""
 
     own_run: bool = Field(
-        False, description="its steps begin anew: it is a run of its own, `<run>.<phase>`"
+        False,
+        description="its steps begin anew: it is a run of its own, `<run>.<phase>`, with its own "
+        "rule for the tokens",
     )
     start: float = Field(0, ge=0, description="tokens seen before it")
-    tokens: TokensRule | None = Field(None, description="its own rule, if it has one")
+    tokens: TokensRule | None = Field(
+        None, description="its own rule", examples=["label", "{per_step: 2097152}"]
+    )
     skip: bool = Field(False, description="it is no part of the suite's training")
 
 
@@ -84,6 +88,12 @@ class Naming(Strict):
         "`{per_step: n}`, `{each: n}` (by rank within a phase), `{ramp: …}` or `{table: …}`",
         examples=["label", "{per_step: 2097152}", "{each: 8.5e9}", "{ramp: …}", "{table: …}"],
     )
+    named: dict[str, int] | None = Field(
+        None, description="steps by name, where names tell nothing: instead of `match`"
+    )
+    phases: dict[str, Phase] | None = Field(
+        None, description="phases by name; `stage2*` names several"
+    )
     grid: list[int | str] | None = Field(
         None,
         description="the steps that there should be, such as `[0, 512, 1000..143000 by 1000]`; "
@@ -94,7 +104,11 @@ class Naming(Strict):
     tokenizer: str | None = Field(
         None, pattern=REPOSITORY, description="repository of the tokenizer, if it is another one"
     )
-    seed: int | None = Field(None, description="the runs' seed, if no name tells it")
+    seed: int | str | None = Field(
+        None,
+        description="the runs' seed, or a regular expression whose group finds it in the "
+        "repository's name, such as `seed(\\d+)$`",
+    )
 
     @field_validator("match")
     @classmethod
@@ -140,11 +154,9 @@ class HubSuite(Naming):
     """A family of training runs that is published on the Hub."""
 
     source: Literal["hub"] = Field(description="repositories on the Hugging Face Hub")
+    title: str | None = Field(None, description="what it is, in a sentence")
     mode: Mode = Field(description="what a checkpoint is there; `refs`: a branch or a tag")
-    repositories: list[Repositories] = Field(
-        min_length=1, description="where the runs are; a name alone will do"
-    )
-    phases: dict[str, Phase] = Field({}, description="phases by name; `stage2*` names several")
+    repositories: list[Repositories] = Field(description="where the runs are; a name alone will do")
     only: list[str] | None = Field(
         None, min_length=1, description="runs to measure, such as `[pythia-70m, pythia-1*]`"
     )
@@ -173,7 +185,7 @@ class HubSuite(Naming):
     @model_validator(mode="after")
     def _has_a_pattern(self) -> "HubSuite":
         for group in self.groups():
-            if group.match is None and not self.not_loadable:
+            if not (group.match or group.named or self.not_loadable):
                 raise ValueError(f"{group.repository} needs a match, and the suite has none")
             if group.match and self.mode == "repositories" and "(?P<run>" not in group.match:
                 raise ValueError("the match of a suite of repositories needs the group run")
@@ -181,7 +193,7 @@ class HubSuite(Naming):
 
     def asked(self) -> dict[str, Any]:
         """What the Hub is asked for: all that makes a listing another one."""
-        parts = {"repository", "match", "branch", "tokenizer"}
+        parts = {"repository", "match", "named", "branch", "tokenizer"}
         groups = [one.model_dump(include=parts) for one in self.groups()]
         return {"mode": self.mode, "only": self.only, "groups": groups}
 
@@ -253,10 +265,10 @@ def number(text: str) -> int:
     >>> number("0005000"), number("480k"), number("16.78B"), number("15T")
     (5000, 480000, 16780000000, 15000000000000)
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKMBT]?)", text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmbt]?)", text, re.IGNORECASE)
     if match is None:
         raise ValueError(f"{text!r} is not a number")
-    return round(float(match[1]) * _UNITS[match[2]])
+    return round(float(match[1]) * _UNITS[match[2].lower()])
 
 
 def ramped(step: int, ramp: Ramp) -> int:

@@ -36,7 +36,8 @@ def near(word: str, known: Iterable[str]) -> str:
     """What to write instead of an unknown word: the known one like it, or all that there are."""
     known = list(known)
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(known)}"
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(known[:12])}{more}"
 
 
 def explain(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[list[str], str]:

@@ -1,0 +1,69 @@
+"""Integrity: a wrong checkpoint is flagged, with whoever it cannot be told from."""
+
+import numpy as np
+import pytest
+
+from shapesweep import integrity
+from shapesweep.hub import File
+from shapesweep.publication import Published
+
+
+def made(run, step, *contents, main=False):
+    files = [File("config.json", 1, None, "same")]
+    files += [File(f"model-{k}.safetensors", 1, one, "x") for k, one in enumerate(contents)]
+    name = "main" if main else f"step{step}"
+    return Published(run, name, "org/a", "c", step=step, is_main=main, files=tuple(files))
+
+
+def flags(*found):
+    return [", ".join(one.status) for one in integrity.flag_shared(found)]
+
+
+def test_whoever_shares_a_shard_is_flagged_by_name():
+    found = [made("a", 0, "p", "q"), made("a", 5, "r", "s"), made("a", 9, "r", "t")]
+    assert flags(*found) == ["", "shares_file_with:step9", "shares_file_with:step5"]
+    many = [made("a", step, "same") for step in range(5)]
+    assert flags(*many)[0] == "shares_file_with:step1, step2, step3, and 1 more"
+
+
+@pytest.mark.parametrize(
+    ("found", "benign"),
+    [
+        ([made("a", 0, "p"), made("a", 1, "p"), made("a", 2, "q")], True),
+        ([made("a", 0, "p"), made("a", 9, "q"), made("a", None, "q", main=True)], True),
+        ([made("a", 0, "q"), made("a", 9, "p"), made("a", None, "q", main=True)], False),
+        ([made("a", 0, "p"), made("a", 1, "p"), made("a", 2, "p")], False),
+        ([made("a", 8, "q"), made("a", 9, "q"), made("a", None, "q", main=True)], False),
+        # Two seeds of the data alone begin alike; two runs never end alike.
+        ([made("a", 0, "p"), made("a", 9, "q"), made("b", 0, "p"), made("b", 9, "r")], True),
+        ([made("a", 0, "p"), made("a", 9, "q"), made("b", 0, "r"), made("b", 9, "q")], False),
+        # A second stage begins with what the first has ended with.
+        ([made("a", 0, "p"), made("a", 9, "q"), made("b", 0, "q"), made("b", 9, "r")], True),
+        ([made("a", 5, "q"), made("a", 9, "r"), made("b", 0, "q"), made("b", 9, "s")], False),
+    ],
+)
+def test_groups_that_are_as_they_should_be_are_not(found, benign):
+    assert (not any(flags(*found))) == benign
+
+
+def test_a_stranger_between_two_neighbours_is_out_of_line():
+    rng = np.random.default_rng(0)
+    start, way, stranger = rng.standard_normal((3, 4096))
+    straight = [start + way * t for t in np.linspace(0, 1, 7)]
+    assert integrity.out_of_line(straight) == []
+    walk = np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) + start
+    assert integrity.out_of_line(list(walk)) == []
+    for place in range(1, 6):
+        assert integrity.out_of_line([*straight[:place], stranger, *straight[place:]]) == [place]
+    # At an end there is one neighbour alone, and a lasting change is no stranger.
+    assert integrity.out_of_line([stranger, *straight]) == []
+    assert integrity.out_of_line([*straight[:3], *(stranger + w for w in straight[3:])]) == []
+
+
+def test_rounding_and_repeats_are_not_out_of_line():
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal(4096).astype(np.float32)
+    same = [weights, weights.astype(np.float16).astype(np.float32), weights]
+    assert integrity.out_of_line(same) == []
+    assert integrity.out_of_line([weights] * 5) == []
+    assert integrity.out_of_line([weights, weights[:9], weights]) == []
