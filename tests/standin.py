@@ -45,6 +45,8 @@ class StandIn:
         self.random = random.Random(0)
         #: What the next request is answered with, (status, headers), or None to go on.
         self.scripted = lambda: None
+        #: Files whose contents are answered with 500, always.
+        self.broken = set()
         #: By path of a file, how its bytes are spoilt on the way.
         self.spoilt = {}
         self.lock = threading.Lock()
@@ -105,7 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(parts.path)
         with standin.lock:
             standin.asked.append((self.command, path))
-        scripted = standin.scripted()
+        is_broken = path in standin.broken and not head
+        scripted = ("500", {}) if is_broken else standin.scripted()
         if scripted:
             self.fault = None
             self.send(int(scripted[0]), b"", scripted[1], head)

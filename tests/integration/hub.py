@@ -29,7 +29,7 @@ def trajectory(config, steps, seed=0, kind=transformers.AutoModelForCausalLM):
     for step in steps:
         with torch.no_grad():
             for weights, whole in zip(model.parameters(), way, strict=True):
-                weights += whole * (step - done) / max(steps) + 1e-4 * torch.randn_like(weights)
+                weights += whole * (step - done) / max(*steps, 1) + 1e-4 * torch.randn_like(weights)
         done = step
         yield step, model
 
@@ -66,9 +66,9 @@ def publish_all(hub, tokenizers, folder):
     """Suites in all six modes; their definitions, by name."""
     decoder = files(tokenizers["decoder"], folder / "t")
     encoder = files(tokenizers["encoder"], folder / "t")
-    steps = (0, 1, 8)
-    forms = dict(zip(steps, ("safetensors", "bin", "sharded"), strict=True))
-    for step, model in trajectory(tiny_neox(), steps):
+    steps = (0, 8)
+    forms = {0: "safetensors", 1: "bin", 8: "sharded"}
+    for step, model in trajectory(tiny_neox(), (0, 1, 8)):
         made = files(model, folder / "m", forms[step])
         hub.add("Org/neox", f"step{step}", made | decoder | CLUTTER)
     for step, model in trajectory(tiny_bloom(), steps, seed=1):

@@ -55,10 +55,10 @@ def test_suites_of_all_six_modes_and_faults_change_no_number(hub, tmp_path, text
     }
     places = geometry.drop_duplicates(["suite", "step"]).set_index(["suite", "step"])
     assert sorted(places.loc["neox"].tokens) == [0, 512, 4096]
-    assert sorted(places.loc["berts"].tokens) == [0, 512_000, 4_096_000]
-    assert places.loc["berts"].seed.tolist() == [3] * 3
-    assert places.loc["either"].tokens.to_dict() == {0: 100, 1: 200, 8: 300}
-    assert sorted(places.loc["folders"].tokens) == [5e8, 15e8, 85e8]
+    assert sorted(places.loc["berts"].tokens) == [0, 4_096_000]
+    assert places.loc["berts"].seed.tolist() == [3, 3]
+    assert places.loc["either"].tokens.to_dict() == {0: 100, 8: 300}
+    assert sorted(places.loc["folders"].tokens) == [5e8, 85e8]
     assert places.loc["commits"].revision.str.fullmatch("[0-9a-f]{40}").all()
     manifest = tables.read(folder / "results/manifests/neox.parquet", tables.MANIFEST)
     names = {row.revision: [file["path"] for file in row.files] for row in manifest.itertuples()}
@@ -141,6 +141,46 @@ class Evil:
 
     def __reduce__(self):
         return (os.system, (f"touch '{self.ran}'",))
+
+
+def test_what_the_hub_did_not_answer_is_asked_for_again(hub, tmp_path, text_file, tokenizers):
+    tokenizer = files(tokenizers["decoder"], tmp_path / "t")
+    for step, model in trajectory(tiny_neox(), [0, 1]):
+        hub.add("Org/neox", f"step{step}", files(model, tmp_path / "m") | tokenizer)
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    suite = {**NEOX, "repositories": ["Org/neox"]}
+    write(folder, settings(text_file, suites={"neox": suite}, corpora=["text"]))
+    broken = f"/Org/neox/resolve/{hub.repositories['Org/neox'].branches['step1']}/model.safetensors"
+    hub.broken.add(broken)
+    done = sweep(folder)
+    assert done.returncode == 0, done.stdout
+    assert "has not answered" in failures(folder)["step1", 1]
+    assert plan(folder)["download"] == 1
+    reported = sweep(folder, "--report", str(folder / "report.zip"))
+    assert reported.returncode == 0, reported.stdout
+    hub.broken.clear()
+    done = sweep(folder)
+    assert done.returncode == 0, done.stdout
+    assert set(failures(folder).values()) == {"empty_main"}
+    assert "Nothing to be done" in sweep(folder).stdout
+
+
+def test_what_cannot_be_listed_is_one_line(hub, tmp_path, text_file):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    suite = {**NEOX, "repositories": ["Org/neox"]}
+    write(folder, settings(text_file, suites={"neox": suite}))
+    done = sweep(folder)
+    assert done.returncode == 0, done.stdout
+    said = "Org/neox: there is no such repository, or it is private (set HF_TOKEN or run `hf auth"
+    assert f"not measured: neox/neox: not_listed: {said}" in done.stdout
+    write(folder, settings(text_file, suites={"neox": suite}, hub={"disk_gb": 1e-6}))
+    for step, model in trajectory(tiny_neox(), [0]):
+        hub.add("Org/neox", f"step{step}", files(model, tmp_path / "m"))
+    done = sweep(folder, "--forcerun", "listing")
+    assert "hub.disk_gb: neox/neox/step0 needs" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_the_disk_holds_no_more_than_its_budget(hub, tmp_path, text_file, tokenizers):

@@ -1,6 +1,6 @@
 # Takes in: what the manifest pins of a checkpoint on the Hub. Hands on: <results>/checkpoints/<suite>/
-# <run>/<revision>/ with the files that are needed, removed once measured, and the run's tokenizer in
-# <results>/tokenizers/<suite>/<run>/. Downloads hold no core: they run ahead of the computing as far
+# <run>/<revision>/ with the files that are needed, removed once measured, and the run's tokenizer,
+# which is kept, in <results>/tokenizers/<suite>/<run>/. Downloads hold no core: they run ahead of the computing as far
 # as hub.downloads and hub.disk_gb allow, and wait for room by themselves.
 rule download:
     input:
@@ -32,7 +32,7 @@ rule tokenizer:
     input:
         ancient(f"{RESULTS}/listings/{{suite}}.json"),
     output:
-        temp(directory(f"{RESULTS}/tokenizers/{{suite}}/{{run}}")),
+        directory(f"{RESULTS}/tokenizers/{{suite}}/{{run}}"),
     log:
         f"{RESULTS}/logs/tokenizer/{{suite}}/{{run}}.log",
     benchmark:
@@ -48,6 +48,7 @@ rule tokenizer:
         hub=1,
     params:
         config=MERGED,
+        asked=lambda w: as_param(CONFIG.suites[w.suite].asked()),
     message:
         "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
     shell:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from shapesweep import config as configuration
-from shapesweep import devices, download, inventory
+from shapesweep import curves, devices, download, inventory
 from shapesweep import manifest as manifests
 from shapesweep.checkpoint import model_files, tokenizer_files
 from shapesweep.corpora import CORPORA
@@ -124,7 +124,9 @@ def suite_states(wildcards):
         # What is read of the listing is said in the definition.
         return CONFIG.suites[wildcards.suite].model_dump_json(exclude={"facts"})
     names = [(one.run, one.revision) for one in listed(wildcards.suite)]
-    return as_param([names, [checkpoint_state(*key) for key in selected(wildcards.suite)]])
+    return as_param(
+        [names, [checkpoint_state(*key) for key in selected(wildcards.suite)]]
+    )
 
 
 def tokenizer_folder(wildcards):
@@ -199,11 +201,18 @@ wildcard_constraints:
 
 onstart:
     configuration.dump(CONFIG, MERGED)
-    needed = {str(path) for job in workflow.dag.needrun_jobs() for path in job.input}
+    needed = {
+        str(path) for job in workflow.dag.needrun_jobs() for path in job.input
+    }
     download.clear(RESULTS, PUBLISHED, needed)
 
 
+onerror:
+    curves.forget(RESULTS)
+
+
 onsuccess:
+    curves.forget(RESULTS)
     if Path(RESULTS, "summary.txt").is_file():
         # Through the same door as all else that is said, so that it comes last.
         logger.info(Path(RESULTS, "summary.txt").read_text(encoding="utf-8"))

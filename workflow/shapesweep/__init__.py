@@ -4,7 +4,7 @@ from shapesweep.estimators.dimension import id_twonn, id_twonn_paper
 from shapesweep.estimators.neighbors import nearest_neighbors, unique_rows
 from shapesweep.estimators.spectrum import anisotropy, mean_cosine
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = [
     "anisotropy",
     "id_twonn",

@@ -18,6 +18,7 @@ import pyarrow as pa
 from shapesweep import integrity, tables
 from shapesweep.checkpoint import family
 from shapesweep.estimators import jackknife
+from shapesweep.failures import recorded
 
 #: Blocks whose average stands for the middle of a model: the middle third of its depth.
 MIDDLE = (1 / 3, 2 / 3)
@@ -40,8 +41,7 @@ def join(
     manifests : list of path-like
         One a suite; their `selected` rows are joined, what else was chosen are failures.
     geometry : path-like
-        Folder with `<suite>/<run>/<revision>/`. What could not be fetched this time is removed
-        from it, so that the next run asks again.
+        Folder with `<suite>/<run>/<revision>/`.
     out : path-like
         Folder for `geometry`, `replicates`, `losses` and `failures` (`.parquet`).
     accepted : dict of sequence of str, optional
@@ -73,9 +73,26 @@ def join(
     failed = [tables.read(place / "failures.parquet", tables.FAILURES) for _, place in placed]
     failures = pd.concat([pd.DataFrame(found, columns=tables.FAILURES.names), *failed])
     tables.write(failures, tables.FAILURES, Path(out) / "failures.parquet")
-    for (_, place), one in zip(placed, failed, strict=True):
-        if one.transient.any():
-            shutil.rmtree(place)
+
+
+def forget(results: str | Path) -> None:
+    """Remove what stands for checkpoints that could not be had this time: the next run asks again.
+
+    Parameters
+    ----------
+    results : path-like
+        With the table of failures, if the sweep has come so far.
+    """
+    path = Path(results) / "failures.parquet"
+    if not path.is_file():
+        return
+    failures = tables.read(path, tables.FAILURES)
+    for row in failures[failures.transient].itertuples():
+        place = Path(results) / "geometry" / row.suite / row.run / row.revision
+        shutil.rmtree(place, ignore_errors=True)
+        tokenizer = Path(results) / "tokenizers" / row.suite / row.run
+        if recorded(tokenizer):
+            shutil.rmtree(tokenizer, ignore_errors=True)
 
 
 def _doubts(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from shapesweep.errors import CheckpointError, TransientError
 
 _NAME = "failed.json"
@@ -35,6 +37,12 @@ def as_row(row: Mapping[str, Any], error: CheckpointError) -> dict[str, Any]:
         "measured": False,
         "transient": isinstance(error, TransientError),
     }
+
+
+def name(row: Any) -> str:
+    """Run and revision of a row of the table; of what should be there and is not, the step."""
+    step = "" if pd.isna(row.step) else f"/step {row.step}"
+    return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
 
 
 def recorded(folder: str | Path) -> dict[str, Any] | None:

@@ -37,6 +37,10 @@ class RefusedError(CheckpointError):
     """The Hub has answered: what was asked for is not there, or not for this user."""
 
 
+class NoAccessError(RefusedError, TransientError):
+    """The Hub has answered, but may answer otherwise once the user has seen to it."""
+
+
 @dataclass(frozen=True)
 class File:
     """A file of a commit, as the Hub lists it.
@@ -293,9 +297,9 @@ def _told(about: str, error: BaseException) -> ShapesweepError | None:
         return UnreachableError(f"{about}: HF_HUB_OFFLINE is set, and this is not on the machine")
     if is_a(errors.GatedRepoError):
         page = f"{constants.ENDPOINT}/{about}"
-        return RefusedError(f"{about} is gated: accept its terms at {page} ({token})")
+        return NoAccessError(f"{about} is gated: accept its terms at {page} ({token})")
     if is_a(errors.RepositoryNotFoundError):
-        return RefusedError(f"{about}: there is no such repository, or it is private ({token})")
+        return NoAccessError(f"{about}: there is no such repository, or it is private ({token})")
     if is_a(errors.RevisionNotFoundError):
         return RefusedError(f"{about}: the revision is not there any more")
     if is_a(errors.RemoteEntryNotFoundError):
@@ -304,7 +308,7 @@ def _told(about: str, error: BaseException) -> ShapesweepError | None:
         return RefusedError(f"{about}: is no name of a repository")
     status = _status(error)
     if status in (401, 403):
-        return RefusedError(f"{about}: the Hub refuses ({status}): {token}")
+        return NoAccessError(f"{about}: the Hub refuses ({status}): {token}")
     if _is_transient(error):
         said = f"HTTP {status}" if status else type(error).__name__
         return UnreachableError(

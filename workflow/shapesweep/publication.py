@@ -206,7 +206,8 @@ def checkpoints(
         group = groups[name]
         if repository.problem:
             run = name.partition("/")[2]
-            gone = Published(run, "", name, "", status=(f"not_listed: {repository.problem}",))
+            said = f"not_listed: {repository.problem}; then ask again with --forcerun listing"
+            gone = Published(run, "", name, "", status=(said,))
             by_run.setdefault(run, []).append(gone)
         mine = list(revisions(suite.mode, group, name, repository))
         for one in _placed(group, mine):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shapesweep import tables
+from shapesweep import failures, tables
 from shapesweep.figures import FIGURES
 
 #: The ways to ask for the ID, and their names in a table of words.
@@ -42,9 +42,8 @@ def write(results: str | Path, out: str | Path) -> str:
     missing = tables.read(results / "curves/missing.parquet", tables.FAILURES)
     lines = [_counted(profiles, missing)]
     for row in missing.itertuples():
-        lines.append(
-            f"  {'doubtful' if row.measured else 'not measured'}: {_name(row)}: {row.reason}"
-        )
+        what = "doubtful" if row.measured else "not measured"
+        lines.append(f"  {what}: {row.suite}/{failures.name(row)}: {row.reason}")
     for key, part in profiles.groupby(["suite", "run"], sort=False):
         mine = (trajectories.suite == key[0]) & (trajectories.run == key[1])
         phase = phases[(phases.suite == key[0]) & (phases.run == key[1])]
@@ -93,11 +92,6 @@ def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
         f"{len(checkpoints)} checkpoints of {len(runs)} runs measured, "
         f"{int((~missing.measured).sum())} could not be measured"
     )
-
-
-def _name(row: Any) -> str:
-    # What should be there and is not has no name.
-    return f"{row.suite}/{row.run}/{f'step {row.step}' if pd.isna(row.revision) else row.revision}"
 
 
 def _run(profiles: pd.DataFrame, trajectories: pd.DataFrame, phases: pd.DataFrame) -> list[str]:

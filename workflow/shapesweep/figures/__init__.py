@@ -14,7 +14,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep import tables
+from shapesweep import failures, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.registry import discover
 from shapesweep.schema import near
@@ -114,11 +114,7 @@ def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
         return
     lines = [figure.get_suptitle()] if figure.get_suptitle() else []
     for measured, words in ((False, "not measured"), (True, "doubtful")):
-        # What should be there and is not has no revision, only its step.
-        names = [
-            f"{row.run}/{f'step {row.step}' if pd.isna(row.revision) else row.revision}"
-            for row in missing[missing.measured == measured].itertuples()
-        ]
+        names = [failures.name(row) for row in missing[missing.measured == measured].itertuples()]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         if names:
             lines.append(textwrap.fill(f"{words}: {', '.join(names[:3])}{more}", width=64))
