@@ -104,8 +104,8 @@ def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokeni
 
     done = sweep(folder, "manifests")
     assert done.returncode == 0, done.stdout
-    assert "neox: 12 checkpoints of 1 runs" in done.stdout
-    assert "1 holes, 4 defects" in done.stdout
+    assert "neox: checkpoints 12, runs 1, " in done.stdout
+    assert "holes 1, defects 4" in done.stdout
     for said in ("shares_file_with: neox/step2, neox/step4", "missing_weights: neox/step128"):
         assert said in done.stdout
     # Between the listing and the download, a revision vanishes.
@@ -120,7 +120,7 @@ def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokeni
     assert said["step32", 32].startswith("discontinuous: ")
     assert said["step128", 128] == f"missing_weights:{shard}"
     assert "weights are missing: gpt_neox.final_layer_norm.weight" in said["step256", 256]
-    assert said["step512", 512].startswith("cannot be loaded")
+    assert said["step512", 512] == "its pickle holds more than tensors, and is not read"
     assert said["step1024", 1024] == "Org/neox: the revision is not there any more"
     assert said["main", pd.NA] == "empty_main"
     assert not Evil.ran.exists()

@@ -193,7 +193,7 @@ def test_a_user_error_is_one_clear_line_for_each_checkpoint(workspace):
     configuration["checkpoints"] = {"steps": [0]}
     write(workspace, configuration)
     done = sweep(workspace)
-    assert "0 checkpoints of 0 runs measured, 2 could not be measured" in done.stdout
+    assert "0 checkpoints of 0 runs measured, 2 not measured" in done.stdout
     assert "a document has 65 tokens, the model reads at most 64" in done.stdout
     assert "Traceback" not in done.stdout
 

@@ -102,7 +102,7 @@ def test_pickled_weights_are_loaded_without_running_them(folder):
             return (open, (str(ran), "w"))
 
     torch.save({**weights, "harm": Harmful()}, folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="cannot be loaded"):
+    with pytest.raises(CheckpointError, match="holds more than tensors, and is not read"):
         checkpoint.load(folder)
     assert not ran.exists()
 
@@ -122,6 +122,20 @@ def test_remote_code_is_not_run(folder):
     (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
     with pytest.raises(CheckpointError, match="does not lie in its own repository"):
         checkpoint.load(folder, remote_code=True)
+
+
+def test_code_beside_the_weights_is_run_where_it_is_allowed(folder):
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described["auto_map"] = {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    described["architectures"] = ["OwnForCausalLM"]
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    code = (
+        "from transformers import LlamaForCausalLM\n\nclass OwnForCausalLM(LlamaForCausalLM): ...\n"
+    )
+    (folder / "modeling_own.py").write_text(code, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"unless hub\.remote_code says so"):
+        checkpoint.load(folder)
+    assert type(checkpoint.load(folder, remote_code=True)).__name__ == "OwnForCausalLM"
 
 
 def test_weights_without_a_place_are_refused_unless_they_are_known(folder):

@@ -156,7 +156,7 @@ def test_defects_are_counted_by_kind():
     listed = [published(1), flagged(published(2), "shares_file_with:step9"), hole]
     listed.append(flagged(published(None, main=True), "empty_main"))
     assert inventory.published({"s": listed}).splitlines() == [
-        "s: 2 checkpoints of 1 runs, 2.0 MB, 1 holes, 2 defects",
+        "s: checkpoints 2, runs 1, 2.0 MB, holes 1, defects 2",
         "  shares_file_with: r/step2",
         "  empty_main: r/main",
     ]

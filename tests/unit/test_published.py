@@ -178,6 +178,15 @@ def test_one_whole_format_of_the_weights_is_chosen(names, files, status):
     assert ([file.path for file in chosen], said) == (files, status)
 
 
+@pytest.mark.parametrize("remote_code", [True, False])
+def test_code_is_fetched_only_where_it_is_asked_for(remote_code):
+    suite = define(remote_code=remote_code)
+    tree = [File(name, 1, "a", "b") for name in ("config.json", "modeling.py", "model.safetensors")]
+    listed = {"org/a": Repository(branches={"step1": "c"}, trees={"c": tree})}
+    (one,) = publication.checkpoints(suite, listed, listing.groups(suite, listed))
+    assert ("modeling.py" in [file.path for file in one.files]) == remote_code
+
+
 def test_names_from_outside_are_safe_as_folders():
     suite = define(match=r".*?(?P<step>\d+)")
     found = listed_as(suite, "org/a", "../../etc/passwd1", "feature/x+2", ".hidden3")

@@ -211,6 +211,9 @@ def load(
             output_loading_info=True,
         )
     except Exception as error:  # whatever a damaged file makes a loader raise is its own reason
+        if "Weights only load failed" in str(error):
+            # torch advises to unpickle it after all; whoever reads this should not.
+            raise CheckpointError("its pickle holds more than tensors, and is not read") from None
         raise CheckpointError(f"cannot be loaded: {_one_line(error, folder)}") from None
     for kind, words in (
         ("missing_keys", "weights are missing"),

@@ -73,8 +73,8 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
         holes = len(kinds.pop("hole", []))
         defects = sum(map(len, kinds.values()))
         lines.append(
-            f"{name}: {len(here)} checkpoints of {len({one.run for one in listed})} runs, "
-            f"{_bytes(sum(map(_size, here)))}, {holes} holes, {defects} defects"
+            f"{name}: checkpoints {len(here)}, runs {len({one.run for one in listed})}, "
+            f"{_bytes(sum(map(_size, here)))}, holes {holes}, defects {defects}"
         )
         for kind, names in kinds.items():
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""

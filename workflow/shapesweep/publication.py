@@ -212,7 +212,7 @@ def checkpoints(
         mine = list(revisions(suite.mode, group, name, repository))
         for one in _placed(group, mine):
             file_list = repository.trees.get(one.commit)
-            with_files = _with_files(one, file_list, repository.config)
+            with_files = _with_files(one, file_list, repository.config, suite.remote_code)
             by_run.setdefault(one.run, []).append(with_files)
     found = []
     for run, members in by_run.items():
@@ -315,7 +315,9 @@ def _tokens(rule: TokensRule | None, one: Published, rank: int) -> int | None:
     return None if told is None else round(told)
 
 
-def _with_files(one: Published, tree: list[File] | None, config: Mapping[str, Any]) -> Published:
+def _with_files(
+    one: Published, tree: list[File] | None, config: Mapping[str, Any], with_code: bool
+) -> Published:
     """Add the files that are needed, and what is wrong with them."""
     if tree is None:
         return replace(one, status=("gone",), config=config)
@@ -331,7 +333,7 @@ def _with_files(one: Published, tree: list[File] | None, config: Mapping[str, An
     if one.is_main and not weights:
         status = ["empty_main"]
     needed = [inside["config.json"]] if "config.json" in inside else []
-    needed += [file for name, file in inside.items() if name.endswith(".py")]
+    needed += [file for name, file in inside.items() if with_code and name.endswith(".py")]
     return replace(one, files=(*needed, *weights), status=tuple(status), config=config)
 
 

@@ -16,6 +16,9 @@ WAYS = {
     "id_twonn_between": "between docs",
 }
 
+#: Checkpoints that are named with what speaks against them; of more, the table tells.
+NAMED = 60
+
 #: A rise of the anisotropy that deserves the name of a dome: a tenth of the variance. The paper's
 #: decoders rise by 0.8 and more, its encoders by none.
 DOME_RISE = 0.1
@@ -41,9 +44,11 @@ def write(results: str | Path, out: str | Path) -> str:
     phases = tables.read(results / "curves/phases.parquet", tables.PHASES)
     missing = tables.read(results / "curves/missing.parquet", tables.FAILURES)
     lines = [_counted(profiles, missing)]
-    for row in missing.itertuples():
+    for row in missing.head(NAMED).itertuples():
         what = "doubtful" if row.measured else "not measured"
         lines.append(f"  {what}: {row.suite}/{failures.name(row)}: {row.reason}")
+    if len(missing) > NAMED:
+        lines.append(f"  and {len(missing) - NAMED} more: {results}/failures.parquet")
     for key, part in profiles.groupby(["suite", "run"], sort=False):
         mine = (trajectories.suite == key[0]) & (trajectories.run == key[1])
         phase = phases[(phases.suite == key[0]) & (phases.run == key[1])]
@@ -90,7 +95,7 @@ def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
     runs = checkpoints[["suite", "run"]].drop_duplicates()
     return (
         f"{len(checkpoints)} checkpoints of {len(runs)} runs measured, "
-        f"{int((~missing.measured).sum())} could not be measured"
+        f"{int((~missing.measured).sum())} not measured"
     )
 
 
