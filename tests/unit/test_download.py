@@ -158,5 +158,6 @@ def test_defects_are_counted_by_kind():
     assert inventory.published({"s": listed}).splitlines() == [
         "s: checkpoints 2, runs 1, 2.0 MB, holes 1, defects 2",
         "  shares_file_with: r/step2",
+        "  hole: r/step 3",
         "  empty_main: r/main",
     ]

@@ -69,9 +69,11 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
         kinds: dict[str, list[str]] = {}
         for one in listed:
             for flag in one.published.status if one.published else one.flags:
-                kinds.setdefault(flag.partition(":")[0], []).append(_name(one))
-        holes = len(kinds.pop("hole", []))
-        defects = sum(map(len, kinds.values()))
+                # Why a repository tells nothing is said in full: it tells what to do.
+                kind = flag if flag.startswith("not_listed") else flag.partition(":")[0]
+                kinds.setdefault(kind, []).append(_name(one))
+        holes = len(kinds.get("hole", []))
+        defects = sum(map(len, kinds.values())) - holes
         lines.append(
             f"{name}: checkpoints {len(here)}, runs {len({one.run for one in listed})}, "
             f"{_bytes(sum(map(_size, here)))}, holes {holes}, defects {defects}"
@@ -165,7 +167,8 @@ def _is_main(one: Listed) -> bool:
 
 
 def _name(one: Listed) -> str:
-    return f"{one.run}/{one.revision or ('' if one.step is None else f'step {one.step}')}"
+    step = "" if one.step is None else f"step {one.step}"
+    return "/".join(filter(None, [one.run, one.revision or step]))
 
 
 def _bytes(n: float) -> str:

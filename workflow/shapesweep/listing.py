@@ -6,12 +6,12 @@ listing that is made again, or was broken off, asks only for what is new.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from shapesweep import hub, progress
 from shapesweep.errors import ShapesweepError
@@ -20,6 +20,8 @@ from shapesweep.publication import Repository, asked, revisions
 from shapesweep.published import HubSuite, Repositories
 
 Listing = dict[str, Repository]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
@@ -44,27 +46,20 @@ def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
         If it does not answer.
     """
     out = Path(out)
-    names = _names(suite)
-    listed: Listing = {}
-    with ThreadPoolExecutor(parallel) as workers:
-        asking = {name: workers.submit(_refs, suite, group, name) for name, group in names.items()}
-        wanted = []
-        with progress.bar(len(asking), "listing", "repositories") as shown:
-            for name, answer in asking.items():
-                listed[name] = answer.result()
-                shown.update()
-        for name, group in names.items():
-            main = listed[name].branches.get("main")
-            commits = [main] if main else []
-            if group is not None and suite.mode != "folders":
-                commits += [one.commit for one in revisions(suite.mode, group, name, listed[name])]
-            wanted += [(name, commit) for commit in dict.fromkeys(commits)]
-        trees = _trees(wanted, out.parent / "trees", workers)
-    for name, commit in wanted:
-        listed[name].trees[commit] = trees[name, commit]
-    for name, group in names.items():
-        if group is not None:
-            listed[name] = _with_config(suite, group, name, listed[name])
+    group_of = _names(suite)
+    asked = _ask_all(lambda n: _refs(suite, group_of[n], n), group_of, parallel, "repositories")
+    listed = dict(asked)
+    wanted = [
+        (name, commit)
+        for name, group in group_of.items()
+        for commit in _commits(suite, group, name, listed[name])
+    ]
+    for (name, commit), tree in _trees(wanted, out.parent / "trees", parallel):
+        listed[name].trees[commit] = tree
+    shapes = _ask_all(
+        lambda n: _with_config(suite, group_of[n], n, listed[n]), group_of, parallel, "shapes"
+    )
+    listed = dict(shapes)
     partial = out.with_name(f".{out.name}.partial")
     partial.write_text(json.dumps({n: asdict(one) for n, one in listed.items()}), encoding="utf-8")
     partial.replace(out)
@@ -125,25 +120,51 @@ def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
         return Repository(str(error))
 
 
+def _ask_all(
+    call: Callable[[Item], Answer], items: Collection[Item], parallel: int, unit: str
+) -> Iterator[tuple[Item, Answer]]:
+    """Call for every item, some at a time; the first error ends it at once."""
+    with ThreadPoolExecutor(parallel) as workers, progress.bar(len(items), "listing", unit) as bar:
+        asking = [(item, workers.submit(call, item)) for item in items]
+        try:
+            for item, answer in asking:
+                yield item, answer.result()
+                bar.update()
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _commits(
+    suite: HubSuite, group: Repositories | None, name: str, repository: Repository
+) -> list[str]:
+    """The commits whose trees are needed, each once: main, and all that the suite knows."""
+    main = repository.branches.get("main")
+    commits = [main] if main else []
+    if group is not None and suite.mode != "folders":
+        commits += [one.commit for one in revisions(suite.mode, group, name, repository)]
+    return list(dict.fromkeys(commits))
+
+
 def _trees(
-    wanted: list[tuple[str, str]], kept: Path, workers: ThreadPoolExecutor
-) -> dict[tuple[str, str], list[File] | None]:
+    wanted: list[tuple[str, str]], kept: Path, parallel: int
+) -> Iterator[tuple[tuple[str, str], list[File] | None]]:
     """The tree of every (repository, commit): as it was kept, else from the Hub."""
     kept.mkdir(parents=True, exist_ok=True)
     known: dict[tuple[str, str], list[File] | None] = {}
     for name in dict.fromkeys(name for name, _ in wanted):
-        known.update(_read_kept(kept / f"{name.replace('/', '--')}.jsonl", name))
+        known.update(_read_kept(_kept_file(kept, name), name))
+    yield from ((one, known[one]) for one in wanted if one in known)
     new = [one for one in wanted if one not in known]
-    asking = {one: workers.submit(_tree, *one) for one in new}
-    with progress.bar(len(new), "listing", "trees") as shown:
-        for (name, commit), answer in asking.items():
-            tree = known[name, commit] = answer.result()
-            shown.update()
-            if tree is None:
-                continue
-            with (kept / f"{name.replace('/', '--')}.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps([commit, [asdict(one) for one in tree]]) + "\n")
-    return known
+    for (name, commit), tree in _ask_all(lambda one: _tree(*one), new, parallel, "trees"):
+        yield (name, commit), tree
+        if tree is not None:
+            line = json.dumps([commit, [asdict(one) for one in tree]])
+            with _kept_file(kept, name).open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+
+
+def _kept_file(kept: Path, name: str) -> Path:
+    return kept / f"{name.replace('/', '--')}.jsonl"
 
 
 def _tree(name: str, commit: str) -> list[File] | None:
@@ -171,9 +192,11 @@ def _files(trees: Mapping[str, Any]) -> dict[str, list[File] | None]:
 
 
 def _with_config(
-    suite: HubSuite, group: Repositories, name: str, repository: Repository
+    suite: HubSuite, group: Repositories | None, name: str, repository: Repository
 ) -> Repository:
     """Add the `config.json` of one of the checkpoints, which tells a run's shape."""
+    if group is None:
+        return repository
     for one in revisions(suite.mode, group, name, repository):
         path = str(PurePosixPath(one.folder, "config.json"))
         if path in {file.path for file in repository.trees.get(one.commit) or []}:
