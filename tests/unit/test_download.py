@@ -93,6 +93,21 @@ def test_room_is_given_to_as_many_as_fit_and_taken_back(tmp_path, monkeypatch):
     budget.claim("s/r/b", 50)
 
 
+def test_shards_that_are_kept_take_no_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "LOOK", 0.01)
+    monkeypatch.setattr(download, "PATIENCE", 0.05)
+    for keep in (True, False):
+        budget = download.Budget(tmp_path / str(keep), 100, keep)
+        budget.claim("s/r/a", 60)
+        (budget.results / "activations/s/r/a").mkdir(parents=True)
+        (budget.results / "checkpoints/s/r/.a.partial").rmdir()
+        if keep:
+            budget.claim("s/r/b", 60)
+        else:
+            with pytest.raises(TransientError):
+                budget.claim("s/r/b", 60)
+
+
 def test_what_never_fits_and_what_waits_in_vain_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "LOOK", 0.01)
     monkeypatch.setattr(download, "PATIENCE", 0.05)

@@ -8,8 +8,8 @@ import pytest
 from standin import StandIn
 from tqdm import tqdm
 
-from shapesweep import hub, listing
-from shapesweep.errors import TransientError
+from shapesweep import hub, listing, manifest
+from shapesweep.errors import ShapesweepError, TransientError
 from shapesweep.suite import SUITE
 
 WEIGHTS = bytes(range(256)) * 400
@@ -195,6 +195,15 @@ def test_a_listing_that_was_broken_off_is_continued(standin, commit, tmp_path):
     standin.asked.clear()
     assert len(listing.make(suite(), out, 1)["org/a"].trees) == 2
     assert len([path for _, path in standin.asked if "/tree/" in path]) == 1
+
+
+def test_runs_that_are_not_there_are_told_with_those_that_are(standin, commit, tmp_path):
+    chosen = suite(only=["aa"])
+    listing.make(chosen, manifest.listing_file(tmp_path, "s"), 1)
+    with pytest.raises(
+        ShapesweepError, match=r"suites\.s\.only: no run is named like aa; did you mean a"
+    ):
+        manifest.list_checkpoints("s", chosen, tmp_path)
 
 
 def test_a_damaged_listing_is_one_line(tmp_path):

@@ -112,7 +112,8 @@ def download(arguments: argparse.Namespace) -> None:
     if one.published is None:
         raise ShapesweepError(f"suite {row['suite']} does not lie on the Hub")
     config = arguments.config
-    budget = download.Budget(config.results, int(config.hub.disk_gb * 1e9))
+    room = int(config.hub.disk_gb * 1e9)
+    budget = download.Budget(config.results, room, config.keep_activations)
     place = f"{row['suite']}/{one.run}/{one.revision}"
     needed = inventory.footprint(one, config)
     files, out = list(one.published.files), Path(arguments.out)

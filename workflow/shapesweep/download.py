@@ -82,10 +82,13 @@ class Budget:
     ----------
     results : path-like
     n_bytes : int
+    keep_activations : bool
+        Whether shards stay: then they are results, and no part of a claim.
     """
 
-    def __init__(self, results: str | Path, n_bytes: int) -> None:
+    def __init__(self, results: str | Path, n_bytes: int, keep_activations: bool = False) -> None:
         self.results, self.n_bytes = Path(results), n_bytes
+        self.kinds = ("checkpoints",) if keep_activations else ("checkpoints", "activations")
         self.ledger = self.results / "checkpoints" / ".claims.json"
 
     def claim(self, place: str, n_bytes: int) -> None:
@@ -144,10 +147,9 @@ class Budget:
 
     def _is_there(self, place: str) -> bool:
         """Whether anything of a checkpoint is on the disk, from its download to its last shard."""
-        kinds = ("checkpoints", "activations")
         return any(
             (self.results / kind / place).exists() or self._partial(place, kind).exists()
-            for kind in kinds
+            for kind in self.kinds
         )
 
     def _said(self) -> str:

@@ -17,7 +17,8 @@ from shapesweep import checkpoint, integrity, listing, publication
 from shapesweep.config import Every, Log, Steps
 from shapesweep.errors import ShapesweepError
 from shapesweep.publication import Place, Published
-from shapesweep.published import HubSuite
+from shapesweep.published import HubSuite, expand
+from shapesweep.schema import near
 from shapesweep.suite import NAME, AnySuite, EmbeddedSuite, LocalSuite, checkpoint_folder
 
 #: Which checkpoints of a run a configuration chooses.
@@ -197,6 +198,11 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
     listed = listing.read(listing_file(results, name))
     groups = listing.groups(suite, listed)
     found = publication.checkpoints(suite, {n: listed[n] for n in groups}, groups)
+    if not found:
+        wanted = suite.only or ["*"]
+        runs = [run.partition("/")[2] for one in suite.groups() for run in expand(one.repository)]
+        said = f"suites.{name}.only: no run is named like {', '.join(wanted)}"
+        raise ShapesweepError(said + near(wanted[0], runs))
     found = integrity.flag_shared(found)
     folders = {one.run: checkpoint_folder(results, name, one.run) for one in found}
     return [
