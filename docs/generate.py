@@ -153,14 +153,11 @@ def suites() -> str:
     for path in sorted((ROOT / "config/suites").glob("*.yaml")):
         one = SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
         if isinstance(one, HubSuite):
-            note = f"not measured: {one.not_loadable}" if one.not_loadable else ""
-            code = "needs its own code: `hub.remote_code`" if one.remote_code else ""
-            named = ", ".join(f"`{group.repository}`" for group in one.repositories)
-            title = (one.title or "").removesuffix(".")
-            rows.append(
-                [f"`{path.stem}`", title, one.mode, named, "; ".join(filter(None, [note, code]))]
-            )
-    return table(["suite", "what it is", "a checkpoint is one of", "repositories", "note"], rows)
+            notes = [(one.title or "").removesuffix(".")]
+            notes += [f"**not measured**: {one.not_loadable}"] if one.not_loadable else []
+            notes += ["needs its own code, `hub.remote_code`"] if one.remote_code else []
+            rows.append([f"`{path.stem}`", "; ".join(notes), one.mode])
+    return table(["suite", "what it is", "a checkpoint is one of its"], rows)
 
 
 def metrics() -> str:
