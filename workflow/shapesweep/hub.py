@@ -9,6 +9,7 @@ import errno
 import fnmatch
 import hashlib
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -126,7 +127,9 @@ def repositories(pattern: str) -> list[str]:
     author, _, name = pattern.partition("/")
     search = max(name.split("*"), key=len)
     found = _ask(pattern, lambda api: list(api.list_models(author=author, search=search or None)))
-    return sorted(one.id for one in found if fnmatch.fnmatchcase(one.id, pattern))
+    # A name with more than one slash is none, whatever the pattern's star would take it for.
+    names = (one.id for one in found if re.fullmatch(r"[\w.-]+/[\w.-]+", one.id))
+    return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
 
 def read(repository: str, commit: str, path: str) -> bytes:
