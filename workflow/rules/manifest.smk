@@ -58,7 +58,7 @@ rule manifest:
 
 rule manifests:
     input:
-        MANIFESTS,
+        COUNTED,
     log:
         f"{RESULTS}/logs/manifests.log",
     benchmark:
@@ -79,7 +79,7 @@ rule manifests:
 
 rule plan:
     input:
-        MANIFESTS,
+        COUNTED,
     log:
         f"{RESULTS}/logs/plan.log",
     benchmark:

@@ -34,6 +34,12 @@ except ShapesweepError as error:
 RESULTS = CONFIG.results
 MERGED = f"{RESULTS}/config.yaml"
 MANIFESTS = [f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites]
+# What is trained on the spot need not be trained to be counted.
+COUNTED = [
+    f"{RESULTS}/manifests/{name}.parquet"
+    for name, one in CONFIG.suites.items()
+    if not isinstance(one, EmbeddedSuite)
+]
 TABLES = [
     f"{RESULTS}/{t}.parquet" for t in ("geometry", "replicates", "losses", "failures")
 ]
