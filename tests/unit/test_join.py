@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shapesweep import curves, tables
+from shapesweep import join, tables
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def swept(tmp_path):
             rows.append(made)
         return rows
 
-    def join(rows, accepted=None):
+    def joined(rows, accepted=None):
         tables.write(rows, tables.MANIFEST, tmp_path / "s.parquet")
-        curves.join([tmp_path / "s.parquet"], tmp_path / "geometry", tmp_path, accepted)
+        join.join([tmp_path / "s.parquet"], tmp_path / "geometry", tmp_path, accepted)
         geometry = tables.read(tmp_path / "geometry.parquet", tables.GEOMETRY)
         failures = tables.read(tmp_path / "failures.parquet", tables.FAILURES)
         return geometry.revision.tolist(), failures
 
-    return write, join
+    return write, joined
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ def straight():
 
 
 def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight):
-    write, join = swept
+    write, joined = swept
     straight[2] = np.random.default_rng(9).standard_normal(500)
     rows = write(straight)
-    measured, failures = join(rows)
+    measured, failures = joined(rows)
     assert measured == ["step0", "step1", "step4", "step8"]
     (one,) = failures.itertuples()
     assert one.reason == "discontinuous: step1 and step4 lie closer together"
     assert (one.revision, one.measured) == ("step2", False)
-    measured, failures = join(rows, {"s": ["discontinuous"]})
+    measured, failures = joined(rows, {"s": ["discontinuous"]})
     assert "step2" in measured
     assert failures.measured.tolist() == [True]
 
@@ -77,9 +77,9 @@ def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight)
 def test_a_loss_at_step_0_that_is_not_that_of_an_untrained_model_is_doubtful(
     swept, straight, loss, architecture, is_odd
 ):
-    write, join = swept
+    write, joined = swept
     rows = write(straight, losses={0: loss}.items(), architecture=architecture)
-    measured, failures = join(rows)
+    measured, failures = joined(rows)
     assert len(measured) == 5
     assert failures.measured.tolist() == [True] * is_odd
     if is_odd:
@@ -89,13 +89,13 @@ def test_a_loss_at_step_0_that_is_not_that_of_an_untrained_model_is_doubtful(
 
 
 def test_what_could_not_be_fetched_this_time_is_told_and_asked_for_again(swept, straight, tmp_path):
-    write, join = swept
+    write, joined = swept
     rows = write(straight, failures={1: "later", 2: "never"}.items())
-    _, failures = join(rows)
+    _, failures = joined(rows)
     assert dict(zip(failures.reason, failures.revision, strict=True)) == {
         **{"later": "step1", "never": "step2"},
     }
     assert (tmp_path / "geometry/s/r/step1").exists()
-    curves.forget(tmp_path)
+    join.forget(tmp_path)
     assert not (tmp_path / "geometry/s/r/step1").exists()
     assert (tmp_path / "geometry/s/r/step2").exists()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from shapesweep import config as configuration
-from shapesweep import curves, devices, download, inventory
+from shapesweep import devices, download, inventory, join, tables
 from shapesweep import manifest as manifests
 from shapesweep.checkpoint import model_files, tokenizer_files
 from shapesweep.corpora import CORPORA
@@ -165,6 +165,7 @@ def extraction(wildcards):
         "corpus": CONFIG.corpus.model_dump(),
         "groups": CONFIG.geometry.groups,
         "format_version": FORMAT_VERSION,
+        "tables_version": tables.VERSION,
     }
     return as_param(depends)
 
@@ -214,11 +215,11 @@ onstart:
 
 
 onerror:
-    curves.forget(RESULTS)
+    join.forget(RESULTS)
 
 
 onsuccess:
-    curves.forget(RESULTS)
+    join.forget(RESULTS)
     if Path(RESULTS, "summary.txt").is_file():
         # Through the same door as all else that is said, so that it comes last.
         logger.info(Path(RESULTS, "summary.txt").read_text(encoding="utf-8"))

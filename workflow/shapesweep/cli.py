@@ -151,11 +151,11 @@ def geometry(arguments: argparse.Namespace) -> None:
 
 def join(arguments: argparse.Namespace) -> None:
     """Join the tables of all checkpoints."""
-    from shapesweep import curves
+    from shapesweep import join
 
     suites = arguments.config.suites.items()
     accepted = {name: getattr(suite, "accept", []) for name, suite in suites}
-    curves.join(arguments.manifests, arguments.geometry, arguments.out, accepted)
+    join.join(arguments.manifests, arguments.geometry, arguments.out, accepted)
 
 
 def curves(arguments: argparse.Namespace) -> None:

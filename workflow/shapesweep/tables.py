@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 
 from shapesweep.errors import ShapesweepError
 
+#: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
+VERSION = 2
 #: Where a table's metadata keeps ours.
 _KEY = "shapesweep"
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
