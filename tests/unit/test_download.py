@@ -7,7 +7,7 @@ import pytest
 
 from shapesweep import config, download, failures, hub, inventory
 from shapesweep.errors import CheckpointError, TransientError
-from shapesweep.hub import File
+from shapesweep.files import File
 from shapesweep.manifest import Listed
 from shapesweep.publication import Published
 
@@ -120,12 +120,29 @@ def test_what_never_fits_and_what_waits_in_vain_is_said(tmp_path, monkeypatch):
 
 
 def test_what_an_earlier_run_has_left_is_cleared_but_not_what_is_needed(tmp_path):
-    for name in ("needed", "left", ".broken.partial"):
-        (tmp_path / "checkpoints/s/r" / name).mkdir(parents=True)
+    budget = download.Budget(tmp_path, 100)
+    for name in ("needed", "left", "broken"):
+        budget.claim(f"s/r/{name}", 10)
+    for kind, name in (("checkpoints", "needed"), ("checkpoints", "left"), ("activations", "left")):
+        (tmp_path / kind / "s/r" / name).mkdir(parents=True)
     (tmp_path / "checkpoints/embedded/decoder/checkpoint-1").mkdir(parents=True)
-    download.clear(tmp_path, ["s"], [str(tmp_path / "checkpoints/s/r/needed")])
-    assert [path.name for path in (tmp_path / "checkpoints/s/r").iterdir()] == ["needed"]
+    budget.clear([str(tmp_path / "checkpoints/s/r/needed")])
+    left = [str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/s/r/*")]
+    assert left == ["checkpoints/s/r/needed"]
     assert (tmp_path / "checkpoints/embedded/decoder/checkpoint-1").is_dir()
+    budget.claim("s/r/new", 90)
+
+
+def test_without_a_tokenizer_nothing_is_fetched(tmp_path, fetched):
+    fetched["tokenizer.json"] = TransientError("no answer")
+    places = [("org/a", "1", [File("tokenizer.json", 1, None, "a")])] * 2
+    download.tokenizer(ROW, places, tmp_path / "tokenizer")
+    asked = []
+    files, out = [File("config.json", 2, None, "a")], tmp_path / "out"
+    download.checkpoint(ROW, files, out, lambda: asked.append(1), tmp_path / "tokenizer")
+    assert not asked
+    said = failures.recorded(tmp_path / "out")
+    assert (said["reason"], said["transient"]) == ("no answer", True)
 
 
 def settings(**more):
@@ -150,6 +167,8 @@ def test_the_room_for_a_checkpoint_is_its_files_and_its_shards():
     assert 10**6 + shards < room < 10**6 + shards + 20 * inventory.OVERHEAD
     assert inventory.footprint(one, settings(keep_activations=True)) == 10**6
     paper = settings(corpus={"documents": 10, "sampling": "paper"})
+    assert inventory.n_tokens(one, paper) == 3 * 10 * 512
+    one.published.config["vocab_size"] = None
     assert inventory.n_tokens(one, paper) == 3 * 10 * 512
 
 

@@ -89,6 +89,22 @@ def test_a_hub_that_never_answers_is_told_and_asked_again_next_time(standin, com
         hub.refs("org/a")
 
 
+def test_a_transfer_that_breaks_in_any_way_is_begun_again(commit, fetch, monkeypatch):
+    """What goes wrong with a transfer by xet comes as a plain RuntimeError."""
+    monkeypatch.setattr(hub, "_wait", lambda _state: 0.0)
+    faults = iter([RuntimeError("Task error"), OSError("cut")])
+    real = huggingface_hub.HfApi.hf_hub_download
+
+    def broken(*words, **options):
+        fault = next(faults, None)
+        if fault:
+            raise fault
+        return real(*words, **options)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", broken)
+    assert fetch().read_bytes() == WEIGHTS
+
+
 def test_damaged_bytes_never_pass_for_whole(standin, commit, fetch, tmp_path):
     for spoil in (lambda b: b[:-1] + b"?", lambda b: b[:-10]):
         standin.spoilt["model.safetensors"] = spoil

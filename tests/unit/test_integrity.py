@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shapesweep import integrity
-from shapesweep.hub import File
+from shapesweep.files import File
 from shapesweep.publication import Published
 
 
@@ -37,6 +37,9 @@ def test_whoever_shares_a_shard_is_flagged_by_name():
         # Two seeds of the data alone begin alike; two runs never end alike.
         ([made("a", 0, "p"), made("a", 9, "q"), made("b", 0, "p"), made("b", 9, "r")], True),
         ([made("a", 0, "p"), made("a", 9, "q"), made("b", 0, "r"), made("b", 9, "q")], False),
+        # The last stage is a run of its own, and main is what it ends with.
+        ([made("a", 9, "p"), made("a", None, "r", main=True), made("a.s", 9, "r")], True),
+        ([made("a", None, "r", main=True), made("a.s", 5, "r"), made("a.s", 9, "q")], False),
         # A second stage begins with what the first has ended with.
         ([made("a", 0, "p"), made("a", 9, "q"), made("b", 0, "q"), made("b", 9, "r")], True),
         ([made("a", 5, "q"), made("a", 9, "r"), made("b", 0, "q"), made("b", 9, "s")], False),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from shapesweep import join, tables
+from shapesweep.geometry import AGAIN
 
 
 @pytest.fixture
@@ -25,6 +26,8 @@ def swept(tmp_path):
             tables.write(
                 [{**row, **said}] if failed else [], tables.FAILURES, place / "failures.parquet"
             )
+            if failed == "later":
+                (place / AGAIN).touch()
             if not failed:
                 values = [{"value": value} for value in sample]
                 more = {"vocabulary": vocabulary}

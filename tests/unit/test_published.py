@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 import yaml
 
-from shapesweep import config, listing, publication, published
+from shapesweep import config, listing, manifest, publication, published
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub import File
+from shapesweep.files import File, choose_weights
 from shapesweep.publication import Repository
 from shapesweep.published import HubSuite, Ramp
 from shapesweep.suite import SUITE
@@ -174,7 +174,7 @@ def test_holes_of_the_grid_are_listed_and_nothing_is_made_up():
 )
 def test_one_whole_format_of_the_weights_is_chosen(names, files, status):
     tree = {name: File(name, 1, "a", "b") for name in names}
-    chosen, said = publication.choose_weights(tree)
+    chosen, said = choose_weights(tree)
     assert ([file.path for file in chosen], said) == (files, status)
 
 
@@ -185,6 +185,51 @@ def test_code_is_fetched_only_where_it_is_asked_for(remote_code):
     listed = {"org/a": Repository(branches={"step1": "c"}, trees={"c": tree})}
     (one,) = publication.checkpoints(suite, listed, listing.groups(suite, listed))
     assert ("modeling.py" in [file.path for file in one.files]) == remote_code
+
+
+def test_a_repository_that_tells_nothing_is_told_whatever_is_chosen():
+    suite = define(repositories=["org/a", "org/b", "org/c*"])
+    gone = Repository("org/a: there is no such repository")
+    silent = Repository(branches={"main": "m"}, trees={"m": []})
+    listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
+    groups = listing.groups(suite, listed)
+    # Whichever runs are asked for: these might have had them.
+    only = suite.model_copy(update={"only": ["z"]})
+    found = publication.checkpoints(only, listed, groups)
+    said = [one.status[0] for one in found if not one.is_main]
+    assert said[0].startswith("not_listed: org/a: there is no such repository; then ask again")
+    assert said[1] == "not_listed: org/b has no revision that the suite knows"
+    assert said[2].startswith("not_listed: org/c*: the Hub has no")
+    rows = [
+        manifest.Listed(one.run, one.revision, one.step, Path("x"), flags=one.status, published=one)
+        for one in found
+    ]
+    chosen = manifest.select(rows, config.Steps(steps=[7]))
+    assert len(chosen) == 3
+
+
+def test_ranks_go_over_all_repositories_of_a_run():
+    match = r"org/(?P<run>m)-(?P<step>\d+)"
+    suite = define(mode="repositories", match=match, tokens={"each": 100}, repositories=["org/m-*"])
+    listed = {f"org/m-{k}": Repository(branches={"main": f"{k}"}, trees={}) for k in (9, 1, 4)}
+    found = publication.checkpoints(suite, listed, listing.groups(suite, listed))
+    assert [(one.step, one.tokens) for one in found] == [(1, 100), (4, 200), (9, 300)]
+
+
+def test_two_checkpoints_of_one_name_are_refused():
+    suite = define(repositories=["orgA/x", "orgB/x"])
+    one = Repository(branches={"step1": "c"}, trees={})
+    listed = {"orgA/x": one, "orgB/x": one}
+    with pytest.raises(
+        ShapesweepError, match="orgA/x and orgB/x both have a run x with a revision"
+    ):
+        publication.checkpoints(suite, listed, listing.groups(suite, listed))
+
+
+def test_a_phase_from_outside_is_a_safe_name_too():
+    suite = define(match=r"(?P<phase>.*)-step(?P<step>\d+)", phases={"*": {"own_run": True}})
+    (one, *_) = listed_as(suite, "org/a", "../b/c-step5")
+    assert "/" not in one.run and ".." not in one.run.split("/")
 
 
 def test_names_from_outside_are_safe_as_folders():
@@ -202,20 +247,20 @@ def test_a_step_that_is_no_number_is_an_error_that_names_the_pattern():
 
 
 def test_a_tokenizer_is_looked_for_in_main_and_then_in_the_checkpoints():
-    files = [File("tokenizer.json", 1, None, "a"), File("model.safetensors", 1, "b", "c")]
+    both = [File("tokenizer.json", 1, None, "a"), File("model.safetensors", 1, "b", "c")]
     refs = {"main": "m", "step1": "1", "step2": "2"}
-    trees = {"m": [], "1": files, "2": files}
+    trees = {"m": [], "1": both, "2": both}
     suite = define()
     (group,) = suite.groups()
     listed = {"org/a": Repository(branches=refs, trees=trees)}
     found = publication.checkpoints(suite, listed, {"org/a": group})
     run = [one for one in found if not one.is_main]
     assert [place[1] for place in publication.tokenizers(run, listed, group)] == ["2", "1"]
-    trees["m"] = files[:1]
-    assert publication.tokenizers(run, listed, group)[0] == ("org/a", "m", files[:1])
-    other = {**listed, "org/t": Repository(branches={"main": "t"}, trees={"t": files})}
+    trees["m"] = [both[0], File("config.json", 1, None, "a"), File("other", 1, None, "a")]
+    assert publication.tokenizers(run, listed, group)[0] == ("org/a", "m", trees["m"][:2])
+    other = {**listed, "org/t": Repository(branches={"main": "t"}, trees={"t": both})}
     named = group.model_copy(update={"tokenizer": "org/t"})
-    assert publication.tokenizers(run, other, named) == [("org/t", "t", files[:1])]
+    assert publication.tokenizers(run, other, named) == [("org/t", "t", both[:1])]
 
 
 @pytest.mark.parametrize(

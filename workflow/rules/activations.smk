@@ -26,9 +26,11 @@ rule activations:
         config=MERGED,
         extraction=extraction,
         measured=f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}",
+        release=lambda w: release("checkpoints", w),
     message:
         "extracting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep activations --config {params.config:q} --suite {wildcards.suite} "
         "--run {wildcards.run} --revision {wildcards.revision} --measured {params.measured:q} "
-        "--tokenizer={input.tokenizer:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
+        "--tokenizer={input.tokenizer:q} --threads {threads} --out {output:q} > {log:q} 2>&1 "
+        "|| {{ rm -rf {params.release:q}; exit 1; }}"

@@ -4,7 +4,8 @@
 # as hub.downloads and hub.disk_gb allow, and wait for room by themselves.
 rule download:
     input:
-        ancient(f"{RESULTS}/listings/{{suite}}.json"),
+        listing=ancient(f"{RESULTS}/listings/{{suite}}.json"),
+        tokenizer=ancient(f"{RESULTS}/tokenizers/{{suite}}/{{run}}"),
     output:
         temp(directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}/{{revision}}")),
     log:
@@ -25,7 +26,8 @@ rule download:
         "downloading {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep download --config {params.config:q} --suite {wildcards.suite} "
-        "--run {wildcards.run} --revision {wildcards.revision} --out {output:q} > {log:q} 2>&1"
+        "--run {wildcards.run} --revision {wildcards.revision} --tokenizer={input.tokenizer:q} "
+        "--out {output:q} > {log:q} 2>&1"
 
 
 rule tokenizer:

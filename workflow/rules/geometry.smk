@@ -21,10 +21,12 @@ rule geometry:
     params:
         config=MERGED,
         extraction=extraction,
+        release=lambda w: release("activations", w),
         geometry=as_param(CONFIG.geometry.model_dump()),
         metric_versions=as_param({name: one.version for name, one in METRICS.items()}),
     message:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep geometry --config {params.config:q} --activations {input:q} "
-        "--threads {threads} --out {output:q} > {log:q} 2>&1"
+        "--threads {threads} --out {output:q} > {log:q} 2>&1 "
+        "|| {{ rm -rf {params.release:q}; exit 1; }}"

@@ -135,6 +135,14 @@ def suite_states(wildcards):
     )
 
 
+def release(kind, w):
+    """What a job removes when it dies: of a download, it would hold room until the run ends."""
+    is_kept = kind == "activations" and CONFIG.keep_activations
+    if w.suite not in PUBLISHED or is_kept:
+        return ""
+    return f"{RESULTS}/{kind}/{w.suite}/{w.run}/{w.revision}"
+
+
 def tokenizer_folder(wildcards):
     """Where the tokenizer of a run of the Hub is fetched to; others bring their own."""
     if wildcards.suite not in PUBLISHED:
@@ -211,7 +219,7 @@ onstart:
     needed = {
         str(path) for job in workflow.dag.needrun_jobs() for path in job.input
     }
-    download.clear(RESULTS, PUBLISHED, needed)
+    download.Budget(RESULTS, 0, CONFIG.keep_activations).clear(needed)
 
 
 onerror:

@@ -117,7 +117,8 @@ def download(arguments: argparse.Namespace) -> None:
     place = f"{row['suite']}/{one.run}/{one.revision}"
     needed = inventory.footprint(one, config)
     files, out = list(one.published.files), Path(arguments.out)
-    print(download.checkpoint(row, files, out, lambda: budget.claim(place, needed)))
+    tokens = Path(arguments.tokenizer) if arguments.tokenizer else None
+    print(download.checkpoint(row, files, out, lambda: budget.claim(place, needed), tokens))
 
 
 def tokenizer(arguments: argparse.Namespace) -> None:
@@ -265,7 +266,7 @@ def _verbs() -> dict[Callable[[argparse.Namespace], None], list[str]]:
         manifest: ["--config", "--suite", "--out"],
         manifests: ["--config"],
         plan: ["--config"],
-        download: [*one_checkpoint, "--out"],
+        download: [*one_checkpoint, "--tokenizer", "--out"],
         tokenizer: ["--config", "--suite", "--run", "--out"],
         checkpoint: ["folder"],
         activations: [*one_checkpoint, "--tokenizer", "--measured", "--threads", "--out"],

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from shapesweep import failures, hub, progress, tables
 from shapesweep.errors import CheckpointError, TransientError
-from shapesweep.hub import File
+from shapesweep.files import File
 from shapesweep.publication import Place
 
 #: Seconds between two looks at the budget, and between two words about waiting.
@@ -31,7 +31,13 @@ PLACES = 4
 _LOG = logging.getLogger(__name__)
 
 
-def checkpoint(row: dict[str, Any], files: list[File], out: Path, fits: Callable[[], None]) -> str:
+def checkpoint(
+    row: dict[str, Any],
+    files: list[File],
+    out: Path,
+    fits: Callable[[], None],
+    tokenizer: Path | None = None,
+) -> str:
     """Fetch a checkpoint.
 
     Parameters
@@ -43,6 +49,8 @@ def checkpoint(row: dict[str, Any], files: list[File], out: Path, fits: Callable
         A folder, made whole or not at all: the files by their names, or `failed.json`.
     fits : callable
         Called before anything is fetched: returns when the budget has room.
+    tokenizer : Path, optional
+        Its folder: without a tokenizer nothing is fetched, for nothing could be measured.
 
     Returns
     -------
@@ -52,6 +60,8 @@ def checkpoint(row: dict[str, Any], files: list[File], out: Path, fits: Callable
     name = f"{row['suite']}/{row['run']}/{row['revision']}"
     with tables.whole_folder(out) as partial:
         try:
+            if tokenizer:
+                failures.raise_recorded(tokenizer)
             fits()
             _fetch(row["repository"], row["commit"], files, partial)
         except CheckpointError as error:
@@ -121,6 +131,21 @@ class Budget:
                 _LOG.warning("waiting for room: %s, and %s", self._said(), self._held())
             time.sleep(LOOK)
 
+    def clear(self, needed: Iterable[str]) -> None:
+        """Remove what an earlier run was stopped over: it would hold room that nobody frees.
+
+        Parameters
+        ----------
+        needed : iterable of str
+            Folders that this run reads.
+        """
+        keep = {Path(path) for path in needed}
+        for place in self._claims():
+            for kind in self.kinds:
+                shutil.rmtree(self._partial(place, kind), ignore_errors=True)
+                if self.results / kind / place not in keep:
+                    shutil.rmtree(self.results / kind / place, ignore_errors=True)
+
     def _take(self, place: str, n_bytes: int) -> bool:
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.ledger}.lock"):
@@ -147,8 +172,9 @@ class Budget:
 
     def _is_there(self, place: str) -> bool:
         """Whether anything of a checkpoint is on the disk, from its download to its last shard."""
+        # In this order: a folder is made whole by renaming the partial one.
         return any(
-            (self.results / kind / place).exists() or self._partial(place, kind).exists()
+            self._partial(place, kind).exists() or (self.results / kind / place).exists()
             for kind in self.kinds
         )
 
@@ -157,24 +183,6 @@ class Budget:
 
     def _held(self) -> str:
         return f"it is held by {', '.join(sorted(self._claims()))}"
-
-
-def clear(results: str | Path, suites: Iterable[str], needed: Iterable[str]) -> None:
-    """Remove what an earlier run was stopped over: it would hold room that nobody frees.
-
-    Parameters
-    ----------
-    results : path-like
-    suites : iterable of str
-        Those of the Hub.
-    needed : iterable of str
-        Folders that this run reads.
-    """
-    keep = {Path(path) for path in needed}
-    for suite in suites:
-        for path in Path(results, "checkpoints", suite).glob("*/*"):
-            if path not in keep:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def tokenizer(row: dict[str, Any], places: Sequence[Place], out: Path) -> str:
@@ -206,5 +214,7 @@ def tokenizer(row: dict[str, Any], places: Sequence[Place], out: Path) -> str:
             except CheckpointError as error:
                 tables.empty(partial)
                 failure = error
+                if isinstance(error, TransientError):
+                    break
         failures.record(partial, row, failure)
     return f"the tokenizer could not be fetched: {failure}"

@@ -34,6 +34,9 @@ ROUNDING, ROUNDING_SHARE = 32, 0.01
 #: Seed of the one permutation of tokens from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
 
+#: Beside a checkpoint's tables, where it could not be had this time.
+AGAIN = "again"
+
 Row = dict[str, Any]
 
 
@@ -166,6 +169,8 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
         tables.write(made.replicates, tables.REPLICATES, partial / "replicates.parquet", metadata)
         tables.write(made.losses, tables.LOSSES, partial / "losses.parquet", metadata)
         tables.write([failed] if failed else [], tables.FAILURES, partial / "failures.parquet")
+        if failed and failed["transient"]:
+            (partial / AGAIN).touch()
         if not failed:
             shutil.copyfile(activations / "sample.parquet", partial / "sample.parquet")
     if failed:

@@ -7,16 +7,17 @@ those for refs and commits among them, and a file that arrives damaged is fetche
 
 import errno
 import fnmatch
+import functools
 import hashlib
 import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
+from shapesweep.files import File
 
 #: How often a call is made before it is given up, and the longest wait between two, in seconds.
 ATTEMPTS, LONGEST_WAIT = 8, 60.0
@@ -40,28 +41,6 @@ class RefusedError(CheckpointError):
 
 class NoAccessError(RefusedError, TransientError):
     """The Hub has answered, but may answer otherwise once the user has seen to it."""
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of a commit, as the Hub lists it.
-
-    Attributes
-    ----------
-    path : str
-        Inside the repository.
-    size : int
-        In bytes.
-    sha256 : str or None
-        Of the contents; None of a small file, which git keeps by itself.
-    blob : str
-        The file's id in git, of the contents where `sha256` is None.
-    """
-
-    path: str
-    size: int
-    sha256: str | None
-    blob: str
 
 
 def refs(repository: str) -> dict[str, dict[str, str]]:
@@ -180,20 +159,15 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
         shown.update(file.size)
         return target
     before = shown.n
-    for _ in range(DAMAGED):
+    for attempt in range(DAMAGED):
         # The client would keep what lies there already.
         target.unlink(missing_ok=True)
+        options = {"revision": commit, "local_dir": folder, "tqdm_class": _counting(shown)}
+        # Else it might be copied once more from a cache that is damaged itself.
+        options["force_download"] = attempt > 0
+        download = functools.partial(_download, repository, file.path, options)
         try:
-            _ask(
-                repository,
-                lambda api: api.hf_hub_download(
-                    repository,
-                    file.path,
-                    revision=commit,
-                    local_dir=folder,
-                    tqdm_class=_counting(shown),
-                ),
-            )
+            _ask(repository, download)
         except OSError as error:
             if not _is_short(error):
                 raise
@@ -203,6 +177,10 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             return target
     target.unlink(missing_ok=True)
     raise RefusedError(f"{file.path} arrives damaged: its sha256 is not the one that the Hub lists")
+
+
+def _download(repository: str, path: str, options: dict[str, Any], api: Any) -> str:
+    return api.hf_hub_download(repository, path, **options)
 
 
 def is_whole(path: Path, file: File) -> bool:
@@ -251,10 +229,10 @@ def _is_transient(error: BaseException) -> bool:
         return status in _TRANSIENT or status >= 500
     if any(isinstance(one, OSError) and one.errno in _OURS for one in causes):
         return False
-    # An answer that is cut in the middle is no JSON: a ValueError.
-    return not _is_short(error) and isinstance(
-        error, TransportError | LocalEntryNotFoundError | OSError | ValueError
-    )
+    # An answer that is cut in the middle is no JSON, a ValueError; what goes wrong with a transfer
+    # by xet is a RuntimeError.
+    kinds = TransportError | LocalEntryNotFoundError | OSError | ValueError | RuntimeError
+    return not _is_short(error) and isinstance(error, kinds)
 
 
 def _is_short(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from shapesweep.files import is_weights
 from shapesweep.publication import Published
 
 #: A checkpoint is out of line if it is so many times farther from both of its neighbours than they
@@ -41,7 +42,7 @@ def flag_shared(found: Sequence[Published]) -> list[Published]:
     groups: dict[str, set[int]] = defaultdict(set)
     for k, one in enumerate(found):
         for file in one.files:
-            if file.path.endswith((".safetensors", ".bin")):
+            if is_weights(file):
                 groups[file.sha256 or file.blob].add(k)
     last: dict[str, int] = {}
     for one in found:
@@ -95,7 +96,7 @@ def _distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:
-    if len(group) == 1:
+    if len(group) == 1 or _is_pair(group, last):
         return True
     by_run: dict[str, list[Published]] = defaultdict(list)
     for one in group:
@@ -105,14 +106,15 @@ def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:
         later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
         whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
         return whole and len(later) <= 1 and all(_is_start(o) or _is_end(o, last) for o in group)
-    return _is_pair(group, last)
+    return False
 
 
 def _is_pair(group: Sequence[Published], last: Mapping[str, int]) -> bool:
-    if len(group) != 2:
+    if len(group) != 2 or len({one.repository for one in group}) > 1:
         return False
-    if {one.step for one in group} == {0, 1}:
+    if {one.step for one in group} == {0, 1} and len({one.run for one in group}) == 1:
         return True
+    # The last stage may be a run of its own; main is that of the repository.
     main = [one for one in group if one.is_main]
     return len(main) == 1 and all(_is_end(one, last) for one in group)
 

@@ -46,8 +46,8 @@ def shard_bytes(one: Listed, settings: Config) -> int:
 
 def n_tokens(one: Listed, settings: Config) -> int:
     """Tokens that a checkpoint reads, at most: all corpora."""
-    vocabulary = one.published.config.get("vocab_size", 0) if one.published else 0
-    chunk = _CHUNK // 2 if vocabulary >= _SUBWORDS else _CHUNK
+    entries = (checkpoint.vocabulary(one.published.config) if one.published else None) or 0
+    chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
     length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
     return len(settings.corpora) * settings.corpus.documents * length
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from shapesweep import integrity, tables
 from shapesweep.checkpoint import family
 from shapesweep.failures import recorded
+from shapesweep.geometry import AGAIN
 
 #: An untrained causal model's loss lies this near to ln(vocabulary), in nats.
 START_LOSS = 0.5
@@ -75,18 +76,13 @@ def forget(results: str | Path) -> None:
     Parameters
     ----------
     results : path-like
-        With the table of failures, if the sweep has come so far.
     """
-    path = Path(results) / "failures.parquet"
-    if not path.is_file():
-        return
-    failures = tables.read(path, tables.FAILURES)
-    for row in failures[failures.transient].itertuples():
-        place = Path(results) / "geometry" / row.suite / row.run / row.revision
-        shutil.rmtree(place, ignore_errors=True)
-        tokenizer = Path(results) / "tokenizers" / row.suite / row.run
-        if recorded(tokenizer):
+    for mark in Path(results, "geometry").glob(f"*/*/*/{AGAIN}"):
+        suite, run = mark.parts[-4:-2]
+        tokenizer = Path(results, "tokenizers", suite, run)
+        if (recorded(tokenizer) or {}).get("transient"):
             shutil.rmtree(tokenizer, ignore_errors=True)
+        shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _doubts(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from shapesweep import hub, progress
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub import File
+from shapesweep.files import File
 from shapesweep.publication import Repository, asked, revisions
 from shapesweep.published import HubSuite, Repositories
 
@@ -102,7 +102,9 @@ def _names(suite: HubSuite) -> dict[str, Repositories | None]:
     """All repositories to be asked for, with their group; those of tokenizers have none."""
     names: dict[str, Repositories | None] = {}
     for pattern, group in asked(suite):
-        for name in hub.repositories(pattern) if "*" in pattern else [pattern]:
+        # A star that stands for nothing is listed by itself, as a problem.
+        found = hub.repositories(pattern) if "*" in pattern else []
+        for name in found or [pattern]:
             names.setdefault(name, group)
     for group in suite.groups():
         if group.tokenizer:
@@ -111,6 +113,8 @@ def _names(suite: HubSuite) -> dict[str, Repositories | None]:
 
 
 def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
+    if "*" in name:
+        return Repository(f"{name}: the Hub has no repository that is named so")
     try:
         found = hub.refs(name)
         branch = (group.branch if group else None) or "main"

@@ -121,6 +121,8 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
         # A main that has no place in training is listed, but is no checkpoint of the run.
         mine = [one for one in listed if one.run == run and not _is_aside(one)]
         wanted = _select(mine, rule) if mine else []
+        # Whatever is chosen, a repository that tells nothing might have had it.
+        wanted += [one for one in mine if any(f.startswith("not_listed") for f in one.flags)]
         if isinstance(rule, Log):
             sound = [one for one in mine if not one.flags]
             wanted += _select(sound, rule) if sound else []

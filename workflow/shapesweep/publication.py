@@ -12,9 +12,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from shapesweep.checkpoint import TOKENIZER
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub import File
+from shapesweep.files import File, is_weights, needed, tokenizer
 from shapesweep.published import (
     Each,
     HubSuite,
@@ -30,9 +29,6 @@ from shapesweep.published import (
     ramped,
     steps,
 )
-
-_SHARD = re.compile(r"(model|pytorch_model)-(\d+)-of-(\d+)\.(safetensors|bin)")
-_FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 
 
 @dataclass(frozen=True)
@@ -119,14 +115,14 @@ def revisions(
     ShapesweepError
         If the pattern finds a step that is no number.
     """
-    run = name.partition("/")[2]
+    run = _plain(name.partition("/")[2])
     main = repository.branches.get("main", "")
     if mode == "repositories":
         if main:
             yield from _read(group, name, run, [(name, run, main, "")])
         return
     if mode == "commits":
-        named = [(title, commit, commit, "") for commit, title in repository.commits]
+        named = [(title, _plain(commit), commit, "") for commit, title in repository.commits]
     elif mode == "folders":
         tree = repository.trees.get(main) or []
         folders = sorted({str(PurePosixPath(file.path).parent) for file in tree} - {"."})
@@ -202,24 +198,49 @@ def checkpoints(
     list of Published
     """
     by_run: dict[str, list[Published]] = {}
+    found: dict[int, tuple[Repositories, list[Published]]] = {}
+    silent = []
     for name, repository in listed.items():
         group = groups[name]
-        if repository.problem:
-            run = name.partition("/")[2]
-            said = f"not_listed: {repository.problem}; then ask again with --forcerun listing"
-            gone = Published(run, "", name, "", status=(said,))
-            by_run.setdefault(run, []).append(gone)
         mine = list(revisions(suite.mode, group, name, repository))
+        found.setdefault(id(group), (group, []))[1].extend(mine)
+        # Of what a star stands for, some may be none of the suite's; what is named must be there.
+        is_empty = all(one.is_main for one in mine) and "*" not in group.repository
+        if repository.problem or is_empty:
+            silent.append(_silent(name, repository.problem))
+    for group, mine in found.values():
         for one in _placed(group, mine):
-            file_list = repository.trees.get(one.commit)
-            with_files = _with_files(one, file_list, repository.config, suite.remote_code)
+            repository = listed[one.repository]
+            tree = repository.trees.get(one.commit)
+            with_files = _with_files(one, tree, repository.config, suite.remote_code)
             by_run.setdefault(one.run, []).append(with_files)
-    found = []
+    # What says nothing is told whichever runs are asked for: it may be one of them.
+    whole = silent
     for run, members in by_run.items():
         if suite.only is None or any(fnmatchcase(run, pattern) for pattern in suite.only):
             group = groups[members[0].repository]
-            found += sorted([*members, *_holes(group, members)], key=_order)
-    return found
+            whole += sorted([*members, *_holes(group, members)], key=_order)
+    _refuse_twins(whole)
+    return whole
+
+
+def _silent(name: str, problem: str | None) -> Published:
+    """A row for a repository of which no checkpoint is known."""
+    said = f"not_listed: {problem or f'{name} has no revision that the suite knows'}"
+    again = "; then ask again with --forcerun listing" if problem else ""
+    return Published(_plain(name.partition("/")[2]), "", name, "", status=(f"{said}{again}",))
+
+
+def _refuse_twins(found: Sequence[Published]) -> None:
+    """Raise if two checkpoints would have one name, and so one place for their results."""
+    seen: dict[tuple[str, str], Published] = {}
+    for one in found:
+        twin = seen.setdefault((one.run, one.revision), one)
+        if one.revision and twin is not one:
+            raise ShapesweepError(
+                f"repositories: {twin.repository} and {one.repository} both have a run {one.run} "
+                f"with a revision {one.revision}; sweep them as two suites"
+            )
 
 
 #: Where files of a tokenizer lie: repository, commit, files.
@@ -250,8 +271,7 @@ def tokenizers(
     mains = [(name, listed[name].branches.get("main", ""), "") for name in names if name in listed]
     places = []
     for name, commit, folder in [*mains, *([] if group.tokenizer else own)]:
-        wanted = {str(PurePosixPath(folder, file)) for file in TOKENIZER}
-        files = [file for file in listed[name].trees.get(commit) or [] if file.path in wanted]
+        files = tokenizer(listed[name].trees.get(commit) or [], folder)
         if files:
             places.append((name, commit, files))
     return places
@@ -285,7 +305,7 @@ def _placed(group: Repositories, found: list[Published]) -> list[Published]:
         tokens = _tokens(rule, one, rank)
         if tokens is not None:
             tokens += round(phase.start)
-        run = f"{one.run}.{one.phase}" if phase.own_run else one.run
+        run = _plain(f"{one.run}.{one.phase}") if phase.own_run else one.run
         placed.append(replace(one, run=run, tokens=tokens))
     return placed
 
@@ -321,59 +341,10 @@ def _with_files(
     """Add the files that are needed, and what is wrong with them."""
     if tree is None:
         return replace(one, status=("gone",), config=config)
-    inside = {
-        str(path.name): file
-        for file in tree
-        for path in [PurePosixPath(file.path)]
-        if str(path.parent) == (one.folder or ".")
-    }
-    weights, status = choose_weights(inside)
-    if "config.json" not in inside:
-        status = ["missing_config", *status]
-    if one.is_main and not weights:
+    found, status = needed(tree, one.folder, with_code)
+    if one.is_main and not any(is_weights(file) for file in found):
         status = ["empty_main"]
-    needed = [inside["config.json"]] if "config.json" in inside else []
-    needed += [file for name, file in inside.items() if with_code and name.endswith(".py")]
-    return replace(one, files=(*needed, *weights), status=tuple(status), config=config)
-
-
-def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
-    """One whole format of a checkpoint's weights: safetensors if whole, else pickles.
-
-    Parameters
-    ----------
-    files : dict of File
-        By name, of one folder.
-
-    Returns
-    -------
-    files : list of File
-        Weights and their index.
-    status : list of str
-        `missing_weights` where there are none, `missing_weights:<file>` where some are.
-    """
-    flaws: list[str] = []
-    for stem, extension in _FORMATS:
-        whole = files.get(f"{stem}.{extension}")
-        if whole:
-            return [whole], []
-        shards = {
-            int(match[2]): (int(match[3]), file)
-            for name, file in files.items()
-            if (match := _SHARD.fullmatch(name)) and (match[1], match[4]) == (stem, extension)
-        }
-        index = files.get(f"{stem}.{extension}.index.json")
-        if not shards and not index:
-            continue
-        count = max((n for n, _ in shards.values()), default=1)
-        missing = [f"{stem}-{k:05}-of-{count:05}.{extension}" for k in range(1, count + 1)]
-        missing = [name for k, name in enumerate(missing, 1) if k not in shards]
-        if index and not missing:
-            return [index, *(file for _, (_, file) in sorted(shards.items()))], []
-        if not index:
-            missing.append(f"{stem}.{extension}.index.json")
-        flaws = flaws or [f"missing_weights:{name}" for name in missing]
-    return [], flaws or ["missing_weights"]
+    return replace(one, files=tuple(found), status=tuple(status), config=config)
 
 
 def _holes(group: Repositories, members: list[Published]) -> list[Published]:
