@@ -28,5 +28,4 @@ rule geometry:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep geometry --config {params.config:q} --activations {input:q} "
-        "--threads {threads} --out {output:q} > {log:q} 2>&1 "
-        "|| {{ rm -rf {params.release:q}; exit 1; }}"
+        "--threads {threads} --out {output:q} > {log:q} 2>&1{params.release}"

@@ -3,6 +3,7 @@
 # names of the checkpoints' folders, and their files' sizes and times.
 import functools
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -136,11 +137,12 @@ def suite_states(wildcards):
 
 
 def release(kind, w):
-    """What a job removes when it dies: of a download, it would hold room until the run ends."""
+    """The end of a command: what it removes if it dies, for a download would hold its room."""
     is_kept = kind == "activations" and CONFIG.keep_activations
     if w.suite not in PUBLISHED or is_kept:
         return ""
-    return f"{RESULTS}/{kind}/{w.suite}/{w.run}/{w.revision}"
+    folder = f"{RESULTS}/{kind}/{w.suite}/{w.run}/{w.revision}"
+    return f" || {{ rm -rf {shlex.quote(folder)}; false; }}"
 
 
 def tokenizer_folder(wildcards):
