@@ -30,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))
     # No thread that looks for converted weights on the Hub while others are measured.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    # What xet keeps of its transfers would lie outside the budget of the disk.
+    os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
     try:
         if "config" in arguments:
             from shapesweep import config
