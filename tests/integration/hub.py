@@ -103,7 +103,7 @@ def publish_all(hub, tokenizers, folder):
         "berts": {
             **{"source": "hub", "mode": "repositories", "tokens": {"per_step": 512}},
             "match": r"lab/berts-(?P<run>seed_(?P<seed>\d))-step_(?P<step>\d+k)",
-            "repositories": ["lab/berts-seed_{0..9}-step_*k"],
+            "repositories": ["lab/berts-seed_*-step_*k"],
         },
         "either": {
             **{"source": "hub", "mode": "refs", "match": r"(?P<phase>step|ext)(?P<step>\d+)"},
