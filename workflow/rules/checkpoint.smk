@@ -50,7 +50,7 @@ rule tokenizer:
         hub=1,
     params:
         config=MERGED,
-        asked=lambda w: as_param(CONFIG.suites[w.suite].asked()),
+        asked=lambda w: as_param(CONFIG.suites[w.suite].listing_key()),
     message:
         "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
     shell:

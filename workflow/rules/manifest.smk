@@ -22,7 +22,7 @@ checkpoint listing:
         runtime=240,
     params:
         config=MERGED,
-        asked=lambda w: as_param(CONFIG.suites[w.suite].asked()),
+        asked=lambda w: as_param(CONFIG.suites[w.suite].listing_key()),
     message:
         "asking the Hub for {wildcards.suite}"
     shell:

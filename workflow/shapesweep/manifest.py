@@ -192,7 +192,7 @@ def tokenizers(
     if not found or not isinstance(suite, HubSuite):
         raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
     said = listing.read(listing_file(results, name))
-    group = listing.groups(suite, said)[found[-1].repository]
+    group = listing.groups(suite, [found[-1].repository])[found[-1].repository]
     return rows(name, suite, mine[-1:], "all")[0], publication.tokenizers(found, said, group)
 
 

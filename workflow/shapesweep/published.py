@@ -191,7 +191,7 @@ class HubSuite(Naming):
                 raise ValueError("the match of a suite of repositories needs the group run")
         return self
 
-    def asked(self) -> dict[str, Any]:
+    def listing_key(self) -> dict[str, Any]:
         """What the Hub is asked for: all that makes a listing another one."""
         parts = {"repository", "match", "named", "branch", "tokenizer"}
         groups = [one.model_dump(include=parts) for one in self.groups()]
