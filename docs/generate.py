@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.figures import FIGURES
-from shapesweep.metrics import METRICS, NeighborMetric
+from shapesweep.metrics import METRICS, NeighborMetric, PairMetric
 from shapesweep.published import HubSuite
 from shapesweep.suite import SUITE, EmbeddedSuite, LocalSuite, Suite
 
@@ -165,9 +165,12 @@ def metrics() -> str:
     rows = []
     for name, one in METRICS.items():
         seen = "all tokens of the selection"
+        if isinstance(one, PairMetric):
+            seen += ", in two layers"
         if isinstance(one, NeighborMetric):
             others = " of other documents" if one.between else ""
-            seen = f"k = {one.k}{others}, N points"
+            points = "N points" if one.fraction == 1 else f"N/{one.fraction} points"
+            seen = f"k = {', '.join(map(str, one.k))}{others}, {points}"
         what = [one.definition, one.source, one.it_is_not]
         rows.append([f"`{name}`", str(one.version), seen, *what])
     head = ["metric", "version", "of", "definition", "source", "it does not mean"]

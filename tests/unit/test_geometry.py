@@ -10,8 +10,24 @@ import pytest
 from shapesweep import activations, failures, geometry, tables
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
-from shapesweep.metrics import METRICS
-from shapesweep.shards import Shard
+from shapesweep.metrics import METRICS, NeighborMetric
+from shapesweep.microscope import look
+from shapesweep.shards import SELECTIONS, SENSITIVITY, Shard
+
+#: What tells the rows of a metric with several scales apart.
+SCALE = {
+    name: " {}" for name, m in METRICS.items() if isinstance(m, NeighborMetric) and len(m.k) > 1
+}
+NAMES = [
+    name + SCALE.get(name, "").format(k)
+    for name, m in METRICS.items()
+    for k in (m.k if isinstance(m, NeighborMetric) else (None,))
+]
+
+DECIMATED = ["id_twonn_half", "id_twonn_quarter"]
+#: Numbers of a corpus: five shards, three selections with every metric (but that the first has no
+#: layer before it), and two with those of both microscopes.
+PER_CORPUS = 5 * (3 * len(NAMES) + 2 * 2) - 3
 
 METADATA = {
     "suite": "s", "run": "r", "seed": 0, "revision": "main", "step": 0, "tokens": 0,
@@ -21,12 +37,12 @@ METADATA = {
 }  # fmt: skip
 
 
-def make_shard(n_documents=32, length=20, n_features=6, **metadata):
+def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **metadata):
     """Documents that wander: neighbours lie in the same document, as in untrained models."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     walk = rng.standard_normal((n_documents, length, n_features)).cumsum(axis=1) * 0.2
     states = walk + rng.standard_normal((n_documents, 1, n_features)) * 2
-    states[:, 0] = 50
+    states[:, 0] = first
     # No two documents share a prefix but the first token.
     tokens = 1 + np.arange(n_documents * length).reshape(n_documents, length)
     tokens[:, 0] = 0
@@ -39,23 +55,37 @@ def make_shard(n_documents=32, length=20, n_features=6, **metadata):
     )
 
 
-def rows_of(shard, n_points=400, n_groups=8):
+def rows_of(shard, n_points=400, n_groups=8, before=None):
+    """By selection and metric; of a metric with several scales, by its name and k."""
+    numbers = look(
+        geometry.layer_of(shard, n_groups),
+        n_points,
+        before=before and geometry.layer_of(before, n_groups),
+        sensitivity=SENSITIVITY,
+    )
     return {
-        (row["selection"], row["metric"]): (row, replicates)
-        for row, replicates in geometry.measure_shard(shard, n_points, n_groups)
+        (row["selection"], row["metric"] + SCALE.get(row["metric"], "").format(row["k"])): (
+            row,
+            replicates,
+        )
+        for row, replicates in geometry.rows_of(shard, numbers)
     }
 
 
 def test_every_selection_and_metric_has_a_row_in_the_contract():
-    found = rows_of(make_shard())
-    assert set(found) == {(s, m) for s in geometry.SELECTIONS for m in METRICS}
+    found = rows_of(make_shard(), before=make_shard())
+    few = [name for name in NAMES if name in METRICS and METRICS[name].sensitivity]
+    assert few == ["anisotropy", "id_twonn"]
+    asked = {(s, m) for s in SELECTIONS for m in (few if s in SENSITIVITY else NAMES)}
+    assert set(found) == asked
     for row, replicates in found.values():
         assert set(row) == set(tables.GEOMETRY.names)
         assert len(replicates) == 8
         assert all(set(one) == set(tables.REPLICATES.names) for one in replicates)
-        assert row["stderr"] == pytest.approx(
-            jackknife.stderr([one["value"] for one in replicates])
+        np.testing.assert_allclose(
+            row["stderr"], jackknife.stderr([one["value"] for one in replicates])
         )
+        assert (row["model_stderr"] is None) == (not row["metric"].startswith("id_gride"))
 
 
 def test_values_are_the_estimators_own():
@@ -63,7 +93,10 @@ def test_values_are_the_estimators_own():
     found = rows_of(shard, n_points=10_000)
     kept = shard.position > 0
     cloud = shard.activation[kept].astype(float)
-    assert found["no_first", "anisotropy"][0]["value"] == spectrum.anisotropy(cloud)
+    # One is a whole spectrum, the other its leading value by itself.
+    assert found["no_first", "anisotropy"][0]["value"] == pytest.approx(
+        spectrum.anisotropy(cloud), rel=1e-12
+    )
     distances, indices = neighbors.nearest_neighbors(cloud, 2)
     row = found["no_first", "id_twonn"][0]
     assert row["value"] == pytest.approx(dimension.id_twonn(distances), rel=1e-12)
@@ -86,20 +119,60 @@ def test_between_documents_excludes_the_documents_own_tokens():
     assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
 
 
-@pytest.mark.parametrize("metric", METRICS)
+def without_group(shard, group):
+    keep = jackknife.assign_groups(shard.document, 8) != group
+    columns = (shard.document, shard.position, shard.token, shard.activation)
+    return Shard(shard.metadata, *(a[keep] for a in columns))
+
+
+# Those of decimated samples are held against the obvious way in test_sample.py.
+@pytest.mark.parametrize("metric", [n for n in NAMES if n not in DECIMATED])
 def test_replicates_are_the_numbers_without_a_group(metric):
-    shard = make_shard()
-    _, replicates = rows_of(shard, n_points=10_000)["no_first", metric]
-    keep = jackknife.assign_groups(shard.document, 8) != 3
-    fewer = Shard(
-        shard.metadata,
-        *(a[keep] for a in (shard.document, shard.position, shard.token, shard.activation)),
-    )
-    expected = rows_of(fewer, n_points=10_000)["no_first", metric][0]["value"]
-    # Exact but for anisotropy, whose replicates are taken on the full sample's axes; here these
-    # are all six, so that nothing is lost but the last digits.
-    assert replicates[3]["value"] == pytest.approx(expected, rel=1e-9)
+    # Nothing is massive here, so that leaving out a group cannot change what is.
+    shard, before = make_shard(first=1), make_shard(seed=1, first=1)
+    _, replicates = rows_of(shard, n_points=10_000, before=before)["no_first", metric]
+    fewer = [without_group(one, 3) for one in (shard, before)]
+    expected = rows_of(fewer[0], n_points=10_000, before=fewer[1])["no_first", metric][0]["value"]
+    # Exact but for spectra, whose replicates are taken on the full sample's axes; here these are
+    # all six, so that nothing is lost but the last digits. Pairs are counted within the radii of
+    # the whole sample: a fit of log C over log R, within 2 % of the one at its own radii.
+    tolerance = 0.02 if metric.startswith("id_corrint") else 1e-9
+    if not np.isnan(replicates[3]["value"]):
+        assert replicates[3]["value"] == pytest.approx(expected, rel=tolerance)
+    else:
+        assert np.isnan(expected)
     assert replicates[3]["group"] == 3
+
+
+def test_selections_without_massive_tokens():
+    shard = make_shard(first=1)
+    shard.activation[5] *= 4 / np.linalg.norm(shard.activation[5]) * np.median(shard.norms)
+    shard.activation[27] *= 400 / np.linalg.norm(shard.activation[27]) * np.median(shard.norms)
+    shard = Shard(shard.metadata, shard.document, shard.position, shard.token, shard.activation)
+    dropped = {s: row["n_dropped"] for (s, m), (row, _) in rows_of(shard).items()}
+    assert dropped == {
+        "all": 0, "no_first": 32, "no_massive": 33, "no_massive_3": 34, "no_massive_10": 33
+    }  # fmt: skip
+    found = rows_of(shard)
+    measured, predicted = (found["all", m][0]["value"] for m in ("anisotropy", "massive_share"))
+    # One token 400 times as long as the median carries nearly all of the variance.
+    assert measured > 0.99
+    assert predicted == pytest.approx(measured, abs=0.01)
+    assert found["no_massive", "massive_share"][0]["value"] == 0
+    assert found["no_massive", "anisotropy"][0]["value"] < 0.4
+
+
+def test_the_share_of_massive_tokens_is_the_variance_between_the_two_means():
+    shard = make_shard()
+    found = rows_of(shard)
+    x, massive = shard.activation.astype(float), shard.massive()
+    assert massive.sum() == 32
+    means = np.where(massive[:, None], x[massive].mean(0), x[~massive].mean(0)) - x.mean(0)
+    expected = (means**2).sum() / ((x - x.mean(0)) ** 2).sum()
+    assert found["all", "massive_share"][0]["value"] == pytest.approx(expected, rel=1e-12)
+    energy = (x[massive] ** 2).sum() / (x**2).sum()
+    approximation = found["all", "massive_share_approximation"][0]["value"]
+    assert approximation == pytest.approx(energy, rel=1e-12)
 
 
 def test_first_tokens_are_one_point_not_many():
@@ -125,8 +198,9 @@ def test_same_prefixes_are_repeats_in_a_causal_model_only():
 def test_n_is_the_same_for_every_selection_and_a_shortfall_is_flagged():
     found = rows_of(make_shard(), n_points=300)
     points = {row["n_points"] for (_, metric), (row, _) in found.items() if row["k"]}
-    assert points == {300}
-    assert {row["flag"] for row, _ in found.values()} == {""}
+    assert points == {300, 150, 75}
+    assert {row["flag"] for row, _ in found.values()} <= {"", "undersampled", "undefined"}
+    assert found["all", "id_twonn"][0]["flag"] == ""
     found = rows_of(make_shard(), n_points=5000)
     assert found["all", "id_twonn"][0]["flag"] == "shortfall"
     assert found["all", "anisotropy"][0]["flag"] == ""
@@ -142,6 +216,22 @@ def test_neighbours_at_the_resolution_of_float32_are_flagged():
     assert found["no_first", "anisotropy"][0]["flag"] == ""
 
 
+def test_an_id_that_so_few_points_cannot_tell_is_flagged():
+    # Eckmann and Ruelle (1992): at most 2 log10 N, which is 5.2 of 400 points.
+    found = rows_of(make_shard(n_features=30, first=1))
+    for metric in ("id_mle_between", "id_twonn_between"):
+        row = found["no_first", metric][0]
+        assert row["value"] > 5.2
+        assert row["flag"] == "undersampled"
+
+
+def test_a_spectrum_of_fewer_points_than_features_is_flagged():
+    shard = make_shard(n_documents=4, length=5, n_features=40)
+    found = rows_of(shard, n_groups=4)
+    assert found["all", "participation_ratio"][0]["flag"] == "undersampled"
+    assert found["all", "anisotropy"][0]["flag"] == ""
+
+
 def test_special_tokens_on_both_sides_are_dropped():
     row = rows_of(make_shard(n_suffix=1))["no_first", "anisotropy"][0]
     assert row["n_dropped"] == 64
@@ -153,6 +243,12 @@ def test_a_collapsed_cloud_is_undefined_not_an_error():
     found = rows_of(shard)
     assert np.isnan(found["all", "anisotropy"][0]["value"])
     assert found["all", "id_twonn"][0]["flag"] == "shortfall,undefined"
+    # Lengths there are; no number of what there is not.
+    finite = {m for (s, m), (row, _) in found.items() if s == "all" and np.isfinite(row["value"])}
+    assert finite == {
+        "activation_top1", "activation_top2", "activation_top3", "anisotropy_uncentred",
+        "matrix_entropy", "max_norm", "mean_cosine", "median_norm", "massive_share_approximation",
+    }  # fmt: skip
 
 
 def test_order_of_rows_does_not_matter_to_spectra():
@@ -212,17 +308,20 @@ def assert_same(one, two):
 
 
 def test_another_corpus_is_measured_and_the_others_kept(extracted):
-    # Five shards a corpus, two selections, six metrics.
     at_once = extracted()
-    assert geometry.measure(*at_once) == "180 numbers measured, 0 kept"
+    assert geometry.measure(*at_once) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
     whole = read_all(at_once[1])
     shutil.rmtree(at_once[1])
 
-    assert geometry.measure(*extracted(corpora=["text", "shuffled"])).startswith("120 numbers")
-    assert geometry.measure(*extracted()) == "60 numbers measured, 120 kept"
+    assert geometry.measure(*extracted(corpora=["text", "shuffled"])).startswith(
+        f"{2 * PER_CORPUS} numbers"
+    )
+    assert geometry.measure(*extracted()) == f"{PER_CORPUS} numbers measured, {2 * PER_CORPUS} kept"
     assert_same(read_all(at_once[1]), whole)
     # A corpus that is wanted no more is gone.
-    assert geometry.measure(*extracted(corpora=["random"])) == "0 numbers measured, 60 kept"
+    assert (
+        geometry.measure(*extracted(corpora=["random"])) == f"0 numbers measured, {PER_CORPUS} kept"
+    )
     assert set(read_all(at_once[1])["losses"].corpus) == {"random"}
 
 
@@ -232,7 +331,7 @@ def test_a_metrics_new_version_is_measured_and_the_others_kept(extracted, monkey
     changed = dataclasses.replace(old, version=2, compute=lambda cloud: 2 * old.compute(cloud))
     monkeypatch.setitem(METRICS, "mean_cosine", changed)
     before = read_all(extracted()[1])["geometry"]
-    assert geometry.measure(*extracted()) == "30 numbers measured, 150 kept"
+    assert geometry.measure(*extracted()) == f"45 numbers measured, {3 * PER_CORPUS - 45} kept"
     after = read_all(extracted()[1])["geometry"]
     is_new = after.metric == "mean_cosine"
     assert set(after.metric_version[is_new]) == {2}
@@ -247,7 +346,9 @@ def test_other_settings_or_other_weights_keep_nothing(
     fewer = settings.geometry.model_copy(update={"n_points": 100})
     assert geometry.complete(tmp_path / "geometry", settings.geometry)
     assert not geometry.complete(tmp_path / "geometry", fewer)
-    assert geometry.measure(*extracted(geometry=fewer)) == "180 numbers measured, 0 kept"
+    assert (
+        geometry.measure(*extracted(geometry=fewer)) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
+    )
 
 
 def test_a_damaged_table_is_measured_anew(extracted):
@@ -255,7 +356,7 @@ def test_a_damaged_table_is_measured_anew(extracted):
     geometry.measure(*extracted())
     path = folder / "replicates.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    assert geometry.measure(*extracted()) == "180 numbers measured, 0 kept"
+    assert geometry.measure(*extracted()) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
 
 
 def test_a_checkpoint_that_breaks_has_no_numbers_any_more(extracted):

@@ -42,7 +42,7 @@ def test_nearest_neighbors_are_exact(points):
 
 def test_lists_answer_for_other_documents_and_left_out_groups(points):
     documents = np.arange(len(points)) // 50
-    anywhere, between = neighbors.search(points, 16, documents)
+    anywhere, between = neighbors.search(points, 16, 2, documents)
     for left_out in range(3):
         keep = documents != left_out
         np.testing.assert_allclose(
@@ -58,13 +58,13 @@ def test_a_list_that_a_left_out_group_empties_is_looked_up_again():
     rng = np.random.default_rng(0)
     points = rng.standard_normal((400, 3)) * 0.01 + 100 * np.repeat(np.eye(20, 3), 20, axis=0)
     keep = np.arange(400) % 20 == 0
-    (lists,) = neighbors.search(points, 16)
+    (lists,) = neighbors.search(points, 16, 2)
     np.testing.assert_allclose(lists.nearest(2, keep)[0], brute(points, 2, keep=keep), rtol=1e-12)
 
 
 def test_too_few_neighbours_are_infinitely_far():
     points = np.arange(4.0)[:, None]
-    _, between = neighbors.search(points, 3, np.array([0, 0, 0, 1]))
+    _, between = neighbors.search(points, 3, 3, np.array([0, 0, 0, 1]))
     distances, indices = between.nearest(2)
     np.testing.assert_array_equal(distances[:, 1], [np.inf, np.inf, np.inf, 2])
     np.testing.assert_array_equal(indices[:, 1], [-1, -1, -1, 1])

@@ -38,7 +38,7 @@ def test_mean_cosine_of_all_pairs(points):
 
 
 def anisotropy_without(points, groups, n_groups):
-    _, parts = clouds(points, groups, n_groups)
+    *_, parts = clouds(points, groups, n_groups)
     return [spectrum.leading_share(part.eigenvalues) for part in parts]
 
 
@@ -56,7 +56,7 @@ def test_error_bars_are_not_too_narrow_where_no_axis_leads():
 
 def test_replicates_equal_refits(points):
     groups = np.arange(len(points)) // 40
-    _, parts = clouds(points, groups, 16)
+    *_, parts = clouds(points, groups, 16)
     parts = list(parts)
     made = [spectrum.leading_share(part.eigenvalues) for part in parts]
     refits = [spectrum.anisotropy(points[groups != g]) for g in range(16)]
@@ -77,7 +77,7 @@ def test_replicates_have_a_whole_spectrum():
     rng = np.random.default_rng(0)
     points = rng.standard_normal((960, 96)) * np.linspace(3, 0.1, 96)
     groups = np.arange(960) % 16
-    for group, part in enumerate(clouds(points, groups, 16)[1]):
+    for group, part in enumerate(clouds(points, groups, 16)[2]):
         np.testing.assert_array_equal(part.points, points[groups != group])
         exact = np.linalg.svd(part.points - part.points.mean(0), compute_uv=False)[::-1] ** 2
         # The trace is exact whatever the axes; a sum of squares errs to second order, as above.

@@ -1,15 +1,53 @@
 """shapesweep: follow the shape of a language model's hidden states through its training."""
 
-from shapesweep.estimators.dimension import id_twonn, id_twonn_paper
+from shapesweep.estimators.dimension import (
+    id_corrint,
+    id_gride,
+    id_mle,
+    id_twonn,
+    id_twonn_mle,
+    id_twonn_paper,
+    local_id,
+)
+from shapesweep.estimators.linearity import linearity
+from shapesweep.estimators.moments import Moments
 from shapesweep.estimators.neighbors import nearest_neighbors, unique_rows
-from shapesweep.estimators.spectrum import anisotropy, mean_cosine
+from shapesweep.estimators.spectrum import (
+    alpha_req,
+    anisotropy,
+    effective_rank,
+    eigenvalues,
+    isoscore,
+    matrix_entropy,
+    mean_cosine,
+    participation_ratio,
+    participation_ratio_debiased,
+    rankme,
+    stable_rank,
+)
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 __all__ = [
+    "Moments",
+    "alpha_req",
     "anisotropy",
+    "effective_rank",
+    "eigenvalues",
+    "id_corrint",
+    "id_gride",
+    "id_mle",
     "id_twonn",
+    "id_twonn_mle",
     "id_twonn_paper",
+    "isoscore",
+    "linearity",
+    "local_id",
+    "matrix_entropy",
     "mean_cosine",
     "nearest_neighbors",
+    "participation_ratio",
+    "participation_ratio_debiased",
+    "rankme",
+    "stable_rank",
     "unique_rows",
 ]

@@ -210,9 +210,12 @@ def _shards(
                     )
                     for (layer, kind), state in zip(names, states, strict=True)
                 ]
-            tokens = token_columns([one.documents[n] for n in numbers], numbers)
+            places = one.measured(batch.shape[1])
+            tokens = token_columns([one.documents[n] for n in numbers], numbers, places)
+            where = torch.from_numpy(places).to(batch.device)
             for (layer, kind), writer, state in zip(names, writers, states, strict=True):
-                values = state.reshape(-1, state.shape[-1]).float().cpu()
+                kept = state.index_select(1, where)
+                values = kept.reshape(-1, kept.shape[-1]).float().cpu()
                 if not torch.isfinite(values).all():
                     raise CheckpointError(
                         f"layer {layer} ({kind}) is not finite on the corpus {one.name}"
@@ -302,7 +305,7 @@ def _origin(row: Row, one: Corpus, settings: Config, device: str) -> Row:
         "corpus_seed": settings.corpus.seed,
         "n_prefix": one.n_prefix,
         "n_suffix": one.n_suffix,
-        "pooling": "tokens",
+        "pooling": one.pooling,
         "dtype": "float32",
         "format_version": FORMAT_VERSION,
     }

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
             from shapesweep import config
 
             arguments.config = config.load(arguments.config)
-        arguments.verb(arguments)
+        return arguments.verb(arguments) or 0
     except ShapesweepError as error:
         print(f"shapesweep: error: {error}", file=sys.stderr)
         return 2
@@ -46,7 +46,6 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -150,6 +149,29 @@ def geometry(arguments: argparse.Namespace) -> None:
 
     done = geometry.measure(arguments.activations, arguments.out, arguments.config.geometry)
     print(f"{arguments.out}: {done}")
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """Measure clouds that lie in files."""
+    from shapesweep import measure
+
+    names = [name for part in arguments.metrics for name in part.split(",") if name]
+    if arguments.local and len(arguments.files) > 1:
+        raise ShapesweepError("--local writes the points of one file: name one")
+    status = 0
+    for path in arguments.files:
+        try:
+            cloud = measure.read(path, arguments.selection, arguments.tensor)
+            if arguments.local:
+                measure.write_local(cloud, arguments.k, arguments.local)
+            made = measure.measure(cloud, names, arguments.k, arguments.n_points, arguments.seed)
+            told = measure.as_json(*made) if arguments.json else measure.as_table(*made)
+            print(told, flush=True)
+        except ShapesweepError as error:
+            # What is wrong with one file costs no other.
+            print(f"shapesweep: error: {error}", file=sys.stderr)
+            status = 2
+    return status
 
 
 def join(arguments: argparse.Namespace) -> None:
@@ -259,7 +281,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _verbs() -> dict[Callable[[argparse.Namespace], None], list[str]]:
+def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
     """Every verb with its options, in the order of the way of the data."""
     one_checkpoint = ["--config", "--suite", "--run", "--revision"]
     return {
@@ -273,6 +295,18 @@ def _verbs() -> dict[Callable[[argparse.Namespace], None], list[str]]:
         checkpoint: ["folder"],
         activations: [*one_checkpoint, "--tokenizer", "--measured", "--threads", "--out"],
         geometry: ["--config", "--activations", "--threads", "--out"],
+        measure: [
+            "files",
+            "--json",
+            "--metrics",
+            "--k",
+            "--n-points",
+            "--seed",
+            "--selection",
+            "--tensor",
+            "--local",
+            "--threads",
+        ],
         join: ["--config", "--manifests", "--geometry", "--out"],
         curves: ["--tables", "--out"],
         figures: ["--curves", "--figure", "--out"],
@@ -282,6 +316,13 @@ def _verbs() -> dict[Callable[[argparse.Namespace], None], list[str]]:
 
 #: What says to a library how many threads it may use.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _option(text: str, **more: Any) -> dict[str, Any]:
@@ -310,5 +351,32 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--results": _option("folder of the results"),
     "--out": _option("what is made: a folder or file, whole or not at all"),
     "--threads": {"type": int, "default": os.cpu_count(), "help": "threads to compute with"},
+    "files": {
+        "metavar": "FILE",
+        "nargs": "+",
+        "help": "cloud of points: .npy, .safetensors or .parquet, such as a shard of a sweep",
+    },
+    "--json": {"action": "store_true", "help": "one line of JSON a file, for machines"},
+    "--metrics": {
+        "metavar": "NAME,...",
+        "action": "append",
+        "default": [],
+        "help": "metrics by name; else all that the file allows",
+    },
+    "--k": {"type": int, "default": 20, "help": "neighbours of id_mle, id_corrint and --local"},
+    "--n-points": {
+        "type": _positive,
+        "help": "N of the IDs: so many different points, drawn at random; else all",
+    },
+    "--seed": {"type": int, "default": 0, "help": "of that drawing, and of the decimation"},
+    "--selection": {
+        "default": "all",
+        "help": "which tokens of a shard (all, no_first, no_massive)",
+    },
+    "--tensor": {"help": "which tensor of a .safetensors file, if several have two axes"},
+    "--local": {
+        "metavar": "OUT",
+        "help": "write every point's own ID to this .parquet file, too",
+    },
     "folder": {"help": "a checkpoint in Hugging Face format"},
 }

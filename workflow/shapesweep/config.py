@@ -48,6 +48,15 @@ class Log(Strict):
     log: int = Field(ge=2, description="at most so many a run, evenly spaced in log(step)")
 
 
+class LastConfig(Strict):
+    """The documents of which only the last token is measured."""
+
+    documents: int = Field(
+        4096, ge=2, description="how many short documents at most; as many as the text holds"
+    )
+    length: int = Field(20, ge=4, description="tokens of such a document, special ones included")
+
+
 class CorpusConfig(Strict):
     """What text is shown to the models, and how it is cut into documents."""
 
@@ -64,6 +73,9 @@ class CorpusConfig(Strict):
     documents: int = Field(128, ge=2, description="how many documents")
     length: int = Field(64, ge=4, description="tokens of a document, special ones included")
     seed: int = Field(0, ge=0, description="of the documents' drawing")
+    last: LastConfig = Field(
+        LastConfig(), description="the documents of the corpus `last`, if it is asked for"
+    )
 
 
 class GeometryConfig(Strict):

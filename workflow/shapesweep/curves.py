@@ -17,7 +17,7 @@ from shapesweep.estimators import jackknife
 #: Blocks whose average stands for the middle of a model: the middle third of its depth.
 MIDDLE = (1 / 3, 2 / 3)
 _RUN = ["suite", "run", "seed", "architecture", "family", "n_layers"]
-_CURVE = ["corpus", "pooling", "selection", "metric"]
+_CURVE = ["corpus", "pooling", "selection", "metric", "k"]
 
 
 def profiles(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def phases(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a (run, corpus, selection, metric), for the average of the middle blocks.
+        One row a (run, corpus, selection, metric, k), for the average of the middle blocks.
         `verdict` is `peak`, `no peak`, `too few checkpoints` or `undefined`.
     """
     middle = _middle(geometry, replicates)
@@ -129,21 +129,34 @@ def _middle(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     without = replicates.merge(
         layers[[*key, "layer", "layer_kind"]].drop_duplicates(), on=[*key, "layer", "layer_kind"]
     )
-    # NaN must survive the mean: an average over fewer layers would be another quantity.
-    by_group = without.groupby([*key, "group"]).value.agg(lambda v: v.mean(skipna=False))
-    by_group = by_group.groupby(key).agg(np.array).rename("replicates")
-    made = layers.groupby(key, sort=False).agg(
-        **{name: (name, "first") for name in ("seed", "architecture", "n_layers")},
-        **{name: (name, "first") for name in ("step", "tokens", "n_documents", "document_length")},
-        value=("value", lambda v: v.mean(skipna=False)),
+    by_group = _means(without, [*key, "group"]).sort_values("group", kind="stable")
+    by_group = by_group.groupby(key, sort=False, dropna=False).value.agg(np.array)
+    shared = ["seed", "architecture", "n_layers", "step", "tokens", "n_documents"]
+    shared += ["document_length"]
+    grouped = layers.groupby(key, sort=False, dropna=False)
+    made = grouped.agg(
+        **{name: (name, "first") for name in shared},
         n_points=("n_points", "min"),
-        flag=("flag", lambda v: ",".join(sorted({f for one in v for f in one.split(",") if f}))),
-    )
-    made = made.join(by_group).reset_index()
+        flag=(
+            "flag",
+            lambda v: ",".join(sorted({f for one in set(v) for f in one.split(",") if f})),
+        ),
+    ).reset_index()
+    made = made.merge(_means(layers, key), on=key)
+    made = made.merge(by_group.rename("replicates").reset_index(), on=key)
     made["family"], made["layers"] = made.architecture.map(family), "middle"
     half = made.replicates.map(lambda v: float(jackknife.half_width(jackknife.stderr(v), len(v))))
     made["low"], made["high"] = made.value - half, made.value + half
     return made
+
+
+def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Mean of `value` by key; NaN where one is: an average of fewer is another quantity."""
+    known = frame.assign(missing=frame.value.isna())
+    found = known.groupby(key, sort=False, dropna=False).agg(
+        value=("value", "mean"), missing=("missing", "any")
+    )
+    return found.value.where(~found.missing).reset_index()
 
 
 def _losses(geometry: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +167,7 @@ def _losses(geometry: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFra
     made = made.merge(tokens, on=["suite", "run", "step"], how="left")
     made["metric"] = "loss_" + made.source
     made["pooling"], made["selection"], made["layers"], made["flag"] = "tokens", None, None, ""
-    made["n_points"] = None
+    made["n_points"], made["k"] = None, None
     return _with_band(made, replicates)
 
 

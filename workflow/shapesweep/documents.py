@@ -6,8 +6,10 @@ is ragged.
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +59,33 @@ def cut(
     """
     if settings.sampling == "paper":
         return _paper(text, tokenizer), PAPER_SEED
-    return _windows(text, tokenizer, settings, settings.length - n_special), settings.seed
+    bodies = _windows(text, tokenizer, settings.length, n_special, settings.seed)
+    found = list(itertools.islice(bodies, settings.documents))
+    if len(found) < settings.documents:
+        raise ShapesweepError(
+            f"corpus: the text holds {len(found)} documents of {settings.length} tokens, "
+            f"{settings.documents} are asked for: give a longer text, or lower corpus.documents or "
+            "corpus.length"
+        )
+    return found, settings.seed
+
+
+def cut_short(
+    text: str, tokenizer: PreTrainedTokenizerBase, settings: CorpusConfig, n_special: int
+) -> tuple[list[NDArray[np.int64]], int]:
+    """The same for the many short documents of which only the last token is measured.
+
+    Each is another one, and there are as many as the text holds and `settings.last` allows.
+    """
+    last = settings.last
+    bodies = _windows(text, tokenizer, last.length, n_special, settings.seed)
+    different = {body.tobytes(): body for body in itertools.islice(bodies, last.documents)}
+    if len(different) < 2:
+        raise ShapesweepError(
+            f"corpus: the text holds no two documents of {last.length} tokens: give a longer text, "
+            "or lower corpus.last.length"
+        )
+    return list(different.values()), settings.seed
 
 
 def special_tokens(
@@ -96,29 +124,25 @@ def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> ND
 
 
 def _windows(
-    text: str, tokenizer: PreTrainedTokenizerBase, settings: CorpusConfig, length: int
-) -> list[NDArray[np.int64]]:
-    if length < 2:
-        raise ShapesweepError("corpus.length leaves no room beside the tokenizer's special tokens")
+    text: str, tokenizer: PreTrainedTokenizerBase, length: int, n_special: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Documents of `length` tokens with their special ones, from all over the text."""
+    if length - n_special < 2:
+        raise ShapesweepError(
+            f"corpus: documents of {length} tokens leave no room beside the tokenizer's special "
+            "tokens: raise corpus.length (or corpus.last.length)"
+        )
     # Starts depend on the text alone (not on what a tokenizer makes of it or adds to it), so that
     # runs with different tokenizers see the same passages.
-    size = CHARACTERS_PER_TOKEN * settings.length
-    starts = np.random.default_rng(settings.seed).permutation(len(text) // size) * size
-    bodies = []
+    size = CHARACTERS_PER_TOKEN * length
+    starts = np.random.default_rng(seed).permutation(len(text) // size) * size
     for start in starts:
         passage = text[start : start + size]
         if start:
             passage = passage[passage.find(" ") + 1 :]
         ids = tokenizer(passage, add_special_tokens=False, verbose=False)["input_ids"]
-        if len(ids) >= length:
-            bodies.append(np.array(ids[:length], dtype=np.int64))
-        if len(bodies) == settings.documents:
-            return bodies
-    raise ShapesweepError(
-        f"corpus: the text holds {len(bodies)} documents of {settings.length} tokens, "
-        f"{settings.documents} are asked for: give a longer text, or lower corpus.documents or "
-        "corpus.length"
-    )
+        if len(ids) >= length - n_special:
+            yield np.array(ids[: length - n_special], dtype=np.int64)
 
 
 def _paper(text: str, tokenizer: PreTrainedTokenizerBase) -> list[NDArray[np.int64]]:

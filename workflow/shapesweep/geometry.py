@@ -12,27 +12,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from shapesweep import failures, progress, tables
 from shapesweep.config import GeometryConfig
 from shapesweep.errors import ShapesweepError
-from shapesweep.estimators import jackknife, neighbors
-from shapesweep.estimators.cloud import Neighbors, clouds
-from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric
-from shapesweep.shards import ORIGINS, Shard, read_shard
-
-SELECTIONS = ("all", "no_first")
-#: Neighbours kept a point, so that some are left whichever group of documents is left out: at
-#: least so many, and so many times the most that a metric asks for.
-LIST_LENGTH, LIST_FACTOR = 16, 2
-#: A distance of fewer float32 units in the last place than this is mostly rounding (a state is a
-#: sum over features and blocks); more than this share of such points, and the shard is flagged.
-ROUNDING, ROUNDING_SHARE = 32, 0.01
-#: Seed of the one permutation of tokens from which the N points of every cloud are taken.
-PERMUTATION_SEED = 0
+from shapesweep.estimators import jackknife
+from shapesweep.metrics import METRICS
+from shapesweep.microscope import Layer, Number, look
+from shapesweep.shards import ORIGINS, SELECTIONS, SENSITIVITY, Shard, in_order, read_shard
 
 #: Beside a checkpoint's tables, where it could not be had this time.
 AGAIN = "again"
@@ -103,7 +91,7 @@ class Measured:
 
     def joined(self, other: "Measured") -> "Measured":
         """Both, in the order in which they would have been measured together."""
-        order = ["corpus", "layer", "layer_kind", "selection", "metric", "group"]
+        order = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
         made = []
         for field in fields(self)[1:]:
             parts = [getattr(self, field.name), getattr(other, field.name)]
@@ -184,191 +172,64 @@ def _measure(
     losses = tables.read(activations / "losses.parquet", tables.LOSSES)
     geometry: list[Row] = []
     replicates: list[Row] = []
-    shards = sorted(activations.glob("*/layer-*.parquet"))
-    for path in progress.track(shards, "measuring", "layers"):
+    before: tuple[Path, Layer] | None = None
+    for path in progress.track(in_order(activations), "measuring", "layers"):
         shard = read_shard(path)
         done = known.versions(shard.metadata["corpus"])
         missing = {n: metric for n, metric in METRICS.items() if (n, metric.version) not in done}
-        for row, without in measure_shard(shard, settings.n_points, settings.groups, missing):
+        layer = layer_of(shard, settings.groups)
+        beside = before[1] if before and before[0] == path.parent else None
+        numbers = look(layer, settings.n_points, missing, beside, SENSITIVITY)
+        for row, without in rows_of(shard, numbers):
             geometry.append(row)
             replicates += without
+        before = path.parent, layer
     # The loss of a corpus that was not extracted again is known; a log is always told anew.
     again = losses.corpus.isin(list(known.losses.corpus.dropna()))
     made = Measured.of(origins, geometry, replicates, [])
     return Measured(origins, made.geometry, made.replicates, losses[~again])
 
 
-def measure_shard(
-    shard: Shard, n_points: int, n_groups: int, metrics: Mapping[str, Metric] = METRICS
-) -> list[tuple[Row, list[Row]]]:
-    """Measure one shard.
-
-    Parameters
-    ----------
-    shard : Shard
-    n_points : int
-        N of every ID estimate, counted after repeated rows are gone.
-    n_groups : int
-        Groups of documents that the jackknife leaves out.
-    metrics : mapping of str to Metric
-
-    Returns
-    -------
-    list of (dict, list of dict)
-        A row of `tables.GEOMETRY` with its rows of `tables.REPLICATES`.
-    """
+def layer_of(shard: Shard, n_groups: int) -> Layer:
+    """A shard as the microscope sees it."""
     n_groups = min(n_groups, shard.metadata["n_documents"])
-    kept = {selection: shard.selected(selection) for selection in SELECTIONS}
-    of_clouds = {n: m for n, m in metrics.items() if isinstance(m, CloudMetric)}
-    of_neighbors = {n: m for n, m in metrics.items() if isinstance(m, NeighborMetric)}
-    made = []
-    for selection in SELECTIONS if of_clouds else ():
-        own = {"selection": selection, "n_dropped": int((~kept[selection]).sum())}
-        own |= {"n_points": int(kept[selection].sum()), "n_duplicates": 0}
-        numbers = _of_cloud(of_clouds, shard, kept[selection], n_groups)
-        made += [_rows(shard.metadata, own, *number, flags=[]) for number in numbers]
-    if of_neighbors:
-        samples, n_unique = _samples(shard, kept, n_points)
-        # The selections' samples overlap almost wholly, so that one search serves them all.
-        pooled = np.unique(np.concatenate(list(samples.values())))
-        length = max(LIST_LENGTH, LIST_FACTOR * max(m.k for m in of_neighbors.values()))
-        lists = neighbors.search(shard.activation[pooled], length, shard.document[pooled])
-        for selection, sample in samples.items():
-            n_kept = int(kept[selection].sum())
-            own = {"selection": selection, "n_dropped": int((~kept[selection]).sum())}
-            own |= {"n_points": len(sample), "n_duplicates": n_kept - n_unique[selection]}
-            sampled = np.isin(pooled, sample)
-            numbers, rounding = _of_neighbors(
-                of_neighbors, lists, shard.document[pooled], sampled, n_groups
-            )
-            flags = ["shortfall"] if len(sample) < n_points else []
-            flags += ["rounding"] if rounding else []
-            made += [_rows(shard.metadata, own, *number, flags=flags) for number in numbers]
-    return made
+    return Layer(
+        shard.activation,
+        shard.document,
+        jackknife.assign_groups(shard.document, n_groups),
+        shard.contexts(),
+        {selection: shard.selected(selection) for selection in SELECTIONS},
+        shard.massive(),
+    )
 
 
-def _samples(
-    shard: Shard, kept: dict[str, NDArray[np.bool_]], n_points: int
-) -> tuple[dict[str, NDArray[np.int64]], dict[str, int]]:
-    """For every selection, the first N different rows in the order of one fixed permutation.
-
-    Returns
-    -------
-    samples : dict of ndarray of int
-        Rows of the shard.
-    n_unique : dict of int
-        Different rows of the whole selection.
-    """
-    contexts = shard.contexts()
-    permutation = np.random.default_rng(PERMUTATION_SEED).permutation(len(shard.token))
-    samples, n_unique = {}, {}
-    for selection, mask in kept.items():
-        shuffled = permutation[mask[permutation]]
-        unique = neighbors.unique_rows(shard.activation[shuffled], contexts[shuffled])
-        samples[selection] = shuffled[unique[:n_points]]
-        n_unique[selection] = len(unique)
-    return samples, n_unique
-
-
-@dataclass(frozen=True)
-class _Number:
-    version: int
-    value: float
-    replicates: list[float]
-    k: int | None = None
-    radius: float | None = None
-
-
-def _of_cloud(
-    metrics: dict[str, CloudMetric], shard: Shard, kept: NDArray[np.bool_], n_groups: int
-) -> list[tuple[str, _Number]]:
-    groups = jackknife.assign_groups(shard.document[kept], n_groups)
-    whole, without = clouds(shard.activation[kept], groups, n_groups)
-    replicates = [
-        {
-            name: m.compute(part) if part.n_points > 1 else float("nan")
-            for name, m in metrics.items()
-        }
-        for part in without
-    ]
-    return [
-        (name, _Number(metric.version, metric.compute(whole), [one[name] for one in replicates]))
-        for name, metric in metrics.items()
-    ]
-
-
-def _of_neighbors(
-    metrics: dict[str, NeighborMetric],
-    lists: list[neighbors.NeighborLists],
-    documents: NDArray[np.int32],
-    sampled: NDArray[np.bool_],
-    n_groups: int,
-) -> tuple[list[tuple[str, _Number]], bool]:
-    """Every metric of nearest neighbours of a sample, from one search, with its replicates.
-
-    Returns
-    -------
-    list of (str, _Number)
-    bool
-        Whether the nearest neighbours lie at the resolution of float32.
-    """
-    groups = jackknife.assign_groups(documents, n_groups)
-    # By whether neighbours of the same document are excluded, the most that any metric asks for.
-    asked: dict[bool, int] = {}
-    for metric in metrics.values():
-        asked[metric.between] = max(metric.k, asked.get(metric.between, 0))
-
-    def seen(keep: NDArray[np.bool_]) -> dict[bool, Neighbors]:
-        found = {}
-        for between, k in asked.items():
-            distances, indices = lists[between].nearest(k, keep)
-            same = documents[indices] == documents[keep][:, None]
-            found[between] = Neighbors(distances, indices, np.flatnonzero(keep), same)
-        return found
-
-    def estimates(keep: NDArray[np.bool_]) -> dict[str, float]:
-        found = seen(keep)
-        return {
-            name: metric.compute(found[metric.between].nearest(metric.k))
-            for name, metric in metrics.items()
-        }
-
-    left = [estimates(sampled & (groups != group)) for group in range(n_groups)]
-    full = seen(sampled)
-    made = []
-    for name, metric in metrics.items():
-        near = full[metric.between].nearest(metric.k)
-        radius = _mean_finite(near.distances[:, -1])
-        replicates = [one[name] for one in left]
-        number = _Number(metric.version, metric.compute(near), replicates, metric.k, radius)
-        made.append((name, number))
-    nearest, _ = lists[0].nearest(1, sampled)
-    resolution = np.finfo(np.float32).eps * np.linalg.norm(lists[0].points[sampled], axis=1)
-    return made, bool((nearest[:, 0] < ROUNDING * resolution).mean() > ROUNDING_SHARE)
-
-
-def _mean_finite(distances: NDArray[np.float64]) -> float | None:
-    finite = distances[np.isfinite(distances)]
-    return float(finite.mean()) if len(finite) else None
-
-
-def _rows(
-    metadata: Row, own: Row, metric: str, number: _Number, flags: list[str]
-) -> tuple[Row, list[Row]]:
-    """A row of `tables.GEOMETRY` and its rows of `tables.REPLICATES`."""
-    flags = flags if np.isfinite(number.value) else [*flags, "undefined"]
+def rows_of(shard: Shard, numbers: Mapping[str, list[Number]]) -> list[tuple[Row, list[Row]]]:
+    """Every number as a row of `tables.GEOMETRY` with its rows of `tables.REPLICATES`."""
+    metadata = shard.metadata
     shared = {key: metadata[key] for key in ("suite", "run", "revision", "step")}
     shared |= {key: metadata[key] for key in ("corpus", "pooling", "layer", "layer_kind")}
-    shared |= {"metric": metric, "metric_version": number.version, "k": number.k}
-    shared |= {key: own[key] for key in ("selection", "n_points")}
     named = ("seed", "architecture", "n_layers", "tokens", "document_length", "n_documents")
-    row = {
-        **shared,
-        **own,
-        **{key: metadata[key] for key in named},
-        "value": number.value,
-        "stderr": float(jackknife.stderr(number.replicates)),
-        "radius": number.radius,
-        "flag": ",".join(flags),
-    }
-    return row, [{**shared, "group": g, "value": v} for g, v in enumerate(number.replicates)]
+    named_values = {key: metadata[key] for key in named}
+    made = []
+    for selection, found in numbers.items():
+        n_dropped = int((~shard.selected(selection)).sum())
+        for number in found:
+            own = {"selection": selection, "metric": number.metric, "k": number.k}
+            own |= {"n_points": number.n_points, "metric_version": number.version}
+            row = {
+                **shared,
+                **own,
+                **named_values,
+                "value": number.value,
+                "stderr": number.stderr,
+                "model_stderr": number.model_stderr,
+                "n_duplicates": number.n_duplicates,
+                "n_dropped": n_dropped,
+                "radius": number.radius,
+                "flag": ",".join(number.flags),
+            }
+            replicates = [
+                {**shared, **own, "group": g, "value": v} for g, v in enumerate(number.replicates)
+            ]
+            made.append((row, replicates))
+    return made

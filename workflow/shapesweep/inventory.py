@@ -11,6 +11,7 @@ import pandas as pd
 
 from shapesweep import checkpoint
 from shapesweep.config import Config
+from shapesweep.corpora import CORPORA
 from shapesweep.manifest import Listed
 
 #: Assumed of the line to the Hub (bytes a second) and of a core (operations a second: our count of
@@ -49,7 +50,10 @@ def n_tokens(one: Listed, settings: Config) -> int:
     entries = (checkpoint.vocabulary(one.published.config) if one.published else None) or 0
     chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
     length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
-    return len(settings.corpora) * settings.corpus.documents * length
+    last = settings.corpus.last
+    poolings = [CORPORA[name].pooling for name in settings.corpora]
+    whole = poolings.count("tokens") * settings.corpus.documents * length
+    return whole + poolings.count("last") * last.documents * last.length
 
 
 def published(suites: Mapping[str, Sequence[Listed]]) -> str:

@@ -6,6 +6,7 @@ made from; `origins.json` beside them says so for all corpora of the checkpoint.
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from shapesweep.errors import ShapesweepError
 FORMAT_VERSION = 1
 #: In a folder of shards: what those of every corpus are made from.
 ORIGINS = "origins.json"
+#: A token is massive whose norm is more than so many times the layer's median.
+MASSIVE = 5.0
+#: Selections without the massive tokens, and how much is massive: two of them to see how far the
+#: numbers depend on that.
+BOUNDS = {"no_massive": MASSIVE, "no_massive_3": 3.0, "no_massive_10": 10.0}
+SENSITIVITY = ("no_massive_3", "no_massive_10")
+SELECTIONS = ("all", "no_first", *BOUNDS)
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,21 @@ class Shard:
     token: NDArray[np.int32]
     activation: NDArray[np.float32]
 
+    @cached_property
+    def norms(self) -> NDArray[np.float64]:
+        """Of the tokens, not centred, shape (n_tokens,)."""
+        squares = np.einsum("ij,ij->i", self.activation, self.activation, dtype=np.float64)
+        return np.sqrt(squares)
+
+    def massive(self, bound: float = MASSIVE) -> NDArray[np.bool_]:
+        """Tokens whose norm is more than so many times the layer's median, shape (n_tokens,)."""
+        return self.norms > bound * np.median(self.norms)
+
     def selected(self, selection: str) -> NDArray[np.bool_]:
         """Which tokens a selection keeps, shape (n_tokens,)."""
-        if selection == "all":
+        if selection in BOUNDS:
+            return self.selected("no_first") & ~self.massive(BOUNDS[selection])
+        if selection == "all" or self.metadata["pooling"] == "last":
             return np.ones(len(self.token), dtype=bool)
         lengths = np.bincount(self.document)[self.document]
         first = self.position < max(1, self.metadata["n_prefix"])
@@ -54,6 +74,9 @@ class Shard:
         and the place. Rounding may tell such rows apart where they went through in
         different batches; they are repeats all the same.
         """
+        if self.metadata["pooling"] == "last":
+            # The documents differ, and of each there is one token.
+            return np.arange(len(self.token))
         seen: dict[Any, int] = {}
         contexts = np.empty(len(self.token), dtype=np.int64)
         order = np.lexsort((self.position, self.document))
@@ -108,22 +131,36 @@ class ShardWriter:
         self._writer.close()
 
 
-def token_columns(documents: list[NDArray[np.int64]], numbers: list[int]) -> list[pa.Array]:
+def token_columns(
+    documents: list[NDArray[np.int64]], numbers: list[int], places: NDArray[np.int64]
+) -> list[pa.Array]:
     """Document, position and token of every row of a batch.
 
     Parameters
     ----------
     documents : list of ndarray of int64
-        Token ids.
+        Token ids, of equal lengths.
     numbers : list of int
         The documents' numbers in their corpus.
+    places : ndarray of int64
+        Positions that are kept of each.
     """
-    lengths = [len(document) for document in documents]
     return [
-        pa.array(np.repeat(np.array(numbers, dtype=np.int32), lengths)),
-        pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
-        pa.array(np.concatenate(documents).astype(np.int32)),
+        pa.array(np.repeat(np.array(numbers, dtype=np.int32), len(places))),
+        pa.array(np.tile(places.astype(np.int32), len(documents))),
+        pa.array(np.stack(documents)[:, places].ravel().astype(np.int32)),
     ]
+
+
+def in_order(folder: Path) -> list[Path]:
+    """The shards of a checkpoint, corpus by corpus, from the embedding to the last hidden state."""
+
+    def place(path: Path) -> tuple[str, int, bool]:
+        _, layer, *block = path.stem.split("-")
+        # Before a final norm the last block's output stands under the same number.
+        return path.parent.name, int(layer), not block
+
+    return sorted(Path(folder).glob("*/layer-*.parquet"), key=place)
 
 
 def read_shard(path: Path) -> Shard:

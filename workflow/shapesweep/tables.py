@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from shapesweep.errors import ShapesweepError
 
 #: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
-VERSION = 2
+VERSION = 3
 #: Where a table's metadata keeps ours.
 _KEY = "shapesweep"
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
@@ -69,6 +69,7 @@ GEOMETRY = pa.schema(
         *_NUMBER,
         ("value", _FLOAT),
         ("stderr", _FLOAT),
+        ("model_stderr", _FLOAT),
         ("n_points", _INT),
         ("k", _INT),
         ("radius", _FLOAT),
@@ -129,6 +130,7 @@ _CURVE = [
     ("pooling", _TEXT),
     ("selection", _TEXT),
     ("metric", _TEXT),
+    ("k", _INT),
 ]
 _BAND = [
     ("value", _FLOAT),

@@ -57,12 +57,16 @@ class CorpusKind:
         From `Material` to as many documents of the same lengths, without special tokens.
     definition, asks : str
         For the reference: what it is, and what question it answers.
+    pooling : {"tokens", "last"}
+        Which tokens of a document are measured: all, or the last that is no special one. For the
+        latter the text is cut into many short documents (`corpus.last`).
     """
 
     version: int
     make: Callable[[Material], Documents]
     definition: str
     asks: str
+    pooling: str = "tokens"
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,21 @@ class Corpus:
     documents : tuple of ndarray of int64
     n_prefix, n_suffix : int
         Special tokens that the tokenizer puts before and behind every document.
+    pooling : str
+        Of its `CorpusKind`.
     """
 
     name: str
     documents: tuple[NDArray[np.int64], ...]
     n_prefix: int
     n_suffix: int
+    pooling: str = "tokens"
+
+    def measured(self, length: int) -> NDArray[np.int64]:
+        """Positions of the tokens that are measured in a document of so many."""
+        if self.pooling == "last":
+            return np.array([length - 1 - self.n_suffix])
+        return np.arange(length)
 
     @property
     def digest(self) -> str:
@@ -139,20 +152,23 @@ def build(
         If the tokenizer does not belong to the model.
     """
     prefix, suffix = documents.special_tokens(tokenizer)
-    bodies, seed = documents.cut(text, tokenizer, settings, len(prefix) + len(suffix))
-    highest = max(int(body.max(initial=0)) for body in bodies)
-    if highest >= n_embeddings:
-        raise CheckpointError(
-            f"the tokenizer gives ids up to {highest}, the model has {n_embeddings} embeddings: "
-            "they do not belong together"
-        )
-    material = Material(bodies, documents.ordinary_tokens(tokenizer, n_embeddings), seed)
-    return [
-        Corpus(
-            name,
-            tuple(np.concatenate([prefix, body, suffix]) for body in CORPORA[name].make(material)),
-            len(prefix),
-            len(suffix),
-        )
-        for name in names
-    ]
+    n_special = len(prefix) + len(suffix)
+    ordinary = documents.ordinary_tokens(tokenizer, n_embeddings)
+    cuts = {"tokens": documents.cut, "last": documents.cut_short}
+    materials: dict[str, Material] = {}
+    for pooling in dict.fromkeys(CORPORA[name].pooling for name in names):
+        bodies, seed = cuts[pooling](text, tokenizer, settings, n_special)
+        highest = max(int(body.max(initial=0)) for body in bodies)
+        if highest >= n_embeddings:
+            raise CheckpointError(
+                f"the tokenizer gives ids up to {highest}, the model has {n_embeddings} "
+                "embeddings: they do not belong together"
+            )
+        materials[pooling] = Material(bodies, ordinary, seed)
+    made = []
+    for name in names:
+        kind = CORPORA[name]
+        bodies = kind.make(materials[kind.pooling])
+        whole = tuple(np.concatenate([prefix, body, suffix]) for body in bodies)
+        made.append(Corpus(name, whole, len(prefix), len(suffix), kind.pooling))
+    return made

@@ -1,8 +1,7 @@
-"""What a metric sees: a cloud of tokens, or the neighbours in a sample of them.
+"""What a metric of all tokens sees: a cloud, or what is left of it without a group of documents.
 
-Whatever several metrics need is computed once, for the whole cloud and for the
-cloud without each group of documents, so that a metric is a function of what it
-sees, and its error costs it nothing.
+Whatever several metrics need is computed once, for the whole cloud and for the cloud without each
+group, so that a metric is a function of what it sees, and its error costs it nothing.
 """
 
 from collections.abc import Iterator
@@ -12,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
+from shapesweep.estimators.moments import Moments, directions
+from shapesweep.estimators.search import blocks
 
 #: How many leading axes of the whole cloud carry the leading eigenvalues of its replicates.
 N_AXES = 64
+#: Largest |activations| of a token that are kept.
+N_LARGEST = 3
+
+Axes = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -23,23 +28,44 @@ class Cloud:
 
     Attributes
     ----------
-    whole : ndarray, shape (n_whole, n_features), float64
+    whole : ndarray, shape (n_whole, n_features), float32 or float64
         The cloud of which this is a part.
     kept : ndarray of bool, shape (n_whole,)
     eigenvalues : ndarray, shape (n_features,), float64
-        Of the scatter matrix (X - mean)ᵀ(X - mean), ascending: the squared singular
-        values of the centred points. Without a group, to first order; see `without`.
+        Of the scatter matrix Σ(x - mean)(x - mean)ᵀ, ascending: the squared singular values of the
+        centred points. Without a group, to first order; see `clouds`.
+    eigenvalues_uncentred : ndarray, shape (n_features,), float64
+        The same of Σxxᵀ.
+    fourth : float
+        Σ ‖x - mean‖⁴.
     direction_sum : ndarray, shape (n_features,), float64
         Sum of all points divided by their norms.
     n_directions : int
         Points whose norm is not zero.
+    norms : ndarray, shape (n_points,), float64
+        Not centred.
+    largest : ndarray, shape (n_points, 3)
+        The largest |activations| of every point, descending.
+    massive : ndarray of bool, shape (n_points,)
+        Points whose norm is more than five times the layer's median.
+    massive_gap : float
+        ‖mean of the massive points - mean of the others‖²; 0 where there are none.
+    noise_floor : float
+        What rounding can make of an eigenvalue.
     """
 
-    whole: NDArray[np.float64]
+    whole: NDArray[np.floating]
     kept: NDArray[np.bool_]
     eigenvalues: NDArray[np.float64]
+    eigenvalues_uncentred: NDArray[np.float64]
+    fourth: float
     direction_sum: NDArray[np.float64]
     n_directions: int
+    norms: NDArray[np.float64]
+    largest: NDArray[np.floating]
+    massive: NDArray[np.bool_]
+    massive_gap: float
+    noise_floor: float
 
     @property
     def n_points(self) -> int:
@@ -49,39 +75,15 @@ class Cloud:
     @property
     def points(self) -> NDArray[np.float64]:
         """The points themselves, shape (n_points, n_features), float64."""
-        return self.whole[self.kept]
-
-
-@dataclass(frozen=True)
-class Neighbors:
-    """The k nearest neighbours of every point of a sample of N different tokens.
-
-    Attributes
-    ----------
-    distances : ndarray, shape (n_points, k), float64
-        Euclidean, ascending; infinite where there are fewer neighbours.
-    indices : ndarray of int, shape (n_points, k)
-        Numbers of the neighbours; -1 where there is none. The points' own are `rows`.
-    rows : ndarray of int, shape (n_points,)
-    same_document : ndarray of bool, shape (n_points, k)
-        Whether the neighbour lies in the point's own document.
-    """
-
-    distances: NDArray[np.float64]
-    indices: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    same_document: NDArray[np.bool_]
-
-    def nearest(self, k: int) -> "Neighbors":
-        """The same points with only the k nearest of their neighbours."""
-        return Neighbors(
-            self.distances[:, :k], self.indices[:, :k], self.rows, self.same_document[:, :k]
-        )
+        return self.whole[self.kept].astype(np.float64)
 
 
 def clouds(
-    points: NDArray[np.floating], groups: NDArray[np.integer], n_groups: int
-) -> tuple[Cloud, Iterator[Cloud]]:
+    points: NDArray[np.floating],
+    groups: NDArray[np.integer],
+    n_groups: int,
+    massive: NDArray[np.bool_] | None = None,
+) -> tuple[Cloud, Axes, Iterator[Cloud]]:
     """A cloud, and the cloud without each of its groups of points: the jackknife's replicates.
 
     Parameters
@@ -90,49 +92,106 @@ def clouds(
     groups : ndarray of int, shape (n_points,)
         Group of every point, in 0 … n_groups - 1.
     n_groups : int
+    massive : ndarray of bool, shape (n_points,), optional
 
     Returns
     -------
     whole : Cloud
+    axes : ndarray, shape (n_features, n_features), float64
+        Eigenvectors of its scatter matrix, one a column, in the order of the eigenvalues.
     without : iterator of Cloud
         One a group. The leading eigenvalues are taken within the span of the whole cloud's
         `N_AXES` leading axes (Rayleigh-Ritz), the others along its other axes: their error is
         of second order in the change, and one covariance serves all. Where the leading
         eigenvalues lie close together the error bar comes out too wide.
     """
-    exact = np.asarray(points, dtype=np.float64)
-    eigenvalues, axes = spectrum.eigh_scatter(exact)
-    unit = spectrum.directions(exact)
-    everything = np.ones(len(exact), dtype=bool)
-    n_directions = int(unit.any(axis=1).sum())
-    whole = Cloud(exact, everything, eigenvalues, unit.sum(axis=0), n_directions)
-    return whole, _without(whole, axes, unit, groups, n_groups)
+    massive = np.zeros(len(points), dtype=bool) if massive is None else massive
+    moments = Moments.of(points)
+    eigenvalues, axes = spectrum.eigh(moments.scatter)
+    uncentred, axes_uncentred = spectrum.eigh(moments.second_moment)
+    massive_total = points[massive].sum(axis=0, dtype=np.float64)
+    n_massive = int(massive.sum())
+    whole = Cloud(
+        points,
+        np.ones(len(points), dtype=bool),
+        eigenvalues,
+        uncentred,
+        moments.fourth,
+        moments.direction_sum,
+        moments.n_directions,
+        np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64)),
+        _largest(points),
+        massive,
+        _gap(massive_total, moments.mean * len(points), n_massive, len(points)),
+        spectrum.noise_floor(points),
+    )
+
+    def without() -> Iterator[Cloud]:
+        for group in range(n_groups):
+            out = groups == group
+            left_total = massive_total - points[out & massive].sum(axis=0, dtype=np.float64)
+            yield _without(whole, moments, (axes, axes_uncentred), out, left_total)
+
+    return whole, axes, without()
 
 
 def _without(
     whole: Cloud,
-    axes: NDArray[np.float64],
-    unit: NDArray[np.float64],
-    groups: NDArray[np.integer],
-    n_groups: int,
-) -> Iterator[Cloud]:
-    projected = (whole.whole - whole.whole.mean(axis=0)) @ axes
-    rest, leading = projected[:, :-N_AXES], projected[:, -N_AXES:]
-    total, inner = projected.sum(axis=0), leading.T @ leading
-    squares = (rest**2).sum(axis=0)
-    for group in range(n_groups):
-        out = groups == group
-        n_left = max(len(out) - int(out.sum()), 1)
-        shift = (total - projected[out].sum(axis=0)) / n_left
-        shift_rest, shift_leading = shift[:-N_AXES], shift[-N_AXES:]
-        block = inner - leading[out].T @ leading[out]
-        block -= n_left * np.outer(shift_leading, shift_leading)
-        others = squares - (rest[out] ** 2).sum(axis=0) - n_left * shift_rest**2
-        eigenvalues = np.sort(np.concatenate([np.linalg.eigvalsh(block), others]))
-        yield Cloud(
-            whole.whole,
-            ~out,
-            np.maximum(eigenvalues, 0.0),
-            whole.direction_sum - unit[out].sum(axis=0),
-            whole.n_directions - int(unit[out].any(axis=1).sum()),
-        )
+    moments: Moments,
+    axes: tuple[Axes, Axes],
+    out: NDArray[np.bool_],
+    massive_total: NDArray[np.float64],
+) -> Cloud:
+    """The cloud without some of its points; `massive_total` is that of the massive ones left."""
+    leaving = whole.whole[out].astype(np.float64)
+    kept, n_left = ~out, max(len(out) - len(leaving), 1)
+    total = moments.mean * whole.n_points - leaving.sum(axis=0)
+    mean = total / n_left
+    centred = leaving - moments.mean
+    shift = np.sqrt(n_left) * (mean - moments.mean)
+    unit = directions(leaving)
+    squares = np.einsum("ij,ij->i", leaving - mean, leaving - mean)
+    return Cloud(
+        whole.whole,
+        kept,
+        _smaller(whole.eigenvalues, np.vstack([centred, shift]) @ axes[0]),
+        _smaller(whole.eigenvalues_uncentred, leaving @ axes[1]),
+        max(moments.fourth_about(mean) - float(squares @ squares), 0.0),
+        whole.direction_sum - unit.sum(axis=0),
+        whole.n_directions - int(unit.any(axis=1).sum()),
+        whole.norms[kept],
+        whole.largest[kept],
+        whole.massive[kept],
+        _gap(massive_total, total, int(whole.massive[kept].sum()), n_left),
+        whole.noise_floor,
+    )
+
+
+def _smaller(eigenvalues: NDArray[np.float64], leaving: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Eigenvalues of Σxxᵀ without some rows x, given on the whole sum's axes."""
+    rest, leading = leaving[:, :-N_AXES], leaving[:, -N_AXES:]
+    others = eigenvalues[:-N_AXES] - (rest**2).sum(axis=0)
+    block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
+    made = np.sort(np.concatenate([np.linalg.eigvalsh(block), others]))
+    return np.maximum(made, 0.0)
+
+
+def _gap(
+    massive_total: NDArray[np.float64], total: NDArray[np.float64], n_massive: int, n_points: int
+) -> float:
+    """‖mean of the massive points - mean of the others‖²."""
+    if not 0 < n_massive < n_points:
+        return 0.0
+    delta = massive_total / n_massive - (total - massive_total) / (n_points - n_massive)
+    return float(delta @ delta)
+
+
+def _largest(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The largest |numbers| of every point, descending."""
+    n_largest = min(N_LARGEST, points.shape[1])
+    made = np.empty((len(points), n_largest), points.dtype)
+    for rows in blocks(len(points)):
+        magnitudes = np.abs(points[rows])
+        top = np.partition(magnitudes, -n_largest, axis=1)[:, -n_largest:]
+        made[rows] = np.sort(top, axis=1)[:, ::-1]
+    return made

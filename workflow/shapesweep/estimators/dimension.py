@@ -2,13 +2,18 @@
 
 Pure functions on distances, so that they can be tested without data. Every value
 is an *estimate at N points and scale k by estimator E*, never "the" dimension.
+Repeated points must have been removed: they are neighbours at distance zero, and
+such points are left out here, which is not the same as to remove the repeats.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
+
+Distances = NDArray[np.float64]
 
 
-def id_twonn(distances: NDArray[np.float64], discard_fraction: float = 0.1) -> float:
+def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
     """TwoNN estimate of the intrinsic dimension (Facco et al. 2017).
 
     The ratio μ = r₂/r₁ of a point's distances to its two nearest neighbours is
@@ -18,8 +23,8 @@ def id_twonn(distances: NDArray[np.float64], discard_fraction: float = 0.1) -> f
 
     Parameters
     ----------
-    distances : ndarray, shape (n_points, 2)
-        To the first and the second neighbour; points without two neighbours at
+    distances : ndarray, shape (n_points, 2 or more)
+        To the nearest neighbours, ascending; points without two neighbours at
         positive finite distances are left out.
     discard_fraction : float
         Share of the largest ratios that is not fitted; Facco's 0.1.
@@ -37,11 +42,11 @@ def id_twonn(distances: NDArray[np.float64], discard_fraction: float = 0.1) -> f
     >>> round(shapesweep.id_twonn(distances), 1)
     2.0
     """
-    log_ratios = _sorted_log_ratios(distances)
+    log_ratios = np.sort(_log_ratios(distances, 1, 2))
     return _slope(log_ratios, int(len(log_ratios) * (1 - discard_fraction)))
 
 
-def id_twonn_paper(distances: NDArray[np.float64]) -> float:
+def id_twonn_paper(distances: Distances) -> float:
     """TwoNN as Razzhigaev et al. 2024 compute it: only the lowest fifth of the ratios is fitted.
 
     The authors leave repeated points in F, which shifts it; here they are removed before.
@@ -56,14 +61,195 @@ def id_twonn_paper(distances: NDArray[np.float64]) -> float:
     >>> round(shapesweep.id_twonn_paper(distances))
     2
     """
-    log_ratios = _sorted_log_ratios(distances)
+    log_ratios = np.sort(_log_ratios(distances, 1, 2))
     return _slope(log_ratios, len(log_ratios) // 5)
 
 
-def _sorted_log_ratios(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    first, second = distances[:, 0], distances[:, 1]
-    usable = (first > 0) & np.isfinite(second)
-    return np.sort(np.log(second[usable] / first[usable]))
+def id_twonn_mle(distances: Distances, discard_fraction: float = 0.0) -> float:
+    """TwoNN by maximum likelihood: (N - 1)/Σ log(r₂/r₁), unbiased under TwoNN's law.
+
+    With a discarded fraction the likelihood is that of the n lowest of N ratios (Type II
+    censoring): (n - 1)/(Σᵢ₌₁ⁿ log μᵢ + (N - n) log μₙ).
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_points, 2 or more)
+    discard_fraction : float
+        Share of the largest ratios of which only the number is used.
+
+    Returns
+    -------
+    float
+        NaN with fewer than three ratios, or if all are 1.
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> square = np.random.default_rng(0).random((4000, 2))
+    >>> distances, _ = shapesweep.nearest_neighbors(square, k=2)
+    >>> round(shapesweep.id_twonn_mle(distances), 1)
+    2.0
+    """
+    log_ratios = np.sort(_log_ratios(distances, 1, 2))
+    n_kept = int(len(log_ratios) * (1 - discard_fraction))
+    if n_kept < 3:
+        return float("nan")
+    total = log_ratios[:n_kept].sum() + (len(log_ratios) - n_kept) * log_ratios[n_kept - 1]
+    return float((n_kept - 1) / total) if total > 0 else float("nan")
+
+
+def local_id(distances: Distances) -> NDArray[np.float64]:
+    """Levina and Bickel's estimate at every point: (k - 1)/Σⱼ log(r_k/r_j).
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_points, k)
+        To the k nearest neighbours, ascending.
+
+    Returns
+    -------
+    ndarray, shape (n_points,), float64
+        NaN at a point without k neighbours at positive finite distances; infinite where all of
+        them are equally far.
+    """
+    inverse = _inverse_local_id(distances)
+    return np.divide(1.0, inverse, out=np.full(len(inverse), np.inf), where=inverse != 0)
+
+
+def id_mle(distances: Distances, mean: str = "harmonic") -> float:
+    """Maximum likelihood estimate of the intrinsic dimension (Levina and Bickel 2004).
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_points, k)
+        To the k nearest neighbours, ascending.
+    mean : {"harmonic", "arithmetic"}
+        Of the points' estimates: MacKay and Ghahramani's (2005), or Levina and Bickel's own,
+        which is biased upwards at small k.
+
+    Returns
+    -------
+    float
+        NaN where no point has k neighbours at positive finite distances.
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> square = np.random.default_rng(0).random((4000, 2))
+    >>> distances, _ = shapesweep.nearest_neighbors(square, k=20)
+    >>> round(shapesweep.id_mle(distances), 1)
+    2.0
+    """
+    inverse = _inverse_local_id(distances)
+    inverse = inverse[~np.isnan(inverse)]
+    if not len(inverse) or not inverse.any():
+        return float("nan")
+    if mean == "harmonic":
+        return float(1 / inverse.mean())
+    with np.errstate(divide="ignore"):
+        return float(np.mean(1 / inverse))
+
+
+def id_gride(distances: Distances, n1: int = 1, n2: int | None = None) -> tuple[float, float]:
+    """Generalised ratios estimate of the intrinsic dimension (Denti et al. 2022).
+
+    μ = r_n2/r_n1 has density d(μᵈ - 1)^(n2 - n1 - 1)/(B(n2 - n1, n1) μ^((n2 - 1)d + 1)). The
+    likelihood's maximum is taken as scikit-dimension and DADApy do: with (N - 1) log d in place of
+    N log d, and without ratios above q₅₀ + 20(q₉₅ - q₅₀); ties are left out. Growing n1 looks at
+    growing scales.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_points, n2 or more)
+        To the nearest neighbours, ascending.
+    n1, n2 : int
+        Orders of the nearer and the farther neighbour; n2 is 2·n1 by default.
+
+    Returns
+    -------
+    value, stderr : float
+        The standard error is 1/√(observed Fisher information): it takes the ratios for
+        independent, which neighbouring points' are not. NaN with fewer than three ratios.
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> square = np.random.default_rng(0).random((4000, 2))
+    >>> distances, _ = shapesweep.nearest_neighbors(square, k=8)
+    >>> value, stderr = shapesweep.id_gride(distances, n1=4)
+    >>> round(value, 1), stderr < 0.05
+    (2.0, True)
+    """
+    n2 = 2 * n1 if n2 is None else n2
+    if not 1 <= n1 < n2 <= distances.shape[1]:
+        raise ValueError(f"1 <= n1 < n2 <= {distances.shape[1]} must hold, got {n1} and {n2}")
+    log_ratios = _log_ratios(distances, n1, n2)
+    log_ratios = log_ratios[log_ratios > 0]
+    if len(log_ratios) < 3:
+        return float("nan"), float("nan")
+    ratios = np.exp(log_ratios)
+    high, middle = np.percentile(ratios, [95, 50])
+    # A negative sum of nothing but ties would leave no ratio at all.
+    kept = ratios < middle + 20 * (high - middle)
+    log_ratios = log_ratios[kept] if kept.any() else log_ratios
+    n, more, total = len(log_ratios), n2 - n1 - 1, log_ratios.sum()
+
+    def score(d: float) -> tuple[float, float]:
+        """The derivative of the log-likelihood, and its own."""
+        rest = -np.expm1(-d * log_ratios)
+        value = (n - 1) / d + more * (log_ratios / rest).sum() - (n2 - 1) * total
+        slope = (log_ratios**2 * (1 - rest) / rest**2).sum()
+        return value, -(n - 1) / d**2 - more * slope
+
+    # The root for n2 = n1 + 1, scaled by how many neighbours lie between.
+    start = (n - 1) / total * np.log(n2 / n1) if more else (n - 1) / total
+    found = optimize.root_scalar(score, x0=start, fprime=True, method="newton", rtol=1e-12)
+    if not found.converged or not found.root > 0:
+        upper = start
+        while score(upper)[0] > 0:
+            upper *= 2
+        found = optimize.root_scalar(
+            lambda d: score(d)[0], bracket=(1e-8, upper), method="brentq", rtol=1e-12
+        )
+    d = float(found.root)
+    information = -score(d)[1] + 1 / d**2
+    return d, float(1 / np.sqrt(information))
+
+
+def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
+    """Correlation dimension between two radii (Grassberger and Procaccia 1983).
+
+    Parameters
+    ----------
+    pairs : tuple of int
+        Ordered pairs of points that lie nearer than each radius.
+    radii : tuple of float
+        Ascending; by convention the medians of the distances to the 10th and the 20th neighbour.
+
+    Returns
+    -------
+    float
+        log(C₂/C₁)/log(R₂/R₁); NaN where the radii are equal or one holds no pair.
+    """
+    if not 0 < radii[0] < radii[1] < np.inf or not min(pairs) > 0:
+        return float("nan")
+    return float(np.log(pairs[1] / pairs[0]) / np.log(radii[1] / radii[0]))
+
+
+def _log_ratios(distances: Distances, n1: int, n2: int) -> NDArray[np.float64]:
+    """log(r_n2/r_n1) of the points where it is defined."""
+    near, far = distances[:, n1 - 1], distances[:, n2 - 1]
+    usable = (near > 0) & np.isfinite(far)
+    return np.log(far[usable] / near[usable])
+
+
+def _inverse_local_id(distances: Distances) -> NDArray[np.float64]:
+    k = distances.shape[1]
+    usable = (distances[:, 0] > 0) & np.isfinite(distances[:, -1])
+    inverse = np.full(len(distances), np.nan)
+    logs = np.log(distances[usable])
+    inverse[usable] = np.maximum(k * logs[:, -1] - logs.sum(axis=1), 0) / (k - 1)
+    return inverse
 
 
 def _slope(log_ratios: NDArray[np.float64], n_fitted: int) -> float:

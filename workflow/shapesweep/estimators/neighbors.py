@@ -1,22 +1,25 @@
 """Exact nearest neighbours of a cloud: one search that serves every estimator.
 
-The search proposes neighbours in float32, by tiles of one matrix product, and
-settles them in float64. What makes it exact is a certificate: the proposal ranks
-pairs by a *lower bound* of their squared distance, so that beyond the last
-proposed neighbour of a row (its `reach`) nothing nearer can have been missed.
-Whatever a later question (other documents only, a group left out) asks beyond
-the reach is answered by looking at the whole row again.
+The search proposes neighbours by lower bounds of their distance in a low precision and settles
+them in float64. What makes it exact is a certificate: beyond the last proposed neighbour of a row
+(its `reach`) nothing nearer can have been missed. Rows that the precision cannot settle are
+searched again in the next one; whatever a later question (other documents only, a group left out)
+asks beyond the reach is answered by looking at the whole row again.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: Rows of a tile of the search: 256 x 4096 float32 values are 4 MiB.
-TILE = 256
+from shapesweep.estimators.search import FEW, Candidates, propose, propose_rows
+from shapesweep.estimators.space import Space
+from shapesweep.estimators.tiles import fast_half_precision
+
+#: Up to so many neighbours a few candidates more make up for the coarseness of bfloat16.
+FEW_NEIGHBORS = 8
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class NeighborLists:
 
     Attributes
     ----------
-    points : ndarray, shape (n_points, n_features), float64
+    space : Space
+        The points.
     labels : ndarray of int, shape (n_points,), or None
         Where given, points that share a label are no neighbours of each other.
     distances : ndarray, shape (n_points, length), float64
@@ -35,11 +39,16 @@ class NeighborLists:
         Below this distance the row's list is complete.
     """
 
-    points: NDArray[np.float64]
+    space: Space
     labels: NDArray[np.integer] | None
     distances: NDArray[np.float64]
     indices: NDArray[np.int64]
     reach: NDArray[np.float64]
+
+    @cached_property
+    def certified(self) -> NDArray[np.bool_]:
+        """Which entries of the lists are neighbours beyond doubt."""
+        return np.isfinite(self.distances) & (self.distances <= self.reach[:, None])
 
     def nearest(
         self, k: int, keep: NDArray[np.bool_] | None = None
@@ -57,39 +66,104 @@ class NeighborLists:
         distances : ndarray, shape (n_kept, k), float64
             Infinite where a point has fewer than k neighbours.
         indices : ndarray of int, shape (n_kept, k)
-            Into `points`; -1 where there is none.
+            -1 where there is none.
         """
-        kept = np.arange(len(self.points)) if keep is None else np.flatnonzero(keep)
-        # A cloud of fewer points than k has shorter lists.
-        short = ((0, 0), (0, max(0, k - self.distances.shape[1])))
-        distances = np.pad(self.distances[kept], short, constant_values=np.inf)
-        indices = np.pad(self.indices[kept], short)
-        usable = np.isfinite(distances) & (distances <= self.reach[kept, None])
+        rows = np.arange(len(self.reach)) if keep is None else np.flatnonzero(keep)
+        usable = self.certified[rows]
         if keep is not None:
-            usable &= keep[indices]
-        # A stable sort brings the usable neighbours to the front in their order.
-        first = np.argsort(~usable, axis=1, kind="stable")[:, :k]
-        distances = np.take_along_axis(distances, first, axis=1)
-        indices = np.take_along_axis(indices, first, axis=1)
-        for row in np.flatnonzero(usable.sum(axis=1) < k):
-            distances[row], indices[row] = self._look_again(kept[row], k, keep)
+            usable &= keep[self.indices[rows]]
+        whole, flat = first_of_each(usable, k)
+        distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
+        distances[whole] = self.distances[rows].ravel()[flat]
+        indices[whole] = self.indices[rows].ravel()[flat]
+        again = np.flatnonzero(~whole)
+        if len(again):
+            distances[again], indices[again] = self.look_again(rows[again], k, keep)
         return distances, indices
 
-    def _look_again(
+    def look_again(
+        self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest of whole rows, as `nearest`, in float64: for those with short lists."""
+        (*_, found) = propose_rows(
+            self.space.tiles("float64"), rows, k + 8, len(self.reach), self.labels, keep
+        )
+        distances, indices = self.space.ordered(found)
+        certified = distances <= self.space.reach(found)[:, None]
+        pad = max(0, k - distances.shape[1])
+        distances = np.pad(distances, ((0, 0), (0, pad)), constant_values=np.inf)[:, :k]
+        indices = np.pad(indices, ((0, 0), (0, pad)), constant_values=-1)[:, :k]
+        wanted = np.isfinite(distances).sum(axis=1)
+        for one in np.flatnonzero(certified.sum(axis=1) < wanted):
+            distances[one], indices[one] = self._by_difference(rows[one], k, keep)
+        return distances, indices
+
+    def _by_difference(
         self, row: int, k: int, keep: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        eligible = np.ones(len(self.points), dtype=bool) if keep is None else keep.copy()
+        """The k nearest of a row that lies among points which float64's products cannot tell."""
+        eligible = np.ones(len(self.reach), dtype=bool) if keep is None else keep.copy()
         eligible[row] = False
         if self.labels is not None:
             eligible &= self.labels != self.labels[row]
         candidates = np.flatnonzero(eligible)
-        distances = np.linalg.norm(self.points[candidates] - self.points[row], axis=1)
+        distances = self.space.difference(np.full(len(candidates), row), candidates)
         order = np.argsort(distances, kind="stable")[:k]
         missing = k - len(order)
         return (
             np.pad(distances[order], (0, missing), constant_values=np.inf),
             np.pad(candidates[order], (0, missing), constant_values=-1),
         )
+
+    def count_within(
+        self, radius: float, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
+    ) -> NDArray[np.int64]:
+        """Ordered pairs of kept points that lie nearer than a radius, by the groups of both.
+
+        Parameters
+        ----------
+        radius : float
+        keep : ndarray of bool, shape (n_points,)
+        groups : ndarray of int, shape (n_points,)
+            In 0 … n_groups - 1.
+        n_groups : int
+
+        Returns
+        -------
+        ndarray of int, shape (n_groups, n_groups)
+        """
+        dense = keep & (self.reach < radius)
+        near = self.certified & (self.distances < radius) & (keep & ~dense)[:, None]
+        rows, places = np.nonzero(near)
+        columns = self.indices[rows, places]
+        inside = keep[columns]
+        pairs = groups[rows[inside]] * n_groups + groups[columns[inside]]
+        counts = np.bincount(pairs, minlength=n_groups**2).reshape(n_groups, n_groups)
+        for rows, columns in self.space.within(np.flatnonzero(dense), radius):
+            inside = keep[columns]
+            if self.labels is not None:
+                inside &= self.labels[rows] != self.labels[columns]
+            pairs = groups[rows[inside]] * n_groups + groups[columns[inside]]
+            counts += np.bincount(pairs, minlength=n_groups**2).reshape(n_groups, n_groups)
+        return counts
+
+
+def first_of_each(usable: NDArray[np.bool_], k: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Where the first k usable entries of every row stand.
+
+    Returns
+    -------
+    whole : ndarray of bool, shape (n_rows,)
+        Whether a row has so many.
+    flat : ndarray of int, shape (n_whole, k)
+        Places in the flattened table, of those rows that have.
+    """
+    count = np.cumsum(usable, axis=1, dtype=np.int16)
+    whole = count[:, -1] >= k
+    chosen = usable & (count <= k)
+    if not whole.all():
+        chosen &= whole[:, None]
+    return whole, np.flatnonzero(chosen).reshape(-1, k)
 
 
 def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -123,15 +197,15 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], N
     >>> indices.tolist()
     [[1, 2], [0, 2], [1, 0]]
     """
-    points = np.asarray(points, dtype=np.float64)
+    points = np.asarray(points)
     if not 1 <= k < len(points):
         raise ValueError(f"k must lie between 1 and {len(points) - 1}, got {k}")
-    (lists,) = search(points, min(len(points) - 1, k + 4))
+    (lists,) = search(points, k, k)
     return lists.nearest(k)
 
 
 def search(
-    points: ArrayLike, length: int, labels: NDArray[np.integer] | None = None
+    points: ArrayLike, length: int, need: int, labels: NDArray[np.integer] | None = None
 ) -> list[NeighborLists]:
     """One pass over all pairs of points: a list for any neighbour, one more for other labels.
 
@@ -139,7 +213,9 @@ def search(
     ----------
     points : array_like, shape (n_points, n_features)
     length : int
-        Neighbours proposed a row.
+        Neighbours listed a row.
+    need : int
+        So many of them must be certain at once; at most `length`.
     labels : ndarray of int, shape (n_points,), optional
         Points that share a label are not neighbours in the second list.
 
@@ -153,109 +229,58 @@ def search(
     ValueError
         If a value is not finite.
     """
-    points = np.asarray(points, dtype=np.float64)
-    if not np.isfinite(points).all():
-        raise ValueError("points must be finite")
-    kinds = [None] if labels is None else [None, labels]
-    found = [_Found(points, min(length, len(points) - 1), kind) for kind in kinds]
-    # Centring first: the error of ‖a‖² + ‖b‖² - 2ab grows with the norms, not with the distance.
-    centred = points - points.mean(axis=0)
-    scale = np.abs(centred).max(initial=0.0) or 1.0
-    centred /= scale
-    pending = np.arange(len(points))
-    for precision in (np.float32, np.float64):
-        for rows, lower in _lower_bounds(centred.astype(precision), pending):
-            for one in found:
-                one.take(lower, rows, scale)
-        # Rows whose neighbours float32 cannot tell from the rest go through again.
-        pending = pending[np.any([one.is_short(pending) for one in found], axis=0)]
-    return [one.lists() for one in found]
+    space = Space(points)
+    n_points = len(space)
+    coarse = need <= FEW_NEIGHBORS and n_points >= FEW and fast_half_precision()
+    precisions = ["bfloat16"] * coarse + ["float32", "float64"]
+    width = {"bfloat16": length + 12 + 5 * need}
+    found: list[NeighborLists] = []
+    pending = np.arange(n_points)
+    for precision in precisions:
+        tiles = space.tiles(precision)
+        wide = width.get(precision, length + 8)
+        if not found:
+            proposed = propose(tiles, n_points, wide, labels)
+            found = [_empty(space, kind, length) for kind in (None, labels)[: len(proposed)]]
+        else:
+            proposed = propose_rows(tiles, pending, wide, n_points, labels)
+        for lists, one in zip(found, proposed, strict=True):
+            _fill(lists, one)
+        pending = pending[np.any([_is_short(one, pending, need) for one in found], axis=0)]
+        if not len(pending):
+            break
+    return found
 
 
-def _lower_bounds(
-    points: NDArray[np.floating], rows: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating]]]:
-    """Tiles of lower bounds of the squared distances from some rows to all points.
-
-    A product of n terms in precision u errs by at most about n·u·‖a‖‖b‖ ≤ n·u(‖a‖² + ‖b‖²)/2
-    (Higham 2002, eq. 3.5). With the rounding of the inputs and of the sums, taking
-    2(n + 8)u off each squared norm turns the computed value into a bound.
-    """
-    squares = np.einsum("ij,ij->i", points, points, dtype=np.float64)
-    slack = (points.shape[1] + 8) * np.finfo(points.dtype).eps
-    reduced = (squares * (1 - slack)).astype(points.dtype)
-    for start in range(0, len(rows), TILE):
-        tile = rows[start : start + TILE]
-        lower = points[tile] @ points.T
-        lower *= -2
-        lower += reduced
-        lower += reduced[tile, None]
-        lower[np.arange(len(tile)), tile] = np.inf
-        yield tile, lower
+def _empty(space: Space, labels: NDArray[np.integer] | None, length: int) -> NeighborLists:
+    shape = (len(space), length)
+    distances, indices = np.full(shape, np.inf), np.full(shape, -1)
+    return NeighborLists(space, labels, distances, indices, np.zeros(len(space)))
 
 
-class _Found:
-    """Collects one kind of neighbour lists, tile by tile."""
-
-    def __init__(
-        self, points: NDArray[np.float64], length: int, labels: NDArray[np.integer] | None
-    ) -> None:
-        self.points, self.length, self.labels = points, length, labels
-        self.distances = np.empty((len(points), length))
-        self.indices = np.empty((len(points), length), dtype=np.int64)
-        self.reach = np.empty(len(points))
-
-    def take(self, lower: NDArray[np.floating], rows: NDArray[np.int64], scale: float) -> None:
-        """Add a tile; where there are labels, it is spoilt for whoever has none."""
-        if self.labels is not None:
-            np.copyto(lower, np.inf, where=self.labels[rows, None] == self.labels)
-        # One more than the list is long: nothing unlisted can be nearer than its bound.
-        proposed, bounds = _smallest(lower, self.length + 1)
-        self.reach[rows] = np.sqrt(np.maximum(bounds[:, -1], 0)) * scale
-        proposed, bounds = proposed[:, : self.length], bounds[:, : self.length]
-        distances = np.empty(proposed.shape)
-        # Column by column: the memory stays that of a tile, however wide the points are.
-        for column, others in enumerate(proposed.T):
-            distances[:, column] = np.linalg.norm(self.points[others] - self.points[rows], axis=1)
-        distances[np.isinf(bounds)] = np.inf
-        order = np.argsort(distances, axis=1, kind="stable")
-        self.distances[rows] = np.take_along_axis(distances, order, axis=1)
-        self.indices[rows] = np.take_along_axis(proposed, order, axis=1)
-
-    def is_short(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether less than half of a row's listed neighbours are certified."""
-        finite = np.isfinite(self.distances[rows])
-        certified = finite & (self.distances[rows] <= self.reach[rows, None])
-        return certified.sum(axis=1) < finite.sum(axis=1) / 2
-
-    def lists(self) -> NeighborLists:
-        return NeighborLists(self.points, self.labels, self.distances, self.indices, self.reach)
+def _fill(lists: NeighborLists, proposed: Candidates) -> None:
+    """Put in exact distances to candidates, of the rows that they are of."""
+    distances, indices = lists.space.ordered(proposed)
+    length = min(lists.distances.shape[1], distances.shape[1])
+    lists.distances[proposed.rows, :length] = distances[:, :length]
+    lists.indices[proposed.rows, :length] = indices[:, :length]
+    reach = lists.space.reach(proposed)
+    if length < distances.shape[1]:
+        # What is not listed for want of room is missing too.
+        reach = np.minimum(reach, distances[:, length])
+    lists.reach[proposed.rows] = reach
 
 
-def _smallest(
-    values: NDArray[np.floating], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Indices and values of each row's `count` smallest entries, the largest of them last."""
-    n_rows, n_columns = values.shape
-    count = min(count, n_columns)
-    n_parts = 16
-    stride = n_columns // n_parts
-    if stride > 2 * count:
-        # The smallest entries lie in the residue classes with the smallest minima: one pass over
-        # the values finds the classes, and only their members are sorted out.
-        head = values[:, : stride * n_parts].reshape(n_rows, n_parts, stride)
-        classes = np.argpartition(head.min(axis=1), count - 1, axis=1)[:, :count]
-        columns = classes[:, :, None] + stride * np.arange(n_parts)
-        tail = np.broadcast_to(
-            np.arange(stride * n_parts, n_columns), (n_rows, n_columns % n_parts)
-        )
-        columns = np.concatenate([columns.reshape(n_rows, -1), tail], axis=1)
-        values = np.take_along_axis(values, columns, axis=1)
+def _is_short(lists: NeighborLists, rows: NDArray[np.int64], need: int) -> NDArray[np.bool_]:
+    """Whether less of a row's neighbours are certain than are needed and there are."""
+    distances = lists.distances[rows]
+    certain = (np.isfinite(distances) & (distances <= lists.reach[rows, None])).sum(axis=1)
+    if lists.labels is None:
+        there_are = len(lists.reach) - 1
     else:
-        columns = np.broadcast_to(np.arange(n_columns), values.shape)
-    chosen = np.argpartition(values, count - 1, axis=1)[:, :count]
-    indices = np.take_along_axis(columns, chosen, axis=1)
-    return indices, np.take_along_axis(values, chosen, axis=1)
+        _, own, sizes = np.unique(lists.labels, return_inverse=True, return_counts=True)
+        there_are = len(lists.reach) - sizes[own[rows]]
+    return certain < np.minimum(need, there_are)
 
 
 def unique_rows(

@@ -1,17 +1,29 @@
-"""Spectral shape of a cloud of points: anisotropy and cosines.
+"""Spectral shape of a cloud of points.
 
-Pure functions on arrays. A cloud is an array of shape (n_points, n_features).
+Pure functions on arrays: on a cloud, of shape (n_points, n_features), or on the
+eigenvalues of its scatter matrix, which `eigenvalues` computes once for all of them.
+Where only ratios of eigenvalues matter, those of the covariance are as good.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import linalg as sparse
+
+from shapesweep.estimators.moments import Moments, directions
+
+Eigenvalues = NDArray[np.float64]
+#: Ranks of the eigenvalues to which a power law is fitted (Agrawal et al. 2022).
+POWER_LAW_RANKS = (11, 100)
+#: An axis counts (Fukunaga and Olsen 1971) with more than this share of the largest eigenvalue.
+LPCA_SHARE = 0.05
 
 
 def anisotropy(points: ArrayLike) -> float:
     """Share of the variance that lies along the leading axis of the centred cloud.
 
     σ₁² / Σ σᵢ² over the singular values σ of the cloud minus its mean (no
-    normalisation of rows), as Razzhigaev et al. 2024 define it.
+    normalisation of rows), as Razzhigaev et al. 2024 define it. Only the leading
+    eigenvalue is computed (Lanczos' method on the float64 scatter matrix).
 
     Parameters
     ----------
@@ -32,37 +44,258 @@ def anisotropy(points: ArrayLike) -> float:
     >>> round(shapesweep.anisotropy(ball), 2)
     0.11
     """
-    return leading_share(eigh_scatter(np.asarray(points, dtype=np.float64))[0])
+    points = np.asarray(points)
+    centred = np.subtract(points, points.mean(axis=0, dtype=np.float64), dtype=np.float64)
+    # The smaller of the two matrices that share the leading eigenvalue.
+    wide = centred.shape[1] > centred.shape[0]
+    scatter = centred @ centred.T if wide else centred.T @ centred
+    total = np.trace(scatter)
+    if not total > 0:
+        return float("nan")
+    return float(min(_leading(scatter) / total, 1.0))
 
 
-def leading_share(eigenvalues: NDArray[np.float64]) -> float:
-    """Largest eigenvalue over their sum; NaN where the sum is not positive.
+def _leading(scatter: NDArray[np.float64]) -> float:
+    """Largest eigenvalue of a symmetric matrix."""
+    if len(scatter) < 64:
+        return float(np.linalg.eigvalsh(scatter)[-1])
+    try:
+        # The error of the value is the square of that of the vector, which 1e-7 bounds.
+        start = scatter[:, np.diag(scatter).argmax()]
+        found = sparse.eigsh(scatter, k=1, which="LA", tol=1e-7, v0=start, ncv=24)
+        return float(found[0][0])
+    except sparse.ArpackNoConvergence:
+        return float(np.linalg.eigvalsh(scatter)[-1])
+
+
+def eigenvalues(points: ArrayLike, centred: bool = True) -> Eigenvalues:
+    """Eigenvalues of the scatter matrix of a cloud, in float64.
 
     Parameters
     ----------
-    eigenvalues : ndarray, shape (n_features,)
-        Ascending, of a scatter or covariance matrix.
+    points : array_like, shape (n_points, n_features)
+    centred : bool
+        Whether the mean is taken off.
+
+    Returns
+    -------
+    ndarray, shape (n_features,), float64
+        Ascending: the squared singular values; divided by n_points - 1, those of the covariance.
+
+    Examples
+    --------
+    >>> import shapesweep
+    >>> shapesweep.eigenvalues([[0.0, 0.0], [2.0, 0.0]]).tolist()
+    [0.0, 2.0]
     """
+    moments = Moments.of(points)
+    return eigh(moments.scatter if centred else moments.second_moment)[0]
+
+
+def eigh(matrix: NDArray[np.float64]) -> tuple[Eigenvalues, NDArray[np.float64]]:
+    """Eigenvalues, ascending, and eigenvectors, one a column, of a matrix with no negative ones."""
+    values, axes = np.linalg.eigh(matrix)
+    # What rounding makes of a zero is as large as this, and may be negative.
+    zero = len(values) * np.finfo(float).eps * values[-1]
+    return np.where(values > zero, values, 0.0), axes
+
+
+def leading_share(eigenvalues: Eigenvalues) -> float:
+    """Largest eigenvalue over their sum; NaN where the sum is not positive."""
     total = eigenvalues.sum()
     return float(eigenvalues[-1] / total) if total > 0 else float("nan")
 
 
-def eigh_scatter(
-    points: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spectrum of the scatter matrix (X - mean)ᵀ(X - mean) of a cloud.
+def participation_ratio(eigenvalues: Eigenvalues) -> float:
+    """(Σλ)²/Σλ² (Gao et al. 2017): from 1, one axis, to n_features, a ball.
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> shapesweep.participation_ratio(np.array([1.0, 1.0, 1.0]))
+    3.0
+    """
+    squares = (eigenvalues**2).sum()
+    return float(eigenvalues.sum() ** 2 / squares) if squares > 0 else float("nan")
+
+
+def isoscore(eigenvalues: Eigenvalues) -> float:
+    """IsoScore (Rudman et al. 2022): 0 for a line, 1 for a ball.
+
+    The distance of the covariance's spectrum, scaled to norm √n, from (1, …, 1), rescaled; in exact
+    arithmetic (PR - 1)/(n - 1) with the participation ratio PR. What their program (2.0.1) rounds
+    to float32 is rounded here too, so that the numbers agree: some 1e-7 of n.
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> round(shapesweep.isoscore(np.array([0.0, 1.0, 1.0])), 6)
+    0.5
+    """
+    n, length = len(eigenvalues), np.linalg.norm(eigenvalues)
+    if n < 2 or not length > 0:
+        return float("nan")
+    root = np.sqrt(np.float32(n))
+    width = np.float32(n) - root
+    furthest = float(np.sqrt(np.float32(2) * width))
+    defect = np.linalg.norm(eigenvalues / length * float(root) - 1) / furthest
+    return float(((n - defect**2 * float(width)) ** 2 - n) / (n * (n - 1)))
+
+
+def entropy(weights: NDArray[np.float64]) -> float:
+    """Shannon entropy, in nats, of weights that are divided by their sum; NaN if that is zero."""
+    total = weights.sum()
+    if not total > 0:
+        return float("nan")
+    shares = weights[weights > 0] / total
+    return float(-(shares * np.log(shares)).sum())
+
+
+def effective_rank(eigenvalues: Eigenvalues) -> float:
+    """Exp of the entropy of the eigenvalues λ/Σλ; `rankme` is that of the singular values.
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> round(shapesweep.effective_rank(np.array([0.0, 1.0, 1.0])), 6)
+    2.0
+    """
+    return float(np.exp(entropy(eigenvalues)))
+
+
+def rankme(eigenvalues: Eigenvalues) -> float:
+    """Exp of the entropy of the singular values σ/Σσ, σ = √λ (Roy and Vetterli 2007).
+
+    RankMe (Garrido et al. 2023) takes the cloud as it is; here it is centred, so that the cone
+    does not hide the shape.
+    """
+    return float(np.exp(entropy(np.sqrt(eigenvalues))))
+
+
+def stable_rank(eigenvalues: Eigenvalues) -> float:
+    """Σλ/λ₁: the inverse of the anisotropy (Rudelson and Vershynin 2007)."""
+    return 1 / share if (share := leading_share(eigenvalues)) > 0 else float("nan")
+
+
+def alpha_req(
+    eigenvalues: Eigenvalues,
+    noise_floor: float = 0.0,
+    ranks: tuple[int, int] = POWER_LAW_RANKS,
+) -> float:
+    """Exponent of the eigenvalues' decay: λᵢ ~ i^-α (Agrawal et al. 2022, α-ReQ).
+
+    Least squares of log λ on log i over some ranks, each weighted by 1/i (Stringer et al. 2019), so
+    that every octave counts alike.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n_features,)
+        Ascending.
+    noise_floor : float
+        What rounding can make of an eigenvalue that is zero; see `noise_floor`.
+    ranks : tuple of int
+        First and last, counted from 1.
 
     Returns
     -------
-    eigenvalues : ndarray, shape (n_features,)
-        Ascending: the squared singular values of the centred cloud.
-    axes : ndarray, shape (n_features, n_features)
-        Eigenvectors, one a column.
+    float
+        NaN where there are not so many eigenvalues, or the last of them is not above the floor: a
+        power law of rounding noise is none of the cloud's.
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> round(shapesweep.alpha_req(np.sort(np.arange(1.0, 129) ** -1.5)), 6)
+    1.5
     """
-    centred = points - points.mean(axis=0)
-    eigenvalues, axes = np.linalg.eigh(centred.T @ centred)
-    # The scatter has no negative eigenvalue; what rounding makes of a zero may be one.
-    return np.maximum(eigenvalues, 0.0), axes
+    first, last = ranks
+    if len(eigenvalues) < last:
+        return float("nan")
+    decay = eigenvalues[::-1][first - 1 : last]
+    floor = max(noise_floor, len(eigenvalues) * np.finfo(float).eps * eigenvalues[-1])
+    if not decay[-1] > floor:
+        return float("nan")
+    order = np.arange(first, last + 1)
+    slope = np.polyfit(np.log(order), np.log(decay), 1, w=order**-0.5)[0]
+    return float(-slope)
+
+
+def noise_floor(points: NDArray[np.floating]) -> float:
+    """How large an eigenvalue of the scatter matrix the rounding of the points can make.
+
+    Every number x is rounded by at most u|x|; were it all along one axis, that axis had u²Σx².
+    """
+    unit = np.finfo(points.dtype).eps / 2
+    return float(unit**2 * np.einsum("ij,ij->", points, points, dtype=np.float64))
+
+
+def matrix_entropy(eigenvalues: Eigenvalues) -> float:
+    """Entropy of the Gram matrix, in nats: of its eigenvalues over its trace (Skean et al. 2025).
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n_features,)
+        Of the cloud as it is, not centred: its Gram matrix has the same but for zeros.
+    """
+    return entropy(eigenvalues)
+
+
+def lpca_dimension(eigenvalues: Eigenvalues) -> float:
+    """Axes whose eigenvalue is more than a twentieth of the largest (Fukunaga and Olsen 1971)."""
+    if not eigenvalues[-1] > 0:
+        return float("nan")
+    return float((eigenvalues > LPCA_SHARE * eigenvalues[-1]).sum())
+
+
+def participation_ratio_debiased(eigenvalues: Eigenvalues, fourth: float, n_points: int) -> float:
+    """Participation ratio without the bias of few points (Chun et al. 2026, γ_row).
+
+    Both (tr Σ)² and tr Σ² are estimated without bias, by their U-statistics over different points
+    (Himeno and Yamada 2014, eq. 1.2), from the same moments.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (n_features,)
+        Of the scatter matrix.
+    fourth : float
+        Σ ‖x - mean‖⁴.
+    n_points : int
+
+    Returns
+    -------
+    float
+        NaN for fewer than four points, or where the estimate of tr Σ² is not positive.
+    """
+    n = n_points
+    if n < 4:
+        return float("nan")
+    trace, squares = eigenvalues.sum() / (n - 1), (eigenvalues**2).sum() / (n - 1) ** 2
+    quartic = n * fourth / (n - 1)
+    above = 2 * squares + (n**2 - 3 * n + 1) * trace**2 - quartic
+    below = (n - 1) * (n - 2) * squares + trace**2 - quartic
+    return float(above / below) if below > 0 else float("nan")
+
+
+def participation_ratio_neuron(points: ArrayLike) -> float:
+    """Participation ratio of the neurons' dimensionality without the bias of few points.
+
+    Chun et al. 2026's γ_col of the transposed cloud: every *point* is centred over its features,
+    and products of a point with itself are left out. It asks how the features, not the points, vary.
+
+    Parameters
+    ----------
+    points : array_like, shape (n_points, n_features)
+
+    Returns
+    -------
+    float
+    """
+    exact = np.asarray(points, dtype=np.float64)
+    exact = exact - exact.mean(axis=1, keepdims=True)
+    squares = np.einsum("ij,ij->i", exact, exact)
+    own = squares @ squares
+    below = (np.linalg.norm(exact.T @ exact) ** 2) - own
+    return float((squares.sum() ** 2 - own) / below) if below > 0 else float("nan")
 
 
 def mean_cosine(points: ArrayLike) -> float:
@@ -89,19 +322,13 @@ def mean_cosine(points: ArrayLike) -> float:
     return mean_of_pairs(unit.sum(axis=0), int(unit.any(axis=1).sum()), len(unit))
 
 
-def directions(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Every point divided by its norm, shape (n_points, n_features); a zero stays a zero."""
-    norms = np.linalg.norm(points, axis=1, keepdims=True)
-    return np.divide(points, norms, out=np.zeros_like(points), where=norms > 0)
-
-
 def mean_of_pairs(direction_sum: NDArray[np.float64], n_directions: int, n_points: int) -> float:
     """Mean inner product over all ordered pairs of different directions, from their sum.
 
     Parameters
     ----------
     direction_sum : ndarray, shape (n_features,)
-        Of `directions`.
+        Of `moments.directions`.
     n_directions : int
         Points that are not zero.
     n_points : int

@@ -1,14 +1,22 @@
 """The metrics: one file each, named after the metric. `docs/how-to/add-a-metric.md` tells how.
 
-A metric is a function of what it sees of a shard's selection: of all its tokens (a
-`Cloud`), or of the nearest neighbours in a sample of N of them (`Neighbors`).
+A metric is a function of what it sees of a layer's selection: of all its tokens (a `Cloud`), of the
+nearest neighbours in a sample of N of them (`Neighbors`), or of all its tokens beside the same ones
+a layer before (a `Fit`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from shapesweep.estimators.cloud import Cloud, Neighbors
+import numpy as np
+
+from shapesweep.estimators.cloud import Cloud
+from shapesweep.estimators.linearity import Fit
+from shapesweep.estimators.sample import Neighbors
 from shapesweep.registry import discover
+
+#: What the name of a metric's control ends with: the same with neighbours of other documents alone.
+BETWEEN = "_between"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +29,15 @@ class Metric:
         Raise it when the numbers change: then, and only then, they are measured anew.
     definition, source, it_is_not : str
         For the reference: what it is, who defined it, and what it does not mean.
+    sensitivity : bool
+        Whether it is measured on the selections that other bounds of massive tokens give, too.
     """
 
     version: int
     definition: str
     source: str
     it_is_not: str
+    sensitivity: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +48,25 @@ class CloudMetric(Metric):
     ----------
     compute : callable
         From a `Cloud` to a float; NaN where the number is not defined.
+    capped : bool
+        Whether it cannot exceed the number of points: flagged where there are fewer than features.
     """
 
     compute: Callable[[Cloud], float]
+    capped: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairMetric(Metric):
+    """A number of all tokens of a selection beside the same ones a layer before.
+
+    Attributes
+    ----------
+    compute : callable
+        From a `Fit` to a float; NaN where the number is not defined.
+    """
+
+    compute: Callable[[Fit], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +77,57 @@ class NeighborMetric(Metric):
     ----------
     compute : callable
         From `Neighbors` to a float; NaN where the number is not defined.
-    k : int
-        Neighbours that it sees; the `radius` of its rows is the mean distance to the k-th.
+    k : tuple of int
+        Neighbours that it sees, a row for each; the `radius` of a row is the mean distance to the
+        k-th.
+    is_dimension : bool
+        Whether it estimates a dimension: flagged where N is too small for what it reads.
+    controlled : bool
+        Whether it is measured with neighbours of other documents alone, too.
     between : bool
-        Whether neighbours of the same document are excluded.
+        Whether it is that control.
+    fraction : int
+        It sees one in so many of the N points.
+    model_stderr : callable or None
+        From `Neighbors` to the standard error that the estimator's own likelihood gives.
     """
 
     compute: Callable[[Neighbors], float]
-    k: int
+    k: tuple[int, ...]
+    is_dimension: bool = True
+    controlled: bool = True
     between: bool = False
+    fraction: int = 1
+    model_stderr: Callable[[Neighbors], float] | None = None
+
+
+def ranked_activation(rank: int) -> Callable[[Cloud], float]:
+    """The compute of a metric that is the n-th largest |activation|; NaN where there is none."""
+
+    def compute(cloud: Cloud) -> float:
+        largest = np.sort(cloud.largest, axis=None)[::-1]
+        return float(largest[rank - 1]) if len(largest) >= rank else float("nan")
+
+    return compute
+
+
+def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
+    """Every metric, and behind each that has a control, that."""
+    made = {}
+    for name, metric in found.items():
+        made[name] = metric
+        if isinstance(metric, NeighborMetric) and metric.controlled:
+            made[name + BETWEEN] = replace(
+                metric,
+                between=True,
+                sensitivity=False,
+                definition=f"`{name}` with neighbours of the same document excluded",
+                source=f"{metric.source}; the exclusion is ours",
+                it_is_not=f"a correction of `{name}`: it is another question, asked of the "
+                "cloud of documents",
+            )
+    return made
 
 
 #: Every metric by its name.
-METRICS: dict[str, Metric] = discover(__name__, Metric, "METRIC")
+METRICS: dict[str, Metric] = _with_controls(discover(__name__, Metric, "METRIC"))

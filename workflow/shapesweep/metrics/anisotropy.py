@@ -6,8 +6,9 @@ from shapesweep.metrics import CloudMetric
 METRIC = CloudMetric(
     version=1,
     compute=lambda cloud: spectrum.leading_share(cloud.eigenvalues),
+    sensitivity=True,
     definition="σ₁²/Σσᵢ² of the centred token matrix",
     source="Razzhigaev et al. 2024",
     it_is_not="that all tokens share the direction: one massive token a document is enough, so "
-    "compare `all` with `no_first`",
+    "compare `all` with `no_first` and `no_massive`",
 )

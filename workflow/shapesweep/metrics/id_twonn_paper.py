@@ -5,7 +5,7 @@ from shapesweep.metrics import NeighborMetric
 
 METRIC = NeighborMetric(
     version=1,
-    k=2,
+    k=(2,),
     compute=lambda neighbors: dimension.id_twonn_paper(neighbors.distances),
     definition="TwoNN with only the lowest 20 % of the ratios fitted",
     source="the published code of Razzhigaev et al. 2024",

@@ -1,6 +1,6 @@
 """How far the nearest neighbours are about single documents."""
 
-from shapesweep.estimators.cloud import Neighbors
+from shapesweep.estimators.sample import Neighbors
 from shapesweep.metrics import NeighborMetric
 
 
@@ -12,8 +12,10 @@ def share(neighbors: Neighbors) -> float:
 
 METRIC = NeighborMetric(
     version=1,
-    k=1,
+    k=(1,),
     compute=share,
+    is_dimension=False,
+    controlled=False,
     definition="share of points whose nearest neighbour lies in their own document",
     source="ours",
     it_is_not="a dimension; it tells how far `id_twonn` is about single documents' trajectories",

@@ -1,0 +1,116 @@
+"""The moments of a cloud in float64: all that its spectral numbers need, mergeable over parts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, reduce
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: Numbers of a block of points: 32 MiB in float64.
+BLOCK = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Sums over the points of a cloud; those of two clouds add up to those of both.
+
+    Attributes
+    ----------
+    n_points : int
+    mean : ndarray, shape (n_features,), float64
+    scatter : ndarray, shape (n_features, n_features), float64
+        Σ yyᵀ over y = x - mean: the covariance times n_points - 1.
+    cubes : ndarray, shape (n_features,), float64
+        Σ ‖y‖² y.
+    fourth : float
+        Σ ‖y‖⁴.
+    direction_sum : ndarray, shape (n_features,), float64
+        Σ x/‖x‖ over the points that are not zero, not centred.
+    n_directions : int
+        How many those are.
+
+    Notes
+    -----
+    Merged by the update formulas of Chan, Golub and LeVeque (1983), for third and fourth moments by
+    their expansion: exact but for rounding, and no difference of large numbers.
+    """
+
+    n_points: int
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+    cubes: NDArray[np.float64]
+    fourth: float
+    direction_sum: NDArray[np.float64]
+    n_directions: int
+
+    @classmethod
+    def of(cls, points: ArrayLike) -> "Moments":
+        """Sum over an array of shape (n_points, n_features), one block of points at a time."""
+        points = np.asarray(points)
+        size = max(1, BLOCK // max(1, points.shape[1]))
+        parts = (points[start : start + size] for start in range(0, max(1, len(points)), size))
+        return cls.merged(cls._of_block(np.asarray(part, dtype=np.float64)) for part in parts)
+
+    @classmethod
+    def _of_block(cls, points: NDArray[np.float64]) -> "Moments":
+        mean = points.mean(axis=0) if len(points) else np.zeros(points.shape[1])
+        centred = points - mean
+        squares = np.einsum("ij,ij->i", centred, centred)
+        unit = directions(points)
+        return cls(
+            len(points),
+            mean,
+            centred.T @ centred,
+            squares @ centred,
+            float(squares @ squares),
+            unit.sum(axis=0),
+            int(unit.any(axis=1).sum()),
+        )
+
+    @classmethod
+    def merged(cls, parts: Iterable["Moments"]) -> "Moments":
+        """The moments of all parts together; at least one."""
+        return reduce(cls.__add__, parts)
+
+    def __add__(self, other: "Moments") -> "Moments":
+        n_points = self.n_points + other.n_points
+        mean = (self.n_points * self.mean + other.n_points * other.mean) / max(n_points, 1)
+        one, two = self._about(mean), other._about(mean)
+        return Moments(
+            n_points,
+            mean,
+            one[0] + two[0],
+            one[1] + two[1],
+            one[2] + two[2],
+            self.direction_sum + other.direction_sum,
+            self.n_directions + other.n_directions,
+        )
+
+    def _about(
+        self, centre: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Scatter, cubes and fourth about another point than the mean."""
+        n, shift = self.n_points, self.mean - centre
+        scatter = self.scatter + n * np.outer(shift, shift)
+        along = np.trace(self.scatter) + n * (shift @ shift)
+        cubes = self.cubes + 2 * self.scatter @ shift + along * shift
+        return scatter, cubes, self.fourth_about(centre)
+
+    def fourth_about(self, centre: NDArray[np.float64]) -> float:
+        """Σ ‖x - centre‖⁴."""
+        shift = self.mean - centre
+        total, length = np.trace(self.scatter), shift @ shift
+        fourth = self.fourth + 4 * (self.cubes @ shift + shift @ self.scatter @ shift)
+        return float(fourth + 2 * length * total + self.n_points * length**2)
+
+    @cached_property
+    def second_moment(self) -> NDArray[np.float64]:
+        """Σ xxᵀ, not centred, shape (n_features, n_features)."""
+        return self.scatter + self.n_points * np.outer(self.mean, self.mean)
+
+
+def directions(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Every point divided by its norm, shape (n_points, n_features); a zero stays a zero."""
+    norms = np.linalg.norm(points, axis=1, keepdims=True)
+    return np.divide(points, norms, out=np.zeros_like(points), where=norms > 0)

@@ -1,0 +1,148 @@
+"""A cloud made ready for the search: its tiles in every precision, and exact distances of pairs."""
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shapesweep.estimators.search import Candidates, blocks
+from shapesweep.estimators.tiles import Tiles
+
+#: Below this share of the squared norms, ‖a‖² + ‖b‖² - 2ab has lost more than three of float64's
+#: sixteen digits: such a distance is taken by direct difference.
+NEAR = 2.0**-10
+#: Numbers of a chunk of differences: 32 MiB in float64.
+CHUNK = 2**22
+
+
+class Space:
+    """The points of a cloud.
+
+    Parameters
+    ----------
+    points : array_like, shape (n_points, n_features)
+        Finite, float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+
+    def __init__(self, points: ArrayLike) -> None:
+        self.points = np.asarray(points)
+        if self.points.dtype != np.float32:
+            self.points = self.points.astype(np.float64)
+        mean = self.points.mean(axis=0, dtype=np.float64)
+        if not np.isfinite(mean).all() or not np.isfinite(self.points).all():
+            raise ValueError("points must be finite")
+        self.centred = self.points - mean
+        # A power of two: no digit is lost.
+        extent = max(self.centred.max(initial=0.0), -self.centred.min(initial=0.0))
+        self.scale = float(2.0 ** np.ceil(np.log2(extent))) if extent > 0 else 1.0
+        self.centred /= self.scale
+        self.squares = np.einsum("ij,ij->i", self.centred, self.centred)
+        self._tiles: dict[str, Tiles] = {}
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def tiles(self, precision: str) -> Tiles:
+        """Lower bounds of distances in a precision."""
+        if precision not in self._tiles:
+            self._tiles[precision] = Tiles(self.centred, self.squares / 2, precision)
+        return self._tiles[precision]
+
+    def reach(self, found: Candidates) -> NDArray[np.float64]:
+        """Below which distance no point is missing among a row's candidates, shape (n_rows,)."""
+        return np.sqrt(2 * found.beyond) * self.scale
+
+    def ordered(self, found: Candidates) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Exact distances to candidates.
+
+        Returns
+        -------
+        distances : ndarray, shape (n_rows, width), float64
+            Ascending, equal ones by their indices; infinite where there is no candidate.
+        indices : ndarray of int, shape (n_rows, width)
+        """
+        distances = np.full(found.columns.shape, np.inf)
+        present = found.columns >= 0
+        for part in blocks(len(found.rows)):
+            distances[part][present[part]] = self._pairs(
+                found.rows[part], present[part].sum(axis=1), found.columns[part][present[part]]
+            )
+        order = np.argsort(distances, axis=1, kind="stable")
+        distances = np.take_along_axis(distances, order, axis=1)
+        indices = np.take_along_axis(found.columns, order, axis=1)
+        equal = (distances[:, 1:] == distances[:, :-1]) & np.isfinite(distances[:, 1:])
+        for row in np.flatnonzero(equal.any(axis=1)):
+            order = np.lexsort((indices[row], distances[row]))
+            indices[row] = indices[row][order]
+        return distances, indices
+
+    def _pairs(
+        self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Distances of some rows to `counts` columns each."""
+        import torch
+
+        points = torch.from_numpy(self.centred)
+        starts = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
+        with warnings.catch_warnings():
+            # Torch calls its sparse matrices a beta; this one is but a list of pairs.
+            warnings.filterwarnings("ignore", "Sparse", UserWarning)
+            pairs = torch.sparse_csr_tensor(
+                starts,
+                torch.from_numpy(columns),
+                torch.zeros(len(columns), dtype=torch.float64),
+                (len(rows), len(self)),
+                check_invariants=False,
+            )
+            products = torch.sparse.sampled_addmm(
+                pairs, points[torch.from_numpy(rows)], points.T, beta=0.0
+            )
+        first = np.repeat(rows, counts)
+        sums = self.squares[first] + self.squares[columns]
+        squared = sums - 2 * products.values().numpy()
+        near = np.flatnonzero(squared < NEAR * sums)
+        distances = np.sqrt(np.maximum(squared, 0)) * self.scale
+        distances[near] = self.difference(first[near], columns[near])
+        return distances
+
+    def difference(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Distances of pairs by direct difference in float64, shape (n_pairs,)."""
+        distances = np.empty(len(rows))
+        for part in blocks(len(rows), max(1, CHUNK // max(1, self.points.shape[1]))):
+            one, other = self.points[rows[part]], self.points[columns[part]]
+            apart = np.subtract(one, other, dtype=np.float64)
+            distances[part] = np.linalg.norm(apart, axis=1)
+        return distances
+
+    def within(
+        self, rows: NDArray[np.int64], radius: float
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """All pairs of some rows with points that lie nearer than a radius, block by block.
+
+        Yields
+        ------
+        rows, columns : ndarray of int, shape (n_pairs,)
+            The point itself is none of its neighbours.
+        """
+        tiles = self.tiles("float32")
+        half = (radius / self.scale) ** 2 / 2
+        for part in blocks(len(rows)):
+            own = rows[part]
+            bounds = tiles.block(own, slice(None))
+            one, columns = np.nonzero(bounds < half)
+            at_most = bounds[one, columns] + 2 * tiles.slack * (
+                self.squares[own[one]] + self.squares[columns]
+            )
+            first = own[one]
+            doubtful = np.flatnonzero(at_most >= half)
+            inside = first != columns
+            inside[doubtful] &= self.difference(first[doubtful], columns[doubtful]) < radius
+            yield first[inside], columns[inside]

@@ -1,0 +1,13 @@
+"""How many axes the variance is spread over, by entropy."""
+
+from shapesweep.estimators import spectrum
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: spectrum.effective_rank(cloud.eigenvalues),
+    capped=True,
+    definition="exp of the entropy of λ/Σλ over the eigenvalues λ of the covariance",
+    source="Roy and Vetterli 2007, on eigenvalues",
+    it_is_not="RankMe, which takes singular values and reads two to three times as much",
+)

@@ -1,0 +1,32 @@
+"""Intrinsic dimension from the number of pairs within two radii."""
+
+import numpy as np
+
+from shapesweep.estimators import dimension
+from shapesweep.estimators.sample import Neighbors
+from shapesweep.metrics import NeighborMetric
+
+
+def corrint(neighbors: Neighbors) -> float:
+    """The radii are the medians of the distances to the k-th neighbour and the one half as far.
+
+    Without a group of documents they stay those of the whole sample.
+    """
+    distances = (neighbors.whole or neighbors).distances
+    k = distances.shape[1]
+    inner, outer = (float(np.median(distances[:, place - 1])) for place in (k // 2, k))
+    if not np.isfinite(outer):
+        return float("nan")
+    pairs = neighbors.count_within(inner), neighbors.count_within(outer)
+    return dimension.id_corrint(pairs, (inner, outer))
+
+
+METRIC = NeighborMetric(
+    version=1,
+    k=(20,),
+    compute=corrint,
+    definition="log C(R₂)/C(R₁) over log R₂/R₁: C the number of pairs of points nearer than R, R₁ "
+    "and R₂ the medians of the distances to the 10th and the 20th neighbour",
+    source="Grassberger and Procaccia 1983; the radii as in scikit-dimension",
+    it_is_not="local: it is a matter of the densest parts of the cloud, which hold most pairs",
+)

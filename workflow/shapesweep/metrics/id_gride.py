@@ -1,0 +1,22 @@
+"""Intrinsic dimension at growing scales."""
+
+from shapesweep.estimators import dimension
+from shapesweep.estimators.sample import Neighbors
+from shapesweep.metrics import NeighborMetric
+
+
+def gride(neighbors: Neighbors) -> tuple[float, float]:
+    """Value and standard error at n2 = k = 2·n1; NaN where the sample has no k neighbours."""
+    k = neighbors.distances.shape[1]
+    return dimension.id_gride(neighbors.distances, k // 2, k)
+
+
+METRIC = NeighborMetric(
+    version=1,
+    k=(2, 4, 8, 16, 32, 64),
+    compute=lambda neighbors: gride(neighbors)[0],
+    model_stderr=lambda neighbors: gride(neighbors)[1],
+    definition="Gride: maximum likelihood from r_k/r_(k/2), a row each for k = 2, 4, …, 64",
+    source="Denti et al. 2022",
+    it_is_not="one number: where it changes with k, the cloud has no dimension of its own",
+)

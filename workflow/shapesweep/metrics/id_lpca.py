@@ -1,0 +1,13 @@
+"""How many axes carry more than a little."""
+
+from shapesweep.estimators import spectrum
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: spectrum.lpca_dimension(cloud.eigenvalues),
+    capped=True,
+    definition="number of eigenvalues of the covariance above a twentieth of the largest",
+    source="Fukunaga and Olsen 1971",
+    it_is_not="the dimension of a curved manifold: it counts the axes that the curve needs",
+)

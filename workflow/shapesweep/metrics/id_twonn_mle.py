@@ -1,0 +1,13 @@
+"""TwoNN by maximum likelihood."""
+
+from shapesweep.estimators import dimension
+from shapesweep.metrics import NeighborMetric
+
+METRIC = NeighborMetric(
+    version=1,
+    k=(2,),
+    compute=lambda neighbors: dimension.id_twonn_mle(neighbors.distances),
+    definition="(N - 1)/Σ log(r₂/r₁)",
+    source="Denti et al. 2022",
+    it_is_not="robust: a few ratios that do not follow the law count in full",
+)

@@ -1,0 +1,13 @@
+"""How much of all features the cloud uses alike."""
+
+from shapesweep.estimators import spectrum
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: spectrum.isoscore(cloud.eigenvalues),
+    capped=True,
+    definition="IsoScore: (PR - 1)/(n_features - 1) with the participation ratio PR",
+    source="Rudman et al. 2022",
+    it_is_not="comparable between models of different width",
+)

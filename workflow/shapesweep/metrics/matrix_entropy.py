@@ -1,0 +1,13 @@
+"""How evenly the tokens' directions share their energy."""
+
+from shapesweep.estimators import spectrum
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: spectrum.matrix_entropy(cloud.eigenvalues_uncentred),
+    capped=True,
+    definition="entropy, in nats, of the uncentred Gram matrix's eigenvalues over its trace",
+    source="Skean et al. 2025, there of every prompt by itself",
+    it_is_not="the entropy of single prompts: it is that of all tokens together",
+)

@@ -1,0 +1,11 @@
+"""How long the longest token is."""
+
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: float(cloud.norms.max()),
+    definition="largest Euclidean norm of a token, not centred",
+    source="Sun et al. 2024",
+    it_is_not="a sample average: its jackknife error is a rough one",
+)

@@ -1,0 +1,25 @@
+"""How far the nearest neighbours are."""
+
+import numpy as np
+
+from shapesweep.estimators.sample import Neighbors
+from shapesweep.metrics import NeighborMetric
+
+
+def mean(neighbors: Neighbors) -> float:
+    """Mean over the points that have a neighbour."""
+    nearest = neighbors.distances[:, 0]
+    nearest = nearest[np.isfinite(nearest)]
+    return float(nearest.mean()) if len(nearest) else float("nan")
+
+
+METRIC = NeighborMetric(
+    version=1,
+    k=(1,),
+    compute=mean,
+    is_dimension=False,
+    controlled=False,
+    definition="mean Euclidean distance to the nearest neighbour",
+    source="a companion that Schulte and Rügamer 2026 ask for beside an ID",
+    it_is_not="free of scale: set it against `median_norm`",
+)

@@ -1,0 +1,13 @@
+"""How many axes the variance is spread over."""
+
+from shapesweep.estimators import spectrum
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: spectrum.participation_ratio(cloud.eigenvalues),
+    capped=True,
+    definition="(Σλ)²/Σλ² over the eigenvalues λ of the covariance",
+    source="Gao et al. 2017",
+    it_is_not="an intrinsic dimension: a curved line in many directions has it high",
+)

@@ -1,0 +1,15 @@
+"""The participation ratio of all tokens there could be, from those there are."""
+
+from shapesweep.estimators import spectrum
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: spectrum.participation_ratio_debiased(
+        cloud.eigenvalues, cloud.fourth, cloud.n_points
+    ),
+    definition="the participation ratio with (tr Σ)² and tr Σ² estimated without bias from a "
+    "finite number of tokens",
+    source="Chun et al. 2026 (γ_row)",
+    it_is_not="free of the dependence between tokens of one document, which it takes for a sample",
+)

@@ -1,0 +1,13 @@
+"""How many axes the spread is spread over, by entropy."""
+
+from shapesweep.estimators import spectrum
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: spectrum.rankme(cloud.eigenvalues),
+    capped=True,
+    definition="exp of the entropy of σ/Σσ over the singular values σ of the centred token matrix",
+    source="Garrido et al. 2023, there without centring",
+    it_is_not="`effective_rank`, which takes eigenvalues",
+)

@@ -1,0 +1,13 @@
+"""How many times the variance of the leading axis there is."""
+
+from shapesweep.estimators import spectrum
+from shapesweep.metrics import CloudMetric
+
+METRIC = CloudMetric(
+    version=1,
+    compute=lambda cloud: spectrum.stable_rank(cloud.eigenvalues),
+    capped=True,
+    definition="Σλ/λ₁ over the eigenvalues λ of the covariance: the inverse of the anisotropy",
+    source="Rudelson and Vershynin 2007",
+    it_is_not="news beside `anisotropy`, but its error bar is another one",
+)
