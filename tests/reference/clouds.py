@@ -48,10 +48,54 @@ def massive():
     return points
 
 
+def cone():
+    return gauss4() + 6 * _normal(1, 30, 41)
+
+
+def noisy():
+    return gauss4() + 0.05 * _normal(800, 30, 51)
+
+
+def rounded():
+    return gauss4().astype(np.float16).astype(np.float64)
+
+
+def sphere9():
+    points = _normal(800, 10, 61)
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def cube20():
+    return _embedded(_uniform(800, 20, 71), 40, 72)
+
+
+def torus2():
+    angles = 2 * np.pi * _uniform(800, 2, 81)
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def few():
+    """Fewer points than features."""
+    return _embedded(_normal(150, 24, 91), 200, 92)
+
+
+def power_law():
+    """Variances 1/k."""
+    return _normal(600, 128, 101) * np.arange(1, 129) ** -0.5
+
+
 CLOUDS = {
     "gauss4": gauss4,
     "roll2": roll2,
     "offset": offset,
     "repeated": repeated,
     "massive": massive,
+    "cone": cone,
+    "noisy": noisy,
+    "rounded": rounded,
+    "sphere9": sphere9,
+    "cube20": cube20,
+    "torus2": torus2,
+    "few": few,
+    "power_law": power_law,
 }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shapesweep.estimators.search import FEW, Candidates, propose, propose_rows
+from shapesweep.estimators.search import FEW, Candidates, Hits, propose, propose_rows
 from shapesweep.estimators.space import Space
 from shapesweep.estimators.tiles import fast_half_precision
 
@@ -37,6 +37,8 @@ class NeighborLists:
     indices : ndarray of int, shape (n_points, length)
     reach : ndarray, shape (n_points,), float64
         Below this distance the row's list is complete.
+    hits : Hits or None
+        All pairs that float32's search has found on the way, for `count_within`.
     """
 
     space: Space
@@ -44,6 +46,7 @@ class NeighborLists:
     distances: NDArray[np.float64]
     indices: NDArray[np.int64]
     reach: NDArray[np.float64]
+    hits: Hits | None = None
 
     @cached_property
     def certified(self) -> NDArray[np.bool_]:
@@ -84,17 +87,21 @@ class NeighborLists:
     def look_again(
         self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The k nearest of whole rows, as `nearest`, in float64: for those with short lists."""
-        (*_, found) = propose_rows(
-            self.space.tiles("float64"), rows, k + 8, len(self.reach), self.labels, keep
-        )
-        distances, indices = self.space.ordered(found)
-        certified = distances <= self.space.reach(found)[:, None]
-        pad = max(0, k - distances.shape[1])
-        distances = np.pad(distances, ((0, 0), (0, pad)), constant_values=np.inf)[:, :k]
-        indices = np.pad(indices, ((0, 0), (0, pad)), constant_values=-1)[:, :k]
-        wanted = np.isfinite(distances).sum(axis=1)
-        for one in np.flatnonzero(certified.sum(axis=1) < wanted):
+        """The k nearest of whole rows, as `nearest`: for those whose lists are too short."""
+        distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
+        pending = np.arange(len(rows))
+        for precision in ("float32", "float64"):
+            tiles = self.space.tiles(precision)
+            n_points = len(self.reach)
+            found = propose_rows(tiles, rows[pending], k + 8, n_points, self.labels, keep)[-1]
+            near, who = self.space.ordered(found)
+            width = min(k, near.shape[1])
+            distances[pending, :width], indices[pending, :width] = near[:, :width], who[:, :width]
+            certain = distances[pending] <= self.space.reach(found)[:, None]
+            pending = pending[~(certain | np.isinf(distances[pending])).all(axis=1)]
+            if not len(pending):
+                break
+        for one in pending:
             distances[one], indices[one] = self._by_difference(rows[one], k, keep)
         return distances, indices
 
@@ -132,20 +139,14 @@ class NeighborLists:
         -------
         ndarray of int, shape (n_groups, n_groups)
         """
-        dense = keep & (self.reach < radius)
-        near = self.certified & (self.distances < radius) & (keep & ~dense)[:, None]
-        rows, places = np.nonzero(near)
-        columns = self.indices[rows, places]
-        inside = keep[columns]
-        pairs = groups[rows[inside]] * n_groups + groups[columns[inside]]
-        counts = np.bincount(pairs, minlength=n_groups**2).reshape(n_groups, n_groups)
-        for rows, columns in self.space.within(np.flatnonzero(dense), radius):
+        counts = np.zeros(n_groups**2, dtype=np.int64)
+        for rows, columns in self.space.within(keep, radius, self.hits):
             inside = keep[columns]
             if self.labels is not None:
                 inside &= self.labels[rows] != self.labels[columns]
             pairs = groups[rows[inside]] * n_groups + groups[columns[inside]]
-            counts += np.bincount(pairs, minlength=n_groups**2).reshape(n_groups, n_groups)
-        return counts
+            counts += np.bincount(pairs, minlength=n_groups**2)
+        return counts.reshape(n_groups, n_groups)
 
 
 def first_of_each(usable: NDArray[np.bool_], k: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -232,30 +233,33 @@ def search(
     space = Space(points)
     n_points = len(space)
     coarse = need <= FEW_NEIGHBORS and n_points >= FEW and fast_half_precision()
-    precisions = ["bfloat16"] * coarse + ["float32", "float64"]
-    width = {"bfloat16": length + 12 + 5 * need}
-    found: list[NeighborLists] = []
+    wide = length + 8
+    if coarse:
+        proposed = propose(space.tiles("bfloat16"), n_points, length + 12 + 5 * need, labels)
+    else:
+        proposed = propose(space.tiles("float32"), n_points, wide, labels)
+    found = [
+        _empty(space, kind, length, None if coarse else one.hits)
+        for kind, one in zip((None, labels), proposed, strict=False)
+    ]
     pending = np.arange(n_points)
-    for precision in precisions:
-        tiles = space.tiles(precision)
-        wide = width.get(precision, length + 8)
-        if not found:
-            proposed = propose(tiles, n_points, wide, labels)
-            found = [_empty(space, kind, length) for kind in (None, labels)[: len(proposed)]]
-        else:
-            proposed = propose_rows(tiles, pending, wide, n_points, labels)
+    # Rows with too few candidates, or among points that this precision cannot tell, go again.
+    for precision in ("float32", "float64", None):
         for lists, one in zip(found, proposed, strict=True):
             _fill(lists, one)
         pending = pending[np.any([_is_short(one, pending, need) for one in found], axis=0)]
-        if not len(pending):
+        if precision is None or not len(pending):
             break
+        proposed = propose_rows(space.tiles(precision), pending, wide, n_points, labels)
     return found
 
 
-def _empty(space: Space, labels: NDArray[np.integer] | None, length: int) -> NeighborLists:
+def _empty(
+    space: Space, labels: NDArray[np.integer] | None, length: int, hits: Hits | None
+) -> NeighborLists:
     shape = (len(space), length)
     distances, indices = np.full(shape, np.inf), np.full(shape, -1)
-    return NeighborLists(space, labels, distances, indices, np.zeros(len(space)))
+    return NeighborLists(space, labels, distances, indices, np.zeros(len(space)), hits)
 
 
 def _fill(lists: NeighborLists, proposed: Candidates) -> None:

@@ -17,7 +17,10 @@ from shapesweep.estimators.tiles import ROWS, Tiles
 #: Fewer points are searched row by row: the thresholds' sample would be the whole cloud.
 FEW = 2048
 #: Columns from which a row's threshold is guessed, and the share of all columns that they are.
-SAMPLE, SAMPLE_SHARE = 1024, 16
+SAMPLE, SAMPLE_SHARE = 512, 16
+#: How many of a row's nearest lie within what is near by the others' standards, about: twice as
+#: many as the correlation dimension asks for.
+USUAL = 40
 #: A row of more hits than so many times what is asked for has a wrong threshold: it is searched by
 #: itself. (Many points at one distance, such as rounded ones, would fill the memory.)
 TOO_MANY = 32
@@ -31,14 +34,17 @@ class Candidates:
     ----------
     rows : ndarray of int, shape (n_rows,)
     columns : ndarray of int, shape (n_rows, width)
-        Ascending by their bounds; -1 where there are no more.
+        -1 where there is none.
     beyond : ndarray, shape (n_rows,), float64
         A lower bound of ½ distance² for all points that are not listed.
+    hits : Hits or None
+        All pairs that were found on the way, where all rows were searched at once.
     """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     beyond: NDArray[np.float64]
+    hits: "Hits | None" = None
 
 
 def propose(
@@ -59,12 +65,11 @@ def propose(
     list of Candidates
         A row for which less than `width` were found has all that lies below its `beyond`.
     """
-    rank = _rank(n_points, width)
-    if n_points < FEW or rank is None:
+    if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
         found = propose_rows(tiles, np.arange(n_points), width, n_points, labels)
         return found if labels is not None else found[:1]
-    thresholds = _thresholds(tiles, n_points, rank, labels)
-    keys = _Keys(n_points, thresholds.dtype)
+    thresholds = _thresholds(tiles, n_points, width, labels)
+    keys = Keys(n_points, thresholds.dtype)
     limits = thresholds.copy()
     hits = np.zeros(n_points, dtype=np.int64)
     packed = []
@@ -86,12 +91,17 @@ def propose(
     every.sort()
     # Of a row that was stopped nothing is known.
     known = np.where(limits == thresholds, tiles.bound(thresholds), 0.0)
-    rows, columns, values = keys.unpack(every)
+    kinds = [every]
+    if labels is not None:
+        kinds.append(every[labels[keys.rows(every)] != labels[keys.columns(every)]])
     found = []
-    for usable in [rows != columns] + ([] if labels is None else [labels[rows] != labels[columns]]):
-        listed, following = _first(rows[usable], columns[usable], values[usable], width, n_points)
+    for kind in kinds:
+        # One more than asked for: the row itself is among its hits.
+        hits = Hits(keys, kind, known)
+        listed, following = hits.first(width + 1)
+        listed[listed == np.arange(n_points)[:, None]] = -1
         beyond = np.where(following < 0, known, tiles.bound(following))
-        found.append(Candidates(np.arange(n_points), listed, np.minimum(beyond, known)))
+        found.append(Candidates(np.arange(n_points), listed, np.minimum(beyond, known), hits))
     return found
 
 
@@ -114,29 +124,32 @@ def propose_rows(
     parts: list[list[Candidates]] = [[], []]
     for start in range(0, len(rows), ROWS):
         own = rows[start : start + ROWS]
-        bounds = tiles.bound(tiles.block(own, slice(None)))
-        bounds[np.arange(len(own)), own] = np.inf
+        values = tiles.block(own, slice(None))
+        none = _largest(values.dtype)
+        values[np.arange(len(own)), own] = none
         if keep is not None:
-            bounds[:, ~keep] = np.inf
-        parts[0].append(_smallest(own, bounds, width))
+            values[:, ~keep] = none
+        parts[0].append(_smallest(tiles, own, values, width))
         if labels is not None:
-            bounds[labels[own, None] == labels] = np.inf
-            parts[1].append(_smallest(own, bounds, width))
+            values[labels[own, None] == labels] = none
+            parts[1].append(_smallest(tiles, own, values, width))
     return [_joined(part, width) for part in parts if part] or [_joined([], width)]
 
 
-def _smallest(rows: NDArray[np.int64], bounds: NDArray[np.float64], width: int) -> Candidates:
-    n_columns = bounds.shape[1]
+def _smallest(
+    tiles: Tiles, rows: NDArray[np.int64], values: NDArray[Any], width: int
+) -> Candidates:
+    n_columns, none = values.shape[1], _largest(values.dtype)
     if width < n_columns:
-        listed = np.argpartition(bounds, width, axis=1)
-        beyond = np.take_along_axis(bounds, listed[:, width : width + 1], axis=1)[:, 0]
+        listed = np.argpartition(values, width, axis=1)
+        following = np.take_along_axis(values, listed[:, width : width + 1], axis=1)[:, 0]
+        beyond = np.where(following == none, np.inf, tiles.bound(following))
         listed = listed[:, :width]
     else:
-        listed = np.broadcast_to(np.arange(n_columns), bounds.shape)
+        listed = np.broadcast_to(np.arange(n_columns), values.shape)
         beyond = np.full(len(rows), np.inf)
-    values = np.take_along_axis(bounds, listed, axis=1)
-    listed = np.where(np.isfinite(values), listed, -1)
-    return Candidates(rows, listed, beyond)
+    present = np.take_along_axis(values, listed, axis=1) != none
+    return Candidates(rows, np.where(present, listed, -1), beyond)
 
 
 def _joined(parts: list[Candidates], width: int) -> Candidates:
@@ -149,16 +162,15 @@ def _joined(parts: list[Candidates], width: int) -> Candidates:
     )
 
 
-def _rank(n_points: int, width: int) -> int | None:
+def _rank(n_points: int, width: int) -> int:
     """Rank in the sample at which a threshold lets through enough, but for one row in some 1,000.
 
     How many of a row's nearest lie in the sample is Poisson's; 3.5 of its standard deviations and
-    two more are taken on top. None where that is more than a quarter of the sample.
+    two more are taken on top.
     """
     n_sample = _n_sample(n_points)
     expected = (width + 1) * n_sample / n_points
-    rank = int(np.ceil(expected + 3.5 * np.sqrt(expected) + 2))
-    return rank if rank < n_sample / 4 else None
+    return int(np.ceil(expected + 3.5 * np.sqrt(expected) + 2))
 
 
 def _n_sample(n_points: int) -> int:
@@ -166,18 +178,23 @@ def _n_sample(n_points: int) -> int:
 
 
 def _thresholds(
-    tiles: Tiles, n_points: int, rank: int, labels: NDArray[np.integer] | None
+    tiles: Tiles, n_points: int, width: int, labels: NDArray[np.integer] | None
 ) -> NDArray[Any]:
     """For every row a bound below which, in all likelihood, it has more points than needed."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
+    rank = _rank(n_points, width)
+    # A dense row's threshold lets through all that is near by the others' standards, too: pairs
+    # are counted within one radius for all.
+    middle = min(rank, -(-USUAL * len(sample) // n_points)) if width > USUAL else rank
     made = []
     for start in range(0, n_points, ROWS):
         rows = slice(start, min(start + ROWS, n_points))
         tile = tiles.block(rows, sample)
         if labels is not None:
             tile[labels[rows, None] == labels[sample]] = _largest(tile.dtype)
-        made.append(np.partition(tile, rank, axis=1)[:, rank])
-    return np.concatenate(made)
+        made.append(np.partition(tile, [middle, rank], axis=1)[:, [middle, rank]])
+    usual, own = np.concatenate(made).T
+    return np.maximum(own, np.sort(usual)[len(usual) // 2]) if middle < rank else own
 
 
 def _largest(dtype: np.dtype[Any]) -> Any:
@@ -190,7 +207,7 @@ def _hits(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return rows, flat - rows * mask.shape[1]
 
 
-class _Keys:
+class Keys:
     """Hits as whole numbers that sort by row, then by bound; the column rides along.
 
     A number of 64 bits has room for both indices and for what is left of the bound's bits: cutting
@@ -205,37 +222,76 @@ class _Keys:
         self.value_bits = min(n_bits, 64 - 2 * self.index_bits)
         self.cut = n_bits - self.value_bits
 
-    def pack(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[Any]
-    ) -> NDArray[np.uint64]:
+    def pack(self, rows: Any, columns: Any, values: NDArray[Any]) -> NDArray[np.uint64]:
+        """Make keys of rows, columns (int64) and bounds."""
         bits = np.maximum(values, 0).view(f"i{self.dtype.itemsize}").astype(np.int64) >> self.cut
         packed = ((rows << self.value_bits | bits) << self.index_bits) | columns
         return packed.view(np.uint64)
 
-    def unpack(
-        self, packed: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        columns = (packed & np.uint64((1 << self.index_bits) - 1)).astype(np.int64)
-        rest = packed >> np.uint64(self.index_bits)
-        bits = (rest & np.uint64((1 << self.value_bits) - 1)).astype(np.int64) << self.cut
-        rows = (rest >> np.uint64(self.value_bits)).astype(np.int64)
-        return rows, columns, bits.astype(f"i{self.dtype.itemsize}").view(self.dtype)
+    def columns(self, packed: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The columns of keys."""
+        return (packed & np.uint64((1 << self.index_bits) - 1)).astype(np.int64)
+
+    def rows(self, packed: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The rows of keys."""
+        return (packed >> np.uint64(self.value_bits + self.index_bits)).astype(np.int64)
+
+    def values(self, packed: NDArray[np.uint64]) -> NDArray[Any]:
+        """The bounds of keys, as the tiles gave them."""
+        bits = (packed >> np.uint64(self.index_bits)) & np.uint64((1 << self.value_bits) - 1)
+        whole = bits.astype(np.int64) << self.cut
+        return whole.astype(f"i{self.dtype.itemsize}").view(self.dtype)
 
 
-def _first(
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    values: NDArray[Any],
-    width: int,
-    n_points: int,
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The first `width` columns of every row and the value that follows; -1 where there is none."""
-    starts = np.searchsorted(rows, np.arange(n_points + 1))
-    places = starts[:-1, None] + np.arange(width + 1)
-    present = places < starts[1:, None]
-    places = np.minimum(places, max(len(rows) - 1, 0))
-    listed = np.where(present[:, :width], columns[places[:, :width]], -1)
-    return listed, np.where(present[:, width], values[places[:, width]], -1)
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """All pairs below the rows' thresholds.
+
+    Attributes
+    ----------
+    keys : Keys
+    packed : ndarray of uint64
+        Sorted.
+    known : ndarray, shape (n_points,), float64
+        Below this bound of ½ distance² a row's pairs are all there.
+    """
+
+    keys: Keys
+    packed: NDArray[np.uint64]
+    known: NDArray[np.float64]
+
+    def first(self, width: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """The first columns of every row and the value that follows; -1 where there is none."""
+        n_points, dtype = len(self.known), self.keys.dtype
+        if not len(self.packed):
+            return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
+        places = self._places(0.0)[:, None] + np.arange(width + 1)
+        present = places < np.append(self._places(0.0)[1:], len(self.packed))[:, None]
+        taken = self.packed[np.minimum(places, len(self.packed) - 1)]
+        listed = np.where(present[:, :width], self.keys.columns(taken[:, :width]), -1)
+        following = self.keys.values(taken[:, width])
+        return listed, np.where(present[:, width], following, dtype.type(-1))
+
+    def between(
+        self,
+        rows: NDArray[np.int64],
+        low: NDArray[np.float64] | float,
+        high: NDArray[np.float64] | float,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many hits of some rows have bounds from `low` to below `high`, and their columns."""
+        starts, stops = self._places(low, rows), self._places(high, rows)
+        counts = np.maximum(stops - starts, 0)
+        ends = np.cumsum(counts)
+        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
+        return counts, self.keys.columns(self.packed[places])
+
+    def _places(
+        self, bounds: NDArray[np.float64] | float, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Where among the hits of every row those begin whose bound is not less."""
+        rows = np.arange(len(self.known)) if rows is None else rows
+        values = np.full(len(rows), bounds, dtype=self.keys.dtype)
+        return np.searchsorted(self.packed, self.keys.pack(rows, 0, values))
 
 
 def blocks(n: int, size: int = ROWS) -> Iterator[slice]:

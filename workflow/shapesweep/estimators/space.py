@@ -6,12 +6,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shapesweep.estimators.search import Candidates, blocks
+from shapesweep.estimators.search import Candidates, Hits, blocks
 from shapesweep.estimators.tiles import Tiles
 
 #: Below this share of the squared norms, ‖a‖² + ‖b‖² - 2ab has lost more than three of float64's
 #: sixteen digits: such a distance is taken by direct difference.
 NEAR = 2.0**-10
+#: What a bound can have lost by its last bits, as a share of the squared norms: the 24 bits that are
+#: left of it among a million points have 16 for the digits.
+SHORTENED = 2.0**-15
 #: Numbers of a chunk of differences: 32 MiB in float64.
 CHUNK = 2**22
 
@@ -69,10 +72,7 @@ class Space:
         """
         distances = np.full(found.columns.shape, np.inf)
         present = found.columns >= 0
-        for part in blocks(len(found.rows)):
-            distances[part][present[part]] = self._pairs(
-                found.rows[part], present[part].sum(axis=1), found.columns[part][present[part]]
-            )
+        distances[present] = self._pairs(found.rows, present.sum(axis=1), found.columns[present])
         order = np.argsort(distances, axis=1, kind="stable")
         distances = np.take_along_axis(distances, order, axis=1)
         indices = np.take_along_axis(found.columns, order, axis=1)
@@ -86,30 +86,42 @@ class Space:
         self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """Distances of some rows to `counts` columns each."""
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        products = np.empty(len(columns))
+        for part in blocks(len(rows)):
+            first, last = starts[part.start], starts[part.stop]
+            products[first:last] = self._products(
+                rows[part], starts[part.start : part.stop + 1] - first, columns[first:last]
+            )
+        one = np.repeat(rows, counts)
+        sums = self.squares[one] + self.squares[columns]
+        squared = sums - 2 * products
+        near = np.flatnonzero(squared < NEAR * sums)
+        distances = np.sqrt(np.maximum(squared, 0)) * self.scale
+        distances[near] = self.difference(one[near], columns[near])
+        return distances
+
+    def _products(
+        self, rows: NDArray[np.int64], starts: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Inner products of some rows with columns, those of row i from starts[i] on."""
         import torch
 
         points = torch.from_numpy(self.centred)
-        starts = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
+        consecutive = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
+        own = points[rows[0] : rows[-1] + 1] if consecutive else points[torch.from_numpy(rows)]
         with warnings.catch_warnings():
             # Torch calls its sparse matrices a beta; this one is but a list of pairs.
             warnings.filterwarnings("ignore", "Sparse", UserWarning)
             pairs = torch.sparse_csr_tensor(
-                starts,
+                torch.from_numpy(starts),
                 torch.from_numpy(columns),
                 torch.zeros(len(columns), dtype=torch.float64),
                 (len(rows), len(self)),
                 check_invariants=False,
             )
-            products = torch.sparse.sampled_addmm(
-                pairs, points[torch.from_numpy(rows)], points.T, beta=0.0
-            )
-        first = np.repeat(rows, counts)
-        sums = self.squares[first] + self.squares[columns]
-        squared = sums - 2 * products.values().numpy()
-        near = np.flatnonzero(squared < NEAR * sums)
-        distances = np.sqrt(np.maximum(squared, 0)) * self.scale
-        distances[near] = self.difference(first[near], columns[near])
-        return distances
+            found = torch.sparse.sampled_addmm(pairs, own, points.T, beta=0.0)
+        return found.values().numpy()
 
     def difference(
         self, rows: NDArray[np.int64], columns: NDArray[np.int64]
@@ -123,26 +135,54 @@ class Space:
         return distances
 
     def within(
-        self, rows: NDArray[np.int64], radius: float
+        self, rows: NDArray[np.bool_], radius: float, hits: Hits | None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """All pairs of some rows with points that lie nearer than a radius, block by block.
+        """All pairs of some rows with points that lie nearer than a radius, part by part.
+
+        Parameters
+        ----------
+        rows : ndarray of bool, shape (n_points,)
+        radius : float
+        hits : Hits or None
+            Of float32's search, if there was one: rows that it knows so far are not looked at again.
 
         Yields
         ------
         rows, columns : ndarray of int, shape (n_pairs,)
-            The point itself is none of its neighbours.
+            A point is none of its neighbours.
         """
+        half, left = (radius / self.scale) ** 2 / 2, rows
         tiles = self.tiles("float32")
-        half = (radius / self.scale) ** 2 / 2
-        for part in blocks(len(rows)):
-            own = rows[part]
+        # What float32 and the last bits of a key can have taken off a bound, at most.
+        slack = (2 * tiles.slack + SHORTENED) * (self.squares + self.squares.max(initial=0))
+        if hits is not None:
+            known = np.flatnonzero(rows & (hits.known >= half))
+            left = rows & (hits.known < half)
+            certain = np.maximum(half - slack[known], 0)
+            counts, columns = hits.between(known, 0.0, certain)
+            first = np.repeat(known, counts)
+            other = first != columns
+            yield first[other], columns[other]
+            yield self._nearer(known, *hits.between(known, certain, half * (1 + SHORTENED)), radius)
+        whole = np.flatnonzero(left)
+        for part in blocks(len(whole)):
+            own = whole[part]
             bounds = tiles.block(own, slice(None))
-            one, columns = np.nonzero(bounds < half)
-            at_most = bounds[one, columns] + 2 * tiles.slack * (
-                self.squares[own[one]] + self.squares[columns]
-            )
-            first = own[one]
-            doubtful = np.flatnonzero(at_most >= half)
-            inside = first != columns
-            inside[doubtful] &= self.difference(first[doubtful], columns[doubtful]) < radius
-            yield first[inside], columns[inside]
+            bounds[np.arange(len(own)), own] = np.inf
+            one, columns = np.nonzero(bounds < (half - slack[own])[:, None])
+            yield own[one], columns
+            doubtful = (bounds >= (half - slack[own])[:, None]) & (bounds < half)
+            yield self._nearer(own, doubtful.sum(axis=1), np.nonzero(doubtful)[1], radius)
+
+    def _nearer(
+        self,
+        rows: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        radius: float,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of `counts` columns of each row those that lie within a radius, by exact distances."""
+        first = np.repeat(rows, counts)
+        inside = self._pairs(rows, counts, columns) < radius
+        inside &= first != columns
+        return first[inside], columns[inside]

@@ -280,7 +280,7 @@ def participation_ratio_neuron(points: ArrayLike) -> float:
     """Participation ratio of the neurons' dimensionality without the bias of few points.
 
     Chun et al. 2026's γ_col of the transposed cloud: every *point* is centred over its features,
-    and products of a point with itself are left out. It asks how the features, not the points, vary.
+    and products of a point with itself are left out. It asks how features, not points, vary.
 
     Parameters
     ----------

@@ -72,20 +72,21 @@ class Tiles:
     def _half_precision(self, points: NDArray[np.float64], halves: NDArray[np.float64]) -> None:
         import torch
 
-        exact = torch.from_numpy(points)
-        rounded = exact.to(torch.bfloat16)
-        lost = torch.linalg.vector_norm(exact - rounded, dim=1).numpy()
+        n_points, n_features = points.shape
+        right = torch.ones((n_points, n_features + 6), dtype=torch.bfloat16)
+        lost = np.empty(n_points)
+        for start in range(0, n_points, ROWS):
+            exact = torch.from_numpy(points[start : start + ROWS])
+            rounded = right[start : start + ROWS, :n_features].copy_(exact)
+            lost[start : start + ROWS] = torch.linalg.vector_norm(exact - rounded, dim=1).numpy()
         norms = np.sqrt(2 * halves)
         ratio = np.divide(lost, norms, out=np.zeros_like(lost), where=norms > 0).max(initial=0)
-        rounding = (points.shape[1] + 10) * np.finfo(np.float32).eps
+        rounding = (n_features + 10) * np.finfo(np.float32).eps
         self.slack = float(rounding + 2 * ratio * (1 + ratio))
         left_over = torch.from_numpy(halves * (1 - self.slack))
-        pieces = []
-        for _ in range(3):  # three numbers of 8 bits make one of 24
-            pieces.append(left_over.to(torch.bfloat16))
-            left_over = left_over - pieces[-1]
-        ones = torch.ones_like(torch.stack(pieces, dim=1))
-        right = torch.cat([rounded, ones, torch.stack(pieces, dim=1)], dim=1)
+        for piece in (-3, -2, -1):  # three numbers of 8 bits make one of 24
+            right[:, piece] = left_over.to(torch.bfloat16)
+            left_over = left_over - right[:, piece]
 
         def block(rows: Index, columns: Index) -> NDArray[np.int16]:
             product = torch.mm(_left(right[rows], 3), right[columns].T)
