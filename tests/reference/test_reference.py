@@ -1,8 +1,8 @@
 """Our numbers against other programs' (fixtures.json, made by generate.py).
 
 Tolerances: the same definition on exact distances agrees to the peers' rounding, ‖a‖² + ‖b‖² - 2ab
-in float64, some 1e-16 · (300² · 30)/d² at the offset of 300: 1e-6. Spectra in float64: 1e-9; singular
-values that ours takes from squares of condition 1e8 at most: 1e-9 too.
+in float64, some 1e-16 · (300² · 30)/d² at the offset of 300: 1e-6. Spectra in float64: 1e-9;
+singular values that ours takes from squares of condition 1e8 at most: 1e-9 too.
 """
 
 import json
@@ -13,8 +13,8 @@ import pytest
 from clouds import CLOUDS
 
 import shapesweep
-from shapesweep.estimators import spectrum
 from shapesweep.estimators import neighbors as search
+from shapesweep.estimators import spectrum
 from shapesweep.metrics import METRICS
 from shapesweep.microscope import Layer, look
 

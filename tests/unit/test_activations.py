@@ -257,3 +257,37 @@ def test_what_is_measured_from_the_same_is_not_extracted_again(tmp_path, make_ch
     assert found == ["random"]
     # All that the sweep wants is named, so that the rest is known to be up to date.
     assert set(json.loads((tmp_path / "second" / ORIGINS).read_bytes())) == set(origins)
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder"])
+def test_of_many_short_documents_the_last_token_is_kept(
+    tmp_path, family, make_checkpoint, settings, tokenizers
+):
+    model = make_checkpoint(tmp_path / "model", family)
+    last = settings.corpus.last.model_copy(update={"documents": 150, "length": 10})
+    corpus = settings.corpus.model_copy(update={"last": last})
+    chosen = settings.model_copy(update={"corpora": ["last"], "corpus": corpus})
+    out = tmp_path / "out"
+    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, out)
+    (one,) = corpora.build(["last"], read_text(corpus.text), tokenizers[family], corpus, 300)
+    found = shards(out, "last")
+    shard = found[2, "block"]
+    n = len(one.documents)
+    # Documents that repeat another are left out.
+    assert 100 < n <= 150
+    assert len({document.tobytes() for document in one.documents}) == n
+    assert shard.document.tolist() == [*range(n)]
+    # An encoder's last token before SEP.
+    assert set(shard.position) == {9 - one.n_suffix}
+    batch = torch.from_numpy(np.stack(one.documents))
+    with torch.no_grad():
+        states = model(batch, output_hidden_states=True).hidden_states
+    # The same documents in smaller batches.
+    np.testing.assert_allclose(
+        shard.activation, states[2][:, 9 - one.n_suffix].numpy(), rtol=1e-4, atol=1e-6
+    )
+    assert shard.metadata["pooling"] == "last"
+    assert all(shard.selected(selection).all() for selection in ("all", "no_first"))
+    assert len(set(shard.contexts())) == n
+    losses = tables.read(out / "losses.parquet", tables.LOSSES)
+    assert losses.corpus.tolist() == ["last"]

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from shapesweep import documents, text
+from shapesweep import corpora, documents, text
 from shapesweep.errors import ShapesweepError
 
 
@@ -121,3 +121,16 @@ def test_the_standard_librarys_text_is_english_and_held_out():
     assert not set(training.split("\n\n")[:50]) & {
         p for p in measuring.split("\n\n") if len(p) > 80
     }
+
+
+def test_as_many_short_documents_as_the_text_holds(tokenizers, settings):
+    last = settings.corpus.last.model_copy(update={"documents": 10**6, "length": 12})
+    chosen = settings.corpus.model_copy(update={"last": last})
+    text = "It was a day like every other. " * 3 + "".join(
+        f"Song {n} of many. " for n in range(900)
+    )
+    (one,) = corpora.build(["last"], text, tokenizers["decoder"], chosen, 300)
+    assert 20 < len(one.documents) <= len(text) // (8 * 12)
+    assert one.measured(12).tolist() == [11]
+    with pytest.raises(ShapesweepError, match=r"lower corpus\.last\.length"):
+        corpora.build(["last"], "short", tokenizers["decoder"], chosen, 300)

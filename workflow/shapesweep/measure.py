@@ -52,6 +52,8 @@ class CloudFile:
     columns : dict of ndarray
         What else the file tells of every point.
     massive : ndarray of bool, shape (n_points,)
+    epsilon : float or None
+        The points' relative spacing, where they were coarser than float32.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class CloudFile:
     contexts: NDArray[np.integer] | None
     columns: dict[str, NDArray[Any]]
     massive: NDArray[np.bool_]
+    epsilon: float | None = None
 
 
 def read(path: str | Path, selection: str = "all", tensor: str | None = None) -> CloudFile:
@@ -98,7 +101,8 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
     if path.suffix == ".parquet":
         return _checked(_plain(path, *_read_parquet(path)))
     if path.suffix == ".safetensors":
-        return _checked(_plain(path, _read_safetensors(path, tensor)))
+        points, epsilon = _read_safetensors(path, tensor)
+        return replace(_checked(_plain(path, points)), epsilon=epsilon)
     if path.suffix == ".npy":
         return _checked(_plain(path, _read_npy(path)))
     raise ShapesweepError(f"{path}: not one of .npy, .safetensors, .parquet")
@@ -148,6 +152,7 @@ def measure(
         cloud.contexts,
         {"all": np.ones(n, dtype=bool)},
         cloud.massive,
+        cloud.epsilon,
     )
     chosen = _chosen(cloud, metrics, k)
     numbers = look(layer, n_points, chosen, seed=seed)["all"]
@@ -259,7 +264,8 @@ def _read_npy(path: Path) -> NDArray[Any]:
         raise ShapesweepError(f"{path}: not an array of numbers ({_line(error)})") from None
 
 
-def _read_safetensors(path: Path, tensor: str | None = None) -> NDArray[Any]:
+def _read_safetensors(path: Path, tensor: str | None) -> tuple[NDArray[Any], float | None]:
+    import torch
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -278,8 +284,10 @@ def _read_safetensors(path: Path, tensor: str | None = None) -> NDArray[Any]:
             found = file.get_tensor(tensor or clouds[0])
     except (SafetensorError, OSError) as error:
         raise ShapesweepError(f"{path}: not safetensors ({_line(error)})") from None
-    # Numpy has no bfloat16.
-    return (found.float() if found.is_floating_point() and found.itemsize < 4 else found).numpy()
+    if found.is_floating_point() and found.itemsize < 4:
+        # Numpy has no bfloat16.
+        return found.float().numpy(), torch.finfo(found.dtype).eps
+    return found.numpy(), None
 
 
 def _is_shard(path: Path) -> bool:
@@ -336,9 +344,9 @@ def _plain(
             f"{path}: has {points.ndim} axes {points.shape}; a cloud has two, points and features"
         )
     # What is coarser than float32 is the same in it, and whole numbers in float64.
-    exact = points.astype(
-        np.float32 if points.dtype.itemsize <= 4 and points.dtype.kind == "f" else float
-    )
+    narrow = points.dtype.kind == "f" and points.dtype.itemsize <= 4
+    epsilon = float(np.finfo(points.dtype).eps) if points.dtype == np.float16 else None
+    exact: NDArray[np.floating] = points.astype(np.float32 if narrow else np.float64)
     columns = columns or {}
     documents = None
     if "document" in columns:
@@ -348,7 +356,7 @@ def _plain(
         with np.errstate(invalid="ignore", over="ignore"):
             norms = np.linalg.norm(exact, axis=1)
             massive = norms > MASSIVE * np.median(norms)
-    return CloudFile(path, exact, documents, None, columns, massive)
+    return CloudFile(path, exact, documents, None, columns, massive, epsilon)
 
 
 def _checked(cloud: CloudFile) -> CloudFile:

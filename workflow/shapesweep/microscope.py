@@ -42,6 +42,8 @@ class Layer:
     selections : dict of ndarray of bool
         By name, which tokens are kept.
     massive : ndarray of bool, shape (n_tokens,)
+    epsilon : float or None
+        The points' relative spacing, where it is coarser than their dtype's.
     axes : dict
         By selection (its mask's bytes) eigenvalues and axes, once the layer was looked at: what the
         layer behind is compared with.
@@ -53,6 +55,7 @@ class Layer:
     contexts: NDArray[np.integer] | None
     selections: Mapping[str, NDArray[np.bool_]]
     massive: NDArray[np.bool_]
+    epsilon: float | None = None
     axes: dict[bytes, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
 
     @property
@@ -171,7 +174,11 @@ def _of_clouds(
             yield _flagged(Number(name, metric.version, nothing, replicates, n_points))
         return
     whole, axes, without = clouds(
-        layer.points[kept], layer.groups[kept], layer.n_groups, layer.massive[kept]
+        layer.points[kept],
+        layer.groups[kept],
+        layer.n_groups,
+        layer.massive[kept],
+        layer.epsilon,
     )
     layer.axes[kept.tobytes()] = whole.eigenvalues, axes
     parts = [

@@ -83,6 +83,7 @@ def clouds(
     groups: NDArray[np.integer],
     n_groups: int,
     massive: NDArray[np.bool_] | None = None,
+    epsilon: float | None = None,
 ) -> tuple[Cloud, Axes, Iterator[Cloud]]:
     """A cloud, and the cloud without each of its groups of points: the jackknife's replicates.
 
@@ -93,6 +94,8 @@ def clouds(
         Group of every point, in 0 … n_groups - 1.
     n_groups : int
     massive : ndarray of bool, shape (n_points,), optional
+    epsilon : float, optional
+        The points' relative spacing, where it is coarser than their dtype's.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def clouds(
         _largest(points),
         massive,
         _gap(massive_total, moments.mean * len(points), n_massive, len(points)),
-        spectrum.noise_floor(points),
+        spectrum.noise_floor(points, epsilon),
     )
 
     def without() -> Iterator[Cloud]:

@@ -71,7 +71,7 @@ def propose(
     thresholds = _thresholds(tiles, n_points, width, labels)
     keys = Keys(n_points, thresholds.dtype)
     limits = thresholds.copy()
-    hits = np.zeros(n_points, dtype=np.int64)
+    n_hits = np.zeros(n_points, dtype=np.int64)
     packed = []
     for start in range(0, n_points, ROWS):
         stop = min(start + ROWS, n_points)
@@ -85,8 +85,8 @@ def propose(
         ]
         for rows, columns, values in new:
             packed.append(keys.pack(rows, columns, values))
-            hits += np.bincount(rows, minlength=n_points)
-        limits[hits > TOO_MANY * width] = np.iinfo(np.int16).min
+            n_hits += np.bincount(rows, minlength=n_points)
+        limits[n_hits > TOO_MANY * width] = np.iinfo(np.int16).min
     every = np.concatenate(packed)
     every.sort()
     # Of a row that was stopped nothing is known.

@@ -12,8 +12,8 @@ from shapesweep.estimators.tiles import Tiles
 #: Below this share of the squared norms, ‖a‖² + ‖b‖² - 2ab has lost more than three of float64's
 #: sixteen digits: such a distance is taken by direct difference.
 NEAR = 2.0**-10
-#: What a bound can have lost by its last bits, as a share of the squared norms: the 24 bits that are
-#: left of it among a million points have 16 for the digits.
+#: What a bound can have lost by its last bits, as a share of the squared norms: the 24 bits that
+#: are left of it among a million points have 16 for the digits.
 SHORTENED = 2.0**-15
 #: Numbers of a chunk of differences: 32 MiB in float64.
 CHUNK = 2**22
@@ -144,7 +144,7 @@ class Space:
         rows : ndarray of bool, shape (n_points,)
         radius : float
         hits : Hits or None
-            Of float32's search, if there was one: rows that it knows so far are not looked at again.
+            Of float32's search, if there was one: rows that it knows are not looked at again.
 
         Yields
         ------

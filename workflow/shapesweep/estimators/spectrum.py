@@ -220,12 +220,18 @@ def alpha_req(
     return float(-slope)
 
 
-def noise_floor(points: NDArray[np.floating]) -> float:
+def noise_floor(points: NDArray[np.floating], epsilon: float | None = None) -> float:
     """How large an eigenvalue of the scatter matrix the rounding of the points can make.
 
     Every number x is rounded by at most u|x|; were it all along one axis, that axis had u²Σx².
+
+    Parameters
+    ----------
+    points : ndarray, shape (n_points, n_features)
+    epsilon : float, optional
+        2u, where the points were coarser than their dtype is.
     """
-    unit = np.finfo(points.dtype).eps / 2
+    unit = (epsilon or np.finfo(points.dtype).eps) / 2
     return float(unit**2 * np.einsum("ij,ij->", points, points, dtype=np.float64))
 
 

@@ -1,0 +1,61 @@
+"""Linearity: a least squares fit, and exactly what it is without a group of documents."""
+
+import numpy as np
+import pytest
+
+from shapesweep.estimators import linearity, spectrum
+from shapesweep.estimators.moments import Moments
+
+
+def pair(n=400, width=12, noise=0.5):
+    rng = np.random.default_rng(0)
+    before = rng.standard_normal((n, width)) * np.linspace(3, 0.1, width) + 4
+    after = np.tanh(before @ rng.standard_normal((width, 9))) + noise * rng.standard_normal((n, 9))
+    return before, after
+
+
+def by_lstsq(before, after):
+    x, y = before - before.mean(0), after - after.mean(0)
+    residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return 1 - (residual**2).sum() / (y**2).sum()
+
+
+def test_it_is_the_share_that_least_squares_explain():
+    assert linearity.linearity(*pair()) == pytest.approx(by_lstsq(*pair()), rel=1e-12)
+
+
+def test_each_replicate_is_the_refit():
+    before, after = pair()
+    groups = np.arange(400) // 50
+    eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
+    _, without = linearity.fits(before, after, eigenvalues, axes, groups, 8)
+    refits = [by_lstsq(before[groups != g], after[groups != g]) for g in range(8)]
+    np.testing.assert_allclose([fit.linearity for fit in without], refits, rtol=1e-10)
+
+
+def test_a_map_that_is_linear_reads_one_to_the_last_digits():
+    before, _ = pair()
+    assert 1 - linearity.linearity(before, before @ np.ones((12, 3)) - 7) < 1e-20
+
+
+def test_noise_reads_what_the_coefficients_can_explain_of_it():
+    rng = np.random.default_rng(1)
+    before, after = rng.standard_normal((600, 60)), rng.standard_normal((600, 80))
+    # 60 of 599 degrees of freedom; the mean of 80 features has a standard deviation of 0.002.
+    assert linearity.linearity(before, after) == pytest.approx(60 / 599, abs=0.01)
+
+
+def test_no_more_tokens_than_coefficients_say_nothing():
+    rng = np.random.default_rng(2)
+    assert np.isnan(
+        linearity.linearity(rng.standard_normal((20, 30)), rng.standard_normal((20, 4)))
+    )
+
+
+def test_a_group_without_which_the_fit_is_not_determined_has_no_replicate():
+    before, after = pair(n=40)
+    # Only the first group moves along the first axis.
+    before[10:, 0] = 0
+    eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
+    _, without = linearity.fits(before, after, eigenvalues, axes, np.arange(40) // 10, 4)
+    assert np.isnan(next(fit.linearity for fit in without))

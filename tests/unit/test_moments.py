@@ -1,0 +1,60 @@
+"""Moments: those of parts add up to those of the whole."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import shapesweep
+from shapesweep.estimators import moments
+from shapesweep.estimators.moments import Moments
+
+
+def assert_equal(one, other, scale):
+    """Equal to float64's digits of the largest of what was added."""
+    assert one.n_points == other.n_points
+    assert one.n_directions == other.n_directions
+    for name, power in (("mean", 1), ("scatter", 2), ("cubes", 3), ("fourth", 4)):
+        size = one.n_points * scale**power
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-11 * size)
+    np.testing.assert_allclose(one.direction_sum, other.direction_sum, atol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(cuts=st.lists(st.integers(0, 300), max_size=5), offset=st.sampled_from([0, 1, 300]))
+def test_any_split_into_shards_gives_the_same(cuts, offset):
+    points = np.random.default_rng(0).standard_normal((300, 7)) + offset
+    points[17] = 0
+    parts = [Moments.of(part) for part in np.split(points, sorted(cuts))]
+    assert_equal(Moments.merged(parts), Moments.of(points), offset + 3)
+    assert_equal(Moments.merged(parts[::-1]), Moments.of(points), offset + 3)
+
+
+def test_they_are_what_they_are_called():
+    points = np.random.default_rng(1).standard_normal((50, 4)) + 2
+    made, y = Moments.of(points), points - points.mean(axis=0)
+    squares = (y**2).sum(axis=1)
+    np.testing.assert_allclose(made.scatter, y.T @ y, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(made.second_moment, points.T @ points, rtol=1e-12)
+    np.testing.assert_allclose(made.cubes, squares @ y, rtol=1e-10, atol=1e-10)
+    assert made.fourth == pytest.approx((squares**2).sum(), rel=1e-12)
+    away = made.fourth_about(np.ones(4))
+    assert away == pytest.approx((((points - 1) ** 2).sum(axis=1) ** 2).sum(), rel=1e-12)
+
+
+def test_the_size_of_a_block_does_not_matter(monkeypatch):
+    points = np.random.default_rng(2).standard_normal((500, 6)) + 300
+    whole = Moments.of(points)
+    monkeypatch.setattr(moments, "BLOCK", 6 * 33)
+    assert_equal(Moments.of(points), whole, 303)
+
+
+def test_shards_merge_to_the_spectrum_of_all():
+    # Averages of the parts' anisotropies are another number.
+    rng = np.random.default_rng(3)
+    parts = [rng.standard_normal((200, 9)) + 5 * rng.standard_normal(9) for _ in range(4)]
+    merged = Moments.merged(map(Moments.of, parts))
+    share = np.linalg.eigvalsh(merged.scatter)
+    expected = shapesweep.anisotropy(np.concatenate(parts))
+    assert share[-1] / share.sum() == pytest.approx(expected, rel=1e-12)
+    assert np.mean([shapesweep.anisotropy(part) for part in parts]) < 0.5 * expected
