@@ -3,15 +3,21 @@
 #   make test     every test
 #   make lint     format, style, types, the workflow's lint
 #   make docs     writes the reference from the code, builds docs/_build/index.html, checks links
+#   make bench    speed and memory beside other programs, to docs/reference/speed.md; half an hour
 #   make report   report.zip: figures and closing words of the default sweep in one page
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+BENCH := .venv-bench
+READY_BENCH := $(BENCH)/.ready
+# An OpenBLAS is let choose its own kernels, and once more told to take the same as the others.
+TIME = env -u OPENBLAS_L2_SIZE $(1) $(BENCH)/bin/python -m pytest benchmarks -q -p no:cacheprovider \
+  -c benchmarks/pytest.ini --benchmark-json $(BENCH)/$(2).json
 ACTIVATE := . $(VENV)/bin/activate &&
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: sweep test lint docs links report clean
+.PHONY: sweep test lint docs links bench report clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(READY)
@@ -34,12 +40,17 @@ docs: $(READY_DEV)
 	$(ACTIVATE) md-dead-link-check
 	$(ACTIVATE) sphinx-build --fail-on-warning --keep-going --nitpicky -q docs docs/_build
 
+bench: $(READY_BENCH)
+	$(call TIME,-u OPENBLAS_CORETYPE,own)
+	$(call TIME,OPENBLAS_CORETYPE=Haswell,same) -k 'TestSearch'
+	$(BENCH)/bin/python benchmarks/table.py $(BENCH)/own.json $(BENCH)/same.json
+
 # Links to the world, which not every machine reaches.
 links: $(READY_DEV)
 	$(ACTIVATE) sphinx-build -q -b linkcheck docs docs/_build/links
 
 clean:
-	rm -rf $(VENV) docs/_build
+	rm -rf $(VENV) $(BENCH) docs/_build
 
 $(READY): envs/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -53,4 +64,10 @@ $(READY): envs/requirements.txt pyproject.toml
 
 $(READY_DEV): $(READY) envs/requirements-dev.txt
 	$(VENV)/bin/python -m pip install -q -r envs/requirements.txt -r envs/requirements-dev.txt
+	@touch $@
+
+$(READY_BENCH): envs/requirements.txt envs/requirements-bench.txt pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install -q -r envs/requirements-bench.txt
+	$(BENCH)/bin/python -m pip install -q --no-deps llm-microscope==0.0.7 -e .
 	@touch $@

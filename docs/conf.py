@@ -14,5 +14,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
+# An attribute is no target of its own: several classes have n_points.
+napoleon_use_ivar = True
 # Every name of ours that is referred to must exist; other projects' are not looked up.
 nitpick_ignore_regex = [("py:.*", r"(?!shapesweep).*")]

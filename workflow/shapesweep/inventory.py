@@ -151,15 +151,17 @@ def _cost(mine: Sequence[Listed], settings: Config) -> dict[str, Any]:
 
 
 def _operations(one: Listed, settings: Config) -> float:
-    """Rough float32 operations: the forward passes, then neighbours and spectra of every shard."""
+    """Rough operations: the forward passes, then neighbours and spectra of every shard."""
     config = one.published.config if one.published else {}
     stored = _DTYPES.get(str(config.get("torch_dtype", config.get("dtype"))), 4)
     forward = 2 * (_size(one) / stored) * n_tokens(one, settings)
     d, n = checkpoint.width(config) or 0, settings.geometry.n_points
-    shards = len(settings.corpora) * ((checkpoint.n_layers(config) or 0) + 2) * 2
-    # One neighbour search, one covariance, and a spectrum with every group of documents left out.
-    spectra = (settings.geometry.groups + 1) * 4 * d**3 / 3
-    return forward + shards * (2 * n**2 * d + 2 * n * d**2 + spectra)
+    shards = len(settings.corpora) * ((checkpoint.n_layers(config) or 0) + 2)
+    tokens = n_tokens(one, settings) / len(settings.corpora)
+    # For each selection a covariance, two spectra and all tokens turned to their axes, a fit to the
+    # layer before and that without each group of documents; one neighbour search for all of them.
+    spectra = 17 * tokens * d**2 + (18 + 1.3 * settings.geometry.groups) * d**3
+    return forward + shards * (3 * spectra + 2 * n**2 * d)
 
 
 def _size(one: Listed) -> int:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from shapesweep import failures, tables
 from shapesweep.figures import FIGURES
+from shapesweep.shards import SENSITIVITY
 
 #: The ways to ask for the ID, and their names in a table of words.
 WAYS = {
@@ -104,6 +105,7 @@ def _run(profiles: pd.DataFrame, trajectories: pd.DataFrame, phases: pd.DataFram
     title = f"{one.suite}/{one.run}: {one.architecture} ({one.family}), {one.n_layers} blocks"
     corpus = "text" if "text" in set(profiles.corpus) else one.corpus
     at = profiles[(profiles.corpus == corpus) & (profiles.metric == "anisotropy")]
+    at = at[~at.selection.isin(SENSITIVITY)]
     lines = [title, *_anisotropy(at, corpus)]
     mine = trajectories[(trajectories.corpus == corpus) & (trajectories.layers == "middle")]
     mine = mine[(mine.selection == "no_first") & mine.step.notna()]
@@ -128,7 +130,7 @@ def _anisotropy(at: pd.DataFrame, corpus: str) -> list[str]:
         for selection, shape in by_checkpoint[revision].items():
             verdict = "a dome" if shape["is_dome"] else "no dome"
             lines.append(
-                f"    {revision:15} {selection:9} embedding {shape['first'].value:.2f}, "
+                f"    {revision:15} {selection:10} embedding {shape['first'].value:.2f}, "
                 f"highest {shape['top'].value:.2f} at layer {shape['top'].layer}, "
                 f"last {shape['last'].value:.2f}: {verdict}"
             )

@@ -16,7 +16,7 @@ from shapesweep.estimators.search import blocks
 
 #: How many leading axes of the whole cloud carry the leading eigenvalues of its replicates.
 N_AXES = 64
-#: Largest |activations| of a token that are kept.
+#: Largest activations of a token that are kept.
 N_LARGEST = 3
 
 Axes = NDArray[np.float64]
@@ -45,7 +45,7 @@ class Cloud:
     norms : ndarray, shape (n_points,), float64
         Not centred.
     largest : ndarray, shape (n_points, 3)
-        The largest |activations| of every point, descending.
+        The largest activations of every point by their size, descending.
     massive : ndarray of bool, shape (n_points,)
         Points whose norm is more than five times the layer's median.
     massive_gap : float
@@ -190,7 +190,7 @@ def _gap(
 
 
 def _largest(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The largest |numbers| of every point, descending."""
+    """The largest numbers of every point by their size, descending."""
     n_largest = min(N_LARGEST, points.shape[1])
     made = np.empty((len(points), n_largest), points.dtype)
     for rows in blocks(len(points)):

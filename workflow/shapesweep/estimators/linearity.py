@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
@@ -137,5 +138,5 @@ def _fallen(hat: NDArray[np.float64], along: NDArray[np.float64]) -> float:
         root = np.linalg.cholesky(np.eye(len(hat)) - hat)
     except np.linalg.LinAlgError:
         return float("nan")
-    solved = np.linalg.solve(root, along)
+    solved = scipy.linalg.solve_triangular(root, along, lower=True)
     return float(np.einsum("ij,ij->", solved, solved))

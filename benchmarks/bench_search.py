@@ -1,0 +1,84 @@
+"""The neighbour search with all that it promises and every ID on top, against bare searches."""
+
+import numpy as np
+import peers
+import pytest
+import torch
+from conftest import SHAPES
+
+import shapesweep
+from shapesweep.estimators import dimension, neighbors
+
+
+def every_id(points, k):
+    """Repeated rows out, the search, float64 distances, and every ID that k neighbours allow."""
+    different = points[shapesweep.unique_rows(points)]
+    (lists,) = neighbors.search(different, k, k)
+    distances, _ = lists.nearest(k)
+    made = [f(distances) for f in (dimension.id_twonn, dimension.id_twonn_mle)]
+    made.append(dimension.id_twonn_paper(distances))
+    scales = [n for n in (1, 2, 4, 8, 16, 32) if 2 * n <= k]
+    made += [dimension.id_gride(distances, n)[0] for n in scales]
+    if k >= 20:
+        made.append(dimension.id_mle(distances[:, :20]))
+        radii = tuple(float(np.median(distances[:, place])) for place in (9, 19))
+        everything, one = np.ones(len(different), bool), np.zeros(len(different), int)
+        pairs = tuple(int(lists.count_within(r, everything, one, 1).sum()) for r in radii)
+        made.append(dimension.id_corrint(pairs, radii))
+    return made
+
+
+@pytest.mark.parametrize("k", [2, 64])
+@pytest.mark.parametrize("shape", SHAPES)
+class TestSearch:
+    def test_shapesweep(self, timed, cloud, shape, k):
+        timed(every_id, cloud(shape), k, who="shapesweep", what=f"search, k = {k}, {shape}")
+
+    def test_faiss(self, timed, cloud, shape, k):
+        timed(peers.faiss_flat, cloud(shape), k, who="faiss flat", what=f"search, k = {k}, {shape}")
+
+    def test_scikit_learn(self, timed, cloud, shape, k):
+        timed(peers.scikit_learn, cloud(shape), k, who="scikit-learn brute",
+              what=f"search, k = {k}, {shape}", rounds=3)  # fmt: skip
+
+    def test_product(self, timed, cloud, shape, k):
+        points = cloud(shape)
+        tile = np.empty((512, len(points)), np.float32)
+
+        def product():
+            for start in range(0, len(points), 512):
+                part = points[start : start + 512]
+                np.matmul(part, points.T, out=tile[: len(part)])
+
+        timed(product, who="all pairs' float32 product alone", what=f"search, k = {k}, {shape}")
+
+    def test_shapesweep_on_states(self, timed, cloud, shape, k):
+        timed(every_id, cloud(shape, "states"), k, who="shapesweep, on cloud like hidden states",
+              what=f"search, k = {k}, {shape}")  # fmt: skip
+
+
+class TestEveryId:
+    what = "TwoNN, MLE, Gride, correlation dimension, 10000x768"
+
+    def test_shapesweep(self, timed, cloud):
+        timed(every_id, cloud("10000x768"), 64, who="shapesweep", what=self.what)
+
+    def test_scikit_dimension(self, timed, cloud):
+        points = cloud("10000x768")
+        timed(peers.scikit_dimension, points, who="scikit-dimension", what=self.what, rounds=1)
+
+
+class TestPaper:
+    what = "the paper's ID, 1024x768 (more does not fit in its memory)"
+
+    def test_shapesweep(self, timed, cloud):
+        def ours(points):
+            different = points[shapesweep.unique_rows(points)]
+            return shapesweep.id_twonn_paper(shapesweep.nearest_neighbors(different, 2)[0])
+
+        timed(ours, cloud("10000x768")[:1024], who="shapesweep", what=self.what)
+
+    def test_llm_microscope(self, timed, cloud):
+        points = torch.from_numpy(cloud("10000x768")[:1024])
+        theirs = peers.paper().intrinsic_dimension
+        timed(theirs, points, "cpu", who="llm-microscope", what=self.what, rounds=1)

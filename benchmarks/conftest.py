@@ -1,0 +1,85 @@
+"""The clouds that are timed, and what the machine is."""
+
+import os
+import platform
+
+import faiss
+import numpy as np
+import pytest
+import threadpoolctl
+import torch
+
+#: As the issue of speed is put: a layer of 10,000 tokens of a small model, and of a large one.
+SHAPES = {"10000x768": (10_000, 768), "8192x2560": (8192, 2560)}
+SETTING = os.environ.get("OPENBLAS_CORETYPE", "own")
+
+
+def gaussian(n, d):
+    """No structure at all: neighbours hardly nearer than anything else, the worst for bounds."""
+    return np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
+
+
+def states(n, d):
+    """Like hidden states: documents that wander along the axes of a decaying spectrum, off centre."""
+    rng = np.random.default_rng(0)
+    scale = np.arange(1, d + 1) ** -0.5
+    walk = rng.standard_normal((n // 16, 16, d)).cumsum(axis=1) * 0.2
+    points = walk + rng.standard_normal((n // 16, 1, d))
+    return ((points * scale).reshape(-1, d) + 3 * scale).astype(np.float32)
+
+
+CLOUDS = {"gaussian": gaussian, "states": states}
+
+
+@pytest.fixture(scope="session")
+def cloud():
+    made = {}
+
+    def make(shape, kind="gaussian"):
+        if (shape, kind) not in made:
+            made[shape, kind] = CLOUDS[kind](*SHAPES[shape])
+        return made[shape, kind]
+
+    return make
+
+
+class Timed:
+    """Times a function: one round to warm up, the others counted."""
+
+    def __init__(self, benchmark):
+        self.benchmark = benchmark
+
+    def __call__(self, function, *arguments, who, what, rounds=5, warmup=1):
+        self.note(who=who, what=what, setting=SETTING)
+        return self.benchmark.pedantic(function, arguments, rounds=rounds, warmup_rounds=warmup)
+
+    def note(self, **more):
+        """Keep something with the times."""
+        self.benchmark.extra_info.update(more)
+
+
+@pytest.fixture
+def timed(benchmark):
+    return Timed(benchmark)
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    pools = threadpoolctl.threadpool_info()
+    machine_info.clear()
+    machine_info.update(
+        cpu=cpu_name(),
+        cores=os.cpu_count(),
+        python=platform.python_version(),
+        blas=sorted({f"{pool['prefix']} {pool.get('version')} {pool.get('architecture', '')}".strip()
+                     for pool in pools if pool["user_api"] == "blas"}),
+        numpy=np.__version__,
+        torch=torch.__version__,
+        faiss=faiss.__version__,
+    )  # fmt: skip
+
+
+def cpu_name():
+    """As the kernel has it, with what matters to matrix products."""
+    known = torch.cpu.get_capabilities()
+    names = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if known.get(name)]
+    return f"{known.get('cpu_name', platform.processor())} ({', '.join(names)})"
