@@ -20,7 +20,7 @@ def gaussian(n, d):
 
 
 def states(n, d):
-    """Like hidden states: documents that wander along the axes of a decaying spectrum, off centre."""
+    """Like hidden states: documents that wander on the axes of a decaying spectrum, off centre."""
     rng = np.random.default_rng(0)
     scale = np.arange(1, d + 1) ** -0.5
     walk = rng.standard_normal((n // 16, 16, d)).cumsum(axis=1) * 0.2
@@ -70,12 +70,16 @@ def pytest_benchmark_update_machine_info(config, machine_info):
         cpu=cpu_name(),
         cores=os.cpu_count(),
         python=platform.python_version(),
-        blas=sorted({f"{pool['prefix']} {pool.get('version')} {pool.get('architecture', '')}".strip()
-                     for pool in pools if pool["user_api"] == "blas"}),
+        blas=sorted({kernel(pool) for pool in pools if pool["user_api"] == "blas"}),
         numpy=np.__version__,
         torch=torch.__version__,
         faiss=faiss.__version__,
-    )  # fmt: skip
+    )
+
+
+def kernel(pool):
+    """Which BLAS, and for which processor."""
+    return f"{pool['prefix']} {pool.get('version')} {pool.get('architecture', '')}".strip()
 
 
 def cpu_name():

@@ -18,7 +18,7 @@ PROMISED = {
 }
 SETTINGS = {
     "own": "Every library with the kernels that it chooses itself",
-    "Haswell": "With `OPENBLAS_CORETYPE=Haswell`: AVX2 kernels in every OpenBLAS, numpy's among them",
+    "Haswell": "With `OPENBLAS_CORETYPE=Haswell`: AVX2 kernels in every OpenBLAS, numpy's too",
 }
 
 
@@ -82,7 +82,8 @@ def memory(benchmarks):
         if "peak_memory" in more:
             peak, cloud, pairs = (more[k] / 1e9 for k in ("peak_memory", "cloud", "all_distances"))
             yield (
-                f"{more['what']}: {seconds(one['stats']['median'])}, at most {peak:.1f} GB of memory, "
+                f"{more['what']}: {seconds(one['stats']['median'])}, at most {peak:.1f} GB of "
+                "memory, "
                 f"{peak / cloud:.0f} times the cloud ({cloud:.2f} GB); all distances would be "
                 f"{pairs:.0f} GB."
             )

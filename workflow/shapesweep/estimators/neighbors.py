@@ -160,7 +160,8 @@ def first_of_each(usable: NDArray[np.bool_], k: int) -> tuple[NDArray[np.bool_],
         Places in the flattened table, of those rows that have.
     """
     # The shorter the numbers, the faster the sum.
-    count = np.cumsum(usable, axis=1, dtype=np.int8 if usable.shape[1] < 128 else np.int32)
+    dtype = np.int8 if usable.shape[1] < 128 else np.int32
+    count: NDArray[np.integer] = np.cumsum(usable, axis=1, dtype=dtype)
     whole = count[:, -1] >= k
     chosen = usable & (count <= k)
     if not whole.all():

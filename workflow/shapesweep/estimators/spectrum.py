@@ -14,6 +14,8 @@ from shapesweep.estimators.moments import Moments, directions
 Eigenvalues = NDArray[np.float64]
 #: Ranks of the eigenvalues to which a power law is fitted (Agrawal et al. 2022).
 POWER_LAW_RANKS = (11, 100)
+#: Points of a block of the scatter matrix, at least.
+SCATTER_ROWS = 2048
 #: An axis counts (Fukunaga and Olsen 1971) with more than this share of the largest eigenvalue.
 LPCA_SHARE = 0.05
 
@@ -45,14 +47,29 @@ def anisotropy(points: ArrayLike) -> float:
     0.11
     """
     points = np.asarray(points)
-    centred = np.subtract(points, points.mean(axis=0, dtype=np.float64), dtype=np.float64)
-    # The smaller of the two matrices that share the leading eigenvalue.
-    wide = centred.shape[1] > centred.shape[0]
-    scatter = centred @ centred.T if wide else centred.T @ centred
+    scatter = _smaller_scatter(points)
     total = np.trace(scatter)
     if not total > 0:
         return float("nan")
     return float(min(_leading(scatter) / total, 1.0))
+
+
+def _smaller_scatter(points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The smaller of the two matrices that share the centred cloud's singular values."""
+    mean = points.mean(axis=0, dtype=np.float64)
+    n_points, n_features = points.shape
+    if n_features > n_points:
+        centred = np.subtract(points, mean, dtype=np.float64)
+        return centred @ centred.T
+    # A room that is used again: new memory costs more than the product.
+    size = max(n_features, SCATTER_ROWS)
+    room = np.empty((min(size, n_points), n_features))
+    scatter = np.zeros((n_features, n_features))
+    for start in range(0, n_points, size):
+        part = points[start : start + size]
+        centred = np.subtract(part, mean, out=room[: len(part)])
+        scatter += centred.T @ centred
+    return scatter
 
 
 def _leading(scatter: NDArray[np.float64]) -> float:
@@ -62,8 +79,10 @@ def _leading(scatter: NDArray[np.float64]) -> float:
     try:
         # The error of the value is the square of that of the vector, which 1e-7 bounds.
         start = scatter[:, np.diag(scatter).argmax()]
-        found = sparse.eigsh(scatter, k=1, which="LA", tol=1e-7, v0=start, ncv=24)
-        return float(found[0][0])
+        found = sparse.eigsh(
+            scatter, k=1, which="LA", tol=1e-7, v0=start, ncv=32, return_eigenvectors=False
+        )
+        return float(found[0])
     except sparse.ArpackNoConvergence:
         return float(np.linalg.eigvalsh(scatter)[-1])
 
