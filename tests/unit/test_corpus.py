@@ -130,6 +130,11 @@ def test_as_many_short_documents_as_the_text_holds(tokenizers, settings):
         f"Song {n} of many. " for n in range(900)
     )
     (one,) = corpora.build(["last"], text, tokenizers["decoder"], chosen, 300)
+    # Repeated ones do not count.
+    few = settings.corpus.model_copy(update={"last": last.model_copy(update={"documents": 15})})
+    repeated = text[: 8 * 12 * 15] * 3 + text
+    (fewer,) = corpora.build(["last"], repeated, tokenizers["decoder"], few, 300)
+    assert len(fewer.documents) == len({d.tobytes() for d in fewer.documents}) == 15
     assert 20 < len(one.documents) <= len(text) // (8 * 12)
     assert one.measured(12).tolist() == [11]
     with pytest.raises(ShapesweepError, match=r"lower corpus\.last\.length"):

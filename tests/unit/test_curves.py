@@ -77,6 +77,26 @@ def test_paired_differences_are_surer_than_their_ends():
     assert row.half_width < 0.5 * (middle.high - middle.value).max()
 
 
+def test_losses_carry_their_own_corpus_documents():
+    geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
+    other, more = make([2, 3, 6, 5, 3], noise=0.02, corpus="last", pooling="last", n_documents=99)
+    geometry = pd.concat([geometry, other])
+    rows = [
+        {"suite": "s", "run": "r", "revision": "a", "step": 1, "source": source, "corpus": corpus,
+         "value": 3.0, "stderr": 0.1}
+        for source, corpus in (("eval", "text"), ("eval", "last"), ("log", None))
+    ]  # fmt: skip
+    rows = [{**row, "suite": geometry.suite.iloc[0], "run": geometry.run.iloc[0]} for row in rows]
+    found = curves.trajectories(
+        geometry, pd.concat([replicates, more]), as_read(rows, tables.LOSSES)
+    )
+    found = found[found.metric.str.startswith("loss")].set_index(["metric", "corpus"])
+    assert found.loc[("loss_eval", "last")].n_documents == 99
+    assert found.loc[("loss_eval", "last")].pooling == "last"
+    assert found.loc[("loss_eval", "text")].n_documents == 16
+    assert len(found) == 3
+
+
 def test_two_checkpoints_make_no_peak():
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
     few = [part[part.step <= 1] for part in (geometry, replicates)]

@@ -118,6 +118,20 @@ def test_gride_of_nothing_or_of_ties_is_nan():
     assert np.isnan(dimension.id_gride(np.ones((2, 4)), 2)).all()
 
 
+def test_ties_that_rounding_has_broken_are_ties():
+    distances = poisson(5, 8)
+    distances[::4, 3] = distances[::4, 1]
+    broken = distances.copy()
+    broken[::4, 3] *= 1 + 4e-16
+    assert dimension.id_gride(broken, 2) == dimension.id_gride(distances, 2)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1])
+def test_a_share_that_cannot_be_discarded_is_refused(share):
+    with pytest.raises(ValueError, match="discard_fraction"):
+        dimension.id_twonn(pareto(3), share)
+
+
 @pytest.mark.parametrize("offset, scale, dtype", [(300, 1, float), (0, 1e-4, float), (0, 1, "f4")])
 def test_no_id_sees_an_offset_a_scale_or_float32(offset, scale, dtype):
     rng = np.random.default_rng(1)

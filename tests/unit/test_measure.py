@@ -153,7 +153,6 @@ def infinite(points):
         (lambda x: x.astype(str), "holds <U32, not numbers"),
         (lambda x: x.astype(complex), "holds complex128, not numbers"),
         (lambda x: np.array([{}, {}]), "not an array of numbers"),
-        (lambda x: x[:15], "--k must lie between 2 and 14, got 20"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(points, spoil, said, tmp_path, capsys):
@@ -211,6 +210,100 @@ def test_tables_that_are_no_clouds_are_named(points, tmp_path):
         measure.read(tmp_path / "a.safetensors", tensor="z")
     with pytest.raises(ShapesweepError, match="only a sweep's shards know a selection"):
         measure.read(tmp_path / "a.parquet", "no_first")
+
+
+def test_parquet_that_is_no_cloud_is_one_line(points, tmp_path, capsys):
+    def table(**columns):
+        return pa.table({**columns, "x": [1.0, 2.0, 3.0], "y": [0.0, 1.0, 4.0]})
+
+    words = pa.array(["a", "b", "a"]).dictionary_encode()
+    same = pa.Table.from_arrays([pa.array([1.0, 2.0])] * 2, names=["a", "a"])
+    cases = {
+        "words": (pa.table({"v": words}), "v is neither"),
+        "empty": (pa.table({"v": pa.array([], pa.list_(pa.float64()))}), "0 points"),
+        "holes": (table(document=["a", None, "b"]), "the column 'document' must hold"),
+        "lists": (table(document=[[1], [2], [3]]), "the column 'document' must hold"),
+        "names": (same, "Multiple matches"),
+        "shard": (
+            table().replace_schema_metadata({"shapesweep": "{}"}), "its metadata has no causal"
+        ),
+    }  # fmt: skip
+    for name, (content, said) in cases.items():
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(content, path)
+        assert cli.main(["measure", str(path)]) == 2, name
+        captured = capsys.readouterr()
+        assert said in captured.err, (name, captured.err)
+        assert captured.err.count("\n") == 1
+    whole = tmp_path / "pages.parquet"
+    pd.DataFrame(points).rename(columns=str).to_parquet(whole, compression="snappy")
+    content = bytearray(whole.read_bytes())
+    content[20:4000] = bytes(3980)
+    whole.write_bytes(content)
+    np.save(tmp_path / "good.npy", points)
+    assert cli.main(["measure", "--json", str(whole), str(tmp_path / "good.npy")]) == 2
+    captured = capsys.readouterr()
+    assert "pages.parquet: " in captured.err
+    assert captured.err.count("\n") == 1
+    assert json.loads(captured.out)["n_points"] == 600
+
+
+def test_arrays_whose_header_is_none_are_one_line(points, tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", points)
+    (tmp_path / "a.npz").rename(tmp_path / "archive.npy")
+    for name, shape in (("broken", b"(3,"), ("vast", b"(999999999999999999999999, 4)")):
+        header = b"{'descr': '<f8', 'fortran_order': False, 'shape': " + shape + b", }\n"
+        size = len(header).to_bytes(2, "little")
+        (tmp_path / f"{name}.npy").write_bytes(b"\x93NUMPY\x01\x00" + size + header)
+    for name in ("archive", "broken", "vast"):
+        assert cli.main(["measure", str(tmp_path / f"{name}.npy")]) == 2, name
+        captured = capsys.readouterr()
+        assert "not an array of numbers" in captured.err
+        assert captured.err.count("\n") == 1
+    assert cli.main(["measure", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_scales_that_float32_does_not_hold(points, tmp_path, capsys):
+    massive = points.astype(np.float64)
+    massive[::100] *= 100
+    found = []
+    for scale in (1, 1e30, 1e-30):
+        np.save(tmp_path / "a.npy", (massive * scale).astype(np.float32))
+        found += told(capsys, tmp_path / "a.npy", "--metrics", "massive_share,id_twonn,anisotropy")
+    for other in found[1:]:
+        for name, number in other["metrics"].items():
+            assert number["value"] == pytest.approx(found[0]["metrics"][name]["value"], rel=1e-4)
+            assert number["flags"] == found[0]["metrics"][name]["flags"]
+    np.save(tmp_path / "a.npy", massive * 1e200)
+    assert cli.main(["measure", str(tmp_path / "a.npy")]) == 2
+    assert "whose squares are none" in capsys.readouterr().err
+
+
+def test_rounding_is_told_by_the_files_own_numbers(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", rng.standard_normal((400, 8)) + 1e6)
+    np.save(tmp_path / "b.npy", (10 + 0.05 * rng.standard_normal((400, 3))).astype(np.float16))
+    exact, coarse = told(capsys, *sorted(tmp_path.iterdir()), "--metrics", "id_twonn")
+    assert "rounding" not in exact["metrics"]["id_twonn"]["flags"]
+    assert "rounding" in coarse["metrics"]["id_twonn"]["flags"]
+
+
+def test_one_document_is_none(points, tmp_path, capsys):
+    pd.DataFrame(points).rename(columns=str).assign(document="x").to_parquet(tmp_path / "a.parquet")
+    (found,) = told(capsys, tmp_path / "a.parquet")
+    assert "same_document_nn" not in found["metrics"]
+    assert found["metrics"]["id_twonn"]["stderr"] > 0
+
+
+def test_a_cloud_of_few_points_has_as_many_neighbours_as_there_are(points, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", points[:10])
+    (found,) = told(capsys, tmp_path / "a.npy")
+    assert found["metrics"]["id_mle"]["k"] == 9
+    assert found["metrics"]["id_gride"][-1]["flags"] == ["undefined"]
+    np.save(tmp_path / "a.npy", points[:2])
+    (found,) = told(capsys, tmp_path / "a.npy")
+    assert found["metrics"]["anisotropy"]["value"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

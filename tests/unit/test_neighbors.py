@@ -76,6 +76,22 @@ def test_bad_input_is_refused(k, value):
         neighbors.nearest_neighbors([[0.0], [value], [2.0]], k)
 
 
+@pytest.mark.parametrize("scale", [1e150, 1e-170, 1e-180])
+def test_distances_whose_squares_are_none_are_right(scale):
+    points = np.random.default_rng(0).standard_normal((300, 3))
+    points[:40] *= 1e-9
+    found, _ = neighbors.nearest_neighbors(points * scale, 2)
+    np.testing.assert_allclose(found / scale, brute(points, 2), rtol=1e-9)
+
+
+def test_specks_beside_far_points_are_told_apart():
+    rng = np.random.default_rng(0)
+    points = np.vstack([np.ones((1, 8)), -np.ones((1, 8)), 1e-23 * rng.standard_normal((400, 8))])
+    found, _ = neighbors.nearest_neighbors(points, 5)
+    exact = brute(points * 1e10, 5) / 1e10
+    np.testing.assert_allclose(found, exact, rtol=1e-9)
+
+
 def test_unique_rows_keep_the_first_of_each():
     points = np.array([[1.0, 0.0], [2.0, 0.0], [1.0, -0.0], [3.0, 0.0]])
     np.testing.assert_array_equal(neighbors.unique_rows(points), [0, 1, 3])

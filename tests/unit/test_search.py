@@ -1,6 +1,7 @@
 """The search by lower bounds: what it may never miss, in every precision and on both its ways."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -33,6 +34,12 @@ CLOUDS = {
     "clusters": lambda rng: rng.standard_normal((N, 24)) * 1e-5 + 10 * (np.arange(N) % 7)[:, None],
     "line": lambda rng: rng.random((N, 1)) * np.ones(24),
     "grid": grid,
+    # Beyond what float32 holds, at its end, and below what it can multiply.
+    "huge": lambda rng: rng.standard_normal((N, 24)) * 1e60,
+    "largest": lambda rng: (rng.random((N, 24)) * 3e38 - 1.5e38).astype(np.float32),
+    "specks": lambda rng: np.vstack(
+        [np.ones((1, 24)), -np.ones((1, 24)), 1e-22 * rng.standard_normal((N - 2, 24))]
+    ),
     "repeated": lambda rng: rng.standard_normal((N // 2, 24))[np.arange(N) % (N // 2)],
 }
 
@@ -40,11 +47,13 @@ CLOUDS = {
 @pytest.fixture(scope="module", params=CLOUDS)
 def cloud(request):
     points = CLOUDS[request.param](np.random.default_rng(0))
-    exact = points.astype(np.float64)
+    # A power of two: nothing is rounded, and no square is none.
+    unit = 2.0 ** np.floor(np.log2(np.abs(points.astype(float)).max()))
+    exact = points.astype(np.float64) / unit
     squared = np.zeros((N, N))
     for column in exact.T:
         squared += (column[:, None] - column) ** 2
-    distances = np.sqrt(squared)
+    distances = np.sqrt(squared) * unit
     np.fill_diagonal(distances, np.inf)
     return points, distances
 
@@ -99,6 +108,25 @@ def test_neither_the_size_of_tiles_nor_the_order_of_rows_matters(monkeypatch):
     again, same = neighbors.nearest_neighbors(points, 10)
     np.testing.assert_array_equal(again, found)
     np.testing.assert_array_equal(same, indices)
+
+
+@pytest.mark.parametrize("alone", [0, 20])
+def test_one_label_for_nearly_all_leaves_few_neighbours_and_little_memory(alone):
+    points = np.random.default_rng(0).standard_normal((N, 6))
+    labels = np.zeros(N, dtype=int)
+    labels[:alone] = np.arange(1, alone + 1)
+    tracemalloc.start()
+    _, between = neighbors.search(points, 24, 20, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Far from all pairs as keys, 8 bytes each, which they once were.
+    assert peak < 8 * N * N / 2
+    found, _ = between.nearest(20)
+    distances = np.linalg.norm(points[:, None] - points[:alone], axis=2)
+    distances[labels[:, None] == labels[:alone]] = np.inf
+    expected = np.full((N, 20), np.inf)
+    expected[:, :alone] = np.sort(distances, axis=1)
+    np.testing.assert_allclose(found[alone:], expected[alone:], rtol=1e-11)
 
 
 def test_equal_distances_come_by_their_indices():

@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"shapesweep: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"shapesweep: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"shapesweep: error: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -325,6 +326,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
 def _option(text: str, **more: Any) -> dict[str, Any]:
     return {"required": True, "help": text, **more}
 
@@ -363,15 +371,15 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": [],
         "help": "metrics by name; else all that the file allows",
     },
-    "--k": {"type": int, "default": 20, "help": "neighbours of id_mle, id_corrint and --local"},
+    "--k": {"type": _positive, "help": "neighbours of id_mle, id_corrint and --local; else 20"},
     "--n-points": {
         "type": _positive,
         "help": "N of the IDs: so many different points, drawn at random; else all",
     },
-    "--seed": {"type": int, "default": 0, "help": "of that drawing, and of the decimation"},
+    "--seed": {"type": _seed, "default": 0, "help": "of that drawing, and of the decimation"},
     "--selection": {
         "default": "all",
-        "help": "which tokens of a shard (all, no_first, no_massive)",
+        "help": "which tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10",
     },
     "--tensor": {"help": "which tensor of a .safetensors file, if several have two axes"},
     "--local": {

@@ -161,12 +161,15 @@ def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 
 def _losses(geometry: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     runs = geometry.assign(family=geometry.architecture.map(family))
-    runs = runs[[*_RUN, "n_documents", "document_length"]].drop_duplicates(["suite", "run"])
-    made = losses.merge(runs, on=["suite", "run"])
+    by_corpus = ["pooling", "n_documents", "document_length"]
+    shown = runs[["suite", "run", "corpus", *by_corpus]].drop_duplicates(["suite", "run", "corpus"])
+    made = losses.merge(runs[_RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
+    # A log knows no corpus.
+    made = made.merge(shown, on=["suite", "run", "corpus"], how="left")
     tokens = geometry[["suite", "run", "step", "tokens"]].drop_duplicates()
     made = made.merge(tokens, on=["suite", "run", "step"], how="left")
     made["metric"] = "loss_" + made.source
-    made["pooling"], made["selection"], made["layers"], made["flag"] = "tokens", None, None, ""
+    made["selection"], made["layers"], made["flag"] = None, None, ""
     made["n_points"], made["k"] = None, None
     return _with_band(made, replicates)
 

@@ -78,8 +78,11 @@ def cut_short(
     Each is another one, and there are as many as the text holds and `settings.last` allows.
     """
     last = settings.last
-    bodies = _windows(text, tokenizer, last.length, n_special, settings.seed)
-    different = {body.tobytes(): body for body in itertools.islice(bodies, last.documents)}
+    different: dict[bytes, NDArray[np.int64]] = {}
+    for body in _windows(text, tokenizer, last.length, n_special, settings.seed):
+        different[body.tobytes()] = body
+        if len(different) == last.documents:
+            break
     if len(different) < 2:
         raise ShapesweepError(
             f"corpus: the text holds no two documents of {last.length} tokens: give a longer text, "

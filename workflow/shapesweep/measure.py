@@ -5,6 +5,7 @@ or the local IDs of single points.
 """
 
 import json
+import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,10 @@ from shapesweep.shards import MASSIVE, SELECTIONS, Shard, read_shard
 
 #: Groups of points (of documents, where the file tells them) that the jackknife leaves out.
 N_GROUPS = 16
+#: Neighbours, where `--k` says nothing else.
+NEIGHBORS = 20
+#: A number beyond which squares do not fit into float64.
+LARGEST = 1e140
 #: Metrics whose k `--k` sets.
 SCALED = ("id_mle", "id_corrint")
 #: What the flags mean, for people.
@@ -34,7 +39,7 @@ FLAGS = {
     "undersampled": "more than so few points can tell (an ID above 2 log10 N, or a spectrum of "
     "fewer points than features)",
     "shortfall": "fewer different points than were asked for",
-    "rounding": "nearest neighbours at the resolution of float32: ratios of distances are noise",
+    "rounding": "nearest neighbours at the resolution of the file's numbers: ratios are noise",
     "undefined": "not defined for this cloud",
 }
 
@@ -89,7 +94,8 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
     """
     path = Path(path)
     if not path.is_file():
-        raise ShapesweepError(f"{path}: there is no such file")
+        what = "is a folder" if path.is_dir() else "there is no such file"
+        raise ShapesweepError(f"{path}: {what}")
     if path.suffix == ".parquet" and _is_shard(path):
         if selection not in SELECTIONS:
             raise ShapesweepError(
@@ -111,7 +117,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
 def measure(
     cloud: CloudFile,
     metrics: Sequence[str] = (),
-    k: int = 20,
+    k: int | None = None,
     n_points: int | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, Any], list[Number]]:
@@ -122,8 +128,8 @@ def measure(
     cloud : CloudFile
     metrics : sequence of str
         By default all that the file allows: without documents nothing is said of them.
-    k : int
-        Neighbours of `id_mle`, and outer ones of `id_corrint`.
+    k : int, optional
+        Neighbours of `id_mle`, and outer ones of `id_corrint`; 20, if there are so many points.
     n_points : int, optional
         N of the IDs: so many different points, drawn at random; by default all.
     seed : int
@@ -141,9 +147,10 @@ def measure(
         If there is no such metric, or k is out of range.
     """
     n = len(cloud.points)
-    if not 2 <= k < n:
-        raise ShapesweepError(f"{cloud.path}: --k must lie between 2 and {n - 1}, got {k}")
-    documents = np.arange(n) if cloud.documents is None else cloud.documents
+    k = _neighbors(cloud, k, n)
+    # One document alone is none: its points are left out as if each were its own.
+    documents = cloud.documents if _has_documents(cloud) else None
+    documents = np.arange(n) if documents is None else documents
     n_groups = min(N_GROUPS, len(np.unique(documents)))
     layer = Layer(
         cloud.points,
@@ -162,7 +169,15 @@ def measure(
     return {**head, "n_duplicates": n_duplicates}, numbers
 
 
-def local(cloud: CloudFile, k: int) -> pd.DataFrame:
+def _neighbors(cloud: CloudFile, k: int | None, n_points: int) -> int:
+    if k is None:
+        return min(NEIGHBORS, max(n_points - 1, 2))
+    if not 2 <= k < n_points:
+        raise ShapesweepError(f"{cloud.path}: --k must lie between 2 and {n_points - 1}, got {k}")
+    return k
+
+
+def local(cloud: CloudFile, k: int | None = None) -> pd.DataFrame:
     """The local ID of every different point, from k neighbours.
 
     Returns
@@ -171,14 +186,14 @@ def local(cloud: CloudFile, k: int) -> pd.DataFrame:
         `row` in the file, what else the file tells of it, `local_id`.
     """
     rows = _different(cloud)
-    if not 2 <= k < len(rows):
-        raise ShapesweepError(f"{cloud.path}: --k must lie between 2 and {len(rows) - 1}, got {k}")
-    distances, _ = search.nearest_neighbors(cloud.points[rows], k)
+    if len(rows) < 3:
+        raise ShapesweepError(f"{cloud.path}: {len(rows)} different points have no local ID")
+    distances, _ = search.nearest_neighbors(cloud.points[rows], _neighbors(cloud, k, len(rows)))
     told = {name: values[rows] for name, values in cloud.columns.items()}
     return pd.DataFrame({"row": rows, **told, "local_id": dimension.local_id(distances)})
 
 
-def write_local(cloud: CloudFile, k: int, out: str | Path) -> None:
+def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
     """Write `local` to a Parquet file, whole or not at all."""
     table = pa.Table.from_pandas(local(cloud, k), preserve_index=False)
     tables.write(table, table.schema, out)
@@ -244,7 +259,7 @@ def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]
         reason = ""
         if isinstance(metric, PairMetric):
             reason = "a matter of two layers"
-        elif about_documents and cloud.documents is None:
+        elif about_documents and not _has_documents(cloud):
             reason = "a matter of documents, of which this file knows nothing"
         if reason and names:
             raise ShapesweepError(f"{cloud.path}: {name} is {reason}")
@@ -253,14 +268,29 @@ def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]
     return chosen
 
 
+def _has_documents(cloud: CloudFile) -> bool:
+    return cloud.documents is not None and len(np.unique(cloud.documents)) > 1
+
+
 def _different(cloud: CloudFile) -> NDArray[np.int64]:
     return search.unique_rows(cloud.points, cloud.contexts)
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
-        return np.load(path, allow_pickle=False, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
+        found = np.load(path, allow_pickle=False, mmap_mode="r")
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it is an archive of arrays")
+        return found
+    # Whatever numpy makes of a header that is none.
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        OverflowError,
+        SyntaxError,
+        tokenize.TokenError,
+    ) as error:
         raise ShapesweepError(f"{path}: not an array of numbers ({_line(error)})") from None
 
 
@@ -272,10 +302,12 @@ def _read_safetensors(path: Path, tensor: str | None) -> tuple[NDArray[Any], flo
         with safe_open(path, framework="pt") as file:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
             clouds = [name for name, shape in shapes.items() if len(shape) == 2]
+            if not clouds:
+                raise ShapesweepError(f"{path}: none of its {len(shapes)} tensors has two axes")
             if tensor is None and len(clouds) != 1:
                 raise ShapesweepError(
                     f"{path}: {len(clouds)} of its {len(shapes)} tensors have two axes; say "
-                    f"which is meant with --tensor{': ' + ', '.join(clouds[:8]) if clouds else ''}"
+                    f"which is meant with --tensor: {', '.join(clouds[:8])}"
                 )
             if tensor is not None and tensor not in shapes:
                 raise ShapesweepError(
@@ -298,16 +330,25 @@ def _is_shard(path: Path) -> bool:
 
 
 def _read_parquet(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-    table = pq.read_table(path, partitioning=None)
-    told = {name: table[name].to_numpy() for name in ("document",) if name in table.column_names}
+    try:
+        table = pq.read_table(path, partitioning=None)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
+    names = table.column_names
+    if "document" in names:
+        _check_documents(path, table["document"])
+    told = {name: table[name].to_numpy() for name in ("document",) if name in names}
     rest = table.drop_columns(list(told))
-    lists = [field.name for field in rest.schema if hasattr(field.type, "value_type")]
+    lists = [field.name for field in rest.schema if _is_list(field.type)]
     if len(lists) == 1:
         values = rest[lists[0]].combine_chunks()
         lengths = values.value_lengths()
         if values.null_count or len(set(lengths.to_pylist())) > 1:
             raise ShapesweepError(f"{path}: the lists of {lists[0]!r} are not of one length")
-        return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1), told
+        width = lengths[0].as_py() if len(values) else 0
+        flat = values.flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(len(values), width), told
     wrong = [
         field.name
         for field in rest.schema
@@ -321,7 +362,25 @@ def _read_parquet(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     return np.stack([rest[name].to_numpy() for name in rest.column_names], axis=1), told
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list,
+                                       pa.types.is_fixed_size_list))  # fmt: skip
+
+
+def _check_documents(path: Path, column: pa.ChunkedArray) -> None:
+    simple = any(
+        test(column.type)
+        for test in (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
+    )
+    if column.null_count or not simple:
+        raise ShapesweepError(
+            f"{path}: the column 'document' must hold whole numbers or words, and one in each row"
+        )
+
+
 def _of_shard(path: Path, shard: Shard, selection: str) -> CloudFile:
+    if not len(shard.token):
+        raise ShapesweepError(f"{path}: holds no tokens")
     kept = shard.selected(selection)
     columns = {"document": shard.document, "position": shard.position, "token": shard.token}
     return CloudFile(
@@ -354,7 +413,7 @@ def _plain(
     massive = np.zeros(len(exact), dtype=bool)
     if len(exact):
         with np.errstate(invalid="ignore", over="ignore"):
-            norms = np.linalg.norm(exact, axis=1)
+            norms = np.sqrt(np.einsum("ij,ij->i", exact, exact, dtype=np.float64))
             massive = norms > MASSIVE * np.median(norms)
     return CloudFile(path, exact, documents, None, columns, massive, epsilon)
 
@@ -372,6 +431,11 @@ def _checked(cloud: CloudFile) -> CloudFile:
         n_bad = int((~finite.all(axis=1)).sum())
         raise ShapesweepError(
             f"{path}: row {row} is {what} ({n_bad:,} of {len(points):,} rows are)"
+        )
+    largest = float(np.abs(points).max())
+    if largest > LARGEST:
+        raise ShapesweepError(
+            f"{path}: holds numbers of {largest:.0e}, whose squares are none: divide all of them"
         )
     if (points == points[0]).all():
         raise ShapesweepError(f"{path}: all {len(points):,} points are equal")

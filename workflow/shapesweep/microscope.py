@@ -20,8 +20,8 @@ from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric, Pai
 #: Neighbours listed beyond the most that a metric asks for, so that enough are left whichever group
 #: of documents is left out.
 SPARE = 32
-#: A distance of fewer float32 units in the last place than this is mostly rounding (a state is a
-#: sum over features and blocks); more than this share of such points, and the layer is flagged.
+#: A distance of fewer units in the last place than this is mostly rounding (a state is a sum over
+#: features and blocks); more than this share of such points, and the layer is flagged.
 ROUNDING, ROUNDING_SHARE = 32, 0.01
 #: Seed of the one permutation of tokens from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
@@ -268,7 +268,7 @@ def _of_neighbors(
     flags: tuple[str, ...] = (
         ("shortfall",) if n_points is not None and len(one.rows) < n_points else ()
     )
-    flags += ("rounding",) if _is_rounded(lists[0], np.isin(pooled, one.rows)) else ()
+    flags += ("rounding",) if _is_rounded(layer, lists[0], np.isin(pooled, one.rows)) else ()
     # What asks for the same neighbours sees the same ones: the most that any of them asks for.
     views: dict[tuple[bool, int], list[str]] = {}
     for name, metric in metrics.items():
@@ -304,13 +304,14 @@ def _of_neighbors(
     yield from (_flagged(made[name, k]) for name in metrics for k in metrics[name].k)
 
 
-def _is_rounded(lists: search.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
-    """Whether the nearest neighbours lie at the resolution of float32."""
+def _is_rounded(layer: Layer, lists: search.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
+    """Whether the nearest neighbours lie at the resolution of the points' own numbers."""
     if not sampled.any():
         return False
     nearest, _ = lists.nearest(1, sampled)
-    norms = np.linalg.norm(lists.space.points[sampled], axis=1)
-    resolution = np.finfo(np.float32).eps * norms
+    points = lists.space.points[sampled] / lists.space.scale
+    norms = np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64)) * lists.space.scale
+    resolution = (layer.epsilon or np.finfo(layer.points.dtype).eps) * norms
     return bool((nearest[:, 0] < ROUNDING * resolution).mean() > ROUNDING_SHARE)
 
 

@@ -174,6 +174,9 @@ def read_shard(path: Path) -> Shard:
     try:
         table = pq.read_table(path, partitioning=None)
         metadata = json.loads(table.schema.metadata[b"shapesweep"])
+        missing = {"pooling", "causal", "n_prefix", "n_suffix"} - set(metadata)
+        if missing:
+            raise ValueError(f"its metadata has no {', '.join(sorted(missing))}")
         document, position, token = (
             table[name].combine_chunks().to_numpy() for name in ("document", "position", "token")
         )

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 Distances = NDArray[np.float64]
+#: Distances whose logarithms differ by less are equal but for rounding.
+TIE = 1e-11
 
 
 def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
@@ -27,12 +29,18 @@ def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
         To the nearest neighbours, ascending; points without two neighbours at
         positive finite distances are left out.
     discard_fraction : float
-        Share of the largest ratios that is not fitted; Facco's 0.1.
+        Share of the largest ratios that is not fitted; Facco's 0.1. Not 0: of the very largest
+        ratio log(1 - F) is infinite.
 
     Returns
     -------
     float
         NaN with fewer than three fitted points, or if all their ratios are 1.
+
+    Raises
+    ------
+    ValueError
+        If the share does not lie between 0 and 1.
 
     Examples
     --------
@@ -42,6 +50,8 @@ def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
     >>> round(shapesweep.id_twonn(distances), 1)
     2.0
     """
+    if not 0 < discard_fraction < 1:
+        raise ValueError(f"discard_fraction must lie between 0 and 1, got {discard_fraction}")
     log_ratios = np.sort(_log_ratios(distances, 1, 2))
     return _slope(log_ratios, int(len(log_ratios) * (1 - discard_fraction)))
 
@@ -184,12 +194,12 @@ def id_gride(distances: Distances, n1: int = 1, n2: int | None = None) -> tuple[
     if not 1 <= n1 < n2 <= distances.shape[1]:
         raise ValueError(f"1 <= n1 < n2 <= {distances.shape[1]} must hold, got {n1} and {n2}")
     log_ratios = _log_ratios(distances, n1, n2)
-    log_ratios = log_ratios[log_ratios > 0]
+    log_ratios = log_ratios[log_ratios > TIE]
     if len(log_ratios) < 3:
         return float("nan"), float("nan")
     ratios = np.exp(log_ratios)
     middle, high = _quantiles(ratios, (0.5, 0.95))
-    # A negative sum of nothing but ties would leave no ratio at all.
+    # Where more than nine tenths of the ratios are equal, none lies below the bound.
     kept = ratios < middle + 20 * (high - middle)
     log_ratios = log_ratios[kept] if kept.any() else log_ratios
     n, more, total = len(log_ratios), n2 - n1 - 1, log_ratios.sum()

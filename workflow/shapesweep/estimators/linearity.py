@@ -18,7 +18,8 @@ class Fit:
     Attributes
     ----------
     n_points, n_features : int
-        Tokens, and the width of the layer before: n_features + 1 coefficients a feature.
+        Tokens, and the axes that those of the layer before span: of a spread that float64 can
+        tell from none beside the largest, some 1e-8 of it.
     residual, total : float
         Σ‖y - fit‖² and Σ‖y - mean‖² over the tokens y of the layer behind.
     """

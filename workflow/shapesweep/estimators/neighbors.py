@@ -18,6 +18,8 @@ from shapesweep.estimators.search import FEW, Candidates, Hits, propose, propose
 from shapesweep.estimators.space import Space
 from shapesweep.estimators.tiles import fast_half_precision
 
+#: Of more points the keys of hits keep too few digits for counting pairs.
+MOST_KEYED = 2**20
 #: Up to so many neighbours a few candidates more make up for the coarseness of bfloat16.
 FEW_NEIGHBORS = 8
 
@@ -183,7 +185,8 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], N
     Returns
     -------
     distances : ndarray, shape (n_points, k), float64
-        Euclidean, ascending, computed by direct difference.
+        Euclidean, ascending; in float64 by the product of centred points, where a pair is near
+        by direct difference: to some 1e-13.
     indices : ndarray of int, shape (n_points, k)
 
     Raises
@@ -241,7 +244,7 @@ def search(
     else:
         proposed = propose(space.tiles("float32"), n_points, wide, labels)
     found = [
-        _empty(space, kind, length, None if coarse else one.hits)
+        _empty(space, kind, length, one.hits if n_points <= MOST_KEYED and not coarse else None)
         for kind, one in zip((None, labels), proposed, strict=False)
     ]
     pending = np.arange(n_points)

@@ -87,7 +87,7 @@ def neighbors(
     usable = lists.certified[rows] & sampled[lists.indices[rows]]
     distances, indices = lists.distances[rows], lists.indices[rows]
     # Of every listed neighbour its group, or none where it may not be used.
-    of_listed = np.where(usable, groups[indices], -1).astype(np.int16)
+    of_listed = np.where(usable, groups[indices], -1).astype(np.int32)
     counted: dict[float, NDArray[np.int64]] = {}
 
     def counts(radius: float) -> NDArray[np.int64]:

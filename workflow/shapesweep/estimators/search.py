@@ -70,7 +70,9 @@ def propose(
         return found if labels is not None else found[:1]
     thresholds = _thresholds(tiles, n_points, width, labels)
     keys = Keys(n_points, thresholds.dtype)
-    limits = thresholds.copy()
+    stopped = np.iinfo(np.int16).min
+    # Rows without a threshold (hardly any point has another label) are searched by themselves.
+    limits = np.where(thresholds == _largest(thresholds.dtype), stopped, thresholds)
     n_hits = np.zeros(n_points, dtype=np.int64)
     packed: list[NDArray[np.uint64]] = []
     for rows in blocks(n_points):
@@ -83,7 +85,7 @@ def propose(
         packed.append(keys.pack(column + rows.stop, row + rows.start, ahead[row, column]))
         for below in packed[-2:]:
             n_hits += np.bincount(keys.rows(below), minlength=n_points)
-        limits[n_hits > TOO_MANY * width] = np.iinfo(np.int16).min
+        limits[n_hits > TOO_MANY * width] = stopped
     every = np.concatenate(packed)
     every.sort()
     # Of a row that was stopped nothing is known.

@@ -96,7 +96,7 @@ class Space:
         one = np.repeat(rows, counts)
         sums = self.squares[one] + self.squares[columns]
         squared = sums - 2 * products
-        near = np.flatnonzero(squared < NEAR * sums)
+        near = np.flatnonzero(squared <= NEAR * sums)
         distances = np.sqrt(np.maximum(squared, 0)) * self.scale
         distances[near] = self.difference(one[near], columns[near])
         return distances
@@ -130,8 +130,8 @@ class Space:
         distances = np.empty(len(rows))
         for part in blocks(len(rows), max(1, CHUNK // max(1, self.points.shape[1]))):
             one, other = self.points[rows[part]], self.points[columns[part]]
-            apart = np.subtract(one, other, dtype=np.float64)
-            distances[part] = np.linalg.norm(apart, axis=1)
+            apart = np.subtract(one, other, dtype=np.float64) / self.scale
+            distances[part] = np.linalg.norm(apart, axis=1) * self.scale
         return distances
 
     def within(

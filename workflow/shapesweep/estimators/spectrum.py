@@ -83,7 +83,7 @@ def _leading(scatter: NDArray[np.float64]) -> float:
             scatter, k=1, which="LA", tol=1e-7, v0=start, ncv=32, return_eigenvectors=False
         )
         return float(found[0])
-    except sparse.ArpackNoConvergence:
+    except sparse.ArpackError:
         return float(np.linalg.eigvalsh(scatter)[-1])
 
 

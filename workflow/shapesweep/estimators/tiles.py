@@ -52,7 +52,7 @@ class Tiles:
         right = np.empty((len(points), n_features + 2), dtype)
         right[:, :-2] = points
         right[:, -2] = 1
-        right[:, -1] = halves * (1 - self.slack)
+        right[:, -1] = halves * (1 - self.slack) - _underflow(n_features, dtype)
         self._block: Callable[[Index, Index], NDArray[Any]] = lambda rows, columns: np.matmul(
             _left(right[rows], 1), right[columns].T
         )
@@ -66,7 +66,7 @@ class Tiles:
         if self.precision == "bfloat16":
             bits = np.maximum(values, 0).astype(np.uint32) << 16
             # A rounded number lies at most half a unit in its last place of 8 bits too high.
-            return bits.view(np.float32) / (1 + 2.0**-8)
+            return bits.view(np.float32).astype(np.float64) / (1 + 2.0**-8)
         return np.maximum(values.astype(np.float64), 0)
 
     def _half_precision(self, points: NDArray[np.float64], halves: NDArray[np.float64]) -> None:
@@ -83,7 +83,8 @@ class Tiles:
         ratio = np.divide(lost, norms, out=np.zeros_like(lost), where=norms > 0).max(initial=0)
         rounding = (n_features + 10) * np.finfo(np.float32).eps
         self.slack = float(rounding + 2 * ratio * (1 + ratio))
-        left_over = torch.from_numpy(halves * (1 - self.slack))
+        reduced = halves * (1 - self.slack) - _underflow(n_features, np.dtype(np.float32))
+        left_over = torch.from_numpy(reduced)
         for piece in (-3, -2, -1):  # three numbers of 8 bits make one of 24
             right[:, piece] = left_over.to(torch.bfloat16)
             left_over = left_over - right[:, piece]
@@ -93,6 +94,11 @@ class Tiles:
             return product.view(torch.int16).numpy()
 
         self._block = block
+
+
+def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:
+    """What terms too small for a precision can have lost, with the rounding of the sum itself."""
+    return float((n_features + 10) * np.finfo(dtype).tiny)
 
 
 def _left(right: Any, n_more: int) -> Any:
