@@ -13,6 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from shapesweep import tables
+from shapesweep.metrics import METRICS
 
 from .conftest import command, plan, settings, sweep, write
 
@@ -32,11 +33,20 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert done.returncode == 0, done.stdout
     geometry = read(workspace, "geometry", tables.GEOMETRY)
     found = geometry.groupby(["run", "revision"]).size()
-    # Three corpora, two selections, six metrics; three blocks with an embedding and a final norm,
-    # or two blocks with an embedding and none.
-    assert set(found["decoder"]) == {5 * 3 * 2 * 6}
-    assert set(found["encoder"]) == {3 * 3 * 2 * 6}
-    assert (geometry.value.notna() & geometry.stderr.notna()).all()
+    # Three corpora; three selections with every metric at its every scale (but that the embedding
+    # has no layer before it), two with those of both microscopes; three blocks with an embedding
+    # and a final norm, or two blocks with an embedding and none.
+    scales = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
+    assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2) - 3)}
+    assert set(found["encoder"]) == {3 * (3 * (3 * scales + 2 * 2) - 3)}
+    undefined = geometry.flag.str.contains("undefined")
+    assert (geometry.value.isna() == undefined).all()
+    # Of 16 features there are no hundred eigenvalues, and of so few different embeddings no 64
+    # neighbours; all else is defined, with its error.
+    blocks = geometry[geometry.layer_kind != "embedding"]
+    assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
+    assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}
+    assert blocks[blocks.metric != "alpha_req"].stderr.notna().all()
     replicates = read(workspace, "replicates", tables.REPLICATES)
     assert len(replicates) == 4 * len(geometry)
     losses = read(workspace, "losses", tables.LOSSES)

@@ -15,6 +15,8 @@ NEAR = 2.0**-10
 #: What a bound can have lost by its last bits, as a share of the squared norms: the 24 bits that
 #: are left of it among a million points have 16 for the digits.
 SHORTENED = 2.0**-15
+#: Up to so many numbers are subtracted one by one sooner than torch is loaded.
+FEW_NUMBERS = 2**23
 #: Numbers of a chunk of differences: 32 MiB in float64.
 CHUNK = 2**22
 
@@ -86,6 +88,8 @@ class Space:
         self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """Distances of some rows to `counts` columns each."""
+        if len(columns) * self.points.shape[1] <= FEW_NUMBERS:
+            return self.difference(np.repeat(rows, counts), columns)
         starts = np.concatenate([[0], np.cumsum(counts)])
         products = np.empty(len(columns))
         for part in blocks(len(rows)):
