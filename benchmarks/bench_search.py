@@ -81,4 +81,4 @@ class TestPaper:
     def test_llm_microscope(self, timed, cloud):
         points = torch.from_numpy(cloud("10000x768")[:1024])
         theirs = peers.paper().intrinsic_dimension
-        timed(theirs, points, "cpu", who="llm-microscope", what=self.what, rounds=1)
+        timed(theirs, points, "cpu", who="llm-microscope", what=self.what, rounds=3)

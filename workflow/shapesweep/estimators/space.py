@@ -16,9 +16,9 @@ NEAR = 2.0**-10
 #: are left of it among a million points have 16 for the digits.
 SHORTENED = 2.0**-15
 #: Up to so many numbers are subtracted one by one sooner than torch is loaded.
-FEW_NUMBERS = 2**23
-#: Numbers of a chunk of differences: 32 MiB in float64.
-CHUNK = 2**22
+FEW_NUMBERS = 2**21
+#: Numbers of a chunk of differences: 2 MiB in float64, which stay near the processor.
+CHUNK = 2**18
 
 
 class Space:
