@@ -92,6 +92,18 @@ def test_specks_beside_far_points_are_told_apart():
     np.testing.assert_allclose(found, exact, rtol=1e-9)
 
 
+@pytest.mark.parametrize("n", [100, 3000])
+def test_a_pair_at_the_radius_is_not_nearer(n):
+    # Equal gaps: half of all nearest neighbours lie at the median distance, but for rounding.
+    points = np.arange(n)[:, None] * np.array([0.1, 0.3, -0.7])
+    (lists,) = neighbors.search(points, 8, 2)
+    everything, one = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
+    gap = float(np.median(lists.nearest(1)[0]))
+    assert lists.count_within(gap, everything, one, 1).item() == 0
+    assert lists.count_within(gap * 1.5, everything, one, 1).item() == 2 * (n - 1)
+    assert lists.count_within(gap * 2, everything, one, 1).item() == 2 * (n - 1)
+
+
 def test_unique_rows_keep_the_first_of_each():
     points = np.array([[1.0, 0.0], [2.0, 0.0], [1.0, -0.0], [3.0, 0.0]])
     np.testing.assert_array_equal(neighbors.unique_rows(points), [0, 1, 3])

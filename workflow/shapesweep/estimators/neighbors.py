@@ -18,6 +18,8 @@ from shapesweep.estimators.search import FEW, Candidates, Hits, propose, propose
 from shapesweep.estimators.space import Space
 from shapesweep.estimators.tiles import fast_half_precision
 
+#: Distances that differ by a smaller share are equal but for rounding.
+EQUAL = 1e-11
 #: Of more points the keys of hits keep too few digits for counting pairs.
 MOST_KEYED = 2**20
 #: Up to so many neighbours a few candidates more make up for the coarseness of bfloat16.
@@ -129,6 +131,9 @@ class NeighborLists:
     ) -> NDArray[np.int64]:
         """Ordered pairs of kept points that lie nearer than a radius, by the groups of both.
 
+        A pair at the radius itself is none, though rounding brings it nearer: a median of distances
+        is the distance of a pair.
+
         Parameters
         ----------
         radius : float
@@ -142,7 +147,7 @@ class NeighborLists:
         ndarray of int, shape (n_groups, n_groups)
         """
         counts = np.zeros(n_groups**2, dtype=np.int64)
-        for rows, columns in self.space.within(keep, radius, self.hits):
+        for rows, columns in self.space.within(keep, radius * (1 - EQUAL), self.hits):
             inside = keep[columns]
             if self.labels is not None:
                 inside &= self.labels[rows] != self.labels[columns]
