@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 import shapesweep
-from shapesweep import activations, cli, measure
+from shapesweep import activations, cli, cloudfile
 from shapesweep.errors import ShapesweepError
 from shapesweep.metrics import METRICS
 
@@ -194,22 +194,22 @@ def test_what_is_wrong_with_one_file_costs_no_other(points, tmp_path, capsys):
 def test_tables_that_are_no_clouds_are_named(points, tmp_path):
     pd.DataFrame({"a": ["x", "y"], "b": [1.0, 2.0]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(ShapesweepError, match="columns of numbers; a is neither"):
-        measure.read(tmp_path / "a.parquet")
+        cloudfile.read(tmp_path / "a.parquet")
     pd.DataFrame({"v": [[1.0, 2.0], [1.0]]}).to_parquet(tmp_path / "b.parquet")
     with pytest.raises(ShapesweepError, match="the lists of 'v' are not of one length"):
-        measure.read(tmp_path / "b.parquet")
+        cloudfile.read(tmp_path / "b.parquet")
     pd.DataFrame({"a": [1.0, None, 2.0]}).to_parquet(tmp_path / "c.parquet")
     with pytest.raises(ShapesweepError, match="row 1 is NaN"):
-        measure.read(tmp_path / "c.parquet")
+        cloudfile.read(tmp_path / "c.parquet")
     two = {"x": points, "y": points}
     safetensors.numpy.save_file(two, tmp_path / "a.safetensors")
     with pytest.raises(ShapesweepError, match=r"2 of its 2 tensors have two axes.*--tensor: x, y"):
-        measure.read(tmp_path / "a.safetensors")
-    assert measure.read(tmp_path / "a.safetensors", tensor="y").points.shape == (600, 12)
+        cloudfile.read(tmp_path / "a.safetensors")
+    assert cloudfile.read(tmp_path / "a.safetensors", tensor="y").points.shape == (600, 12)
     with pytest.raises(ShapesweepError, match="there is no tensor 'z'"):
-        measure.read(tmp_path / "a.safetensors", tensor="z")
+        cloudfile.read(tmp_path / "a.safetensors", tensor="z")
     with pytest.raises(ShapesweepError, match="only a sweep's shards know a selection"):
-        measure.read(tmp_path / "a.parquet", "no_first")
+        cloudfile.read(tmp_path / "a.parquet", "no_first")
 
 
 def test_parquet_that_is_no_cloud_is_one_line(points, tmp_path, capsys):

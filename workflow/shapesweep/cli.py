@@ -154,7 +154,7 @@ def geometry(arguments: argparse.Namespace) -> None:
 
 def measure(arguments: argparse.Namespace) -> int:
     """Measure clouds that lie in files."""
-    from shapesweep import measure
+    from shapesweep import cloudfile, measure
 
     names = [name for part in arguments.metrics for name in part.split(",") if name]
     if arguments.local and len(arguments.files) > 1:
@@ -162,7 +162,7 @@ def measure(arguments: argparse.Namespace) -> int:
     status = 0
     for path in arguments.files:
         try:
-            cloud = measure.read(path, arguments.selection, arguments.tensor)
+            cloud = cloudfile.read(path, arguments.selection, arguments.tensor)
             if arguments.local:
                 measure.write_local(cloud, arguments.k, arguments.local)
             made = measure.measure(cloud, names, arguments.k, arguments.n_points, arguments.seed)
