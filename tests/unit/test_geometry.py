@@ -57,8 +57,9 @@ def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **meta
 
 def rows_of(shard, n_points=400, n_groups=8, before=None):
     """By selection and metric; of a metric with several scales, by its name and k."""
+    layer = geometry.layer_of(shard, n_groups)
     numbers = look(
-        geometry.layer_of(shard, n_groups),
+        layer,
         n_points,
         before=before and geometry.layer_of(before, n_groups),
         sensitivity=SENSITIVITY,
@@ -68,7 +69,7 @@ def rows_of(shard, n_points=400, n_groups=8, before=None):
             row,
             replicates,
         )
-        for row, replicates in geometry.rows_of(shard, numbers)
+        for row, replicates in geometry.rows_of(shard, layer, numbers)
     }
 
 

@@ -319,18 +319,15 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+def _at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number that is not too small."""
 
+    def read(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        return int(text)
 
-def _seed(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    return read
 
 
 def _option(text: str, **more: Any) -> dict[str, Any]:
@@ -371,12 +368,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": [],
         "help": "metrics by name; else all that the file allows",
     },
-    "--k": {"type": _positive, "help": "neighbours of id_mle, id_corrint and --local; else 20"},
+    "--k": {"type": _at_least(1), "help": "neighbours of id_mle, id_corrint and --local; else 20"},
     "--n-points": {
-        "type": _positive,
+        "type": _at_least(1),
         "help": "N of the IDs: so many different points, drawn at random; else all",
     },
-    "--seed": {"type": _seed, "default": 0, "help": "of that drawing, and of the decimation"},
+    "--seed": {
+        "type": _at_least(0),
+        "default": 0,
+        "help": "of that drawing, and of the decimation",
+    },
     "--selection": {
         "default": "all",
         "help": "which tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10",

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shapesweep.errors import ShapesweepError
+from shapesweep.estimators.moments import norms
 from shapesweep.schema import near
-from shapesweep.shards import MASSIVE, SELECTIONS, Shard, read_shard
+from shapesweep.shards import SELECTIONS, Shard, are_massive, read_shard
 
 #: A number beyond which squares do not fit into float64.
 LARGEST = 1e140
@@ -229,8 +230,7 @@ def _plain(
     massive = np.zeros(len(exact), dtype=bool)
     if len(exact):
         with np.errstate(invalid="ignore", over="ignore"):
-            norms = np.sqrt(np.einsum("ij,ij->i", exact, exact, dtype=np.float64))
-            massive = norms > MASSIVE * np.median(norms)
+            massive = are_massive(norms(exact))
     return CloudFile(path, exact, documents, None, columns, massive, epsilon)
 
 

@@ -174,13 +174,15 @@ def _measure(
     replicates: list[Row] = []
     before: tuple[Path, Layer] | None = None
     for path in progress.track(in_order(activations), "measuring", "layers"):
-        shard = read_shard(path)
-        done = known.versions(shard.metadata["corpus"])
+        done = known.versions(path.parent.name)
         missing = {n: metric for n, metric in METRICS.items() if (n, metric.version) not in done}
+        if not missing:
+            continue
+        shard = read_shard(path)
         layer = layer_of(shard, settings.groups)
         beside = before[1] if before and before[0] == path.parent else None
         numbers = look(layer, settings.n_points, missing, beside, SENSITIVITY)
-        for row, without in rows_of(shard, numbers):
+        for row, without in rows_of(shard, layer, numbers):
             geometry.append(row)
             replicates += without
         before = path.parent, layer
@@ -203,7 +205,9 @@ def layer_of(shard: Shard, n_groups: int) -> Layer:
     )
 
 
-def rows_of(shard: Shard, numbers: Mapping[str, list[Number]]) -> list[tuple[Row, list[Row]]]:
+def rows_of(
+    shard: Shard, layer: Layer, numbers: Mapping[str, list[Number]]
+) -> list[tuple[Row, list[Row]]]:
     """Every number as a row of `tables.GEOMETRY` with its rows of `tables.REPLICATES`."""
     metadata = shard.metadata
     shared = {key: metadata[key] for key in ("suite", "run", "revision", "step")}
@@ -212,7 +216,7 @@ def rows_of(shard: Shard, numbers: Mapping[str, list[Number]]) -> list[tuple[Row
     named_values = {key: metadata[key] for key in named}
     made = []
     for selection, found in numbers.items():
-        n_dropped = int((~shard.selected(selection)).sum())
+        n_dropped = int((~layer.selections[selection]).sum())
         for number in found:
             own = {"selection": selection, "metric": number.metric, "k": number.k}
             own |= {"n_points": number.n_points, "metric_version": number.version}

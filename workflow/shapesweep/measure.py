@@ -27,8 +27,6 @@ from shapesweep.schema import near
 N_GROUPS = 16
 #: Neighbours, where `--k` says nothing else.
 NEIGHBORS = 20
-#: Metrics whose k `--k` sets.
-SCALED = ("id_mle", "id_corrint")
 #: What the flags mean, for people.
 FLAGS = {
     "undersampled": "more than so few points can tell (an ID above 2 log10 N, or a spectrum of "
@@ -176,16 +174,13 @@ def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]
     chosen = {}
     for name in names or METRICS:
         metric = METRICS[name]
-        about_documents = name == "same_document_nn"
-        if isinstance(metric, NeighborMetric):
-            about_documents |= metric.between
-            if name.removesuffix("_between") in SCALED:
-                metric = replace(metric, k=(k,))
         reason = ""
         if isinstance(metric, PairMetric):
             reason = "a matter of two layers"
-        elif about_documents and not _has_documents(cloud):
-            reason = "a matter of documents, of which this file knows nothing"
+        elif isinstance(metric, NeighborMetric):
+            if metric.of_documents and not _has_documents(cloud):
+                reason = "a matter of documents, of which this file knows nothing"
+            metric = replace(metric, k=(k,)) if metric.adjustable else metric
         if reason and names:
             raise ShapesweepError(f"{cloud.path}: {name} is {reason}")
         if not reason:

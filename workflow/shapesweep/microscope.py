@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shapesweep.estimators import jackknife, linearity, sample, spectrum
 from shapesweep.estimators import neighbors as search
 from shapesweep.estimators.cloud import clouds
-from shapesweep.estimators.moments import Moments
+from shapesweep.estimators.moments import Moments, norms
 from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric, PairMetric
 
 #: Neighbours listed beyond the most that a metric asks for, so that enough are left whichever group
@@ -133,7 +133,8 @@ def look(
     """
     few = {name: metric for name, metric in metrics.items() if metric.sensitivity}
     wanted = {name: few if name in set(sensitivity) else metrics for name in layer.selections}
-    samples = _samples(layer, n_points, seed) if _of(NeighborMetric, metrics) else {}
+    masks = {mask.tobytes(): mask for mask in layer.selections.values()}
+    samples = _samples(layer, masks, n_points, seed) if _of(NeighborMetric, metrics) else {}
     pooled = _pooled(samples)
     lists = _search(layer, pooled, metrics) if len(pooled) else []
     known: dict[tuple[bytes, str], list[Number]] = {}
@@ -145,7 +146,7 @@ def look(
         numbers += _of_pairs(_of(PairMetric, new), layer, before, mask)
         if samples:
             asked = _of(NeighborMetric, new)
-            numbers += _of_neighbors(asked, layer, lists, pooled, samples[selection], n_points)
+            numbers += _of_neighbors(asked, layer, lists, pooled, samples[key], n_points)
         for number in numbers:
             known.setdefault((key, number.metric), []).append(number)
         made[selection] = [one for n in wanted[selection] for one in known.get((key, n), [])]
@@ -226,16 +227,18 @@ class _Sample:
     n_duplicates: int
 
 
-def _samples(layer: Layer, n_points: int | None, seed: int) -> dict[str, _Sample]:
+def _samples(
+    layer: Layer, masks: Mapping[bytes, NDArray[np.bool_]], n_points: int | None, seed: int
+) -> dict[bytes, _Sample]:
     """For every selection, the first N different rows in the order of one fixed permutation."""
     permutation = np.random.default_rng(seed).permutation(len(layer.points))
     samples = {}
-    for selection, mask in layer.selections.items():
+    for key, mask in masks.items():
         shuffled = permutation[mask[permutation]]
         contexts = None if layer.contexts is None else layer.contexts[shuffled]
         unique = search.unique_rows(layer.points[shuffled], contexts)
         rows = shuffled[unique[:n_points]]
-        samples[selection] = _Sample(rows, len(shuffled) - len(unique))
+        samples[key] = _Sample(rows, len(shuffled) - len(unique))
     return samples
 
 
@@ -250,7 +253,7 @@ def _search(
     return search.search(layer.points[pooled], most + spare, most, between)
 
 
-def _pooled(samples: dict[str, _Sample]) -> NDArray[np.int64]:
+def _pooled(samples: dict[bytes, _Sample]) -> NDArray[np.int64]:
     rows = [one.rows for one in samples.values()]
     return np.unique(np.concatenate(rows)) if rows else np.empty(0, dtype=np.int64)
 
@@ -309,9 +312,8 @@ def _is_rounded(layer: Layer, lists: search.NeighborLists, sampled: NDArray[np.b
     if not sampled.any():
         return False
     nearest, _ = lists.nearest(1, sampled)
-    points = lists.space.points[sampled] / lists.space.scale
-    norms = np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64)) * lists.space.scale
-    resolution = (layer.epsilon or np.finfo(layer.points.dtype).eps) * norms
+    epsilon = layer.epsilon or np.finfo(layer.points.dtype).eps
+    resolution = epsilon * norms(lists.space.points[sampled])
     return bool((nearest[:, 0] < ROUNDING * resolution).mean() > ROUNDING_SHARE)
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shapesweep.errors import ShapesweepError
+from shapesweep.estimators.moments import norms
 
 #: Raise it when the shards' content changes: then everything is extracted anew.
 FORMAT_VERSION = 1
@@ -50,12 +51,11 @@ class Shard:
     @cached_property
     def norms(self) -> NDArray[np.float64]:
         """Of the tokens, not centred, shape (n_tokens,)."""
-        squares = np.einsum("ij,ij->i", self.activation, self.activation, dtype=np.float64)
-        return np.sqrt(squares)
+        return norms(self.activation)
 
     def massive(self, bound: float = MASSIVE) -> NDArray[np.bool_]:
         """Tokens whose norm is more than so many times the layer's median, shape (n_tokens,)."""
-        return self.norms > bound * np.median(self.norms)
+        return are_massive(self.norms, bound)
 
     def selected(self, selection: str) -> NDArray[np.bool_]:
         """Which tokens a selection keeps, shape (n_tokens,)."""
@@ -129,6 +129,11 @@ class ShardWriter:
     def close(self) -> None:
         """Finish the file."""
         self._writer.close()
+
+
+def are_massive(norms: NDArray[np.float64], bound: float = MASSIVE) -> NDArray[np.bool_]:
+    """Which norms are more than so many times the median of all."""
+    return norms > bound * np.median(norms)
 
 
 def token_columns(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
-from shapesweep.estimators.moments import Moments, directions
+from shapesweep.estimators.moments import Moments, directions, norms
 from shapesweep.estimators.search import blocks
 
 #: How many leading axes of the whole cloud carry the leading eigenvalues of its replicates.
@@ -124,7 +124,7 @@ def clouds(
         moments.fourth,
         moments.direction_sum,
         moments.n_directions,
-        np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64)),
+        norms(points),
         _largest(points),
         massive,
         _gap(massive_total, moments.mean * len(points), n_massive, len(points)),

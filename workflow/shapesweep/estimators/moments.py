@@ -110,6 +110,11 @@ class Moments:
         return self.scatter + self.n_points * np.outer(self.mean, self.mean)
 
 
+def norms(points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Euclidean norms of points, not centred, summed in float64, shape (n_points,)."""
+    return np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64))
+
+
 def directions(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Every point divided by its norm, shape (n_points, n_features); a zero stays a zero."""
     norms = np.linalg.norm(points, axis=1, keepdims=True)

@@ -76,22 +76,22 @@ class NeighborLists:
             -1 where there is none.
         """
         rows = np.arange(len(self.reach)) if keep is None else np.flatnonzero(keep)
-        usable = self.certified[rows]
+        usable, listed = self.certified[rows], self.indices[rows]
         if keep is not None:
-            usable &= keep[self.indices[rows]]
-        whole, flat = first_of_each(usable, k)
+            usable &= keep[listed]
+        whole, flat = _first_of_each(usable, k)
         distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
         distances[whole] = self.distances[rows].ravel()[flat]
-        indices[whole] = self.indices[rows].ravel()[flat]
+        indices[whole] = listed.ravel()[flat]
         again = np.flatnonzero(~whole)
         if len(again):
-            distances[again], indices[again] = self.look_again(rows[again], k, keep)
+            distances[again], indices[again] = self._look_again(rows[again], k, keep)
         return distances, indices
 
-    def look_again(
+    def _look_again(
         self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The k nearest of whole rows, as `nearest`: for those whose lists are too short."""
+        """The k nearest of whole rows, as `nearest`, where the lists are too short."""
         distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
         pending = np.arange(len(rows))
         for precision in ("float32", "float64"):
@@ -156,7 +156,9 @@ class NeighborLists:
         return counts.reshape(n_groups, n_groups)
 
 
-def first_of_each(usable: NDArray[np.bool_], k: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def _first_of_each(
+    usable: NDArray[np.bool_], k: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Where the first k usable entries of every row stand.
 
     Returns

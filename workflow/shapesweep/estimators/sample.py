@@ -6,12 +6,11 @@ or a group of documents leaves out is filtered from its lists.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.estimators.neighbors import NeighborLists, first_of_each
+from shapesweep.estimators.neighbors import NeighborLists
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +21,10 @@ class Neighbors:
     ----------
     distances : ndarray, shape (n_points, k), float64
         Euclidean, ascending; infinite where there are fewer neighbours.
+    indices : ndarray of int, shape (n_points, k)
+        Numbers of the neighbours; -1 where there is none.
     rows : ndarray of int, shape (n_points,)
         The points' own numbers.
-    find_indices : callable
-        What gives `indices`, which few metrics look at.
     documents : ndarray of int
         The document of every number.
     count_within : callable
@@ -35,16 +34,11 @@ class Neighbors:
     """
 
     distances: NDArray[np.float64]
+    indices: NDArray[np.int64]
     rows: NDArray[np.int64]
-    find_indices: Callable[[], NDArray[np.int64]]
     documents: NDArray[np.integer]
     count_within: Callable[[float], int]
     whole: "Neighbors | None" = None
-
-    @cached_property
-    def indices(self) -> NDArray[np.int64]:
-        """Numbers of the neighbours, shape (n_points, k); -1 where there is none."""
-        return self.find_indices()[:, : self.distances.shape[1]]
 
     @property
     def same_document(self) -> NDArray[np.bool_]:
@@ -55,7 +49,9 @@ class Neighbors:
     def nearest(self, k: int) -> "Neighbors":
         """The same points with only the k nearest of their neighbours."""
         whole = self.whole.nearest(k) if self.whole else None
-        return replace(self, distances=self.distances[:, :k], whole=whole)
+        return replace(
+            self, distances=self.distances[:, :k], indices=self.indices[:, :k], whole=whole
+        )
 
 
 def neighbors(
@@ -83,11 +79,6 @@ def neighbors(
     without : iterator of Neighbors
         One a group. Pairs are counted within the whole sample's radii there.
     """
-    rows = np.flatnonzero(sampled)
-    usable = lists.certified[rows] & sampled[lists.indices[rows]]
-    distances, indices = lists.distances[rows], lists.indices[rows]
-    # Of every listed neighbour its group, or none where it may not be used.
-    of_listed = np.where(usable, groups[indices], -1).astype(np.int32)
     counted: dict[float, NDArray[np.int64]] = {}
 
     def counts(radius: float) -> NDArray[np.int64]:
@@ -95,28 +86,13 @@ def neighbors(
             counted[radius] = lists.count_within(radius, sampled, groups, n_groups)
         return counted[radius]
 
-    def seen(gone: int | None, count: Callable[[float], int], of: Neighbors | None) -> Neighbors:
-        usable, keep = of_listed >= 0, sampled
-        if gone is not None:
-            usable &= of_listed != gone
-            keep = sampled & (groups != gone)
-            usable[groups[rows] == gone] = False
-        found, flat = first_of_each(usable, k)
-        again = np.flatnonzero(keep[rows] & ~found)
-        near = np.full((len(rows), k), np.inf)
-        near[found] = distances.ravel()[flat]
-        far = np.empty((0, k), dtype=np.int64)
-        if len(again):
-            near[again], far = lists.look_again(rows[again], k, keep)
+    def seen(
+        keep: NDArray[np.bool_], count: Callable[[float], int], of: Neighbors | None
+    ) -> Neighbors:
+        distances, indices = lists.nearest(k, keep)
+        return Neighbors(distances, indices, np.flatnonzero(keep), documents, count, of)
 
-        def find_indices() -> NDArray[np.int64]:
-            made = np.full((len(rows), k), -1)
-            made[found], made[again] = indices.ravel()[flat], far
-            return made[keep[rows]]
-
-        return Neighbors(near[keep[rows]], np.flatnonzero(keep), find_indices, documents, count, of)
-
-    whole = seen(None, lambda radius: int(counts(radius).sum()), None)
+    whole = seen(sampled, lambda radius: int(counts(radius).sum()), None)
 
     def without() -> Iterator[Neighbors]:
         for group in range(n_groups):
@@ -125,6 +101,6 @@ def neighbors(
                 left = np.delete(np.delete(counts(radius), group, axis=0), group, axis=1)
                 return int(left.sum())
 
-            yield seen(group, count, whole)
+            yield seen(sampled & (groups != group), count, whole)
 
     return whole, without()

@@ -182,19 +182,23 @@ def _thresholds(
     """For every row a bound below which, in all likelihood, it has more points than needed."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
     rank = _rank(n_points, width)
-    # A dense row's threshold lets through all that is near by the others' standards, too: pairs
-    # are counted within one radius for all.
-    middle = min(rank, -(-USUAL * len(sample) // n_points)) if width > USUAL else 0
     own, usual = [], []
     for rows in blocks(n_points):
         tile = tiles.block(rows, sample)
         if labels is not None:
             tile[labels[rows, None] == labels[sample]] = _largest(tile.dtype)
         own.append(np.partition(tile, rank, axis=1)[:, rank])
-        # For a median, one row in eight is enough.
-        usual.append(np.partition(tile[::8], middle, axis=1)[:, middle])
+        if width > USUAL:
+            # For a median, one row in eight is enough.
+            middle = min(rank, -(-USUAL * len(sample) // n_points))
+            usual.append(np.partition(tile[::8], middle, axis=1)[:, middle])
+    thresholds = np.concatenate(own)
+    if not usual:
+        return thresholds
+    # A dense row's threshold lets through all that is near by the others' standards, too: pairs
+    # are counted within one radius for all.
     common = np.sort(np.concatenate(usual))
-    return np.maximum(np.concatenate(own), common[len(common) // 2])
+    return np.maximum(thresholds, common[len(common) // 2])
 
 
 def _largest(dtype: np.dtype[Any]) -> Any:
@@ -263,8 +267,9 @@ class Hits:
         n_points, dtype = len(self.known), self.keys.dtype
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
-        places = self._places(0.0)[:, None] + np.arange(width + 1)
-        present = places < np.append(self._places(0.0)[1:], len(self.packed))[:, None]
+        starts = self._places(0.0)
+        places = starts[:, None] + np.arange(width + 1)
+        present = places < np.append(starts[1:], len(self.packed))[:, None]
         taken = self.packed[np.minimum(places, len(self.packed) - 1)]
         listed = np.where(present[:, :width], self.keys.columns(taken[:, :width]), -1)
         following = self.keys.values(taken[:, width])

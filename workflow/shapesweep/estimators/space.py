@@ -38,7 +38,7 @@ class Space:
     def __init__(self, points: ArrayLike) -> None:
         self.points = np.asarray(points)
         if self.points.dtype != np.float32:
-            self.points = self.points.astype(np.float64)
+            self.points = self.points.astype(np.float64, copy=False)
         mean = self.points.mean(axis=0, dtype=np.float64)
         if not np.isfinite(mean).all() or not np.isfinite(self.points).all():
             raise ValueError("points must be finite")

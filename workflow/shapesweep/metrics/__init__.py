@@ -86,6 +86,10 @@ class NeighborMetric(Metric):
         Whether it is measured with neighbours of other documents alone, too.
     between : bool
         Whether it is that control.
+    of_documents : bool
+        Whether it means nothing of points that belong to no documents.
+    adjustable : bool
+        Whether `shapesweep measure --k` sets its k.
     fraction : int
         It sees one in so many of the N points.
     model_stderr : callable or None
@@ -97,6 +101,8 @@ class NeighborMetric(Metric):
     is_dimension: bool = True
     controlled: bool = True
     between: bool = False
+    of_documents: bool = False
+    adjustable: bool = False
     fraction: int = 1
     model_stderr: Callable[[Neighbors], float] | None = None
 
@@ -120,6 +126,7 @@ def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
             made[name + BETWEEN] = replace(
                 metric,
                 between=True,
+                of_documents=True,
                 sensitivity=False,
                 definition=f"`{name}` with neighbours of the same document excluded",
                 source=f"{metric.source}; the exclusion is ours",

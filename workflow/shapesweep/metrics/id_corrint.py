@@ -24,6 +24,7 @@ def corrint(neighbors: Neighbors) -> float:
 METRIC = NeighborMetric(
     version=1,
     k=(20,),
+    adjustable=True,
     compute=corrint,
     definition="log C(R₂)/C(R₁) over log R₂/R₁: C the number of pairs of points nearer than R, R₁ "
     "and R₂ the medians of the distances to the 10th and the 20th neighbour",

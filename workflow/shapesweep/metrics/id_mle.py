@@ -6,6 +6,7 @@ from shapesweep.metrics import NeighborMetric
 METRIC = NeighborMetric(
     version=1,
     k=(20,),
+    adjustable=True,
     compute=lambda neighbors: dimension.id_mle(neighbors.distances),
     definition="harmonic mean over the points of (k - 1)/Σ log(r_k/r_j)",
     source="Levina and Bickel 2004; the mean of MacKay and Ghahramani 2005",

@@ -16,6 +16,7 @@ METRIC = NeighborMetric(
     compute=share,
     is_dimension=False,
     controlled=False,
+    of_documents=True,
     definition="share of points whose nearest neighbour lies in their own document",
     source="ours",
     it_is_not="a dimension; it tells how far `id_twonn` is about single documents' trajectories",
