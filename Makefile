@@ -3,7 +3,7 @@
 #   make test     every test
 #   make lint     format, style, types, the workflow's lint
 #   make docs     writes the reference from the code, builds docs/_build/index.html, checks links
-#   make bench    speed and memory beside other programs, to docs/reference/speed.md; half an hour
+#   make bench    speed and memory beside other programs, to docs/reference/speed.md; ten minutes
 #   make report   report.zip: figures and closing words of the default sweep in one page
 PYTHON ?= python3
 VENV := .venv

@@ -89,7 +89,9 @@ def between(text: str, name: str, made: str, page: str) -> str:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A table in Markdown, with an empty line around it."""
-    lines = [head, ["---"] * len(head), *rows]
+    # A bar inside a cell would end it.
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *cells]
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
 
