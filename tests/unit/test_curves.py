@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shapesweep import curves, figures, summary, tables
+from shapesweep import curves, figures, findings, summary, tables
+from shapesweep.curves import bands
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
 
@@ -52,6 +53,14 @@ def as_read(rows, schema):
         return tables.read(Path(folder) / "table.parquet", schema)
 
 
+def build(geometry, replicates):
+    return curves.build(geometry, replicates, as_read([], tables.LOSSES))
+
+
+def phases(geometry, replicates):
+    return build(geometry, replicates)["phases"]
+
+
 @pytest.mark.parametrize(
     ("trajectory", "verdict", "step"),
     [
@@ -62,7 +71,7 @@ def as_read(rows, schema):
     ],
 )
 def test_a_peak_is_found_and_only_a_peak(trajectory, verdict, step):
-    found = curves.phases(*make(trajectory, noise=0.02))
+    found = phases(*make(trajectory, noise=0.02))
     row = found[found.metric == "id_twonn"].iloc[0]
     assert (row.verdict, row.peak_step) == (verdict, step)
     # Blocks 2, 3 and 4 of six are the middle.
@@ -71,8 +80,8 @@ def test_a_peak_is_found_and_only_a_peak(trajectory, verdict, step):
 
 def test_paired_differences_are_surer_than_their_ends():
     geometry, replicates = make([2, 3, 6, 5, 3], noise=1.0)
-    row = curves.phases(geometry, replicates).iloc[0]
-    middle = curves.trajectories(geometry, replicates, as_read([], tables.LOSSES))
+    made = build(geometry, replicates)
+    row, middle = made["phases"].iloc[0], made["trajectories"]
     middle = middle[(middle.layers == "middle") & (middle.metric == row.metric)]
     assert row.half_width < 0.5 * (middle.high - middle.value).max()
 
@@ -87,9 +96,9 @@ def test_losses_carry_their_own_corpus_documents():
         for source, corpus in (("eval", "text"), ("eval", "last"), ("log", None))
     ]  # fmt: skip
     rows = [{**row, "suite": geometry.suite.iloc[0], "run": geometry.run.iloc[0]} for row in rows]
-    found = curves.trajectories(
-        geometry, pd.concat([replicates, more]), as_read(rows, tables.LOSSES)
-    )
+    found = curves.build(geometry, pd.concat([replicates, more]), as_read(rows, tables.LOSSES))[
+        "trajectories"
+    ]
     found = found[found.metric.str.startswith("loss")].set_index(["metric", "corpus"])
     assert found.loc[("loss_eval", "last")].n_documents == 99
     assert found.loc[("loss_eval", "last")].pooling == "last"
@@ -100,18 +109,18 @@ def test_losses_carry_their_own_corpus_documents():
 def test_two_checkpoints_make_no_peak():
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
     few = [part[part.step <= 1] for part in (geometry, replicates)]
-    assert set(curves.phases(*few).verdict) == {"too few checkpoints"}
+    assert set(phases(*few).verdict) == {"too few checkpoints"}
 
 
 def test_an_undefined_value_is_not_averaged_away():
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
     geometry.loc[(geometry.layer == 3) & (geometry.step == 10), "value"] = np.nan
-    assert set(curves.phases(geometry, replicates).verdict) == {"undefined"}
+    assert set(phases(geometry, replicates).verdict) == {"undefined"}
 
 
 def test_the_middles_error_comes_from_its_replicates():
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.5)
-    middle = curves.trajectories(geometry, replicates, as_read([], tables.LOSSES))
+    middle = build(geometry, replicates)["trajectories"]
     row = middle.query("layers == 'middle' and metric == 'anisotropy' and step == 10").iloc[0]
     mine = replicates.query("metric == 'anisotropy' and step == 10 and 2 <= layer <= 4")
     without = mine.groupby("group").value.mean()
@@ -122,25 +131,148 @@ def test_the_middles_error_comes_from_its_replicates():
 
 def test_the_bands_know_their_number_of_groups():
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.5)
-    profile = curves.profiles(geometry, replicates)
+    profile = build(geometry, replicates)["profiles"]
     expected = jackknife.half_width(geometry.stderr.to_numpy(float), GROUPS)
     np.testing.assert_allclose(profile.high - profile.value, expected)
 
 
-def profile(values, half=0.01):
-    rows = [
-        {"layer": k, "layer_kind": "block" if k else "embedding", "n_layers": len(values) - 1,
-         "value": v, "low": v - half, "high": v + half}
-        for k, v in enumerate(values)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+def test_runs_that_differ_by_their_seed_make_one_with_a_band_over_seeds():
+    parts = [
+        make([2, 3, 6 + seed, 5, 3], noise=0.02, run=f"decoder-seed{seed}", seed=seed)
+        for seed in range(3)
+    ]
+    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
+    made = build(geometry, replicates)
+    seeds = made["trajectories"].query("over == 'seeds' and layers == 'middle'")
+    assert set(seeds.run) == set(seeds.model) == {"decoder"}
+    row = seeds[(seeds.metric == "id_twonn") & (seeds.step == 10)].iloc[0]
+    # The mean of 9, 10 and 11, and t(2) = 4.303 times the standard deviation 1 over the root of 3.
+    assert row.value == pytest.approx(10)
+    assert row.high - row.value == pytest.approx(4.303 / np.sqrt(3), rel=1e-3)
+    profiles = made["profiles"].query("over == 'seeds' and step == 10 and layer == 4")
+    assert len(profiles) == 3
+    told = made["phases"].query("metric == 'id_twonn'").set_index("run")
+    assert set(told.noise_source) == {"seeds"}
+    # The seeds differ at one of five steps, by a variance of 1; the mean of three has a third of it.
+    assert told.loc["decoder-seed0"].noise == pytest.approx(np.sqrt(1 / 5))
+    assert told.loc["decoder"].noise == pytest.approx(np.sqrt(1 / 15))
+    assert told.loc["decoder"].over == "seeds"
 
 
-def test_a_dome_is_higher_than_both_of_its_ends():
-    assert summary.dome(profile([0.1, 0.5, 0.6, 0.2]))["is_dome"]
-    assert not summary.dome(profile([0.1, 0.2, 0.4, 0.6]))["is_dome"]
-    assert not summary.dome(profile([0.1, 0.11, 0.12, 0.1], half=0.05))["is_dome"]
-    assert summary.dome(profile([0.1, 0.2])) is None
+@pytest.mark.parametrize(
+    ("run", "model"),
+    [
+        ("pythia-410m-seed3", "pythia-410m"),
+        ("seed_3", "seed_3"),
+        ("decoder", "decoder"),
+        ("a.seed12-x", "a-x"),
+    ],
+)
+def test_a_model_is_a_run_without_its_seed(run, model):
+    named = bands.with_names(pd.DataFrame({"run": [run], "architecture": ["BertModel"]}))
+    assert named.model.tolist() == [model]
+
+
+PROFILES = {
+    "dome": [0.1, 0.3, 0.5, 0.6, 0.5, 0.3, 0.1],
+    "box": [0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1],
+    "flat": [0.1, 0.12, 0.15, 0.12, 0.1, 0.1, 0.1],
+    "other": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+}
+
+
+@pytest.mark.parametrize("shape", PROFILES)
+def test_a_profile_has_a_shape(shape):
+    geometry, replicates = with_profile(PROFILES[shape], PROFILES["flat"])
+    made = build(geometry, replicates)["shapes"]
+    row = made[(made.selection == "all") & (made.metric == "anisotropy")].iloc[0]
+    assert row["shape"] == shape
+    if shape == "dome":
+        # Half of the height of 0.5 lies at 0.35: a quarter of the way from layer 1 to 2.
+        assert row.height == pytest.approx(0.5)
+        assert (row.left, row.right) == pytest.approx((1.25 / 6, 4.75 / 6))
+        assert row.centre == pytest.approx(0.5)
+        assert row.height_low < 0.5 < row.height_high
+        # Without the first token 0.05 of the height is left.
+        assert row.sink_share == pytest.approx(0.9)
+    if shape in {"flat", "other"}:
+        assert pd.isna(row.centre)
+        assert pd.isna(row.sink_share)
+
+
+def test_a_rise_that_the_documents_do_not_bear_out_is_no_dome():
+    geometry, replicates = with_profile(PROFILES["dome"], PROFILES["flat"], noise=0.3)
+    made = build(geometry, replicates)["shapes"]
+    assert set(made[made.metric == "anisotropy"]["shape"]) <= {"other", "flat"}
+
+
+def test_distances_are_to_the_last_profile_and_to_the_other_models_of_the_family():
+    parts = [
+        make(line, noise=0.02, run=run, architecture=architecture, metrics=("anisotropy",))
+        for run, line, architecture in (
+            ("a", [2, 3, 6, 5, 3], "LlamaForCausalLM"),
+            ("b", [9, 9, 9, 9, 4], "LlamaForCausalLM"),
+            ("c", [0, 0, 0, 0, 0], "BertForMaskedLM"),
+        )
+    ]
+    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
+    made = build(geometry, replicates)["distances"].set_index(["run", "to", "step"])
+    assert made.loc[("a", "final", 10)].value == pytest.approx(3)
+    assert made.loc[("a", "final", 1000)].value == 0
+    assert made.loc[("a", "family", 10)].value == pytest.approx(2)
+    assert made.loc[("b", "family", 0)].value == pytest.approx(6)
+    assert "family" not in made.loc["c"].index.get_level_values("to")
+
+
+def with_profile(every, bulk, noise=0.01):
+    """Geometry of one checkpoint whose anisotropy follows a profile, with and without sinks."""
+    rng = np.random.default_rng(1)
+    geometry, replicates = [], []
+    for selection, values in (("all", every), ("no_first", bulk)):
+        for layer, value in enumerate(values):
+            without = value + noise * rng.standard_normal(GROUPS)
+            error = float(jackknife.stderr(without))
+            row = number(7, layer, "anisotropy", value, stderr=error, selection=selection)
+            geometry.append(row)
+            keep = {key: row[key] for key in tables.REPLICATES.names if key in row}
+            replicates += [keep | {"group": g, "value": v} for g, v in enumerate(without)]
+    return as_read(geometry, tables.GEOMETRY), as_read(replicates, tables.REPLICATES)
+
+
+def test_the_authors_numbers_stand_beside_ours_where_their_model_was_run():
+    geometry, replicates = make(
+        [0.99] * 5, 0.001, run="opt-125m", selection="all", metrics=("anisotropy",)
+    )
+    geometry["value"] = 0.984
+    made = build(geometry, replicates)["comparison"].set_index(["run", "metric", "layer"])
+    # 0.01 of tolerance, set beforehand.
+    assert made.loc[("opt-125m", "anisotropy", 1)].verdict == "agrees"
+    assert made.loc[("opt-125m", "anisotropy", 3)].verdict == "differs"
+    assert made.loc[("Llama-2-7b-hf", "anisotropy", 1)].verdict == "not run"
+    assert set(made.verdict) == {"agrees", "differs", "not run"}
+
+
+@pytest.mark.parametrize(
+    ("every", "between", "said"),
+    [
+        ([2, 3, 6, 5, 3], [9, 7, 5, 4, 3], "nothing remains"),
+        ([2, 3, 6, 5, 3], [2, 3, 7, 5, 3], "remain when neighbours come from other"),
+        ([9, 7, 5, 4, 3], [2, 3, 6, 5, 3], "only between documents"),
+        ([9, 7, 5, 4, 3], [9, 7, 6, 4, 3], "no two phases"),
+    ],
+)
+def test_the_first_sentence_on_the_id_says_what_the_control_leaves(every, between, said):
+    # Of the noise from seed to seed a hundredth, so that five checkpoints are enough.
+    parts = []
+    for seed in range(3):
+        for metric, line in (("id_twonn", every), ("id_twonn_between", between)):
+            line = np.array(line) + 0.01 * np.random.default_rng(seed).standard_normal(5)
+            more = {"run": f"d-seed{seed}", "seed": seed, "metrics": (metric,)}
+            parts.append(make(line, 0.02, **more))
+    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
+    made = build(geometry, replicates)
+    one = findings.runs(*(made[n] for n in ("profiles", "trajectories", "phases", "shapes")))[0]
+    assert said in findings.on_phases(one)[0]
 
 
 @pytest.mark.parametrize("measured", [True, False])
@@ -159,23 +291,20 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
         tables.FAILURES,
     )
     folder = tmp_path / "curves"
-    made = {
-        "profiles": (curves.profiles(geometry, replicates), tables.PROFILES),
-        "trajectories": (curves.trajectories(geometry, replicates, losses), tables.TRAJECTORIES),
-        "phases": (curves.phases(geometry, replicates), tables.PHASES),
-        "missing": (failures, tables.FAILURES),
-    }
-    for name, (table, schema) in made.items():
-        tables.write(table, schema, folder / f"{name}.parquet")
+    made = curves.build(geometry, replicates, losses)
+    made |= {"missing": failures, "budgets": as_read([], tables.BUDGETS)}
+    for name, table in made.items():
+        tables.write(table, getattr(tables, name.upper()), folder / f"{name}.parquet")
     for name in figures.FIGURES:
         figures.draw(name, folder, tmp_path / "figures")
         first = (tmp_path / f"figures/{name}.svg").read_bytes()
+        assert (tmp_path / f"figures/{name}.csv").is_file()
         figures.draw(name, folder, tmp_path / "figures")
         assert (tmp_path / f"figures/{name}.svg").read_bytes() == first
     text = summary.write(tmp_path, tmp_path / "summary.txt")
     assert "not measured: s/decoder/checkpoint-7: why" in text
     if measured:
-        assert "peak 9.00 at step 10" in text
+        assert "a peak of 9.00 at step 10" in text or "no peak" in text
 
 
 def _metrics():

@@ -12,6 +12,7 @@ from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
 from shapesweep.metrics import METRICS, NeighborMetric
 from shapesweep.microscope import look
+from shapesweep.geometry import PARTIAL
 from shapesweep.shards import SELECTIONS, SENSITIVITY, Shard
 
 #: What tells the rows of a metric with several scales apart.
@@ -26,8 +27,8 @@ NAMES = [
 
 DECIMATED = ["id_twonn_half", "id_twonn_quarter"]
 #: Numbers of a corpus: five shards, three selections with every metric (but that the first has no
-#: layer before it), and two with those of both microscopes.
-PER_CORPUS = 5 * (3 * len(NAMES) + 2 * 2) - 3
+#: layer before it), two with those of both microscopes, and one of documents cut to 8 tokens.
+PER_CORPUS = 5 * (3 * len(NAMES) + 2 * 2 + 3) - 3
 
 METADATA = {
     "suite": "s", "run": "r", "seed": 0, "revision": "main", "step": 0, "tokens": 0,
@@ -62,7 +63,7 @@ def rows_of(shard, n_points=400, n_groups=8, before=None):
         layer,
         n_points,
         before=before and geometry.layer_of(before, n_groups),
-        sensitivity=SENSITIVITY,
+        partial=PARTIAL,
     )
     return {
         (row["selection"], row["metric"] + SCALE.get(row["metric"], "").format(row["k"])): (
@@ -77,7 +78,10 @@ def test_every_selection_and_metric_has_a_row_in_the_contract():
     found = rows_of(make_shard(), before=make_shard())
     few = [name for name in NAMES if name in METRICS and METRICS[name].sensitivity]
     assert few == ["anisotropy", "id_twonn"]
-    asked = {(s, m) for s in SELECTIONS for m in (few if s in SENSITIVITY else NAMES)}
+    whole = {(s, m) for s in ("all", "no_first", "no_massive") for m in NAMES}
+    # Of documents of 20 tokens only the first 8 are a beginning.
+    cut = {("length_8", m) for m in ("anisotropy", "massive_share", "massive_share_approximation")}
+    asked = whole | cut | {(s, m) for s in SENSITIVITY for m in few}
     assert set(found) == asked
     for row, replicates in found.values():
         assert set(row) == set(tables.GEOMETRY.names)
@@ -145,6 +149,36 @@ def test_replicates_are_the_numbers_without_a_group(metric):
     assert replicates[3]["group"] == 3
 
 
+def test_documents_cut_shorter_are_what_a_causal_model_makes_of_shorter_documents(
+    tmp_path, make_checkpoint, build_corpora, tokenizers
+):
+    import torch
+
+    model = make_checkpoint(tmp_path / "model")
+    (text, *_) = build_corpora(tokenizers["decoder"])
+    whole = np.stack(text.documents)
+    with torch.inference_mode():
+        states, beginnings = (
+            model(torch.from_numpy(ids), output_hidden_states=True).hidden_states[2].numpy()
+            for ids in (whole, whole[:, :8])
+        )
+    n_documents, length = whole.shape
+    more = {"n_documents": n_documents, "document_length": length}
+    numbers = {
+        "document": np.repeat(np.arange(n_documents, dtype=np.int32), length),
+        "position": np.tile(np.arange(length, dtype=np.int32), n_documents),
+        "token": whole.ravel().astype(np.int32),
+    }
+    shard = Shard({**METADATA, **more}, **numbers, activation=states.reshape(-1, states.shape[-1]))
+    row = rows_of(shard, n_points=100, n_groups=4)["length_8", "anisotropy"][0]
+    expected = spectrum.anisotropy(beginnings.reshape(-1, beginnings.shape[-1]))
+    # Two forward passes in float32, of other shapes.
+    assert row["value"] == pytest.approx(expected, rel=1e-5)
+    assert row["document_length"] == 8
+    encoder = Shard({**shard.metadata, "causal": False}, **numbers, activation=shard.activation)
+    assert not any(name.startswith("length") for name in encoder.selections)
+
+
 def test_selections_without_massive_tokens():
     shard = make_shard(first=1)
     shard.activation[5] *= 4 / np.linalg.norm(shard.activation[5]) * np.median(shard.norms)
@@ -152,7 +186,8 @@ def test_selections_without_massive_tokens():
     shard = Shard(shard.metadata, shard.document, shard.position, shard.token, shard.activation)
     dropped = {s: row["n_dropped"] for (s, m), (row, _) in rows_of(shard).items()}
     assert dropped == {
-        "all": 0, "no_first": 32, "no_massive": 33, "no_massive_3": 34, "no_massive_10": 33
+        "all": 0, "no_first": 32, "no_massive": 33, "no_massive_3": 34, "no_massive_10": 33,
+        "length_8": 32 * 12,
     }  # fmt: skip
     found = rows_of(shard)
     measured, predicted = (found["all", m][0]["value"] for m in ("anisotropy", "massive_share"))
@@ -374,7 +409,7 @@ def test_a_checkpoint_that_breaks_has_no_numbers_any_more(extracted):
 def test_a_tables_metadata_says_what_it_is_made_from(extracted):
     geometry.measure(*extracted())
     made = tables.read_metadata(extracted()[1] / "geometry.parquet")
-    assert made["settings"] == {"n_points": 128, "groups": 4}
+    assert made["settings"] == {"n_points": 128, "groups": 4, "selections": list(SELECTIONS)}
     assert set(made["origins"]) == {"text", "random", "shuffled"}
     assert len(made["origins"]["text"]["from"]["corpus_digest"]) == 64
     assert made["origins"]["text"]["by"]["torch"].startswith("2.")

@@ -1,8 +1,17 @@
-# Takes in: the tables of every checkpoint. Hands on: <results>/{geometry,replicates,losses,failures}
-# .parquet, all of them joined, and <results>/curves/{profiles,trajectories,phases,missing}.parquet.
+# Takes in: the tables of every checkpoint. Hands on: all of them joined, <results>/{geometry,
+# replicates,losses,origins,budgets,failures}.parquet, and <results>/curves/ with what is drawn.
 CURVES = expand(
     f"{RESULTS}/curves/{{name}}.parquet",
-    name=["profiles", "trajectories", "phases", "missing"],
+    name=[
+        "profiles",
+        "trajectories",
+        "phases",
+        "shapes",
+        "distances",
+        "comparison",
+        "budgets",
+        "missing",
+    ],
 )
 
 

@@ -1,8 +1,13 @@
-# Takes in: the curves. Hands on: <results>/figures/<figure>.{svg,pdf,png} and <results>/summary.txt,
-# what a person looks at; `snakemake --report report.zip` shows both with their captions.
+# Takes in: the curves. Hands on: <results>/figures/<figure>.{svg,pdf,png,csv}, <results>/summary.txt
+# and <results>/comparison.md, what a person looks at; `snakemake --report report.zip` shows
+# figures and words with their captions.
+
+
 localrules:
     figure,
     summary,
+    comparison,
+    paper,
 
 
 rule figure:
@@ -18,6 +23,7 @@ rule figure:
         ),
         f"{RESULTS}/figures/{{figure}}.pdf",
         f"{RESULTS}/figures/{{figure}}.png",
+        f"{RESULTS}/figures/{{figure}}.csv",
     log:
         f"{RESULTS}/logs/figures/{{figure}}.log",
     benchmark:
@@ -43,11 +49,6 @@ rule summary:
     input:
         CURVES,
         TABLES,
-        expand(
-            f"{RESULTS}/figures/{{figure}}.{{ext}}",
-            figure=FIGURES,
-            ext=["svg", "pdf", "png"],
-        ),
     output:
         report(
             f"{RESULTS}/summary.txt",
@@ -71,3 +72,39 @@ rule summary:
         "summing up"
     shell:
         "shapesweep summary --results {params.results:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule comparison:
+    input:
+        CURVES,
+    output:
+        f"{RESULTS}/comparison.md",
+    log:
+        f"{RESULTS}/logs/comparison.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/comparison.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        curves=lambda w, input: Path(input[0]).parent,
+    message:
+        "holding the authors' numbers against ours"
+    shell:
+        "shapesweep comparison --curves {params.curves:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule paper:
+    input:
+        rules.comparison.output,
+        rules.summary.output,
+        expand(
+            f"{RESULTS}/figures/{{figure}}.{{ext}}",
+            figure=[name for name, one in FIGURES.items() if one.of_paper],
+            ext=EXTENSIONS,
+        ),
+    message:
+        "the paper's figures are there"

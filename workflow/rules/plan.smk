@@ -13,7 +13,7 @@ from shapesweep import manifest as manifests
 from shapesweep.checkpoint import model_files, tokenizer_files
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
-from shapesweep.figures import FIGURES
+from shapesweep.figures import EXTENSIONS, FIGURES
 from shapesweep.metrics import METRICS
 from shapesweep.published import HubSuite
 from shapesweep.shards import FORMAT_VERSION
@@ -42,7 +42,8 @@ COUNTED = [
     if not isinstance(one, EmbeddedSuite)
 ]
 TABLES = [
-    f"{RESULTS}/{t}.parquet" for t in ("geometry", "replicates", "losses", "failures")
+    f"{RESULTS}/{t}.parquet"
+    for t in ("geometry", "replicates", "losses", "origins", "failures")
 ]
 # Suites of the Hub: what they have is known once it has been asked for.
 PUBLISHED = [name for name, one in CONFIG.suites.items() if isinstance(one, HubSuite)]

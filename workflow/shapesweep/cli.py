@@ -193,14 +193,22 @@ def curves(arguments: argparse.Namespace) -> None:
     replicates = tables.read(tables_in / "replicates.parquet", tables.REPLICATES)
     losses = tables.read(tables_in / "losses.parquet", tables.LOSSES)
     out = Path(arguments.out)
-    made = curves.profiles(geometry, replicates)
-    tables.write(made, tables.PROFILES, out / "profiles.parquet")
-    made = curves.trajectories(geometry, replicates, losses)
-    tables.write(made, tables.TRAJECTORIES, out / "trajectories.parquet")
-    made = curves.phases(geometry, replicates)
-    tables.write(made, tables.PHASES, out / "phases.parquet")
+    for name, made in curves.build(geometry, replicates, losses).items():
+        tables.write(made, getattr(tables, name.upper()), out / f"{name}.parquet")
     missing = tables.read(tables_in / "failures.parquet", tables.FAILURES)
-    tables.write(missing, tables.FAILURES, out / "missing.parquet")
+    tables.write(missing, tables.MISSING, out / "missing.parquet")
+    budgets = tables.read(tables_in / "budgets.parquet", tables.BUDGETS)
+    tables.write(budgets, tables.BUDGETS, out / "budgets.parquet")
+
+
+def comparison(arguments: argparse.Namespace) -> None:
+    """Hold the authors' numbers against those of a sweep of their models."""
+    from shapesweep import tables
+    from shapesweep.curves.comparison import as_markdown
+
+    made = tables.read(Path(arguments.curves) / "comparison.parquet", tables.COMPARISON)
+    Path(arguments.out).write_text(as_markdown(made), encoding="utf-8")
+    print(as_markdown(made))
 
 
 def figures(arguments: argparse.Namespace) -> None:
@@ -310,6 +318,7 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         ],
         join: ["--config", "--manifests", "--geometry", "--out"],
         curves: ["--tables", "--out"],
+        comparison: ["--curves", "--out"],
         figures: ["--curves", "--figure", "--out"],
         summary: ["--results", "--out"],
     }

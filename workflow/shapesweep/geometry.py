@@ -20,10 +20,15 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
 from shapesweep.metrics import METRICS
 from shapesweep.microscope import Layer, Number, look
-from shapesweep.shards import ORIGINS, SELECTIONS, SENSITIVITY, Shard, in_order, read_shard
+from shapesweep.shards import LENGTHS, ORIGINS, SELECTIONS, SENSITIVITY, Shard, in_order, read_shard
 
 #: Beside a checkpoint's tables, where it could not be had this time.
 AGAIN = "again"
+#: Of some selections only those metrics are measured that these are made for.
+PARTIAL = {
+    **{s: [name for name, one in METRICS.items() if one.sensitivity] for s in SENSITIVITY},
+    **{s: [name for name, one in METRICS.items() if one.dose] for s in LENGTHS},
+}
 
 Row = dict[str, Any]
 
@@ -50,7 +55,7 @@ class Measured:
         folder = Path(folder)
         try:
             made = tables.read_metadata(folder / "geometry.parquet")
-            if made.get("settings") == settings.model_dump():
+            if made.get("settings") == _settings(settings):
                 return cls(
                     made["origins"],
                     tables.read(folder / "geometry.parquet", tables.GEOMETRY),
@@ -151,7 +156,7 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
         known = Measured.read(out, settings).from_origins(origins)
         fresh = _measure(activations, origins, known, settings)
     made = known.joined(fresh)
-    metadata = {"origins": made.origins, "settings": settings.model_dump()}
+    metadata = {"origins": made.origins, "settings": _settings(settings)}
     with tables.whole_folder(out) as partial:
         tables.write(made.geometry, tables.GEOMETRY, partial / "geometry.parquet", metadata)
         tables.write(made.replicates, tables.REPLICATES, partial / "replicates.parquet", metadata)
@@ -164,6 +169,11 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
     if failed:
         return f"not measured: {failed['reason']}"
     return f"{len(fresh.geometry)} numbers measured, {len(known.geometry)} kept"
+
+
+def _settings(settings: GeometryConfig) -> Row:
+    """What numbers are measured of, besides shards and metrics: of others, all is measured anew."""
+    return {**settings.model_dump(), "selections": list(SELECTIONS)}
 
 
 def _measure(
@@ -181,7 +191,7 @@ def _measure(
         shard = read_shard(path)
         layer = layer_of(shard, settings.groups)
         beside = before[1] if before and before[0] == path.parent else None
-        numbers = look(layer, settings.n_points, missing, beside, SENSITIVITY)
+        numbers = look(layer, settings.n_points, missing, beside, PARTIAL)
         for row, without in rows_of(shard, layer, numbers):
             geometry.append(row)
             replicates += without
@@ -200,7 +210,7 @@ def layer_of(shard: Shard, n_groups: int) -> Layer:
         shard.document,
         jackknife.assign_groups(shard.document, n_groups),
         shard.contexts(),
-        {selection: shard.selected(selection) for selection in SELECTIONS},
+        {selection: shard.selected(selection) for selection in shard.selections},
         shard.massive(),
     )
 
@@ -224,6 +234,7 @@ def rows_of(
                 **shared,
                 **own,
                 **named_values,
+                "document_length": LENGTHS.get(selection, metadata["document_length"]),
                 "value": number.value,
                 "stderr": number.stderr,
                 "model_stderr": number.model_stderr,

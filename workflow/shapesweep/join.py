@@ -38,7 +38,7 @@ def join(
     geometry : path-like
         Folder with `<suite>/<run>/<revision>/`.
     out : path-like
-        Folder for `geometry`, `replicates`, `losses` and `failures` (`.parquet`).
+        Folder for `geometry`, `replicates`, `losses`, `origins` and `failures` (`.parquet`).
     accepted : dict of sequence of str, optional
         By suite, the flags that exclude nothing.
     """
@@ -57,6 +57,10 @@ def join(
         parts = [tables.read_arrow(place / f"{name}.parquet", schema) for place in kept]
         joined = pa.concat_tables([schema.empty_table(), *parts])
         tables.write(joined, schema, Path(out) / f"{name}.parquet")
+    origins = [_origins(place) for place in kept]
+    tables.write(
+        [one for of in origins for one in of], tables.ORIGINS, Path(out) / "origins.parquet"
+    )
     parts = [tables.read(place / "losses.parquet", tables.LOSSES) for place in kept]
     losses = pd.concat(parts) if parts else pd.DataFrame(columns=tables.LOSSES.names)
     # Every checkpoint tells the whole log up to itself: once is enough.
@@ -126,6 +130,16 @@ def _start(row: Any, place: Path) -> str | None:
         f"its loss at step 0 is {loss:.2f}, where an untrained model of {vocabulary:,} entries has "
         f"about {np.log(vocabulary):.2f}"
     )
+
+
+def _origins(place: Path) -> list[dict[str, Any]]:
+    """What a checkpoint's numbers were made from and by, corpus by corpus."""
+    made = []
+    origins = tables.read_metadata(place / "geometry.parquet").get("origins", {})
+    for corpus, one in origins.items():
+        known = {**one["from"], **one["by"], "corpus": corpus}
+        made.append({name: known.get(name) for name in tables.ORIGINS.names})
+    return made
 
 
 def _failure(row: Any, reason: str, measured: bool = False) -> dict[str, Any]:

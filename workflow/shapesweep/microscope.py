@@ -108,7 +108,7 @@ def look(
     n_points: int | None,
     metrics: Mapping[str, Metric] = METRICS,
     before: Layer | None = None,
-    sensitivity: Iterable[str] = (),
+    partial: Mapping[str, Iterable[str]] | None = None,
     seed: int = PERMUTATION_SEED,
 ) -> dict[str, list[Number]]:
     """Every metric of every selection of a layer.
@@ -121,8 +121,8 @@ def look(
     metrics : mapping of str to Metric
     before : Layer, optional
         The layer before, looked at already; without it nothing is said of pairs of layers.
-    sensitivity : iterable of str
-        Selections on which only the metrics of that kind are measured.
+    partial : mapping of str to iterable of str, optional
+        The metrics of selections on which only some are measured.
     seed : int
         Of the permutation from which the N points are taken.
 
@@ -131,9 +131,17 @@ def look(
     dict of list of Number
         By selection.
     """
-    few = {name: metric for name, metric in metrics.items() if metric.sensitivity}
-    wanted = {name: few if name in set(sensitivity) else metrics for name in layer.selections}
-    masks = {mask.tobytes(): mask for mask in layer.selections.values()}
+    named = {name: set(few) for name, few in (partial or {}).items()}
+    wanted = {
+        name: {n: m for n, m in metrics.items() if n in named.get(name, metrics)}
+        for name in layer.selections
+    }
+    # Neighbours are looked for among the tokens of the selections that ask for some.
+    masks = {
+        mask.tobytes(): mask
+        for name, mask in layer.selections.items()
+        if _of(NeighborMetric, wanted[name])
+    }
     samples = _samples(layer, masks, n_points, seed) if _of(NeighborMetric, metrics) else {}
     pooled = _pooled(samples)
     lists = _search(layer, pooled, metrics) if len(pooled) else []
@@ -144,8 +152,8 @@ def look(
         new = {n: m for n, m in wanted[selection].items() if (key, n) not in known}
         numbers = list(_of_clouds(_of(CloudMetric, new), layer, mask))
         numbers += _of_pairs(_of(PairMetric, new), layer, before, mask)
-        if samples:
-            asked = _of(NeighborMetric, new)
+        asked = _of(NeighborMetric, new)
+        if asked:
             numbers += _of_neighbors(asked, layer, lists, pooled, samples[key], n_points)
         for number in numbers:
             known.setdefault((key, number.metric), []).append(number)

@@ -28,7 +28,9 @@ MASSIVE = 5.0
 #: numbers depend on that.
 BOUNDS = {"no_massive": MASSIVE, "no_massive_3": 3.0, "no_massive_10": 10.0}
 SENSITIVITY = ("no_massive_3", "no_massive_10")
-SELECTIONS = ("all", "no_first", *BOUNDS)
+#: Documents cut shorter: what a causal model makes of a beginning does not depend on the rest.
+LENGTHS = {f"length_{length}": length for length in (8, 32, 128, 512, 2048)}
+SELECTIONS = ("all", "no_first", *BOUNDS, *LENGTHS)
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,18 @@ class Shard:
         """Tokens whose norm is more than so many times the layer's median, shape (n_tokens,)."""
         return are_massive(self.norms, bound)
 
+    @property
+    def selections(self) -> list[str]:
+        """The selections that this shard has: documents are cut to what all are longer than."""
+        shortest = int(np.bincount(self.document).min()) if len(self.document) else 0
+        can_be_cut = self.metadata["causal"] and self.metadata["pooling"] == "tokens"
+        limit = shortest if can_be_cut else 0
+        return [name for name in SELECTIONS if LENGTHS.get(name, -1) < limit]
+
     def selected(self, selection: str) -> NDArray[np.bool_]:
         """Which tokens a selection keeps, shape (n_tokens,)."""
+        if selection in LENGTHS:
+            return self.position < LENGTHS[selection]
         if selection in BOUNDS:
             return self.selected("no_first") & ~self.massive(BOUNDS[selection])
         if selection == "all" or self.metadata["pooling"] == "last":

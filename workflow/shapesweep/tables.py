@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from shapesweep.errors import ShapesweepError
 
 #: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
-VERSION = 3
+VERSION = 4
 #: Where a table's metadata keeps ours.
 _KEY = "shapesweep"
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
@@ -118,10 +118,49 @@ FAILURES = pa.schema(
         ("transient", pa.bool_()),
     ]
 )
+#: What is measured of a profile's shape.
+MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
 SAMPLE = pa.schema([("value", pa.float32())])
+#: Of the curves: what the figures do not show.
+MISSING = FAILURES
+ORIGINS = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("commit", _TEXT),
+        ("corpus", _TEXT),
+        ("corpus_digest", _TEXT),
+        ("corpus_seed", _INT),
+        ("device", _TEXT),
+        ("shapesweep", _TEXT),
+        ("torch", _TEXT),
+        ("transformers", _TEXT),
+    ]
+)
+BUDGETS = pa.schema(
+    [
+        *_CHECKPOINT,
+        ("corpus", _TEXT),
+        ("layer", _INT),
+        ("layer_kind", _TEXT),
+        ("n_features", _INT),
+        ("k", _INT),
+        ("k_low", _INT),
+        ("k_high", _INT),
+        ("threshold", _FLOAT),
+        ("loss", _FLOAT),
+        ("rise", _FLOAT),
+        ("n_documents", _INT),
+        ("document_length", _INT),
+        ("flag", _TEXT),
+    ]
+)
 _CURVE = [
     ("suite", _TEXT),
     ("run", _TEXT),
+    ("model", _TEXT),
     ("seed", _INT),
     ("architecture", _TEXT),
     ("family", _TEXT),
@@ -144,6 +183,7 @@ _BAND = [
 PROFILES = pa.schema(
     [
         *_CURVE,
+        ("over", _TEXT),
         ("revision", _TEXT),
         ("step", _INT),
         ("tokens", _INT),
@@ -156,6 +196,7 @@ PROFILES = pa.schema(
 TRAJECTORIES = pa.schema(
     [
         *_CURVE,
+        ("over", _TEXT),
         ("layers", _TEXT),
         ("revision", _TEXT),
         ("step", _INT),
@@ -166,17 +207,64 @@ TRAJECTORIES = pa.schema(
 PHASES = pa.schema(
     [
         *_CURVE,
+        ("over", _TEXT),
         ("layers", _TEXT),
         ("n_checkpoints", _INT),
         ("first_step", _INT),
         ("first", _FLOAT),
         ("peak_step", _INT),
+        ("peak_step_low", _INT),
+        ("peak_step_high", _INT),
         ("peak", _FLOAT),
         ("last_step", _INT),
         ("last", _FLOAT),
         ("prominence", _FLOAT),
         ("half_width", _FLOAT),
+        ("noise", _FLOAT),
+        ("noise_source", _TEXT),
+        ("p_value", _FLOAT),
         ("verdict", _TEXT),
+    ]
+)
+SHAPES = pa.schema(
+    [
+        *_CURVE,
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("n_documents", _INT),
+        ("document_length", _INT),
+        ("shape", _TEXT),
+        *((f"{name}{end}", _FLOAT) for name in MEASURES for end in ("", "_low", "_high")),
+    ]
+)
+COMPARISON = pa.schema(
+    [
+        ("run", _TEXT),
+        ("metric", _TEXT),
+        ("layer", _INT),
+        ("theirs", _FLOAT),
+        ("tolerance", _FLOAT),
+        ("ours", _FLOAT),
+        ("ours_low", _FLOAT),
+        ("ours_high", _FLOAT),
+        ("n_points", _INT),
+        ("verdict", _TEXT),
+    ]
+)
+DISTANCES = pa.schema(
+    [
+        *_CURVE,
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("n_documents", _INT),
+        ("document_length", _INT),
+        ("to", _TEXT),
+        ("n_runs", _INT),
+        ("value", _FLOAT),
+        ("low", _FLOAT),
+        ("high", _FLOAT),
     ]
 )
 

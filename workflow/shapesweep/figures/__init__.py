@@ -1,7 +1,7 @@
 """The figures: what a person looks at, one file each, named after the figure.
 
-Takes in `<results>/curves/` and nothing else; hands on `<figure>.svg`, `.pdf` and
-`.png`. `docs/how-to/add-a-figure.md` tells how to add one.
+Takes in `<results>/curves/` and nothing else; hands on `<figure>.svg`, `.pdf`, `.png`, and in
+`<figure>.csv` the numbers that are drawn. `docs/how-to/add-a-figure.md` tells how to add one.
 """
 
 import textwrap
@@ -24,27 +24,44 @@ from matplotlib import pyplot as plt
 
 #: One column of a journal page, in inches.
 WIDTH = 3.4
+EXTENSIONS = ("svg", "pdf", "png", "csv")
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What the figures draw: the tables of `<results>/curves/`."""
+    """What the figures draw: the tables of `<results>/curves/`, each under its name."""
 
     profiles: pd.DataFrame
     trajectories: pd.DataFrame
+    phases: pd.DataFrame
+    shapes: pd.DataFrame
+    distances: pd.DataFrame
+    comparison: pd.DataFrame
+    budgets: pd.DataFrame
     missing: pd.DataFrame
 
-    @property
-    def runs(self) -> list[tuple[str, str, str]]:
-        """(suite, run, family) in the order of the tables, decoders first."""
-        runs = self.profiles[["suite", "run", "family"]].drop_duplicates()
-        return sorted(runs.itertuples(index=False, name=None), key=lambda run: run[2])
+    @classmethod
+    def read(cls, folder: Path) -> "Curves":
+        """Read them all.
+
+        Raises
+        ------
+        ShapesweepError
+            If a table is absent or damaged.
+        """
+        schemas = {name: getattr(tables, name.upper()) for name in cls.__dataclass_fields__}
+        return cls(**{n: tables.read(folder / f"{n}.parquet", s) for n, s in schemas.items()})
 
     @property
     def corpora(self) -> list[str]:
-        """The corpora in the order of the configuration's tables, the text first."""
-        present = list(dict.fromkeys(self.profiles.corpus))
-        return sorted(present, key=lambda corpus: corpus != "text")
+        """The corpora of which all tokens are measured, the text first."""
+        every = self.profiles[self.profiles.pooling == "tokens"]
+        return sorted(dict.fromkeys(every.corpus), key=lambda corpus: corpus != "text")
+
+    @property
+    def corpus(self) -> str:
+        """The corpus that a figure of one corpus shows: the text, where there is one."""
+        return (self.corpora or ["text"])[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +70,27 @@ class Figure:
 
     Attributes
     ----------
+    data : callable
+        From `Curves` to the rows that are drawn, no more and no less: they become the CSV.
     draw : callable
-        From `Curves` (with at least one checkpoint) to a matplotlib figure.
+        From those rows, of which there is at least one, to a matplotlib figure.
     title, category : str
         Where the report shows it.
     caption : str
         What is drawn, and how to read it; reStructuredText.
+    absent : str
+        What is said where there are no rows.
+    of_paper : bool
+        Whether the paper has one like it: `snakemake paper` draws it.
     """
 
-    draw: Callable[[Curves], Canvas]
+    data: Callable[[Curves], pd.DataFrame]
+    draw: Callable[[pd.DataFrame], Canvas]
     title: str
     category: str
     caption: str
+    absent: str = "no checkpoint could be measured"
+    of_paper: bool = False
 
 
 def draw(name: str, curves: Path, out: Path) -> None:
@@ -77,7 +103,7 @@ def draw(name: str, curves: Path, out: Path) -> None:
     curves : path-like
         Folder of the curves' tables.
     out : path-like
-        Folder for `<name>.svg`, `.pdf` and `.png`.
+        Folder for `<name>.svg`, `.pdf`, `.png` and `.csv`.
 
     Raises
     ------
@@ -86,17 +112,16 @@ def draw(name: str, curves: Path, out: Path) -> None:
     """
     if name not in FIGURES:
         raise ShapesweepError(f"there is no figure {name!r}{near(name, FIGURES)}")
-    curves, out = Path(curves), Path(out)
-    data = Curves(
-        tables.read(curves / "profiles.parquet", tables.PROFILES),
-        tables.read(curves / "trajectories.parquet", tables.TRAJECTORIES),
-        tables.read(curves / "missing.parquet", tables.FAILURES),
-    )
+    out, one = Path(out), FIGURES[name]
+    known = Curves.read(Path(curves))
+    data = one.data(known)
     out.mkdir(parents=True, exist_ok=True)
+    told = data.dropna(axis="columns", how="all")
+    told.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
     style = resources.files("shapesweep") / "shapesweep.mplstyle"
     with resources.as_file(style) as path, plt.style.context(path):
-        figure = FIGURES[name].draw(data) if len(data.profiles) else _nothing()
-        _name_missing(figure, data.missing)
+        figure = one.draw(data) if len(data) else _nothing(one.absent)
+        _name_missing(figure, known.missing)
         for extension in ("svg", "pdf", "png"):
             # Without a date the same curves give the same file.
             undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -121,9 +146,9 @@ def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
     note(figure, "\n".join(lines))
 
 
-def _nothing() -> Canvas:
-    figure, ax = plt.subplots(figsize=(WIDTH, 1.5))
-    ax.text(0.5, 0.5, "no checkpoint could be measured", ha="center", transform=ax.transAxes)
+def _nothing(why: str) -> Canvas:
+    figure, ax = plt.subplots(figsize=(WIDTH, 1.2))
+    ax.text(0.5, 0.5, textwrap.fill(why, 56), ha="center", va="center", transform=ax.transAxes)
     ax.axis("off")
     return figure
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from shapesweep.figures import WIDTH
@@ -17,6 +18,8 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 Sharing = bool | Literal["none", "all", "row", "col"]
 STEPS = mpl.colormaps["viridis_r"]
 DEPTHS = mpl.colormaps["cividis"]
+FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
+GRAY = "#7F7F7F"
 
 
 def grid(
@@ -62,12 +65,14 @@ def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = Non
         ax.plot(x[1:], after.value, "o", mfc="white", color=color, ms=2.5, mew=0.6)
 
 
-def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None) -> None:
+def band(
+    ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, marker: str = "o"
+) -> None:
     """A number along training with its interval; what has no step is left out."""
     line = line[line.step.notna()].sort_values("step")
     steps = line.step.astype(float)
     ax.fill_between(steps, line.low, line.high, color=color, alpha=0.2, lw=0)
-    ax.plot(steps, line.value, color=color, marker="o", label=label)
+    ax.plot(steps, line.value, color=color, marker=marker, label=label)
 
 
 def step_axis(ax: Axes, steps: pd.Series) -> None:
@@ -84,6 +89,13 @@ def step_axis(ax: Axes, steps: pd.Series) -> None:
     ticks = [0.0, *(p for p in powers if p <= top)]
     ax.set_xticks(ticks, [f"{t:,.0f}" for t in ticks])
     ax.set_xlim(-0.15, max(top, 1) * 1.3)
+
+
+def plain_log(axis: Axis) -> None:
+    """Number a logarithmic axis in plain figures, few enough to be read."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5), numticks=8))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
@@ -114,3 +126,12 @@ def step_bar(figure: Figure, axes: Any, norm: mpl.colors.Normalize) -> None:
     bar.set_ticks(np.log1p(ticks).tolist(), labels=[f"{t:,}" for t in ticks])
     bar.set_label("training step")
     bar.outline.set_linewidth(0.5)
+
+
+def band_over(ax: Axes, x: Any, line: pd.DataFrame, color: Any, label: str | None = None) -> None:
+    """A line with its interval over any axis."""
+    x = x.astype(float)
+    ax.fill_between(
+        x, line.low.astype(float), line.high.astype(float), color=color, alpha=0.2, lw=0
+    )
+    ax.plot(x, line.value, color=color, marker="o", ms=1.5, lw=0.9, label=label)

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures import Curves, Figure, _select, note
 from shapesweep.figures._panels import (
     PALETTE,
     band,
@@ -14,36 +14,40 @@ from shapesweep.figures._panels import (
     step_axis,
     title,
 )
+from shapesweep.figures._select import at_last, of_run, rows, runs, told
+
+IDS = {
+    "id_twonn": "TwoNN ID\nall neighbours",
+    "id_twonn_between": "TwoNN ID\nbetween documents",
+    "same_document_nn": "nearest neighbour\nin same document",
+}
 
 
-def corpora(curves: Curves) -> Canvas:
+def data(curves: Curves) -> pd.DataFrame:
+    """Anisotropy of the last checkpoint over depth; the middle blocks' IDs along training."""
+    every = {"corpus": curves.corpora, "selection": "no_first"}
+    profiles = at_last(rows(curves.profiles, metric="anisotropy", **every))
+    lines = rows(curves.trajectories, metric=list(IDS), layers="middle", **every)
+    return pd.concat([profiles, lines])
+
+
+def corpora(shown: pd.DataFrame) -> Canvas:
     """Text beside its shuffled tokens and random ones: the dome at the end, the ID on the way."""
-    figure, axes = grid(4, len(curves.runs), 1.3)
-    ids = [
-        ("id_twonn", "TwoNN ID\nall neighbours"),
-        ("id_twonn_between", "TwoNN ID\nbetween documents"),
-        ("same_document_nn", "nearest neighbour\nin same document"),
-    ]
-    for column, (suite, run, family) in enumerate(curves.runs):
-        profiles = curves.profiles.query(
-            "suite == @suite and run == @run and metric == 'anisotropy' and selection == 'no_first'"
-        )
-        lines = curves.trajectories.query(
-            "suite == @suite and run == @run and layers == 'middle' and selection == 'no_first'"
-        )
+    known, names = runs(shown), _select.corpora(shown)
+    figure, axes = grid(4, len(known), 1.3)
+    for column, run in enumerate(known):
+        part = of_run(shown, run)
+        profiles = part[part.metric == "anisotropy"]
+        for corpus, color in zip(names, PALETTE, strict=False):
+            mine = part[part.corpus == corpus]
+            depth_line(axes[0, column], mine[mine.metric == "anisotropy"], color, corpus)
+            for row, metric in enumerate(IDS, start=1):
+                band(axes[row, column], mine[mine.metric == metric], color)
+        for row, (metric, words) in enumerate(IDS.items(), start=1):
+            step_axis(axes[row, column], part[part.metric == metric].step)
+            axes[row, 0].set_ylabel(words)
         last = profiles.step.max()
-        profiles = profiles[profiles.step == last] if pd.notna(last) else profiles
-        for place, corpus in enumerate(curves.corpora):
-            color = PALETTE[place % len(PALETTE)]
-            depth_line(axes[0, column], profiles[profiles.corpus == corpus], color, corpus)
-            for row, (metric, _) in enumerate(ids, start=1):
-                part = lines.query("corpus == @corpus and metric == @metric")
-                band(axes[row, column], part, color)
-        for row, (metric, words) in enumerate(ids, start=1):
-            step_axis(axes[row, column], lines[lines.metric == metric].step)
-            if column == 0:
-                axes[row, 0].set_ylabel(words)
-        axes[0, column].set_title(title(run, family))
+        axes[0, column].set_title(title(run[1], run[2]))
         layer_axis(axes[0, column])
         axes[0, column].set_xlabel("layer" if pd.isna(last) else f"layer, at step {last:,}")
         axes[3, column].set_ylim(-0.03, 1.03)
@@ -53,20 +57,17 @@ def corpora(curves: Curves) -> Canvas:
     axes[0, 0].set_ylabel("anisotropy")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    n_points = curves.trajectories.query("metric == 'id_twonn'").n_points.max()
-    note(
-        figure,
-        f"N = {n_points:,}, first token left out; ID of the middle blocks;\n"
-        "bands: 95 % over documents",
-    )
+    more = ["first token left out", "ID of the middle blocks", "bands: 95 % over documents"]
+    note(figure, told(shown, *more))
     return figure
 
 
 FIGURE = Figure(
+    data=data,
     draw=corpora,
     title="Controls: text beside shuffled and random tokens",
     category="Controls",
-    caption="Top: anisotropy over depth at the last checkpoint. Below: the middle blocks along "
-    "training. What random tokens show too is not language's doing; what shuffled tokens show too "
-    "needs no order.",
+    caption="Top: anisotropy over depth at the last checkpoint. Below: the middle blocks "
+    "along training. What random tokens show too is not language's doing; what shuffled tokens "
+    "show too needs no order.",
 )

@@ -1,5 +1,6 @@
 """Anisotropy over depth: the dome."""
 
+import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
@@ -12,43 +13,51 @@ from shapesweep.figures._panels import (
     step_norm,
     title,
 )
+from shapesweep.figures._select import of_run, rows, runs, told
 
-SELECTION_NAMES = {"all": "all tokens", "no_first": "without the first token"}
+SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 
 
-def dome(curves: Curves) -> Canvas:
+def data(curves: Curves) -> pd.DataFrame:
+    """Anisotropy of every layer and checkpoint, with and without the first token."""
+    return rows(
+        curves.profiles,
+        metric="anisotropy",
+        corpus=curves.corpus,
+        selection=list(SELECTIONS),
+    )
+
+
+def dome(shown: pd.DataFrame) -> Canvas:
     """Anisotropy over depth, one line a checkpoint: with and without the first token."""
-    selections = [s for s in SELECTION_NAMES if s in set(curves.profiles.selection)]
-    figure, axes = grid(len(selections), len(curves.runs), 1.25, sharex=True, sharey=True)
-    corpus = curves.corpora[0]
-    shown = curves.profiles.query("metric == 'anisotropy' and corpus == @corpus")
+    figure, axes = grid(len(SELECTIONS), len(runs(shown)), 1.25, sharex="col", sharey=True)
     norm = step_norm(shown.step)
-    for column, (suite, run, family) in enumerate(curves.runs):
-        for row, selection in enumerate(selections):
+    for column, run in enumerate(runs(shown)):
+        for row, (selection, words) in enumerate(SELECTIONS.items()):
             ax = axes[row, column]
-            part = shown.query("suite == @suite and run == @run and selection == @selection")
-            for _, line in part.groupby("revision", sort=False):
+            part = of_run(shown, run)
+            for _, line in part[part.selection == selection].groupby("revision", sort=False):
                 depth_line(ax, line, step_color(line.step.iloc[0], norm))
             ax.set_ylim(0, 1)
             layer_axis(ax)
-            if row == 0:
-                ax.set_title(title(run, family))
             if column == 0:
-                ax.set_ylabel(f"anisotropy\n{SELECTION_NAMES[selection]}")
+                ax.set_ylabel(f"anisotropy\n{words}")
+        axes[0, column].set_title(title(run[1], run[2]))
         axes[-1, column].set_xlabel("layer")
     if norm is not None:
         step_bar(figure, axes, norm)
-    last = shown.iloc[0]
-    note(figure, f"{corpus}, {last.n_documents} documents of {last.document_length} tokens")
+    note(figure, told(shown, "bands: 95 % over documents"))
     return figure
 
 
 FIGURE = Figure(
+    data=data,
     draw=dome,
     title="The dome: anisotropy over depth",
     category="Over depth",
-    caption="Share of the variance along the leading axis of each layer's hidden states, one line "
-    "a checkpoint, with 95 % intervals over documents. A *dome* rises in the middle layers and "
-    "falls again. The dotted end is what the final norm makes of the last block's output. Where "
-    "the lower row is flat and the upper is not, the dome is the first token's doing.",
+    caption="Share of the variance along the leading axis of each layer's hidden states, one "
+    "line a checkpoint, with 95 % intervals over documents. A *dome* rises in the middle layers "
+    "and falls again. The dotted end is what the final norm makes of the last block's output. "
+    "Where the lower row is flat and the upper is not, the dome is the first token's doing.",
+    of_paper=True,
 )

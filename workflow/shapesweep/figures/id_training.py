@@ -3,77 +3,100 @@
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import DEPTHS, PALETTE, band, grid, same_scale, step_axis
+from shapesweep.figures._panels import DEPTHS, GRAY, PALETTE, band, grid, same_scale, step_axis
+from shapesweep.figures._select import of_run, rows, runs, told
 
-PAPER = "#7F7F7F"
+WAYS = {"id_twonn": "all neighbours", "id_twonn_between": "between documents"}
+METRICS = [*WAYS, "id_twonn_paper", "same_document_nn"]
 
 
-def id_training(curves: Curves) -> Canvas:
-    """ID over training, from any neighbour and between documents, with the loss below."""
-    figure, axes = grid(
-        2 * len(curves.runs), 2, 1.05, heights=[1.5, 0.8] * len(curves.runs), sharex="row"
-    )
-    corpus = curves.corpora[0]
-    shown = curves.trajectories.query("corpus == @corpus and selection == 'no_first'")
-    ways = [
-        ("id_twonn", "all neighbours"),
-        ("id_twonn_between", "between documents"),
-    ]
-    for place, (suite, run, family) in enumerate(curves.runs):
-        part = shown.query("suite == @suite and run == @run")
-        top = [axes[2 * place, 0], axes[2 * place, 1]]
-        for ax, (metric, words) in zip(top, ways, strict=True):
-            lines = part[part.metric == metric]
-            n_layers = lines.n_layers.max()
-            for layers, line in lines[lines.layers != "middle"].groupby("layers", sort=False):
-                if layers != "0":
-                    color = DEPTHS(int(str(layers)) / n_layers)
-                    ax.plot(line.step, line.value, color=color, lw=0.5, alpha=0.8)
-            middle = lines[lines.layers == "middle"]
-            band(ax, middle, "black" if metric == "id_twonn" else PALETTE[0], "middle blocks")
+def data(curves: Curves) -> pd.DataFrame:
+    """ID of every block and of the middle, the share of neighbours in one document, the losses."""
+    lines = rows(curves.trajectories, metric=METRICS, corpus=curves.corpus, selection="no_first")
+    lines = lines[lines.layers != "0"]
+    peaks = rows(curves.phases, metric=list(WAYS), corpus=curves.corpus, selection="no_first")
+    verdicts = peaks[["suite", "run", "metric", "layers", "peak_step", "peak_step_low"]]
+    verdicts = verdicts.assign(peak_step_high=peaks.peak_step_high, verdict=peaks.verdict)
+    lines = lines.merge(verdicts, on=["suite", "run", "metric", "layers"], how="left")
+    evaluated = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)
+    logged = rows(curves.trajectories, metric="loss_log")
+    return pd.concat([lines, evaluated, logged])
+
+
+def id_training(shown: pd.DataFrame) -> Canvas:
+    """ID over training, from any neighbour and between documents; below, what goes with it."""
+    known = runs(shown)
+    heights = [1.5, 0.8] * len(known)
+    figure, axes = grid(2 * len(known), 2, 1.05, heights=heights, sharex="row")
+    for place, run in enumerate(known):
+        part, top, below = of_run(shown, run), axes[2 * place], axes[2 * place + 1]
+        for ax, (metric, words) in zip(top, WAYS.items(), strict=True):
+            _blocks(ax, part[part.metric == metric], PALETTE[0] if ax is top[1] else "black")
             ax.set_title(words if place == 0 else "")
-            step_axis(ax, middle.step)
-        paper = part.query("metric == 'id_twonn_paper' and layers == 'middle'")
-        top[0].plot(paper.step, paper.value, "--", color=PAPER, lw=0.8, label="the paper's fit")
+        paper = part[(part.metric == "id_twonn_paper") & (part.layers == "middle")]
+        top[0].plot(paper.step, paper.value, "--", color=GRAY, lw=0.8, label="the paper's fit")
         top[0].legend(loc="best")
         same_scale(top)
-        top[0].set_ylabel(f"{run}\nTwoNN ID")
-        losses(axes[2 * place + 1], curves, suite, run, corpus)
-        n_points = part[part.metric == "id_twonn"].n_points.max()
+        top[0].set_ylabel(f"{run[1]}\nTwoNN ID")
+        same = part[(part.metric == "same_document_nn") & (part.layers == "middle")]
+        band(below[0], same, "black")
+        below[0].set_ylim(-0.03, 1.03)
+        below[0].set_ylabel("neighbour in\nsame document")
+        _losses(below[1], part)
+        step_axis(below[0], same.step)
     figure.supxlabel("training step", fontsize=7)
     note(
         figure,
-        f"{corpus}, N = {n_points:,}, first token left out; thin: single blocks,\n"
-        "dark to light with depth; bands: 95 % over documents",
+        told(
+            shown,
+            "first token left out",
+            "thin: single blocks, dark to light with depth",
+        )
+        + "\nbands: 95 % over documents; shaded: 95 % interval of a peak",
     )
     return figure
 
 
-def losses(axes: Any, curves: Curves, suite: str, run: str, corpus: str) -> None:
+def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
+    """The blocks' lines, their middle, and where a peak is, if there is one."""
+    for layers, line in lines[lines.layers != "middle"].groupby("layers", sort=False):
+        shade: Any = DEPTHS(int(str(layers)) / int(line.n_layers.iloc[0]))
+        ax.plot(line.step, line.value, color=shade, lw=0.5, alpha=0.8)
+    middle = lines[lines.layers == "middle"]
+    band(ax, middle, color, "middle blocks")
+    step_axis(ax, middle.step)
+    if len(middle) and middle.verdict.iloc[0] == "peak":
+        low, high = middle.peak_step_low.iloc[0], middle.peak_step_high.iloc[0]
+        ax.axvspan(float(low), float(high), color=GRAY, alpha=0.15, lw=0)
+
+
+def _losses(ax: Axes, part: pd.DataFrame) -> None:
     """The loss on the corpus and, where one was logged, in training."""
-    shown = curves.trajectories.query("suite == @suite and run == @run")
-    evaluated = shown.query("metric == 'loss_eval' and corpus == @corpus").sort_values("step")
-    logged = shown.query("metric == 'loss_log'").sort_values("step")
-    for ax in axes:
-        if len(logged):
-            ax.plot(logged.step, logged.value, color="#999999", lw=0.7, label="training")
+    evaluated = part[part.metric == "loss_eval"].sort_values("step")
+    logged = part[part.metric == "loss_log"].sort_values("step")
+    if len(logged):
+        ax.plot(logged.step, logged.value, color="#999999", lw=0.7, label="training")
+    if len(evaluated):
         band(ax, evaluated, "black", "on the corpus")
-        step_axis(ax, pd.concat([evaluated.step, logged.step]))
     if len(evaluated) or len(logged):
-        axes[0].legend(loc="best")
-        same_scale(axes, bottom=None)
-    axes[0].set_ylabel("loss (nats)")
+        ax.legend(loc="best")
+    step_axis(ax, pd.concat([evaluated.step, logged.step]))
+    ax.set_ylabel("loss (nats)")
 
 
 FIGURE = Figure(
+    data=data,
     draw=id_training,
     title="Two phases: ID over training",
     category="Over training",
     caption="TwoNN's intrinsic dimension with neighbours from anywhere (left) and from other "
-    "documents only (right), the loss below. Growth that is there on the left alone is that of "
-    "single documents' trajectories. Bands: 95 % over documents; they do not know how much two "
-    "trainings differ.",
+    "documents only (right). Below: the share of nearest neighbours in the same document, and "
+    "the loss. Growth that is there on the left alone is that of single documents' trajectories. "
+    "Shaded where there is a peak by both noises, that of documents and that of training: the 95 "
+    "% interval of its step.",
+    of_paper=True,
 )

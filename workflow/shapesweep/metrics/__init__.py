@@ -29,15 +29,22 @@ class Metric:
         Raise it when the numbers change: then, and only then, they are measured anew.
     definition, source, it_is_not : str
         For the reference: what it is, who defined it, and what it does not mean.
+    is_share : bool
+        Whether it lies between 0 and 1 whatever the model's size: a tenth is a tenth of it.
     sensitivity : bool
         Whether it is measured on the selections that other bounds of massive tokens give, too.
+    dose : bool
+        Whether it is measured on documents cut shorter, too: how much a sink weighs is a matter of
+        how many tokens there are to each.
     """
 
     version: int
     definition: str
     source: str
     it_is_not: str
+    is_share: bool = False
     sensitivity: bool = False
+    dose: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

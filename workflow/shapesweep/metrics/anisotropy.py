@@ -5,6 +5,8 @@ from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
     version=1,
+    is_share=True,
+    dose=True,
     compute=lambda cloud: spectrum.leading_share(cloud.eigenvalues),
     sensitivity=True,
     definition="σ₁²/Σσᵢ² of the centred token matrix",

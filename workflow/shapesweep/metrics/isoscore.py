@@ -5,6 +5,7 @@ from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
     version=1,
+    is_share=True,
     compute=lambda cloud: spectrum.isoscore(cloud.eigenvalues),
     capped=True,
     definition="IsoScore: (PR - 1)/(n_features - 1) with the participation ratio PR",

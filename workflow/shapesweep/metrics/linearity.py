@@ -4,6 +4,7 @@ from shapesweep.metrics import PairMetric
 
 METRIC = PairMetric(
     version=1,
+    is_share=True,
     compute=lambda fit: fit.linearity,
     definition="1 - min_A ‖XA - Y‖²/‖Y‖² of consecutive layers' centred token matrices; a row "
     "belongs to the layer behind. The layers before and after a final norm are consecutive",

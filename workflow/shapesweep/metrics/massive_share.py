@@ -13,6 +13,8 @@ def share(cloud: Cloud) -> float:
 
 METRIC = CloudMetric(
     version=1,
+    is_share=True,
+    dose=True,
     compute=share,
     definition="p(1-p)‖δ‖²/tr Σ: p the share of tokens with a norm above five times the layer's "
     "median, δ their mean minus the others', Σ the covariance of all",

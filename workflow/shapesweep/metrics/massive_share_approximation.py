@@ -13,6 +13,8 @@ def share(cloud: Cloud) -> float:
 
 METRIC = CloudMetric(
     version=1,
+    is_share=True,
+    dose=True,
     compute=share,
     definition="A²/(A² + L): A² the massive tokens' mean squared norm over that of the others, L "
     "the number of others to each; so, their share of Σ‖x‖²",

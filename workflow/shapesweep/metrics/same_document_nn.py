@@ -12,6 +12,7 @@ def share(neighbors: Neighbors) -> float:
 
 METRIC = NeighborMetric(
     version=1,
+    is_share=True,
     k=(1,),
     compute=share,
     is_dimension=False,

@@ -1,0 +1,89 @@
+"""Intervals: over documents from the replicates, over seeds from runs that differ by no more."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from shapesweep.checkpoint import family
+from shapesweep.estimators import jackknife
+
+#: What a band is over, as the tables say it.
+DOCUMENTS, SEEDS = "documents", "seeds"
+#: What names one run, and one kind of number.
+RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
+CURVE = ["corpus", "pooling", "selection", "metric", "k"]
+_SEED = re.compile(r"[-_.]?seed[-_.]?\d+", re.IGNORECASE)
+
+
+def with_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add to every row its `family`, and its `model`: the run's name without its seed."""
+    models = {run: _SEED.sub("", run) or run for run in frame.run.unique()}
+    return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
+
+
+def half_widths(replicates: ArrayLike) -> Any:
+    """Half of a 95 % interval over documents, from replicates along the first axis."""
+    values = np.asarray(replicates, dtype=np.float64)
+    return jackknife.half_width(jackknife.stderr(values), len(values))
+
+
+def over_documents(frame: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
+    """Add the interval that the standard error and the number of groups give."""
+    key = ["suite", "run", "corpus"]
+    n_groups = replicates.groupby(key).group.nunique().rename("n_groups").reset_index()
+    counted = frame.merge(n_groups, on=key, how="left")
+    errors, groups = counted.stderr.to_numpy(float), counted.n_groups.to_numpy(float)
+    half = jackknife.half_width(errors, np.nan_to_num(groups, nan=2))
+    return counted.assign(low=counted.value - half, high=counted.value + half, over=DOCUMENTS)
+
+
+def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
+    """The mean of runs that differ only by their seed, with the interval that their spread gives.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Rows of single runs.
+    place : list of str
+        Columns that say where on a curve a row stands.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for every place at which two runs or more of a model were measured; `run` is
+        the model's name, `seed` and `revision` are null.
+    """
+    key = ["suite", "model", "architecture", "family", "n_layers", *CURVE, *place]
+    known = frame[frame.value.notna() & frame.step.notna()]
+    several = known.groupby(["suite", "model"]).run.transform("nunique") > 1
+    known = known[several]
+    if not len(known):
+        return frame.iloc[:0]
+    shared = ["tokens", "n_documents", "document_length"]
+    grouped = known.groupby(key, sort=False, dropna=False)
+    made = grouped.agg(
+        value=("value", "mean"),
+        spread=("value", "std"),
+        n_runs=("run", "nunique"),
+        n_points=("n_points", "min"),
+        flag=("flag", joined_flags),
+        **{name: (name, "first") for name in shared},
+    ).reset_index()
+    made = made[made.n_runs > 1]
+    n_runs = made.n_runs.to_numpy(float)
+    half = jackknife.half_width(made.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)
+    made = made.assign(low=made.value - half, high=made.value + half)
+    return made.assign(run=made.model, seed=None, revision=None, over=SEEDS)
+
+
+def joined_flags(flags: Any) -> str:
+    """All flags of several rows, each once."""
+    return ",".join(sorted({f for one in set(flags) for f in one.split(",") if f}))
+
+
+def as_array(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    """A column of numbers, null where there is none, as float64 with NaN."""
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -1,0 +1,133 @@
+"""Distances: how far is a profile from the run's last one, and from its family's mean?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shapesweep import tables
+from shapesweep.curves import bands
+from shapesweep.curves.stacks import Stack
+
+#: The last checkpoint's profiles of a run, by what they are of: values and replicates.
+Finals = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+def distances(stacks: list[Stack]) -> pd.DataFrame:
+    """The distance of every profile to others: `tables.DISTANCES`.
+
+    The root mean square difference over depth, between lines through the layers. `to` is
+    `final`, the run's last checkpoint, or `family`, the mean of the last checkpoints of all
+    other models of the family on the same corpus (of any suite; what differs by its seed alone is
+    the same model). Do all decoders converge to one profile? Then these fall to what seeds differ
+    by.
+
+    Parameters
+    ----------
+    stacks : list of Stack
+
+    Returns
+    -------
+    pandas.DataFrame
+        With a 95 % interval over documents, cut off at zero; `n_runs` is how many profiles the mean
+        is of.
+    """
+    finals = [_finals(one) for one in stacks]
+    made = []
+    for one, final in zip(stacks, finals, strict=True):
+        made += list(_to_final(one, final))
+        others = [
+            (other, theirs)
+            for other, theirs in zip(stacks, finals, strict=True)
+            if _is_kin(one, other)
+        ]
+        if others:
+            made += list(_to_family(one, others))
+    return pd.concat(made) if made else pd.DataFrame(columns=tables.DISTANCES.names)
+
+
+def _is_kin(one: Stack, other: Stack) -> bool:
+    mine, its = one.keys.iloc[0], other.keys.iloc[0]
+    kin = mine.family == its.family and mine.corpus == its.corpus
+    return kin and (mine.suite, mine.model) != (its.suite, its.model)
+
+
+def _curve_keys(one: Stack) -> list[tuple[object, ...]]:
+    table = one.keys[bands.CURVE].astype(object)
+    return [tuple(row) for row in table.where(table.notna(), None).itertuples(index=False)]
+
+
+def _finals(one: Stack) -> Finals:
+    steps = bands.as_array(one.keys.step)
+    last = steps == np.nanmax(steps) if np.isfinite(steps).any() else np.isnan(steps)
+    keys = _curve_keys(one)
+    return {keys[i]: (one.values[i], one.without[:, i]) for i in np.flatnonzero(last)}
+
+
+def _to_final(one: Stack, final: Finals) -> Iterator[pd.DataFrame]:
+    keys = _curve_keys(one)
+    rows = [i for i, key in enumerate(keys) if key in final]
+    if rows:
+        values = np.stack([final[keys[i]][0] for i in rows])
+        without = np.stack([final[keys[i]][1] for i in rows], axis=1)
+        yield _table(one, rows, values, without, "final", [1] * len(rows))
+
+
+def _to_family(one: Stack, others: list[tuple[Stack, Finals]]) -> Iterator[pd.DataFrame]:
+    """To the mean over models; seeds of one model count as one together."""
+    known: dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
+    rows, values, without, counts = [], [], [], []
+    for i, key in enumerate(_curve_keys(one)):
+        if key not in known:
+            known[key] = _mean(
+                one, [(other, final[key]) for other, final in others if key in final]
+            )
+        value, parts, count = known[key]
+        if count:
+            rows.append(i)
+            values.append(value)
+            without.append(parts)
+            counts.append(count)
+    if rows:
+        yield _table(one, rows, np.stack(values), np.stack(without, axis=1), "family", counts)
+
+
+def _mean(
+    one: Stack, theirs: list[tuple[Stack, tuple[NDArray[np.float64], NDArray[np.float64]]]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """The mean of other runs' profiles at this one's depths, with replicates, and how many."""
+    by_model: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
+    n_groups = len(one.without)
+    for other, (value, parts) in theirs:
+        # Other groups of documents than ours tell nothing of our errors: then they stand fixed.
+        paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
+        both = np.concatenate([value[None], paired])
+        placed = np.stack([np.interp(one.depths, other.depths, line) for line in both])
+        first = other.keys.iloc[0]
+        by_model.setdefault((first.suite, first.model), []).append(placed)
+    if not by_model:
+        return np.empty(0), np.empty(0), 0
+    mean = np.mean([np.mean(seeds, axis=0) for seeds in by_model.values()], axis=0)
+    return mean[0], mean[1:], len(theirs)
+
+
+def _table(
+    one: Stack,
+    rows: list[int],
+    values: NDArray[np.float64],
+    without: NDArray[np.float64],
+    to: str,
+    counts: list[int],
+) -> pd.DataFrame:
+    value = _distance(one.values[rows], values)
+    half = bands.half_widths(_distance(one.without[:, rows], without))
+    made = one.keys.iloc[rows].assign(
+        to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
+    )
+    return made[tables.DISTANCES.names]
+
+
+def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root mean square over depth."""
+    return np.sqrt(((a - b) ** 2).mean(axis=-1))

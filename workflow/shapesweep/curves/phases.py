@@ -1,0 +1,127 @@
+"""Phases: does a number rise and fall again along training, by more than two noises?
+
+Documents are shared by all checkpoints, so their noise alone would make every wiggle a peak;
+training has a noise of its own, which a repeated training would show.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shapesweep import tables
+from shapesweep.curves import bands
+from shapesweep.estimators import unimodal
+
+#: A peak is one that noise alone would make in fewer than so many of all trainings.
+LEVEL = 0.05
+
+
+def phases(middle: pd.DataFrame) -> pd.DataFrame:
+    """Does a number rise and fall again along training? `tables.PHASES`.
+
+    A peak stands out of both noises. Out of that of training: a unimodal fit is better than the
+    best monotone one by more than noise makes it (`unimodal.find_peak`, on log(1 + step)), the
+    noise taken from runs that differ only by their seed, else from the curve's own residuals. And
+    out of that of the documents: the 95 % interval of its prominence, min(peak - first,
+    peak - last), lies above zero.
+
+    Parameters
+    ----------
+    middle : pandas.DataFrame
+        Of `trajectories.middles`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (run, corpus, selection, metric, k), for the average of the middle blocks, and one
+        for the mean over the seeds of a model. `verdict` is `peak`, `no peak`,
+        `too few checkpoints` or `undefined`.
+    """
+    steps = middle[middle.step.notna()].sort_values("step", kind="stable")
+    rows = []
+    by_model = steps.groupby(["suite", "model", *bands.CURVE, "layers"], sort=False, dropna=False)
+    for _, part in by_model:
+        runs = [run for _, run in part.groupby("run", sort=False)]
+        scale, freedom, mean = _seeds(runs)
+        for run in runs:
+            rows.append(_row(run, _judged(run, scale, freedom)))
+        if mean is not None:
+            # A mean of several is as much less noisy.
+            shrunk = None if scale is None else scale / np.sqrt(len(runs))
+            told = _judged(mean, shrunk, freedom)
+            rows.append(_row(mean, told) | {"over": bands.SEEDS})
+    return pd.DataFrame(rows, columns=tables.PHASES.names)
+
+
+def _row(part: pd.DataFrame, told: dict[str, Any]) -> dict[str, Any]:
+    first = part.iloc[0]
+    key = [*bands.RUN, *bands.CURVE, "layers"]
+    return {**{name: first[name] for name in key}, "over": bands.DOCUMENTS, **told}
+
+
+def _seeds(
+    runs: list[pd.DataFrame],
+) -> tuple[float | None, int, pd.DataFrame | None]:
+    """Noise from seed to seed, its degrees of freedom, and the mean of the runs."""
+    shared = set.intersection(*(set(run.step) for run in runs))
+    if len(runs) < 2 or not shared:
+        return None, 0, None
+    same = [run[run.step.isin(shared)].drop_duplicates("step") for run in runs]
+    values = np.stack([bands.as_array(run.value) for run in same])
+    without = [np.stack(run.replicates.to_list()) for run in same]
+    scale = float(np.sqrt(values.var(axis=0, ddof=1).mean()))
+    paired = len({one.shape for one in without}) == 1
+    mean = same[0].assign(
+        run=same[0].model,
+        seed=None,
+        value=values.mean(axis=0),
+        replicates=list(np.mean(without, axis=0)) if paired else same[0].replicates,
+    )
+    known = scale if np.isfinite(scale) and scale > 0 else None
+    return known, (len(runs) - 1) * len(shared), mean
+
+
+def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict[str, Any]:
+    part = part.drop_duplicates("step")
+    values, steps = bands.as_array(part.value), part.step.to_numpy(int)
+    ends = {
+        "n_checkpoints": len(part),
+        "first_step": steps[0],
+        "first": values[0],
+        "last_step": steps[-1],
+        "last": values[-1],
+    }
+    if len(part) < 3:
+        return {**ends, "verdict": "too few checkpoints"}
+    if not np.isfinite(values).all():
+        return {**ends, "verdict": "undefined"}
+    places = np.log1p(steps)
+    peak = unimodal.find_peak(values, places, known_noise, freedom)
+    without = np.stack(part.replicates.to_list(), axis=1)
+    prominence, half = _prominence(values, without, peak.index)
+    is_peak = peak.p_value < LEVEL and prominence > half
+    scale = known_noise if known_noise is not None else float(unimodal.noise(values, places))
+    return {
+        **ends,
+        "peak_step": steps[peak.index],
+        "peak_step_low": steps[peak.low],
+        "peak_step_high": steps[peak.high],
+        "peak": values[peak.index],
+        "prominence": prominence,
+        "half_width": half,
+        "noise": scale,
+        "noise_source": "residuals" if known_noise is None else "seeds",
+        "p_value": peak.p_value,
+        "verdict": "peak" if is_peak else "no peak",
+    }
+
+
+def _prominence(
+    values: NDArray[np.float64], without: NDArray[np.float64], top: int
+) -> tuple[float, float]:
+    """min(peak - first, peak - last), and half its 95 % interval over documents."""
+    replicates = np.minimum(without[:, top] - without[:, 0], without[:, top] - without[:, -1])
+    prominence = min(values[top] - values[0], values[top] - values[-1])
+    return float(prominence), float(bands.half_widths(replicates))

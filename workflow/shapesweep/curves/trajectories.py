@@ -1,0 +1,97 @@
+"""Trajectories: every number over training, of a layer and averaged over the middle."""
+
+import numpy as np
+import pandas as pd
+
+from shapesweep import tables
+from shapesweep.curves import bands
+
+#: Blocks whose average stands for the middle of a model: the middle third of its depth.
+MIDDLE = (1 / 3, 2 / 3)
+
+
+def trajectories(
+    geometry: pd.DataFrame,
+    replicates: pd.DataFrame,
+    losses: pd.DataFrame,
+    middle: pd.DataFrame,
+) -> pd.DataFrame:
+    """Every number over training, by layer and averaged over the middle: `tables.TRAJECTORIES`.
+
+    Parameters
+    ----------
+    geometry, replicates, losses : pandas.DataFrame
+    middle : pandas.DataFrame
+        Of `middles`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `layers` is a block's number, or `middle`; the losses come as the metrics
+        `loss_eval` and `loss_log`.
+    """
+    single = bands.over_documents(bands.with_names(geometry), replicates)
+    single = single[single.layer_kind != "final_norm"].assign(layers=lambda t: t.layer.astype(str))
+    empty = pd.DataFrame(columns=tables.TRAJECTORIES.names)
+    parts = [single, middle, _losses(geometry, replicates, losses)]
+    made = pd.concat([part[empty.columns] for part in parts if len(part)] or [empty])
+    seeds = bands.over_seeds(made, ["layers", "step"])
+    return pd.concat([made, seeds[empty.columns]]) if len(seeds) else made
+
+
+def middles(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
+    """The average over the middle blocks, with its replicates in a column of arrays.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of `tables.TRAJECTORIES` and `replicates`; NaN where one layer's value is: an
+        average of fewer is another quantity.
+    """
+    named = bands.with_names(geometry)
+    depth = named.layer / named.n_layers
+    layers = named[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (named.layer_kind == "block")]
+    if not len(layers):
+        return pd.DataFrame(columns=[*tables.TRAJECTORIES.names, "replicates"])
+    key = ["suite", "run", "revision", *bands.CURVE]
+    without = replicates.merge(
+        layers[[*key, "layer", "layer_kind"]].drop_duplicates(), on=[*key, "layer", "layer_kind"]
+    )
+    by_group = _means(without, [*key, "group"]).sort_values("group", kind="stable")
+    by_group = by_group.groupby(key, sort=False, dropna=False).value.agg(np.array)
+    shared = ["seed", "architecture", "n_layers", "step", "tokens", "n_documents"]
+    shared += ["document_length", "family", "model"]
+    made = layers.groupby(key, sort=False, dropna=False).agg(
+        **{name: (name, "first") for name in shared},
+        n_points=("n_points", "min"),
+        flag=("flag", bands.joined_flags),
+    )
+    made = made.reset_index().merge(_means(layers, key), on=key)
+    made = made.merge(by_group.rename("replicates").reset_index(), on=key)
+    half = made.replicates.map(lambda v: float(bands.half_widths(v)))
+    made = made.assign(low=made.value - half, high=made.value + half)
+    return made.assign(layers="middle", over=bands.DOCUMENTS)
+
+
+def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Mean of `value` by key; NaN where one is."""
+    known = frame.assign(missing=frame.value.isna())
+    found = known.groupby(key, sort=False, dropna=False).agg(
+        value=("value", "mean"), missing=("missing", "any")
+    )
+    return found.value.where(~found.missing).reset_index()
+
+
+def _losses(geometry: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
+    runs = bands.with_names(geometry)
+    by_corpus = ["pooling", "n_documents", "document_length"]
+    shown = runs[["suite", "run", "corpus", *by_corpus]].drop_duplicates(["suite", "run", "corpus"])
+    made = losses.merge(runs[bands.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
+    # A log knows no corpus.
+    made = made.merge(shown, on=["suite", "run", "corpus"], how="left")
+    tokens = geometry[["suite", "run", "step", "tokens"]].drop_duplicates()
+    made = made.merge(tokens, on=["suite", "run", "step"], how="left")
+    made["metric"] = "loss_" + made.source
+    made["selection"], made["layers"], made["flag"] = None, None, ""
+    made["n_points"], made["k"] = None, None
+    return bands.over_documents(made, replicates)

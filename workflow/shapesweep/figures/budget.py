@@ -1,0 +1,69 @@
+"""The dimension budget: how many dimensions can be discarded, beside what the estimates suggest."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, layer_axis, plain_log, title
+from shapesweep.figures._select import of_run, rows, runs, told
+
+BESIDE = {
+    "id_twonn": "TwoNN ID",
+    "participation_ratio": "participation ratio",
+    "effective_rank": "effective rank",
+}
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """The budget of every layer, and of the same checkpoints ID and effective rank."""
+    budgets = curves.budgets
+    every = {"corpus": curves.corpus, "selection": "no_first"}
+    beside = rows(curves.profiles, metric=list(BESIDE), **every)
+    beside = beside[beside.layer_kind != "final_norm"]
+    chosen = budgets[["suite", "run", "revision"]].drop_duplicates()
+    families = curves.profiles[["suite", "run", "family"]].drop_duplicates()
+    made = budgets.merge(families, on=["suite", "run"]).assign(metric="budget")
+    made = made.rename(columns={"k": "value", "k_low": "low", "k_high": "high"})
+    return pd.concat([made, beside.merge(chosen, on=["suite", "run", "revision"])])
+
+
+def budget(shown: pd.DataFrame) -> Canvas:
+    """A panel a run; the last of its checkpoints that has a budget."""
+    known = runs(shown)
+    figure, axes = grid(1, len(known), 2.0, sharey=True)
+    for ax, run in zip(axes[0], known, strict=True):
+        part = of_run(shown, run)
+        last = part[part.metric == "budget"].step.max()
+        part = part if pd.isna(last) else part[part.step == last]
+        part = part.sort_values("layer")
+        mine = part[part.metric == "budget"]
+        band_over(ax, mine.layer, mine, "black", "needed by the model")
+        for (metric, words), color in zip(BESIDE.items(), PALETTE, strict=False):
+            line = part[part.metric == metric]
+            band_over(ax, line.layer, line, color, words)
+        ax.axhline(int(mine.n_features.iloc[0]), color=GRAY, lw=0.6, ls="--")
+        ax.set_yscale("log")
+        plain_log(ax.yaxis)
+        ax.set_title(title(run[1], run[2]))
+        ax.set_xlabel("layer")
+        layer_axis(ax)
+    axes[0, 0].set_ylabel("dimensions")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    rise = shown[shown.metric == "budget"].threshold.iloc[0]
+    words = f"a loss {rise:.0%} higher; dashed: the model's width; bands: 95 % over documents"
+    note(figure, f"{told(shown[shown.metric != 'budget'])}\n{words}")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=budget,
+    title="The dimension budget",
+    category="Beyond the paper",
+    caption="How many leading principal axes of a layer (fitted on other documents, the "
+    "first token untouched) the rest of the model needs so that its loss rises by no more than "
+    "the threshold, beside what an estimate of the ID, the participation ratio and the effective "
+    "rank suggest.",
+    absent="no budget was asked for: see `budget` in the configuration",
+)

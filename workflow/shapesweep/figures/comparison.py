@@ -1,0 +1,56 @@
+"""The authors' numbers beside ours."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import GRAY, PALETTE, grid, layer_axis
+
+METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's fit"}
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """All of the authors' numbers, and ours where their models were measured."""
+    return curves.comparison
+
+
+def comparison(shown: pd.DataFrame) -> Canvas:
+    """Theirs with the tolerance in gray, ours in colour."""
+    models = list(dict.fromkeys(shown.run))
+    figure, axes = grid(len(METRICS), len(models), 1.3)
+    for column, model in enumerate(models):
+        for row, (metric, words) in enumerate(METRICS.items()):
+            ax = axes[row, column]
+            part = shown[(shown.run == model) & (shown.metric == metric)].sort_values("layer")
+            layers = part.layer.astype(float)
+            ax.errorbar(
+                layers, part.theirs, part.tolerance, fmt="s", color=GRAY, ms=2.5, label="authors"
+            )
+            known = part[part.verdict != "not run"]
+            if len(known):
+                half = [known.ours - known.ours_low, known.ours_high - known.ours]
+                x = known.layer.astype(float)
+                ax.errorbar(x, known.ours, half, fmt="o", color=PALETTE[0], ms=2.5, label="ours")
+            ax.set_ylim(bottom=0)
+            layer_axis(ax)
+            axes[row, 0].set_ylabel(words)
+        run = shown[shown.run == model]
+        words = "" if (run.verdict != "not run").any() else "\n(not run)"
+        axes[0, column].set_title(f"{model}{words}")
+        axes[-1, column].set_xlabel("layer")
+    axes[0, 0].legend(loc="best")
+    counts = shown.verdict.value_counts()
+    told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("agrees", "differs", "not run"))
+    note(figure, f"all tokens; {told}\nbars: tolerance, and 95 % over documents")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=comparison,
+    title="The authors' numbers beside ours",
+    category="The paper's figures",
+    caption="What the authors' stored outputs say of two models, with the tolerance within "
+    "which ours count as equal, and ours where these models were measured.",
+    of_paper=True,
+)

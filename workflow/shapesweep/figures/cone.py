@@ -1,0 +1,65 @@
+"""What centring does: a narrow cone becomes a ball. Drawn from points, measured as models are."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.estimators.spectrum import eigenvalues, leading_share, mean_cosine
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import FAMILIES, GRAY, grid
+
+#: Points, features, and how far the ball lies from the origin in its own standard deviations.
+N, FEATURES, DISTANCE = 600, 16, 12.0
+
+
+def data(_curves: Curves) -> pd.DataFrame:
+    """A round cloud away from the origin, before and after centring: two of its features."""
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((N, FEATURES))
+    points[:, 0] += DISTANCE
+    made = []
+    for name, cloud in (("before", points), ("after", points - points.mean(axis=0))):
+        numbers = {
+            "share": leading_share(eigenvalues(cloud, centred=False)),
+            "mean_cosine": mean_cosine(cloud),
+        }
+        made.append(pd.DataFrame({"centring": name, "x": cloud[:, 0], "y": cloud[:, 1], **numbers}))
+    return pd.concat(made)
+
+
+def cone(shown: pd.DataFrame) -> Canvas:
+    """Two panels on one scale; in each, what is measured of its points."""
+    figure, axes = grid(1, 2, 2.0)
+    for ax, name in zip(axes[0], ("before", "after"), strict=True):
+        part = shown[shown.centring == name]
+        ax.plot(part.x, part.y, ".", color=FAMILIES["encoder"], ms=1.5, alpha=0.6)
+        ax.plot(0, 0, "+", color="black", ms=6)
+        if name == "before":
+            slope = np.quantile(np.abs(part.y / part.x), 0.99)
+            for sign in (-1, 1):
+                ax.plot([0, part.x.max()], [0, sign * slope * part.x.max()], color=GRAY, lw=0.6)
+        one = part.iloc[0]
+        ax.set_title(
+            f"{name} centring\nmean cosine {one.mean_cosine:.2f}".replace("-0.00", "0.00")
+            + f"\nσ₁²/Σσᵢ² = {one.share:.2f}"
+        )
+        ax.set_xlim(-9, 17)
+        ax.set_ylim(-13, 13)
+        ax.set_aspect("equal")
+        ax.set_xlabel("feature 1")
+    axes[0, 0].set_ylabel("feature 2")
+    note(figure, f"{N} points of {FEATURES} features; + is the origin")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=cone,
+    title="The cone that centring turns into a ball",
+    category="What is measured",
+    caption="A round cloud away from the origin looks like a cone from there: every two "
+    "points point the same way, and the leading axis of the uncentred matrix is the way to the "
+    "mean. Centred, the same cloud is a ball. This is what encoders show, and why the anisotropy "
+    "is that of the centred matrix.",
+    of_paper=True,
+)

@@ -1,0 +1,53 @@
+"""Do profiles converge: to the run's own last one, and to one that all of a family share?"""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import PALETTE, band, grid, step_axis
+from shapesweep.figures._select import rows, told
+
+METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID"}
+TO = {"final": "to the run's last profile", "family": "to the mean of the family's others"}
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """Distances of every checkpoint's profile."""
+    every = {"corpus": curves.corpus, "selection": "all", "to": list(TO)}
+    found = rows(curves.distances, metric=list(METRICS), **every)
+    return found[found.value.notna() & found.step.notna()]
+
+
+def convergence(shown: pd.DataFrame) -> Canvas:
+    """One line a run; columns are what the distance is to."""
+    columns = [to for to in TO if to in set(shown.to)]
+    figure, axes = grid(len(METRICS), len(columns), 1.3, sharex=True, sharey="row")
+    names = list(dict.fromkeys(zip(shown.suite, shown.run, strict=True)))[: len(PALETTE)]
+    for row, (metric, words) in enumerate(METRICS.items()):
+        for column, to in enumerate(columns):
+            ax = axes[row, column]
+            part = shown[(shown.metric == metric) & (shown.to == to)]
+            for (suite, run), color in zip(names, PALETTE, strict=False):
+                line = part[(part.suite == suite) & (part.run == run)]
+                band(ax, line, color, run)
+            step_axis(ax, shown.step)
+            ax.set_ylim(bottom=0)
+            axes[0, column].set_title(TO[to])
+        axes[row, 0].set_ylabel(f"distance of\n{words} profiles")
+    axes[0, 0].legend(loc="best")
+    figure.supxlabel("training step", fontsize=7)
+    note(figure, told(shown, "all tokens", "bands: 95 % over documents"))
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=convergence,
+    title="Do profiles converge?",
+    category="Over depth",
+    caption="Root mean square difference over depth between a checkpoint's profile and the "
+    "run's last one; and, where a family has several models, the mean of the last profiles of "
+    "its other models. If all decoders converge to one dome, the second falls to what is between "
+    "repeated trainings.",
+    absent="no run has two checkpoints with a step",
+)

@@ -1,0 +1,53 @@
+"""Encoders beside decoders: anisotropy before and after centring, after the paper's figure."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import FAMILIES, band_over, grid
+from shapesweep.figures._select import at_last, rows, told
+
+WAYS = {"anisotropy_uncentred": "before centring", "anisotropy": "after centring"}
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """Both anisotropies of every run's last checkpoint, of all tokens, over relative depth."""
+    every = {"corpus": curves.corpus, "selection": "all", "family": ["decoder", "encoder"]}
+    return at_last(rows(curves.profiles, metric=list(WAYS), **every))
+
+
+def families(shown: pd.DataFrame) -> Canvas:
+    """One line a run, encoders left, decoders right; the mean of a family in bold."""
+    figure, axes = grid(2, 2, 1.3, sharex=True, sharey=True)
+    for column, family in enumerate(["encoder", "decoder"]):
+        for row, (metric, words) in enumerate(WAYS.items()):
+            ax = axes[row, column]
+            part = shown[(shown.family == family) & (shown.metric == metric)]
+            for (_, run), line in part.groupby(["suite", "run"], sort=False):
+                line = line.sort_values(["layer", "layer_kind"])
+                # As `hidden_states` have it: the last is what a final norm has made.
+                line = line.drop_duplicates("layer", keep="last")
+                band_over(ax, line.depth, line, FAMILIES[family], str(run))
+            ax.set_ylim(0, 1.02)
+            if column == 0:
+                ax.set_ylabel(f"anisotropy\n{words}")
+            if not len(part):
+                ax.text(0.5, 0.5, f"no {family}", ha="center", transform=ax.transAxes)
+        axes[0, column].set_title(f"{family}s")
+        axes[1, column].set_xlabel("depth (layer / layers)")
+        if shown[shown.family == family].run.nunique() > 1:
+            axes[0, column].legend(loc="best")
+    note(figure, told(shown, "all tokens, last checkpoints", "bands: 95 % over documents"))
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=families,
+    title="Encoders beside decoders",
+    category="The paper's figures",
+    caption="Anisotropy over relative depth of every run's last checkpoint. Above, the token "
+    "matrix as it is: high where all tokens lie in a cone away from the origin. Below, centred: "
+    "what stays high is stretched along one line. After Razzhigaev et al. 2024.",
+    of_paper=True,
+)

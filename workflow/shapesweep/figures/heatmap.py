@@ -1,0 +1,67 @@
+"""Depth by training, at a glance: anisotropy and ID of every layer and checkpoint."""
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import grid, plain_log, title
+from shapesweep.figures._select import of_run, rows, runs, told
+
+METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID", "id_twonn_between": "between docs"}
+#: Steps that are written at the axis; of more checkpoints, as many evenly spaced ones.
+LABELS = 6
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """Every layer and checkpoint of three metrics; what has no step has no place here."""
+    every = {"corpus": curves.corpus, "selection": "no_first"}
+    found = rows(curves.profiles, metric=list(METRICS), **every)
+    return found[(found.layer_kind != "final_norm") & found.step.notna()]
+
+
+def heatmap(shown: pd.DataFrame) -> Canvas:
+    """Columns are runs, rows are metrics; a column of cells a checkpoint, layers upwards."""
+    known = runs(shown)
+    figure, axes = grid(len(METRICS), len(known), 1.2)
+    for row, (metric, words) in enumerate(METRICS.items()):
+        values = shown[shown.metric == metric].value.astype(float)
+        # IDs differ by factors, and the embedding's are far above the rest.
+        limits: dict[str, Any] = {"norm": mpl.colors.LogNorm(values.min(), values.max())}
+        if metric == "anisotropy":
+            limits = {"vmin": 0, "vmax": 1}
+        for column, run in enumerate(known):
+            ax, part = axes[row, column], of_run(shown, run)
+            cells = part[part.metric == metric].pivot_table("value", "layer", "step")
+            image = ax.imshow(
+                cells.to_numpy(float), aspect="auto", origin="lower", cmap="magma", **limits
+            )
+            places = np.unique(np.linspace(0, cells.shape[1] - 1, LABELS).round().astype(int))
+            ax.set_xticks(places, [f"{cells.columns[i]:,}" for i in places], fontsize=5)
+            ax.grid(visible=False)
+            if row == 0:
+                ax.set_title(title(run[1], run[2]))
+        axes[row, 0].set_ylabel("layer")
+        bar = figure.colorbar(image, ax=axes[row], aspect=14, pad=0.02)
+        bar.set_label(words)
+        if metric != "anisotropy":
+            plain_log(bar.ax.yaxis)
+        bar.outline.set_linewidth(0.5)
+    figure.supxlabel("checkpoint, by its step", fontsize=7)
+    note(figure, told(shown, "first token left out"))
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=heatmap,
+    title="Depth by training",
+    category="Over training",
+    caption="Every layer (upwards) of every checkpoint (to the right, evenly spaced). A dome "
+    "is a bright band between darker edges; the two phases are a column brighter than those at "
+    "both ends.",
+    absent="no checkpoint has a step",
+)

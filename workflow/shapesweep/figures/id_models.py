@@ -1,0 +1,61 @@
+"""ID over training of several models, on text and on random tokens, after the paper's figure."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import PALETTE, band, grid, same_scale, step_axis
+from shapesweep.figures._select import PANELS, corpora, rows, told
+
+WAYS = {
+    "id_twonn_paper": "TwoNN ID\nthe paper's fit",
+    "id_twonn": "TwoNN ID\nall neighbours",
+    "id_twonn_between": "TwoNN ID\nbetween documents",
+}
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """The middle blocks' ID of every model; of one with several seeds, their mean."""
+    shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
+    every = {"metric": list(WAYS), "layers": "middle", "selection": "all"}
+    both = rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every)
+    repeated = set(both[both.over == "seeds"].model)
+    return both[(both.over == "seeds") | ~both.model.isin(repeated)]
+
+
+def id_models(shown: pd.DataFrame) -> Canvas:
+    """One line a model; columns are corpora, rows are ways to ask."""
+    names = corpora(shown)
+    models = list(dict.fromkeys(zip(shown.suite, shown.model, strict=True)))[: len(PALETTE)]
+    figure, axes = grid(len(WAYS), len(names), 1.2, sharex=True)
+    for row, (metric, words) in enumerate(WAYS.items()):
+        for column, corpus in enumerate(names):
+            ax = axes[row, column]
+            part = shown[(shown.metric == metric) & (shown.corpus == corpus)]
+            for (suite, model), color in zip(models, PALETTE, strict=False):
+                band(ax, part[(part.suite == suite) & (part.model == model)], color, model)
+            step_axis(ax, part.step)
+            if row == 0:
+                ax.set_title(corpus)
+            if row == len(WAYS) - 1:
+                ax.set_xlabel("training step")
+        axes[row, 0].set_ylabel(words)
+        same_scale(axes[row])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    seeds = "bands: 95 % over documents, over seeds where a model has several"
+    more = f"{len(PALETTE)} of {shown.model.nunique()} models; " if len(models) > PANELS else ""
+    note(figure, told(shown, f"{more}all tokens", "middle blocks") + f"\n{seeds}")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=id_models,
+    title="ID over training, of several models, on text and on random tokens",
+    category="The paper's figures",
+    caption="Does the ID grow and then shrink in every model, and on random tokens too? The "
+    "first row asks as Razzhigaev et al. 2024 did, with the lowest 20 % of the ratios; the last "
+    "takes neighbours of other documents alone.",
+    of_paper=True,
+)

@@ -1,0 +1,68 @@
+"""The loss against ID and anisotropy: does the shape follow what the model has learned?"""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import (
+    GRAY,
+    grid,
+    step_bar,
+    step_color,
+    step_norm,
+    title,
+)
+from shapesweep.figures._select import of_run, rows, runs, told
+
+METRICS = {
+    "anisotropy": "anisotropy",
+    "id_twonn": "TwoNN ID\nall neighbours",
+    "id_twonn_between": "TwoNN ID\nbetween documents",
+}
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """The middle blocks' numbers of every checkpoint, each beside its loss on the same corpus."""
+    every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
+    found = rows(curves.trajectories, metric=list(METRICS), **every)
+    losses = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)
+    losses = losses[["suite", "run", "revision", "value", "low", "high"]].rename(
+        columns={"value": "loss", "low": "loss_low", "high": "loss_high"}
+    )
+    return found.merge(losses, on=["suite", "run", "revision"])
+
+
+def loss(shown: pd.DataFrame) -> Canvas:
+    """A point a checkpoint, joined in the order of training; time runs to the right."""
+    known = runs(shown)
+    figure, axes = grid(len(METRICS), len(known), 1.2, sharex="col")
+    norm = step_norm(shown.step)
+    for column, run in enumerate(known):
+        part = of_run(shown, run)
+        for row, (metric, words) in enumerate(METRICS.items()):
+            ax, line = axes[row, column], part[part.metric == metric]
+            line = line.sort_values("step")
+            ax.plot(line.loss, line.value, color=GRAY, lw=0.6)
+            for one in line.itertuples():
+                color = step_color(one.step, norm)
+                height = [[one.value - one.low], [one.high - one.value]]
+                ax.errorbar(one.loss, one.value, height, fmt="o", color=color, ms=3, elinewidth=0.6)
+            axes[row, 0].set_ylabel(words)
+        axes[0, column].set_title(title(run[1], run[2]))
+        axes[-1, column].set_xlabel("loss (nats)")
+        axes[-1, column].invert_xaxis()
+    if norm is not None:
+        step_bar(figure, axes, norm)
+    note(figure, told(shown, "first token left out", "middle blocks") + "\n95 % over documents")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=loss,
+    title="Loss against anisotropy and ID",
+    category="Over training",
+    caption="Each checkpoint by its loss on the corpus (falling to the right) and a number "
+    "of its middle blocks. What moves while the loss stands still is not what the loss knows.",
+    absent="no loss was measured",
+)

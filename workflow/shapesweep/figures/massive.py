@@ -1,0 +1,67 @@
+"""Massive activations: how they grow, layer by layer."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import DEPTHS, grid, plain_log, step_axis, title
+from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.shards import MASSIVE
+
+KEY = ["suite", "run", "revision", "layers"]
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """Of every layer and checkpoint the largest norm over the median one, and the largest |x|."""
+    every = {"corpus": curves.corpus, "selection": "all"}
+    names = ["activation_top1", "max_norm", "median_norm"]
+    found = rows(curves.trajectories, metric=names, **every)
+    found = found[found.layers != "middle"]
+    medians = found[found.metric == "median_norm"][[*KEY, "value"]]
+    made = found[found.metric == "max_norm"].merge(medians, on=KEY, suffixes=("", "_median"))
+    for name in ("value", "low", "high"):
+        made[name] = made[name] / made.value_median
+    made["metric"] = "max_norm / median_norm"
+    return pd.concat([made, found[found.metric == "activation_top1"]])
+
+
+def massive(shown: pd.DataFrame) -> Canvas:
+    """Lines are layers, dark to light with depth."""
+    known = runs(shown)
+    figure, axes = grid(2, len(known), 1.3)
+    words = {
+        "max_norm / median_norm": "largest norm\n/ median norm",
+        "activation_top1": "largest |activation|",
+    }
+    for column, run in enumerate(known):
+        part = of_run(shown, run)
+        for row, (metric, said) in enumerate(words.items()):
+            ax, lines = axes[row, column], part[part.metric == metric]
+            for layers, line in lines.groupby("layers", sort=False):
+                color = DEPTHS(int(str(layers)) / int(line.n_layers.iloc[0]))
+                line = line[line.step.notna()].sort_values("step")
+                ax.plot(line.step, line.value, "o-", color=color, ms=1.5, lw=0.8)
+            step_axis(ax, lines.step)
+            ax.set_yscale("log")
+            plain_log(ax.yaxis)
+            axes[row, 0].set_ylabel(said)
+        axes[0, column].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
+        axes[0, column].set_title(title(run[1], run[2]))
+        axes[1, column].set_xlabel("training step")
+    note(
+        figure,
+        told(shown, "all tokens", "dark to light with depth")
+        + f"\ndashed: {MASSIVE:g}, from where on a token is called massive",
+    )
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=massive,
+    title="Massive activations along training",
+    category="Sinks",
+    caption="Above: how much longer the longest token of a layer is than the median one. "
+    "Below: the largest activation. Large models grow tokens hundreds of times as long in their "
+    "middle layers, which the anisotropy then measures (Sun et al. 2024).",
+)

@@ -1,0 +1,65 @@
+"""The last token of many passages beside all tokens of few: two clouds, two dimensions."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import PALETTE, depth_line, grid, layer_axis, same_scale, title
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
+
+METRICS = {"id_twonn": "TwoNN ID", "id_gride": "Gride ID, k = 64", "anisotropy": "anisotropy"}
+CHECKPOINTS = 2
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """Profiles of the text's tokens and of last tokens, at the first and the last checkpoint."""
+    every = {"corpus": [curves.corpus, "last"], "selection": "no_first"}
+    found = rows(curves.profiles, metric=list(METRICS), **every)
+    found = found[(found.metric != "id_gride") | (found.k == 64)]
+    if "last" not in set(found.corpus):
+        return found.iloc[:0]
+    return at_chosen(found, CHECKPOINTS)
+
+
+def pooling(shown: pd.DataFrame) -> Canvas:
+    """Columns are runs, rows are metrics; thin and open the first checkpoint, bold the last."""
+    known = runs(shown)
+    figure, axes = grid(len(METRICS), len(known), 1.2)
+    names = [name for name in dict.fromkeys(shown.corpus) if name != "last"]
+    colors = {**dict.fromkeys(names, PALETTE[0]), "last": PALETTE[1]}
+    words = {**dict.fromkeys(names, "all tokens"), "last": "last tokens"}
+    for column, run in enumerate(known):
+        part = of_run(shown, run)
+        for row, (metric, said) in enumerate(METRICS.items()):
+            ax, lines = axes[row, column], part[part.metric == metric]
+            last = lines.step.max()
+            for (corpus, _), line in lines.groupby(["corpus", "revision"], sort=False):
+                is_last = pd.isna(last) or line.step.iloc[0] == last
+                if is_last:
+                    depth_line(ax, line, colors[corpus], words[corpus])
+                else:
+                    stack = line[line.layer_kind != "final_norm"].sort_values("layer")
+                    ax.plot(stack.layer, stack.value, "--", color=colors[corpus], lw=0.7)
+            layer_axis(ax)
+            axes[row, 0].set_ylabel(said)
+        axes[0, column].set_title(title(run[1], run[2]))
+        axes[-1, column].set_xlabel("layer")
+    for row in axes:
+        same_scale(row)
+    axes[0, 0].legend(loc="best")
+    lengths = shown[shown.corpus == "last"].iloc[0]
+    said = f"last tokens of {lengths.n_documents} documents of {lengths.document_length}"
+    note(figure, told(shown[shown.corpus != "last"], said) + "\ndashed: the first checkpoint")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=pooling,
+    title="Last tokens beside all tokens",
+    category="Controls",
+    caption="All tokens of a text lie on its documents' trajectories; the last tokens of "
+    "many passages belong to no two alike. Cheng et al. 2025 and Lee et al. 2025 measure the "
+    "latter. Neighbours are asked for among as many points where there are as many.",
+    absent="last tokens were not measured: add `last` to corpora",
+)

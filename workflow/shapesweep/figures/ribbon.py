@@ -1,0 +1,64 @@
+"""What a local dimension is: a ribbon rolled up in space has two, its surroundings three."""
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.estimators.dimension import id_twonn
+from shapesweep.estimators.neighbors import nearest_neighbors
+from shapesweep.estimators.spectrum import eigenvalues, lpca_dimension
+from shapesweep.figures import WIDTH, Curves, Figure, note
+from shapesweep.figures._panels import STEPS
+
+#: Points, turns of the roll, and its breadth in units of its radius.
+N, TURNS, BREADTH = 2000, 1.5, 2.0
+
+
+def data(_curves: Curves) -> pd.DataFrame:
+    """A ribbon, flat and rolled up, with what is measured of either."""
+    rng = np.random.default_rng(0)
+    along, across = rng.uniform(size=N), rng.uniform(size=N) * BREADTH
+    angle = 2 * np.pi * TURNS * along + np.pi / 2
+    radius = 0.3 + 0.7 * along
+    rolled = np.stack([radius * np.cos(angle), across, radius * np.sin(angle)], axis=1)
+    flat = np.stack([np.pi * TURNS * (along - 0.5), across, np.zeros(N)], axis=1)
+    made = []
+    for name, points in (("flat", flat), ("rolled", rolled)):
+        distances, _ = nearest_neighbors(points, 2)
+        numbers = {"id_twonn": id_twonn(distances), "id_lpca": lpca_dimension(eigenvalues(points))}
+        columns = dict(zip("xyz", points.T, strict=True))
+        made.append(pd.DataFrame({"ribbon": name, "along": along, **columns, **numbers}))
+    return pd.concat(made)
+
+
+def ribbon(shown: pd.DataFrame) -> Canvas:
+    """Two panels in space, coloured along the ribbon."""
+    figure = plt.figure(figsize=(WIDTH, 1.9))
+    for place, (name, part) in enumerate(shown.groupby("ribbon", sort=False), start=1):
+        ax = figure.add_subplot(1, 2, place, projection="3d")
+        ax.scatter(part.x, part.y, part.z, c=part.along, cmap=STEPS, s=0.6, depthshade=False)
+        one = part.iloc[0]
+        ax.set_title(
+            f"{name}: TwoNN {one.id_twonn:.2f}\naxes that matter {one.id_lpca:.0f}", pad=-2
+        )
+        ax.set_box_aspect((1, 1, 0.8))
+        ax.view_init(elev=22, azim=-62)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_zticks([])
+    note(figure, f"{N:,} points each")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=ribbon,
+    title="A rolled ribbon has two dimensions, in three",
+    category="What is measured",
+    caption="An intrinsic dimension is local: TwoNN reads it off the distances to the two "
+    "nearest neighbours, and rolling the ribbon up changes none of them. The number of axes that "
+    "matter (eigenvalues above a twentieth of the largest) is that of the space it is rolled up "
+    "in.",
+    of_paper=True,
+)

@@ -1,0 +1,71 @@
+"""ID by scale and estimator: is there one dimension at all?"""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import (
+    band_over,
+    grid,
+    same_scale,
+    step_bar,
+    step_color,
+    step_norm,
+    title,
+)
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
+
+WAYS = {"id_gride": "all neighbours", "id_gride_between": "between documents"}
+#: Points of a decimated cloud see neighbours as far as these of the whole one.
+OTHERS = {"id_twonn": 2, "id_mle": 20, "id_corrint": 20}
+CHECKPOINTS = 5
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """The middle blocks' IDs at every scale, of a few checkpoints."""
+    names = [*WAYS, *OTHERS, *(f"{name}_between" for name in OTHERS)]
+    every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
+    return at_chosen(rows(curves.trajectories, metric=names, **every), CHECKPOINTS)
+
+
+def scales(shown: pd.DataFrame) -> Canvas:
+    """Gride's ID over the number of neighbours, a line a checkpoint; other estimators as marks."""
+    known = runs(shown)
+    figure, axes = grid(2, len(known), 1.35, sharex=True)
+    norm = step_norm(shown.step)
+    for column, run in enumerate(known):
+        part = of_run(shown, run)
+        for row, (metric, words) in enumerate(WAYS.items()):
+            ax = axes[row, column]
+            for _, line in part[part.metric == metric].groupby("revision", sort=False):
+                color = step_color(line.step.iloc[0], norm)
+                line = line.sort_values("k")
+                band_over(ax, line.k, line, color)
+            for (name, k), mark in zip(OTHERS.items(), "s^v", strict=True):
+                asked = name if row == 0 else f"{name}_between"
+                for one in part[part.metric == asked].itertuples():
+                    color = step_color(one.step, norm)
+                    ax.plot(k, one.value, mark, mfc="none", color=color, ms=3.5, mew=0.7)
+            ax.set_xscale("log", base=2)
+            ax.set_xticks([2, 4, 8, 16, 32, 64], ["2", "4", "8", "16", "32", "64"])
+            axes[row, 0].set_ylabel(f"ID\n{words}")
+        axes[0, column].set_title(title(run[1], run[2]))
+        axes[1, column].set_xlabel("neighbours k")
+    for row in axes:
+        same_scale(row)
+    if norm is not None:
+        step_bar(figure, axes, norm)
+    marks = "lines: Gride; □ TwoNN, △ MLE, ▽ correlation dimension"
+    note(figure, told(shown, "first token left out", "middle blocks") + f"\n{marks}")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=scales,
+    title="ID by scale and estimator",
+    category="Controls",
+    caption="Gride's intrinsic dimension against the number of neighbours it sees, at "
+    "checkpoints along training. Where a line is not level, the cloud has no dimension of its "
+    "own, and what an estimator reads is a matter of its scale.",
+)

@@ -1,0 +1,85 @@
+"""The sink's anatomy: what massive tokens predict of the anisotropy, at every document length."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import DEPTHS, GRAY, PALETTE, band_over, grid, layer_axis, title
+from shapesweep.figures._select import at_last, of_run, rows, runs, told
+from shapesweep.shards import LENGTHS
+
+MEASURED = {"all": "measured, all tokens", "no_first": "measured, without the first"}
+PREDICTED = {
+    "massive_share": "predicted: p(1-p)‖δ‖²/tr Σ",
+    "massive_share_approximation": "rule of thumb: A²/(A²+L)",
+}
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """Anisotropy and predicted shares of the last checkpoint; the same of shortened documents."""
+    names = ["anisotropy", *PREDICTED]
+    selections = [*MEASURED, *LENGTHS]
+    found = rows(curves.profiles, metric=names, corpus=curves.corpus, selection=selections)
+    found = found[(found.selection != "no_first") | (found.metric == "anisotropy")]
+    return at_last(found[found.layer_kind != "final_norm"])
+
+
+def sinks(shown: pd.DataFrame) -> Canvas:
+    """Above over depth, measured beside predicted; below over document length, a line a layer."""
+    known = runs(shown)
+    figure, axes = grid(2, len(known), 1.4)
+    for column, run in enumerate(known):
+        part, top, below = of_run(shown, run), axes[0, column], axes[1, column]
+        whole = part[part.selection.isin(list(MEASURED))].sort_values("layer")
+        for (selection, words), color in zip(MEASURED.items(), PALETTE, strict=False):
+            line = whole[(whole.selection == selection) & (whole.metric == "anisotropy")]
+            band_over(top, line.layer, line, color, words)
+        for (metric, words), style in zip(PREDICTED.items(), ("--", ":"), strict=True):
+            line = whole[(whole.selection == "all") & (whole.metric == metric)]
+            top.plot(line.layer, line.value, style, color="black", lw=0.9, label=words)
+        top.set_ylim(-0.02, 1.02)
+        layer_axis(top)
+        top.set_xlabel("layer")
+        top.set_title(title(run[1], run[2]))
+        _lengths(below, part)
+    axes[0, 0].set_ylabel("share of the variance")
+    axes[1, 0].set_ylabel("anisotropy")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    below = "below: solid measured, dashed predicted; dark to light with depth"
+    note(figure, told(shown[shown.selection == "all"], "last checkpoints") + f"\n{below}")
+    return figure
+
+
+def _lengths(ax: Axes, part: pd.DataFrame) -> None:
+    swept = part[part.selection.isin([*LENGTHS, "all"])]
+    if not part.selection.isin(list(LENGTHS)).any():
+        words = "not of a model that\nlooks ahead" if len(part) else ""
+        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, color=GRAY)
+        ax.set_xticks([])
+        return
+    for layer, lines in swept.groupby("layer"):
+        color = DEPTHS(int(str(layer)) / int(lines.n_layers.iloc[0]))
+        lines = lines.sort_values("document_length")
+        for metric, style in (("anisotropy", "-"), ("massive_share", "--")):
+            line = lines[lines.metric == metric]
+            ax.plot(line.document_length.astype(float), line.value, style, color=color, lw=0.8)
+    lengths = sorted(swept.document_length.unique())
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(lengths, [str(length) for length in lengths])
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_xlabel("document length (tokens)")
+
+
+FIGURE = Figure(
+    data=data,
+    draw=sinks,
+    title="The sink's anatomy",
+    category="Sinks",
+    caption="Above, of the last checkpoint: the anisotropy with and without the first token, "
+    "beside the share of the variance that massive tokens (five times as long as the median) "
+    "make by themselves, exactly and by a rule of thumb. Below: the same for documents cut "
+    "shorter. One massive token a document weighs less in a longer one; the anisotropy of the "
+    "bulk does not care.",
+)
