@@ -118,10 +118,29 @@ FAILURES = pa.schema(
         ("transient", pa.bool_()),
     ]
 )
+#: What is measured of a profile's shape.
+MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
 SAMPLE = pa.schema([("value", pa.float32())])
+ORIGINS = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("commit", _TEXT),
+        ("corpus", _TEXT),
+        ("corpus_digest", _TEXT),
+        ("corpus_seed", _INT),
+        ("device", _TEXT),
+        ("shapesweep", _TEXT),
+        ("torch", _TEXT),
+        ("transformers", _TEXT),
+    ]
+)
 _CURVE = [
     ("suite", _TEXT),
     ("run", _TEXT),
+    ("model", _TEXT),
     ("seed", _INT),
     ("architecture", _TEXT),
     ("family", _TEXT),
@@ -144,6 +163,7 @@ _BAND = [
 PROFILES = pa.schema(
     [
         *_CURVE,
+        ("over", _TEXT),
         ("revision", _TEXT),
         ("step", _INT),
         ("tokens", _INT),
@@ -156,6 +176,7 @@ PROFILES = pa.schema(
 TRAJECTORIES = pa.schema(
     [
         *_CURVE,
+        ("over", _TEXT),
         ("layers", _TEXT),
         ("revision", _TEXT),
         ("step", _INT),
@@ -166,17 +187,48 @@ TRAJECTORIES = pa.schema(
 PHASES = pa.schema(
     [
         *_CURVE,
+        ("over", _TEXT),
         ("layers", _TEXT),
         ("n_checkpoints", _INT),
         ("first_step", _INT),
         ("first", _FLOAT),
         ("peak_step", _INT),
+        ("peak_step_low", _INT),
+        ("peak_step_high", _INT),
         ("peak", _FLOAT),
         ("last_step", _INT),
         ("last", _FLOAT),
         ("prominence", _FLOAT),
         ("half_width", _FLOAT),
+        ("noise", _FLOAT),
+        ("noise_source", _TEXT),
+        ("p_value", _FLOAT),
         ("verdict", _TEXT),
+    ]
+)
+SHAPES = pa.schema(
+    [
+        *_CURVE,
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("n_documents", _INT),
+        ("document_length", _INT),
+        ("shape", _TEXT),
+        *((f"{name}{end}", _FLOAT) for name in MEASURES for end in ("", "_low", "_high")),
+    ]
+)
+DISTANCES = pa.schema(
+    [
+        *_CURVE,
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("to", _TEXT),
+        ("n_runs", _INT),
+        ("value", _FLOAT),
+        ("low", _FLOAT),
+        ("high", _FLOAT),
     ]
 )
 
