@@ -18,6 +18,7 @@ rule all:
         folders("geometry"),
         folders("activations") if CONFIG.keep_activations else [],
         f"{RESULTS}/summary.txt",
+        f"{RESULTS}/report.html",
     message:
         "all that was asked for is there"
 

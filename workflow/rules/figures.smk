@@ -1,8 +1,9 @@
-# Takes in: the curves. Hands on: <results>/figures/<figure>.{svg,pdf,png} and <results>/summary.txt,
-# what a person looks at; `snakemake --report report.zip` shows both with their captions.
+# Takes in: the curves. Hands on: <results>/figures/<figure>.{svg,pdf,png}, <results>/summary.txt and
+# <results>/report.html, what a person looks at; `snakemake --report report.zip` shows both with their captions.
 localrules:
     figure,
     summary,
+    page,
 
 
 rule figure:
@@ -71,3 +72,34 @@ rule summary:
         "summing up"
     shell:
         "shapesweep summary --results {params.results:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule page:
+    input:
+        CURVES,
+        TABLES,
+        MANIFESTS,
+        f"{RESULTS}/summary.txt",
+        expand(
+            f"{RESULTS}/figures/{{figure}}.{{ext}}", figure=FIGURES, ext=["svg", "png"]
+        ),
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        results=lambda w, output: Path(output[0]).parent,
+        # It stands on the page; its file is no rule's.
+        config=as_param(CONFIG.model_dump(mode="json")),
+    message:
+        "making the page"
+    shell:
+        "shapesweep page --results {params.results:q} --out {output:q} > {log:q} 2>&1"

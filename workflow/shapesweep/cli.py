@@ -217,6 +217,13 @@ def summary(arguments: argparse.Namespace) -> None:
     print(summary.write(arguments.results, arguments.out))
 
 
+def page(arguments: argparse.Namespace) -> None:
+    """Write the page of a sweep: all of it in one file for a browser."""
+    from shapesweep import page
+
+    print(page.write(arguments.results, arguments.out))
+
+
 def _suite(arguments: argparse.Namespace) -> tuple[str, AnySuite]:
     suites = arguments.config.suites
     if arguments.suite not in suites:
@@ -312,6 +319,7 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         curves: ["--tables", "--out"],
         figures: ["--curves", "--figure", "--out"],
         summary: ["--results", "--out"],
+        page: ["--results", "--out"],
     }
 
 
