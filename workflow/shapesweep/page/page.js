@@ -165,8 +165,9 @@
     const { curve, about } = now, stack = about.layers.map((_, j) => j).filter((j) => about.layers[j][1] !== "final_norm");
     const norm = about.layers.findIndex((l) => l[1] === "final_norm");
     const x = stack.map((j) => about.layers[j][0]), take = (line) => stack.map((j) => line[j]);
+    const faint = Math.max(0.12, Math.min(0.4, 8 / about.checkpoints.length));
     const traces = about.checkpoints.map((_, i) => ({
-      x, y: take(curve.value[i]), type: "scatter", mode: "lines", opacity: 0.35, hoverinfo: "skip",
+      x, y: take(curve.value[i]), type: "scatter", mode: "lines", opacity: faint, hoverinfo: "skip",
       line: { color: mixed(VIRIDIS, stepShare(now, i)), width: 1 },
     })).filter((_, i) => i !== now.step);
     const i = now.step;
@@ -191,13 +192,15 @@
     const { curve, about } = now, columns = about.checkpoints.map((_, i) => i), rows = about.layers.map((_, j) => j);
     const few = (all, n) => [...new Set(Array.from({ length: Math.min(n, all.length) }, (_, i, m = Math.min(n, all.length)) =>
       all[m > 1 ? Math.round((i * (all.length - 1)) / (m - 1)) : 0]))];
-    const width = at("map").clientWidth, xs = few(columns, width > 500 ? 11 : 5), ys = rows.length < 14 ? rows : few(rows, 9);
+    const step = (i) => { const p = about.checkpoints[i]; return p.step === null ? safe(p.revision ?? "") : whole(p.step); };
+    // As many as stand beside each other.
+    const widest = Math.max(...columns.map((i) => step(i).length)), room = at("map").clientWidth - 150;
+    const xs = few(columns, Math.max(2, Math.floor(room / (9 * widest + 12)))), ys = rows.length < 14 ? rows : few(rows, 9);
     const trace = {
       type: "heatmap", x: columns, y: rows, z: rows.map((j) => columns.map((i) => curve.value[i][j])), colorscale: MAGMA.map((color, i) => [i / (MAGMA.length - 1), color]),
       text: rows.map((j) => columns.map((i) => hoverText(now, i, j))), hoverinfo: "text", hoverongaps: false,
       colorbar: { thickness: 10, outlinewidth: 0, len: 1 },
     };
-    const step = (i) => { const p = about.checkpoints[i]; return p.step === null ? safe(p.revision ?? "") : whole(p.step); };
     const drawn = layout({
       xaxis: { title: { text: "checkpoint, by its step" }, tickvals: xs, ticktext: xs.map(step), showgrid: false, tickangle: 0 },
       yaxis: { title: { text: "layer" }, tickvals: ys, ticktext: ys.map((j) => (about.layers[j][1] === "final_norm" ? "norm" : about.layers[j][0])), showgrid: false },
