@@ -19,6 +19,7 @@ rule all:
         folders("activations") if CONFIG.keep_activations else [],
         f"{RESULTS}/summary.txt",
         expand(f"{RESULTS}/figures/{{figure}}.{{ext}}", figure=FIGURES, ext=EXTENSIONS),
+        f"{RESULTS}/report.html",
     message:
         "all that was asked for is there"
 
@@ -28,5 +29,6 @@ include: "workflow/rules/manifest.smk"
 include: "workflow/rules/checkpoint.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/geometry.smk"
+include: "workflow/rules/budget.smk"
 include: "workflow/rules/curves.smk"
 include: "workflow/rules/figures.smk"

@@ -153,7 +153,7 @@ def test_runs_that_differ_by_their_seed_make_one_with_a_band_over_seeds():
     assert len(profiles) == 3
     told = made["phases"].query("metric == 'id_twonn'").set_index("run")
     assert set(told.noise_source) == {"seeds"}
-    # The seeds differ at one of five steps, by a variance of 1; the mean of three has a third of it.
+    # They differ at one of five steps, by a variance of 1; the mean of three has a third of it.
     assert told.loc["decoder-seed0"].noise == pytest.approx(np.sqrt(1 / 5))
     assert told.loc["decoder"].noise == pytest.approx(np.sqrt(1 / 15))
     assert told.loc["decoder"].over == "seeds"

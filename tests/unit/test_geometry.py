@@ -10,9 +10,9 @@ import pytest
 from shapesweep import activations, failures, geometry, tables
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
+from shapesweep.geometry import PARTIAL
 from shapesweep.metrics import METRICS, NeighborMetric
 from shapesweep.microscope import look
-from shapesweep.geometry import PARTIAL
 from shapesweep.shards import SELECTIONS, SENSITIVITY, Shard
 
 #: What tells the rows of a metric with several scales apart.

@@ -16,7 +16,7 @@ LOCAL = {"source": "local", "runs": {"mine": "some/folder"}}
 def test_six_lines_are_a_sweep():
     made = config.validate({"suites": {"mine": LOCAL}})
     assert made.suites["mine"].runs["mine"].path == "some/folder"
-    assert made.corpora == ["text", "random", "shuffled"]
+    assert made.corpora == ["text", "random", "shuffled", "last"]
     assert made.geometry.n_points == 4096
 
 

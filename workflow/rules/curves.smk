@@ -24,6 +24,7 @@ rule join:
     input:
         manifests=MANIFESTS,
         geometry=folders("geometry"),
+        budgets=budgets,
     output:
         TABLES,
     log:
@@ -43,7 +44,7 @@ rule join:
         "joining the tables of all checkpoints"
     shell:
         "shapesweep join --config {params.config:q} --manifests {input.manifests:q} --geometry {params.results:q}/geometry "
-        "--out {params.results:q} > {log:q} 2>&1"
+        "--budgets {input.budgets:q} --out {params.results:q} > {log:q} 2>&1"
 
 
 rule curves:

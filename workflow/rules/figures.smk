@@ -1,12 +1,11 @@
-# Takes in: the curves. Hands on: <results>/figures/<figure>.{svg,pdf,png,csv}, <results>/summary.txt
-# and <results>/comparison.md, what a person looks at; `snakemake --report report.zip` shows
-# figures and words with their captions.
-
-
+# Takes in: the curves. Hands on what a person looks at: <results>/figures/<figure>.{svg,pdf,png,csv},
+# <results>/summary.txt, <results>/comparison.md and <results>/report.html; `snakemake --report
+# report.zip` shows figures and words with their captions.
 localrules:
     figure,
     summary,
     comparison,
+    page,
     paper,
 
 
@@ -95,6 +94,35 @@ rule comparison:
         "holding the authors' numbers against ours"
     shell:
         "shapesweep comparison --curves {params.curves:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule page:
+    input:
+        CURVES,
+        TABLES,
+        MANIFESTS,
+        f"{RESULTS}/summary.txt",
+        expand(f"{RESULTS}/figures/{{figure}}.{{ext}}", figure=FIGURES, ext=EXTENSIONS),
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        results=lambda w, output: Path(output[0]).parent,
+        # It stands on the page; its file is no rule's.
+        config=as_param(CONFIG.model_dump(mode="json")),
+    message:
+        "making the page"
+    shell:
+        "shapesweep page --results {params.results:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule paper:

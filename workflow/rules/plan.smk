@@ -10,6 +10,7 @@ from pathlib import Path
 from shapesweep import config as configuration
 from shapesweep import devices, download, inventory, join, tables
 from shapesweep import manifest as manifests
+from shapesweep.budget import VERSION as BUDGET_VERSION
 from shapesweep.checkpoint import model_files, tokenizer_files
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
@@ -43,7 +44,7 @@ COUNTED = [
 ]
 TABLES = [
     f"{RESULTS}/{t}.parquet"
-    for t in ("geometry", "replicates", "losses", "origins", "failures")
+    for t in ("geometry", "replicates", "losses", "budgets", "origins", "failures")
 ]
 # Suites of the Hub: what they have is known once it has been asked for.
 PUBLISHED = [name for name, one in CONFIG.suites.items() if isinstance(one, HubSuite)]
@@ -88,6 +89,17 @@ def folders(kind):
         f"{RESULTS}/{kind}/{'/'.join(key)}"
         for suite in CONFIG.suites
         for key in selected(suite)
+    ]
+
+
+def budgets(wildcards):
+    """The budgets of the checkpoints of which they are asked for."""
+    return [
+        f"{RESULTS}/budgets/{suite}/{one.run}/{one.revision}.parquet"
+        for suite in CONFIG.suites
+        for one in manifests.budgeted(
+            selected(suite).values(), CONFIG.budget.checkpoints.get(suite)
+        )
     ]
 
 

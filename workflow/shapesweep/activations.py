@@ -5,27 +5,33 @@ and the model's loss on each corpus. One batch of documents is in memory at a ti
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from shapesweep import __version__, checkpoint, corpora, devices, failures, progress, tables
+from shapesweep import (
+    __version__,
+    checkpoint,
+    corpora,
+    devices,
+    failures,
+    losses,
+    progress,
+    tables,
+)
 from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
 from shapesweep.config import Config
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators import jackknife
+from shapesweep.losses import Sums
 from shapesweep.published import HubSuite
 from shapesweep.shards import FORMAT_VERSION, ORIGINS, ShardWriter, token_columns
 from shapesweep.text import read_text
 
-MASKED_SHARE = 0.15
-
 Row = dict[str, Any]
-#: Sum and number of the losses of each document, shape (2, n_documents).
-Sums = NDArray[np.float64]
 
 
 def extract(
@@ -62,7 +68,7 @@ def extract(
     name = f"{row['suite']}/{row['run']}/{row['revision']}"
     try:
         with tables.whole_folder(out) as partial:
-            _refuse(row, folder, tokenizer or folder)
+            refuse(row, folder, tokenizer or folder)
             known = measured or {}
             extracted = _extract(row, folder, settings, partial, known, tokenizer or folder)
         return f"{name}: extracted {', '.join(extracted) or 'nothing: all is measured already'}"
@@ -72,7 +78,7 @@ def extract(
         return f"{name}: skipped: {error}"
 
 
-def _refuse(row: Row, *folders: Path) -> None:
+def refuse(row: Row, *folders: Path) -> None:
     """Raise what is known against a checkpoint before it is loaded."""
     if not row["selected"]:
         raise CheckpointError(", ".join(row["status"]))
@@ -91,34 +97,67 @@ def _extract(
     """Names of the corpora that were extracted."""
     import torch
 
-    suite = settings.suites.get(row["suite"])
-    loading: dict[str, Any] = {}
-    if isinstance(suite, HubSuite):
-        loading["ignored_weights"] = suite.ignored_weights
-        loading["remote_code"] = suite.remote_code and row["suite"] in settings.hub.remote_code
-    tokenizer = checkpoint.load_tokenizer(tokenizer_folder)
     with devices.hold(settings.device) as device:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        model = checkpoint.load(folder, device, **loading)
-        n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
-        if n_embeddings is None:
-            raise CheckpointError(f"{type(model).__name__} does not read tokens")
-        text = read_text(settings.corpus.text)
-        every = corpora.build(settings.corpora, text, tokenizer, settings.corpus, n_embeddings)
-        _fits(model.config, every)
+        model, tokenizer, every = opened(
+            row, folder, settings, device, tokenizer_folder, settings.corpora
+        )
         origins = {one.name: _origin(row, one, settings, device) for one in every}
         known = {name: origin["from"] for name, origin in measured.items()}
         new = [one for one in every if known.get(one.name) != origins[one.name]["from"]]
-        losses = read_log(folder, row)
+        found = read_log(folder, row)
         n_documents = sum(len(one.documents) for one in new)
         with torch.inference_mode(), progress.bar(n_documents, "extracting", "documents") as shown:
-            losses += _run(model, tokenizer, row, new, origins, settings, out, shown)
-    tables.write(losses, tables.LOSSES, out / "losses.parquet")
+            found += _run(model, tokenizer, row, new, origins, settings, out, shown)
+    tables.write(found, tables.LOSSES, out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
     sample = [{"value": value} for value in checkpoint.sample(model)]
     tables.write(sample, tables.SAMPLE, out / "sample.parquet", {"vocabulary": vocabulary})
     (out / ORIGINS).write_text(json.dumps(origins), encoding="utf-8")
     return [one.name for one in new]
+
+
+def opened(
+    row: Row,
+    folder: Path,
+    settings: Config,
+    device: str,
+    tokenizer_folder: Path,
+    names: Sequence[str],
+) -> tuple[Any, Any, list[Corpus]]:
+    """A checkpoint as it is run: its model, its tokenizer and corpora.
+
+    Parameters
+    ----------
+    row : dict
+        Of the manifest.
+    folder, tokenizer_folder : path-like
+    settings : shapesweep.config.Config
+    device : str
+    names : sequence of str
+        Of the corpora.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be run on them.
+    """
+    import torch
+
+    suite = settings.suites.get(row["suite"])
+    loading: dict[str, Any] = {}
+    if isinstance(suite, HubSuite):
+        loading["ignored_weights"] = suite.ignored_weights
+        loading["remote_code"] = suite.remote_code and row["suite"] in settings.hub.remote_code
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    tokenizer = checkpoint.load_tokenizer(tokenizer_folder)
+    model = checkpoint.load(folder, device, **loading)
+    n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    if n_embeddings is None:
+        raise CheckpointError(f"{type(model).__name__} does not read tokens")
+    text = read_text(settings.corpus.text)
+    every = corpora.build(names, text, tokenizer, settings.corpus, n_embeddings)
+    _fits(model.config, every)
+    return model, tokenizer, every
 
 
 def _run(
@@ -132,9 +171,9 @@ def _run(
     shown: Any,
 ) -> list[Row]:
     """Write the shards of new corpora; their losses."""
-    losses: list[Row] = []
+    found: list[Row] = []
     if not new:
-        return losses
+        return found
     anatomy = find_anatomy(model, new[0].documents[0])
     for one in new:
         metadata = _metadata(origins[one.name], one, model, anatomy)
@@ -142,8 +181,8 @@ def _run(
         if checkpoint.family(type(model).__name__) == "encoder":
             totals = _masked_losses(model, one, tokenizer, settings)
         if totals is not None:
-            losses.append(_loss_row(row, one, totals, settings.geometry.groups))
-    return losses
+            found.append(_loss_row(row, one, totals, settings.geometry.groups))
+    return found
 
 
 def shard_name(layer: int, layer_kind: str, anatomy: Anatomy) -> str:
@@ -189,7 +228,7 @@ def _shards(
     out.mkdir()
     names, captured = anatomy.names(), []
     writers: list[ShardWriter] = []
-    hook = anatomy.last_block.register_forward_hook(
+    hook = anatomy.blocks[-1].register_forward_hook(
         lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
     )
     sums = []
@@ -222,7 +261,7 @@ def _shards(
                     )
                 writer.append(tokens, values.numpy())
             if anatomy.causal and "logits" in output:
-                sums.append(_next_token_losses(output.logits, batch))
+                sums.append(losses.next_token(output.logits, batch))
             shown.update(len(numbers))
     finally:
         hook.remove()
@@ -231,50 +270,24 @@ def _shards(
     return np.concatenate(sums, axis=1) if sums else None
 
 
-def _next_token_losses(logits: Any, batch: Any) -> Sums:
-    """Sum and number of the next-token losses of each document, shape (2, n_documents)."""
-    import torch
-
-    losses = torch.nn.functional.cross_entropy(
-        logits[:, :-1].transpose(1, 2).float(), batch[:, 1:], reduction="none"
-    )
-    return np.stack([losses.sum(1).cpu().numpy(), np.full(len(losses), losses.shape[1])])
-
-
 def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Config) -> Sums | None:
     """The same for masked tokens: one extra pass under a mask that is fixed per corpus."""
     import torch
 
     if tokenizer.mask_token_id is None:
         return None
-    rng = np.random.default_rng([settings.corpus.seed, 3])
-    sums = []
+    masks, sums = losses.masks(one, settings.corpus.seed), []
     for numbers in one.batches(settings.batch_tokens):
         batch = to_batch(model, [one.documents[n] for n in numbers])
-        masks = []
-        for document in batch.cpu().numpy():
-            body = np.arange(one.n_prefix, len(document) - one.n_suffix)
-            n_masked = max(1, round(MASKED_SHARE * len(body)))
-            mask = np.zeros(len(document), dtype=bool)
-            mask[rng.choice(body, n_masked, replace=False)] = True
-            masks.append(mask)
-        masked = torch.from_numpy(np.stack(masks)).to(batch.device)
-        output = forward(model, batch.masked_fill(masked, tokenizer.mask_token_id))
-        # BertForPreTraining has a second head, and calls the first by another name.
-        logits = output.logits if "logits" in output else output.prediction_logits
-        losses = torch.nn.functional.cross_entropy(
-            logits.transpose(1, 2).float(), batch, reduction="none"
-        )
-        sums.append(np.stack([(losses * masked).sum(1).cpu().numpy(), masked.sum(1).cpu().numpy()]))
+        mask = torch.from_numpy(np.stack([masks[n] for n in numbers])).to(batch.device)
+        output = forward(model, batch.masked_fill(mask, tokenizer.mask_token_id))
+        sums.append(losses.masked(output, batch, mask))
     return np.concatenate(sums, axis=1)
 
 
 def _loss_row(row: Row, one: Corpus, totals: Sums, n_groups: int) -> Row:
-    sums, counts = totals
-    groups = jackknife.assign_groups(np.arange(len(sums)), n_groups)
-    left = [groups != g for g in range(min(n_groups, len(sums)))]
-    error = jackknife.stderr([sums[keep].sum() / counts[keep].sum() for keep in left])
-    return _losses(row, "eval", one.name, float(sums.sum() / counts.sum()), float(error))
+    value, without = losses.mean(totals, n_groups)
+    return _losses(row, "eval", one.name, value, float(jackknife.stderr(without)))
 
 
 def _losses(row: Row, source: str, name: str | None, value: float, stderr: float | None) -> Row:

@@ -17,7 +17,8 @@ class Anatomy:
     ----------
     n_layers : int
         Blocks; `hidden_states` has one entry more.
-    last_block : torch.nn.Module
+    blocks : tuple of torch.nn.Module
+        In the order in which states go through them.
     has_final_norm : bool
         The last entry is not what the last block hands on: it has been through a norm.
     causal : bool
@@ -25,7 +26,7 @@ class Anatomy:
     """
 
     n_layers: int
-    last_block: Any
+    blocks: tuple[Any, ...]
     has_final_norm: bool
     causal: bool
 
@@ -74,7 +75,7 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
         if all(_equal(made[k - 1], states[k]) for k in range(1, len(stack))):
             has_final_norm = not _equal(made[-1], states[-1])
             causal = _is_causal(model, document, states)
-            return Anatomy(len(stack), stack[-1], has_final_norm, causal)
+            return Anatomy(len(stack), tuple(stack), has_final_norm, causal)
     raise CheckpointError(
         f"{type(model).__name__}: no stack of {len(states) - 1} blocks puts out its hidden states"
     )

@@ -52,7 +52,7 @@ class LastConfig(Strict):
     """The documents of which only the last token is measured."""
 
     documents: int = Field(
-        4096, ge=2, description="how many short documents at most; as many as the text holds"
+        1024, ge=2, description="how many short documents at most; as many as the text holds"
     )
     length: int = Field(20, ge=4, description="tokens of such a document, special ones included")
 
@@ -87,6 +87,21 @@ class GeometryConfig(Strict):
     groups: int = Field(
         16, ge=2, description="groups of documents that the jackknife leaves out in turn"
     )
+
+
+Selection = Every | Steps | Log
+
+
+class BudgetConfig(Strict):
+    """The dimension budget: how many dimensions of a layer a model needs."""
+
+    checkpoints: dict[str, Literal["last", "all"] | Selection] = Field(
+        {"embedded": "last"},
+        description="by suite, of which checkpoints of every run; some hundred passes over the "
+        "text each",
+        examples=["{embedded: last}", "{pythia: {steps: [512, 143000]}}"],
+    )
+    rise: float = Field(0.01, gt=0, description="of the loss, relative, that is allowed")
 
 
 class HubConfig(Strict):
@@ -161,17 +176,20 @@ class Config(Strict):
             "{mine: {source: local, runs: {my-run: path}}}",
         ],
     )
-    checkpoints: Literal["all"] | Every | Steps | Log = Field(
+    checkpoints: Literal["all"] | Selection = Field(
         "all",
         description="which checkpoints of every run",
         examples=["all", "{every: 4}", "{steps: [0, 512]}", "{log: 20}"],
     )
     corpora: list[CorpusName] = Field(
-        ["text", "random", "shuffled"],
+        ["text", "random", "shuffled", "last"],
         description="what is shown to the models",
     )
     corpus: CorpusConfig = Field(CorpusConfig(), description="the text and its documents")
     geometry: GeometryConfig = Field(GeometryConfig(), description="how the clouds are measured")
+    budget: BudgetConfig = Field(
+        BudgetConfig(), description="how many dimensions a model needs, where it is asked for"
+    )
     hub: HubConfig = Field(HubConfig(), description="the Hub, and the disk that it may fill")
     keep_activations: bool = Field(
         False, description="keep the shards; else they are removed once they are measured"
@@ -189,6 +207,20 @@ class Config(Strict):
         if "{" in results or "}" in results:
             raise ValueError("must not contain braces, which are Snakemake's wildcards")
         return str(Path(results))
+
+    @model_validator(mode="after")
+    def _budgets_what_there_is(self, info: ValidationInfo) -> "Config":
+        registry = Path((info.context or {}).get("registry", REGISTRY))
+        known = {*self.suites, *BudgetConfig().checkpoints}
+        known |= {path.stem for path in registry.glob("*.yaml")}
+        asked = self.budget.checkpoints
+        for name in asked:
+            if name not in known:
+                raise ValueError(f"budget.checkpoints: there is no suite {name}{near(name, known)}")
+        # The default sweep's is laid under every configuration, whose suites are others.
+        mine = {name: rule for name, rule in asked.items() if name in self.suites}
+        self.budget = self.budget.model_copy(update={"checkpoints": mine})
+        return self
 
     @model_validator(mode="after")
     def _can_be_loaded(self) -> "Config":

@@ -28,6 +28,7 @@ def join(
     geometry: str | Path,
     out: str | Path,
     accepted: Mapping[str, Sequence[str]] | None = None,
+    budgets: Sequence[str | Path] = (),
 ) -> None:
     """Join the tables of all selected checkpoints.
 
@@ -38,9 +39,12 @@ def join(
     geometry : path-like
         Folder with `<suite>/<run>/<revision>/`.
     out : path-like
-        Folder for `geometry`, `replicates`, `losses`, `origins` and `failures` (`.parquet`).
+        Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins` and `failures`
+        (`.parquet`).
     accepted : dict of sequence of str, optional
         By suite, the flags that exclude nothing.
+    budgets : sequence of path-like
+        One a checkpoint of which it was asked for.
     """
     listed = pd.concat([tables.read(path, tables.MANIFEST) for path in manifests])
     rows = listed[listed.selected].itertuples()
@@ -57,6 +61,9 @@ def join(
         parts = [tables.read_arrow(place / f"{name}.parquet", schema) for place in kept]
         joined = pa.concat_tables([schema.empty_table(), *parts])
         tables.write(joined, schema, Path(out) / f"{name}.parquet")
+    counted = [tables.read_arrow(path, tables.BUDGETS) for path in budgets]
+    joined = pa.concat_tables([tables.BUDGETS.empty_table(), *counted])
+    tables.write(joined, tables.BUDGETS, Path(out) / "budgets.parquet")
     origins = [_origins(place) for place in kept]
     tables.write(
         [one for of in origins for one in of], tables.ORIGINS, Path(out) / "origins.parquet"

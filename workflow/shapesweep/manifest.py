@@ -6,7 +6,7 @@ the whole fan-out; the table adds what reading the files tells.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -131,6 +131,32 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     if not chosen:
         raise ShapesweepError(f"checkpoints: chooses none of the {len(listed)} that there are")
     return chosen
+
+
+def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> list[Listed]:
+    """Of the chosen checkpoints those of which a dimension budget is asked for.
+
+    Parameters
+    ----------
+    chosen : iterable of Listed
+    rule : 'last', as `select`, or None
+        `last` is every run's highest step; None is of none.
+
+    Returns
+    -------
+    list of Listed
+    """
+    known = list(chosen)
+    if rule is None or not known:
+        return []
+    if rule != "last":
+        return select(known, rule)
+    made = []
+    for run in dict.fromkeys(one.run for one in known):
+        mine = [one for one in known if one.run == run]
+        last = max((one.step for one in mine if one.step is not None), default=None)
+        made += [one for one in mine if one.step == last]
+    return made
 
 
 def rows(name: str, suite: AnySuite, listed: Sequence[Listed], rule: Rule) -> list[dict[str, Any]]:

@@ -112,10 +112,15 @@ class Corpus:
 
     def batches(self, n_tokens: int) -> list[list[int]]:
         """Numbers of consecutive documents that go through a model together: equal lengths only."""
-        size = max(1, n_tokens // max(map(len, self.documents)))
-        if len(set(map(len, self.documents))) > 1:
+        return self.batches_of(self.documents, n_tokens)
+
+    @staticmethod
+    def batches_of(documents: Sequence[NDArray[np.int64]], n_tokens: int) -> list[list[int]]:
+        """The same of any documents."""
+        size = max(1, n_tokens // max(map(len, documents)))
+        if len(set(map(len, documents))) > 1:
             size = 1
-        numbers = range(len(self.documents))
+        numbers = range(len(documents))
         return [list(numbers[i : i + size]) for i in range(0, len(numbers), size)]
 
 

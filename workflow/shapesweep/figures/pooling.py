@@ -7,18 +7,28 @@ from shapesweep.figures import Curves, Figure, note
 from shapesweep.figures._panels import PALETTE, depth_line, grid, layer_axis, same_scale, title
 from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
-METRICS = {"id_twonn": "TwoNN ID", "id_gride": "Gride ID, k = 64", "anisotropy": "anisotropy"}
+METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
+#: The same ID of fewer points of the text: one is of about as many as there are passages.
+SIZES = ["id_twonn", "id_twonn_half", "id_twonn_quarter"]
 CHECKPOINTS = 2
 
 
 def data(curves: Curves) -> pd.DataFrame:
     """Profiles of the text's tokens and of last tokens, at the first and the last checkpoint."""
     every = {"corpus": [curves.corpus, "last"], "selection": "no_first"}
-    found = rows(curves.profiles, metric=list(METRICS), **every)
-    found = found[(found.metric != "id_gride") | (found.k == 64)]
-    if "last" not in set(found.corpus):
+    found = rows(curves.profiles, metric=["anisotropy", *SIZES], **every)
+    last = found[found.corpus == "last"]
+    if not len(last):
         return found.iloc[:0]
-    return at_chosen(found, CHECKPOINTS)
+    text = found[(found.corpus != "last") & found.metric.isin(SIZES)]
+    n_points = last[last.metric == "id_twonn"].n_points.max()
+    sizes = text.groupby("metric").n_points.max()
+    # An ID is one at N points: the one of the text is of about as many.
+    like = (sizes - n_points).abs().astype(float).idxmin() if len(sizes) else "id_twonn"
+    kept = (found.metric == "anisotropy") | (
+        found.metric == found.corpus.map(lambda name: "id_twonn" if name == "last" else like)
+    )
+    return at_chosen(found[kept], CHECKPOINTS)
 
 
 def pooling(shown: pd.DataFrame) -> Canvas:
@@ -31,7 +41,7 @@ def pooling(shown: pd.DataFrame) -> Canvas:
     for column, run in enumerate(known):
         part = of_run(shown, run)
         for row, (metric, said) in enumerate(METRICS.items()):
-            ax, lines = axes[row, column], part[part.metric == metric]
+            ax, lines = axes[row, column], part[part.metric.str.startswith(metric)]
             last = lines.step.max()
             for (corpus, _), line in lines.groupby(["corpus", "revision"], sort=False):
                 is_last = pd.isna(last) or line.step.iloc[0] == last
@@ -48,7 +58,7 @@ def pooling(shown: pd.DataFrame) -> Canvas:
         same_scale(row)
     axes[0, 0].legend(loc="best")
     lengths = shown[shown.corpus == "last"].iloc[0]
-    said = f"last tokens of {lengths.n_documents} documents of {lengths.document_length}"
+    said = f"last tokens of {lengths.n_documents} passages of {lengths.document_length}"
     note(figure, told(shown[shown.corpus != "last"], said) + "\ndashed: the first checkpoint")
     return figure
 
@@ -60,6 +70,6 @@ FIGURE = Figure(
     category="Controls",
     caption="All tokens of a text lie on its documents' trajectories; the last tokens of "
     "many passages belong to no two alike. Cheng et al. 2025 and Lee et al. 2025 measure the "
-    "latter. Neighbours are asked for among as many points where there are as many.",
+    "latter. Both IDs are of about as many points.",
     absent="last tokens were not measured: add `last` to corpora",
 )

@@ -1,0 +1,236 @@
+"""The page in a browser: by mouse and by keyboard, on a phone, and without a network."""
+
+import csv
+import io
+import shutil
+import urllib.parse
+
+import pytest
+import results
+from playwright.sync_api import sync_playwright
+
+from shapesweep import page
+
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+QUIET += ["--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("no browser: apt-get install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = results.write(tmp_path_factory.mktemp("browser") / "results")
+    return page.write(folder, folder / "report.html").as_uri()
+
+
+@pytest.fixture
+def opened(browser, report):
+    """The page, just opened; afterwards nothing was said on its console and nothing asked for."""
+    yield from looked_at(browser, report, {"width": 1280, "height": 900})
+
+
+@pytest.fixture
+def phone(browser, report):
+    yield from looked_at(browser, report, {"width": 360, "height": 740})
+
+
+def looked_at(browser, report, viewport):
+    said, asked = [], []
+    tab = browser.new_page(viewport=viewport)
+    tab.set_default_timeout(5000)
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(report)
+    tab.wait_for_selector("#training .main-svg")
+    yield tab
+    tab.close()
+    assert said == []
+    # What Plotly and the gallery make into pictures never leaves the page.
+    schemes = {urllib.parse.urlsplit(url).scheme for url in asked}
+    assert schemes <= {"file", "data", "blob"}
+    assert [url for url in asked if url.startswith("file:")] == [report]
+
+
+def drawn(tab):
+    """The values of the chosen profile, as they are drawn."""
+    return tab.evaluate("document.getElementById('profile').data.find(t => t.name === 'chosen').y")
+
+
+def downloaded(tab, label):
+    with tab.expect_download() as waiting:
+        tab.get_by_role("button", name=label, exact=True).click()
+    return waiting.value.suggested_filename, waiting.value.path().read_bytes()
+
+
+def rows(content):
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+def test_a_run_is_chosen_and_its_name_is_text(opened):
+    before = drawn(opened)
+    opened.select_option("#run", label=results.HOSTILE)
+    assert drawn(opened) != before
+    assert opened.locator("#run option:checked").inner_text() == results.HOSTILE
+    assert "decoder, mean over seeds" in opened.locator("#run").inner_text()
+
+
+def test_the_lists_change_what_is_drawn(opened):
+    for name, wish in (("metric", "id_gride/4"), ("corpus", "random"), ("selection", "all")):
+        opened.select_option(f"#{name}", wish)
+    assert opened.locator("#metric option:checked").inner_text() == "id_gride, k = 4"
+    title = opened.evaluate("document.getElementById('profile').layout.yaxis.title.text")
+    assert title == "id_gride, k = 4"
+    assert "metric=id_gride%2F4" in opened.url
+    # The middle first, then the layer in the middle of the list.
+    names = "document.getElementById('training').data.map(t => t.name).filter(Boolean)"
+    assert opened.evaluate(names)[:2] == ["middle blocks", "layer 2"]
+    opened.select_option("#layer", "3")
+    assert opened.evaluate(names)[1] == "layer 3"
+
+
+def test_the_slider_is_moved_by_keyboard(opened):
+    before = drawn(opened)
+    assert "a dome" in opened.locator("#shape").inner_text()
+    opened.focus("#step")
+    opened.keyboard.press("Home")
+    assert opened.locator("#step-label").inner_text() == "step 0, 0 tokens (1 of 5)"
+    assert drawn(opened) != before
+    assert "flat" in opened.locator("#shape").inner_text()
+    opened.keyboard.press("ArrowRight")
+    assert opened.locator("#step-label").inner_text() == "step 1, 2,048 tokens (2 of 5)"
+    label = opened.locator("#step").get_attribute("aria-valuetext")
+    assert label == "step 1, 2,048 tokens (2 of 5)"
+
+
+def test_the_verdicts_are_in_words(opened):
+    said = opened.locator("#phase").inner_text()
+    assert "no peak, p = 0.25" in said
+    assert "95 % interval 10 to 1,000" in said
+    assert "95 % interval" in opened.locator("#shape").inner_text()
+
+
+def cell(tab, column, row):
+    """Where a cell of the map is, on the screen."""
+    plot = tab.locator("#map .nsewdrag")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    across, up = (column + 0.5) / len(results.STEPS), (row + 0.5) / len(results.LAYERS)
+    return box["x"] + across * box["width"], box["y"] + (1 - up) * box["height"]
+
+
+def test_the_map_tells_its_numbers_and_chooses_a_checkpoint(opened):
+    x, y = cell(opened, 2, 1)
+    # A pointer arrives from somewhere.
+    opened.mouse.move(x - 3, y - 3)
+    opened.mouse.move(x, y)
+    opened.wait_for_selector("#map .hoverlayer .hovertext")
+    said = opened.locator("#map .hoverlayer").text_content()
+    for part in ("step 10", "layer 1", "95 %", "N = 4,096"):
+        assert part in said
+    opened.mouse.click(x, y)
+    opened.wait_for_function("document.getElementById('step').value === '2'")
+    assert opened.locator("#step-label").inner_text().startswith("step 10,")
+    assert opened.locator("#layer option:checked").inner_text() == "1"
+
+
+def test_a_view_is_linked(opened, browser):
+    opened.select_option("#run", label="decoder-seed1")
+    opened.focus("#step")
+    opened.keyboard.press("Home")
+    other = browser.new_page()
+    other.goto(opened.url)
+    other.wait_for_selector("#training .main-svg")
+    assert drawn(other) == drawn(opened)
+    assert other.locator("#run option:checked").inner_text() == "decoder-seed1"
+    other.close()
+    # A link to a section is no choice, and takes none back.
+    opened.get_by_role("link", name="Integrity").click()
+    assert opened.locator("#run option:checked").inner_text() == "decoder-seed1"
+
+
+def test_what_is_plotted_is_downloaded(opened):
+    name, content = downloaded(opened, "Over depth: CSV")
+    assert name == "decoder-seed0-anisotropy-text-profile.csv"
+    made = rows(content)
+    assert len(made) == len(results.STEPS) * len(results.LAYERS)
+    one = next(r for r in made if (r["step"], r["layers"]) == ("100", "2"))
+    expected = results.value("decoder-seed0", "anisotropy", 100, 2)
+    assert float(one["value"]) == pytest.approx(expected, rel=5e-4)
+    assert one["n_points"] == "4096"
+    made = rows(downloaded(opened, "Over training: CSV")[1])
+    assert {r["layers"] for r in made} == {"middle", "2", ""}
+    assert {r["metric"] for r in made} == {"anisotropy", "loss_eval", "loss_log"}
+    assert b"<svg" in downloaded(opened, "Depth by training: SVG")[1]
+    assert downloaded(opened, "Over depth: PNG")[1].startswith(b"\x89PNG")
+
+
+def test_static_figures_are_downloaded(opened):
+    title = opened.locator("#figure-dome h4").inner_text()
+    name, content = downloaded(opened, f"{title}: SVG")
+    assert name == "dome.svg"
+    assert b"</svg>" in content
+    assert downloaded(opened, f"{title}: PNG")[1].startswith(b"\x89PNG")
+    assert rows(downloaded(opened, f"{title}: CSV")[1]) == [{"step": "1", "run": results.HOSTILE}]
+    assert opened.locator("#figure-corpora [data-kind=csv]").count() == 0
+
+
+def test_a_phone_shows_all_of_it(phone):
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+    phone.get_by_text("The chosen profile as a table").click()
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+    # Each line of controls is as wide as a finger needs.
+    assert phone.locator("#run").bounding_box()["height"] >= 32
+
+
+def test_every_control_has_a_name_and_the_keyboard_reaches_it(opened):
+    nameless = opened.evaluate(
+        """[...document.querySelectorAll('select, input, button, summary, a, [role=region]')]
+        .filter(e => !(e.labels && e.labels.length) && !e.getAttribute('aria-label')
+          && !e.textContent.trim()).map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.className") == "skip"
+    opened.keyboard.press("Enter")
+    assert opened.evaluate("document.activeElement.id") == "found"
+    reached = set()
+    for _ in range(80):
+        opened.keyboard.press("Tab")
+        reached.add(
+            opened.evaluate("document.activeElement.id || document.activeElement.ariaLabel")
+        )
+    wanted = {"run", "corpus", "selection", "metric", "layer", "step", "Over depth: CSV"}
+    wanted |= {"Checkpoints", "Configuration", "Depth by training: PNG"}
+    assert wanted <= reached
+    for landmark in ("header", "nav", "main", "h1"):
+        assert opened.locator(landmark).count() == 1
+    assert opened.locator("[aria-live=polite] #phase").count() == 1
+    ids = opened.evaluate(
+        "[...document.querySelectorAll('body > :not(script) [id]')].map(e => e.id)"
+    )
+    assert len(ids) == len(set(ids))
+    assert opened.locator("img:not([alt])").count() == 0
+
+
+def test_nothing_from_outside_can_run_or_be_loaded(browser, report):
+    tab = browser.new_page()
+    refused = []
+    tab.on("console", lambda message: refused.append(message.text))
+    tab.goto(report)
+    tab.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"ran = 1\">')")
+    tab.wait_for_timeout(200)
+    assert tab.evaluate("typeof ran") == "undefined"
+    assert any("Content Security Policy" in text for text in refused)
+    tab.close()

@@ -1,0 +1,153 @@
+"""The results of a small sweep, made without one: what the page of a sweep is tested on."""
+
+import itertools
+import math
+
+import matplotlib as mpl
+
+from shapesweep import tables
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+#: A name that would be a picture, were it not escaped.
+HOSTILE = "<img src=x onerror=alert(1)>"
+STEPS = (0, 1, 10, 100, 1000)
+BLOCKS = 4
+LAYERS = [(0, "embedding"), *((n, "block") for n in range(1, BLOCKS + 1)), (BLOCKS, "final_norm")]
+RUNS = [("decoder-seed0", "decoder"), ("decoder-seed1", "decoder"), (HOSTILE, HOSTILE)]
+METRICS = [("anisotropy", None), ("id_twonn", 2), ("id_gride", 2), ("id_gride", 4)]
+
+
+def value(run, metric, step, layer):
+    """A number that differs from place to place: a dome that grows with the step."""
+    height = math.log10(1 + step) / 4 * math.sin(math.pi * layer / BLOCKS)
+    return (1 if metric == "anisotropy" else 9) * (0.1 + 0.6 * height) + 0.001 * len(run)
+
+
+def curve(run, model, corpus, selection, metric, k, over="documents"):
+    seed = None if over == "seeds" else 0
+    return {
+        "suite": "tiny", "run": run, "model": model, "seed": seed, "n_layers": BLOCKS,
+        "architecture": "LlamaForCausalLM", "family": "decoder", "corpus": corpus,
+        "pooling": "tokens", "selection": selection, "metric": metric, "k": k, "over": over,
+    }  # fmt: skip
+
+
+def band(at, n_points=4096):
+    return {
+        "value": at, "low": 0.9 * at, "high": 1.1 * at, "n_points": n_points,
+        "n_documents": 128, "document_length": 64, "flag": "",
+    }  # fmt: skip
+
+
+def when(step, over="documents"):
+    revision = None if over == "seeds" else f"checkpoint-{step}"
+    return {"revision": revision, "step": step, "tokens": 2048 * step}
+
+
+def write(folder):
+    """Write everything that a page is made from.
+
+    Returns
+    -------
+    pathlib.Path
+        `folder`.
+    """
+    profiles, trajectories, phases, shapes = [], [], [], []
+    every = [(*run, "documents") for run in RUNS] + [("decoder", "decoder", "seeds")]
+    kinds = itertools.product(every, ("text", "random"), ("all", "no_first"), METRICS)
+    for (run, model, over), corpus, selection, (metric, k) in kinds:
+        one = curve(run, model, corpus, selection, metric, k, over)
+        for step in STEPS:
+            for layer, kind in LAYERS:
+                flag = {"flag": "undersampled"} if (step, layer) == (0, 0) else {}
+                at = value(run, metric, step, layer)
+                place = {"layer": layer, "layer_kind": kind, "depth": layer / BLOCKS}
+                profiles.append(one | when(step, over) | place | band(at) | flag)
+            at = value(run, metric, step, BLOCKS // 2)
+            trajectories.append(one | when(step, over) | {"layers": "middle"} | band(at))
+            if over == "documents":
+                shapes.append(shape(one, step, at))
+        phases.append(phase(one))
+    for run, model in RUNS:
+        for source, corpus in (("eval", "text"), ("log", None)):
+            for step in STEPS:
+                one = curve(run, model, corpus, None, f"loss_{source}", None)
+                there = when(step) | {"layers": None} | band(5 - math.log10(1 + step), None)
+                trajectories.append(one | there)
+    kept = {
+        "curves/profiles": (profiles, tables.PROFILES),
+        "curves/trajectories": (trajectories, tables.TRAJECTORIES),
+        "curves/phases": (phases, tables.PHASES),
+        "curves/shapes": (shapes, tables.SHAPES),
+        "curves/missing": (missing(), tables.FAILURES),
+        "manifests/tiny": (manifest(), tables.MANIFEST),
+        "origins": (origins(), tables.ORIGINS),
+    }
+    for name, (rows, schema) in kept.items():
+        tables.write(rows, schema, folder / f"{name}.parquet")
+    (folder / "config.yaml").write_text(f"suites: {{tiny: {{runs: '{HOSTILE}'}}}}\n", "utf-8")
+    (folder / "summary.txt").write_text(f"{len(RUNS)} runs, {HOSTILE}\n", "utf-8")
+    figure(folder / "figures")
+    return folder
+
+
+def shape(one, step, height):
+    known = {k: v for k, v in one.items() if k != "over"} | when(step)
+    name = "flat" if step < 10 else "dome"
+    measured = {f"{m}{end}": None for m in tables.MEASURES for end in ("", "_low", "_high")}
+    measured |= {"height": height, "height_low": 0.9 * height, "height_high": 1.1 * height}
+    return known | {"n_documents": 128, "document_length": 64, "shape": name} | measured
+
+
+def phase(one):
+    return one | {
+        "layers": "middle", "n_checkpoints": 5, "first_step": 0, "first": 0.1, "peak_step": 100,
+        "peak_step_low": 10, "peak_step_high": 1000, "peak": 0.4, "last_step": 1000, "last": 0.7,
+        "prominence": -0.3, "half_width": 0.05, "noise": 0.02, "noise_source": "residuals",
+        "p_value": 0.25, "verdict": "no peak",
+    }  # fmt: skip
+
+
+def missing():
+    one = {"suite": "tiny", "run": "decoder-seed0", "transient": False}
+    return [
+        one | {"revision": "checkpoint-7", "step": 7, "reason": "NaN", "measured": False},
+        one | {"revision": "checkpoint-10", "step": 10, "reason": HOSTILE, "measured": True},
+    ]
+
+
+def manifest():
+    made = []
+    for run, _ in RUNS:
+        for step in STEPS:
+            status = ["missing_config"] if step == 100 and run == HOSTILE else []
+            made.append(
+                dict.fromkeys(tables.MANIFEST.names) | when(step)
+                | {"suite": "tiny", "run": run, "seed": 0, "commit": f"c{step}", "files": [],
+                   "bytes": 2_902_248, "status": status, "chosen": True, "selected": not status}
+            )  # fmt: skip
+    return made
+
+
+def origins():
+    by = {"device": "cpu", "shapesweep": "0.4.0", "torch": "2.13.0", "transformers": "5.23.0"}
+    return [
+        {"suite": "tiny", "run": run, "revision": f"checkpoint-{step}", "step": step,
+         "commit": f"measured-{step}", "corpus": corpus, "corpus_digest": f"digest-of-{corpus}",
+         "corpus_seed": 0, **by}
+        for (run, _), step, corpus in itertools.product(RUNS, STEPS, ("text", "random"))
+    ]  # fmt: skip
+
+
+def figure(folder):
+    """One figure with a CSV, and one that has none."""
+    folder.mkdir(parents=True)
+    for name in ("dome", "corpora"):
+        drawn, axes = plt.subplots(figsize=(3.4, 2))
+        axes.plot([0, 1])
+        for extension in ("svg", "png"):
+            drawn.savefig(folder / f"{name}.{extension}")
+        plt.close(drawn)
+    (folder / "dome.csv").write_text(f'step,run\n1,"{HOSTILE}"\n', "utf-8")

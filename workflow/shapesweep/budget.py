@@ -1,0 +1,225 @@
+"""The dimension budget: how many dimensions of a layer does the rest of the model need?
+
+Takes in a checkpoint and the text's documents; hands on rows of `tables.BUDGETS`. A layer's hidden
+states are projected on their leading principal axes on the way through the model, and the number of
+axes is bisected for a rise of the loss. The axes are fitted on other documents than those on which
+the loss is read, and special tokens and the first one are left as they are: they may be sinks,
+which are needed for what they do and not for what they say.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapesweep import activations, checkpoint, devices, losses, progress
+from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
+from shapesweep.config import Config
+from shapesweep.corpora import Corpus
+from shapesweep.errors import CheckpointError
+from shapesweep.estimators import budget, jackknife
+
+#: Raise it when the numbers change: then they are measured anew.
+VERSION = 1
+CORPUS = "text"
+
+Row = dict[str, Any]
+
+
+def measure(row: Row, folder: Path, settings: Config, tokenizer: Path | None = None) -> list[Row]:
+    """The budget of every layer of one checkpoint.
+
+    Parameters
+    ----------
+    row : dict
+        Of the manifest.
+    folder : path-like
+        The checkpoint.
+    settings : shapesweep.config.Config
+    tokenizer : path-like, optional
+        Its folder, if it does not lie with the checkpoint.
+
+    Returns
+    -------
+    list of dict
+        Rows of `tables.BUDGETS`: the embedding and every block, the last before the final norm.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint cannot be measured.
+    """
+    import torch
+
+    with devices.hold(settings.device) as device, torch.inference_mode():
+        model, tokens, (one,) = activations.opened(
+            row, folder, settings, device, tokenizer or folder, [CORPUS]
+        )
+        anatomy = find_anatomy(model, one.documents[0])
+        reader = _Reader(model, anatomy, one, settings, tokens.mask_token_id)
+        named = {name: row[name] for name in ("suite", "run", "seed", "revision", "step", "tokens")}
+        lengths = [len(document) for document in one.documents]
+        shared = {
+            **named,
+            "architecture": type(model).__name__,
+            "n_layers": anatomy.n_layers,
+            "corpus": CORPUS,
+            "threshold": settings.budget.rise,
+            "n_documents": len(lengths),
+            "document_length": round(sum(lengths) / len(lengths)),
+        }
+        layers = range(anatomy.n_layers + 1)
+        return [
+            {**shared, **_of_layer(reader, layer, settings)}
+            for layer in progress.track(layers, "budgeting", "layers")
+        ]
+
+
+def _of_layer(reader: "_Reader", layer: int, settings: Config) -> Row:
+    n_groups, most = settings.geometry.groups, settings.budget.rise
+    full = losses.mean(reader.full, n_groups)
+    halves = [reader.axes(layer, fitted) for fitted in (0, 1)]
+    width = len(halves[0][0])
+
+    @cache
+    def rise(k: int) -> tuple[float, float]:
+        totals = reader.projected(layer, halves, k)
+        return budget.relative_rise(*losses.mean(totals, n_groups), *full)
+
+    def enough(sign: int) -> Callable[[int], bool]:
+        return lambda k: rise(k)[0] + sign * rise(k)[1] <= most
+
+    k, low, high = (budget.smallest(enough(sign), width) for sign in (0, -1, 1))
+    found = rise(k)[0]
+    return {
+        "layer": layer,
+        "layer_kind": "block" if layer else "embedding",
+        "n_features": width,
+        "k": k,
+        # What is found by itself may lie beyond what is found at the ends of the interval.
+        "k_low": min(k, low),
+        "k_high": max(k, high),
+        "loss": full[0],
+        "rise": found,
+        "flag": "" if np.isfinite(found) else "undefined",
+    }
+
+
+class _Reader:
+    """A model that is read on the documents of a corpus, whole or with one layer projected."""
+
+    def __init__(
+        self, model: Any, anatomy: Anatomy, one: Corpus, settings: Config, mask_token: int | None
+    ) -> None:
+        family = checkpoint.family(type(model).__name__)
+        if not anatomy.causal and (family != "encoder" or mask_token is None):
+            raise CheckpointError("has no loss: it neither predicts tokens nor fills in masks")
+        self._model, self._anatomy, self._one = model, anatomy, one
+        self._batch_tokens, self._mask_token = settings.batch_tokens, mask_token
+        self._masks = None if anatomy.causal else losses.masks(one, settings.corpus.seed)
+        n_documents = len(one.documents)
+        n_groups = min(settings.geometry.groups, n_documents)
+        # The groups of the jackknife, so that the halves are the same for every checkpoint.
+        self._half = jackknife.assign_groups(np.arange(n_documents), n_groups) % 2
+        self.full = self._read(np.arange(n_documents), None, None)
+
+    def axes(self, layer: int, half: int) -> tuple[Any, Any]:
+        """Mean and principal axes of a layer, of the documents that are not in that half."""
+        import torch
+
+        kept: list[NDArray[np.float32]] = []
+
+        def keep(states: Any) -> Any:
+            kept.append(states[:, self._free(states.shape[1])].flatten(0, 1).float().cpu().numpy())
+            return states
+
+        self._read(np.flatnonzero(self._half != half), layer, keep)
+        mean, axes = budget.principal_axes(np.concatenate(kept))
+        device = self._model.device
+        fitted = (np.ascontiguousarray(x, dtype=np.float32) for x in (mean, axes))
+        at, along = (torch.from_numpy(x).to(device) for x in fitted)
+        return at, along
+
+    def projected(self, layer: int, halves: list[tuple[Any, Any]], k: int) -> losses.Sums:
+        """Losses of every document with that layer projected on its k leading axes."""
+        totals = np.empty((2, len(self._one.documents)))
+        for half, (mean, axes) in enumerate(halves):
+            numbers = np.flatnonzero(self._half == half)
+            change = self._projection(mean, axes[:, :k])
+            totals[:, numbers] = self._read(numbers, layer, change)
+        return totals
+
+    def _projection(self, mean: Any, axes: Any) -> Callable[[Any], Any]:
+        def change(states: Any) -> Any:
+            free = self._free(states.shape[1])
+            made = states.clone()
+            centred = states[:, free].float() - mean
+            made[:, free] = (mean + centred @ axes @ axes.T).to(states.dtype)
+            return made
+
+        return change
+
+    def _free(self, n_tokens: int) -> slice:
+        return slice(max(1, self._one.n_prefix), n_tokens - self._one.n_suffix)
+
+    def _read(
+        self, numbers: NDArray[np.int64], layer: int | None, change: Callable[[Any], Any] | None
+    ) -> losses.Sums:
+        """Losses of some documents; on the way `change` makes other states of a layer's."""
+        import torch
+
+        documents = [self._one.documents[n] for n in numbers]
+        sums = []
+        with at_layer(self._anatomy, layer, change):
+            for chosen in self._one.batches_of(documents, self._batch_tokens):
+                batch = to_batch(self._model, [documents[i] for i in chosen])
+                if self._masks is None:
+                    sums.append(losses.next_token(forward(self._model, batch).logits, batch))
+                    continue
+                mask = torch.from_numpy(np.stack([self._masks[numbers[i]] for i in chosen]))
+                mask = mask.to(batch.device)
+                output = forward(self._model, batch.masked_fill(mask, self._mask_token))
+                sums.append(losses.masked(output, batch, mask))
+        return np.concatenate(sums, axis=1)
+
+
+@contextlib.contextmanager
+def at_layer(
+    anatomy: Anatomy, layer: int | None, change: Callable[[Any], Any] | None
+) -> Iterator[None]:
+    """Let a layer's hidden states become others on their way through the model.
+
+    Parameters
+    ----------
+    anatomy : shapesweep.anatomy.Anatomy
+    layer : int or None
+        0 is the embedding, k what block k hands on; None changes nothing.
+    change : callable or None
+        From states, shape (n_documents, n_tokens, n_features), to those that go on.
+    """
+    if layer is None or change is None:
+        yield
+        return
+
+    def behind(_module: Any, _inputs: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (change(output[0]), *output[1:])
+        return change(output)
+
+    def before(_module: Any, inputs: Any, named: Any) -> Any:
+        if inputs:
+            return (change(inputs[0]), *inputs[1:]), named
+        return inputs, {**named, "hidden_states": change(named["hidden_states"])}
+
+    if layer:
+        hook = anatomy.blocks[layer - 1].register_forward_hook(behind)
+    else:
+        hook = anatomy.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()

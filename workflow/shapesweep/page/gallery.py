@@ -1,0 +1,61 @@
+"""The static figures on the page: each with its caption, and its rows as CSV."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from docutils.core import publish_parts
+from markupsafe import Markup
+
+from shapesweep.figures import FIGURES
+
+#: Bytes of a figure's SVG, and of its CSV, that the page holds. A larger figure is shown as PNG.
+BOUND = 1_000_000
+
+
+def gallery(folder: Path, bound: int = BOUND) -> list[dict[str, Any]]:
+    """Every figure that was drawn, by category.
+
+    Parameters
+    ----------
+    folder : Path
+        `<results>/figures`.
+    bound : int
+        Bytes.
+
+    Returns
+    -------
+    list of dict
+        `category` and its `figures`: name, title, `caption` (HTML), `image` (a data URL), `kind`
+        (svg or png), `csv` (text or None), and `too_large`, the files that the page does not hold.
+    """
+    made: dict[str, list[dict[str, Any]]] = {}
+    for name, figure in FIGURES.items():
+        if (folder / f"{name}.svg").is_file():
+            made.setdefault(figure.category, []).append(_entry(folder, name, bound))
+    return [{"category": category, "figures": found} for category, found in made.items()]
+
+
+def _entry(folder: Path, name: str, bound: int) -> dict[str, Any]:
+    svg, csv = folder / f"{name}.svg", folder / f"{name}.csv"
+    has_csv = csv.is_file() and csv.stat().st_size > 1
+    too_large = [p.name for p in (svg, csv) if p.is_file() and p.stat().st_size > bound]
+    kind = "png" if svg.name in too_large else "svg"
+    content = base64.b64encode((folder / f"{name}.{kind}").read_bytes()).decode()
+    mime = {"png": "image/png", "svg": "image/svg+xml"}[kind]
+    figure = FIGURES[name]
+    return {
+        "name": name,
+        "title": figure.title,
+        "caption": as_html(figure.caption),
+        "kind": kind,
+        "image": f"data:{mime};base64,{content}",
+        "csv": csv.read_text("utf-8") if has_csv and csv.name not in too_large else None,
+        "too_large": too_large,
+    }
+
+
+def as_html(caption: str) -> Markup:
+    """A caption of the code's own, from reStructuredText."""
+    quiet = {"report_level": 5, "file_insertion_enabled": False, "raw_enabled": False}
+    return Markup(publish_parts(caption, writer="html5", settings_overrides=quiet)["body"])

@@ -1,0 +1,260 @@
+"""The verbs of the command, one a room: each calls its room and says what was done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shapesweep.errors import ShapesweepError
+
+if TYPE_CHECKING:
+    from shapesweep.manifest import Listed
+    from shapesweep.suite import AnySuite
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train one run of an embedded suite."""
+    from shapesweep import training
+    from shapesweep.suite import EmbeddedSuite
+
+    name, suite = _suite(arguments)
+    if not isinstance(suite, EmbeddedSuite) or arguments.run not in suite.runs:
+        raise ShapesweepError(f"suite {name} has no run {arguments.run!r} to be trained")
+    training.train(suite, arguments.run, arguments.out)
+
+
+def listing(arguments: argparse.Namespace) -> None:
+    """Ask the Hub what a suite has published."""
+    from shapesweep import listing
+    from shapesweep.published import HubSuite
+
+    name, suite = _suite(arguments)
+    if not isinstance(suite, HubSuite):
+        raise ShapesweepError(f"suite {name} does not lie on the Hub")
+    found = listing.make(suite, arguments.out, arguments.config.hub.downloads)
+    for repository, said in found.items():
+        print(said.problem or f"{repository}: {len(said.trees)} commits")
+
+
+def manifest(arguments: argparse.Namespace) -> None:
+    """List a suite's checkpoints with their files."""
+    from shapesweep import manifest, tables
+
+    name, suite = _suite(arguments)
+    config = arguments.config
+    listed = manifest.list_checkpoints(name, suite, config.results)
+    rows = manifest.rows(name, suite, listed, config.checkpoints)
+    tables.write(rows, tables.MANIFEST, arguments.out)
+    for row in rows:
+        if row["status"]:
+            print(f"{name}/{row['run']}/{row['revision']}: {', '.join(row['status'])}")
+
+
+def checkpoint(arguments: argparse.Namespace) -> None:
+    """Load a checkpoint, check its every weight, and say what it is."""
+    from shapesweep import checkpoint
+
+    if not Path(arguments.folder).is_dir():
+        raise ShapesweepError(f"{arguments.folder}: there is no such folder")
+    status = checkpoint.inspect(arguments.folder)["status"]
+    if status:
+        raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")
+    try:
+        model = checkpoint.load(arguments.folder)
+    except ShapesweepError as error:
+        raise ShapesweepError(f"{arguments.folder}: {error}") from None
+    kind = checkpoint.family(type(model).__name__)
+    print(
+        f"{arguments.folder}: {type(model).__name__} ({kind}), {model.num_parameters():,} weights"
+    )
+
+
+def download(arguments: argparse.Namespace) -> None:
+    """Fetch one checkpoint of the Hub, when the disk has room for it."""
+    from shapesweep import download, inventory
+
+    row, one = _row(arguments)
+    if one.published is None:
+        raise ShapesweepError(f"suite {row['suite']} does not lie on the Hub")
+    config = arguments.config
+    room = int(config.hub.disk_gb * 1e9)
+    budget = download.Budget(config.results, room, config.keep_activations)
+    place = f"{row['suite']}/{one.run}/{one.revision}"
+    needed = inventory.footprint(one, config)
+    files, out = list(one.published.files), Path(arguments.out)
+    tokens = Path(arguments.tokenizer) if arguments.tokenizer else None
+    print(download.checkpoint(row, files, out, lambda: budget.claim(place, needed), tokens))
+
+
+def tokenizer(arguments: argparse.Namespace) -> None:
+    """Fetch the tokenizer of a run of the Hub."""
+    from shapesweep import download, manifest
+
+    name, suite = _suite(arguments)
+    row, places = manifest.tokenizers(name, suite, arguments.config.results, arguments.run)
+    print(download.tokenizer(row, places, Path(arguments.out)))
+
+
+def activations(arguments: argparse.Namespace) -> None:
+    """Extract the activations of one checkpoint."""
+    from shapesweep import activations, geometry
+
+    row, one = _row(arguments)
+    tokens = Path(arguments.tokenizer) if arguments.tokenizer else None
+    # Shards that are to be kept are all extracted, whether or not they are measured already.
+    keep = arguments.config.keep_activations
+    known = {} if keep else geometry.complete(arguments.measured, arguments.config.geometry)
+    print(activations.extract(row, one.folder, arguments.config, arguments.out, known, tokens))
+
+
+def geometry(arguments: argparse.Namespace) -> None:
+    """Measure the shards of one checkpoint."""
+    from shapesweep import geometry
+
+    done = geometry.measure(arguments.activations, arguments.out, arguments.config.geometry)
+    print(f"{arguments.out}: {done}")
+
+
+def budget(arguments: argparse.Namespace) -> None:
+    """Count the dimensions that each layer of one checkpoint needs."""
+    from shapesweep import activations, budget, tables
+    from shapesweep.errors import CheckpointError
+
+    row, one = _row(arguments)
+    tokens = Path(arguments.tokenizer) if arguments.tokenizer else one.folder
+    made: list[dict[str, Any]] = []
+    try:
+        activations.refuse(row, one.folder, tokens)
+        made = budget.measure(row, one.folder, arguments.config, tokens)
+        print(f"{arguments.out}: {len(made)} layers")
+    except CheckpointError as error:
+        # It is recorded where its activations are asked for.
+        print(f"{row['suite']}/{row['run']}/{row['revision']}: no budget: {error}")
+    tables.write(made, tables.BUDGETS, arguments.out)
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """Measure clouds that lie in files."""
+    from shapesweep import cloudfile, measure
+
+    names = [name for part in arguments.metrics for name in part.split(",") if name]
+    if arguments.local and len(arguments.files) > 1:
+        raise ShapesweepError("--local writes the points of one file: name one")
+    status = 0
+    for path in arguments.files:
+        try:
+            cloud = cloudfile.read(path, arguments.selection, arguments.tensor)
+            if arguments.local:
+                measure.write_local(cloud, arguments.k, arguments.local)
+            made = measure.measure(cloud, names, arguments.k, arguments.n_points, arguments.seed)
+            told = measure.as_json(*made) if arguments.json else measure.as_table(*made)
+            print(told, flush=True)
+        except ShapesweepError as error:
+            # What is wrong with one file costs no other.
+            print(f"shapesweep: error: {error}", file=sys.stderr)
+            status = 2
+    return status
+
+
+def join(arguments: argparse.Namespace) -> None:
+    """Join the tables of all checkpoints."""
+    from shapesweep import join
+
+    suites = arguments.config.suites.items()
+    accepted = {name: getattr(suite, "accept", []) for name, suite in suites}
+    join.join(arguments.manifests, arguments.geometry, arguments.out, accepted, arguments.budgets)
+
+
+def curves(arguments: argparse.Namespace) -> None:
+    """Make the curves of the joined tables."""
+    from shapesweep import curves, tables
+
+    tables_in = Path(arguments.tables)
+    geometry = tables.read(tables_in / "geometry.parquet", tables.GEOMETRY)
+    replicates = tables.read(tables_in / "replicates.parquet", tables.REPLICATES)
+    losses = tables.read(tables_in / "losses.parquet", tables.LOSSES)
+    out = Path(arguments.out)
+    for name, made in curves.build(geometry, replicates, losses).items():
+        tables.write(made, getattr(tables, name.upper()), out / f"{name}.parquet")
+    missing = tables.read(tables_in / "failures.parquet", tables.FAILURES)
+    tables.write(missing, tables.MISSING, out / "missing.parquet")
+    budgets = tables.read(tables_in / "budgets.parquet", tables.BUDGETS)
+    tables.write(budgets, tables.BUDGETS, out / "budgets.parquet")
+
+
+def comparison(arguments: argparse.Namespace) -> None:
+    """Hold the authors' numbers against those of a sweep of their models."""
+    from shapesweep import tables
+    from shapesweep.curves.comparison import as_markdown
+
+    made = tables.read(Path(arguments.curves) / "comparison.parquet", tables.COMPARISON)
+    Path(arguments.out).write_text(as_markdown(made), encoding="utf-8")
+    print(as_markdown(made))
+
+
+def figures(arguments: argparse.Namespace) -> None:
+    """Draw one figure as SVG, PDF and PNG."""
+    from shapesweep import figures
+
+    figures.draw(arguments.figure, arguments.curves, arguments.out)
+
+
+def summary(arguments: argparse.Namespace) -> None:
+    """Say what the sweep has found, and where it lies."""
+    from shapesweep import summary
+
+    print(summary.write(arguments.results, arguments.out))
+
+
+def page(arguments: argparse.Namespace) -> None:
+    """Write the page of a sweep: all of it in one file for a browser."""
+    from shapesweep import page
+
+    print(page.write(arguments.results, arguments.out))
+
+
+def _suite(arguments: argparse.Namespace) -> tuple[str, AnySuite]:
+    suites = arguments.config.suites
+    if arguments.suite not in suites:
+        raise ShapesweepError(
+            f"{arguments.suite!r} is not a suite of this sweep: {', '.join(suites)}"
+        )
+    return arguments.suite, suites[arguments.suite]
+
+
+def manifests(arguments: argparse.Namespace) -> None:
+    """Say what every suite has: checkpoints, bytes, holes, defects."""
+    from shapesweep import inventory, manifest
+
+    config = arguments.config
+    suites = config.suites.items()
+    listed = {n: manifest.list_checkpoints(n, suite, config.results) for n, suite in suites}
+    print(inventory.published(listed))
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Say what the sweep will cost: checkpoints, bytes, disk, tokens, operations, hours."""
+    from shapesweep import inventory, manifest
+
+    config = arguments.config
+    chosen = {}
+    for name, suite in config.suites.items():
+        listed = manifest.list_checkpoints(name, suite, config.results)
+        wanted = manifest.select(listed, config.checkpoints)
+        chosen[name] = [one for one in wanted if not one.flags]
+    print(inventory.costs(chosen, config))
+
+
+def _row(arguments: argparse.Namespace) -> tuple[dict[str, Any], Listed]:
+    """The manifest's row of one checkpoint, read anew from its files, and the checkpoint."""
+    from shapesweep import manifest
+
+    name, suite = _suite(arguments)
+    listed = manifest.list_checkpoints(name, suite, arguments.config.results)
+    key = (arguments.run, arguments.revision)
+    found = [one for one in listed if (one.run, one.revision) == key]
+    if not found:
+        raise ShapesweepError(f"suite {name} has no checkpoint {'/'.join(key)}")
+    return manifest.rows(name, suite, found, "all")[0], found[0]
