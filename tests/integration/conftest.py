@@ -29,7 +29,10 @@ def command(folder, *arguments, snakefile=ROOT / "Snakefile"):
 
 
 def sweep(folder, *arguments, **more):
-    """Run `snakemake`; both its streams are in `stdout`."""
+    """Run `snakemake`; both its streams are in `stdout`.
+
+    With the target `summary` all is measured and told, and nothing drawn.
+    """
     return subprocess.run(
         **command(folder, *arguments, **more),
         check=False,
@@ -51,6 +54,7 @@ def settings(text_file, **more):
     return {
         "corpus": {"text": str(text_file), "documents": 16, "length": 16},
         "geometry": {"n_points": 100, "groups": 4},
+        "corpora": ["text", "random", "shuffled"],
         "device": "cpu",
         **more,
     }

@@ -13,6 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from shapesweep import tables
+from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
 
 from .conftest import command, plan, settings, sweep, write
@@ -26,7 +27,7 @@ def read(folder, name, schema):
 
 def test_a_sweep_from_checkpoints_to_figures(workspace):
     jobs = plan(workspace)
-    assert (jobs["activations"], jobs["geometry"], jobs["figure"]) == (6, 6, 3)
+    assert (jobs["activations"], jobs["geometry"], jobs["figure"]) == (6, 6, len(FIGURES))
     assert not (workspace / "results").exists()
 
     done = sweep(workspace)
@@ -34,10 +35,11 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     geometry = read(workspace, "geometry", tables.GEOMETRY)
     found = geometry.groupby(["run", "revision"]).size()
     # Three corpora; three selections with every metric at its every scale (but that the embedding
-    # has no layer before it), two with those of both microscopes; three blocks with an embedding
-    # and a final norm, or two blocks with an embedding and none.
+    # has no layer before it), two with those of both microscopes, and of a causal model the three
+    # of documents cut shorter; three blocks with an embedding and a final norm, or two blocks with
+    # an embedding and none.
     scales = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
-    assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2) - 3)}
+    assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2 + 3) - 3)}
     assert set(found["encoder"]) == {3 * (3 * (3 * scales + 2 * 2) - 3)}
     undefined = geometry.flag.str.contains("undefined")
     assert (geometry.value.isna() == undefined).all()
@@ -54,9 +56,14 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert logged.step.tolist() == list(range(5, 101, 5))
     assert len(losses[losses.source == "eval"]) == 2 * 3 * 3
     assert not len(read(workspace, "failures", tables.FAILURES))
-    for name in ("dome", "id_training", "corpora"):
+    for name in FIGURES:
         for extension in ("svg", "pdf", "png"):
             assert (workspace / f"results/figures/{name}.{extension}").stat().st_size > 5000
+        assert (workspace / f"results/figures/{name}.csv").is_file()
+    assert (workspace / "results/report.html").stat().st_size > 4e6
+    origins = read(workspace, "origins", tables.ORIGINS)
+    assert len(origins) == 6 * 3
+    assert origins.corpus_digest.str.len().eq(64).all()
     assert not list((workspace / "results/activations").rglob("*.parquet"))
     assert "all neighbours" in done.stdout
     assert "between docs" in done.stdout
@@ -84,7 +91,7 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
         save_file(weights, path, metadata={"format": "pt"})
     (runs / "encoder/checkpoint-10/model.safetensors").unlink()
 
-    done = sweep(workspace)
+    done = sweep(workspace, "summary")
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
     failures = read(workspace, "failures", tables.FAILURES)
@@ -106,12 +113,12 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
 def test_killed_and_resumed_gives_the_same_tables(workspace):
     undisturbed = workspace.parent / "undisturbed"
     shutil.copytree(workspace, undisturbed)
-    assert sweep(undisturbed).returncode == 0
+    assert sweep(undisturbed, "summary").returncode == 0
 
     killed = 0
     for wait in (6, 9, 12):
         process = subprocess.Popen(
-            **command(workspace),
+            **command(workspace, "summary"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -123,7 +130,7 @@ def test_killed_and_resumed_gives_the_same_tables(workspace):
         process.wait()
         sweep(workspace, "--unlock")
     assert killed >= 1
-    done = sweep(workspace)
+    done = sweep(workspace, "summary")
     assert done.returncode == 0, done.stdout
     for name, schema in JOINED.items():
         one, two = (read(folder, name, schema) for folder in (undisturbed, workspace))
@@ -131,12 +138,12 @@ def test_killed_and_resumed_gives_the_same_tables(workspace):
 
 
 def test_a_new_checkpoint_alone_is_measured(workspace):
-    assert sweep(workspace).returncode == 0
+    assert sweep(workspace, "summary").returncode == 0
     runs = workspace / "runs/decoder"
     shutil.copytree(runs / "checkpoint-100", runs / "checkpoint-200")
     jobs = plan(workspace)
     assert (jobs["activations"], jobs["geometry"]) == (1, 1)
-    assert sweep(workspace).returncode == 0
+    assert sweep(workspace, "summary").returncode == 0
     assert read(workspace, "geometry", tables.GEOMETRY).step.max() == 200
 
 
@@ -158,8 +165,10 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
             "encoder": {"learning_rate": 0.01, "model": {"model_type": "bert", **shape, **heads}},
         },
     }
-    write(tmp_path, settings(text_file, suites={"small": suite}, corpora=["text"]))
-    done = sweep(tmp_path)
+    chosen = {"suites": {"small": suite}, "corpora": ["text"]}
+    chosen["budget"] = {"checkpoints": {"small": "last"}}
+    write(tmp_path, settings(text_file, **chosen))
+    done = sweep(tmp_path, "summary")
     assert done.returncode == 0, done.stdout
     for run in ("decoder", "encoder"):
         folder = tmp_path / "results/checkpoints/small" / run
@@ -174,6 +183,12 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
     geometry = read(tmp_path, "geometry", tables.GEOMETRY)
     assert sorted(geometry.tokens.unique()) == [0, 64, 256]
     assert set(geometry.architecture) == {"LlamaForCausalLM", "BertForMaskedLM"}
+    budgets = read(tmp_path, "budgets", tables.BUDGETS)
+    assert budgets.groupby(["run", "step"]).layer.agg(list).to_dict() == {
+        ("decoder", 4): [0, 1, 2],
+        ("encoder", 4): [0, 1, 2],
+    }
+    assert budgets.k.between(0, 16).all()
 
 
 @pytest.mark.parametrize(
@@ -190,7 +205,7 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
 def test_a_bad_configuration_is_one_line_and_nothing_runs(workspace, change, said):
     configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
     write(workspace, configuration | change)
-    done = sweep(workspace)
+    done = sweep(workspace, "summary")
     assert done.returncode != 0
     assert said in done.stdout
     assert "Traceback" not in done.stdout
@@ -202,7 +217,7 @@ def test_a_user_error_is_one_clear_line_for_each_checkpoint(workspace):
     configuration["corpus"]["length"] = 65
     configuration["checkpoints"] = {"steps": [0]}
     write(workspace, configuration)
-    done = sweep(workspace)
+    done = sweep(workspace, "summary")
     assert "0 checkpoints of 0 runs measured, 2 not measured" in done.stdout
     assert "a document has 65 tokens, the model reads at most 64" in done.stdout
     assert "Traceback" not in done.stdout
@@ -217,7 +232,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
     whole = {path: (path.read_bytes(), path.stat()) for path in (weights, state)}
     for path, (content, _) in whole.items():
         path.write_bytes(content[:-50])
-    assert sweep(workspace).returncode == 0
+    assert sweep(workspace, "summary").returncode == 0
     reasons = read(workspace, "failures", tables.FAILURES).reason.tolist()
     assert sorted(reasons) == ["damaged:model.safetensors", "trainer_state.json is damaged"]
     assert "activations" not in plan(workspace)
@@ -227,7 +242,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
         # As rsync does: the file has the time that it had before it was measured.
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert plan(workspace)["activations"] == 2
-    assert sweep(workspace).returncode == 0
+    assert sweep(workspace, "summary").returncode == 0
     assert not len(read(workspace, "failures", tables.FAILURES))
     assert "activations" not in plan(workspace)
 
@@ -243,7 +258,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
 def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):
     suites = {"one": {"source": "local", "runs": {"model": str(runs / "decoder/checkpoint-100")}}}
     write(tmp_path, settings(text_file, suites=suites, keep_activations=True))
-    done = sweep(tmp_path)
+    done = sweep(tmp_path, "summary")
     assert done.returncode == 0, done.stdout
     assert read(tmp_path, "geometry", tables.GEOMETRY).step.isna().all()
     assert len(list((tmp_path / "results/activations").rglob("layer-*.parquet"))) == 3 * 5
