@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import transformers
+import yaml
 from standin import StandIn
 
 from shapesweep import tables
+from shapesweep.figures import FIGURES
 
-from .conftest import plan, settings, sweep, write
+from .conftest import ROOT, plan, settings, sweep, write
 from .hub import CLUTTER, changed, files, pickled, publish_all, tiny_neox, trajectory
 
 NEOX = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
@@ -141,6 +144,38 @@ class Evil:
 
     def __reduce__(self):
         return (os.system, (f"touch '{self.ran}'",))
+
+
+def test_the_papers_figures_are_made_of_the_models_that_can_be_had(
+    hub, tmp_path, text_file, tokenizers
+):
+    shape = {"hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    limits = {"vocab_size": 300, "max_position_embeddings": 600, "word_embed_proj_dim": 16}
+    (_, model), *_ = trajectory(transformers.OPTConfig(**shape, **limits), [0, 1])
+    tokenizer = files(tokenizers["decoder"], tmp_path / "t")
+    hub.add("facebook/opt-125m", "main", files(model, tmp_path / "m") | tokenizer)
+    folder = tmp_path / "paper"
+    folder.mkdir()
+    # The example as it is, but for what cannot be had here: the text, and most of its models.
+    chosen = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))
+    chosen["suites"] = {
+        "paper": {"repositories": ["facebook/opt-125m", "meta-llama/Llama-2-7b-hf"]}
+    }
+    chosen["corpus"]["text"] = str(text_file)
+    write(folder, {**chosen, "geometry": {"n_points": 100, "groups": 4}, "device": "cpu"})
+
+    done = sweep(folder, "paper")
+    assert done.returncode == 0, done.stdout
+    made = pd.read_csv(folder / "results/figures/comparison.csv")
+    verdicts = made.groupby("run").verdict.agg(set).to_dict()
+    # This model is a stranger under the name of theirs.
+    assert "differs" in verdicts["opt-125m"]
+    assert verdicts["Llama-2-7b-hf"] == {"not run"}
+    told = (folder / "results/comparison.md").read_text(encoding="utf-8")
+    assert "| Llama-2-7b-hf | anisotropy | 31 | 0.06 | 0.010 |  | not run |" in told
+    for name, figure in FIGURES.items():
+        drawn = (folder / f"results/figures/{name}.pdf").is_file()
+        assert drawn == figure.of_paper
 
 
 def test_what_the_hub_did_not_answer_is_asked_for_again(hub, tmp_path, text_file, tokenizers):

@@ -4,6 +4,7 @@ Takes in manifests as they are planned; hands on words and tables for people. Th
 rough on purpose, and say what they assume.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ import pandas as pd
 from shapesweep import checkpoint
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
-from shapesweep.manifest import Listed
+from shapesweep.manifest import Listed, budgeted
+from shapesweep.shards import LENGTHS
 
 #: Assumed of the line to the Hub (bytes a second) and of a core (operations a second: our count of
 #: them, over a measured 35 to 41 Gflop/s on one core of a server, halved).
@@ -106,7 +108,9 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
         for run in dict.fromkeys(one.run for one in listed):
             mine = [one for one in listed if one.run == run and one.published]
             if mine:
-                rows.append({"run": f"{name}/{run}", **_cost(mine, settings)})
+                chosen = budgeted(mine, settings.budget.checkpoints.get(name))
+                cost = _cost(mine, settings, [_budget(one, settings) for one in chosen])
+                rows.append({"run": f"{name}/{run}", **cost})
     if not rows:
         return "nothing to be fetched"
     total = pd.DataFrame(rows)
@@ -133,10 +137,10 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
     )
 
 
-def _cost(mine: Sequence[Listed], settings: Config) -> dict[str, Any]:
+def _cost(mine: Sequence[Listed], settings: Config, more: list[float]) -> dict[str, Any]:
     fetched = sum(map(_size, mine))
     tokens = sum(n_tokens(one, settings) for one in mine)
-    operations = sum(_operations(one, settings) for one in mine)
+    operations = sum(_operations(one, settings) for one in mine) + sum(more)
     largest = max(footprint(one, settings) for one in mine)
     return {
         "checkpoints": len(mine),
@@ -153,15 +157,34 @@ def _cost(mine: Sequence[Listed], settings: Config) -> dict[str, Any]:
 def _operations(one: Listed, settings: Config) -> float:
     """Rough operations: the forward passes, then neighbours and spectra of every shard."""
     config = one.published.config if one.published else {}
-    stored = _DTYPES.get(str(config.get("torch_dtype", config.get("dtype"))), 4)
-    forward = 2 * (_size(one) / stored) * n_tokens(one, settings)
+    forward = _forward(one) * n_tokens(one, settings)
     d, n = checkpoint.width(config) or 0, settings.geometry.n_points
     shards = len(settings.corpora) * ((checkpoint.n_layers(config) or 0) + 2)
     tokens = n_tokens(one, settings) / len(settings.corpora)
     # For each selection a covariance, two spectra and all tokens turned to their axes, a fit to the
     # layer before and that without each group of documents; one neighbour search for all of them.
     spectra = 17 * tokens * d**2 + (18 + 1.3 * settings.geometry.groups) * d**3
-    return forward + shards * (3 * spectra + 2 * n**2 * d)
+    # Of every shorter length two spectra and their tokens, together no more than all again.
+    n_cuts = sum(length < settings.corpus.length for length in LENGTHS.values())
+    cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
+    return forward + shards * (3 * spectra + cuts + 2 * n**2 * d)
+
+
+def _budget(one: Listed, settings: Config) -> float:
+    """Rough operations of a dimension budget: a bisection of passes a layer, and its axes."""
+    config = one.published.config if one.published else {}
+    d, layers = checkpoint.width(config) or 1, (checkpoint.n_layers(config) or 0) + 1
+    tokens = n_tokens(one, settings.model_copy(update={"corpora": ["text"]}))
+    # The ends of the interval share most of their way; twice a single bisection was measured.
+    passes = 2 * math.log2(d)
+    return layers * (passes * _forward(one) * tokens + 18 * d**3)
+
+
+def _forward(one: Listed) -> float:
+    """Operations a token of a forward pass: two a weight."""
+    config = one.published.config if one.published else {}
+    stored = _DTYPES.get(str(config.get("torch_dtype", config.get("dtype"))), 4)
+    return 2 * (_size(one) / stored)
 
 
 def _size(one: Listed) -> int:

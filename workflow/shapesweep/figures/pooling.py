@@ -4,7 +4,15 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import PALETTE, depth_line, grid, layer_axis, same_scale, title
+from shapesweep.figures._panels import (
+    PALETTE,
+    depth_line,
+    grid,
+    layer_axis,
+    plain_log,
+    same_scale,
+    title,
+)
 from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
 METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
@@ -51,11 +59,15 @@ def pooling(shown: pd.DataFrame) -> Canvas:
                     stack = line[line.layer_kind != "final_norm"].sort_values("layer")
                     ax.plot(stack.layer, stack.value, "--", color=colors[corpus], lw=0.7)
             layer_axis(ax)
+            if metric == "id_twonn":
+                # The embedding's is far above the rest.
+                ax.set_yscale("log")
+                plain_log(ax.yaxis)
             axes[row, 0].set_ylabel(said)
         axes[0, column].set_title(title(run[1], run[2]))
         axes[-1, column].set_xlabel("layer")
-    for row in axes:
-        same_scale(row)
+    same_scale(axes[0], bottom=None)
+    same_scale(axes[1])
     axes[0, 0].legend(loc="best")
     lengths = shown[shown.corpus == "last"].iloc[0]
     said = f"last tokens of {lengths.n_documents} passages of {lengths.document_length}"
