@@ -69,6 +69,7 @@ def settings(text_file):
             "suites": {"local": {"source": "local", "runs": {"run": "nowhere"}}},
             "corpus": {"text": str(text_file), "documents": 16, "length": 24},
             "geometry": {"n_points": 128, "groups": 4},
+            "corpora": ["text", "random", "shuffled"],
             "batch_tokens": 96,
             "device": "cpu",
         }

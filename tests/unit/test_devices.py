@@ -102,14 +102,14 @@ def test_where_there_is_no_gpu_that_is_said(monkeypatch):
 
 THREADS = """
 import sys
-from shapesweep import cli
+from shapesweep import cli, verbs
 
 def geometry(arguments):
     "What a verb sees."
     import torch, os
     print(torch.get_num_threads(), os.environ["RAYON_NUM_THREADS"])
 
-cli.geometry = geometry
+verbs.geometry = geometry
 sys.exit(cli.main(["geometry", "--config", sys.argv[1], "--activations", "x",
                    "--threads", "1", "--out", "y"]))
 """

@@ -147,7 +147,8 @@ def test_without_a_tokenizer_nothing_is_fetched(tmp_path, fetched):
 
 def settings(**more):
     suite = {"source": "hub", "mode": "branches", "match": "x", "repositories": ["o/a"]}
-    return config.validate({"suites": {"s": suite}, **more})
+    corpora = ["text", "random", "shuffled"]
+    return config.validate({"suites": {"s": suite}, "corpora": corpora, **more})
 
 
 def published(step, status=(), main=False):
