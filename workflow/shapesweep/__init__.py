@@ -26,7 +26,7 @@ from shapesweep.estimators.spectrum import (
     stable_rank,
 )
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = [
     "Moments",
     "alpha_req",
