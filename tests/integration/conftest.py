@@ -31,7 +31,7 @@ def command(folder, *arguments, snakefile=ROOT / "Snakefile"):
 def sweep(folder, *arguments, **more):
     """Run `snakemake`; both its streams are in `stdout`.
 
-    With the target `summary` all is measured and told, and nothing drawn.
+    With the target `numbers` all is measured and told, and nothing drawn.
     """
     return subprocess.run(
         **command(folder, *arguments, **more),

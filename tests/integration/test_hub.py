@@ -42,7 +42,7 @@ def test_suites_of_all_six_modes_and_faults_change_no_number(hub, tmp_path, text
         folder.mkdir()
         write(folder, settings(text_file, suites=suites, corpora=["text"]))
         hub.fault_rate, hub.asked = rate, []
-        done = sweep(folder, "summary")
+        done = sweep(folder, "numbers")
         assert done.returncode == 0, done.stdout
         assert set(failures(folder).values()) == {"empty_main"}, done.stdout
         made[rate] = tables.read(folder / "results/geometry.parquet", tables.GEOMETRY)
@@ -73,7 +73,7 @@ def test_suites_of_all_six_modes_and_faults_change_no_number(hub, tmp_path, text
 
     # All of it is known now: nothing is asked, nothing is done.
     hub.asked = []
-    assert "Nothing to be done" in sweep(folder, "summary").stdout
+    assert "Nothing to be done" in sweep(folder, "numbers").stdout
     assert not hub.asked
 
 
@@ -114,7 +114,7 @@ def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokeni
     # Between the listing and the download, a revision vanishes.
     del hub.repositories["Org/neox"].commits[gone]
 
-    done = sweep(folder, "summary")
+    done = sweep(folder, "numbers")
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
     said = failures(folder)
@@ -133,7 +133,7 @@ def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokeni
     for step in (2, 4, 32, 128, 256, 512, 1024):
         assert f"not measured: neox/neox/step{step}:" in summary
     assert "not measured: neox/neox/step 3: hole" in summary
-    again = plan(folder, "summary")
+    again = plan(folder, "numbers")
     assert not again.keys() & {"download", "activations", "geometry"}
 
 
@@ -188,17 +188,17 @@ def test_what_the_hub_did_not_answer_is_asked_for_again(hub, tmp_path, text_file
     write(folder, settings(text_file, suites={"neox": suite}, corpora=["text"]))
     broken = f"/Org/neox/resolve/{hub.repositories['Org/neox'].branches['step1']}/model.safetensors"
     hub.broken.add(broken)
-    done = sweep(folder, "summary")
+    done = sweep(folder, "numbers")
     assert done.returncode == 0, done.stdout
     assert "has not answered" in failures(folder)["step1", 1]
-    assert plan(folder, "summary")["download"] == 1
-    reported = sweep(folder, "summary", "--report", str(folder / "report.zip"))
+    assert plan(folder, "numbers")["download"] == 1
+    reported = sweep(folder, "numbers", "--report", str(folder / "report.zip"))
     assert reported.returncode == 0, reported.stdout
     hub.broken.clear()
-    done = sweep(folder, "summary")
+    done = sweep(folder, "numbers")
     assert done.returncode == 0, done.stdout
     assert set(failures(folder).values()) == {"empty_main"}
-    assert "Nothing to be done" in sweep(folder, "summary").stdout
+    assert "Nothing to be done" in sweep(folder, "numbers").stdout
 
 
 def test_what_cannot_be_listed_is_one_line(hub, tmp_path, text_file):
@@ -206,14 +206,14 @@ def test_what_cannot_be_listed_is_one_line(hub, tmp_path, text_file):
     folder.mkdir()
     suite = {**NEOX, "repositories": ["Org/neox"]}
     write(folder, settings(text_file, suites={"neox": suite}))
-    done = sweep(folder, "summary")
+    done = sweep(folder, "numbers")
     assert done.returncode == 0, done.stdout
     said = "Org/neox: there is no such repository, or it is private (set HF_TOKEN or run `hf auth"
     assert f"not measured: neox/neox: not_listed: {said}" in done.stdout
     write(folder, settings(text_file, suites={"neox": suite}, hub={"disk_gb": 1e-6}))
     for step, model in trajectory(tiny_neox(), [0]):
         hub.add("Org/neox", f"step{step}", files(model, tmp_path / "m"))
-    done = sweep(folder, "summary", "--forcerun", "listing")
+    done = sweep(folder, "numbers", "--forcerun", "listing")
     assert "hub.disk_gb: neox/neox/step0 needs" in done.stdout
     assert "Traceback" not in done.stdout
 
@@ -239,7 +239,7 @@ def test_the_disk_holds_no_more_than_its_budget(hub, tmp_path, text_file, tokeni
 
     watching = threading.Thread(target=watch)
     watching.start()
-    done = sweep(folder, "summary")
+    done = sweep(folder, "numbers")
     finished.set()
     watching.join()
     assert done.returncode == 0, done.stdout

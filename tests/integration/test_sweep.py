@@ -91,7 +91,7 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
         save_file(weights, path, metadata={"format": "pt"})
     (runs / "encoder/checkpoint-10/model.safetensors").unlink()
 
-    done = sweep(workspace, "summary")
+    done = sweep(workspace, "numbers")
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
     failures = read(workspace, "failures", tables.FAILURES)
@@ -113,12 +113,12 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
 def test_killed_and_resumed_gives_the_same_tables(workspace):
     undisturbed = workspace.parent / "undisturbed"
     shutil.copytree(workspace, undisturbed)
-    assert sweep(undisturbed, "summary").returncode == 0
+    assert sweep(undisturbed, "numbers").returncode == 0
 
     killed = 0
     for wait in (6, 9, 12):
         process = subprocess.Popen(
-            **command(workspace, "summary"),
+            **command(workspace, "numbers"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -130,7 +130,7 @@ def test_killed_and_resumed_gives_the_same_tables(workspace):
         process.wait()
         sweep(workspace, "--unlock")
     assert killed >= 1
-    done = sweep(workspace, "summary")
+    done = sweep(workspace, "numbers")
     assert done.returncode == 0, done.stdout
     for name, schema in JOINED.items():
         one, two = (read(folder, name, schema) for folder in (undisturbed, workspace))
@@ -138,12 +138,12 @@ def test_killed_and_resumed_gives_the_same_tables(workspace):
 
 
 def test_a_new_checkpoint_alone_is_measured(workspace):
-    assert sweep(workspace, "summary").returncode == 0
+    assert sweep(workspace, "numbers").returncode == 0
     runs = workspace / "runs/decoder"
     shutil.copytree(runs / "checkpoint-100", runs / "checkpoint-200")
     jobs = plan(workspace)
     assert (jobs["activations"], jobs["geometry"]) == (1, 1)
-    assert sweep(workspace, "summary").returncode == 0
+    assert sweep(workspace, "numbers").returncode == 0
     assert read(workspace, "geometry", tables.GEOMETRY).step.max() == 200
 
 
@@ -168,7 +168,7 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
     chosen = {"suites": {"small": suite}, "corpora": ["text"]}
     chosen["budget"] = {"checkpoints": {"small": "last"}}
     write(tmp_path, settings(text_file, **chosen))
-    done = sweep(tmp_path, "summary")
+    done = sweep(tmp_path, "numbers")
     assert done.returncode == 0, done.stdout
     for run in ("decoder", "encoder"):
         folder = tmp_path / "results/checkpoints/small" / run
@@ -205,7 +205,7 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
 def test_a_bad_configuration_is_one_line_and_nothing_runs(workspace, change, said):
     configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
     write(workspace, configuration | change)
-    done = sweep(workspace, "summary")
+    done = sweep(workspace, "numbers")
     assert done.returncode != 0
     assert said in done.stdout
     assert "Traceback" not in done.stdout
@@ -217,7 +217,7 @@ def test_a_user_error_is_one_clear_line_for_each_checkpoint(workspace):
     configuration["corpus"]["length"] = 65
     configuration["checkpoints"] = {"steps": [0]}
     write(workspace, configuration)
-    done = sweep(workspace, "summary")
+    done = sweep(workspace, "numbers")
     assert "0 checkpoints of 0 runs measured, 2 not measured" in done.stdout
     assert "a document has 65 tokens, the model reads at most 64" in done.stdout
     assert "Traceback" not in done.stdout
@@ -232,7 +232,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
     whole = {path: (path.read_bytes(), path.stat()) for path in (weights, state)}
     for path, (content, _) in whole.items():
         path.write_bytes(content[:-50])
-    assert sweep(workspace, "summary").returncode == 0
+    assert sweep(workspace, "numbers").returncode == 0
     reasons = read(workspace, "failures", tables.FAILURES).reason.tolist()
     assert sorted(reasons) == ["damaged:model.safetensors", "trainer_state.json is damaged"]
     assert "activations" not in plan(workspace)
@@ -242,7 +242,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
         # As rsync does: the file has the time that it had before it was measured.
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert plan(workspace)["activations"] == 2
-    assert sweep(workspace, "summary").returncode == 0
+    assert sweep(workspace, "numbers").returncode == 0
     assert not len(read(workspace, "failures", tables.FAILURES))
     assert "activations" not in plan(workspace)
 
@@ -258,7 +258,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
 def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):
     suites = {"one": {"source": "local", "runs": {"model": str(runs / "decoder/checkpoint-100")}}}
     write(tmp_path, settings(text_file, suites=suites, keep_activations=True))
-    done = sweep(tmp_path, "summary")
+    done = sweep(tmp_path, "numbers")
     assert done.returncode == 0, done.stdout
     assert read(tmp_path, "geometry", tables.GEOMETRY).step.isna().all()
     assert len(list((tmp_path / "results/activations").rglob("layer-*.parquet"))) == 3 * 5

@@ -127,23 +127,23 @@ def test_a_change_that_nobody_remembers_is_said_and_can_be_made_good(again, clon
     path = clone / "workflow/shapesweep/metrics/mean_cosine.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("version=1", "version=2"), encoding="utf-8")
-    done = sweep(again, "summary", "--dry-run", snakefile=clone / "Snakefile")
+    done = sweep(again, "numbers", "--dry-run", snakefile=clone / "Snakefile")
     assert "add --forcerun activations" in done.stdout
-    done = sweep(again, "summary", "--forcerun", "activations", snakefile=clone / "Snakefile")
+    done = sweep(again, "numbers", "--forcerun", "activations", snakefile=clone / "Snakefile")
     assert done.returncode == 0, done.stdout
     assert_one_metric_measured(again, "mean_cosine")
 
 
 def test_a_new_corpus_alone_is_extracted_and_measured(again):
     write(again, {**configuration(again), "corpora": ["text", "shuffled"]})
-    assert plan(again, "summary")["geometry"] == 4
-    done = sweep(again, "summary")
+    assert plan(again, "numbers")["geometry"] == 4
+    done = sweep(again, "numbers")
     assert done.returncode == 0, done.stdout
     assert {line.split(": ")[1] for line in logged(again, "activations")} == {"extracted shuffled"}
     found = [re.search(r"(\d+) numbers measured, (\d+) kept", x) for x in logged(again, "geometry")]
     # As many of the new corpus as of the old one.
     assert all(one[1] == one[2] != "0" for one in found)
-    assert "Nothing to be done" in sweep(again, "summary").stdout
+    assert "Nothing to be done" in sweep(again, "numbers").stdout
 
 
 def test_a_metrics_new_version_alone_is_measured(again, clone):
@@ -151,9 +151,9 @@ def test_a_metrics_new_version_alone_is_measured(again, clone):
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("version=1", "version=2"), encoding="utf-8")
     before = pd.read_parquet(again / "results/geometry.parquet")
-    jobs = plan(again, "summary", snakefile=clone / "Snakefile")
+    jobs = plan(again, "numbers", snakefile=clone / "Snakefile")
     assert (jobs["activations"], jobs["geometry"], jobs.get("manifest")) == (4, 4, None)
-    done = sweep(again, "summary", snakefile=clone / "Snakefile")
+    done = sweep(again, "numbers", snakefile=clone / "Snakefile")
     assert done.returncode == 0, done.stdout
     assert_one_metric_measured(again, "mean_cosine")
     after = pd.read_parquet(again / "results/geometry.parquet")
@@ -161,7 +161,7 @@ def test_a_metrics_new_version_alone_is_measured(again, clone):
         before.drop(columns="metric_version"), after.drop(columns="metric_version")
     )
     assert set(after[after.metric == "mean_cosine"].metric_version) == {2}
-    assert "Nothing to be done" in sweep(again, "summary", snakefile=clone / "Snakefile").stdout
+    assert "Nothing to be done" in sweep(again, "numbers", snakefile=clone / "Snakefile").stdout
 
 
 def page(name):
@@ -183,7 +183,7 @@ def test_what_the_how_tos_add_works_and_is_one_file_each(again, clone):
     write(again, changed)
 
     drawn = "results/figures/cosine.svg"
-    done = sweep(again, "summary", drawn, snakefile=clone / "Snakefile")
+    done = sweep(again, "numbers", drawn, snakefile=clone / "Snakefile")
     assert done.returncode == 0, done.stdout
     geometry = tables.read(again / "results/geometry.parquet", tables.GEOMETRY)
     assert set(geometry.corpus) == {"text", "reversed"}
