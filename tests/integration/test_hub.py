@@ -168,8 +168,8 @@ def test_the_papers_figures_are_made_of_the_models_that_can_be_had(
     assert done.returncode == 0, done.stdout
     made = pd.read_csv(folder / "results/figures/comparison.csv")
     verdicts = made.groupby("run").verdict.agg(set).to_dict()
-    # This model is a stranger under the name of theirs.
-    assert "differs" in verdicts["opt-125m"]
+    # It reads bytes, and so other tokens than theirs: nothing can be said of its numbers.
+    assert "other sampling" in verdicts["opt-125m"]
     assert verdicts["Llama-2-7b-hf"] == {"not run"}
     told = (folder / "results/comparison.md").read_text(encoding="utf-8")
     assert "| Llama-2-7b-hf | anisotropy | 31 | 0.06 | 0.010 |  | not run |" in told

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from shapesweep import budget, checkpoint, losses
 from shapesweep.anatomy import find_anatomy
+from shapesweep.config import Steps
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators.budget import principal_axes, relative_rise, smallest
+from shapesweep.manifest import Listed, budgeted
 
 ROW = {
     "suite": "s", "run": "r", "seed": 0, "revision": "main", "step": 7, "tokens": None,
@@ -137,6 +139,35 @@ def test_what_has_no_loss_has_no_budget(reader, tokenizers, settings, build_corp
     anatomy = find_anatomy(model, text.documents[0])
     with pytest.raises(CheckpointError, match="has no loss"):
         budget._Reader(model, anatomy, text, settings, None)
+
+
+def test_a_model_without_a_head_has_no_budget(tmp_path, tokenizers, settings):
+    import transformers
+
+    shape = {"vocab_size": 300, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    transformers.GPT2Model(transformers.GPT2Config(**shape)).save_pretrained(tmp_path / "m")
+    tokenizers["decoder"].save_pretrained(tmp_path / "m")
+    with pytest.raises(CheckpointError, match="no head"):
+        budget.measure(ROW, tmp_path / "m", settings)
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps"),
+    [("last", [100]), (None, []), ("all", [0, 100]), (Steps(steps=[0, 5]), [0])],
+)
+def test_a_budget_is_asked_of_chosen_checkpoints(rule, steps):
+    listed = [Listed("r", f"step{step}", step, "") for step in (0, 100)]
+    assert [one.step for one in budgeted(listed, rule)] == steps
+
+
+def test_axes_of_fewer_tokens_than_they_have_room_for_are_flagged(
+    tmp_path, make_checkpoint, settings
+):
+    make_checkpoint(tmp_path / "m")
+    corpus = settings.corpus.model_copy(update={"documents": 4, "length": 8})
+    few = settings.model_copy(update={"corpus": corpus})
+    # Twice 7 tokens a half, of 16 features.
+    assert {one["flag"] for one in budget.measure(ROW, tmp_path / "m", few)} == {"undersampled"}
 
 
 def test_the_mask_is_the_same_for_every_checkpoint(build_corpora, tokenizers):

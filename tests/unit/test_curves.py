@@ -153,17 +153,30 @@ def test_runs_that_differ_by_their_seed_make_one_with_a_band_over_seeds():
     assert len(profiles) == 3
     told = made["phases"].query("metric == 'id_twonn'").set_index("run")
     assert set(told.noise_source) == {"seeds"}
-    # They differ at one of five steps, by a variance of 1; the mean of three has a third of it.
-    assert told.loc["decoder-seed0"].noise == pytest.approx(np.sqrt(1 / 5))
-    assert told.loc["decoder"].noise == pytest.approx(np.sqrt(1 / 15))
+    # They differ at one of four trained steps, by a variance of 1; their mean has a third of it.
+    assert told.loc["decoder-seed0"].noise == pytest.approx(np.sqrt(1 / 4))
+    assert told.loc["decoder"].noise == pytest.approx(np.sqrt(1 / 12))
     assert told.loc["decoder"].over == "seeds"
+
+
+def test_seeds_that_share_only_their_start_tell_no_noise_of_training():
+    parts = [make([2, 3, 6, 5, 3], 0.02, run=f"d-seed{seed}", seed=seed) for seed in range(2)]
+    later = parts[1][0].step > 0
+    for table in parts[1]:
+        table.loc[table.step > 0, "step"] += 7
+    assert later.any()
+    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
+    made = build(geometry, replicates)
+    assert set(made["phases"].noise_source) == {"residuals"}
+    # And a mean over seeds is there only where all of them are.
+    assert set(made["trajectories"].query("over == 'seeds'").step) == {0}
 
 
 @pytest.mark.parametrize(
     ("run", "model"),
     [
         ("pythia-410m-seed3", "pythia-410m"),
-        ("seed_3", "seed_3"),
+        ("seed_3", "model"),
         ("decoder", "decoder"),
         ("a.seed12-x", "a-x"),
     ],
@@ -224,6 +237,19 @@ def test_distances_are_to_the_last_profile_and_to_the_other_models_of_the_family
     assert "family" not in made.loc["c"].index.get_level_values("to")
 
 
+def test_a_model_with_a_hole_in_its_profile_leaves_the_family_of_the_others():
+    parts = [
+        make([line] * 5, 0.02, run=run, metrics=("anisotropy",))
+        for run, line in (("a", 2), ("b", 3), ("c", 9))
+    ]
+    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
+    hole = (geometry.run == "c") & (geometry.layer == 2) & (geometry.step == 1000)
+    geometry.loc[hole, "value"] = np.nan
+    made = build(geometry, replicates)["distances"].query("to == 'family' and run == 'a'")
+    assert made.value.to_numpy() == pytest.approx(1)
+    assert set(made.n_runs) == {1}
+
+
 def with_profile(every, bulk, noise=0.01):
     """Geometry of one checkpoint whose anisotropy follows a profile, with and without sinks."""
     rng = np.random.default_rng(1)
@@ -243,22 +269,26 @@ def test_the_authors_numbers_stand_beside_ours_where_their_model_was_run():
     geometry, replicates = make(
         [0.99] * 5, 0.001, run="opt-125m", selection="all", metrics=("anisotropy",)
     )
-    geometry["value"] = 0.984
+    geometry["value"], geometry["n_points"] = 0.984, 13764
     made = build(geometry, replicates)["comparison"].set_index(["run", "metric", "layer"])
     # 0.01 of tolerance, set beforehand.
     assert made.loc[("opt-125m", "anisotropy", 1)].verdict == "agrees"
     assert made.loc[("opt-125m", "anisotropy", 3)].verdict == "differs"
     assert made.loc[("Llama-2-7b-hf", "anisotropy", 1)].verdict == "not run"
     assert set(made.verdict) == {"agrees", "differs", "not run"}
+    # Documents of another length are another question.
+    geometry["n_points"] = 128 * 64
+    made = build(geometry, replicates)["comparison"]
+    assert set(made.verdict) == {"other sampling", "not run"}
 
 
 @pytest.mark.parametrize(
     ("every", "between", "said"),
     [
-        ([2, 3, 6, 5, 3], [9, 7, 5, 4, 3], "nothing remains"),
+        ([2, 3, 6, 5, 3], [9, 7, 5, 4, 3], "none is shown any more"),
         ([2, 3, 6, 5, 3], [2, 3, 7, 5, 3], "remain when neighbours come from other"),
-        ([9, 7, 5, 4, 3], [2, 3, 6, 5, 3], "only between documents"),
-        ([9, 7, 5, 4, 3], [9, 7, 6, 4, 3], "no two phases"),
+        ([9, 7, 5, 4, 3], [2, 3, 6, 5, 3], "shown only between documents"),
+        ([9, 7, 5, 4, 3], [9, 7, 6, 4, 3], "No two phases of the ID are shown"),
     ],
 )
 def test_the_first_sentence_on_the_id_says_what_the_control_leaves(every, between, said):
@@ -311,6 +341,23 @@ def _metrics():
     from shapesweep.metrics import METRICS
 
     return METRICS
+
+
+def test_figures_are_drawn_of_numbers_that_are_not_defined_and_of_one_block(tmp_path):
+    metrics = ["anisotropy", "id_twonn", "id_twonn_between", "same_document_nn"]
+    geometry, replicates = make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection="no_first")
+    geometry.loc[geometry.metric == "id_twonn_between", "value"] = np.nan
+    few = [t[t.layer <= 1].assign(n_layers=1) for t in (geometry, replicates)]
+    few[1] = few[1].drop(columns="n_layers")
+    for name, both in (("undefined", (geometry, replicates)), ("one block", few)):
+        folder = tmp_path / name
+        made = build(*both) | {"missing": as_read([], tables.FAILURES)}
+        made |= {"budgets": as_read([], tables.BUDGETS)}
+        for one, table in made.items():
+            tables.write(table, getattr(tables, one.upper()), folder / f"curves/{one}.parquet")
+        for one in figures.FIGURES:
+            figures.draw(one, folder / "curves", folder / "figures")
+        assert "5 checkpoints" in summary.write(folder, folder / "summary.txt")
 
 
 def test_an_unknown_figure_is_named(tmp_path):

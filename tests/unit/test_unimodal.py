@@ -81,6 +81,16 @@ def test_a_line_has_no_noise_and_a_known_noise_is_estimated_well():
     assert found.mean() == pytest.approx(0.5, abs=0.015)
 
 
+def test_of_many_checkpoints_few_are_asked_evenly_and_both_ends_among_them():
+    places = np.log1p(np.r_[0, 2 ** np.arange(10), 1000 * np.arange(1, 144)])
+    kept = unimodal.thinned(places, 24)
+    assert (kept[0], kept[-1]) == (0, len(places) - 1)
+    assert len(kept) <= 24
+    # Where checkpoints lie densely, they are as far apart as the even grid.
+    assert np.diff(places[kept[-6:]]).min() > 0.5 * (places[-1] - places[0]) / 24
+    assert unimodal.thinned(PLACES, 24).tolist() == list(range(11))
+
+
 def test_one_checkpoint_high_among_noise_is_no_peak():
     lone = np.zeros(11)
     lone[5] = 3

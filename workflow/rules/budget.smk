@@ -5,6 +5,8 @@ rule budget:
         checkpoint=lambda w: checkpoint_files(w.suite, w.run, w.revision),
         tokenizer=tokenizer_folder,
         text=TEXT or [],
+        # After the checkpoint was measured: where one of two fails, its download is removed.
+        measured=ancient(rules.geometry.output),
     output:
         f"{RESULTS}/budgets/{{suite}}/{{run}}/{{revision}}.parquet",
     log:
@@ -21,10 +23,11 @@ rule budget:
     params:
         config=MERGED,
         extraction=extraction,
+        release=lambda w: release("checkpoints", w),
         budget=as_param([CONFIG.budget.rise, BUDGET_VERSION]),
     message:
         "budgeting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep budget --config {params.config:q} --suite {wildcards.suite} --run {wildcards.run} "
         "--revision {wildcards.revision} --tokenizer={input.tokenizer:q} --threads {threads} "
-        "--out {output:q} > {log:q} 2>&1"
+        "--out {output:q} > {log:q} 2>&1{params.release}"

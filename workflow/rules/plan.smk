@@ -94,6 +94,12 @@ def folders(kind):
 
 def budgets(wildcards):
     """The budgets of the checkpoints of which they are asked for."""
+    for suite, rule in CONFIG.budget.checkpoints.items():
+        if not manifests.budgeted(selected(suite).values(), rule):
+            sys.exit(
+                f"shapesweep: error: budget.checkpoints.{suite}: chooses none of the "
+                f"{len(selected(suite))} that are measured"
+            )
     return [
         f"{RESULTS}/budgets/{suite}/{one.run}/{one.revision}.parquet"
         for suite in CONFIG.suites

@@ -95,6 +95,9 @@ def _of_layer(reader: "_Reader", layer: int, settings: Config) -> Row:
 
     k, low, high = (budget.smallest(enough(sign), width) for sign in (0, -1, 1))
     found = rise(k)[0]
+    flags = [] if np.isfinite(found) else ["undefined"]
+    # Of fewer tokens than axes the last axes are any.
+    flags += ["undersampled"] if reader.n_fitted < 2 * width else []
     return {
         "layer": layer,
         "layer_kind": "block" if layer else "embedding",
@@ -105,7 +108,7 @@ def _of_layer(reader: "_Reader", layer: int, settings: Config) -> Row:
         "k_high": max(k, high),
         "loss": full[0],
         "rise": found,
-        "flag": "" if np.isfinite(found) else "undefined",
+        "flag": ",".join(flags),
     }
 
 
@@ -126,6 +129,10 @@ class _Reader:
         # The groups of the jackknife, so that the halves are the same for every checkpoint.
         self._half = jackknife.assign_groups(np.arange(n_documents), n_groups) % 2
         self.full = self._read(np.arange(n_documents), None, None)
+        lengths = np.array([len(document) for document in one.documents])
+        free = lengths - max(1, one.n_prefix) - one.n_suffix
+        #: Tokens of which axes are fitted, in the smaller half.
+        self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
 
     def axes(self, layer: int, half: int) -> tuple[Any, Any]:
         """Mean and principal axes of a layer, of the documents that are not in that half."""
@@ -178,7 +185,10 @@ class _Reader:
             for chosen in self._one.batches_of(documents, self._batch_tokens):
                 batch = to_batch(self._model, [documents[i] for i in chosen])
                 if self._masks is None:
-                    sums.append(losses.next_token(forward(self._model, batch).logits, batch))
+                    output = forward(self._model, batch)
+                    if "logits" not in output:
+                        raise CheckpointError("has no loss: it has no head that predicts tokens")
+                    sums.append(losses.next_token(output.logits, batch))
                     continue
                 mask = torch.from_numpy(np.stack([self._masks[numbers[i]] for i in chosen]))
                 mask = mask.to(batch.device)

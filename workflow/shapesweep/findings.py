@@ -11,11 +11,12 @@ import pandas as pd
 
 #: By whether there is a peak with all neighbours, and between documents.
 _PHASES = {
-    (True, False): "Of the two phases of the ID nothing remains once neighbours come from other "
-    "documents",
+    (True, False): "Of the two phases of the ID none is shown any more once neighbours come from "
+    "other documents",
     (True, True): "The two phases of the ID remain when neighbours come from other documents",
-    (False, True): "The ID has two phases only between documents",
-    (False, False): "The ID has no two phases, neither with all neighbours nor between documents",
+    (False, True): "Two phases of the ID are shown only between documents",
+    (False, False): "No two phases of the ID are shown, neither with all neighbours nor between "
+    "documents",
 }
 
 
@@ -43,7 +44,12 @@ class Run:
         """What the run is."""
         one = self.profiles.iloc[0]
         kind = f"{one.architecture} ({one.family}), {one.n_layers} blocks"
-        return f"{self.suite}/{self.run}: {kind}"
+        return f"{self.suite}/{self.run}: {kind}; on {self.corpus}"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether only the last token of each document was measured."""
+        return bool(self.profiles.pooling.iloc[0] == "last")
 
     @property
     def n_steps(self) -> int:
@@ -104,7 +110,8 @@ def on_dome(run: Run) -> list[str]:
     last = every.iloc[-1] if steps.isna().all() else every.loc[steps.idxmax()]
     highest = every.loc[every.height.astype(float).idxmax()]
     bulk = known[(known.selection == "no_first") & (known.revision == last.revision)]
-    made = [f"Anisotropy over depth, {_when(last)}: {_shape(last)}{_sinks(last, bulk)}."]
+    sinks = "" if run.is_last else _sinks(last, bulk)
+    made = [f"Anisotropy over depth, {_when(last)}: {_shape(last)}{sinks}."]
     if highest.revision != last.revision:
         made.append(f"At its highest, {_when(highest)}: {_shape(highest)}.")
     return made
@@ -122,7 +129,8 @@ def on_phases(run: Run) -> list[str]:
         return [f"Of two phases of the ID nothing can be said: {unclear[0]}."]
     head = _PHASES[every.verdict == "peak", between.verdict == "peak"]
     told = f"between documents TwoNN has {_peak(between)}; with all neighbours, {_peak(every)}"
-    return [f"{head}: {told} (middle blocks, without the first token).", *_same_document(run)]
+    tokens = "last tokens" if run.is_last else "without the first token"
+    return [f"{head}: {told} (middle blocks, {tokens}).", *_same_document(run)]
 
 
 def _same_document(run: Run) -> list[str]:
@@ -132,7 +140,7 @@ def _same_document(run: Run) -> list[str]:
         & (run.trajectories.selection == "no_first")
     ]
     line = line[line.value.notna() & line.step.notna()].sort_values("step")
-    if len(line) < 2:
+    if len(line) < 2 or run.is_last:
         return []
     first, last = line.iloc[0], line.iloc[-1]
     return [
@@ -149,7 +157,9 @@ def _peak(one: Any) -> str:
             f"ends, p = {one.p_value:.2g} against a curve without one"
         )
     ends = f"{one.first:.2f} at step {one.first_step:,}, {one.last:.2f} at {one.last_step:,}"
-    return f"no peak ({ends}; p = {one.p_value:.2g})"
+    # How much of a peak the documents' noise leaves room for.
+    room = f"{one.prominence:+.2f} ± {one.half_width:.2f}"
+    return f"no peak ({ends}; the highest between lies {room} above both, p = {one.p_value:.2g})"
 
 
 def _when(one: Any) -> str:

@@ -62,7 +62,9 @@ def join(
         joined = pa.concat_tables([schema.empty_table(), *parts])
         tables.write(joined, schema, Path(out) / f"{name}.parquet")
     counted = [tables.read_arrow(path, tables.BUDGETS) for path in budgets]
-    joined = pa.concat_tables([tables.BUDGETS.empty_table(), *counted])
+    joined = pa.concat_tables([tables.BUDGETS.empty_table(), *counted]).to_pandas()
+    rejected = [key(one) in excluded for one in joined.itertuples()]
+    joined = joined[~np.array(rejected, dtype=bool)]
     tables.write(joined, tables.BUDGETS, Path(out) / "budgets.parquet")
     origins = [_origins(place) for place in kept]
     tables.write(

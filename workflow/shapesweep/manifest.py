@@ -140,7 +140,8 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
     ----------
     chosen : iterable of Listed
     rule : 'last', as `select`, or None
-        `last` is every run's highest step; None is of none.
+        `last` is every run's highest step; None is of none. A run that has none of the
+        steps that a rule names has no budget.
 
     Returns
     -------
@@ -149,11 +150,12 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
     known = list(chosen)
     if rule is None or not known:
         return []
-    if rule != "last":
-        return select(known, rule)
     made = []
     for run in dict.fromkeys(one.run for one in known):
         mine = [one for one in known if one.run == run]
+        if rule != "last":
+            made += _select(mine, rule)
+            continue
         last = max((one.step for one in mine if one.step is not None), default=None)
         made += [one for one in mine if one.step == last]
     return made

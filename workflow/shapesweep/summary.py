@@ -85,6 +85,8 @@ def _along(run: findings.Run) -> list[str]:
     ]
     mine = mine[mine.step.notna()]
     steps = sorted(mine.step.unique())
+    if not steps:
+        return []  # So few blocks that none lies in the middle.
     # A long run is told by a dozen of its checkpoints; the tables have all of them.
     shown = [steps[i] for i in sorted(set(np.linspace(0, len(steps) - 1, 12).astype(int)))]
     lines = [f"  TwoNN ID of the middle blocks ({run.corpus}, first token left out)"]

@@ -130,7 +130,7 @@ def budget(arguments: argparse.Namespace) -> None:
         made = budget.measure(row, one.folder, arguments.config, tokens)
         print(f"{arguments.out}: {len(made)} layers")
     except CheckpointError as error:
-        # It is recorded where its activations are asked for.
+        # What keeps it from being measured at all is recorded with its activations.
         print(f"{row['suite']}/{row['run']}/{row['revision']}: no budget: {error}")
     tables.write(made, tables.BUDGETS, arguments.out)
 

@@ -20,7 +20,7 @@ _SEED = re.compile(r"[-_.]?seed[-_.]?\d+", re.IGNORECASE)
 
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Add to every row its `family`, and its `model`: the run's name without its seed."""
-    models = {run: _SEED.sub("", run) or run for run in frame.run.unique()}
+    models = {run: _SEED.sub("", run) or "model" for run in frame.run.unique()}
     return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
 
 
@@ -53,13 +53,13 @@ def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for every place at which two runs or more of a model were measured; `run` is
+        A row for every place at which all runs of a model were measured; `run` is
         the model's name, `seed` and `revision` are null.
     """
     key = ["suite", "model", "architecture", "family", "n_layers", *CURVE, *place]
     known = frame[frame.value.notna() & frame.step.notna()]
-    several = known.groupby(["suite", "model"]).run.transform("nunique") > 1
-    known = known[several]
+    n_seeds = known.groupby(["suite", "model"]).run.transform("nunique")
+    known = known.assign(n_seeds=n_seeds)[n_seeds > 1]
     if not len(known):
         return frame.iloc[:0]
     shared = ["tokens", "n_documents", "document_length"]
@@ -68,11 +68,13 @@ def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
         value=("value", "mean"),
         spread=("value", "std"),
         n_runs=("run", "nunique"),
+        n_seeds=("n_seeds", "first"),
         n_points=("n_points", "min"),
         flag=("flag", joined_flags),
         **{name: (name, "first") for name in shared},
     ).reset_index()
-    made = made[made.n_runs > 1]
+    # A mean of fewer at one place than at the next would jump where a seed comes or goes.
+    made = made[made.n_runs == made.n_seeds]
     n_runs = made.n_runs.to_numpy(float)
     half = jackknife.half_width(made.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)
     made = made.assign(low=made.value - half, high=made.value + half)

@@ -19,8 +19,12 @@ DRAWN = {"anisotropy": 0.005, "id_twonn_paper": 0.0}
 DRAWN_SHARE = {"anisotropy": 0.0, "id_twonn_paper": 2 * 0.058}
 
 
+#: Their tokens and ours of the same chunks; of another text or sampling there are other numbers.
+SAME_TOKENS = 0.02
+
+
 def authors() -> pd.DataFrame:
-    """The authors' numbers: run, metric, layer, value."""
+    """The authors' numbers: run, n_tokens, metric, layer, value."""
     path = resources.files("shapesweep") / "authors.csv"
     return pd.read_csv(path.open(encoding="utf-8"))
 
@@ -37,7 +41,8 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `verdict` is `agrees` or `differs`, by the tolerance, or `not run`.
+        `verdict` is `agrees` or `differs`, by the tolerance, `not run`, or `other sampling`
+        where the model was shown another number of tokens than theirs.
     """
     asked = {"over": "documents", "corpus": "text", "selection": "all", "layer_kind": "block"}
     ours = profiles
@@ -54,25 +59,37 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
         + theirs.metric.map(DRAWN_SHARE) * theirs.theirs
     )
     made = theirs.merge(ours[columns], on=["run", "metric", "layer"], how="left")
+    shown = ours[ours.metric == "anisotropy"].groupby("run").n_points.max()
+    tokens = made.run.map(shown).to_numpy(dtype=float, na_value=np.nan)
+    is_same = np.abs(tokens / made.n_tokens - 1) <= SAME_TOKENS
     off = (made.ours - made.theirs).abs().to_numpy(dtype=float, na_value=np.nan)
-    verdicts = np.where(off <= made.tolerance, "agrees", "differs")
-    made["verdict"] = np.where(np.isnan(off), "not run", verdicts)
+    made["verdict"] = np.select(
+        [np.isnan(off), ~is_same, off <= made.tolerance],
+        ["not run", "other sampling", "agrees"],
+        "differs",
+    )
     return made[tables.COMPARISON.names]
+
+
+def counted(made: pd.DataFrame) -> str:
+    """How many numbers have which verdict."""
+    counts = made.verdict.value_counts()
+    named = ("agrees", "differs", "other sampling", "not run")
+    return ", ".join(f"{counts.get(name, 0)} {name}" for name in named)
 
 
 def as_markdown(made: pd.DataFrame) -> str:
     """The comparison as a table that a person reads."""
-    counts = made.verdict.value_counts()
-    told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("agrees", "differs", "not run"))
     lines = [
         "# The authors' numbers beside ours",
         "",
         "Razzhigaev et al. 2024, as stored in the notebooks of AIRI-Institute/LLM-Microscope; "
         "layers are indices of `hidden_states`. The tolerance is what theirs are read off to and "
         "what two draws of the same text differ by: 0.01 of the anisotropy, 0.15 + 11.6 % of the "
-        "ID. `not run`: the model's weights were not reached.",
+        "ID. `not run`: the model's weights were not reached. `other sampling`: it was shown "
+        "another number of tokens than theirs (13,764 and 14,993), so nothing can be said.",
         "",
-        f"{len(made)} numbers: {told}.",
+        f"{len(made)} numbers: {counted(made)}.",
         "",
         "| model | metric | layer | theirs | tolerance | ours (95 % over documents) | |",
         "|---|---|---|---|---|---|---|",

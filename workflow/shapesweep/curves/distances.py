@@ -99,6 +99,7 @@ def _mean(
     """The mean of other runs' profiles at this one's depths, with replicates, and how many."""
     by_model: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     n_groups = len(one.without)
+    theirs = [(o, (value, parts)) for o, (value, parts) in theirs if np.isfinite(value).all()]
     for other, (value, parts) in theirs:
         # Other groups of documents than ours tell nothing of our errors: then they stand fixed.
         paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))

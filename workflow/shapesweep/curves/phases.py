@@ -14,6 +14,12 @@ from shapesweep import tables
 from shapesweep.curves import bands
 from shapesweep.estimators import unimodal
 
+#: Checkpoints that are asked, evenly spaced in log(1 + step): closer ones share their noise.
+MOST = 24
+#: Fewer tell nothing: of three, every curve that is not monotone looks like a peak.
+LEAST = 5
+#: Trained checkpoints that seeds must share for their spread to be the noise of training.
+SHARED = 3
 #: A peak is one that noise alone would make in fewer than so many of all trainings.
 LEVEL = 0.05
 
@@ -25,7 +31,8 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
     best monotone one by more than noise makes it (`unimodal.find_peak`, on log(1 + step)), the
     noise taken from runs that differ only by their seed, else from the curve's own residuals. And
     out of that of the documents: the 95 % interval of its prominence, min(peak - first,
-    peak - last), lies above zero.
+    peak - last), lies above zero. The noise is taken to be as large at every checkpoint, and that
+    of one to tell nothing of the next; so of many only `MOST` are asked.
 
     Parameters
     ----------
@@ -66,12 +73,15 @@ def _seeds(
 ) -> tuple[float | None, int, pd.DataFrame | None]:
     """Noise from seed to seed, its degrees of freedom, and the mean of the runs."""
     shared = set.intersection(*(set(run.step) for run in runs))
-    if len(runs) < 2 or not shared:
+    # Before training, seeds differ by their weights alone.
+    trained = sorted(step for step in shared if step > 0)
+    if len(runs) < 2 or len(trained) < SHARED:
         return None, 0, None
     same = [run[run.step.isin(shared)].drop_duplicates("step") for run in runs]
     values = np.stack([bands.as_array(run.value) for run in same])
     without = [np.stack(run.replicates.to_list()) for run in same]
-    scale = float(np.sqrt(values.var(axis=0, ddof=1).mean()))
+    is_trained = same[0].step.isin(trained).to_numpy(bool)
+    scale = float(np.sqrt(values[:, is_trained].var(axis=0, ddof=1).mean()))
     paired = len({one.shape for one in without}) == 1
     mean = same[0].assign(
         run=same[0].model,
@@ -80,7 +90,7 @@ def _seeds(
         replicates=list(np.mean(without, axis=0)) if paired else same[0].replicates,
     )
     known = scale if np.isfinite(scale) and scale > 0 else None
-    return known, (len(runs) - 1) * len(shared), mean
+    return known, (len(runs) - 1) * len(trained), mean
 
 
 def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict[str, Any]:
@@ -93,11 +103,13 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
         "last_step": steps[-1],
         "last": values[-1],
     }
-    if len(part) < 3:
+    if len(part) < (LEAST if known_noise is None else 3):
         return {**ends, "verdict": "too few checkpoints"}
     if not np.isfinite(values).all():
         return {**ends, "verdict": "undefined"}
-    places = np.log1p(steps)
+    kept = unimodal.thinned(np.log1p(steps), MOST)
+    part = part.iloc[kept]
+    values, steps, places = values[kept], steps[kept], np.log1p(steps[kept])
     peak = unimodal.find_peak(values, places, known_noise, freedom)
     without = np.stack(part.replicates.to_list(), axis=1)
     prominence, half = _prominence(values, without, peak.index)

@@ -53,8 +53,11 @@ def corpora(data: pd.DataFrame) -> list[str]:
     return sorted(dict.fromkeys(data.corpus.dropna()), key=lambda name: name != "text")
 
 
-def told(data: pd.DataFrame, *more: str) -> str:
-    """What a figure shows, in a line or two: corpus, documents, N, and what else is said."""
+def told(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
+    """What a figure shows, in a line or two: corpus, documents, N, and what else is said.
+
+    Where there are more runs than are drawn, it says so; None draws all.
+    """
     first = data[data.n_documents.notna()]
     parts = []
     if len(first):
@@ -65,7 +68,7 @@ def told(data: pd.DataFrame, *more: str) -> str:
     if len(neighbours) and "n_points" in neighbours:
         parts.append(f"N = {int(neighbours.n_points.max()):,}")
     n_runs = len(data[["suite", "run"]].drop_duplicates())
-    if n_runs > PANELS:
-        parts.append(f"{PANELS} of {n_runs} runs")
+    if drawn is not None and n_runs > drawn:
+        parts.append(f"{drawn} of {n_runs} runs")
     head = "; ".join(parts)
     return "\n".join([head, "; ".join(more)] if more and head else [head or "; ".join(more)])

@@ -17,7 +17,8 @@ BESIDE = {
 def data(curves: Curves) -> pd.DataFrame:
     """The budget of every layer, and of the same checkpoints ID and effective rank."""
     budgets = curves.budgets
-    every = {"corpus": curves.corpus, "selection": "no_first"}
+    # Of the text, as the budget is, whatever else is measured.
+    every = {"corpus": "text", "selection": "no_first"}
     beside = rows(curves.profiles, metric=list(BESIDE), **every)
     beside = beside[beside.layer_kind != "final_norm"]
     chosen = budgets[["suite", "run", "revision"]].drop_duplicates()
@@ -52,7 +53,7 @@ def budget(shown: pd.DataFrame) -> Canvas:
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     rise = shown[shown.metric == "budget"].threshold.iloc[0]
     words = f"a loss {rise:.0%} higher; dashed: the model's width; bands: 95 % over documents"
-    note(figure, f"{told(shown[shown.metric != 'budget'])}\n{words}")
+    note(figure, f"{told(shown)}\n{words}")
     return figure
 
 
@@ -65,5 +66,5 @@ FIGURE = Figure(
     "first token untouched) the rest of the model needs so that its loss rises by no more than "
     "the threshold, beside what an estimate of the ID, the participation ratio and the effective "
     "rank suggest.",
-    absent="no budget was asked for: see `budget` in the configuration",
+    absent="no budget was asked for, or none could be had (logs/budgets)",
 )

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from shapesweep.curves.comparison import counted
 from shapesweep.figures import Curves, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid, layer_axis
 
@@ -39,9 +40,7 @@ def comparison(shown: pd.DataFrame) -> Canvas:
         axes[0, column].set_title(f"{model}{words}")
         axes[-1, column].set_xlabel("layer")
     axes[0, 0].legend(loc="best")
-    counts = shown.verdict.value_counts()
-    told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("agrees", "differs", "not run"))
-    note(figure, f"all tokens; {told}\nbars: tolerance, and 95 % over documents")
+    note(figure, f"all tokens; {counted(shown)}\nbars: tolerance, and 95 % over documents")
     return figure
 
 

@@ -36,7 +36,8 @@ def convergence(shown: pd.DataFrame) -> Canvas:
         axes[row, 0].set_ylabel(f"distance of\n{words} profiles")
     axes[0, 0].legend(loc="best")
     figure.supxlabel("training step", fontsize=7)
-    note(figure, told(shown, "all tokens", "bands: 95 % over documents"))
+    more = ["all tokens", "bands: 95 % over documents"]
+    note(figure, told(shown, *more, drawn=len(PALETTE)))
     return figure
 
 

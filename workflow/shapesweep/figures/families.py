@@ -5,7 +5,7 @@ from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
 from shapesweep.figures._panels import FAMILIES, band_over, grid
-from shapesweep.figures._select import at_last, rows, told
+from shapesweep.figures._select import PANELS, at_last, rows, told
 
 WAYS = {"anisotropy_uncentred": "before centring", "anisotropy": "after centring"}
 
@@ -35,9 +35,10 @@ def families(shown: pd.DataFrame) -> Canvas:
                 ax.text(0.5, 0.5, f"no {family}", ha="center", transform=ax.transAxes)
         axes[0, column].set_title(f"{family}s")
         axes[1, column].set_xlabel("depth (layer / layers)")
-        if shown[shown.family == family].run.nunique() > 1:
+        if 1 < shown[shown.family == family].run.nunique() <= PANELS:
             axes[0, column].legend(loc="best")
-    note(figure, told(shown, "all tokens, last checkpoints", "bands: 95 % over documents"))
+    more = ["all tokens, last checkpoints", "bands: 95 % over documents"]
+    note(figure, told(shown, *more, drawn=None))
     return figure
 
 

@@ -29,23 +29,29 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
     figure, axes = grid(len(METRICS), len(known), 1.2)
     for row, (metric, words) in enumerate(METRICS.items()):
         values = shown[shown.metric == metric].value.astype(float)
+        values = values[np.isfinite(values) & (values > 0)]
         # IDs differ by factors, and the embedding's are far above the rest.
-        limits: dict[str, Any] = {"norm": mpl.colors.LogNorm(values.min(), values.max())}
+        lowest, highest = (values.min(), values.max()) if len(values) else (1.0, 2.0)
+        limits: dict[str, Any] = {"norm": mpl.colors.LogNorm(lowest, highest)}
         if metric == "anisotropy":
             limits = {"vmin": 0, "vmax": 1}
         for column, run in enumerate(known):
             ax, part = axes[row, column], of_run(shown, run)
-            cells = part[part.metric == metric].pivot_table("value", "layer", "step")
-            image = ax.imshow(
-                cells.to_numpy(float), aspect="auto", origin="lower", cmap="magma", **limits
-            )
+            mine = part[part.metric == metric].drop_duplicates(["layer", "step"])
+            cells = mine.pivot(index="layer", columns="step", values="value")
+            if not cells.size:
+                ax.set_axis_off()
+                continue
+            ax.imshow(cells.to_numpy(float), aspect="auto", origin="lower", cmap="magma", **limits)
             places = np.unique(np.linspace(0, cells.shape[1] - 1, LABELS).round().astype(int))
             ax.set_xticks(places, [f"{cells.columns[i]:,}" for i in places], fontsize=5)
             ax.grid(visible=False)
             if row == 0:
                 ax.set_title(title(run[1], run[2]))
         axes[row, 0].set_ylabel("layer")
-        bar = figure.colorbar(image, ax=axes[row], aspect=14, pad=0.02)
+        if not axes[row, 0].images:
+            continue
+        bar = figure.colorbar(axes[row, 0].images[0], ax=axes[row], aspect=14, pad=0.02)
         bar.set_label(words)
         if metric != "anisotropy":
             plain_log(bar.ax.yaxis)

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, same_scale, step_axis
-from shapesweep.figures._select import PANELS, corpora, rows, told
+from shapesweep.figures._select import corpora, rows, told
 
 WAYS = {
     "id_twonn_paper": "TwoNN ID\nthe paper's fit",
@@ -19,14 +19,16 @@ def data(curves: Curves) -> pd.DataFrame:
     shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
     every = {"metric": list(WAYS), "layers": "middle", "selection": "all"}
     both = rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every)
-    repeated = set(both[both.over == "seeds"].model)
-    return both[(both.over == "seeds") | ~both.model.isin(repeated)]
+    names = pd.Series(list(zip(both.suite, both.model, strict=True)), index=both.index)
+    repeated = set(names[both.over == "seeds"])
+    return both[(both.over == "seeds") | ~names.isin(repeated)]
 
 
 def id_models(shown: pd.DataFrame) -> Canvas:
     """One line a model; columns are corpora, rows are ways to ask."""
     names = corpora(shown)
-    models = list(dict.fromkeys(zip(shown.suite, shown.model, strict=True)))[: len(PALETTE)]
+    every = list(dict.fromkeys(zip(shown.suite, shown.model, strict=True)))
+    models = every[: len(PALETTE)]
     figure, axes = grid(len(WAYS), len(names), 1.2, sharex=True)
     for row, (metric, words) in enumerate(WAYS.items()):
         for column, corpus in enumerate(names):
@@ -44,8 +46,9 @@ def id_models(shown: pd.DataFrame) -> Canvas:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
     seeds = "bands: 95 % over documents, over seeds where a model has several"
-    more = f"{len(PALETTE)} of {shown.model.nunique()} models; " if len(models) > PANELS else ""
-    note(figure, told(shown, f"{more}all tokens", "middle blocks") + f"\n{seeds}")
+    more = f"{len(models)} of {len(every)} models; " if len(every) > len(models) else ""
+    head = told(shown, f"{more}all tokens", "middle blocks", drawn=None)
+    note(figure, f"{head}\n{seeds}")
     return figure
 
 

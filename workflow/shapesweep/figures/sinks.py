@@ -55,7 +55,8 @@ def sinks(shown: pd.DataFrame) -> Canvas:
 def _lengths(ax: Axes, part: pd.DataFrame) -> None:
     swept = part[part.selection.isin([*LENGTHS, "all"])]
     if not part.selection.isin(list(LENGTHS)).any():
-        words = "not of a model that\nlooks ahead" if len(part) else ""
+        is_short = len(part) and part.family.iloc[0] == "decoder"
+        words = "documents too short\nto be cut" if is_short else "not of a model that\nlooks ahead"
         ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, color=GRAY)
         ax.set_xticks([])
         return

@@ -14,6 +14,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -56,7 +57,9 @@ def write(results: str | Path, out: str | Path, bound: int = series.BOUND) -> Pa
 def read(results: Path) -> dict[str, Any]:
     """All that the page is made from, as `render` takes it."""
     curves = results / "curves"
-    known = [tables.read(p, tables.MANIFEST) for p in record.manifests_of(results)]
+    config = _text(results / "config.yaml")
+    suites = (yaml.safe_load(config) or {}).get("suites", {})
+    known = [tables.read(p, tables.MANIFEST) for p in record.manifests_of(results, suites)]
     return {
         "profiles": tables.read(curves / "profiles.parquet", tables.PROFILES),
         "trajectories": tables.read(curves / "trajectories.parquet", tables.TRAJECTORIES),
@@ -67,7 +70,7 @@ def read(results: Path) -> dict[str, Any]:
         "manifests": pd.concat(known or [pd.DataFrame(columns=tables.MANIFEST.names)]),
         "figures": gallery.gallery(results / "figures"),
         "summary": _text(results / "summary.txt"),
-        "config": _text(results / "config.yaml"),
+        "config": config,
     }
 
 

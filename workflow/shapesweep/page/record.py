@@ -1,5 +1,6 @@
 """The record of the checkpoints: which lack, and what the numbers are made from."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str
         was measured, where one was. None for what is null.
     """
     key = ["suite", "run", "revision"]
-    chosen = manifests[manifests.selected]
+    chosen = manifests[manifests.selected.astype(bool)]
     measured = origins[[*key, "commit"]].drop_duplicates(key)
     joined = chosen.merge(measured, on=key, how="left", suffixes=("", "_measured"))
     joined["commit"] = joined.commit_measured.fillna(joined.commit)
@@ -78,9 +79,10 @@ def seeds(profiles: pd.DataFrame) -> list[dict[str, Any]]:
     return _records(single[names].drop_duplicates())
 
 
-def manifests_of(results: Path) -> list[Path]:
-    """The manifests of a sweep, in the order of their names."""
-    return sorted((results / "manifests").glob("*.parquet"))
+def manifests_of(results: Path, suites: Iterable[str]) -> list[Path]:
+    """The manifests of a sweep's suites; of others, older ones may lie there."""
+    paths = [results / f"manifests/{suite}.parquet" for suite in suites]
+    return [path for path in paths if path.is_file()]
 
 
 def _line(row: Any, what: str, reason: str) -> dict[str, str]:
