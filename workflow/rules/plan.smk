@@ -94,8 +94,8 @@ def folders(kind):
 
 def budgets(wildcards):
     """The budgets of the checkpoints of which they are asked for."""
-    for suite, rule in CONFIG.budget.checkpoints.items():
-        if not manifests.budgeted(selected(suite).values(), rule):
+    for suite, asked in CONFIG.budget.checkpoints.items():
+        if not manifests.budgeted(selected(suite).values(), asked):
             sys.exit(
                 f"shapesweep: error: budget.checkpoints.{suite}: chooses none of the "
                 f"{len(selected(suite))} that are measured"
