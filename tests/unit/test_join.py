@@ -54,6 +54,21 @@ def straight():
     return {step: start + way * step / 8 for step in (0, 1, 2, 4, 8)}
 
 
+def test_a_budget_of_what_is_left_out_is_left_out(swept, straight, tmp_path):
+    write, joined = swept
+    straight[2] = np.random.default_rng(9).standard_normal(500)
+    joined(write(straight))
+    budgets = []
+    for step in (2, 8):
+        row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step, "k": 3}
+        budgets.append(tmp_path / f"budget-{step}.parquet")
+        tables.write([dict.fromkeys(tables.BUDGETS.names) | row], tables.BUDGETS, budgets[-1])
+    join.join([tmp_path / "s.parquet"], tmp_path / "geometry", tmp_path, budgets=budgets)
+    made = tables.read(tmp_path / "budgets.parquet", tables.BUDGETS)
+    assert made.revision.tolist() == ["step8"]
+    assert made.k.tolist() == [3]
+
+
 def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight):
     write, joined = swept
     straight[2] = np.random.default_rng(9).standard_normal(500)

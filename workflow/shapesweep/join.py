@@ -62,10 +62,9 @@ def join(
         joined = pa.concat_tables([schema.empty_table(), *parts])
         tables.write(joined, schema, Path(out) / f"{name}.parquet")
     counted = [tables.read_arrow(path, tables.BUDGETS) for path in budgets]
-    joined = pa.concat_tables([tables.BUDGETS.empty_table(), *counted]).to_pandas()
-    rejected = [key(one) in excluded for one in joined.itertuples()]
-    joined = joined[~np.array(rejected, dtype=bool)]
-    tables.write(joined, tables.BUDGETS, Path(out) / "budgets.parquet")
+    budgeted = pa.concat_tables([tables.BUDGETS.empty_table(), *counted]).to_pylist()
+    sound = [one for one in budgeted if key(one) not in excluded]
+    tables.write(sound, tables.BUDGETS, Path(out) / "budgets.parquet")
     origins = [_origins(place) for place in kept]
     tables.write(
         [one for of in origins for one in of], tables.ORIGINS, Path(out) / "origins.parquet"
