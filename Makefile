@@ -29,8 +29,11 @@ sweep: $(READY)
 report: sweep
 	$(ACTIVATE) snakemake --cores 1 --report report.zip
 
+# The small ones on all cores, one thread each; a sweep takes all cores by itself.
 test: $(READY_DEV)
-	$(ACTIVATE) python -m pytest
+	$(ACTIVATE) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	  python -m pytest -n auto --dist loadfile --ignore tests/integration
+	$(ACTIVATE) python -m pytest tests/integration
 
 lint: $(READY_DEV)
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure
