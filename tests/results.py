@@ -81,7 +81,10 @@ def write(folder):
         "curves/trajectories": (trajectories, tables.TRAJECTORIES),
         "curves/phases": (phases, tables.PHASES),
         "curves/shapes": (shapes, tables.SHAPES),
-        "curves/missing": (missing(), tables.FAILURES),
+        "curves/distances": ([], tables.DISTANCES),
+        "curves/comparison": ([], tables.COMPARISON),
+        "curves/budgets": ([], tables.BUDGETS),
+        "curves/missing": (missing(), tables.MISSING),
         "manifests/tiny": (manifest(), tables.MANIFEST),
         "origins": (origins(), tables.ORIGINS),
     }

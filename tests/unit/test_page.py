@@ -167,7 +167,7 @@ def test_a_sweep_of_nothing_has_a_page(read):
 
 
 def test_what_is_absent_is_named(tmp_path):
-    with pytest.raises(ShapesweepError, match=r"config\.yaml: no such file"):
+    with pytest.raises(ShapesweepError, match=r"profiles\.parquet: no such file"):
         page.write(tmp_path, tmp_path / "report.html")
     results.write(tmp_path / "results")
     (tmp_path / "results/summary.txt").unlink()

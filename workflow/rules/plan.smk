@@ -94,19 +94,20 @@ def folders(kind):
 
 def budgets(wildcards):
     """The budgets of the checkpoints of which they are asked for."""
+    made = []
     for suite, asked in CONFIG.budget.checkpoints.items():
-        if not manifests.budgeted(selected(suite).values(), asked):
+        measured = list(selected(suite).values())
+        chosen = manifests.budgeted(measured, asked)
+        if measured and not chosen:
             sys.exit(
                 f"shapesweep: error: budget.checkpoints.{suite}: chooses none of the "
-                f"{len(selected(suite))} that are measured"
+                f"{len(measured)} that are measured"
             )
-    return [
-        f"{RESULTS}/budgets/{suite}/{one.run}/{one.revision}.parquet"
-        for suite in CONFIG.suites
-        for one in manifests.budgeted(
-            selected(suite).values(), CONFIG.budget.checkpoints.get(suite)
-        )
-    ]
+        made += [
+            f"{RESULTS}/budgets/{suite}/{one.run}/{one.revision}.parquet"
+            for one in chosen
+        ]
+    return made
 
 
 def checkpoint_files(suite, run, revision):

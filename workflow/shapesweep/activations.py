@@ -17,6 +17,7 @@ from shapesweep import (
     corpora,
     devices,
     failures,
+    folders,
     losses,
     progress,
     tables,
@@ -67,13 +68,13 @@ def extract(
     """
     name = f"{row['suite']}/{row['run']}/{row['revision']}"
     try:
-        with tables.whole_folder(out) as partial:
+        with folders.whole(out) as partial:
             refuse(row, folder, tokenizer or folder)
             known = measured or {}
             extracted = _extract(row, folder, settings, partial, known, tokenizer or folder)
         return f"{name}: extracted {', '.join(extracted) or 'nothing: all is measured already'}"
     except CheckpointError as error:
-        with tables.whole_folder(out) as partial:
+        with folders.whole(out) as partial:
             failures.record(partial, row, error)
         return f"{name}: skipped: {error}"
 

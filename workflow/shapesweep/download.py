@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from shapesweep import failures, hub, progress, tables
+from shapesweep import failures, folders, hub, progress
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.files import File
 from shapesweep.publication import Place
@@ -58,14 +58,14 @@ def checkpoint(
         What was done, in one line.
     """
     name = f"{row['suite']}/{row['run']}/{row['revision']}"
-    with tables.whole_folder(out) as partial:
+    with folders.whole(out) as partial:
         try:
             if tokenizer:
                 failures.raise_recorded(tokenizer)
             fits()
             _fetch(row["repository"], row["commit"], files, partial)
         except CheckpointError as error:
-            tables.empty(partial)
+            folders.empty(partial)
             failures.record(partial, row, error)
             return f"{name}: could not be fetched: {error}"
     return f"{name}: {sum(file.size for file in files) / 1e6:,.1f} MB fetched"
@@ -206,13 +206,13 @@ def tokenizer(row: dict[str, Any], places: Sequence[Place], out: Path) -> str:
         f"{row['repository']} has no tokenizer; name the repository that has it "
         f"(suites.{row['suite']}.tokenizer)"
     )
-    with tables.whole_folder(out) as partial:
+    with folders.whole(out) as partial:
         for repository, commit, files in places[:PLACES]:
             try:
                 _fetch(repository, commit, files, partial)
                 return f"tokenizer of {repository} fetched"
             except CheckpointError as error:
-                tables.empty(partial)
+                folders.empty(partial)
                 failure = error
                 if isinstance(error, TransientError):
                     break

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep import failures, progress, tables
+from shapesweep import failures, folders, progress, tables
 from shapesweep.config import GeometryConfig
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
@@ -157,7 +157,7 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
         fresh = _measure(activations, origins, known, settings)
     made = known.joined(fresh)
     metadata = {"origins": made.origins, "settings": _settings(settings)}
-    with tables.whole_folder(out) as partial:
+    with folders.whole(out) as partial:
         tables.write(made.geometry, tables.GEOMETRY, partial / "geometry.parquet", metadata)
         tables.write(made.replicates, tables.REPLICATES, partial / "replicates.parquet", metadata)
         tables.write(made.losses, tables.LOSSES, partial / "losses.parquet", metadata)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from shapesweep import checkpoint, integrity, listing, publication
-from shapesweep.config import Every, Log, Steps
+from shapesweep.config import Every, Log, Selection, Steps
 from shapesweep.errors import ShapesweepError
 from shapesweep.publication import Place, Published
 from shapesweep.published import HubSuite, expand
@@ -22,7 +22,7 @@ from shapesweep.schema import near
 from shapesweep.suite import NAME, AnySuite, EmbeddedSuite, LocalSuite, checkpoint_folder
 
 #: Which checkpoints of a run a configuration chooses.
-Rule = Literal["all"] | Every | Steps | Log
+Rule = Literal["all"] | Selection
 
 
 @dataclass(frozen=True)

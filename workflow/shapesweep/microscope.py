@@ -142,7 +142,7 @@ def look(
         for name, mask in layer.selections.items()
         if _of(NeighborMetric, wanted[name])
     }
-    samples = _samples(layer, masks, n_points, seed) if _of(NeighborMetric, metrics) else {}
+    samples = _samples(layer, masks, n_points, seed)
     pooled = _pooled(samples)
     lists = _search(layer, pooled, metrics) if len(pooled) else []
     known: dict[tuple[bytes, str], list[Number]] = {}

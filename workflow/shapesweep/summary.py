@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from shapesweep import failures, findings, tables
-from shapesweep.figures import EXTENSIONS, FIGURES
+from shapesweep import failures, findings
+from shapesweep.figures import EXTENSIONS, FIGURES, Curves
 
 #: The ways to ask for the ID, and their names in a table of words.
 WAYS = {
@@ -38,18 +38,16 @@ def write(results: str | Path, out: str | Path) -> str:
         What was written.
     """
     results = Path(results)
-    read = {
-        name: tables.read(results / f"curves/{name}.parquet", getattr(tables, name.upper()))
-        for name in ("profiles", "trajectories", "phases", "shapes", "missing")
-    }
-    missing = read.pop("missing")
-    lines = [_counted(read["profiles"], missing)]
+    curves = Curves.read(results / "curves")
+    missing = curves.missing
+    lines = [_counted(curves.profiles, missing)]
     for row in missing.head(NAMED).itertuples():
         what = "doubtful" if row.measured else "not measured"
         lines.append(f"  {what}: {row.suite}/{failures.name(row)}: {row.reason}")
     if len(missing) > NAMED:
         lines.append(f"  and {len(missing) - NAMED} more: {results}/failures.parquet")
-    for run in findings.runs(**read):
+    shown = (curves.profiles, curves.trajectories, curves.phases, curves.shapes)
+    for run in findings.runs(*shown):
         lines += ["", run.title]
         for sentence in findings.sentences(run):
             lines += textwrap.wrap(sentence, COLUMNS, initial_indent="  ", subsequent_indent="    ")

@@ -15,7 +15,15 @@ groups of documents were left out everywhere.
 
 import pandas as pd
 
-from shapesweep.curves import comparison, distances, phases, profiles, shapes, trajectories
+from shapesweep.curves import (
+    bands,
+    comparison,
+    distances,
+    phases,
+    profiles,
+    shapes,
+    trajectories,
+)
 from shapesweep.curves.stacks import stack
 
 
@@ -34,12 +42,13 @@ def build(
     dict of pandas.DataFrame
         Under those names, as their contracts in `tables` have them.
     """
-    middles = trajectories.middles(geometry, replicates)
-    stacks = stack(geometry, replicates)
-    over_depth = profiles.profiles(geometry, replicates)
+    single = bands.over_documents(bands.with_names(geometry), replicates)
+    middles = trajectories.middles(single, replicates)
+    stacks = stack(single, replicates)
+    over_depth = profiles.profiles(single)
     return {
         "profiles": over_depth,
-        "trajectories": trajectories.trajectories(geometry, replicates, losses, middles),
+        "trajectories": trajectories.trajectories(single, replicates, losses, middles),
         "phases": phases.phases(middles),
         "shapes": shapes.shapes(stacks),
         "distances": distances.distances(stacks),

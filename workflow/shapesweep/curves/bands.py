@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from shapesweep.checkpoint import family
 from shapesweep.estimators import jackknife
@@ -22,12 +22,6 @@ def with_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Add to every row its `family`, and its `model`: the run's name without its seed."""
     models = {run: _SEED.sub("", run) or "model" for run in frame.run.unique()}
     return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
-
-
-def half_widths(replicates: ArrayLike) -> Any:
-    """Half of a 95 % interval over documents, from replicates along the first axis."""
-    values = np.asarray(replicates, dtype=np.float64)
-    return jackknife.half_width(jackknife.stderr(values), len(values))
 
 
 def over_documents(frame: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from shapesweep import tables
 from shapesweep.curves import bands
 from shapesweep.curves.stacks import Stack
+from shapesweep.estimators import jackknife
 
 #: The last checkpoint's profiles of a run, by what they are of: values and replicates.
 Finals = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -53,20 +54,15 @@ def _is_kin(one: Stack, other: Stack) -> bool:
     return kin and (mine.suite, mine.model) != (its.suite, its.model)
 
 
-def _curve_keys(one: Stack) -> list[tuple[object, ...]]:
-    table = one.keys[bands.CURVE].astype(object)
-    return [tuple(row) for row in table.where(table.notna(), None).itertuples(index=False)]
-
-
 def _finals(one: Stack) -> Finals:
     steps = bands.as_array(one.keys.step)
     last = steps == np.nanmax(steps) if np.isfinite(steps).any() else np.isnan(steps)
-    keys = _curve_keys(one)
+    keys = one.curve_keys
     return {keys[i]: (one.values[i], one.without[:, i]) for i in np.flatnonzero(last)}
 
 
 def _to_final(one: Stack, final: Finals) -> Iterator[pd.DataFrame]:
-    keys = _curve_keys(one)
+    keys = one.curve_keys
     rows = [i for i, key in enumerate(keys) if key in final]
     if rows:
         values = np.stack([final[keys[i]][0] for i in rows])
@@ -78,7 +74,7 @@ def _to_family(one: Stack, others: list[tuple[Stack, Finals]]) -> Iterator[pd.Da
     """To the mean over models; seeds of one model count as one together."""
     known: dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
     rows, values, without, counts = [], [], [], []
-    for i, key in enumerate(_curve_keys(one)):
+    for i, key in enumerate(one.curve_keys):
         if key not in known:
             known[key] = _mean(
                 one, [(other, final[key]) for other, final in others if key in final]
@@ -122,7 +118,7 @@ def _table(
     counts: list[int],
 ) -> pd.DataFrame:
     value = _distance(one.values[rows], values)
-    half = bands.half_widths(_distance(one.without[:, rows], without))
+    half = jackknife.half_width_of(_distance(one.without[:, rows], without))
     made = one.keys.iloc[rows].assign(
         to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
     )

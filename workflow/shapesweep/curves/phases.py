@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shapesweep import tables
 from shapesweep.curves import bands
-from shapesweep.estimators import unimodal
+from shapesweep.estimators import jackknife, unimodal
 
 #: Checkpoints that are asked, evenly spaced in log(1 + step): closer ones share their noise.
 MOST = 24
@@ -114,7 +114,6 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
     without = np.stack(part.replicates.to_list(), axis=1)
     prominence, half = _prominence(values, without, peak.index)
     is_peak = peak.p_value < LEVEL and prominence > half
-    scale = known_noise if known_noise is not None else float(unimodal.noise(values, places))
     return {
         **ends,
         "peak_step": steps[peak.index],
@@ -123,7 +122,7 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
         "peak": values[peak.index],
         "prominence": prominence,
         "half_width": half,
-        "noise": scale,
+        "noise": peak.noise,
         "noise_source": "residuals" if known_noise is None else "seeds",
         "p_value": peak.p_value,
         "verdict": "peak" if is_peak else "no peak",
@@ -136,4 +135,4 @@ def _prominence(
     """min(peak - first, peak - last), and half its 95 % interval over documents."""
     replicates = np.minimum(without[:, top] - without[:, 0], without[:, top] - without[:, -1])
     prominence = min(values[top] - values[0], values[top] - values[-1])
-    return float(prominence), float(bands.half_widths(replicates))
+    return float(prominence), float(jackknife.half_width_of(replicates))

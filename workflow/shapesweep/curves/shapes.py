@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from shapesweep import tables
 from shapesweep.curves import bands
 from shapesweep.curves.stacks import Stack
+from shapesweep.estimators import jackknife
 from shapesweep.estimators.shape import Rise, rise
 from shapesweep.metrics import METRICS
 
@@ -64,7 +65,7 @@ def _of(one: Stack) -> pd.DataFrame:
 def _add(
     columns: dict[str, Any], name: str, value: NDArray[np.float64], without: NDArray[np.float64]
 ) -> None:
-    half = bands.half_widths(without)
+    half = jackknife.half_width_of(without)
     columns |= {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
 
 

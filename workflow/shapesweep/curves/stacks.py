@@ -4,7 +4,7 @@ Takes in the joined tables; hands on what shapes and distances are read from.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -36,32 +36,31 @@ class Stack:
     values: NDArray[np.float64]
     without: NDArray[np.float64]
 
-    def place(self, **wanted: Any) -> NDArray[np.bool_]:
-        """Which profiles have these keys."""
-        found = np.ones(len(self.keys), dtype=bool)
-        for name, value in wanted.items():
-            column = self.keys[name]
-            found &= (column.isna() if pd.isna(value) else column == value).to_numpy(bool)
-        return found
+    @cached_property
+    def curve_keys(self) -> list[tuple[object, ...]]:
+        """Of every profile, which number it is of, whatever the checkpoint; None for null."""
+        table = self.keys[bands.CURVE].astype(object)
+        return [tuple(row) for row in table.where(table.notna(), None).itertuples(index=False)]
 
 
-def stack(geometry: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
+def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
     """Stack the profiles of every run and corpus.
 
     Parameters
     ----------
-    geometry, replicates : pandas.DataFrame
-        `tables.GEOMETRY` and `tables.REPLICATES`.
+    single : pandas.DataFrame
+        `tables.GEOMETRY` with names.
+    replicates : pandas.DataFrame
+        `tables.REPLICATES`.
 
     Returns
     -------
     list of Stack
     """
-    named = bands.with_names(geometry)
     parts = replicates.groupby(["suite", "run", "corpus"], sort=False)
     groups = dict(iter(parts))
     made = []
-    for key, part in named.groupby(["suite", "run", "corpus"], sort=False):
+    for key, part in single.groupby(["suite", "run", "corpus"], sort=False):
         n_layers = int(part.n_layers.iloc[0])
         codes, keys = _numbered(part)
         values = np.full((len(keys), n_layers + 1), np.nan)

@@ -5,13 +5,14 @@ import pandas as pd
 
 from shapesweep import tables
 from shapesweep.curves import bands
+from shapesweep.estimators import jackknife
 
 #: Blocks whose average stands for the middle of a model: the middle third of its depth.
 MIDDLE = (1 / 3, 2 / 3)
 
 
 def trajectories(
-    geometry: pd.DataFrame,
+    single: pd.DataFrame,
     replicates: pd.DataFrame,
     losses: pd.DataFrame,
     middle: pd.DataFrame,
@@ -20,7 +21,10 @@ def trajectories(
 
     Parameters
     ----------
-    geometry, replicates, losses : pandas.DataFrame
+    single : pandas.DataFrame
+        `tables.GEOMETRY` with names and bands over documents.
+    replicates, losses : pandas.DataFrame
+        `tables.REPLICATES` and `tables.LOSSES`.
     middle : pandas.DataFrame
         Of `middles`.
 
@@ -30,17 +34,24 @@ def trajectories(
         `layers` is a block's number, or `middle`; the losses come as the metrics
         `loss_eval` and `loss_log`.
     """
-    single = bands.over_documents(bands.with_names(geometry), replicates)
-    single = single[single.layer_kind != "final_norm"].assign(layers=lambda t: t.layer.astype(str))
+    layers = single[single.layer_kind != "final_norm"]
+    layers = layers.assign(layers=layers.layer.astype(str))
     empty = pd.DataFrame(columns=tables.TRAJECTORIES.names)
-    parts = [single, middle, _losses(geometry, replicates, losses)]
+    parts = [layers, middle, _losses(single, replicates, losses)]
     made = pd.concat([part[empty.columns] for part in parts if len(part)] or [empty])
     seeds = bands.over_seeds(made, ["layers", "step"])
     return pd.concat([made, seeds[empty.columns]]) if len(seeds) else made
 
 
-def middles(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
+def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """The average over the middle blocks, with its replicates in a column of arrays.
+
+    Parameters
+    ----------
+    single : pandas.DataFrame
+        `tables.GEOMETRY` with names and bands over documents.
+    replicates : pandas.DataFrame
+        `tables.REPLICATES`.
 
     Returns
     -------
@@ -48,9 +59,8 @@ def middles(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
         Columns of `tables.TRAJECTORIES` and `replicates`; NaN where one layer's value is: an
         average of fewer is another quantity.
     """
-    named = bands.with_names(geometry)
-    depth = named.layer / named.n_layers
-    layers = named[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (named.layer_kind == "block")]
+    depth = single.layer / single.n_layers
+    layers = single[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (single.layer_kind == "block")]
     if not len(layers):
         return pd.DataFrame(columns=[*tables.TRAJECTORIES.names, "replicates"])
     key = ["suite", "run", "revision", *bands.CURVE]
@@ -68,7 +78,7 @@ def middles(geometry: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     )
     made = made.reset_index().merge(_means(layers, key), on=key)
     made = made.merge(by_group.rename("replicates").reset_index(), on=key)
-    half = made.replicates.map(lambda v: float(bands.half_widths(v)))
+    half = made.replicates.map(lambda v: float(jackknife.half_width_of(v)))
     made = made.assign(low=made.value - half, high=made.value + half)
     return made.assign(layers="middle", over=bands.DOCUMENTS)
 
@@ -82,14 +92,13 @@ def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     return found.value.where(~found.missing).reset_index()
 
 
-def _losses(geometry: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
-    runs = bands.with_names(geometry)
+def _losses(runs: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     by_corpus = ["pooling", "n_documents", "document_length"]
     shown = runs[["suite", "run", "corpus", *by_corpus]].drop_duplicates(["suite", "run", "corpus"])
     made = losses.merge(runs[bands.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
     # A log knows no corpus.
     made = made.merge(shown, on=["suite", "run", "corpus"], how="left")
-    tokens = geometry[["suite", "run", "step", "tokens"]].drop_duplicates()
+    tokens = runs[["suite", "run", "step", "tokens"]].drop_duplicates()
     made = made.merge(tokens, on=["suite", "run", "step"], how="left")
     made["metric"] = "loss_" + made.source
     made["selection"], made["layers"], made["flag"] = None, None, ""

@@ -48,8 +48,7 @@ def relative_rise(
     half_width : float
     """
     replicates = without / full_without - 1
-    half = jackknife.half_width(jackknife.stderr(replicates), len(replicates))
-    return value / full - 1, float(half)
+    return value / full - 1, float(jackknife.half_width_of(replicates))
 
 
 def smallest(is_enough: Callable[[int], bool], most: int) -> int:

@@ -59,3 +59,18 @@ def half_width(error: ArrayLike, n_groups: ArrayLike, level: float = 0.95) -> An
     """
     freedom = np.maximum(np.asarray(n_groups) - 1, 1)
     return special.stdtrit(freedom, 0.5 + level / 2) * np.asarray(error)
+
+
+def half_width_of(replicates: ArrayLike) -> Any:
+    """Half widths of 95 % intervals from replicates along the first axis.
+
+    Parameters
+    ----------
+    replicates : array_like, shape (n_groups, ...)
+
+    Returns
+    -------
+    float or ndarray, shape (...)
+    """
+    values = np.asarray(replicates, dtype=np.float64)
+    return half_width(stderr(values), len(values))

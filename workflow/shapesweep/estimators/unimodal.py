@@ -27,12 +27,15 @@ class Peak:
         Ends of a 95 % interval of the peak's index; no narrower than its neighbours.
     p_value : float
         How often a curve without a peak looks as peaked, under noise of that size.
+    noise : float
+        Standard deviation of a value, known or estimated.
     """
 
     index: int
     low: int
     high: int
     p_value: float
+    noise: float
 
 
 def prefix_errors(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -203,7 +206,7 @@ def find_peak(
     if scale <= rounding:
         # Without any noise every turn is one.
         p_value = 0.0 if saved > len(values) * rounding**2 else 1.0
-        return Peak(index, index - 1, index + 1, p_value)
+        return Peak(index, index - 1, index + 1, p_value, scale)
     n_freedom = freedom if known_noise is not None else 0
     law = _constant_law(tuple(places.tolist()), n_freedom)
     p_value = (1 + int((law >= saved / scale**2).sum())) / (1 + len(law))
@@ -215,7 +218,7 @@ def find_peak(
     kept = np.flatnonzero(turning[0] - turning[0].min() <= np.quantile(costs, 0.95) * scale**2)
     # A turn between two values may be at either.
     low, high = int(kept[0]), int(kept[-1]) + 1
-    return Peak(index, min(low, index - 1), max(high, index + 1), p_value)
+    return Peak(index, min(low, index - 1), max(high, index + 1), p_value, scale)
 
 
 @functools.lru_cache(maxsize=64)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure as Canvas
 
 from shapesweep import failures, tables
 from shapesweep.errors import ShapesweepError
+from shapesweep.figures import _select
 from shapesweep.registry import discover
 from shapesweep.schema import near
 
@@ -55,8 +56,7 @@ class Curves:
     @property
     def corpora(self) -> list[str]:
         """The corpora of which all tokens are measured, the text first."""
-        every = self.profiles[self.profiles.pooling == "tokens"]
-        return sorted(dict.fromkeys(every.corpus), key=lambda corpus: corpus != "text")
+        return _select.corpora(self.profiles[self.profiles.pooling == "tokens"])
 
     @property
     def corpus(self) -> str:

@@ -70,9 +70,19 @@ def band(
 ) -> None:
     """A number along training with its interval; what has no step is left out."""
     line = line[line.step.notna()].sort_values("step")
-    steps = line.step.astype(float)
-    ax.fill_between(steps, line.low, line.high, color=color, alpha=0.2, lw=0)
-    ax.plot(steps, line.value, color=color, marker=marker, label=label)
+    usual = {"ms": mpl.rcParams["lines.markersize"], "lw": mpl.rcParams["lines.linewidth"]}
+    band_over(ax, line.step, line, color, label, marker=marker, **usual)
+
+
+def band_over(
+    ax: Axes, x: Any, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any
+) -> None:
+    """A line with its interval over any axis."""
+    x, low, high = (one.astype(float) for one in (x, line.low, line.high))
+    ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
+    ax.plot(
+        x, line.value, color=color, label=label, **{"marker": "o", "ms": 1.5, "lw": 0.9, **more}
+    )
 
 
 def step_axis(ax: Axes, steps: pd.Series) -> None:
@@ -126,12 +136,3 @@ def step_bar(figure: Figure, axes: Any, norm: mpl.colors.Normalize) -> None:
     bar.set_ticks(np.log1p(ticks).tolist(), labels=[f"{t:,}" for t in ticks])
     bar.set_label("training step")
     bar.outline.set_linewidth(0.5)
-
-
-def band_over(ax: Axes, x: Any, line: pd.DataFrame, color: Any, label: str | None = None) -> None:
-    """A line with its interval over any axis."""
-    x = x.astype(float)
-    ax.fill_between(
-        x, line.low.astype(float), line.high.astype(float), color=color, alpha=0.2, lw=0
-    )
-    ax.plot(x, line.value, color=color, marker="o", ms=1.5, lw=0.9, label=label)

@@ -17,8 +17,8 @@ BESIDE = {
 def data(curves: Curves) -> pd.DataFrame:
     """The budget of every layer, and of the same checkpoints ID and effective rank."""
     budgets = curves.budgets
-    # Of the text, as the budget is, whatever else is measured.
-    every = {"corpus": "text", "selection": "no_first"}
+    # Of the corpus that the budget is of, whatever else is measured.
+    every = {"corpus": list(budgets.corpus.unique()), "selection": "no_first"}
     beside = rows(curves.profiles, metric=list(BESIDE), **every)
     beside = beside[beside.layer_kind != "final_norm"]
     chosen = budgets[["suite", "run", "revision"]].drop_duplicates()

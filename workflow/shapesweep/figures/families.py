@@ -17,7 +17,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def families(shown: pd.DataFrame) -> Canvas:
-    """One line a run, encoders left, decoders right; the mean of a family in bold."""
+    """One line a run, encoders left, decoders right."""
     figure, axes = grid(2, 2, 1.3, sharex=True, sharey=True)
     for column, family in enumerate(["encoder", "decoder"]):
         for row, (metric, words) in enumerate(WAYS.items()):

@@ -16,7 +16,7 @@ from shapesweep.figures._panels import (
 from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
 WAYS = {"id_gride": "all neighbours", "id_gride_between": "between documents"}
-#: Points of a decimated cloud see neighbours as far as these of the whole one.
+#: Other estimators, and the neighbours that they see.
 OTHERS = {"id_twonn": 2, "id_mle": 20, "id_corrint": 20}
 CHECKPOINTS = 5
 

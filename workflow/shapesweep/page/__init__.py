@@ -20,7 +20,11 @@ from plotly.offline import get_plotlyjs
 
 from shapesweep import __version__, findings, tables
 from shapesweep.errors import ShapesweepError
+from shapesweep.figures import Curves
 from shapesweep.page import gallery, record, series
+
+#: The curves that are on the page as numbers; the figures have the others.
+CURVES = ("profiles", "trajectories", "phases", "shapes", "missing")
 
 
 def write(results: str | Path, out: str | Path, bound: int = series.BOUND) -> Path:
@@ -56,16 +60,12 @@ def write(results: str | Path, out: str | Path, bound: int = series.BOUND) -> Pa
 
 def read(results: Path) -> dict[str, Any]:
     """All that the page is made from, as `render` takes it."""
-    curves = results / "curves"
+    curves = Curves.read(results / "curves")
     config = _text(results / "config.yaml")
     suites = (yaml.safe_load(config) or {}).get("suites", {})
     known = [tables.read(p, tables.MANIFEST) for p in record.manifests_of(results, suites)]
     return {
-        "profiles": tables.read(curves / "profiles.parquet", tables.PROFILES),
-        "trajectories": tables.read(curves / "trajectories.parquet", tables.TRAJECTORIES),
-        "phases": tables.read(curves / "phases.parquet", tables.PHASES),
-        "shapes": tables.read(curves / "shapes.parquet", tables.SHAPES),
-        "missing": tables.read(curves / "missing.parquet", tables.MISSING),
+        **{n: getattr(curves, n) for n in CURVES},
         "origins": tables.read(results / "origins.parquet", tables.ORIGINS),
         "manifests": pd.concat(known or [pd.DataFrame(columns=tables.MANIFEST.names)]),
         "figures": gallery.gallery(results / "figures"),

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from shapesweep import tables
+from shapesweep.curves.bands import CURVE, as_array
 from shapesweep.metrics import METRICS
 
 #: Characters of curves that a page may hold. What comes last in `ranked` is left out beyond it.
@@ -21,7 +22,6 @@ SELECTIONS_FIRST = ("no_first", "all", "no_massive")
 CORPORA_FIRST = ("text",)
 
 _RUN = ["suite", "run", "over"]
-_CURVE = ["corpus", "pooling", "selection", "metric", "k"]
 
 
 def pack(
@@ -111,7 +111,7 @@ def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
 def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
     """The rows of every curve; of those without a k, it is 0."""
     filled = frame.assign(k=frame.k.astype("Int64").fillna(0))
-    found = filled.groupby([*_RUN, *_CURVE], sort=False, dropna=False)
+    found = filled.groupby([*_RUN, *CURVE], sort=False, dropna=False)
     return dict(iter(found))
 
 
@@ -181,7 +181,7 @@ def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[st
     first = part.iloc[0]
     flag = part.flag.fillna("").map({name: i for i, name in enumerate(flags)})
     return {
-        **{name: first[name] for name in _CURVE[:-1]},
+        **{name: first[name] for name in CURVE[:-1]},
         "k": int(first.k) or None,
         **_whole(first, "n_documents", "document_length"),
         **{name: rounded(spread(_floats(part[name]))) for name in ("value", "low", "high")},
@@ -261,7 +261,7 @@ def _meanings(names: ArrayLike) -> dict[str, list[str]]:
 def _counted(left: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
     if not left:
         return []
-    frame = pd.DataFrame(left, columns=[*_RUN, *_CURVE])
+    frame = pd.DataFrame(left, columns=[*_RUN, *CURVE])
     found = frame.groupby(["metric", "k", "selection", "corpus"], sort=False).size()
     rows = found.rename("runs").reset_index().to_dict("records")
     return [{**row, "k": int(row["k"]) or None} for row in rows]
@@ -270,7 +270,7 @@ def _counted(left: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
 def _floats(values: Any) -> Any:
     """A column or a cell as float64, with NaN for what is null."""
     if isinstance(values, pd.Series):
-        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return as_array(values)
     return np.float64("nan") if pd.isna(values) else np.float64(values)
 
 
