@@ -13,8 +13,8 @@ include: "workflow/rules/plan.smk"
 NUMBERS = [
     TABLES,
     # What could not be fetched last time is not there, and so is asked for again.
-    folders("geometry"),
-    folders("activations") if CONFIG.keep_activations else [],
+    marks,
+    shards if CONFIG.keep_activations else [],
     f"{RESULTS}/summary.txt",
 ]
 

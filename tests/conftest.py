@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from shapesweep import config, corpora, text, training
+from shapesweep import activations, config, corpora, text, training
 
 TEXT = "\n\n".join(
     f"The {n}th bird of the {n % 7}th tree sang song {n * n % 101}." for n in range(4000)
@@ -74,6 +74,13 @@ def settings(text_file):
             "device": "cpu",
         }
     )
+
+
+def extract(row, folder, settings, out, measured=None):
+    """What `activations.extract` says of one checkpoint."""
+    source = activations.Source(row, folder, out, measured or {}, state="as it is")
+    (said,) = activations.extract([source], settings)
+    return said
 
 
 @pytest.fixture

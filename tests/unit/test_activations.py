@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import tiny_llama
+from conftest import extract, tiny_llama
 
 from shapesweep import activations, checkpoint, corpora, manifest, tables
 from shapesweep.anatomy import find_anatomy
@@ -33,7 +33,7 @@ def test_shards_equal_the_models_hidden_states(
 ):
     model = make_checkpoint(tmp_path / "model", family)
     out = tmp_path / "out"
-    said = activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, out)
+    said = extract(row_of(tmp_path / "model"), tmp_path / "model", settings, out)
     assert said == "s/run/main: extracted text, random, shuffled"
     for one in build_corpora(tokenizers[family]):
         found = shards(out, one.name)
@@ -57,7 +57,7 @@ def test_shards_equal_the_models_hidden_states(
 
 def test_the_last_block_is_kept_before_the_final_norm(tmp_path, make_checkpoint, settings):
     model = make_checkpoint(tmp_path / "model")
-    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     found = shards(tmp_path / "out", "text")
     assert sorted(found) == [
         (0, "embedding"),
@@ -128,7 +128,7 @@ def test_the_decoders_loss_is_transformers_own(
     tmp_path, make_checkpoint, settings, tokenizers, build_corpora
 ):
     model = make_checkpoint(tmp_path / "model")
-    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     losses = tables.read(tmp_path / "out/losses.parquet", tables.LOSSES).set_index("corpus")
     for one in build_corpora(tokenizers["decoder"]):
         batch = torch.from_numpy(np.stack(one.documents))
@@ -143,9 +143,7 @@ def test_the_encoders_loss_is_of_a_fixed_mask(tmp_path, make_checkpoint, setting
     make_checkpoint(tmp_path / "model", "encoder")
     values = []
     for name in ("a", "b"):
-        activations.extract(
-            row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / name
-        )
+        extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / name)
         values.append(tables.read(tmp_path / name / "losses.parquet", tables.LOSSES).value)
     assert values[0].tolist() == values[1].tolist()
     # An untrained model knows nothing: ln(300) = 5.70, and small random weights change it little.
@@ -158,7 +156,7 @@ def test_an_encoder_with_two_heads_has_a_loss_too(tmp_path, make_checkpoint, set
     transformers.BertForPreTraining(config).save_pretrained(tmp_path / "model")
     row = row_of(tmp_path / "model")
     assert row["architecture"] == "BertForPreTraining"
-    activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
+    extract(row, tmp_path / "model", settings, tmp_path / "out")
     assert len(tables.read(tmp_path / "out/losses.parquet", tables.LOSSES)) == 3
 
 
@@ -178,7 +176,7 @@ def test_what_cannot_be_measured_is_recorded_not_raised(tmp_path, make_checkpoin
     path = tmp_path / "model/model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     row = row_of(tmp_path / "model")
-    reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
+    reason = extract(row, tmp_path / "model", settings, tmp_path / "out")
     assert reason == "s/run/main: skipped: damaged:model.safetensors"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
 
@@ -190,14 +188,14 @@ def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
         model.model.layers[1].mlp.up_proj.weight.fill_(100)
     model.save_pretrained(tmp_path / "model")
     row = row_of(tmp_path / "model")
-    reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
+    reason = extract(row, tmp_path / "model", settings, tmp_path / "out")
     assert reason.endswith("skipped: layer 2 (block) is not finite on the corpus text")
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model", config=tiny_llama(vocab_size=40))
     row = row_of(tmp_path / "model")
-    reason = activations.extract(row, tmp_path / "model", settings, tmp_path / "out")
+    reason = extract(row, tmp_path / "model", settings, tmp_path / "out")
     assert "do not belong together" in reason
 
 
@@ -207,7 +205,7 @@ def test_documents_longer_than_the_model_reads_are_refused(tmp_path, make_checkp
         update={"corpus": settings.corpus.model_copy(update={"length": 65})}
     )
     row = row_of(tmp_path / "model")
-    reason = activations.extract(row, tmp_path / "model", longer, tmp_path / "out")
+    reason = extract(row, tmp_path / "model", longer, tmp_path / "out")
     assert "has 65 tokens, the model reads at most 64" in reason
 
 
@@ -218,7 +216,7 @@ def test_the_papers_ragged_documents_go_through_one_by_one(
     model = make_checkpoint(tmp_path / "model", config=config)
     paper = settings.corpus.model_copy(update={"sampling": "paper"})
     chosen = settings.model_copy(update={"corpus": paper, "corpora": ["text"]})
-    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, tmp_path / "out")
+    extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, tmp_path / "out")
     text = read_text(paper.text)
     (one,) = corpora.build(["text"], text, tokenizers["decoder"], paper, 300)
     shard = shards(tmp_path / "out", "text")[2, "block"]
@@ -237,26 +235,25 @@ def test_nothing_half_done_is_left(tmp_path, make_checkpoint, settings, monkeypa
 
     monkeypatch.setattr(checkpoint, "load_tokenizer", stop)
     with pytest.raises(KeyboardInterrupt):
-        activations.extract(
-            row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out"
-        )
+        extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_measured_from_the_same_is_not_extracted_again(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
     row = row_of(tmp_path / "model")
-    activations.extract(row, tmp_path / "model", settings, tmp_path / "first")
-    origins = json.loads((tmp_path / "first" / ORIGINS).read_bytes())
+    extract(row, tmp_path / "model", settings, tmp_path / "first")
+    origins = json.loads((tmp_path / "first" / ORIGINS).read_bytes())["corpora"]
     origins["random"]["from"]["corpus_digest"] = "of other tokens"
     # Who made them with which versions does not make other shards.
     origins["text"]["by"]["torch"] = "1.0"
-    said = activations.extract(row, tmp_path / "model", settings, tmp_path / "second", origins)
+    said = extract(row, tmp_path / "model", settings, tmp_path / "second", origins)
     assert said == "s/run/main: extracted random"
     found = [path.name for path in (tmp_path / "second").iterdir() if path.is_dir()]
     assert found == ["random"]
     # All that the sweep wants is named, so that the rest is known to be up to date.
-    assert set(json.loads((tmp_path / "second" / ORIGINS).read_bytes())) == set(origins)
+    told = json.loads((tmp_path / "second" / ORIGINS).read_bytes())
+    assert set(told["corpora"]) == set(origins)
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
@@ -268,7 +265,7 @@ def test_of_many_short_documents_the_last_token_is_kept(
     corpus = settings.corpus.model_copy(update={"last": last})
     chosen = settings.model_copy(update={"corpora": ["last"], "corpus": corpus})
     out = tmp_path / "out"
-    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, out)
+    extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, out)
     (one,) = corpora.build(["last"], read_text(corpus.text), tokenizers[family], corpus, 300)
     found = shards(out, "last")
     shard = found[2, "block"]

@@ -110,7 +110,7 @@ def geometry(arguments):
     print(torch.get_num_threads(), os.environ["RAYON_NUM_THREADS"])
 
 verbs.geometry = geometry
-sys.exit(cli.main(["geometry", "--config", sys.argv[1], "--activations", "x",
+sys.exit(cli.main(["geometry", "--config", sys.argv[1], "--activations", "x", "--revision", "z",
                    "--threads", "1", "--out", "y"]))
 """
 

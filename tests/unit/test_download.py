@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from shapesweep import config, download, failures, hub, inventory
+from shapesweep import config, costs, download, failures, hub, inventory
+from shapesweep.costs import Model
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.files import File
 from shapesweep.manifest import Listed
@@ -164,13 +165,13 @@ def test_the_room_for_a_checkpoint_is_its_files_and_its_shards():
     corpus = {"documents": 10, "length": 20}
     tokens = 3 * 10 * 20
     shards = tokens * 6 * (4 * 100 + 12)
-    room = inventory.footprint(one, settings(corpus=corpus))
-    assert 10**6 + shards < room < 10**6 + shards + 20 * inventory.OVERHEAD
-    assert inventory.footprint(one, settings(keep_activations=True)) == 10**6
+    room = costs.footprint(Model.published(one), settings(corpus=corpus))
+    assert 10**6 + shards < room < 10**6 + shards + 20 * costs.OVERHEAD
+    assert costs.footprint(Model.published(one), settings(keep_activations=True)) == 10**6
     paper = settings(corpus={"documents": 10, "sampling": "paper"})
-    assert inventory.n_tokens(one, paper) == 3 * 10 * 512
+    assert costs.n_tokens(Model.published(one), paper) == 3 * 10 * 512
     one.published.config["vocab_size"] = None
-    assert inventory.n_tokens(one, paper) == 3 * 10 * 512
+    assert costs.n_tokens(Model.published(one), paper) == 3 * 10 * 512
 
 
 def test_costs_are_added_up_and_say_what_they_assume():

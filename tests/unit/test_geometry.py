@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from conftest import extract
 
-from shapesweep import activations, geometry, tables
+from shapesweep import geometry, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
 from shapesweep.geometry import PARTIAL
@@ -299,7 +300,7 @@ def test_a_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
     from test_activations import row_of
 
     make_checkpoint(tmp_path / "model")
-    activations.extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     path = tmp_path / "out/text/layer-1.parquet"
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ShapesweepError, match=r"layer-1\.parquet: not a whole shard"):

@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import extract
 
-from shapesweep import activations, failures, geometry, tables
+from shapesweep import failures, geometry, tables
 from shapesweep.errors import CheckpointError
 from shapesweep.metrics import METRICS
 from shapesweep.shards import SELECTIONS
@@ -27,14 +28,14 @@ def extracted(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
     row = row_of(tmp_path / "model")
 
-    def extract(**more):
+    def made(**more):
         chosen = settings.model_copy(update=more)
         out = tmp_path / "shards"
         known = geometry.complete(tmp_path / "geometry", chosen.geometry)
-        activations.extract(row, tmp_path / "model", chosen, out, known)
+        extract(row, tmp_path / "model", chosen, out, known)
         return out, tmp_path / "geometry", chosen.geometry
 
-    return extract
+    return made
 
 
 def read_all(folder):

@@ -1,35 +1,38 @@
-# Takes in: a checkpoint's files. Hands on: <results>/activations/<suite>/<run>/
-# <revision>/, one Parquet shard a (corpus, layer) and the losses; removed once measured. Corpora that
-# are measured already are not extracted again, unless their shards are to be kept.
-SHARDS = directory(f"{RESULTS}/activations/{{suite}}/{{run}}/{{revision}}")
+# Takes in: the files of a batch of checkpoints. Hands on: <results>/activations/<suite>/<run>/
+# <batch>/, of several checkpoints a folder each, in it one Parquet shard a (corpus, layer) and the
+# losses; removed once measured. Corpora that are measured already are not extracted again, unless
+# their shards are to be kept.
+SHARDS = directory(f"{RESULTS}/activations/{{suite}}/{{run}}/{{batch}}")
 
 
 rule activations:
     input:
-        checkpoint=lambda w: checkpoint_files(w.suite, w.run, w.revision),
+        checkpoints=lambda w: checkpoint_files(batch(w)),
         tokenizer=tokenizer_folder,
         text=TEXT or [],
     output:
         SHARDS if CONFIG.keep_activations else temp(SHARDS),
     log:
-        f"{RESULTS}/logs/activations/{{suite}}/{{run}}/{{revision}}.log",
+        f"{RESULTS}/logs/activations/{{suite}}/{{run}}/{{batch}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/activations/{{suite}}/{{run}}/{{revision}}.tsv"
+        f"{RESULTS}/benchmarks/activations/{{suite}}/{{run}}/{{batch}}.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda w, attempt: attempt * costs.extraction_mb(model(w), CONFIG),
+        runtime=lambda w, attempt: attempt * minutes(w),
         gpu=min(GPUS, 1),
     params:
         config=MERGED,
-        extraction=extraction,
-        measured=f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}",
+        revisions=lambda w: batch(w).revisions,
+        downloaded=lambda w, input: input.checkpoints if w.suite in PUBLISHED else "",
+        measured=f"{RESULTS}/geometry/{{suite}}/{{run}}",
         release=lambda w: release("checkpoints", w),
     message:
-        "extracting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
+        "extracting {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
         "shapesweep activations --config {params.config:q} --suite {wildcards.suite} "
-        "--run {wildcards.run} --revision {wildcards.revision} --measured {params.measured:q} "
-        "--tokenizer={input.tokenizer:q} --threads {threads} --out {output:q} > {log:q} 2>&1{params.release}"
+        "--run {wildcards.run} --revision {params.revisions} --checkpoints={params.downloaded:q} "
+        "--tokenizer={input.tokenizer:q} --measured {params.measured:q} --threads {threads} "
+        "--out {output:q} > {log:q} 2>&1{params.release}"

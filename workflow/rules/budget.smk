@@ -2,11 +2,11 @@
 # dimensions each of its layers needs; only of checkpoints that the configuration names under budget.
 rule budget:
     input:
-        checkpoint=lambda w: checkpoint_files(w.suite, w.run, w.revision),
+        checkpoints=lambda w: checkpoint_files(batch(w)),
         tokenizer=tokenizer_folder,
         text=TEXT or [],
         # After the checkpoint was measured: where one of two fails, its download is removed.
-        measured=ancient(rules.geometry.output),
+        measured=ancient(f"{RESULTS}/batches/{{suite}}/{{run}}/{{revision}}.json"),
     output:
         f"{RESULTS}/budgets/{{suite}}/{{run}}/{{revision}}.parquet",
     log:
@@ -17,17 +17,19 @@ rule budget:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=lambda w, attempt: attempt * costs.extraction_mb(model(w), CONFIG),
+        runtime=lambda w, attempt: attempt
+        * costs.minutes(costs.budget_operations(model(w), CONFIG)),
         gpu=min(GPUS, 1),
     params:
         config=MERGED,
-        extraction=extraction,
+        state=lambda w: states(batch(w))[w.revision],
+        downloaded=lambda w, input: input.checkpoints if w.suite in PUBLISHED else "",
         release=lambda w: release("checkpoints", w),
-        budget=as_param([CONFIG.budget.rise, BUDGET_VERSION]),
+        budget=as_param(budget_settings(CONFIG)),
     message:
         "budgeting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep budget --config {params.config:q} --suite {wildcards.suite} --run {wildcards.run} "
-        "--revision {wildcards.revision} --tokenizer={input.tokenizer:q} --threads {threads} "
-        "--out {output:q} > {log:q} 2>&1{params.release}"
+        "--revision {wildcards.revision} --checkpoints={params.downloaded:q} "
+        "--tokenizer={input.tokenizer:q} --threads {threads} --out {output:q} > {log:q} 2>&1{params.release}"

@@ -1,17 +1,17 @@
-# Takes in: what the manifest pins of a checkpoint on the Hub. Hands on: <results>/checkpoints/<suite>/
-# <run>/<revision>/ with the files that are needed, removed once measured, and the run's tokenizer,
-# which is kept, in <results>/tokenizers/<suite>/<run>/. Downloads hold no core: they run ahead of the computing as far
-# as hub.downloads and hub.disk_gb allow, and wait for room by themselves.
+# Takes in: what the manifest pins of checkpoints on the Hub. Hands on: <results>/checkpoints/<suite>/
+# <run>/<batch>/ with the files that are needed, removed once measured, and the run's tokenizer, which
+# is kept, in <results>/tokenizers/<suite>/<run>/. Downloads hold no core: they run ahead of the
+# computing as far as hub.downloads and hub.disk_gb allow, and wait for room by themselves.
 rule download:
     input:
         listing=ancient(f"{RESULTS}/listings/{{suite}}.json"),
         tokenizer=ancient(f"{RESULTS}/tokenizers/{{suite}}/{{run}}"),
     output:
-        temp(directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}/{{revision}}")),
+        temp(directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}/{{batch}}")),
     log:
-        f"{RESULTS}/logs/download/{{suite}}/{{run}}/{{revision}}.log",
+        f"{RESULTS}/logs/download/{{suite}}/{{run}}/{{batch}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/download/{{suite}}/{{run}}/{{revision}}.tsv"
+        f"{RESULTS}/benchmarks/download/{{suite}}/{{run}}/{{batch}}.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: 0
@@ -22,12 +22,19 @@ rule download:
         hub=1,
     params:
         config=MERGED,
+        revisions=lambda w: batch(w).revisions,
+        # A checkpoint that goes by itself may be wanted for more than its geometry.
+        measured=lambda w: (
+            f"{RESULTS}/geometry/{w.suite}/{w.run}"
+            if len(batch(w).members) > 1
+            else ""
+        ),
     message:
-        "downloading {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
+        "downloading {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
         "shapesweep download --config {params.config:q} --suite {wildcards.suite} "
-        "--run {wildcards.run} --revision {wildcards.revision} --tokenizer={input.tokenizer:q} "
-        "--out {output:q} > {log:q} 2>&1"
+        "--run {wildcards.run} --revision {params.revisions} --tokenizer={input.tokenizer:q} "
+        "--measured={params.measured:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule tokenizer:

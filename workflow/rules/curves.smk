@@ -23,7 +23,7 @@ localrules:
 rule join:
     input:
         manifests=MANIFESTS,
-        geometry=folders("geometry"),
+        geometry=marks,
         budgets=budgets,
     output:
         TABLES,

@@ -1,31 +1,32 @@
-# Takes in: a checkpoint's shards. Hands on: <results>/geometry/<suite>/<run>/<revision>/ with the
-# checkpoint's own geometry, replicates, losses and failures (.parquet). The folder is updated: what it
+# Takes in: the shards of a batch of checkpoints. Hands on: for each of them <results>/geometry/
+# <suite>/<run>/<revision>/ with its own geometry, replicates, losses and failures (.parquet), and
+# <results>/batches/<suite>/<run>/<batch>.json, which tells that all of them are there. What a folder
 # holds from the same shards in the same metric's version is not measured again.
 rule geometry:
     input:
         rules.activations.output,
     output:
-        update(directory(f"{RESULTS}/geometry/{{suite}}/{{run}}/{{revision}}")),
+        f"{RESULTS}/batches/{{suite}}/{{run}}/{{batch}}.json",
     log:
-        f"{RESULTS}/logs/geometry/{{suite}}/{{run}}/{{revision}}.log",
+        f"{RESULTS}/logs/geometry/{{suite}}/{{run}}/{{batch}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/geometry/{{suite}}/{{run}}/{{revision}}.tsv"
+        f"{RESULTS}/benchmarks/geometry/{{suite}}/{{run}}/{{batch}}.tsv"
     # What is extracted is measured first: few shards lie on the disk at a time.
     priority: 10
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda w, attempt: attempt * costs.geometry_mb(model(w), CONFIG),
+        runtime=lambda w, attempt: attempt * minutes(w),
     params:
         config=MERGED,
-        extraction=extraction,
+        revisions=lambda w: batch(w).revisions,
+        geometry=f"{RESULTS}/geometry/{{suite}}/{{run}}",
         release=lambda w: release("activations", w),
-        geometry=as_param(CONFIG.geometry.model_dump()),
-        metric_versions=as_param({name: one.version for name, one in METRICS.items()}),
     message:
-        "measuring {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
+        "measuring {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
-        "shapesweep geometry --config {params.config:q} --activations {input:q} "
-        "--threads {threads} --out {output:q} > {log:q} 2>&1{params.release}"
+        "shapesweep geometry --config {params.config:q} --revision {params.revisions} "
+        "--activations {input:q} --threads {threads} --mark {output:q} --out {params.geometry:q} "
+        "> {log:q} 2>&1{params.release}"

@@ -2,22 +2,19 @@
 # rules here; nothing is run or read but the configuration, what the Hub has said of its suites, the
 # names of the checkpoints' folders, and their files' sizes and times.
 import functools
+import hashlib
 import json
 import shlex
 import sys
 from pathlib import Path
 
+from shapesweep import batches, costs, devices, download, join
 from shapesweep import config as configuration
-from shapesweep import devices, download, inventory, join, tables
 from shapesweep import manifest as manifests
-from shapesweep.budget import VERSION as BUDGET_VERSION
-from shapesweep.checkpoint import model_files, tokenizer_files
-from shapesweep.corpora import CORPORA
+from shapesweep.budget import settings_of as budget_settings
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import EXTENSIONS, FIGURES
-from shapesweep.metrics import METRICS
 from shapesweep.published import HubSuite
-from shapesweep.shards import FORMAT_VERSION
 from shapesweep.suite import NAME, EmbeddedSuite, checkpoint_folder
 from shapesweep.text import text_file
 
@@ -83,12 +80,71 @@ def selected(suite):
     return {(suite, one.run, one.revision): one for one in chosen if not one.flags}
 
 
-def folders(kind):
-    """The folder of every selected checkpoint's results of a kind, as a function for Snakemake."""
-    return lambda w: [
-        f"{RESULTS}/{kind}/{'/'.join(key)}"
+@functools.cache
+def batches_of(suite):
+    """The batches of a suite, by (suite, run, name)."""
+    cut = batches.cut(suite, CONFIG.suites[suite], selected(suite).values(), CONFIG)
+    return {(suite, one.run, one.name): one for one in cut}
+
+
+def batch(wildcards):
+    """The batch that a job is for, or that of one checkpoint."""
+    name = wildcards.get("batch") or wildcards.revision
+    return batches_of(wildcards.suite)[wildcards.suite, wildcards.run, name]
+
+
+def model(wildcards):
+    """What the cost of a job depends on; all checkpoints of a run have one shape."""
+    return model_of(wildcards.suite, wildcards.run)
+
+
+@functools.cache
+def model_of(suite, run):
+    first = next(one for one in selected(suite).values() if one.run == run)
+    return costs.Model.of(first, CONFIG.suites[suite])
+
+
+def minutes(wildcards):
+    """Minutes to allow a job that extracts or measures a batch."""
+    n_operations = costs.operations(model(wildcards), CONFIG)
+    return costs.minutes(len(batch(wildcards).members) * n_operations)
+
+
+def marks(wildcards):
+    """What tells of every batch that it is measured; a mark that is no longer true is removed."""
+    asked = []
+    for suite in CONFIG.suites:
+        for key, one in batches_of(suite).items():
+            path = Path(RESULTS, "batches", suite, one.run, f"{one.name}.json")
+            if path.is_file() and not is_measured(one, path):
+                path.unlink(missing_ok=True)
+            asked.append(str(path))
+    return asked
+
+
+def is_measured(one, mark):
+    """Whether a mark says what is so: the same checkpoints, settings, metrics, and all is there."""
+    folder = Path(RESULTS, "geometry", one.suite, one.run)
+    return all(
+        (folder / name / "geometry.parquet").is_file() for name in one.revisions
+    ) and batches.is_true(mark, batches.key(states(one), CONFIG))
+
+
+def states(one):
+    """What the shards of a batch's checkpoints depend on, by revision."""
+    definition = CONFIG.suites[one.suite]
+    return {
+        member.revision: batches.state(definition, member, CONFIG)
+        for member in one.members
+    }
+
+
+def shards(wildcards):
+    """The folders of all shards."""
+    return [
+        f"{RESULTS}/activations/{'/'.join(key)}"
         for suite in CONFIG.suites
-        for key in selected(suite)
+        for key in batches_of(suite)
     ]
 
 
@@ -110,39 +166,22 @@ def budgets(wildcards):
     return made
 
 
-def checkpoint_files(suite, run, revision):
-    """What a checkpoint is made of: its run's folder, its download, or the files that are there."""
-    if isinstance(CONFIG.suites[suite], EmbeddedSuite):
-        return [str(checkpoint_folder(RESULTS, suite, run))]
-    folder = selected(suite)[suite, run, revision].folder
-    if suite in PUBLISHED:
-        return [str(folder)]
-    log = [path for path in [folder / "trainer_state.json"] if path.is_file()]
-    return [str(path) for path in model_files(folder) + tokenizer_files(folder) + log]
-
-
-def checkpoint_state(suite, run, revision):
-    """What makes a checkpoint another one: its place in training, its files' sizes and times.
-
-    A file that is mended with an old time (by rsync, say) is seen by its size or time here.
-    """
-    chosen = selected(suite)[suite, run, revision]
-    place = (chosen.seed, chosen.step, chosen.tokens)
-    if isinstance(CONFIG.suites[suite], EmbeddedSuite):
-        return [*place]
-    if chosen.published:
-        pins = [file.sha256 or file.blob for file in chosen.published.files]
-        return [*place, chosen.published.commit, *pins]
-    stats = [Path(f).stat() for f in checkpoint_files(suite, run, revision)]
-    return [*place, *((stat.st_size, stat.st_mtime_ns) for stat in stats)]
+def checkpoint_files(one):
+    """What a batch's checkpoints wait for: their run's training, or their download."""
+    if isinstance(CONFIG.suites[one.suite], EmbeddedSuite):
+        return [str(checkpoint_folder(RESULTS, one.suite, one.run))]
+    if one.suite in PUBLISHED:
+        return [f"{RESULTS}/checkpoints/{one.suite}/{one.run}/{one.name}"]
+    # What lies in a folder is there already; when it changes, so does its state.
+    return []
 
 
 def suite_files(wildcards):
-    """What a suite's manifest is read from: its listing, or its checkpoints' files, each once."""
+    """What a suite's manifest waits for: its listing, or the training of its runs."""
     if wildcards.suite in PUBLISHED:
         return [f"{RESULTS}/listings/{wildcards.suite}.json"]
-    keys = selected(wildcards.suite)
-    return sorted({path for key in keys for path in checkpoint_files(*key)})
+    runs = batches_of(wildcards.suite).values()
+    return sorted({path for one in runs for path in checkpoint_files(one)})
 
 
 def suite_states(wildcards):
@@ -151,9 +190,8 @@ def suite_states(wildcards):
         # What is read of the listing is said in the definition.
         return CONFIG.suites[wildcards.suite].model_dump_json(exclude={"facts"})
     names = [(one.run, one.revision) for one in listed(wildcards.suite)]
-    return as_param(
-        [names, [checkpoint_state(*key) for key in selected(wildcards.suite)]]
-    )
+    found = [states(one) for one in batches_of(wildcards.suite).values()]
+    return hashlib.sha256(as_param([names, found]).encode()).hexdigest()
 
 
 def release(kind, w):
@@ -161,7 +199,7 @@ def release(kind, w):
     is_kept = kind == "activations" and CONFIG.keep_activations
     if w.suite not in PUBLISHED or is_kept:
         return ""
-    folder = f"{RESULTS}/{kind}/{w.suite}/{w.run}/{w.revision}"
+    folder = f"{RESULTS}/{kind}/{w.suite}/{w.run}/{batch(w).name}"
     return f" || {{ rm -rf {shlex.quote(folder)}; false; }}"
 
 
@@ -173,66 +211,23 @@ def tokenizer_folder(wildcards):
 
 
 def disk_mb(wildcards):
-    """Megabytes that a checkpoint of the Hub fills while it is measured."""
-    key = (wildcards.suite, wildcards.run, wildcards.revision)
-    needed = inventory.footprint(selected(wildcards.suite)[key], CONFIG)
+    """Megabytes that a batch of the Hub fills while it is measured."""
+    one = batch(wildcards)
+    parts = [costs.Model.published(member) for member in one.members]
+    needed = sum(costs.footprint(part, CONFIG) for part in parts)
     if needed > CONFIG.hub.disk_gb * 1e9:
         sys.exit(
-            f"shapesweep: error: hub.disk_gb: {'/'.join(key)} needs {needed / 1e9:.3g}, "
-            f"{CONFIG.hub.disk_gb:g} are allowed"
+            f"shapesweep: error: hub.disk_gb: {one.suite}/{one.run}/{one.name} needs "
+            f"{needed / 1e9:.3g}, {CONFIG.hub.disk_gb:g} are allowed"
         )
     return max(1, needed // 10**6)
-
-
-def extraction(wildcards):
-    """All that a checkpoint's shards depend on, but its files' contents.
-
-    The geometry depends on it too, for Snakemake forgets the params of a temporary output.
-    """
-    depends = {
-        "state": checkpoint_state(wildcards.suite, wildcards.run, wildcards.revision),
-        "corpora": {name: CORPORA[name].version for name in CONFIG.corpora},
-        "corpus": CONFIG.corpus.model_dump(),
-        "groups": CONFIG.geometry.groups,
-        "format_version": FORMAT_VERSION,
-        "tables_version": tables.VERSION,
-    }
-    return as_param(depends)
-
-
-def is_forgotten():
-    """Whether results lie here of other settings, and the record of that does not.
-
-    Snakemake keeps what its jobs were made with in .snakemake/; without it, it sees no change.
-    """
-    if any(path.is_file() for path in Path(".snakemake/metadata").rglob("*")):
-        return False
-    made = Path(RESULTS, "geometry").glob("*/*/*/geometry.parquet")
-    folder = next((one.parent for one in made), None)
-    if folder is None or not Path(MERGED).is_file():
-        return False
-    from shapesweep.geometry import complete
-
-    try:
-        before, now = configuration.load(MERGED), CONFIG
-    except ShapesweepError:  # Written by a version that knew other keys.
-        return True
-    same = (before.corpus, before.corpora) == (now.corpus, now.corpora)
-    return not (same and set(now.corpora) <= set(complete(folder, now.geometry)))
-
-
-if is_forgotten():
-    logger.warning(
-        f"{RESULTS} was made with other settings or another version, and the record of that "
-        "(.snakemake) is not here: add --forcerun activations, and what is not up to date is "
-        "measured again."
-    )
 
 
 wildcard_constraints:
     suite=NAME.strip("^$"),
     run=NAME.strip("^$"),
     revision=NAME.strip("^$"),
+    batch=batches.BATCH,
     figure="|".join(FIGURES),
 
 

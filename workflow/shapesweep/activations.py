@@ -4,186 +4,155 @@ Takes in a checkpoint and the corpora; hands on one Parquet shard a (corpus, lay
 and the model's loss on each corpus. One batch of documents is in memory at a time.
 """
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from shapesweep import (
-    __version__,
-    checkpoint,
-    corpora,
-    devices,
-    failures,
-    folders,
-    losses,
-    progress,
-    tables,
-)
+from shapesweep import __version__, checkpoint, devices, failures, folders, losses, progress, tables
 from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
 from shapesweep.config import Config
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators import jackknife
 from shapesweep.losses import Sums
-from shapesweep.published import HubSuite
-from shapesweep.shards import FORMAT_VERSION, ORIGINS, ShardWriter, token_columns
-from shapesweep.text import read_text
+from shapesweep.opening import Opened, Opener
+from shapesweep.shards import FORMAT_VERSION, ORIGINS, CorpusWriter, token_columns
 
 Row = dict[str, Any]
 
 
-def extract(
-    row: Row,
-    folder: Path,
-    settings: Config,
-    out: Path,
-    measured: dict[str, Any] | None = None,
-    tokenizer: Path | None = None,
-) -> str:
-    """Write the shards and losses of one checkpoint; an unusable one is recorded by its reason.
+@dataclass(frozen=True)
+class Source:
+    """One checkpoint to be extracted.
 
-    Parameters
+    Attributes
     ----------
     row : dict
         Of the manifest.
-    folder : path-like
+    folder : Path
         The checkpoint.
-    settings : shapesweep.config.Config
-    out : path-like
+    out : Path
         A folder, made whole or not at all: `<corpus>/layer-<k>.parquet`, `losses.parquet`,
         `sample.parquet` and `origins.json`, or `failed.json` alone.
-    measured : dict, optional
-        By corpus, the origin of what is measured already: such a corpus, from the same
-        origin, gets no shards.
-    tokenizer : path-like, optional
+    measured : dict
+        By corpus, the origin of what is measured already: such a corpus, from the same origin,
+        gets no shards.
+    tokenizer : Path, optional
         Its folder, if it does not lie with the checkpoint.
-
-    Returns
-    -------
-    str
-        What was done, in one line.
+    state : str
+        What the shards depend on (`batches.state`), to be handed on.
     """
-    name = f"{row['suite']}/{row['run']}/{row['revision']}"
-    try:
-        with folders.whole(out) as partial:
-            refuse(row, folder, tokenizer or folder)
-            known = measured or {}
-            extracted = _extract(row, folder, settings, partial, known, tokenizer or folder)
-        return f"{name}: extracted {', '.join(extracted) or 'nothing: all is measured already'}"
-    except CheckpointError as error:
-        with folders.whole(out) as partial:
-            failures.record(partial, row, error)
-        return f"{name}: skipped: {error}"
+
+    row: Row
+    folder: Path
+    out: Path
+    measured: dict[str, Any] = field(default_factory=dict)
+    tokenizer: Path | None = None
+    state: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.row['suite']}/{self.row['run']}/{self.row['revision']}"
 
 
-def refuse(row: Row, *folders: Path) -> None:
-    """Raise what is known against a checkpoint before it is loaded."""
-    if not row["selected"]:
-        raise CheckpointError(", ".join(row["status"]))
-    for folder in folders:
-        failures.raise_recorded(folder)
+def extract(sources: Sequence[Source], settings: Config) -> Iterator[str]:
+    """Write the shards and losses of checkpoints; an unusable one is recorded by its reason.
+
+    While one is run the next is read, and what is behind a batch is written.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    settings : shapesweep.config.Config
+
+    Yields
+    ------
+    str
+        What was done of each, in one line.
+    """
+    with devices.hold(settings.device) as device:
+        opener = Opener(settings, device, settings.corpora)
+        for number, (one, opened) in enumerate(_read_ahead(sources, opener)):
+            part = (number, len(sources))
+            try:
+                with folders.whole(one.out) as out:
+                    names = _extract(one, opened.result(), settings, device, out, part)
+                said = f"extracted {', '.join(names) or 'nothing: all is measured already'}"
+            except CheckpointError as error:
+                with folders.whole(one.out) as out:
+                    failures.record(out, one.row, error, one.state)
+                said = f"skipped: {error}"
+            # Its weights are let go before the one after the next is read.
+            del opened
+            yield f"{one.name}: {said}"
+
+
+def _read_ahead(
+    sources: Sequence[Source], opener: Opener
+) -> Iterator[tuple[Source, Future[Opened]]]:
+    """Every checkpoint as it is opened, one ahead of what is asked for."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead: deque[Future[Opened]] = deque()
+        for one, following in itertools.pairwise([None, *sources, None]):
+            if following:
+                places = following.folder, following.tokenizer or following.folder
+                ahead.append(reader.submit(opener.open, following.row, *places))
+            if one:
+                yield one, ahead.popleft()
 
 
 def _extract(
-    row: Row,
-    folder: Path,
-    settings: Config,
-    out: Path,
-    measured: dict[str, Any],
-    tokenizer_folder: Path,
+    one: Source, opened: Opened, settings: Config, device: str, out: Path, part: progress.Part
 ) -> list[str]:
     """Names of the corpora that were extracted."""
     import torch
 
-    with devices.hold(settings.device) as device:
-        model, tokenizer, every = opened(
-            row, folder, settings, device, tokenizer_folder, settings.corpora
-        )
-        origins = {one.name: _origin(row, one, settings, device) for one in every}
-        known = {name: origin["from"] for name, origin in measured.items()}
-        new = [one for one in every if known.get(one.name) != origins[one.name]["from"]]
-        found = read_log(folder, row)
-        n_documents = sum(len(one.documents) for one in new)
-        with torch.inference_mode(), progress.bar(n_documents, "extracting", "documents") as shown:
-            found += _run(model, tokenizer, row, new, origins, settings, out, shown)
+    row, model = one.row, opened.model
+    origins = {each.name: _origin(row, each, settings, device) for each in opened.corpora}
+    known = {name: origin["from"] for name, origin in one.measured.items()}
+    new = [each for each in opened.corpora if known.get(each.name) != origins[each.name]["from"]]
+    found = read_log(one.folder, row)
+    n_documents = sum(len(each.documents) for each in new)
+    anatomy: Anatomy | None = None
+    shown = progress.bar(n_documents, "extracting", "documents", part)
+    with torch.inference_mode(), shown:
+        for each in new:
+            anatomy = anatomy or find_anatomy(model, each.documents[0])
+            metadata = _metadata(origins[each.name], each, model, anatomy)
+            with CorpusWriter(_files(out / each.name, metadata, anatomy)) as writer:
+                totals = _run(opened, anatomy, each, settings, writer, shown)
+            if checkpoint.family(type(model).__name__) == "encoder":
+                totals = _masked_losses(model, each, opened.tokenizer, settings)
+            if totals is not None:
+                found.append(_loss_row(row, each, totals, settings.geometry.groups))
     tables.write(found, tables.LOSSES, out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
     sample = [{"value": value} for value in checkpoint.sample(model)]
     tables.write(sample, tables.SAMPLE, out / "sample.parquet", {"vocabulary": vocabulary})
-    (out / ORIGINS).write_text(json.dumps(origins), encoding="utf-8")
-    return [one.name for one in new]
+    told = json.dumps({"state": one.state, "corpora": origins})
+    (out / ORIGINS).write_text(told, encoding="utf-8")
+    return [each.name for each in new]
 
 
-def opened(
-    row: Row,
-    folder: Path,
-    settings: Config,
-    device: str,
-    tokenizer_folder: Path,
-    names: Sequence[str],
-) -> tuple[Any, Any, list[Corpus]]:
-    """A checkpoint as it is run: its model, its tokenizer and corpora.
-
-    Parameters
-    ----------
-    row : dict
-        Of the manifest.
-    folder, tokenizer_folder : path-like
-    settings : shapesweep.config.Config
-    device : str
-    names : sequence of str
-        Of the corpora.
-
-    Raises
-    ------
-    CheckpointError
-        If it cannot be run on them.
-    """
-    import torch
-
-    suite = settings.suites.get(row["suite"])
-    loading: dict[str, Any] = {}
-    if isinstance(suite, HubSuite):
-        loading["ignored_weights"] = suite.ignored_weights
-        loading["remote_code"] = suite.remote_code and row["suite"] in settings.hub.remote_code
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    tokenizer = checkpoint.load_tokenizer(tokenizer_folder)
-    model = checkpoint.load(folder, device, **loading)
-    n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
-    if n_embeddings is None:
-        raise CheckpointError(f"{type(model).__name__} does not read tokens")
-    text = read_text(settings.corpus.text)
-    every = corpora.build(names, text, tokenizer, settings.corpus, n_embeddings)
-    _fits(model.config, every)
-    return model, tokenizer, every
-
-
-def _run(
-    model: Any,
-    tokenizer: Any,
-    row: Row,
-    new: list[Corpus],
-    origins: dict[str, Any],
-    settings: Config,
-    out: Path,
-    shown: Any,
-) -> list[Row]:
-    """Write the shards of new corpora; their losses."""
-    found: list[Row] = []
-    if not new:
-        return found
-    anatomy = find_anatomy(model, new[0].documents[0])
-    for one in new:
-        metadata = _metadata(origins[one.name], one, model, anatomy)
-        totals = _shards(model, anatomy, one, settings, metadata, out / one.name, shown)
-        if checkpoint.family(type(model).__name__) == "encoder":
-            totals = _masked_losses(model, one, tokenizer, settings)
-        if totals is not None:
-            found.append(_loss_row(row, one, totals, settings.geometry.groups))
-    return found
+def _files(folder: Path, metadata: Row, anatomy: Anatomy) -> list[tuple[Path, Row]]:
+    """Every layer's shard, and what is written into it."""
+    folder.mkdir()
+    return [
+        (
+            folder / shard_name(layer, kind, anatomy),
+            {**metadata, "layer": layer, "layer_kind": kind},
+        )
+        for layer, kind in anatomy.names()
+    ]
 
 
 def shard_name(layer: int, layer_kind: str, anatomy: Anatomy) -> str:
@@ -214,25 +183,19 @@ def read_log(folder: str | Path, row: Row) -> list[Row]:
         raise CheckpointError("trainer_state.json is damaged") from None
 
 
-def _shards(
-    model: Any,
+def _run(
+    opened: Opened,
     anatomy: Anatomy,
     one: Corpus,
     settings: Config,
-    metadata: Row,
-    out: Path,
+    writer: CorpusWriter,
     shown: Any,
 ) -> Sums | None:
     """Write the shards of one corpus; of a causal model, its loss on every document too."""
-    import torch
-
-    out.mkdir()
-    names, captured = anatomy.names(), []
-    writers: list[ShardWriter] = []
+    model, captured, sums = opened.model, [], []
     hook = anatomy.blocks[-1].register_forward_hook(
         lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
     )
-    sums = []
     try:
         for numbers in one.batches(settings.batch_tokens):
             captured.clear()
@@ -241,34 +204,30 @@ def _shards(
             states = list(output.hidden_states)
             if anatomy.has_final_norm:
                 states.insert(anatomy.n_layers, captured[-1])
-            if not writers:
-                writers = [
-                    ShardWriter(
-                        out / shard_name(layer, kind, anatomy),
-                        state.shape[-1],
-                        {**metadata, "layer": layer, "layer_kind": kind},
-                    )
-                    for (layer, kind), state in zip(names, states, strict=True)
-                ]
             places = one.measured(batch.shape[1])
             tokens = token_columns([one.documents[n] for n in numbers], numbers, places)
-            where = torch.from_numpy(places).to(batch.device)
-            for (layer, kind), writer, state in zip(names, writers, states, strict=True):
-                kept = state.index_select(1, where)
-                values = kept.reshape(-1, kept.shape[-1]).float().cpu()
-                if not torch.isfinite(values).all():
+            values = [_values(state, places) for state in states]
+            for (layer, kind), part in zip(anatomy.names(), values, strict=True):
+                if not np.isfinite(part).all():
                     raise CheckpointError(
                         f"layer {layer} ({kind}) is not finite on the corpus {one.name}"
                     )
-                writer.append(tokens, values.numpy())
+            writer.append(tokens, values)
             if anatomy.causal and "logits" in output:
                 sums.append(losses.next_token(output.logits, batch))
             shown.update(len(numbers))
     finally:
         hook.remove()
-        for writer in writers:
-            writer.close()
     return np.concatenate(sums, axis=1) if sums else None
+
+
+def _values(state: Any, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The states at some places of every document, shape (n_tokens, n_features), on the CPU."""
+    import torch
+
+    if len(places) < state.shape[1]:
+        state = state.index_select(1, torch.from_numpy(places).to(state.device))
+    return state.reshape(-1, state.shape[-1]).float().cpu().numpy()
 
 
 def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Config) -> Sums | None:
@@ -294,16 +253,6 @@ def _loss_row(row: Row, one: Corpus, totals: Sums, n_groups: int) -> Row:
 def _losses(row: Row, source: str, name: str | None, value: float, stderr: float | None) -> Row:
     record = {key: row[key] for key in ("suite", "run", "revision", "step")}
     return {**record, "source": source, "corpus": name, "value": value, "stderr": stderr}
-
-
-def _fits(config: Any, every: list[Corpus]) -> None:
-    longest = max(len(document) for one in every for document in one.documents)
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit and longest > limit:
-        raise CheckpointError(
-            f"a document has {longest} tokens, the model reads at most {limit} (see corpus.length; "
-            "the paper's sampling needs a model that reads 512 characters)"
-        )
 
 
 def _origin(row: Row, one: Corpus, settings: Config, device: str) -> Row:

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep import activations, checkpoint, devices, losses, progress
+from shapesweep import checkpoint, devices, losses, progress
 from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
 from shapesweep.config import Config
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators import budget, jackknife
+from shapesweep.opening import Opener
 
 #: Raise it when the numbers change: then they are measured anew.
 VERSION = 1
@@ -56,9 +57,8 @@ def measure(row: Row, folder: Path, settings: Config, tokenizer: Path | None = N
     import torch
 
     with devices.hold(settings.device) as device, torch.inference_mode():
-        model, tokens, (one,) = activations.opened(
-            row, folder, settings, device, tokenizer or folder, [CORPUS]
-        )
+        found = Opener(settings, device, [CORPUS]).open(row, folder, tokenizer or folder)
+        model, tokens, (one,) = found.model, found.tokenizer, found.corpora
         anatomy = find_anatomy(model, one.documents[0])
         reader = _Reader(model, anatomy, one, settings, tokens.mask_token_id)
         named = {name: row[name] for name in ("suite", "run", "seed", "revision", "step", "tokens")}
@@ -77,6 +77,16 @@ def measure(row: Row, folder: Path, settings: Config, tokenizer: Path | None = N
             {**shared, **_of_layer(reader, layer, settings)}
             for layer in progress.track(layers, "budgeting", "layers")
         ]
+
+
+def settings_of(settings: Config) -> Row:
+    """What a budget depends on besides its checkpoint, in JSON's types."""
+    return {
+        "version": VERSION,
+        "rise": settings.budget.rise,
+        "corpus": settings.corpus.model_dump(),
+        "groups": settings.geometry.groups,
+    }
 
 
 def _of_layer(reader: "_Reader", layer: int, settings: Config) -> Row:

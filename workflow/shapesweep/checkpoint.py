@@ -59,6 +59,15 @@ def width(config: Mapping[str, Any]) -> int | None:
     return _first_int(config, "hidden_size", "n_embd", "d_model")
 
 
+def description(folder: str | Path, name: str = "config.json") -> dict[str, Any] | None:
+    """What a folder's `config.json` says; None where it is absent or no mapping in JSON."""
+    try:
+        read = json.loads((Path(folder) / name).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return read if isinstance(read, dict) else None
+
+
 def model_files(folder: str | Path) -> list[Path]:
     """The files of a checkpoint that are needed: its configuration and one format of its weights.
 
@@ -114,12 +123,12 @@ def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
     folder = Path(folder)
     files = model_files(folder)
     status: list[str] = []
-    description: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     if folder / "config.json" not in files:
         status.append("missing_config")
     else:
-        description = _description(folder) or {}
-        if not description:
+        said = description(folder) or {}
+        if not said:
             status.append("damaged:config.json")
     weights = [path for path in files if path.name != "config.json"]
     if not weights:
@@ -142,8 +151,8 @@ def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
     ]
     pin = hashlib.sha256("".join(f"{f['path']} {f['sha256']}\n" for f in named).encode())
     return {
-        "architecture": architecture(description),
-        "n_layers": n_layers(description),
+        "architecture": architecture(said),
+        "n_layers": n_layers(said),
         "repository": None,
         "folder": None,
         "files": named,
@@ -193,16 +202,16 @@ def load(
     folder = Path(folder)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    description = _description(folder)
-    if not description:
+    said = description(folder)
+    if not said:
         raise CheckpointError("config.json is missing or damaged")
-    named = architecture(description)
+    named = architecture(said)
     model_class: Any = getattr(transformers, named, None) if named else None
     is_remote = not hasattr(model_class, "from_pretrained")
-    if is_remote and not isinstance(description.get("auto_map"), dict):
+    if is_remote and not isinstance(said.get("auto_map"), dict):
         raise CheckpointError(f"config.json names no architecture that transformers has: {named!r}")
     if is_remote:
-        model_class = _remote_class(description, remote_code)
+        model_class = _remote_class(said, remote_code)
     try:
         model, loaded = model_class.from_pretrained(
             folder,
@@ -282,7 +291,7 @@ def load_tokenizer(folder: str | Path) -> Any:
         raise CheckpointError("has no tokenizer, and neither has the folder above it")
     place = files[0].parent
     for name in ("tokenizer_config.json", "config.json"):
-        code = (_description(place, name) or {}).get("auto_map")
+        code = (description(place, name) or {}).get("auto_map")
         if isinstance(code, dict) and "AutoTokenizer" in code:
             raise CheckpointError("its tokenizer needs remote code, which is never run")
     try:
@@ -294,11 +303,11 @@ def load_tokenizer(folder: str | Path) -> Any:
         raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
 
 
-def _remote_class(description: dict[str, Any], allowed: bool) -> Any:
+def _remote_class(said: dict[str, Any], allowed: bool) -> Any:
     """The transformers class that finds a model's own code, which must lie beside its weights."""
     import transformers
 
-    places = description["auto_map"]
+    places = said["auto_map"]
     if not allowed:
         raise CheckpointError("needs remote code, which is not run unless hub.remote_code says so")
     named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in places]
@@ -310,15 +319,6 @@ def _remote_class(description: dict[str, Any], allowed: bool) -> Any:
 
 def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:
     return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
-
-
-def _description(folder: Path, name: str = "config.json") -> dict[str, Any] | None:
-    """A mapping in JSON; None where it is absent or anything else."""
-    try:
-        read = json.loads((folder / name).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return read if isinstance(read, dict) else None
 
 
 def _has_safetensors(folder: Path) -> bool:

@@ -67,18 +67,25 @@ def parser() -> argparse.ArgumentParser:
 
 def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
     """Every verb with its options, in the order of the way of the data."""
-    one_checkpoint = ["--config", "--suite", "--run", "--revision"]
+    checkpoints = ["--config", "--suite", "--run", "--revision"]
     return {
         verbs.train: ["--config", "--suite", "--run", "--threads", "--out"],
         verbs.listing: ["--config", "--suite", "--out"],
         verbs.manifest: ["--config", "--suite", "--out"],
         verbs.manifests: ["--config"],
         verbs.plan: ["--config"],
-        verbs.download: [*one_checkpoint, "--tokenizer", "--out"],
+        verbs.download: [*checkpoints, "--tokenizer", "--measured", "--out"],
         verbs.tokenizer: ["--config", "--suite", "--run", "--out"],
         verbs.checkpoint: ["folder"],
-        verbs.activations: [*one_checkpoint, "--tokenizer", "--measured", "--threads", "--out"],
-        verbs.geometry: ["--config", "--activations", "--threads", "--out"],
+        verbs.activations: [
+            *checkpoints,
+            "--checkpoints",
+            "--tokenizer",
+            "--measured",
+            "--threads",
+            "--out",
+        ],
+        verbs.geometry: ["--config", "--revision", "--activations", "--threads", "--mark", "--out"],
         verbs.measure: [
             "files",
             "--json",
@@ -91,7 +98,7 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
             "--local",
             "--threads",
         ],
-        verbs.budget: [*one_checkpoint, "--tokenizer", "--threads", "--out"],
+        verbs.budget: [*checkpoints, "--checkpoints", "--tokenizer", "--threads", "--out"],
         verbs.join: ["--config", "--manifests", "--geometry", "--budgets", "--out"],
         verbs.curves: ["--tables", "--out"],
         verbs.comparison: ["--curves", "--out"],
@@ -124,7 +131,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--config": _option("configuration of the sweep, as written beside its results"),
     "--suite": _option("name of a suite of the configuration"),
     "--run": _option("name of a run of the suite"),
-    "--revision": _option("revision of a checkpoint of the run"),
+    "--revision": _option("revisions of checkpoints of the run", nargs="+"),
+    "--checkpoints": {
+        "default": "",
+        "help": "where they were downloaded to (of several, a folder each)",
+    },
     "--manifests": _option("manifests of all suites", nargs="+"),
     "--tokenizer": {
         "default": "",
@@ -132,9 +143,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--measured": {
         "default": "",
-        "help": "folder of this checkpoint's geometry: what is measured already is not extracted",
+        "help": "folder of the run's geometry: what is measured already is not extracted",
     },
-    "--activations": _option("folder of one checkpoint's shards"),
+    "--activations": _option("folder of the shards (of several checkpoints, a folder each)"),
+    "--mark": {"default": "", "help": "file that tells that all of them are measured"},
     "--budgets": {
         "nargs": "*",
         "default": [],

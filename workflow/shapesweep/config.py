@@ -197,6 +197,11 @@ class Config(Strict):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto`: CUDA where there is a GPU, one job a GPU"
     )
+    checkpoints_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="checkpoints of a run that go through a job together, at most; `auto`: as many "
+        "as keep a core busy for some minutes, 8 at most",
+    )
     batch_tokens: int = Field(
         4096, ge=1, description="tokens of a forward pass: memory against speed"
     )

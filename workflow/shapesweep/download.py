@@ -71,6 +71,31 @@ def checkpoint(
     return f"{name}: {sum(file.size for file in files) / 1e6:,.1f} MB fetched"
 
 
+class Once:
+    """A claim for several checkpoints: the first makes it, and the others are told the same.
+
+    Parameters
+    ----------
+    claim : callable
+        Returns when there is room.
+    """
+
+    def __init__(self, claim: Callable[[], None]) -> None:
+        self._claim, self._made = claim, False
+        self._failure: CheckpointError | None = None
+
+    def __call__(self) -> None:
+        """Return when there is room, or raise what the first was told."""
+        if not self._made:
+            self._made = True
+            try:
+                self._claim()
+            except CheckpointError as error:
+                self._failure = error
+        if self._failure:
+            raise self._failure
+
+
 def _fetch(repository: str, commit: str, files: list[File], out: Path) -> None:
     """Fetch files into a folder, by their names alone: theirs in the repository may be deeper."""
     staging = out / ".hub"
@@ -107,7 +132,7 @@ class Budget:
         Parameters
         ----------
         place : str
-            `<suite>/<run>/<revision>`.
+            `<suite>/<run>/<batch>`.
         n_bytes : int
 
         Raises
@@ -130,6 +155,10 @@ class Budget:
                 spoken = now
                 _LOG.warning("waiting for room: %s, and %s", self._said(), self._held())
             time.sleep(LOOK)
+
+    def settle(self, place: str) -> None:
+        """Say that what was claimed for is on the disk: it holds the room from now on."""
+        shutil.rmtree(self._partial(place), ignore_errors=True)
 
     def clear(self, needed: Iterable[str]) -> None:
         """Remove what an earlier run was stopped over: it would hold room that nobody frees.

@@ -15,7 +15,7 @@ from shapesweep.errors import CheckpointError, TransientError
 _NAME = "failed.json"
 
 
-def record(folder: Path, row: Mapping[str, Any], error: CheckpointError) -> None:
+def record(folder: Path, row: Mapping[str, Any], error: CheckpointError, state: str = "") -> None:
     """Write why there is nothing else in a folder.
 
     Parameters
@@ -24,8 +24,11 @@ def record(folder: Path, row: Mapping[str, Any], error: CheckpointError) -> None
     row : dict
         Of the manifest.
     error : CheckpointError
+    state : str
+        What it depended on; see `batches.state`.
     """
-    text = json.dumps(as_row(row, error), indent=1, ensure_ascii=False)
+    said = {**as_row(row, error), "state": state}
+    text = json.dumps(said, indent=1, ensure_ascii=False)
     (folder / _NAME).write_text(text, encoding="utf-8")
 
 
@@ -46,7 +49,7 @@ def name(row: Any) -> str:
 
 
 def recorded(folder: str | Path) -> dict[str, Any] | None:
-    """What `record` has written into a folder, if anything."""
+    """What `record` has written into a folder, if anything: a row of the table, and `state`."""
     path = Path(folder) / _NAME
     return json.loads(path.read_bytes()) if path.is_file() else None
 

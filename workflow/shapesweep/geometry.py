@@ -20,7 +20,15 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
 from shapesweep.metrics import METRICS
 from shapesweep.microscope import Layer, Number, look
-from shapesweep.shards import LENGTHS, ORIGINS, SELECTIONS, SENSITIVITY, Shard, in_order, read_shard
+from shapesweep.shards import (
+    LENGTHS,
+    ORIGINS,
+    SELECTIONS,
+    SENSITIVITY,
+    Shard,
+    in_order,
+    read_shard,
+)
 
 #: Beside a checkpoint's tables, where it could not be had this time.
 AGAIN = "again"
@@ -42,12 +50,15 @@ class Measured:
     origins : dict
         For every corpus, what its shards were made `from`, and `by` which versions.
     geometry, replicates, losses : pandas.DataFrame
+    state : str
+        Of the shards, as `batches.state` says it; empty where nobody has.
     """
 
     origins: dict[str, Any]
     geometry: pd.DataFrame
     replicates: pd.DataFrame
     losses: pd.DataFrame
+    state: str = ""
 
     @classmethod
     def read(cls, folder: Path, settings: GeometryConfig) -> "Measured":
@@ -61,6 +72,7 @@ class Measured:
                     tables.read(folder / "geometry.parquet", tables.GEOMETRY),
                     tables.read(folder / "replicates.parquet", tables.REPLICATES),
                     tables.read(folder / "losses.parquet", tables.LOSSES),
+                    made.get("state", ""),
                 )
         except ShapesweepError:
             pass  # Absent, damaged or of an older version: it is measured anew.
@@ -78,6 +90,11 @@ class Measured:
         mine = self.geometry[self.geometry.corpus == corpus]
         pairs = mine[["metric", "metric_version"]].drop_duplicates()
         return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
+
+    def complete(self) -> dict[str, Any]:
+        """Origins of the corpora of which every metric is there, in its present version."""
+        wanted = {(name, metric.version) for name, metric in METRICS.items()}
+        return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
 
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
         """What of it holds for shards of these origins, by metrics of today's versions."""
@@ -98,12 +115,34 @@ class Measured:
         """Both, in the order in which they would have been measured together."""
         order = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
         made = []
-        for field in fields(self)[1:]:
+        for field in fields(self)[1:4]:
             parts = [getattr(self, field.name), getattr(other, field.name)]
             table = pd.concat([part for part in parts if len(part)] or parts[:1])
             keys = [key for key in order if key in table]
             made.append(table.sort_values(keys, kind="stable", na_position="first"))
         return Measured({**other.origins, **self.origins}, *made)
+
+
+def state(folder: str | Path, settings: GeometryConfig) -> str | None:
+    """The state of the shards that a folder's numbers were made from, if none is wanting.
+
+    Parameters
+    ----------
+    folder : path-like
+        What `measure` has made, if anything.
+    settings : GeometryConfig
+
+    Returns
+    -------
+    str or None
+        None where metrics are not there in their present versions. A checkpoint that cannot be
+        measured has a state too; one that could not be had this time has none.
+    """
+    folder = Path(folder)
+    known = Measured.read(folder, settings)
+    if (folder / AGAIN).exists() or set(known.complete()) != set(known.origins):
+        return None
+    return known.state or None
 
 
 def complete(folder: Path, settings: GeometryConfig) -> dict[str, Any]:
@@ -121,16 +160,12 @@ def complete(folder: Path, settings: GeometryConfig) -> dict[str, Any]:
         By corpus, the origin of its shards: where it is `from` the same, they need not be
         extracted again.
     """
-    known = Measured.read(folder, settings)
-    wanted = {(name, metric.version) for name, metric in METRICS.items()}
-    return {
-        corpus: origin
-        for corpus, origin in known.origins.items()
-        if wanted <= known.versions(corpus)
-    }
+    return Measured.read(folder, settings).complete()
 
 
-def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
+def measure(
+    activations: Path, out: Path, settings: GeometryConfig, part: progress.Part = progress.WHOLE
+) -> str:
     """Measure the shards of a checkpoint; what `out` holds from the same origin is kept.
 
     Parameters
@@ -141,6 +176,8 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
         A folder, made whole or not at all: geometry, replicates, losses, failures and, of what
         was measured, the sample of its weights (`.parquet`).
     settings : GeometryConfig
+    part : (int, int)
+        Which of how many checkpoints this is, for who looks at the progress.
 
     Returns
     -------
@@ -150,13 +187,19 @@ def measure(activations: Path, out: Path, settings: GeometryConfig) -> str:
     activations = Path(activations)
     failed = failures.recorded(activations)
     if failed:
-        known = fresh = Measured.of({}, [], [], [])
+        state, known = failed.pop("state"), Measured.of({}, [], [], [])
+        fresh = known
     else:
-        origins = json.loads((activations / ORIGINS).read_bytes())
+        told = json.loads((activations / ORIGINS).read_bytes())
+        state, origins = told["state"], told["corpora"]
         known = Measured.read(out, settings).from_origins(origins)
-        fresh = _measure(activations, origins, known, settings)
+        fresh = _measure(activations, origins, known, settings, part)
     made = known.joined(fresh)
-    metadata = {"origins": made.origins, "settings": _settings(settings)}
+    metadata = {
+        "state": state,
+        "origins": made.origins,
+        "settings": _settings(settings),
+    }
     with folders.whole(out) as partial:
         tables.write(made.geometry, tables.GEOMETRY, partial / "geometry.parquet", metadata)
         tables.write(made.replicates, tables.REPLICATES, partial / "replicates.parquet", metadata)
@@ -177,13 +220,17 @@ def _settings(settings: GeometryConfig) -> Row:
 
 
 def _measure(
-    activations: Path, origins: dict[str, Any], known: Measured, settings: GeometryConfig
+    activations: Path,
+    origins: dict[str, Any],
+    known: Measured,
+    settings: GeometryConfig,
+    part: progress.Part,
 ) -> Measured:
     losses = tables.read(activations / "losses.parquet", tables.LOSSES)
     geometry: list[Row] = []
     replicates: list[Row] = []
     before: tuple[Path, Layer] | None = None
-    for path in progress.track(in_order(activations), "measuring", "layers"):
+    for path in progress.track(in_order(activations), "measuring", "layers", part):
         done = known.versions(path.parent.name)
         missing = {n: metric for n, metric in METRICS.items() if (n, metric.version) not in done}
         if not missing:

@@ -28,10 +28,13 @@ def next_token(logits: Any, batch: Any) -> Sums:
     """
     import torch
 
-    losses = torch.nn.functional.cross_entropy(
-        logits[:, :-1].transpose(1, 2).float(), batch[:, 1:], reduction="none"
-    )
-    return np.stack([losses.sum(1).cpu().numpy(), np.full(len(losses), losses.shape[1])])
+    # One document at a time: the probabilities of a batch over a whole vocabulary are a gigabyte.
+    sums = [
+        torch.nn.functional.cross_entropy(one[:-1].float(), tokens[1:], reduction="none").sum()
+        for one, tokens in zip(logits, batch, strict=True)
+    ]
+    counts = np.full(len(batch), batch.shape[1] - 1)
+    return np.stack([torch.stack(sums).cpu().numpy(), counts])
 
 
 def masks(one: Corpus, seed: int) -> list[NDArray[np.bool_]]:

@@ -16,6 +16,10 @@ INTERVAL = 5.0
 _LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {remaining} left"
 _WRITTEN = re.compile(r"^(?P<doing>\w+): (?P<done>\d+) of (?P<total>\d+) \w+, [\d:?]+ left$")
 
+#: Which of how many; the only one.
+Part = tuple[int, int]
+WHOLE: Part = (0, 1)
+
 Item = TypeVar("Item", covariant=True)
 
 
@@ -38,7 +42,7 @@ class _Lines:
         self._stream.flush()
 
 
-def bar(total: int, doing: str, unit: str) -> tqdm:
+def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
     """Start to show how far something is; use it in a `with`, and call its `update`.
 
     Parameters
@@ -46,11 +50,21 @@ def bar(total: int, doing: str, unit: str) -> tqdm:
     total : int
     doing, unit : str
         As in "training: 3 of 512 steps"; one word each.
+    part : (int, int)
+        Which of how many like it this is, counted from 0: what is shown is all of them.
     """
+    number, of = part
     if sys.stderr.isatty():
-        return tqdm(total=total, desc=doing, unit=f" {unit}", dynamic_ncols=True)
+        return tqdm(
+            initial=number * total,
+            total=of * total,
+            desc=doing,
+            unit=f" {unit}",
+            dynamic_ncols=True,
+        )
     return tqdm(
-        total=total,
+        initial=number * total,
+        total=of * total,
         desc=doing,
         unit=unit,
         file=_Lines(sys.stderr),
@@ -60,9 +74,9 @@ def bar(total: int, doing: str, unit: str) -> tqdm:
     )
 
 
-def track(items: SizedIterable[Item], doing: str, unit: str) -> Iterator[Item]:
+def track(items: SizedIterable[Item], doing: str, unit: str, part: Part = WHOLE) -> Iterator[Item]:
     """Go through items and show how far; see `bar`."""
-    with bar(len(items), doing, unit) as shown:
+    with bar(len(items), doing, unit, part) as shown:
         for item in items:
             yield item
             shown.update()

@@ -5,6 +5,8 @@ made from; `origins.json` beside them says so for all corpora of the checkpoint.
 """
 
 import json
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +22,7 @@ from shapesweep.estimators.moments import norms
 
 #: Raise it when the shards' content changes: then everything is extracted anew.
 FORMAT_VERSION = 1
-#: In a folder of shards: what those of every corpus are made from.
+#: In a folder of shards: what those of every corpus are made from, and the `state` of them all.
 ORIGINS = "origins.json"
 #: A token is massive whose norm is more than so many times the layer's median.
 MASSIVE = 5.0
@@ -141,6 +143,50 @@ class ShardWriter:
     def close(self) -> None:
         """Finish the file."""
         self._writer.close()
+
+
+class CorpusWriter:
+    """Writes the shards of a corpus in a thread of its own: the computing waits for no disk.
+
+    To be used in a `with`; what goes wrong in the thread is raised by the next call, or at the
+    end.
+
+    Parameters
+    ----------
+    shards : sequence of (Path, dict)
+        File and metadata of every layer's shard.
+    """
+
+    def __init__(self, shards: Sequence[tuple[Path, dict[str, Any]]]) -> None:
+        self._shards = shards
+        self._writers: list[ShardWriter] = []
+        self._thread = ThreadPoolExecutor(1)
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> "CorpusWriter":
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        try:
+            self._thread.shutdown()
+            if self._written:
+                self._written.result()
+        finally:
+            for writer in self._writers:
+                writer.close()
+
+    def append(self, tokens: list[pa.Array], states: Sequence[NDArray[np.float32]]) -> None:
+        """Add a batch: what `token_columns` gives, and every layer's states; one waits at most."""
+        if self._written:
+            self._written.result()
+        self._written = self._thread.submit(self._append, tokens, states)
+
+    def _append(self, tokens: list[pa.Array], states: Sequence[NDArray[np.float32]]) -> None:
+        if not self._writers:
+            for (path, metadata), values in zip(self._shards, states, strict=True):
+                self._writers.append(ShardWriter(path, values.shape[1], metadata))
+        for writer, values in zip(self._writers, states, strict=True):
+            writer.append(tokens, values)
 
 
 def are_massive(norms: NDArray[np.float64], bound: float = MASSIVE) -> NDArray[np.bool_]:

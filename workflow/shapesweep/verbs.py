@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,20 +74,24 @@ def checkpoint(arguments: argparse.Namespace) -> None:
 
 
 def download(arguments: argparse.Namespace) -> None:
-    """Fetch one checkpoint of the Hub, when the disk has room for it."""
-    from shapesweep import download, inventory
+    """Fetch checkpoints of the Hub, when the disk has room for them."""
+    from shapesweep import costs, download
 
-    row, one = _row(arguments)
-    if one.published is None:
-        raise ShapesweepError(f"suite {row['suite']} does not lie on the Hub")
-    config = arguments.config
+    config, out = arguments.config, Path(arguments.out)
+    wanted = [one for one in _members(arguments) if not one.is_measured]
     room = int(config.hub.disk_gb * 1e9)
     budget = download.Budget(config.results, room, config.keep_activations)
-    place = f"{row['suite']}/{one.run}/{one.revision}"
-    needed = inventory.footprint(one, config)
-    files, out = list(one.published.files), Path(arguments.out)
-    tokens = Path(arguments.tokenizer) if arguments.tokenizer else None
-    print(download.checkpoint(row, files, out, lambda: budget.claim(place, needed), tokens))
+    needed = sum(costs.footprint(costs.Model.published(one.listed), config) for one in wanted)
+    place = "/".join([arguments.suite, arguments.run, out.name])
+    fits = download.Once(lambda: budget.claim(place, needed))
+    for one in wanted:
+        if one.listed.published is None:
+            raise ShapesweepError(f"suite {arguments.suite} does not lie on the Hub")
+        files = list(one.listed.published.files)
+        into = one.folder(out)
+        print(download.checkpoint(one.row, files, into, fits, one.tokenizer), flush=True)
+    out.mkdir(parents=True, exist_ok=True)
+    budget.settle(place)
 
 
 def tokenizer(arguments: argparse.Namespace) -> None:
@@ -98,41 +104,55 @@ def tokenizer(arguments: argparse.Namespace) -> None:
 
 
 def activations(arguments: argparse.Namespace) -> None:
-    """Extract the activations of one checkpoint."""
+    """Extract the activations of checkpoints."""
     from shapesweep import activations, geometry
 
-    row, one = _row(arguments)
-    tokens = Path(arguments.tokenizer) if arguments.tokenizer else None
-    # Shards that are to be kept are all extracted, whether or not they are measured already.
-    keep = arguments.config.keep_activations
-    known = {} if keep else geometry.complete(arguments.measured, arguments.config.geometry)
-    print(activations.extract(row, one.folder, arguments.config, arguments.out, known, tokens))
+    config, out, sources = arguments.config, Path(arguments.out), []
+    out.mkdir(parents=True, exist_ok=True)
+    for one in _members(arguments):
+        # Shards that are to be kept are all extracted, whether or not they are measured already.
+        if not config.keep_activations and one.is_measured:
+            print(f"{one.row['revision']}: nothing to be extracted: it is measured")
+            continue
+        known = {} if config.keep_activations else geometry.complete(one.measured, config.geometry)
+        into, state = one.folder(out), one.state
+        sources.append(activations.Source(one.row, one.source, into, known, one.tokenizer, state))
+    for said in activations.extract(sources, config):
+        print(said, flush=True)
 
 
 def geometry(arguments: argparse.Namespace) -> None:
-    """Measure the shards of one checkpoint."""
-    from shapesweep import geometry
+    """Measure the shards of checkpoints."""
+    from shapesweep import batches, geometry
 
-    done = geometry.measure(arguments.activations, arguments.out, arguments.config.geometry)
-    print(f"{arguments.out}: {done}")
+    settings, revisions = arguments.config.geometry, arguments.revision
+    states = {}
+    for number, revision in enumerate(revisions):
+        shards = batches.place(arguments.activations, revisions, revision)
+        into, part = Path(arguments.out) / revision, (number, len(revisions))
+        # One without shards was measured already, and is kept.
+        if shards.is_dir() and any(shards.iterdir()):
+            print(f"{into}: {geometry.measure(shards, into, settings, part)}", flush=True)
+        states[revision] = geometry.state(into, settings) or ""
+    if arguments.mark:
+        batches.write_mark(arguments.mark, batches.key(states, arguments.config), revisions)
 
 
 def budget(arguments: argparse.Namespace) -> None:
     """Count the dimensions that each layer of one checkpoint needs."""
-    from shapesweep import activations, budget, tables
+    from shapesweep import budget, tables
     from shapesweep.errors import CheckpointError
 
-    row, one = _row(arguments)
-    tokens = Path(arguments.tokenizer) if arguments.tokenizer else one.folder
-    made: list[dict[str, Any]] = []
+    (one,) = _members(arguments)
+    row, made = one.row, []
     try:
-        activations.refuse(row, one.folder, tokens)
-        made = budget.measure(row, one.folder, arguments.config, tokens)
+        made = budget.measure(row, one.source, arguments.config, one.tokenizer)
         print(f"{arguments.out}: {len(made)} layers")
     except CheckpointError as error:
         # What keeps it from being measured at all is recorded with its activations.
         print(f"{row['suite']}/{row['run']}/{row['revision']}: no budget: {error}")
-    tables.write(made, tables.BUDGETS, arguments.out)
+    made_with = {"settings": budget.settings_of(arguments.config)}
+    tables.write(made, tables.BUDGETS, arguments.out, made_with)
 
 
 def measure(arguments: argparse.Namespace) -> int:
@@ -160,8 +180,12 @@ def measure(arguments: argparse.Namespace) -> int:
 
 def join(arguments: argparse.Namespace) -> None:
     """Join the tables of all checkpoints."""
-    from shapesweep import join
+    from shapesweep import budget, join, tables
 
+    wanted = budget.settings_of(arguments.config)
+    for path in arguments.budgets:
+        if tables.read_metadata(path).get("settings") != wanted:
+            raise ShapesweepError(f"{path}: made with other settings: remove it, and run again")
     suites = arguments.config.suites.items()
     accepted = {name: getattr(suite, "accept", []) for name, suite in suites}
     join.join(arguments.manifests, arguments.geometry, arguments.out, accepted, arguments.budgets)
@@ -247,14 +271,66 @@ def plan(arguments: argparse.Namespace) -> None:
     print(inventory.costs(chosen, config))
 
 
-def _row(arguments: argparse.Namespace) -> tuple[dict[str, Any], Listed]:
-    """The manifest's row of one checkpoint, read anew from its files, and the checkpoint."""
+@dataclass(frozen=True)
+class _Member:
+    """One of the checkpoints that a verb is asked for."""
+
+    suite: AnySuite
+    listed: Listed
+    arguments: argparse.Namespace
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """Of the manifest, read anew from its files."""
+        from shapesweep import manifest
+
+        return manifest.rows(self.arguments.suite, self.suite, [self.listed], "all")[0]
+
+    @property
+    def source(self) -> Path:
+        """Where its files lie."""
+        downloaded = self.arguments.checkpoints
+        return self.folder(Path(downloaded)) if downloaded else self.listed.folder
+
+    @property
+    def tokenizer(self) -> Path | None:
+        return Path(self.arguments.tokenizer) if self.arguments.tokenizer else None
+
+    @property
+    def measured(self) -> Path:
+        """Where its geometry is, if it is."""
+        return Path(self.arguments.measured, self.listed.revision)
+
+    @cached_property
+    def state(self) -> str:
+        from shapesweep import batches
+
+        return batches.state(self.suite, self.listed, self.arguments.config)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether all its numbers are there, from what it is now; one asked for alone is wanted."""
+        from shapesweep import geometry
+
+        settings = self.arguments.config.geometry
+        return (
+            bool(self.arguments.measured) and geometry.state(self.measured, settings) == self.state
+        )
+
+    def folder(self, batch: Path) -> Path:
+        """Where it lies in a folder of all that are asked for."""
+        from shapesweep import batches
+
+        return batches.place(batch, self.arguments.revision, self.listed.revision)
+
+
+def _members(arguments: argparse.Namespace) -> list[_Member]:
     from shapesweep import manifest
 
     name, suite = _suite(arguments)
     listed = manifest.list_checkpoints(name, suite, arguments.config.results)
-    key = (arguments.run, arguments.revision)
-    found = [one for one in listed if (one.run, one.revision) == key]
-    if not found:
-        raise ShapesweepError(f"suite {name} has no checkpoint {'/'.join(key)}")
-    return manifest.rows(name, suite, found, "all")[0], found[0]
+    known = {one.revision: one for one in listed if one.run == arguments.run}
+    for revision in arguments.revision:
+        if revision not in known:
+            raise ShapesweepError(f"suite {name} has no checkpoint {arguments.run}/{revision}")
+    return [_Member(suite, known[revision], arguments) for revision in arguments.revision]

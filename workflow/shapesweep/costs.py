@@ -1,0 +1,159 @@
+"""What a checkpoint costs, from its model's size: bytes on the disk, memory, operations, time.
+
+Rough on purpose: operations are counted, not timed. Snakemake's resources, the batches and the
+plan of a sweep are made of these numbers; `inventory` says them to people.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shapesweep import checkpoint
+from shapesweep.config import Config
+from shapesweep.corpora import CORPORA
+from shapesweep.manifest import Listed
+from shapesweep.shards import LENGTHS
+from shapesweep.suite import AnySuite, EmbeddedSuite
+
+#: Assumed of the line to the Hub (bytes a second) and of a core (operations a second: our count of
+#: them, over a measured 35 to 41 Gflop/s on one core of a server, halved).
+LINE, CORE = 50e6, 20e9
+#: Bytes that a shard needs besides its numbers, and a checkpoint besides its shards: schemas, logs.
+OVERHEAD = 16_384
+#: Megabytes of a process that has torch and transformers loaded.
+PROCESS_MB = 1000
+#: Minutes that a job is given at least, and times its expected minutes: another machine may be
+#: slower, and a time limit is there to end what hangs.
+LEAST_MINUTES, PATIENCE = 20, 6
+#: Characters of a chunk of the paper's. A tokenizer of so many entries or more makes some 110
+#: tokens of it in English, and is taken to make no more than half as many as it has characters.
+_CHUNK, _SUBWORDS = 512, 1024
+_DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the cost of a checkpoint depends on.
+
+    Attributes
+    ----------
+    config : mapping
+        Its `config.json`, as far as it is known.
+    n_bytes : int
+        Of its files.
+    """
+
+    config: Mapping[str, Any]
+    n_bytes: int
+
+    @classmethod
+    def of(cls, one: Listed, suite: AnySuite) -> "Model":
+        """What is known of a checkpoint before it is read.
+
+        Parameters
+        ----------
+        one : Listed
+        suite : EmbeddedSuite, LocalSuite or HubSuite
+        """
+        if one.published:
+            return cls.published(one)
+        if isinstance(suite, EmbeddedSuite):
+            config = {"vocab_size": suite.vocabulary, **suite.runs[one.run].model}
+            d, layers = checkpoint.width(config) or 0, checkpoint.n_layers(config) or 0
+            return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
+        files = [path for path in checkpoint.model_files(one.folder) if path.is_file()]
+        sizes = sum(path.stat().st_size for path in files)
+        return cls(checkpoint.description(one.folder) or {}, sizes)
+
+    @classmethod
+    def published(cls, one: Listed) -> "Model":
+        """The same of a checkpoint on the Hub; nothing of one that lies nowhere."""
+        said = one.published
+        return cls(said.config, sum(f.size for f in said.files)) if said else cls({}, 0)
+
+    @property
+    def width(self) -> int:
+        """Features of a hidden state; 0 where nothing tells it."""
+        return checkpoint.width(self.config) or 0
+
+    @property
+    def n_shards(self) -> int:
+        """Shards of a corpus: the embedding, every block, and the last before a final norm."""
+        return (checkpoint.n_layers(self.config) or 0) + 2
+
+    @property
+    def n_weights(self) -> float:
+        """Weights, by the bytes of one."""
+        said = str(self.config.get("torch_dtype", self.config.get("dtype")))
+        return self.n_bytes / _DTYPES.get(said, 4)
+
+
+def n_tokens(model: Model, settings: Config) -> int:
+    """Tokens that a checkpoint reads, at most: all corpora."""
+    entries = checkpoint.vocabulary(model.config) or 0
+    chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
+    length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
+    last = settings.corpus.last
+    poolings = [CORPORA[name].pooling for name in settings.corpora]
+    whole = poolings.count("tokens") * settings.corpus.documents * length
+    return whole + poolings.count("last") * last.documents * last.length
+
+
+def footprint(model: Model, settings: Config) -> int:
+    """Bytes that a checkpoint fills at most while it is measured: its files and its shards.
+
+    Shards that are to be kept are results, and not counted.
+    """
+    return model.n_bytes + (0 if settings.keep_activations else shard_bytes(model, settings))
+
+
+def shard_bytes(model: Model, settings: Config) -> int:
+    """Bytes of a checkpoint's shards: every layer's states in float32, of every corpus."""
+    # A state, and a token's document, position and number.
+    shards = n_tokens(model, settings) * model.n_shards * (4 * model.width + 12)
+    return shards + OVERHEAD * (1 + len(settings.corpora) * model.n_shards)
+
+
+def operations(model: Model, settings: Config) -> float:
+    """Operations of a checkpoint: the forward passes, then neighbours and spectra of its shards."""
+    forward = 2 * model.n_weights * n_tokens(model, settings)
+    d, n = model.width, settings.geometry.n_points
+    shards = len(settings.corpora) * model.n_shards
+    tokens = n_tokens(model, settings) / len(settings.corpora)
+    # For each selection a covariance, two spectra and all tokens turned to their axes, a fit to the
+    # layer before and that without each group of documents; one neighbour search for all of them.
+    spectra = 17 * tokens * d**2 + (18 + 1.3 * settings.geometry.groups) * d**3
+    # Of every shorter length two spectra and their tokens, together no more than all again.
+    n_cuts = sum(length < settings.corpus.length for length in LENGTHS.values())
+    cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
+    return forward + shards * (3 * spectra + cuts + 2 * n**2 * d)
+
+
+def budget_operations(model: Model, settings: Config) -> float:
+    """Operations of a dimension budget: a bisection of passes a layer, and its axes."""
+    d, layers = model.width or 1, model.n_shards - 1
+    tokens = n_tokens(model, settings.model_copy(update={"corpora": ["text"]}))
+    # The ends of the interval share most of their way; twice a single bisection was measured.
+    passes = 2 * math.log2(d)
+    return layers * (passes * 2 * model.n_weights * tokens + 18 * d**3)
+
+
+def minutes(n_operations: float) -> int:
+    """Minutes to allow a job of so many operations on one core."""
+    return LEAST_MINUTES + math.ceil(PATIENCE * n_operations / CORE / 60)
+
+
+def extraction_mb(model: Model, settings: Config) -> int:
+    """Megabytes of a job that runs a model: two copies of its weights, and a batch's states."""
+    states = settings.batch_tokens * model.n_shards * model.width
+    logits = 2 * settings.batch_tokens * (checkpoint.vocabulary(model.config) or 0)
+    # While one checkpoint is run, the next is read.
+    return PROCESS_MB + math.ceil(4 * (2 * model.n_weights + 2 * states + logits) / 1e6)
+
+
+def geometry_mb(model: Model, settings: Config) -> int:
+    """Megabytes of a job that measures shards: two neighbouring layers, and what is made of one."""
+    # 12 times a layer was measured (docs/reference/speed.md), the layer before on top.
+    tokens = max(settings.corpus.documents * settings.corpus.length, n_tokens(model, settings) // 3)
+    return PROCESS_MB + math.ceil(13 * 4 * tokens * model.width / 1e6)

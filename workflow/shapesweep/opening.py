@@ -1,0 +1,120 @@
+"""Opening a checkpoint: its model, its tokenizer, and the corpora that it is shown.
+
+Checkpoints that share a tokenizer are shown the same documents, which are cut once.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shapesweep import checkpoint, corpora, failures
+from shapesweep.config import Config
+from shapesweep.corpora import Corpus
+from shapesweep.errors import CheckpointError
+from shapesweep.published import HubSuite
+from shapesweep.text import read_text
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint as it is run.
+
+    Attributes
+    ----------
+    model : transformers.PreTrainedModel
+    tokenizer : transformers.PreTrainedTokenizerBase
+    corpora : list of Corpus
+    """
+
+    model: Any
+    tokenizer: Any
+    corpora: list[Corpus]
+
+
+def refuse(row: Row, *folders: Path) -> None:
+    """Raise what is known against a checkpoint before it is loaded."""
+    if not row["selected"]:
+        raise CheckpointError(", ".join(row["status"]))
+    for folder in folders:
+        failures.raise_recorded(folder)
+
+
+class Opener:
+    """Opens checkpoints, one after the other.
+
+    Parameters
+    ----------
+    settings : shapesweep.config.Config
+    device : str
+    names : sequence of str
+        Of the corpora.
+    """
+
+    def __init__(self, settings: Config, device: str, names: Sequence[str]) -> None:
+        self.settings, self.device, self.names = settings, device, names
+        self._shown: dict[tuple[str, int], tuple[Any, list[Corpus]]] = {}
+
+    def open(self, row: Row, folder: Path, tokenizer: Path) -> Opened:
+        """Open one.
+
+        Parameters
+        ----------
+        row : dict
+            Of the manifest.
+        folder, tokenizer : Path
+            Where it lies, and where its tokenizer does.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be run on the corpora.
+        """
+        import torch
+
+        refuse(row, folder, tokenizer)
+        suite = self.settings.suites.get(row["suite"])
+        loading: dict[str, Any] = {}
+        if isinstance(suite, HubSuite):
+            allowed = row["suite"] in self.settings.hub.remote_code
+            loading["ignored_weights"] = suite.ignored_weights
+            loading["remote_code"] = suite.remote_code and allowed
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        model = checkpoint.load(folder, self.device, **loading)
+        n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
+        if n_embeddings is None:
+            raise CheckpointError(f"{type(model).__name__} does not read tokens")
+        tokens, shown = self._show(tokenizer, n_embeddings)
+        _fits(model.config, shown)
+        return Opened(model, tokens, shown)
+
+    def _show(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
+        """A tokenizer and the corpora that it makes, or what equal files have made before."""
+        key = (_digest(folder), n_embeddings)
+        if key not in self._shown:
+            tokens, text = checkpoint.load_tokenizer(folder), read_text(self.settings.corpus.text)
+            made = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
+            # A run has one tokenizer; a second one is the next run's.
+            self._shown = {key: (tokens, made)}
+        return self._shown[key]
+
+
+def _digest(folder: Path) -> str:
+    """Of a tokenizer's files, and of the kind of model that decides where they do not."""
+    files = checkpoint.tokenizer_files(folder)
+    read = [(path.name, checkpoint.sha256(path)) for path in files]
+    kind = checkpoint.description(files[0].parent) if files else None
+    return hashlib.sha256(repr([read, (kind or {}).get("model_type")]).encode()).hexdigest()
+
+
+def _fits(config: Any, every: Sequence[Corpus]) -> None:
+    longest = max(len(document) for one in every for document in one.documents)
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit and longest > limit:
+        raise CheckpointError(
+            f"a document has {longest} tokens, the model reads at most {limit} (see corpus.length; "
+            "the paper's sampling needs a model that reads 512 characters)"
+        )
