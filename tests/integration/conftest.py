@@ -56,6 +56,7 @@ def settings(text_file, **more):
         "geometry": {"n_points": 100, "groups": 4},
         "corpora": ["text", "random", "shuffled"],
         "device": "cpu",
+        "checkpoints_per_job": 1,
         **more,
     }
 

@@ -40,6 +40,7 @@ def swept(tmp_path_factory, runs, text_file):
         "corpus": {"text": str(text_file), "documents": 16, "length": 16},
         "geometry": {"n_points": 100, "groups": 4},
         "device": "cpu",
+        "checkpoints_per_job": 1,
         **FIRST,
     }
     write(folder, sweep_of)
