@@ -76,6 +76,11 @@ def settings(text_file):
     )
 
 
+def by_run(replicates):
+    """A table of replicates as the curves ask for it."""
+    return lambda suite, run: replicates[(replicates.suite == suite) & (replicates.run == run)]
+
+
 def extract(row, folder, settings, out, measured=None):
     """What `activations.extract` says of one checkpoint."""
     source = activations.Source(row, folder, out, measured or {}, state="as it is")

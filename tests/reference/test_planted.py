@@ -7,6 +7,7 @@ microscope and the curves as a model's would. 100 seeds, fixed beforehand.
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import by_run
 
 from shapesweep import curves, geometry, tables
 from shapesweep.metrics import METRICS
@@ -82,7 +83,7 @@ def measured(metric_names, shards, n_layers):
         typed(pd.DataFrame(rows, columns=schema.names))
         for rows, schema in ((numbers, tables.GEOMETRY), (replicates, tables.REPLICATES))
     ]
-    return curves.build(*tabled, pd.DataFrame(columns=tables.LOSSES.names))
+    return curves.build(tabled[0], by_run(tabled[1]), pd.DataFrame(columns=tables.LOSSES.names))
 
 
 def typed(frame):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import by_run
 
 from shapesweep import curves, figures, findings, summary, tables
 from shapesweep.curves import bands
@@ -54,7 +55,7 @@ def as_read(rows, schema):
 
 
 def build(geometry, replicates):
-    return curves.build(geometry, replicates, as_read([], tables.LOSSES))
+    return curves.build(geometry, by_run(replicates), as_read([], tables.LOSSES))
 
 
 def phases(geometry, replicates):
@@ -96,9 +97,9 @@ def test_losses_carry_their_own_corpus_documents():
         for source, corpus in (("eval", "text"), ("eval", "last"), ("log", None))
     ]  # fmt: skip
     rows = [{**row, "suite": geometry.suite.iloc[0], "run": geometry.run.iloc[0]} for row in rows]
-    found = curves.build(geometry, pd.concat([replicates, more]), as_read(rows, tables.LOSSES))[
-        "trajectories"
-    ]
+    found = curves.build(
+        geometry, by_run(pd.concat([replicates, more])), as_read(rows, tables.LOSSES)
+    )["trajectories"]
     found = found[found.metric.str.startswith("loss")].set_index(["metric", "corpus"])
     assert found.loc[("loss_eval", "last")].n_documents == 99
     assert found.loc[("loss_eval", "last")].pooling == "last"
@@ -321,7 +322,7 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
         tables.FAILURES,
     )
     folder = tmp_path / "curves"
-    made = curves.build(geometry, replicates, losses)
+    made = curves.build(geometry, by_run(replicates), losses)
     made |= {"missing": failures, "budgets": as_read([], tables.BUDGETS)}
     for name, table in made.items():
         tables.write(table, getattr(tables, name.upper()), folder / f"{name}.parquet")

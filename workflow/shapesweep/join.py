@@ -58,9 +58,8 @@ def join(
     kept = [p for row, p in placed if (row.suite, row.run, row.revision) not in excluded]
     named = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES}
     for name, schema in named.items():
-        parts = [tables.read_arrow(place / f"{name}.parquet", schema) for place in kept]
-        joined = pa.concat_tables([schema.empty_table(), *parts])
-        tables.write(joined, schema, Path(out) / f"{name}.parquet")
+        every = (tables.read_arrow(place / f"{name}.parquet", schema) for place in kept)
+        tables.write_parts(every, schema, Path(out) / f"{name}.parquet")
     counted = [tables.read_arrow(path, tables.BUDGETS) for path in budgets]
     budgeted = pa.concat_tables([tables.BUDGETS.empty_table(), *counted]).to_pylist()
     sound = [one for one in budgeted if key(one) not in excluded]

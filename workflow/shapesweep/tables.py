@@ -5,11 +5,13 @@ either whole or absent) and refuses a column that the contract does not name.
 """
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shapesweep.errors import ShapesweepError
@@ -301,6 +303,25 @@ def write(
     partial.replace(path)
 
 
+def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: str | Path) -> None:
+    """Write many tables as one, atomically; one of them is in memory at a time.
+
+    Parameters
+    ----------
+    parts : iterable of pyarrow.Table
+        Of the schema; each becomes a row group.
+    schema : pyarrow.Schema
+    path : path-like
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)
+    partial.replace(path)
+
+
 def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
     """Read a table and hold it against its contract, as pandas.
 
@@ -314,7 +335,39 @@ def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
     ShapesweepError
         As `read_arrow`.
     """
-    return read_arrow(path, schema).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    return _as_pandas(read_arrow(path, schema))
+
+
+class Reader:
+    """Reads a table's rows of one run, and no others into memory.
+
+    Parameters
+    ----------
+    path : path-like
+        What `write_parts` has written.
+    schema : pyarrow.Schema
+        With the columns `suite` and `run`.
+
+    Raises
+    ------
+    ShapesweepError
+        As `read_arrow`.
+    """
+
+    def __init__(self, path: str | Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
+        self._file = _opened(path, pq.ParquetFile)
+        self._places: dict[tuple[str, str], list[int]] = {}
+        for number in range(self._file.num_row_groups):
+            found = self._file.read_row_group(number, columns=["suite", "run"])
+            for run in set(zip(*(column.to_pylist() for column in found.columns), strict=True)):
+                self._places.setdefault(run, []).append(number)
+
+    def __call__(self, suite: str, run: str) -> pd.DataFrame:
+        """The rows of a run, as `read` gives them."""
+        table = self._file.read_row_groups(self._places.get((suite, run), []))
+        mine = pc.and_(pc.equal(table["suite"], suite), pc.equal(table["run"], run))
+        return _as_pandas(_held(table.filter(mine), self._schema, self._path))
 
 
 def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
@@ -329,11 +382,7 @@ def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
     ShapesweepError
         If the file is absent, damaged, or has other columns.
     """
-    table = _open(path)
-    try:
-        return table.select(schema.names).cast(schema)
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
+    return _held(_opened(path, pq.read_table), schema, path)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -344,18 +393,25 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     ShapesweepError
         If the file is absent or damaged.
     """
-    try:
-        found = pq.read_schema(path).metadata or {}
-        return json.loads(found.get(_KEY.encode(), b"{}"))
-    except FileNotFoundError:
-        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
+    found = _opened(path, pq.read_schema).metadata or {}
+    return json.loads(found.get(_KEY.encode(), b"{}"))
 
 
-def _open(path: str | Path) -> pa.Table:
+def _held(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
+    """A table held against its contract."""
     try:
-        return pq.read_table(path, partitioning=None)
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
+
+
+def _as_pandas(table: pa.Table) -> pd.DataFrame:
+    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
+def _opened(path: str | Path, way: Callable[[str | Path], Any]) -> Any:
+    try:
+        return way(path)
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (pa.ArrowException, OSError) as error:

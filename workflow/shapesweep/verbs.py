@@ -197,7 +197,7 @@ def curves(arguments: argparse.Namespace) -> None:
 
     tables_in = Path(arguments.tables)
     geometry = tables.read(tables_in / "geometry.parquet", tables.GEOMETRY)
-    replicates = tables.read(tables_in / "replicates.parquet", tables.REPLICATES)
+    replicates = tables.Reader(tables_in / "replicates.parquet", tables.REPLICATES)
     losses = tables.read(tables_in / "losses.parquet", tables.LOSSES)
     out = Path(arguments.out)
     for name, made in curves.build(geometry, replicates, losses).items():

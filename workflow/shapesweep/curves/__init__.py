@@ -13,8 +13,11 @@ Averages and differences get their errors from the replicates, which belong toge
 groups of documents were left out everywhere.
 """
 
+from collections.abc import Callable
+
 import pandas as pd
 
+from shapesweep import tables
 from shapesweep.curves import (
     bands,
     comparison,
@@ -28,27 +31,39 @@ from shapesweep.curves.stacks import stack
 
 
 def build(
-    geometry: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame
+    geometry: pd.DataFrame,
+    replicates: Callable[[str, str], pd.DataFrame],
+    losses: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """Every curve of a sweep.
 
     Parameters
     ----------
-    geometry, replicates, losses : pandas.DataFrame
-        `tables.GEOMETRY`, `tables.REPLICATES` and `tables.LOSSES`.
+    geometry, losses : pandas.DataFrame
+        `tables.GEOMETRY` and `tables.LOSSES`.
+    replicates : callable
+        From a suite and a run to its rows of `tables.REPLICATES`: they are sixteen times as many,
+        and one run's are in memory at a time.
 
     Returns
     -------
     dict of pandas.DataFrame
         Under those names, as their contracts in `tables` have them.
     """
-    single = bands.over_documents(bands.with_names(geometry), replicates)
-    middles = trajectories.middles(single, replicates)
-    stacks = stack(single, replicates)
+    n_groups, runs, middle_of, stacks = [], [], [], []
+    for run, mine in bands.with_names(geometry).groupby(["suite", "run"], sort=False):
+        theirs = replicates(*run)
+        n_groups.append(bands.groups(theirs))
+        runs.append(bands.over_documents(mine, n_groups[-1]))
+        middle_of.append(trajectories.middles(runs[-1], theirs))
+        stacks += stack(runs[-1], theirs)
+    single = bands.joined(runs, [*tables.GEOMETRY.names, *bands.ADDED])
+    middles = bands.joined(middle_of, [*tables.TRAJECTORIES.names, "replicates"])
+    counted = bands.joined(n_groups, ["suite", "run", "corpus", "n_groups"])
     over_depth = profiles.profiles(single)
     return {
         "profiles": over_depth,
-        "trajectories": trajectories.trajectories(single, replicates, losses, middles),
+        "trajectories": trajectories.trajectories(single, counted, losses, middles),
         "phases": phases.phases(middles),
         "shapes": shapes.shapes(stacks),
         "distances": distances.distances(stacks),

@@ -15,6 +15,8 @@ DOCUMENTS, SEEDS = "documents", "seeds"
 #: What names one run, and one kind of number.
 RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
 CURVE = ["corpus", "pooling", "selection", "metric", "k"]
+#: What is added to the rows of single runs.
+ADDED = ["family", "model", "n_groups", "low", "high", "over"]
 _SEED = re.compile(r"[-_.]?seed[-_.]?\d+", re.IGNORECASE)
 
 
@@ -24,11 +26,15 @@ def with_names(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
 
 
-def over_documents(frame: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
-    """Add the interval that the standard error and the number of groups give."""
+def groups(replicates: pd.DataFrame) -> pd.DataFrame:
+    """How many groups of documents were left out in turn, by run and corpus."""
     key = ["suite", "run", "corpus"]
-    n_groups = replicates.groupby(key).group.nunique().rename("n_groups").reset_index()
-    counted = frame.merge(n_groups, on=key, how="left")
+    return replicates.groupby(key).group.nunique().rename("n_groups").reset_index()
+
+
+def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
+    """Add the interval that the standard error and the number of `groups` give."""
+    counted = frame.merge(n_groups, on=["suite", "run", "corpus"], how="left")
     errors, groups = counted.stderr.to_numpy(float), counted.n_groups.to_numpy(float)
     half = jackknife.half_width(errors, np.nan_to_num(groups, nan=2))
     return counted.assign(low=counted.value - half, high=counted.value + half, over=DOCUMENTS)
@@ -73,6 +79,12 @@ def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
     half = jackknife.half_width(made.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)
     made = made.assign(low=made.value - half, high=made.value + half)
     return made.assign(run=made.model, seed=None, revision=None, over=SEEDS)
+
+
+def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """The tables of all runs as one; of none, a table without rows."""
+    known = [part for part in parts if len(part)] or parts[:1]
+    return pd.concat(known) if known else pd.DataFrame(columns=columns)
 
 
 def joined_flags(flags: Any) -> str:

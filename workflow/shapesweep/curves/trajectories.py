@@ -13,7 +13,7 @@ MIDDLE = (1 / 3, 2 / 3)
 
 def trajectories(
     single: pd.DataFrame,
-    replicates: pd.DataFrame,
+    n_groups: pd.DataFrame,
     losses: pd.DataFrame,
     middle: pd.DataFrame,
 ) -> pd.DataFrame:
@@ -23,8 +23,10 @@ def trajectories(
     ----------
     single : pandas.DataFrame
         `tables.GEOMETRY` with names and bands over documents.
-    replicates, losses : pandas.DataFrame
-        `tables.REPLICATES` and `tables.LOSSES`.
+    n_groups : pandas.DataFrame
+        Of `bands.groups`.
+    losses : pandas.DataFrame
+        `tables.LOSSES`.
     middle : pandas.DataFrame
         Of `middles`.
 
@@ -37,7 +39,7 @@ def trajectories(
     layers = single[single.layer_kind != "final_norm"]
     layers = layers.assign(layers=layers.layer.astype(str))
     empty = pd.DataFrame(columns=tables.TRAJECTORIES.names)
-    parts = [layers, middle, _losses(single, replicates, losses)]
+    parts = [layers, middle, _losses(single, n_groups, losses)]
     made = pd.concat([part[empty.columns] for part in parts if len(part)] or [empty])
     seeds = bands.over_seeds(made, ["layers", "step"])
     return pd.concat([made, seeds[empty.columns]]) if len(seeds) else made
@@ -92,7 +94,7 @@ def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     return found.value.where(~found.missing).reset_index()
 
 
-def _losses(runs: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
+def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     by_corpus = ["pooling", "n_documents", "document_length"]
     shown = runs[["suite", "run", "corpus", *by_corpus]].drop_duplicates(["suite", "run", "corpus"])
     made = losses.merge(runs[bands.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
@@ -103,4 +105,4 @@ def _losses(runs: pd.DataFrame, replicates: pd.DataFrame, losses: pd.DataFrame) 
     made["metric"] = "loss_" + made.source
     made["selection"], made["layers"], made["flag"] = None, None, ""
     made["n_points"], made["k"] = None, None
-    return bands.over_documents(made, replicates)
+    return bands.over_documents(made, n_groups)
