@@ -120,17 +120,14 @@ def test_a_fresh_clone_over_old_results_does_nothing_again(again, clone):
     shutil.rmtree(again / ".snakemake")
     done = sweep(again, snakefile=clone / "Snakefile")
     assert "Nothing to be done" in done.stdout
-    assert "--forcerun" not in done.stdout
 
 
-def test_a_change_that_nobody_remembers_is_said_and_can_be_made_good(again, clone):
+def test_a_change_that_nobody_remembers_is_measured(again, clone):
     shutil.rmtree(again / ".snakemake")
     path = clone / "workflow/shapesweep/metrics/mean_cosine.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("version=1", "version=2"), encoding="utf-8")
-    done = sweep(again, "numbers", "--dry-run", snakefile=clone / "Snakefile")
-    assert "add --forcerun activations" in done.stdout
-    done = sweep(again, "numbers", "--forcerun", "activations", snakefile=clone / "Snakefile")
+    done = sweep(again, "numbers", snakefile=clone / "Snakefile")
     assert done.returncode == 0, done.stdout
     assert_one_metric_measured(again, "mean_cosine")
 

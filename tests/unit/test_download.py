@@ -84,7 +84,7 @@ def test_room_is_given_to_as_many_as_fit_and_taken_back(tmp_path, monkeypatch):
     assert third.is_alive()
     # The checkpoint becomes shards: its room is still taken.
     (tmp_path / "activations/s/r/a").mkdir(parents=True)
-    (tmp_path / "checkpoints/s/r/.a.partial").rmdir()
+    (tmp_path / "checkpoints/s/r/.a.claim").rmdir()
     time.sleep(0.2)
     assert third.is_alive()
     (tmp_path / "activations/s/r/a").rmdir()
@@ -101,7 +101,7 @@ def test_shards_that_are_kept_take_no_room(tmp_path, monkeypatch):
         budget = download.Budget(tmp_path / str(keep), 100, keep)
         budget.claim("s/r/a", 60)
         (budget.results / "activations/s/r/a").mkdir(parents=True)
-        (budget.results / "checkpoints/s/r/.a.partial").rmdir()
+        (budget.results / "checkpoints/s/r/.a.claim").rmdir()
         if keep:
             budget.claim("s/r/b", 60)
         else:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep import __version__, checkpoint, devices, failures, folders, losses, progress, tables
+from shapesweep import __version__, checkpoint, devices, failures, losses, progress, tables, whole
 from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
 from shapesweep.config import Config
 from shapesweep.corpora import Corpus
@@ -84,11 +84,11 @@ def extract(sources: Sequence[Source], settings: Config) -> Iterator[str]:
         for number, (one, opened) in enumerate(_read_ahead(sources, opener)):
             part = (number, len(sources))
             try:
-                with folders.whole(one.out) as out:
+                with whole.folder(one.out) as out:
                     names = _extract(one, opened.result(), settings, device, out, part)
                 said = f"extracted {', '.join(names) or 'nothing: all is measured already'}"
             except CheckpointError as error:
-                with folders.whole(one.out) as out:
+                with whole.folder(one.out) as out:
                     failures.record(out, one.row, error, one.state)
                 said = f"skipped: {error}"
             # Its weights are let go before the one after the next is read.

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shapesweep import checkpoint, costs, tables
+from shapesweep import checkpoint, costs, tables, whole
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.costs import Model
@@ -28,7 +28,7 @@ BATCH = NAME.strip("^$") + r"(\+[1-9]\d*)?"
 #: Seconds of work, by rough operations on one core, from which on a checkpoint goes by itself: the
 #: start of two processes is then a few per cent of it. And checkpoints a batch at most, so that
 #: there are batches enough for all cores.
-SECONDS, MOST = 600.0, 8
+SECONDS, MOST = 1800.0, 8
 
 
 @dataclass(frozen=True)
@@ -167,11 +167,9 @@ def key(states: Mapping[str, str], settings: Config) -> str:
 
 def write_mark(path: str | Path, key: str, revisions: Sequence[str]) -> None:
     """Write, whole or not at all, that all checkpoints of a batch are measured."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps({"key": key, "revisions": list(revisions)}), encoding="utf-8")
-    partial.replace(path)
+    with whole.file(path) as partial:
+        told = json.dumps({"key": key, "revisions": list(revisions)})
+        partial.write_text(told, encoding="utf-8")
 
 
 def is_true(mark: str | Path, key: str) -> bool:

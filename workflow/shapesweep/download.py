@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from shapesweep import failures, folders, hub, progress
+from shapesweep import failures, hub, progress, whole
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.files import File
 from shapesweep.publication import Place
@@ -58,14 +58,14 @@ def checkpoint(
         What was done, in one line.
     """
     name = f"{row['suite']}/{row['run']}/{row['revision']}"
-    with folders.whole(out) as partial:
+    with whole.folder(out) as partial:
         try:
             if tokenizer:
                 failures.raise_recorded(tokenizer)
             fits()
             _fetch(row["repository"], row["commit"], files, partial)
         except CheckpointError as error:
-            folders.empty(partial)
+            whole.empty(partial)
             failures.record(partial, row, error)
             return f"{name}: could not be fetched: {error}"
     return f"{name}: {sum(file.size for file in files) / 1e6:,.1f} MB fetched"
@@ -158,7 +158,7 @@ class Budget:
 
     def settle(self, place: str) -> None:
         """Say that what was claimed for is on the disk: it holds the room from now on."""
-        shutil.rmtree(self._partial(place), ignore_errors=True)
+        shutil.rmtree(self._stub(place), ignore_errors=True)
 
     def clear(self, needed: Iterable[str]) -> None:
         """Remove what an earlier run was stopped over: it would hold room that nobody frees.
@@ -170,10 +170,11 @@ class Budget:
         """
         keep = {Path(path) for path in needed}
         for place in self._claims():
+            shutil.rmtree(self._stub(place), ignore_errors=True)
             for kind in self.kinds:
-                shutil.rmtree(self._partial(place, kind), ignore_errors=True)
-                if self.results / kind / place not in keep:
-                    shutil.rmtree(self.results / kind / place, ignore_errors=True)
+                made = self.results / kind / place
+                for path in [*whole.partials(made), *([] if made in keep else [made])]:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _take(self, place: str, n_bytes: int) -> bool:
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
@@ -183,10 +184,9 @@ class Budget:
             there_is_room = sum(claims.values()) + n_bytes <= self.n_bytes
             if there_is_room:
                 claims[place] = n_bytes
-                self._partial(place).mkdir(parents=True, exist_ok=True)
-            partial = self.ledger.with_suffix(".partial")
-            partial.write_text(json.dumps(claims), encoding="utf-8")
-            partial.replace(self.ledger)
+                self._stub(place).mkdir(parents=True, exist_ok=True)
+            with whole.file(self.ledger) as partial:
+                partial.write_text(json.dumps(claims), encoding="utf-8")
         return there_is_room
 
     def _claims(self) -> dict[str, int]:
@@ -195,17 +195,16 @@ class Budget:
         except (OSError, ValueError):
             return {}
 
-    def _partial(self, place: str, kind: str = "checkpoints") -> Path:
-        folder = self.results / kind / place
-        return folder.with_name(f".{folder.name}.partial")
+    def _stub(self, place: str) -> Path:
+        """What stands for a download until it is settled."""
+        folder = self.results / "checkpoints" / place
+        return folder.with_name(f".{folder.name}.claim")
 
     def _is_there(self, place: str) -> bool:
         """Whether anything of a checkpoint is on the disk, from its download to its last shard."""
-        # In this order: a folder is made whole by renaming the partial one.
-        return any(
-            self._partial(place, kind).exists() or (self.results / kind / place).exists()
-            for kind in self.kinds
-        )
+        # In this order: the stub goes when the download is there, and that when its shards are.
+        stands = self._stub(place).exists()
+        return stands or any((self.results / kind / place).exists() for kind in self.kinds)
 
     def _said(self) -> str:
         return f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
@@ -235,13 +234,13 @@ def tokenizer(row: dict[str, Any], places: Sequence[Place], out: Path) -> str:
         f"{row['repository']} has no tokenizer; name the repository that has it "
         f"(suites.{row['suite']}.tokenizer)"
     )
-    with folders.whole(out) as partial:
+    with whole.folder(out) as partial:
         for repository, commit, files in places[:PLACES]:
             try:
                 _fetch(repository, commit, files, partial)
                 return f"tokenizer of {repository} fetched"
             except CheckpointError as error:
-                folders.empty(partial)
+                whole.empty(partial)
                 failure = error
                 if isinstance(error, TransientError):
                     break

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep import failures, folders, progress, tables
+from shapesweep import failures, progress, tables, whole
 from shapesweep.config import GeometryConfig
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
@@ -200,7 +200,7 @@ def measure(
         "origins": made.origins,
         "settings": _settings(settings),
     }
-    with folders.whole(out) as partial:
+    with whole.folder(out) as partial:
         tables.write(made.geometry, tables.GEOMETRY, partial / "geometry.parquet", metadata)
         tables.write(made.replicates, tables.REPLICATES, partial / "replicates.parquet", metadata)
         tables.write(made.losses, tables.LOSSES, partial / "losses.parquet", metadata)

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from shapesweep import hub, progress
+from shapesweep import hub, progress, whole
 from shapesweep.errors import ShapesweepError
 from shapesweep.files import File
 from shapesweep.publication import Repository, asked, revisions
@@ -60,9 +60,9 @@ def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
         lambda n: _with_config(suite, group_of[n], n, listed[n]), group_of, parallel, "shapes"
     )
     listed = dict(shapes)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(json.dumps({n: asdict(one) for n, one in listed.items()}), encoding="utf-8")
-    partial.replace(out)
+    with whole.file(out) as partial:
+        told = json.dumps({name: asdict(one) for name, one in listed.items()})
+        partial.write_text(told, encoding="utf-8")
     return listed
 
 

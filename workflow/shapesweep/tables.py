@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shapesweep import whole
 from shapesweep.errors import ShapesweepError
 
 #: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
@@ -297,10 +298,8 @@ def write(
     # What pandas has written there keeps its whole numbers whole.
     more = {_KEY: json.dumps(metadata)} if metadata else {}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with whole.file(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: str | Path) -> None:
@@ -313,13 +312,12 @@ def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: str | Path) 
     schema : pyarrow.Schema
     path : path-like
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with (
+        whole.file(path) as partial,
+        pq.ParquetWriter(partial, schema, compression="zstd") as writer,
+    ):
         for part in parts:
             writer.write_table(part)
-    partial.replace(path)
 
 
 def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep import folders, progress
+from shapesweep import progress, whole
 from shapesweep.documents import special_tokens
 from shapesweep.errors import ShapesweepError
 from shapesweep.suite import EmbeddedSuite, TrainedRun
@@ -55,7 +55,7 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     collator = transformers.DataCollatorForLanguageModeling(
         tokenizer, mlm=masked, mlm_probability=run.masked_share if masked else None
     )
-    with folders.whole(folder) as partial:
+    with whole.folder(folder) as partial:
         if 0 in suite.steps:
             # Trainer itself saves nothing before the first step.
             start = partial / "checkpoint-0"

@@ -84,14 +84,16 @@ def download(arguments: argparse.Namespace) -> None:
     needed = sum(costs.footprint(costs.Model.published(one.listed), config) for one in wanted)
     place = "/".join([arguments.suite, arguments.run, out.name])
     fits = download.Once(lambda: budget.claim(place, needed))
-    for one in wanted:
-        if one.listed.published is None:
-            raise ShapesweepError(f"suite {arguments.suite} does not lie on the Hub")
-        files = list(one.listed.published.files)
-        into = one.folder(out)
-        print(download.checkpoint(one.row, files, into, fits, one.tokenizer), flush=True)
-    out.mkdir(parents=True, exist_ok=True)
-    budget.settle(place)
+    try:
+        for one in wanted:
+            if one.listed.published is None:
+                raise ShapesweepError(f"suite {arguments.suite} does not lie on the Hub")
+            files = list(one.listed.published.files)
+            into = one.folder(out)
+            print(download.checkpoint(one.row, files, into, fits, one.tokenizer), flush=True)
+        out.mkdir(parents=True, exist_ok=True)
+    finally:
+        budget.settle(place)
 
 
 def tokenizer(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from shapesweep import __version__, findings, tables
+from shapesweep import __version__, findings, tables, whole
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import Curves
 from shapesweep.page import gallery, record, series
@@ -52,9 +52,8 @@ def write(results: str | Path, out: str | Path, bound: int = series.BOUND) -> Pa
     results, out = Path(results), Path(out)
     text = render(**read(results), bound=bound)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
+    with whole.file(out) as partial:
+        partial.write_text(text, encoding="utf-8")
     return out
 
 

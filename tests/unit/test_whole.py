@@ -1,0 +1,88 @@
+"""Whole or not at all, whatever ends a process, and whoever else makes the same."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from shapesweep import whole
+
+WAITING = """
+import sys, time
+from shapesweep import whole
+with getattr(whole, sys.argv[1])(sys.argv[2]) as partial:
+    print("begun", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(params=["folder", "file"])
+def kind(request):
+    return request.param
+
+
+def make(kind, path, content):
+    with getattr(whole, kind)(path) as partial:
+        (partial / "one" if kind == "folder" else partial).write_text(content, encoding="utf-8")
+
+
+def read(kind, path):
+    return (path / "one" if kind == "folder" else path).read_text(encoding="utf-8")
+
+
+def begun(kind, path):
+    """A process that has begun to make a path, and waits."""
+    made = subprocess.Popen([sys.executable, "-c", WAITING, kind, path], stdout=subprocess.PIPE)
+    assert made.stdout.readline() == b"begun\n"
+    return made
+
+
+def test_what_was_there_is_replaced_at_the_end(tmp_path, kind):
+    path = tmp_path / "below" / "made"
+    make(kind, path, "first")
+    with getattr(whole, kind)(path):
+        assert read(kind, path) == "first"
+    make(kind, path, "second")
+    assert read(kind, path) == "second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_fails_leaves_what_was_there(tmp_path, kind):
+    make(kind, tmp_path / "made", "first")
+    with pytest.raises(KeyboardInterrupt), getattr(whole, kind)(tmp_path / "made"):
+        raise KeyboardInterrupt
+    assert read(kind, tmp_path / "made") == "first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_the_dead_have_left_is_removed_and_what_the_living_make_is_not(tmp_path, kind):
+    path = tmp_path / "made"
+    dead, living = begun(kind, path), begun(kind, path)
+    os.kill(dead.pid, signal.SIGKILL)
+    dead.wait()
+    assert len(whole.partials(path)) == 2
+    make(kind, path, "mine")
+    assert read(kind, path) == "mine"
+    assert len(whole.partials(path)) == 1
+    living.kill()
+    living.wait()
+    make(kind, path, "mine")
+    assert not whole.partials(path)
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path, kind):
+    before = os.umask(0o022)
+    make(kind, tmp_path / "made", "first")
+    os.umask(before)
+    expected = 0o755 if kind == "folder" else 0o644
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == expected
+
+
+def test_a_name_with_brackets_is_no_pattern(tmp_path, kind):
+    make(kind, tmp_path / "[a]", "first")
+    (tmp_path / ".a.x.partial").mkdir()
+    make(kind, tmp_path / "[a]", "second")
+    assert (tmp_path / ".a.x.partial").is_dir()
