@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from integration.conftest import ROOT, command, plan, runs, settings, sweep, write  # noqa: F401
+from integration.conftest import ROOT, command, runs, settings, sweep, write  # noqa: F401
+from integration.hub import files, tiny_neox, trajectory
+from standin import StandIn
 
 CLUSTER = Path(__file__).with_name("cluster")
 #: The profile; and what makes it quick where a job starts at once and the disk is one.
@@ -73,14 +75,23 @@ def trouble(slurm, tmp_path_factory):
 
 
 @pytest.fixture
-def workspace(tmp_path, runs, text_file):  # noqa: F811
-    """A run of two checkpoints, in a folder with a space and an umlaut in its name."""
+def workspace(tmp_path):
     folder = tmp_path / "mein Prüfstand"
     folder.mkdir()
-    tiny = {"source": "local", "runs": {"decoder": str(runs / "decoder")}}
-    chosen = {"checkpoints": {"steps": [0, 100]}, "corpora": ["text"]}
-    write(folder, settings(text_file, suites={"tiny": tiny}, **chosen))
     return folder
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch, tokenizers):
+    """A suite of two checkpoints on a Hub that jobs reach as one reaches the real one."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with StandIn() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        tokenizer = files(tokenizers["decoder"], tmp_path / "saved")
+        for step, model in trajectory(tiny_neox(), (0, 8)):
+            hub.add("Org/neox", f"step{step}", files(model, tmp_path / "saved") | tokenizer)
+        match = {"mode": "branches", "match": r"step(?P<step>\d+)"}
+        yield {"neox": {"source": "hub", **match, "repositories": ["Org/neox"]}}
 
 
 def told(*words):
@@ -97,37 +108,45 @@ def jobs(output):
     )
 
 
-def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(trouble, workspace):
-    planned = plan(workspace, "numbers")
+def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
+    trouble, workspace, published, text_file
+):
+    here = workspace.with_name("here")
+    here.mkdir()
+    for folder in (workspace, here):
+        write(folder, settings(text_file, suites=published, corpora=["text"]))
+    # Beside the other, which mostly waits.
+    local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
     done = sweep(workspace, *PROFILE, "--set-resources", "activations:gpu=1", "--", "numbers")
     assert done.returncode == 0, done.stdout
     known = jobs(done.stdout)
     assert {job["JobState"] for job in known} == {"COMPLETED"}
-    # What extracts a checkpoint and what measures it are one job, on one node, with one GPU.
-    grouped = [job for job in known if job["Comment"] == "rule_checkpoint_activations_geometry"]
-    assert len(grouped) == planned["activations"] == planned["geometry"]
+    # From its download to its numbers a checkpoint is one job, on one node, with one GPU.
+    name = "rule_checkpoint_activations_download_geometry"
+    grouped = [job for job in known if job["Comment"] == name]
+    made = list((workspace / "results/geometry").rglob("geometry.parquet"))
+    assert len(grouped) == len(made) == 2
     assert {job["TresPerJob"] for job in grouped} == {"gres:gpu:1"}
-    others = [job["Comment"] for job in known if job not in grouped]
-    assert others == ["rule_manifest_wildcards_tiny"]
-    # All others were told to be local.
-    assert planned.keys() - {"activations", "geometry", "manifest", "total"} == {
-        *("join", "curves", "summary", "numbers")
-    }
-    assert not list((workspace / "results/activations").rglob("*.parquet"))
+    # All else that is not local; what follows the name are wildcards.
+    others = {job["Comment"].split("_")[1] for job in known if job not in grouped}
+    assert others == {"listing", "manifest", "tokenizer"}
+    for kind in ("checkpoints", "activations"):
+        assert not list((workspace / "results" / kind).rglob("*.[sp]a*"))
     assert "Nothing to be done" in sweep(workspace, *PROFILE, "--", "numbers").stdout
 
-    names = ("geometry", "replicates", "losses", "failures")
-    on_slurm = {name: pd.read_parquet(workspace / f"results/{name}.parquet") for name in names}
-    done = sweep(workspace, "--forceall", "numbers")
-    assert done.returncode == 0, done.stdout
-    for name, table in on_slurm.items():
+    assert local.wait() == 0
+    for name in ("geometry", "replicates", "losses", "failures"):
         # Not a digit differs: a job has as many threads there as here.
-        pd.testing.assert_frame_equal(
-            table, pd.read_parquet(workspace / f"results/{name}.parquet"), check_exact=True
+        there, expected = (
+            pd.read_parquet(folder / f"results/{name}.parquet") for folder in (workspace, here)
         )
+        pd.testing.assert_frame_equal(there, expected, check_exact=True)
 
 
-def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, monkeypatch):
+def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_file, monkeypatch):  # noqa: F811
+    tiny = {"source": "local", "runs": {"decoder": str(runs / "decoder")}}
+    chosen = {"checkpoints": {"steps": [0, 100]}, "corpora": ["text"]}
+    write(workspace, settings(text_file, suites={"tiny": tiny}, **chosen))
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, lines in PBS.items():
