@@ -29,11 +29,13 @@ sweep: $(READY)
 report: sweep
 	$(ACTIVATE) snakemake --cores 1 --report report.zip
 
-# The small ones on all cores, one thread each; a sweep takes all cores by itself.
+# The small ones on all cores, one thread each; a sweep takes all cores by itself. The last ones start
+# a Slurm, as root.
 test: $(READY_DEV)
 	$(ACTIVATE) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	  python -m pytest -n auto --dist loadfile --ignore tests/integration
+	  python -m pytest -n auto --dist loadfile --ignore tests/integration --ignore tests/slurm
 	$(ACTIVATE) python -m pytest tests/integration
+	$(ACTIVATE) python -m pytest tests/slurm
 
 lint: $(READY_DEV)
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure

@@ -62,7 +62,8 @@ def as_param(value):
 @functools.cache
 def listed(suite):
     """All checkpoints of a suite; of one on the Hub, not before its listing is made."""
-    if suite in PUBLISHED:
+    # A cluster's job plans itself anew, and knows of no checkpoint that it is complete.
+    if suite in PUBLISHED and workflow.is_main_process:
         checkpoints.listing.get(suite=suite)
     try:
         return manifests.list_checkpoints(suite, CONFIG.suites[suite], RESULTS)

@@ -1,0 +1,176 @@
+"""Sweeps through a real Slurm: one node on the loopback, with more cores and GPUs than there are.
+
+Other schedulers are stood in for by it: their commands call its own.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from integration.conftest import ROOT, command, runs, settings, sweep, write  # noqa: F401
+from integration.hub import files, tiny_neox, trajectory
+from standin import StandIn
+
+CLUSTER = Path(__file__).with_name("cluster")
+#: The profile; and what makes it quick where a job starts at once and the disk is one.
+PROFILE = ["--profile", ROOT / "profiles/slurm", "--latency-wait", "5"]
+PROFILE += ["--slurm-init-seconds-before-status-checks", "1"]
+
+#: One job that needs more memory than it asks for at first, and one that needs more time.
+TROUBLE = """
+rule all:
+    input: "grown", "late"
+
+rule grown:
+    output: "grown"
+    resources: mem_mb=lambda w, attempt: 300 * attempt, runtime=5
+    shell: "test {resources.mem_mb} -ge 900 && touch {output}"
+
+rule late:
+    output: "late"
+    retries: 0
+    resources: mem_mb=300, runtime=1
+    shell: "sleep 600"
+"""
+
+#: PBS's commands, as far as the profile uses them.
+PBS = {
+    "qsub": """
+        echo "$@" >> "${0%/*}/asked"
+        sbatch --parsable --output /dev/null "${@: -1}"
+    """,
+    "qstat": """
+        told=$(scontrol show job "$3")
+        [[ $told =~ JobState=(COMPLETED|FAILED) ]] && echo "job_state = F"
+        [[ $told =~ ExitCode=([0-9]+) ]] && echo "Exit_status = ${BASH_REMATCH[1]}"
+    """,
+    "qdel": 'scancel "$@"',
+}
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    started = subprocess.run([CLUSTER, "start", folder], stderr=subprocess.PIPE, text=True)
+    if started.returncode:
+        pytest.fail(started.stderr, pytrace=False)
+    yield
+    subprocess.run([CLUSTER, "stop", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def trouble(slurm, tmp_path_factory):
+    """The run of TROUBLE: it takes a minute of waiting, so that it goes beside the others."""
+    folder = tmp_path_factory.mktemp("trouble")
+    (folder / "Snakefile").write_text(TROUBLE, encoding="utf-8")
+    write(folder, {})
+    words = command(folder, *PROFILE, "--keep-going", snakefile=folder / "Snakefile")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(**words, **pipes) as running:
+        yield running
+        running.terminate()
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    folder = tmp_path / "mein Prüfstand"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch, tokenizers):
+    """A suite of two checkpoints on a Hub that jobs reach as one reaches the real one."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with StandIn() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        tokenizer = files(tokenizers["decoder"], tmp_path / "saved")
+        for step, model in trajectory(tiny_neox(), (0, 8)):
+            hub.add("Org/neox", f"step{step}", files(model, tmp_path / "saved") | tokenizer)
+        match = {"mode": "branches", "match": r"step(?P<step>\d+)"}
+        yield {"neox": {"source": "hub", **match, "repositories": ["Org/neox"]}}
+
+
+def told(*words):
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def jobs(output):
+    """What Slurm knows of the jobs of a run, the first one first."""
+    run = re.search(r"SLURM run ID: (\S+)", output)[1]
+    lines = told("scontrol", "show", "jobs", "--oneliner").splitlines()
+    known = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+    return sorted(
+        (job for job in known if job["JobName"] == run), key=lambda job: int(job["JobId"])
+    )
+
+
+def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
+    trouble, workspace, published, text_file
+):
+    here = workspace.with_name("here")
+    here.mkdir()
+    for folder in (workspace, here):
+        write(folder, settings(text_file, suites=published, corpora=["text"]))
+    # Beside the other, which mostly waits.
+    local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
+    done = sweep(workspace, *PROFILE, "--set-resources", "activations:gpu=1", "--", "numbers")
+    assert done.returncode == 0, done.stdout
+    known = jobs(done.stdout)
+    assert {job["JobState"] for job in known} == {"COMPLETED"}
+    # From its download to its numbers a checkpoint is one job, on one node, with one GPU.
+    name = "rule_checkpoint_activations_download_geometry"
+    grouped = [job for job in known if job["Comment"] == name]
+    made = list((workspace / "results/geometry").rglob("geometry.parquet"))
+    assert len(grouped) == len(made) == 2
+    assert {job["TresPerJob"] for job in grouped} == {"gres:gpu:1"}
+    # All else that is not local; what follows the name are wildcards.
+    others = {job["Comment"].split("_")[1] for job in known if job not in grouped}
+    assert others == {"listing", "manifest", "tokenizer"}
+    for kind in ("checkpoints", "activations"):
+        assert not list((workspace / "results" / kind).rglob("*.[sp]a*"))
+    assert "Nothing to be done" in sweep(workspace, *PROFILE, "--", "numbers").stdout
+
+    assert local.wait() == 0
+    for name in ("geometry", "replicates", "losses", "failures"):
+        # Not a digit differs: a job has as many threads there as here.
+        there, expected = (
+            pd.read_parquet(folder / f"results/{name}.parquet") for folder in (workspace, here)
+        )
+        pd.testing.assert_frame_equal(there, expected, check_exact=True)
+
+
+def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_file, monkeypatch):  # noqa: F811
+    tiny = {"source": "local", "runs": {"decoder": str(runs / "decoder")}}
+    chosen = {"checkpoints": {"steps": [100]}, "corpora": ["text"]}
+    write(workspace, settings(text_file, suites={"tiny": tiny}, **chosen))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, lines in PBS.items():
+        (programs / name).write_text(f"#!/usr/bin/env bash\n{lines}", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    quick = ["--latency-wait", "5", "--seconds-between-status-checks", "1"]
+    profile = ["--profile", ROOT / "profiles/generic", *quick]
+    done = sweep(workspace, *profile, "--", "results/geometry.parquet")
+    assert done.returncode == 0, done.stdout
+    asked = (programs / "asked").read_text(encoding="utf-8").splitlines()
+    # A checkpoint, and the manifest.
+    assert len(asked) == done.stdout.count("with external jobid") == 2
+    assert all(re.search(r"ncpus=1:mem=\d+mb -l walltime=\d+ ", line) for line in asked)
+
+
+def test_what_fails_is_submitted_again_with_more_memory_and_what_is_late_is_stopped(trouble):
+    output, _ = trouble.communicate(timeout=180)
+    assert trouble.returncode == 1, output
+    known = jobs(output)
+    grown = [job for job in known if job["Comment"] == "rule_grown"]
+    assert [job["MinMemoryNode"] for job in grown] == ["300M", "600M", "900M"]
+    assert [job["JobState"] for job in grown] == ["FAILED", "FAILED", "COMPLETED"]
+    (late,) = [job for job in known if job not in grown]
+    assert late["JobState"] == "TIMEOUT"
+    assert "SLURM status is: 'TIMEOUT'" in output
+    assert told("squeue", "--noheader") == ""
