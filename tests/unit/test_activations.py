@@ -192,6 +192,28 @@ def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
     assert reason.endswith("skipped: layer 2 (block) is not finite on the corpus text")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_want_of_memory_condemns_no_checkpoint(
+    tmp_path, make_checkpoint, settings, monkeypatch, error
+):
+    make_checkpoint(tmp_path / "model")
+
+    def run(*_args, **_more):
+        raise error
+
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", run)
+    with pytest.raises(MemoryError):
+        extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_tokenizer_of_another_model_is_refused(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model", config=tiny_llama(vocab_size=40))
     row = row_of(tmp_path / "model")

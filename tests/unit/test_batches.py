@@ -1,4 +1,4 @@
-"""Batches: neighbours go together, what is asked for alone goes alone, and a mark tells the truth."""
+"""Batches: neighbours together, what is asked for alone alone, and marks that are true."""
 
 import os
 import re

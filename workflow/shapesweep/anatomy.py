@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.errors import CheckpointError
+from shapesweep.errors import CheckpointError, raise_if_memory
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,13 @@ def forward(model: Any, batch: Any) -> Any:
     ------
     CheckpointError
         If the model cannot be run on token ids alone.
+    MemoryError
+        If there is too little memory to tell.
     """
-    import torch
-
     try:
         return model(input_ids=batch, output_hidden_states=True)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # whatever a model makes of tokens that it cannot read
+        raise_if_memory(error)
         reason = " ".join(str(error).split())[:200]
         name = type(model).__name__
         raise CheckpointError(f"{name} cannot be run on these tokens: {reason}") from None

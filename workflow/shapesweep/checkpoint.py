@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.errors import CheckpointError
+from shapesweep.errors import CheckpointError, raise_if_memory
 
 WEIGHTS = (
     "model.safetensors",
@@ -225,6 +225,7 @@ def load(
             output_loading_info=True,
         )
     except Exception as error:  # whatever a damaged file makes a loader raise is its own reason
+        raise_if_memory(error)
         if "Weights only load failed" in str(error):
             # torch advises to unpickle it after all; whoever reads this should not.
             raise CheckpointError("its pickle holds more than tensors, and is not read") from None
@@ -299,6 +300,7 @@ def load_tokenizer(folder: str | Path) -> Any:
             place, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:
+        raise_if_memory(error)
         reason = _one_line(error, place)
         raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
 

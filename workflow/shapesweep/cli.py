@@ -41,6 +41,10 @@ def main(argv: list[str] | None = None) -> int:
         said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"shapesweep: error: {said}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        said = str(error) or "what was asked for does not fit"
+        print(f"shapesweep: error: out of memory: {said}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 
