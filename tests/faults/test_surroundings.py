@@ -44,12 +44,12 @@ def one_line(done):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of half a megabyte."""
+    """A disk of sixty-four kilobytes."""
     if not IS_ROOT:
         pytest.fail("a disk of its own can only be mounted by root")
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=True)
     yield place
     subprocess.run(["umount", "--lazy", place], check=True)
 
@@ -63,6 +63,7 @@ def test_a_disk_that_fills_up_with_shards_is_said_and_left_clean(workspace, smal
 
 def test_a_sweep_on_a_disk_that_fills_up_goes_on_when_there_is_room(workspace, small_disk):
     (workspace / "results").symlink_to(small_disk)
+    subprocess.run(["mount", "-o", "remount,size=400k", small_disk], check=True)
     done = sweep(workspace, "numbers")
     assert done.returncode != 0
     assert "No space left on device" in done.stdout
