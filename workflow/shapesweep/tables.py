@@ -1,6 +1,6 @@
 """The tables at the doors of the rooms: their columns are a contract.
 
-Every table is Parquet, tidy, one number a row. Writing is atomic (a file is
+Every table is sealed Parquet, tidy, one number a row. Writing is atomic (a file is
 either whole or absent) and refuses a column that the contract does not name.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from shapesweep import sealed
 from shapesweep.errors import ShapesweepError
 
 #: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
@@ -297,7 +297,8 @@ def write(
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial, compression="zstd")
+    with sealed.Writer(partial, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
     partial.replace(path)
 
 
@@ -345,7 +346,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         If the file is absent or damaged.
     """
     try:
-        found = pq.read_schema(path).metadata or {}
+        found = sealed.read_schema(path).metadata or {}
         return json.loads(found.get(_KEY.encode(), b"{}"))
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
@@ -355,7 +356,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 def _open(path: str | Path) -> pa.Table:
     try:
-        return pq.read_table(path, partitioning=None)
+        return sealed.read(path)
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (pa.ArrowException, OSError) as error:
