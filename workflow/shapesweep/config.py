@@ -23,7 +23,7 @@ from pydantic import (
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
 from shapesweep.published import HubSuite, Mode, Repositories
-from shapesweep.schema import Strict, explain, near
+from shapesweep.schema import Strict, at, explain, near
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
 #: Where a suite that is named, not spelt out, is looked for.
@@ -45,7 +45,9 @@ class Steps(Strict):
 class Log(Strict):
     """At most so many checkpoints of a run, evenly spaced in log(step), both ends among them."""
 
-    log: int = Field(ge=2, description="at most so many a run, evenly spaced in log(step)")
+    log: int = Field(
+        ge=2, le=100_000, description="at most so many a run, evenly spaced in log(step)"
+    )
 
 
 class LastConfig(Strict):
@@ -141,7 +143,7 @@ def _read_named(suites: Any, info: ValidationInfo) -> Any:
     if not isinstance(suites, dict) or not suites:
         raise ValueError("name at least one suite, such as [embedded]")
     registry = (info.context or {}).get("registry", REGISTRY)
-    return {k: _laid_over(k, v, registry) for k, v in suites.items()}
+    return {k: _laid_over(str(k), v, registry) for k, v in suites.items()}
 
 
 class Overlay(HubSuite):
@@ -206,6 +208,8 @@ class Config(Strict):
     def _one_way_to_write_it(cls, results: str) -> str:
         if "{" in results or "}" in results:
             raise ValueError("must not contain braces, which are Snakemake's wildcards")
+        if not results.isprintable() or results.startswith("-"):
+            raise ValueError("write a path that can be seen, and that does not begin with '-'")
         return str(Path(results))
 
     @model_validator(mode="after")
@@ -216,7 +220,9 @@ class Config(Strict):
         asked = self.budget.checkpoints
         for name in asked:
             if name not in known:
-                raise ValueError(f"budget.checkpoints: there is no suite {name}{near(name, known)}")
+                raise at(
+                    ["budget", "checkpoints", name], f"there is no such suite{near(name, known)}"
+                )
         # The default sweep's is laid under every configuration, whose suites are others.
         mine = {name: rule for name, rule in asked.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
@@ -228,16 +234,15 @@ class Config(Strict):
             if not isinstance(suite, HubSuite):
                 continue
             if not suite.repositories:
-                raise ValueError(
-                    f"suites.{name} names no repositories; write "
-                    f"{{{name}: {{repositories: [org/name]}}}}"
-                )
+                said = f"names no repositories; write {{{name}: {{repositories: [org/name]}}}}"
+                raise at(["suites", name], said)
             if suite.not_loadable:
-                raise ValueError(f"suites.{name} cannot be measured: {suite.not_loadable}")
+                raise at(["suites", name], f"cannot be measured: {suite.not_loadable}")
             if suite.remote_code and name not in self.hub.remote_code:
-                raise ValueError(
-                    f"suites.{name} needs code from its repositories: read it, and if you trust it "
-                    f"write hub: {{remote_code: [{name}]}}"
+                raise at(
+                    ["suites", name],
+                    "needs code from its repositories: read it, and if you trust it write "
+                    f"hub: {{remote_code: [{name}]}}",
                 )
         return self
 
@@ -274,7 +279,7 @@ def validate(
     try:
         return Config.model_validate(dict(raw), context={"registry": registry})
     except ValidationError as error:
-        key, message = explain(error, Config)
+        key, message = explain(error, raw, Config)
         path = ".".join(key)
         raise ShapesweepError(f"{_at_fault(key, raw, files)}{path}: {message}") from None
 
@@ -311,10 +316,11 @@ def _named_suite(name: str, registry: Path) -> AnySuite:
             f"suites: {name}: there is no {registry / name}.yaml{near(name, known)}"
         )
     path = registry / f"{name}.yaml"
+    raw = _read_yaml(path)
     try:
-        return SUITE.validate_python(_read_yaml(path))
+        return SUITE.validate_python(raw)
     except ValidationError as error:
-        key, message = explain(error)
+        key, message = explain(error, raw)
         raise ShapesweepError(f"{path}: {'.'.join(key)}: {message}") from None
 
 

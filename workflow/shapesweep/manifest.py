@@ -270,7 +270,7 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
     found = []
     for path in sorted(folder.iterdir()):
         match = pattern.fullmatch(path.name)
-        if match and path.is_dir() and re.match(NAME, path.name):
+        if match and path.is_dir() and re.fullmatch(NAME, path.name):
             step = _step(match)
             tokens = None if suite.tokens_per_step is None else step * suite.tokens_per_step
             found.append(Listed(run, path.name, step, path, seed, tokens))

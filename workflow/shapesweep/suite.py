@@ -32,7 +32,7 @@ class TrainedRun(Strict):
     masked_share: float = Field(
         0.15, gt=0, lt=1, description="share of tokens that an encoder has to guess"
     )
-    seed: int = Field(0, ge=0, description="of the weights and of the order of documents")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the weights and of the order of documents")
 
     @field_validator("model")
     @classmethod
