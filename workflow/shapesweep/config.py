@@ -4,7 +4,8 @@ The fields' descriptions are also the reference (`config/README.md`) and the edi
 help (`workflow/schemas/`); `make docs` writes both.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,8 @@ from shapesweep.published import HubSuite, Mode, Repositories
 from shapesweep.schema import Strict, at, explain, near
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
+#: Values that a file may hold, its aliases written out.
+MOST = 1_000_000
 #: Where a suite that is named, not spelt out, is looked for.
 REGISTRY = Path("config/suites")
 
@@ -312,9 +315,7 @@ def _named_suite(name: str, registry: Path) -> AnySuite:
     registry = Path(registry).resolve()
     known = sorted(p.stem for p in registry.glob("*.yaml"))
     if name not in known:
-        raise ShapesweepError(
-            f"suites: {name}: there is no {registry / name}.yaml{near(name, known)}"
-        )
+        raise at([name], f"there is no {registry / name}.yaml{near(name, known)}")
     path = registry / f"{name}.yaml"
     raw = _read_yaml(path)
     try:
@@ -351,10 +352,23 @@ def _said(of: Any, key: list[str]) -> Any:
 def _read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ShapesweepError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ShapesweepError(f"{path}: {(error.strerror or 'not readable').lower()}") from None
+    # Dates and numbers that are none are no YAMLErrors, nor are brackets without end.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ShapesweepError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ShapesweepError(f"{path}: expected keys and values")
+    if _size(raw, {}) > MOST:
+        raise ShapesweepError(f"{path}: its aliases stand for too much, or for themselves")
     return raw
+
+
+def _size(value: Any, sizes: dict[int, float]) -> float:
+    """How many values a value is, its aliases written out: infinitely many, if it holds itself."""
+    if id(value) not in sizes:
+        sizes[id(value)] = math.inf
+        inner = value.values() if isinstance(value, dict) else value
+        inner = [] if isinstance(value, str | bytes) or not isinstance(inner, Iterable) else inner
+        sizes[id(value)] = 1 + sum(_size(one, sizes) for one in inner)
+    return sizes[id(value)]

@@ -5,6 +5,8 @@ and the reference of the configuration.
 """
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +17,6 @@ from shapesweep.errors import printable
 
 #: What a table's column of whole numbers holds.
 LARGEST = 2**63 - 1
-#: Characters of a value that are shown of what was found.
-SHOWN = 200
 _PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
 
 
@@ -40,6 +40,22 @@ class Strict(BaseModel):
 def at(key: Sequence[Any], said: str) -> PydanticCustomError:
     """A problem of a key that lies further down than what is validated."""
     return PydanticCustomError("at_key", "{said}", {"key": list(key), "said": printable(said)})
+
+
+def pattern(text: str) -> str:
+    """A regular expression, as a definition has it.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        re.compile(text)
+    # Besides its own error: a repetition without end, parentheses without end.
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -120,9 +136,16 @@ def _below(raw: Any, part: str) -> Any:
     return raw[int(part)] if isinstance(raw, list) and int(part) < len(raw) else None
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+class _Shown(reprlib.Repr):
+    """What is shown of what was found: not all of what is endless."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist = 3, 8, 8
+        self.maxstring = self.maxother = self.maxlong = 200
+
+
+_shown = _Shown().repr
 
 
 def _tags(problem: ErrorDetails) -> str:
@@ -145,6 +168,8 @@ def _instead(problem: ErrorDetails) -> str:
             choice.strip("' ") for choice in context["expected"].replace(" or ", ",").split(",")
         ]
         return f"write {context['expected']}".replace("'", "") + _meant(problem["input"], choices)
+    if kind == "string_pattern_mismatch" and "/" in context["pattern"]:
+        return "write org/name"
     words = {
         "int": "a whole number",
         "float": "a number",
