@@ -4,6 +4,7 @@ The fields' descriptions are also the reference (`config/README.md`) and the edi
 help (`workflow/schemas/`); `make docs` writes both.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from pydantic import (
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
 from shapesweep.published import HubSuite, Mode, Repositories
-from shapesweep.schema import Strict, at, explain, near
+from shapesweep.schema import NOTHING, Strict, at, below, explain, near
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
 #: Values that a file may hold, its aliases written out.
@@ -289,7 +290,11 @@ def validate(
 
 def load(path: str | Path) -> Config:
     """Read a configuration that a run has written beside its results."""
-    return validate(_read_yaml(path), files=[path])
+    raw = _read_yaml(path)
+    try:
+        return validate(raw)
+    except ShapesweepError as error:
+        raise ShapesweepError(f"{path}: {error}") from None
 
 
 def dump(config: Config, path: str | Path) -> None:
@@ -328,25 +333,12 @@ def _named_suite(name: str, registry: Path) -> AnySuite:
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
     """The last file that says what is said of a key, or of its parent where the key is wanting."""
     for wanted in (key, key[:-1]):
-        said = _said(raw, wanted)
+        said = functools.reduce(below, wanted, raw)
         for path in reversed(files):
-            if wanted and said is not _NOTHING and _said(_read_yaml(path), wanted) == said:
+            same = functools.reduce(below, wanted, _read_yaml(path)) == said
+            if wanted and said is not NOTHING and same:
                 return f"{path}: "
     return "--config: " if files else ""
-
-
-_NOTHING = object()
-
-
-def _said(of: Any, key: list[str]) -> Any:
-    for part in key:
-        if isinstance(of, list) and part.isdigit() and int(part) < len(of):
-            of = of[int(part)]
-        elif isinstance(of, Mapping) and part in of:
-            of = of[part]
-        else:
-            return _NOTHING
-    return of
 
 
 def _read_yaml(path: str | Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from shapesweep.errors import printable
 
 #: What a table's column of whole numbers holds.
 LARGEST = 2**63 - 1
+#: What is said of a key of which nothing is said.
+NOTHING = object()
 _PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
 
 
@@ -56,6 +58,15 @@ def pattern(text: str) -> str:
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is no regular expression: {error}") from None
     return text
+
+
+def below(said: Any, part: str) -> Any:
+    """What is said of a key, of whatever kind it is, or of a place in a list; else `NOTHING`."""
+    if isinstance(said, Mapping):
+        return {str(key): value for key, value in said.items()}.get(part, NOTHING)
+    if isinstance(said, list) and part.isdecimal() and int(part) < len(said):
+        return said[int(part)]
+    return NOTHING
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -121,19 +132,11 @@ def _path(problem: ErrorDetails, raw: Any) -> list[str]:
     """The keys alone: the forms of a union stand among them, but not in what was written."""
     key, parts = [], [str(part) for part in problem["loc"]]
     for n, part in enumerate(parts, 1):
-        if isinstance(raw, Mapping):
-            raw = {str(name): value for name, value in raw.items()}
-        is_there = part in raw if isinstance(raw, Mapping) else part.isdigit()
-        if is_there or (n == len(parts) and problem["type"] == "missing"):
+        inner = below(raw, part)
+        if inner is not NOTHING or (n == len(parts) and problem["type"] == "missing"):
             key.append(part)
-            raw = _below(raw, part)
+            raw = inner
     return key
-
-
-def _below(raw: Any, part: str) -> Any:
-    if isinstance(raw, Mapping):
-        return raw.get(part)
-    return raw[int(part)] if isinstance(raw, list) and int(part) < len(raw) else None
 
 
 class _Shown(reprlib.Repr):
