@@ -334,7 +334,7 @@ def _shards(index: Path) -> list[str]:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return []
     plain = all(isinstance(n, str) and n.isprintable() and Path(n).name == n for n in names)
-    return sorted(names) if plain else []
+    return sorted(names) if plain and names.isdisjoint({"", ".."}) else []
 
 
 def _whole_safetensors(path: Path) -> bool:
