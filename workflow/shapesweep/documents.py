@@ -63,9 +63,9 @@ def cut(
     found = list(itertools.islice(bodies, settings.documents))
     if len(found) < settings.documents:
         raise ShapesweepError(
-            f"corpus.text: {settings.text} holds {len(found)} documents of {settings.length} tokens "
-            f"where {settings.documents} are asked for: give a longer text, or lower corpus.documents or "
-            "corpus.length"
+            f"corpus.text: {settings.text} holds {len(found)} documents of {settings.length} "
+            f"tokens, {settings.documents} are asked for: give a longer text, or lower "
+            "corpus.documents or corpus.length"
         )
     return found, settings.seed
 
