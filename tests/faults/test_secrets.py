@@ -24,6 +24,8 @@ def standin(monkeypatch, tmp_path):
             monkeypatch.setattr(huggingface_hub.constants, name, value)
         monkeypatch.setenv("HF_TOKEN", SECRET)
         monkeypatch.setattr(hub, "ATTEMPTS", 2)
+        # The client waits between its own attempts, too.
+        monkeypatch.setattr("time.sleep", lambda _: None)
         server.is_telltale = True
         server.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": b"x" * 99})
         yield server
