@@ -45,6 +45,9 @@ class StandIn:
         self.random = random.Random(0)
         #: What the next request is answered with, (status, headers), or None to go on.
         self.scripted = lambda: None
+        #: Whether an error's answer tells the token that it was asked with.
+        self.is_telltale = False
+        self.n_told = 0
         #: Files whose contents are answered with 500, always.
         self.broken = set()
         #: By path of a file, how its bytes are spoilt on the way.
@@ -231,6 +234,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(200, body, {"Content-Type": "application/json"} | (headers or {}), head)
 
     def send(self, status, body, headers, head):
+        token = self.headers.get("Authorization")
+        if self.server.standin.is_telltale and token and status >= 400:
+            self.server.standin.n_told += 1
+            body = json.dumps({"error": token, "token": token}).encode()
+            headers = headers | {"X-Error-Message": token, "X-Request-Id": token}
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)

@@ -272,7 +272,7 @@ def test_a_tokenizer_is_looked_for_in_main_and_then_in_the_checkpoints():
         ({"mode": "repositories"}, "needs the group run"),
         ({"mode": "branch"}, "did you mean branches"),
         ({"grid": ["1000 to 2000"]}, "neither a step nor like"),
-        ({"repositories": ["pythia"]}, "repositories.0.repository"),
+        ({"repositories": ["pythia"]}, "repositories.0: found 'pythia'; write org/name"),
         ({"tokens": {"per_stp": 1}}, "tokens"),
         ({"remote_code": True}, "write hub: {remote_code: [mine]}"),
         ({"not_loadable": "it is made of wood"}, "cannot be measured: it is made of wood"),

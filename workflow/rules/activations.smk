@@ -33,6 +33,6 @@ rule activations:
         "extracting {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
         "shapesweep activations --config {params.config:q} --suite {wildcards.suite} "
-        "--run {wildcards.run} --revision {params.revisions} --checkpoints={params.downloaded:q} "
+        "--run {wildcards.run} --revision {params.revisions:q} --checkpoints={params.downloaded:q} "
         "--tokenizer={input.tokenizer:q} --measured {params.measured:q} --threads {threads} "
         "--out {output:q} > {log:q} 2>&1{params.release}"

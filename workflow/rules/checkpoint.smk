@@ -33,7 +33,7 @@ rule download:
         "downloading {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
         "shapesweep download --config {params.config:q} --suite {wildcards.suite} "
-        "--run {wildcards.run} --revision {params.revisions} --tokenizer={input.tokenizer:q} "
+        "--run {wildcards.run} --revision {params.revisions:q} --tokenizer={input.tokenizer:q} "
         "--measured={params.measured:q} --out {output:q} > {log:q} 2>&1"
 
 

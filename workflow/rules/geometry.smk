@@ -27,6 +27,6 @@ rule geometry:
     message:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
-        "shapesweep geometry --config {params.config:q} --revision {params.revisions} "
+        "shapesweep geometry --config {params.config:q} --revision {params.revisions:q} "
         "--activations {input:q} --threads {threads} --mark {output:q} --out {params.geometry:q} "
         "> {log:q} 2>&1{params.release}"

@@ -175,11 +175,13 @@ def read_log(folder: str | Path, row: Row) -> list[Row]:
     try:
         history = json.loads(path.read_bytes())["log_history"]
         return [
-            _losses(row, "log", None, float(entry["loss"]), None) | {"step": int(entry["step"])}
+            # What is no number, or one for no table, is an error here and not where it is written.
+            _losses(row, "log", None, float(entry["loss"]), None)
+            | {"step": int(np.int64(int(entry["step"])))}
             for entry in history
             if "loss" in entry
         ]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise CheckpointError("trainer_state.json is damaged") from None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.errors import CheckpointError, raise_if_memory
+from shapesweep.schema import LARGEST
 
 WEIGHTS = (
     "model.safetensors",
@@ -63,7 +64,7 @@ def description(folder: str | Path, name: str = "config.json") -> dict[str, Any]
     """What a folder's `config.json` says; None where it is absent or no mapping in JSON."""
     try:
         read = json.loads((Path(folder) / name).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return read if isinstance(read, dict) else None
 
@@ -320,7 +321,8 @@ def _remote_class(said: dict[str, Any], allowed: bool) -> Any:
 
 
 def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:
-    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+    found = (config.get(key) for key in keys)
+    return next((n for n in found if isinstance(n, int) and 0 <= n <= LARGEST), None)
 
 
 def _has_safetensors(folder: Path) -> bool:
@@ -331,10 +333,10 @@ def _shards(index: Path) -> list[str]:
     """Names in a weight index; only plain names, so that none points outside the folder."""
     try:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return []
-    plain = all(isinstance(name, str) and Path(name).name == name for name in names)
-    return sorted(names) if plain else []
+    plain = all(isinstance(n, str) and n.isprintable() and Path(n).name == n for n in names)
+    return sorted(names) if plain and names.isdisjoint({"", ".."}) else []
 
 
 def _whole_safetensors(path: Path) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from shapesweep import sealed
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators.moments import norms
 from shapesweep.schema import near
@@ -141,14 +141,14 @@ def _read_safetensors(path: Path, tensor: str | None) -> tuple[NDArray[Any], flo
 
 def _is_shard(path: Path) -> bool:
     try:
-        return b"shapesweep" in (pq.read_schema(path).metadata or {})
+        return b"shapesweep" in (sealed.read_schema(path).metadata or {})
     except (pa.ArrowException, OSError) as error:
         raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
 
 
 def _read_parquet(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = sealed.read(path)
         table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None

@@ -4,7 +4,9 @@ The fields' descriptions are also the reference (`config/README.md`) and the edi
 help (`workflow/schemas/`); `make docs` writes both.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,9 +25,11 @@ from pydantic import (
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
 from shapesweep.published import HubSuite, Mode, Repositories
-from shapesweep.schema import Strict, explain, near
+from shapesweep.schema import NOTHING, Strict, at, below, explain, near
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
+#: Values that a file may hold, its aliases written out.
+MOST = 1_000_000
 #: Where a suite that is named, not spelt out, is looked for.
 REGISTRY = Path("config/suites")
 
@@ -45,7 +49,9 @@ class Steps(Strict):
 class Log(Strict):
     """At most so many checkpoints of a run, evenly spaced in log(step), both ends among them."""
 
-    log: int = Field(ge=2, description="at most so many a run, evenly spaced in log(step)")
+    log: int = Field(
+        ge=2, le=100_000, description="at most so many a run, evenly spaced in log(step)"
+    )
 
 
 class LastConfig(Strict):
@@ -141,7 +147,7 @@ def _read_named(suites: Any, info: ValidationInfo) -> Any:
     if not isinstance(suites, dict) or not suites:
         raise ValueError("name at least one suite, such as [embedded]")
     registry = (info.context or {}).get("registry", REGISTRY)
-    return {k: _laid_over(k, v, registry) for k, v in suites.items()}
+    return {k: _laid_over(str(k), v, registry) for k, v in suites.items()}
 
 
 class Overlay(HubSuite):
@@ -211,6 +217,8 @@ class Config(Strict):
     def _one_way_to_write_it(cls, results: str) -> str:
         if "{" in results or "}" in results:
             raise ValueError("must not contain braces, which are Snakemake's wildcards")
+        if not results.isprintable() or results.startswith("-"):
+            raise ValueError("write a path that can be seen, and that does not begin with '-'")
         return str(Path(results))
 
     @model_validator(mode="after")
@@ -221,7 +229,9 @@ class Config(Strict):
         asked = self.budget.checkpoints
         for name in asked:
             if name not in known:
-                raise ValueError(f"budget.checkpoints: there is no suite {name}{near(name, known)}")
+                raise at(
+                    ["budget", "checkpoints", name], f"there is no such suite{near(name, known)}"
+                )
         # The default sweep's is laid under every configuration, whose suites are others.
         mine = {name: rule for name, rule in asked.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
@@ -233,16 +243,15 @@ class Config(Strict):
             if not isinstance(suite, HubSuite):
                 continue
             if not suite.repositories:
-                raise ValueError(
-                    f"suites.{name} names no repositories; write "
-                    f"{{{name}: {{repositories: [org/name]}}}}"
-                )
+                said = f"names no repositories; write {{{name}: {{repositories: [org/name]}}}}"
+                raise at(["suites", name], said)
             if suite.not_loadable:
-                raise ValueError(f"suites.{name} cannot be measured: {suite.not_loadable}")
+                raise at(["suites", name], f"cannot be measured: {suite.not_loadable}")
             if suite.remote_code and name not in self.hub.remote_code:
-                raise ValueError(
-                    f"suites.{name} needs code from its repositories: read it, and if you trust it "
-                    f"write hub: {{remote_code: [{name}]}}"
+                raise at(
+                    ["suites", name],
+                    "needs code from its repositories: read it, and if you trust it write "
+                    f"hub: {{remote_code: [{name}]}}",
                 )
         return self
 
@@ -279,14 +288,18 @@ def validate(
     try:
         return Config.model_validate(dict(raw), context={"registry": registry})
     except ValidationError as error:
-        key, message = explain(error, Config)
+        key, message = explain(error, raw, Config)
         path = ".".join(key)
         raise ShapesweepError(f"{_at_fault(key, raw, files)}{path}: {message}") from None
 
 
 def load(path: str | Path) -> Config:
     """Read a configuration that a run has written beside its results."""
-    return validate(_read_yaml(path), files=[path])
+    raw = _read_yaml(path)
+    try:
+        return validate(raw)
+    except ShapesweepError as error:
+        raise ShapesweepError(f"{path}: {error}") from None
 
 
 def dump(config: Config, path: str | Path) -> None:
@@ -312,48 +325,47 @@ def _named_suite(name: str, registry: Path) -> AnySuite:
     registry = Path(registry).resolve()
     known = sorted(p.stem for p in registry.glob("*.yaml"))
     if name not in known:
-        raise ShapesweepError(
-            f"suites: {name}: there is no {registry / name}.yaml{near(name, known)}"
-        )
+        raise at([name], f"there is no {registry / name}.yaml{near(name, known)}")
     path = registry / f"{name}.yaml"
+    raw = _read_yaml(path)
     try:
-        return SUITE.validate_python(_read_yaml(path))
+        return SUITE.validate_python(raw)
     except ValidationError as error:
-        key, message = explain(error)
+        key, message = explain(error, raw)
         raise ShapesweepError(f"{path}: {'.'.join(key)}: {message}") from None
 
 
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
     """The last file that says what is said of a key, or of its parent where the key is wanting."""
     for wanted in (key, key[:-1]):
-        said = _said(raw, wanted)
+        said = functools.reduce(below, wanted, raw)
         for path in reversed(files):
-            if wanted and said is not _NOTHING and _said(_read_yaml(path), wanted) == said:
+            same = functools.reduce(below, wanted, _read_yaml(path)) == said
+            if wanted and said is not NOTHING and same:
                 return f"{path}: "
     return "--config: " if files else ""
-
-
-_NOTHING = object()
-
-
-def _said(of: Any, key: list[str]) -> Any:
-    for part in key:
-        if isinstance(of, list) and part.isdigit() and int(part) < len(of):
-            of = of[int(part)]
-        elif isinstance(of, Mapping) and part in of:
-            of = of[part]
-        else:
-            return _NOTHING
-    return of
 
 
 def _read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ShapesweepError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ShapesweepError(f"{path}: {(error.strerror or 'not readable').lower()}") from None
+    # Dates and numbers that are none are no YAMLErrors, nor are brackets without end.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ShapesweepError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ShapesweepError(f"{path}: expected keys and values")
+    if _size(raw, {}) > MOST:
+        raise ShapesweepError(f"{path}: its aliases stand for too much, or for themselves")
     return raw
+
+
+def _size(value: Any, sizes: dict[int, float]) -> float:
+    """How many values a value is, its aliases written out: infinitely many, if it holds itself."""
+    if id(value) not in sizes:
+        sizes[id(value)] = math.inf
+        inner = value.values() if isinstance(value, dict) else value
+        inner = [] if isinstance(value, str | bytes) or not isinstance(inner, Iterable) else inner
+        sizes[id(value)] = 1 + sum(_size(one, sizes) for one in inner)
+    return sizes[id(value)]

@@ -58,14 +58,14 @@ def cut(
         If the text is too short for them.
     """
     if settings.sampling == "paper":
-        return _paper(text, tokenizer), PAPER_SEED
+        return _paper(text, settings.text, tokenizer), PAPER_SEED
     bodies = _windows(text, tokenizer, settings.length, n_special, settings.seed)
     found = list(itertools.islice(bodies, settings.documents))
     if len(found) < settings.documents:
         raise ShapesweepError(
-            f"corpus: the text holds {len(found)} documents of {settings.length} tokens, "
-            f"{settings.documents} are asked for: give a longer text, or lower corpus.documents or "
-            "corpus.length"
+            f"corpus.text: {settings.text} holds {len(found)} documents of {settings.length} "
+            f"tokens, {settings.documents} are asked for: give a longer text, or lower "
+            "corpus.documents or corpus.length"
         )
     return found, settings.seed
 
@@ -85,8 +85,8 @@ def cut_short(
             break
     if len(different) < 2:
         raise ShapesweepError(
-            f"corpus: the text holds no two documents of {last.length} tokens: give a longer text, "
-            "or lower corpus.last.length"
+            f"corpus.text: {settings.text} holds no two documents of {last.length} tokens: give a "
+            "longer text, or lower corpus.last.length"
         )
     return list(different.values()), settings.seed
 
@@ -138,8 +138,8 @@ def _windows(
     # Starts depend on the text alone (not on what a tokenizer makes of it or adds to it), so that
     # runs with different tokenizers see the same passages.
     size = CHARACTERS_PER_TOKEN * length
-    starts = np.random.default_rng(seed).permutation(len(text) // size) * size
-    for start in starts:
+    for place in np.random.default_rng(seed).permutation(len(text) // size):
+        start = int(place) * size
         passage = text[start : start + size]
         if start:
             passage = passage[passage.find(" ") + 1 :]
@@ -148,10 +148,10 @@ def _windows(
             yield np.array(ids[: length - n_special], dtype=np.int64)
 
 
-def _paper(text: str, tokenizer: PreTrainedTokenizerBase) -> list[NDArray[np.int64]]:
+def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDArray[np.int64]]:
     chunks = list(range(len(text) // PAPER_CHARACTERS))
     if not chunks:
-        raise ShapesweepError(f"corpus: the text is shorter than {PAPER_CHARACTERS} characters")
+        raise ShapesweepError(f"corpus.text: {name} is shorter than {PAPER_CHARACTERS} characters")
     # The standard library's generator, seeded as the authors did: the same chunks to the letter.
     drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
     starts = [chunk * PAPER_CHARACTERS for chunk in drawn]

@@ -1,11 +1,24 @@
 """The one error class of shapesweep: something a user can mend, said in one line."""
 
+#: Characters of the longest line: what is longer tells its beginning and its end.
+LONGEST = 1000
+
+
+def printable(text: str) -> str:
+    """A text in one line of what can be seen: of names from outside, control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class ShapesweepError(Exception):
     """An expected failure: the message names what is wrong, where, and what to do.
 
     The command prints it without a traceback and exits with status 2.
     """
+
+    def __str__(self) -> str:
+        line = printable(super().__str__())
+        half = LONGEST // 2
+        return line if len(line) <= LONGEST else f"{line[:half]} … {line[3 - half :]}"
 
 
 class CheckpointError(ShapesweepError):

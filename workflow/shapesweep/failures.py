@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep.errors import CheckpointError, TransientError
+from shapesweep import tables
+from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 
-_NAME = "failed.json"
+_NAME, _COLUMNS = "failed.json", tables.FAILURES.names
 
 
 def record(folder: Path, row: Mapping[str, Any], error: CheckpointError, state: str = "") -> None:
@@ -51,7 +52,29 @@ def name(row: Any) -> str:
 def recorded(folder: str | Path) -> dict[str, Any] | None:
     """What `record` has written into a folder, if anything: a row of the table, and `state`."""
     path = Path(folder) / _NAME
-    return json.loads(path.read_bytes()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    said = read_json(path)
+    if not set(_COLUMNS) <= set(said):
+        raise ShapesweepError(f"{path}: damaged; remove its folder, and run again")
+    return said
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what stands beside shards, or in their place.
+
+    Raises
+    ------
+    ShapesweepError
+        If it is absent or damaged.
+    """
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise ShapesweepError(f"{path}: damaged; remove its folder, and run again")
+    return said
 
 
 def raise_recorded(folder: str | Path) -> None:

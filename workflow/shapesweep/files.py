@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import Field
 
 from shapesweep.checkpoint import TOKENIZER
 
@@ -28,9 +31,15 @@ class File:
     """
 
     path: str
-    size: int
+    size: Annotated[int, Field(ge=0, le=2**50)]
     sha256: str | None
     blob: str
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path from outside leads to a place inside the folder that it is laid under."""
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts
 
 
 def is_weights(file: File) -> bool:

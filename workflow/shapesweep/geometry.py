@@ -5,7 +5,6 @@ Takes in the shards of a checkpoint; hands on rows of `tables.GEOMETRY` and
 What has been measured from the same shards already is kept.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -190,7 +189,7 @@ def measure(
         state, known = failed.pop("state"), Measured.of({}, [], [], [])
         fresh = known
     else:
-        told = json.loads((activations / ORIGINS).read_bytes())
+        told = failures.read_json(activations / ORIGINS)
         state, origins = told["state"], told["corpora"]
         known = Measured.read(out, settings).from_origins(origins)
         fresh = _measure(activations, origins, known, settings, part)
@@ -236,6 +235,9 @@ def _measure(
         if not missing:
             continue
         shard = read_shard(path)
+        origin = origins[path.parent.name]
+        if not {**origin["from"], "versions": origin["by"]}.items() <= shard.metadata.items():
+            raise ShapesweepError(f"{path}: not made from what {ORIGINS} beside it says")
         layer = layer_of(shard, settings.groups)
         beside = before[1] if before and before[0] == path.parent else None
         numbers = look(layer, settings.n_points, missing, beside, PARTIAL)

@@ -13,11 +13,11 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
-from shapesweep.files import File
+from shapesweep.files import File, is_inside
 
 #: How often a call is made before it is given up, and the longest wait between two, in seconds.
 ATTEMPTS, LONGEST_WAIT = 8, 60.0
@@ -81,7 +81,7 @@ def tree(repository: str, commit: str) -> list[File]:
         File(one.path, one.size, one.lfs.sha256 if one.lfs else None, one.blob_id)
         for one in entries
         # A path that leads out of its folder is no file of a repository.
-        if hasattr(one, "blob_id") and ".." not in PurePosixPath(one.path).parts
+        if hasattr(one, "blob_id") and is_inside(one.path)
     ]
 
 

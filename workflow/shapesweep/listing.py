@@ -6,20 +6,25 @@ listing that is made again, or was broken off, asks only for what is new.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from shapesweep import hub, progress, whole
 from shapesweep.errors import ShapesweepError
-from shapesweep.files import File
+from shapesweep.files import File, is_inside
 from shapesweep.publication import Repository, asked, revisions
 from shapesweep.published import HubSuite, Repositories
 
 Listing = dict[str, Repository]
+#: What is read back is held against its types: a listing may be damaged, or made by hand.
+_LISTING = TypeAdapter(Listing)
+_TREE = TypeAdapter(tuple[str, list[File]])
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -75,13 +80,16 @@ def read(path: str | Path) -> Listing:
         If the file is absent or damaged.
     """
     try:
-        said = json.loads(Path(path).read_bytes())
-        return {
-            name: Repository(**{**one, "trees": _files(one["trees"])}) for name, one in said.items()
-        }
+        listed = _LISTING.validate_python(json.loads(Path(path).read_bytes()))
+        files = (
+            file for one in listed.values() for tree in one.trees.values() for file in tree or []
+        )
+        if not all(is_inside(file.path) for file in files):
+            raise ValueError("a file leads out of its repository")
+        return listed
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError):
         raise ShapesweepError(f"{path}: damaged; add --forcerun listing") from None
 
 
@@ -184,15 +192,11 @@ def _read_kept(path: Path, name: str) -> dict[tuple[str, str], list[File] | None
     found: dict[tuple[str, str], list[File] | None] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            commit, files = json.loads(line)
+            commit, files = _TREE.validate_python(json.loads(line))
         except ValueError:  # The last line of a job that was killed.
             continue
-        found[name, commit] = [File(**one) for one in files]
+        found[name, commit] = files
     return found
-
-
-def _files(trees: Mapping[str, Any]) -> dict[str, list[File] | None]:
-    return {c: None if t is None else [File(**file) for file in t] for c, t in trees.items()}
 
 
 def _with_config(

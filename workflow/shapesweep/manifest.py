@@ -18,7 +18,7 @@ from shapesweep.config import Every, Log, Selection, Steps
 from shapesweep.errors import ShapesweepError
 from shapesweep.publication import Place, Published
 from shapesweep.published import HubSuite, expand
-from shapesweep.schema import near
+from shapesweep.schema import LARGEST, near
 from shapesweep.suite import NAME, AnySuite, EmbeddedSuite, LocalSuite, checkpoint_folder
 
 #: Which checkpoints of a run a configuration chooses.
@@ -270,7 +270,7 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
     found = []
     for path in sorted(folder.iterdir()):
         match = pattern.fullmatch(path.name)
-        if match and path.is_dir() and re.match(NAME, path.name):
+        if match and path.is_dir() and re.fullmatch(NAME, path.name):
             step = _step(match)
             tokens = None if suite.tokens_per_step is None else step * suite.tokens_per_step
             found.append(Listed(run, path.name, step, path, seed, tokens))
@@ -287,7 +287,10 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
 
 def _step(match: re.Match[str]) -> int:
     try:
-        return int(match["step"])
+        step = int(match["step"])
+        if not 0 <= step <= LARGEST:
+            raise ValueError
+        return step
     except (TypeError, ValueError):
         raise ShapesweepError(
             f"pattern: the group step gives {match['step']!r} for {match.string!r}, not a number"

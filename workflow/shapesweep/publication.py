@@ -29,6 +29,7 @@ from shapesweep.published import (
     ramped,
     steps,
 )
+from shapesweep.schema import LARGEST
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,12 @@ def _seed(group: Repositories, name: str) -> int | None:
     if not isinstance(group.seed, str):
         return group.seed
     found = re.search(group.seed, name)
-    return int(found[1]) if found else None
+    return _seed_of(found[1]) if found else None
+
+
+def _seed_of(text: str | None) -> int | None:
+    """The seed that a name tells; None where that is no whole number, or one for no table."""
+    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def _read(
@@ -168,14 +174,14 @@ def _read(
             tokens = number(said["tokens"]) if "tokens" in said else None
         except ValueError as error:
             raise ShapesweepError(f"match: {pattern.pattern} finds in {text!r}: {error}") from None
-        seed = int(said["seed"]) if said.get("seed", "").isdigit() else _seed(group, name)
+        seed = _seed_of(said.get("seed"))
         within = said.get("run")
         mine = within if within and text == name else f"{run}.{within}" if within else run
         yield Published(
             *(_plain(mine), revision, name, commit, folder),
             step=step,
             tokens=tokens,
-            seed=seed,
+            seed=_seed(group, name) if seed is None else seed,
             phase=said.get("phase"),
         )
 
@@ -304,7 +310,12 @@ def _placed(group: Repositories, found: list[Published]) -> list[Published]:
         rule = phase.tokens if phase.own_run else phase.tokens or group.tokens
         tokens = _tokens(rule, one, rank)
         if tokens is not None:
-            tokens += round(phase.start)
+            tokens += phase.start
+            if tokens > LARGEST:
+                raise ShapesweepError(
+                    f"tokens: {one.revision} would have seen {tokens:.3g} of them"
+                )
+            tokens = round(tokens)
         run = _plain(f"{one.run}.{one.phase}") if phase.own_run else one.run
         placed.append(replace(one, run=run, tokens=tokens))
     return placed
@@ -317,22 +328,21 @@ def _phase(group: Repositories, name: str | None) -> Phase:
     return Phase()
 
 
-def _tokens(rule: TokensRule | None, one: Published, rank: int) -> int | None:
+def _tokens(rule: TokensRule | None, one: Published, rank: int) -> float | None:
     if rule == "label" or rule is None:
         return one.tokens
     if one.is_main:
         return None
     if isinstance(rule, Each):
-        return round(rank * rule.each)
+        return rank * rule.each
     if one.step is None:
         return one.tokens
     if isinstance(rule, PerStep):
-        return round(one.step * rule.per_step)
+        return one.step * rule.per_step
     if isinstance(rule, Ramped):
         return ramped(one.step, rule.ramp)
     assert isinstance(rule, Table)
-    told = rule.table.get(one.step)
-    return None if told is None else round(told)
+    return rule.table.get(one.step)
 
 
 def _with_files(

@@ -4,12 +4,13 @@ Only the definition is here: nothing is asked of the Hub. A name tells a checkpo
 training through a regular expression; no name is ever made up from a rule.
 """
 
+import math
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from shapesweep.schema import Strict
+from shapesweep.schema import LARGEST, Strict, pattern
 
 #: Where checkpoints of a suite are found.
 Mode = Literal["branches", "tags", "refs", "repositories", "folders", "commits"]
@@ -17,6 +18,8 @@ Mode = Literal["branches", "tags", "refs", "repositories", "folders", "commits"]
 #: A repository's name, with `{a,b}` and `{0..9}` for several and `*` for whatever there is.
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._{},*-]+$"
 
+#: How many steps a grid, or names a pattern with braces, may stand for.
+MOST = 100_000
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _GROUPS = {"step", "tokens", "phase", "run", "seed"}
 
@@ -115,13 +118,17 @@ class Naming(Strict):
     def _is_a_pattern(cls, match: str | None) -> str | None:
         if match is None:
             return None
-        try:
-            groups = set(re.compile(match).groupindex)
-        except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
+        groups = set(re.compile(pattern(match)).groupindex)
         if groups - _GROUPS:
             raise ValueError(f"has the group {min(groups - _GROUPS)}; use {', '.join(_GROUPS)}")
         return match
+
+    @field_validator("seed")
+    @classmethod
+    def _finds_a_seed(cls, seed: int | str | None) -> int | str | None:
+        if isinstance(seed, str) and not re.compile(pattern(seed)).groups:
+            raise ValueError("needs a group that finds the seed, such as seed(\\d+)$")
+        return seed
 
     @field_validator("grid")
     @classmethod
@@ -137,6 +144,14 @@ class Repositories(Naming):
         pattern=REPOSITORY,
         description="`org/name`, with `{a,b}` and `{0..9}` for several and `*` for all that exist",
     )
+
+    @field_validator("repository")
+    @classmethod
+    def _can_be_counted(cls, repository: str) -> str:
+        ranges = re.findall(r"\{(\d+)\.\.(\d+)\}", repository)
+        if math.prod(max(1, int(last) - int(first)) for first, last in ranges) > MOST:
+            raise ValueError(f"stands for more than {MOST:,} repositories")
+        return repository
 
 
 class Fact(Strict):
@@ -166,7 +181,7 @@ class HubSuite(Naming):
     remote_code: bool = Field(
         False, description="the models need code from their repositories; see `hub.remote_code`"
     )
-    ignored_weights: list[str] = Field(
+    ignored_weights: list[Annotated[str, AfterValidator(pattern)]] = Field(
         [],
         description="regular expressions of weights that have no place in the model and need none, "
         "besides those that its class ignores",
@@ -227,11 +242,13 @@ def steps(grid: list[int | str]) -> list[int]:
         if match is None or match[3] == "0":
             raise ValueError(f"{entry!r} is neither a step nor like '1000..143000 by 1000'")
         first, last, by = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if last > LARGEST or last - first > MOST * by:
+            raise ValueError(f"{entry!r} stands for more than {MOST:,} steps, or for too high ones")
         found.update(range(first, last + 1, by))
     return sorted(found)
 
 
-def expand(pattern: str) -> list[str]:
+def expand(names: str) -> list[str]:
     """The names that braces stand for.
 
     Examples
@@ -239,16 +256,16 @@ def expand(pattern: str) -> list[str]:
     >>> expand("org/run-{a,b}-seed{1..2}")
     ['org/run-a-seed1', 'org/run-a-seed2', 'org/run-b-seed1', 'org/run-b-seed2']
     """
-    match = re.search(r"\{([^{}]*)\}", pattern)
+    match = re.search(r"\{([^{}]*)\}", names)
     if match is None:
-        return [pattern]
+        return [names]
     numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
     words = (
         [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)]
         if numbers
         else match[1].split(",")
     )
-    head, tail = pattern[: match.start()], pattern[match.end() :]
+    head, tail = names[: match.start()], names[match.end() :]
     return [name for word in words for name in expand(f"{head}{word}{tail}")]
 
 
@@ -268,7 +285,10 @@ def number(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmbt]?)", text, re.IGNORECASE)
     if match is None:
         raise ValueError(f"{text!r} is not a number")
-    return round(float(match[1]) * _UNITS[match[2].lower()])
+    found = float(match[1]) * _UNITS[match[2].lower()]
+    if found > LARGEST:
+        raise ValueError(f"{text!r} is too large a number")
+    return round(found)
 
 
 def ramped(step: int, ramp: Ramp) -> int:

@@ -5,31 +5,68 @@ and the reference of the configuration.
 """
 
 import difflib
-from collections.abc import Iterable
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from shapesweep.errors import printable
+
+#: What a table's column of whole numbers holds.
+LARGEST = 2**63 - 1
+#: What is said of a key of which nothing is said.
+NOTHING = object()
 _PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
 
 
 class Strict(BaseModel):
     """Unknown keys are errors: a misspelt key must not be silently ignored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _knows_every_key(cls, data: Any) -> Any:
         for key in data if isinstance(data, dict) else ():
             if key not in cls.model_fields:
-                raise PydanticCustomError(
-                    "unknown_key",
-                    "there is no such key{near}",
-                    {"key": str(key), "near": near(str(key), cls.model_fields)},
-                )
+                raise at([key], f"there is no such key{near(str(key), cls.model_fields)}")
+        for key, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise at([key], f"found {_shown(value)}; write a number of at most {LARGEST}")
         return data
+
+
+def at(key: Sequence[Any], said: str) -> PydanticCustomError:
+    """A problem of a key that lies further down than what is validated."""
+    return PydanticCustomError("at_key", "{said}", {"key": list(key), "said": printable(said)})
+
+
+def pattern(text: str) -> str:
+    """A regular expression, as a definition has it.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        re.compile(text)
+    # Besides its own error: a repetition without end, parentheses without end.
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+def below(said: Any, part: str) -> Any:
+    """What is said of a key, of whatever kind it is, or of a place in a list; else `NOTHING`."""
+    if isinstance(said, Mapping):
+        return {str(key): value for key, value in said.items()}.get(part, NOTHING)
+    if isinstance(said, list) and part.isdecimal() and int(part) < len(said):
+        return said[int(part)]
+    return NOTHING
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -40,14 +77,18 @@ def near(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(known[:12])}{more}"
 
 
-def explain(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[list[str], str]:
+def explain(
+    error: ValidationError, raw: Any, model: type[BaseModel] | None = None
+) -> tuple[list[str], str]:
     """The first problem of a validation, for people.
 
     Parameters
     ----------
     error : pydantic.ValidationError
+    raw : object
+        What was validated.
     model : type, optional
-        What was validated: where one of several forms would do, its examples tell them.
+        Of what was validated: where one of several forms would do, its examples tell them.
 
     Returns
     -------
@@ -58,44 +99,56 @@ def explain(error: ValidationError, model: type[BaseModel] | None = None) -> tup
     """
     problems = error.errors()
     problem = min(problems, key=_vagueness)
-    key = _path(problem)
-    if problem["type"] == "unknown_key":
-        return [*key, problem["ctx"]["key"]], problem["msg"]
+    key = _path(problem, raw)
+    if problem["type"] == "at_key":
+        return [*key, *map(str, problem["ctx"]["key"])], problem["msg"]
     if problem["type"] == "union_tag_not_found":
         return [*key, "source"], f"this key is required; write one of {_tags(problem)}"
     if problem["type"] == "missing":
         return key, "this key is required"
     field = model.model_fields.get(key[0]) if model and len(key) == 1 else None
     if field is not None and field.examples and len(problems) > 1:
-        return key, f"found {problem['input']!r}; write one of {', '.join(field.examples)}"
+        return key, f"found {_shown(problem['input'])}; write one of {', '.join(field.examples)}"
     if problem["type"] == "union_tag_invalid":
         found = problem["ctx"]["tag"]
-        return [*key, "source"], f"found {found!r}; write one of {_tags(problem)}"
-    return key, f"found {problem['input']!r}; {_instead(problem)}"
+        return [*key, "source"], f"found {_shown(found)}; write one of {_tags(problem)}"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        # What is wrong with several keys together names them.
+        return key, _instead(problem)
+    return key, f"found {_shown(problem['input'])}; {_instead(problem)}"
 
 
 def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
     # Where one of several forms would do, the form that was nearly met tells most.
-    tells = problem["type"] == "unknown_key" and "did you mean" in problem["msg"]
+    tells = problem["type"] == "at_key" and "did you mean" in problem["msg"]
     return (
         not tells,
-        problem["type"] in {*_PARTICLES, "unknown_key", "missing"},
+        problem["type"] in {*_PARTICLES, "at_key", "missing"},
         -len(problem["loc"]),
     )
 
 
-def _path(problem: ErrorDetails) -> list[str]:
-    # The names of the forms of a union are no keys.
-    forms = {form.__name__ for form in _subclasses(Strict)} | {"embedded", "local", "hub"}
-    parts = [str(part) for part in problem["loc"]]
-    return [
-        part for part in parts if part not in forms and not part.startswith(("literal[", "[key]"))
-    ]
+def _path(problem: ErrorDetails, raw: Any) -> list[str]:
+    """The keys alone: the forms of a union stand among them, but not in what was written."""
+    key, parts = [], [str(part) for part in problem["loc"]]
+    for n, part in enumerate(parts, 1):
+        inner = below(raw, part)
+        if inner is not NOTHING or (n == len(parts) and problem["type"] == "missing"):
+            key.append(part)
+            raw = inner
+    return key
 
 
-def _subclasses(model: type) -> set[type]:
-    below: set[type] = set(model.__subclasses__())
-    return below.union(*(_subclasses(one) for one in below))
+class _Shown(reprlib.Repr):
+    """What is shown of what was found: not all of what is endless."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist = 3, 8, 8
+        self.maxstring = self.maxother = self.maxlong = 200
+
+
+_shown = _Shown().repr
 
 
 def _tags(problem: ErrorDetails) -> str:
@@ -118,6 +171,8 @@ def _instead(problem: ErrorDetails) -> str:
             choice.strip("' ") for choice in context["expected"].replace(" or ", ",").split(",")
         ]
         return f"write {context['expected']}".replace("'", "") + _meant(problem["input"], choices)
+    if kind == "string_pattern_mismatch" and "/" in context["pattern"]:
+        return "write org/name"
     words = {
         "int": "a whole number",
         "float": "a number",

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from shapesweep import sealed
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators.moments import norms
 
@@ -120,23 +120,22 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path, n_features: int, metadata: dict[str, Any]) -> None:
+        # Nothing in it is ever null: said to Parquet, that makes it a quarter faster to read.
+        self._states = pa.list_(pa.field("element", pa.float32(), nullable=False), n_features)
+        kinds = dict.fromkeys(("document", "position", "token"), pa.int32())
+        kinds["activation"] = self._states
         schema = pa.schema(
-            [
-                ("document", pa.int32()),
-                ("position", pa.int32()),
-                ("token", pa.int32()),
-                ("activation", pa.list_(pa.float32(), n_features)),
-            ],
+            [pa.field(name, kind, nullable=False) for name, kind in kinds.items()],
             metadata={"shapesweep": json.dumps(metadata)},
         )
-        self._writer = pq.ParquetWriter(
+        self._writer = sealed.Writer(
             path, schema, compression="none", use_dictionary=False, write_statistics=False
         )
 
     def append(self, tokens: list[pa.Array], values: NDArray[np.float32]) -> None:
         """Add a batch: what `token_columns` gives, and states of shape (n_tokens, n_features)."""
         flat = pa.array(np.ascontiguousarray(values).ravel())
-        activation = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        activation = pa.FixedSizeListArray.from_arrays(flat, type=self._states)
         columns = [*tokens, activation]
         self._writer.write_batch(pa.record_batch(columns, schema=self._writer.schema))
 
@@ -235,7 +234,7 @@ def read_shard(path: Path) -> Shard:
         If it is damaged.
     """
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = sealed.read(path)
         metadata = json.loads(table.schema.metadata[b"shapesweep"])
         missing = {"pooling", "causal", "n_prefix", "n_suffix"} - set(metadata)
         if missing:

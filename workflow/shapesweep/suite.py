@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, field_validator
 
 from shapesweep.published import HubSuite
-from shapesweep.schema import Strict
+from shapesweep.schema import Strict, pattern
 
 #: A name that is safe as one component of a path.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
@@ -32,7 +32,7 @@ class TrainedRun(Strict):
     masked_share: float = Field(
         0.15, gt=0, lt=1, description="share of tokens that an encoder has to guess"
     )
-    seed: int = Field(0, ge=0, description="of the weights and of the order of documents")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the weights and of the order of documents")
 
     @field_validator("model")
     @classmethod
@@ -95,14 +95,10 @@ class LocalSuite(Strict):
 
     @field_validator("pattern")
     @classmethod
-    def _yields_the_step(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groupindex
-        except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
-        if "step" not in groups:
+    def _yields_the_step(cls, text: str) -> str:
+        if "step" not in re.compile(pattern(text)).groupindex:
             raise ValueError(r"needs a group named step, such as checkpoint-(?P<step>\d+)")
-        return pattern
+        return text
 
 
 #: Where the checkpoints of a suite come from decides what is said of it.

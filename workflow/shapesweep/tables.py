@@ -1,6 +1,6 @@
 """The tables at the doors of the rooms: their columns are a contract.
 
-Every table is Parquet, tidy, one number a row. Writing is atomic (a file is
+Every table is sealed Parquet, tidy, one number a row. Writing is atomic (a file is
 either whole or absent) and refuses a column that the contract does not name.
 """
 
@@ -12,9 +12,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from shapesweep import whole
+from shapesweep import sealed, whole
 from shapesweep.errors import ShapesweepError
 
 #: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
@@ -299,7 +298,7 @@ def write(
     more = {_KEY: json.dumps(metadata)} if metadata else {}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
     with whole.file(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+        _write([table], table.schema, partial)
 
 
 def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: str | Path) -> None:
@@ -312,12 +311,8 @@ def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: str | Path) 
     schema : pyarrow.Schema
     path : path-like
     """
-    with (
-        whole.file(path) as partial,
-        pq.ParquetWriter(partial, schema, compression="zstd") as writer,
-    ):
-        for part in parts:
-            writer.write_table(part)
+    with whole.file(path) as partial:
+        _write(parts, schema, partial)
 
 
 def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
@@ -354,7 +349,7 @@ class Reader:
 
     def __init__(self, path: str | Path, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema
-        self._file = _opened(path, pq.ParquetFile)
+        self._file = _opened(path, sealed.open_file)
         self._places: dict[tuple[str, str], list[int]] = {}
         for number in range(self._file.num_row_groups):
             found = self._file.read_row_group(number, columns=["suite", "run"])
@@ -380,7 +375,7 @@ def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
     ShapesweepError
         If the file is absent, damaged, or has other columns.
     """
-    return _held(_opened(path, pq.read_table), schema, path)
+    return _held(_opened(path, sealed.read), schema, path)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -391,8 +386,14 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     ShapesweepError
         If the file is absent or damaged.
     """
-    found = _opened(path, pq.read_schema).metadata or {}
+    found = _opened(path, sealed.read_schema).metadata or {}
     return json.loads(found.get(_KEY.encode(), b"{}"))
+
+
+def _write(parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    with sealed.Writer(path, schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)
 
 
 def _held(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:

@@ -1,0 +1,205 @@
+"""Configurations and suites that are spoilt somewhere: taken, or one line with file and key."""
+
+import contextlib
+import copy
+import datetime
+import io
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shapesweep import cli, config
+from shapesweep.errors import LONGEST, ShapesweepError
+
+LOCAL = {
+    "source": "local",
+    "runs": {"one": "x", "two": {"path": "y", "seed": 3}},
+    "pattern": r"step(?P<step>\d+)",
+    "tokens_per_step": 5,
+}
+REGISTRY = ("bloom", "embedded", "multiberts", "olmo2", "paper", "pythia")
+HOSTILE = st.sampled_from(
+    [
+        *(None, True, False, 0, 1, -1, 2**63, -(10**30), 10**400, 1.5),
+        *(float("nan"), float("inf"), -float("inf")),
+        *("", "x", "a\nb", "\0", "\x1b[31m", "x" * 5000, "\u202eabc", "\ud800", "ä ö", "{a}"),
+        *("-rf", "$(touch x)", "`x`", "'; x", '"', "../../etc/passwd", "/etc", "CON", "*", "("),
+        *("\\", "org/{0..999999999}", "0..999999999999 by 1", "(?P<step>x)", "a" * 300),
+        *([], [[]], [[[[[]]]]], [1, "a", None], {}, {"a": {}}, {1: 2}, {None: 1}, {"a\nb": 1}),
+        *(b"bytes", datetime.date(2020, 1, 1), {"source": "hub"}, {"source": []}, {"every": "x"}),
+    ]
+)
+VALUES = (
+    HOSTILE | st.text(max_size=30) | st.integers() | st.floats() | st.lists(HOSTILE, max_size=3)
+)
+KEYS = st.sampled_from(
+    [None, True, 7, "", "a\nb", "\0", "\u202e", "x" * 2000, "hub", "local", "Log"]
+)
+
+
+def defaults():
+    """Valid configurations: the files of config/, suites of its registry, folders of one's own."""
+    for name in ("config/config.yaml", "config/paper.yaml"):
+        yield yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    for name in REGISTRY:
+        text = Path(f"config/suites/{name}.yaml").read_text(encoding="utf-8")
+        yield {"suites": {name: yaml.safe_load(text)}}
+    yield {"suites": {"mine": LOCAL}}
+
+
+def places(value, place=()):
+    """The way to everything that a configuration holds."""
+    if place:
+        yield place
+    inner = value.items() if isinstance(value, dict) else ()
+    inner = enumerate(value) if isinstance(value, list) else inner
+    for key, one in inner:
+        yield from places(one, (*place, key))
+
+
+SOUND = tuple(defaults())
+
+
+@st.composite
+def spoilt(draw, sound=SOUND):
+    """A valid configuration with one value set, one key added, or one key left out."""
+    raw = copy.deepcopy(draw(st.sampled_from(sound)))
+    place = draw(st.sampled_from(list(places(raw))))
+    *above, last = place
+    holder = raw
+    for key in above:
+        holder = holder[key]
+    kind = draw(st.sampled_from(["set", "add", "leave out"]))
+    if kind == "leave out":
+        del holder[last]
+    elif kind == "add" and isinstance(holder, dict):
+        holder[draw(KEYS)] = draw(VALUES)
+    else:
+        holder[last] = draw(VALUES)
+    return raw
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("spoilt") / "sweep.yaml"
+
+
+def assert_is_a_line(said):
+    assert said.isprintable()
+    assert len(said) <= LONGEST + 9
+
+
+@settings(max_examples=200, deadline=None)
+@given(raw=spoilt())
+def test_a_spoilt_configuration_is_taken_or_told_by_file_and_key(path, raw):
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    try:
+        config.load(path)
+    except ShapesweepError as error:
+        said = str(error)
+        assert_is_a_line(said)
+        file, key, what = said.split(": ", 2)
+        assert file == str(path)
+        assert what
+        first = key.partition(".")[0]
+        known = {*config.Config.model_fields, *(printed(name) for name in raw)}
+        assert first in known or " … " in said
+
+
+def printed(name):
+    return str(ShapesweepError(str(name).partition(".")[0]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(raw=spoilt(sound=({"suites": {"mine": LOCAL}, "results": "results"},)))
+def test_the_command_tells_it_and_writes_nothing(path, raw):
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told):
+            out = str(path.parent / "results/manifests/mine.parquet")
+            status = cli.main(["manifest", "--config", str(path), "--suite", "mine", "--out", out])
+    assert status == 2
+    head, said = told.getvalue().split("error: ", 1)
+    assert head == "shapesweep: "
+    assert said.endswith("\n")
+    assert_is_a_line(said[:-1])
+    assert list(path.parent.iterdir()) == [path]
+
+
+FILES = {
+    "empty": b"",
+    "no UTF-8": b"\xff\xfe\x00a",
+    "a tab": b"a:\n\tb: 1",
+    "code": b'!!python/object/apply:os.system ["touch code-has-run"]',
+    "code in a key": b'suites: !!python/object/apply:os.system ["touch code-has-run"]',
+    "no date": b"results: 2020-13-45\nsuites: [mine]",
+    "no number": b"batch_tokens: !!int x",
+    "a number of 5,000 digits": b"batch_tokens: " + b"9" * 5000,
+    "brackets without end": b"[" * 20_000,
+    "an alias of itself": b"a: &a [*a]",
+    "a model of itself": b"suites: {e: {source: embedded, steps: [1], runs: {r: &m {model: *m}}}}",
+    "a bomb of aliases": b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + b"".join(
+        b"%c: &%c [%s]\n" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 9)) for n in range(9)
+    )
+    + b"suites: *j",
+    "two documents": b"a: 1\n---\nb: 2",
+    "a list as a key": b"? [1, 2]\n: 3",
+    "a very long key": b"a" * 100_000 + b": 1",
+}
+
+
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES)
+def test_a_file_that_is_no_yaml_is_named(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ShapesweepError) as caught:
+        config.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert_is_a_line(str(caught.value))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_for_a_file_is_named(tmp_path):
+    with pytest.raises(ShapesweepError, match=f"^{tmp_path}: is a directory$"):
+        config.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"hub": 3}, "hub: found 3; write keys and values"),
+        ({"hub": {"downloads": 0}}, "hub.downloads: found 0; write a number of at least 1"),
+        ({"hub": {"disk_gb": float("inf")}}, "hub.disk_gb: found inf; "),
+        (
+            {"suites": {"local": {**LOCAL, "pattern": "("}}},
+            "suites.local.pattern: found '('; is no",
+        ),
+        ({"suites": {"s": {**LOCAL, "runs": {"hub": 4}}}}, "suites.s.runs.hub: found 4; write"),
+        ({"suites": {None: None}}, "suites.None: there is no "),
+        ({"batch_tokens": 2**63}, "batch_tokens: found 9223372036854775808; write a number of at "),
+        ({"checkpoints": {"log": 10**9}}, "checkpoints.log: found 1000000000; write a number of"),
+        ({"budget": {"checkpoints": {"x": "last"}}}, "budget.checkpoints.x: there is no such suit"),
+        ({"suites": {"paper": {"not_loadable": "no"}}}, "suites.paper: cannot be measured: no"),
+        ({"suites": {"paper": {"seed": "("}}}, "suites.paper.seed: found '('; is no regular exp"),
+        ({"suites": {"paper": {"seed": "x"}}}, "suites.paper.seed: found 'x'; needs a group"),
+        ({"suites": {"paper": {"ignored_weights": ["("]}}}, "suites.paper.ignored_weights.0: fou"),
+        ({"suites": {"paper": {"grid": ["0..9999999 by 1"]}}}, "suites.paper.grid: found ['0.."),
+        (
+            {"suites": {"paper": {"repositories": ["a/{0..999}{0..999}"]}}},
+            "suites.paper.repositories.0: found 'a/{0..999}{0..999}'; stands for more than",
+        ),
+        ({"results": "-rf"}, "results: found '-rf'; write a path that can be seen"),
+        ({"results": "a\nb"}, r"results: found 'a\nb'; write a path that can be seen"),
+    ],
+)
+def test_what_the_fuzzing_found_is_told_by_its_key(raw, said):
+    with pytest.raises(ShapesweepError) as caught:
+        config.validate({"suites": ["embedded"], **raw})
+    assert str(caught.value).startswith(said)

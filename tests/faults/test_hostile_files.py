@@ -1,0 +1,191 @@
+"""Hostile checkpoints and texts: one clear line each, and no code of theirs is run."""
+
+import copy
+import json
+import os
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import extract
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shapesweep import checkpoint, corpora, documents, text
+from shapesweep.errors import CheckpointError, ShapesweepError
+
+WRONG = [None, True, -1, 0, 1.5, 10**30, 1e308, "x", "\0", "../x", [], [[]], {}, {"a": 1}]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tokenizers):
+    """A sound checkpoint; not to be changed."""
+    import transformers
+    from conftest import tiny_llama
+
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(tiny_llama()).save_pretrained(folder)
+    tokenizers["decoder"].save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(model, tmp_path / "model")
+
+
+def load(folder):
+    """What a checkpoint is refused with: one line, or nothing."""
+    try:
+        checkpoint.inspect(folder)
+        checkpoint.load(folder)
+    except CheckpointError as error:
+        assert str(error).isprintable()
+        assert len(str(error)) < 400
+        return str(error)
+    return None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_config_that_is_spoilt_somewhere_is_loaded_or_refused(folder, data):
+    described = json.loads((folder / "config.json").read_bytes())
+    key = data.draw(st.sampled_from([*described, "auto_map", "quantization_config"]))
+    spoilt = copy.copy(described) | {key: data.draw(st.sampled_from(WRONG))}
+    path = folder / "config.json"
+    try:
+        path.write_text(json.dumps(spoilt), encoding="utf-8")
+        load(folder)
+    finally:
+        path.write_text(json.dumps(described), encoding="utf-8")
+
+
+def lying(header, length=None):
+    """A safetensors file whose header says what is not so."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + bytes(64)
+
+
+def tensor(start, end, shape=(4,), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\0", bytes(8), bytes(99), b"\xff" * 99),
+        *(lying({}, 2**63), lying({}, 2**64 - 1), lying(b"{"), lying(b"[" * 9999), lying(b"[]")),
+        lying({"a": tensor(0, 2**40)}),
+        lying({"a": tensor(48, 16)}),
+        lying({"a": tensor(0, 16), "b": tensor(8, 24)}),
+        lying({"a": tensor(0, 16, (2**62, 2**62))}),
+        lying({"a": tensor(-16, 0)}),
+        lying({"a": tensor(0, 16, dtype="EVIL")}),
+        lying({"../a": tensor(0, 64, (16,))}),
+    ],
+)
+def test_a_safetensors_header_that_lies_is_refused(folder, content):
+    (folder / "model.safetensors").write_bytes(content)
+    assert load(folder)
+
+
+class Evil:
+    """What would touch a file if it were unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f"touch '{self.path}'",))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_a_pickle_runs_nothing_whatever_it_is_called(folder, tmp_path, name):
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": Evil(tmp_path / "touched")}, folder / name)
+    assert load(folder)
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    "shard", ["../model.safetensors", "/etc/passwd", "a/b", "a\nb", "", "..", 3, None]
+)
+def test_an_index_that_names_no_plain_file_is_refused(folder, shard):
+    (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": shard}}), encoding="utf-8")
+    assert checkpoint.inspect(folder)["status"] == [f"damaged:{index.name}"]
+    assert [path.parent for path in checkpoint.model_files(folder)] == [folder, folder]
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"{}", b"[" * 99_999])
+def test_a_damaged_tokenizer_is_one_line_or_still_one(folder, name, content):
+    (folder / name).write_bytes(content)
+    try:
+        tokenizer = checkpoint.load_tokenizer(folder)
+        documents.special_tokens(tokenizer)
+    except CheckpointError as error:
+        assert str(error).isprintable()
+
+
+def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tokenizers, settings, text_file):
+    words = text.read_text(str(text_file))
+    with pytest.raises(CheckpointError, match="they do not belong together"):
+        corpora.build(["text"], words, tokenizers["decoder"], settings.corpus, 20)
+
+
+TEXTS = {
+    "empty": (b"", "holds 0 documents"),
+    "too short": (b"a few words", "holds 0 documents"),
+    "not UTF-8": ("ü".encode("latin-1") * 9999, "is not UTF-8"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), TEXTS.values(), ids=TEXTS)
+def test_a_text_of_which_no_documents_can_be_made_is_named(
+    folder, tmp_path, settings, content, said
+):
+    path = tmp_path / "text.txt"
+    path.write_bytes(content)
+    with pytest.raises(ShapesweepError, match=said) as caught:
+        extract(folder, tmp_path, settings, text=str(path))
+    assert str(path) in str(caught.value)
+    assert not (tmp_path / "shards").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\0" * 99_999, b"word " * 99_999, b"\xef\xbb\xbf" + b"a b c\r\n" * 9999, b" \n" * 9999],
+)
+def test_an_odd_text_is_measured_as_it_is(folder, tmp_path, settings, content):
+    path = tmp_path / "text.txt"
+    path.write_bytes(content)
+    extract(folder, tmp_path, settings, text=str(path))
+    assert (tmp_path / "shards/text/layer-0.parquet").is_file()
+
+
+@pytest.mark.parametrize("more", [{"length": 2**60}, {"documents": 2**60}, {"seed": 2**62}])
+def test_extremes_of_a_corpus_are_refused_or_measured(folder, tmp_path, settings, text_file, more):
+    try:
+        extract(folder, tmp_path, settings, **more)
+    except ShapesweepError as error:
+        assert str(text_file) in str(error)
+
+
+@pytest.mark.parametrize("name", ["absent", "", ".", "a\0b"])
+def test_a_text_that_is_no_file_is_named(name):
+    with pytest.raises(ShapesweepError, match=r"corpus\.text: there is no file"):
+        text.read_text(name)
+
+
+def extract(folder, tmp_path, settings, **more):
+    place = {"suite": "local", "run": "r", "seed": 0, "revision": "v", "step": 5, "tokens": None}
+    row = {**place, "commit": "c", "selected": True, "status": []}
+    corpus = settings.corpus.model_copy(update=more)
+    chosen = settings.model_copy(update={"corpus": corpus, "corpora": ["text"]})
+    extract(row, Path(folder), chosen, tmp_path / "shards")

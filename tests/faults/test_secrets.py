@@ -1,0 +1,83 @@
+"""Secrets: the user's token is sent to the Hub, and told to nobody else."""
+
+import logging
+
+import huggingface_hub.constants
+import pytest
+import yaml
+from standin import StandIn
+
+from shapesweep import cli, hub
+
+SECRET = "hf_secretOfTheUser"
+
+
+@pytest.fixture
+def standin(monkeypatch, tmp_path):
+    """A Hub that echoes the token in all its errors."""
+    with StandIn() as server:
+        files = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for name, value in (
+            *(("ENDPOINT", server.url), ("HUGGINGFACE_CO_URL_TEMPLATE", files)),
+            ("HF_HUB_CACHE", str(tmp_path / "cache")),
+        ):
+            monkeypatch.setattr(huggingface_hub.constants, name, value)
+        monkeypatch.setenv("HF_TOKEN", SECRET)
+        monkeypatch.setattr(hub, "ATTEMPTS", 2)
+        # The client waits between its own attempts, too.
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        server.is_telltale = True
+        server.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": b"x" * 99})
+        yield server
+
+
+@pytest.fixture
+def verb(tmp_path, monkeypatch):
+    """A function that runs one verb of a sweep of the stand-in's suite."""
+    monkeypatch.chdir(tmp_path)
+    suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
+    suites = {"s": {**suite, "repositories": ["org/a"]}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"suites": suites}), encoding="utf-8")
+
+    def verb(name, *more):
+        return cli.main([name, "--config", "sweep.yaml", "--suite", "s", *more])
+
+    return verb
+
+
+def answers(standin, status, where=""):
+    """Let the Hub answer so, to all that it is asked for at a place."""
+
+    def scripted():
+        return (str(status), {}) if where in standin.asked[-1][1] else None
+
+    standin.scripted = scripted
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 429, 500, 503])
+def test_no_answer_of_the_hub_brings_the_token_to_light(
+    standin, verb, tmp_path, status, capfd, caplog
+):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "results/listings").mkdir(parents=True)
+    listing = ["listing", "--out", "results/listings/s.json"]
+    answers(standin, status)
+    verb(*listing)
+    standin.scripted = lambda: None
+    assert verb(*listing) == 0
+    one = ["--run", "a", "--out", "results/checkpoints/s/a/step1"]
+    answers(standin, status, "/resolve/")
+    assert verb("tokenizer", "--run", "a", "--out", "results/tokenizers/s/a") == 0
+    assert verb("download", *one, "--revision", "step1") == 0
+    assert verb("manifest", "--out", "results/manifests/s.parquet") == 0
+    assert (tmp_path / "results/checkpoints/s/a/step1/failed.json").is_file()
+
+    assert standin.n_told
+    told = capfd.readouterr()
+    assert told.out
+    for text in (told.out, told.err, caplog.text):
+        assert SECRET not in text
+        assert "Traceback" not in text
+    for path in tmp_path.rglob("*"):
+        assert SECRET not in path.name
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes()
