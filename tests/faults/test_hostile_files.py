@@ -153,7 +153,7 @@ def test_a_text_of_which_no_documents_can_be_made_is_named(
     path = tmp_path / "text.txt"
     path.write_bytes(content)
     with pytest.raises(ShapesweepError, match=said) as caught:
-        extract(folder, tmp_path, settings, text=str(path))
+        extract_with(folder, tmp_path, settings, text=str(path))
     assert str(path) in str(caught.value)
     assert not (tmp_path / "shards").exists()
 
@@ -165,14 +165,14 @@ def test_a_text_of_which_no_documents_can_be_made_is_named(
 def test_an_odd_text_is_measured_as_it_is(folder, tmp_path, settings, content):
     path = tmp_path / "text.txt"
     path.write_bytes(content)
-    extract(folder, tmp_path, settings, text=str(path))
+    extract_with(folder, tmp_path, settings, text=str(path))
     assert (tmp_path / "shards/text/layer-0.parquet").is_file()
 
 
 @pytest.mark.parametrize("more", [{"length": 2**60}, {"documents": 2**60}, {"seed": 2**62}])
 def test_extremes_of_a_corpus_are_refused_or_measured(folder, tmp_path, settings, text_file, more):
     try:
-        extract(folder, tmp_path, settings, **more)
+        extract_with(folder, tmp_path, settings, **more)
     except ShapesweepError as error:
         assert str(text_file) in str(error)
 
@@ -183,7 +183,7 @@ def test_a_text_that_is_no_file_is_named(name):
         text.read_text(name)
 
 
-def extract(folder, tmp_path, settings, **more):
+def extract_with(folder, tmp_path, settings, **more):
     place = {"suite": "local", "run": "r", "seed": 0, "revision": "v", "step": 5, "tokens": None}
     row = {**place, "commit": "c", "selected": True, "status": []}
     corpus = settings.corpus.model_copy(update=more)
