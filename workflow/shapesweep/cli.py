@@ -38,7 +38,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"shapesweep: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        # Who writes Parquet does not tell where to.
+        place = error.filename or getattr(arguments, "out", None)
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        said = f"{place}: {reason}" if place else reason
         print(f"shapesweep: error: {said}", file=sys.stderr)
         return 2
     except MemoryError as error:
