@@ -4,14 +4,15 @@ Whatever several metrics need is computed once, for the whole cloud and for the 
 group, so that a metric is a function of what it sees, and its error costs it nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
-from shapesweep.estimators.moments import Moments, directions, norms
+from shapesweep.estimators.moments import Moments, norms
 from shapesweep.estimators.search import blocks
 
 #: How many leading axes of the whole cloud carry the leading eigenvalues of its replicates.
@@ -34,8 +35,8 @@ class Cloud:
     eigenvalues : ndarray, shape (n_features,), float64
         Of the scatter matrix Σ(x - mean)(x - mean)ᵀ, ascending: the squared singular values of the
         centred points. Without a group, to first order; see `clouds`.
-    eigenvalues_uncentred : ndarray, shape (n_features,), float64
-        The same of Σxxᵀ.
+    uncentred : callable
+        To the same of Σxxᵀ, `eigenvalues_uncentred`: few selections are asked for them.
     fourth : float
         Σ ‖x - mean‖⁴.
     direction_sum : ndarray, shape (n_features,), float64
@@ -57,7 +58,7 @@ class Cloud:
     whole: NDArray[np.floating]
     kept: NDArray[np.bool_]
     eigenvalues: NDArray[np.float64]
-    eigenvalues_uncentred: NDArray[np.float64]
+    uncentred: Callable[[], NDArray[np.float64]]
     fourth: float
     direction_sum: NDArray[np.float64]
     n_directions: int
@@ -66,6 +67,11 @@ class Cloud:
     massive: NDArray[np.bool_]
     massive_gap: float
     noise_floor: float
+
+    @cached_property
+    def eigenvalues_uncentred(self) -> NDArray[np.float64]:
+        """Eigenvalues of Σxxᵀ, ascending, shape (n_features,)."""
+        return self.uncentred()
 
     @property
     def n_points(self) -> int:
@@ -113,14 +119,18 @@ def clouds(
     massive = np.zeros(len(points), dtype=bool) if massive is None else massive
     moments = Moments.of(points)
     eigenvalues, axes = spectrum.eigh(moments.scatter)
-    uncentred, axes_uncentred = spectrum.eigh(moments.second_moment)
+
+    @cache
+    def uncentred() -> tuple[NDArray[np.float64], Axes]:
+        return spectrum.eigh(moments.second_moment)
+
     massive_total = points[massive].sum(axis=0, dtype=np.float64)
     n_massive = int(massive.sum())
     whole = Cloud(
         points,
         np.ones(len(points), dtype=bool),
         eigenvalues,
-        uncentred,
+        lambda: uncentred()[0],
         moments.fourth,
         moments.direction_sum,
         moments.n_directions,
@@ -132,10 +142,9 @@ def clouds(
     )
 
     def without() -> Iterator[Cloud]:
+        own = cache(lambda: uncentred()[1].astype(points.dtype))
         for group in range(n_groups):
-            out = groups == group
-            left_total = massive_total - points[out & massive].sum(axis=0, dtype=np.float64)
-            yield _without(whole, moments, (axes, axes_uncentred), out, left_total)
+            yield _without(whole, moments, (axes, own), groups == group, massive_total)
 
     return whole, axes, without()
 
@@ -143,40 +152,53 @@ def clouds(
 def _without(
     whole: Cloud,
     moments: Moments,
-    axes: tuple[Axes, Axes],
+    axes: tuple[NDArray[np.floating], Callable[[], NDArray[np.floating]]],
     out: NDArray[np.bool_],
     massive_total: NDArray[np.float64],
 ) -> Cloud:
-    """The cloud without some of its points; `massive_total` is that of the massive ones left."""
-    leaving = whole.whole[out].astype(np.float64)
-    kept, n_left = ~out, max(len(out) - len(leaving), 1)
-    total = moments.mean * whole.n_points - leaving.sum(axis=0)
-    mean = total / n_left
-    centred = leaving - moments.mean
-    shift = np.sqrt(n_left) * (mean - moments.mean)
-    unit = directions(leaving)
-    squares = np.einsum("ij,ij->i", leaving - mean, leaving - mean)
+    """The cloud without some of its points, of whose massive ones `massive_total` is the sum."""
+    leaving, kept = whole.whole[out], ~out
+    n_left, own = max(len(out) - len(leaving), 1), leaving.dtype
+    # On the axes: what leaves and, in a last row, how far that moves the mean of the others. It
+    # makes error bars alone, so that the points' own precision is enough; but where a leading axis
+    # vanishes with a group, what rounding left of it would be seen.
+    centred, rest = leaving - moments.mean, axes[0][:, :-N_AXES].astype(own)
+    moved = np.empty((len(leaving) + 1, len(axes[0])))
+    moved[:-1, :-N_AXES] = centred.astype(own) @ rest
+    moved[:-1, -N_AXES:] = centred @ axes[0][:, -N_AXES:]
+    along = moved[:-1]
+    shift = -along.sum(axis=0) / n_left
+    moved[-1] = np.sqrt(n_left) * shift
+    mean = moments.mean + axes[0] @ shift
+    # ‖x - mean‖² of what leaves, about the mean of what is left.
+    squares = np.einsum("ij,ij->i", along, along) - 2 * (along @ shift) + shift @ shift
+    lengths = whole.norms[out]
+    inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    massive_left = massive_total - leaving[whole.massive[out]].sum(axis=0, dtype=np.float64)
     return Cloud(
         whole.whole,
         kept,
-        _smaller(whole.eigenvalues, np.vstack([centred, shift]) @ axes[0]),
-        _smaller(whole.eigenvalues_uncentred, leaving @ axes[1]),
+        _smaller(whole.eigenvalues, moved),
+        lambda: _smaller(whole.eigenvalues_uncentred, leaving @ axes[1]()),
         max(moments.fourth_about(mean) - float(squares @ squares), 0.0),
-        whole.direction_sum - unit.sum(axis=0),
-        whole.n_directions - int(unit.any(axis=1).sum()),
+        whole.direction_sum - inverse.astype(own) @ leaving,
+        whole.n_directions - int((lengths > 0).sum()),
         whole.norms[kept],
         whole.largest[kept],
         whole.massive[kept],
-        _gap(massive_total, total, int(whole.massive[kept].sum()), n_left),
+        _gap(massive_left, mean * n_left, int(whole.massive[kept].sum()), n_left),
         whole.noise_floor,
     )
 
 
-def _smaller(eigenvalues: NDArray[np.float64], leaving: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smaller(
+    eigenvalues: NDArray[np.float64], leaving: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Eigenvalues of Σxxᵀ without some rows x, given on the whole sum's axes."""
-    rest, leading = leaving[:, :-N_AXES], leaving[:, -N_AXES:]
-    others = eigenvalues[:-N_AXES] - (rest**2).sum(axis=0)
+    leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
+    rest = leaving[:, :-N_AXES]
+    others = eigenvalues[:-N_AXES] - np.einsum("ij,ij->j", rest, rest)
     made = np.sort(np.concatenate([np.linalg.eigvalsh(block), others]))
     return np.maximum(made, 0.0)
 
