@@ -7,6 +7,7 @@ group, so that a metric is a function of what it sees, and its error costs it no
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,9 +143,9 @@ def clouds(
     )
 
     def without() -> Iterator[Cloud]:
-        own = cache(lambda: uncentred()[1].astype(points.dtype))
         for group in range(n_groups):
-            yield _without(whole, moments, (axes, own), groups == group, massive_total)
+            every = axes, lambda: uncentred()[1]
+            yield _without(whole, moments, every, groups == group, massive_total)
 
     return whole, axes, without()
 
@@ -152,21 +153,17 @@ def clouds(
 def _without(
     whole: Cloud,
     moments: Moments,
-    axes: tuple[NDArray[np.floating], Callable[[], NDArray[np.floating]]],
+    axes: tuple[Axes, Callable[[], Axes]],
     out: NDArray[np.bool_],
     massive_total: NDArray[np.float64],
 ) -> Cloud:
     """The cloud without some of its points, of whose massive ones `massive_total` is the sum."""
-    leaving, kept = whole.whole[out], ~out
-    n_left, own = max(len(out) - len(leaving), 1), leaving.dtype
-    # On the axes: what leaves and, in a last row, how far that moves the mean of the others. It
-    # makes error bars alone, so that the points' own precision is enough; but where a leading axis
-    # vanishes with a group, what rounding left of it would be seen.
-    centred, rest = leaving - moments.mean, axes[0][:, :-N_AXES].astype(own)
+    leaving, kept = whole.whole[out].astype(np.float64), ~out
+    n_left, dtype = max(len(out) - len(leaving), 1), whole.whole.dtype
+    centred = leaving - moments.mean
+    # On the axes: what leaves and, in a last row, how far that moves the mean of the others.
     moved = np.empty((len(leaving) + 1, len(axes[0])))
-    moved[:-1, :-N_AXES] = centred.astype(own) @ rest
-    moved[:-1, -N_AXES:] = centred @ axes[0][:, -N_AXES:]
-    along = moved[:-1]
+    along = _along(centred, axes[0], dtype, out=moved[:-1])
     shift = -along.sum(axis=0) / n_left
     moved[-1] = np.sqrt(n_left) * shift
     mean = moments.mean + axes[0] @ shift
@@ -174,14 +171,14 @@ def _without(
     squares = np.einsum("ij,ij->i", along, along) - 2 * (along @ shift) + shift @ shift
     lengths = whole.norms[out]
     inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    massive_left = massive_total - leaving[whole.massive[out]].sum(axis=0, dtype=np.float64)
+    massive_left = massive_total - leaving[whole.massive[out]].sum(axis=0)
     return Cloud(
         whole.whole,
         kept,
         _smaller(whole.eigenvalues, moved),
-        lambda: _smaller(whole.eigenvalues_uncentred, leaving @ axes[1]()),
+        lambda: _smaller(whole.eigenvalues_uncentred, _along(leaving, axes[1](), dtype)),
         max(moments.fourth_about(mean) - float(squares @ squares), 0.0),
-        whole.direction_sum - inverse.astype(own) @ leaving,
+        whole.direction_sum - inverse @ leaving,
         whole.n_directions - int((lengths > 0).sum()),
         whole.norms[kept],
         whole.largest[kept],
@@ -191,9 +188,21 @@ def _without(
     )
 
 
-def _smaller(
-    eigenvalues: NDArray[np.float64], leaving: NDArray[np.floating]
+def _along(
+    points: NDArray[np.float64], axes: Axes, dtype: np.dtype[Any], out: Axes | None = None
 ) -> NDArray[np.float64]:
+    """Points on axes: along the leading ones in float64, along the rest in the points' own dtype.
+
+    It makes error bars alone, of which float32 takes nothing; but where a leading axis vanishes
+    with a group, what rounding left of it would be seen.
+    """
+    out = np.empty((len(points), axes.shape[1])) if out is None else out
+    out[:, :-N_AXES] = points.astype(dtype) @ axes[:, :-N_AXES].astype(dtype)
+    out[:, -N_AXES:] = points @ axes[:, -N_AXES:]
+    return out
+
+
+def _smaller(eigenvalues: NDArray[np.float64], leaving: NDArray[np.float64]) -> NDArray[np.float64]:
     """Eigenvalues of Σxxᵀ without some rows x, given on the whole sum's axes."""
     leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
