@@ -142,6 +142,8 @@ def look(
         every = layer.selections.items()
         return {mask.tobytes(): mask for name, mask in every if _of(kind, wanted[name])}
 
+    many = {key: mask for key, mask in masks(CloudMetric).items() if mask.sum() > 1}
+    moments = dict(zip(many, Moments.of_each(layer.points, list(many.values())), strict=True))
     fits = _fits(layer, before, masks(PairMetric))
     samples = _samples(layer, masks(NeighborMetric), n_points, seed)
     pooled = _pooled(samples)
@@ -151,7 +153,7 @@ def look(
     for selection, mask in layer.selections.items():
         key = mask.tobytes()
         new = {n: m for n, m in wanted[selection].items() if (key, n) not in known}
-        numbers = list(_of_clouds(_of(CloudMetric, new), layer, mask))
+        numbers = list(_of_clouds(_of(CloudMetric, new), layer, mask, moments.get(key)))
         if key in fits:
             numbers += _of_pairs(_of(PairMetric, new), *fits[key])
         asked = _of(NeighborMetric, new)
@@ -174,7 +176,10 @@ def _flagged(number: Number) -> Number:
 
 
 def _of_clouds(
-    metrics: dict[str, CloudMetric], layer: Layer, kept: NDArray[np.bool_]
+    metrics: dict[str, CloudMetric],
+    layer: Layer,
+    kept: NDArray[np.bool_],
+    moments: Moments | None,
 ) -> Iterator[Number]:
     n_points, nothing = int(kept.sum()), float("nan")
     if not metrics:
@@ -190,6 +195,7 @@ def _of_clouds(
         layer.n_groups,
         layer.massive[kept],
         layer.epsilon,
+        moments,
     )
     layer.axes[kept.tobytes()] = whole.eigenvalues, axes
     parts = [

@@ -91,6 +91,7 @@ def clouds(
     n_groups: int,
     massive: NDArray[np.bool_] | None = None,
     epsilon: float | None = None,
+    moments: Moments | None = None,
 ) -> tuple[Cloud, Axes, Iterator[Cloud]]:
     """A cloud, and the cloud without each of its groups of points: the jackknife's replicates.
 
@@ -103,6 +104,8 @@ def clouds(
     massive : ndarray of bool, shape (n_points,), optional
     epsilon : float, optional
         The points' relative spacing, where it is coarser than their dtype's.
+    moments : Moments, optional
+        Of the points, where they are known.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def clouds(
         points as features, and by far with fewer points than features.
     """
     massive = np.zeros(len(points), dtype=bool) if massive is None else massive
-    moments = Moments.of(points)
+    moments = moments or Moments.of(points)
     eigenvalues, axes = spectrum.eigh(moments.scatter)
 
     @cache
