@@ -59,3 +59,18 @@ def test_a_group_without_which_the_fit_is_not_determined_has_no_replicate():
     eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
     _, without = linearity.fits(before, after, eigenvalues, axes, np.arange(40) // 10, 4)
     assert np.isnan(next(fit.linearity for fit in without))
+
+
+def test_a_few_more_tokens_are_added_exactly_however_massive():
+    before, after = pair()
+    before[::40] *= 1e4
+    groups, few = np.arange(400) // 50, np.arange(400) % 40 == 0
+    beside = linearity.Pairs(before, after, groups)
+    spread = spectrum.eigh(Moments.of(before[~few]).scatter)
+    core, more = linearity.fits_with(beside.of(~few), *spread, 8, [beside.of(few)])
+    for (whole, without), kept in ((core, ~few), (more, np.ones(400, dtype=bool))):
+        left = [kept & (groups != group) for group in range(-1, 8)]
+        refits = [by_lstsq(before[one], after[one]) for one in left]
+        made = [fit.linearity for fit in (whole, *without)]
+        np.testing.assert_allclose(made, refits, rtol=1e-10)
+        assert [fit.n_points for fit in (whole, *without)] == [one.sum() for one in left]

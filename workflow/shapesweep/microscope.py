@@ -136,13 +136,16 @@ def look(
         name: {n: m for n, m in metrics.items() if n in named.get(name, metrics)}
         for name in layer.selections
     }
-    # Neighbours are looked for among the tokens of the selections that ask for some.
-    masks = {
-        mask.tobytes(): mask
-        for name, mask in layer.selections.items()
-        if _of(NeighborMetric, wanted[name])
-    }
-    samples = _samples(layer, masks, n_points, seed)
+
+    def masks(kind: type[Metric]) -> dict[bytes, NDArray[np.bool_]]:
+        """Of the selections that ask for metrics of a kind."""
+        every = layer.selections.items()
+        return {mask.tobytes(): mask for name, mask in every if _of(kind, wanted[name])}
+
+    many = {key: mask for key, mask in masks(CloudMetric).items() if mask.sum() > 1}
+    moments = dict(zip(many, Moments.of_each(layer.points, list(many.values())), strict=True))
+    fits = _fits(layer, before, masks(PairMetric))
+    samples = _samples(layer, masks(NeighborMetric), n_points, seed)
     pooled = _pooled(samples)
     lists = _search(layer, pooled, metrics) if len(pooled) else []
     known: dict[tuple[bytes, str], list[Number]] = {}
@@ -150,8 +153,9 @@ def look(
     for selection, mask in layer.selections.items():
         key = mask.tobytes()
         new = {n: m for n, m in wanted[selection].items() if (key, n) not in known}
-        numbers = list(_of_clouds(_of(CloudMetric, new), layer, mask))
-        numbers += _of_pairs(_of(PairMetric, new), layer, before, mask)
+        numbers = list(_of_clouds(_of(CloudMetric, new), layer, mask, moments.get(key)))
+        if key in fits:
+            numbers += _of_pairs(_of(PairMetric, new), *fits[key])
         asked = _of(NeighborMetric, new)
         if asked:
             numbers += _of_neighbors(asked, layer, lists, pooled, samples[key], n_points)
@@ -172,7 +176,10 @@ def _flagged(number: Number) -> Number:
 
 
 def _of_clouds(
-    metrics: dict[str, CloudMetric], layer: Layer, kept: NDArray[np.bool_]
+    metrics: dict[str, CloudMetric],
+    layer: Layer,
+    kept: NDArray[np.bool_],
+    moments: Moments | None,
 ) -> Iterator[Number]:
     n_points, nothing = int(kept.sum()), float("nan")
     if not metrics:
@@ -188,6 +195,7 @@ def _of_clouds(
         layer.n_groups,
         layer.massive[kept],
         layer.epsilon,
+        moments,
     )
     layer.axes[kept.tobytes()] = whole.eigenvalues, axes
     parts = [
@@ -202,27 +210,41 @@ def _of_clouds(
         yield _flagged(Number(name, metric.version, value, replicates, n_points, flags=flags))
 
 
+def _fits(
+    layer: Layer, before: Layer | None, masks: Mapping[bytes, NDArray[np.bool_]]
+) -> dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]]:
+    """Fits to the layer before, by selection; those of a few tokens more than another are its."""
+    made: dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]] = {}
+    if before is None:
+        return made
+    beside = linearity.Pairs(before.points, layer.points, layer.groups)
+    for key in sorted(masks, key=lambda key: int(masks[key].sum())):
+        core = masks[key]
+        if key in made or not core.any():
+            continue
+        if key not in before.axes:
+            # Other tokens are massive there.
+            before.axes[key] = spectrum.eigh(Moments.of(before.points[core]).scatter)
+        eigenvalues, axes = before.axes[key]
+        more = {
+            other: mask & ~core
+            for other, mask in masks.items()
+            if other not in made and not (core & ~mask).any() and (eigenvalues > 0).all()
+        }
+        few = {other: more[other] for other in more if 0 < more[other].sum() < len(eigenvalues)}
+        further = [beside.of(mask) for mask in few.values()]
+        found = linearity.fits_with(beside.of(core), eigenvalues, axes, layer.n_groups, further)
+        made |= dict(zip([key, *few], found, strict=True))
+    return made
+
+
 def _of_pairs(
-    metrics: dict[str, PairMetric], layer: Layer, before: Layer | None, kept: NDArray[np.bool_]
+    metrics: dict[str, PairMetric], fit: linearity.Fit, without: list[linearity.Fit]
 ) -> Iterator[Number]:
-    if not metrics or before is None or not kept.any():
-        return
-    key = kept.tobytes()
-    if key not in before.axes:
-        # Other tokens are massive there.
-        before.axes[key] = spectrum.eigh(Moments.of(before.points[kept]).scatter)
-    fit, without = linearity.fits(
-        before.points[kept],
-        layer.points[kept],
-        *before.axes[key],
-        layer.groups[kept],
-        layer.n_groups,
-    )
-    left = list(without)
     # Twice as many tokens as coefficients leave the fit as many to be wrong about.
     flags = ("undersampled",) if fit.n_points < 2 * (fit.n_features + 1) else ()
     for name, metric in metrics.items():
-        replicates = [metric.compute(one) for one in left]
+        replicates = [metric.compute(one) for one in without]
         number = Number(name, metric.version, metric.compute(fit), replicates, fit.n_points)
         yield _flagged(replace(number, flags=flags))
 

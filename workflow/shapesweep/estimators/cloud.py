@@ -4,14 +4,16 @@ Whatever several metrics need is computed once, for the whole cloud and for the 
 group, so that a metric is a function of what it sees, and its error costs it nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
-from shapesweep.estimators.moments import Moments, directions, norms
+from shapesweep.estimators.moments import Moments, norms
 from shapesweep.estimators.search import blocks
 
 #: How many leading axes of the whole cloud carry the leading eigenvalues of its replicates.
@@ -34,8 +36,8 @@ class Cloud:
     eigenvalues : ndarray, shape (n_features,), float64
         Of the scatter matrix Σ(x - mean)(x - mean)ᵀ, ascending: the squared singular values of the
         centred points. Without a group, to first order; see `clouds`.
-    eigenvalues_uncentred : ndarray, shape (n_features,), float64
-        The same of Σxxᵀ.
+    uncentred : callable
+        To the same of Σxxᵀ, `eigenvalues_uncentred`: few selections are asked for them.
     fourth : float
         Σ ‖x - mean‖⁴.
     direction_sum : ndarray, shape (n_features,), float64
@@ -57,7 +59,7 @@ class Cloud:
     whole: NDArray[np.floating]
     kept: NDArray[np.bool_]
     eigenvalues: NDArray[np.float64]
-    eigenvalues_uncentred: NDArray[np.float64]
+    uncentred: Callable[[], NDArray[np.float64]]
     fourth: float
     direction_sum: NDArray[np.float64]
     n_directions: int
@@ -66,6 +68,11 @@ class Cloud:
     massive: NDArray[np.bool_]
     massive_gap: float
     noise_floor: float
+
+    @cached_property
+    def eigenvalues_uncentred(self) -> NDArray[np.float64]:
+        """Eigenvalues of Σxxᵀ, ascending, shape (n_features,)."""
+        return self.uncentred()
 
     @property
     def n_points(self) -> int:
@@ -84,6 +91,7 @@ def clouds(
     n_groups: int,
     massive: NDArray[np.bool_] | None = None,
     epsilon: float | None = None,
+    moments: Moments | None = None,
 ) -> tuple[Cloud, Axes, Iterator[Cloud]]:
     """A cloud, and the cloud without each of its groups of points: the jackknife's replicates.
 
@@ -96,6 +104,8 @@ def clouds(
     massive : ndarray of bool, shape (n_points,), optional
     epsilon : float, optional
         The points' relative spacing, where it is coarser than their dtype's.
+    moments : Moments, optional
+        Of the points, where they are known.
 
     Returns
     -------
@@ -111,16 +121,20 @@ def clouds(
         points as features, and by far with fewer points than features.
     """
     massive = np.zeros(len(points), dtype=bool) if massive is None else massive
-    moments = Moments.of(points)
+    moments = moments or Moments.of(points)
     eigenvalues, axes = spectrum.eigh(moments.scatter)
-    uncentred, axes_uncentred = spectrum.eigh(moments.second_moment)
+
+    @cache
+    def uncentred() -> tuple[NDArray[np.float64], Axes]:
+        return spectrum.eigh(moments.second_moment)
+
     massive_total = points[massive].sum(axis=0, dtype=np.float64)
     n_massive = int(massive.sum())
     whole = Cloud(
         points,
         np.ones(len(points), dtype=bool),
         eigenvalues,
-        uncentred,
+        lambda: uncentred()[0],
         moments.fourth,
         moments.direction_sum,
         moments.n_directions,
@@ -133,9 +147,8 @@ def clouds(
 
     def without() -> Iterator[Cloud]:
         for group in range(n_groups):
-            out = groups == group
-            left_total = massive_total - points[out & massive].sum(axis=0, dtype=np.float64)
-            yield _without(whole, moments, (axes, axes_uncentred), out, left_total)
+            every = axes, lambda: uncentred()[1]
+            yield _without(whole, moments, every, groups == group, massive_total)
 
     return whole, axes, without()
 
@@ -143,40 +156,61 @@ def clouds(
 def _without(
     whole: Cloud,
     moments: Moments,
-    axes: tuple[Axes, Axes],
+    axes: tuple[Axes, Callable[[], Axes]],
     out: NDArray[np.bool_],
     massive_total: NDArray[np.float64],
 ) -> Cloud:
-    """The cloud without some of its points; `massive_total` is that of the massive ones left."""
-    leaving = whole.whole[out].astype(np.float64)
-    kept, n_left = ~out, max(len(out) - len(leaving), 1)
-    total = moments.mean * whole.n_points - leaving.sum(axis=0)
-    mean = total / n_left
+    """The cloud without some of its points, of whose massive ones `massive_total` is the sum."""
+    leaving, kept = whole.whole[out].astype(np.float64), ~out
+    n_left, dtype = max(len(out) - len(leaving), 1), whole.whole.dtype
     centred = leaving - moments.mean
-    shift = np.sqrt(n_left) * (mean - moments.mean)
-    unit = directions(leaving)
-    squares = np.einsum("ij,ij->i", leaving - mean, leaving - mean)
+    # On the axes: what leaves and, in a last row, how far that moves the mean of the others.
+    moved = np.empty((len(leaving) + 1, len(axes[0])))
+    along = _along(centred, axes[0], dtype, out=moved[:-1])
+    shift = -along.sum(axis=0) / n_left
+    moved[-1] = np.sqrt(n_left) * shift
+    mean = moments.mean + axes[0] @ shift
+    # ‖x - mean‖² of what leaves, about the mean of what is left.
+    squares = np.einsum("ij,ij->i", along, along) - 2 * (along @ shift) + shift @ shift
+    lengths = whole.norms[out]
+    inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    massive_left = massive_total - leaving[whole.massive[out]].sum(axis=0)
     return Cloud(
         whole.whole,
         kept,
-        _smaller(whole.eigenvalues, np.vstack([centred, shift]) @ axes[0]),
-        _smaller(whole.eigenvalues_uncentred, leaving @ axes[1]),
+        _smaller(whole.eigenvalues, moved),
+        lambda: _smaller(whole.eigenvalues_uncentred, _along(leaving, axes[1](), dtype)),
         max(moments.fourth_about(mean) - float(squares @ squares), 0.0),
-        whole.direction_sum - unit.sum(axis=0),
-        whole.n_directions - int(unit.any(axis=1).sum()),
+        whole.direction_sum - inverse @ leaving,
+        whole.n_directions - int((lengths > 0).sum()),
         whole.norms[kept],
         whole.largest[kept],
         whole.massive[kept],
-        _gap(massive_total, total, int(whole.massive[kept].sum()), n_left),
+        _gap(massive_left, mean * n_left, int(whole.massive[kept].sum()), n_left),
         whole.noise_floor,
     )
 
 
+def _along(
+    points: NDArray[np.float64], axes: Axes, dtype: np.dtype[Any], out: Axes | None = None
+) -> NDArray[np.float64]:
+    """Points on axes: along the leading ones in float64, along the rest in the points' own dtype.
+
+    It makes error bars alone, of which float32 takes nothing; but where a leading axis vanishes
+    with a group, what rounding left of it would be seen.
+    """
+    out = np.empty((len(points), axes.shape[1])) if out is None else out
+    out[:, :-N_AXES] = points.astype(dtype) @ axes[:, :-N_AXES].astype(dtype)
+    out[:, -N_AXES:] = points @ axes[:, -N_AXES:]
+    return out
+
+
 def _smaller(eigenvalues: NDArray[np.float64], leaving: NDArray[np.float64]) -> NDArray[np.float64]:
     """Eigenvalues of Σxxᵀ without some rows x, given on the whole sum's axes."""
-    rest, leading = leaving[:, :-N_AXES], leaving[:, -N_AXES:]
-    others = eigenvalues[:-N_AXES] - (rest**2).sum(axis=0)
+    leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
+    rest = leaving[:, :-N_AXES]
+    others = eigenvalues[:-N_AXES] - np.einsum("ij,ij->j", rest, rest)
     made = np.sort(np.concatenate([np.linalg.eigvalsh(block), others]))
     return np.maximum(made, 0.0)
 

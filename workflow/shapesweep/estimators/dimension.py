@@ -100,7 +100,9 @@ def id_twonn_mle(distances: Distances, discard_fraction: float = 0.0) -> float:
     >>> round(shapesweep.id_twonn_mle(distances), 1)
     2.0
     """
-    log_ratios = np.sort(_log_ratios(distances, 1, 2))
+    log_ratios = _log_ratios(distances, 1, 2)
+    if discard_fraction:
+        log_ratios = np.sort(log_ratios)
     n_kept = int(len(log_ratios) * (1 - discard_fraction))
     if n_kept < 3:
         return float("nan")
@@ -227,7 +229,8 @@ def id_gride(distances: Distances, n1: int = 1, n2: int | None = None) -> tuple[
         while score(upper)[0] > 0:
             upper *= 2
         d = optimize.brentq(lambda d: score(d)[0], 1e-8, upper, rtol=1e-12)
-    information = -score(d)[1] + 1 / d**2
+        slope = score(d)[1]
+    information = -slope + 1 / d**2
     return float(d), float(1 / np.sqrt(information))
 
 

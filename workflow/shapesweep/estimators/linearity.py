@@ -1,7 +1,8 @@
 """How far one layer is a linear map of the one before: a least squares fit and its replicates."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import scipy.linalg
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
 from shapesweep.estimators.moments import Moments
+
+#: Of more features, products that make error bars alone are taken in the points' own precision.
+FEW_FEATURES = 128
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,26 @@ def linearity(before: NDArray[np.floating], after: NDArray[np.floating]) -> floa
     return whole.linearity
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The same tokens in two layers.
+
+    Attributes
+    ----------
+    before, after : ndarray, shape (n_points, n_features), float32 or float64
+    groups : ndarray of int, shape (n_points,)
+        In 0 … n_groups - 1.
+    """
+
+    before: NDArray[np.floating]
+    after: NDArray[np.floating]
+    groups: NDArray[np.integer]
+
+    def of(self, chosen: NDArray[np.bool_]) -> "Pairs":
+        """Some of them."""
+        return Pairs(self.before[chosen], self.after[chosen], self.groups[chosen])
+
+
 def fits(
     before: NDArray[np.floating],
     after: NDArray[np.floating],
@@ -73,71 +97,212 @@ def fits(
     axes: NDArray[np.float64],
     groups: NDArray[np.integer],
     n_groups: int,
-) -> tuple[Fit, Iterator[Fit]]:
-    """The fit, and the fit without each group of points, exactly.
+) -> tuple[Fit, list[Fit]]:
+    """The fit, and the fit without each group of points: `fits_with` no further ones."""
+    return fits_with(Pairs(before, after, groups), eigenvalues, axes, n_groups)[0]
+
+
+def fits_with(
+    core: Pairs,
+    eigenvalues: NDArray[np.float64],
+    axes: NDArray[np.float64],
+    n_groups: int,
+    more: Sequence[Pairs] = (),
+) -> list[tuple[Fit, list[Fit]]]:
+    """The fit of many points, and those of the same and a few more, with their replicates.
 
     Parameters
     ----------
-    before, after : ndarray, shape (n_points, n_features)
+    core : Pairs
     eigenvalues, axes : ndarray
-        Of the scatter matrix of `before`.
-    groups : ndarray of int, shape (n_points,)
-        In 0 … n_groups - 1.
+        Of the scatter matrix of `core.before`; all positive, where there are more points.
     n_groups : int
+    more : sequence of Pairs
+        Each is added to the core by itself.
 
     Returns
     -------
-    whole : Fit
-    without : iterator of Fit
-        By the formula for several left-out cases (Cook and Weisberg 1982, eq. 2.2.11): with
-        orthonormal regressors U and residuals R, Σ‖R‖² falls by
-        ‖R_g‖² + ‖(I - U_gᵀU_g)^-½ U_gᵀR_g‖² when the rows of group g leave.
+    list of (Fit, list of Fit)
+        Of the core, and of it with each of the others: the whole, and that without each group, by
+        the formula for several left-out cases (Cook and Weisberg 1982, eq. 2.2.11): with
+        orthonormal regressors U and residuals R, Σ‖R‖² falls by ‖R_g‖² + ‖L⁻¹U_gᵀR_g‖² with
+        LLᵀ = I - U_gᵀU_g when the rows of group g leave. With further rows U_m it rises by
+        ‖(I + VᵀV)^-½ R_m‖², V = L⁻¹U_mᵀ, R_m being their residuals about the fit of the others: a
+        sum of squares, so that massive tokens among them cost the others no digit.
     """
-    spanned = eigenvalues > 0
-    whitened = axes[:, spanned] / np.sqrt(eigenvalues[spanned])
-    mean_before = before.mean(axis=0, dtype=np.float64)
-    mean_after = after.mean(axis=0, dtype=np.float64)
-    n_points, rank = len(before), int(spanned.sum())
-
-    def rows(out: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Orthonormal regressors, that of the mean among them, and centred targets."""
-        regressors = np.full((int(out.sum()), rank + 1), n_points**-0.5)
-        regressors[:, :-1] = (before[out] - mean_before) @ whitened
-        return regressors, after[out] - mean_after
-
-    coefficients = np.zeros((rank + 1, after.shape[1]))
-    total = 0.0
-    for group in range(n_groups):
-        regressors, targets = rows(groups == group)
-        coefficients += regressors.T @ targets
-        total += float(np.einsum("ij,ij->", targets, targets))
-    # By the residuals themselves: of a fit that explains all, the difference of two sums would be
-    # but rounding.
-    parts = []
-    for group in range(n_groups):
-        regressors, targets = rows(groups == group)
-        missed = targets - regressors @ coefficients
-        hat, along = regressors.T @ regressors, regressors.T @ missed
-        own = float(np.einsum("ij,ij->", missed, missed))
-        mean_shift = targets.sum(axis=0)
-        left = total - float(np.einsum("ij,ij->", targets, targets))
-        n_left = max(n_points - len(targets), 1)
-        left -= float(mean_shift @ mean_shift) / n_left
-        parts.append((n_left, own, _fallen(hat, along), left))
-    residual = sum(part[1] for part in parts)
-
-    def without() -> Iterator[Fit]:
-        for n_left, own, fallen, left in parts:
-            yield Fit(n_left, rank, max(residual - own - fallen, 0.0), left)
-
-    return Fit(n_points, rank, residual, total), without()
+    basis = _Basis.of(core, eigenvalues, axes)
+    dtype = core.before.dtype if basis.rank > FEW_FEATURES else np.dtype(np.float64)
+    rows = [np.flatnonzero(core.groups == group) for group in range(n_groups)]
+    cross = np.zeros((len(axes), core.after.shape[1]))
+    for out in rows:
+        cross += basis.centred(core.before[out]).T @ basis.targets(core.after[out])
+    slope = basis.whitened @ (basis.whitened.T @ cross)
+    further = [_Further.of(one, basis, slope) for one in more]
+    rising = [[one.sums(_Left.all(basis.rank + 1, len(cross[0])), -1)] for one in further]
+    leaving = []
+    for group, out in enumerate(rows):
+        centred, targets = basis.centred(core.before[out]), basis.targets(core.after[out])
+        # By the residuals themselves: of a fit that explains all, the difference of two sums would
+        # be but rounding.
+        missed = targets - centred @ slope
+        left = _Left.without(basis.regressors(centred.astype(dtype)), missed.astype(dtype))
+        if not left.spans and dtype != np.float64:
+            # Float32 cannot tell.
+            left = _Left.without(basis.regressors(centred), missed)
+        leaving.append((_Sums.of(targets, _square(missed)), left.fallen))
+        for one, sums in zip(further, rising, strict=True):
+            sums.append(one.sums(left, group))
+    every = reduce(_Sums.__add__, (out for out, _ in leaving))
+    # About their own mean.
+    whole = replace(every, shift=np.zeros_like(every.shift))
+    cores = [whole, *(whole.without(*out) for out in leaving)]
+    made = [
+        cores,
+        *([one + other for one, other in zip(cores, sums, strict=True)] for sums in rising),
+    ]
+    return [(one[0].fit(basis.rank), [part.fit(basis.rank) for part in one[1:]]) for one in made]
 
 
-def _fallen(hat: NDArray[np.float64], along: NDArray[np.float64]) -> float:
-    """‖(I - hat)^-½ along‖²; NaN where the rows that are left do not span the regressors."""
-    try:
-        root = np.linalg.cholesky(np.eye(len(hat)) - hat)
-    except np.linalg.LinAlgError:
-        return float("nan")
-    solved = scipy.linalg.solve_triangular(root, along, lower=True)
-    return float(np.einsum("ij,ij->", solved, solved))
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    """The core's orthonormal regressors: its axes, whitened, and the mean."""
+
+    mean_before: NDArray[np.float64]
+    mean_after: NDArray[np.float64]
+    whitened: NDArray[np.float64]
+    constant: float
+
+    @classmethod
+    def of(
+        cls, core: Pairs, eigenvalues: NDArray[np.float64], axes: NDArray[np.float64]
+    ) -> "_Basis":
+        spanned = eigenvalues > 0
+        return cls(
+            core.before.mean(axis=0, dtype=np.float64),
+            core.after.mean(axis=0, dtype=np.float64),
+            axes[:, spanned] / np.sqrt(eigenvalues[spanned]),
+            len(core.before) ** -0.5,
+        )
+
+    @property
+    def rank(self) -> int:
+        return self.whitened.shape[1]
+
+    def centred(self, before: NDArray[np.floating]) -> NDArray[np.float64]:
+        return before - self.mean_before
+
+    def regressors(self, centred: NDArray[np.floating]) -> NDArray[np.floating]:
+        """In the precision of the rows that are given."""
+        made = np.full((len(centred), self.rank + 1), self.constant, centred.dtype)
+        np.matmul(centred, self.whitened.astype(centred.dtype, copy=False), out=made[:, :-1])
+        return made
+
+    def targets(self, after: NDArray[np.floating]) -> NDArray[np.float64]:
+        return after - self.mean_after
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Over some tokens: what they add to the residual, Σ‖y‖² and Σy about the core's mean."""
+
+    n_points: int
+    residual: float
+    square: float
+    shift: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, targets: NDArray[np.float64], residual: float) -> "_Sums":
+        return cls(len(targets), residual, _square(targets), targets.sum(axis=0))
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return _Sums(
+            self.n_points + other.n_points,
+            self.residual + other.residual,
+            self.square + other.square,
+            self.shift + other.shift,
+        )
+
+    def without(self, out: "_Sums", fallen: float) -> "_Sums":
+        """When some leave, and the others' residual falls on top."""
+        return _Sums(
+            self.n_points - out.n_points,
+            max(self.residual - out.residual - fallen, 0.0),
+            self.square - out.square,
+            self.shift - out.shift,
+        )
+
+    def fit(self, rank: int) -> Fit:
+        total = self.square - float(self.shift @ self.shift) / max(self.n_points, 1)
+        return Fit(self.n_points, rank, self.residual, total)
+
+
+@dataclass(frozen=True, eq=False)
+class _Left:
+    """The core when some rows U with residuals R have left.
+
+    `root` is the L of I - UᵀU = LLᵀ, `solved` L⁻¹UᵀR; both NaN where the others do not span the
+    regressors.
+    """
+
+    root: NDArray[np.floating]
+    solved: NDArray[np.floating]
+
+    @classmethod
+    def all(cls, n_regressors: int, width: int) -> "_Left":
+        """The core as it is."""
+        return cls(np.eye(n_regressors), np.zeros((n_regressors, width)))
+
+    @classmethod
+    def without(cls, regressors: NDArray[np.floating], missed: NDArray[np.floating]) -> "_Left":
+        matrix = np.eye(regressors.shape[1], dtype=regressors.dtype) - regressors.T @ regressors
+        try:
+            root = scipy.linalg.cholesky(matrix.T, lower=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            root = np.zeros_like(matrix)
+        if np.diag(root).min() ** 2 <= len(root) * np.finfo(root.dtype).eps:
+            return cls(np.full_like(root, np.nan), np.full((1, 1), np.nan))
+        along = regressors.T @ missed
+        return cls(root, scipy.linalg.solve_triangular(root, along, lower=True, check_finite=False))
+
+    @property
+    def spans(self) -> bool:
+        return not np.isnan(self.root[0, 0])
+
+    @property
+    def fallen(self) -> float:
+        return _square(self.solved)
+
+
+@dataclass(frozen=True, eq=False)
+class _Further:
+    """A few rows that are added to the core, in float64: they may be massive."""
+
+    regressors: NDArray[np.floating]
+    targets: NDArray[np.float64]
+    missed: NDArray[np.float64]
+    groups: NDArray[np.integer]
+
+    @classmethod
+    def of(cls, pairs: Pairs, basis: _Basis, slope: NDArray[np.float64]) -> "_Further":
+        centred, targets = basis.centred(pairs.before), basis.targets(pairs.after)
+        return cls(basis.regressors(centred), targets, targets - centred @ slope, pairs.groups)
+
+    def sums(self, left: _Left, group: int) -> _Sums:
+        """What those of other groups add to what is left of the core."""
+        kept, nothing = self.groups != group, float("nan")
+        if not left.spans:
+            return _Sums.of(self.targets[kept], nothing)
+        root = left.root.astype(np.float64, copy=False)
+        along = scipy.linalg.solve_triangular(
+            root, self.regressors[kept].T, lower=True, check_finite=False
+        )
+        missed = self.missed[kept] + along.T @ left.solved
+        root = scipy.linalg.cholesky(np.eye(len(missed)) + along.T @ along, lower=True)
+        return _Sums.of(
+            self.targets[kept], _square(scipy.linalg.solve_triangular(root, missed, lower=True))
+        )
+
+
+def _square(matrix: NDArray[np.floating]) -> float:
+    """Sum of squares, in float64."""
+    return float(np.einsum("ij,ij->", matrix, matrix, dtype=np.float64))

@@ -1,6 +1,6 @@
 """The moments of a cloud in float64: all that its spectral numbers need, mergeable over parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -57,16 +57,38 @@ class Moments:
         mean = points.mean(axis=0) if len(points) else np.zeros(points.shape[1])
         centred = points - mean
         squares = np.einsum("ij,ij->i", centred, centred)
-        unit = directions(points)
+        lengths = np.linalg.norm(points, axis=1)
+        inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
         return cls(
             len(points),
             mean,
             centred.T @ centred,
             squares @ centred,
             float(squares @ squares),
-            unit.sum(axis=0),
-            int(unit.any(axis=1).sum()),
+            inverse @ points,
+            int((lengths > 0).sum()),
         )
+
+    @classmethod
+    def of_each(
+        cls, points: NDArray[np.floating], selections: Sequence[NDArray[np.bool_]]
+    ) -> list["Moments"]:
+        """Those of some selections of the points; what several keep is summed over once.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n_points, n_features)
+        selections : sequence of ndarray of bool, shape (n_points,)
+            Each keeps at least one.
+        """
+        keepers = np.zeros(len(points), dtype=np.int64)
+        for place, kept in enumerate(selections):
+            keepers |= kept.astype(np.int64) << place
+        parts = {one: cls.of(points[keepers == one]) for one in np.unique(keepers).tolist() if one}
+        return [
+            cls.merged(part for one, part in parts.items() if one >> place & 1)
+            for place in range(len(selections))
+        ]
 
     @classmethod
     def merged(cls, parts: Iterable["Moments"]) -> "Moments":

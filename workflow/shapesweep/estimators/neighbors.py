@@ -7,8 +7,9 @@ searched again in the next one; whatever a later question (other documents only,
 asks beyond the reach is answered by looking at the whole row again.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,51 @@ class NeighborLists:
             -1 where there is none.
         """
         rows = np.arange(len(self.reach)) if keep is None else np.flatnonzero(keep)
+        return self._nearest_of(rows, k, keep)
+
+    def nearest_without(
+        self, k: int, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
+    ) -> Iterator[tuple[NDArray[np.float64], Callable[[], NDArray[np.int64]]]]:
+        """As `nearest`, without each of some groups of points in turn.
+
+        Parameters
+        ----------
+        k : int
+        keep : ndarray of bool, shape (n_points,)
+        groups : ndarray of int, shape (n_points,)
+            In 0 … n_groups - 1.
+        n_groups : int
+
+        Yields
+        ------
+        distances : ndarray, shape (n_left, k), float64
+        indices : callable
+            To an ndarray of int of the same shape: it is seldom asked for.
+        """
+        rows = np.flatnonzero(keep)
+        # The beginnings of the lists, of kept points alone: long enough for almost every row.
+        width = min(k + k // 8 + 8, self.indices.shape[1])
+        usable = self.certified[rows]
+        usable &= keep[self.indices[rows]]
+        present, places = _beginnings(usable, width)
+        listed, near = (table[rows].ravel()[places] for table in (self.indices, self.distances))
+        # No group has the number of what is absent.
+        of = np.where(present, groups[listed], n_groups).astype(np.min_scalar_type(n_groups))
+        own, members = groups[rows], _count(of, n_groups + 1)
+        for group in range(n_groups):
+            # What is absent stands behind what is present, and is not reached where there are k.
+            others, left = width - members[:, group], own != group
+            begins = (np.cumsum(others) - others)[left]
+            flat = np.flatnonzero(of != group).take(begins + np.arange(k)[:, None], mode="clip")
+            short = np.flatnonzero((others - members[:, n_groups])[left] < k)
+            again = self._nearest_of(rows[left][short], k, keep & (groups != group))
+            chosen = partial(_chosen, flat, short)
+            yield chosen(near, again[0]), partial(chosen, listed, again[1])
+
+    def _nearest_of(
+        self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest of some rows, as `nearest`."""
         usable, listed = self.certified[rows], self.indices[rows]
         if keep is not None:
             usable &= keep[listed]
@@ -159,23 +205,35 @@ class NeighborLists:
 def _first_of_each(
     usable: NDArray[np.bool_], k: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Where the first k usable entries of every row stand.
+    """Which rows have k usable entries, and where in the flattened table their first k stand."""
+    flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
+    whole = counts >= k
+    return whole, flat[(np.cumsum(counts) - counts)[whole, None] + np.arange(k)]
 
-    Returns
-    -------
-    whole : ndarray of bool, shape (n_rows,)
-        Whether a row has so many.
-    flat : ndarray of int, shape (n_whole, k)
-        Places in the flattened table, of those rows that have.
-    """
-    # The shorter the numbers, the faster the sum.
-    dtype = np.int8 if usable.shape[1] < 128 else np.int32
-    count: NDArray[np.integer] = np.cumsum(usable, axis=1, dtype=dtype)
-    whole = count[:, -1] >= k
-    chosen = usable & (count <= k)
-    if not whole.all():
-        chosen &= whole[:, None]
-    return whole, np.flatnonzero(chosen).reshape(-1, k)
+
+def _beginnings(
+    usable: NDArray[np.bool_], width: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Of the first usable entries of every row, which there are, and where; each (n_rows, width)."""
+    flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
+    places = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
+    present = np.arange(width) < counts[:, None]
+    return present, flat.take(places, mode="clip") if len(flat) else np.zeros_like(places)
+
+
+def _count(table: NDArray[Any], n_kinds: int) -> NDArray[np.int64]:
+    """How many entries of every row are 0, 1, … n_kinds - 1, shape (n_rows, n_kinds)."""
+    kinds = np.arange(len(table))[:, None] * n_kinds + table
+    return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
+
+
+def _chosen(
+    places: NDArray[np.int64], short: NDArray[np.int64], table: NDArray[Any], others: NDArray[Any]
+) -> NDArray[Any]:
+    """What stands at some places of a table, a column for each row, but for some rows of others."""
+    made = table.ravel()[places]
+    made[:, short] = others.T
+    return made.T
 
 
 def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -6,6 +6,7 @@ or a group of documents leaves out is filtered from its lists.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ class Neighbors:
     ----------
     distances : ndarray, shape (n_points, k), float64
         Euclidean, ascending; infinite where there are fewer neighbours.
-    indices : ndarray of int, shape (n_points, k)
-        Numbers of the neighbours; -1 where there is none.
+    find : callable
+        To the neighbours' numbers, `indices`: few metrics ask who they are.
     rows : ndarray of int, shape (n_points,)
         The points' own numbers.
     documents : ndarray of int
@@ -34,11 +35,16 @@ class Neighbors:
     """
 
     distances: NDArray[np.float64]
-    indices: NDArray[np.int64]
+    find: Callable[[], NDArray[np.int64]]
     rows: NDArray[np.int64]
     documents: NDArray[np.integer]
     count_within: Callable[[float], int]
     whole: "Neighbors | None" = None
+
+    @cached_property
+    def indices(self) -> NDArray[np.int64]:
+        """Numbers of the neighbours, shape (n_points, k); -1 where there is none."""
+        return self.find()
 
     @property
     def same_document(self) -> NDArray[np.bool_]:
@@ -49,9 +55,8 @@ class Neighbors:
     def nearest(self, k: int) -> "Neighbors":
         """The same points with only the k nearest of their neighbours."""
         whole = self.whole.nearest(k) if self.whole else None
-        return replace(
-            self, distances=self.distances[:, :k], indices=self.indices[:, :k], whole=whole
-        )
+        distances = self.distances[:, :k]
+        return replace(self, distances=distances, find=lambda: self.indices[:, :k], whole=whole)
 
 
 def neighbors(
@@ -86,21 +91,22 @@ def neighbors(
             counted[radius] = lists.count_within(radius, sampled, groups, n_groups)
         return counted[radius]
 
-    def seen(
-        keep: NDArray[np.bool_], count: Callable[[float], int], of: Neighbors | None
-    ) -> Neighbors:
-        distances, indices = lists.nearest(k, keep)
-        return Neighbors(distances, indices, np.flatnonzero(keep), documents, count, of)
-
-    whole = seen(sampled, lambda radius: int(counts(radius).sum()), None)
+    distances, indices = lists.nearest(k, sampled)
+    rows = np.flatnonzero(sampled)
+    whole = Neighbors(
+        distances, lambda: indices, rows, documents, lambda radius: int(counts(radius).sum())
+    )
 
     def without() -> Iterator[Neighbors]:
-        for group in range(n_groups):
+        each = lists.nearest_without(k, sampled, groups, n_groups)
+        for group, (near, find) in enumerate(each):
 
             def count(radius: float, group: int = group) -> int:
-                left = np.delete(np.delete(counts(radius), group, axis=0), group, axis=1)
-                return int(left.sum())
+                every = counts(radius)
+                leaving = every[group].sum() + every[:, group].sum() - every[group, group]
+                return int(every.sum() - leaving)
 
-            yield seen(sampled & (groups != group), count, whole)
+            left = rows[groups[rows] != group]
+            yield Neighbors(near, find, left, documents, count, whole)
 
     return whole, without()
