@@ -146,8 +146,8 @@ def clouds(
     )
 
     def without() -> Iterator[Cloud]:
+        every = axes, lambda: uncentred()[1]
         for group in range(n_groups):
-            every = axes, lambda: uncentred()[1]
             yield _without(whole, moments, every, groups == group, massive_total)
 
     return whole, axes, without()

@@ -31,7 +31,8 @@ class Neighbors:
     count_within : callable
         From a radius to the number of ordered pairs of the sample's points that lie nearer.
     whole : Neighbors or None
-        The sample of which this is a part, where a group of documents was left out.
+        The sample of which this is a part, where a group of documents was left out; all of its
+        neighbours.
     """
 
     distances: NDArray[np.float64]
@@ -54,9 +55,8 @@ class Neighbors:
 
     def nearest(self, k: int) -> "Neighbors":
         """The same points with only the k nearest of their neighbours."""
-        whole = self.whole.nearest(k) if self.whole else None
         distances = self.distances[:, :k]
-        return replace(self, distances=distances, find=lambda: self.indices[:, :k], whole=whole)
+        return replace(self, distances=distances, find=lambda: self.indices[:, :k])
 
 
 def neighbors(

@@ -118,8 +118,9 @@ def ranked_activation(rank: int) -> Callable[[Cloud], float]:
     """The compute of a metric that is the n-th largest |activation|; NaN where there is none."""
 
     def compute(cloud: Cloud) -> float:
-        largest = np.sort(cloud.largest, axis=None)[::-1]
-        return float(largest[rank - 1]) if len(largest) >= rank else float("nan")
+        if cloud.largest.size < rank:
+            return float("nan")
+        return float(np.partition(cloud.largest, -rank, axis=None)[-rank])
 
     return compute
 

@@ -12,8 +12,8 @@ def corrint(neighbors: Neighbors) -> float:
 
     Without a group of documents they stay those of the whole sample.
     """
+    k = neighbors.distances.shape[1]
     distances = (neighbors.whole or neighbors).distances
-    k = distances.shape[1]
     inner, outer = (float(np.median(distances[:, place - 1])) for place in (k // 2, k))
     if not np.isfinite(outer):
         return float("nan")
