@@ -4,6 +4,7 @@
 #   make lint     format, style, types, the workflow's lint
 #   make docs     writes the reference from the code, builds docs/_build/index.html, checks links
 #   make bench    speed and memory beside other programs, to docs/reference/speed.md; ten minutes
+#   make faults   kills sweeps at fifty moments, to docs/reference/faults.md; half an hour
 #   make report   report.zip: figures and closing words of the default sweep in one page
 PYTHON ?= python3
 VENV := .venv
@@ -14,10 +15,11 @@ READY_BENCH := $(BENCH)/.ready
 # An OpenBLAS is let choose its own kernels, and once more told to take the same as the others.
 TIME = env -u OPENBLAS_L2_SIZE $(1) $(BENCH)/bin/python -m pytest benchmarks -q -p no:cacheprovider \
   -c benchmarks/pytest.ini --benchmark-json $(BENCH)/$(2).json
+SWEPT := tests/faults/test_kills.py tests/faults/test_surroundings.py
 ACTIVATE := . $(VENV)/bin/activate &&
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: sweep test lint docs links bench report clean
+.PHONY: sweep test lint docs links bench faults report clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(READY)
@@ -33,8 +35,9 @@ report: sweep
 # a Slurm, as root.
 test: $(READY_DEV)
 	$(ACTIVATE) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	  python -m pytest -n auto --dist loadfile --ignore tests/integration --ignore tests/slurm
-	$(ACTIVATE) python -m pytest tests/integration
+	  python -m pytest -n auto --dist loadfile --ignore tests/integration --ignore tests/slurm \
+	  $(addprefix --ignore ,$(SWEPT))
+	$(ACTIVATE) python -m pytest tests/integration $(SWEPT)
 	$(ACTIVATE) python -m pytest tests/slurm
 
 lint: $(READY_DEV)
@@ -49,6 +52,13 @@ bench: $(READY_BENCH)
 	$(call TIME,-u OPENBLAS_CORETYPE,own)
 	$(call TIME,OPENBLAS_CORETYPE=Haswell,same) -k 'TestSearch'
 	$(BENCH)/bin/python benchmarks/table.py $(BENCH)/own.json $(BENCH)/same.json
+
+# Sweeps that are killed at fifty moments; only those that came through are in the table.
+faults: $(READY_DEV)
+	rm -f $(VENV)/faults.jsonl
+	$(ACTIVATE) SHAPESWEEP_KILLS=50 SHAPESWEEP_FAULTS=$(abspath $(VENV))/faults.jsonl \
+	  python -m pytest tests/faults/test_kills.py
+	$(ACTIVATE) python tests/faults/table.py $(VENV)/faults.jsonl
 
 # Links to the world, which not every machine reaches.
 links: $(READY_DEV)
