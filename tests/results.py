@@ -5,7 +5,7 @@ import math
 
 import matplotlib as mpl
 
-from shapesweep import tables
+from shapesweep import contracts, tables
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -77,16 +77,16 @@ def write(folder):
                 there = when(step) | {"layers": None} | band(5 - math.log10(1 + step), None)
                 trajectories.append(one | there)
     kept = {
-        "curves/profiles": (profiles, tables.PROFILES),
-        "curves/trajectories": (trajectories, tables.TRAJECTORIES),
-        "curves/phases": (phases, tables.PHASES),
-        "curves/shapes": (shapes, tables.SHAPES),
-        "curves/distances": ([], tables.DISTANCES),
-        "curves/comparison": ([], tables.COMPARISON),
-        "curves/budgets": ([], tables.BUDGETS),
-        "curves/missing": (missing(), tables.MISSING),
-        "manifests/tiny": (manifest(), tables.MANIFEST),
-        "origins": (origins(), tables.ORIGINS),
+        "curves/profiles": (profiles, contracts.PROFILES),
+        "curves/trajectories": (trajectories, contracts.TRAJECTORIES),
+        "curves/phases": (phases, contracts.PHASES),
+        "curves/shapes": (shapes, contracts.SHAPES),
+        "curves/distances": ([], contracts.DISTANCES),
+        "curves/comparison": ([], contracts.COMPARISON),
+        "curves/budgets": ([], contracts.BUDGETS),
+        "curves/missing": (missing(), contracts.MISSING),
+        "manifests/tiny": (manifest(), contracts.MANIFEST),
+        "origins": (origins(), contracts.ORIGINS),
     }
     for name, (rows, schema) in kept.items():
         tables.write(rows, schema, folder / f"{name}.parquet")
@@ -99,7 +99,7 @@ def write(folder):
 def shape(one, step, height):
     known = {k: v for k, v in one.items() if k != "over"} | when(step)
     name = "flat" if step < 10 else "dome"
-    measured = {f"{m}{end}": None for m in tables.MEASURES for end in ("", "_low", "_high")}
+    measured = {f"{m}{end}": None for m in contracts.MEASURES for end in ("", "_low", "_high")}
     measured |= {"height": height, "height_low": 0.9 * height, "height_high": 1.1 * height}
     return known | {"n_documents": 128, "document_length": 64, "shape": name} | measured
 
@@ -127,7 +127,7 @@ def manifest():
         for step in STEPS:
             status = ["missing_config"] if step == 100 and run == HOSTILE else []
             made.append(
-                dict.fromkeys(tables.MANIFEST.names) | when(step)
+                dict.fromkeys(contracts.MANIFEST.names) | when(step)
                 | {"suite": "tiny", "run": run, "seed": 0, "commit": f"c{step}", "files": [],
                    "bytes": 2_902_248, "status": status, "chosen": True, "selected": not status}
             )  # fmt: skip

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shapesweep import cloudfile, sealed, tables
+from shapesweep import cloudfile, contracts, sealed, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.shards import ShardWriter, read_shard
 
@@ -26,13 +26,13 @@ def write_shard(path):
 
 
 def write_manifest(path):
-    row = dict.fromkeys(tables.MANIFEST.names) | {"suite": "s", "run": "r", "step": 512}
+    row = dict.fromkeys(contracts.MANIFEST.names) | {"suite": "s", "run": "r", "step": 512}
     row |= {"files": [{"path": "a", "size": 3, "sha256": "c0"}], "chosen": True, "status": []}
-    tables.write([row | {"revision": name} for name in ("one", "two")], tables.MANIFEST, path)
+    tables.write([row | {"revision": name} for name in ("one", "two")], contracts.MANIFEST, path)
 
 
 def write_sample(path):
-    tables.write([{"value": 0.5}, {"value": -2.0}], tables.SAMPLE, path, {"vocabulary": 300})
+    tables.write([{"value": 0.5}, {"value": -2.0}], contracts.SAMPLE, path, {"vocabulary": 300})
 
 
 def shard(path):
@@ -42,11 +42,11 @@ def shard(path):
 
 
 def manifest(path):
-    return tables.read_arrow(path, tables.MANIFEST).to_pylist()
+    return tables.read_arrow(path, contracts.MANIFEST).to_pylist()
 
 
 def sample(path):
-    return tables.read_arrow(path, tables.SAMPLE).to_pylist(), tables.read_metadata(path)
+    return tables.read_arrow(path, contracts.SAMPLE).to_pylist(), tables.read_metadata(path)
 
 
 KINDS = {"shard": (write_shard, shard), "manifest": (write_manifest, manifest)}
@@ -130,6 +130,6 @@ def test_what_was_written_before_there_were_seals_is_read(tmp_path):
     path = tmp_path / "file.parquet"
     schema = pa.schema([("value", pa.float32())], metadata={"shapesweep": json.dumps({"a": 1})})
     pq.write_table(pa.table({"value": [0.5]}, schema=schema), path)
-    assert tables.read(path, tables.SAMPLE).value.tolist() == [0.5]
+    assert tables.read(path, contracts.SAMPLE).value.tolist() == [0.5]
     assert tables.read_metadata(path) == {"a": 1}
     assert cloudfile._read_parquet(path)[0].tolist() == [[0.5]]

@@ -10,7 +10,7 @@ from conftest import extract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shapesweep import activations, failures, geometry, manifest, tables
+from shapesweep import activations, contracts, failures, geometry, manifest, tables
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.suite import NAME, SUITE
 
@@ -77,7 +77,7 @@ def test_a_listing_that_is_spoilt_somewhere_is_read_or_named(results, place, wro
     try:
         found = listed(results, spoilt[0])
         rows = manifest.rows("s", SUITE_OF_ANY_NAME, found, "all")
-        tables.write(rows, tables.MANIFEST, results / "manifest.parquet")
+        tables.write(rows, contracts.MANIFEST, results / "manifest.parquet")
     except ShapesweepError as error:
         assert str(error).isprintable()
 

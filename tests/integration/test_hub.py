@@ -11,7 +11,7 @@ import transformers
 import yaml
 from standin import StandIn
 
-from shapesweep import tables
+from shapesweep import contracts, tables
 from shapesweep.figures import FIGURES
 
 from .conftest import ROOT, plan, settings, sweep, write
@@ -30,7 +30,7 @@ def hub(tmp_path, monkeypatch):
 
 
 def failures(folder):
-    found = tables.read(folder / "results/failures.parquet", tables.FAILURES)
+    found = tables.read(folder / "results/failures.parquet", contracts.FAILURES)
     return {(row.revision, row.step): row.reason for row in found.itertuples()}
 
 
@@ -45,7 +45,7 @@ def test_suites_of_all_six_modes_and_faults_change_no_number(hub, tmp_path, text
         done = sweep(folder, "numbers")
         assert done.returncode == 0, done.stdout
         assert set(failures(folder).values()) == {"empty_main"}, done.stdout
-        made[rate] = tables.read(folder / "results/geometry.parquet", tables.GEOMETRY)
+        made[rate] = tables.read(folder / "results/geometry.parquet", contracts.GEOMETRY)
         fetched = {path.rpartition("/")[2] for verb, path in hub.asked if verb == "GET"}
         assert not fetched & set(CLUTTER)
     pd.testing.assert_frame_equal(made[0.0], made[0.2])
@@ -63,7 +63,7 @@ def test_suites_of_all_six_modes_and_faults_change_no_number(hub, tmp_path, text
     assert places.loc["either"].tokens.to_dict() == {0: 100, 8: 300}
     assert sorted(places.loc["folders"].tokens) == [5e8, 85e8]
     assert places.loc["commits"].revision.str.fullmatch("[0-9a-f]{40}").all()
-    manifest = tables.read(folder / "results/manifests/neox.parquet", tables.MANIFEST)
+    manifest = tables.read(folder / "results/manifests/neox.parquet", contracts.MANIFEST)
     names = {row.revision: [file["path"] for file in row.files] for row in manifest.itertuples()}
     assert names["step0"] == ["config.json", "model.safetensors"]
     assert names["step1"] == ["config.json", "pytorch_model.bin"]
@@ -127,7 +127,7 @@ def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokeni
     assert said["step1024", 1024] == "Org/neox: the revision is not there any more"
     assert said["main", pd.NA] == "empty_main"
     assert not Evil.ran.exists()
-    geometry = tables.read(folder / "results/geometry.parquet", tables.GEOMETRY)
+    geometry = tables.read(folder / "results/geometry.parquet", contracts.GEOMETRY)
     assert set(geometry.revision) == {"step0", "step1", "step8", "step16", "step64"}
     summary = (folder / "results/summary.txt").read_text(encoding="utf-8")
     for step in (2, 4, 32, 128, 256, 512, 1024):
@@ -245,7 +245,7 @@ def test_the_disk_holds_no_more_than_its_budget(hub, tmp_path, text_file, tokeni
     finished.set()
     watching.join()
     assert done.returncode == 0, done.stdout
-    geometry = tables.read(folder / "results/geometry.parquet", tables.GEOMETRY)
+    geometry = tables.read(folder / "results/geometry.parquet", contracts.GEOMETRY)
     assert geometry.revision.nunique() == 20
     assert len(seen) > 100
     assert one < max(seen) <= budget

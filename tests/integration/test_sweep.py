@@ -12,13 +12,17 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from shapesweep import tables
+from shapesweep import contracts, tables
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
 
 from .conftest import command, plan, settings, sweep, write
 
-JOINED = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES, "losses": tables.LOSSES}
+JOINED = {
+    "geometry": contracts.GEOMETRY,
+    "replicates": contracts.REPLICATES,
+    "losses": contracts.LOSSES,
+}
 
 
 def read(folder, name, schema):
@@ -32,7 +36,7 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
 
     done = sweep(workspace)
     assert done.returncode == 0, done.stdout
-    geometry = read(workspace, "geometry", tables.GEOMETRY)
+    geometry = read(workspace, "geometry", contracts.GEOMETRY)
     found = geometry.groupby(["run", "revision"]).size()
     # Three corpora; three selections with every metric at its every scale (but that the embedding
     # has no layer before it), two with those of both microscopes, and of a causal model the three
@@ -49,19 +53,19 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
     assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}
     assert blocks[blocks.metric != "alpha_req"].stderr.notna().all()
-    replicates = read(workspace, "replicates", tables.REPLICATES)
+    replicates = read(workspace, "replicates", contracts.REPLICATES)
     assert len(replicates) == 4 * len(geometry)
-    losses = read(workspace, "losses", tables.LOSSES)
+    losses = read(workspace, "losses", contracts.LOSSES)
     logged = losses[(losses.source == "log") & (losses.run == "decoder")]
     assert logged.step.tolist() == list(range(5, 101, 5))
     assert len(losses[losses.source == "eval"]) == 2 * 3 * 3
-    assert not len(read(workspace, "failures", tables.FAILURES))
+    assert not len(read(workspace, "failures", contracts.FAILURES))
     for name in FIGURES:
         for extension in ("svg", "pdf", "png"):
             assert (workspace / f"results/figures/{name}.{extension}").stat().st_size > 5000
         assert (workspace / f"results/figures/{name}.csv").is_file()
     assert (workspace / "results/report.html").stat().st_size > 4e6
-    origins = read(workspace, "origins", tables.ORIGINS)
+    origins = read(workspace, "origins", contracts.ORIGINS)
     assert len(origins) == 6 * 3
     assert origins.corpus_digest.str.len().eq(64).all()
     assert not list((workspace / "results/activations").rglob("*.parquet"))
@@ -94,7 +98,7 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
     done = sweep(workspace, "numbers")
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
-    failures = read(workspace, "failures", tables.FAILURES)
+    failures = read(workspace, "failures", contracts.FAILURES)
     reasons = {(row.run, row.revision): row.reason for row in failures.itertuples()}
     assert reasons == {
         ("decoder", "checkpoint-10"): "damaged:model.safetensors",
@@ -104,7 +108,9 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
     }
     for (run, revision), reason in reasons.items():
         assert f"not measured: tiny/{run}/{revision}: {reason}" in done.stdout
-    measured = read(workspace, "geometry", tables.GEOMETRY)[["run", "revision"]].drop_duplicates()
+    measured = read(workspace, "geometry", contracts.GEOMETRY)[
+        ["run", "revision"]
+    ].drop_duplicates()
     assert sorted(measured.itertuples(index=False, name=None)) == [
         (run, f"checkpoint-{step}") for run in ("decoder", "encoder") for step in (0, 100)
     ]
@@ -144,7 +150,7 @@ def test_a_new_checkpoint_alone_is_measured(workspace):
     jobs = plan(workspace)
     assert (jobs["activations"], jobs["geometry"]) == (1, 1)
     assert sweep(workspace, "numbers").returncode == 0
-    assert read(workspace, "geometry", tables.GEOMETRY).step.max() == 200
+    assert read(workspace, "geometry", contracts.GEOMETRY).step.max() == 200
 
 
 def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
@@ -176,14 +182,14 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
         assert sorted(saved) == [f"checkpoint-{s}" for s in (0, 1, 4)]
         state = json.loads((folder / "checkpoint-4/trainer_state.json").read_bytes())
         assert [e["step"] for e in state["log_history"] if "loss" in e] == [1, 2, 3, 4]
-    losses = read(tmp_path, "losses", tables.LOSSES)
+    losses = read(tmp_path, "losses", contracts.LOSSES)
     started = losses[(losses.source == "eval") & (losses.step == 0)].value
     # ln(300) = 5.70 at the start: the models know nothing, and the loss is computed as it should.
     assert ((started - 5.70).abs() < 0.2).all()
-    geometry = read(tmp_path, "geometry", tables.GEOMETRY)
+    geometry = read(tmp_path, "geometry", contracts.GEOMETRY)
     assert sorted(geometry.tokens.unique()) == [0, 64, 256]
     assert set(geometry.architecture) == {"LlamaForCausalLM", "BertForMaskedLM"}
-    budgets = read(tmp_path, "budgets", tables.BUDGETS)
+    budgets = read(tmp_path, "budgets", contracts.BUDGETS)
     assert budgets.groupby(["run", "step"]).layer.agg(list).to_dict() == {
         ("decoder", 4): [0, 1, 2],
         ("encoder", 4): [0, 1, 2],
@@ -233,7 +239,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
     for path, (content, _) in whole.items():
         path.write_bytes(content[:-50])
     assert sweep(workspace, "numbers").returncode == 0
-    reasons = read(workspace, "failures", tables.FAILURES).reason.tolist()
+    reasons = read(workspace, "failures", contracts.FAILURES).reason.tolist()
     assert sorted(reasons) == ["damaged:model.safetensors", "trainer_state.json is damaged"]
     assert "activations" not in plan(workspace)
 
@@ -243,7 +249,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert plan(workspace)["activations"] == 2
     assert sweep(workspace, "numbers").returncode == 0
-    assert not len(read(workspace, "failures", tables.FAILURES))
+    assert not len(read(workspace, "failures", contracts.FAILURES))
     assert "activations" not in plan(workspace)
 
     for change in (
@@ -260,5 +266,5 @@ def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):
     write(tmp_path, settings(text_file, suites=suites, keep_activations=True))
     done = sweep(tmp_path, "numbers")
     assert done.returncode == 0, done.stdout
-    assert read(tmp_path, "geometry", tables.GEOMETRY).step.isna().all()
+    assert read(tmp_path, "geometry", contracts.GEOMETRY).step.isna().all()
     assert len(list((tmp_path / "results/activations").rglob("layer-*.parquet"))) == 3 * 5

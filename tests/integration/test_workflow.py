@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from shapesweep import tables
+from shapesweep import contracts, tables
 from shapesweep.corpora import CORPORA
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
@@ -183,7 +183,7 @@ def test_what_the_how_tos_add_works_and_is_one_file_each(again, clone):
     drawn = "results/figures/cosine.svg"
     done = sweep(again, "numbers", drawn, snakefile=clone / "Snakefile")
     assert done.returncode == 0, done.stdout
-    geometry = tables.read(again / "results/geometry.parquet", tables.GEOMETRY)
+    geometry = tables.read(again / "results/geometry.parquet", contracts.GEOMETRY)
     assert set(geometry.corpus) == {"text", "reversed"}
     assert set(geometry.metric) == {*METRICS, "top10_share"}
     ratio = geometry[geometry.metric == "top10_share"]

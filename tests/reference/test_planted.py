@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import by_run
 
-from shapesweep import curves, geometry, tables
+from shapesweep import contracts, curves, geometry
 from shapesweep.metrics import METRICS
 from shapesweep.microscope import look
 from shapesweep.shards import Shard
@@ -81,9 +81,9 @@ def measured(metric_names, shards, n_layers):
             replicates += without
     tabled = [
         typed(pd.DataFrame(rows, columns=schema.names))
-        for rows, schema in ((numbers, tables.GEOMETRY), (replicates, tables.REPLICATES))
+        for rows, schema in ((numbers, contracts.GEOMETRY), (replicates, contracts.REPLICATES))
     ]
-    return curves.build(tabled[0], by_run(tabled[1]), pd.DataFrame(columns=tables.LOSSES.names))
+    return curves.build(tabled[0], by_run(tabled[1]), pd.DataFrame(columns=contracts.LOSSES.names))
 
 
 def typed(frame):

@@ -8,7 +8,7 @@ import torch
 import transformers
 from conftest import extract, tiny_llama
 
-from shapesweep import activations, checkpoint, corpora, manifest, tables
+from shapesweep import activations, checkpoint, contracts, corpora, manifest, tables
 from shapesweep.anatomy import find_anatomy
 from shapesweep.config import validate
 from shapesweep.errors import CheckpointError
@@ -129,7 +129,7 @@ def test_the_decoders_loss_is_transformers_own(
 ):
     model = make_checkpoint(tmp_path / "model")
     extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
-    losses = tables.read(tmp_path / "out/losses.parquet", tables.LOSSES).set_index("corpus")
+    losses = tables.read(tmp_path / "out/losses.parquet", contracts.LOSSES).set_index("corpus")
     for one in build_corpora(tokenizers["decoder"]):
         batch = torch.from_numpy(np.stack(one.documents))
         with torch.no_grad():
@@ -144,7 +144,7 @@ def test_the_encoders_loss_is_of_a_fixed_mask(tmp_path, make_checkpoint, setting
     values = []
     for name in ("a", "b"):
         extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / name)
-        values.append(tables.read(tmp_path / name / "losses.parquet", tables.LOSSES).value)
+        values.append(tables.read(tmp_path / name / "losses.parquet", contracts.LOSSES).value)
     assert values[0].tolist() == values[1].tolist()
     # An untrained model knows nothing: ln(300) = 5.70, and small random weights change it little.
     np.testing.assert_allclose(values[0], np.log(300), atol=0.5)
@@ -157,7 +157,7 @@ def test_an_encoder_with_two_heads_has_a_loss_too(tmp_path, make_checkpoint, set
     row = row_of(tmp_path / "model")
     assert row["architecture"] == "BertForPreTraining"
     extract(row, tmp_path / "model", settings, tmp_path / "out")
-    assert len(tables.read(tmp_path / "out/losses.parquet", tables.LOSSES)) == 3
+    assert len(tables.read(tmp_path / "out/losses.parquet", contracts.LOSSES)) == 3
 
 
 def test_the_logged_loss_is_read(tmp_path):
@@ -308,5 +308,5 @@ def test_of_many_short_documents_the_last_token_is_kept(
     assert shard.metadata["pooling"] == "last"
     assert all(shard.selected(selection).all() for selection in ("all", "no_first"))
     assert len(set(shard.contexts())) == n
-    losses = tables.read(out / "losses.parquet", tables.LOSSES)
+    losses = tables.read(out / "losses.parquet", contracts.LOSSES)
     assert losses.corpus.tolist() == ["last"]

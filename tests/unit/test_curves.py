@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import by_run
 
-from shapesweep import curves, figures, findings, summary, tables
+from shapesweep import contracts, curves, figures, findings, summary, tables
 from shapesweep.curves import bands
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
@@ -16,7 +16,7 @@ GROUPS = 8
 
 def number(step, layer, metric, value, **more):
     kind = "embedding" if layer == 0 else "block"
-    row = dict.fromkeys(tables.GEOMETRY.names) | {
+    row = dict.fromkeys(contracts.GEOMETRY.names) | {
         "suite": "s", "run": "decoder", "architecture": "LlamaForCausalLM", "n_layers": 6,
         "revision": f"checkpoint-{step}", "step": step, "corpus": "text", "pooling": "tokens",
         "layer": layer, "layer_kind": kind, "selection": "no_first", "metric": metric,
@@ -39,9 +39,9 @@ def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy
                 error = float(jackknife.stderr(without))
                 row = number(step, layer, metric, value + layer, stderr=error, **more)
                 geometry.append(row)
-                keep = {key: row[key] for key in tables.REPLICATES.names if key in row}
+                keep = {key: row[key] for key in contracts.REPLICATES.names if key in row}
                 replicates += [keep | {"group": g, "value": v} for g, v in enumerate(without)]
-    return as_read(geometry, tables.GEOMETRY), as_read(replicates, tables.REPLICATES)
+    return as_read(geometry, contracts.GEOMETRY), as_read(replicates, contracts.REPLICATES)
 
 
 def as_read(rows, schema):
@@ -55,7 +55,7 @@ def as_read(rows, schema):
 
 
 def build(geometry, replicates):
-    return curves.build(geometry, by_run(replicates), as_read([], tables.LOSSES))
+    return curves.build(geometry, by_run(replicates), as_read([], contracts.LOSSES))
 
 
 def phases(geometry, replicates):
@@ -98,7 +98,7 @@ def test_losses_carry_their_own_corpus_documents():
     ]  # fmt: skip
     rows = [{**row, "suite": geometry.suite.iloc[0], "run": geometry.run.iloc[0]} for row in rows]
     found = curves.build(
-        geometry, by_run(pd.concat([replicates, more])), as_read(rows, tables.LOSSES)
+        geometry, by_run(pd.concat([replicates, more])), as_read(rows, contracts.LOSSES)
     )["trajectories"]
     found = found[found.metric.str.startswith("loss")].set_index(["metric", "corpus"])
     assert found.loc[("loss_eval", "last")].n_documents == 99
@@ -261,9 +261,9 @@ def with_profile(every, bulk, noise=0.01):
             error = float(jackknife.stderr(without))
             row = number(7, layer, "anisotropy", value, stderr=error, selection=selection)
             geometry.append(row)
-            keep = {key: row[key] for key in tables.REPLICATES.names if key in row}
+            keep = {key: row[key] for key in contracts.REPLICATES.names if key in row}
             replicates += [keep | {"group": g, "value": v} for g, v in enumerate(without)]
-    return as_read(geometry, tables.GEOMETRY), as_read(replicates, tables.REPLICATES)
+    return as_read(geometry, contracts.GEOMETRY), as_read(replicates, contracts.REPLICATES)
 
 
 def test_the_authors_numbers_stand_beside_ours_where_their_model_was_run():
@@ -311,7 +311,7 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.1, metrics=sorted(_metrics()))
     both = [pd.concat([part, part.assign(selection="all")]) for part in (geometry, replicates)]
     geometry, replicates = (part if measured else part.iloc[:0] for part in both)
-    losses = as_read([], tables.LOSSES)
+    losses = as_read([], contracts.LOSSES)
     failures = as_read(
         [
             {
@@ -319,13 +319,13 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
                 **{"reason": "why", "measured": False, "transient": False},
             }
         ],
-        tables.FAILURES,
+        contracts.FAILURES,
     )
     folder = tmp_path / "curves"
     made = curves.build(geometry, by_run(replicates), losses)
-    made |= {"missing": failures, "budgets": as_read([], tables.BUDGETS)}
+    made |= {"missing": failures, "budgets": as_read([], contracts.BUDGETS)}
     for name, table in made.items():
-        tables.write(table, getattr(tables, name.upper()), folder / f"{name}.parquet")
+        tables.write(table, getattr(contracts, name.upper()), folder / f"{name}.parquet")
     for name in figures.FIGURES:
         figures.draw(name, folder, tmp_path / "figures")
         first = (tmp_path / f"figures/{name}.svg").read_bytes()
@@ -352,10 +352,10 @@ def test_figures_are_drawn_of_numbers_that_are_not_defined_and_of_one_block(tmp_
     few[1] = few[1].drop(columns="n_layers")
     for name, both in (("undefined", (geometry, replicates)), ("one block", few)):
         folder = tmp_path / name
-        made = build(*both) | {"missing": as_read([], tables.FAILURES)}
-        made |= {"budgets": as_read([], tables.BUDGETS)}
+        made = build(*both) | {"missing": as_read([], contracts.FAILURES)}
+        made |= {"budgets": as_read([], contracts.BUDGETS)}
         for one, table in made.items():
-            tables.write(table, getattr(tables, one.upper()), folder / f"curves/{one}.parquet")
+            tables.write(table, getattr(contracts, one.upper()), folder / f"curves/{one}.parquet")
         for one in figures.FIGURES:
             figures.draw(one, folder / "curves", folder / "figures")
         assert "5 checkpoints" in summary.write(folder, folder / "summary.txt")
@@ -369,12 +369,12 @@ def test_an_unknown_figure_is_named(tmp_path):
 def test_damaged_and_foreign_tables_are_named(tmp_path):
     path = tmp_path / "geometry.parquet"
     with pytest.raises(ShapesweepError, match=r"geometry\.parquet: no such file"):
-        tables.read(path, tables.GEOMETRY)
+        tables.read(path, contracts.GEOMETRY)
     path.write_bytes(b"PAR1 no table")
     with pytest.raises(ShapesweepError, match="damaged or not Parquet"):
-        tables.read(path, tables.GEOMETRY)
-    tables.write([], tables.LOSSES, path)
+        tables.read(path, contracts.GEOMETRY)
+    tables.write([], contracts.LOSSES, path)
     with pytest.raises(ShapesweepError, match="not a table of this version"):
-        tables.read(path, tables.GEOMETRY)
+        tables.read(path, contracts.GEOMETRY)
     with pytest.raises(ValueError, match="no column"):
-        tables.write([{"sute": "s"}], tables.LOSSES, path)
+        tables.write([{"sute": "s"}], contracts.LOSSES, path)

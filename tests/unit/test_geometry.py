@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import extract
 
-from shapesweep import geometry, tables
+from shapesweep import contracts, geometry
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
 from shapesweep.geometry import PARTIAL
@@ -78,9 +78,9 @@ def test_every_selection_and_metric_has_a_row_in_the_contract():
     asked = whole | cut | {(s, m) for s in SENSITIVITY for m in few}
     assert set(found) == asked
     for row, replicates in found.values():
-        assert set(row) == set(tables.GEOMETRY.names)
+        assert set(row) == set(contracts.GEOMETRY.names)
         assert len(replicates) == 8
-        assert all(set(one) == set(tables.REPLICATES.names) for one in replicates)
+        assert all(set(one) == set(contracts.REPLICATES.names) for one in replicates)
         np.testing.assert_allclose(
             row["stderr"], jackknife.stderr([one["value"] for one in replicates])
         )

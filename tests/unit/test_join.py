@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shapesweep import join, tables
+from shapesweep import contracts, join, tables
 from shapesweep.geometry import AGAIN
 
 
@@ -16,32 +16,32 @@ def swept(tmp_path):
         for step, sample in samples.items():
             place = tmp_path / f"geometry/s/r/step{step}"
             row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step}
-            geometry = {**dict.fromkeys(tables.GEOMETRY.names), **row, "value": 1.0}
-            tables.write([geometry], tables.GEOMETRY, place / "geometry.parquet")
-            tables.write([], tables.REPLICATES, place / "replicates.parquet")
+            geometry = {**dict.fromkeys(contracts.GEOMETRY.names), **row, "value": 1.0}
+            tables.write([geometry], contracts.GEOMETRY, place / "geometry.parquet")
+            tables.write([], contracts.REPLICATES, place / "replicates.parquet")
             loss = {**row, "source": "eval", "corpus": "text", "value": dict(losses).get(step, 5.6)}
-            tables.write([{**loss, "stderr": 0.1}], tables.LOSSES, place / "losses.parquet")
+            tables.write([{**loss, "stderr": 0.1}], contracts.LOSSES, place / "losses.parquet")
             failed = dict(failures).get(step)
             said = {"reason": failed, "measured": False, "transient": failed == "later"}
             tables.write(
-                [{**row, **said}] if failed else [], tables.FAILURES, place / "failures.parquet"
+                [{**row, **said}] if failed else [], contracts.FAILURES, place / "failures.parquet"
             )
             if failed == "later":
                 (place / AGAIN).touch()
             if not failed:
                 values = [{"value": value} for value in sample]
                 more = {"vocabulary": vocabulary}
-                tables.write(values, tables.SAMPLE, place / "sample.parquet", more)
-            made = dict.fromkeys(tables.MANIFEST.names) | row
+                tables.write(values, contracts.SAMPLE, place / "sample.parquet", more)
+            made = dict.fromkeys(contracts.MANIFEST.names) | row
             made |= {"architecture": architecture, "status": [], "chosen": True, "selected": True}
             rows.append(made)
         return rows
 
     def joined(rows, accepted=None):
-        tables.write(rows, tables.MANIFEST, tmp_path / "s.parquet")
+        tables.write(rows, contracts.MANIFEST, tmp_path / "s.parquet")
         join.join([tmp_path / "s.parquet"], tmp_path / "geometry", tmp_path, accepted)
-        geometry = tables.read(tmp_path / "geometry.parquet", tables.GEOMETRY)
-        failures = tables.read(tmp_path / "failures.parquet", tables.FAILURES)
+        geometry = tables.read(tmp_path / "geometry.parquet", contracts.GEOMETRY)
+        failures = tables.read(tmp_path / "failures.parquet", contracts.FAILURES)
         return geometry.revision.tolist(), failures
 
     return write, joined
@@ -62,9 +62,9 @@ def test_a_budget_of_what_is_left_out_is_left_out(swept, straight, tmp_path):
     for step in (2, 8):
         row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step, "k": 3}
         budgets.append(tmp_path / f"budget-{step}.parquet")
-        tables.write([dict.fromkeys(tables.BUDGETS.names) | row], tables.BUDGETS, budgets[-1])
+        tables.write([dict.fromkeys(contracts.BUDGETS.names) | row], contracts.BUDGETS, budgets[-1])
     join.join([tmp_path / "s.parquet"], tmp_path / "geometry", tmp_path, budgets=budgets)
-    made = tables.read(tmp_path / "budgets.parquet", tables.BUDGETS)
+    made = tables.read(tmp_path / "budgets.parquet", contracts.BUDGETS)
     assert made.revision.tolist() == ["step8"]
     assert made.k.tolist() == [3]
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import extract
 
-from shapesweep import failures, geometry, tables
+from shapesweep import contracts, failures, geometry, tables
 from shapesweep.errors import CheckpointError
 from shapesweep.metrics import METRICS
 from shapesweep.shards import SELECTIONS
@@ -31,7 +31,7 @@ def extracted(tmp_path, make_checkpoint, settings):
     def made(**more):
         chosen = settings.model_copy(update=more)
         out = tmp_path / "shards"
-        known = geometry.complete(tmp_path / "geometry", chosen.geometry)
+        known = geometry.Measured.read(tmp_path / "geometry", chosen.geometry).complete()
         extract(row, tmp_path / "model", chosen, out, known)
         return out, tmp_path / "geometry", chosen.geometry
 
@@ -39,8 +39,8 @@ def extracted(tmp_path, make_checkpoint, settings):
 
 
 def read_all(folder):
-    schemas = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES}
-    schemas |= {"losses": tables.LOSSES}
+    schemas = {"geometry": contracts.GEOMETRY, "replicates": contracts.REPLICATES}
+    schemas |= {"losses": contracts.LOSSES}
     return {name: tables.read(folder / f"{name}.parquet", s) for name, s in schemas.items()}
 
 
@@ -86,8 +86,8 @@ def test_other_settings_or_other_weights_keep_nothing(
 ):
     geometry.measure(*extracted())
     fewer = settings.geometry.model_copy(update={"n_points": 100})
-    assert geometry.complete(tmp_path / "geometry", settings.geometry)
-    assert not geometry.complete(tmp_path / "geometry", fewer)
+    assert geometry.Measured.read(tmp_path / "geometry", settings.geometry).complete()
+    assert not geometry.Measured.read(tmp_path / "geometry", fewer).complete()
     assert (
         geometry.measure(*extracted(geometry=fewer)) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shapesweep import config, manifest, tables
+from shapesweep import config, contracts, manifest, tables
 from shapesweep.errors import ShapesweepError
 
 
@@ -94,8 +94,8 @@ def test_rows_tell_files_status_and_selection(tmp_path, make_checkpoint):
     suite = local(tmp_path, tokens_per_step=100)
     found = manifest.list_checkpoints("s", suite, "results")
     rows = manifest.rows("s", suite, found, "all")
-    tables.write(rows, tables.MANIFEST, tmp_path / "manifest.parquet")
-    table = tables.read(tmp_path / "manifest.parquet", tables.MANIFEST)
+    tables.write(rows, contracts.MANIFEST, tmp_path / "manifest.parquet")
+    table = tables.read(tmp_path / "manifest.parquet", contracts.MANIFEST)
     assert table.selected.tolist() == [True, False]
     assert [list(status) for status in table.status] == [[], ["missing_weights"]]
     assert table.tokens.tolist() == [0, 500]

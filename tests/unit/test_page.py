@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import results
 
-from shapesweep import cli, page, tables
+from shapesweep import cli, contracts, page, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.page import gallery, record, series
 
@@ -173,6 +173,6 @@ def test_what_is_absent_is_named(tmp_path):
     (tmp_path / "results/summary.txt").unlink()
     with pytest.raises(ShapesweepError, match=r"summary\.txt: no such file"):
         page.write(tmp_path / "results", tmp_path / "report.html")
-    tables.write([], tables.LOSSES, tmp_path / "results/origins.parquet")
+    tables.write([], contracts.LOSSES, tmp_path / "results/origins.parquet")
     with pytest.raises(ShapesweepError, match="not a table of this version"):
         page.write(tmp_path / "results", tmp_path / "report.html")

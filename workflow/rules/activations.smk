@@ -9,7 +9,6 @@ rule activations:
     input:
         checkpoints=lambda w: checkpoint_files(batch(w)),
         tokenizer=tokenizer_folder,
-        text=TEXT or [],
     output:
         SHARDS if CONFIG.keep_activations else temp(SHARDS),
     log:

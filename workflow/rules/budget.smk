@@ -4,7 +4,6 @@ rule budget:
     input:
         checkpoints=lambda w: checkpoint_files(batch(w)),
         tokenizer=tokenizer_folder,
-        text=TEXT or [],
         # After the checkpoint was measured: where one of two fails, its download is removed.
         measured=ancient(f"{RESULTS}/batches/{{suite}}/{{run}}/{{revision}}.json"),
     output:

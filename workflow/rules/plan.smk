@@ -26,7 +26,7 @@ try:
         BASE / "config/suites",
         [BASE / "config/config.yaml", *workflow.overwrite_configfiles],
     )
-    TEXT = text_file(CONFIG.corpus.text)
+    text_file(CONFIG.corpus.text)
 except ShapesweepError as error:
     sys.exit(f"shapesweep: error: {error}")
 
@@ -113,13 +113,18 @@ def minutes(wildcards):
 
 def marks(wildcards):
     """What tells of every batch that it is measured; a mark that is no longer true is removed."""
+    return [mark for suite in CONFIG.suites for mark in marks_of(suite)]
+
+
+@functools.cache
+def marks_of(suite):
+    """The marks of a suite, each looked at once: what this run makes is not judged by it."""
     asked = []
-    for suite in CONFIG.suites:
-        for key, one in batches_of(suite).items():
-            path = Path(RESULTS, "batches", suite, one.run, f"{one.name}.json")
-            if path.is_file() and not is_measured(one, path):
-                path.unlink(missing_ok=True)
-            asked.append(str(path))
+    for one in batches_of(suite).values():
+        path = Path(RESULTS, "batches", suite, one.run, f"{one.name}.json")
+        if path.is_file() and not is_measured(one, path):
+            path.unlink()
+        asked.append(str(path))
     return asked
 
 

@@ -16,7 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep import __version__, checkpoint, devices, failures, losses, progress, tables, whole
+from shapesweep import (
+    __version__,
+    checkpoint,
+    contracts,
+    devices,
+    failures,
+    losses,
+    progress,
+    tables,
+    whole,
+)
 from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
 from shapesweep.config import Config
 from shapesweep.corpora import Corpus
@@ -134,10 +144,10 @@ def _extract(
                 totals = _masked_losses(model, each, opened.tokenizer, settings)
             if totals is not None:
                 found.append(_loss_row(row, each, totals, settings.geometry.groups))
-    tables.write(found, tables.LOSSES, out / "losses.parquet")
+    tables.write(found, contracts.LOSSES, out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
     sample = [{"value": value} for value in checkpoint.sample(model)]
-    tables.write(sample, tables.SAMPLE, out / "sample.parquet", {"vocabulary": vocabulary})
+    tables.write(sample, contracts.SAMPLE, out / "sample.parquet", {"vocabulary": vocabulary})
     told = json.dumps({"state": one.state, "corpora": origins})
     (out / ORIGINS).write_text(told, encoding="utf-8")
     return [each.name for each in new]
@@ -167,7 +177,7 @@ def read_log(folder: str | Path, row: Row) -> list[Row]:
     Returns
     -------
     list of dict
-        Rows of `tables.LOSSES`; empty without a `trainer_state.json`.
+        Rows of `contracts.LOSSES`; empty without a `trainer_state.json`.
     """
     path = Path(folder) / "trainer_state.json"
     if not path.is_file():

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shapesweep import checkpoint, costs, tables, whole
+from shapesweep import checkpoint, contracts, costs, whole
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.costs import Model
@@ -131,7 +131,7 @@ def state(definition: AnySuite, one: Listed, settings: Config) -> str:
         "text": _looks([text] if text else []),
         "groups": settings.geometry.groups,
         "format_version": FORMAT_VERSION,
-        "tables_version": tables.VERSION,
+        "tables_version": contracts.VERSION,
     }
     return _digest(depends)
 

@@ -1,10 +1,10 @@
 """The dimension budget: how many dimensions of a layer does the rest of the model need?
 
-Takes in a checkpoint and the text's documents; hands on rows of `tables.BUDGETS`. A layer's hidden
-states are projected on their leading principal axes on the way through the model, and the number of
-axes is bisected for a rise of the loss. The axes are fitted on other documents than those on which
-the loss is read, and special tokens and the first one are left as they are: they may be sinks,
-which are needed for what they do and not for what they say.
+Takes in a checkpoint and the text's documents; hands on rows of `contracts.BUDGETS`. A layer's
+hidden states are projected on their leading principal axes on the way through the model, and the
+number of axes is bisected for a rise of the loss. The axes are fitted on other documents than those
+on which the loss is read, and special tokens and the first one are left as they are: they may be
+sinks, which are needed for what they do and not for what they say.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def measure(row: Row, folder: Path, settings: Config, tokenizer: Path | None = N
     Returns
     -------
     list of dict
-        Rows of `tables.BUDGETS`: the embedding and every block, the last before the final norm.
+        Rows of `contracts.BUDGETS`: the embedding and every block, the last before the final norm.
 
     Raises
     ------

@@ -62,9 +62,8 @@ class Model:
             config = {"vocab_size": suite.vocabulary, **suite.runs[one.run].model}
             d, layers = checkpoint.width(config) or 0, checkpoint.n_layers(config) or 0
             return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
-        files = [path for path in checkpoint.model_files(one.folder) if path.is_file()]
-        sizes = sum(path.stat().st_size for path in files)
-        return cls(checkpoint.description(one.folder) or {}, sizes)
+        n_bytes = sum(path.stat().st_size for path in checkpoint.model_files(one.folder))
+        return cls(checkpoint.description(one.folder) or {}, n_bytes)
 
     @classmethod
     def published(cls, one: Listed) -> "Model":
@@ -91,13 +90,18 @@ class Model:
 
 def n_tokens(model: Model, settings: Config) -> int:
     """Tokens that a checkpoint reads, at most: all corpora."""
+    last = settings.corpus.last
+    poolings = [CORPORA[name].pooling for name in settings.corpora]
+    whole = poolings.count("tokens") * corpus_tokens(model, settings)
+    return whole + poolings.count("last") * last.documents * last.length
+
+
+def corpus_tokens(model: Model, settings: Config) -> int:
+    """Tokens of one corpus, at most, of which all are measured."""
     entries = checkpoint.vocabulary(model.config) or 0
     chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
     length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
-    last = settings.corpus.last
-    poolings = [CORPORA[name].pooling for name in settings.corpora]
-    whole = poolings.count("tokens") * settings.corpus.documents * length
-    return whole + poolings.count("last") * last.documents * last.length
+    return settings.corpus.documents * length
 
 
 def footprint(model: Model, settings: Config) -> int:
@@ -155,5 +159,5 @@ def extraction_mb(model: Model, settings: Config) -> int:
 def geometry_mb(model: Model, settings: Config) -> int:
     """Megabytes of a job that measures shards: two neighbouring layers, and what is made of one."""
     # 12 times a layer was measured (docs/reference/speed.md), the layer before on top.
-    tokens = max(settings.corpus.documents * settings.corpus.length, n_tokens(model, settings) // 3)
-    return PROCESS_MB + math.ceil(13 * 4 * tokens * model.width / 1e6)
+    layer = 4 * corpus_tokens(model, settings) * model.width
+    return PROCESS_MB + math.ceil(13 * layer / 1e6)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep import tables
+from shapesweep import contracts
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 
-_NAME, _COLUMNS = "failed.json", tables.FAILURES.names
+_NAME, _COLUMNS = "failed.json", contracts.FAILURES.names
 
 
 def record(folder: Path, row: Mapping[str, Any], error: CheckpointError, state: str = "") -> None:
@@ -34,7 +34,7 @@ def record(folder: Path, row: Mapping[str, Any], error: CheckpointError, state: 
 
 
 def as_row(row: Mapping[str, Any], error: CheckpointError) -> dict[str, Any]:
-    """A row of `tables.FAILURES` for what an error says of a checkpoint."""
+    """A row of `contracts.FAILURES` for what an error says of a checkpoint."""
     return {
         **{key: row[key] for key in ("suite", "run", "revision", "step")},
         "reason": str(error),

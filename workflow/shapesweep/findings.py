@@ -68,7 +68,7 @@ def runs(
     Parameters
     ----------
     profiles, trajectories, phases, shapes : pandas.DataFrame
-        `tables.PROFILES`, `tables.TRAJECTORIES`, `tables.PHASES` and `tables.SHAPES`.
+        `contracts.PROFILES`, `contracts.TRAJECTORIES`, `contracts.PHASES` and `contracts.SHAPES`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The geometry: numbers per shard, each with its N, its error and its replicates.
 
-Takes in the shards of a checkpoint; hands on rows of `tables.GEOMETRY` and
-`tables.REPLICATES`. One covariance and one neighbour search a cloud serve all metrics.
+Takes in the shards of a checkpoint; hands on rows of `contracts.GEOMETRY` and
+`contracts.REPLICATES`. One covariance and one neighbour search a cloud serve all metrics.
 What has been measured from the same shards already is kept.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep import failures, progress, tables, whole
+from shapesweep import contracts, failures, progress, tables, whole
 from shapesweep.config import GeometryConfig
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
@@ -50,7 +50,8 @@ class Measured:
         For every corpus, what its shards were made `from`, and `by` which versions.
     geometry, replicates, losses : pandas.DataFrame
     state : str
-        Of the shards, as `batches.state` says it; empty where nobody has.
+        Of the shards, as `batches.state` says it; empty where nobody has, or where the checkpoint
+        could not be had this time.
     """
 
     origins: dict[str, Any]
@@ -68,10 +69,10 @@ class Measured:
             if made.get("settings") == _settings(settings):
                 return cls(
                     made["origins"],
-                    tables.read(folder / "geometry.parquet", tables.GEOMETRY),
-                    tables.read(folder / "replicates.parquet", tables.REPLICATES),
-                    tables.read(folder / "losses.parquet", tables.LOSSES),
-                    made.get("state", ""),
+                    tables.read(folder / "geometry.parquet", contracts.GEOMETRY),
+                    tables.read(folder / "replicates.parquet", contracts.REPLICATES),
+                    tables.read(folder / "losses.parquet", contracts.LOSSES),
+                    "" if (folder / AGAIN).exists() else made["state"],
                 )
         except ShapesweepError:
             pass  # Absent, damaged or of an older version: it is measured anew.
@@ -80,7 +81,7 @@ class Measured:
     @classmethod
     def of(cls, origins: dict[str, Any], *rows: list[Row]) -> "Measured":
         """Make it of the rows of its three tables."""
-        schemas = (tables.GEOMETRY, tables.REPLICATES, tables.LOSSES)
+        schemas = (contracts.GEOMETRY, contracts.REPLICATES, contracts.LOSSES)
         frames = [pd.DataFrame(r, columns=s.names) for r, s in zip(rows, schemas, strict=True)]
         return cls(origins, *frames)
 
@@ -91,9 +92,19 @@ class Measured:
         return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
 
     def complete(self) -> dict[str, Any]:
-        """Origins of the corpora of which every metric is there, in its present version."""
+        """Origins of the corpora of which every metric is there, in its present version.
+
+        Where shards would be made `from` the same, they need not be made again.
+        """
         wanted = {(name, metric.version) for name, metric in METRICS.items()}
         return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
+
+    def finished(self) -> str:
+        """The state of which all is there; empty where metrics lack.
+
+        A checkpoint that cannot be measured has a state, too.
+        """
+        return self.state if set(self.complete()) == set(self.origins) else ""
 
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
         """What of it holds for shards of these origins, by metrics of today's versions."""
@@ -120,46 +131,6 @@ class Measured:
             keys = [key for key in order if key in table]
             made.append(table.sort_values(keys, kind="stable", na_position="first"))
         return Measured({**other.origins, **self.origins}, *made)
-
-
-def state(folder: str | Path, settings: GeometryConfig) -> str | None:
-    """The state of the shards that a folder's numbers were made from, if none is wanting.
-
-    Parameters
-    ----------
-    folder : path-like
-        What `measure` has made, if anything.
-    settings : GeometryConfig
-
-    Returns
-    -------
-    str or None
-        None where metrics are not there in their present versions. A checkpoint that cannot be
-        measured has a state too; one that could not be had this time has none.
-    """
-    folder = Path(folder)
-    known = Measured.read(folder, settings)
-    if (folder / AGAIN).exists() or set(known.complete()) != set(known.origins):
-        return None
-    return known.state or None
-
-
-def complete(folder: Path, settings: GeometryConfig) -> dict[str, Any]:
-    """Corpora of which every metric has been measured already, in its present version.
-
-    Parameters
-    ----------
-    folder : path-like
-        What `measure` has made, if anything.
-    settings : GeometryConfig
-
-    Returns
-    -------
-    dict
-        By corpus, the origin of its shards: where it is `from` the same, they need not be
-        extracted again.
-    """
-    return Measured.read(folder, settings).complete()
 
 
 def measure(
@@ -200,10 +171,12 @@ def measure(
         "settings": _settings(settings),
     }
     with whole.folder(out) as partial:
-        tables.write(made.geometry, tables.GEOMETRY, partial / "geometry.parquet", metadata)
-        tables.write(made.replicates, tables.REPLICATES, partial / "replicates.parquet", metadata)
-        tables.write(made.losses, tables.LOSSES, partial / "losses.parquet", metadata)
-        tables.write([failed] if failed else [], tables.FAILURES, partial / "failures.parquet")
+        tables.write(made.geometry, contracts.GEOMETRY, partial / "geometry.parquet", metadata)
+        tables.write(
+            made.replicates, contracts.REPLICATES, partial / "replicates.parquet", metadata
+        )
+        tables.write(made.losses, contracts.LOSSES, partial / "losses.parquet", metadata)
+        tables.write([failed] if failed else [], contracts.FAILURES, partial / "failures.parquet")
         if failed and failed["transient"]:
             (partial / AGAIN).touch()
         if not failed:
@@ -225,7 +198,7 @@ def _measure(
     settings: GeometryConfig,
     part: progress.Part,
 ) -> Measured:
-    losses = tables.read(activations / "losses.parquet", tables.LOSSES)
+    losses = tables.read(activations / "losses.parquet", contracts.LOSSES)
     geometry: list[Row] = []
     replicates: list[Row] = []
     before: tuple[Path, Layer] | None = None
@@ -267,7 +240,7 @@ def layer_of(shard: Shard, n_groups: int) -> Layer:
 def rows_of(
     shard: Shard, layer: Layer, numbers: Mapping[str, list[Number]]
 ) -> list[tuple[Row, list[Row]]]:
-    """Every number as a row of `tables.GEOMETRY` with its rows of `tables.REPLICATES`."""
+    """Every number as a row of `contracts.GEOMETRY` with its rows of `contracts.REPLICATES`."""
     metadata = shard.metadata
     shared = {key: metadata[key] for key in ("suite", "run", "revision", "step")}
     shared |= {key: metadata[key] for key in ("corpus", "pooling", "layer", "layer_kind")}

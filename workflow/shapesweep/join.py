@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from shapesweep import integrity, tables
+from shapesweep import contracts, integrity, tables
 from shapesweep.checkpoint import family
 from shapesweep.failures import recorded
 from shapesweep.geometry import AGAIN
@@ -46,7 +46,7 @@ def join(
     budgets : sequence of path-like
         One a checkpoint of which it was asked for.
     """
-    listed = pd.concat([tables.read(path, tables.MANIFEST) for path in manifests])
+    listed = pd.concat([tables.read(path, contracts.MANIFEST) for path in manifests])
     rows = listed[listed.selected].itertuples()
     placed = [(row, Path(geometry) / row.suite / row.run / row.revision) for row in rows]
     # What a live run has added since the sweep was planned waits for the next one.
@@ -56,29 +56,29 @@ def join(
     key = operator.itemgetter("suite", "run", "revision")
     excluded = {key(one) for one in doubts if not one["measured"]}
     kept = [p for row, p in placed if (row.suite, row.run, row.revision) not in excluded]
-    named = {"geometry": tables.GEOMETRY, "replicates": tables.REPLICATES}
+    named = {"geometry": contracts.GEOMETRY, "replicates": contracts.REPLICATES}
     for name, schema in named.items():
         every = (tables.read_arrow(place / f"{name}.parquet", schema) for place in kept)
         tables.write_parts(every, schema, Path(out) / f"{name}.parquet")
-    counted = [tables.read_arrow(path, tables.BUDGETS) for path in budgets]
-    budgeted = pa.concat_tables([tables.BUDGETS.empty_table(), *counted]).to_pylist()
+    counted = [tables.read_arrow(path, contracts.BUDGETS) for path in budgets]
+    budgeted = pa.concat_tables([contracts.BUDGETS.empty_table(), *counted]).to_pylist()
     sound = [one for one in budgeted if key(one) not in excluded]
-    tables.write(sound, tables.BUDGETS, Path(out) / "budgets.parquet")
+    tables.write(sound, contracts.BUDGETS, Path(out) / "budgets.parquet")
     origins = [_origins(place) for place in kept]
     tables.write(
-        [one for of in origins for one in of], tables.ORIGINS, Path(out) / "origins.parquet"
+        [one for of in origins for one in of], contracts.ORIGINS, Path(out) / "origins.parquet"
     )
-    parts = [tables.read(place / "losses.parquet", tables.LOSSES) for place in kept]
-    losses = pd.concat(parts) if parts else pd.DataFrame(columns=tables.LOSSES.names)
+    parts = [tables.read(place / "losses.parquet", contracts.LOSSES) for place in kept]
+    losses = pd.concat(parts) if parts else pd.DataFrame(columns=contracts.LOSSES.names)
     # Every checkpoint tells the whole log up to itself: once is enough.
     losses = losses.sort_values(["suite", "run", "source", "step"], kind="stable")
     repeated = losses.duplicated(["suite", "run", "step", "source"], keep="last")
     losses = losses[~repeated | (losses.source == "eval")]
-    tables.write(losses, tables.LOSSES, Path(out) / "losses.parquet")
+    tables.write(losses, contracts.LOSSES, Path(out) / "losses.parquet")
     found = [_failure(row, ", ".join(row.status)) for row in flagged.itertuples()] + doubts
-    failed = [tables.read(place / "failures.parquet", tables.FAILURES) for _, place in placed]
-    failures = pd.concat([pd.DataFrame(found, columns=tables.FAILURES.names), *failed])
-    tables.write(failures, tables.FAILURES, Path(out) / "failures.parquet")
+    failed = [tables.read(place / "failures.parquet", contracts.FAILURES) for _, place in placed]
+    failures = pd.concat([pd.DataFrame(found, columns=contracts.FAILURES.names), *failed])
+    tables.write(failures, contracts.FAILURES, Path(out) / "failures.parquet")
 
 
 def forget(results: str | Path) -> None:
@@ -107,7 +107,7 @@ def _doubts(
     found = []
     for (suite, _), members in runs.items():
         samples = [
-            tables.read(place / "sample.parquet", tables.SAMPLE).value.to_numpy(np.float32)
+            tables.read(place / "sample.parquet", contracts.SAMPLE).value.to_numpy(np.float32)
             for _, place in members
         ]
         for k in integrity.out_of_line(samples):
@@ -124,7 +124,7 @@ def _doubts(
 
 def _start(row: Any, place: Path) -> str | None:
     """What is odd about the loss of a causal model that has not been trained yet."""
-    losses = tables.read(place / "losses.parquet", tables.LOSSES)
+    losses = tables.read(place / "losses.parquet", contracts.LOSSES)
     losses = losses[(losses.source == "eval") & losses.corpus.isin(["text", "random"])]
     is_start = not pd.isna(row.step) and row.step == 0
     if not is_start or family(str(row.architecture)) != "decoder" or not len(losses):
@@ -145,7 +145,7 @@ def _origins(place: Path) -> list[dict[str, Any]]:
     origins = tables.read_metadata(place / "geometry.parquet").get("origins", {})
     for corpus, one in origins.items():
         known = {**one["from"], **one["by"], "corpus": corpus}
-        made.append({name: known.get(name) for name in tables.ORIGINS.names})
+        made.append({name: known.get(name) for name in contracts.ORIGINS.names})
     return made
 
 

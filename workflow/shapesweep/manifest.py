@@ -167,7 +167,7 @@ def rows(name: str, suite: AnySuite, listed: Sequence[Listed], rule: Rule) -> li
     Returns
     -------
     list of dict
-        In the columns of `tables.MANIFEST`.
+        In the columns of `contracts.MANIFEST`.
     """
     chosen = {id(one) for one in select(listed, rule)}
     made = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shapesweep.errors import ShapesweepError
 
 if TYPE_CHECKING:
+    from shapesweep.geometry import Measured
     from shapesweep.manifest import Listed
     from shapesweep.suite import AnySuite
 
@@ -42,13 +43,13 @@ def listing(arguments: argparse.Namespace) -> None:
 
 def manifest(arguments: argparse.Namespace) -> None:
     """List a suite's checkpoints with their files."""
-    from shapesweep import manifest, tables
+    from shapesweep import contracts, manifest, tables
 
     name, suite = _suite(arguments)
     config = arguments.config
     listed = manifest.list_checkpoints(name, suite, config.results)
     rows = manifest.rows(name, suite, listed, config.checkpoints)
-    tables.write(rows, tables.MANIFEST, arguments.out)
+    tables.write(rows, contracts.MANIFEST, arguments.out)
     for row in rows:
         if row["status"]:
             print(f"{name}/{row['run']}/{row['revision']}: {', '.join(row['status'])}")
@@ -107,18 +108,21 @@ def tokenizer(arguments: argparse.Namespace) -> None:
 
 def activations(arguments: argparse.Namespace) -> None:
     """Extract the activations of checkpoints."""
-    from shapesweep import activations, geometry
+    from shapesweep import activations
 
     config, out, sources = arguments.config, Path(arguments.out), []
     out.mkdir(parents=True, exist_ok=True)
     for one in _members(arguments):
         # Shards that are to be kept are all extracted, whether or not they are measured already.
-        if not config.keep_activations and one.is_measured:
-            print(f"{one.row['revision']}: nothing to be extracted: it is measured")
+        keep = config.keep_activations
+        if one.is_measured and not keep:
+            print(f"{one.listed.revision}: nothing to be extracted: it is measured")
             continue
-        known = {} if config.keep_activations else geometry.complete(one.measured, config.geometry)
-        into, state = one.folder(out), one.state
-        sources.append(activations.Source(one.row, one.source, into, known, one.tokenizer, state))
+        known = {} if keep else one.known.complete()
+        into = one.folder(out)
+        sources.append(
+            activations.Source(one.row, one.source, into, known, one.tokenizer, one.state)
+        )
     for said in activations.extract(sources, config):
         print(said, flush=True)
 
@@ -135,14 +139,14 @@ def geometry(arguments: argparse.Namespace) -> None:
         # One without shards was measured already, and is kept.
         if shards.is_dir() and any(shards.iterdir()):
             print(f"{into}: {geometry.measure(shards, into, settings, part)}", flush=True)
-        states[revision] = geometry.state(into, settings) or ""
+        states[revision] = geometry.Measured.read(into, settings).finished()
     if arguments.mark:
         batches.write_mark(arguments.mark, batches.key(states, arguments.config), revisions)
 
 
 def budget(arguments: argparse.Namespace) -> None:
     """Count the dimensions that each layer of one checkpoint needs."""
-    from shapesweep import budget, tables
+    from shapesweep import budget, contracts, tables
     from shapesweep.errors import CheckpointError
 
     (one,) = _members(arguments)
@@ -154,7 +158,7 @@ def budget(arguments: argparse.Namespace) -> None:
         # What keeps it from being measured at all is recorded with its activations.
         print(f"{row['suite']}/{row['run']}/{row['revision']}: no budget: {error}")
     made_with = {"settings": budget.settings_of(arguments.config)}
-    tables.write(made, tables.BUDGETS, arguments.out, made_with)
+    tables.write(made, contracts.BUDGETS, arguments.out, made_with)
 
 
 def measure(arguments: argparse.Namespace) -> int:
@@ -195,27 +199,27 @@ def join(arguments: argparse.Namespace) -> None:
 
 def curves(arguments: argparse.Namespace) -> None:
     """Make the curves of the joined tables."""
-    from shapesweep import curves, tables
+    from shapesweep import contracts, curves, tables
 
     tables_in = Path(arguments.tables)
-    geometry = tables.read(tables_in / "geometry.parquet", tables.GEOMETRY)
-    replicates = tables.Reader(tables_in / "replicates.parquet", tables.REPLICATES)
-    losses = tables.read(tables_in / "losses.parquet", tables.LOSSES)
+    geometry = tables.read(tables_in / "geometry.parquet", contracts.GEOMETRY)
+    replicates = tables.Reader(tables_in / "replicates.parquet", contracts.REPLICATES)
+    losses = tables.read(tables_in / "losses.parquet", contracts.LOSSES)
     out = Path(arguments.out)
     for name, made in curves.build(geometry, replicates, losses).items():
-        tables.write(made, getattr(tables, name.upper()), out / f"{name}.parquet")
-    missing = tables.read(tables_in / "failures.parquet", tables.FAILURES)
-    tables.write(missing, tables.MISSING, out / "missing.parquet")
-    budgets = tables.read(tables_in / "budgets.parquet", tables.BUDGETS)
-    tables.write(budgets, tables.BUDGETS, out / "budgets.parquet")
+        tables.write(made, getattr(contracts, name.upper()), out / f"{name}.parquet")
+    missing = tables.read(tables_in / "failures.parquet", contracts.FAILURES)
+    tables.write(missing, contracts.MISSING, out / "missing.parquet")
+    budgets = tables.read(tables_in / "budgets.parquet", contracts.BUDGETS)
+    tables.write(budgets, contracts.BUDGETS, out / "budgets.parquet")
 
 
 def comparison(arguments: argparse.Namespace) -> None:
     """Hold the authors' numbers against those of a sweep of their models."""
-    from shapesweep import tables
+    from shapesweep import contracts, tables
     from shapesweep.curves.comparison import as_markdown
 
-    made = tables.read(Path(arguments.curves) / "comparison.parquet", tables.COMPARISON)
+    made = tables.read(Path(arguments.curves) / "comparison.parquet", contracts.COMPARISON)
     Path(arguments.out).write_text(as_markdown(made), encoding="utf-8")
     print(as_markdown(made))
 
@@ -298,10 +302,15 @@ class _Member:
     def tokenizer(self) -> Path | None:
         return Path(self.arguments.tokenizer) if self.arguments.tokenizer else None
 
-    @property
-    def measured(self) -> Path:
-        """Where its geometry is, if it is."""
-        return Path(self.arguments.measured, self.listed.revision)
+    @cached_property
+    def known(self) -> Measured:
+        """What is measured of it already."""
+        from shapesweep import geometry
+
+        if not self.arguments.measured:
+            return geometry.Measured.of({}, [], [], [])
+        place = Path(self.arguments.measured, self.listed.revision)
+        return geometry.Measured.read(place, self.arguments.config.geometry)
 
     @cached_property
     def state(self) -> str:
@@ -311,13 +320,8 @@ class _Member:
 
     @property
     def is_measured(self) -> bool:
-        """Whether all its numbers are there, from what it is now; one asked for alone is wanted."""
-        from shapesweep import geometry
-
-        settings = self.arguments.config.geometry
-        return (
-            bool(self.arguments.measured) and geometry.state(self.measured, settings) == self.state
-        )
+        """Whether all its numbers are there, from what it is now."""
+        return self.known.finished() == self.state
 
     def folder(self, batch: Path) -> Path:
         """Where it lies in a folder of all that are asked for."""

@@ -10,66 +10,32 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 
-@contextlib.contextmanager
-def folder(path: str | Path) -> Iterator[Path]:
-    """Make a folder whole or not at all.
+def folder(path: str | Path) -> AbstractContextManager[Path]:
+    """Make a folder whole or not at all, in a `with`: it is given the empty folder to write to.
 
     Parameters
     ----------
     path : path-like
         A folder that is there already is replaced.
-
-    Yields
-    ------
-    Path
-        The empty folder to write to.
     """
-    path = Path(path)
-    _clear(path)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    # Only who makes it may read a folder of `mkdtemp`; a result is for all whom umask lets.
-    partial.chmod(0o777 & ~_umask())
-    with _held(partial):
-        try:
-            yield partial
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
+    return _whole(Path(path), tempfile.mkdtemp, 0o777)
 
 
-@contextlib.contextmanager
-def file(path: str | Path) -> Iterator[Path]:
-    """Make a file whole or not at all.
+def file(path: str | Path) -> AbstractContextManager[Path]:
+    """Make a file whole or not at all, in a `with`: it is given the empty file to write to.
 
     Parameters
     ----------
     path : path-like
         A file that is there already is replaced.
-
-    Yields
-    ------
-    Path
-        The empty file to write to.
     """
-    path = Path(path)
-    _clear(path)
-    opened, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(opened)
-    partial = Path(name)
-    partial.chmod(0o666 & ~_umask())
-    with _held(partial):
-        try:
-            yield partial
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        partial.replace(path)
+    return _whole(Path(path), _empty_file, 0o666)
 
 
 def partials(path: str | Path) -> list[Path]:
@@ -84,12 +50,31 @@ def empty(folder: Path) -> None:
         _remove(path)
 
 
-def _clear(path: Path) -> None:
-    """Make room for what will be made, and remove what the dead have left of it."""
+@contextlib.contextmanager
+def _whole(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in partials(path):
+        # By the dead: what the living make is held.
         with contextlib.suppress(OSError), _held(left):
             _remove(left)
+    partial = Path(make(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    # Only who makes it may read what `tempfile` makes; a result is for all whom umask lets.
+    partial.chmod(mode & ~_umask())
+    with _held(partial):
+        try:
+            yield partial
+        except BaseException:
+            _remove(partial)
+            raise
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        partial.replace(path)
+
+
+def _empty_file(**where: Any) -> str:
+    opened, name = tempfile.mkstemp(**where)
+    os.close(opened)
+    return name
 
 
 @contextlib.contextmanager
@@ -111,9 +96,9 @@ def _held(path: Path) -> Iterator[None]:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

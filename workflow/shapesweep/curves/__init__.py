@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from shapesweep import tables
+from shapesweep import contracts
 from shapesweep.curves import (
     bands,
     comparison,
@@ -40,10 +40,10 @@ def build(
     Parameters
     ----------
     geometry, losses : pandas.DataFrame
-        `tables.GEOMETRY` and `tables.LOSSES`.
+        `contracts.GEOMETRY` and `contracts.LOSSES`.
     replicates : callable
-        From a suite and a run to its rows of `tables.REPLICATES`: they are sixteen times as many,
-        and one run's are in memory at a time.
+        From a suite and a run to its rows of `contracts.REPLICATES`: they are sixteen times as
+        many, and one run's are in memory at a time.
 
     Returns
     -------
@@ -57,8 +57,8 @@ def build(
         runs.append(bands.over_documents(mine, n_groups[-1]))
         middle_of.append(trajectories.middles(runs[-1], theirs))
         stacks += stack(runs[-1], theirs)
-    single = bands.joined(runs, [*tables.GEOMETRY.names, *bands.ADDED])
-    middles = bands.joined(middle_of, [*tables.TRAJECTORIES.names, "replicates"])
+    single = bands.joined(runs, [*contracts.GEOMETRY.names, *bands.ADDED])
+    middles = bands.joined(middle_of, [*contracts.TRAJECTORIES.names, "replicates"])
     counted = bands.joined(n_groups, ["suite", "run", "corpus", "n_groups"])
     over_depth = profiles.profiles(single)
     return {

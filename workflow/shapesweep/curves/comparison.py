@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
-from shapesweep import tables
+from shapesweep import contracts
 
 #: What two numbers may differ by, set before any of ours was seen: so much, and a share of theirs.
 #: Of the anisotropy, theirs are read off a figure to 0.005, and two draws of 128 chunks differ by
@@ -27,12 +27,12 @@ def authors() -> pd.DataFrame:
 
 
 def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
-    """The authors' numbers beside ours: `tables.COMPARISON`.
+    """The authors' numbers beside ours: `contracts.COMPARISON`.
 
     Parameters
     ----------
     profiles : pandas.DataFrame
-        `tables.PROFILES`: of the text with all tokens, as the authors measured, those of a run
+        `contracts.PROFILES`: of the text with all tokens, as the authors measured, those of a run
         with the model's name and without steps, or of its last step.
 
     Returns
@@ -62,7 +62,7 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
         ["not run", "other sampling", "agrees"],
         "differs",
     )
-    return made[tables.COMPARISON.names]
+    return made[contracts.COMPARISON.names]
 
 
 def counted(made: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep import tables
+from shapesweep import contracts
 from shapesweep.curves import bands
 from shapesweep.curves.stacks import Stack
 from shapesweep.estimators import jackknife
@@ -16,7 +16,7 @@ Finals = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def distances(stacks: list[Stack]) -> pd.DataFrame:
-    """The distance of every profile to others: `tables.DISTANCES`.
+    """The distance of every profile to others: `contracts.DISTANCES`.
 
     The root mean square difference over depth, between lines through the layers. `to` is
     `final`, the run's last checkpoint, or `family`, the mean of the last checkpoints of all
@@ -45,7 +45,7 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
         ]
         if others:
             made += list(_to_family(one, others))
-    return pd.concat(made) if made else pd.DataFrame(columns=tables.DISTANCES.names)
+    return pd.concat(made) if made else pd.DataFrame(columns=contracts.DISTANCES.names)
 
 
 def _is_kin(one: Stack, other: Stack) -> bool:
@@ -122,7 +122,7 @@ def _table(
     made = one.keys.iloc[rows].assign(
         to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
     )
-    return made[tables.DISTANCES.names]
+    return made[contracts.DISTANCES.names]
 
 
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep import tables
+from shapesweep import contracts
 from shapesweep.curves import bands
 from shapesweep.estimators import jackknife, unimodal
 
@@ -25,7 +25,7 @@ LEVEL = 0.05
 
 
 def phases(middle: pd.DataFrame) -> pd.DataFrame:
-    """Does a number rise and fall again along training? `tables.PHASES`.
+    """Does a number rise and fall again along training? `contracts.PHASES`.
 
     A peak stands out of both noises. Out of that of training: a unimodal fit is better than the
     best monotone one by more than noise makes it (`unimodal.find_peak`, on log(1 + step)), the
@@ -59,7 +59,7 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
             shrunk = None if scale is None else scale / np.sqrt(len(runs))
             told = _judged(mean, shrunk, freedom)
             rows.append(_row(mean, told) | {"over": bands.SEEDS})
-    return pd.DataFrame(rows, columns=tables.PHASES.names)
+    return pd.DataFrame(rows, columns=contracts.PHASES.names)
 
 
 def _row(part: pd.DataFrame, told: dict[str, Any]) -> dict[str, Any]:

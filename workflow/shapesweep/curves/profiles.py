@@ -2,17 +2,17 @@
 
 import pandas as pd
 
-from shapesweep import tables
+from shapesweep import contracts
 from shapesweep.curves import bands
 
 
 def profiles(single: pd.DataFrame) -> pd.DataFrame:
-    """Every number over depth: `tables.PROFILES`.
+    """Every number over depth: `contracts.PROFILES`.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `tables.GEOMETRY` with names and bands over documents.
+        `contracts.GEOMETRY` with names and bands over documents.
 
     Returns
     -------
@@ -23,4 +23,4 @@ def profiles(single: pd.DataFrame) -> pd.DataFrame:
     parts = [single, bands.over_seeds(single, ["step", "layer", "layer_kind"])]
     made = pd.concat([part for part in parts if len(part)] or parts[:1])
     made["depth"] = made.layer / made.n_layers
-    return made[tables.PROFILES.names]
+    return made[contracts.PROFILES.names]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep import tables
+from shapesweep import contracts
 from shapesweep.curves import bands
 from shapesweep.curves.stacks import Stack
 from shapesweep.estimators import jackknife
@@ -21,7 +21,7 @@ BOX = 0.72
 
 
 def shapes(stacks: list[Stack]) -> pd.DataFrame:
-    """The shape of every profile: `tables.SHAPES`.
+    """The shape of every profile: `contracts.SHAPES`.
 
     A profile is *flat* where its values differ by less than `NAMED_RISE`; a *dome* where an inner
     layer lies at least that much above both ends and the 95 % interval of this height, over
@@ -39,7 +39,7 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
         the first token. Null where it is not defined.
     """
     made = [_of(one) for one in stacks]
-    return pd.concat(made) if made else pd.DataFrame(columns=tables.SHAPES.names)
+    return pd.concat(made) if made else pd.DataFrame(columns=contracts.SHAPES.names)
 
 
 def _of(one: Stack) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def _of(one: Stack) -> pd.DataFrame:
         if not name.startswith("height"):
             columns[name] = np.where(risen, columns[name], np.nan)
     made = one.keys.assign(shape=shape, **columns)
-    return made[tables.SHAPES.names]
+    return made[contracts.SHAPES.names]
 
 
 def _add(

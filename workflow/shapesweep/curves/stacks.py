@@ -49,9 +49,9 @@ def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
     Parameters
     ----------
     single : pandas.DataFrame
-        `tables.GEOMETRY` with names.
+        `contracts.GEOMETRY` with names.
     replicates : pandas.DataFrame
-        `tables.REPLICATES`.
+        `contracts.REPLICATES`.
 
     Returns
     -------

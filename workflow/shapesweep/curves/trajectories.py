@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from shapesweep import tables
+from shapesweep import contracts
 from shapesweep.curves import bands
 from shapesweep.estimators import jackknife
 
@@ -17,16 +17,16 @@ def trajectories(
     losses: pd.DataFrame,
     middle: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Every number over training, by layer and averaged over the middle: `tables.TRAJECTORIES`.
+    """Every number over training, by layer and averaged over the middle: `contracts.TRAJECTORIES`.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `tables.GEOMETRY` with names and bands over documents.
+        `contracts.GEOMETRY` with names and bands over documents.
     n_groups : pandas.DataFrame
         Of `bands.groups`.
     losses : pandas.DataFrame
-        `tables.LOSSES`.
+        `contracts.LOSSES`.
     middle : pandas.DataFrame
         Of `middles`.
 
@@ -38,7 +38,7 @@ def trajectories(
     """
     layers = single[single.layer_kind != "final_norm"]
     layers = layers.assign(layers=layers.layer.astype(str))
-    empty = pd.DataFrame(columns=tables.TRAJECTORIES.names)
+    empty = pd.DataFrame(columns=contracts.TRAJECTORIES.names)
     parts = [layers, middle, _losses(single, n_groups, losses)]
     made = pd.concat([part[empty.columns] for part in parts if len(part)] or [empty])
     seeds = bands.over_seeds(made, ["layers", "step"])
@@ -51,20 +51,20 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     single : pandas.DataFrame
-        `tables.GEOMETRY` with names and bands over documents.
+        `contracts.GEOMETRY` with names and bands over documents.
     replicates : pandas.DataFrame
-        `tables.REPLICATES`.
+        `contracts.REPLICATES`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of `tables.TRAJECTORIES` and `replicates`; NaN where one layer's value is: an
+        Columns of `contracts.TRAJECTORIES` and `replicates`; NaN where one layer's value is: an
         average of fewer is another quantity.
     """
     depth = single.layer / single.n_layers
     layers = single[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (single.layer_kind == "block")]
     if not len(layers):
-        return pd.DataFrame(columns=[*tables.TRAJECTORIES.names, "replicates"])
+        return pd.DataFrame(columns=[*contracts.TRAJECTORIES.names, "replicates"])
     key = ["suite", "run", "revision", *bands.CURVE]
     without = replicates.merge(
         layers[[*key, "layer", "layer_kind"]].drop_duplicates(), on=[*key, "layer", "layer_kind"]

@@ -14,7 +14,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep import failures, tables
+from shapesweep import contracts, failures, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import _select
 from shapesweep.registry import discover
@@ -50,7 +50,7 @@ class Curves:
         ShapesweepError
             If a table is absent or damaged.
         """
-        schemas = {name: getattr(tables, name.upper()) for name in cls.__dataclass_fields__}
+        schemas = {name: getattr(contracts, name.upper()) for name in cls.__dataclass_fields__}
         return cls(**{n: tables.read(folder / f"{n}.parquet", s) for n, s in schemas.items()})
 
     @property

@@ -18,7 +18,7 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from shapesweep import __version__, findings, tables, whole
+from shapesweep import __version__, contracts, findings, tables, whole
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import Curves
 from shapesweep.page import gallery, record, series
@@ -62,11 +62,11 @@ def read(results: Path) -> dict[str, Any]:
     curves = Curves.read(results / "curves")
     config = _text(results / "config.yaml")
     suites = (yaml.safe_load(config) or {}).get("suites", {})
-    known = [tables.read(p, tables.MANIFEST) for p in record.manifests_of(results, suites)]
+    known = [tables.read(p, contracts.MANIFEST) for p in record.manifests_of(results, suites)]
     return {
         **{n: getattr(curves, n) for n in CURVES},
-        "origins": tables.read(results / "origins.parquet", tables.ORIGINS),
-        "manifests": pd.concat(known or [pd.DataFrame(columns=tables.MANIFEST.names)]),
+        "origins": tables.read(results / "origins.parquet", contracts.ORIGINS),
+        "manifests": pd.concat(known or [pd.DataFrame(columns=contracts.MANIFEST.names)]),
         "figures": gallery.gallery(results / "figures"),
         "summary": _text(results / "summary.txt"),
         "config": config,

@@ -15,9 +15,9 @@ def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, 
     Parameters
     ----------
     missing : pandas.DataFrame
-        `tables.FAILURES`, of the curves.
+        `contracts.FAILURES`, of the curves.
     manifests : pandas.DataFrame
-        `tables.MANIFEST`, of all suites.
+        `contracts.MANIFEST`, of all suites.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str
     Parameters
     ----------
     manifests, origins : pandas.DataFrame
-        `tables.MANIFEST` of all suites, and `tables.ORIGINS`.
+        `contracts.MANIFEST` of all suites, and `contracts.ORIGINS`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from shapesweep import tables
+from shapesweep import contracts
 from shapesweep.curves.bands import CURVE, as_array
 from shapesweep.metrics import METRICS
 
@@ -36,7 +36,7 @@ def pack(
     Parameters
     ----------
     profiles, trajectories, phases, shapes : pandas.DataFrame
-        `tables.PROFILES`, `tables.TRAJECTORIES`, `tables.PHASES` and `tables.SHAPES`.
+        `contracts.PROFILES`, `contracts.TRAJECTORIES`, `contracts.PHASES` and `contracts.SHAPES`.
     bound : int
         Characters that `curves` may take as JSON.
 
@@ -229,7 +229,7 @@ def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
     found = {}
     for row in part.to_dict("records"):
         told = {m: [rounded(_floats(row[f"{m}{e}"])) for e in ("", "_low", "_high")] for m in
-                tables.MEASURES}  # fmt: skip
+                contracts.MEASURES}  # fmt: skip
         known = {name: three for name, three in told.items() if three[0] is not None}
         found[row["checkpoint"]] = {"shape": row["shape"], **known}
     return [found.get(point["key"]) for point in run["checkpoints"]]

@@ -1,0 +1,255 @@
+"""The contracts: the columns of every table that one room hands to another.
+
+Tidy, one number a row; `tables` writes and reads them, and refuses anything else.
+"""
+
+import pyarrow as pa
+
+#: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
+VERSION = 4
+_TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
+
+_CHECKPOINT = [
+    ("suite", _TEXT),
+    ("run", _TEXT),
+    ("seed", _INT),
+    ("architecture", _TEXT),
+    ("n_layers", _INT),
+    ("revision", _TEXT),
+    ("step", _INT),
+    ("tokens", _INT),
+]
+_NUMBER = [
+    ("corpus", _TEXT),
+    ("pooling", _TEXT),
+    ("layer", _INT),
+    ("layer_kind", _TEXT),
+    ("selection", _TEXT),
+    ("metric", _TEXT),
+]
+
+MANIFEST = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("seed", _INT),
+        ("architecture", _TEXT),
+        ("n_layers", _INT),
+        ("revision", _TEXT),
+        ("repository", _TEXT),
+        ("folder", _TEXT),
+        ("commit", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("phase", _TEXT),
+        ("files", pa.list_(pa.struct([("path", _TEXT), ("size", _INT), ("sha256", _TEXT)]))),
+        ("bytes", _INT),
+        ("status", pa.list_(_TEXT)),
+        ("chosen", pa.bool_()),
+        ("selected", pa.bool_()),
+    ]
+)
+GEOMETRY = pa.schema(
+    [
+        *_CHECKPOINT,
+        *_NUMBER,
+        ("value", _FLOAT),
+        ("stderr", _FLOAT),
+        ("model_stderr", _FLOAT),
+        ("n_points", _INT),
+        ("k", _INT),
+        ("radius", _FLOAT),
+        ("document_length", _INT),
+        ("n_documents", _INT),
+        ("n_duplicates", _INT),
+        ("n_dropped", _INT),
+        ("flag", _TEXT),
+        ("metric_version", _INT),
+    ]
+)
+REPLICATES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        *_NUMBER,
+        ("n_points", _INT),
+        ("k", _INT),
+        ("group", _INT),
+        ("value", _FLOAT),
+        ("metric_version", _INT),
+    ]
+)
+LOSSES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("source", _TEXT),
+        ("corpus", _TEXT),
+        ("value", _FLOAT),
+        ("stderr", _FLOAT),
+    ]
+)
+FAILURES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("reason", _TEXT),
+        ("measured", pa.bool_()),
+        ("transient", pa.bool_()),
+    ]
+)
+#: What is measured of a profile's shape.
+MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
+SAMPLE = pa.schema([("value", pa.float32())])
+#: Of the curves: what the figures do not show.
+MISSING = FAILURES
+ORIGINS = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("commit", _TEXT),
+        ("corpus", _TEXT),
+        ("corpus_digest", _TEXT),
+        ("corpus_seed", _INT),
+        ("device", _TEXT),
+        ("shapesweep", _TEXT),
+        ("torch", _TEXT),
+        ("transformers", _TEXT),
+    ]
+)
+BUDGETS = pa.schema(
+    [
+        *_CHECKPOINT,
+        ("corpus", _TEXT),
+        ("layer", _INT),
+        ("layer_kind", _TEXT),
+        ("n_features", _INT),
+        ("k", _INT),
+        ("k_low", _INT),
+        ("k_high", _INT),
+        ("threshold", _FLOAT),
+        ("loss", _FLOAT),
+        ("rise", _FLOAT),
+        ("n_documents", _INT),
+        ("document_length", _INT),
+        ("flag", _TEXT),
+    ]
+)
+_CURVE = [
+    ("suite", _TEXT),
+    ("run", _TEXT),
+    ("model", _TEXT),
+    ("seed", _INT),
+    ("architecture", _TEXT),
+    ("family", _TEXT),
+    ("n_layers", _INT),
+    ("corpus", _TEXT),
+    ("pooling", _TEXT),
+    ("selection", _TEXT),
+    ("metric", _TEXT),
+    ("k", _INT),
+]
+_BAND = [
+    ("value", _FLOAT),
+    ("low", _FLOAT),
+    ("high", _FLOAT),
+    ("n_points", _INT),
+    ("n_documents", _INT),
+    ("document_length", _INT),
+    ("flag", _TEXT),
+]
+PROFILES = pa.schema(
+    [
+        *_CURVE,
+        ("over", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("layer", _INT),
+        ("layer_kind", _TEXT),
+        ("depth", _FLOAT),
+        *_BAND,
+    ]
+)
+TRAJECTORIES = pa.schema(
+    [
+        *_CURVE,
+        ("over", _TEXT),
+        ("layers", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        *_BAND,
+    ]
+)
+PHASES = pa.schema(
+    [
+        *_CURVE,
+        ("over", _TEXT),
+        ("layers", _TEXT),
+        ("n_checkpoints", _INT),
+        ("first_step", _INT),
+        ("first", _FLOAT),
+        ("peak_step", _INT),
+        ("peak_step_low", _INT),
+        ("peak_step_high", _INT),
+        ("peak", _FLOAT),
+        ("last_step", _INT),
+        ("last", _FLOAT),
+        ("prominence", _FLOAT),
+        ("half_width", _FLOAT),
+        ("noise", _FLOAT),
+        ("noise_source", _TEXT),
+        ("p_value", _FLOAT),
+        ("verdict", _TEXT),
+    ]
+)
+SHAPES = pa.schema(
+    [
+        *_CURVE,
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("n_documents", _INT),
+        ("document_length", _INT),
+        ("shape", _TEXT),
+        *((f"{name}{end}", _FLOAT) for name in MEASURES for end in ("", "_low", "_high")),
+    ]
+)
+COMPARISON = pa.schema(
+    [
+        ("run", _TEXT),
+        ("metric", _TEXT),
+        ("layer", _INT),
+        ("theirs", _FLOAT),
+        ("tolerance", _FLOAT),
+        ("ours", _FLOAT),
+        ("ours_low", _FLOAT),
+        ("ours_high", _FLOAT),
+        ("n_points", _INT),
+        ("verdict", _TEXT),
+    ]
+)
+DISTANCES = pa.schema(
+    [
+        *_CURVE,
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tokens", _INT),
+        ("n_documents", _INT),
+        ("document_length", _INT),
+        ("to", _TEXT),
+        ("n_runs", _INT),
+        ("value", _FLOAT),
+        ("low", _FLOAT),
+        ("high", _FLOAT),
+    ]
+)
