@@ -1,6 +1,7 @@
 """The geometry of a checkpoint: what is measured anew, and what is kept from the last time."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -11,7 +12,7 @@ from conftest import extract
 from shapesweep import contracts, failures, geometry, tables
 from shapesweep.errors import CheckpointError
 from shapesweep.metrics import METRICS
-from shapesweep.shards import SELECTIONS
+from shapesweep.shards import ORIGINS, SELECTIONS
 
 #: Numbers of a selection with every metric, one for each of its scales.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
@@ -91,6 +92,19 @@ def test_other_settings_or_other_weights_keep_nothing(
     assert (
         geometry.measure(*extracted(geometry=fewer)) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
     )
+
+
+def test_what_is_measured_from_these_shards_is_left_alone(extracted):
+    # A sweep that was stopped between two checkpoints of a batch goes through both again.
+    shards, folder, chosen = extracted()
+    origins = shards / ORIGINS
+    told = json.loads(origins.read_text(encoding="utf-8"))
+    origins.write_text(json.dumps({**told, "state": "as it is"}), encoding="utf-8")
+    geometry.measure(shards, folder, chosen)
+    before = (folder / "geometry.parquet").stat()
+    assert geometry.measure(shards, folder, chosen) == f"0 numbers measured, {3 * PER_CORPUS} kept"
+    after = (folder / "geometry.parquet").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_a_damaged_table_is_measured_anew(extracted):

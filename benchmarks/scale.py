@@ -1,0 +1,187 @@
+"""What a large sweep costs before, beside and after its measuring: planning, re-checking, joining.
+
+Prints the table of `docs/reference/cost.md`. Nothing is measured and nothing fetched: listings,
+marks and tables of checkpoints that never were are laid out, as many as are asked for.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from shapesweep import batches, config, contracts, join, manifest, tables
+from shapesweep.files import File
+from shapesweep.metrics import METRICS
+from shapesweep.publication import Repository
+
+ROOT = Path(__file__).parents[1]
+#: Pythia-70m's shape, in float16 on the Hub.
+SHAPE = {
+    **{"architectures": ["GPTNeoXForCausalLM"], "hidden_size": 512, "num_hidden_layers": 6},
+    **{"vocab_size": 50304, "torch_dtype": "float16"},
+}
+#: Checkpoints of a run.
+A_RUN = 100
+#: What may be spent, set before: seconds and megabytes.
+ALLOWED = {"plan 10,000": "30 s, 1 GB", "re-check 1,000": "10 s"}
+
+
+def main():
+    print("| what | checkpoints | jobs | time | memory | allowed |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for n in (2500, 5000, 10_000):
+        with tempfile.TemporaryDirectory() as folder:
+            lay(Path(folder), n)
+            jobs, seconds, megabytes = snakemake(Path(folder))
+        row("plan", n, jobs, seconds, megabytes)
+    with tempfile.TemporaryDirectory() as folder:
+        lay(Path(folder), 1000)
+        finish(Path(folder))
+        jobs, seconds, megabytes = snakemake(Path(folder))
+        assert jobs == 0, "a finished sweep has nothing to be done"
+        row("re-check", 1000, jobs, seconds, megabytes)
+    for n in (250, 1000):
+        with tempfile.TemporaryDirectory() as folder:
+            measured(Path(folder), n)
+            seconds, megabytes = run([sys.executable, __file__, "join", folder])
+        row("join", n, "", seconds, megabytes)
+
+
+def row(what, n, jobs, seconds, megabytes):
+    allowed = ALLOWED.get(f"{what} {n:,}", "")
+    print(f"| {what} | {n:,} | {jobs} | {seconds:.1f} s | {megabytes:,.0f} MB | {allowed} |")
+
+
+def digest(*of):
+    return hashlib.sha256(repr(of).encode()).hexdigest()
+
+
+def lay(folder, n):
+    """What the Hub would say of n checkpoints, and the sweep of them."""
+    said = {}
+    for run in range(n // A_RUN):
+        branches = {f"step{step}": digest(run, step)[:40] for step in range(A_RUN)}
+        trees = {
+            commit: [
+                File("config.json", 600, None, digest(commit, 1)[:40]),
+                File("model.safetensors", 166_000_000, digest(commit, 2), digest(commit, 3)[:40]),
+                File("tokenizer.json", 2_000_000, None, digest(run)[:40]),
+            ]
+            for commit in branches.values()
+        }
+        told = Repository(branches=branches, trees=trees, config=SHAPE)
+        said[f"org/run{run}"] = asdict(told)
+        (folder / f"results/tokenizers/big/run{run}").mkdir(parents=True)
+    (folder / "results/listings").mkdir()
+    (folder / "results/listings/big.json").write_text(json.dumps(said), encoding="utf-8")
+    suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
+    suite["repositories"] = [f"org/run{{0..{n // A_RUN - 1}}}"]
+    sweep = {"suites": {"big": suite}, "corpora": ["text", "random", "shuffled"]}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
+
+
+def finish(folder):
+    """Lay out what makes the plan believe that all is measured, joined and told."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+        raw |= yaml.safe_load(Path("sweep.yaml").read_text(encoding="utf-8"))
+        settings = config.validate(raw, ROOT / "config/suites")
+        suite = settings.suites["big"]
+        listed = manifest.list_checkpoints("big", suite, "results")
+        for one in batches.cut("big", suite, listed, settings):
+            states = {m.revision: batches.state(suite, m, settings) for m in one.members}
+            for revision in one.revisions:
+                place = Path("results/geometry/big", one.run, revision)
+                place.mkdir(parents=True)
+                (place / "geometry.parquet").touch()
+            mark = Path("results/batches/big", one.run, f"{one.name}.json")
+            batches.write_mark(mark, batches.key(states, settings), one.revisions)
+        outputs = snakemake_outputs(folder)
+        for path in outputs:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).touch()
+    finally:
+        os.chdir(before)
+
+
+def snakemake_outputs(folder):
+    """What else the targets are, in the order in which it is made."""
+    names = ["geometry", "replicates", "losses", "budgets", "origins", "failures"]
+    curves = ["profiles", "trajectories", "phases", "shapes", "distances", "comparison"]
+    curves += ["budgets", "missing"]
+    made = ["manifests/big.parquet", *(f"{name}.parquet" for name in names)]
+    made += [*(f"curves/{name}.parquet" for name in curves), "summary.txt"]
+    return [f"results/{name}" for name in made]
+
+
+def snakemake(folder):
+    """Jobs, seconds and megabytes of a dry run of all numbers."""
+    words = [Path(sys.executable).with_name("snakemake"), "numbers", "--dry-run", "--quiet", "all"]
+    words += ["--snakefile", ROOT / "Snakefile", "--configfile", "sweep.yaml", "--cores", "2"]
+    out = folder / "out.txt"
+    with out.open("w", encoding="utf-8") as file:
+        seconds, megabytes = run(words, cwd=folder, stdout=file, stderr=file)
+    told = [line.split() for line in out.read_text(encoding="utf-8").splitlines()]
+    jobs = next((int(line[1]) for line in told if line[:1] == ["total"]), 0)
+    return jobs, seconds, megabytes
+
+
+def run(words, **more):
+    """Seconds and megabytes at most of a command, by what the kernel counts of its process."""
+    start = time.perf_counter()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    process = subprocess.Popen(list(map(str, words)), env={**os.environ, "PATH": path}, **more)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{words}: status {status}")
+    return time.perf_counter() - start, used.ru_maxrss / 1024
+
+
+def measured(folder, n):
+    """Tables of n checkpoints as the geometry leaves them, a corpus of eight layers each."""
+    rng, rows = np.random.default_rng(0), []
+    blank = {"suite": "big", "run": "run0", "seed": 0, "architecture": "A", "n_layers": 6}
+    blank |= {"corpus": "text", "pooling": "tokens", "n_points": 4096, "metric_version": 1}
+    blank |= {"document_length": 110, "n_documents": 128, "n_duplicates": 0, "n_dropped": 0}
+    for layer in range(8):
+        for selection in ("all", "no_first", "no_massive"):
+            for metric in METRICS:
+                where = {"layer": layer, "layer_kind": "block", "selection": selection}
+                rows.append({**blank, **where, "metric": metric, "flag": ""})
+    numbers = pd.DataFrame(rows).reindex(columns=contracts.GEOMETRY.names)
+    repeated = numbers.loc[numbers.index.repeat(16)].reset_index(drop=True)
+    repeated = repeated.assign(group=np.tile(np.arange(16), len(numbers)))
+    listed = []
+    for step in range(n):
+        place = {"revision": f"step{step}", "step": step}
+        out = folder / "geometry/big/run0" / place["revision"]
+        own = numbers.assign(**place, value=rng.random(len(numbers)))
+        tables.write(own, contracts.GEOMETRY, out / "geometry.parquet", {"origins": {}})
+        each = repeated.assign(**place, value=rng.random(len(repeated)))
+        each = each[contracts.REPLICATES.names]
+        tables.write(each, contracts.REPLICATES, out / "replicates.parquet")
+        tables.write([], contracts.LOSSES, out / "losses.parquet")
+        tables.write([], contracts.FAILURES, out / "failures.parquet")
+        known = {key: blank[key] for key in ("suite", "run", "seed", "architecture", "n_layers")}
+        listed.append({**known, **place, "status": [], "chosen": True, "selected": True})
+    frame = pd.DataFrame(listed).reindex(columns=contracts.MANIFEST.names)
+    tables.write(frame, contracts.MANIFEST, folder / "manifest.parquet")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["join"]:
+        where = Path(sys.argv[2])
+        join.join([where / "manifest.parquet"], where / "geometry", where)
+    else:
+        main()
