@@ -57,7 +57,7 @@ def slurm(tmp_path_factory):
     started = subprocess.run([CLUSTER, "start", folder], stderr=subprocess.PIPE, text=True)
     if started.returncode:
         pytest.fail(started.stderr, pytrace=False)
-    yield
+    yield folder
     subprocess.run([CLUSTER, "stop", folder], check=True)
 
 
@@ -109,12 +109,14 @@ def jobs(output):
 
 
 def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
-    trouble, workspace, published, text_file
+    trouble, slurm, workspace, published, text_file
 ):
     here = workspace.with_name("here")
     here.mkdir()
-    for folder in (workspace, here):
-        write(folder, settings(text_file, suites=published, corpora=["text"]))
+    chosen = settings(text_file, suites=published, corpora=["text"])
+    write(here, chosen)
+    # A disk that is the node's alone.
+    write(workspace, {**chosen, "scratch": str(slurm / "disk")})
     # Beside the other, which mostly waits.
     local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
     done = sweep(workspace, *PROFILE, "--set-resources", "activations:gpu=1", "--", "numbers")
@@ -131,7 +133,11 @@ def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
     others = {job["Comment"].split("_")[1] for job in known if job not in grouped}
     assert others == {"listing", "manifest", "tokenizer"}
     for kind in ("checkpoints", "activations"):
-        assert not list((workspace / "results" / kind).rglob("*.[sp]a*"))
+        assert not (workspace / "results" / kind).exists()
+        # There they were, and were removed.
+        (there,) = (slurm / "node").glob(f"shapesweep-*/{kind}")
+        assert not list(there.rglob("*.[sp]a*"))
+        assert not list((slurm / "disk").iterdir())
     assert "Nothing to be done" in sweep(workspace, *PROFILE, "--", "numbers").stdout
 
     assert local.wait() == 0

@@ -94,14 +94,29 @@ def test_room_is_given_to_as_many_as_fit_and_taken_back(tmp_path, monkeypatch):
     budget.claim("s/r/b", 50)
 
 
+def test_what_a_job_left_that_is_over_makes_room_when_another_needs_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "LOOK", 0.01)
+    monkeypatch.setattr(download, "PATIENCE", 0.05)
+    budget = download.Budget(tmp_path, 100)
+    for name, seconds in (("living", 3600), ("dead", -1)):
+        budget.claim(f"s/r/{name}", 40, seconds)
+        (tmp_path / "activations/s/r" / name).mkdir(parents=True)
+    budget.claim("s/r/small", 20)
+    assert (tmp_path / "activations/s/r/dead").is_dir()
+    budget.claim("s/r/large", 40)
+    assert [path.name for path in (tmp_path / "activations/s/r").iterdir()] == ["living"]
+    with pytest.raises(TransientError):
+        budget.claim("s/r/too much", 40)
+
+
 def test_shards_that_are_kept_take_no_room(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "LOOK", 0.01)
     monkeypatch.setattr(download, "PATIENCE", 0.05)
     for keep in (True, False):
         budget = download.Budget(tmp_path / str(keep), 100, keep)
         budget.claim("s/r/a", 60)
-        (budget.results / "activations/s/r/a").mkdir(parents=True)
-        (budget.results / "checkpoints/s/r/.a.claim").rmdir()
+        (budget.folder / "activations/s/r/a").mkdir(parents=True)
+        (budget.folder / "checkpoints/s/r/.a.claim").rmdir()
         if keep:
             budget.claim("s/r/b", 60)
         else:

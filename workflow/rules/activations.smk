@@ -1,8 +1,8 @@
 # Takes in: the files of a batch of checkpoints. Hands on: <results>/activations/<suite>/<run>/
-# <batch>/, of several checkpoints a folder each, in it one Parquet shard a (corpus, layer) and the
-# losses; removed once measured. Corpora that are measured already are not extracted again, unless
-# their shards are to be kept.
-SHARDS = directory(f"{RESULTS}/activations/{{suite}}/{{run}}/{{batch}}")
+# <batch>/ (or in the configuration's scratch), of several checkpoints a folder each, in it one Parquet
+# shard a (corpus, layer) and the losses; removed once measured. Corpora that are measured already are
+# not extracted again, unless their shards are to be kept.
+ACTIVATIONS = directory(f"{SHARDS}/activations/{{suite}}/{{run}}/{{batch}}")
 
 
 rule activations:
@@ -10,7 +10,7 @@ rule activations:
         checkpoints=lambda w: checkpoint_files(batch(w)),
         tokenizer=tokenizer_folder,
     output:
-        SHARDS if CONFIG.keep_activations else temp(SHARDS),
+        ACTIVATIONS if CONFIG.keep_activations else temp(ACTIVATIONS),
     log:
         f"{RESULTS}/logs/activations/{{suite}}/{{run}}/{{batch}}.log",
     benchmark:

@@ -1,13 +1,13 @@
 # Takes in: what the manifest pins of checkpoints on the Hub. Hands on: <results>/checkpoints/<suite>/
-# <run>/<batch>/ with the files that are needed, removed once measured, and the run's tokenizer, which
-# is kept, in <results>/tokenizers/<suite>/<run>/. Downloads hold no core: they run ahead of the
+# <run>/<batch>/ (or in the configuration's scratch) with the files that are needed, removed once
+# measured, and the run's tokenizer, which is kept, in <results>/tokenizers/<suite>/<run>/. Downloads hold no core: they run ahead of the
 # computing as far as hub.downloads and hub.disk_gb allow, and wait for room by themselves.
 rule download:
     input:
         listing=ancient(f"{RESULTS}/listings/{{suite}}.json"),
         tokenizer=ancient(f"{RESULTS}/tokenizers/{{suite}}/{{run}}"),
     output:
-        temp(directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}/{{batch}}")),
+        temp(directory(f"{PASSING}/checkpoints/{{suite}}/{{run}}/{{batch}}")),
     log:
         f"{RESULTS}/logs/download/{{suite}}/{{run}}/{{batch}}.log",
     benchmark:
@@ -17,7 +17,7 @@ rule download:
     threads: 0
     resources:
         mem_mb=1000,
-        runtime=720,
+        runtime=costs.DOWNLOAD_MINUTES,
         disk_mb=disk_mb,
         hub=1,
     params:

@@ -31,6 +31,9 @@ except ShapesweepError as error:
     sys.exit(f"shapesweep: error: {error}")
 
 RESULTS = CONFIG.results
+# Where downloads lie, and shards that are not to be kept.
+PASSING = CONFIG.passing
+SHARDS = RESULTS if CONFIG.keep_activations else PASSING
 MERGED = f"{RESULTS}/config.yaml"
 MANIFESTS = [f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites]
 # What is trained on the spot need not be trained to be counted.
@@ -148,7 +151,7 @@ def states(one):
 def shards(wildcards):
     """The folders of all shards."""
     return [
-        f"{RESULTS}/activations/{'/'.join(key)}"
+        f"{SHARDS}/activations/{'/'.join(key)}"
         for suite in CONFIG.suites
         for key in batches_of(suite)
     ]
@@ -177,7 +180,7 @@ def checkpoint_files(one):
     if isinstance(CONFIG.suites[one.suite], EmbeddedSuite):
         return [str(checkpoint_folder(RESULTS, one.suite, one.run))]
     if one.suite in PUBLISHED:
-        return [f"{RESULTS}/checkpoints/{one.suite}/{one.run}/{one.name}"]
+        return [f"{PASSING}/checkpoints/{one.suite}/{one.run}/{one.name}"]
     # What lies in a folder is there already; when it changes, so does its state.
     return []
 
@@ -205,7 +208,7 @@ def release(kind, w):
     is_kept = kind == "activations" and CONFIG.keep_activations
     if w.suite not in PUBLISHED or is_kept:
         return ""
-    folder = f"{RESULTS}/{kind}/{w.suite}/{w.run}/{batch(w).name}"
+    folder = f"{PASSING}/{kind}/{w.suite}/{w.run}/{batch(w).name}"
     return f" || {{ rm -rf {shlex.quote(folder)}; false; }}"
 
 
@@ -242,7 +245,7 @@ onstart:
     needed = {
         str(path) for job in workflow.dag.needrun_jobs() for path in job.input
     }
-    download.Budget(RESULTS, 0, CONFIG.keep_activations).clear(needed)
+    download.Budget(PASSING, 0, CONFIG.keep_activations).clear(needed)
 
 
 onerror:

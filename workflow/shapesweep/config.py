@@ -5,6 +5,7 @@ help (`workflow/schemas/`); `make docs` writes both.
 """
 
 import functools
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -200,6 +201,13 @@ class Config(Strict):
     keep_activations: bool = Field(
         False, description="keep the shards; else they are removed once they are measured"
     )
+    scratch: str | None = Field(
+        None,
+        min_length=1,
+        description="a folder for what is removed once it is measured, downloads and shards: on a "
+        "cluster, a disk of each node's own; without it they lie in `results`",
+        examples=["/scratch/me"],
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto`: CUDA where there is a GPU, one job a GPU"
     )
@@ -212,14 +220,24 @@ class Config(Strict):
         4096, ge=1, description="tokens of a forward pass: memory against speed"
     )
 
-    @field_validator("results")
+    @property
+    def passing(self) -> str:
+        """The folder of what is removed once it is measured; of no other sweep's."""
+        if self.scratch is None:
+            return self.results
+        own = hashlib.sha256(str(Path(self.results).resolve()).encode()).hexdigest()
+        return str(Path(self.scratch, f"shapesweep-{own[:16]}"))
+
+    @field_validator("results", "scratch")
     @classmethod
-    def _one_way_to_write_it(cls, results: str) -> str:
-        if "{" in results or "}" in results:
+    def _one_way_to_write_it(cls, path: str | None) -> str | None:
+        if path is None:
+            return None
+        if "{" in path or "}" in path:
             raise ValueError("must not contain braces, which are Snakemake's wildcards")
-        if not results.isprintable() or results.startswith("-"):
+        if not path.isprintable() or path.startswith("-"):
             raise ValueError("write a path that can be seen, and that does not begin with '-'")
-        return str(Path(results))
+        return str(Path(path))
 
     @model_validator(mode="after")
     def _budgets_what_there_is(self, info: ValidationInfo) -> "Config":

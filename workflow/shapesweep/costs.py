@@ -5,7 +5,7 @@ plan of a sweep are made of these numbers; `inventory` says them to people.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ PROCESS_MB = 1000
 #: Minutes that a job is given at least, and times its expected minutes: another machine may be
 #: slower, and a time limit is there to end what hangs.
 LEAST_MINUTES, PATIENCE = 20, 6
+#: Minutes that a download is given, and attempts of a job that fails.
+DOWNLOAD_MINUTES, ATTEMPTS = 720, 3
 #: Characters of a chunk of the paper's. A tokenizer of so many entries or more makes some 110
 #: tokens of it in English, and is taken to make no more than half as many as it has characters.
 _CHUNK, _SUBWORDS = 512, 1024
@@ -146,6 +148,13 @@ def budget_operations(model: Model, settings: Config) -> float:
 def minutes(n_operations: float) -> int:
     """Minutes to allow a job of so many operations on one core."""
     return LEAST_MINUTES + math.ceil(PATIENCE * n_operations / CORE / 60)
+
+
+def longest(models: Sequence[Model], settings: Config) -> float:
+    """Seconds after which no job works any more on checkpoints that are downloaded together."""
+    together = minutes(sum(operations(model, settings) for model in models))
+    # Extracted, measured and perhaps budgeted; the last attempt has the most time.
+    return 60.0 * ATTEMPTS * (DOWNLOAD_MINUTES + 3 * together)
 
 
 def extraction_mb(model: Model, settings: Config) -> int:

@@ -7,9 +7,10 @@ disk at a time share one budget.
 
 import json
 import logging
+import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +28,9 @@ PATIENCE = 6 * 3600.0
 
 #: How many places are asked for a tokenizer.
 PLACES = 4
+
+#: Bytes, and the time at which it ends if nobody has ended it before.
+Claim = tuple[int, float]
 
 _LOG = logging.getLogger(__name__)
 
@@ -115,18 +119,19 @@ class Budget:
 
     Parameters
     ----------
-    results : path-like
+    folder : path-like
+        In which downloads and shards lie.
     n_bytes : int
     keep_activations : bool
         Whether shards stay: then they are results, and no part of a claim.
     """
 
-    def __init__(self, results: str | Path, n_bytes: int, keep_activations: bool = False) -> None:
-        self.results, self.n_bytes = Path(results), n_bytes
+    def __init__(self, folder: str | Path, n_bytes: int, keep_activations: bool = False) -> None:
+        self.folder, self.n_bytes = Path(folder), n_bytes
         self.kinds = ("checkpoints",) if keep_activations else ("checkpoints", "activations")
-        self.ledger = self.results / "checkpoints" / ".claims.json"
+        self.ledger = self.folder / "checkpoints" / ".claims.json"
 
-    def claim(self, place: str, n_bytes: int) -> None:
+    def claim(self, place: str, n_bytes: int, seconds: float = math.inf) -> None:
         """Wait until there is room for a checkpoint, and take it.
 
         Parameters
@@ -134,6 +139,9 @@ class Budget:
         place : str
             `<suite>/<run>/<batch>`.
         n_bytes : int
+        seconds : float
+            After which nobody works on it any more: what is left then is removed when another
+            needs the room.
 
         Raises
         ------
@@ -145,8 +153,8 @@ class Budget:
         if n_bytes > self.n_bytes:
             raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {self._said()}")
         spoken = moved = time.monotonic()
-        before: dict[str, int] = {}
-        while not self._take(place, n_bytes):
+        before: dict[str, Claim] = {}
+        while not self._take(place, n_bytes, time.time() + seconds):
             now, held = time.monotonic(), self._claims()
             moved, before = (moved, before) if held == before else (now, held)
             if now - moved > PATIENCE:
@@ -170,26 +178,37 @@ class Budget:
         """
         keep = {Path(path) for path in needed}
         for place in self._claims():
-            shutil.rmtree(self._stub(place), ignore_errors=True)
-            for kind in self.kinds:
-                made = self.results / kind / place
-                for path in [*whole.partials(made), *([] if made in keep else [made])]:
-                    shutil.rmtree(path, ignore_errors=True)
+            self._remove(place, keep)
 
-    def _take(self, place: str, n_bytes: int) -> bool:
+    def _remove(self, place: str, keep: Collection[Path] = ()) -> None:
+        shutil.rmtree(self._stub(place), ignore_errors=True)
+        for kind in self.kinds:
+            made = self.folder / kind / place
+            for path in [*whole.partials(made), *([] if made in keep else [made])]:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _take(self, place: str, n_bytes: int, until: float) -> bool:
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.ledger}.lock"):
-            claims = {one: n for one, n in self._claims().items() if self._is_there(one)}
+            claims = {one: claim for one, claim in self._claims().items() if self._is_there(one)}
             claims.pop(place, None)
-            there_is_room = sum(claims.values()) + n_bytes <= self.n_bytes
+            for one in [one for one, (_, end) in claims.items() if end < time.time()]:
+                if self._fits(claims, n_bytes):
+                    break
+                self._remove(one)
+                del claims[one]
+            there_is_room = self._fits(claims, n_bytes)
             if there_is_room:
-                claims[place] = n_bytes
+                claims[place] = n_bytes, until
                 self._stub(place).mkdir(parents=True, exist_ok=True)
             with whole.file(self.ledger) as partial:
                 partial.write_text(json.dumps(claims), encoding="utf-8")
         return there_is_room
 
-    def _claims(self) -> dict[str, int]:
+    def _fits(self, claims: dict[str, Claim], n_bytes: int) -> bool:
+        return sum(n for n, _ in claims.values()) + n_bytes <= self.n_bytes
+
+    def _claims(self) -> dict[str, Claim]:
         try:
             return json.loads(self.ledger.read_bytes())
         except (OSError, ValueError):
@@ -197,14 +216,14 @@ class Budget:
 
     def _stub(self, place: str) -> Path:
         """What stands for a download until it is settled."""
-        folder = self.results / "checkpoints" / place
+        folder = self.folder / "checkpoints" / place
         return folder.with_name(f".{folder.name}.claim")
 
     def _is_there(self, place: str) -> bool:
         """Whether anything of a checkpoint is on the disk, from its download to its last shard."""
         # In this order: the stub goes when the download is there, and that when its shards are.
         stands = self._stub(place).exists()
-        return stands or any((self.results / kind / place).exists() for kind in self.kinds)
+        return stands or any((self.folder / kind / place).exists() for kind in self.kinds)
 
     def _said(self) -> str:
         return f"hub.disk_gb allows {self.n_bytes / 1e9:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,10 +82,13 @@ def download(arguments: argparse.Namespace) -> None:
     config, out = arguments.config, Path(arguments.out)
     wanted = [one for one in _members(arguments) if not one.is_measured]
     room = int(config.hub.disk_gb * 1e9)
-    budget = download.Budget(config.results, room, config.keep_activations)
-    needed = sum(costs.footprint(costs.Model.published(one.listed), config) for one in wanted)
+    budget = download.Budget(config.passing, room, config.keep_activations)
+    models = [costs.Model.published(one.listed) for one in wanted]
+    needed = sum(costs.footprint(model, config) for model in models)
+    # On a disk that only this machine sees nobody else removes what a job left that was killed.
+    seconds = costs.longest(models, config) if config.scratch else math.inf
     place = "/".join([arguments.suite, arguments.run, out.name])
-    fits = download.Once(lambda: budget.claim(place, needed))
+    fits = download.Once(lambda: budget.claim(place, needed, seconds))
     try:
         for one in wanted:
             if one.listed.published is None:
