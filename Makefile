@@ -3,7 +3,8 @@
 #   make test     every test
 #   make lint     format, style, types, the workflow's lint
 #   make docs     writes the reference from the code, builds docs/_build/index.html, checks links
-#   make bench    speed and memory beside other programs, to docs/reference/speed.md; ten minutes
+#   make bench    speed and memory beside other programs, what a checkpoint and a large sweep cost, to
+#                 docs/reference/{speed,cost}.md; half an hour
 #   make faults   kills sweeps at fifty moments, to docs/reference/faults.md; half an hour
 #   make report   report.zip: figures and closing words of the default sweep in one page
 PYTHON ?= python3
@@ -48,10 +49,12 @@ docs: $(READY_DEV)
 	$(ACTIVATE) md-dead-link-check
 	$(ACTIVATE) sphinx-build --fail-on-warning --keep-going --nitpicky -q docs docs/_build
 
-bench: $(READY_BENCH)
+bench: $(READY) $(READY_BENCH)
 	$(call TIME,-u OPENBLAS_CORETYPE,own)
 	$(call TIME,OPENBLAS_CORETYPE=Haswell,same) -k 'TestSearch'
 	$(BENCH)/bin/python benchmarks/table.py $(BENCH)/own.json $(BENCH)/same.json
+	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/cost.py
+	$(ACTIVATE) python benchmarks/scale.py
 
 # Sweeps that are killed at fifty moments; only those that came through are in the table.
 faults: $(READY_DEV)

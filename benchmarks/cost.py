@@ -1,21 +1,17 @@
 """Where a checkpoint's seconds go, beside the bare forward passes that it cannot do without.
 
-Prints the table of `docs/reference/cost.md`. Everything runs here and now, one after the other, on
-as many threads as are asked for: the bare passes and the stages of the sweep in one process, the
-whole as the two commands that the rules call.
+Makes the first table of `docs/reference/cost.md`, on two cores: a sweep has as many jobs as cores,
+each with one thread. The stages are timed in a process that has the machine for itself; the whole
+as two batches at a time, by the commands that the rules call; the bare passes both as two
+processes of one thread and as one of two, of which the faster counts.
 """
-
-import os
-import sys
-
-THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-# Before numpy and torch are imported.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = str(THREADS)
 
 import contextlib
 import functools
+import json
+import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,7 +19,10 @@ from pathlib import Path
 
 import yaml
 
-#: The shapes: a model's configuration, checkpoints of a batch, and the corpora.
+CORES = 2
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: The shapes: a model's configuration, checkpoints of a batch, how many of them are looked into
+#: stage by stage, and the documents.
 NEOX = {
     **{"vocab_size": 50304, "hidden_size": 512, "num_hidden_layers": 6},
     **{"num_attention_heads": 8, "intermediate_size": 2048},
@@ -33,45 +32,98 @@ LLAMA = {
     **{"num_key_value_heads": 6, "intermediate_size": 256, "max_position_embeddings": 128},
 }
 SHAPES = {
-    "Pythia-70m's shape": ("GPTNeoX", NEOX, 1, {"documents": 128, "length": 110}),
-    "the embedded decoder": ("Llama", LLAMA, 8, {"documents": 128, "length": 64}),
+    "Pythia-70m's shape": ("GPTNeoX", NEOX, 1, 1, {"documents": 128, "length": 110}),
+    "the embedded decoder": ("Llama", LLAMA, 8, 2, {"documents": 128, "length": 64}),
 }
 CORPORA = ["text", "random", "shuffled"]
-#: What may be spent, set before: times the bare passes, and seconds a checkpoint.
+#: What may be spent, set before: times the bare passes, or seconds a checkpoint.
 ALLOWED = {"Pythia-70m's shape": "1.3 × bare", "the embedded decoder": "1 s"}
+#: What is timed stage by stage, and what does it.
+STAGES = {
+    "load": "checkpoint.load",
+    "tokenise": "opening.Opener._show",
+    "forward": "activations.forward",
+    "run": "activations._run",
+    "write": "shards.ShardWriter.append",
+    "read": "geometry.read_shard",
+    "search": "microscope._search",
+    "IDs": "microscope._of_neighbors",
+    "covariances": "moments.Moments.of_each",
+    "spectra": "microscope._of_clouds",
+    "linear fits": "microscope._fits",
+}
 
 
 def main():
-    stages = ["start", "load", "tokenise", "forward", "loss, copy", "write", "read", "search"]
-    stages += ["its numbers", "spectra", "pairs", "the rest", "whole", "bare", "ratio", "allowed"]
-    print(f"| what | {' | '.join(stages)} |\n|---|{' ---: |' * len(stages)}")
-    for name, (family, shape, n_checkpoints, corpus) in SHAPES.items():
+    from page import put
+
+    rows = {}
+    for name, (family, shape, n_batch, n_staged, corpus) in SHAPES.items():
         with tempfile.TemporaryDirectory() as folder:
-            print(row(name, *measured(Path(folder), family, shape, n_checkpoints, corpus)))
+            halves = lay(Path(folder), family, shape, n_batch, corpus)
+            rows[name] = measured(folder, halves, n_staged)
+    put("cost.md", "cost", table(rows))
 
 
-def measured(folder, family, shape, n_checkpoints, corpus):
-    """Seconds of every stage, of the whole and of the bare passes, a checkpoint."""
-    revisions = lay(folder, family, shape, n_checkpoints, corpus)
-    bare = passes(folder, revisions[0])
-    stages = staged(folder, revisions)
+def table(rows):
+    """A column a shape."""
+    lines = [f"| seconds a checkpoint | {' | '.join(rows)} |", "|---|" + " ---: |" * len(rows)]
+    for key in next(iter(rows.values())):
+        lines.append(f"| {key} | {' | '.join(f'{one[key]:.2f}' for one in rows.values())} |")
+    told = {name: verdict(name, one) for name, one in rows.items()}
+    return "\n".join([*lines, f"| allowed | {' | '.join(told.values())} |", ""])
+
+
+def verdict(name, row):
+    """What was allowed, and whether it was kept."""
+    kept = row["times the bare passes"] <= 1.3 if "bare" in ALLOWED[name] else row["whole"] <= 1
+    return ALLOWED[name] + ("" if kept else ": **missed**")
+
+
+def measured(folder, halves, n_staged):
+    """Seconds of a checkpoint: of every stage on one core, of the whole and of the bare passes."""
+    n_batch = len(halves[0])
+    together = at_once([["bare", folder, half[0]] for half in halves], threads=1)
+    (alone,) = at_once([["bare", folder, halves[0][0]]], threads=CORES)
+    bare = min(max(together) / CORES, alone)
+    (stages,) = at_once([["stages", folder, *halves[0][:n_staged]]], threads=1)
     start = time.perf_counter()
-    command(folder, "activations", revisions, "--suite", "s", "--run", "r", "--out", "shards")
-    command(folder, "geometry", revisions, "--activations", "shards", "--out", "again")
-    whole = time.perf_counter() - start
-    n = len(revisions)
-    return {name: seconds / n for name, seconds in stages.items()}, whole / n, bare
+    at_once([["chain", folder, str(n), *half] for n, half in enumerate(halves)], threads=1)
+    whole = (time.perf_counter() - start) / CORES / n_batch
+    expected = stages.pop("expected")
+    made = {f"{key} (one core)": value for key, value in stages.items()}
+    made |= {"whole (two cores)": whole, "bare passes (two cores)": bare}
+    made |= {"whole": whole, "times the bare passes": whole / bare}
+    return made | {"counted by `costs.py` (one core)": expected}
 
 
-def lay(folder, family, shape, n_checkpoints, corpus):
-    """Write checkpoints of a model that was never trained, and the sweep of them."""
+def at_once(calls, threads):
+    """What children of this script tell that run beside one another."""
+    few = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
+    children = [
+        subprocess.Popen(
+            [sys.executable, __file__, *call],
+            env=few,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        for call in calls
+    ]
+    told = [child.communicate()[0] for child in children]
+    if any(child.returncode for child in children):
+        raise SystemExit(f"{calls[0]}: failed")
+    return [json.loads(one) for one in told]
+
+
+def lay(folder, family, shape, n_batch, corpus):
+    """Write a batch a core of a model that was never trained, and the sweep of them."""
     import transformers
 
     from shapesweep import text, training
 
     tokenizer = training.make_tokenizer(text.stdlib_text("training"), 261, False)
     config = getattr(transformers, f"{family}Config")(**shape)
-    revisions = [f"checkpoint-{n}" for n in range(n_checkpoints)]
+    revisions = [f"checkpoint-{n}" for n in range(CORES * n_batch)]
     for revision in revisions:
         model = getattr(transformers, f"{family}ForCausalLM")(config)
         model.save_pretrained(folder / "run" / revision)
@@ -84,10 +136,10 @@ def lay(folder, family, shape, n_checkpoints, corpus):
         "device": "cpu",
     }
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
-    return revisions
+    return [revisions[n::CORES] for n in range(CORES)]
 
 
-def passes(folder, revision):
+def bare(folder, revision):
     """Seconds of the bare forward passes of one checkpoint, head and hidden states included."""
     import torch
 
@@ -98,85 +150,106 @@ def passes(folder, revision):
     settings, place = config.load(folder / "sweep.yaml"), folder / "run" / revision
     row = {"suite": "s", "selected": True, "status": []}
     found = Opener(settings, "cpu", CORPORA).open(row, place, place)
-    seconds = []
+    batches = [
+        to_batch(found.model, [one.documents[n] for n in numbers])
+        for one in found.corpora
+        for numbers in one.batches(settings.batch_tokens)
+    ]
     with torch.inference_mode():
-        for _ in range(2):  # The first warms up.
-            start = time.perf_counter()
-            for one in found.corpora:
-                for numbers in one.batches(settings.batch_tokens):
-                    forward(found.model, to_batch(found.model, [one.documents[n] for n in numbers]))
-            seconds.append(time.perf_counter() - start)
-    return seconds[-1]
+        forward(found.model, batches[0])  # Warm.
+        start = time.perf_counter()
+        for batch in batches:
+            forward(found.model, batch)
+        return time.perf_counter() - start
 
 
-def staged(folder, revisions):
-    """Seconds of the stages, by wrapping what does them; what runs beside another counts twice."""
-    from shapesweep import activations, checkpoint, config, geometry, manifest, microscope, opening
-    from shapesweep.shards import ShardWriter
+def stages(folder, *revisions):
+    """Seconds of every stage, a checkpoint, by wrapping what does it."""
+    from shapesweep import (
+        activations,
+        checkpoint,
+        config,
+        costs,
+        geometry,
+        manifest,
+        microscope,
+        opening,
+        shards,
+    )
+    from shapesweep.estimators import moments
 
-    spent = Counter()
-
-    def timed(owner, name, stage):
-        inner = getattr(owner, name)
-
-        @functools.wraps(inner)
-        def outer(*args, **more):
-            start = time.perf_counter()
-            made = inner(*args, **more)
-            # What is made while it is asked for is spent here, not where it is asked for.
-            made = list(made) if hasattr(made, "__next__") else made
-            spent[stage] += time.perf_counter() - start
-            return made
-
-        stack.callback(setattr, owner, name, inner)
-        setattr(owner, name, outer)
-
-    settings = config.load(folder / "sweep.yaml")
+    rooms = {
+        room.__name__.rpartition(".")[2]: room
+        for room in (activations, checkpoint, geometry, microscope, moments, opening, shards)
+    }
+    settings, spent = config.load(folder / "sweep.yaml"), Counter()
     suite = settings.suites["s"]
     listed = {one.revision: one for one in manifest.list_checkpoints("s", suite, folder)}
+    rows = {row["revision"]: row for row in manifest.rows("s", suite, list(listed.values()), "all")}
+    sources = [
+        activations.Source(rows[one], listed[one].folder, folder / "a" / one) for one in revisions
+    ]
     with contextlib.ExitStack() as stack:
-        timed(checkpoint, "load", "load")
-        timed(opening.Opener, "_show", "tokenise")
-        timed(activations, "forward", "forward")
-        timed(activations, "_run", "run")
-        timed(ShardWriter, "append", "write")
-        timed(geometry, "read_shard", "read")
-        timed(microscope, "_search", "search")
-        timed(microscope, "_of_neighbors", "its numbers")
-        timed(microscope, "_of_clouds", "spectra")
-        timed(microscope, "_of_pairs", "pairs")
+        for stage, where in STAGES.items():
+            room, *inner, name = where.split(".")
+            owner = functools.reduce(getattr, inner, rooms[room])
+            stack.callback(setattr, owner, name, vars(owner)[name])
+            setattr(owner, name, timed(owner, name, stage, spent))
         start = time.perf_counter()
-        rows = manifest.rows("s", suite, list(listed.values()), "all")
-        sources = [
-            activations.Source(row, listed[row["revision"]].folder, folder / "a" / row["revision"])
-            for row in rows
-        ]
         list(activations.extract(sources, settings))
-        for revision in revisions:
-            geometry.measure(folder / "a" / revision, folder / "g" / revision, settings.geometry)
-        spent["all"] = time.perf_counter() - start
-    return spent
+        for one in revisions:
+            geometry.measure(folder / "a" / one, folder / "g" / one, settings.geometry)
+        every = time.perf_counter() - start
+    n = len(revisions)
+    made = {stage: spent[stage] / n for stage in STAGES}
+    made["loss, copies"] = made.pop("run") - made["forward"]
+    # Writing, and reading the next checkpoint, go on beside the rest.
+    made["all else"] = every / n - sum(made.values()) + made["write"]
+    n_operations = costs.operations(costs.Model.of(listed[revisions[0]], suite), settings)
+    return {"start": started(folder), **made, "expected": n_operations / costs.CORE}
 
 
-def command(folder, verb, revisions, *words):
-    """Run a verb as the rules do."""
+def timed(owner, name, stage, spent):
+    """A function or class method that counts its seconds."""
+    inner = getattr(owner, name)
+
+    @functools.wraps(inner)
+    def outer(*args, **more):
+        start = time.perf_counter()
+        made = inner(*args, **more)
+        # What is made while it is asked for is spent here, not where it is asked for.
+        made = list(made) if hasattr(made, "__next__") else made
+        spent[stage] += time.perf_counter() - start
+        return made
+
+    return staticmethod(outer) if hasattr(inner, "__self__") else outer
+
+
+def started(folder):
+    """Seconds until both processes of a batch can begin, a checkpoint."""
+    seconds = 0.0
+    for needed in ("shapesweep.activations, torch, transformers", "shapesweep.geometry, torch"):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import {needed}"], check=True)
+        seconds += time.perf_counter() - start
+    return seconds / (len(list((folder / "run").iterdir())) / CORES)
+
+
+def chain(folder, number, *revisions):
+    """Extract and measure a batch, as the rules do."""
     script = Path(sys.executable).with_name("shapesweep")
-    every = [script, verb, "--config", "sweep.yaml", "--revision", *revisions, *words]
-    every += ["--threads", THREADS]
-    subprocess.run(list(map(str, every)), cwd=folder, check=True, capture_output=True)
-
-
-def row(name, stages, whole, bare):
-    copied = stages.pop("run") - stages["forward"]
-    known = ("load", "tokenise", "forward", "write", "read", "search", "its numbers", "spectra")
-    inner = sum(stages[stage] for stage in (*known, "pairs")) - stages["write"] + copied
-    rest = max(stages["all"] - inner, 0.0)
-    start = max(whole - stages["all"], 0.0)
-    cells = [start, *(stages[stage] for stage in ("load", "tokenise", "forward"))]
-    cells += [copied, *(stages[stage] for stage in known[3:]), stages["pairs"], rest, whole, bare]
-    told = " | ".join(f"{seconds:.2f} s" for seconds in cells)
-    return f"| {name} | {told} | {whole / bare:.2f} | {ALLOWED[name]} |"
+    shared = ["--config", "sweep.yaml", "--threads", "1", "--revision", *revisions]
+    shards = f"shards-{number}"
+    for words in (
+        ["activations", *shared, "--suite", "s", "--run", "r", "--out", shards],
+        ["geometry", *shared, "--activations", shards, "--out", "measured"],
+    ):
+        subprocess.run([script, *words], cwd=folder, check=True, capture_output=True)
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        child, where, *rest = sys.argv[1:]
+        print(json.dumps(globals()[child](Path(where), *rest)))
+    else:
+        main()

@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs/reference/speed.md"
-BEGIN, END = "<!-- speed: written by `make bench` -->", "<!-- /speed -->"
+from page import put
+
 #: What was promised before anything was timed: the peer, and its time over ours at least.
 PROMISED = {
     "search, k = 2": {"faiss flat": 2, "scikit-learn brute": 3},
@@ -26,12 +26,7 @@ def main(paths):
     """Print the tables and put them into the page."""
     runs = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
     sections = [section(run) for run in runs]
-    text = "\n".join([best(runs), *sections] if len(runs) > 1 else sections)
-    print(text)
-    page = PAGE.read_text(encoding="utf-8")
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{tail}", encoding="utf-8")
+    put("speed.md", "speed", "\n".join([best(runs), *sections] if len(runs) > 1 else sections))
 
 
 def best(runs):
