@@ -188,7 +188,9 @@ def measured(folder, n):
         tables.write([], contracts.LOSSES, out / "losses.parquet")
         tables.write([], contracts.FAILURES, out / "failures.parquet")
         known = {key: blank[key] for key in ("suite", "run", "seed", "architecture", "n_layers")}
-        listed.append({**known, **place, "status": [], "files": [], "chosen": True, "selected": True})
+        listed.append(
+            {**known, **place, "status": [], "files": [], "chosen": True, "selected": True}
+        )
     frame = pd.DataFrame(listed).reindex(columns=contracts.MANIFEST.names)
     tables.write(frame, contracts.MANIFEST, folder / "manifest.parquet")
 

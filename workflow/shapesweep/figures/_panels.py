@@ -20,6 +20,12 @@ STEPS = mpl.colormaps["viridis_r"]
 DEPTHS = mpl.colormaps["cividis"]
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
+#: Letters of a run's name that leave room beside it.
+LONG = 12
+#: Powers of ten of an axis that are all written.
+FEW_POWERS = 4
+#: Points of a line that are marked one by one; of more, their marks would hide it.
+MARKED = 40
 
 
 def grid(
@@ -44,7 +50,8 @@ def grid(
 
 def title(run: str, family: str) -> str:
     """What stands above a run's panels."""
-    return run if run == family else f"{run} ({family})"
+    between = " " if len(run) <= LONG else "\n"
+    return run if run == family else f"{run}{between}({family})"
 
 
 def layer_axis(ax: Axes) -> None:
@@ -65,13 +72,11 @@ def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = Non
         ax.plot(x[1:], after.value, "o", mfc="white", color=color, ms=2.5, mew=0.6)
 
 
-def band(
-    ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, marker: str = "o"
-) -> None:
+def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
     """A number along training with its interval; what has no step is left out."""
     line = line[line.step.notna()].sort_values("step")
     usual = {"ms": mpl.rcParams["lines.markersize"], "lw": mpl.rcParams["lines.linewidth"]}
-    band_over(ax, line.step, line, color, label, marker=marker, **usual)
+    band_over(ax, line.step, line, color, label, **{**usual, **more})
 
 
 def band_over(
@@ -80,9 +85,8 @@ def band_over(
     """A line with its interval over any axis."""
     x, low, high = (one.astype(float) for one in (x, line.low, line.high))
     ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
-    ax.plot(
-        x, line.value, color=color, label=label, **{"marker": "o", "ms": 1.5, "lw": 0.9, **more}
-    )
+    usual = {"marker": "o" if len(line) <= MARKED else "", "ms": 1.5, "lw": 0.9}
+    ax.plot(x, line.value, color=color, label=label, **{**usual, **more})
 
 
 def step_axis(ax: Axes, steps: pd.Series) -> None:
@@ -96,9 +100,20 @@ def step_axis(ax: Axes, steps: pd.Series) -> None:
     ax.set_xscale("symlog", linthresh=1, linscale=0.4)
     top = steps.max()
     powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(top, 1))) + 1)
-    ticks = [0.0, *(p for p in powers if p <= top)]
-    ax.set_xticks(ticks, [f"{t:,.0f}" for t in ticks])
+    powers = powers[powers <= top]
+    # Of many powers every other one, the last among them.
+    ticks = [0.0, *(powers if len(powers) <= FEW_POWERS else powers[::-1][::2][::-1])]
+    ax.set_xticks(ticks, [short(t) for t in ticks])
+    ax.set_xticks(powers, minor=True)
     ax.set_xlim(-0.15, max(top, 1) * 1.3)
+
+
+def short(step: float) -> str:
+    """A step as it stands at an axis: 512, 8k, 1.5M."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if step >= unit:
+            return f"{step / unit:.4g}{letter}"
+    return f"{step:.0f}"
 
 
 def plain_log(axis: Axis) -> None:
@@ -133,6 +148,6 @@ def step_bar(figure: Figure, axes: Any, norm: mpl.colors.Normalize) -> None:
     bar = figure.colorbar(mappable, ax=axes, aspect=40, pad=0.02, fraction=0.05)
     powers = [0, *(10**p for p in range(9))]
     ticks = [p for p in powers if np.log1p(p) <= norm.vmax]
-    bar.set_ticks(np.log1p(ticks).tolist(), labels=[f"{t:,}" for t in ticks])
+    bar.set_ticks(np.log1p(ticks).tolist(), labels=[short(t) for t in ticks])
     bar.set_label("training step")
     bar.outline.set_linewidth(0.5)

@@ -27,20 +27,32 @@ def at_last(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Rows of at most `n` checkpoints of every run, evenly spaced along training."""
+    """Rows of at most `n` checkpoints of every run, evenly spaced in log(1 + step)."""
     parts = []
     for _, part in table.groupby(["suite", "run"], sort=False):
-        steps = sorted(part.step.dropna().unique())
-        places = np.linspace(0, len(steps) - 1, min(n, len(steps))).round().astype(int)
-        kept = {steps[i] for i in places}
-        parts.append(part[part.step.isin(kept)] if kept else part)
+        steps = np.sort(part.step.dropna().unique().astype(float))
+        if len(steps) > n:
+            places = np.log1p(steps)
+            wanted = np.linspace(places[0], places[-1], n)
+            kept = steps[np.abs(places - wanted[:, None]).argmin(axis=1)]
+            part = part[part.step.isin(kept)]
+        parts.append(part)
     return pd.concat(parts) if parts else table
 
 
 def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """(suite, run, family) of those that get panels, decoders first."""
-    found = data[["suite", "run", "family"]].drop_duplicates().itertuples(index=False, name=None)
-    return sorted(found, key=lambda run: run[2])[:PANELS]
+    """(suite, run, family) of those that get panels, decoders first.
+
+    Where there are more, each model has one before any has another by its seed, and each family.
+    """
+    found = data[["suite", "run", "family", "model"]].drop_duplicates()
+    again = found.groupby(["suite", "model"]).cumcount()
+    place = found.assign(again=again).groupby(["again", "family"]).cumcount()
+    order = pd.DataFrame({"again": again, "place": place}).sort_values(
+        ["again", "place"], kind="stable"
+    )
+    chosen = found.loc[order.index[:PANELS], ["suite", "run", "family"]].sort_index()
+    return sorted(chosen.itertuples(index=False, name=None), key=lambda run: run[2])
 
 
 def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:

@@ -22,8 +22,8 @@ def data(curves: Curves) -> pd.DataFrame:
     beside = rows(curves.profiles, metric=list(BESIDE), **every)
     beside = beside[beside.layer_kind != "final_norm"]
     chosen = budgets[["suite", "run", "revision"]].drop_duplicates()
-    families = curves.profiles[["suite", "run", "family"]].drop_duplicates()
-    made = budgets.merge(families, on=["suite", "run"]).assign(metric="budget")
+    models = curves.profiles[["suite", "run", "family", "model"]].drop_duplicates()
+    made = budgets.merge(models, on=["suite", "run"]).assign(metric="budget")
     made = made.rename(columns={"k": "value", "k_low": "low", "k_high": "high"})
     return pd.concat([made, beside.merge(chosen, on=["suite", "run", "revision"])])
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, step_axis
-from shapesweep.figures._select import rows, told
+from shapesweep.figures._select import of_run, rows, runs, told
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID"}
 TO = {"final": "to the run's last profile", "family": "to the mean of the family's others"}
@@ -22,22 +22,21 @@ def convergence(shown: pd.DataFrame) -> Canvas:
     """One line a run; columns are what the distance is to."""
     columns = [to for to in TO if to in set(shown.to)]
     figure, axes = grid(len(METRICS), len(columns), 1.3, sharex=True, sharey="row")
-    names = list(dict.fromkeys(zip(shown.suite, shown.run, strict=True)))[: len(PALETTE)]
     for row, (metric, words) in enumerate(METRICS.items()):
         for column, to in enumerate(columns):
             ax = axes[row, column]
             part = shown[(shown.metric == metric) & (shown.to == to)]
-            for (suite, run), color in zip(names, PALETTE, strict=False):
-                line = part[(part.suite == suite) & (part.run == run)]
-                band(ax, line, color, run)
+            for run, color in zip(runs(shown), PALETTE, strict=False):
+                band(ax, of_run(part, run), color, run[1])
             step_axis(ax, shown.step)
             ax.set_ylim(bottom=0)
             axes[0, column].set_title(TO[to])
+            axes[-1, column].set_xlabel("training step")
         axes[row, 0].set_ylabel(f"distance of\n{words} profiles")
-    axes[0, 0].legend(loc="best")
-    figure.supxlabel("training step", fontsize=7)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
     more = ["all tokens", "bands: 95 % over documents"]
-    note(figure, told(shown, *more, drawn=len(PALETTE)))
+    note(figure, told(shown, *more))
     return figure
 
 

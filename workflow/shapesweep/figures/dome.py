@@ -13,19 +13,17 @@ from shapesweep.figures._panels import (
     step_norm,
     title,
 )
-from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
+#: Lines of a panel, at most.
+CHECKPOINTS = 24
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Anisotropy of every layer and checkpoint, with and without the first token."""
-    return rows(
-        curves.profiles,
-        metric="anisotropy",
-        corpus=curves.corpus,
-        selection=list(SELECTIONS),
-    )
+    """Anisotropy of every layer and some checkpoints, with and without the first token."""
+    every = {"corpus": curves.corpus, "selection": list(SELECTIONS)}
+    return at_chosen(rows(curves.profiles, metric="anisotropy", **every), CHECKPOINTS)
 
 
 def dome(shown: pd.DataFrame) -> Canvas:
@@ -56,8 +54,9 @@ FIGURE = Figure(
     title="The dome: anisotropy over depth",
     category="Over depth",
     caption="Share of the variance along the leading axis of each layer's hidden states, one "
-    "line a checkpoint, with 95 % intervals over documents. A *dome* rises in the middle layers "
-    "and falls again. The dotted end is what the final norm makes of the last block's output. "
-    "Where the lower row is flat and the upper is not, the dome is the first token's doing.",
+    "line a checkpoint (24 of more, evenly spaced in log step), with 95 % intervals over "
+    "documents. A *dome* rises in the middle layers and falls again. The dotted end is what the "
+    "final norm makes of the last block's output. Where the lower row is flat and the upper is "
+    "not, the dome is the first token's doing.",
     of_paper=True,
 )

@@ -5,10 +5,12 @@ from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, step_axis, title
-from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
+#: Checkpoints of a line that are marked by their shape, at most.
+MARKED = 12
 
 
 def data(curves: Curves) -> pd.DataFrame:
@@ -29,8 +31,9 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
             line = part[part.selection == selection]
             heights = line.assign(value=line.height, low=line.height_low, high=line.height_high)
             band(top, heights, color, words, marker="")
+            marked = at_chosen(heights, MARKED)
             for shape, mark in MARKS.items():
-                mine = heights[heights["shape"] == shape]
+                mine = marked[marked["shape"] == shape]
                 top.plot(mine.step, mine.value, mark, color=color, ms=4, mew=0.8)
         sinks = part[(part.selection == "all") & part.sink_share.notna()]
         share = {"value": sinks.sink_share, "low": sinks.sink_share_low}
@@ -41,7 +44,8 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
         below.set_xlabel("training step")
     axes[0, 0].set_ylabel("rise of the anisotropy\nabove both ends")
     axes[1, 0].set_ylabel("share of it\nthat is sinks")
-    axes[0, 0].legend(loc="best")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     note(
         figure,
         told(shown, "△ dome, □ box, – flat, × other") + "\nbands: 95 % over documents",

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import grid, plain_log, title
+from shapesweep.figures._panels import grid, plain_log, short, title
 from shapesweep.figures._select import of_run, rows, runs, told
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID", "id_twonn_between": "between docs"}
@@ -44,7 +44,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
                 continue
             ax.imshow(cells.to_numpy(float), aspect="auto", origin="lower", cmap="magma", **limits)
             places = np.unique(np.linspace(0, cells.shape[1] - 1, LABELS).round().astype(int))
-            ax.set_xticks(places, [f"{cells.columns[i]:,}" for i in places], fontsize=5)
+            ax.set_xticks(places, [short(cells.columns[i]) for i in places], fontsize=5)
             ax.grid(visible=False)
             if row == 0:
                 ax.set_title(title(run[1], run[2]))
