@@ -21,8 +21,10 @@ def own_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
-def use(folder, names, seconds, told):
+def use(folder, names, seconds, told, together=None):
     tempfile.tempdir = folder
+    if together:
+        together.wait(60)
     with devices.lock(names) as name:
         start = time.monotonic()
         time.sleep(seconds)
@@ -31,11 +33,9 @@ def use(folder, names, seconds, told):
 
 def test_no_two_jobs_hold_one_device_and_none_lies_idle(tmp_path):
     context = multiprocessing.get_context("spawn")
-    told = context.Queue()
-    jobs = [
-        context.Process(target=use, args=(str(tmp_path), ["0", "GPU-1:x"], 0.3, told))
-        for _ in range(6)
-    ]
+    told, together = context.Queue(), context.Barrier(6)
+    arguments = (str(tmp_path), ["0", "GPU-1:x"], 0.3, told, together)
+    jobs = [context.Process(target=use, args=arguments) for _ in range(6)]
     for job in jobs:
         job.start()
     held = [told.get(timeout=60) for _ in jobs]
