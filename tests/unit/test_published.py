@@ -226,6 +226,13 @@ def test_two_checkpoints_of_one_name_are_refused():
         publication.checkpoints(suite, listed, listing.groups(suite, listed))
 
 
+def test_two_branches_that_would_have_one_folder_are_refused():
+    suite = define(match=r".*step[-/]*(?P<step>\d+)", repositories=["org/x"])
+    listed = {"org/x": Repository(branches={"step/1": "c", "step--1": "d"}, trees={})}
+    with pytest.raises(ShapesweepError, match="finds both 'step/1' and 'step--1' in org/x"):
+        publication.checkpoints(suite, listed, listing.groups(suite, listed))
+
+
 def test_a_phase_from_outside_is_a_safe_name_too():
     suite = define(match=r"(?P<phase>.*)-step(?P<step>\d+)", phases={"*": {"own_run": True}})
     (one, *_) = listed_as(suite, "org/a", "../b/c-step5")

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from shapesweep import config
+from shapesweep import config, yamlfile
 from shapesweep.errors import ShapesweepError
 
 LOCAL = {"source": "local", "runs": {"mine": "some/folder"}}
@@ -107,6 +107,23 @@ def test_a_broken_file_of_the_registry_is_named(tmp_path):
     path.write_text("source: local\nruns: {a: x}\npatern: y\n", encoding="utf-8")
     with pytest.raises(ShapesweepError, match=rf"{path}: patern: .* did you mean pattern"):
         config.validate({"suites": ["mine"]}, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["x: 1\nx: 2", "a: {x: 1, y: 2, x: 3}", "a: [{x: 1, x: 1}]"])
+def test_a_key_that_is_there_twice_is_named(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: is there twice \(line \d\)"):
+        yamlfile.read(path)
+    # Snakemake has read it by then, and knows nothing of it.
+    with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: is there twice"):
+        config.validate({"suites": ["embedded"]}, Path("config/suites"), [path])
+
+
+def test_what_is_merged_may_be_said_again(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text("o: {a: &a {x: 1, <<: &b {x: 2, y: 3}}}\nc: {<<: *a, x: 4}", encoding="utf-8")
+    assert yamlfile.read(path)["c"] == {"x": 4, "y": 3}
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])

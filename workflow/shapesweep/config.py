@@ -6,8 +6,7 @@ help (`workflow/schemas/`); `make docs` writes both.
 
 import functools
 import hashlib
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,14 +22,13 @@ from pydantic import (
     model_validator,
 )
 
+from shapesweep import yamlfile
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
 from shapesweep.published import HubSuite, Mode, Repositories
 from shapesweep.schema import NOTHING, Strict, at, below, explain, near
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
-#: Values that a file may hold, its aliases written out.
-MOST = 1_000_000
 #: Where a suite that is named, not spelt out, is looked for.
 REGISTRY = Path("config/suites")
 
@@ -303,6 +301,9 @@ def validate(
     ShapesweepError
         One line that names the file, the key, what was found, and what to write instead.
     """
+    for path in files:
+        # What Snakemake has merged has lost what is wrong with the files themselves.
+        yamlfile.read(path)
     try:
         return Config.model_validate(dict(raw), context={"registry": registry})
     except ValidationError as error:
@@ -313,7 +314,7 @@ def validate(
 
 def load(path: str | Path) -> Config:
     """Read a configuration that a run has written beside its results."""
-    raw = _read_yaml(path)
+    raw = yamlfile.read(path)
     try:
         return validate(raw)
     except ShapesweepError as error:
@@ -345,7 +346,7 @@ def _named_suite(name: str, registry: Path) -> AnySuite:
     if name not in known:
         raise at([name], f"there is no {registry / name}.yaml{near(name, known)}")
     path = registry / f"{name}.yaml"
-    raw = _read_yaml(path)
+    raw = yamlfile.read(path)
     try:
         return SUITE.validate_python(raw)
     except ValidationError as error:
@@ -358,32 +359,7 @@ def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path
     for wanted in (key, key[:-1]):
         said = functools.reduce(below, wanted, raw)
         for path in reversed(files):
-            same = functools.reduce(below, wanted, _read_yaml(path)) == said
+            same = functools.reduce(below, wanted, yamlfile.read(path)) == said
             if wanted and said is not NOTHING and same:
                 return f"{path}: "
     return "--config: " if files else ""
-
-
-def _read_yaml(path: str | Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ShapesweepError(f"{path}: {(error.strerror or 'not readable').lower()}") from None
-    # Dates and numbers that are none are no YAMLErrors, nor are brackets without end.
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise ShapesweepError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ShapesweepError(f"{path}: expected keys and values")
-    if _size(raw, {}) > MOST:
-        raise ShapesweepError(f"{path}: its aliases stand for too much, or for themselves")
-    return raw
-
-
-def _size(value: Any, sizes: dict[int, float]) -> float:
-    """How many values a value is, its aliases written out: infinitely many, if it holds itself."""
-    if id(value) not in sizes:
-        sizes[id(value)] = math.inf
-        inner = value.values() if isinstance(value, dict) else value
-        inner = [] if isinstance(value, str | bytes) or not isinstance(inner, Iterable) else inner
-        sizes[id(value)] = 1 + sum(_size(one, sizes) for one in inner)
-    return sizes[id(value)]

@@ -161,12 +161,21 @@ def _read(
 ) -> Iterator[Published]:
     """Those of (text, revision, commit, folder) that the group's pattern matches."""
     pattern = re.compile(group.match or r"(?!)")
-    steps_by_name, seen = group.named or {}, set()
+    steps_by_name = group.named or {}
+    seen: dict[str, tuple[str, str, str]] = {}
     for text, revision, commit, folder in named:
         match = pattern.fullmatch(text)
-        if (match is None and text not in steps_by_name) or revision in seen:
+        if match is None and text not in steps_by_name:
             continue
-        seen.add(revision)
+        if revision in seen:
+            twin, *place = seen[revision]
+            if place != [commit, folder]:
+                raise ShapesweepError(
+                    f"match: finds both {twin!r} and {text!r} in {name}, which would have one "
+                    f"place for their results ({revision}); narrow it, or sweep them as two suites"
+                )
+            continue
+        seen[revision] = text, commit, folder
         groups = match.groupdict() if match else {"step": str(steps_by_name[text])}
         said = {key: value for key, value in groups.items() if value is not None}
         try:
