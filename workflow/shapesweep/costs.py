@@ -17,8 +17,11 @@ from shapesweep.shards import LENGTHS
 from shapesweep.suite import AnySuite, EmbeddedSuite
 
 #: Assumed of the line to the Hub (bytes a second) and of a core (operations a second: our count of
-#: them, over a measured 35 to 41 Gflop/s on one core of a server, halved).
-LINE, CORE = 50e6, 20e9
+#: them over the seconds of docs/reference/cost.md are 40 to 90 Gflop/s).
+LINE, CORE = 50e6, 50e9
+#: What a search does with a pair of points besides their product, and the IDs with a point in each
+#: replicate, all selections counted: the operations of their seconds there.
+PAIR, POINT = 600, 4.5e5
 #: Bytes that a shard needs besides its numbers, and a checkpoint besides its shards: schemas, logs.
 OVERHEAD = 16_384
 #: Megabytes of a process that has torch and transformers loaded.
@@ -133,7 +136,8 @@ def operations(model: Model, settings: Config) -> float:
     # Of every shorter length two spectra and their tokens, together no more than all again.
     n_cuts = sum(length < settings.corpus.length for length in LENGTHS.values())
     cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
-    return forward + shards * (3 * spectra + cuts + 2 * n**2 * d)
+    neighbors = n**2 * (2 * d + PAIR) + n * settings.geometry.groups * POINT
+    return forward + shards * (3 * spectra + cuts + neighbors)
 
 
 def budget_operations(model: Model, settings: Config) -> float:
