@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from shapesweep import batches, config, contracts, join, manifest, tables
+from shapesweep import batches, config, contracts, curves, join, manifest, tables
 from shapesweep.files import File
 from shapesweep.metrics import METRICS
 from shapesweep.publication import Repository
@@ -56,8 +56,8 @@ def main():
     for n in (250, 1000):
         with tempfile.TemporaryDirectory() as folder:
             measured(Path(folder), n)
-            seconds, megabytes = run([sys.executable, __file__, "join", folder])
-        lines.append(row("join", n, "", seconds, megabytes))
+            for what in ("join", "curves"):
+                lines.append(row(what, n, "", *run([sys.executable, __file__, what, folder])))
     put("cost.md", "scale", "\n".join([*lines, ""]))
 
 
@@ -168,10 +168,11 @@ def measured(folder, n):
     blank = {"suite": "big", "run": "run0", "seed": 0, "architecture": "A", "n_layers": 6}
     blank |= {"corpus": "text", "pooling": "tokens", "n_points": 4096, "metric_version": 1}
     blank |= {"document_length": 110, "n_documents": 128, "n_duplicates": 0, "n_dropped": 0}
-    for layer in range(8):
+    layers = [(0, "embedding"), *((n, "block") for n in range(1, 7)), (6, "final_norm")]
+    for layer, kind in layers:
         for selection in ("all", "no_first", "no_massive"):
             for metric in METRICS:
-                where = {"layer": layer, "layer_kind": "block", "selection": selection}
+                where = {"layer": layer, "layer_kind": kind, "selection": selection}
                 rows.append({**blank, **where, "metric": metric, "flag": ""})
     numbers = pd.DataFrame(rows).reindex(columns=contracts.GEOMETRY.names)
     repeated = numbers.loc[numbers.index.repeat(16)].reset_index(drop=True)
@@ -195,9 +196,22 @@ def measured(folder, n):
     tables.write(frame, contracts.MANIFEST, folder / "manifest.parquet")
 
 
+def make_curves(folder):
+    """The curves of what was joined, as the verb makes them."""
+    geometry, losses = (
+        tables.read(folder / f"{name}.parquet", getattr(contracts, name.upper()))
+        for name in ("geometry", "losses")
+    )
+    curves.build(
+        geometry, tables.Reader(folder / "replicates.parquet", contracts.REPLICATES), losses
+    )
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["join"]:
         where = Path(sys.argv[2])
         join.join([where / "manifest.parquet"], where / "geometry", where)
+    elif sys.argv[1:2] == ["curves"]:
+        make_curves(Path(sys.argv[2]))
     else:
         main()

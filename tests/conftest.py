@@ -76,9 +76,14 @@ def settings(text_file):
     )
 
 
-def by_run(replicates):
+def by_checkpoint(replicates):
     """A table of replicates as the curves ask for it."""
-    return lambda suite, run: replicates[(replicates.suite == suite) & (replicates.run == run)]
+
+    def of(suite, run, revisions):
+        mine = (replicates.suite == suite) & (replicates.run == run)
+        return replicates[mine & replicates.revision.isin(revisions)]
+
+    return of
 
 
 def extract(row, folder, settings, out, measured=None):

@@ -7,7 +7,7 @@ microscope and the curves as a model's would. 100 seeds, fixed beforehand.
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import by_run
+from conftest import by_checkpoint
 
 from shapesweep import contracts, curves, geometry
 from shapesweep.metrics import METRICS
@@ -83,7 +83,9 @@ def measured(metric_names, shards, n_layers):
         typed(pd.DataFrame(rows, columns=schema.names))
         for rows, schema in ((numbers, contracts.GEOMETRY), (replicates, contracts.REPLICATES))
     ]
-    return curves.build(tabled[0], by_run(tabled[1]), pd.DataFrame(columns=contracts.LOSSES.names))
+    return curves.build(
+        tabled[0], by_checkpoint(tabled[1]), pd.DataFrame(columns=contracts.LOSSES.names)
+    )
 
 
 def typed(frame):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import by_run
+from conftest import by_checkpoint
 
 from shapesweep import contracts, curves, figures, findings, summary, tables
 from shapesweep.curves import bands
@@ -55,7 +55,7 @@ def as_read(rows, schema):
 
 
 def build(geometry, replicates):
-    return curves.build(geometry, by_run(replicates), as_read([], contracts.LOSSES))
+    return curves.build(geometry, by_checkpoint(replicates), as_read([], contracts.LOSSES))
 
 
 def phases(geometry, replicates):
@@ -98,7 +98,7 @@ def test_losses_carry_their_own_corpus_documents():
     ]  # fmt: skip
     rows = [{**row, "suite": geometry.suite.iloc[0], "run": geometry.run.iloc[0]} for row in rows]
     found = curves.build(
-        geometry, by_run(pd.concat([replicates, more])), as_read(rows, contracts.LOSSES)
+        geometry, by_checkpoint(pd.concat([replicates, more])), as_read(rows, contracts.LOSSES)
     )["trajectories"]
     found = found[found.metric.str.startswith("loss")].set_index(["metric", "corpus"])
     assert found.loc[("loss_eval", "last")].n_documents == 99
@@ -322,7 +322,7 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
         contracts.FAILURES,
     )
     folder = tmp_path / "curves"
-    made = curves.build(geometry, by_run(replicates), losses)
+    made = curves.build(geometry, by_checkpoint(replicates), losses)
     made |= {"missing": failures, "budgets": as_read([], contracts.BUDGETS)}
     for name, table in made.items():
         tables.write(table, getattr(contracts, name.upper()), folder / f"{name}.parquet")

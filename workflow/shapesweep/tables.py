@@ -5,7 +5,7 @@ column that the contract does not name.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,14 @@ def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
 
 
 class Reader:
-    """Reads a table's rows of one run, and no others into memory.
+    """Reads a table's rows of some checkpoints, and no others into memory.
 
     Parameters
     ----------
     path : path-like
         What `write_parts` has written.
     schema : pyarrow.Schema
-        With the columns `suite` and `run`.
+        With the columns `suite`, `run` and `revision`.
 
     Raises
     ------
@@ -102,16 +102,19 @@ class Reader:
     def __init__(self, path: str | Path, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema
         self._file = _opened(path, sealed.open_file)
-        self._places: dict[tuple[str, str], list[int]] = {}
+        self._places: dict[tuple[str, str, str], list[int]] = {}
         for number in range(self._file.num_row_groups):
-            found = self._file.read_row_group(number, columns=["suite", "run"])
-            for run in set(zip(*(column.to_pylist() for column in found.columns), strict=True)):
-                self._places.setdefault(run, []).append(number)
+            found = self._file.read_row_group(number, columns=["suite", "run", "revision"])
+            names = pa.TableGroupBy(found, found.column_names).aggregate([])
+            for one in zip(*(column.to_pylist() for column in names.columns), strict=True):
+                self._places.setdefault(one, []).append(number)
 
-    def __call__(self, suite: str, run: str) -> pd.DataFrame:
-        """The rows of a run, as `read` gives them."""
-        table = self._file.read_row_groups(self._places.get((suite, run), []))
+    def __call__(self, suite: str, run: str, revisions: Sequence[str]) -> pd.DataFrame:
+        """The rows of checkpoints of a run, as `read` gives them."""
+        places = {n for one in revisions for n in self._places.get((suite, run, one), [])}
+        table = self._file.read_row_groups(sorted(places))
         mine = pc.and_(pc.equal(table["suite"], suite), pc.equal(table["run"], run))
+        mine = pc.and_(mine, pc.is_in(table["revision"], pa.array(revisions)))
         return _as_pandas(_held(table.filter(mine), self._schema, self._path))
 
 

@@ -13,7 +13,7 @@ Averages and differences get their errors from the replicates, which belong toge
 groups of documents were left out everywhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -27,12 +27,15 @@ from shapesweep.curves import (
     shapes,
     trajectories,
 )
-from shapesweep.curves.stacks import stack
+from shapesweep.curves.stacks import Stack, stack
+
+#: Checkpoints whose replicates are in memory at a time.
+AT_ONCE = 8
 
 
 def build(
     geometry: pd.DataFrame,
-    replicates: Callable[[str, str], pd.DataFrame],
+    replicates: Callable[[str, str, Sequence[str]], pd.DataFrame],
     losses: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """Every curve of a sweep.
@@ -42,24 +45,32 @@ def build(
     geometry, losses : pandas.DataFrame
         `contracts.GEOMETRY` and `contracts.LOSSES`.
     replicates : callable
-        From a suite and a run to its rows of `contracts.REPLICATES`: they are sixteen times as
-        many, and one run's are in memory at a time.
+        From a suite, a run and some revisions to their rows of `contracts.REPLICATES`: they are
+        sixteen times as many, and those of a few checkpoints are in memory at a time.
 
     Returns
     -------
     dict of pandas.DataFrame
         Under those names, as their contracts in `tables` have them.
     """
-    n_groups, runs, middle_of, stacks = [], [], [], []
-    for run, mine in bands.with_names(geometry).groupby(["suite", "run"], sort=False):
-        theirs = replicates(*run)
-        n_groups.append(bands.groups(theirs))
-        runs.append(bands.over_documents(mine, n_groups[-1]))
-        middle_of.append(trajectories.middles(runs[-1], theirs))
-        stacks += stack(runs[-1], theirs)
-    single = bands.joined(runs, [*contracts.GEOMETRY.names, *bands.ADDED])
+    n_groups, parts, middle_of, stacks = [], [], [], []
+    for (suite, run), mine in bands.with_names(geometry).groupby(["suite", "run"], sort=False):
+        found: list[Stack] = []
+        revisions = list(mine.revision.unique())
+        for start in range(0, len(revisions), AT_ONCE):
+            some = revisions[start : start + AT_ONCE]
+            theirs = replicates(suite, run, some)
+            n_groups.append(bands.groups(theirs))
+            part = mine[mine.revision.isin(some)]
+            parts.append(bands.over_documents(part, n_groups[-1]))
+            middle_of.append(trajectories.middles(parts[-1], theirs))
+            found += stack(parts[-1], theirs)
+        stacks += Stack.joined(found)
+    single = bands.joined(parts, [*contracts.GEOMETRY.names, *bands.ADDED])
     middles = bands.joined(middle_of, [*contracts.TRAJECTORIES.names, "replicates"])
-    counted = bands.joined(n_groups, ["suite", "run", "corpus", "n_groups"])
+    counted = bands.joined(n_groups, ["suite", "run", "corpus", "n_groups"]).drop_duplicates(
+        ["suite", "run", "corpus"]
+    )
     over_depth = profiles.profiles(single)
     return {
         "profiles": over_depth,

@@ -3,6 +3,7 @@
 Takes in the joined tables; hands on what shapes and distances are read from.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,6 +37,26 @@ class Stack:
     values: NDArray[np.float64]
     without: NDArray[np.float64]
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Stack]") -> "list[Stack]":
+        """Those of a run, a corpus each, of the stacks of some checkpoints each."""
+        by_corpus: dict[str, list[Stack]] = {}
+        for part in parts:
+            by_corpus.setdefault(part.keys.corpus.iloc[0], []).append(part)
+        made = []
+        for mine in by_corpus.values():
+            most = max(len(one.without) for one in mine)
+            without = [_padded(one.without, most) for one in mine]
+            made.append(
+                cls(
+                    pd.concat([one.keys for one in mine], ignore_index=True),
+                    mine[0].depths,
+                    np.concatenate([one.values for one in mine]),
+                    np.concatenate(without, axis=1),
+                )
+            )
+        return made
+
     @cached_property
     def curve_keys(self) -> list[tuple[object, ...]]:
         """Of every profile, which number it is of, whatever the checkpoint; None for null."""
@@ -43,8 +64,14 @@ class Stack:
         return [tuple(row) for row in table.where(table.notna(), None).itertuples(index=False)]
 
 
+def _padded(without: NDArray[np.float64], n_groups: int) -> NDArray[np.float64]:
+    """With NaN for the groups that there are not."""
+    lacking = n_groups - len(without)
+    return np.pad(without, ((0, lacking), (0, 0), (0, 0)), constant_values=np.nan)
+
+
 def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
-    """Stack the profiles of every run and corpus.
+    """Stack the profiles of every run and corpus, of whole checkpoints.
 
     Parameters
     ----------
