@@ -144,6 +144,24 @@ def test_a_new_corpus_alone_is_extracted_and_measured(again):
     assert "Nothing to be done" in sweep(again, "numbers").stdout
 
 
+def test_shards_that_are_kept_are_made_again_when_the_text_changes(workspace, text_file):
+    text = workspace / "text.txt"
+    shutil.copyfile(text_file, text)
+    chosen = {**configuration(workspace), "keep_activations": True, "corpora": ["text"]}
+    chosen |= {"checkpoints": {"steps": [10]}, "corpus": {**chosen["corpus"], "text": str(text)}}
+    write(workspace, chosen)
+    assert sweep(workspace, "numbers").returncode == 0
+    assert "Nothing to be done" in sweep(workspace, "numbers").stdout
+    with text.open("a", encoding="utf-8") as file:
+        file.write("More of it than before.\n")
+    assert plan(workspace, "numbers")["activations"] == 2
+    # Where nobody remembers what the shards were made from, they are not measured.
+    shutil.rmtree(workspace / ".snakemake")
+    done = sweep(workspace, "numbers")
+    assert done.returncode != 0
+    assert "kept from other files, text or settings; remove it, and run again" in done.stdout
+
+
 def test_a_metrics_new_version_alone_is_measured(again, clone):
     path = clone / "workflow/shapesweep/metrics/mean_cosine.py"
     text = path.read_text(encoding="utf-8")

@@ -306,6 +306,28 @@ def test_the_first_sentence_on_the_id_says_what_the_control_leaves(every, betwee
     assert said in findings.on_phases(one)[0]
 
 
+def test_it_does_not_matter_how_many_checkpoints_are_in_memory(monkeypatch):
+    corpora = [make([2, 3, 6, 5, 3], noise=0.1, corpus=name) for name in ("text", "random")]
+    geometry, replicates = (pd.concat(parts) for parts in zip(*corpora, strict=True))
+    order = {step: place for place, step in enumerate(STEPS)}
+    geometry = geometry.sort_values("step", key=lambda s: s.map(order), kind="stable")
+    at_once = build(geometry, replicates)
+    monkeypatch.setattr(curves, "AT_ONCE", 2)
+    for name, table in build(geometry, replicates).items():
+        pd.testing.assert_frame_equal(table, at_once[name], check_exact=True)
+
+
+def test_a_checkpoint_of_another_depth_has_a_profile_of_its_own(monkeypatch):
+    monkeypatch.setattr(curves, "AT_ONCE", 1)
+    geometry, replicates = make([2, 3, 6, 5, 3], noise=0.1)
+    geometry, replicates = (
+        table[(table.revision != "checkpoint-1000") | (table.layer <= 4)].copy()
+        for table in (geometry, replicates)
+    )
+    geometry.loc[geometry.revision == "checkpoint-1000", "n_layers"] = 4
+    assert len(build(geometry, replicates)["shapes"]) == 3 * len(STEPS)
+
+
 @pytest.mark.parametrize("measured", [True, False])
 def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.1, metrics=sorted(_metrics()))

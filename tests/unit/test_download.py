@@ -109,6 +109,13 @@ def test_what_a_job_left_that_is_over_makes_room_when_another_needs_it(tmp_path,
         budget.claim("s/r/too much", 40)
 
 
+def test_claims_of_an_earlier_version_end(tmp_path):
+    budget = download.Budget(tmp_path, 100)
+    (tmp_path / "checkpoints").mkdir()
+    budget.ledger.write_text('{"s/r/a": 50}', encoding="utf-8")
+    budget.claim("s/r/b", 100)
+
+
 def test_shards_that_are_kept_take_no_room(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "LOOK", 0.01)
     monkeypatch.setattr(download, "PATIENCE", 0.05)

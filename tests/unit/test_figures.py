@@ -33,7 +33,14 @@ def test_of_many_checkpoints_those_are_drawn_that_are_evenly_spaced_in_log_step(
 
 @pytest.mark.parametrize(
     ("step", "said"),
-    [(0, "0"), (512, "512"), (1000, "1k"), (143_000, "143k"), (1_500_000, "1.5M")],
+    [
+        (0, "0"),
+        (512, "512"),
+        (1000, "1k"),
+        (143_000, "143k"),
+        (1_500_000, "1.5M"),
+        (131_072, "131,072"),
+    ],
 )
 def test_a_step_is_short(step, said):
     assert short(step) == said

@@ -10,7 +10,7 @@ import pytest
 from conftest import extract
 
 from shapesweep import contracts, failures, geometry, tables
-from shapesweep.errors import CheckpointError
+from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.metrics import METRICS
 from shapesweep.shards import ORIGINS, SELECTIONS
 
@@ -105,6 +105,13 @@ def test_what_is_measured_from_these_shards_is_left_alone(extracted):
     assert geometry.measure(shards, folder, chosen) == f"0 numbers measured, {3 * PER_CORPUS} kept"
     after = (folder / "geometry.parquet").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_shards_that_were_kept_from_another_state_are_refused(extracted):
+    shards, folder, chosen = extracted()
+    with pytest.raises(ShapesweepError, match="kept from other files, text or settings"):
+        geometry.measure(shards, folder, chosen, expected="another")
+    assert not folder.exists()
 
 
 def test_a_damaged_table_is_measured_anew(extracted):

@@ -65,6 +65,8 @@ def test_written_and_read_back_it_is_the_same(tmp_path):
         ({"corpus": {"sampling": "window"}}, "write windows or paper; did you mean windows?"),
         ({"results": ""}, "results: found ''; write at least one character"),
         ({"results": "{run}"}, "results: found '{run}'; must not contain braces"),
+        ({"scratch": "~/scratch"}, "scratch: found '~/scratch'; is taken as it is written"),
+        ({"scratch": "/local/$USER"}, "scratch: found '/local/$USER'; is taken as it is written"),
         ({"geometry": {"n_points": -1}}, "geometry.n_points: found -1; write a number of at least"),
         ({"checkpoints": {"every": 0}}, "checkpoints.every: found 0; write a number of at least 1"),
         ({"checkpoints": {"evry": 2}}, "checkpoints.evry: there is no such key; did you mean ever"),
@@ -118,6 +120,21 @@ def test_a_key_that_is_there_twice_is_named(tmp_path, text):
     # Snakemake has read it by then, and knows nothing of it.
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: is there twice"):
         config.validate({"suites": ["embedded"]}, Path("config/suites"), [path])
+
+
+def test_json_is_read_as_snakemake_reads_it(tmp_path):
+    path = tmp_path / "sweep.json"
+    path.write_text('{\n\t"checkpoints": "all"\n}', encoding="utf-8")
+    assert yamlfile.read(path) == {"checkpoints": "all"}
+    path.write_text('{"a": {"x": 1, "x": 2}}', encoding="utf-8")
+    with pytest.raises(ShapesweepError, match="x: is there twice"):
+        yamlfile.read(path)
+
+
+def test_keys_of_two_kinds_are_two(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text("{1: x, '1': y}", encoding="utf-8")
+    assert yamlfile.read(path) == {1: "x", "1": "y"}
 
 
 def test_what_is_merged_may_be_said_again(tmp_path):

@@ -50,6 +50,14 @@ def test_what_was_there_is_replaced_at_the_end(tmp_path, kind):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_folder_where_a_file_is_to_be_is_left_alone(tmp_path):
+    make("folder", tmp_path / "made", "mine")
+    with pytest.raises(OSError, match="directory"):
+        make("file", tmp_path / "made", "other")
+    assert read("folder", tmp_path / "made") == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_what_fails_leaves_what_was_there(tmp_path, kind):
     make(kind, tmp_path / "made", "first")
     with pytest.raises(KeyboardInterrupt), getattr(whole, kind)(tmp_path / "made"):

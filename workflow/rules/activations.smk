@@ -27,6 +27,8 @@ rule activations:
         revisions=lambda w: batch(w).revisions,
         downloaded=lambda w, input: input.checkpoints if w.suite in PUBLISHED else "",
         measured=f"{RESULTS}/geometry/{{suite}}/{{run}}",
+        # What is removed once it is measured needs no other reason to be made again.
+        kept=lambda w: kept_states(w),
         release=lambda w: release("checkpoints", w),
     message:
         "extracting {wildcards.suite}/{wildcards.run}/{wildcards.batch}"

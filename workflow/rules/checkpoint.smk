@@ -29,12 +29,13 @@ rule download:
             if len(batch(w).members) > 1
             else ""
         ),
+        seconds=claim_seconds,
     message:
         "downloading {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
         "shapesweep download --config {params.config:q} --suite {wildcards.suite} "
         "--run {wildcards.run} --revision {params.revisions:q} --tokenizer={input.tokenizer:q} "
-        "--measured={params.measured:q} --out {output:q} > {log:q} 2>&1"
+        "--measured={params.measured:q} --seconds {params.seconds} --out {output:q} > {log:q} 2>&1"
 
 
 rule tokenizer:

@@ -126,7 +126,7 @@ def marks_of(suite):
     for one in batches_of(suite).values():
         path = Path(RESULTS, "batches", suite, one.run, f"{one.name}.json")
         if path.is_file() and not is_measured(one, path):
-            path.unlink()
+            path.unlink(missing_ok=True)
         asked.append(str(path))
     return asked
 
@@ -146,6 +146,19 @@ def states(one):
         member.revision: batches.state(definition, member, CONFIG)
         for member in one.members
     }
+
+
+def kept_states(wildcards):
+    """The same of a batch whose shards are kept: they must be made again when it changes."""
+    return list(states(batch(wildcards)).values()) if CONFIG.keep_activations else []
+
+
+def claim_seconds(wildcards):
+    """For how long a cluster's job may claim a disk of its node, that only its like can clear."""
+    if CONFIG.scratch is None or workflow.is_main_process:
+        return "inf"
+    models = [costs.Model.published(member) for member in batch(wildcards).members]
+    return costs.longest(models, CONFIG)
 
 
 def shards(wildcards):

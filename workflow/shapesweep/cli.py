@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         verbs.manifest: ["--config", "--suite", "--out"],
         verbs.manifests: ["--config"],
         verbs.plan: ["--config"],
-        verbs.download: [*checkpoints, "--tokenizer", "--measured", "--out"],
+        verbs.download: [*checkpoints, "--tokenizer", "--measured", "--seconds", "--out"],
         verbs.tokenizer: ["--config", "--suite", "--run", "--out"],
         verbs.checkpoint: ["folder"],
         verbs.activations: [
@@ -92,7 +93,10 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
             "--threads",
             "--out",
         ],
-        verbs.geometry: ["--config", "--revision", "--activations", "--threads", "--mark", "--out"],
+        verbs.geometry: [
+            *("--config", "--revision", "--activations", "--state", "--threads", "--mark"),
+            "--out",
+        ],
         verbs.measure: [
             "files",
             "--json",
@@ -153,6 +157,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "folder of the run's geometry: what is measured already is not extracted",
     },
     "--activations": _option("folder of the shards (of several checkpoints, a folder each)"),
+    "--state": {
+        "nargs": "*",
+        "default": [],
+        "help": "what kept shards must have been made from, one for each checkpoint",
+    },
+    "--seconds": {
+        "type": float,
+        "default": math.inf,
+        "help": "after which what is downloaded may be removed if another needs the room",
+    },
     "--mark": {"default": "", "help": "file that tells that all of them are measured"},
     "--budgets": {
         "nargs": "*",

@@ -226,6 +226,15 @@ class Config(Strict):
         own = hashlib.sha256(str(Path(self.results).resolve()).encode()).hexdigest()
         return str(Path(self.scratch, f"shapesweep-{own[:16]}"))
 
+    @field_validator("scratch")
+    @classmethod
+    def _the_same_everywhere(cls, path: str | None) -> str | None:
+        if path is not None and (not path.startswith("/") or "$" in path):
+            raise ValueError(
+                "is taken as it is written, on every node: begin with '/', and use no variables"
+            )
+        return path
+
     @field_validator("results", "scratch")
     @classmethod
     def _one_way_to_write_it(cls, path: str | None) -> str | None:

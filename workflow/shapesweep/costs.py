@@ -155,10 +155,12 @@ def minutes(n_operations: float) -> int:
 
 
 def longest(models: Sequence[Model], settings: Config) -> float:
-    """Seconds after which no job works any more on checkpoints that are downloaded together."""
-    together = minutes(sum(operations(model, settings) for model in models))
-    # Extracted, measured and perhaps budgeted; the last attempt has the most time.
-    return 60.0 * ATTEMPTS * (DOWNLOAD_MINUTES + 3 * together)
+    """Seconds after which no job may work any more on checkpoints that are downloaded together."""
+    measured = minutes(sum(operations(model, settings) for model in models))
+    # Of several none is budgeted.
+    budgeted = minutes(budget_operations(models[0], settings)) if len(models) == 1 else 0
+    # Fetched, extracted, measured and perhaps budgeted; the last attempt has the most time.
+    return 60.0 * ATTEMPTS * (DOWNLOAD_MINUTES + 2 * measured + budgeted)
 
 
 def extraction_mb(model: Model, settings: Config) -> int:

@@ -210,8 +210,10 @@ class Budget:
 
     def _claims(self) -> dict[str, Claim]:
         try:
-            return json.loads(self.ledger.read_bytes())
-        except (OSError, ValueError):
+            said = json.loads(self.ledger.read_bytes())
+            return {place: (int(n), float(end)) for place, (n, end) in said.items()}
+        # What an earlier version has written ends here: its claims are made again.
+        except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
     def _stub(self, place: str) -> Path:

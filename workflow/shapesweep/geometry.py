@@ -72,7 +72,7 @@ class Measured:
                     tables.read(folder / "geometry.parquet", contracts.GEOMETRY),
                     tables.read(folder / "replicates.parquet", contracts.REPLICATES),
                     tables.read(folder / "losses.parquet", contracts.LOSSES),
-                    "" if (folder / AGAIN).exists() else made["state"],
+                    "" if (folder / AGAIN).exists() else made.get("state", ""),
                 )
         except ShapesweepError:
             pass  # Absent, damaged or of an older version: it is measured anew.
@@ -134,7 +134,11 @@ class Measured:
 
 
 def measure(
-    activations: Path, out: Path, settings: GeometryConfig, part: progress.Part = progress.WHOLE
+    activations: Path,
+    out: Path,
+    settings: GeometryConfig,
+    part: progress.Part = progress.WHOLE,
+    expected: str = "",
 ) -> str:
     """Measure the shards of a checkpoint; what `out` holds from the same origin is kept.
 
@@ -148,20 +152,31 @@ def measure(
     settings : GeometryConfig
     part : (int, int)
         Which of how many checkpoints this is, for who looks at the progress.
+    expected : str
+        The state that the shards must have; empty where any will do.
 
     Returns
     -------
     str
         What was done, in one line.
+
+    Raises
+    ------
+    ShapesweepError
+        If a shard is damaged, or the shards are of another state.
     """
     activations = Path(activations)
     failed = failures.recorded(activations)
+    told = {} if failed else failures.read_json(activations / ORIGINS)
+    state = failed.pop("state") if failed else told["state"]
+    if expected and state != expected:
+        raise ShapesweepError(
+            f"{activations}: kept from other files, text or settings; remove it, and run again"
+        )
     if failed:
-        state, known = failed.pop("state"), Measured.of({}, [], [], [])
-        fresh = known
+        fresh = known = Measured.of({}, [], [], [])
     else:
-        told = failures.read_json(activations / ORIGINS)
-        state, origins = told["state"], told["corpora"]
+        origins = told["corpora"]
         before = Measured.read(out, settings)
         if state and before.finished() == state and before.origins == origins:
             return f"0 numbers measured, {len(before.geometry)} kept"

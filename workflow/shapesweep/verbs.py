@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,12 +82,9 @@ def download(arguments: argparse.Namespace) -> None:
     wanted = [one for one in _members(arguments) if not one.is_measured]
     room = int(config.hub.disk_gb * 1e9)
     budget = download.Budget(config.passing, room, config.keep_activations)
-    models = [costs.Model.published(one.listed) for one in wanted]
-    needed = sum(costs.footprint(model, config) for model in models)
-    # On a disk that only this machine sees nobody else removes what a job left that was killed.
-    seconds = costs.longest(models, config) if config.scratch else math.inf
+    needed = sum(costs.footprint(costs.Model.published(one.listed), config) for one in wanted)
     place = "/".join([arguments.suite, arguments.run, out.name])
-    fits = download.Once(lambda: budget.claim(place, needed, seconds))
+    fits = download.Once(lambda: budget.claim(place, needed, arguments.seconds))
     try:
         for one in wanted:
             if one.listed.published is None:
@@ -136,13 +132,14 @@ def geometry(arguments: argparse.Namespace) -> None:
     from shapesweep import batches, geometry
 
     settings, revisions = arguments.config.geometry, arguments.revision
-    states = {}
+    states, expected = {}, dict(zip(revisions, arguments.state, strict=False))
     for number, revision in enumerate(revisions):
         shards = batches.place(arguments.activations, revisions, revision)
         into, part = Path(arguments.out) / revision, (number, len(revisions))
         # One without shards was measured already, and is kept.
         if shards.is_dir() and any(shards.iterdir()):
-            print(f"{into}: {geometry.measure(shards, into, settings, part)}", flush=True)
+            said = geometry.measure(shards, into, settings, part, expected.get(revision, ""))
+            print(f"{into}: {said}", flush=True)
         states[revision] = geometry.Measured.read(into, settings).finished()
     if arguments.mark:
         batches.write_mark(arguments.mark, batches.key(states, arguments.config), revisions)

@@ -5,6 +5,7 @@ that was killed) do not touch each other's, and what the dead have left is remov
 """
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -34,7 +35,14 @@ def file(path: str | Path) -> AbstractContextManager[Path]:
     ----------
     path : path-like
         A file that is there already is replaced.
+
+    Raises
+    ------
+    IsADirectoryError
+        If a folder stands there.
     """
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     return _whole(Path(path), _empty_file, 0o666)
 
 
@@ -45,9 +53,12 @@ def partials(path: str | Path) -> list[Path]:
 
 
 def empty(folder: Path) -> None:
-    """Remove all that is in a folder."""
+    """Remove all that is in a folder; what cannot be removed is an error."""
     for path in folder.iterdir():
-        _remove(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @contextlib.contextmanager
@@ -63,12 +74,13 @@ def _whole(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
     with _held(partial):
         try:
             yield partial
+            # Where a file is to be, a folder that has come meanwhile is somebody's.
+            if path.is_dir() and partial.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            partial.replace(path)
         except BaseException:
             _remove(partial)
             raise
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
 
 
 def _empty_file(**where: Any) -> str:

@@ -1,5 +1,6 @@
 """A YAML file, read with care: every key once, and no aliases that stand for too much."""
 
+import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,11 +24,29 @@ class _Loader(yaml.SafeLoader):
             # `<<` takes in what another mapping says, and may do so twice.
             if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
                 continue
-            if key.value in seen:
+            if (key.tag, key.value) in seen:
                 line = key.start_mark.line + 1
                 raise ShapesweepError(f"{key.value}: is there twice (line {line}); keep one")
-            seen.add(key.value)
+            seen.add((key.tag, key.value))
         return node
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The same of an object of JSON."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [key for key, _ in pairs]
+        twin = next(key for key in names if names.count(key) > 1)
+        raise ShapesweepError(f"{twin}: is there twice; keep one")
+    return made
+
+
+def _parsed(text: str) -> Any:
+    """As Snakemake reads a configuration: JSON, whose tabs YAML would refuse, or else YAML."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except ValueError:
+        return yaml.load(text, _Loader)
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -39,7 +58,7 @@ def read(path: str | Path) -> dict[str, Any]:
         One line that names the file, if it holds anything else.
     """
     try:
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        raw = _parsed(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ShapesweepError(f"{path}: {(error.strerror or 'not readable').lower()}") from None
     except ShapesweepError as error:

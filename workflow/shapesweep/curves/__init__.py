@@ -51,7 +51,7 @@ def build(
     Returns
     -------
     dict of pandas.DataFrame
-        Under those names, as their contracts in `tables` have them.
+        Under those names, as `contracts` has them.
     """
     n_groups, parts, middle_of, stacks = [], [], [], []
     for (suite, run), mine in bands.with_names(geometry).groupby(["suite", "run"], sort=False):

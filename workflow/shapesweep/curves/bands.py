@@ -84,7 +84,7 @@ def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
 def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     """The tables of all runs as one; of none, a table without rows."""
     known = [part for part in parts if len(part)] or parts[:1]
-    return pd.concat(known) if known else pd.DataFrame(columns=columns)
+    return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=columns)
 
 
 def joined_flags(flags: Any) -> str:

@@ -39,10 +39,13 @@ class Stack:
 
     @classmethod
     def joined(cls, parts: "Sequence[Stack]") -> "list[Stack]":
-        """Those of a run, a corpus each, of the stacks of some checkpoints each."""
-        by_corpus: dict[str, list[Stack]] = {}
+        """Those of a run, a corpus each, of the stacks of some checkpoints each.
+
+        Checkpoints of another number of layers are another run's, and have a stack of their own.
+        """
+        by_corpus: dict[tuple[str, int], list[Stack]] = {}
         for part in parts:
-            by_corpus.setdefault(part.keys.corpus.iloc[0], []).append(part)
+            by_corpus.setdefault((part.keys.corpus.iloc[0], len(part.depths)), []).append(part)
         made = []
         for mine in by_corpus.values():
             most = max(len(one.without) for one in mine)

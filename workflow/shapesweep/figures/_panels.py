@@ -111,9 +111,10 @@ def step_axis(ax: Axes, steps: pd.Series) -> None:
 def short(step: float) -> str:
     """A step as it stands at an axis: 512, 8k, 1.5M."""
     for unit, letter in ((1e6, "M"), (1e3, "k")):
-        if step >= unit:
-            return f"{step / unit:.4g}{letter}"
-    return f"{step:.0f}"
+        said = f"{step / unit:.4g}"
+        if step >= unit and float(said) * unit == step:
+            return f"{said}{letter}"
+    return f"{step:,.0f}"
 
 
 def plain_log(axis: Axis) -> None:

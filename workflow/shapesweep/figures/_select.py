@@ -45,7 +45,7 @@ def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
 
     Where there are more, each model has one before any has another by its seed, and each family.
     """
-    found = data[["suite", "run", "family", "model"]].drop_duplicates()
+    found = data[["suite", "run", "family", "model"]].drop_duplicates().reset_index(drop=True)
     again = found.groupby(["suite", "model"]).cumcount()
     place = found.assign(again=again).groupby(["again", "family"]).cumcount()
     order = pd.DataFrame({"again": again, "place": place}).sort_values(

@@ -54,7 +54,7 @@ FIGURE = Figure(
     title="The dome: anisotropy over depth",
     category="Over depth",
     caption="Share of the variance along the leading axis of each layer's hidden states, one "
-    "line a checkpoint (24 of more, evenly spaced in log step), with 95 % intervals over "
+    "line a checkpoint (of many at most 24, evenly spaced in log step), with 95 % intervals over "
     "documents. A *dome* rises in the middle layers and falls again. The dotted end is what the "
     "final norm makes of the last block's output. Where the lower row is flat and the upper is "
     "not, the dome is the first token's doing.",
