@@ -47,7 +47,8 @@ def phone(browser, report):
 def looked_at(browser, report, viewport):
     said, asked = [], []
     tab = browser.new_page(viewport=viewport)
-    tab.set_default_timeout(5000)
+    # Other tests have the cores, too.
+    tab.set_default_timeout(30_000)
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))

@@ -1,7 +1,8 @@
 # Takes in: what the manifest pins of checkpoints on the Hub. Hands on: <results>/checkpoints/<suite>/
 # <run>/<batch>/ (or in the configuration's scratch) with the files that are needed, removed once
-# measured, and the run's tokenizer, which is kept, in <results>/tokenizers/<suite>/<run>/. Downloads hold no core: they run ahead of the
-# computing as far as hub.downloads and hub.disk_gb allow, and wait for room by themselves.
+# measured, and the run's tokenizer, which is kept, in <results>/tokenizers/<suite>/<run>/. Downloads
+# hold no core: they run ahead of the computing as far as hub.downloads and hub.disk_gb allow, and wait
+# for room by themselves.
 rule download:
     input:
         listing=ancient(f"{RESULTS}/listings/{{suite}}.json"),
@@ -35,7 +36,7 @@ rule download:
     shell:
         "shapesweep download --config {params.config:q} --suite {wildcards.suite} "
         "--run {wildcards.run} --revision {params.revisions:q} --tokenizer={input.tokenizer:q} "
-        "--measured={params.measured:q} --seconds {params.seconds} --out {output:q} > {log:q} 2>&1"
+        "--measured={params.measured:q} --seconds {params.seconds:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule tokenizer:
