@@ -32,13 +32,13 @@ sweep: $(READY)
 report: sweep
 	$(ACTIVATE) snakemake --cores 1 --report report.zip
 
-# The small ones on all cores, one thread each. Sweeps have two jobs at a time, and wait a good deal: two
-# go side by side. The last ones start a Slurm, as root.
+# The small ones on all cores, one thread each; a sweep takes all cores by itself. The last ones start
+# a Slurm, as root.
 test: $(READY_DEV)
 	$(ACTIVATE) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	  python -m pytest -n auto --dist loadfile --ignore tests/integration --ignore tests/slurm \
 	  $(addprefix --ignore ,$(SWEPT))
-	$(ACTIVATE) python -m pytest -n 2 --dist loadfile tests/integration $(SWEPT)
+	$(ACTIVATE) python -m pytest tests/integration $(SWEPT)
 	$(ACTIVATE) python -m pytest tests/slurm
 
 lint: $(READY_DEV)
