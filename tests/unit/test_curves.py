@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import by_checkpoint
 
-from shapesweep import contracts, curves, figures, findings, summary, tables
+from shapesweep import contracts, curves, findings, tables
 from shapesweep.curves import bands
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
@@ -326,66 +326,6 @@ def test_a_checkpoint_of_another_depth_has_a_profile_of_its_own(monkeypatch):
     )
     geometry.loc[geometry.revision == "checkpoint-1000", "n_layers"] = 4
     assert len(build(geometry, replicates)["shapes"]) == 3 * len(STEPS)
-
-
-@pytest.mark.parametrize("measured", [True, False])
-def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
-    geometry, replicates = make([2, 3, 6, 5, 3], noise=0.1, metrics=sorted(_metrics()))
-    both = [pd.concat([part, part.assign(selection="all")]) for part in (geometry, replicates)]
-    geometry, replicates = (part if measured else part.iloc[:0] for part in both)
-    losses = as_read([], contracts.LOSSES)
-    failures = as_read(
-        [
-            {
-                **{"suite": "s", "run": "decoder", "revision": "checkpoint-7", "step": 7},
-                **{"reason": "why", "measured": False, "transient": False},
-            }
-        ],
-        contracts.FAILURES,
-    )
-    folder = tmp_path / "curves"
-    made = curves.build(geometry, by_checkpoint(replicates), losses)
-    made |= {"missing": failures, "budgets": as_read([], contracts.BUDGETS)}
-    for name, table in made.items():
-        tables.write(table, getattr(contracts, name.upper()), folder / f"{name}.parquet")
-    for name in figures.FIGURES:
-        figures.draw(name, folder, tmp_path / "figures")
-        first = (tmp_path / f"figures/{name}.svg").read_bytes()
-        assert (tmp_path / f"figures/{name}.csv").is_file()
-        figures.draw(name, folder, tmp_path / "figures")
-        assert (tmp_path / f"figures/{name}.svg").read_bytes() == first
-    text = summary.write(tmp_path, tmp_path / "summary.txt")
-    assert "not measured: s/decoder/checkpoint-7: why" in text
-    if measured:
-        assert "a peak of 9.00 at step 10" in text or "no peak" in text
-
-
-def _metrics():
-    from shapesweep.metrics import METRICS
-
-    return METRICS
-
-
-def test_figures_are_drawn_of_numbers_that_are_not_defined_and_of_one_block(tmp_path):
-    metrics = ["anisotropy", "id_twonn", "id_twonn_between", "same_document_nn"]
-    geometry, replicates = make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection="no_first")
-    geometry.loc[geometry.metric == "id_twonn_between", "value"] = np.nan
-    few = [t[t.layer <= 1].assign(n_layers=1) for t in (geometry, replicates)]
-    few[1] = few[1].drop(columns="n_layers")
-    for name, both in (("undefined", (geometry, replicates)), ("one block", few)):
-        folder = tmp_path / name
-        made = build(*both) | {"missing": as_read([], contracts.FAILURES)}
-        made |= {"budgets": as_read([], contracts.BUDGETS)}
-        for one, table in made.items():
-            tables.write(table, getattr(contracts, one.upper()), folder / f"curves/{one}.parquet")
-        for one in figures.FIGURES:
-            figures.draw(one, folder / "curves", folder / "figures")
-        assert "5 checkpoints" in summary.write(folder, folder / "summary.txt")
-
-
-def test_an_unknown_figure_is_named(tmp_path):
-    with pytest.raises(ShapesweepError, match=r"no figure 'dame'; did you mean dome"):
-        figures.draw("dame", tmp_path, tmp_path)
 
 
 def test_damaged_and_foreign_tables_are_named(tmp_path):

@@ -28,7 +28,7 @@ rule activations:
         downloaded=lambda w, input: input.checkpoints if w.suite in PUBLISHED else "",
         measured=f"{RESULTS}/geometry/{{suite}}/{{run}}",
         # What is removed once it is measured needs no other reason to be made again.
-        kept=lambda w: kept_states(w),
+        kept=kept_states,
         release=lambda w: release("checkpoints", w),
     message:
         "extracting {wildcards.suite}/{wildcards.run}/{wildcards.batch}"

@@ -23,11 +23,11 @@ rule geometry:
         config=MERGED,
         revisions=lambda w: batch(w).revisions,
         geometry=f"{RESULTS}/geometry/{{suite}}/{{run}}",
-        kept=lambda w: kept_states(w),
+        kept=kept_states,
         release=lambda w: release("activations", w),
     message:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
         "shapesweep geometry --config {params.config:q} --revision {params.revisions:q} "
-        "--activations {input:q} --state {params.kept:q} --threads {threads} --mark {output:q} --out {params.geometry:q} "
-        "> {log:q} 2>&1{params.release}"
+        "--activations {input:q} --state {params.kept:q} --threads {threads} --mark {output:q} "
+        "--out {params.geometry:q} > {log:q} 2>&1{params.release}"

@@ -9,12 +9,15 @@ import pyarrow as pa
 VERSION = 4
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 
-_CHECKPOINT = [
+_RUN = [
     ("suite", _TEXT),
     ("run", _TEXT),
     ("seed", _INT),
     ("architecture", _TEXT),
     ("n_layers", _INT),
+]
+_CHECKPOINT = [
+    *_RUN,
     ("revision", _TEXT),
     ("step", _INT),
     ("tokens", _INT),
@@ -30,11 +33,7 @@ _NUMBER = [
 
 MANIFEST = pa.schema(
     [
-        ("suite", _TEXT),
-        ("run", _TEXT),
-        ("seed", _INT),
-        ("architecture", _TEXT),
-        ("n_layers", _INT),
+        *_RUN,
         ("revision", _TEXT),
         ("repository", _TEXT),
         ("folder", _TEXT),

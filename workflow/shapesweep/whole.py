@@ -55,10 +55,7 @@ def partials(path: str | Path) -> list[Path]:
 def empty(folder: Path) -> None:
     """Remove all that is in a folder; what cannot be removed is an error."""
     for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        _remove(path, surely=True)
 
 
 @contextlib.contextmanager
@@ -106,11 +103,11 @@ def _held(path: Path) -> Iterator[None]:
         os.close(opened)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, surely: bool = False) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=not surely)
     else:
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=not surely)
 
 
 def _umask() -> int:

@@ -54,6 +54,12 @@ def title(run: str, family: str) -> str:
     return run if run == family else f"{run}{between}({family})"
 
 
+def key_below(figure: Figure, ax: Axes, columns: int) -> None:
+    """One key for all panels, below them: what has a label in one of them."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+
+
 def layer_axis(ax: Axes) -> None:
     """Number the layers, few enough to be read."""
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=5))

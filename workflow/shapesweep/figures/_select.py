@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shapesweep.estimators.unimodal import thinned
+
 #: Runs that have panels of their own; of more, the CSV has all and the page shows each.
 PANELS = 6
 
@@ -32,10 +34,7 @@ def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
     for _, part in table.groupby(["suite", "run"], sort=False):
         steps = np.sort(part.step.dropna().unique().astype(float))
         if len(steps) > n:
-            places = np.log1p(steps)
-            wanted = np.linspace(places[0], places[-1], n)
-            kept = steps[np.abs(places - wanted[:, None]).argmin(axis=1)]
-            part = part[part.step.isin(kept)]
+            part = part[part.step.isin(steps[thinned(np.log1p(steps), n)])]
         parts.append(part)
     return pd.concat(parts) if parts else table
 

@@ -4,7 +4,16 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, layer_axis, plain_log, title
+from shapesweep.figures._panels import (
+    GRAY,
+    PALETTE,
+    band_over,
+    grid,
+    key_below,
+    layer_axis,
+    plain_log,
+    title,
+)
 from shapesweep.figures._select import of_run, rows, runs, told
 
 BESIDE = {
@@ -49,8 +58,7 @@ def budget(shown: pd.DataFrame) -> Canvas:
         ax.set_xlabel("layer")
         layer_axis(ax)
     axes[0, 0].set_ylabel("dimensions")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    key_below(figure, axes[0, 0], 2)
     rise = shown[shown.metric == "budget"].threshold.iloc[0]
     words = f"a loss {rise:.0%} higher; dashed: the model's width; bands: 95 % over documents"
     note(figure, f"{told(shown)}\n{words}")

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import PALETTE, band, grid, step_axis
+from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis
 from shapesweep.figures._select import of_run, rows, runs, told
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID"}
@@ -33,8 +33,7 @@ def convergence(shown: pd.DataFrame) -> Canvas:
             axes[0, column].set_title(TO[to])
             axes[-1, column].set_xlabel("training step")
         axes[row, 0].set_ylabel(f"distance of\n{words} profiles")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    key_below(figure, axes[0, 0], 3)
     more = ["all tokens", "bands: 95 % over documents"]
     note(figure, told(shown, *more))
     return figure

@@ -9,6 +9,7 @@ from shapesweep.figures._panels import (
     band,
     depth_line,
     grid,
+    key_below,
     layer_axis,
     same_scale,
     step_axis,
@@ -55,8 +56,7 @@ def corpora(shown: pd.DataFrame) -> Canvas:
         same_scale(axes[1:3, column])
     same_scale(axes[0])
     axes[0, 0].set_ylabel("anisotropy")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    key_below(figure, axes[0, 0], len(names))
     more = ["first token left out", "ID of the middle blocks", "bands: 95 % over documents"]
     note(figure, told(shown, *more))
     return figure

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import PALETTE, band, grid, step_axis, title
+from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis, title
 from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
@@ -44,8 +44,7 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
         below.set_xlabel("training step")
     axes[0, 0].set_ylabel("rise of the anisotropy\nabove both ends")
     axes[1, 0].set_ylabel("share of it\nthat is sinks")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    key_below(figure, axes[0, 0], 2)
     note(
         figure,
         told(shown, "△ dome, □ box, – flat, × other") + "\nbands: 95 % over documents",

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import PALETTE, band, grid, same_scale, step_axis
+from shapesweep.figures._panels import PALETTE, band, grid, key_below, same_scale, step_axis
 from shapesweep.figures._select import corpora, rows, told
 
 WAYS = {
@@ -43,8 +43,7 @@ def id_models(shown: pd.DataFrame) -> Canvas:
                 ax.set_xlabel("training step")
         axes[row, 0].set_ylabel(words)
         same_scale(axes[row])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    key_below(figure, axes[0, 0], 3)
     seeds = "bands: 95 % over documents, over seeds where a model has several"
     more = f"{len(models)} of {len(every)} models; " if len(every) > len(models) else ""
     head = told(shown, f"{more}all tokens", "middle blocks", drawn=None)

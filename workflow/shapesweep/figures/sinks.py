@@ -5,7 +5,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import DEPTHS, GRAY, PALETTE, band_over, grid, layer_axis, title
+from shapesweep.figures._panels import (
+    DEPTHS,
+    GRAY,
+    PALETTE,
+    band_over,
+    grid,
+    key_below,
+    layer_axis,
+    title,
+)
 from shapesweep.figures._select import at_last, of_run, rows, runs, told
 from shapesweep.shards import LENGTHS
 
@@ -45,8 +54,7 @@ def sinks(shown: pd.DataFrame) -> Canvas:
         _lengths(below, part)
     axes[0, 0].set_ylabel("share of the variance")
     axes[1, 0].set_ylabel("anisotropy")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    key_below(figure, axes[0, 0], 2)
     below = "below: solid measured, dashed predicted; dark to light with depth"
     note(figure, told(shown[shown.selection == "all"], "last checkpoints") + f"\n{below}")
     return figure
