@@ -3,8 +3,8 @@
 #   make test     every test
 #   make lint     format, style, types, the workflow's lint
 #   make docs     writes the reference from the code, builds docs/_build/index.html, checks links
-#   make bench    speed and memory beside other programs, what a checkpoint and a large sweep cost, to
-#                 docs/reference/{speed,cost}.md; half an hour
+#   make bench    speed and memory beside other programs, what a checkpoint, a probe and a large sweep
+#                 cost, to docs/reference/{speed,cost}.md; half an hour
 #   make faults   kills sweeps at fifty moments, to docs/reference/faults.md; half an hour
 #   make report   report.zip: figures and closing words of the default sweep in one page
 PYTHON ?= python3
@@ -54,6 +54,7 @@ bench: $(READY) $(READY_BENCH)
 	$(call TIME,OPENBLAS_CORETYPE=Haswell,same) -k 'TestSearch'
 	$(BENCH)/bin/python benchmarks/table.py $(BENCH)/own.json $(BENCH)/same.json
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/cost.py
+	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/probe.py
 	$(ACTIVATE) python benchmarks/scale.py
 
 # Sweeps that are killed at fifty moments; only those that came through are in the table.

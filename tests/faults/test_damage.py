@@ -32,7 +32,8 @@ def write_manifest(path):
 
 
 def write_sample(path):
-    tables.write([{"value": 0.5}, {"value": -2.0}], contracts.SAMPLE, path, {"vocabulary": 300})
+    rows = [{"tensor_class": "head", "value": value} for value in (0.5, -2.0)]
+    tables.write(rows, contracts.SAMPLE, path, {"vocabulary": 300})
 
 
 def shard(path):
@@ -128,8 +129,8 @@ def test_a_sealed_file_is_any_readers_parquet(tmp_path):
 
 def test_what_was_written_before_there_were_seals_is_read(tmp_path):
     path = tmp_path / "file.parquet"
-    schema = pa.schema([("value", pa.float32())], metadata={"shapesweep": json.dumps({"a": 1})})
-    pq.write_table(pa.table({"value": [0.5]}, schema=schema), path)
+    schema = contracts.SAMPLE.with_metadata({"shapesweep": json.dumps({"a": 1})})
+    pq.write_table(pa.table({"tensor_class": ["head"], "value": [0.5]}, schema=schema), path)
     assert tables.read(path, contracts.SAMPLE).value.tolist() == [0.5]
     assert tables.read_metadata(path) == {"a": 1}
     assert cloudfile._read_parquet(path)[0].tolist() == [[0.5]]

@@ -83,9 +83,9 @@ def measured(metric_names, shards, n_layers):
         typed(pd.DataFrame(rows, columns=schema.names))
         for rows, schema in ((numbers, contracts.GEOMETRY), (replicates, contracts.REPLICATES))
     ]
-    return curves.build(
-        tabled[0], by_checkpoint(tabled[1]), pd.DataFrame(columns=contracts.LOSSES.names)
-    )
+    nothing = [contracts.LOSSES, contracts.HISTORY, contracts.CONTINUITY]
+    empty = [pd.DataFrame(columns=schema.names) for schema in nothing]
+    return curves.build(tabled[0], by_checkpoint(tabled[1]), *empty)
 
 
 def typed(frame):

@@ -8,7 +8,7 @@ import torch
 import transformers
 from conftest import extract, tiny_llama
 
-from shapesweep import activations, checkpoint, contracts, corpora, manifest, tables
+from shapesweep import checkpoint, contracts, corpora, manifest, tables
 from shapesweep.anatomy import find_anatomy
 from shapesweep.config import validate
 from shapesweep.errors import CheckpointError
@@ -158,17 +158,6 @@ def test_an_encoder_with_two_heads_has_a_loss_too(tmp_path, make_checkpoint, set
     assert row["architecture"] == "BertForPreTraining"
     extract(row, tmp_path / "model", settings, tmp_path / "out")
     assert len(tables.read(tmp_path / "out/losses.parquet", contracts.LOSSES)) == 3
-
-
-def test_the_logged_loss_is_read(tmp_path):
-    state = {"log_history": [{"step": 8, "loss": 5.5}, {"step": 16, "eval_loss": 5.0}]}
-    (tmp_path / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
-    row = {"suite": "s", "run": "r", "revision": "checkpoint-16", "step": 16}
-    (entry,) = activations.read_log(tmp_path, row)
-    assert (entry["step"], entry["value"], entry["source"]) == (8, 5.5, "log")
-    (tmp_path / "trainer_state.json").write_text('{"log_history": [{"lo', encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"trainer_state\.json is damaged"):
-        activations.read_log(tmp_path, row)
 
 
 def test_what_cannot_be_measured_is_recorded_not_raised(tmp_path, make_checkpoint, settings):

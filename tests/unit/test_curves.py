@@ -54,8 +54,14 @@ def as_read(rows, schema):
         return tables.read(Path(folder) / "table.parquet", schema)
 
 
+def nothing_else(losses=(), history=(), continuity=()):
+    """The other tables that curves are made from."""
+    named = {"LOSSES": losses, "HISTORY": history, "CONTINUITY": continuity}
+    return [as_read(list(rows), getattr(contracts, name)) for name, rows in named.items()]
+
+
 def build(geometry, replicates):
-    return curves.build(geometry, by_checkpoint(replicates), as_read([], contracts.LOSSES))
+    return curves.build(geometry, by_checkpoint(replicates), *nothing_else())
 
 
 def phases(geometry, replicates):
@@ -98,13 +104,27 @@ def test_losses_carry_their_own_corpus_documents():
     ]  # fmt: skip
     rows = [{**row, "suite": geometry.suite.iloc[0], "run": geometry.run.iloc[0]} for row in rows]
     found = curves.build(
-        geometry, by_checkpoint(pd.concat([replicates, more])), as_read(rows, contracts.LOSSES)
+        geometry, by_checkpoint(pd.concat([replicates, more])), *nothing_else(rows)
     )["trajectories"]
     found = found[found.metric.str.startswith("loss")].set_index(["metric", "corpus"])
     assert found.loc[("loss_eval", "last")].n_documents == 99
     assert found.loc[("loss_eval", "last")].pooling == "last"
     assert found.loc[("loss_eval", "text")].n_documents == 16
     assert len(found) == 3
+
+
+def test_behind_a_break_is_another_segment_and_no_phase():
+    geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
+    last = geometry.step.max()
+    place = {"suite": "s", "run": "decoder", "revision": f"checkpoint-{last}", "step": last}
+    rows = [{**dict.fromkeys(contracts.CONTINUITY.names), **place, "flag": "break"}]
+    made = curves.build(geometry, by_checkpoint(replicates), *nothing_else(continuity=rows))
+    found = made["trajectories"]
+    assert set(found[found.step < last].segment) == {0}
+    assert set(found[found.step == last].segment) == {1}
+    assert set(made["phases"].last_step) == {sorted(geometry.step.unique())[-2]}
+    # Until there it only rises: the fall belongs to another training.
+    assert "peak" in set(phases(geometry, replicates).verdict)
 
 
 def test_two_checkpoints_make_no_peak():

@@ -67,7 +67,8 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
         contracts.FAILURES,
     )
     folder = tmp_path / "curves"
-    made = curves.build(geometry, by_checkpoint(replicates), losses)
+    nothing = [as_read([], one) for one in (contracts.HISTORY, contracts.CONTINUITY)]
+    made = curves.build(geometry, by_checkpoint(replicates), losses, *nothing)
     made |= {"missing": failures, "budgets": as_read([], contracts.BUDGETS)}
     for name, table in made.items():
         tables.write(table, getattr(contracts, name.upper()), folder / f"{name}.parquet")

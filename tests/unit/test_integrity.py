@@ -49,24 +49,48 @@ def test_groups_that_are_as_they_should_be_are_not(found, benign):
     assert (not any(flags(*found))) == benign
 
 
+def flagged(samples):
+    return integrity.continuity([{"other": np.asarray(one)} for one in samples])
+
+
 def test_a_stranger_between_two_neighbours_is_out_of_line():
     rng = np.random.default_rng(0)
     start, way, stranger = rng.standard_normal((3, 4096))
     straight = [start + way * t for t in np.linspace(0, 1, 7)]
-    assert integrity.out_of_line(straight) == []
-    walk = np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) + start
-    assert integrity.out_of_line(list(walk)) == []
+    assert flagged(straight) == {}
+    walk = list(np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) + start)
+    assert flagged(walk) == {}
     for place in range(1, 6):
-        assert integrity.out_of_line([*straight[:place], stranger, *straight[place:]]) == [place]
-    # At an end there is one neighbour alone, and a lasting change is no stranger.
-    assert integrity.out_of_line([stranger, *straight]) == []
-    assert integrity.out_of_line([*straight[:3], *(stranger + w for w in straight[3:])]) == []
+        found = flagged([*straight[:place], stranger, *straight[place:]])
+        assert found == {place: "discontinuous"}
+    # At an end there is one neighbour alone.
+    assert flagged([stranger, *straight]) == {}
+
+
+def test_labels_that_are_swapped_are_out_of_order():
+    rng = np.random.default_rng(0)
+    walk = list(
+        np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) + rng.standard_normal(4096)
+    )
+    for place in range(1, 10):
+        walk[place : place + 2] = walk[place : place + 2][::-1]
+        assert flagged(walk) == dict.fromkeys((place, place + 1), "out_of_order")
+        walk[place : place + 2] = walk[place : place + 2][::-1]
+
+
+def test_a_training_that_goes_on_under_anothers_labels_is_a_break():
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal(4096)
+    walk = list(np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) + start)
+    other = list(np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) - start)
+    for place in range(2, 11):
+        assert flagged([*walk[:place], *other[place:]]) == {place: "break"}
 
 
 def test_rounding_and_repeats_are_not_out_of_line():
     rng = np.random.default_rng(0)
     weights = rng.standard_normal(4096).astype(np.float32)
     same = [weights, weights.astype(np.float16).astype(np.float32), weights]
-    assert integrity.out_of_line(same) == []
-    assert integrity.out_of_line([weights] * 5) == []
-    assert integrity.out_of_line([weights, weights[:9], weights]) == []
+    assert flagged(same) == {}
+    assert flagged([weights] * 5) == {}
+    assert flagged([weights, weights[:9], weights]) == {}

@@ -29,7 +29,7 @@ def swept(tmp_path):
             if failed == "later":
                 (place / AGAIN).touch()
             if not failed:
-                values = [{"value": value} for value in sample]
+                values = [{"tensor_class": "other", "value": value} for value in sample]
                 more = {"vocabulary": vocabulary}
                 tables.write(values, contracts.SAMPLE, place / "sample.parquet", more)
             made = dict.fromkeys(contracts.MANIFEST.names) | row
@@ -76,7 +76,7 @@ def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight)
     measured, failures = joined(rows)
     assert measured == ["step0", "step1", "step4", "step8"]
     (one,) = failures.itertuples()
-    assert one.reason == "discontinuous: step1 and step4 lie closer together"
+    assert one.reason == "discontinuous: its neighbours lie closer together"
     assert (one.revision, one.measured) == ("step2", False)
     measured, failures = joined(rows, {"s": ["discontinuous"]})
     assert "step2" in measured

@@ -19,11 +19,11 @@ rule activations:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: attempt * costs.extraction_mb(model(w), CONFIG),
+        mem_mb=lambda w, attempt: attempt * costs.extraction_mb(model(w), settings(w)),
         runtime=lambda w, attempt: attempt * minutes(w),
         gpu=min(GPUS, 1),
     params:
-        config=MERGED,
+        config=merged,
         revisions=lambda w: batch(w).revisions,
         downloaded=lambda w, input: input.checkpoints if w.suite in PUBLISHED else "",
         measured=f"{RESULTS}/geometry/{{suite}}/{{run}}",

@@ -16,12 +16,12 @@ rule budget:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: attempt * costs.extraction_mb(model(w), CONFIG),
+        mem_mb=lambda w, attempt: attempt * costs.extraction_mb(model(w), settings(w)),
         runtime=lambda w, attempt: attempt
-        * costs.minutes(costs.budget_operations(model(w), CONFIG)),
+        * costs.minutes(costs.budget_operations(model(w), settings(w))),
         gpu=min(GPUS, 1),
     params:
-        config=MERGED,
+        config=merged,
         state=lambda w: states(batch(w))[w.revision],
         downloaded=lambda w, input: input.checkpoints if w.suite in PUBLISHED else "",
         release=lambda w: release("checkpoints", w),

@@ -22,7 +22,7 @@ rule download:
         disk_mb=disk_mb,
         hub=1,
     params:
-        config=MERGED,
+        config=merged,
         revisions=lambda w: batch(w).revisions,
         # A checkpoint that goes by itself may be wanted for more than its geometry.
         measured=lambda w: (
@@ -58,8 +58,8 @@ rule tokenizer:
         runtime=60,
         hub=1,
     params:
-        config=MERGED,
-        asked=lambda w: as_param(CONFIG.suites[w.suite].listing_key()),
+        config=merged,
+        asked=lambda w: as_param(SUITES[w.suite].listing_key()),
     message:
         "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
     shell:

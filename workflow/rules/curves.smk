@@ -1,5 +1,6 @@
-# Takes in: the tables of every checkpoint. Hands on: all of them joined, <results>/{geometry,
-# replicates,losses,origins,budgets,failures}.parquet, and <results>/curves/ with what is drawn.
+# Takes in: the tables of every checkpoint, and what was recorded while the runs were trained. Hands on:
+# all of them joined, <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,
+# manifest}.parquet, and <results>/curves/ with what is drawn.
 CURVES = expand(
     f"{RESULTS}/curves/{{name}}.parquet",
     name=[
@@ -11,6 +12,10 @@ CURVES = expand(
         "comparison",
         "budgets",
         "missing",
+        "continuity",
+        "spikes",
+        "approaches",
+        "warnings",
     ],
 )
 
@@ -23,6 +28,7 @@ localrules:
 rule join:
     input:
         manifests=MANIFESTS,
+        histories=HISTORIES,
         geometry=marks,
         budgets=budgets,
     output:
@@ -39,12 +45,14 @@ rule join:
         runtime=30,
     params:
         config=MERGED,
-        results=lambda w, output: Path(output[0]).parent,
+        geometry=f"{RESULTS}/geometry",
+        out=lambda w, output: Path(output[0]).parent,
     message:
         "joining the tables of all checkpoints"
     shell:
-        "shapesweep join --config {params.config:q} --manifests {input.manifests:q} --geometry {params.results:q}/geometry "
-        "--budgets {input.budgets:q} --out {params.results:q} > {log:q} 2>&1"
+        "shapesweep join --config {params.config:q} --manifests {input.manifests:q} "
+        "--history {input.histories:q} --geometry {params.geometry:q} --budgets {input.budgets:q} "
+        "--out {params.out:q} > {log:q} 2>&1"
 
 
 rule curves:

@@ -17,10 +17,10 @@ rule geometry:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: attempt * costs.geometry_mb(model(w), CONFIG),
+        mem_mb=lambda w, attempt: attempt * costs.geometry_mb(model(w), settings(w)),
         runtime=lambda w, attempt: attempt * minutes(w),
     params:
-        config=MERGED,
+        config=merged,
         revisions=lambda w: batch(w).revisions,
         geometry=f"{RESULTS}/geometry/{{suite}}/{{run}}",
         kept=kept_states,

@@ -8,6 +8,8 @@ localrules:
 
 
 checkpoint listing:
+    input:
+        trained,
     output:
         f"{RESULTS}/listings/{{suite}}.json",
     log:
@@ -21,10 +23,10 @@ checkpoint listing:
         mem_mb=1000,
         runtime=240,
     params:
-        config=MERGED,
-        asked=lambda w: as_param(CONFIG.suites[w.suite].listing_key()),
+        config=merged,
+        asked=lambda w: as_param(SUITES[w.suite].listing_key()),
     message:
-        "asking the Hub for {wildcards.suite}"
+        "listing what {wildcards.suite} has"
     shell:
         "shapesweep listing --config {params.config:q} --suite {wildcards.suite} "
         "--out {output:q} > {log:q} 2>&1"
@@ -46,7 +48,7 @@ rule manifest:
         mem_mb=1000,
         runtime=60,
     params:
-        config=MERGED,
+        config=merged,
         selection=str(CONFIG.checkpoints),
         states=suite_states,
     message:

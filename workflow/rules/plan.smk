@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from shapesweep import batches, costs, devices, download, join
+from shapesweep import batches, costs, devices, download, history, join
 from shapesweep import config as configuration
 from shapesweep import manifest as manifests
 from shapesweep.budget import settings_of as budget_settings
@@ -35,7 +35,17 @@ RESULTS = CONFIG.results
 PASSING = CONFIG.passing
 SHARDS = RESULTS if CONFIG.keep_activations else PASSING
 MERGED = f"{RESULTS}/config.yaml"
+# What `snakemake spikes` is about is a sweep beside the other: its suites' checkpoints lie among the
+# others, what is made of all of them in a folder of its own.
+SPIKES = CONFIG.for_spikes
+MERGED_SPIKES = f"{RESULTS}/spikes/config.yaml"
+SETTINGS = {
+    **dict.fromkeys(SPIKES.suites, SPIKES),
+    **dict.fromkeys(CONFIG.suites, CONFIG),
+}
+SUITES = {**SPIKES.suites, **CONFIG.suites}
 MANIFESTS = [f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites]
+HISTORIES = [f"{RESULTS}/history/{name}.parquet" for name in CONFIG.suites]
 # What is trained on the spot need not be trained to be counted.
 COUNTED = [
     f"{RESULTS}/manifests/{name}.parquet"
@@ -44,10 +54,17 @@ COUNTED = [
 ]
 TABLES = [
     f"{RESULTS}/{t}.parquet"
-    for t in ("geometry", "replicates", "losses", "budgets", "origins", "failures")
+    for t in (
+        *("geometry", "replicates", "losses", "budgets", "origins", "failures"),
+        *("history", "continuity", "manifest"),
+    )
 ]
 # Suites of the Hub: what they have is known once it has been asked for.
-PUBLISHED = [name for name, one in CONFIG.suites.items() if isinstance(one, HubSuite)]
+PUBLISHED = [name for name, one in SUITES.items() if isinstance(one, HubSuite)]
+# And those whose training decides which checkpoints it keeps.
+LISTED = PUBLISHED + [
+    name for name, one in SUITES.items() if isinstance(one, EmbeddedSuite) and one.onset
+]
 # What all downloads may fill together, and how many may run at a time.
 workflow.global_resources.setdefault("disk_mb", max(1, int(CONFIG.hub.disk_gb * 1000)))
 workflow.global_resources.setdefault("hub", CONFIG.hub.downloads)
@@ -57,6 +74,16 @@ if GPUS:
     workflow.global_resources.setdefault("gpu", GPUS)
 
 
+def settings(wildcards):
+    """The configuration of a suite's sweep."""
+    return SETTINGS[wildcards.suite]
+
+
+def merged(wildcards):
+    """The file that a suite's configuration is written to."""
+    return MERGED if settings(wildcards) is CONFIG else MERGED_SPIKES
+
+
 def as_param(value):
     """A value in one line. Of a mapping Snakemake would remember the keys alone, of a list the set."""
     return json.dumps(value, sort_keys=True)
@@ -64,12 +91,12 @@ def as_param(value):
 
 @functools.cache
 def listed(suite):
-    """All checkpoints of a suite; of one on the Hub, not before its listing is made."""
+    """All checkpoints of a suite; of one that must be listed, not before its listing is made."""
     # A cluster's job plans itself anew, and knows of no checkpoint that it is complete.
-    if suite in PUBLISHED and workflow.is_main_process:
+    if suite in LISTED and workflow.is_main_process:
         checkpoints.listing.get(suite=suite)
     try:
-        return manifests.list_checkpoints(suite, CONFIG.suites[suite], RESULTS)
+        return manifests.list_checkpoints(suite, SUITES[suite], RESULTS)
     except ShapesweepError as error:
         sys.exit(f"shapesweep: error: {error}")
 
@@ -87,7 +114,7 @@ def selected(suite):
 @functools.cache
 def batches_of(suite):
     """The batches of a suite, by (suite, run, name)."""
-    cut = batches.cut(suite, CONFIG.suites[suite], selected(suite).values(), CONFIG)
+    cut = batches.cut(suite, SUITES[suite], selected(suite).values(), SETTINGS[suite])
     return {(suite, one.run, one.name): one for one in cut}
 
 
@@ -105,18 +132,23 @@ def model(wildcards):
 @functools.cache
 def model_of(suite, run):
     first = next(one for one in selected(suite).values() if one.run == run)
-    return costs.Model.of(first, CONFIG.suites[suite])
+    return costs.Model.of(first, SUITES[suite])
 
 
 def minutes(wildcards):
     """Minutes to allow a job that extracts or measures a batch."""
-    n_operations = costs.operations(model(wildcards), CONFIG)
+    n_operations = costs.operations(model(wildcards), settings(wildcards))
     return costs.minutes(len(batch(wildcards).members) * n_operations)
 
 
 def marks(wildcards):
     """What tells of every batch that it is measured; a mark that is no longer true is removed."""
     return [mark for suite in CONFIG.suites for mark in marks_of(suite)]
+
+
+def spike_marks(wildcards):
+    """The same of what `snakemake spikes` is about."""
+    return [mark for suite in SPIKES.suites for mark in marks_of(suite)]
 
 
 @functools.cache
@@ -136,14 +168,14 @@ def is_measured(one, mark):
     folder = Path(RESULTS, "geometry", one.suite, one.run)
     return all(
         (folder / name / "geometry.parquet").is_file() for name in one.revisions
-    ) and batches.is_true(mark, batches.key(states(one), CONFIG))
+    ) and batches.is_true(mark, batches.key(states(one), SETTINGS[one.suite]))
 
 
 def states(one):
     """What the shards of a batch's checkpoints depend on, by revision."""
-    definition = CONFIG.suites[one.suite]
+    definition = SUITES[one.suite]
     return {
-        member.revision: batches.state(definition, member, CONFIG)
+        member.revision: batches.state(definition, member, SETTINGS[one.suite])
         for member in one.members
     }
 
@@ -158,7 +190,7 @@ def claim_seconds(wildcards):
     if CONFIG.scratch is None or workflow.is_main_process:
         return "inf"
     models = [costs.Model.published(member) for member in batch(wildcards).members]
-    return costs.longest(models, CONFIG)
+    return costs.longest(models, settings(wildcards))
 
 
 def shards(wildcards):
@@ -190,7 +222,7 @@ def budgets(wildcards):
 
 def checkpoint_files(one):
     """What a batch's checkpoints wait for: their run's training, or their download."""
-    if isinstance(CONFIG.suites[one.suite], EmbeddedSuite):
+    if isinstance(SUITES[one.suite], EmbeddedSuite):
         return [str(checkpoint_folder(RESULTS, one.suite, one.run))]
     if one.suite in PUBLISHED:
         return [f"{PASSING}/checkpoints/{one.suite}/{one.run}/{one.name}"]
@@ -210,7 +242,7 @@ def suite_states(wildcards):
     """What makes a suite's manifest another one, besides those files' contents."""
     if wildcards.suite in PUBLISHED:
         # What is read of the listing is said in the definition.
-        return CONFIG.suites[wildcards.suite].model_dump_json(exclude={"facts"})
+        return SUITES[wildcards.suite].model_dump_json(exclude={"facts"})
     names = [(one.run, one.revision) for one in listed(wildcards.suite)]
     found = [states(one) for one in batches_of(wildcards.suite).values()]
     return hashlib.sha256(as_param([names, found]).encode()).hexdigest()
@@ -225,6 +257,24 @@ def release(kind, w):
     return f" || {{ rm -rf {shlex.quote(folder)}; false; }}"
 
 
+def trained(wildcards):
+    """The runs of an embedded suite, each a Trainer's output folder."""
+    definition = SUITES[wildcards.suite]
+    if not isinstance(definition, EmbeddedSuite):
+        return []
+    return [
+        str(checkpoint_folder(RESULTS, wildcards.suite, run)) for run in definition.runs
+    ]
+
+
+def history_state(wildcards):
+    """What makes a suite's history another one."""
+    try:
+        return as_param(history.states(wildcards.suite, SUITES[wildcards.suite]))
+    except ShapesweepError as error:
+        sys.exit(f"shapesweep: error: {error}")
+
+
 def tokenizer_folder(wildcards):
     """Where the tokenizer of a run of the Hub is fetched to; others bring their own."""
     if wildcards.suite not in PUBLISHED:
@@ -236,7 +286,7 @@ def disk_mb(wildcards):
     """Megabytes that a batch of the Hub fills while it is measured."""
     one = batch(wildcards)
     parts = [costs.Model.published(member) for member in one.members]
-    needed = sum(costs.footprint(part, CONFIG) for part in parts)
+    needed = sum(costs.footprint(part, settings(wildcards)) for part in parts)
     if needed > CONFIG.hub.disk_gb * 1e9:
         sys.exit(
             f"shapesweep: error: hub.disk_gb: {one.suite}/{one.run}/{one.name} needs "
@@ -255,6 +305,8 @@ wildcard_constraints:
 
 onstart:
     configuration.dump(CONFIG, MERGED)
+    if SPIKES.suites:
+        configuration.dump(SPIKES, MERGED_SPIKES)
     needed = {
         str(path) for job in workflow.dag.needrun_jobs() for path in job.input
     }

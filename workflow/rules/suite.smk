@@ -14,9 +14,9 @@ rule train:
         mem_mb=2000,
         runtime=30,
     params:
-        config=MERGED,
-        suite=lambda w: as_param(CONFIG.suites[w.suite].model_dump(exclude={"runs"})),
-        run=lambda w: as_param(CONFIG.suites[w.suite].runs[w.run].model_dump()),
+        config=merged,
+        suite=lambda w: as_param(SUITES[w.suite].model_dump(exclude={"runs"})),
+        run=lambda w: as_param(SUITES[w.suite].runs[w.run].model_dump()),
     message:
         "training {wildcards.suite}/{wildcards.run}"
     shell:

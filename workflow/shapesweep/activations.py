@@ -130,7 +130,7 @@ def _extract(
     origins = {each.name: _origin(row, each, settings, device) for each in opened.corpora}
     known = {name: origin["from"] for name, origin in one.measured.items()}
     new = [each for each in opened.corpora if known.get(each.name) != origins[each.name]["from"]]
-    found = read_log(one.folder, row)
+    found: list[Row] = []
     n_documents = sum(len(each.documents) for each in new)
     anatomy: Anatomy | None = None
     shown = progress.bar(n_documents, "extracting", "documents", part)
@@ -146,7 +146,11 @@ def _extract(
                 found.append(_loss_row(row, each, totals, settings.geometry.groups))
     tables.write(found, contracts.LOSSES, out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
-    sample = [{"value": value} for value in checkpoint.sample(model)]
+    sample = [
+        {"tensor_class": kind, "value": value}
+        for kind, values in checkpoint.sample(model).items()
+        for value in values
+    ]
     tables.write(sample, contracts.SAMPLE, out / "sample.parquet", {"vocabulary": vocabulary})
     told = json.dumps({"state": one.state, "corpora": origins})
     (out / ORIGINS).write_text(told, encoding="utf-8")
@@ -169,30 +173,6 @@ def shard_name(layer: int, layer_kind: str, anatomy: Anatomy) -> str:
     """File name of a layer's shard; the last block before a final norm shares its number."""
     before_norm = anatomy.has_final_norm and (layer, layer_kind) == (anatomy.n_layers, "block")
     return f"layer-{layer}{'-block' if before_norm else ''}.parquet"
-
-
-def read_log(folder: str | Path, row: Row) -> list[Row]:
-    """The training loss that a Trainer has logged up to this checkpoint.
-
-    Returns
-    -------
-    list of dict
-        Rows of `contracts.LOSSES`; empty without a `trainer_state.json`.
-    """
-    path = Path(folder) / "trainer_state.json"
-    if not path.is_file():
-        return []
-    try:
-        history = json.loads(path.read_bytes())["log_history"]
-        return [
-            # What is no number, or one for no table, is an error here and not where it is written.
-            _losses(row, "log", None, float(entry["loss"]), None)
-            | {"step": int(np.int64(int(entry["step"])))}
-            for entry in history
-            if "loss" in entry
-        ]
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise CheckpointError("trainer_state.json is damaged") from None
 
 
 def _run(
@@ -259,12 +239,9 @@ def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Config) ->
 
 def _loss_row(row: Row, one: Corpus, totals: Sums, n_groups: int) -> Row:
     value, without = losses.mean(totals, n_groups)
-    return _losses(row, "eval", one.name, value, float(jackknife.stderr(without)))
-
-
-def _losses(row: Row, source: str, name: str | None, value: float, stderr: float | None) -> Row:
     record = {key: row[key] for key in ("suite", "run", "revision", "step")}
-    return {**record, "source": source, "corpus": name, "value": value, "stderr": stderr}
+    measured = {"value": value, "stderr": float(jackknife.stderr(without))}
+    return {**record, "source": "eval", "corpus": one.name, **measured}
 
 
 def _origin(row: Row, one: Corpus, settings: Config, device: str) -> Row:

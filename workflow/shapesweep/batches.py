@@ -143,7 +143,7 @@ def _files(definition: AnySuite, one: Listed) -> object:
     if one.published:
         return [one.published.commit, *(file.sha256 or file.blob for file in one.published.files)]
     files = checkpoint.model_files(one.folder) + checkpoint.tokenizer_files(one.folder)
-    return _looks([*files, one.folder / "trainer_state.json"])
+    return _looks(files)
 
 
 def _looks(files: Sequence[str | Path]) -> list[tuple[int, int]]:

@@ -250,31 +250,41 @@ def load(
     return model.eval().to(device)
 
 
-def sample(model: Any, n_weights: int = 4096) -> NDArray[np.float32]:
-    """The same few weights of every checkpoint of a run, as many of each matrix.
+def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
+    """The same few weights of every checkpoint of a run, by the class of their matrix.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
     n_weights : int
-        At most, but one of each matrix at least.
+        Of each class at most, as many of each of its matrices, but one of each at least.
 
     Returns
     -------
-    ndarray of float32
-        The order depends on the names and shapes of the weights alone.
+    dict of ndarray of float32
+        `embedding`, `attention`, `feed_forward`, `head` and `other`, those that there are. The
+        order of a class depends on the names and shapes of its weights alone.
     """
     import torch
 
-    matrices = sorted((n, p) for n, p in model.named_parameters() if p.ndim > 1)
-    share = max(1, n_weights // max(len(matrices), 1))
-    taken = []
-    for name, weights in matrices:
-        rng = np.random.default_rng([*name.encode(), weights.numel()])
-        places = np.sort(rng.choice(weights.numel(), min(share, weights.numel()), replace=False))
-        chosen = weights.detach().reshape(-1)[torch.from_numpy(places).to(weights.device)]
-        taken.append(chosen.float().cpu().numpy())
-    return np.concatenate([np.zeros(0, np.float32), *taken])
+    named = {id(p): n for n, p in model.named_parameters()}
+    ends = {"embedding": model.get_input_embeddings(), "head": model.get_output_embeddings()}
+    known = {id(one.weight): kind for kind, one in reversed(ends.items()) if one is not None}
+    by_class: dict[str, list[tuple[str, Any]]] = {}
+    for name, weights in sorted((named[id(p)], p) for p in model.parameters() if p.ndim > 1):
+        kind = known.get(id(weights)) or _tensor_class(name)
+        by_class.setdefault(kind, []).append((name, weights))
+    made = {}
+    for kind, matrices in by_class.items():
+        share, taken = max(1, n_weights // len(matrices)), []
+        for name, weights in matrices:
+            rng = np.random.default_rng([*name.encode(), weights.numel()])
+            size = min(share, weights.numel())
+            places = np.sort(rng.choice(weights.numel(), size, replace=False))
+            chosen = weights.detach().reshape(-1)[torch.from_numpy(places).to(weights.device)]
+            taken.append(chosen.float().cpu().numpy())
+        made[kind] = np.concatenate(taken)
+    return made
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -318,6 +328,16 @@ def _remote_class(said: dict[str, Any], allowed: bool) -> Any:
     if not named or "--" in json.dumps(places):
         raise CheckpointError("needs remote code that does not lie in its own repository")
     return getattr(transformers, named[0])
+
+
+def _tensor_class(name: str) -> str:
+    """What kind of matrix a parameter is, by the words that architectures share."""
+    words = {
+        "embedding": r"embed|wte|wpe",
+        "attention": r"attn|attention",
+        "feed_forward": r"mlp|ffn|feed_?forward|fc\d|dense_h|dense_4h|intermediate|output\.dense",
+    }
+    return next((kind for kind, fits in words.items() if re.search(fits, name)), "other")
 
 
 def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:

@@ -166,6 +166,20 @@ Suites = Annotated[
 ]
 
 
+class SpikesConfig(Strict):
+    """What `snakemake spikes` trains and scores, beside the sweep."""
+
+    suites: Suites = Field(
+        validate_default=True,
+        default=["unstable"],
+        description="suites whose runs are asked what warned of their explosions, as `suites`",
+        examples=["[unstable]", "{mine: {source: local, runs: {a: path/a, b: path/b}}}"],
+    )
+    corpora: list[CorpusName] = Field(
+        ["text"], min_length=1, description="what is shown to their checkpoints"
+    )
+
+
 class Config(Strict):
     """A whole sweep."""
 
@@ -195,6 +209,9 @@ class Config(Strict):
     budget: BudgetConfig = Field(
         BudgetConfig(), description="how many dimensions a model needs, where it is asked for"
     )
+    spikes: SpikesConfig | None = Field(
+        None, description="what `snakemake spikes` trains and scores; nothing else does"
+    )
     hub: HubConfig = Field(HubConfig(), description="the Hub, and the disk that it may fill")
     keep_activations: bool = Field(
         False, description="keep the shards; else they are removed once they are measured"
@@ -217,6 +234,15 @@ class Config(Strict):
     batch_tokens: int = Field(
         4096, ge=1, description="tokens of a forward pass: memory against speed"
     )
+
+    @property
+    def for_spikes(self) -> "Config":
+        """The sweep of the suites that `snakemake spikes` is about; without one, of none."""
+        spikes = self.spikes
+        suites = spikes.suites if spikes else {}
+        corpora = spikes.corpora if spikes else self.corpora
+        changed = {"spikes": None, "suites": suites, "corpora": corpora}
+        return self.model_copy(update=changed)
 
     @property
     def passing(self) -> str:
@@ -264,7 +290,7 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _can_be_loaded(self) -> "Config":
-        for name, suite in self.suites.items():
+        for name, suite in [*self.suites.items(), *self.for_spikes.suites.items()]:
             if not isinstance(suite, HubSuite):
                 continue
             if not suite.repositories:
@@ -333,7 +359,9 @@ def load(path: str | Path) -> Config:
 def dump(config: Config, path: str | Path) -> None:
     """Write the merged configuration, suites spelt out, if it is not there already."""
     path = Path(path)
-    text = yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False)
+    # What `snakemake spikes` is about has a file of its own.
+    told = config.model_dump(exclude_none=True, exclude={"spikes"})
+    text = yaml.safe_dump(told, sort_keys=False)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ Tidy, one number a row; `tables` writes and reads them, and refuses anything els
 import pyarrow as pa
 
 #: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
-VERSION = 4
+VERSION = 5
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 
 _RUN = [
@@ -92,6 +92,20 @@ LOSSES = pa.schema(
         ("stderr", _FLOAT),
     ]
 )
+_SIGNAL = [
+    ("step", _INT),
+    ("metric", _TEXT),
+    ("value", _FLOAT),
+    ("layer", _INT),
+    ("layer_kind", _TEXT),
+    ("selection", _TEXT),
+    ("n_points", _INT),
+    ("k", _INT),
+]
+#: What a probe has measured while a run was trained; it knows no suite.
+PROBE = pa.schema(_SIGNAL)
+#: What was recorded while runs were trained: by their logs, and by probes.
+HISTORY = pa.schema([("suite", _TEXT), ("run", _TEXT), ("source", _TEXT), *_SIGNAL])
 FAILURES = pa.schema(
     [
         ("suite", _TEXT),
@@ -105,7 +119,23 @@ FAILURES = pa.schema(
 )
 #: What is measured of a profile's shape.
 MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
-SAMPLE = pa.schema([("value", pa.float32())])
+#: A few weights of every class of a checkpoint's matrices.
+SAMPLE = pa.schema([("tensor_class", _TEXT), ("value", pa.float32())])
+#: What the weights of neighbouring checkpoints say of each other.
+CONTINUITY = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("previous", _TEXT),
+        ("revision", _TEXT),
+        ("step", _INT),
+        ("tensor_class", _TEXT),
+        ("n_weights", _INT),
+        ("correlation", _FLOAT),
+        ("distance", _FLOAT),
+        ("flag", _TEXT),
+    ]
+)
 #: Of the curves: what the figures do not show.
 MISSING = FAILURES
 ORIGINS = pa.schema(
@@ -186,6 +216,7 @@ TRAJECTORIES = pa.schema(
         ("revision", _TEXT),
         ("step", _INT),
         ("tokens", _INT),
+        ("segment", _INT),
         *_BAND,
     ]
 )
@@ -250,5 +281,64 @@ DISTANCES = pa.schema(
         ("value", _FLOAT),
         ("low", _FLOAT),
         ("high", _FLOAT),
+    ]
+)
+#: Runs whose loss was logged, and where it exploded first.
+SPIKES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("run", _TEXT),
+        ("n_losses", _INT),
+        ("first_step", _INT),
+        ("last_step", _INT),
+        ("onset", _INT),
+        ("loss", _FLOAT),
+        ("before", _FLOAT),
+    ]
+)
+#: What signals do before an onset, beside stable runs at the same moments.
+APPROACHES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("metric", _TEXT),
+        ("layer", _INT),
+        ("k", _INT),
+        ("kind", _TEXT),
+        ("lead", _INT),
+        ("n_runs", _INT),
+        ("relative", pa.bool_()),
+        ("value", _FLOAT),
+        ("low", _FLOAT),
+        ("high", _FLOAT),
+    ]
+)
+#: How well signals would have warned.
+WARNINGS = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("level", _TEXT),
+        ("family", _TEXT),
+        ("metric", _TEXT),
+        ("layer", _INT),
+        ("k", _INT),
+        ("n_unstable", _INT),
+        ("n_stable", _INT),
+        ("rate", _FLOAT),
+        ("horizon", _INT),
+        ("interval", _INT),
+        ("threshold", _FLOAT),
+        ("detection", _FLOAT),
+        ("detection_low", _FLOAT),
+        ("detection_high", _FLOAT),
+        ("chance", _FLOAT),
+        ("false_alarms", _FLOAT),
+        ("early_alarms", _FLOAT),
+        ("lead", _FLOAT),
+        ("lead_low", _FLOAT),
+        ("lead_high", _FLOAT),
+        ("resolved", pa.bool_()),
+        ("behind", _FLOAT),
+        ("behind_low", _FLOAT),
+        ("behind_high", _FLOAT),
     ]
 )

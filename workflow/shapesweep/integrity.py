@@ -4,6 +4,7 @@ Pure functions. What is found here is a flag; which flags exclude a checkpoint i
 manifest's matter.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +15,19 @@ from numpy.typing import NDArray
 from shapesweep.files import is_weights
 from shapesweep.publication import Published
 
+#: Weights of a checkpoint, by the class of their matrix.
+Sample = dict[str, NDArray[np.float32]]
 #: A checkpoint is out of line if it is so many times farther from both of its neighbours than they
 #: are from each other, in 1 - correlation. A random walk gives 1/2, steps in one direction less
 #: (there the neighbours are the farthest pair); a stranger between two gives tens and more.
 OUT_OF_LINE = 2.0
+#: Of three, the outer two lie farther apart than the later two, unless labels were swapped: then
+#: by 1.6 and more. Of every second or third checkpoint of a training: 0.94 at most.
+OUT_OF_ORDER = 1.25
+#: A step between neighbours is a break if it is so many times as long as the longer of the steps
+#: beside it. A training from which it was restarted two checkpoints ago makes it 2.2, other weights
+#: 15 and more; a schedule that warms up or decays, or labels that lie twice as far apart, 1.4.
+BROKEN = 2.0
 #: Weights that are kept in float16 differ by this much for no other reason.
 ROUNDING = 1e-6
 
@@ -61,38 +71,69 @@ def flag_shared(found: Sequence[Published]) -> list[Published]:
     ]
 
 
-def out_of_line(samples: Sequence[NDArray[np.floating]]) -> list[int]:
-    """Which checkpoints of a run lie far from both neighbours while these lie close together.
+def continuity(samples: Sequence[Sample]) -> dict[int, str]:
+    """Which checkpoints of a run are no continuation of those before them, and how one sees it.
 
-    A label that was restarted, or belongs to another run, serves weights of another trajectory.
+    - `discontinuous`: it lies far from both neighbours while these lie close together. A label that
+      was trained anew by itself, or belongs to another run, serves weights of another trajectory.
+    - `out_of_order`: a later one lies nearer to those before them both; one of both is flagged with
+      the other. Labels were swapped.
+    - `break`: it lies far from the one before it, and its followers near: a training that was
+      restarted goes on under the old one's labels. Seen once two checkpoints of the old training
+      lie beyond the point from which it was restarted; not before the second checkpoint, and not
+      behind the last but one, where there is no other distance to compare with.
 
     Parameters
     ----------
-    samples : sequence of ndarray, shape (n_weights,)
-        The same weights of every checkpoint, by step.
+    samples : sequence of dict of ndarray
+        The same weights of every checkpoint by class, in the order of steps.
 
     Returns
     -------
-    list of int
-        Positions; never the first or the last, which have one neighbour each.
+    dict of str
+        By position.
     """
-    far = []
-    for k in range(1, len(samples) - 1):
-        before, one, after = samples[k - 1 : k + 2]
-        if not before.shape == one.shape == after.shape:
-            continue
-        between = max(_distance(before, after), ROUNDING)
-        if min(_distance(before, one), _distance(one, after)) > OUT_OF_LINE * between:
-            far.append(k)
-    return far
+    found: dict[int, str] = {}
+    known = [k for k, one in enumerate(samples) if one.keys() == samples[0].keys()]
+    known = [k for k in known if _sizes(samples[k]) == _sizes(samples[0])]
+    for place, (before, one, after) in enumerate(zip(known, known[1:], known[2:], strict=False)):
+        between = max(distance(samples[before], samples[after]), ROUNDING)
+        apart = [distance(samples[k], samples[one]) for k in (before, after)]
+        # What lies nearer to the one before them is no stranger: its label is swapped.
+        last = samples[known[place - 1]] if place else None
+        early = last and distance(last, samples[one]) < distance(last, samples[before])
+        if min(apart) > OUT_OF_LINE * between and not early:
+            found[one] = "discontinuous"
+    known = [k for k in known if k not in found]
+    for before, one, after in zip(known, known[1:], known[2:], strict=False):
+        farther = max(distance(samples[before], samples[after]), ROUNDING)
+        if distance(samples[one], samples[after]) > OUT_OF_ORDER * farther:
+            found |= {before: "out_of_order", one: "out_of_order"}
+    known = [k for k in known if k not in found]
+    steps = [distance(samples[a], samples[b]) for a, b in itertools.pairwise(known)]
+    for k in range(1, len(steps) - 1):
+        # Over one that is flagged itself the way is longer for that.
+        beside = known[k + 1] == known[k] + 1
+        if beside and steps[k] > BROKEN * max(steps[k - 1], steps[k + 1], ROUNDING):
+            found[known[k + 1]] = "break"
+    return found
 
 
-def _distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """1 - Pearson's correlation, in float64."""
+def distance(a: Sample, b: Sample) -> float:
+    """1 - Pearson's correlation of the same weights of two checkpoints, the mean of the classes."""
+    return float(np.mean([1.0 - correlation(a[kind], b[kind]) for kind in a]))
+
+
+def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Pearson's correlation, in float64; of constants, 1 where they are equal and else 0."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
-    return 1.0 - float(x @ y) / norm if norm else float(not np.array_equal(a, b))
+    return float(x @ y) / norm if norm else float(np.array_equal(a, b))
+
+
+def _sizes(one: Sample) -> list[int]:
+    return [len(values) for values in one.values()]
 
 
 def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:

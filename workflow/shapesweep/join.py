@@ -4,6 +4,7 @@ Takes in the manifests and every checkpoint's geometry; hands on the joined tabl
 failures among them. What can only be said of a checkpoint beside its neighbours is said here.
 """
 
+import itertools
 import operator
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ from shapesweep.checkpoint import family
 from shapesweep.failures import recorded
 from shapesweep.geometry import AGAIN
 
+_KEY = ["suite", "run", "revision"]
+_NOTHING = pd.DataFrame(columns=contracts.HISTORY.names)
 #: An untrained causal model's loss lies this near to ln(vocabulary), in nats.
 START_LOSS = 0.5
 
@@ -29,6 +32,7 @@ def join(
     out: str | Path,
     accepted: Mapping[str, Sequence[str]] | None = None,
     budgets: Sequence[str | Path] = (),
+    histories: Sequence[str | Path] = (),
 ) -> None:
     """Join the tables of all selected checkpoints.
 
@@ -39,19 +43,22 @@ def join(
     geometry : path-like
         Folder with `<suite>/<run>/<revision>/`.
     out : path-like
-        Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins` and `failures`
-        (`.parquet`).
+        Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins`, `failures`, `history`,
+        `continuity` and `manifest` (`.parquet`).
     accepted : dict of sequence of str, optional
         By suite, the flags that exclude nothing.
     budgets : sequence of path-like
         One a checkpoint of which it was asked for.
+    histories : sequence of path-like
+        One a suite.
     """
     listed = pd.concat([tables.read(path, contracts.MANIFEST) for path in manifests])
     rows = listed[listed.selected].itertuples()
     placed = [(row, Path(geometry) / row.suite / row.run / row.revision) for row in rows]
     # What a live run has added since the sweep was planned waits for the next one.
     placed = [(row, place) for row, place in placed if place.is_dir()]
-    doubts = _doubts(placed, accepted or {})
+    continuity = _continuity(placed)
+    doubts = _doubts(placed, continuity, accepted or {})
     flagged = listed[listed.chosen & ~listed.selected | listed.status.map(_is_empty_main)]
     key = operator.itemgetter("suite", "run", "revision")
     excluded = {key(one) for one in doubts if not one["measured"]}
@@ -70,11 +77,14 @@ def join(
     )
     parts = [tables.read(place / "losses.parquet", contracts.LOSSES) for place in kept]
     losses = pd.concat(parts) if parts else pd.DataFrame(columns=contracts.LOSSES.names)
-    # Every checkpoint tells the whole log up to itself: once is enough.
+    history = pd.concat([tables.read(path, contracts.HISTORY) for path in histories] or [_NOTHING])
+    tables.write(history, contracts.HISTORY, Path(out) / "history.parquet")
+    logged = history[(history.source == "log") & (history.metric == "loss")]
+    losses = pd.concat([losses, logged]).reindex(columns=contracts.LOSSES.names)
     losses = losses.sort_values(["suite", "run", "source", "step"], kind="stable")
-    repeated = losses.duplicated(["suite", "run", "step", "source"], keep="last")
-    losses = losses[~repeated | (losses.source == "eval")]
     tables.write(losses, contracts.LOSSES, Path(out) / "losses.parquet")
+    tables.write(continuity, contracts.CONTINUITY, Path(out) / "continuity.parquet")
+    tables.write(_flagged(listed, continuity), contracts.MANIFEST, Path(out) / "manifest.parquet")
     found = [_failure(row, ", ".join(row.status)) for row in flagged.itertuples()] + doubts
     failed = [tables.read(place / "failures.parquet", contracts.FAILURES) for _, place in placed]
     failures = pd.concat([pd.DataFrame(found, columns=contracts.FAILURES.names), *failed])
@@ -96,29 +106,68 @@ def forget(results: str | Path) -> None:
         shutil.rmtree(mark.parent, ignore_errors=True)
 
 
-def _doubts(
-    placed: list[tuple[Any, Path]], accepted: Mapping[str, Sequence[str]]
-) -> list[dict[str, Any]]:
-    """What the weights and losses of a run's checkpoints tell against each other."""
-    runs: dict[tuple[str, str], list[tuple[Any, Path]]] = {}
+def _continuity(placed: list[tuple[Any, Path]]) -> pd.DataFrame:
+    """What the weights of every run's neighbours say of each other: `contracts.CONTINUITY`."""
+    runs: dict[tuple[str, str], list[tuple[Any, integrity.Sample]]] = {}
     for row, place in placed:
         if (place / "sample.parquet").is_file():
-            runs.setdefault((row.suite, row.run), []).append((row, place))
+            found = tables.read(place / "sample.parquet", contracts.SAMPLE)
+            by_class = found.groupby("tensor_class", sort=False).value
+            sample = {kind: values.to_numpy(np.float32) for kind, values in by_class}
+            runs.setdefault((row.suite, row.run), []).append((row, sample))
+    made = []
+    for (suite, run), members in runs.items():
+        flags = integrity.continuity([sample for _, sample in members])
+        for k, ((before, a), (row, b)) in enumerate(itertools.pairwise(members), start=1):
+            pair = {"suite": suite, "run": run, "previous": before.revision}
+            pair |= {"revision": row.revision, "step": row.step, "flag": flags.get(k, "")}
+            if k == 1 and 0 in flags:
+                # The first has no neighbour before it to stand beside.
+                made.append({**pair, "revision": before.revision, "flag": flags[0]})
+            for kind in (kind for kind in a if kind in b and len(a[kind]) == len(b[kind])):
+                x, y = a[kind].astype(float), b[kind].astype(float)
+                size = float(np.linalg.norm(x)) or 1.0
+                numbers = {"tensor_class": kind, "n_weights": len(x)}
+                numbers["correlation"] = integrity.correlation(x, y)
+                made.append({**pair, **numbers, "distance": float(np.linalg.norm(y - x)) / size})
+    return pd.DataFrame(made, columns=contracts.CONTINUITY.names)
+
+
+def _flagged(listed: pd.DataFrame, continuity: pd.DataFrame) -> pd.DataFrame:
+    """The manifests of all suites, each status with what the weights have told."""
+    found = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag
+    keys = listed[_KEY].itertuples(index=False, name=None)
+    status = [
+        [*known, *([found[key]] if key in found.index else [])]
+        for known, key in zip(listed.status, keys, strict=True)
+    ]
+    return listed.assign(status=status)
+
+
+#: Why a checkpoint is no continuation; only of a break it is not known which side is the wrong one.
+_REASONS = {
+    "discontinuous": "its neighbours lie closer together",
+    "out_of_order": "its label and its neighbour's are swapped, by their weights",
+    "break": "it lies far from {previous}, and its like follow: a training was restarted",
+}
+
+
+def _doubts(
+    placed: list[tuple[Any, Path]],
+    continuity: pd.DataFrame,
+    accepted: Mapping[str, Sequence[str]],
+) -> list[dict[str, Any]]:
+    """What the weights and losses of a run's checkpoints tell against each other."""
     found = []
-    for (suite, _), members in runs.items():
-        samples = [
-            tables.read(place / "sample.parquet", contracts.SAMPLE).value.to_numpy(np.float32)
-            for _, place in members
-        ]
-        for k in integrity.out_of_line(samples):
-            before, row, after = (members[k + i][0] for i in (-1, 0, 1))
-            reason = f"discontinuous: {before.revision} and {after.revision} lie closer together"
-            kept = "discontinuous" in accepted.get(suite, ())
-            found.append(_failure(row, reason, measured=kept))
-        for row, place in members:
-            doubt = _start(row, place)
-            if doubt:
-                found.append(_failure(row, doubt, measured=True))
+    flagged = continuity[continuity.flag != ""].drop_duplicates(_KEY)
+    for one in flagged.itertuples():
+        reason = _REASONS[one.flag].format(previous=one.previous)
+        kept = one.flag == "break" or "discontinuous" in accepted.get(one.suite, ())
+        found.append(_failure(one, f"{one.flag}: {reason}", measured=kept))
+    for row, place in placed:
+        doubt = _start(row, place) if (place / "sample.parquet").is_file() else None
+        if doubt:
+            found.append(_failure(row, doubt, measured=True))
     return found
 
 

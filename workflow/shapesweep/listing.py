@@ -6,7 +6,7 @@ listing that is made again, or was broken off, asks only for what is new.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
@@ -25,6 +25,7 @@ Listing = dict[str, Repository]
 #: What is read back is held against its types: a listing may be damaged, or made by hand.
 _LISTING = TypeAdapter(Listing)
 _TREE = TypeAdapter(tuple[str, list[File]])
+_STEPS = TypeAdapter(dict[str, list[int]])
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -79,18 +80,37 @@ def read(path: str | Path) -> Listing:
     ShapesweepError
         If the file is absent or damaged.
     """
-    try:
-        listed = _LISTING.validate_python(json.loads(Path(path).read_bytes()))
-        files = (
-            file for one in listed.values() for tree in one.trees.values() for file in tree or []
-        )
-        if not all(is_inside(file.path) for file in files):
-            raise ValueError("a file leads out of its repository")
-        return listed
-    except FileNotFoundError:
-        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
-    except (ValueError, RecursionError):
-        raise ShapesweepError(f"{path}: damaged; add --forcerun listing") from None
+    listed = _read(path, _LISTING)
+    files = (file for one in listed.values() for tree in one.trees.values() for file in tree or [])
+    if not all(is_inside(file.path) for file in files):
+        raise ShapesweepError(f"{path}: damaged; add --forcerun listing")
+    return listed
+
+
+def write_steps(folders: Mapping[str, Path], out: str | Path) -> None:
+    """Write which checkpoints trainings have kept.
+
+    Parameters
+    ----------
+    folders : dict of Path
+        By run, a Trainer's output folder.
+    out : path-like
+        A JSON file: steps by run.
+    """
+    kept = {run: sorted(map(_step, folder.glob("checkpoint-*"))) for run, folder in folders.items()}
+    with whole.file(out) as partial:
+        partial.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def read_steps(path: str | Path) -> dict[str, list[int]]:
+    """Read what `write_steps` has written.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or damaged.
+    """
+    return _read(path, _STEPS)
 
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
@@ -104,6 +124,19 @@ def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
         if exact or fits:
             found[name] = (exact or fits)[0]
     return found
+
+
+def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
+    try:
+        return kind.validate_python(json.loads(Path(path).read_bytes()))
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
+    except (ValueError, RecursionError):
+        raise ShapesweepError(f"{path}: damaged; add --forcerun listing") from None
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("checkpoint-"))
 
 
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:

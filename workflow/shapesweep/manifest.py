@@ -80,11 +80,12 @@ def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Li
     """
     if isinstance(suite, EmbeddedSuite):
         tokens = suite.batch_size * suite.document_length
+        kept = listing.read_steps(listing_file(results, name)) if suite.onset else {}
         return [
             Listed(run, revision, step, folder / revision, trained.seed, step * tokens)
             for run, trained in suite.runs.items()
             for folder in [checkpoint_folder(results, name, run)]
-            for step in sorted(set(suite.steps))
+            for step in sorted(kept[run] if suite.onset else set(suite.steps))
             for revision in [f"checkpoint-{step}"]
         ]
     if isinstance(suite, HubSuite):

@@ -187,6 +187,12 @@ class HubSuite(Naming):
         "besides those that its class ignores",
     )
     not_loadable: str | None = Field(None, description="why the suite cannot be measured as it is")
+    losses: dict[str, str] = Field(
+        {},
+        description="training logs, by run: a `.csv`, `.jsonl` or `.json` in the run's repository, "
+        "with a column of steps and one of losses",
+        examples=["{Lucie-7B: metadata/training_logs/1_pretraining.csv}"],
+    )
     license: str | None = Field(None, description="of the weights")
     facts: list[Fact] = Field([], description="what is known, and how one knows")
 

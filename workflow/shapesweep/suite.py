@@ -27,7 +27,9 @@ class TrainedRun(Strict):
     learning_rate: float = Field(gt=0, description="of AdamW, constant after the warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps until the full learning rate")
     weight_decay: float = Field(0.1, ge=0, description="of AdamW")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="of AdamW")
+    adam_epsilon: float = Field(1e-8, gt=0, description="of AdamW")
     max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm")
     masked_share: float = Field(
         0.15, gt=0, lt=1, description="share of tokens that an encoder has to guess"
@@ -40,6 +42,23 @@ class TrainedRun(Strict):
         if "model_type" not in model:
             raise ValueError("needs the key model_type, as in transformers' config.json")
         return model
+
+
+class ProbeConfig(Strict):
+    """What is measured while a run is trained."""
+
+    every: int = Field(50, ge=1, description="steps from one measurement to the next")
+    documents: int = Field(
+        16, ge=2, description="documents of the held-out text that are measured each time"
+    )
+
+
+class OnsetConfig(Strict):
+    """Checkpoints around the onset of a loss explosion alone."""
+
+    every: int = Field(8, ge=1, description="steps between two checkpoints")
+    before: int = Field(2, ge=1, description="checkpoints that are kept before the onset")
+    after: int = Field(1, ge=0, description="checkpoints after it; there the training ends")
 
 
 class EmbeddedSuite(Strict):
@@ -55,7 +74,19 @@ class EmbeddedSuite(Strict):
         min_length=1, description="steps at which a checkpoint is saved; the last ends the training"
     )
     logging_steps: int = Field(8, ge=1, description="steps between two losses in the log")
+    probe: ProbeConfig | None = Field(
+        None, description="measure some layers while training, to the run's `probe.parquet`"
+    )
+    onset: OnsetConfig | None = Field(
+        None,
+        description="keep, besides those of `steps`, the checkpoints around the first explosion of "
+        "the logged loss, and end the training there",
+    )
     runs: dict[Name, TrainedRun] = Field(min_length=1, description="what is trained, by name")
+
+    def listing_key(self) -> dict[str, Any]:
+        """All that makes a listing of its checkpoints another one."""
+        return self.model_dump()
 
 
 class LocalRun(Strict):
@@ -65,6 +96,11 @@ class LocalRun(Strict):
         description="a folder of checkpoints (Trainer's output), or one checkpoint (`config.json`)"
     )
     seed: int | None = Field(None, description="the run's seed, for the tables")
+    losses: str | None = Field(
+        None,
+        description="its log, if not the Trainer's own: a `.csv`, or a `.jsonl` with an object a "
+        "line, with a column of steps and one of losses",
+    )
 
 
 class LocalSuite(Strict):

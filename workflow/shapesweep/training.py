@@ -43,7 +43,7 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     # BERT and its kin stand in both mappings; they are encoders.
     masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     tokenizer = make_tokenizer(stdlib_text("training"), suite.vocabulary, masked)
-    documents = _documents(stdlib_text("training"), tokenizer, suite.document_length)
+    documents = packed(stdlib_text("training"), tokenizer, suite.document_length)
     config.vocab_size = len(tokenizer)
     config.pad_token_id = tokenizer.pad_token_id
     config.bos_token_id = config.eos_token_id = tokenizer.bos_token_id
@@ -64,14 +64,16 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
             transformers.TrainerState().save_to_json(start / "trainer_state.json")
         if max(suite.steps) > 0:
             with progress.bar(max(suite.steps), "training", "steps") as shown:
-                transformers.Trainer(
+                trainer = transformers.Trainer(
                     model=model,
                     args=_arguments(suite, run, partial),
-                    train_dataset=documents,
+                    train_dataset=[{"input_ids": document} for document in documents],
                     processing_class=tokenizer,
                     data_collator=collator,
-                    callbacks=[_at_every_step(suite.steps, shown)],
-                ).train()
+                    callbacks=_callbacks(suite, tokenizer, shown),
+                )
+                trainer.train()
+                trainer.save_state()
 
 
 def _arguments(suite: EmbeddedSuite, run: TrainedRun, folder: Path) -> Any:
@@ -85,9 +87,13 @@ def _arguments(suite: EmbeddedSuite, run: TrainedRun, folder: Path) -> Any:
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=run.warmup_steps,
         weight_decay=run.weight_decay,
+        adam_beta1=run.adam_beta1,
         adam_beta2=run.adam_beta2,
+        adam_epsilon=run.adam_epsilon,
         max_grad_norm=run.max_grad_norm,
         logging_steps=suite.logging_steps,
+        # A loss that is none is what a reader of the log must see.
+        logging_nan_inf_filter=False,
         save_strategy="no",
         save_only_model=True,
         report_to="none",
@@ -147,8 +153,13 @@ def _config(model: dict[str, Any], suite: EmbeddedSuite) -> Any:
         raise ShapesweepError(f"runs: model: {str(error).splitlines()[0]}") from None
 
 
-def _documents(text: str, tokenizer: Any, length: int) -> list[dict[str, NDArray[np.int64]]]:
-    """Packed documents of the training text, each with the tokenizer's own special tokens."""
+def packed(text: str, tokenizer: Any, length: int) -> NDArray[np.int64]:
+    """Packed documents of a text, each with the tokenizer's own special tokens.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_documents, length)
+    """
     prefix, suffix = special_tokens(tokenizer)
     pieces = tokenizer(text.split("\n\n"), add_special_tokens=False, verbose=False)["input_ids"]
     newline = tokenizer("\n\n", add_special_tokens=False)["input_ids"]
@@ -156,20 +167,20 @@ def _documents(text: str, tokenizer: Any, length: int) -> list[dict[str, NDArray
     body = length - len(prefix) - len(suffix)
     bodies = stream[: len(stream) // body * body].reshape(-1, body)
     sides = [np.tile(side, (len(bodies), 1)) for side in (prefix, suffix)]
-    packed = np.concatenate([sides[0], bodies, sides[1]], axis=1)
-    return [{"input_ids": document} for document in packed]
+    return np.concatenate([sides[0], bodies, sides[1]], axis=1)
 
 
-def _at_every_step(steps: list[int], shown: Any) -> Any:
-    import transformers
+def _callbacks(suite: EmbeddedSuite, tokenizer: Any, shown: Any) -> list[Any]:
+    from shapesweep.callback import ProbeCallback
+    from shapesweep.probe import Probe
+    from shapesweep.saving import AroundOnset, AtSteps
 
-    class AtEveryStep(transformers.TrainerCallback):
-        """Ask for a checkpoint, and for the loss, at the suite's steps; show how far it is."""
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-            control.should_save = control.should_save or state.global_step in steps
-            control.should_log = control.should_log or state.global_step in steps
-            shown.update()
-            return control
-
-    return AtEveryStep()
+    made: list[Any] = [AtSteps(suite.steps, shown)]
+    if suite.onset:
+        made.append(AroundOnset(suite.onset, suite.steps))
+    if suite.probe:
+        held_out = packed(stdlib_text("measuring"), tokenizer, suite.document_length)
+        # From all over the text.
+        chosen = np.linspace(0, len(held_out) - 1, suite.probe.documents).astype(int)
+        made.append(ProbeCallback(Probe(held_out[chosen]), suite.probe.every))
+    return made

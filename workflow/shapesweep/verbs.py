@@ -29,16 +29,34 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def listing(arguments: argparse.Namespace) -> None:
-    """Ask the Hub what a suite has published."""
+    """Ask the Hub what a suite has published, or trainings which checkpoints they have kept."""
     from shapesweep import listing
     from shapesweep.published import HubSuite
+    from shapesweep.suite import EmbeddedSuite, checkpoint_folder
 
     name, suite = _suite(arguments)
+    if isinstance(suite, EmbeddedSuite):
+        results = arguments.config.results
+        folders = {run: checkpoint_folder(results, name, run) for run in suite.runs}
+        listing.write_steps(folders, arguments.out)
+        return
     if not isinstance(suite, HubSuite):
         raise ShapesweepError(f"suite {name} does not lie on the Hub")
     found = listing.make(suite, arguments.out, arguments.config.hub.downloads)
     for repository, said in found.items():
         print(said.problem or f"{repository}: {len(said.trees)} commits")
+
+
+def history(arguments: argparse.Namespace) -> None:
+    """Gather what was recorded while the runs of a suite were trained."""
+    from shapesweep import contracts, history, tables
+
+    name, suite = _suite(arguments)
+    made, problems = history.of_suite(name, suite, arguments.config.results)
+    tables.write(made, contracts.HISTORY, arguments.out)
+    for one in problems:
+        print(f"not read: {one}")
+    print(f"{name}: {len(made):,} numbers of {made.run.nunique()} runs")
 
 
 def manifest(arguments: argparse.Namespace) -> None:
@@ -195,7 +213,14 @@ def join(arguments: argparse.Namespace) -> None:
             raise ShapesweepError(f"{path}: made with other settings: remove it, and run again")
     suites = arguments.config.suites.items()
     accepted = {name: getattr(suite, "accept", []) for name, suite in suites}
-    join.join(arguments.manifests, arguments.geometry, arguments.out, accepted, arguments.budgets)
+    join.join(
+        arguments.manifests,
+        arguments.geometry,
+        arguments.out,
+        accepted,
+        arguments.budgets,
+        arguments.history,
+    )
 
 
 def curves(arguments: argparse.Namespace) -> None:
@@ -207,7 +232,9 @@ def curves(arguments: argparse.Namespace) -> None:
     replicates = tables.Reader(tables_in / "replicates.parquet", contracts.REPLICATES)
     losses = tables.read(tables_in / "losses.parquet", contracts.LOSSES)
     out = Path(arguments.out)
-    for name, made in curves.build(geometry, replicates, losses).items():
+    history = tables.read(tables_in / "history.parquet", contracts.HISTORY)
+    continuity = tables.read(tables_in / "continuity.parquet", contracts.CONTINUITY)
+    for name, made in curves.build(geometry, replicates, losses, history, continuity).items():
         tables.write(made, getattr(contracts, name.upper()), out / f"{name}.parquet")
     missing = tables.read(tables_in / "failures.parquet", contracts.FAILURES)
     tables.write(missing, contracts.MISSING, out / "missing.parquet")
@@ -223,6 +250,16 @@ def comparison(arguments: argparse.Namespace) -> None:
     made = tables.read(Path(arguments.curves) / "comparison.parquet", contracts.COMPARISON)
     Path(arguments.out).write_text(as_markdown(made), encoding="utf-8")
     print(as_markdown(made))
+
+
+def warnings(arguments: argparse.Namespace) -> None:
+    """Say what warned of loss explosions, and what did not."""
+    from shapesweep.curves.answer import as_markdown
+    from shapesweep.figures import Curves
+
+    told = as_markdown(Curves.read(Path(arguments.curves)))
+    Path(arguments.out).write_text(told, encoding="utf-8")
+    print(told)
 
 
 def figures(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ Takes in the joined tables; hands on what the figures draw, one file a table:
 - `shapes`: is a profile a dome, a box, flat, or something else?
 - `distances`: how far is a profile from the run's last one, and from its family's mean?
 - `comparison`: are the authors' numbers ours?
+- `spikes`, `approaches`, `warnings`: which losses exploded, and did anything announce it?
 
 Averages and differences get their errors from the replicates, which belong together: the same
 groups of documents were left out everywhere.
@@ -26,6 +27,7 @@ from shapesweep.curves import (
     profiles,
     shapes,
     trajectories,
+    warnings,
 )
 from shapesweep.curves.stacks import Stack, stack
 
@@ -37,13 +39,15 @@ def build(
     geometry: pd.DataFrame,
     replicates: Callable[[str, str, Sequence[str]], pd.DataFrame],
     losses: pd.DataFrame,
+    history: pd.DataFrame,
+    continuity: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """Every curve of a sweep.
 
     Parameters
     ----------
-    geometry, losses : pandas.DataFrame
-        `contracts.GEOMETRY` and `contracts.LOSSES`.
+    geometry, losses, history, continuity : pandas.DataFrame
+        Of `contracts`, under those names.
     replicates : callable
         From a suite, a run and some revisions to their rows of `contracts.REPLICATES`: they are
         sixteen times as many, and those of a few checkpoints are in memory at a time.
@@ -72,11 +76,17 @@ def build(
         ["suite", "run", "corpus"]
     )
     over_depth = profiles.profiles(single)
+    drawn = trajectories.trajectories(single, counted, losses, middles)
+    segments = trajectories.segments(drawn, continuity)
+    # Behind a break it is another training's phases that would be seen.
+    whole = middles[trajectories.segments(middles, continuity) == 0] if len(middles) else middles
     return {
         "profiles": over_depth,
-        "trajectories": trajectories.trajectories(single, counted, losses, middles),
-        "phases": phases.phases(middles),
+        "trajectories": drawn.assign(segment=segments),
+        "phases": phases.phases(whole),
         "shapes": shapes.shapes(stacks),
         "distances": distances.distances(stacks),
         "comparison": comparison.comparison(over_depth),
+        "continuity": continuity,
+        **warnings.warnings(history),
     }

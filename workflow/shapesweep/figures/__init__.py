@@ -40,6 +40,10 @@ class Curves:
     comparison: pd.DataFrame
     budgets: pd.DataFrame
     missing: pd.DataFrame
+    continuity: pd.DataFrame
+    spikes: pd.DataFrame
+    approaches: pd.DataFrame
+    warnings: pd.DataFrame
 
     @classmethod
     def read(cls, folder: Path) -> "Curves":

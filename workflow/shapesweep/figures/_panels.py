@@ -1,5 +1,6 @@
 """The pieces that figures are put together from: axes of layers and steps, lines, bands."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -79,10 +80,19 @@ def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = Non
 
 
 def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
-    """A number along training with its interval; what has no step is left out."""
+    """A number along training with its interval; what has no step is left out.
+
+    Where the weights of neighbours are no continuation of each other, the line is broken.
+    """
     line = line[line.step.notna()].sort_values("step")
     usual = {"ms": mpl.rcParams["lines.markersize"], "lw": mpl.rcParams["lines.linewidth"]}
-    band_over(ax, line.step, line, color, label, **{**usual, **more})
+    parts = [part for _, part in line.groupby("segment")] if "segment" in line else [line]
+    for before, part in itertools.pairwise([None, *(parts or [line])]):
+        if before is not None:
+            middle = (float(before.step.iloc[-1]) + float(part.step.iloc[0])) / 2
+            ax.axvline(middle, color=GRAY, lw=0.6, ls=(0, (1, 2)))
+        told = label if before is None else None
+        band_over(ax, part.step, part, color, told, **{**usual, **more})
 
 
 def band_over(

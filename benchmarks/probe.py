@@ -1,0 +1,99 @@
+"""What a probe costs a training, as a share of its steps.
+
+Makes the table of probes in `docs/reference/cost.md`: the embedded suite's decoder with its own
+batch, and a probe of sixteen documents of 64 tokens every 50 steps; steps and probes in turn.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+EVERY = 50
+#: Set before: what a probe may take of the steps between two.
+ALLOWED = 0.02
+ROUNDS = 10
+SIGNALS = {
+    "anisotropy and TwoNN's ID of three layers": ("anisotropy", "id_twonn"),
+    "all signals of three layers": None,
+}
+
+
+def main():
+    from page import put
+
+    lines = ["| | one thread | two threads |", "|---|---:|---:|"]
+    columns = [timed(threads) for threads in (1, 2)]
+    lines.append(f"| a step | {' | '.join(f'{1000 * one['step']:.0f} ms' for one in columns)} |")
+    for name in SIGNALS:
+        cells = [cell(one[name], one["step"]) for one in columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    put("cost.md", "probe", "\n".join([*lines, f"| allowed | {ALLOWED:.0%} | {ALLOWED:.0%} |", ""]))
+
+
+def cell(seconds, step):
+    share = seconds / (EVERY * step)
+    return f"{1000 * seconds:.0f} ms, {share:.1%}" + ("" if share <= ALLOWED else ": **missed**")
+
+
+def timed(threads):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    few = {**os.environ, **dict.fromkeys(names, str(threads))}
+    told = subprocess.run(
+        [sys.executable, __file__, "child"], env=few, stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(told.stdout)
+
+
+def child():
+    """Seconds of a step and of each probe: medians."""
+    import torch
+    import transformers
+    import yaml
+
+    from shapesweep import text, training
+    from shapesweep.probe import SIGNALS as ALL
+    from shapesweep.probe import Probe
+    from shapesweep.suite import EmbeddedSuite
+
+    place = Path(__file__).parents[1] / "config/suites/embedded.yaml"
+    suite = EmbeddedSuite.model_validate(yaml.safe_load(place.read_text(encoding="utf-8")))
+    tokenizer = training.make_tokenizer(text.stdlib_text("training"), suite.vocabulary, False)
+    packed = torch.from_numpy(
+        training.packed(text.stdlib_text("measuring"), tokenizer, suite.document_length)
+    )
+    shape = {**suite.runs["decoder"].model, "vocab_size": len(tokenizer)}
+    config = transformers.AutoConfig.for_model(**shape)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+
+    def step():
+        batch = packed[: suite.batch_size]
+        optimizer.zero_grad()
+        model(input_ids=batch, labels=batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    documents = packed[-16:].numpy()
+    calls = {"step": step}
+    for name, signals in SIGNALS.items():
+        probe = Probe(documents, signals=signals or ALL)
+        calls[name] = lambda probe=probe: probe(model)
+    spent = {name: [] for name in calls}
+    for _ in range(ROUNDS + 2):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            spent[name].append(time.perf_counter() - start)
+    # The first ones warm up.
+    print(json.dumps({name: statistics.median(one[2:]) for name, one in spent.items()}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["child"]:
+        child()
+    else:
+        main()

@@ -1,0 +1,179 @@
+"""Own runs while they are trained, and explosions: trained, swept, scored and drawn."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from conftest import tiny_llama
+
+from shapesweep import contracts, tables
+from shapesweep.figures import EXTENSIONS
+
+from .conftest import plan, settings, sweep, write
+
+
+def read(folder, name, schema):
+    return tables.read(folder / f"results/{name}.parquet", schema)
+
+
+SHAPE = {
+    "model_type": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+
+
+def test_explosions_are_trained_swept_scored_and_drawn(tmp_path, text_file):
+    wild = {"learning_rate": 3.0, "warmup_steps": 60, "adam_epsilon": 0.01, "max_grad_norm": 0.0}
+    wild |= {"weight_decay": 0.0}
+    runs = {f"wild-{n}": {**wild, "seed": n, "model": SHAPE} for n in range(4)}
+    calm = {"learning_rate": 1e-3, "model": SHAPE}
+    runs |= {f"calm-{n}": {**calm, "seed": n} for n in range(4)}
+    suite = {
+        "source": "embedded",
+        "vocabulary": 300,
+        "document_length": 16,
+        "batch_size": 8,
+        "steps": [100],
+        "logging_steps": 1,
+        "probe": {"every": 2, "documents": 8},
+        "onset": {"every": 8, "before": 2, "after": 1},
+        "runs": runs,
+    }
+    chosen = {"spikes": {"suites": {"tiny": suite}}, "suites": {"none": {"source": "local"}}}
+    chosen["suites"]["none"]["runs"] = {"r": str(tmp_path / "absent")}
+    write(tmp_path, settings(text_file, **chosen))
+    done = sweep(tmp_path, "spikes")
+    assert done.returncode == 0, done.stdout
+    spikes = read(tmp_path, "spikes/curves/spikes", contracts.SPIKES)
+    exploded = spikes.set_index("run").onset
+    assert exploded.notna().to_dict() == {run: run.startswith("wild") for run in runs}
+    folder = tmp_path / "results/checkpoints/tiny"
+    for run, onset in exploded.items():
+        saved = sorted(int(p.name[11:]) for p in (folder / run).glob("checkpoint-*"))
+        if pd.isna(onset):
+            assert saved == [100]
+        else:
+            first = -(-onset // 8) * 8
+            assert saved == [first - 16, first - 8, first]
+    measured = read(tmp_path, "spikes/geometry", contracts.GEOMETRY)
+    assert set(measured.corpus) == {"text"}
+    assert measured.groupby("run").step.nunique().to_dict() == {
+        run: 3 if run.startswith("wild") else 1 for run in runs
+    }
+    history = read(tmp_path, "spikes/history", contracts.HISTORY)
+    assert {"loss", "gradient_norm", "id_twonn", "parameter_norm"} <= set(history.metric)
+    scored = read(tmp_path, "spikes/curves/warnings", contracts.WARNINGS)
+    assert {"ID", "loss", "maximal norm", "kurtosis"} <= set(scored.family)
+    told = (tmp_path / "results/spikes/warnings.md").read_text(encoding="utf-8")
+    assert "The loss of 4 of 8 runs explodes" in told
+    for name in ("early_warning", "approach"):
+        for extension in EXTENSIONS:
+            assert (tmp_path / f"results/spikes/figures/{name}.{extension}").stat().st_size
+    assert "Nothing to be done" in sweep(tmp_path, "spikes").stdout
+
+
+def trained(folder, step, seed=0, losses=()):
+    """A checkpoint as a Trainer leaves it."""
+    torch.manual_seed(seed)
+    model = transformers.LlamaForCausalLM(tiny_llama())
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 1e-3 * step * torch.randn_like(weights)
+    model.save_pretrained(folder / f"checkpoint-{step}")
+    state = json.dumps({"log_history": [{"step": s, "loss": v} for s, v in losses]})
+    (folder / f"checkpoint-{step}/trainer_state.json").write_text(state, encoding="utf-8")
+
+
+@pytest.fixture
+def live(tmp_path, text_file, tokenizers):
+    """A run of which two checkpoints are there, and its configuration."""
+    folder = tmp_path / "run"
+    for step in (10, 20):
+        trained(folder, step, losses=[(s, 6.0 - s / 100) for s in range(5, step + 1, 5)])
+    tokenizers["decoder"].save_pretrained(folder)
+    suites = {"mine": {"source": "local", "runs": {"r": "run"}}}
+    write(tmp_path, settings(text_file, suites=suites, corpora=["text"]))
+    return tmp_path
+
+
+def test_a_run_that_is_being_trained_is_followed(live):
+    assert sweep(live, "numbers").returncode == 0
+    losses = read(live, "losses", contracts.LOSSES)
+    assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20]
+    # A checkpoint more, one that is being written, and an older one that was removed.
+    trained(live / "run", 30, losses=[(s, 6.0 - s / 100) for s in range(5, 31, 5)])
+    (live / "run/tmp-checkpoint-40").mkdir()
+    row = dict.fromkeys(contracts.PROBE.names) | {"step": 30, "metric": "kurtosis", "value": 3.0}
+    tables.write([row], contracts.PROBE, live / "run/probe.parquet")
+    jobs = plan(live, "numbers")
+    assert (jobs["activations"], jobs["geometry"], jobs["history"]) == (1, 1, 1)
+    assert sweep(live, "numbers").returncode == 0
+    losses = read(live, "losses", contracts.LOSSES)
+    assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20, 25, 30]
+    assert read(live, "history", contracts.HISTORY).query("source == 'probe'").step.tolist() == [30]
+    assert sorted(set(read(live, "geometry", contracts.GEOMETRY).step)) == [10, 20, 30]
+    # A log that has grown measures nothing anew.
+    trained_state = live / "run/checkpoint-30/trainer_state.json"
+    state = json.loads(trained_state.read_text(encoding="utf-8"))
+    state["log_history"].append({"step": 31, "loss": 5.0})
+    trained_state.write_text(json.dumps(state), encoding="utf-8")
+    jobs = plan(live, "numbers")
+    assert jobs["history"] == 1
+    assert "activations" not in jobs
+
+
+def test_a_log_of_its_own_is_the_runs_loss(live):
+    configuration = json.loads(json.dumps({"path": "run", "losses": "log.csv"}))
+    (live / "log.csv").write_text("step,loss\n1,5.9\n2,5.8\n", encoding="utf-8")
+    import yaml
+
+    written = yaml.safe_load((live / "sweep.yaml").read_text(encoding="utf-8"))
+    written["suites"]["mine"]["runs"]["r"] = configuration
+    write(live, written)
+    assert sweep(live, "numbers").returncode == 0
+    losses = read(live, "losses", contracts.LOSSES)
+    assert losses[losses.source == "log"].value.tolist() == [5.9, 5.8]
+    (live / "log.csv").unlink()
+    done = sweep(live, "numbers")
+    assert "suites.mine.runs.r.losses: there is no file log.csv" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_restart_is_flagged_in_the_manifest_and_nothing_else(tmp_path, text_file, tokenizers):
+    """A walk through weights that goes on elsewhere from the fifth checkpoint on."""
+    folder, rng = tmp_path / "run", np.random.default_rng(0)
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(tiny_llama())
+    for step in range(0, 80, 10):
+        with torch.no_grad():
+            for weights in model.parameters():
+                moved = torch.from_numpy(rng.standard_normal(tuple(weights.shape)))
+                # At a restart, as far as fifty steps.
+                weights += moved.float() * 0.002 * (50**0.5 if step == 40 else 1)
+        model.save_pretrained(folder / f"checkpoint-{step}")
+    tokenizers["decoder"].save_pretrained(folder)
+    suites = {"mine": {"source": "local", "runs": {"r": "run"}}}
+    write(tmp_path, settings(text_file, suites=suites, corpora=["text"], checkpoints_per_job=8))
+    done = sweep(tmp_path, "numbers")
+    assert done.returncode == 0, done.stdout
+    manifest = read(tmp_path, "manifest", contracts.MANIFEST)
+    status = {one.step: list(one.status) for one in manifest.itertuples()}
+    assert status == {step: ["break"] if step == 40 else [] for step in range(0, 80, 10)}
+    continuity = read(tmp_path, "continuity", contracts.CONTINUITY)
+    assert set(continuity[continuity.step == 40].flag) == {"break"}
+    assert set(continuity.tensor_class) == {"embedding", "attention", "feed_forward", "head"}
+    assert continuity[continuity.step == 30].correlation.min() > 0.99
+    trajectories = read(tmp_path, "curves/trajectories", contracts.TRAJECTORIES)
+    assert trajectories.groupby("step").segment.first().to_dict() == {
+        step: int(step >= 40) for step in range(0, 80, 10)
+    }
+    assert "doubtful: mine/r/checkpoint-40: break" in done.stdout
+    shutil.rmtree(folder)

@@ -1,0 +1,30 @@
+# Takes in: the logs of runs, and what probes have measured while they were trained. Hands on:
+# <results>/history/<suite>.parquet. Of a run that is being trained, what there is by now.
+localrules:
+    history,
+
+
+rule history:
+    input:
+        trained,
+        lambda w: (f"{RESULTS}/listings/{w.suite}.json" if w.suite in PUBLISHED else []),
+    output:
+        f"{RESULTS}/history/{{suite}}.parquet",
+    log:
+        f"{RESULTS}/logs/history/{{suite}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/history/{{suite}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        config=merged,
+        states=history_state,
+    message:
+        "reading the logs of {wildcards.suite}"
+    shell:
+        "shapesweep history --config {params.config:q} --suite {wildcards.suite} "
+        "--out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,92 @@
+# Takes in: the suites that the configuration names under spikes. Hands on <results>/spikes/: the same
+# tables, curves and figures as of the sweep, of these suites alone; and whether anything has warned of
+# their explosions, spikes.md. `snakemake spikes` asks for it, and nothing else does.
+SPIKE_TABLES = [f"{RESULTS}/spikes/{Path(table).name}" for table in TABLES]
+SPIKE_CURVES = [f"{RESULTS}/spikes/curves/{Path(curve).name}" for curve in CURVES]
+SPIKE_FIGURES = ["early_warning", "approach"]
+
+
+localrules:
+    spikes,
+    join_spikes,
+    curves_spikes,
+    figure_spikes,
+    warnings,
+
+
+use rule join as join_spikes with:
+    input:
+        manifests=[f"{RESULTS}/manifests/{name}.parquet" for name in SPIKES.suites],
+        histories=[f"{RESULTS}/history/{name}.parquet" for name in SPIKES.suites],
+        geometry=spike_marks,
+        budgets=[],
+    output:
+        SPIKE_TABLES,
+    log:
+        f"{RESULTS}/logs/spikes/join.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/spikes/join.tsv"
+    params:
+        config=MERGED_SPIKES,
+        geometry=f"{RESULTS}/geometry",
+        out=lambda w, output: Path(output[0]).parent,
+
+
+use rule curves as curves_spikes with:
+    input:
+        SPIKE_TABLES,
+    output:
+        SPIKE_CURVES,
+    log:
+        f"{RESULTS}/logs/spikes/curves.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/spikes/curves.tsv"
+
+
+use rule figure as figure_spikes with:
+    input:
+        SPIKE_CURVES,
+    output:
+        f"{RESULTS}/spikes/figures/{{figure}}.svg",
+        f"{RESULTS}/spikes/figures/{{figure}}.pdf",
+        f"{RESULTS}/spikes/figures/{{figure}}.png",
+        f"{RESULTS}/spikes/figures/{{figure}}.csv",
+    log:
+        f"{RESULTS}/logs/spikes/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/spikes/{{figure}}.tsv"
+
+
+rule warnings:
+    input:
+        SPIKE_CURVES,
+    output:
+        f"{RESULTS}/spikes/warnings.md",
+    log:
+        f"{RESULTS}/logs/spikes/warnings.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/spikes/warnings.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        curves=lambda w, input: Path(input[0]).parent,
+    message:
+        "saying what has warned"
+    shell:
+        "shapesweep warnings --curves {params.curves:q} --out {output:q} 2>&1 | tee {log:q}"
+
+
+rule spikes:
+    input:
+        f"{RESULTS}/spikes/warnings.md",
+        expand(
+            f"{RESULTS}/spikes/figures/{{figure}}.{{ext}}",
+            figure=SPIKE_FIGURES,
+            ext=EXTENSIONS,
+        ),
+    message:
+        "what warned of the explosions is said"

@@ -1,0 +1,267 @@
+"""Warnings: does a signal announce a loss explosion, and better than the loss itself does?
+
+Takes in the history of many runs; hands on `spikes` (which runs exploded, and when), `approaches`
+(what signals do on the way there) and `warnings` (how well each would have warned). A run whose
+loss has an onset is unstable, every other stable, whatever its settings were meant for; after its
+onset nothing of a run is looked at.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from shapesweep import contracts
+from shapesweep.curves.signals import FAMILIES, LOGARITHMIC, Family, Name, Signals, read
+from shapesweep.estimators import warning
+from shapesweep.estimators.onset import WINDOW, first_onset
+
+#: False alarms per 1,000 steps of the stable runs that every detector may raise.
+RATE = 1.0
+#: Steps before an onset within which an alarm is a warning of it.
+HORIZON = 64
+#: Runs of each kind without which nothing is scored.
+LEAST = 4
+#: Resamplings of the runs, and how many of them at a time.
+RESAMPLED, AT_ONCE = 10_000, 200
+LEVEL = 0.95
+#: The family that the paper's claim is about: others are held against it.
+CLAIMED = "ID"
+TABLES = ("spikes", "approaches", "warnings")
+
+
+def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of a history: `spikes`, `approaches` and `warnings`, as `contracts` has them.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        `contracts.HISTORY`.
+
+    Returns
+    -------
+    dict of pandas.DataFrame
+        `spikes` has a row a run. `warnings` has a row a signal, and one a family of signals, of
+        the suites with enough runs of both kinds; `approaches` has those suites alone, too.
+    """
+    made: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for suite, mine in history.groupby("suite", sort=False):
+        runs = []
+        for run, part in mine.groupby("run", sort=False):
+            losses = part[(part.source == "log") & (part.metric == "loss")]
+            if not len(losses):
+                continue
+            spike = _spike(losses.sort_values("step", kind="stable"))
+            made["spikes"].append({"suite": suite, "run": run, **spike})
+            runs.append(read(str(run), part, spike["onset"]))
+        cohort = _Cohort.of([one for one in runs if one is not None])
+        if cohort is not None:
+            made["approaches"] += [{"suite": suite, **row} for row in cohort.approaches()]
+            made["warnings"] += [{"suite": suite, **row} for row in cohort.rows()]
+    return {
+        name: pd.DataFrame(rows, columns=getattr(contracts, name.upper()).names)
+        for name, rows in made.items()
+    }
+
+
+def _spike(losses: pd.DataFrame) -> dict[str, Any]:
+    values, steps = losses.value.to_numpy(float), losses.step.to_numpy(int)
+    at = first_onset(values)
+    row: dict[str, Any] = {"n_losses": len(values), "first_step": steps[0], "last_step": steps[-1]}
+    if at is None:
+        return row | {"onset": None}
+    before = float(np.nanmedian(values[max(at - WINDOW, 0) : at]))
+    return row | {"onset": int(steps[at]), "loss": values[at], "before": before}
+
+
+@dataclass(frozen=True, eq=False)
+class _Cohort:
+    """The runs of a suite, with the signals that all of them have."""
+
+    names: list[Name]
+    detectors: list[tuple[Family, Name]]
+    unstable: list[Signals]
+    stable: list[Signals]
+    outcomes: warning.Outcomes
+
+    @classmethod
+    def of(cls, runs: list[Signals]) -> "_Cohort | None":
+        every = sorted(runs, key=lambda one: one.onset is None)
+        n = sum(one.onset is not None for one in every)
+        if min(n, len(every) - n) < LEAST:
+            return None
+        names = [name for name in every[0].names if all(name in one.names for one in every)]
+        every = [one.of(names) for one in every]
+        detectors = [(family, n) for family in FAMILIES for n in names if n[0] in family.metrics]
+        asked = [(name, family.direction) for family, name in detectors]
+        z, moments = [one.toward(asked) for one in every], [one.moments for one in every]
+        found = warning.outcomes(z, moments, [one.onset for one in every], HORIZON)
+        return cls(names, detectors, every[:n], every[n:], found)
+
+    @cached_property
+    def families(self) -> dict[str, list[int]]:
+        """Positions of the detectors of each family."""
+        made: dict[str, list[int]] = {}
+        for i, (family, _) in enumerate(self.detectors):
+            made.setdefault(family.name, []).append(i)
+        return made
+
+    @cached_property
+    def interval(self) -> float:
+        """Steps between two samples."""
+        return float(np.diff(self.unstable[0].moments)[0])
+
+    @cached_property
+    def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """How often resampling draws every unstable run, and which signals then detect which.
+
+        Of shapes (n_drawn, n_unstable) and (n_drawn, n_unstable, n_detectors); the thresholds are
+        those of the stable runs that were drawn.
+        """
+        rng = np.random.default_rng(0)
+        counts = [
+            rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), RESAMPLED)
+            for runs in (self.unstable, self.stable)
+        ]
+        detected = []
+        for start in range(0, RESAMPLED, AT_ONCE):
+            at = self.outcomes.chosen(counts[1][start : start + AT_ONCE], RATE)
+            detected.append(~np.isnan(self.outcomes.leads(at)))
+        return counts[0], np.concatenate(detected)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """How well every family would have warned, and every signal."""
+        chosen = [("family", family, at) for family, at in self.families.items()]
+        chosen += [("signal", one.name, [i]) for i, (one, _) in enumerate(self.detectors)]
+        compared = {"family": len(self.families), "signal": len(self.detectors)}
+        for level, family, at in chosen:
+            signal = self.detectors[at[0]][1] if level == "signal" else (None, None, None)
+            metric, layer, k = signal
+            row = {"level": level, "family": family, "metric": metric, "layer": layer, "k": k}
+            wanted = 1 - (1 - LEVEL) / compared[level]
+            scored = self._scored(at, wanted)
+            yield row | scored | self._behind(at, scored["detection"], wanted)
+
+    def _scored(self, at: list[int], wanted: float) -> dict[str, Any]:
+        n_stable, n_unstable = len(self.stable), len(self.unstable)
+        every = self.outcomes.chosen(np.ones(n_stable, dtype=int), RATE)
+        leads = self.outcomes.leads(every)[:, at]
+        # Of several signals that which does best on the other runs speaks for a run.
+        elected = warning.elected(~np.isnan(leads), np.ones(n_unstable, dtype=int))
+        mine = leads[np.arange(n_unstable), elected]
+        known = mine[~np.isnan(mine)]
+        # A stable run's alarms are false ones by thresholds that the others have set.
+        others = self.outcomes.chosen(1 - np.eye(n_stable, dtype=int), RATE)
+        best = at[int((~np.isnan(leads)).sum(axis=0).argmax())]
+        false = self.outcomes.false[np.arange(n_stable), best, others[:, best]]
+        false_alarms = 1000 * false.sum() / self.outcomes.watched.sum()
+        early = self.outcomes.early[:, best, every[best]]
+        low, high = _wider(self._rates(at), len(known), n_unstable, wanted)
+        lead, lead_low, lead_high = _median(known)
+        return {
+            "n_unstable": n_unstable,
+            "n_stable": n_stable,
+            "rate": RATE,
+            "horizon": HORIZON,
+            "interval": self.interval,
+            "threshold": float(warning.THRESHOLDS[every[best]]),
+            "detection": len(known) / n_unstable,
+            "detection_low": low,
+            "detection_high": high,
+            "chance": float(1 - np.exp(-max(false_alarms, RATE) * HORIZON / 1000)),
+            "false_alarms": false_alarms,
+            "early_alarms": 1000 * early.sum() / max(self.outcomes.watched_early.sum(), 1.0),
+            "lead": lead,
+            "lead_low": lead_low,
+            "lead_high": lead_high,
+            "resolved": lead > self.interval,
+        }
+
+    def _rates(self, at: list[int]) -> NDArray[np.float64]:
+        """The rate of detection in every resampling, of the signal that is elected there."""
+        counts, detected = self.drawn
+        mine = detected[:, :, at]
+        elected = warning.elected(mine, counts)
+        hit = np.take_along_axis(mine, elected[..., None], axis=-1)[..., 0]
+        return (counts * hit).sum(axis=1) / counts.sum(axis=1)
+
+    def _behind(self, at: list[int], detection: float, wanted: float) -> dict[str, Any]:
+        """By how much the claimed family detects more than some signals do."""
+        claimed = self.families.get(CLAIMED, [])
+        if not claimed or set(at) <= set(claimed):
+            return {}
+        known = self._scored(claimed, wanted)["detection"]
+        ends = _quantiles(self._rates(claimed) - self._rates(at), wanted)
+        return {"behind": known - detection, "behind_low": ends[0], "behind_high": ends[1]}
+
+    def approaches(self) -> list[dict[str, Any]]:
+        """What every signal does before an onset, beside stable runs at the same moments."""
+        made = []
+        bins = np.arange(self.interval, HORIZON + self.interval, self.interval)
+        onsets = [one.onset for one in self.unstable]
+        changes = {
+            "unstable": np.array([_change(one, one.onset, bins) for one in self.unstable]),
+            "stable": np.array(
+                [
+                    np.nanmean([_change(one, onset, bins) for onset in onsets], axis=0)
+                    for one in self.stable
+                ]
+            ),
+        }
+        for kind, values in changes.items():
+            for j, i in np.ndindex(values.shape[1:]):
+                metric, layer, k = self.names[i]
+                known = values[~np.isnan(values[:, j, i]), j, i]
+                relative = metric in LOGARITHMIC
+                ends = [np.expm1(end) if relative else end for end in _median(known)]
+                row: dict[str, Any] = {"metric": metric, "layer": layer, "k": k, "kind": kind}
+                row |= {"lead": int(bins[j]), "n_runs": len(known), "relative": relative}
+                made.append(row | dict(zip(("value", "low", "high"), ends, strict=True)))
+        return made
+
+
+def _change(one: Signals, onset: float | None, bins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What has changed since the farther half of the horizon, shape (n_bins, n_signals)."""
+    assert onset is not None
+    ahead = onset - one.moments
+    far = (ahead > HORIZON / 2) & (ahead <= HORIZON)
+    made = np.full((len(bins), len(one.names)), np.nan)
+    if not far.any():
+        return made
+    base = np.median(one.values[far], axis=0)
+    # An onset may lie between two moments: the sample is of the last one that has been.
+    place = np.ceil(ahead / (bins[1] - bins[0])).astype(int) - 1
+    inside = (ahead >= 1) & (place < len(bins))
+    made[place[inside]] = one.values[inside] - base
+    return made
+
+
+def _quantiles(values: NDArray[np.float64], wanted: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - wanted) / 2, (1 + wanted) / 2])
+    return float(low), float(high)
+
+
+def _wider(rates: NDArray[np.float64], hits: int, n: int, wanted: float) -> tuple[float, float]:
+    """The interval of resampling, or the binomial's where that is wider.
+
+    Runs that were all detected are all detected however they are drawn.
+    """
+    drawn, exact = _quantiles(rates, wanted), warning.binomial_interval(hits, n, wanted)
+    return min(drawn[0], exact[0]), max(drawn[1], exact[1])
+
+
+def _median(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """A median with its distribution-free interval: the order statistics that hold it.
+
+    The lowest and highest value, where there are too few for the level; NaN of none.
+    """
+    if not len(values):
+        return (np.nan,) * 3
+    ordered, n = np.sort(values), len(values)
+    cut = max(int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5)) - 1, 0)
+    return float(np.median(ordered)), float(ordered[cut]), float(ordered[n - 1 - cut])

@@ -1,0 +1,63 @@
+"""The approach: what signals do before a loss explodes, beside stable runs at the same moments."""
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below
+
+#: What is shown, from the top left on.
+METRICS = {
+    "id_twonn": "TwoNN ID",
+    "id_twonn_between": "the same, between\ndocuments",
+    "anisotropy": "anisotropy",
+    "max_norm": "maximal norm",
+    "gradient_norm": "gradient norm",
+    "loss": "loss (nats)",
+}
+COLORS = {"unstable": PALETTE[1], "stable": GRAY}
+WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same moments"}
+
+
+def data(curves: Curves) -> pd.DataFrame:
+    """Those signals of the first suite that was scored, in the middle of the probed layers."""
+    found = curves.approaches[curves.approaches.metric.isin(list(METRICS))]
+    if not len(found):
+        return found
+    found = found[found.suite == found.suite.iloc[0]]
+    layers = sorted(found.layer.dropna().unique())
+    middle = layers[len(layers) // 2] if layers else None
+    return found[found.layer.isna() | (found.layer == middle)]
+
+
+def approach(shown: pd.DataFrame) -> Canvas:
+    """A panel a signal: its change since the farther half of the horizon."""
+    figure, axes = grid(3, 2, 1.15, sharex=True)
+    for ax, (metric, words) in zip(axes.ravel(), METRICS.items(), strict=True):
+        part = shown[(shown.metric == metric) & (shown.n_runs > 1)]
+        for kind, color in COLORS.items():
+            line = part[part.kind == kind].sort_values("lead")
+            scale = 100 if len(line) and line.relative.iloc[0] else 1
+            line = line.assign(**{n: line[n] * scale for n in ("value", "low", "high")})
+            band_over(ax, -line.lead, line, color, WORDS[kind], marker="")
+        relative = len(part) and part.relative.iloc[0]
+        ax.set_ylabel(f"{words}\n(%)" if relative else words)
+        ax.axhline(0, color="black", lw=0.4)
+    figure.supxlabel("steps before the onset", fontsize=7)
+    key_below(figure, axes[0, 0], 2)
+    layer = shown.layer.dropna()
+    where = f"layer {int(layer.iloc[0])}; " if len(layer) else ""
+    note(figure, f"{where}change since the farther half of what is shown\nmean and 95 % over runs")
+    return figure
+
+
+FIGURE = Figure(
+    data=data,
+    draw=approach,
+    title="On the way to a loss explosion",
+    category="Loss explosions",
+    caption="What signals do in the 64 steps before the loss explodes, as a change since the "
+    "farther half of them: the runs that explode, and the stable ones at the same moments of their "
+    "training, which tell what training itself does at that age.",
+    absent="no suite has four runs whose loss exploded and four whose did not, all probed",
+)
