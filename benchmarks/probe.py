@@ -27,7 +27,8 @@ def main():
 
     lines = ["| | one thread | two threads |", "|---|---:|---:|"]
     columns = [timed(threads) for threads in (1, 2)]
-    lines.append(f"| a step | {' | '.join(f'{1000 * one['step']:.0f} ms' for one in columns)} |")
+    steps = [f"{1000 * one['step']:.0f} ms" for one in columns]
+    lines.append(f"| a step | {' | '.join(steps)} |")
     for name in SIGNALS:
         cells = [cell(one[name], one["step"]) for one in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -89,7 +90,7 @@ def child():
             call()
             spent[name].append(time.perf_counter() - start)
     # The first ones warm up.
-    print(json.dumps({name: statistics.median(one[2:]) for name, one in spent.items()}))
+    sys.stdout.write(json.dumps({name: statistics.median(one[2:]) for name, one in spent.items()}))
 
 
 if __name__ == "__main__":

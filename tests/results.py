@@ -66,7 +66,9 @@ def write(folder):
                 place = {"layer": layer, "layer_kind": kind, "depth": layer / BLOCKS}
                 profiles.append(one | when(step, over) | place | band(at) | flag)
             at = value(run, metric, step, BLOCKS // 2)
-            trajectories.append(one | when(step, over) | {"layers": "middle"} | band(at))
+            trajectories.append(
+                one | when(step, over) | {"layers": "middle", "segment": 0} | band(at)
+            )
             if over == "documents":
                 shapes.append(shape(one, step, at))
         phases.append(phase(one))
@@ -75,7 +77,7 @@ def write(folder):
             for step in STEPS:
                 one = curve(run, model, corpus, None, f"loss_{source}", None)
                 there = when(step) | {"layers": None} | band(5 - math.log10(1 + step), None)
-                trajectories.append(one | there)
+                trajectories.append(one | there | {"segment": 0})
     kept = {
         "curves/profiles": (profiles, contracts.PROFILES),
         "curves/trajectories": (trajectories, contracts.TRAJECTORIES),
@@ -85,6 +87,10 @@ def write(folder):
         "curves/comparison": ([], contracts.COMPARISON),
         "curves/budgets": ([], contracts.BUDGETS),
         "curves/missing": (missing(), contracts.MISSING),
+        **{
+            f"curves/{name}": ([], getattr(contracts, name.upper()))
+            for name in ("continuity", "spikes", "approaches", "warnings")
+        },
         "manifests/tiny": (manifest(), contracts.MANIFEST),
         "origins": (origins(), contracts.ORIGINS),
     }

@@ -261,3 +261,29 @@ def on_disk(results):
                 with contextlib.suppress(FileNotFoundError):
                     total += (Path(place) / name).lstat().st_size
     return total
+
+
+def test_a_published_log_is_the_runs_loss(hub, tmp_path, text_file, tokenizers):
+    tokenizer = files(tokenizers["decoder"], tmp_path / "t")
+    for step, model in trajectory(tiny_neox(), (0, 8)):
+        hub.add("lab/lucie", f"step{step}", files(model, tmp_path / "m") | tokenizer)
+    table = (
+        b"training_steps,training_tokens,training_loss,learning_rate\n4,9,5.5,0.1\n8,9,5.25,0.1\n"
+    )
+    hub.add("lab/lucie", "main", {"metadata/training_logs/1_pretraining.csv": table})
+    suite = NEOX | {"repositories": ["lab/lucie"]}
+    suite["losses"] = {"lucie": "metadata/training_logs/1_pretraining.csv"}
+    write(tmp_path, settings(text_file, suites={"lucie": suite}, corpora=["text"]))
+    done = sweep(tmp_path, "numbers")
+    assert done.returncode == 0, done.stdout
+    losses = tables.read(tmp_path / "results/losses.parquet", contracts.LOSSES)
+    logged = losses[losses.source == "log"]
+    assert (logged.step.tolist(), logged.value.tolist()) == ([4, 8], [5.5, 5.25])
+    # A table that is not there costs nothing but itself.
+    suite["losses"] = {"lucie": "metadata/absent.csv"}
+    write(tmp_path, settings(text_file, suites={"lucie": suite}, corpora=["text"]))
+    done = sweep(tmp_path, "numbers")
+    assert done.returncode == 0, done.stdout
+    assert "absent.csv" in (tmp_path / "results/logs/history/lucie.log").read_text(encoding="utf-8")
+    losses = tables.read(tmp_path / "results/losses.parquet", contracts.LOSSES)
+    assert set(losses.source) == {"eval"}

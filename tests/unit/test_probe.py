@@ -179,6 +179,28 @@ def test_the_callback_writes_to_the_trainers_log_and_to_a_file(tmp_path, model, 
     assert sum("loss" in e for e in made.state.log_history) == 4
 
 
+def test_a_probe_that_fails_later_does_not_end_the_training(tmp_path, model, documents):
+    class Failing(Probe):
+        def __call__(self, model):
+            if made.state.global_step == failing:
+                raise MemoryError("no room")
+            return super().__call__(model)
+
+    def callback(_made):
+        return ProbeCallback(Failing(documents, signals=["max_norm"]), every=1)
+
+    failing = 2
+    made = trainer(tmp_path, model, documents, 4, callback)
+    with pytest.warns(UserWarning, match="not measured at step 2: no room"):
+        made.train()
+    found = tables.read(tmp_path / PROBE_FILE, contracts.PROBE)
+    assert sorted(found.step.unique()) == [0, 1, 3, 4]
+    failing = 0
+    made = trainer(tmp_path / "other", model, documents, 4, callback)
+    with pytest.raises(MemoryError):
+        made.train()
+
+
 def test_a_training_is_the_same_with_a_probe(tmp_path, documents):
     ends = []
     for number, callback in enumerate([None, lambda _: ProbeCallback(Probe(documents), 1)]):

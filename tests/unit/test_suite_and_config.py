@@ -154,6 +154,8 @@ def test_the_default_configuration_holds_the_defaults():
     written = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
     assert set(written) == set(config.Config.model_fields)
     suites = {"suites": written.pop("suites")}
+    # Which suites are looked at has no default.
+    assert written["spikes"].pop("suites") == ["unstable"]
     registry = Path("config/suites")
     assert config.validate({**written, **suites}, registry) == config.validate(suites, registry)
 

@@ -1,6 +1,7 @@
 """The probe at work in transformers' Trainer: every n steps, into its logs and a Parquet file."""
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ class ProbeCallback(transformers.TrainerCallback):
     """Measures the model while it is trained.
 
     The file is written by the first process; where there are several, all of them run the model,
-    so that none waits for another. A training that is resumed goes on in the same file.
+    so that none waits for another. A training that is resumed goes on in the same file. What keeps
+    a model from being measured at all is raised the first time; later, a moment that cannot be
+    measured (for want of memory, say) is warned of and left out, and the training goes on.
 
     Parameters
     ----------
@@ -53,6 +56,7 @@ class ProbeCallback(transformers.TrainerCallback):
         self.probe, self.every, self.log, self.path = probe, every, log, path
         self._record: Record | None = None
         self._saved = 0.0
+        self._measured = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure before the first step, and go on with a file that is there."""
@@ -76,7 +80,14 @@ class ProbeCallback(transformers.TrainerCallback):
 
     def _measure(self, state: Any, control: Any, model: Any) -> None:
         assert self._record is not None
-        readings = self.probe(model)
+        try:
+            readings = self.probe(model)
+        except Exception as error:
+            if not self._measured:
+                raise
+            warnings.warn(f"not measured at step {state.global_step}: {error}", stacklevel=2)
+            return
+        self._measured = True
         self._record.add(state.global_step, readings)
         if self.log:
             # Whoever logs has logged, to the Trainer: it would leave out its own loss.

@@ -170,8 +170,7 @@ class SpikesConfig(Strict):
     """What `snakemake spikes` trains and scores, beside the sweep."""
 
     suites: Suites = Field(
-        validate_default=True,
-        default=["unstable"],
+        {},
         description="suites whose runs are asked what warned of their explosions, as `suites`",
         examples=["[unstable]", "{mine: {source: local, runs: {a: path/a, b: path/b}}}"],
     )
@@ -209,8 +208,8 @@ class Config(Strict):
     budget: BudgetConfig = Field(
         BudgetConfig(), description="how many dimensions a model needs, where it is asked for"
     )
-    spikes: SpikesConfig | None = Field(
-        None, description="what `snakemake spikes` trains and scores; nothing else does"
+    spikes: SpikesConfig = Field(
+        SpikesConfig(), description="what `snakemake spikes` trains and scores; nothing else does"
     )
     hub: HubConfig = Field(HubConfig(), description="the Hub, and the disk that it may fill")
     keep_activations: bool = Field(
@@ -237,12 +236,9 @@ class Config(Strict):
 
     @property
     def for_spikes(self) -> "Config":
-        """The sweep of the suites that `snakemake spikes` is about; without one, of none."""
-        spikes = self.spikes
-        suites = spikes.suites if spikes else {}
-        corpora = spikes.corpora if spikes else self.corpora
-        changed = {"spikes": None, "suites": suites, "corpora": corpora}
-        return self.model_copy(update=changed)
+        """The sweep of the suites that `snakemake spikes` is about; it may have none."""
+        asked = {"suites": self.spikes.suites, "corpora": self.spikes.corpora}
+        return self.model_copy(update={**asked, "spikes": SpikesConfig()})
 
     @property
     def passing(self) -> str:

@@ -218,7 +218,7 @@ def _fetched(repository: str, commit: str, path: str) -> Log:
     try:
         return read_log(path, hub.read(repository, commit, path)), []
     except hub.RefusedError as error:
-        return pd.DataFrame(columns=["step", "metric", "value"]), [str(error)]
+        return pd.DataFrame(columns=["step", "metric", "value"]), [f"{path}: {error}"]
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:

@@ -218,11 +218,13 @@
 
   function trainingPlot(now) {
     const { curve, about } = now, points = about.checkpoints, kept = points.map((_, i) => i).filter((i) => points[i].step !== null);
-    const x = kept.map((i) => log(points[i].step)), traces = [];
+    // Where the weights of neighbours are no continuation of each other, lines are broken.
+    const broken = (all) => all.flatMap((one, k) => (k && points[kept[k]].segment !== points[kept[k - 1]].segment ? [null, one] : [one]));
+    const x = broken(kept.map((i) => log(points[i].step))), traces = [];
     const line = (name, values, color, dash, text) => {
-      const take = (all) => kept.map((i) => all[i]);
+      const take = (all) => broken(kept.map((i) => all[i]));
       traces.push(outline(x, take(values.low), take(values.high), color));
-      traces.push({ x, y: take(values.value), type: "scatter", mode: "lines+markers", name, line: { color, width: 2, dash }, marker: { size: 5, color }, text: kept.map(text), hoverinfo: "text", showlegend: true });
+      traces.push({ x, y: take(values.value), type: "scatter", mode: "lines+markers", name, line: { color, width: 2, dash }, marker: { size: 5, color }, text: broken(kept.map(text)), hoverinfo: "text", showlegend: true });
     };
     const layer = about.layers[now.layer], of = (all) => all.map((row) => row[now.layer]);
     if (curve.middle) {

@@ -60,7 +60,7 @@ def pack(
             of runs.
     """
     profiles, trajectories = _keyed(profiles), _keyed(trajectories)
-    runs = _runs(profiles)
+    runs = _runs(profiles, trajectories)
     flags = list(dict.fromkeys(["", *profiles.flag.dropna()]))
     middle = _by_curve(trajectories[trajectories.layers == "middle"])
     phase = _by_curve(_over_documents(phases))
@@ -143,7 +143,11 @@ def _place(name: str, order: list[str] | tuple[str, ...]) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _runs(
+    profiles: pd.DataFrame, trajectories: pd.DataFrame
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    behind = trajectories[trajectories.segment > 0].drop_duplicates([*_RUN, "checkpoint"])
+    segments = behind.set_index([*_RUN, "checkpoint"]).segment
     made = {}
     for key, part in profiles.groupby(_RUN, sort=False):
         first = part.iloc[0]
@@ -158,7 +162,13 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
             "architecture": first.architecture,
             "n_layers": int(first.n_layers),
             "checkpoints": [
-                {"key": c.checkpoint, "revision": _text(c.revision), **_whole(c, "step", "tokens")}
+                {
+                    "key": c.checkpoint,
+                    "revision": _text(c.revision),
+                    **_whole(c, "step", "tokens"),
+                    # So many breaks lie before it: lines are not drawn across one.
+                    "segment": int(segments.get((*key, c.checkpoint), 0)),
+                }
                 for c in points.itertuples()
             ],
             "layers": [[int(row.layer), row.layer_kind] for row in layers.itertuples()],
