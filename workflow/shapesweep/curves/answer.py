@@ -92,7 +92,7 @@ def _growth(approaches: pd.DataFrame) -> Iterator[str]:
             kinds = {one.kind: one for one in part.itertuples()}
             if {"unstable", "stable"} <= set(kinds):
                 cells = [_percent(kinds[kind]) for kind in ("unstable", "stable")]
-                told.append(f"{words}, layer {layer}: {cells[0]} (stable runs {cells[1]})")
+                told.append(f"{words}, layer {int(layer)}: {cells[0]} (stable runs {cells[1]})")
     if told:
         yield (
             f"From the farther half of the horizon to the last sample before the onset, medians "
@@ -148,13 +148,23 @@ def _table(families: pd.DataFrame) -> Iterator[str]:
 
 
 def _singles(scored: pd.DataFrame) -> Iterator[str]:
-    yield "| signal | layer | k | announced | lead, steps (95 %) | false alarms per 1,000 steps |"
-    yield "|" + "---|" * 6
+    yield (
+        "| signal | layer | k | family | announced | lead, steps (95 %) | false alarms per 1,000 "
+        "steps |"
+    )
+    yield "|" + "---|" * 7
     singles = scored[scored.level == "signal"]
     order = singles.sort_values(["detection", "lead"], ascending=False, kind="stable")
     for one in order.itertuples():
-        place = ["" if pd.isna(n) else str(n) for n in (one.layer, one.k)]
-        cells = [f"`{one.metric}`", *place, _share(one), _cell(one), f"{one.false_alarms:.1f}"]
+        place = ["" if pd.isna(n) else str(int(n)) for n in (one.layer, one.k)]
+        cells = [
+            f"`{one.metric}`",
+            *place,
+            one.family,
+            _share(one),
+            _cell(one),
+            f"{one.false_alarms:.1f}",
+        ]
         yield "| " + " | ".join(cells) + " |"
 
 

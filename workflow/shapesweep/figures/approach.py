@@ -4,16 +4,16 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below
+from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below, plain_log
 
 #: What is shown, from the top left on.
 METRICS = {
     "id_twonn": "TwoNN ID",
-    "id_twonn_between": "the same, between\ndocuments",
+    "id_twonn_between": "between documents",
     "anisotropy": "anisotropy",
     "max_norm": "maximal norm",
     "gradient_norm": "gradient norm",
-    "loss": "loss (nats)",
+    "loss": "loss, nats",
 }
 COLORS = {"unstable": PALETTE[1], "stable": GRAY}
 WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same moments"}
@@ -37,17 +37,20 @@ def approach(shown: pd.DataFrame) -> Canvas:
         part = shown[(shown.metric == metric) & (shown.n_runs > 1)]
         for kind, color in COLORS.items():
             line = part[part.kind == kind].sort_values("lead")
-            scale = 100 if len(line) and line.relative.iloc[0] else 1
-            line = line.assign(**{n: line[n] * scale for n in ("value", "low", "high")})
-            band_over(ax, -line.lead, line, color, WORDS[kind], marker="")
-        relative = len(part) and part.relative.iloc[0]
-        ax.set_ylabel(f"{words}\n(%)" if relative else words)
-        ax.axhline(0, color="black", lw=0.4)
-    figure.supxlabel("steps before the onset", fontsize=7)
+            ends = {n: line[n] + line.relative for n in ("value", "low", "high")}
+            band_over(ax, -line.lead, line.assign(**ends), color, WORDS[kind], marker="")
+        relative = bool(len(part) and part.relative.iloc[0])
+        ax.set_ylabel(f"{words}\n(times)" if relative else f"{words}\n(difference)")
+        ax.axhline(float(relative), color="black", lw=0.4)
+        if relative:
+            ax.set_yscale("log")
+            plain_log(ax.yaxis)
+    for ax in axes[-1]:
+        ax.set_xlabel("steps from the onset")
     key_below(figure, axes[0, 0], 2)
     layer = shown.layer.dropna()
     where = f"layer {int(layer.iloc[0])}; " if len(layer) else ""
-    note(figure, f"{where}change since the farther half of what is shown\nmean and 95 % over runs")
+    note(figure, f"{where}beside the farther half of what is shown\nmedian and 95 % over runs")
     return figure
 
 
@@ -56,8 +59,9 @@ FIGURE = Figure(
     draw=approach,
     title="On the way to a loss explosion",
     category="Loss explosions",
-    caption="What signals do in the 64 steps before the loss explodes, as a change since the "
-    "farther half of them: the runs that explode, and the stable ones at the same moments of their "
-    "training, which tell what training itself does at that age.",
+    caption="What signals do in the 64 steps before the loss explodes, beside their median in the "
+    "farther half of them (how many times as large, or the difference): the runs that explode, and "
+    "the stable ones at the same moments of their training, which tell what training itself does "
+    "at that age.",
     absent="no suite has four runs whose loss exploded and four whose did not, all probed",
 )

@@ -31,12 +31,14 @@ def early_warning(shown: pd.DataFrame) -> Canvas:
             lead.plot(one.lead, y, "o", color=color, mfc=face, ms=3.5)
     detection.set_yticks(places, shown.family)
     lead.set_yticks(places, [""] * len(shown))
+    for ax in (detection, lead):
+        ax.set_ylim(-0.5, len(shown) - 0.5)
     detection.set_xlim(-0.03, 1.03)
-    detection.set_xlabel("explosions announced")
+    detection.set_xlabel("share announced")
     interval, horizon = int(shown.interval.iloc[0]), int(shown.horizon.iloc[0])
     lead.axvspan(0, interval, color=GRAY, alpha=0.3, lw=0)
     lead.set_xlim(0, horizon)
-    lead.set_xlabel("steps before, median")
+    lead.set_xlabel("median lead, steps")
     one = shown.iloc[0]
     note(
         figure,
