@@ -124,9 +124,8 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
     if sum(counts.values()):
         yield (
             "From the last but one to the last checkpoint before the onset TwoNN's ID of the "
-            f"middle blocks, as the sweep measures it, has grown beyond its 95 % intervals in "
-            f"{counts['grown']} runs, fallen in {counts['fallen']}, and neither in "
-            f"{counts['neither']}."
+            "middle blocks, as the sweep measures it, has grown beyond its 95 % intervals in "
+            f"{counts['grown']} of {sum(counts.values())} runs, and fallen in {counts['fallen']}."
         )
 
 
