@@ -45,7 +45,7 @@ rule join:
         runtime=30,
     params:
         config=MERGED,
-        geometry=f"{RESULTS}/geometry",
+        geometry=lambda w: f"{RESULTS}/geometry",
         out=lambda w, output: Path(output[0]).parent,
     message:
         "joining the tables of all checkpoints"

@@ -28,7 +28,7 @@ use rule join as join_spikes with:
         f"{RESULTS}/benchmarks/spikes/join.tsv"
     params:
         config=MERGED_SPIKES,
-        geometry=f"{RESULTS}/geometry",
+        geometry=lambda w: f"{RESULTS}/geometry",
         out=lambda w, output: Path(output[0]).parent,
 
 
