@@ -133,4 +133,5 @@ def test_what_was_written_before_there_were_seals_is_read(tmp_path):
     pq.write_table(pa.table({"tensor_class": ["head"], "value": [0.5]}, schema=schema), path)
     assert tables.read(path, contracts.SAMPLE).value.tolist() == [0.5]
     assert tables.read_metadata(path) == {"a": 1}
+    pq.write_table(pa.table({"value": [0.5]}), path)
     assert cloudfile._read_parquet(path)[0].tolist() == [[0.5]]

@@ -44,7 +44,7 @@ def deviations(values: Floats) -> Floats:
     --------
     >>> import numpy as np
     >>> line = np.arange(20.0) + np.resize([0.1, -0.1], 20)
-    >>> bool(abs(deviations(line)[-1]) < 2), deviations(np.append(line, 40.0))[-1]
+    >>> bool(abs(deviations(line)[-1]) < 2), float(deviations(np.append(line, 40.0))[-1])
     (True, 50.0)
     """
     made = np.full(len(values), np.nan)
