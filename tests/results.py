@@ -66,8 +66,10 @@ def write(folder):
                 place = {"layer": layer, "layer_kind": kind, "depth": layer / BLOCKS}
                 profiles.append(one | when(step, over) | place | band(at) | flag)
             at = value(run, metric, step, BLOCKS // 2)
+            # One training is broken before its last checkpoint.
+            segment = int(run == HOSTILE and step == STEPS[-1])
             trajectories.append(
-                one | when(step, over) | {"layers": "middle", "segment": 0} | band(at)
+                one | when(step, over) | {"layers": "middle", "segment": segment} | band(at)
             )
             if over == "documents":
                 shapes.append(shape(one, step, at))

@@ -87,6 +87,14 @@ def test_a_run_is_chosen_and_its_name_is_text(opened):
     assert "decoder, mean over seeds" in opened.locator("#run").inner_text()
 
 
+def test_a_line_is_broken_where_a_training_is(opened):
+    middle = "document.getElementById('training').data.find(t => t.name === 'middle blocks').y"
+    assert None not in opened.evaluate(middle)
+    opened.select_option("#run", label=results.HOSTILE)
+    line = opened.evaluate(middle)
+    assert [k for k, value in enumerate(line) if value is None] == [len(line) - 2]
+
+
 def test_the_lists_change_what_is_drawn(opened):
     for name, wish in (("metric", "id_gride/4"), ("corpus", "random"), ("selection", "all")):
         opened.select_option(f"#{name}", wish)
