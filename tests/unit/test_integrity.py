@@ -50,7 +50,8 @@ def test_groups_that_are_as_they_should_be_are_not(found, benign):
 
 
 def flagged(samples):
-    return integrity.continuity([{"other": np.asarray(one)} for one in samples])
+    named = [{"other": np.asarray(one)} for one in samples]
+    return integrity.continuity(named, range(len(named)))
 
 
 def test_a_stranger_between_two_neighbours_is_out_of_line():
@@ -85,6 +86,16 @@ def test_a_training_that_goes_on_under_anothers_labels_is_a_break():
     other = list(np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) - start)
     for place in range(2, 11):
         assert flagged([*walk[:place], *other[place:]]) == {place: "break"}
+
+
+def test_labels_that_lie_farther_apart_are_no_break():
+    rng = np.random.default_rng(0)
+    steps = [8, 16, 24, 200, 208, 216]
+    start = rng.standard_normal(4096)
+    walk = start + np.cumsum(rng.standard_normal((216, 4096)) * 0.02, axis=0)
+    chosen = [{"other": walk[step - 1]} for step in steps]
+    assert integrity.continuity(chosen, steps) == {}
+    assert integrity.continuity(chosen, range(6)) == {3: "break"}
 
 
 def test_rounding_and_repeats_are_not_out_of_line():

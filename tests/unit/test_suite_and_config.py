@@ -177,3 +177,14 @@ def test_the_editors_schema_accepts_what_is_right_and_refuses_what_is_not(name):
     wrong = {"config": {"suites": ["embedded"], "corpora": ["texts"]}, "suite": {"source": "local"}}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(wrong[name], schema)
+
+
+def test_a_suite_is_the_same_under_spikes():
+    one = {"source": "local", "runs": {"r": "a"}}
+    other = {"source": "local", "runs": {"r": "b"}}
+    made = config.validate({"suites": {"s": one}, "spikes": {"suites": {"s": one}}})
+    assert made.for_spikes.suites == made.suites
+    with pytest.raises(
+        ShapesweepError, match=r"spikes\.suites\.s: is another one than under suites"
+    ):
+        config.validate({"suites": {"s": one}, "spikes": {"suites": {"s": other}}})

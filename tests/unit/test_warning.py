@@ -33,9 +33,10 @@ def test_what_comes_later_changes_nothing_before_it():
     )
 
 
-def test_a_sample_that_is_not_finite_deviates_as_far_as_can_be():
-    z = warning.deviations(np.append(np.random.default_rng(0).standard_normal(40), np.nan))
-    assert z[-1] == warning.MOST
+def test_what_is_not_finite_deviates_as_far_as_can_be_and_what_is_not_known_by_nothing():
+    known = np.random.default_rng(0).standard_normal(40)
+    assert warning.deviations(np.append(known, np.inf))[-1] == warning.MOST
+    assert warning.deviations(np.append(known, np.nan))[-1] == 0
 
 
 def test_thresholds_let_through_as_many_false_alarms_as_were_asked_for():
@@ -89,6 +90,7 @@ def test_an_interval_of_all_is_not_a_point():
         ([6.0] + [3.0] * 20, None),
         ([6.0, 3.0, 5.0, 6.0, 7.0, 3.0], 100),
         ([np.nan] * 5, 100),
+        ([np.nan], 100),
         ([3.1] * 3 + [4.0] * 5, 103),
         # One that creeps does not take its level with it.
         (list(np.linspace(3, 5, 200)), 150),
@@ -98,6 +100,19 @@ def test_an_onset_is_where_the_loss_stays_above_where_it_stood(more, found):
     losses = np.append(np.random.default_rng(0).normal(3, 0.05, 100), more)
     at = onset.first_onset(losses)
     assert at is None if found is None else at == pytest.approx(found, abs=8)
+
+
+def test_a_loss_that_is_none_is_an_onset_however_early():
+    losses = np.append(np.random.default_rng(0).normal(3, 0.1, 5), [np.nan] * 20)
+    assert onset.first_onset(losses) == 5
+
+
+def test_no_threshold_lets_more_false_alarms_through_than_were_asked_for():
+    # A signal that alarms whatever the threshold.
+    z = np.full((400, 1), warning.MOST)
+    found = warning.outcomes([z], [np.arange(400.0)], [None], 64)
+    at = found.chosen(np.ones(1, dtype=int), rate=1.0)
+    assert not found.false[0, 0, at[0]]
 
 
 def test_a_loss_that_falls_has_no_onset():

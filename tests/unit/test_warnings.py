@@ -99,13 +99,54 @@ def test_with_few_runs_nothing_is_scored():
 def test_losses_belong_to_the_weights_before_their_step():
     rng = np.random.default_rng(0)
     history = run_of("u", rng, True)
-    found = signals.read("u", history, ONSET)
+    found = signals.read("u", history, ONSET - 1)
     assert found.onset == ONSET - 1
     assert found.moments.max() <= ONSET - 1
     column = found.values[:, found.names.index(("loss", None, None))]
     logged = history[(history.metric == "loss")].set_index("step").value
     # At moment 10 the losses of steps 10 and 11 are known: of the weights after 9 and 10 updates.
     assert column[5] == pytest.approx(logged.loc[[10, 11]].mean())
+
+
+def test_a_log_that_is_coarser_than_the_probe_is_no_alarm_and_bounds_the_lead():
+    rng = np.random.default_rng(0)
+    parts = []
+    for n, unstable in ((n, n < 10) for n in range(20)):
+        run = run_of(f"r{n}", rng, unstable, announced=["id_twonn"], ahead=2)
+        logged = run.source == "log"
+        # The mean of four losses at a time, as Trainers log them: of steps 160 to 163, say.
+        coarse = run[logged].assign(step=run[logged].step // 4 * 4 + 3)
+        coarse = coarse.groupby([*coarse.columns.drop("value")], dropna=False).value.mean()
+        parts.append(pd.concat([run[~logged], coarse.reset_index()]))
+    made = warnings.warnings(pd.concat(parts, ignore_index=True))
+    assert made["spikes"].onset.dropna().unique().tolist() == [163]
+    loss = family(made, "loss")
+    assert loss.false_alarms <= 3
+    assert loss.interval == 4
+    # An explosion at 161 may as well have begun at 160: the moment 158 is hardly before it.
+    assert family(made, "ID").lead <= 4
+    assert not family(made, "ID").resolved
+
+
+def test_a_run_that_exploded_at_once_or_was_hardly_logged_is_not_scored():
+    rng = np.random.default_rng(0)
+    short = run_of("short", rng, False)
+    short = short[(short.source == "probe") | (short.step <= 20)]
+    (one,) = warnings.warnings(short)["spikes"].itertuples()
+    assert pd.isna(one.onset)
+    losses = short[short.source == "log"].query("metric == 'loss'").sort_values("step")
+    assert not warnings._spike(losses).is_clear
+
+
+def test_seldom_probes_are_no_error():
+    rng = np.random.default_rng(0)
+    parts = [run_of(f"r{n}", rng, n < 4) for n in range(8)]
+    history = pd.concat(parts)
+    # Every hundredth step of a log that is a hundred times as long.
+    history = history.assign(step=history.step * 100)
+    made = warnings.warnings(history)
+    assert set(made["warnings"].interval) == {200}
+    assert "unresolved" in told(made) or "none of them" in told(made)
 
 
 def told(made):

@@ -237,8 +237,8 @@ class Config(Strict):
     @property
     def for_spikes(self) -> "Config":
         """The sweep of the suites that `snakemake spikes` is about; it may have none."""
-        asked = {"suites": self.spikes.suites, "corpora": self.spikes.corpora}
-        return self.model_copy(update={**asked, "spikes": SpikesConfig()})
+        none: dict[str, Any] = {"spikes": SpikesConfig(), "budget": BudgetConfig(checkpoints={})}
+        return self.model_copy(update={**none, **dict(self.spikes)})
 
     @property
     def passing(self) -> str:
@@ -286,6 +286,9 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _can_be_loaded(self) -> "Config":
+        for name, suite in self.spikes.suites.items():
+            if self.suites.get(name, suite) != suite:
+                raise at(["spikes", "suites", name], "is another one than under suites")
         for name, suite in [*self.suites.items(), *self.for_spikes.suites.items()]:
             if not isinstance(suite, HubSuite):
                 continue
@@ -356,8 +359,7 @@ def dump(config: Config, path: str | Path) -> None:
     """Write the merged configuration, suites spelt out, if it is not there already."""
     path = Path(path)
     # What `snakemake spikes` is about has a file of its own.
-    told = config.model_dump(exclude_none=True, exclude={"spikes"})
-    text = yaml.safe_dump(told, sort_keys=False)
+    text = yaml.safe_dump(config.model_dump(exclude_none=True, exclude={"spikes"}), sort_keys=False)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

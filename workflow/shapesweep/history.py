@@ -20,7 +20,7 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.manifest import list_checkpoints, listing_file
 from shapesweep.probe import PROBE_FILE
 from shapesweep.published import HubSuite
-from shapesweep.schema import LARGEST
+from shapesweep.schema import LARGEST, near
 from shapesweep.suite import AnySuite, LocalSuite, checkpoint_folder
 
 #: What logs call a step, and what they call the numbers that are read: Trainer's own name first,
@@ -209,16 +209,24 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
     found = (one.published for one in list_checkpoints(name, suite, results))
     by_run = {one.run: one.repository for one in found if one}
     for run, path in suite.losses.items():
-        if run in by_run:
-            commit = listed[by_run[run]].branches.get("main", "main")
-            yield run, _Source(partial(_fetched, by_run[run], commit, path))
+        if run not in by_run:
+            # It may not be measured this time.
+            said = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
+            yield run, _Source(partial(_nothing, said))
+            continue
+        commit = listed[by_run[run]].branches.get("main", "main")
+        yield run, _Source(partial(_fetched, by_run[run], commit, path))
+
+
+def _nothing(why: str) -> Log:
+    return pd.DataFrame(columns=["step", "metric", "value"]), [why]
 
 
 def _fetched(repository: str, commit: str, path: str) -> Log:
     try:
         return read_log(path, hub.read(repository, commit, path)), []
     except hub.RefusedError as error:
-        return pd.DataFrame(columns=["step", "metric", "value"]), [f"{path}: {error}"]
+        return _nothing(f"{path}: {error}")
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:

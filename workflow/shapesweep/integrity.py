@@ -71,7 +71,7 @@ def flag_shared(found: Sequence[Published]) -> list[Published]:
     ]
 
 
-def continuity(samples: Sequence[Sample]) -> dict[int, str]:
+def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[int, str]:
     """Which checkpoints of a run are no continuation of those before them, and how one sees it.
 
     - `discontinuous`: it lies far from both neighbours while these lie close together. A label that
@@ -87,6 +87,8 @@ def continuity(samples: Sequence[Sample]) -> dict[int, str]:
     ----------
     samples : sequence of dict of ndarray
         The same weights of every checkpoint by class, in the order of steps.
+    steps : sequence of int or None
+        Where labels lie farther apart than on either side, so may weights.
 
     Returns
     -------
@@ -110,11 +112,13 @@ def continuity(samples: Sequence[Sample]) -> dict[int, str]:
         if distance(samples[one], samples[after]) > OUT_OF_ORDER * farther:
             found |= {before: "out_of_order", one: "out_of_order"}
     known = [k for k in known if k not in found]
-    steps = [distance(samples[a], samples[b]) for a, b in itertools.pairwise(known)]
-    for k in range(1, len(steps) - 1):
+    ways = [distance(samples[a], samples[b]) for a, b in itertools.pairwise(known)]
+    gaps = [(steps[b] or 0) - (steps[a] or 0) for a, b in itertools.pairwise(known)]
+    for k in range(1, len(ways) - 1):
         # Over one that is flagged itself the way is longer for that.
         beside = known[k + 1] == known[k] + 1
-        if beside and steps[k] > BROKEN * max(steps[k - 1], steps[k + 1], ROUNDING):
+        wider = max(1.0, gaps[k] / max(gaps[k - 1], gaps[k + 1], 1))
+        if beside and ways[k] > BROKEN * wider * max(ways[k - 1], ways[k + 1], ROUNDING):
             found[known[k + 1]] = "break"
     return found
 

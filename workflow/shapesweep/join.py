@@ -117,7 +117,8 @@ def _continuity(placed: list[tuple[Any, Path]]) -> pd.DataFrame:
             runs.setdefault((row.suite, row.run), []).append((row, sample))
     made = []
     for (suite, run), members in runs.items():
-        flags = integrity.continuity([sample for _, sample in members])
+        steps = [None if pd.isna(row.step) else int(row.step) for row, _ in members]
+        flags = integrity.continuity([sample for _, sample in members], steps)
         for k, ((before, a), (row, b)) in enumerate(itertools.pairwise(members), start=1):
             pair = {"suite": suite, "run": run, "previous": before.revision}
             pair |= {"revision": row.revision, "step": row.step, "flag": flags.get(k, "")}

@@ -1,5 +1,6 @@
 """When an embedded suite's training saves its checkpoints."""
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,8 +72,9 @@ class AroundOnset(transformers.TrainerCallback):
         """Remove what is too old by now."""
         self.saved.append(state.global_step)
         if self.onset is None:
-            # An onset is known some steps after it.
-            spare = self.settings.before + CONFIRMING // self.settings.every + 1
+            # An onset is known some entries of the log after it.
+            late = math.ceil(CONFIRMING * args.logging_steps / self.settings.every)
+            spare = self.settings.before + late + 1
             self._keep(args.output_dir, set(self.saved[-spare:]))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -111,7 +111,8 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
     counts = {"grown": 0, "fallen": 0, "neither": 0}
     for one in spikes.itertuples():
         mine = shown[(shown.suite == one.suite) & (shown.run == one.run)]
-        mine = mine[mine.step < one.onset].sort_values("step")
+        # The weights one step before the onset are those whose loss it is.
+        mine = mine[mine.step < one.onset - 1].sort_values("step")
         for _, line in mine.groupby("corpus"):
             if len(line) < 2:
                 continue

@@ -70,7 +70,10 @@ class Signals:
     names : list of (str, int or None, int or None)
         Metric, layer and k.
     values : ndarray of float64, shape (n_moments, n_signals)
-        Logarithms of what is looked at by its ratios.
+        Logarithms of what is looked at by its ratios; infinite of what was not finite, NaN of what
+        was not measured.
+    interval : float
+        Steps between two moments, or between two entries of the log where those are more.
     """
 
     run: str
@@ -78,6 +81,7 @@ class Signals:
     moments: NDArray[np.float64]
     names: list[Name]
     values: NDArray[np.float64]
+    interval: float
 
     def of(self, names: Sequence[Name]) -> "Signals":
         """The same with some of its signals, in that order."""
@@ -86,13 +90,16 @@ class Signals:
 
     def toward(self, asked: Sequence[tuple[Name, int]]) -> NDArray[np.float64]:
         """How far each moment deviates, in a signal's direction, shape (n_moments, n_asked)."""
-        z = [warning.deviations(column) for column in self.values.T]
-        by_name = dict(zip(self.names, z, strict=True))
-        chosen = [(by_name[name], direction) for name, direction in asked]
-        return np.stack([one * way if way else np.abs(one) for one, way in chosen], axis=1)
+        made = []
+        for name, way in asked:
+            values = self.values[:, self.names.index(name)]
+            z = warning.deviations(values)
+            # What is not finite any more is a warning whichever way it went.
+            made.append(np.where(np.isinf(values), z, z * way if way else np.abs(z)))
+        return np.stack(made, axis=1)
 
 
-def read(run: str, history: pd.DataFrame, onset: int | None) -> Signals | None:
+def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None:
     """The signals of a run.
 
     Parameters
@@ -100,8 +107,8 @@ def read(run: str, history: pd.DataFrame, onset: int | None) -> Signals | None:
     run : str
     history : pandas.DataFrame
         Its rows of `contracts.HISTORY`.
-    onset : int or None
-        Step of its onset.
+    onset : float or None
+        Updates of the weights whose loss is its onset.
 
     Returns
     -------
@@ -111,47 +118,55 @@ def read(run: str, history: pd.DataFrame, onset: int | None) -> Signals | None:
     known = history[history.metric.isin(METRICS)]
     probed = known[known.source == "probe"]
     logged = known[known.source == "log"]
-    grid = np.unique((probed if len(probed) else logged).step.to_numpy(float))
     # Where nothing was probed, moments are those of the log.
-    grid = grid if len(probed) else grid - 1
-    limit = np.inf if onset is None else onset - 1
-    grid = grid[grid <= limit]
+    steps = probed.step if len(probed) else logged.step - 1
+    grid = np.unique(steps.to_numpy(float))
+    grid = grid[grid <= (np.inf if onset is None else onset)]
     if len(grid) <= warning.WINDOW or len(np.unique(np.diff(grid))) > 1:
         return None
     columns: dict[Name, NDArray[np.float64]] = {}
     for (metric, layer, k), part in probed.groupby(["metric", "layer", "k"], dropna=False):
-        name = (str(metric), _or_none(layer), _or_none(k))
-        by_step = pd.Series(part.value.to_numpy(float), part.step.to_numpy(float))
-        columns[name] = by_step[~by_step.index.duplicated(keep="last")].reindex(grid).to_numpy()
+        by_step = pd.Series(_finite(part.value), part.step.to_numpy(float))
+        by_step = by_step[~by_step.index.duplicated(keep="last")].reindex(grid)
+        columns[str(metric), _or_none(layer), _or_none(k)] = by_step.to_numpy()
     for metric, part in logged.groupby("metric"):
         columns[str(metric), None, None] = _means(part, grid)
-    values = [
-        _logarithm(column) if name[0] in LOGARITHMIC else column for name, column in columns.items()
-    ]
+    # What a model does not have is no signal.
+    columns = {name: one for name, one in columns.items() if np.isfinite(one).any()}
+    values = [_logarithm(v) if name[0] in LOGARITHMIC else v for name, v in columns.items()]
+    between = np.diff(np.unique(logged.step.to_numpy(float)))
     return Signals(
         run,
-        None if onset is None else onset - 1.0,
+        onset,
         grid,
         list(columns),
         np.stack(values, axis=1) if values else np.zeros((len(grid), 0)),
+        max(float(np.diff(grid)[0]), float(np.median(between)) if len(between) else 1.0),
     )
 
 
 def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of what was logged since the moment before, the mean."""
+    """Of what was logged since the moment before, the mean; where nothing was, what was before."""
     moments = logged.step.to_numpy(float) - 1
     place = np.searchsorted(grid, moments)
     inside = place < len(grid)
     sums, counts = np.zeros((2, len(grid)))
-    np.add.at(sums, place[inside], logged.value.to_numpy(float)[inside])
+    np.add.at(sums, place[inside], _finite(logged.value)[inside])
     np.add.at(counts, place[inside], 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return sums / counts
+        return pd.Series(sums / counts).ffill().to_numpy()
+
+
+def _finite(values: "pd.Series[float]") -> NDArray[np.float64]:
+    """Recorded numbers; what was recorded and is not finite is infinite."""
+    found = values.to_numpy(dtype=float, na_value=np.nan)
+    return np.where(np.isfinite(found), found, np.inf)
 
 
 def _logarithm(values: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(values)
+        # Of zero there is no ratio: it was not measured.
+        return np.where(values > 0, np.log(values), np.nan)
 
 
 def _or_none(value: object) -> int | None:

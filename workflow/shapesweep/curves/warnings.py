@@ -57,8 +57,9 @@ def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
             if not len(losses):
                 continue
             spike = _spike(losses.sort_values("step", kind="stable"))
-            made["spikes"].append({"suite": suite, "run": run, **spike})
-            runs.append(read(str(run), part, spike["onset"]))
+            made["spikes"].append({"suite": suite, "run": run, **spike.row})
+            if spike.is_clear:
+                runs.append(read(str(run), part, spike.moment))
         cohort = _Cohort.of([one for one in runs if one is not None])
         if cohort is not None:
             made["approaches"] += [{"suite": suite, **row} for row in cohort.approaches()]
@@ -69,14 +70,38 @@ def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def _spike(losses: pd.DataFrame) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Spike:
+    """Whether and where a run's loss explodes.
+
+    Attributes
+    ----------
+    row : dict
+        In the columns of `contracts.SPIKES`.
+    moment : float or None
+        Updates of the first weights that the loss of the onset may tell of: those at the entry of
+        the log before it, for an entry is the mean since the one before.
+    is_clear : bool
+        Whether the log is long enough to tell; an explosion among its first `WINDOW` losses is seen
+        too late, if it is not one of NaN.
+    """
+
+    row: dict[str, Any]
+    moment: float | None
+    is_clear: bool
+
+
+def _spike(losses: pd.DataFrame) -> _Spike:
     values, steps = losses.value.to_numpy(float), losses.step.to_numpy(int)
     at = first_onset(values)
     row: dict[str, Any] = {"n_losses": len(values), "first_step": steps[0], "last_step": steps[-1]}
     if at is None:
-        return row | {"onset": None}
-    before = float(np.nanmedian(values[max(at - WINDOW, 0) : at]))
-    return row | {"onset": int(steps[at]), "loss": values[at], "before": before}
+        return _Spike(row | {"onset": None}, None, len(values) > WINDOW)
+    known = values[max(at - WINDOW, 0) : at]
+    row |= {"onset": int(steps[at]), "loss": values[at]}
+    row |= {"before": float(np.nanmedian(known)) if np.isfinite(known).any() else None}
+    moment = float(steps[at - 1]) if at else 0.0
+    return _Spike(row, moment, at != WINDOW or not np.isfinite(values[at]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +120,13 @@ class _Cohort:
         n = sum(one.onset is not None for one in every)
         if min(n, len(every) - n) < LEAST:
             return None
-        names = [name for name in every[0].names if all(name in one.names for one in every)]
+        # Where enough runs were probed alike, one that was not tells nothing beside them.
+        widest = max(every, key=lambda one: len(one.names)).names
+        alike = [one for one in every if set(widest) <= set(one.names)]
+        m = sum(one.onset is not None for one in alike)
+        if min(m, len(alike) - m) >= LEAST:
+            every, n = alike, m
+        names = [name for name in widest if all(name in one.names for one in every)]
         every = [one.of(names) for one in every]
         detectors = [(family, n) for family in FAMILIES for n in names if n[0] in family.metrics]
         asked = [(name, family.direction) for family, name in detectors]
@@ -113,8 +144,8 @@ class _Cohort:
 
     @cached_property
     def interval(self) -> float:
-        """Steps between two samples."""
-        return float(np.diff(self.unstable[0].moments)[0])
+        """Steps between two samples, or between two losses, which tell no more of an onset."""
+        return max(one.interval for one in (*self.unstable, *self.stable))
 
     @cached_property
     def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -151,9 +182,7 @@ class _Cohort:
         n_stable, n_unstable = len(self.stable), len(self.unstable)
         every = self.outcomes.chosen(np.ones(n_stable, dtype=int), RATE)
         leads = self.outcomes.leads(every)[:, at]
-        # Of several signals that which does best on the other runs speaks for a run.
-        elected = warning.elected(~np.isnan(leads), np.ones(n_unstable, dtype=int))
-        mine = leads[np.arange(n_unstable), elected]
+        mine = self._leads(at)
         known = mine[~np.isnan(mine)]
         # A stable run's alarms are false ones by thresholds that the others have set.
         others = self.outcomes.chosen(1 - np.eye(n_stable, dtype=int), RATE)
@@ -196,22 +225,39 @@ class _Cohort:
         if not claimed or set(at) <= set(claimed):
             return {}
         known = self._scored(claimed, wanted)["detection"]
-        ends = _quantiles(self._rates(claimed) - self._rates(at), wanted)
-        return {"behind": known - detection, "behind_low": ends[0], "behind_high": ends[1]}
+        low, high = _quantiles(self._rates(claimed) - self._rates(at), wanted)
+        # Where few runs all differ the same way, resampling is certain; a sign test is not.
+        if self._sign_test(claimed, at) > 1 - wanted:
+            low, high = min(low, 0.0), max(high, 0.0)
+        return {"behind": known - detection, "behind_low": low, "behind_high": high}
+
+    def _sign_test(self, first: list[int], second: list[int]) -> float:
+        """How often chance would tell two families apart as much, on runs of which one was told."""
+        hits = [~np.isnan(self._leads(at)) for at in (first, second)]
+        only = [int((hits[i] & ~hits[1 - i]).sum()) for i in (0, 1)]
+        return float(stats.binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0
+
+    def _leads(self, at: list[int]) -> NDArray[np.float64]:
+        """Of every unstable run the lead of the signal that does best on the others."""
+        every = self.outcomes.chosen(np.ones(len(self.stable), dtype=int), RATE)
+        leads = self.outcomes.leads(every)[:, at]
+        elected = warning.elected(~np.isnan(leads), np.ones(len(leads), dtype=int))
+        return leads[np.arange(len(leads)), elected]
 
     def approaches(self) -> list[dict[str, Any]]:
         """What every signal does before an onset, beside stable runs at the same moments."""
         made = []
         bins = np.arange(self.interval, HORIZON + self.interval, self.interval)
         onsets = [one.onset for one in self.unstable]
+        own = [_change(one, one.onset, bins, self.interval) for one in self.unstable]
+        # Of a stable run the mean over the moments at which others explode.
+        others = [
+            np.ma.masked_invalid([_change(one, at, bins, self.interval) for at in onsets])
+            for one in self.stable
+        ]
         changes = {
-            "unstable": np.array([_change(one, one.onset, bins) for one in self.unstable]),
-            "stable": np.array(
-                [
-                    np.nanmean([_change(one, onset, bins) for onset in onsets], axis=0)
-                    for one in self.stable
-                ]
-            ),
+            "unstable": np.array(own),
+            "stable": np.array([one.mean(axis=0).filled(np.nan) for one in others]),
         }
         for kind, values in changes.items():
             for j, i in np.ndindex(values.shape[1:]):
@@ -225,7 +271,9 @@ class _Cohort:
         return made
 
 
-def _change(one: Signals, onset: float | None, bins: NDArray[np.float64]) -> NDArray[np.float64]:
+def _change(
+    one: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
+) -> NDArray[np.float64]:
     """What has changed since the farther half of the horizon, shape (n_bins, n_signals)."""
     assert onset is not None
     ahead = onset - one.moments
@@ -233,11 +281,12 @@ def _change(one: Signals, onset: float | None, bins: NDArray[np.float64]) -> NDA
     made = np.full((len(bins), len(one.names)), np.nan)
     if not far.any():
         return made
-    base = np.median(one.values[far], axis=0)
+    finite = np.where(np.isfinite(one.values), one.values, np.nan)
+    base = pd.DataFrame(finite[far]).median().to_numpy()
     # An onset may lie between two moments: the sample is of the last one that has been.
-    place = np.ceil(ahead / (bins[1] - bins[0])).astype(int) - 1
+    place = np.ceil(ahead / interval).astype(int) - 1
     inside = (ahead >= 1) & (place < len(bins))
-    made[place[inside]] = one.values[inside] - base
+    made[place[inside]] = finite[inside] - base
     return made
 
 

@@ -54,9 +54,9 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 def first_onset(losses: NDArray[np.float64]) -> int | None:
     """Where a loss explodes first.
 
-    At the first loss above its level (`levels`) that at least half of the `CONFIRMING` losses from
-    it on exceed as well; one that is not finite exceeds every level. When it is depends on what was
-    logged before it; the losses after it only tell whether it was one.
+    At the first loss that is not finite, or that lies above its level (`levels`) as at least half
+    of the `CONFIRMING` losses from it on do. When it is depends on what was logged before it; the
+    losses after it only tell whether it was one.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def first_onset(losses: NDArray[np.float64]) -> int | None:
     100
     """
     for i, level in enumerate(levels(losses)):
-        high = ~(losses[i : i + CONFIRMING] <= level) & ~np.isposinf(level)
-        if (high[0] or not np.isfinite(losses[i])) and 2 * high.sum() >= CONFIRMING:
+        high = ~(losses[i : i + CONFIRMING] <= level)
+        if not np.isfinite(losses[i]) or (high[0] and 2 * high.sum() >= CONFIRMING):
             return i
     return None

@@ -20,8 +20,8 @@ SLACK = 0.5
 MOST = 50.0
 #: Samples after an alarm that the detector does not look at: one event is one alarm.
 QUIET = 16
-#: Thresholds that are tried, in the unit of the sum of deviations.
-THRESHOLDS = np.geomspace(1.0, 2000.0, 160)
+#: Thresholds that are tried, in the unit of the sum of deviations; at the last there is no alarm.
+THRESHOLDS = np.append(np.geomspace(1.0, 2000.0, 160), np.inf)
 
 
 def deviations(values: Floats) -> Floats:
@@ -33,12 +33,13 @@ def deviations(values: Floats) -> Floats:
     Parameters
     ----------
     values : ndarray of float64, shape (n_samples,)
-        Evenly spaced.
+        Evenly spaced. NaN of what was not measured, infinite of what was and is not finite.
 
     Returns
     -------
     ndarray of float64, shape (n_samples,)
-        Within ±`MOST`; NaN of the first `WINDOW`. A sample that is not finite deviates by `MOST`.
+        Within ±`MOST`; NaN of the first `WINDOW`. An infinite sample deviates by `MOST`; one that
+        was not measured, or before which nothing can be foretold, by nothing.
 
     Examples
     --------
@@ -62,9 +63,8 @@ def deviations(values: Floats) -> Floats:
         floor = (1e-9 * np.abs(mean)) ** 2 + 1e-300
         error = np.sqrt(np.maximum(variance, floor) * (1 + 1 / WINDOW + ahead**2 / (x @ x)))
         z = (values[WINDOW:] - mean - slope * ahead) / error
-    z = np.where(np.isfinite(values[WINDOW:]), z, MOST)
-    # With a window that is not finite nothing is foretold.
-    made[WINDOW:] = np.clip(np.where(np.isfinite(z), z, 0.0), -MOST, MOST)
+    z = np.clip(np.where(np.isfinite(z), z, 0.0), -MOST, MOST)
+    made[WINDOW:] = np.where(np.isinf(values[WINDOW:]), MOST, z)
     return made
 
 
@@ -132,7 +132,7 @@ class Outcomes:
         Returns
         -------
         ndarray of int, shape (..., n_signals)
-            Its position; the highest where none is enough.
+            Its position.
         """
         shape = self.false.shape
         counts = stable @ self.false.reshape(shape[0], -1).astype(float)
@@ -140,7 +140,7 @@ class Outcomes:
         enough = rates <= rate * (stable @ self.watched)[..., None, None]
         # Fewer alarms at a higher threshold, but for the times at which a sum begins anew.
         enough = np.flip(np.logical_and.accumulate(np.flip(enough, -1), axis=-1), -1)
-        return np.where(enough.any(axis=-1), enough.argmax(axis=-1), shape[2] - 1)
+        return enough.argmax(axis=-1)
 
     def leads(self, at: NDArray[np.int64]) -> Floats:
         """The leads at the chosen thresholds, shape (..., n_unstable, n_signals)."""
