@@ -40,8 +40,12 @@ class ProbeCallback(transformers.TrainerCallback):
 
     Examples
     --------
-    >>> probe = Probe(documents)  # doctest: +SKIP
-    >>> trainer.add_callback(ProbeCallback(probe, log=trainer.log))  # doctest: +SKIP
+    >>> from shapesweep.probe import Probe
+    >>> callback = ProbeCallback(Probe([[1, 2, 3], [3, 2, 1]]), every=10)
+    >>> callback.every
+    10
+
+    A Trainer takes it with `trainer.add_callback(callback)`.
     """
 
     def __init__(
