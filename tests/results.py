@@ -91,7 +91,7 @@ def write(folder):
         "curves/missing": (missing(), contracts.MISSING),
         **{
             f"curves/{name}": ([], getattr(contracts, name.upper()))
-            for name in ("continuity", "spikes", "approaches", "warnings")
+            for name in ("spikes", "approaches", "warnings")
         },
         "manifests/tiny": (manifest(), contracts.MANIFEST),
         "origins": (origins(), contracts.ORIGINS),

@@ -12,7 +12,6 @@ CURVES = expand(
         "comparison",
         "budgets",
         "missing",
-        "continuity",
         "spikes",
         "approaches",
         "warnings",

@@ -6,8 +6,7 @@ localrules:
 
 rule history:
     input:
-        trained,
-        lambda w: (f"{RESULTS}/listings/{w.suite}.json" if w.suite in PUBLISHED else []),
+        suite_files,
     output:
         f"{RESULTS}/history/{{suite}}.parquet",
     log:

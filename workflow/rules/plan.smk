@@ -231,11 +231,20 @@ def checkpoint_files(one):
 
 
 def suite_files(wildcards):
-    """What a suite's manifest waits for: its listing, or the training of its runs."""
+    """What a suite waits for as a whole: its listing, or the training of all its runs."""
     if wildcards.suite in PUBLISHED:
         return [f"{RESULTS}/listings/{wildcards.suite}.json"]
-    runs = batches_of(wildcards.suite).values()
-    return sorted({path for one in runs for path in checkpoint_files(one)})
+    return trained(wildcards)
+
+
+def trained(wildcards):
+    """The runs of an embedded suite, each a Trainer's output folder."""
+    definition = SUITES[wildcards.suite]
+    if not isinstance(definition, EmbeddedSuite):
+        return []
+    return [
+        str(checkpoint_folder(RESULTS, wildcards.suite, run)) for run in definition.runs
+    ]
 
 
 def suite_states(wildcards):
@@ -255,16 +264,6 @@ def release(kind, w):
         return ""
     folder = f"{PASSING}/{kind}/{w.suite}/{w.run}/{batch(w).name}"
     return f" || {{ rm -rf {shlex.quote(folder)}; false; }}"
-
-
-def trained(wildcards):
-    """The runs of an embedded suite, each a Trainer's output folder."""
-    definition = SUITES[wildcards.suite]
-    if not isinstance(definition, EmbeddedSuite):
-        return []
-    return [
-        str(checkpoint_folder(RESULTS, wildcards.suite, run)) for run in definition.runs
-    ]
 
 
 def history_state(wildcards):

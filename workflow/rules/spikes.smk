@@ -1,6 +1,6 @@
 # Takes in: the suites that the configuration names under spikes. Hands on <results>/spikes/: the same
-# tables, curves and figures as of the sweep, of these suites alone; and whether anything has warned of
-# their explosions, spikes.md. `snakemake spikes` asks for it, and nothing else does.
+# tables and curves as of the sweep, of these suites alone, and two figures; and whether anything has
+# warned of their explosions, warnings.md. `snakemake spikes` asks for it, and nothing else does.
 SPIKE_TABLES = [f"{RESULTS}/spikes/{Path(table).name}" for table in TABLES]
 SPIKE_CURVES = [f"{RESULTS}/spikes/curves/{Path(curve).name}" for curve in CURVES]
 SPIKE_FIGURES = ["early_warning", "approach"]

@@ -267,11 +267,10 @@ def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
     """
     import torch
 
-    named = {id(p): n for n, p in model.named_parameters()}
     ends = {"embedding": model.get_input_embeddings(), "head": model.get_output_embeddings()}
     known = {id(one.weight): kind for kind, one in reversed(ends.items()) if one is not None}
     by_class: dict[str, list[tuple[str, Any]]] = {}
-    for name, weights in sorted((named[id(p)], p) for p in model.parameters() if p.ndim > 1):
+    for name, weights in sorted((n, p) for n, p in model.named_parameters() if p.ndim > 1):
         kind = known.get(id(weights)) or _tensor_class(name)
         by_class.setdefault(kind, []).append((name, weights))
     made = {}

@@ -6,9 +6,7 @@ table a suite. A log that is still being written is read as far as it goes.
 
 import io
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,10 @@ NAMES = {
     "gradient_norm": ("grad_norm", "gradient_norm", "train/grad_norm", "grad norm"),
     "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
 }
+
+#: A log without entries; and a log with what could not be read of it.
+_NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
+Log = tuple[pd.DataFrame, list[str]]
 
 
 def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
@@ -69,7 +71,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     step = next((name for name in STEP if name in found), None)
     if step is None and len(found):
         raise ShapesweepError(f"{path}: has no column {' or '.join(STEP[:3])}; it has {names}")
-    parts = [pd.DataFrame(columns=["step", "metric", "value"])]
+    parts = [_NOTHING]
     for metric, known in NAMES.items():
         name = next((name for name in known if name in found), None)
         if name is None or step is None:
@@ -88,7 +90,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     return made.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
 
 
-def of_folder(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
+def of_folder(folder: str | Path) -> Log:
     """The log of a run whose checkpoints a Trainer has written: its longest state.
 
     Parameters
@@ -109,11 +111,11 @@ def of_folder(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
             found.append(read_log(path))
         except ShapesweepError as error:
             problems.append(str(error))
-    empty = pd.DataFrame(columns=["step", "metric", "value"])
-    return max(found, key=lambda one: one.step.max() if len(one) else -1, default=empty), problems
+    longest = max(found, key=lambda one: one.step.max() if len(one) else -1, default=_NOTHING)
+    return longest, problems
 
 
-def of_suite(name: str, suite: AnySuite, results: str | Path) -> tuple[pd.DataFrame, list[str]]:
+def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     """The history of all runs of a suite, in the columns of `contracts.HISTORY`.
 
     Parameters
@@ -137,12 +139,11 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> tuple[pd.DataFr
     """
     parts = [pd.DataFrame(columns=contracts.HISTORY.names)]
     problems: list[str] = []
-    for run, source in _sources(name, suite, results):
-        log, more = source.read()
+    for run, (log, more), folder in _logs(name, suite, results):
         problems += more
         known = [log.assign(source="log")]
-        if source.probe and source.probe.is_file():
-            probed = tables.read(source.probe, contracts.PROBE)
+        if folder is not None and (folder / PROBE_FILE).is_file():
+            probed = tables.read(folder / PROBE_FILE, contracts.PROBE)
             known.append(probed.assign(source="probe"))
         parts += [one.assign(suite=name, run=run) for one in known if len(one)]
     made = pd.concat(parts[1:] or parts).reindex(columns=contracts.HISTORY.names)
@@ -172,38 +173,24 @@ def states(name: str, suite: AnySuite) -> list[Any]:
     return made
 
 
-Log = tuple[pd.DataFrame, list[str]]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a run's history lies: what reads its log, and the file of its probe."""
-
-    read: Callable[[], Log]
-    probe: Path | None = None
-
-
-def _sources(name: str, suite: AnySuite, results: str | Path) -> Iterator[tuple[str, _Source]]:
+def _logs(
+    name: str, suite: AnySuite, results: str | Path
+) -> Iterator[tuple[str, Log, Path | None]]:
+    """Every run with its log and, on this machine, its folder."""
     if isinstance(suite, HubSuite):
-        yield from _published(name, suite, results) if suite.losses else ()
+        for run, log in _published(name, suite, results) if suite.losses else ():
+            yield run, log, None
     elif isinstance(suite, LocalSuite):
         for run, one in suite.runs.items():
-            probe = Path(one.path, PROBE_FILE)
-            if one.losses:
-                yield run, _Source(partial(_read_named, one.losses), probe)
-            else:
-                yield run, _Source(partial(of_folder, one.path), probe)
+            log = (read_log(one.losses), []) if one.losses else of_folder(one.path)
+            yield run, log, Path(one.path)
     else:
         for run in suite.runs:
             folder = checkpoint_folder(results, name, run)
-            yield run, _Source(partial(of_folder, folder), folder / PROBE_FILE)
+            yield run, of_folder(folder), folder
 
 
-def _read_named(path: str) -> Log:
-    return read_log(path), []
-
-
-def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, _Source]]:
+def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log]]:
     """The logs that lie in the repositories of a suite's runs, at their `main`."""
     listed = listing.read(listing_file(results, name))
     found = (one.published for one in list_checkpoints(name, suite, results))
@@ -211,22 +198,16 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
     for run, path in suite.losses.items():
         if run not in by_run:
             # It may not be measured this time.
-            said = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
-            yield run, _Source(partial(_nothing, said))
+            yield (
+                run,
+                (_NOTHING, [f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"]),
+            )
             continue
         commit = listed[by_run[run]].branches.get("main", "main")
-        yield run, _Source(partial(_fetched, by_run[run], commit, path))
-
-
-def _nothing(why: str) -> Log:
-    return pd.DataFrame(columns=["step", "metric", "value"]), [why]
-
-
-def _fetched(repository: str, commit: str, path: str) -> Log:
-    try:
-        return read_log(path, hub.read(repository, commit, path)), []
-    except hub.RefusedError as error:
-        return _nothing(f"{path}: {error}")
+        try:
+            yield run, (read_log(path, hub.read(by_run[run], commit, path)), [])
+        except hub.RefusedError as error:
+            yield run, (_NOTHING, [f"{path}: {error}"])
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:

@@ -178,7 +178,9 @@ class Probe:
                     weights = output.attentions[layer - 1].float().cpu().numpy()
                     entropy = stability.attention_entropy(weights)
                     made.append(Reading("attention_entropy", entropy, layer, kinds[layer], "all"))
-            made += self._alignments(model, anatomy, layers, inputs, kinds)
+                if "spectral_alignment" in self.signals and layer:
+                    value = self._alignment(anatomy, layer, inputs)
+                    made.append(Reading("spectral_alignment", value, layer, kinds[layer], "all"))
             if "parameter_norm" in self.signals:
                 norms = torch.stack([p.detach().norm().float() for p in model.parameters()])
                 made.append(Reading("parameter_norm", float(norms.norm())))
@@ -230,29 +232,16 @@ class Probe:
                     shown = (name + control, value, layer, kind, "no_first", len(rows), k)
                     yield Reading(*shown)
 
-    def _alignments(
-        self,
-        model: Any,
-        anatomy: Anatomy,
-        layers: Iterable[int],
-        inputs: dict[str, Any],
-        kinds: dict[int, str],
-    ) -> Iterator[Reading]:
-        """How one-sided what goes into a block's matrices lies, their mean."""
-        if "spectral_alignment" not in self.signals:
-            return
-        for layer in layers:
-            found = []
-            for name, module in _matrices(anatomy, layer):
-                if name not in inputs:
-                    continue
+    def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
+        """How one-sided what goes into a block's matrices lies, their mean; NaN without any."""
+        found = []
+        for name, module in _matrices(anatomy, layer):
+            if name in inputs:
                 weight = module.weight.detach().float().cpu().numpy()
                 known = self._directions.get(name)
                 self._directions[name] = stability.leading_direction(weight, known)
                 found.append(stability.sign_imbalance(inputs[name], self._directions[name]))
-            if layer:
-                value = float(np.mean(found)) if found else np.nan
-                yield Reading("spectral_alignment", value, layer, kinds[layer], "all")
+        return float(np.mean(found)) if found else float("nan")
 
 
 class Record:

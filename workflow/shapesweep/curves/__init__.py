@@ -79,7 +79,7 @@ def build(
     drawn = trajectories.trajectories(single, counted, losses, middles)
     segments = trajectories.segments(drawn, continuity)
     # Behind a break it is another training's phases that would be seen.
-    whole = middles[trajectories.segments(middles, continuity) == 0] if len(middles) else middles
+    whole = middles[trajectories.segments(middles, continuity) == 0]
     return {
         "profiles": over_depth,
         "trajectories": drawn.assign(segment=segments),
@@ -87,6 +87,5 @@ def build(
         "shapes": shapes.shapes(stacks),
         "distances": distances.distances(stacks),
         "comparison": comparison.comparison(over_depth),
-        "continuity": continuity,
         **warnings.warnings(history),
     }

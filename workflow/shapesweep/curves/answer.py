@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from shapesweep.curves.warnings import CLAIMED, LEAST, LEVEL
+from shapesweep.curves.warnings import CLAIMED, LEAST, corrected
 
 if TYPE_CHECKING:
     from shapesweep.figures import Curves
@@ -131,8 +131,7 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
 
 
 def _table(families: pd.DataFrame) -> Iterator[str]:
-    level = 100 * (1 - (1 - LEVEL) / len(families))
-    one = families.iloc[0]
+    level = 100 * corrected(len(families))
     yield (
         f"| signals | announced ({level:.3g} %) | by chance | lead, steps (95 %) | false alarms "
         "per 1,000 steps | those on exploding runs, earlier | "

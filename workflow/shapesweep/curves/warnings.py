@@ -35,6 +35,11 @@ CLAIMED = "ID"
 TABLES = ("spikes", "approaches", "warnings")
 
 
+def corrected(n: int) -> float:
+    """The level of one of n intervals that hold together at `LEVEL` (Bonferroni)."""
+    return 1 - (1 - LEVEL) / n
+
+
 def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The tables of a history: `spikes`, `approaches` and `warnings`, as `contracts` has them.
 
@@ -128,7 +133,7 @@ class _Cohort:
             every, n = alike, m
         names = [name for name in widest if all(name in one.names for one in every)]
         every = [one.of(names) for one in every]
-        detectors = [(family, n) for family in FAMILIES for n in names if n[0] in family.metrics]
+        detectors = [(one, name) for one in FAMILIES for name in names if name[0] in one.metrics]
         asked = [(name, family.direction) for family, name in detectors]
         z, moments = [one.toward(asked) for one in every], [one.moments for one in every]
         found = warning.outcomes(z, moments, [one.onset for one in every], HORIZON)
@@ -174,23 +179,41 @@ class _Cohort:
             signal = self.detectors[at[0]][1] if level == "signal" else (None, None, None)
             metric, layer, k = signal
             row = {"level": level, "family": family, "metric": metric, "layer": layer, "k": k}
-            wanted = 1 - (1 - LEVEL) / compared[level]
-            scored = self._scored(at, wanted)
-            yield row | scored | self._behind(at, scored["detection"], wanted)
+            wanted = corrected(compared[level])
+            rates = self._rates(at)
+            yield row | self._scored(at, rates, wanted) | self._behind(at, rates, wanted)
 
-    def _scored(self, at: list[int], wanted: float) -> dict[str, Any]:
+    @cached_property
+    def thresholds(self) -> NDArray[np.int64]:
+        """Of every detector the position of the threshold that all stable runs set."""
+        return self.outcomes.chosen(np.ones(len(self.stable), dtype=int), RATE)
+
+    @cached_property
+    def others(self) -> NDArray[np.int64]:
+        """The same of all but one of the stable runs, shape (n_stable, n_detectors)."""
+        return self.outcomes.chosen(1 - np.eye(len(self.stable), dtype=int), RATE)
+
+    @cached_property
+    def leads(self) -> NDArray[np.float64]:
+        """The leads at those thresholds, shape (n_unstable, n_detectors)."""
+        return self.outcomes.leads(self.thresholds)
+
+    @cached_property
+    def claimed(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
+        """Which runs the claimed family announces, and its rate in every resampling."""
+        at = self.families.get(CLAIMED)
+        return (~np.isnan(self._leads(at)), self._rates(at)) if at else None
+
+    def _scored(self, at: list[int], rates: NDArray[np.float64], wanted: float) -> dict[str, Any]:
         n_stable, n_unstable = len(self.stable), len(self.unstable)
-        every = self.outcomes.chosen(np.ones(n_stable, dtype=int), RATE)
-        leads = self.outcomes.leads(every)[:, at]
         mine = self._leads(at)
         known = mine[~np.isnan(mine)]
+        best = at[int((~np.isnan(self.leads[:, at])).sum(axis=0).argmax())]
         # A stable run's alarms are false ones by thresholds that the others have set.
-        others = self.outcomes.chosen(1 - np.eye(n_stable, dtype=int), RATE)
-        best = at[int((~np.isnan(leads)).sum(axis=0).argmax())]
-        false = self.outcomes.false[np.arange(n_stable), best, others[:, best]]
+        false = self.outcomes.false[np.arange(n_stable), best, self.others[:, best]]
         false_alarms = 1000 * false.sum() / self.outcomes.watched.sum()
-        early = self.outcomes.early[:, best, every[best]]
-        low, high = _wider(self._rates(at), len(known), n_unstable, wanted)
+        early = self.outcomes.early[:, best, self.thresholds[best]]
+        low, high = _wider(rates, len(known), n_unstable, wanted)
         lead, lead_low, lead_high = _median(known)
         return {
             "n_unstable": n_unstable,
@@ -198,7 +221,7 @@ class _Cohort:
             "rate": RATE,
             "horizon": HORIZON,
             "interval": self.interval,
-            "threshold": float(warning.THRESHOLDS[every[best]]),
+            "threshold": float(warning.THRESHOLDS[self.thresholds[best]]),
             "detection": len(known) / n_unstable,
             "detection_low": low,
             "detection_high": high,
@@ -219,28 +242,23 @@ class _Cohort:
         hit = np.take_along_axis(mine, elected[..., None], axis=-1)[..., 0]
         return (counts * hit).sum(axis=1) / counts.sum(axis=1)
 
-    def _behind(self, at: list[int], detection: float, wanted: float) -> dict[str, Any]:
-        """By how much the claimed family detects more than some signals do."""
-        claimed = self.families.get(CLAIMED, [])
-        if not claimed or set(at) <= set(claimed):
+    def _behind(self, at: list[int], rates: NDArray[np.float64], wanted: float) -> dict[str, Any]:
+        """By how much the claimed family detects more than some detectors do."""
+        if self.claimed is None or set(at) <= set(self.families[CLAIMED]):
             return {}
-        known = self._scored(claimed, wanted)["detection"]
-        low, high = _quantiles(self._rates(claimed) - self._rates(at), wanted)
+        hits, its_rates = self.claimed
+        mine = ~np.isnan(self._leads(at))
+        low, high = _quantiles(its_rates - rates, wanted)
         # Where few runs all differ the same way, resampling is certain; a sign test is not.
-        if self._sign_test(claimed, at) > 1 - wanted:
+        only, either = int((hits & ~mine).sum()), int((hits ^ mine).sum())
+        if not either or stats.binomtest(only, either).pvalue > 1 - wanted:
             low, high = min(low, 0.0), max(high, 0.0)
-        return {"behind": known - detection, "behind_low": low, "behind_high": high}
-
-    def _sign_test(self, first: list[int], second: list[int]) -> float:
-        """How often chance would tell two families apart as much, on runs of which one was told."""
-        hits = [~np.isnan(self._leads(at)) for at in (first, second)]
-        only = [int((hits[i] & ~hits[1 - i]).sum()) for i in (0, 1)]
-        return float(stats.binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0
+        behind = (hits.sum() - mine.sum()) / len(mine)
+        return {"behind": float(behind), "behind_low": low, "behind_high": high}
 
     def _leads(self, at: list[int]) -> NDArray[np.float64]:
-        """Of every unstable run the lead of the signal that does best on the others."""
-        every = self.outcomes.chosen(np.ones(len(self.stable), dtype=int), RATE)
-        leads = self.outcomes.leads(every)[:, at]
+        """Of every unstable run the lead of the detector that does best on the others."""
+        leads = self.leads[:, at]
         elected = warning.elected(~np.isnan(leads), np.ones(len(leads), dtype=int))
         return leads[np.arange(len(leads)), elected]
 
@@ -296,12 +314,12 @@ def _quantiles(values: NDArray[np.float64], wanted: float) -> tuple[float, float
 
 
 def _wider(rates: NDArray[np.float64], hits: int, n: int, wanted: float) -> tuple[float, float]:
-    """The interval of resampling, or the binomial's where that is wider.
+    """The interval of resampling, or the exact one of Clopper and Pearson where that is wider.
 
     Runs that were all detected are all detected however they are drawn.
     """
-    drawn, exact = _quantiles(rates, wanted), warning.binomial_interval(hits, n, wanted)
-    return min(drawn[0], exact[0]), max(drawn[1], exact[1])
+    drawn, exact = _quantiles(rates, wanted), stats.binomtest(hits, n).proportion_ci(wanted)
+    return min(drawn[0], float(exact.low)), max(drawn[1], float(exact.high))
 
 
 def _median(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -5,6 +5,7 @@ Pure functions on arrays.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 #: Steps of the power iteration that finds a weight matrix's leading direction anew.
 ITERATIONS = 8
@@ -53,8 +54,7 @@ def attention_entropy(weights: NDArray[np.floating]) -> float:
     float
         NaN if no query sees two keys.
     """
-    logs = np.log(weights, out=np.zeros_like(weights), where=weights > 0)
-    entropy = -(weights * logs).sum(axis=-1)
+    entropy = special.entr(weights).sum(axis=-1)
     seen = (weights > 0).sum(axis=-1)
     choice = seen > 1
     return float((entropy[choice] / np.log(seen[choice])).mean()) if choice.any() else float("nan")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 #: Samples before a moment, from whose line the next is foretold.
@@ -210,11 +209,3 @@ def elected(detected: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[n
     """
     weighted = detected * counts[..., None]
     return (weighted.sum(axis=-2, keepdims=True) - weighted).argmax(axis=-1)
-
-
-def binomial_interval(hits: int, n: int, level: float) -> tuple[float, float]:
-    """Clopper and Pearson's (1934) interval of a share."""
-    tail = (1 - level) / 2
-    low = stats.beta.ppf(tail, hits, n - hits + 1) if hits else 0.0
-    high = stats.beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
-    return float(low), float(high)

@@ -40,7 +40,6 @@ class Curves:
     comparison: pd.DataFrame
     budgets: pd.DataFrame
     missing: pd.DataFrame
-    continuity: pd.DataFrame
     spikes: pd.DataFrame
     approaches: pd.DataFrame
     warnings: pd.DataFrame

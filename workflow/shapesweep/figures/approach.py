@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from shapesweep.curves.warnings import HORIZON, LEAST
 from shapesweep.figures import Curves, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below, plain_log
 
@@ -59,9 +60,9 @@ FIGURE = Figure(
     draw=approach,
     title="On the way to a loss explosion",
     category="Loss explosions",
-    caption="What signals do in the 64 steps before the loss explodes, beside their median in the "
-    "farther half of them (how many times as large, or the difference): the runs that explode, and "
-    "the stable ones at the same moments of their training, which tell what training itself does "
-    "at that age.",
-    absent="no suite has four runs whose loss exploded and four whose did not, all probed",
+    caption=f"What signals do in the {HORIZON} steps before the loss explodes, beside their median "
+    "in the farther half of them (how many times as large, or the difference): the runs that "
+    "explode, and the stable ones at the same moments of their training, which tell what training "
+    "itself does at that age.",
+    absent=f"no suite has {LEAST} runs whose loss exploded and {LEAST} whose did not, all probed",
 )

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from shapesweep.curves.warnings import HORIZON, LEAST, corrected
 from shapesweep.figures import Curves, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid
 
@@ -39,18 +40,14 @@ def early_warning(shown: pd.DataFrame) -> Canvas:
     lead.axvspan(0, interval, color=GRAY, alpha=0.3, lw=0)
     lead.set_xlim(0, horizon)
     lead.set_xlabel("median lead, steps")
-    one = shown.iloc[0]
+    one, level = shown.iloc[0], 100 * corrected(len(shown))
     note(
         figure,
         f"{one.n_unstable} exploding and {one.n_stable} stable runs; at most {one.rate:g} false "
-        f"alarm in 1,000 steps\nleft: {_level(len(shown))} % over runs; upright: by chance; "
+        f"alarm in 1,000 steps\nleft: {level:.3g} % over runs; upright: by chance; "
         "right: 95 %; shaded: unresolved",
     )
     return figure
-
-
-def _level(n: int) -> str:
-    return f"{100 * (1 - 0.05 / n):.3g}"
 
 
 FIGURE = Figure(
@@ -59,10 +56,10 @@ FIGURE = Figure(
     title="Does anything warn of a loss explosion?",
     category="Loss explosions",
     caption="Of every family of signals, in how many runs a change detector raised an alarm in the "
-    "64 steps before the loss exploded, strictly before it, and how many steps before. All "
+    f"{HORIZON} steps before the loss exploded, strictly before it, and how many steps before. All "
     "detectors raise as few false alarms on stable runs; in a family of several signals each run "
     "is spoken for by the one that does best on the other runs. Intervals are by resampling the "
     "runs, corrected for the number of families. Upright: how many would be met by chance at that "
     "rate of alarms.",
-    absent="no suite has four runs whose loss exploded and four whose did not, all probed",
+    absent=f"no suite has {LEAST} runs whose loss exploded and {LEAST} whose did not, all probed",
 )
