@@ -41,9 +41,11 @@ def band(at, n_points=4096):
     }  # fmt: skip
 
 
-def when(step, over="documents"):
+def when(step, run, over="documents"):
     revision = None if over == "seeds" else f"checkpoint-{step}"
-    return {"revision": revision, "step": step, "tokens": 2048 * step}
+    # One training is broken before its last checkpoint.
+    segment = int(run == HOSTILE and step == STEPS[-1])
+    return {"revision": revision, "step": step, "tokens": 2048 * step, "segment": segment}
 
 
 def write(folder):
@@ -64,13 +66,9 @@ def write(folder):
                 flag = {"flag": "undersampled"} if (step, layer) == (0, 0) else {}
                 at = value(run, metric, step, layer)
                 place = {"layer": layer, "layer_kind": kind, "depth": layer / BLOCKS}
-                profiles.append(one | when(step, over) | place | band(at) | flag)
+                profiles.append(one | when(step, run, over) | place | band(at) | flag)
             at = value(run, metric, step, BLOCKS // 2)
-            # One training is broken before its last checkpoint.
-            segment = int(run == HOSTILE and step == STEPS[-1])
-            trajectories.append(
-                one | when(step, over) | {"layers": "middle", "segment": segment} | band(at)
-            )
+            trajectories.append(one | when(step, run, over) | {"layers": "middle"} | band(at))
             if over == "documents":
                 shapes.append(shape(one, step, at))
         phases.append(phase(one))
@@ -78,8 +76,8 @@ def write(folder):
         for source, corpus in (("eval", "text"), ("log", None)):
             for step in STEPS:
                 one = curve(run, model, corpus, None, f"loss_{source}", None)
-                there = when(step) | {"layers": None} | band(5 - math.log10(1 + step), None)
-                trajectories.append(one | there | {"segment": 0})
+                there = when(step, run) | {"layers": None} | band(5 - math.log10(1 + step), None)
+                trajectories.append(one | there)
     kept = {
         "curves/profiles": (profiles, contracts.PROFILES),
         "curves/trajectories": (trajectories, contracts.TRAJECTORIES),
@@ -105,7 +103,7 @@ def write(folder):
 
 
 def shape(one, step, height):
-    known = {k: v for k, v in one.items() if k != "over"} | when(step)
+    known = {k: v for k, v in one.items() if k != "over"} | when(step, one["run"])
     name = "flat" if step < 10 else "dome"
     measured = {f"{m}{end}": None for m in contracts.MEASURES for end in ("", "_low", "_high")}
     measured |= {"height": height, "height_low": 0.9 * height, "height_high": 1.1 * height}
@@ -135,8 +133,9 @@ def manifest():
         for step in STEPS:
             status = ["missing_config"] if step == 100 and run == HOSTILE else []
             made.append(
-                dict.fromkeys(contracts.MANIFEST.names) | when(step)
-                | {"suite": "tiny", "run": run, "seed": 0, "commit": f"c{step}", "files": [],
+                dict.fromkeys(contracts.MANIFEST.names)
+                | {"suite": "tiny", "run": run, "revision": f"checkpoint-{step}", "step": step,
+                   "tokens": 2048 * step, "seed": 0, "commit": f"c{step}", "files": [],
                    "bytes": 2_902_248, "status": status, "chosen": True, "selected": not status}
             )  # fmt: skip
     return made

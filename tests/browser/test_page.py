@@ -88,11 +88,19 @@ def test_a_run_is_chosen_and_its_name_is_text(opened):
 
 
 def test_a_line_is_broken_where_a_training_is(opened):
-    middle = "document.getElementById('training').data.find(t => t.name === 'middle blocks').y"
-    assert None not in opened.evaluate(middle)
+    lines = "document.getElementById('training').data.filter(t => t.name).map(t => t.y)"
+    marks = (
+        "document.getElementById('map').layout.shapes.filter(s => s.type === 'line').map(s => s.x0)"
+    )
+    assert not any(None in line for line in opened.evaluate(lines))
+    assert opened.evaluate(marks) == []
     opened.select_option("#run", label=results.HOSTILE)
-    line = opened.evaluate(middle)
-    assert [k for k, value in enumerate(line) if value is None] == [len(line) - 2]
+    found = opened.evaluate(lines)
+    # The middle, a layer, and two losses.
+    assert len(found) == 4
+    for line in found:
+        assert [k for k, value in enumerate(line) if value is None] == [len(line) - 2]
+    assert opened.evaluate(marks) == [len(results.STEPS) - 1.5]
 
 
 def test_the_lists_change_what_is_drawn(opened):

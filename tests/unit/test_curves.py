@@ -119,9 +119,10 @@ def test_behind_a_break_is_another_segment_and_no_phase():
     place = {"suite": "s", "run": "decoder", "revision": f"checkpoint-{last}", "step": last}
     rows = [{**dict.fromkeys(contracts.CONTINUITY.names), **place, "flag": "break"}]
     made = curves.build(geometry, by_checkpoint(replicates), *nothing_else(continuity=rows))
-    found = made["trajectories"]
-    assert set(found[found.step < last].segment) == {0}
-    assert set(found[found.step == last].segment) == {1}
+    for name in ("profiles", "trajectories", "shapes", "distances"):
+        found = made[name]
+        assert set(found[found.step < last].segment) == {0}, name
+        assert set(found[found.step == last].segment) == {1}, name
     assert set(made["phases"].last_step) == {sorted(geometry.step.unique())[-2]}
     # Until there it only rises: the fall belongs to another training.
     assert "peak" in set(phases(geometry, replicates).verdict)

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import by_checkpoint
-from test_curves import as_read, build, make
+from matplotlib import pyplot as plt
+from test_curves import STEPS, as_read, build, make, nothing_else
 
 from shapesweep import contracts, curves, figures, summary, tables
 from shapesweep.errors import ShapesweepError
@@ -105,6 +106,51 @@ def test_figures_are_drawn_of_numbers_that_are_not_defined_and_of_one_block(tmp_
         for one in figures.FIGURES:
             figures.draw(one, folder / "curves", folder / "figures")
         assert "5 checkpoints" in summary.write(folder, folder / "summary.txt")
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_no_line_crosses_a_break(tmp_path, is_broken):
+    """Over training, that is: what has a logarithmic axis of steps."""
+    metrics = sorted(_metrics())
+    both = [
+        make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection=one) for one in ("all", "no_first")
+    ]
+    geometry, replicates = (pd.concat(part) for part in zip(*both, strict=True))
+    run = {"suite": "s", "run": "decoder"}
+    losses = [
+        run | {"step": s, "source": source, "corpus": corpus, "value": 3.0, "stderr": 0.1,
+               "revision": f"checkpoint-{s}"}
+        for source, corpus in (("eval", "text"), ("log", None)) for s in STEPS
+    ]  # fmt: skip
+    place = run | {"revision": "checkpoint-10", "step": 10, "flag": "break"}
+    found = [dict.fromkeys(contracts.CONTINUITY.names) | place] if is_broken else []
+    made = curves.build(
+        geometry, by_checkpoint(replicates), *nothing_else(losses, continuity=found)
+    )
+    made |= {name: as_read([], getattr(contracts, name.upper())) for name in ("missing", "budgets")}
+    for name, table in made.items():
+        tables.write(table, getattr(contracts, name.upper()), tmp_path / f"{name}.parquet")
+    drawn = figures.Curves.read(tmp_path)
+    crossing = set()
+    for name, one in figures.FIGURES.items():
+        shown = one.data(drawn)
+        for ax in one.draw(shown).axes if len(shown) else ():
+            if ax.get_xscale() != "symlog":
+                continue
+            lines = [line.get_xdata() for line in ax.lines if line.get_linestyle() != "None"]
+            bands = [path.vertices[:, 0] for part in ax.collections for path in part.get_paths()]
+            if any(len(x) > 1 and min(x) < 10 <= max(x) for x in [*lines, *bands]):
+                crossing.add(name)
+    plt.close("all")
+    over_training = {
+        "id_training",
+        "id_models",
+        "massive",
+        "dome_training",
+        "convergence",
+        "corpora",
+    }
+    assert crossing == (set() if is_broken else over_training)
 
 
 def test_an_unknown_figure_is_named(tmp_path):

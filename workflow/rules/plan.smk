@@ -231,10 +231,10 @@ def checkpoint_files(one):
 
 
 def suite_files(wildcards):
-    """What a suite waits for as a whole: its listing, or the training of all its runs."""
-    if wildcards.suite in PUBLISHED:
-        return [f"{RESULTS}/listings/{wildcards.suite}.json"]
-    return trained(wildcards)
+    """What a suite waits for as a whole: its listing, and the training of all its runs."""
+    suite = wildcards.suite
+    listing = [f"{RESULTS}/listings/{suite}.json"] if suite in LISTED else []
+    return listing + trained(wildcards)
 
 
 def trained(wildcards):

@@ -186,6 +186,13 @@ _CURVE = [
     ("metric", _TEXT),
     ("k", _INT),
 ]
+#: Which checkpoint; and how many breaks lie before it in its run.
+_WHEN = [
+    ("revision", _TEXT),
+    ("step", _INT),
+    ("tokens", _INT),
+    ("segment", _INT),
+]
 _BAND = [
     ("value", _FLOAT),
     ("low", _FLOAT),
@@ -199,9 +206,7 @@ PROFILES = pa.schema(
     [
         *_CURVE,
         ("over", _TEXT),
-        ("revision", _TEXT),
-        ("step", _INT),
-        ("tokens", _INT),
+        *_WHEN,
         ("layer", _INT),
         ("layer_kind", _TEXT),
         ("depth", _FLOAT),
@@ -213,10 +218,7 @@ TRAJECTORIES = pa.schema(
         *_CURVE,
         ("over", _TEXT),
         ("layers", _TEXT),
-        ("revision", _TEXT),
-        ("step", _INT),
-        ("tokens", _INT),
-        ("segment", _INT),
+        *_WHEN,
         *_BAND,
     ]
 )
@@ -245,9 +247,7 @@ PHASES = pa.schema(
 SHAPES = pa.schema(
     [
         *_CURVE,
-        ("revision", _TEXT),
-        ("step", _INT),
-        ("tokens", _INT),
+        *_WHEN,
         ("n_documents", _INT),
         ("document_length", _INT),
         ("shape", _TEXT),
@@ -271,9 +271,7 @@ COMPARISON = pa.schema(
 DISTANCES = pa.schema(
     [
         *_CURVE,
-        ("revision", _TEXT),
-        ("step", _INT),
-        ("tokens", _INT),
+        *_WHEN,
         ("n_documents", _INT),
         ("document_length", _INT),
         ("to", _TEXT),

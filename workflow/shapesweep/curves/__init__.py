@@ -21,6 +21,7 @@ import pandas as pd
 from shapesweep import contracts
 from shapesweep.curves import (
     bands,
+    breaks,
     comparison,
     distances,
     phases,
@@ -75,17 +76,19 @@ def build(
     counted = bands.joined(n_groups, ["suite", "run", "corpus", "n_groups"]).drop_duplicates(
         ["suite", "run", "corpus"]
     )
-    over_depth = profiles.profiles(single)
-    drawn = trajectories.trajectories(single, counted, losses, middles)
-    segments = trajectories.segments(drawn, continuity)
-    # Behind a break it is another training's phases that would be seen.
-    whole = middles[trajectories.segments(middles, continuity) == 0]
-    return {
-        "profiles": over_depth,
-        "trajectories": drawn.assign(segment=segments),
-        "phases": phases.phases(whole),
+    along = {
+        "profiles": profiles.profiles(single),
+        "trajectories": trajectories.trajectories(single, counted, losses, middles),
         "shapes": shapes.shapes(stacks),
         "distances": distances.distances(stacks),
-        "comparison": comparison.comparison(over_depth),
+    }
+    for name, table in along.items():
+        along[name] = table.assign(segment=breaks.segments(table, continuity))
+    # Behind a break it is another training's phases that would be seen.
+    whole = middles[breaks.segments(middles, continuity) == 0]
+    return {
+        **along,
+        "phases": phases.phases(whole),
+        "comparison": comparison.comparison(along["profiles"]),
         **warnings.warnings(history),
     }

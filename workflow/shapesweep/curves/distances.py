@@ -122,7 +122,7 @@ def _table(
     made = one.keys.iloc[rows].assign(
         to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
     )
-    return made[contracts.DISTANCES.names]
+    return made.filter(contracts.DISTANCES.names)
 
 
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

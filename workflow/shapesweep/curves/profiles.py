@@ -23,4 +23,4 @@ def profiles(single: pd.DataFrame) -> pd.DataFrame:
     parts = [single, bands.over_seeds(single, ["step", "layer", "layer_kind"])]
     made = pd.concat([part for part in parts if len(part)] or parts[:1])
     made["depth"] = made.layer / made.n_layers
-    return made[contracts.PROFILES.names]
+    return made.filter(contracts.PROFILES.names)

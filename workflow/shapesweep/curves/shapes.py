@@ -59,7 +59,7 @@ def _of(one: Stack) -> pd.DataFrame:
         if not name.startswith("height"):
             columns[name] = np.where(risen, columns[name], np.nan)
     made = one.keys.assign(shape=shape, **columns)
-    return made[contracts.SHAPES.names]
+    return made.filter(contracts.SHAPES.names)
 
 
 def _add(

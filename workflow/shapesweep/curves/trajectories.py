@@ -38,34 +38,12 @@ def trajectories(
     """
     layers = single[single.layer_kind != "final_norm"]
     layers = layers.assign(layers=layers.layer.astype(str))
-    empty = pd.DataFrame(columns=[n for n in contracts.TRAJECTORIES.names if n != "segment"])
+    names = contracts.TRAJECTORIES.names
     parts = [layers, middle, _losses(single, n_groups, losses)]
-    made = pd.concat([part[empty.columns] for part in parts if len(part)] or [empty])
+    known = [part.filter(names) for part in parts if len(part)]
+    made = pd.concat(known or [pd.DataFrame(columns=names)])
     seeds = bands.over_seeds(made, ["layers", "step"])
-    return pd.concat([made, seeds[empty.columns]]) if len(seeds) else made
-
-
-def segments(curves: pd.DataFrame, continuity: pd.DataFrame) -> "pd.Series[int]":
-    """Which part of its run every row belongs to: so many breaks lie before it.
-
-    Parameters
-    ----------
-    curves : pandas.DataFrame
-        With suite, run and step.
-    continuity : pandas.DataFrame
-        `contracts.CONTINUITY`.
-
-    Returns
-    -------
-    pandas.Series of int
-        Of the rows' index.
-    """
-    made = pd.Series(0, index=curves.index)
-    breaks = continuity[(continuity.flag == "break") & continuity.step.notna()]
-    for one in breaks.drop_duplicates(["suite", "run", "revision"]).itertuples():
-        behind = (curves.suite == one.suite) & (curves.run == one.run) & (curves.step >= one.step)
-        made += behind.fillna(False).astype(int)
-    return made
+    return pd.concat([made, seeds.filter(names)]) if len(seeds) else made
 
 
 def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:

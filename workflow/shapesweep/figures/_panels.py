@@ -79,15 +79,26 @@ def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = Non
         ax.plot(x[1:], after.value, "o", mfc="white", color=color, ms=2.5, mew=0.6)
 
 
-def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
-    """A number along training with its interval; what has no step is left out.
+def unbroken(line: pd.DataFrame) -> list[pd.DataFrame]:
+    """The parts of a line along training; what has no step is left out.
 
-    Where the weights of neighbours are no continuation of each other, the line is broken.
+    Where the weights of neighbours are no continuation of each other, one ends and another begins.
     """
     line = line[line.step.notna()].sort_values("step")
+    return [part for _, part in line.groupby("segment")] or [line]
+
+
+def thin(ax: Axes, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any) -> None:
+    """A number along training without its interval."""
+    for place, part in enumerate(unbroken(line)):
+        told = label if place == 0 else None
+        ax.plot(part.step, part.value, color=color, label=told, **{"lw": 0.8, **more})
+
+
+def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
+    """A number along training with its interval; dotted, where it is broken."""
     usual = {"ms": mpl.rcParams["lines.markersize"], "lw": mpl.rcParams["lines.linewidth"]}
-    parts = [part for _, part in line.groupby("segment")] if "segment" in line else [line]
-    for before, part in itertools.pairwise([None, *(parts or [line])]):
+    for before, part in itertools.pairwise([None, *unbroken(line)]):
         if before is not None:
             middle = (float(before.step.iloc[-1]) + float(part.step.iloc[0])) / 2
             ax.axvline(middle, color=GRAY, lw=0.6, ls=(0, (1, 2)))

@@ -64,5 +64,6 @@ FIGURE = Figure(
     "in the farther half of them (how many times as large, or the difference): the runs that "
     "explode, and the stable ones at the same moments of their training, which tell what training "
     "itself does at that age.",
-    absent=f"no suite has {LEAST} runs whose loss exploded and {LEAST} whose did not, all probed",
+    absent=f"no suite has {LEAST} runs whose loss exploded and {LEAST} whose did not, all probed; "
+    "snakemake spikes trains some",
 )

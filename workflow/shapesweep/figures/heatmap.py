@@ -46,6 +46,9 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
             places = np.unique(np.linspace(0, cells.shape[1] - 1, LABELS).round().astype(int))
             ax.set_xticks(places, [short(cells.columns[i]) for i in places], fontsize=5)
             ax.grid(visible=False)
+            segments = mine.groupby("step").segment.first().to_numpy(int)
+            for place in np.flatnonzero(np.diff(segments)):
+                ax.axvline(place + 0.5, color="white", lw=1.2)
             if row == 0:
                 ax.set_title(title(run[1], run[2]))
         axes[row, 0].set_ylabel("layer")

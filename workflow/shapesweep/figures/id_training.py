@@ -7,7 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import DEPTHS, GRAY, PALETTE, band, grid, same_scale, step_axis
+from shapesweep.figures._panels import (
+    DEPTHS,
+    GRAY,
+    PALETTE,
+    band,
+    grid,
+    same_scale,
+    step_axis,
+    thin,
+)
 from shapesweep.figures._select import of_run, rows, runs, told
 
 WAYS = {"id_twonn": "all neighbours", "id_twonn_between": "between documents"}
@@ -38,7 +47,7 @@ def id_training(shown: pd.DataFrame) -> Canvas:
             _blocks(ax, part[part.metric == metric], PALETTE[0] if ax is top[1] else "black")
             ax.set_title(words if place == 0 else "")
         paper = part[(part.metric == "id_twonn_paper") & (part.layers == "middle")]
-        top[0].plot(paper.step, paper.value, "--", color=GRAY, lw=0.8, label="the paper's fit")
+        thin(top[0], paper, GRAY, "the paper's fit", ls="--")
         top[0].legend(loc="best")
         same_scale(top)
         top[0].set_ylabel(f"{run[1]}\nTwoNN ID")
@@ -65,7 +74,7 @@ def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
     """The blocks' lines, their middle, and where a peak is, if there is one."""
     for layers, line in lines[lines.layers != "middle"].groupby("layers", sort=False):
         shade: Any = DEPTHS(int(str(layers)) / int(line.n_layers.iloc[0]))
-        ax.plot(line.step, line.value, color=shade, lw=0.5, alpha=0.8)
+        thin(ax, line, shade, lw=0.5, alpha=0.8)
     middle = lines[lines.layers == "middle"]
     band(ax, middle, color, "middle blocks")
     step_axis(ax, middle.step)
@@ -76,10 +85,9 @@ def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
 
 def _losses(ax: Axes, part: pd.DataFrame) -> None:
     """The loss on the corpus and, where one was logged, in training."""
-    evaluated = part[part.metric == "loss_eval"].sort_values("step")
-    logged = part[part.metric == "loss_log"].sort_values("step")
+    evaluated, logged = (part[part.metric == f"loss_{source}"] for source in ("eval", "log"))
     if len(logged):
-        ax.plot(logged.step, logged.value, color="#999999", lw=0.7, label="training")
+        thin(ax, logged, "#999999", "training", lw=0.7)
     if len(evaluated):
         band(ax, evaluated, "black", "on the corpus")
     if len(evaluated) or len(logged):

@@ -11,6 +11,7 @@ from shapesweep.figures._panels import (
     step_color,
     step_norm,
     title,
+    unbroken,
 )
 from shapesweep.figures._select import of_run, rows, runs, told
 
@@ -41,8 +42,8 @@ def loss(shown: pd.DataFrame) -> Canvas:
         part = of_run(shown, run)
         for row, (metric, words) in enumerate(METRICS.items()):
             ax, line = axes[row, column], part[part.metric == metric]
-            line = line.sort_values("step")
-            ax.plot(line.loss, line.value, color=GRAY, lw=0.6)
+            for joined in unbroken(line):
+                ax.plot(joined.loss, joined.value, color=GRAY, lw=0.6)
             for one in line.itertuples():
                 color = step_color(one.step, norm)
                 height = [[one.value - one.low], [one.high - one.value]]

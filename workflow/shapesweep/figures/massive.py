@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import DEPTHS, grid, plain_log, step_axis, title
+from shapesweep.figures._panels import DEPTHS, grid, plain_log, step_axis, thin, title
 from shapesweep.figures._select import of_run, rows, runs, told
 from shapesweep.shards import MASSIVE
 
@@ -39,8 +39,7 @@ def massive(shown: pd.DataFrame) -> Canvas:
             ax, lines = axes[row, column], part[part.metric == metric]
             for layers, line in lines.groupby("layers", sort=False):
                 color = DEPTHS(int(str(layers)) / int(line.n_layers.iloc[0]))
-                line = line[line.step.notna()].sort_values("step")
-                ax.plot(line.step, line.value, "o-", color=color, ms=1.5, lw=0.8)
+                thin(ax, line, color, marker="o", ms=1.5)
             step_axis(ax, lines.step)
             ax.set_yscale("log")
             plain_log(ax.yaxis)

@@ -201,15 +201,22 @@
       text: rows.map((j) => columns.map((i) => hoverText(now, i, j))), hoverinfo: "text", hoverongaps: false,
       colorbar: { thickness: 10, outlinewidth: 0, len: 1 },
     };
+    const breaks = columns.filter((i) => i && about.checkpoints[i].segment !== about.checkpoints[i - 1].segment);
     const drawn = layout({
       xaxis: { title: { text: "checkpoint, by its step" }, tickvals: xs, ticktext: xs.map(step), showgrid: false, tickangle: 0 },
       yaxis: { title: { text: "layer" }, tickvals: ys, ticktext: ys.map((j) => (about.layers[j][1] === "final_norm" ? "norm" : about.layers[j][0])), showgrid: false },
       shapes: [
+        ...breaks.map((i) => ({ type: "line", x0: i - 0.5, x1: i - 0.5, y0: -0.5, y1: rows.length - 0.5, line: { color: "#ffffff", width: 2 } })),
         { type: "rect", x0: now.step - 0.5, x1: now.step + 0.5, y0: -0.5, y1: rows.length - 0.5, line: { color: "#ffffff", width: 4 } },
         { type: "rect", x0: now.step - 0.5, x1: now.step + 0.5, y0: -0.5, y1: rows.length - 0.5, line: { color: ACCENT, width: 2 } },
       ],
     });
     Plotly.react("map", [trace], drawn, CONFIG);
+  }
+
+  // Where the weights of neighbours are no continuation of each other, lines are broken.
+  function broken(all, segments) {
+    return all.flatMap((one, k) => (k && segments[k] !== segments[k - 1] ? [null, one] : [one]));
   }
 
   function lossesOf(now) {
@@ -218,13 +225,11 @@
 
   function trainingPlot(now) {
     const { curve, about } = now, points = about.checkpoints, kept = points.map((_, i) => i).filter((i) => points[i].step !== null);
-    // Where the weights of neighbours are no continuation of each other, lines are broken.
-    const broken = (all) => all.flatMap((one, k) => (k && points[kept[k]].segment !== points[kept[k - 1]].segment ? [null, one] : [one]));
-    const x = broken(kept.map((i) => log(points[i].step))), traces = [];
+    const segments = kept.map((i) => points[i].segment), x = broken(kept.map((i) => log(points[i].step)), segments), traces = [];
     const line = (name, values, color, dash, text) => {
-      const take = (all) => broken(kept.map((i) => all[i]));
+      const take = (all) => broken(kept.map((i) => all[i]), segments);
       traces.push(outline(x, take(values.low), take(values.high), color));
-      traces.push({ x, y: take(values.value), type: "scatter", mode: "lines+markers", name, line: { color, width: 2, dash }, marker: { size: 5, color }, text: broken(kept.map(text)), hoverinfo: "text", showlegend: true });
+      traces.push({ x, y: take(values.value), type: "scatter", mode: "lines+markers", name, line: { color, width: 2, dash }, marker: { size: 5, color }, text: broken(kept.map(text), segments), hoverinfo: "text", showlegend: true });
     };
     const layer = about.layers[now.layer], of = (all) => all.map((row) => row[now.layer]);
     if (curve.middle) {
@@ -236,10 +241,10 @@
     line(`layer ${layerLabel(layer)}`, single, mixed(CIVIDIS, 0.85 * layer[0] / (about.n_layers || 1)), "dash", (i) => hoverText(now, i, now.layer));
     const losses = lossesOf(now);
     losses.forEach((l) => {
-      const color = l.source === "eval" ? "#1d2530" : "#97a1ac", places = l.step.map(log);
-      traces.push(outline(places, l.low, l.high, color, { yaxis: "y2" }));
-      traces.push({ x: places, y: l.value, type: "scatter", mode: "lines", name: `loss, ${l.source}`, yaxis: "y2", line: { color, width: 1.5 }, showlegend: true,
-        text: l.step.map((s, k) => `step ${whole(s)}<br>loss ${number(l.value[k])}`), hoverinfo: "text" });
+      const color = l.source === "eval" ? "#1d2530" : "#97a1ac", take = (all) => broken(all, l.segment), places = take(l.step.map(log));
+      traces.push(outline(places, take(l.low), take(l.high), color, { yaxis: "y2" }));
+      traces.push({ x: places, y: take(l.value), type: "scatter", mode: "lines", name: `loss, ${l.source}`, yaxis: "y2", line: { color, width: 1.5 }, showlegend: true,
+        text: take(l.step.map((s, k) => `step ${whole(s)}<br>loss ${number(l.value[k])}`)), hoverinfo: "text" });
     });
     const top = Math.max(1, ...kept.map((i) => points[i].step), ...losses.flatMap((l) => l.step));
     const ticks = [0, ...Array.from({ length: 1 + Math.floor(Math.log10(top)) }, (_, i) => 10 ** i)];

@@ -60,7 +60,7 @@ def pack(
             of runs.
     """
     profiles, trajectories = _keyed(profiles), _keyed(trajectories)
-    runs = _runs(profiles, trajectories)
+    runs = _runs(profiles)
     flags = list(dict.fromkeys(["", *profiles.flag.dropna()]))
     middle = _by_curve(trajectories[trajectories.layers == "middle"])
     phase = _by_curve(_over_documents(phases))
@@ -143,15 +143,12 @@ def _place(name: str, order: list[str] | tuple[str, ...]) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _runs(
-    profiles: pd.DataFrame, trajectories: pd.DataFrame
-) -> dict[tuple[Any, ...], dict[str, Any]]:
-    behind = trajectories[trajectories.segment > 0].drop_duplicates([*_RUN, "checkpoint"])
-    segments = behind.set_index([*_RUN, "checkpoint"]).segment
+def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
     made = {}
     for key, part in profiles.groupby(_RUN, sort=False):
         first = part.iloc[0]
-        points = part[["checkpoint", "revision", "step", "tokens"]].drop_duplicates("checkpoint")
+        points = part[["checkpoint", "revision", "step", "tokens", "segment"]]
+        points = points.drop_duplicates("checkpoint")
         points = points.sort_values("step", kind="stable", na_position="last")
         layers = part[["layer", "layer_kind"]].drop_duplicates()
         layers = layers.assign(after=layers.layer_kind == "final_norm")
@@ -165,9 +162,8 @@ def _runs(
                 {
                     "key": c.checkpoint,
                     "revision": _text(c.revision),
-                    **_whole(c, "step", "tokens"),
                     # So many breaks lie before it: lines are not drawn across one.
-                    "segment": int(segments.get((*key, c.checkpoint), 0)),
+                    **_whole(c, "step", "tokens", "segment"),
                 }
                 for c in points.itertuples()
             ],
@@ -258,7 +254,7 @@ def _losses(trajectories: pd.DataFrame, runs: list[tuple[Any, ...]]) -> Iterator
             "run": runs.index(key[:3]),
             "source": key[3].removeprefix("loss_"),
             "corpus": _text(key[4]),
-            "step": [int(step) for step in line.step],
+            **{name: [int(one) for one in line[name]] for name in ("step", "segment")},
             **{name: rounded(_floats(line[name])) for name in ("value", "low", "high")},
         }
 
