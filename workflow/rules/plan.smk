@@ -231,10 +231,12 @@ def checkpoint_files(one):
 
 
 def suite_files(wildcards):
-    """What a suite waits for as a whole: its listing, and the training of all its runs."""
-    suite = wildcards.suite
-    listing = [f"{RESULTS}/listings/{suite}.json"] if suite in LISTED else []
-    return listing + trained(wildcards)
+    """What a suite waits for as a whole: its listing, or the training of all its runs."""
+    if wildcards.suite in PUBLISHED:
+        return [f"{RESULTS}/listings/{wildcards.suite}.json"]
+    # That it must be listed first Snakemake takes from an input only, and not from a parameter.
+    listed(wildcards.suite)
+    return trained(wildcards)
 
 
 def trained(wildcards):
