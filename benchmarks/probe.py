@@ -10,12 +10,14 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 EVERY = 50
 #: Set before: what a probe may take of the steps between two.
 ALLOWED = 0.02
-ROUNDS = 10
+#: Counted rounds, and those before them that warm up.
+ROUNDS, WARMING = 20, 2
 SIGNALS = {
     "anisotropy and TwoNN's ID of three layers": ("anisotropy", "id_twonn"),
     "all signals of three layers": None,
@@ -79,18 +81,17 @@ def child():
         optimizer.step()
 
     documents = packed[-16:].numpy()
-    calls = {"step": step}
-    for name, signals in SIGNALS.items():
-        probe = Probe(documents, signals=signals or ALL)
-        calls[name] = lambda probe=probe: probe(model)
-    spent = {name: [] for name in calls}
-    for _ in range(ROUNDS + 2):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            spent[name].append(time.perf_counter() - start)
-    # The first ones warm up.
-    sys.stdout.write(json.dumps({name: statistics.median(one[2:]) for name, one in spent.items()}))
+    probes = {name: Probe(documents, signals=one or ALL) for name, one in SIGNALS.items()}
+    spent = {"step": [], **{name: [] for name in probes}}
+    for _ in range(ROUNDS + WARMING):
+        for name, probe in probes.items():
+            # As in a training a probe follows a step, and not another probe.
+            for what, call in (("step", step), (name, partial(probe, model))):
+                start = time.perf_counter()
+                call()
+                spent[what].append(time.perf_counter() - start)
+    known = {name: one[WARMING * len(one) // (ROUNDS + WARMING) :] for name, one in spent.items()}
+    sys.stdout.write(json.dumps({name: statistics.median(one) for name, one in known.items()}))
 
 
 if __name__ == "__main__":

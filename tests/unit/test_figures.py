@@ -52,6 +52,13 @@ def test_a_step_is_short(step, said):
     assert short(step) == said
 
 
+def written(made, folder):
+    """Write curves; what is not among them has no rows."""
+    for name in {**made, "missing": None, "budgets": None}:
+        schema = getattr(contracts, name.upper())
+        tables.write(made.get(name, []), schema, folder / f"{name}.parquet")
+
+
 @pytest.mark.parametrize("measured", [True, False])
 def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.1, metrics=sorted(_metrics()))
@@ -70,9 +77,8 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
     folder = tmp_path / "curves"
     nothing = [as_read([], one) for one in (contracts.HISTORY, contracts.CONTINUITY)]
     made = curves.build(geometry, by_checkpoint(replicates), losses, *nothing)
-    made |= {"missing": failures, "budgets": as_read([], contracts.BUDGETS)}
-    for name, table in made.items():
-        tables.write(table, getattr(contracts, name.upper()), folder / f"{name}.parquet")
+    made |= {"missing": failures}
+    written(made, folder)
     for name in figures.FIGURES:
         figures.draw(name, folder, tmp_path / "figures")
         first = (tmp_path / f"figures/{name}.svg").read_bytes()
@@ -99,10 +105,7 @@ def test_figures_are_drawn_of_numbers_that_are_not_defined_and_of_one_block(tmp_
     few[1] = few[1].drop(columns="n_layers")
     for name, both in (("undefined", (geometry, replicates)), ("one block", few)):
         folder = tmp_path / name
-        made = build(*both) | {"missing": as_read([], contracts.FAILURES)}
-        made |= {"budgets": as_read([], contracts.BUDGETS)}
-        for one, table in made.items():
-            tables.write(table, getattr(contracts, one.upper()), folder / f"curves/{one}.parquet")
+        written(build(*both), folder / "curves")
         for one in figures.FIGURES:
             figures.draw(one, folder / "curves", folder / "figures")
         assert "5 checkpoints" in summary.write(folder, folder / "summary.txt")
@@ -127,9 +130,7 @@ def test_no_line_crosses_a_break(tmp_path, is_broken):
     made = curves.build(
         geometry, by_checkpoint(replicates), *nothing_else(losses, continuity=found)
     )
-    made |= {name: as_read([], getattr(contracts, name.upper())) for name in ("missing", "budgets")}
-    for name, table in made.items():
-        tables.write(table, getattr(contracts, name.upper()), tmp_path / f"{name}.parquet")
+    written(made, tmp_path)
     drawn = figures.Curves.read(tmp_path)
     crossing = set()
     for name, one in figures.FIGURES.items():

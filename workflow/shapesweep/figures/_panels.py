@@ -25,6 +25,8 @@ GRAY = "#7F7F7F"
 LONG = 12
 #: Powers of ten of an axis that are all written.
 FEW_POWERS = 4
+#: What is numbered of a decade; and where an axis spans no more than this factor.
+SUBS, NARROW, NARROW_SUBS = (1, 2, 5), 4, (1, 1.2, 1.5, 2, 3, 4, 6, 8)
 #: Points of a line that are marked one by one; of more, their marks would hide it.
 MARKED = 40
 
@@ -145,8 +147,10 @@ def short(step: float) -> str:
 
 
 def plain_log(axis: Axis) -> None:
-    """Number a logarithmic axis in plain figures, few enough to be read."""
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5), numticks=8))
+    """Number a logarithmic axis, all drawn by now, in plain figures, few enough to be read."""
+    low, high = axis.get_view_interval()
+    subs = SUBS if high > NARROW * low else NARROW_SUBS
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=subs, numticks=8))
     axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(mpl.ticker.NullFormatter())
 

@@ -35,6 +35,7 @@ def massive(shown: pd.DataFrame) -> Canvas:
     }
     for column, run in enumerate(known):
         part = of_run(shown, run)
+        axes[0, column].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
         for row, (metric, said) in enumerate(words.items()):
             ax, lines = axes[row, column], part[part.metric == metric]
             for layers, line in lines.groupby("layers", sort=False):
@@ -44,7 +45,6 @@ def massive(shown: pd.DataFrame) -> Canvas:
             ax.set_yscale("log")
             plain_log(ax.yaxis)
             axes[row, 0].set_ylabel(said)
-        axes[0, column].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
         axes[0, column].set_title(title(run[1], run[2]))
         axes[1, column].set_xlabel("training step")
     note(
