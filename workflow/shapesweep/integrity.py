@@ -26,7 +26,7 @@ OUT_OF_LINE = 2.0
 OUT_OF_ORDER = 1.25
 #: A step between neighbours is a break if it is so many times as long as the longer of the steps
 #: beside it. A training from which it was restarted two checkpoints ago makes it 2.2 to 3.8, other
-#: weights 6 and more; a schedule that warms up or decays, or labels that lie twice as far apart, 1.4.
+#: weights 6 and more; a schedule that warms up or decays, or labels twice as far apart, 1.4.
 BROKEN = 2.0
 #: Weights that are kept in float16 differ by this much for no other reason.
 ROUNDING = 1e-6
