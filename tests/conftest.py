@@ -1,14 +1,15 @@
-"""What tests share: tiny models, trained for a moment, in a Trainer's layout."""
+"""Fixtures of several test modules: a text, tokenizers, tiny checkpoints, and folders to sweep."""
+
+import json
+import shutil
 
 import pytest
 import torch
 import transformers
 
-from shapesweep import activations, config, corpora, text, training
-
-TEXT = "\n\n".join(
-    f"The {n}th bird of the {n % 7}th tree sang song {n * n % 101}." for n in range(4000)
-)
+from helpers import workflow
+from helpers.models import TEXT, tiny_bert, tiny_llama
+from shapesweep import config, corpora, text, training
 
 
 @pytest.fixture(scope="session")
@@ -47,20 +48,6 @@ def make_checkpoint(tokenizers):
     return make
 
 
-def tiny_llama(**more):
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
-    limits = {"vocab_size": 300, "max_position_embeddings": 64}
-    return transformers.LlamaConfig(**(shape | heads | limits | more))
-
-
-def tiny_bert(**more):
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
-    return transformers.BertConfig(
-        vocab_size=300, max_position_embeddings=64, num_attention_heads=2, **(shape | more)
-    )
-
-
 @pytest.fixture
 def settings(text_file):
     """A sweep's configuration that is small enough for a test."""
@@ -76,23 +63,6 @@ def settings(text_file):
     )
 
 
-def by_checkpoint(replicates):
-    """A table of replicates as the curves ask for it."""
-
-    def of(suite, run, revisions):
-        mine = (replicates.suite == suite) & (replicates.run == run)
-        return replicates[mine & replicates.revision.isin(revisions)]
-
-    return of
-
-
-def extract(row, folder, settings, out, measured=None):
-    """What `activations.extract` says of one checkpoint."""
-    source = activations.Source(row, folder, out, measured or {}, state="as it is")
-    (said,) = activations.extract([source], settings)
-    return said
-
-
 @pytest.fixture
 def build_corpora(settings):
     """A function from a tokenizer to the corpora that the test's configuration gives."""
@@ -104,3 +74,45 @@ def build_corpora(settings):
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory, text_file, tokenizers):
+    """Two runs of three checkpoints in Trainer's layout."""
+    folder = tmp_path_factory.mktemp("runs")
+    for run, shape, auto in (
+        ("decoder", tiny_llama(), transformers.AutoModelForCausalLM),
+        ("encoder", tiny_bert(), transformers.AutoModelForMaskedLM),
+    ):
+        for step in (0, 10, 100):
+            place = folder / run / f"checkpoint-{step}"
+            torch.manual_seed(step)
+            auto.from_config(shape).save_pretrained(place)
+            tokenizers[run].save_pretrained(place)
+            history = [{"step": s, "loss": 6.0 - s / 100} for s in range(5, step + 1, 5)]
+            state = json.dumps({"log_history": history})
+            (place / "trainer_state.json").write_text(state, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path, runs, text_file):
+    """A folder with a space and an umlaut in its name, a configuration, and its own checkpoints."""
+    folder = tmp_path / "mein Prüfstand"
+    shutil.copytree(runs, folder / "runs")
+    paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
+    suites = {"tiny": {"source": "local", "runs": paths}}
+    workflow.write(folder, workflow.settings(text_file, suites=suites))
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """The program in another place, as a fresh clone has it: all its files are new."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    shutil.copyfile(workflow.ROOT / "Snakefile", folder / "Snakefile")
+    for name in ("workflow", "config", "profiles", "envs"):
+        # Contents without dates, so that everything is newer than any result.
+        shutil.copytree(workflow.ROOT / name, folder / name, copy_function=shutil.copyfile)
+    return folder

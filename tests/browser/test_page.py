@@ -6,9 +6,9 @@ import shutil
 import urllib.parse
 
 import pytest
-import results
 from playwright.sync_api import sync_playwright
 
+from helpers import page_results
 from shapesweep import page
 
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
@@ -29,7 +29,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    folder = results.write(tmp_path_factory.mktemp("browser") / "results")
+    folder = page_results.write(tmp_path_factory.mktemp("browser") / "results")
     return page.write(folder, folder / "report.html").as_uri()
 
 
@@ -81,9 +81,9 @@ def rows(content):
 
 def test_a_run_is_chosen_and_its_name_is_text(opened):
     before = drawn(opened)
-    opened.select_option("#run", label=results.HOSTILE)
+    opened.select_option("#run", label=page_results.HOSTILE)
     assert drawn(opened) != before
-    assert opened.locator("#run option:checked").inner_text() == results.HOSTILE
+    assert opened.locator("#run option:checked").inner_text() == page_results.HOSTILE
     assert "decoder, mean over seeds" in opened.locator("#run").inner_text()
 
 
@@ -94,13 +94,13 @@ def test_a_line_is_broken_where_a_training_is(opened):
     )
     assert not any(None in line for line in opened.evaluate(lines))
     assert opened.evaluate(marks) == []
-    opened.select_option("#run", label=results.HOSTILE)
+    opened.select_option("#run", label=page_results.HOSTILE)
     found = opened.evaluate(lines)
     # The middle, a layer, and two losses.
     assert len(found) == 4
     for line in found:
         assert [k for k, value in enumerate(line) if value is None] == [len(line) - 2]
-    assert opened.evaluate(marks) == [len(results.STEPS) - 1.5]
+    assert opened.evaluate(marks) == [len(page_results.STEPS) - 1.5]
 
 
 def test_the_lists_change_what_is_drawn(opened):
@@ -143,7 +143,7 @@ def cell(tab, column, row):
     plot = tab.locator("#map .nsewdrag")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
-    across, up = (column + 0.5) / len(results.STEPS), (row + 0.5) / len(results.LAYERS)
+    across, up = (column + 0.5) / len(page_results.STEPS), (row + 0.5) / len(page_results.LAYERS)
     return box["x"] + across * box["width"], box["y"] + (1 - up) * box["height"]
 
 
@@ -181,9 +181,9 @@ def test_what_is_plotted_is_downloaded(opened):
     name, content = downloaded(opened, "Over depth: CSV")
     assert name == "decoder-seed0-anisotropy-text-profile.csv"
     made = rows(content)
-    assert len(made) == len(results.STEPS) * len(results.LAYERS)
+    assert len(made) == len(page_results.STEPS) * len(page_results.LAYERS)
     one = next(r for r in made if (r["step"], r["layers"]) == ("100", "2"))
-    expected = results.value("decoder-seed0", "anisotropy", 100, 2)
+    expected = page_results.value("decoder-seed0", "anisotropy", 100, 2)
     assert float(one["value"]) == pytest.approx(expected, rel=5e-4)
     assert one["n_points"] == "4096"
     made = rows(downloaded(opened, "Over training: CSV")[1])
@@ -199,7 +199,9 @@ def test_static_figures_are_downloaded(opened):
     assert name == "dome.svg"
     assert b"</svg>" in content
     assert downloaded(opened, f"{title}: PNG")[1].startswith(b"\x89PNG")
-    assert rows(downloaded(opened, f"{title}: CSV")[1]) == [{"step": "1", "run": results.HOSTILE}]
+    assert rows(downloaded(opened, f"{title}: CSV")[1]) == [
+        {"step": "1", "run": page_results.HOSTILE}
+    ]
     assert opened.locator("#figure-corpora [data-kind=csv]").count() == 0
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import extract
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.shards import extract
 from shapesweep import checkpoint, corpora, documents, text
 from shapesweep.errors import CheckpointError, ShapesweepError
 
@@ -23,7 +23,8 @@ WRONG = [None, True, -1, 0, 1.5, 10**30, 1e308, "x", "\0", "../x", [], [[]], {},
 def model(tmp_path_factory, tokenizers):
     """A sound checkpoint; not to be changed."""
     import transformers
-    from conftest import tiny_llama
+
+    from helpers.models import tiny_llama
 
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)

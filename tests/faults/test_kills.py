@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 
 import pytest
-from integration.conftest import command, settings, sweep, write
+
+from helpers.workflow import command, settings, sweep, write
 
 #: How many sweeps are killed, the moments and victims drawn from a seed.
-N_KILLS = int(os.environ.get("SHAPESWEEP_KILLS", "6"))
+N_KILLS = int(os.environ.get("SHAPESWEEP_KILLS", "3"))
 #: Where a line of JSON for each is added, if anywhere.
 FOUND = os.environ.get("SHAPESWEEP_FAULTS")
 TABLES = ("geometry", "replicates", "losses", "budgets", "origins", "failures")
@@ -43,7 +44,7 @@ def undisturbed(small, tmp_path_factory):
     """What a sweep that nobody kills has made, and the seconds that it takes."""
     folder = small(tmp_path_factory.mktemp("undisturbed") / "sweep")
     start = time.monotonic()
-    done = sweep(folder, "numbers")
+    done = sweep(folder, "numbers", cold=True)
     assert done.returncode == 0, done.stdout
     return made(folder), time.monotonic() - start
 
@@ -98,7 +99,7 @@ def test_what_is_killed_goes_on_to_the_same_tables(number, undisturbed, small, t
     moment = rng.uniform(0.05, 0.95) * seconds
     folder = small(tmp_path / "sweep")
     process = subprocess.Popen(
-        **command(folder, "numbers"),
+        **command(folder, "numbers", cold=True),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -133,7 +134,9 @@ def test_a_second_snakemake_on_the_same_folder_is_refused_and_harms_nothing(
     expected, _ = undisturbed
     folder = small(tmp_path / "sweep")
     first = subprocess.Popen(
-        **command(folder, "numbers"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        **command(folder, "numbers", cold=True),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while first.poll() is None and not (folder / "results/logs").is_dir():
         time.sleep(0.05)

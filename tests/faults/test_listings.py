@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import extract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.shards import extract
 from shapesweep import contracts, failures, geometry, history, manifest, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.suite import NAME, SUITE

@@ -5,8 +5,8 @@ import logging
 import huggingface_hub.constants
 import pytest
 import yaml
-from standin import StandIn
 
+from helpers.standin import StandIn
 from shapesweep import cli, hub
 
 SECRET = "hf_secretOfTheUser"

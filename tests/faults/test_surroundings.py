@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from integration.conftest import command, settings, sweep, write
+
+from helpers.workflow import command, settings, sweep, write
 
 IS_ROOT = os.geteuid() == 0
 
@@ -101,7 +102,7 @@ def test_a_gpu_that_is_not_there_is_said_in_a_line(workspace, text_file):
 
 
 def test_no_locale_changes_a_number(workspace, tmp_path):
-    # Where nothing but ASCII can be said, not even Snakemake can name a folder with an umlaut.
+    # Where nothing but ASCII can be written, not even Snakemake can name a folder with an umlaut.
     strict = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     odd = {workspace: {"LC_ALL": "C"}, tmp_path / "strict": strict, tmp_path / "plain": {}}
     made = []
@@ -109,7 +110,8 @@ def test_no_locale_changes_a_number(workspace, tmp_path):
         if folder != workspace:
             shutil.copytree(workspace / "runs", folder / "runs")
             shutil.copyfile(workspace / "sweep.yaml", folder / "sweep.yaml")
-        words = command(folder, "numbers")
+        # An interpreter reads the locale when it starts.
+        words = command(folder, "results/geometry.parquet", cold=bool(locale))
         if locale:
             words["env"] = {**words["env"], **locale, "LANG": "C", "TZ": "Asia/Kathmandu"}
         subprocess.run(**words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

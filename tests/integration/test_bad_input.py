@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import plan, settings, sweep, write
+from helpers.workflow import plan, settings, sweep, write
 
 LOCAL = {"source": "local", "runs": {"r": "runs"}}
 

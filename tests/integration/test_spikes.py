@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from conftest import tiny_llama
 
+from helpers.models import tiny_llama
+from helpers.workflow import plan, settings, sweep, write
 from shapesweep import contracts, tables
 from shapesweep.figures import EXTENSIONS
-
-from .conftest import plan, settings, sweep, write
 
 
 def read(folder, name, schema):
@@ -24,7 +23,7 @@ SHAPE = {
     "model_type": "llama",
     "hidden_size": 16,
     "intermediate_size": 32,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
 }

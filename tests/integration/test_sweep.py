@@ -3,26 +3,15 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import time
 
-import pandas as pd
 import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
+from helpers.workflow import plan, settings, sweep, write
 from shapesweep import contracts, tables
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
-
-from .conftest import command, plan, settings, sweep, write
-
-JOINED = {
-    "geometry": contracts.GEOMETRY,
-    "replicates": contracts.REPLICATES,
-    "losses": contracts.LOSSES,
-}
 
 
 def read(folder, name, schema):
@@ -31,7 +20,8 @@ def read(folder, name, schema):
 
 def test_a_sweep_from_checkpoints_to_figures(workspace):
     jobs = plan(workspace)
-    assert (jobs["activations"], jobs["geometry"], jobs["figure"]) == (6, 6, len(FIGURES))
+    # The three checkpoints of a run are one batch.
+    assert (jobs["activations"], jobs["geometry"], jobs["figure"]) == (2, 2, len(FIGURES))
     assert not (workspace / "results").exists()
 
     done = sweep(workspace)
@@ -116,43 +106,6 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
     ]
 
 
-def test_killed_and_resumed_gives_the_same_tables(workspace):
-    undisturbed = workspace.parent / "undisturbed"
-    shutil.copytree(workspace, undisturbed)
-    assert sweep(undisturbed, "numbers").returncode == 0
-
-    killed = 0
-    for wait in (6, 9, 12):
-        process = subprocess.Popen(
-            **command(workspace, "numbers"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(wait)
-        killed += process.poll() is None
-        # The whole process group at once: snakemake, its shells and our own jobs.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        sweep(workspace, "--unlock")
-    assert killed >= 1
-    done = sweep(workspace, "numbers")
-    assert done.returncode == 0, done.stdout
-    for name, schema in JOINED.items():
-        one, two = (read(folder, name, schema) for folder in (undisturbed, workspace))
-        pd.testing.assert_frame_equal(one, two, check_exact=True)
-
-
-def test_a_new_checkpoint_alone_is_measured(workspace):
-    assert sweep(workspace, "numbers").returncode == 0
-    runs = workspace / "runs/decoder"
-    shutil.copytree(runs / "checkpoint-100", runs / "checkpoint-200")
-    jobs = plan(workspace)
-    assert (jobs["activations"], jobs["geometry"]) == (1, 1)
-    assert sweep(workspace, "numbers").returncode == 0
-    assert read(workspace, "geometry", contracts.GEOMETRY).step.max() == 200
-
-
 def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 2}
@@ -232,6 +185,7 @@ def test_a_user_error_is_one_clear_line_for_each_checkpoint(workspace):
 def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace):
     configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
     configuration |= {"checkpoints": {"steps": [0, 10]}, "corpora": ["text"]}
+    configuration["checkpoints_per_job"] = 1
     write(workspace, configuration)
     weights = workspace / "runs/decoder/checkpoint-10/model.safetensors"
     state = workspace / "runs/encoder/checkpoint-10/trainer_state.json"

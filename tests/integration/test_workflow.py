@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from helpers.workflow import ROOT, plan, sweep, write
 from shapesweep import contracts, tables
 from shapesweep.corpora import CORPORA
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
-
-from .conftest import ROOT, plan, sweep, write
 
 FIRST = {"corpora": ["text"], "checkpoints": {"steps": [0, 100]}}
 
@@ -74,7 +73,7 @@ def test_both_entries_lint_and_plan_the_same(workspace, snakefile):
     assert linted.returncode == 0, linted.stdout
     assert "your workflow is in a good condition" in linted.stdout
     jobs = plan(workspace, snakefile=ROOT / snakefile)
-    assert (jobs["manifest"], jobs["activations"], jobs["geometry"]) == (1, 6, 6)
+    assert (jobs["manifest"], jobs["activations"], jobs["geometry"]) == (1, 2, 2)
 
 
 def test_every_rule_says_what_it_does_needs_and_leaves():
@@ -96,7 +95,7 @@ def test_every_rule_says_what_it_does_needs_and_leaves():
 
 def test_the_rules_threads_are_the_jobs(workspace):
     planned = sweep(workspace, "--dry-run", "--cores", "4", "--set-threads", "activations=3")
-    assert planned.stdout.count("--threads 3 --out results/activations") == 6
+    assert planned.stdout.count("--threads 3 --out results/activations") == 2
 
 
 def test_the_report_has_every_figure_with_title_category_and_caption(again):
@@ -122,14 +121,15 @@ def test_a_fresh_clone_over_old_results_does_nothing_again(again, clone):
     assert "Nothing to be done" in done.stdout
 
 
-def test_a_change_that_nobody_remembers_is_measured(again, clone):
-    shutil.rmtree(again / ".snakemake")
-    path = clone / "workflow/shapesweep/metrics/mean_cosine.py"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("version=1", "version=2"), encoding="utf-8")
-    done = sweep(again, "numbers", snakefile=clone / "Snakefile")
-    assert done.returncode == 0, done.stdout
-    assert_one_metric_measured(again, "mean_cosine")
+def test_a_new_checkpoint_alone_is_measured(again):
+    runs = again / "runs/decoder"
+    shutil.copytree(runs / "checkpoint-100", runs / "checkpoint-200")
+    write(again, {**configuration(again), "checkpoints": {"steps": [0, 100, 200]}})
+    jobs = plan(again, "numbers")
+    assert (jobs["activations"], jobs["geometry"]) == (1, 1)
+    assert sweep(again, "numbers").returncode == 0
+    measured = tables.read(again / "results/geometry.parquet", contracts.GEOMETRY)
+    assert measured.step.max() == 200
 
 
 def test_a_new_corpus_alone_is_extracted_and_measured(again):
@@ -167,8 +167,11 @@ def test_a_metrics_new_version_alone_is_measured(again, clone):
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("version=1", "version=2"), encoding="utf-8")
     before = pd.read_parquet(again / "results/geometry.parquet")
-    jobs = plan(again, "numbers", snakefile=clone / "Snakefile")
-    assert (jobs["activations"], jobs["geometry"], jobs.get("manifest")) == (4, 4, None)
+    for remembered in (True, False):
+        if not remembered:
+            shutil.rmtree(again / ".snakemake")
+        jobs = plan(again, "numbers", snakefile=clone / "Snakefile")
+        assert (jobs["activations"], jobs["geometry"], jobs.get("manifest")) == (4, 4, None)
     done = sweep(again, "numbers", snakefile=clone / "Snakefile")
     assert done.returncode == 0, done.stdout
     assert_one_metric_measured(again, "mean_cosine")

@@ -18,10 +18,11 @@ import numpy as np
 import skdim
 import sklearn
 import torch
-from clouds import CLOUDS
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
+
+from helpers.clouds import CLOUDS
 
 
 def _paper():

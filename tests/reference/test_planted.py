@@ -7,8 +7,8 @@ microscope and the curves as a model's would. 100 seeds, fixed beforehand.
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import by_checkpoint
 
+from helpers.curves import by_checkpoint
 from shapesweep import contracts, curves, geometry
 from shapesweep.metrics import METRICS
 from shapesweep.microscope import look

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clouds import CLOUDS
 
 import shapesweep
+from helpers.clouds import CLOUDS
 from shapesweep.estimators import neighbors as search
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import METRICS

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import tiny_llama
 
+from helpers.models import tiny_llama
 from shapesweep import checkpoint, integrity, text, training
 
 #: Steps between two checkpoints, and how many there are.

@@ -3,6 +3,7 @@
 Other schedulers are stood in for by it: their commands call its own.
 """
 
+import functools
 import os
 import re
 import subprocess
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from integration.conftest import ROOT, command, runs, settings, sweep, write  # noqa: F401
-from integration.hub import files, tiny_neox, trajectory
-from standin import StandIn
+
+from helpers.hub_suites import files, tiny_neox, trajectory
+from helpers.standin import StandIn
+from helpers.workflow import ROOT, command, settings, sweep, write
 
 CLUSTER = Path(__file__).with_name("cluster")
 #: The profile; and what makes it quick where a job starts at once and the disk is one.
@@ -67,7 +69,7 @@ def trouble(slurm, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trouble")
     (folder / "Snakefile").write_text(TROUBLE, encoding="utf-8")
     write(folder, {})
-    words = command(folder, *PROFILE, "--keep-going", snakefile=folder / "Snakefile")
+    words = command(folder, *PROFILE, "--keep-going", snakefile=folder / "Snakefile", cold=True)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(**words, **pipes) as running:
         yield running
@@ -94,6 +96,10 @@ def published(tmp_path, monkeypatch, tokenizers):
         yield {"neox": {"source": "hub", **match, "repositories": ["Org/neox"]}}
 
 
+#: A job runs where the scheduler starts it, which a server outside could not do.
+on_cluster = functools.partial(sweep, cold=True)
+
+
 def told(*words):
     return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -113,13 +119,14 @@ def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
 ):
     here = workspace.with_name("here")
     here.mkdir()
-    chosen = settings(text_file, suites=published, corpora=["text"])
+    chosen = settings(text_file, suites=published, corpora=["text"], checkpoints_per_job=1)
     write(here, chosen)
     # A disk that is the node's alone.
     write(workspace, {**chosen, "scratch": str(slurm / "disk")})
     # Beside the other, which mostly waits.
     local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
-    done = sweep(workspace, *PROFILE, "--set-resources", "activations:gpu=1", "--", "numbers")
+    gpu = ["--set-resources", "activations:gpu=1"]
+    done = on_cluster(workspace, *PROFILE, *gpu, "--", "numbers")
     assert done.returncode == 0, done.stdout
     known = jobs(done.stdout)
     assert {job["JobState"] for job in known} == {"COMPLETED"}
@@ -138,7 +145,7 @@ def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
         (there,) = (slurm / "node").glob(f"shapesweep-*/{kind}")
         assert not list(there.rglob("*.[sp]a*"))
         assert not list((slurm / "disk").iterdir())
-    assert "Nothing to be done" in sweep(workspace, *PROFILE, "--", "numbers").stdout
+    assert "Nothing to be done" in on_cluster(workspace, *PROFILE, "--", "numbers").stdout
 
     assert local.wait() == 0
     for name in ("geometry", "replicates", "losses", "failures"):
@@ -149,7 +156,7 @@ def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
         pd.testing.assert_frame_equal(there, expected, check_exact=True)
 
 
-def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_file, monkeypatch):  # noqa: F811
+def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_file, monkeypatch):
     tiny = {"source": "local", "runs": {"decoder": str(runs / "decoder")}}
     chosen = {"checkpoints": {"steps": [100]}, "corpora": ["text"]}
     write(workspace, settings(text_file, suites={"tiny": tiny}, **chosen))
@@ -161,7 +168,7 @@ def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_fil
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     quick = ["--latency-wait", "5", "--seconds-between-status-checks", "1"]
     profile = ["--profile", ROOT / "profiles/generic", *quick]
-    done = sweep(workspace, *profile, "--", "results/geometry.parquet")
+    done = on_cluster(workspace, *profile, "--", "results/geometry.parquet")
     assert done.returncode == 0, done.stdout
     asked = (programs / "asked").read_text(encoding="utf-8").splitlines()
     # A checkpoint, and the manifest.

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import extract, tiny_llama
 
+from helpers.models import tiny_llama
+from helpers.shards import extract
 from shapesweep import checkpoint, contracts, corpora, manifest, tables
 from shapesweep.anatomy import find_anatomy
 from shapesweep.config import validate

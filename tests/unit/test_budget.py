@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_bert, tiny_llama
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.models import tiny_bert, tiny_llama
 from shapesweep import budget, checkpoint, losses
 from shapesweep.anatomy import find_anatomy
 from shapesweep.config import Steps

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_llama
 from safetensors.torch import load_file, save_file
 
+from helpers.models import tiny_llama
 from shapesweep import checkpoint
 from shapesweep.errors import CheckpointError
 

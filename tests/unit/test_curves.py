@@ -3,65 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import by_checkpoint
 
+from helpers.curves import (
+    GROUPS,
+    STEPS,
+    as_read,
+    build,
+    by_checkpoint,
+    make,
+    nothing_else,
+    number,
+)
 from shapesweep import contracts, curves, findings, tables
 from shapesweep.curves import bands
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
-
-STEPS = (0, 1, 10, 100, 1000)
-GROUPS = 8
-
-
-def number(step, layer, metric, value, **more):
-    kind = "embedding" if layer == 0 else "block"
-    row = dict.fromkeys(contracts.GEOMETRY.names) | {
-        "suite": "s", "run": "decoder", "architecture": "LlamaForCausalLM", "n_layers": 6,
-        "revision": f"checkpoint-{step}", "step": step, "corpus": "text", "pooling": "tokens",
-        "layer": layer, "layer_kind": kind, "selection": "no_first", "metric": metric,
-        "value": value, "n_points": 100, "document_length": 16, "n_documents": 16, "flag": "",
-        "metric_version": 1, "n_duplicates": 0, "n_dropped": 0,
-    }  # fmt: skip
-    return row | more
-
-
-def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy"), **more):
-    """Geometry and replicates of a run whose every block follows a trajectory."""
-    rng = np.random.default_rng(0)
-    # What the documents do to a number they do at every step: the differences are paired.
-    shared = rng.standard_normal(GROUPS) * noise
-    geometry, replicates = [], []
-    for metric in metrics:
-        for step, value in zip(STEPS, trajectory, strict=True):
-            for layer in range(7):
-                without = value + layer + shared + rng.standard_normal(GROUPS) * noise / 10
-                error = float(jackknife.stderr(without))
-                row = number(step, layer, metric, value + layer, stderr=error, **more)
-                geometry.append(row)
-                keep = {key: row[key] for key in contracts.REPLICATES.names if key in row}
-                replicates += [keep | {"group": g, "value": v} for g, v in enumerate(without)]
-    return as_read(geometry, contracts.GEOMETRY), as_read(replicates, contracts.REPLICATES)
-
-
-def as_read(rows, schema):
-    """Rows as they come back from a file."""
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        tables.write(rows, schema, Path(folder) / "table.parquet")
-        return tables.read(Path(folder) / "table.parquet", schema)
-
-
-def nothing_else(losses=(), history=(), continuity=()):
-    """The other tables that curves are made from."""
-    named = {"LOSSES": losses, "HISTORY": history, "CONTINUITY": continuity}
-    return [as_read(list(rows), getattr(contracts, name)) for name, rows in named.items()]
-
-
-def build(geometry, replicates):
-    return curves.build(geometry, by_checkpoint(replicates), *nothing_else())
 
 
 def phases(geometry, replicates):
@@ -201,6 +157,8 @@ def test_seeds_that_share_only_their_start_tell_no_noise_of_training():
         ("seed_3", "model"),
         ("decoder", "decoder"),
         ("a.seed12-x", "a-x"),
+        ("seed1_big", "big"),
+        ("linseed2-x", "linseed2-x"),
     ],
 )
 def test_a_model_is_a_run_without_its_seed(run, model):

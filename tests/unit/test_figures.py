@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import by_checkpoint
 from matplotlib import pyplot as plt
-from test_curves import STEPS, as_read, build, make, nothing_else
 
+from helpers.curves import STEPS, as_read, build, by_checkpoint, make, nothing_else
 from shapesweep import contracts, curves, figures, summary, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures._panels import short

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import extract
 
+from helpers.shards import extract
 from shapesweep import contracts, geometry
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
-from standin import StandIn
 from tqdm import tqdm
 
+from helpers.standin import StandIn
 from shapesweep import hub, listing, manifest
 from shapesweep.errors import ShapesweepError, TransientError
 from shapesweep.suite import SUITE

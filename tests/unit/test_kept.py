@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import extract
 
+from helpers.shards import extract
 from shapesweep import contracts, failures, geometry, tables
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.metrics import METRICS

@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import results
 
+from helpers import page_results
 from shapesweep import cli, contracts, page, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.page import gallery, record, series
@@ -17,7 +17,7 @@ from shapesweep.page import gallery, record, series
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return results.write(tmp_path_factory.mktemp("page") / "results")
+    return page_results.write(tmp_path_factory.mktemp("page") / "results")
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +91,10 @@ def test_a_long_log_is_thinned(read):
 
 def test_names_from_outside_stay_text(folder, read):
     text = page.render(**read)
-    assert results.HOSTILE not in text
+    assert page_results.HOSTILE not in text
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
     (content,) = re.findall(r'<script id="data" type="application/json">(.*?)</script>', text)
-    assert json.loads(content)["runs"][2]["run"] == results.HOSTILE
+    assert json.loads(content)["runs"][2]["run"] == page_results.HOSTILE
     assert page.as_json({"a": "</script><!--"}) == '{"a":"\\u003c/script>\\u003c!--"}'
 
 
@@ -114,7 +114,7 @@ def test_the_record_names_what_lacks(read):
     assert [(one["what"], one["checkpoint"]) for one in found] == [
         ("not measured", "decoder-seed0/checkpoint-7"),
         ("doubtful", "decoder-seed0/checkpoint-10"),
-        ("manifest", f"{results.HOSTILE}/checkpoint-100"),
+        ("manifest", f"{page_results.HOSTILE}/checkpoint-100"),
     ]
     assert found[-1]["reason"] == "missing_config"
 
@@ -169,7 +169,7 @@ def test_a_sweep_of_nothing_has_a_page(read):
 def test_what_is_absent_is_named(tmp_path):
     with pytest.raises(ShapesweepError, match=r"profiles\.parquet: no such file"):
         page.write(tmp_path, tmp_path / "report.html")
-    results.write(tmp_path / "results")
+    page_results.write(tmp_path / "results")
     (tmp_path / "results/summary.txt").unlink()
     with pytest.raises(ShapesweepError, match=r"summary\.txt: no such file"):
         page.write(tmp_path / "results", tmp_path / "report.html")

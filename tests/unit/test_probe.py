@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import tiny_bert, tiny_llama
 
 import shapesweep
+from helpers.models import tiny_bert, tiny_llama
 from shapesweep import contracts, tables
 from shapesweep.callback import ProbeCallback
 from shapesweep.errors import ShapesweepError

@@ -25,7 +25,7 @@ rule budget:
         state=lambda w: states(batch(w))[w.revision],
         downloaded=lambda w, input: input.checkpoints if w.suite in PUBLISHED else "",
         release=lambda w: release("checkpoints", w),
-        budget=as_param(budget_settings(CONFIG)),
+        budget=as_param(lambda w: budget_settings(CONFIG)),
     message:
         "budgeting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:

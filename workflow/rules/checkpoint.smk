@@ -59,7 +59,7 @@ rule tokenizer:
         hub=1,
     params:
         config=merged,
-        asked=lambda w: as_param(SUITES[w.suite].listing_key()),
+        asked=as_param(lambda w: SUITES[w.suite].listing_key()),
     message:
         "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
     shell:

@@ -118,7 +118,7 @@ rule page:
     params:
         results=lambda w, output: Path(output[0]).parent,
         # It stands on the page; its file is no rule's.
-        config=as_param(CONFIG.model_dump(mode="json", exclude={"spikes"})),
+        config=as_param(lambda w: CONFIG.model_dump(mode="json", exclude={"spikes"})),
     message:
         "making the page"
     shell:

@@ -24,7 +24,7 @@ checkpoint listing:
         runtime=240,
     params:
         config=merged,
-        asked=lambda w: as_param(SUITES[w.suite].listing_key()),
+        asked=as_param(lambda w: SUITES[w.suite].listing_key()),
     message:
         "listing what {wildcards.suite} has"
     shell:

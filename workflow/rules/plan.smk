@@ -84,9 +84,18 @@ def merged(wildcards):
     return MERGED if settings(wildcards) is CONFIG else MERGED_SPIKES
 
 
-def as_param(value):
-    """A value in one line. Of a mapping Snakemake would remember the keys alone, of a list the set."""
+def as_text(value):
+    """A value as one line of JSON."""
     return json.dumps(value, sort_keys=True)
+
+
+def as_param(value_of):
+    """A parameter from a function of the wildcards.
+
+    It is text, since Snakemake compares only the keys of a mapping and the set of a list. It is a
+    function, since Snakemake expands the braces of a plain string, and users write braces.
+    """
+    return lambda wildcards: as_text(value_of(wildcards))
 
 
 @functools.cache
@@ -256,7 +265,7 @@ def suite_states(wildcards):
         return SUITES[wildcards.suite].model_dump_json(exclude={"facts"})
     names = [(one.run, one.revision) for one in listed(wildcards.suite)]
     found = [states(one) for one in batches_of(wildcards.suite).values()]
-    return hashlib.sha256(as_param([names, found]).encode()).hexdigest()
+    return hashlib.sha256(as_text([names, found]).encode()).hexdigest()
 
 
 def release(kind, w):
@@ -271,7 +280,7 @@ def release(kind, w):
 def history_state(wildcards):
     """What makes a suite's history another one."""
     try:
-        return as_param(history.states(wildcards.suite, SUITES[wildcards.suite]))
+        return as_text(history.states(wildcards.suite, SUITES[wildcards.suite]))
     except ShapesweepError as error:
         sys.exit(f"shapesweep: error: {error}")
 

@@ -15,8 +15,8 @@ rule train:
         runtime=30,
     params:
         config=merged,
-        suite=lambda w: as_param(SUITES[w.suite].model_dump(exclude={"runs"})),
-        run=lambda w: as_param(SUITES[w.suite].runs[w.run].model_dump()),
+        suite=as_param(lambda w: SUITES[w.suite].model_dump(exclude={"runs"})),
+        run=as_param(lambda w: SUITES[w.suite].runs[w.run].model_dump()),
     message:
         "training {wildcards.suite}/{wildcards.run}"
     shell:

@@ -369,5 +369,8 @@ def _whole_safetensors(path: Path) -> bool:
 
 
 def _one_line(error: Exception, folder: Path) -> str:
-    text = re.sub(r"\s+", " ", str(error)).replace(str(folder), "").strip() or type(error).__name__
+    text = re.sub(r"\s+", " ", str(error)).replace(f"{folder}/", "")
+    if folder.is_absolute():
+        text = text.replace(str(folder), "")
+    text = text.strip() or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"

@@ -266,7 +266,8 @@ class Config(Strict):
             raise ValueError("must not contain braces, which are Snakemake's wildcards")
         if not path.isprintable() or path.startswith("-"):
             raise ValueError("write a path that can be seen, and that does not begin with '-'")
-        return str(Path(path))
+        # The shell, Python and transformers would each read `~` as another folder.
+        return str(Path(path).expanduser())
 
     @model_validator(mode="after")
     def _budgets_what_there_is(self, info: ValidationInfo) -> "Config":

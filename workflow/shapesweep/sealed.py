@@ -9,6 +9,7 @@ the seal, of an earlier version or another program, is read as it is.
 import mmap
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,10 @@ _MARK = _KEY.encode() + b"\x18\x08"
 
 class Writer(pq.ParquetWriter):
     """Writes Parquet to a path, and seals it when it is closed."""
+
+    def __init__(self, where: str | Path, *arguments: Any, **options: Any) -> None:
+        # pyarrow would read a relative path such as `a:b/c` as a URI.
+        super().__init__(Path(where).absolute(), *arguments, **options)
 
     def close(self) -> None:
         """Finish the file."""
@@ -53,7 +58,7 @@ def open_file(path: str | Path) -> pq.ParquetFile:
     """Open a file that is whole as well, to be read part by part: it may be larger than memory."""
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
         _check(content)
-    return pq.ParquetFile(path, memory_map=True)
+    return pq.ParquetFile(Path(path).absolute(), memory_map=True)
 
 
 def _whole(path: str | Path) -> pa.BufferReader:

@@ -17,12 +17,13 @@ RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
 CURVE = ["corpus", "pooling", "selection", "metric", "k"]
 #: What is added to the rows of single runs.
 ADDED = ["family", "model", "n_groups", "low", "high", "over"]
-_SEED = re.compile(r"[-_.]?seed[-_.]?\d+", re.IGNORECASE)
+_SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+", re.IGNORECASE)
 
 
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Add to every row its `family`, and its `model`: the run's name without its seed."""
-    models = {run: _SEED.sub("", run) or "model" for run in frame.run.unique()}
+    # A label that begins with an underscore is left out of a legend.
+    models = {run: _SEED.sub("", run).strip("-_.") or "model" for run in frame.run.unique()}
     return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
 
 

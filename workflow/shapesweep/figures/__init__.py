@@ -95,6 +95,11 @@ class Figure:
     absent: str = "no checkpoint could be measured"
     of_paper: bool = False
 
+    def __post_init__(self) -> None:
+        # Snakemake's report takes these for wildcards.
+        if set("{}") & set(self.title + self.category):
+            raise ValueError(f"title and category of a figure hold no braces: {self.title}")
+
 
 def draw(name: str, curves: Path, out: Path) -> None:
     """Draw a figure.

@@ -5,33 +5,9 @@ import shutil
 
 import torch
 import transformers
-from conftest import tiny_bert
 from safetensors.torch import load, save
 
-
-def tiny_neox(width=16):
-    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2}
-    return transformers.GPTNeoXConfig(
-        vocab_size=300, num_attention_heads=2, max_position_embeddings=64, **shape
-    )
-
-
-def tiny_bloom():
-    return transformers.BloomConfig(vocab_size=300, hidden_size=16, n_layer=2, n_head=2)
-
-
-def trajectory(config, steps, seed=0, kind=transformers.AutoModelForCausalLM):
-    """(step, model) along a straight way with a little noise: like a training, without its cost."""
-    torch.manual_seed(seed)
-    model = kind.from_config(config).eval()
-    way = [torch.randn_like(weights) * 0.02 for weights in model.parameters()]
-    done = 0
-    for step in steps:
-        with torch.no_grad():
-            for weights, whole in zip(model.parameters(), way, strict=True):
-                weights += whole * (step - done) / max(*steps, 1) + 1e-4 * torch.randn_like(weights)
-        done = step
-        yield step, model
+from helpers.models import tiny_bert, tiny_bloom, tiny_neox, trajectory
 
 
 def files(saved, folder, form="safetensors"):

@@ -48,7 +48,7 @@ class StandIn:
         #: Whether an error's answer tells the token that it was asked with.
         self.is_telltale = False
         self.n_told = 0
-        #: Files whose contents are answered with 500, always.
+        #: Files whose contents are always answered with 500, to be asked for again a second later.
         self.broken = set()
         #: By path of a file, how its bytes are spoilt on the way.
         self.spoilt = {}
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         with standin.lock:
             standin.asked.append((self.command, path))
         is_broken = path in standin.broken and not head
-        scripted = ("500", {}) if is_broken else standin.scripted()
+        scripted = ("500", {"Retry-After": "1"}) if is_broken else standin.scripted()
         if scripted:
             self.fault = None
             self.send(int(scripted[0]), b"", scripted[1], head)

@@ -1,0 +1,50 @@
+"""Tiny models and a text, small enough to be made anew in every test session."""
+
+import torch
+import transformers
+
+TEXT = "\n\n".join(
+    f"The {n}th bird of the {n % 7}th tree sang song {n * n % 101}." for n in range(4000)
+)
+
+
+def tiny_llama(**more):
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    limits = {"vocab_size": 300, "max_position_embeddings": 64}
+    return transformers.LlamaConfig(**(shape | heads | limits | more))
+
+
+def tiny_bert(**more):
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    return transformers.BertConfig(
+        vocab_size=300, max_position_embeddings=64, num_attention_heads=2, **(shape | more)
+    )
+
+
+def tiny_neox(width=16):
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2}
+    return transformers.GPTNeoXConfig(
+        vocab_size=300, num_attention_heads=2, max_position_embeddings=64, **shape
+    )
+
+
+def tiny_bloom():
+    return transformers.BloomConfig(vocab_size=300, hidden_size=16, n_layer=2, n_head=2)
+
+
+def trajectory(config, steps, seed=0, kind=transformers.AutoModelForCausalLM):
+    """Yield (step, model) along a straight line in weight space, with a little noise.
+
+    It looks like a training to the checks of continuity, without the cost of one.
+    """
+    torch.manual_seed(seed)
+    model = kind.from_config(config).eval()
+    direction = [torch.randn_like(weights) * 0.02 for weights in model.parameters()]
+    done = 0
+    for step in steps:
+        with torch.no_grad():
+            for weights, whole in zip(model.parameters(), direction, strict=True):
+                weights += whole * (step - done) / max(*steps, 1) + 1e-4 * torch.randn_like(weights)
+        done = step
+        yield step, model

@@ -1,0 +1,125 @@
+"""A server that runs commands in forks of a process that has imported everything they need.
+
+A sweep of a test starts a dozen jobs of well under a second each, and each would first import
+torch, transformers and pandas for three seconds. The server imports them once. A command that is
+sent to it runs in a fork, with the client's arguments, folder, environment and streams, and calls
+the same function as the installed program. If the client is killed, the fork ends too.
+
+    python warm.py serve SOCKET              # runs until the process that started it ends
+    python warm.py run SOCKET PROGRAM [ARGUMENT ...]
+"""
+
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+
+#: Programs and the function that each of them calls.
+PROGRAMS = {"shapesweep": "shapesweep.cli", "snakemake": "snakemake.cli"}
+#: What they import after they have started.
+IMPORTED = (
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg",
+    "plotly.offline",
+    "snakemake.report",
+    "shapesweep.curves.answer",
+    "shapesweep.findings",
+    "shapesweep.geometry",
+    "shapesweep.join",
+    "shapesweep.manifest",
+    "shapesweep.page",
+    "shapesweep.probe",
+    "shapesweep.summary",
+    "shapesweep.training",
+    "snakemake_logger_plugin_shapesweep",
+    "tokenizers",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.gpt_neox.modeling_gpt_neox",
+    "transformers.models.llama.modeling_llama",
+)
+
+
+def serve(path):
+    """Answer every client in a fork."""
+    import importlib
+
+    for name in (*PROGRAMS.values(), *IMPORTED):
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel buries the forks.
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen(64)
+        while True:
+            client, _ = server.accept()
+            if os.fork() == 0:
+                server.close()
+                answer(client)
+            client.close()
+
+
+def answer(client):
+    """Run a client's command, and send its exit status."""
+    import importlib
+    import threading
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    length, streams, *_ = socket.recv_fds(client, 4, 3)
+    (length,) = struct.unpack("!I", length)
+    asked = json.loads(client.recv(length, socket.MSG_WAITALL))
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(asked["folder"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    # The client of the Hub reads its environment when it is imported.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+        del sys.modules[name]
+    sys.argv = asked["arguments"]
+    # Ends with the client: it sends nothing more, and an empty answer means that it is gone.
+    threading.Thread(
+        target=lambda: client.recv(1) or os.kill(os.getpid(), signal.SIGTERM), daemon=True
+    ).start()
+    status = 1
+    try:
+        status = importlib.import_module(PROGRAMS[asked["program"]]).main()
+    except SystemExit as end:
+        status = end.code
+        if isinstance(status, str):
+            sys.stderr.write(f"{status}\n")
+            status = 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        client.sendall(struct.pack("!B", int(status or 0)))
+        os._exit(int(status or 0))
+
+
+def run(path, program, arguments):
+    """Have the server run a command; its exit status."""
+    asked = {
+        "program": program,
+        "arguments": [program, *arguments],
+        "folder": str(Path.cwd()),
+        "environment": dict(os.environ),
+    }
+    body = json.dumps(asked).encode()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(path)
+        socket.send_fds(server, [struct.pack("!I", len(body))], [0, 1, 2])
+        server.sendall(body)
+        status = server.recv(1)
+    # As a shell reports a process that was killed.
+    return status[0] if status else 128 + signal.SIGKILL
+
+
+if __name__ == "__main__":
+    action, socket_path, *words = sys.argv[1:]
+    sys.exit(serve(socket_path) if action == "serve" else run(socket_path, words[0], words[1:]))

@@ -1,0 +1,117 @@
+"""The command `snakemake` on this workflow, in a folder of a test.
+
+Commands run in forks of a server that has imported their modules (`warm.py`): the same code,
+without three seconds of imports a job. Those with `cold=True` are started as a user starts them.
+"""
+
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+#: Where the programs of this environment are.
+SCRIPTS = Path(sys.executable).parent
+WARM = Path(__file__).with_name("warm.py")
+_PROGRAM = """#!/bin/sh
+exec "{python}" -IS "{warm}" run "{socket}" {name} "$@"
+"""
+
+
+def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snakefile", cold=False):
+    """Arguments of `subprocess.run` for `snakemake` in a folder, with a configuration of its own.
+
+    `configfile` is relative to the folder; None leaves the configuration that is shipped.
+    """
+    # A clone elsewhere brings its own package, which the server has not imported.
+    cold = cold or not snakefile.is_relative_to(ROOT)
+    package = (
+        snakefile.parent if snakefile.parent.name == "workflow" else snakefile.parent / "workflow"
+    )
+    programs = [SCRIPTS] if cold else [warm_programs(), SCRIPTS]
+    path = os.pathsep.join([*map(str, programs), os.environ["PATH"]])
+    words = [programs[0] / "snakemake", "--snakefile", snakefile, "--directory", folder]
+    words += ["--configfile", folder / configfile] if configfile else []
+    words += ["--cores", "2", *arguments]
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(package)}
+    return {"args": list(map(str, words)), "cwd": folder, "env": environment, "text": True}
+
+
+def sweep(folder, *arguments, **more):
+    """Run `snakemake`; `stdout` of the result holds both its streams.
+
+    The target `numbers` measures everything and draws nothing.
+    """
+    return subprocess.run(
+        **command(folder, *arguments, **more),
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def job(folder, *arguments):
+    """Run one `shapesweep` command as a job of the workflow does."""
+    done = subprocess.run(
+        list(map(str, [warm_programs() / "shapesweep", *arguments])),
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def plan(folder, *arguments, **more):
+    """Number of planned jobs by rule, from a dry run."""
+    planned = sweep(folder, "--dry-run", *arguments, **more)
+    assert planned.returncode == 0, planned.stdout
+    words = [line.split() for line in planned.stdout.splitlines()]
+    return {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
+
+
+def settings(text_file, **more):
+    """A configuration whose sweep takes seconds."""
+    return {
+        "corpus": {"text": str(text_file), "documents": 16, "length": 16},
+        "geometry": {"n_points": 100, "groups": 4},
+        "corpora": ["text", "random", "shuffled"],
+        "device": "cpu",
+        **more,
+    }
+
+
+def write(folder, configuration):
+    """Write the configuration of a folder's sweep."""
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
+
+
+@functools.cache
+def warm_programs():
+    """A folder of programs that a server runs; it is started once for each test process."""
+    folder = Path(tempfile.mkdtemp(prefix="shapesweep-warm-"))
+    socket = folder / "socket"
+    # As many threads as a job of the workflow has.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+    server = subprocess.Popen(
+        [sys.executable, WARM, "serve", socket],
+        env={**os.environ, **threads, "PYTHONPATH": str(ROOT / "workflow")},
+    )
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(server.kill)
+    while not socket.exists():
+        if server.poll() is not None:
+            raise RuntimeError(f"{WARM}: the server ended with {server.returncode}")
+        time.sleep(0.05)
+    for name in ("snakemake", "shapesweep"):
+        text = _PROGRAM.format(name=name, python=sys.executable, warm=WARM, socket=socket)
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return folder

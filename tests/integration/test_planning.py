@@ -1,0 +1,149 @@
+"""Everything plans: each shipped configuration and each suite of the registry, for each target."""
+
+import html
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers.models import TEXT
+from helpers.published_names import write_listing
+from helpers.workflow import ROOT, settings, sweep, write
+from shapesweep import config, contracts, tables
+from shapesweep.published import HubSuite
+from shapesweep.suite import SUITE
+
+SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
+REGISTRY = {
+    path.stem: SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    for path in sorted((ROOT / "config/suites").glob("*.yaml"))
+}
+TARGETS = {
+    "all": ["--dry-run"],
+    **{name: ["--dry-run", name] for name in ("numbers", "paper", "spikes", "manifests", "plan")},
+    "dag": ["--dag"],
+    "summary": ["--summary"],
+}
+#: `config.json` of every published model, small.
+SHAPE = {
+    "architectures": ["GPTNeoXForCausalLM"],
+    "model_type": "gpt_neox",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "vocab_size": 1000,
+}
+
+
+def place_inputs(folder, chosen):
+    """Put what a configuration needs into a folder: its text, and a listing of each Hub suite."""
+    text = Path(chosen.corpus.text)
+    if chosen.corpus.text != "stdlib" and not text.is_absolute():
+        (folder / text).write_text(TEXT, encoding="utf-8")
+    for name, suite in chosen.suites.items():
+        if isinstance(suite, HubSuite):
+            path = folder / chosen.results / f"listings/{name}.json"
+            write_listing(name, suite, path, SHAPE)
+
+
+def jobs(planned):
+    """Jobs by rule, of a dry run."""
+    table = planned.partition("Job stats:")[2].partition("total")[0]
+    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def assert_planned(folder, target, **more):
+    """A target plans, and has the jobs that it is for."""
+    done = sweep(folder, *TARGETS[target], **more)
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    if target == "dag":
+        assert "digraph snakemake_dag" in done.stdout
+    elif target == "summary":
+        assert "geometry.parquet" in done.stdout
+    else:
+        planned = jobs(done.stdout)
+        last = {"all": "page", "numbers": "summary", "paper": "comparison", "spikes": "warnings"}
+        assert planned[last.get(target, target)] == 1
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_configuration_plans_every_target(path, tmp_path):
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    default = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    place_inputs(tmp_path, config.validate({**default, **raw}, ROOT / "config/suites"))
+    configfile = None if path.name == "config.yaml" else path
+    for target in TARGETS:
+        assert_planned(tmp_path, target, configfile=configfile)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    """A folder whose configuration names every suite that can be measured, with their listings."""
+    folder = tmp_path_factory.mktemp("registry")
+    measured = {
+        name: suite
+        for name, suite in REGISTRY.items()
+        # What `unstable` has is known once it is trained; `snakemake spikes` plans it.
+        if name != "unstable" and not getattr(suite, "not_loadable", None)
+    }
+    remote = [name for name, suite in measured.items() if getattr(suite, "remote_code", False)]
+    # Of two suites the registry knows how checkpoints are named, and users name the repositories.
+    own = {
+        name: {"repositories": [f"org/{name}"]}
+        for name, suite in measured.items()
+        if isinstance(suite, HubSuite) and not suite.repositories
+    }
+    raw = {
+        "suites": dict.fromkeys(measured) | own,
+        "checkpoints": {"log": 3},
+        "corpora": ["text", "random"],
+        "hub": {"remote_code": remote, "disk_gb": 1000},
+        "budget": {"checkpoints": dict.fromkeys(measured, "last")},
+    }
+    write(folder, raw)
+    place_inputs(folder, config.validate(raw, ROOT / "config/suites"))
+    return folder
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_suite_of_the_registry_plans(registry, target):
+    planned = assert_planned(registry, target)
+    if target in ("all", "numbers"):
+        named = yaml.safe_load((registry / "sweep.yaml").read_text(encoding="utf-8"))["suites"]
+        assert set(re.findall(r": measuring ([^/]+)/", planned)) == set(named)
+
+
+@pytest.mark.parametrize("name", [n for n, s in REGISTRY.items() if getattr(s, "not_loadable", 0)])
+def test_a_suite_that_cannot_be_measured_is_refused_in_one_line(tmp_path, name):
+    write(tmp_path, {"suites": [name]})
+    done = sweep(tmp_path, "--dry-run")
+    assert done.returncode != 0
+    (line,) = [line for line in done.stdout.splitlines() if "error" in line]
+    assert f"suites.{name}: cannot be measured: " in line
+
+
+def test_text_of_users_is_taken_literally(runs, tmp_path):
+    """Braces, dollars, percent signs and quotes in patterns, paths and texts, to the last page."""
+    odd = "{run} {8} {a,b} $HOME $x$ %s 'q' [1] #_"
+    shutil.copytree(runs, tmp_path / odd / "runs")
+    (tmp_path / odd / "text.txt").write_text(TEXT, encoding="utf-8")
+    pattern = r"[a-z]{5,}-?(?P<step>\d{1,8})"
+    suite = {"source": "local", "pattern": pattern, "runs": {"decoder": f"{odd}/runs/decoder"}}
+    chosen = settings(tmp_path / odd / "text.txt", suites={"odd": suite}, corpora=["text"])
+    # Snakemake's wildcards cannot be escaped in the path of every output.
+    results = odd.replace("{", "(").replace("}", ")")
+    write(tmp_path, {**chosen, "results": results, "budget": {"checkpoints": {"odd": "last"}}})
+    done = sweep(tmp_path)
+    assert done.returncode == 0, done.stdout
+    measured = tables.read(tmp_path / results / "geometry.parquet", contracts.GEOMETRY)
+    assert sorted(set(measured.step)) == [0, 10, 100]
+    page = (tmp_path / results / "report.html").read_text(encoding="utf-8")
+    assert html.escape(pattern) in page
+    assert odd.partition(" '")[0] in html.unescape(page)
+    assert "Nothing to be done" in sweep(tmp_path).stdout
+    for words in (["--dag"], ["--summary"], ["--report", "report.zip"]):
+        done = sweep(tmp_path, *words)
+        assert done.returncode == 0, done.stdout
