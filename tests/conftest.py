@@ -1,15 +1,32 @@
 """Fixtures of several test modules: a text, tokenizers, tiny checkpoints, and folders to sweep."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
 import transformers
 
-from helpers import workflow
+from helpers import requirements, workflow
 from helpers.models import TEXT, tiny_bert, tiny_llama
 from shapesweep import config, corpora, text, training
+
+
+def pytest_xdist_auto_num_workers():
+    """One more than cores: tests of Slurm and of the Hub mostly wait. Each takes 2 GB at most."""
+    return min(os.cpu_count() or 1, 8) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    """End with a line on the tests that were skipped, if there are any."""
+    skipped = [
+        (report.nodeid.partition("::")[0], report.longrepr[2].removeprefix("Skipped: "))
+        for report in terminalreporter.stats.get("skipped", [])
+    ]
+    if skipped:
+        terminalreporter.write_line(requirements.closing_line(skipped))
 
 
 @pytest.fixture(scope="session")

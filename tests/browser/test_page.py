@@ -2,25 +2,21 @@
 
 import csv
 import io
-import shutil
 import urllib.parse
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-from helpers import page_results
+from helpers import page_results, requirements
 from shapesweep import page
 
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 QUIET += ["--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no browser: apt-get install chromium")
+    path = requirements.browser()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=QUIET)
         yield started

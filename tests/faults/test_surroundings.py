@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers import requirements
 from helpers.workflow import command, settings, sweep, write
-
-IS_ROOT = os.geteuid() == 0
 
 
 def verb(folder, *words, **more):
@@ -46,8 +45,7 @@ def one_line(done):
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of sixty-four kilobytes."""
-    if not IS_ROOT:
-        pytest.fail("a disk of its own can only be mounted by root")
+    requirements.mounting()
     place = tmp_path / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from helpers import requirements
 from helpers.hub_suites import files, tiny_neox, trajectory
 from helpers.standin import StandIn
 from helpers.workflow import ROOT, command, settings, sweep, write
@@ -55,6 +56,7 @@ PBS = {
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
+    requirements.slurm()
     folder = tmp_path_factory.mktemp("slurm")
     started = subprocess.run([CLUSTER, "start", folder], stderr=subprocess.PIPE, text=True)
     if started.returncode:

@@ -1,0 +1,58 @@
+"""Miniature repositories on the stand-in Hub, under the names that the shipped sweeps ask for."""
+
+import transformers
+
+from helpers.hub_suites import files
+from helpers.models import trajectory
+from helpers.published_names import revisions
+
+SHAPE = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+POSITIONS = {"max_position_embeddings": 640}
+LLAMA = SHAPE | POSITIONS | {"intermediate_size": 32, "num_key_value_heads": 2}
+#: Each repository's architecture; the first that its name begins with.
+CONFIGS = {
+    "EleutherAI/": transformers.GPTNeoXConfig(**SHAPE, **POSITIONS, intermediate_size=32),
+    "allenai/": transformers.Olmo2Config(**LLAMA),
+    "TinyLlama/": transformers.LlamaConfig(**LLAMA),
+    "meta-llama/": transformers.LlamaConfig(**LLAMA),
+    "bigscience/": transformers.BloomConfig(vocab_size=300, hidden_size=16, n_layer=2, n_head=2),
+    "openai-community/": transformers.GPT2Config(
+        vocab_size=300, n_embd=16, n_layer=2, n_head=2, n_positions=640
+    ),
+    "facebook/": transformers.OPTConfig(**SHAPE, **POSITIONS, ffn_dim=32, word_embed_proj_dim=16),
+    "google-bert/": transformers.BertConfig(**SHAPE, **POSITIONS, intermediate_size=32),
+    "FacebookAI/": transformers.RobertaConfig(**SHAPE, **POSITIONS, intermediate_size=32),
+}
+ENCODERS = ("google-bert/", "FacebookAI/")
+
+
+def publish(hub, name, suite, repositories, tokenizers, folder):
+    """Add a suite's repositories to a stand-in, each with all its published names.
+
+    Parameters
+    ----------
+    hub : helpers.standin.StandIn
+    name : str
+    suite : HubSuite
+    repositories : list of str
+    tokenizers : dict
+        By family.
+    folder : pathlib.Path
+        For what is made on the way.
+    """
+    for repository in repositories:
+        family = "encoder" if repository.startswith(ENCODERS) else "decoder"
+        tokenizer = files(tokenizers[family], folder / "tokenizer")
+        (shape,) = [c for start, c in CONFIGS.items() if repository.startswith(start)]
+        kind = {
+            "decoder": transformers.AutoModelForCausalLM,
+            "encoder": transformers.AutoModelForMaskedLM,
+        }[family]
+        names = revisions(name, suite, repository)
+        # Another seed for each run: no two of them share a file.
+        seed = sum(repository.encode())
+        for revision, (_, model) in zip(
+            names, trajectory(shape, range(len(names)), seed, kind), strict=True
+        ):
+            refs = "tags" if suite.mode == "tags" else "branches"
+            hub.add(repository, revision, files(model, folder / "model") | tokenizer, refs)

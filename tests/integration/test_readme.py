@@ -1,0 +1,93 @@
+"""The README's commands on published suites, to the page, on miniatures under the published names."""
+
+import os
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from helpers import miniature
+from helpers.models import TEXT
+from helpers.published_names import repositories
+from helpers.standin import StandIn
+from helpers.workflow import ROOT, SCRIPTS, warm_programs
+from shapesweep import config, contracts, tables
+from shapesweep.figures import EXTENSIONS, FIGURES
+
+#: Repositories that a user has no access to without a token.
+GATED = ("meta-llama/Llama-2-7b-hf",)
+
+
+def commands():
+    """The README's commands with a shipped configuration, by its name."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"^(snakemake [^#\n]*config/(\w+)\.yaml)", text, re.MULTILINE)
+    return {name: line for line, name in found if not {"manifests", "plan"} & set(line.split())}
+
+
+@pytest.fixture
+def published(clone, tmp_path, tokenizers, monkeypatch):
+    """A function that publishes what a configuration of a clone asks for."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with StandIn() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+
+        def publish(name):
+            shipped = [
+                yaml.safe_load((clone / f"config/{one}.yaml").read_text(encoding="utf-8"))
+                for one in ("config", name)
+            ]
+            chosen = config.validate(shipped[0] | shipped[1], clone / "config/suites")
+            for suite_name, suite in chosen.suites.items():
+                wanted = repositories(suite_name, suite)
+                miniature.publish(hub, suite_name, suite, wanted, tokenizers, tmp_path)
+                for group in suite.groups():
+                    if group.tokenizer and group.tokenizer not in hub.repositories:
+                        hub.add(group.tokenizer, files=hub.repositories[wanted[0]].tokenizer)
+            for repository in GATED:
+                if repository in hub.repositories:
+                    hub.repositories[repository].is_gated = True
+            if chosen.corpus.text != "stdlib":
+                (clone / chosen.corpus.text).write_text(TEXT, encoding="utf-8")
+            return chosen
+
+        yield publish
+
+
+def test_every_command_of_the_readme_is_here():
+    assert set(commands()) == {"pythia", "olmo", "paper"}
+
+
+@pytest.mark.parametrize("name", ["pythia", "olmo", "paper"])
+def test_a_command_of_the_readme_runs_to_its_end(published, clone, name):
+    chosen = published(name)
+    path = os.pathsep.join(map(str, [warm_programs(), SCRIPTS, os.environ["PATH"]]))
+    done = subprocess.run(
+        commands()[name],
+        shell=True,
+        cwd=clone,
+        env={**os.environ, "PATH": path},
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    results = clone / "results"
+    measured = tables.read(results / "geometry.parquet", contracts.GEOMETRY)
+    places = measured.drop_duplicates(["suite", "run", "revision"])
+    print(places.groupby(["suite", "run"]).size())
+    assert set(measured.suite) == set(chosen.suites)
+    failed = tables.read(results / "failures.parquet", contracts.FAILURES)
+    print(failed)
+    drawn = [figure for figure, one in FIGURES.items() if one.of_paper or name != "paper"]
+    for figure in drawn:
+        for extension in EXTENSIONS:
+            assert (results / f"figures/{figure}.{extension}").stat().st_size
+    assert (results / "summary.txt").is_file()
+    if name == "paper":
+        assert "not run" in (results / "comparison.md").read_text(encoding="utf-8")
+    else:
+        assert (results / "report.html").stat().st_size > 4e6
