@@ -1,45 +1,65 @@
-# Each target does all of its own set-up; it needs Python >= 3.11, make and git.
-#   make sweep    the default sweep, to results/
-#   make test     every test
-#   make lint     format, style, types, the workflow's lint
-#   make docs     writes the reference from the code, builds docs/_build/index.html, checks links
-#   make bench    speed and memory beside other programs, what a checkpoint, a probe and a large sweep
-#                 cost, to docs/reference/{speed,cost}.md; half an hour
-#   make faults   kills sweeps at fifty moments, to docs/reference/faults.md; half an hour
-#   make report   report.zip: figures and closing words of the default sweep in one page
+# Each target sets up what it needs; it needs Python >= 3.11, make and git.
+#   make sweep     the default sweep, to results/
+#   make report    report.zip: figures and summary of the default sweep in one page
+#   make test      the tests; ten minutes on two cores
+#   make test-all  the long forms too: more seeds, fifty kills, published suites, the default sweep
+#   make lint      format, style, types, the workflow's lint
+#   make docs      writes the reference from the code, builds docs/_build/index.html, checks links
+#   make bench     speed and memory beside other programs, and what a checkpoint, a probe and a large
+#                  sweep cost, to docs/reference/{speed,cost}.md; half an hour
+#   make faults    kills sweeps at fifty moments, to docs/reference/faults.md; half an hour
+# Parts of continuous integration (.ci/run):
+#   make smoke        the default sweep in small (tests/smoke.yaml), its report, and a second run
+#   make test-readme  the README's commands on published suites, on miniatures
+#   make test-bare    tests that need a system package, without it: they must be skipped
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 BENCH := .venv-bench
 READY_BENCH := $(BENCH)/.ready
-# An OpenBLAS is let choose its own kernels, and once more told to take the same as the others.
+# OpenBLAS chooses its own kernels, and in a second run takes the same as the other programs.
 TIME = env -u OPENBLAS_L2_SIZE $(1) $(BENCH)/bin/python -m pytest benchmarks -q -p no:cacheprovider \
   -c benchmarks/pytest.ini --benchmark-json $(BENCH)/$(2).json
-SWEPT := tests/faults/test_kills.py tests/faults/test_surroundings.py
 ACTIVATE := . $(VENV)/bin/activate &&
+# Several processes with a thread each; a file's tests run in one process, the long files first.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+  python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+SMOKE := snakemake --cores all --configfile tests/smoke.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: sweep test lint docs links bench faults report clean
+.PHONY: sweep report test test-all test-readme test-bare smoke lint docs links bench faults clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(READY)
 	@touch $(VENV)/.started
 	$(ACTIVATE) snakemake --cores all
-	@# Where nothing was to be done, what was found before is said again.
+	@# Where nothing was left to do, the summary of the last run is shown again.
 	@find results/summary.txt ! -newer $(VENV)/.started -exec cat {} +
 
 report: sweep
 	$(ACTIVATE) snakemake --cores 1 --report report.zip
 
-# The small ones on all cores, one thread each; a sweep takes all cores by itself. The last ones start
-# a Slurm, as root.
 test: $(READY_DEV)
-	$(ACTIVATE) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	  python -m pytest -n auto --dist loadfile --ignore tests/integration --ignore tests/slurm \
-	  $(addprefix --ignore ,$(SWEPT))
-	$(ACTIVATE) python -m pytest tests/integration $(SWEPT)
-	$(ACTIVATE) python -m pytest tests/slurm
+	$(ACTIVATE) $(PYTEST)
+
+test-all: $(READY_DEV)
+	$(MAKE) smoke
+	$(ACTIVATE) SHAPESWEEP_SEEDS=100 SHAPESWEEP_KILLS=50 $(PYTEST) tests workflow/shapesweep
+	$(MAKE) report
+	$(ACTIVATE) snakemake --cores all --dry-run | grep "Nothing to be done"
+
+test-readme: $(READY_DEV)
+	$(ACTIVATE) $(PYTEST) tests/readme
+
+# Only the programs of the environment are on the PATH.
+test-bare: $(READY_DEV)
+	PATH=$(abspath $(VENV))/bin $(abspath $(VENV))/bin/python -m pytest tests/browser tests/slurm
+
+smoke: $(READY)
+	$(ACTIVATE) $(SMOKE)
+	$(ACTIVATE) $(SMOKE) --report results/smoke/report.zip
+	$(ACTIVATE) $(SMOKE) --dry-run | grep "Nothing to be done"
 
 lint: $(READY_DEV)
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure
@@ -57,7 +77,7 @@ bench: $(READY) $(READY_BENCH)
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/probe.py
 	$(ACTIVATE) python benchmarks/scale.py
 
-# Sweeps that are killed at fifty moments; only those that came through are in the table.
+# Fifty sweeps, each killed at another moment; the table lists only those that came through.
 faults: $(READY_DEV)
 	rm -f $(VENV)/faults.jsonl
 	$(ACTIVATE) SHAPESWEEP_KILLS=50 SHAPESWEEP_FAULTS=$(abspath $(VENV))/faults.jsonl \

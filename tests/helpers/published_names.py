@@ -103,6 +103,7 @@ _NAMES = [
     ("smollm3", "*", "stage1-step-3440000 stage2-step-4200000 stage3-step-4720000"),
     ("smollm3", "*", "it-mid-training it-SFT"),
     ("tinyllama", "*-checkpoints", "step-5k-token-10B step-50k-token-105B step-480k-token-1007B"),
+    ("tinyllama", "*-after-1T-token", "step-955k-token-2003B step-1431k-token-3001B"),
     ("tinyllama-releases", "repositories", "TinyLlama/TinyLlama-1.1B-step-50K-105b"),
     ("tinyllama-releases", "repositories", "TinyLlama/TinyLlama-1.1B-intermediate-step-240k-503b"),
     ("tri", "*", "{0000020000..0000100000 by 20000}"),

@@ -1,4 +1,4 @@
-"""The README's commands on published suites, to the page, on miniatures under the published names."""
+"""The README's commands on published suites, to the end, on miniatures under published names."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from helpers import miniature
+from helpers.hub_suites import files
 from helpers.models import TEXT
 from helpers.published_names import repositories
 from helpers.standin import StandIn
@@ -15,6 +16,9 @@ from helpers.workflow import ROOT, SCRIPTS, warm_programs
 from shapesweep import config, contracts, tables
 from shapesweep.figures import EXTENSIONS, FIGURES
 
+#: Checkpoints that each command measures: two of a run, where so many are published. The last of
+#: OLMo 2 1B is of its second stage, a run that the configuration leaves out.
+N_CHECKPOINTS = {"pythia": 3 * 2, "olmo": 1 + 2, "paper": 6 + 2 + 2 + 2 * 2}
 #: Repositories that a user has no access to without a token.
 GATED = ("meta-llama/Llama-2-7b-hf",)
 
@@ -44,7 +48,7 @@ def published(clone, tmp_path, tokenizers, monkeypatch):
                 miniature.publish(hub, suite_name, suite, wanted, tokenizers, tmp_path)
                 for group in suite.groups():
                     if group.tokenizer and group.tokenizer not in hub.repositories:
-                        hub.add(group.tokenizer, files=hub.repositories[wanted[0]].tokenizer)
+                        hub.add(group.tokenizer, files=files(tokenizers["decoder"], tmp_path / "t"))
             for repository in GATED:
                 if repository in hub.repositories:
                     hub.repositories[repository].is_gated = True
@@ -77,11 +81,14 @@ def test_a_command_of_the_readme_runs_to_its_end(published, clone, name):
     assert "Traceback" not in done.stdout
     results = clone / "results"
     measured = tables.read(results / "geometry.parquet", contracts.GEOMETRY)
-    places = measured.drop_duplicates(["suite", "run", "revision"])
-    print(places.groupby(["suite", "run"]).size())
     assert set(measured.suite) == set(chosen.suites)
     failed = tables.read(results / "failures.parquet", contracts.FAILURES)
-    print(failed)
+    refused = failed[~failed.reason.isin(["empty_main", "hole"])]
+    # Every published checkpoint was measured, but for the model that asks for a token.
+    assert set(refused.run) == ({"Llama-2-7b-hf"} if name == "paper" else set()), refused
+    n_measured = measured.groupby(["suite", "run"]).revision.nunique()
+    assert set(n_measured) <= set(range(1, miniature.MOST + 1))
+    assert n_measured.sum() == N_CHECKPOINTS[name]
     drawn = [figure for figure, one in FIGURES.items() if one.of_paper or name != "paper"]
     for figure in drawn:
         for extension in EXTENSIONS:
