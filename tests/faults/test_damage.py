@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,15 @@ def write_shard(path):
         columns = [pa.array(column) for column in (place * 0 + document, place, place + 7)]
         writer.append(columns, rng.standard_normal((4, 3)).astype(np.float32))
     writer.close()
+
+
+def test_a_folder_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("sweep:v2/layer-00.parquet")
+    path.parent.mkdir()
+    write_shard(path)
+    assert read_shard(path).activation.shape == (8, 3)
+    assert sealed.open_file(path).metadata.num_rows == 8
 
 
 def write_manifest(path):

@@ -1,6 +1,7 @@
 """The checkpoint: wrong weights are never loaded under a right name."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,15 @@ def test_a_whole_checkpoint_is_loaded_in_float32(folder):
 def test_half_precision_is_loaded_in_float32(tmp_path, make_checkpoint):
     make_checkpoint(tmp_path).half().save_pretrained(tmp_path)
     assert {p.dtype for p in checkpoint.load(tmp_path).parameters()} == {torch.float32}
+
+
+def test_a_reason_keeps_its_letters_whatever_the_folder_is_called(folder, monkeypatch):
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described["rope_parameters"] = {"rope_type": "model.layers.0"}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    with pytest.raises(CheckpointError, match=r"model\.layers\.0"):
+        checkpoint.load(Path())
 
 
 def test_a_missing_weight_is_named(folder):

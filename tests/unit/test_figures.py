@@ -158,6 +158,14 @@ def test_no_line_crosses_a_break(tmp_path, is_broken):
     assert crossing == (set() if is_broken else over_training)
 
 
+@pytest.mark.parametrize("text", ["ID of {layers}", "{8}"])
+def test_a_title_with_braces_is_refused(text):
+    kept = {"data": None, "draw": None, "caption": "", "title": "ID", "category": "Models"}
+    for name in ("title", "category"):
+        with pytest.raises(ValueError, match="no braces"):
+            figures.Figure(**(kept | {name: text}))
+
+
 def test_an_unknown_figure_is_named(tmp_path):
     with pytest.raises(ShapesweepError, match=r"no figure 'dame'; did you mean dome"):
         figures.draw("dame", tmp_path, tmp_path)

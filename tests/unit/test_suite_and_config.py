@@ -20,6 +20,12 @@ def test_six_lines_are_a_sweep():
     assert made.geometry.n_points == 4096
 
 
+def test_results_in_the_home_folder_are_one_folder_to_all_programs(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    made = config.validate({"suites": {"mine": LOCAL}, "results": "~/sweep"})
+    assert made.results == "/home/me/sweep"
+
+
 def test_a_named_suite_is_read_from_the_registry(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(LOCAL), encoding="utf-8")
     assert config.validate({"suites": ["mine"]}, tmp_path).suites["mine"].source == "local"
