@@ -8,19 +8,12 @@ import torch
 import transformers
 
 from helpers.models import tiny_llama
-from helpers.shards import extract
-from shapesweep import checkpoint, contracts, corpora, manifest, tables
+from helpers.shards import extract, row_of
+from shapesweep import checkpoint, contracts, corpora, tables
 from shapesweep.anatomy import find_anatomy
-from shapesweep.config import validate
 from shapesweep.errors import CheckpointError
 from shapesweep.shards import ORIGINS, read_shard
 from shapesweep.text import read_text
-
-
-def row_of(folder):
-    suite = validate({"suites": {"s": {"source": "local", "runs": {"run": str(folder)}}}})
-    found = manifest.list_checkpoints("s", suite.suites["s"], "results")
-    return manifest.rows("s", suite.suites["s"], found, "all")[0]
 
 
 def shards(out, name):

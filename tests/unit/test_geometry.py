@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.shards import extract
+from helpers.shards import extract, row_of
 from shapesweep import contracts, geometry
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
@@ -297,8 +297,6 @@ def test_order_of_rows_does_not_matter_to_spectra():
 
 
 def test_a_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
-    from test_activations import row_of
-
     make_checkpoint(tmp_path / "model")
     extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     path = tmp_path / "out/text/layer-1.parquet"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.shards import extract
+from helpers.shards import extract, row_of
 from shapesweep import contracts, failures, geometry, tables
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.metrics import METRICS
@@ -24,8 +24,6 @@ PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 3) - 3
 @pytest.fixture
 def extracted(tmp_path, make_checkpoint, settings):
     """Shards of a checkpoint, and where their geometry goes."""
-    from test_activations import row_of
-
     make_checkpoint(tmp_path / "model")
     row = row_of(tmp_path / "model")
 

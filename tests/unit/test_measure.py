@@ -89,9 +89,7 @@ def test_documents_make_the_controls_and_the_error_bars(points, tmp_path, capsys
 def test_a_shard_is_a_cloud_with_documents_selections_and_local_ids(
     tmp_path, make_checkpoint, settings, capsys
 ):
-    from test_activations import row_of
-
-    from helpers.shards import extract
+    from helpers.shards import extract, row_of
 
     make_checkpoint(tmp_path / "model")
     extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
