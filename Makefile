@@ -45,7 +45,7 @@ test: $(READY_DEV)
 
 test-all: $(READY_DEV)
 	$(MAKE) smoke
-	$(ACTIVATE) SHAPESWEEP_SEEDS=100 SHAPESWEEP_KILLS=50 $(PYTEST) tests workflow/shapesweep
+	$(ACTIVATE) SHAPESWEEP_SEEDS=100 SHAPESWEEP_KILLS=50 $(PYTEST) tests workflow
 	$(MAKE) report
 	$(ACTIVATE) snakemake --cores all --dry-run | grep "Nothing to be done"
 
