@@ -4,9 +4,9 @@ import numpy as np
 import peers
 import pytest
 import torch
-from conftest import SHAPES
 
 import shapesweep
+from conftest import SHAPES
 from shapesweep.estimators import dimension, neighbors
 
 
