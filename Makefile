@@ -50,11 +50,11 @@ test-all: $(READY_DEV)
 	$(ACTIVATE) snakemake --cores all --dry-run | grep "Nothing to be done"
 
 test-readme: $(READY_DEV)
-	$(ACTIVATE) $(PYTEST) tests/readme
+	$(ACTIVATE) $(PYTEST) --dist load tests/readme
 
 # Only the programs of the environment are on the PATH.
 test-bare: $(READY_DEV)
-	PATH=$(abspath $(VENV))/bin $(abspath $(VENV))/bin/python -m pytest tests/browser tests/slurm
+	PATH=$(abspath $(VENV))/bin $(abspath $(VENV))/bin/python -m pytest --color=no tests/browser tests/slurm
 
 smoke: $(READY)
 	$(ACTIVATE) $(SMOKE)

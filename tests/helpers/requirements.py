@@ -6,13 +6,15 @@ import subprocess
 
 import pytest
 
-#: Debian's packages, each by the programs that it brings.
+#: Debian packages, and the programs that each provides.
 PACKAGES = {
     "chromium": ("chromium", "google-chrome", "chromium-browser"),
     "munge": ("munged",),
     "slurm-wlm": ("slurmctld", "slurmd", "sbatch"),
 }
-INSTALL, ROOT = "apt-get install ", "run as root"
+INSTALL, ROOT = "apt-get install ", "run as root, where root may mount disks"
+#: Where daemons are, which an ordinary user's PATH may lack.
+SBIN = ("/usr/sbin", "/sbin")
 
 
 def browser():
@@ -26,13 +28,17 @@ def slurm():
     missing = [
         package
         for package in ("munge", "slurm-wlm")
-        if not all(map(shutil.which, PACKAGES[package]))
+        if not all(map(_is_installed, PACKAGES[package]))
     ]
     if missing:
         pytest.skip(INSTALL + " ".join(missing))
     if os.path.lexists("/etc/slurm/slurm.conf"):
-        pytest.skip("this machine has a Slurm of its own")
+        pytest.skip("remove /etc/slurm/slurm.conf, unless it is a real cluster's")
     mounting()
+
+
+def _is_installed(program):
+    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(SBIN))
 
 
 def mounting():

@@ -42,6 +42,7 @@ class StandIn:
         self.asked = []
         #: Share of requests that go wrong.
         self.fault_rate = 0.0
+        self.n_faults = 0
         self.random = random.Random(0)
         #: What the next request is answered with, (status, headers), or None to go on.
         self.scripted = lambda: None
@@ -89,6 +90,7 @@ class StandIn:
         with self.lock:
             if self.random.random() >= self.fault_rate:
                 return None
+            self.n_faults += 1
             return self.random.choice(["429", "500", "503", "cut", "hang up"])
 
 

@@ -5,12 +5,14 @@ torch, transformers and pandas for three seconds. The server imports them once. 
 sent to it runs in a fork, with the client's arguments, folder, environment and streams, and calls
 the same function as the installed program. If the client is killed, the fork ends too.
 
-    python warm.py serve SOCKET              # runs until the process that started it ends
+    python warm.py serve SOCKET              # runs until its standard input is closed
     python warm.py run SOCKET PROGRAM [ARGUMENT ...]
 """
 
+import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -52,9 +54,12 @@ def serve(path):
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel buries the forks.
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
+        server.bind(f"{path}.new")
         server.listen(64)
-        while True:
+        # Clients see the socket once it listens.
+        Path(f"{path}.new").rename(path)
+        # Nothing is written to standard input: it is readable once the test process has ended.
+        while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
             client, _ = server.accept()
             if os.fork() == 0:
                 server.close()
@@ -77,7 +82,8 @@ def answer(client):
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
-    # The client of the Hub reads its environment when it is imported.
+    # The client of the Hub reads its environment when it is imported. Transformers keeps the client
+    # of the server, which reaches nothing: it must not ask the Hub.
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]
     sys.argv = asked["arguments"]
@@ -96,10 +102,12 @@ def answer(client):
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
+        status = int(status or 0) & 255
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        client.sendall(struct.pack("!B", int(status or 0)))
-        os._exit(int(status or 0))
+            with contextlib.suppress(OSError):
+                stream.flush()
+        client.sendall(struct.pack("!B", status))
+        os._exit(status)
 
 
 def run(path, program, arguments):

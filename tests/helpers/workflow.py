@@ -101,8 +101,14 @@ def warm_programs():
     # As many threads as a job of the workflow has.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     server = subprocess.Popen(
-        [sys.executable, WARM, "serve", socket],
-        env={**os.environ, **threads, "PYTHONPATH": str(ROOT / "workflow")},
+        [sys.executable, "-P", WARM, "serve", socket],
+        stdin=subprocess.PIPE,
+        env={
+            **os.environ,
+            **threads,
+            "PYTHONPATH": str(ROOT / "workflow"),
+            "HF_ENDPOINT": "http://127.0.0.1:1",
+        },
     )
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)

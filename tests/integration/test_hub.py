@@ -23,6 +23,7 @@ NEOX = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
 def hub(tmp_path, monkeypatch):
     """The stand-in; all that changes for the program is where the Hub is."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
     with StandIn() as standin:
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
         yield standin
@@ -97,6 +98,7 @@ def test_faults_of_the_hub_change_no_byte(hub, tmp_path, text_file, tokenizers):
         fetched[rate] = {path.relative_to(folder): path.read_bytes() for path in files}
     assert sum(path.suffix in (".safetensors", ".bin") for path in fetched[0.0]) >= 13
     assert fetched[0.0] == fetched[0.2]
+    assert hub.n_faults > 30
 
 
 def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokenizers):

@@ -34,6 +34,7 @@ def commands():
 def published(clone, tmp_path, tokenizers, monkeypatch):
     """A function that publishes what a configuration of a clone asks for."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
     with StandIn() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
 
@@ -59,7 +60,7 @@ def published(clone, tmp_path, tokenizers, monkeypatch):
         yield publish
 
 
-def test_every_command_of_the_readme_is_here():
+def test_every_sweep_of_the_readme_is_here():
     assert set(commands()) == {"pythia", "olmo", "paper"}
 
 

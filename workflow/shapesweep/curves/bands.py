@@ -23,7 +23,7 @@ _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+", re.IGNORECASE)
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Add to every row its `family`, and its `model`: the run's name without its seed."""
     # A label that begins with an underscore is left out of a legend.
-    models = {run: _SEED.sub("", run).strip("-_.") or "model" for run in frame.run.unique()}
+    models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}
     return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
 
 
