@@ -41,7 +41,7 @@ def publish(hub, name, suite, repositories, tokenizers, folder):
     tokenizers : dict
         By family.
     folder : pathlib.Path
-        For what is made on the way.
+        For temporary files.
     """
     for repository in repositories:
         family = "encoder" if repository.startswith(ENCODERS) else "decoder"

@@ -136,7 +136,7 @@ def repositories(name, suite):
 
 
 def revisions(name, suite, repository):
-    """The names of a repository's checkpoints; a row of its own goes before those of patterns."""
+    """The names of a repository's checkpoints; a row of that repository wins over patterns."""
     if suite.mode == "repositories":
         return ["main"]
     found = _of(name, lambda where: where == repository) or _of(

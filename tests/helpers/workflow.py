@@ -26,7 +26,7 @@ exec "{python}" -IS "{warm}" run "{socket}" {name} "$@"
 
 
 def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snakefile", cold=False):
-    """Arguments of `subprocess.run` for `snakemake` in a folder, with a configuration of its own.
+    """Arguments of `subprocess.run` for `snakemake` in a folder that has a configuration.
 
     `configfile` is relative to the folder; None leaves the configuration that is shipped.
     """

@@ -1,4 +1,4 @@
-"""A planted dome over depth comes back with its height, and a sink is told from one."""
+"""A planted dome over depth comes back with its height, and a sink is recognized as one."""
 
 import numpy as np
 

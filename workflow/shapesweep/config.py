@@ -266,11 +266,7 @@ class Config(Strict):
             raise ValueError("must not contain braces, which are Snakemake's wildcards")
         if not path.isprintable() or path.startswith("-"):
             raise ValueError("write a path that can be seen, and that does not begin with '-'")
-        try:
-            # Otherwise the shell expands `~`, while Python creates a folder of that name.
-            return str(Path(path).expanduser())
-        except RuntimeError:
-            raise ValueError("there is no such user; write the path in full") from None
+        return str(Path(path).expanduser() if path.startswith("~/") else Path(path))
 
     @model_validator(mode="after")
     def _budgets_what_there_is(self, info: ValidationInfo) -> "Config":
