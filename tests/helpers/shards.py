@@ -4,10 +4,10 @@ from shapesweep import activations, config, manifest
 
 
 def extract(row, folder, settings, out, measured=None):
-    """What `activations.extract` says of one checkpoint."""
+    """Extract one checkpoint; the line that `activations.extract` returns for it."""
     source = activations.Source(row, folder, out, measured or {}, state="as it is")
-    (said,) = activations.extract([source], settings)
-    return said
+    (line,) = activations.extract([source], settings)
+    return line
 
 
 def row_of(folder):
