@@ -88,9 +88,10 @@ def _along(run: findings.Run) -> list[str]:
     # A long run is told by a dozen of its checkpoints; the tables have all of them.
     shown = [steps[i] for i in sorted(set(np.linspace(0, len(steps) - 1, 12).astype(int)))]
     lines = [f"  TwoNN ID of the middle blocks ({run.corpus}, first token left out)"]
-    lines.append(f"    {'step':16}" + "".join(f"{step:>7}" for step in shown))
+    width = max(7, len(str(shown[-1])) + 1)
+    lines.append(f"    {'step':16}" + "".join(f"{step:>{width}}" for step in shown))
     for metric, words in WAYS.items():
         line = mine[mine.metric == metric].drop_duplicates("step").set_index("step")
-        cells = "".join(f"{line.value.get(step, np.nan):7.2f}" for step in shown)
+        cells = "".join(f"{line.value.get(step, np.nan):{width}.2f}" for step in shown)
         lines.append(f"    {words:16}{cells}")
     return lines
