@@ -186,6 +186,22 @@ def test_a_configuration_that_is_none_is_no_traceback(folder, text):
         checkpoint.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("message", "folder", "shown"),
+    [
+        ("docs/x.json is damaged", "docs", "x.json is damaged"),
+        (
+            "see https://huggingface.co/docs/install",
+            "docs",
+            "see https://huggingface.co/docs/install",
+        ),
+        ("no file named a in /data/run.", "/data/run", "no file named a in ."),
+    ],
+)
+def test_only_the_checkpoints_folder_leaves_a_message(message, folder, shown):
+    assert checkpoint._one_line(OSError(message), Path(folder)) == shown
+
+
 def test_tied_weights_are_not_missing(tmp_path, make_checkpoint):
     make_checkpoint(tmp_path, config=tiny_llama(tie_word_embeddings=True))
     assert checkpoint.load(tmp_path).num_parameters() > 0

@@ -159,6 +159,9 @@ def test_seeds_that_share_only_their_start_tell_no_noise_of_training():
         ("a.seed12-x", "a-x"),
         ("seed1_big", "big"),
         ("linseed2-x", "linseed2-x"),
+        # Models whose name is Seed.
+        ("Seed-36B", "Seed-36B"),
+        ("seed-8b-base", "seed-8b-base"),
     ],
 )
 def test_a_model_is_a_run_without_its_seed(run, model):

@@ -91,6 +91,16 @@ def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
         assert "a peak of 9.00 at step 10" in text or "no peak" in text
 
 
+def test_names_are_not_broken_at_their_hyphens():
+    figure = plt.figure()
+    names = [f"my-run-with-hyphens/checkpoint-{step}" for step in (100, 200, 300)]
+    rows = [dict(zip(("run", "revision"), name.split("/"), strict=True)) for name in names]
+    figures._name_missing(figure, pd.DataFrame(rows).assign(step=1, measured=False))
+    for name in names:
+        assert name in figure.get_suptitle()
+    plt.close(figure)
+
+
 def _metrics():
     from shapesweep.metrics import METRICS
 

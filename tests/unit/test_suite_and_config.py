@@ -40,8 +40,10 @@ def test_the_embedded_suite_is_valid():
 
 
 def test_written_and_read_back_it_is_the_same(tmp_path):
-    made = config.validate({"suites": {"mine": LOCAL}, "checkpoints": {"every": 3}})
+    local = {**LOCAL, "runs": {"r": "é 日本"}}
+    made = config.validate({"suites": {"mine": local}, "checkpoints": {"every": 3}})
     config.dump(made, tmp_path / "config.yaml")
+    assert "path: é 日本" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
     assert config.load(tmp_path / "config.yaml") == made
 
 
@@ -71,6 +73,14 @@ def test_written_and_read_back_it_is_the_same(tmp_path):
         ({"corpus": {"sampling": "window"}}, "write windows or paper; did you mean windows?"),
         ({"results": ""}, "results: found ''; write at least one character"),
         ({"results": "{run}"}, "results: found '{run}'; must not contain braces"),
+        ({"results": "a<results>b"}, "'a<results>b'; must not contain <results>, which Snakemake"),
+        ({"scratch": "/s<temp>"}, "scratch: found '/s<temp>'; must not contain <temp>, which"),
+        ({"results": "./"}, "results: found './'; is the folder that Snakemake runs in"),
+        ({"results": "r" * 300}, "has a name of more than 255 bytes; write a shorter path"),
+        ({"results": "a/" * 3000}, "is longer than 4,095 bytes; write a shorter path"),
+        ({"corpus": {"text": "é" * 128}}, "has a name of more than 255 bytes"),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": ""}}}}, "mine.runs.r: found ''; write a path"),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}}, "has a name of more than 255"),
         ({"scratch": "~/scratch"}, "scratch: found '~/scratch'; is taken as it is written"),
         ({"scratch": "/local/$USER"}, "scratch: found '/local/$USER'; is taken as it is written"),
         ({"geometry": {"n_points": -1}}, "geometry.n_points: found -1; write a number of at least"),
@@ -191,6 +201,6 @@ def test_a_suite_is_the_same_under_spikes():
     made = config.validate({"suites": {"s": one}, "spikes": {"suites": {"s": one}}})
     assert made.for_spikes.suites == made.suites
     with pytest.raises(
-        ShapesweepError, match=r"spikes\.suites\.s: is another one than under suites"
+        ShapesweepError, match=r"^suites\.s: spikes\.suites has another suite of this name"
     ):
         config.validate({"suites": {"s": one}, "spikes": {"suites": {"s": other}}})

@@ -369,7 +369,9 @@ def _whole_safetensors(path: Path) -> bool:
 
 
 def _one_line(error: Exception, folder: Path) -> str:
-    text = re.sub(r"\s+", " ", str(error)).replace(f"{folder}/", "")
+    text = re.sub(r"\s+", " ", str(error))
+    # Not where the folder's name ends another path or an address.
+    text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     if folder.is_absolute():
         text = text.replace(str(folder), "")
     text = text.strip() or type(error).__name__

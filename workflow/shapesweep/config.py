@@ -26,7 +26,7 @@ from shapesweep import yamlfile
 from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
 from shapesweep.published import HubSuite, Mode, Repositories
-from shapesweep.schema import NOTHING, Strict, at, below, explain, near
+from shapesweep.schema import NOTHING, AnyPath, Strict, at, below, explain, near, output_folder
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
 #: Where a suite that is named, not spelt out, is looked for.
@@ -65,7 +65,7 @@ class LastConfig(Strict):
 class CorpusConfig(Strict):
     """What text is shown to the models, and how it is cut into documents."""
 
-    text: str = Field(
+    text: AnyPath = Field(
         "stdlib",
         description="`stdlib`: Python's documentation, held out from the embedded suite's "
         "training; or a UTF-8 text file",
@@ -260,13 +260,7 @@ class Config(Strict):
     @field_validator("results", "scratch")
     @classmethod
     def _one_way_to_write_it(cls, path: str | None) -> str | None:
-        if path is None:
-            return None
-        if "{" in path or "}" in path:
-            raise ValueError("must not contain braces, which are Snakemake's wildcards")
-        if not path.isprintable() or path.startswith("-"):
-            raise ValueError("write a path that can be seen, and that does not begin with '-'")
-        return str(Path(path).expanduser() if path.startswith("~/") else Path(path))
+        return None if path is None else output_folder(path)
 
     @model_validator(mode="after")
     def _budgets_what_there_is(self, info: ValidationInfo) -> "Config":
@@ -288,7 +282,7 @@ class Config(Strict):
     def _can_be_loaded(self) -> "Config":
         for name, suite in self.spikes.suites.items():
             if self.suites.get(name, suite) != suite:
-                raise at(["spikes", "suites", name], "is another one than under suites")
+                raise at(["suites", name], "spikes.suites has another suite of this name")
         for name, suite in [*self.suites.items(), *self.for_spikes.suites.items()]:
             if not isinstance(suite, HubSuite):
                 continue
@@ -359,7 +353,8 @@ def dump(config: Config, path: str | Path) -> None:
     """Write the merged configuration, suites spelt out, if it is not there already."""
     path = Path(path)
     # What `snakemake spikes` is about has a file of its own.
-    text = yaml.safe_dump(config.model_dump(exclude_none=True, exclude={"spikes"}), sort_keys=False)
+    merged = config.model_dump(exclude_none=True, exclude={"spikes"})
+    text = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

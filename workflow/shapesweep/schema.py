@@ -8,9 +8,10 @@ import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from shapesweep.errors import printable
@@ -19,6 +20,8 @@ from shapesweep.errors import printable
 LARGEST = 2**63 - 1
 #: What is said of a key of which nothing is said.
 NOTHING = object()
+#: Bytes that file systems allow for a path, and for each name in it.
+PATH_BYTES, NAME_BYTES = 4095, 255
 _PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
 
 
@@ -58,6 +61,48 @@ def pattern(text: str) -> str:
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is no regular expression: {error}") from None
     return text
+
+
+def valid_path(text: str) -> str:
+    """A path as a definition has it.
+
+    Raises
+    ------
+    ValueError
+        If no file system can hold it.
+    """
+    if not text:
+        raise ValueError("write a path")
+    encoded = text.encode("utf-8", "surrogatepass")
+    if len(encoded) > PATH_BYTES:
+        raise ValueError(f"is longer than {PATH_BYTES:,} bytes; write a shorter path")
+    if max(map(len, encoded.split(b"/"))) > NAME_BYTES:
+        raise ValueError(f"has a name of more than {NAME_BYTES} bytes; write a shorter path")
+    return text
+
+
+def output_folder(text: str) -> str:
+    """A path of a folder that Snakemake writes to; `~/` is expanded.
+
+    Raises
+    ------
+    ValueError
+        If Snakemake would interpret the path, or does not accept it.
+    """
+    if "{" in text or "}" in text:
+        raise ValueError("must not contain braces, which are Snakemake's wildcards")
+    if found := re.search(r"<[a-z][a-z0-9_]*>", text):
+        raise ValueError(f"must not contain {found[0]}, which Snakemake replaces; leave out the <")
+    if not text.isprintable() or text.startswith("-"):
+        raise ValueError("write a path that can be seen, and that does not begin with '-'")
+    folder = str(Path(text).expanduser() if text.startswith("~/") else Path(text))
+    if folder == ".":
+        raise ValueError("is the folder that Snakemake runs in; name a folder, such as results")
+    return valid_path(folder)
+
+
+#: A path as a definition has it.
+AnyPath = Annotated[str, AfterValidator(valid_path)]
 
 
 def below(said: Any, part: str) -> Any:

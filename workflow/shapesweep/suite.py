@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, field_validator
 
 from shapesweep.published import HubSuite
-from shapesweep.schema import Strict, pattern
+from shapesweep.schema import AnyPath, Strict, pattern
 
 #: A name that is safe as one component of a path.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
@@ -92,11 +92,11 @@ class EmbeddedSuite(Strict):
 class LocalRun(Strict):
     """One run that lies in a folder: a folder of checkpoints, or one checkpoint."""
 
-    path: str = Field(
+    path: AnyPath = Field(
         description="a folder of checkpoints (Trainer's output), or one checkpoint (`config.json`)"
     )
     seed: int | None = Field(None, description="the run's seed, for the tables")
-    losses: str | None = Field(
+    losses: AnyPath | None = Field(
         None,
         description="its log, if not the Trainer's own: a `.csv`, or a `.jsonl` with an object a "
         "line, with a column of steps and one of losses",

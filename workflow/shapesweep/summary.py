@@ -50,7 +50,13 @@ def write(results: str | Path, out: str | Path) -> str:
     for run in findings.runs(*shown):
         lines += ["", run.title]
         for sentence in findings.sentences(run):
-            lines += textwrap.wrap(sentence, COLUMNS, initial_indent="  ", subsequent_indent="    ")
+            lines += textwrap.wrap(
+                sentence,
+                COLUMNS,
+                initial_indent="  ",
+                subsequent_indent="    ",
+                break_on_hyphens=False,
+            )
         if run.n_steps > 1:
             lines += _along(run)
     extensions = ",".join(EXTENSIONS)

@@ -17,7 +17,7 @@ RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
 CURVE = ["corpus", "pooling", "selection", "metric", "k"]
 #: What is added to the rows of single runs.
 ADDED = ["family", "model", "n_groups", "low", "high", "over"]
-_SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+", re.IGNORECASE)
+_SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECASE)
 
 
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:

@@ -150,7 +150,8 @@ def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
         names = [failures.name(row) for row in missing[missing.measured == measured].itertuples()]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         if names:
-            lines.append(textwrap.fill(f"{words}: {', '.join(names[:3])}{more}", width=64))
+            line = f"{words}: {', '.join(names[:3])}{more}"
+            lines.append(textwrap.fill(line, width=64, break_on_hyphens=False))
     note(figure, "\n".join(lines))
 
 
