@@ -65,6 +65,16 @@ def test_a_config_that_is_spoilt_somewhere_is_loaded_or_refused(folder, data):
         path.write_text(json.dumps(described), encoding="utf-8")
 
 
+@pytest.mark.parametrize("number", [10**6, 10**30])
+@pytest.mark.parametrize("key", ["num_hidden_layers", "n_routed_experts"])
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_config_of_countless_layers_is_refused_at_once(folder, key, number, is_nested):
+    described = json.loads((folder / "config.json").read_bytes())
+    described |= {"text_config": {key: number}} if is_nested else {key: number}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    assert load(folder) == f"config.json: {key} is above 10,000"
+
+
 def lying(header, length=None):
     """A safetensors file whose header says what is not so."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()

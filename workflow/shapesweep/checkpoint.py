@@ -28,6 +28,8 @@ TOKENIZER = (
     *("merges.txt", "spiece.model", "sentencepiece.bpe.model", "special_tokens_map.json"),
     "added_tokens.json",
 )
+#: Layers or experts that a configuration may name: more fill the memory before a weight is read.
+MOST_PARTS = 10_000
 
 
 def family(architecture: str) -> str:
@@ -206,6 +208,7 @@ def load(
     said = description(folder)
     if not said:
         raise CheckpointError("config.json is missing or damaged")
+    _check_parts(said)
     named = architecture(said)
     model_class: Any = getattr(transformers, named, None) if named else None
     is_remote = not hasattr(model_class, "from_pretrained")
@@ -337,6 +340,16 @@ def _tensor_class(name: str) -> str:
         "feed_forward": r"mlp|ffn|feed_?forward|fc\d|dense_h|dense_4h|intermediate|output\.dense",
     }
     return next((kind for kind, fits in words.items() if re.search(fits, name)), "other")
+
+
+def _check_parts(config: Mapping[str, Any]) -> None:
+    """Refuse a configuration, nested ones included, of more layers or experts than a model has."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            _check_parts(value)
+        is_count = re.search("layer|expert", key) and not re.search("size|dim|capacity", key)
+        if is_count and isinstance(value, int) and value > MOST_PARTS:
+            raise CheckpointError(f"config.json: {key[:80]} is above {MOST_PARTS:,}")
 
 
 def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:
