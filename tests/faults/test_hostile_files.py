@@ -73,6 +73,8 @@ def test_a_config_of_countless_layers_is_refused_at_once(folder, key, number, is
     described |= {"text_config": {key: number}} if is_nested else {key: number}
     (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
     assert load(folder) == f"config.json: {key} is above 10,000"
+    # Nor does it count in what a sweep's jobs are planned to need.
+    assert checkpoint.n_layers({key: number}) is None
 
 
 def lying(header, length=None):

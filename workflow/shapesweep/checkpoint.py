@@ -48,8 +48,9 @@ def architecture(config: Mapping[str, Any]) -> str:
 
 
 def n_layers(config: Mapping[str, Any]) -> int | None:
-    """The number of blocks that a `config.json` names."""
-    return _first_int(config, "num_hidden_layers", "n_layer", "num_layers")
+    """The number of blocks that a `config.json` names; None if no model has so many."""
+    named = _first_int(config, "num_hidden_layers", "n_layer", "num_layers")
+    return named if named is not None and named <= MOST_PARTS else None
 
 
 def vocabulary(config: Mapping[str, Any]) -> int | None:
