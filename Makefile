@@ -22,8 +22,8 @@ READY_BENCH := $(BENCH)/.ready
 TIME = env -u OPENBLAS_L2_SIZE $(1) $(BENCH)/bin/python -m pytest benchmarks -q -p no:cacheprovider \
   -c benchmarks/pytest.ini --benchmark-json $(BENCH)/$(2).json
 ACTIVATE := . $(VENV)/bin/activate &&
-# Several processes with a thread each; a file's tests run in one process, the long files first. Where one
-# of them dies, the tests fail: xdist would wait for ever for a new one.
+# Several processes with a thread each; a file's tests run in one process, the long files first. No
+# process is restarted after a crash: with these options xdist would then wait forever.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
   python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 SMOKE := snakemake --cores all --configfile tests/smoke.yaml

@@ -28,8 +28,9 @@ TOKENIZER = (
     *("merges.txt", "spiece.model", "sentencepiece.bpe.model", "special_tokens_map.json"),
     "added_tokens.json",
 )
-#: Layers or experts that a configuration may name: more fill the memory before a weight is read.
-MOST_PARTS = 10_000
+#: Most layers or experts that a model may have. The loader builds all of them before it reads a
+#: weight, so a wrong number would fill the memory.
+MAX_PARTS = 10_000
 
 
 def family(architecture: str) -> str:
@@ -48,9 +49,9 @@ def architecture(config: Mapping[str, Any]) -> str:
 
 
 def n_layers(config: Mapping[str, Any]) -> int | None:
-    """The number of blocks that a `config.json` names; None if no model has so many."""
+    """The number of blocks that a `config.json` names; None above `MAX_PARTS`."""
     named = _first_int(config, "num_hidden_layers", "n_layer", "num_layers")
-    return named if named is not None and named <= MOST_PARTS else None
+    return named if named is not None and named <= MAX_PARTS else None
 
 
 def vocabulary(config: Mapping[str, Any]) -> int | None:
@@ -109,7 +110,7 @@ def tokenizer_files(folder: str | Path) -> list[Path]:
 
 
 def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
-    """What can be said of a checkpoint without loading it.
+    """Describe a checkpoint without loading it.
 
     Parameters
     ----------
@@ -127,12 +128,12 @@ def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
     folder = Path(folder)
     files = model_files(folder)
     status: list[str] = []
-    said: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     if folder / "config.json" not in files:
         status.append("missing_config")
     else:
-        said = description(folder) or {}
-        if not said:
+        config = description(folder) or {}
+        if not config:
             status.append("damaged:config.json")
     weights = [path for path in files if path.name != "config.json"]
     if not weights:
@@ -155,8 +156,8 @@ def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
     ]
     pin = hashlib.sha256("".join(f"{f['path']} {f['sha256']}\n" for f in named).encode())
     return {
-        "architecture": architecture(said),
-        "n_layers": n_layers(said),
+        "architecture": architecture(config),
+        "n_layers": n_layers(config),
         "repository": None,
         "folder": None,
         "files": named,
@@ -206,17 +207,17 @@ def load(
     folder = Path(folder)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    said = description(folder)
-    if not said:
+    config = description(folder)
+    if not config:
         raise CheckpointError("config.json is missing or damaged")
-    _check_parts(said)
-    named = architecture(said)
+    _check_counts(config)
+    named = architecture(config)
     model_class: Any = getattr(transformers, named, None) if named else None
     is_remote = not hasattr(model_class, "from_pretrained")
-    if is_remote and not isinstance(said.get("auto_map"), dict):
+    if is_remote and not isinstance(config.get("auto_map"), dict):
         raise CheckpointError(f"config.json names no architecture that transformers has: {named!r}")
     if is_remote:
-        model_class = _remote_class(said, remote_code)
+        model_class = _remote_class(config, remote_code)
     try:
         model, loaded = model_class.from_pretrained(
             folder,
@@ -319,11 +320,11 @@ def load_tokenizer(folder: str | Path) -> Any:
         raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
 
 
-def _remote_class(said: dict[str, Any], allowed: bool) -> Any:
+def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
     """The transformers class that finds a model's own code, which must lie beside its weights."""
     import transformers
 
-    places = said["auto_map"]
+    places = config["auto_map"]
     if not allowed:
         raise CheckpointError("needs remote code, which is not run unless hub.remote_code says so")
     named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in places]
@@ -343,14 +344,14 @@ def _tensor_class(name: str) -> str:
     return next((kind for kind, fits in words.items() if re.search(fits, name)), "other")
 
 
-def _check_parts(config: Mapping[str, Any]) -> None:
-    """Refuse a configuration, nested ones included, of more layers or experts than a model has."""
+def _check_counts(config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that has, at any depth, too many layers or experts."""
     for key, value in config.items():
         if isinstance(value, dict):
-            _check_parts(value)
+            _check_counts(value)
         is_count = re.search("layer|expert", key) and not re.search("size|dim|capacity", key)
-        if is_count and isinstance(value, int) and value > MOST_PARTS:
-            raise CheckpointError(f"config.json: {key[:80]} is above {MOST_PARTS:,}")
+        if is_count and isinstance(value, int) and value > MAX_PARTS:
+            raise CheckpointError(f"config.json: {key[:80]} is above {MAX_PARTS:,}")
 
 
 def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:
@@ -384,7 +385,7 @@ def _whole_safetensors(path: Path) -> bool:
 
 def _one_line(error: Exception, folder: Path) -> str:
     text = re.sub(r"\s+", " ", str(error))
-    # Not where the folder's name ends another path or an address.
+    # Only a whole path: the folder's name may also be part of another path, or of an address.
     text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     if folder.is_absolute():
         text = text.replace(str(folder), "")
