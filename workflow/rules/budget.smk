@@ -1,34 +1,34 @@
-# Takes in: a checkpoint's files. Hands on: <results>/budgets/<suite>/<run>/<revision>.parquet, how many
-# dimensions each of its layers needs; only of checkpoints that the configuration names under budget.
+# Takes in: a checkpoint's files, and the manifest. Hands on: <results>/budgets/<suite>/<run>/
+# <revision>/<fingerprint>.parquet, how many dimensions each of its layers needs; only of checkpoints
+# that the configuration names under budget.
 rule budget:
     input:
-        checkpoints=lambda w: checkpoint_files(batch(w)),
-        tokenizer=tokenizer_folder,
-        # After the checkpoint was measured: where one of two fails, its download is removed.
-        measured=ancient(f"{RESULTS}/batches/{{suite}}/{{run}}/{{revision}}.json"),
+        checkpoints=checkpoint_files,
+        manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
+        tokenizer=ancient(tokenizer),
+        settings=measurement_file,
     output:
-        f"{RESULTS}/budgets/{{suite}}/{{run}}/{{revision}}.parquet",
+        f"{RESULTS}/budgets/{{suite}}/{{run}}/{{revision}}/{{fingerprint}}.parquet",
     log:
-        f"{RESULTS}/logs/budgets/{{suite}}/{{run}}/{{revision}}.log",
+        f"{RESULTS}/logs/budgets/{{suite}}/{{run}}/{{revision}}/{{fingerprint}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/budgets/{{suite}}/{{run}}/{{revision}}.tsv"
-    conda:
-        "../../envs/environment.yaml"
+        f"{RESULTS}/benchmarks/budgets/{{suite}}/{{run}}/{{revision}}/{{fingerprint}}.tsv"
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: attempt * costs.extraction_mb(model(w), settings(w)),
-        runtime=lambda w, attempt: attempt
-        * costs.minutes(costs.budget_operations(model(w), settings(w))),
-        gpu=min(GPUS, 1),
+        mem_mb=lambda w, attempt: attempt * costs.model_mb(*model(w)),
+        runtime=lambda w, attempt: attempt * PLAN.budget_minutes(w.suite, w.run),
+        # What numbers do not depend on: resources do not make Snakemake measure again.
+        device=CONFIG.device,
+        batch_tokens=CONFIG.batch_tokens,
+        temporary=TEMPORARY_HERE,
     params:
-        config=merged,
-        state=lambda w: states(batch(w))[w.revision],
-        downloaded=lambda w, input: input.checkpoints if w.suite in PUBLISHED else "",
-        release=lambda w: release("checkpoints", w),
-        budget=as_param(lambda w: budget_settings(CONFIG)),
+        downloaded=downloaded,
+        rise=CONFIG.budget.rise,
     message:
         "budgeting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
-        "shapesweep budget --config {params.config:q} --suite {wildcards.suite} --run {wildcards.run} "
-        "--revision {wildcards.revision} --checkpoints={params.downloaded:q} "
-        "--tokenizer={input.tokenizer:q} --threads {threads} --out {output:q} > {log:q} 2>&1{params.release}"
+        "shapesweep budget --settings {input.settings:q} --manifest {input.manifest:q} "
+        "--run {wildcards.run} --revision {wildcards.revision} --checkpoints={params.downloaded:q} "
+        "--tokenizer={input.tokenizer:q} --device {resources.device} "
+        "--batch-tokens {resources.batch_tokens} --temporary {resources.temporary:q} --rise {params.rise} --threads {threads} "
+        "--out {output:q} > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-# Takes in: the tables of every checkpoint, and what was recorded while the runs were trained. Hands on:
+# Takes in: the tables of every batch, and what was recorded while the runs were trained. Hands on:
 # all of them joined, <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,
 # manifest}.parquet, and <results>/curves/ with what is drawn.
 CURVES = expand(
@@ -26,52 +26,48 @@ localrules:
 
 rule join:
     input:
-        manifests=MANIFESTS,
-        histories=HISTORIES,
-        geometry=marks,
-        budgets=budgets,
+        tables(CONFIG.suites),
+        budgets(CONFIG.suites),
+        plans=plans(CONFIG.suites),
+        manifests=[f"{RESULTS}/manifests/{name}.parquet" for name in CONFIG.suites],
+        histories=[f"{RESULTS}/history/{name}.parquet" for name in CONFIG.suites],
     output:
-        TABLES,
+        [f"{RESULTS}/{name}.parquet" for name in TABLES],
     log:
         f"{RESULTS}/logs/join.log",
     benchmark:
         f"{RESULTS}/benchmarks/join.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        config=MERGED,
-        geometry=lambda w: f"{RESULTS}/geometry",
-        out=lambda w, output: Path(output[0]).parent,
+        results=HERE,
+        out=subpath(output[0], parent=True),
     message:
         "joining the tables of all checkpoints"
     shell:
-        "shapesweep join --config {params.config:q} --manifests {input.manifests:q} "
-        "--history {input.histories:q} --geometry {params.geometry:q} --budgets {input.budgets:q} "
-        "--out {params.out:q} > {log:q} 2>&1"
+        "shapesweep join --plans {input.plans:q} --manifests {input.manifests:q} "
+        "--history {input.histories:q} --results {params.results:q} --out {params.out:q} "
+        "> {log:q} 2>&1"
 
 
 rule curves:
     input:
-        TABLES,
+        rules.join.output,
     output:
         CURVES,
     log:
         f"{RESULTS}/logs/curves.log",
     benchmark:
         f"{RESULTS}/benchmarks/curves.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        tables=lambda w, input: Path(input[0]).parent,
-        out=lambda w, output: Path(output[0]).parent,
+        tables=subpath(input[0], parent=True),
+        out=subpath(output[0], parent=True),
     message:
         "making the curves"
     shell:

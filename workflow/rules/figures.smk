@@ -27,15 +27,13 @@ rule figure:
         f"{RESULTS}/logs/figures/{{figure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/figures/{{figure}}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
     params:
-        curves=lambda w, input: Path(input[0]).parent,
-        out=lambda w, output: Path(output[0]).parent,
+        curves=subpath(input[0], parent=True),
+        out=subpath(output[0], parent=True),
         caption=lambda w: FIGURES[w.figure].caption,
     message:
         "drawing {wildcards.figure}"
@@ -47,7 +45,7 @@ rule figure:
 rule summary:
     input:
         CURVES,
-        TABLES,
+        rules.join.output,
     output:
         report(
             f"{RESULTS}/summary.txt",
@@ -59,14 +57,12 @@ rule summary:
         f"{RESULTS}/logs/summary.log",
     benchmark:
         f"{RESULTS}/benchmarks/summary.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        results=lambda w, output: Path(output[0]).parent,
+        results=subpath(output[0], parent=True),
     message:
         "summing up"
     shell:
@@ -82,14 +78,12 @@ rule comparison:
         f"{RESULTS}/logs/comparison.log",
     benchmark:
         f"{RESULTS}/benchmarks/comparison.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        curves=lambda w, input: Path(input[0]).parent,
+        curves=subpath(input[0], parent=True),
     message:
         "holding the authors' numbers against ours"
     shell:
@@ -99,9 +93,10 @@ rule comparison:
 rule page:
     input:
         CURVES,
-        TABLES,
-        MANIFESTS,
-        f"{RESULTS}/summary.txt",
+        rules.join.output,
+        rules.join.input.manifests,
+        rules.summary.output,
+        rules.config.output,
         expand(f"{RESULTS}/figures/{{figure}}.{{ext}}", figure=FIGURES, ext=EXTENSIONS),
     output:
         f"{RESULTS}/report.html",
@@ -109,16 +104,12 @@ rule page:
         f"{RESULTS}/logs/page.log",
     benchmark:
         f"{RESULTS}/benchmarks/page.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        results=lambda w, output: Path(output[0]).parent,
-        # It stands on the page; its file is no rule's.
-        config=as_param(lambda w: CONFIG.model_dump(mode="json", exclude={"spikes"})),
+        results=subpath(output[0], parent=True),
     message:
         "making the page"
     shell:

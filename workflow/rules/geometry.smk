@@ -1,33 +1,46 @@
-# Takes in: the shards of a batch of checkpoints. Hands on: for each of them <results>/geometry/
-# <suite>/<run>/<revision>/ with its own geometry, replicates, losses and failures (.parquet), and
-# <results>/batches/<suite>/<run>/<batch>.json, which tells that all of them are there. What a folder
-# holds from the same shards in the same metric's version is not measured again.
+# Takes in: the files of a batch of checkpoints, and the manifest. Hands on: the tables of its numbers,
+# <results>/geometry/<suite>/<run>/<batch>/<fingerprint>/. Shards of hidden states are extracted and
+# measured one checkpoint at a time; with keep_activations they stay, in <results>/activations/. The
+# numbers of every checkpoint are kept in <results>/measured/: what is there is not measured again.
+PLACE = "{suite}/{run}/{batch}/{fingerprint}"
+
+
 rule geometry:
     input:
-        rules.activations.output,
+        checkpoints=checkpoint_files,
+        manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
+        tokenizer=ancient(tokenizer),
+        settings=measurement_file,
     output:
-        f"{RESULTS}/batches/{{suite}}/{{run}}/{{batch}}.json",
+        [f"{RESULTS}/geometry/{PLACE}/{name}.parquet" for name in BATCH_TABLES],
+        kept=(
+            [directory(f"{RESULTS}/activations/{PLACE}")]
+            if CONFIG.keep_activations
+            else []
+        ),
     log:
-        f"{RESULTS}/logs/geometry/{{suite}}/{{run}}/{{batch}}.log",
+        f"{RESULTS}/logs/geometry/{PLACE}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/geometry/{{suite}}/{{run}}/{{batch}}.tsv"
-    # What is extracted is measured first: few shards lie on the disk at a time.
-    priority: 10
-    conda:
-        "../../envs/environment.yaml"
+        f"{RESULTS}/benchmarks/geometry/{PLACE}.tsv"
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: attempt * costs.geometry_mb(model(w), settings(w)),
-        runtime=lambda w, attempt: attempt * minutes(w),
+        mem_mb=lambda w, attempt: attempt * costs.geometry_mb(*model(w)),
+        runtime=lambda w, attempt: attempt * PLAN.geometry_minutes(batch(w)),
+        # What numbers do not depend on: resources do not make Snakemake measure again.
+        device=CONFIG.device,
+        batch_tokens=CONFIG.batch_tokens,
+        temporary=TEMPORARY_HERE,
     params:
-        config=merged,
         revisions=lambda w: batch(w).revisions,
-        geometry=f"{RESULTS}/geometry/{{suite}}/{{run}}",
-        kept=kept_states,
-        release=lambda w: release("activations", w),
+        downloaded=downloaded,
+        measured=lambda w: f"{HERE}/measured/{w.suite}/{w.run}",
+        out=subpath(output[0], parent=True),
     message:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
-        "shapesweep geometry --config {params.config:q} --revision {params.revisions:q} "
-        "--activations {input:q} --state {params.kept:q} --threads {threads} --mark {output:q} "
-        "--out {params.geometry:q} > {log:q} 2>&1{params.release}"
+        "shapesweep geometry --settings {input.settings:q} --manifest {input.manifest:q} "
+        "--run {wildcards.run} --revision {params.revisions:q} --checkpoints={params.downloaded:q} "
+        "--tokenizer={input.tokenizer:q} --measured {params.measured:q} "
+        "--device {resources.device} "
+        "--batch-tokens {resources.batch_tokens} --temporary {resources.temporary:q} --keep={output.kept:q} --threads {threads} "
+        "--out {params.out:q} > {log:q} 2>&1"

@@ -7,23 +7,21 @@ localrules:
 rule history:
     input:
         suite_files,
+        plan=plan_file,
     output:
         f"{RESULTS}/history/{{suite}}.parquet",
     log:
         f"{RESULTS}/logs/history/{{suite}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/history/{{suite}}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
     params:
-        config=merged,
-        states=history_state,
+        results=HERE,
     message:
         "reading the logs of {wildcards.suite}"
     shell:
-        "shapesweep history --config {params.config:q} --suite {wildcards.suite} "
-        "--out {output:q} > {log:q} 2>&1"
+        "shapesweep history --plan {input.plan:q} "
+        "--results {params.results:q} --out {output:q} > {log:q} 2>&1"

@@ -1,8 +1,10 @@
 # Takes in: the folders of a suite's checkpoints, or what the Hub says of them, which is asked for
 # once (again with --forcerun listing) and kept in <results>/listings/. Hands on:
-# <results>/manifests/<suite>.parquet, one row a checkpoint. `snakemake manifests` and `snakemake plan`
-# say what there is and what it will cost, and measure nothing.
+# <results>/manifests/<suite>.parquet, one row a checkpoint, and <results>/plans/<suite>/, the
+# batches that are measured. `snakemake manifests` and `snakemake plan` print what there is and what
+# it will cost, and measure nothing.
 localrules:
+    record,
     manifests,
     plan,
 
@@ -10,91 +12,96 @@ localrules:
 checkpoint listing:
     input:
         trained,
+        config=lambda w: f"{RESULTS}/{PLAN.listing_file(w.suite)}",
     output:
         f"{RESULTS}/listings/{{suite}}.json",
     log:
         f"{RESULTS}/logs/listing/{{suite}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/listing/{{suite}}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=240,
+        calls=CONFIG.hub.downloads,
     params:
-        config=merged,
-        asked=as_param(lambda w: SUITES[w.suite].listing_key()),
+        results=HERE,
     message:
         "listing what {wildcards.suite} has"
     shell:
-        "shapesweep listing --config {params.config:q} --suite {wildcards.suite} "
-        "--out {output:q} > {log:q} 2>&1"
+        "shapesweep listing --config {input.config:q} --suite {wildcards.suite} "
+        "--results {params.results:q} --calls {resources.calls} --out {output:q} > {log:q} 2>&1"
+
+
+rule record:
+    output:
+        f"{RESULTS}/plans/{{suite}}/{{fingerprint}}.json",
+    log:
+        f"{RESULTS}/logs/plans/{{suite}}/{{fingerprint}}.log",
+    params:
+        text=lambda w: PLAN.record(w.suite),
+    message:
+        "recording the plan of {wildcards.suite}"
+    script:
+        "../scripts/record_plan.py"
 
 
 rule manifest:
     input:
         suite_files,
+        plan=plan_file,
     output:
-        f"{RESULTS}/manifests/{{suite}}.parquet",
+        # Files that have not changed are not hashed again.
+        update(f"{RESULTS}/manifests/{{suite}}.parquet"),
     log:
         f"{RESULTS}/logs/manifest/{{suite}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/manifest/{{suite}}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
     params:
-        config=merged,
-        selection=str(CONFIG.checkpoints),
-        states=suite_states,
+        results=HERE,
     message:
         "listing the checkpoints of {wildcards.suite}"
     shell:
-        "shapesweep manifest --config {params.config:q} --suite {wildcards.suite} "
-        "--out {output:q} > {log:q} 2>&1"
+        "shapesweep manifest --plan {input.plan:q} "
+        "--results {params.results:q} --out {output:q} > {log:q} 2>&1"
+
+
+# What is trained on the spot need not be trained to be counted.
+COUNTED = [
+    f"{RESULTS}/manifests/{name}.parquet"
+    for name, suite in CONFIG.suites.items()
+    if not isinstance(suite, EmbeddedSuite)
+]
 
 
 rule manifests:
     input:
         COUNTED,
+        config=rules.config.output,
     log:
         f"{RESULTS}/logs/manifests.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/manifests.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        config=MERGED,
+        results=HERE,
     message:
         "what the suites have"
     shell:
-        "shapesweep manifests --config {params.config:q} 2>&1 | tee {log:q}"
+        "shapesweep manifests --config {input.config:q} --results {params.results:q} "
+        "2>&1 | tee {log:q}"
 
 
 rule plan:
     input:
         COUNTED,
+        config=rules.config.output,
     log:
         f"{RESULTS}/logs/plan.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/plan.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        config=MERGED,
+        results=HERE,
     message:
         "what the sweep will cost"
     shell:
-        "shapesweep plan --config {params.config:q} 2>&1 | tee {log:q}"
+        "shapesweep plan --config {input.config:q} --results {params.results:q} 2>&1 | tee {log:q}"

@@ -1,7 +1,7 @@
 # Takes in: the suites that the configuration names under spikes. Hands on <results>/spikes/: the same
 # tables and curves as of the sweep, of these suites alone, and two figures; and whether anything has
 # warned of their explosions, warnings.md. `snakemake spikes` asks for it, and nothing else does.
-SPIKE_TABLES = [f"{RESULTS}/spikes/{Path(table).name}" for table in TABLES]
+SPIKE_SUITES = PLAN.spikes.suites
 SPIKE_CURVES = [f"{RESULTS}/spikes/curves/{Path(curve).name}" for curve in CURVES]
 SPIKE_FIGURES = ["early_warning", "approach"]
 
@@ -16,25 +16,21 @@ localrules:
 
 use rule join as join_spikes with:
     input:
-        manifests=[f"{RESULTS}/manifests/{name}.parquet" for name in SPIKES.suites],
-        histories=[f"{RESULTS}/history/{name}.parquet" for name in SPIKES.suites],
-        geometry=spike_marks,
-        budgets=[],
+        tables(SPIKE_SUITES),
+        plans=plans(SPIKE_SUITES),
+        manifests=[f"{RESULTS}/manifests/{name}.parquet" for name in SPIKE_SUITES],
+        histories=[f"{RESULTS}/history/{name}.parquet" for name in SPIKE_SUITES],
     output:
-        SPIKE_TABLES,
+        [f"{RESULTS}/spikes/{name}.parquet" for name in TABLES],
     log:
         f"{RESULTS}/logs/spikes/join.log",
     benchmark:
         f"{RESULTS}/benchmarks/spikes/join.tsv"
-    params:
-        config=MERGED_SPIKES,
-        geometry=lambda w: f"{RESULTS}/geometry",
-        out=lambda w, output: Path(output[0]).parent,
 
 
 use rule curves as curves_spikes with:
     input:
-        SPIKE_TABLES,
+        rules.join_spikes.output,
     output:
         SPIKE_CURVES,
     log:
@@ -66,14 +62,12 @@ rule warnings:
         f"{RESULTS}/logs/spikes/warnings.log",
     benchmark:
         f"{RESULTS}/benchmarks/spikes/warnings.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        curves=lambda w, input: Path(input[0]).parent,
+        curves=subpath(input[0], parent=True),
     message:
         "saying what has warned"
     shell:

@@ -28,15 +28,14 @@ from shapesweep import (
     whole,
 )
 from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
-from shapesweep.config import Config
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators import jackknife
 from shapesweep.losses import Sums
+from shapesweep.manifest.table import Checkpoint
+from shapesweep.measurement import Measurement
 from shapesweep.opening import Opened, Opener
 from shapesweep.shards import FORMAT_VERSION, ORIGINS, CorpusWriter, token_columns
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,65 +44,61 @@ class Source:
 
     Attributes
     ----------
-    row : dict
+    checkpoint : Checkpoint
         Of the manifest.
     folder : Path
-        The checkpoint.
+        Where its files are.
     out : Path
-        A folder, made whole or not at all: `<corpus>/layer-<k>.parquet`, `losses.parquet`,
-        `sample.parquet` and `origins.json`, or `failed.json` alone.
+        A folder, written atomically: `<corpus>/layer-<k>.parquet`, `losses.parquet`,
+        `samples.parquet` and `origins.json`, or `failed.json` alone.
+    tokenizer : Path
+        The folder of its tokenizer.
     measured : dict
         By corpus, the origin of what is measured already: such a corpus, from the same origin,
         gets no shards.
-    tokenizer : Path, optional
-        Its folder, if it does not lie with the checkpoint.
-    state : str
-        What the shards depend on (`batches.state`), to be handed on.
+    fingerprint : str
+        Of the checkpoint's contents (`fingerprints.contents`); handed on in `origins.json`.
     """
 
-    row: Row
+    checkpoint: Checkpoint
     folder: Path
     out: Path
+    tokenizer: Path
     measured: dict[str, Any] = field(default_factory=dict)
-    tokenizer: Path | None = None
-    state: str = ""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return f"{self.row['suite']}/{self.row['run']}/{self.row['revision']}"
+    fingerprint: str = ""
 
 
-def extract(sources: Sequence[Source], settings: Config) -> Iterator[str]:
+def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[Source, str]]:
     """Write the shards and losses of checkpoints; an unusable one is recorded by its reason.
 
-    While one is run the next is read, and what is behind a batch is written.
+    While one is run, or its shards are measured, the next is read. A device is held while a model
+    runs, and no longer.
 
     Parameters
     ----------
     sources : sequence of Source
-    settings : shapesweep.config.Config
+    settings : Measurement
 
     Yields
     ------
-    str
-        What was done of each, in one line.
+    source : Source
+    line : str
+        What was done.
     """
-    with devices.hold(settings.device) as device:
-        opener = Opener(settings, device, settings.corpora)
-        for number, (one, opened) in enumerate(_read_ahead(sources, opener)):
-            part = (number, len(sources))
-            try:
-                with whole.folder(one.out) as out:
-                    names = _extract(one, opened.result(), settings, device, out, part)
-                said = f"extracted {', '.join(names) or 'nothing: all is measured already'}"
-            except CheckpointError as error:
-                with whole.folder(one.out) as out:
-                    failures.record(out, one.row, error, one.state)
-                said = f"skipped: {error}"
-            # Its weights are let go before the one after the next is read.
-            del opened
-            yield f"{one.name}: {said}"
+    opener = Opener(settings, settings.corpora)
+    for number, (one, opened) in enumerate(_read_ahead(sources, opener)):
+        part = (number, len(sources))
+        try:
+            with whole.folder(one.out) as out, devices.hold(settings.device) as device:
+                names = _extract(one, opened.result(), settings, device, out, part)
+            line = f"extracted {', '.join(names) or 'nothing: all is measured already'}"
+        except CheckpointError as error:
+            with whole.folder(one.out) as out:
+                failures.record(out, one.checkpoint, error)
+            line = f"skipped: {error}"
+        # Its weights are released before the one after the next is read.
+        del opened
+        yield one, f"{one.checkpoint.name}: {line}"
 
 
 def _read_ahead(
@@ -114,23 +109,25 @@ def _read_ahead(
         ahead: deque[Future[Opened]] = deque()
         for one, following in itertools.pairwise([None, *sources, None]):
             if following:
-                places = following.folder, following.tokenizer or following.folder
-                ahead.append(reader.submit(opener.open, following.row, *places))
+                places = following.folder, following.tokenizer
+                ahead.append(reader.submit(opener.open, following.checkpoint, *places))
             if one:
                 yield one, ahead.popleft()
 
 
 def _extract(
-    one: Source, opened: Opened, settings: Config, device: str, out: Path, part: progress.Part
+    one: Source, opened: Opened, settings: Measurement, device: str, out: Path, part: progress.Part
 ) -> list[str]:
     """Names of the corpora that were extracted."""
     import torch
 
-    row, model = one.row, opened.model
-    origins = {each.name: _origin(row, each, settings, device) for each in opened.corpora}
+    model = opened.model.to(device)
+    origins = {
+        each.name: _origin(one.checkpoint, each, settings, device) for each in opened.corpora
+    }
     known = {name: origin["from"] for name, origin in one.measured.items()}
     new = [each for each in opened.corpora if known.get(each.name) != origins[each.name]["from"]]
-    found: list[Row] = []
+    found: list[dict[str, Any]] = []
     n_documents = sum(len(each.documents) for each in new)
     anatomy: Anatomy | None = None
     shown = progress.bar(n_documents, "extracting", "documents", part)
@@ -143,21 +140,23 @@ def _extract(
             if checkpoint.family(type(model).__name__) == "encoder":
                 totals = _masked_losses(model, each, opened.tokenizer, settings)
             if totals is not None:
-                found.append(_loss_row(row, each, totals, settings.geometry.groups))
+                found.append(_loss_row(one.checkpoint, each, totals, settings.geometry.groups))
     tables.write(found, contracts.LOSSES, out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
-    sample = [
-        {"tensor_class": kind, "value": value}
+    samples = [
+        {"revision": one.checkpoint.revision, "tensor_class": kind, "value": value}
         for kind, values in checkpoint.sample(model).items()
         for value in values
     ]
-    tables.write(sample, contracts.SAMPLE, out / "sample.parquet", {"vocabulary": vocabulary})
-    told = json.dumps({"state": one.state, "corpora": origins})
-    (out / ORIGINS).write_text(told, encoding="utf-8")
+    tables.write(samples, contracts.SAMPLES, out / "samples.parquet", {"vocabulary": vocabulary})
+    text = json.dumps({"fingerprint": one.fingerprint, "corpora": origins})
+    (out / ORIGINS).write_text(text, encoding="utf-8")
     return [each.name for each in new]
 
 
-def _files(folder: Path, metadata: Row, anatomy: Anatomy) -> list[tuple[Path, Row]]:
+def _files(
+    folder: Path, metadata: dict[str, Any], anatomy: Anatomy
+) -> list[tuple[Path, dict[str, Any]]]:
     """Every layer's shard, and what is written into it."""
     folder.mkdir()
     return [
@@ -179,7 +178,7 @@ def _run(
     opened: Opened,
     anatomy: Anatomy,
     one: Corpus,
-    settings: Config,
+    settings: Measurement,
     writer: CorpusWriter,
     shown: Any,
 ) -> Sums | None:
@@ -222,7 +221,7 @@ def _values(state: Any, places: NDArray[np.int64]) -> NDArray[np.float32]:
     return state.reshape(-1, state.shape[-1]).float().cpu().numpy()
 
 
-def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Config) -> Sums | None:
+def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Measurement) -> Sums | None:
     """The same for masked tokens: one extra pass under a mask that is fixed per corpus."""
     import torch
 
@@ -237,21 +236,21 @@ def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Config) ->
     return np.concatenate(sums, axis=1)
 
 
-def _loss_row(row: Row, one: Corpus, totals: Sums, n_groups: int) -> Row:
+def _loss_row(of: Checkpoint, one: Corpus, totals: Sums, n_groups: int) -> dict[str, Any]:
     value, without = losses.mean(totals, n_groups)
-    record = {key: row[key] for key in ("suite", "run", "revision", "step")}
+    record = {key: getattr(of, key) for key in ("suite", "run", "revision", "step")}
     measured = {"value": value, "stderr": float(jackknife.stderr(without))}
     return {**record, "source": "eval", "corpus": one.name, **measured}
 
 
-def _origin(row: Row, one: Corpus, settings: Config, device: str) -> Row:
+def _origin(of: Checkpoint, one: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
     """What the shards of a corpus are made from (equal, equal shards), and what by."""
     import torch
     import transformers
 
     place = ("suite", "run", "seed", "revision", "step", "tokens", "commit")
     made_from = {
-        **{key: row[key] for key in place},
+        **{key: getattr(of, key) for key in place},
         "corpus": one.name,
         "corpus_digest": one.digest,
         "corpus_seed": settings.corpus.seed,
@@ -270,7 +269,7 @@ def _origin(row: Row, one: Corpus, settings: Config, device: str) -> Row:
     return {"from": made_from, "by": made_by}
 
 
-def _metadata(origin: Row, one: Corpus, model: Any, anatomy: Anatomy) -> Row:
+def _metadata(origin: dict[str, Any], one: Corpus, model: Any, anatomy: Anatomy) -> dict[str, Any]:
     """A shard's metadata: its origin, and what the model tells of itself when it is run."""
     lengths = [len(document) for document in one.documents]
     return {

@@ -18,31 +18,33 @@ from numpy.typing import NDArray
 
 from shapesweep import checkpoint, devices, losses, progress
 from shapesweep.anatomy import Anatomy, find_anatomy, forward, to_batch
-from shapesweep.config import Config
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators import budget, jackknife
+from shapesweep.manifest.table import Checkpoint
+from shapesweep.measurement import Measurement
 from shapesweep.opening import Opener
 
 #: Raise it when the numbers change: then they are measured anew.
 VERSION = 1
 CORPUS = "text"
 
-Row = dict[str, Any]
 
-
-def measure(row: Row, folder: Path, settings: Config, tokenizer: Path | None = None) -> list[Row]:
+def measure(
+    of: Checkpoint, folder: Path, settings: Measurement, tokenizer: Path, most: float
+) -> list[dict[str, Any]]:
     """The budget of every layer of one checkpoint.
 
     Parameters
     ----------
-    row : dict
-        Of the manifest.
+    of : Checkpoint
     folder : path-like
-        The checkpoint.
-    settings : shapesweep.config.Config
-    tokenizer : path-like, optional
-        Its folder, if it does not lie with the checkpoint.
+        Where its files are.
+    settings : Measurement
+    tokenizer : path-like
+        The folder of its tokenizer.
+    most : float
+        Relative rise of the loss that is allowed.
 
     Returns
     -------
@@ -57,40 +59,29 @@ def measure(row: Row, folder: Path, settings: Config, tokenizer: Path | None = N
     import torch
 
     with devices.hold(settings.device) as device, torch.inference_mode():
-        found = Opener(settings, device, [CORPUS]).open(row, folder, tokenizer or folder)
-        model, tokens, (one,) = found.model, found.tokenizer, found.corpora
+        found = Opener(settings, [CORPUS]).open(of, folder, tokenizer)
+        model, tokens, (one,) = found.model.to(device), found.tokenizer, found.corpora
         anatomy = find_anatomy(model, one.documents[0])
         reader = _Reader(model, anatomy, one, settings, tokens.mask_token_id)
-        named = {name: row[name] for name in ("suite", "run", "seed", "revision", "step", "tokens")}
+        names = ("suite", "run", "seed", "revision", "step", "tokens")
         lengths = [len(document) for document in one.documents]
         shared = {
-            **named,
+            **{name: getattr(of, name) for name in names},
             "architecture": type(model).__name__,
             "n_layers": anatomy.n_layers,
             "corpus": CORPUS,
-            "threshold": settings.budget.rise,
+            "threshold": most,
             "n_documents": len(lengths),
             "document_length": round(sum(lengths) / len(lengths)),
         }
         layers = range(anatomy.n_layers + 1)
         return [
-            {**shared, **_of_layer(reader, layer, settings)}
+            {**shared, **_of_layer(reader, layer, settings.geometry.groups, most)}
             for layer in progress.track(layers, "budgeting", "layers")
         ]
 
 
-def settings_of(settings: Config) -> Row:
-    """What a budget depends on besides its checkpoint, in JSON's types."""
-    return {
-        "version": VERSION,
-        "rise": settings.budget.rise,
-        "corpus": settings.corpus.model_dump(),
-        "groups": settings.geometry.groups,
-    }
-
-
-def _of_layer(reader: "_Reader", layer: int, settings: Config) -> Row:
-    n_groups, most = settings.geometry.groups, settings.budget.rise
+def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict[str, Any]:
     full = losses.mean(reader.full, n_groups)
     halves = [reader.axes(layer, fitted) for fitted in (0, 1)]
     width = len(halves[0][0])
@@ -126,7 +117,12 @@ class _Reader:
     """A model that is read on the documents of a corpus, whole or with one layer projected."""
 
     def __init__(
-        self, model: Any, anatomy: Anatomy, one: Corpus, settings: Config, mask_token: int | None
+        self,
+        model: Any,
+        anatomy: Anatomy,
+        one: Corpus,
+        settings: Measurement,
+        mask_token: int | None,
     ) -> None:
         family = checkpoint.family(type(model).__name__)
         if not anatomy.causal and (family != "encoder" or mask_token is None):

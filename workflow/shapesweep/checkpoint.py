@@ -6,8 +6,10 @@ whose every weight was found, has the right shape, and is finite.
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.errors import CheckpointError, raise_if_memory
+from shapesweep.files import WEIGHTS, LocalFile, model_files, shards_of, tokenizer_files
 from shapesweep.schema import LARGEST
 
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-TOKENIZER = (
-    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json"),
-    *("merges.txt", "spiece.model", "sentencepiece.bpe.model", "special_tokens_map.json"),
-    "added_tokens.json",
-)
 #: Most layers or experts that a model may have. The loader builds all of them before it reads a
 #: weight, so a wrong number would fill the memory.
 MAX_PARTS = 10_000
@@ -73,57 +65,42 @@ def description(folder: str | Path, name: str = "config.json") -> dict[str, Any]
     return read if isinstance(read, dict) else None
 
 
-def model_files(folder: str | Path) -> list[Path]:
-    """The files of a checkpoint that are needed: its configuration and one format of its weights.
+@dataclass(frozen=True)
+class Inspection:
+    """What the files of a checkpoint's folder say, without loading them.
 
-    Returns
-    -------
-    list of Path
-        Only what is there; safetensors before pickles.
+    Attributes
+    ----------
+    architecture : str
+    n_layers : int or None
+    files : tuple of LocalFile
+    commit : str or None
+        Digest of the files' names and contents; None if they were not hashed.
+    status : tuple of str
+        `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`.
     """
-    folder = Path(folder)
-    files = [folder / "config.json"] if (folder / "config.json").is_file() else []
-    for name in WEIGHTS:
-        path = folder / name
-        if not path.is_file():
-            continue
-        files.append(path)
-        if name.endswith(".index.json"):
-            files += [folder / shard for shard in _shards(path) if (folder / shard).is_file()]
-        break
-    return files
+
+    architecture: str
+    n_layers: int | None
+    files: tuple[LocalFile, ...]
+    commit: str | None
+    status: tuple[str, ...]
 
 
-def tokenizer_files(folder: str | Path) -> list[Path]:
-    """The files of a checkpoint's tokenizer: in its folder, else in the run's folder above it.
-
-    Returns
-    -------
-    list of Path
-        Empty where neither has one.
-    """
-    for place in (Path(folder), Path(folder).parent):
-        found = [place / name for name in TOKENIZER if (place / name).is_file()]
-        if found:
-            return found
-    return []
-
-
-def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
+def inspect(
+    folder: str | Path, digest: Callable[[Path, os.stat_result], str] | None = None
+) -> Inspection:
     """Describe a checkpoint without loading it.
 
     Parameters
     ----------
     folder : path-like
-    hashed : bool
-        Whether to read the files through for their sha256; else that and commit are None.
+    digest : callable, optional
+        The sha256 of a file with this stat result; without it, files are not hashed.
 
     Returns
     -------
-    dict
-        architecture (str), n_layers (int or None), files (list of path, size, sha256),
-        commit (digest over the files: a local folder's own pin) and status (list of str:
-        `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`).
+    Inspection
     """
     folder = Path(folder)
     files = model_files(folder)
@@ -140,41 +117,24 @@ def inspect(folder: str | Path, hashed: bool = True) -> dict[str, Any]:
         status.append("missing_weights")
     for path in weights:
         if path.name.endswith(".index.json"):
-            wanted = _shards(path)
+            wanted = shards_of(path)
             if not wanted:
                 status.append(f"damaged:{path.name}")
             status += [f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()]
         elif path.suffix == ".safetensors" and not _whole_safetensors(path):
             status.append(f"damaged:{path.name}")
-    named = [
-        {
-            "path": path.name,
-            "size": path.stat().st_size,
-            "sha256": sha256(path) if hashed else None,
-        }
-        for path in files
-    ]
-    pin = hashlib.sha256("".join(f"{f['path']} {f['sha256']}\n" for f in named).encode())
-    return {
-        "architecture": architecture(config),
-        "n_layers": n_layers(config),
-        "repository": None,
-        "folder": None,
-        "files": named,
-        "commit": pin.hexdigest()[:40] if hashed else None,
-        "status": status,
-    }
-
-
-def sha256(path: str | Path) -> str:
-    """Sha256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    found = []
+    for path in files:
+        stat = path.stat()
+        contents = digest(path, stat) if digest else None
+        found.append(LocalFile(path.name, stat.st_size, contents, "", stat.st_mtime_ns))
+    pin = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in found).encode())
+    commit = pin.hexdigest()[:40] if digest else None
+    return Inspection(architecture(config), n_layers(config), tuple(found), commit, tuple(status))
 
 
 def load(
     folder: str | Path,
-    device: str = "cpu",
     ignored_weights: Sequence[str] = (),
     remote_code: bool = False,
 ) -> Any:
@@ -183,7 +143,6 @@ def load(
     Parameters
     ----------
     folder : path-like
-    device : str
     ignored_weights : sequence of str
         Regular expressions of weights that may be without a place in the model, besides those
         that its class itself ignores.
@@ -193,7 +152,7 @@ def load(
     Returns
     -------
     transformers.PreTrainedModel
-        In evaluation mode.
+        On the CPU, in evaluation mode.
 
     Raises
     ------
@@ -252,7 +211,7 @@ def load(
             raise CheckpointError(f"{name} holds NaN or infinite values")
     # Keys and values of a document are not needed again.
     model.config.use_cache = False
-    return model.eval().to(device)
+    return model.eval()
 
 
 def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
@@ -361,16 +320,6 @@ def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:
 
 def _has_safetensors(folder: Path) -> bool:
     return any((folder / name).is_file() for name in WEIGHTS[:2])
-
-
-def _shards(index: Path) -> list[str]:
-    """Names in a weight index; only plain names, so that none points outside the folder."""
-    try:
-        names = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        return []
-    plain = all(isinstance(n, str) and n.isprintable() and Path(n).name == n for n in names)
-    return sorted(names) if plain and names.isdisjoint({"", ".."}) else []
 
 
 def _whole_safetensors(path: Path) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -75,29 +76,24 @@ def parser() -> argparse.ArgumentParser:
 
 def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
     """Every verb with its options, in the order of the way of the data."""
-    checkpoints = ["--config", "--suite", "--run", "--revision"]
+    suite = ["--config", "--suite", "--results"]
+    checkpoints = ["--settings", "--manifest", "--run", "--revision", "--tokenizer"]
+    fetched = [*checkpoints, "--checkpoints", "--device", "--batch-tokens", "--threads"]
     return {
         verbs.train: ["--config", "--suite", "--run", "--threads", "--out"],
-        verbs.listing: ["--config", "--suite", "--out"],
-        verbs.history: ["--config", "--suite", "--out"],
-        verbs.manifest: ["--config", "--suite", "--out"],
-        verbs.manifests: ["--config"],
-        verbs.plan: ["--config"],
-        verbs.download: [*checkpoints, "--tokenizer", "--measured", "--seconds", "--out"],
-        verbs.tokenizer: ["--config", "--suite", "--run", "--out"],
-        verbs.checkpoint: ["folder"],
-        verbs.activations: [
+        verbs.listing: [*suite, "--calls", "--out"],
+        verbs.history: ["--plan", "--results", "--out"],
+        verbs.manifest: ["--plan", "--results", "--out"],
+        verbs.manifests: ["--config", "--results"],
+        verbs.plan: ["--config", "--results"],
+        verbs.tokenizer: [*suite, "--run", "--out"],
+        verbs.download: [
             *checkpoints,
-            "--checkpoints",
-            "--tokenizer",
-            "--measured",
-            "--threads",
-            "--out",
+            *("--measured", "--disk-gb", "--bytes", "--seconds", "--temporary", "--out"),
         ],
-        verbs.geometry: [
-            *("--config", "--revision", "--activations", "--state", "--threads", "--mark"),
-            "--out",
-        ],
+        verbs.checkpoint: ["folder"],
+        verbs.activations: [*fetched, "--out"],
+        verbs.geometry: [*fetched, "--measured", "--temporary", "--keep", "--out"],
         verbs.measure: [
             "files",
             "--json",
@@ -110,8 +106,8 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
             "--local",
             "--threads",
         ],
-        verbs.budget: [*checkpoints, "--checkpoints", "--tokenizer", "--threads", "--out"],
-        verbs.join: ["--config", "--manifests", "--geometry", "--budgets", "--history", "--out"],
+        verbs.budget: [*fetched, "--rise", "--temporary", "--out"],
+        verbs.join: ["--plans", "--manifests", "--history", "--results", "--out"],
         verbs.curves: ["--tables", "--out"],
         verbs.comparison: ["--curves", "--out"],
         verbs.warnings: ["--curves", "--out"],
@@ -142,41 +138,43 @@ def _option(text: str, **more: Any) -> dict[str, Any]:
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--config": _option("configuration of the sweep, as written beside its results"),
+    "--settings": _option("settings of the measurement, or a whole configuration"),
+    "--device": {"choices": ["auto", "cpu", "cuda"], "help": "device of the model (default: auto)"},
+    "--batch-tokens": {"type": int, "help": "tokens of a forward pass (default: 4096)"},
+    "--calls": {"type": int, "default": 2, "help": "calls to the Hub at a time (default: 2)"},
+    "--rise": _option("relative rise of the loss that is allowed", type=float),
+    "--disk-gb": _option("what all downloads may fill, in GB", type=float),
     "--suite": _option("name of a suite of the configuration"),
     "--run": _option("name of a run of the suite"),
     "--revision": _option("revisions of checkpoints of the run", nargs="+"),
+    "--plan": _option("plan of the suite, as the sweep has recorded it"),
+    "--manifest": _option("manifest of the suite"),
+    "--manifests": _option("manifests of all suites", nargs="+"),
+    "--plans": _option("plans of all suites, as the sweep has recorded them", nargs="+"),
+    "--history": _option("histories of all suites", nargs="+"),
     "--checkpoints": {
         "default": "",
-        "help": "where they were downloaded to (of several, a folder each)",
+        "help": "where they were downloaded to; one subfolder per revision if there are several",
     },
-    "--manifests": _option("manifests of all suites", nargs="+"),
     "--tokenizer": {
         "default": "",
         "help": "folder of the run's tokenizer, if it does not lie with the checkpoint",
     },
     "--measured": {
         "default": "",
-        "help": "folder of the run's geometry: what is measured already is not extracted",
+        "help": "folder that keeps the numbers of the run's checkpoints, to be used again",
     },
-    "--activations": _option("folder of the shards (of several checkpoints, a folder each)"),
-    "--state": {
-        "nargs": "*",
-        "default": [],
-        "help": "what kept shards must have been made from, one for each checkpoint",
+    "--keep": {"default": "", "help": "folder for the shards; without it they are removed"},
+    "--temporary": {
+        "default": tempfile.gettempdir(),
+        "help": "folder of temporary files (default: the system's)",
     },
+    "--bytes": {"type": int, "default": 0, "help": "bytes to claim of the disk budget"},
     "--seconds": {
         "type": float,
         "default": math.inf,
         "help": "after which what is downloaded may be removed if another needs the room",
     },
-    "--mark": {"default": "", "help": "file that tells that all of them are measured"},
-    "--budgets": {
-        "nargs": "*",
-        "default": [],
-        "help": "budgets of all checkpoints of which they were asked for",
-    },
-    "--history": _option("histories of all suites", nargs="+"),
-    "--geometry": _option("folder of all checkpoints' geometry"),
     "--tables": _option("folder of the joined tables"),
     "--curves": _option("folder of the curves"),
     "--figure": _option("name of a figure"),

@@ -12,25 +12,29 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     ValidationError,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from shapesweep import yamlfile
-from shapesweep.corpora import CORPORA
 from shapesweep.errors import ShapesweepError
+from shapesweep.measurement import (
+    CorpusConfig,
+    CorpusName,
+    GeometryConfig,
+    Loader,
+    Measurement,
+)
 from shapesweep.published import HubSuite, Mode, Repositories
-from shapesweep.schema import NOTHING, AnyPath, Strict, at, below, explain, near, output_folder
+from shapesweep.schema import NOTHING, Strict, at, below, explain, near, output_folder
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
 #: Where a suite that is named, not spelt out, is looked for.
-REGISTRY = Path("config/suites")
+REGISTRY = Path(__file__).parents[2] / "config/suites"
 
 
 class Every(Strict):
@@ -50,47 +54,6 @@ class Log(Strict):
 
     log: int = Field(
         ge=2, le=100_000, description="at most so many a run, evenly spaced in log(step)"
-    )
-
-
-class LastConfig(Strict):
-    """The documents of which only the last token is measured."""
-
-    documents: int = Field(
-        1024, ge=2, description="how many short documents at most; as many as the text holds"
-    )
-    length: int = Field(20, ge=4, description="tokens of such a document, special ones included")
-
-
-class CorpusConfig(Strict):
-    """What text is shown to the models, and how it is cut into documents."""
-
-    text: AnyPath = Field(
-        "stdlib",
-        description="`stdlib`: Python's documentation, held out from the embedded suite's "
-        "training; or a UTF-8 text file",
-    )
-    sampling: Literal["windows", "paper"] = Field(
-        "windows",
-        description="`windows`: documents of equal length from all over the text; `paper`: the "
-        "paper's 128 chunks of 512 characters, seed 0, exactly",
-    )
-    documents: int = Field(128, ge=2, description="how many documents")
-    length: int = Field(64, ge=4, description="tokens of a document, special ones included")
-    seed: int = Field(0, ge=0, description="of the documents' drawing")
-    last: LastConfig = Field(
-        LastConfig(), description="the documents of the corpus `last`, if it is asked for"
-    )
-
-
-class GeometryConfig(Strict):
-    """How the clouds are measured."""
-
-    n_points: int = Field(
-        4096, ge=16, description="N of every ID estimate; a shortfall is flagged, not hidden"
-    )
-    groups: int = Field(
-        16, ge=2, description="groups of documents that the jackknife leaves out in turn"
     )
 
 
@@ -122,19 +85,6 @@ class HubConfig(Strict):
     remote_code: list[Name] = Field(
         [], description="suites whose own code may be run here; their files must ask for it too"
     )
-
-
-def _known_corpus(name: str) -> str:
-    if name not in CORPORA:
-        raise ValueError(f"there is no such corpus{near(name, CORPORA)}")
-    return name
-
-
-CorpusName = Annotated[
-    str,
-    AfterValidator(_known_corpus),
-    WithJsonSchema({"type": "string", "enum": list(CORPORA)}),
-]
 
 
 def _read_named(suites: Any, info: ValidationInfo) -> Any:
@@ -234,18 +184,33 @@ class Config(Strict):
         4096, ge=1, description="tokens of a forward pass: memory against speed"
     )
 
+    def measurement(self, suite: str) -> Measurement:
+        """How the checkpoints of a suite are measured."""
+        definition = self.suites.get(suite)
+        loader = Loader()
+        if isinstance(definition, HubSuite):
+            code = definition.remote_code and suite in self.hub.remote_code
+            loader = Loader(ignored_weights=definition.ignored_weights, remote_code=code)
+        return Measurement(
+            corpora=self.corpora,
+            corpus=self.corpus,
+            geometry=self.geometry,
+            loader=loader,
+            device=self.device,
+            batch_tokens=self.batch_tokens,
+        )
+
     @property
     def for_spikes(self) -> "Config":
         """The sweep of the suites that `snakemake spikes` is about; it may have none."""
         none: dict[str, Any] = {"spikes": SpikesConfig(), "budget": BudgetConfig(checkpoints={})}
         return self.model_copy(update={**none, **dict(self.spikes)})
 
-    @property
-    def passing(self) -> str:
-        """The folder of what is removed once it is measured; of no other sweep's."""
+    def scratch_folder(self, results: str | Path) -> str | None:
+        """The folder in `scratch` for the temporary files of these results; None without it."""
         if self.scratch is None:
-            return self.results
-        own = hashlib.sha256(str(Path(self.results).resolve()).encode()).hexdigest()
+            return None
+        own = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()
         return str(Path(self.scratch, f"shapesweep-{own[:16]}"))
 
     @field_validator("scratch")
@@ -349,15 +314,11 @@ def load(path: str | Path) -> Config:
         raise ShapesweepError(f"{path}: {error}") from None
 
 
-def dump(config: Config, path: str | Path) -> None:
-    """Write the merged configuration, suites spelt out, if it is not there already."""
-    path = Path(path)
+def as_yaml(config: Config) -> str:
+    """The merged configuration, suites spelt out; `load` reads it."""
     # What `snakemake spikes` is about has a file of its own.
     merged = config.model_dump(exclude_none=True, exclude={"spikes"})
-    text = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    return yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
 
 
 def _laid_over(name: str, said: Any, registry: Path) -> Any:

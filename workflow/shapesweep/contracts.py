@@ -6,7 +6,7 @@ Tidy, one number a row; `tables` writes and reads them, and refuses anything els
 import pyarrow as pa
 
 #: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
-VERSION = 5
+VERSION = 6
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 
 _RUN = [
@@ -31,6 +31,8 @@ _NUMBER = [
     ("metric", _TEXT),
 ]
 
+#: `modified` is of files on this machine, in nanoseconds; `blob` is git's id of those on the Hub.
+_FILE = [("path", _TEXT), ("size", _INT), ("sha256", _TEXT), ("blob", _TEXT), ("modified", _INT)]
 MANIFEST = pa.schema(
     [
         *_RUN,
@@ -41,7 +43,7 @@ MANIFEST = pa.schema(
         ("step", _INT),
         ("tokens", _INT),
         ("phase", _TEXT),
-        ("files", pa.list_(pa.struct([("path", _TEXT), ("size", _INT), ("sha256", _TEXT)]))),
+        ("files", pa.list_(pa.struct(_FILE))),
         ("bytes", _INT),
         ("status", pa.list_(_TEXT)),
         ("chosen", pa.bool_()),
@@ -120,7 +122,7 @@ FAILURES = pa.schema(
 #: What is measured of a profile's shape.
 MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
 #: A few weights of every class of a checkpoint's matrices.
-SAMPLE = pa.schema([("tensor_class", _TEXT), ("value", pa.float32())])
+SAMPLES = pa.schema([("revision", _TEXT), ("tensor_class", _TEXT), ("value", pa.float32())])
 #: What the weights of neighbouring checkpoints say of each other.
 CONTINUITY = pa.schema(
     [

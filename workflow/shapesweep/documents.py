@@ -20,7 +20,7 @@ from shapesweep.errors import CheckpointError, ShapesweepError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from shapesweep.config import CorpusConfig
+    from shapesweep.measurement import CorpusConfig
 
 #: Characters of text set aside for each token of a document: more than any tokenizer needs.
 CHARACTERS_PER_TOKEN = 8

@@ -4,7 +4,6 @@ A folder that holds `failed.json` holds nothing else; its reason ends in the tab
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +11,21 @@ import pandas as pd
 
 from shapesweep import contracts
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
+from shapesweep.manifest.table import Checkpoint
 
 _NAME, _COLUMNS = "failed.json", contracts.FAILURES.names
 
 
-def record(folder: Path, row: Mapping[str, Any], error: CheckpointError, state: str = "") -> None:
-    """Write why there is nothing else in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-    row : dict
-        Of the manifest.
-    error : CheckpointError
-    state : str
-        What it depended on; see `batches.state`.
-    """
-    said = {**as_row(row, error), "state": state}
-    text = json.dumps(said, indent=1, ensure_ascii=False)
+def record(folder: Path, checkpoint: Checkpoint, error: CheckpointError) -> None:
+    """Write why there is nothing else in a folder."""
+    text = json.dumps(as_row(checkpoint, error), indent=1, ensure_ascii=False)
     (folder / _NAME).write_text(text, encoding="utf-8")
 
 
-def as_row(row: Mapping[str, Any], error: CheckpointError) -> dict[str, Any]:
-    """A row of `contracts.FAILURES` for what an error says of a checkpoint."""
+def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
+    """A row of `contracts.FAILURES`: why a checkpoint is not measured."""
     return {
-        **{key: row[key] for key in ("suite", "run", "revision", "step")},
+        **{key: getattr(checkpoint, key) for key in ("suite", "run", "revision", "step")},
         "reason": str(error),
         "measured": False,
         "transient": isinstance(error, TransientError),
@@ -50,14 +39,22 @@ def name(row: Any) -> str:
 
 
 def recorded(folder: str | Path) -> dict[str, Any] | None:
-    """What `record` has written into a folder, if anything: a row of the table, and `state`."""
+    """The row of the table that `record` has written into a folder, if any."""
     path = Path(folder) / _NAME
     if not path.is_file():
         return None
-    said = read_json(path)
-    if not set(_COLUMNS) <= set(said):
+    row = read_json(path)
+    if not set(_COLUMNS) <= set(row):
         raise ShapesweepError(f"{path}: damaged; remove its folder, and run again")
-    return said
+    return row
+
+
+def is_transient(folder: str | Path) -> bool:
+    """Whether a folder holds a failure that may pass; a damaged record is taken for one."""
+    try:
+        return bool((recorded(folder) or {}).get("transient"))
+    except ShapesweepError:
+        return True
 
 
 def read_json(path: Path) -> dict[str, Any]:

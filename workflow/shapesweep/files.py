@@ -1,15 +1,26 @@
-"""The files: which of all that a commit holds a checkpoint needs, and whether all are there."""
+"""The files of a checkpoint: which of a folder or a commit it needs, and whether all are there."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import Field
 
-from shapesweep.checkpoint import TOKENIZER
-
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json"),
+    *("merges.txt", "spiece.model", "sentencepiece.bpe.model", "special_tokens_map.json"),
+    "added_tokens.json",
+)
 _SHARD = re.compile(r"(model|pytorch_model)-(\d+)-of-(\d+)\.(safetensors|bin)")
 _FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 
@@ -36,6 +47,19 @@ class File:
     blob: str
 
 
+@dataclass(frozen=True)
+class LocalFile(File):
+    """A file on this machine.
+
+    Attributes
+    ----------
+    modified : int
+        Modification time, in nanoseconds.
+    """
+
+    modified: int
+
+
 def is_inside(path: str) -> bool:
     """Whether a path from outside leads to a place inside the folder that it is laid under."""
     pure = PurePosixPath(path)
@@ -45,6 +69,58 @@ def is_inside(path: str) -> bool:
 def is_weights(file: File) -> bool:
     """Whether a file holds weights, not their index."""
     return file.path.endswith((".safetensors", ".bin"))
+
+
+def model_files(folder: str | Path) -> list[Path]:
+    """The files of a checkpoint that are needed: its configuration and one format of its weights.
+
+    Returns
+    -------
+    list of Path
+        Only what is there; safetensors before pickles.
+    """
+    folder = Path(folder)
+    files = [folder / "config.json"] if (folder / "config.json").is_file() else []
+    for name in WEIGHTS:
+        path = folder / name
+        if not path.is_file():
+            continue
+        files.append(path)
+        if name.endswith(".index.json"):
+            files += [folder / shard for shard in shards_of(path) if (folder / shard).is_file()]
+        break
+    return files
+
+
+def tokenizer_files(folder: str | Path) -> list[Path]:
+    """The files of a checkpoint's tokenizer: in its folder, else in the run's folder above it.
+
+    Returns
+    -------
+    list of Path
+        Empty where neither has one.
+    """
+    for place in (Path(folder), Path(folder).parent):
+        found = [place / name for name in TOKENIZER if (place / name).is_file()]
+        if found:
+            return found
+    return []
+
+
+def sha256(path: str | Path) -> str:
+    """Sha256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shards_of(index: Path) -> list[str]:
+    """Names in a weight index; only plain names, so that none points outside the folder."""
+    try:
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return []
+    plain = all(isinstance(n, str) and n.isprintable() and Path(n).name == n for n in names)
+    return sorted(names) if plain and names.isdisjoint({"", ".."}) else []
 
 
 def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[File], list[str]]:

@@ -5,155 +5,50 @@ Takes in the shards of a checkpoint; hands on rows of `contracts.GEOMETRY` and
 What has been measured from the same shards already is kept.
 """
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from shapesweep import contracts, failures, progress, tables, whole
-from shapesweep.config import GeometryConfig
+from shapesweep import contracts, failures, progress, tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
+from shapesweep.measured import Measured
+from shapesweep.measurement import GeometryConfig, Measurement
 from shapesweep.metrics import METRICS
 from shapesweep.microscope import Layer, Number, look
 from shapesweep.shards import (
     LENGTHS,
     ORIGINS,
-    SELECTIONS,
     SENSITIVITY,
     Shard,
     in_order,
     read_shard,
 )
 
-#: Beside a checkpoint's tables, where it could not be had this time.
-AGAIN = "again"
 #: Of some selections only those metrics are measured that these are made for.
 PARTIAL = {
     **{s: [name for name, one in METRICS.items() if one.sensitivity] for s in SENSITIVITY},
     **{s: [name for name, one in METRICS.items() if one.dose] for s in LENGTHS},
 }
 
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What has been measured of a checkpoint.
-
-    Attributes
-    ----------
-    origins : dict
-        For every corpus, what its shards were made `from`, and `by` which versions.
-    geometry, replicates, losses : pandas.DataFrame
-    state : str
-        Of the shards, as `batches.state` says it; empty where nobody has, or where the checkpoint
-        could not be had this time.
-    """
-
-    origins: dict[str, Any]
-    geometry: pd.DataFrame
-    replicates: pd.DataFrame
-    losses: pd.DataFrame
-    state: str = ""
-
-    @classmethod
-    def read(cls, folder: Path, settings: GeometryConfig) -> "Measured":
-        """Read what `measure` has made; nothing, if it was made under other settings."""
-        folder = Path(folder)
-        try:
-            made = tables.read_metadata(folder / "geometry.parquet")
-            if made.get("settings") == _settings(settings):
-                return cls(
-                    made["origins"],
-                    tables.read(folder / "geometry.parquet", contracts.GEOMETRY),
-                    tables.read(folder / "replicates.parquet", contracts.REPLICATES),
-                    tables.read(folder / "losses.parquet", contracts.LOSSES),
-                    "" if (folder / AGAIN).exists() else made.get("state", ""),
-                )
-        except ShapesweepError:
-            pass  # Absent, damaged or of an older version: it is measured anew.
-        return cls.of({}, [], [], [])
-
-    @classmethod
-    def of(cls, origins: dict[str, Any], *rows: list[Row]) -> "Measured":
-        """Make it of the rows of its three tables."""
-        schemas = (contracts.GEOMETRY, contracts.REPLICATES, contracts.LOSSES)
-        frames = [pd.DataFrame(r, columns=s.names) for r, s in zip(rows, schemas, strict=True)]
-        return cls(origins, *frames)
-
-    def versions(self, corpus: str) -> set[tuple[str, int]]:
-        """(metric, version) of all that is measured of a corpus."""
-        mine = self.geometry[self.geometry.corpus == corpus]
-        pairs = mine[["metric", "metric_version"]].drop_duplicates()
-        return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
-
-    def complete(self) -> dict[str, Any]:
-        """Origins of the corpora of which every metric is there, in its present version.
-
-        Where shards would be made `from` the same, they need not be made again.
-        """
-        wanted = {(name, metric.version) for name, metric in METRICS.items()}
-        return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
-
-    def finished(self) -> str:
-        """The state of which all is there; empty where metrics lack.
-
-        A checkpoint that cannot be measured has a state, too.
-        """
-        return self.state if set(self.complete()) == set(self.origins) else ""
-
-    def from_origins(self, origins: dict[str, Any]) -> "Measured":
-        """What of it holds for shards of these origins, by metrics of today's versions."""
-        same = {
-            name: one
-            for name, one in self.origins.items()
-            if name in origins and one["from"] == origins[name]["from"]
-        }
-        versions = {name: metric.version for name, metric in METRICS.items()}
-        frames = []
-        for table in (self.geometry, self.replicates):
-            today = table.metric.map(versions) == table.metric_version
-            frames.append(table[table.corpus.isin(list(same)) & today])
-        losses = self.losses[self.losses.corpus.isin(list(same))]
-        return Measured(same, frames[0], frames[1], losses)
-
-    def joined(self, other: "Measured") -> "Measured":
-        """Both, in the order in which they would have been measured together."""
-        order = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
-        made = []
-        for field in fields(self)[1:4]:
-            parts = [getattr(self, field.name), getattr(other, field.name)]
-            table = pd.concat([part for part in parts if len(part)] or parts[:1])
-            keys = [key for key in order if key in table]
-            made.append(table.sort_values(keys, kind="stable", na_position="first"))
-        return Measured({**other.origins, **self.origins}, *made)
-
 
 def measure(
-    activations: Path,
-    out: Path,
-    settings: GeometryConfig,
-    part: progress.Part = progress.WHOLE,
-    expected: str = "",
+    activations: Path, out: Path, settings: Measurement, part: progress.Part = progress.WHOLE
 ) -> str:
-    """Measure the shards of a checkpoint; what `out` holds from the same origin is kept.
+    """Measure the shards of a checkpoint; numbers in `out` of the same origin are kept.
 
     Parameters
     ----------
     activations : path-like
         What `activations.extract` has made.
     out : path-like
-        A folder, made whole or not at all: geometry, replicates, losses, failures and, of what
-        was measured, the sample of its weights (`.parquet`).
-    settings : GeometryConfig
+        Folder of `Measured`, replaced atomically.
+    settings : Measurement
     part : (int, int)
-        Which of how many checkpoints this is, for who looks at the progress.
-    expected : str
-        The state that the shards must have; empty where any will do.
+        Which of how many checkpoints this is, for the progress.
 
     Returns
     -------
@@ -163,50 +58,20 @@ def measure(
     Raises
     ------
     ShapesweepError
-        If a shard is damaged, or the shards are of another state.
+        If a shard is absent or damaged.
     """
     activations = Path(activations)
-    failed = failures.recorded(activations)
-    told = {} if failed else failures.read_json(activations / ORIGINS)
-    state = failed.pop("state") if failed else told["state"]
-    if expected and state != expected:
-        raise ShapesweepError(
-            f"{activations}: kept from other files, text or settings; remove it, and run again"
-        )
-    if failed:
-        fresh = known = Measured.of({}, [], [], [])
-    else:
-        origins = told["corpora"]
-        before = Measured.read(out, settings)
-        if state and before.finished() == state and before.origins == origins:
-            return f"0 numbers measured, {len(before.geometry)} kept"
-        known = before.from_origins(origins)
-        fresh = _measure(activations, origins, known, settings, part)
-    made = known.joined(fresh)
-    metadata = {
-        "state": state,
-        "origins": made.origins,
-        "settings": _settings(settings),
-    }
-    with whole.folder(out) as partial:
-        tables.write(made.geometry, contracts.GEOMETRY, partial / "geometry.parquet", metadata)
-        tables.write(
-            made.replicates, contracts.REPLICATES, partial / "replicates.parquet", metadata
-        )
-        tables.write(made.losses, contracts.LOSSES, partial / "losses.parquet", metadata)
-        tables.write([failed] if failed else [], contracts.FAILURES, partial / "failures.parquet")
-        if failed and failed["transient"]:
-            (partial / AGAIN).touch()
-        if not failed:
-            shutil.copyfile(activations / "sample.parquet", partial / "sample.parquet")
-    if failed:
-        return f"not measured: {failed['reason']}"
+    origins = failures.read_json(activations / ORIGINS)
+    before = Measured.read(out, settings)
+    known = before.from_origins(origins["corpora"])
+    fresh = _measure(activations, origins["corpora"], known, settings.geometry, part)
+    joined = known.joined(fresh)
+    samples = tables.read(activations / "samples.parquet", contracts.SAMPLES)
+    vocabulary = tables.read_metadata(activations / "samples.parquet").get("vocabulary")
+    replace(
+        joined, samples=samples, vocabulary=vocabulary, fingerprint=origins["fingerprint"]
+    ).write(out, settings)
     return f"{len(fresh.geometry)} numbers measured, {len(known.geometry)} kept"
-
-
-def _settings(settings: GeometryConfig) -> Row:
-    """What numbers are measured of, besides shards and metrics: of others, all is measured anew."""
-    return {**settings.model_dump(), "selections": list(SELECTIONS)}
 
 
 def _measure(
@@ -217,8 +82,8 @@ def _measure(
     part: progress.Part,
 ) -> Measured:
     losses = tables.read(activations / "losses.parquet", contracts.LOSSES)
-    geometry: list[Row] = []
-    replicates: list[Row] = []
+    geometry: list[dict[str, Any]] = []
+    replicates: list[dict[str, Any]] = []
     before: tuple[Path, Layer] | None = None
     for path in progress.track(in_order(activations), "measuring", "layers", part):
         done = known.versions(path.parent.name)
@@ -238,8 +103,12 @@ def _measure(
         before = path.parent, layer
     # The loss of a corpus that was not extracted again is known; a log is always told anew.
     again = losses.corpus.isin(list(known.losses.corpus.dropna()))
-    made = Measured.of(origins, geometry, replicates, [])
-    return Measured(origins, made.geometry, made.replicates, losses[~again])
+    return Measured(
+        origins,
+        pd.DataFrame(geometry, columns=contracts.GEOMETRY.names),
+        pd.DataFrame(replicates, columns=contracts.REPLICATES.names),
+        losses[~again],
+    )
 
 
 def layer_of(shard: Shard, n_groups: int) -> Layer:
@@ -257,7 +126,7 @@ def layer_of(shard: Shard, n_groups: int) -> Layer:
 
 def rows_of(
     shard: Shard, layer: Layer, numbers: Mapping[str, list[Number]]
-) -> list[tuple[Row, list[Row]]]:
+) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Every number as a row of `contracts.GEOMETRY` with its rows of `contracts.REPLICATES`."""
     metadata = shard.metadata
     shared = {key: metadata[key] for key in ("suite", "run", "revision", "step")}

@@ -15,7 +15,7 @@ import pandas as pd
 
 from shapesweep import contracts, hub, listing, tables
 from shapesweep.errors import ShapesweepError
-from shapesweep.manifest import list_checkpoints, listing_file
+from shapesweep.manifest.checkpoints import list_checkpoints, listing_file
 from shapesweep.probe import PROBE_FILE
 from shapesweep.published import HubSuite
 from shapesweep.schema import LARGEST, near

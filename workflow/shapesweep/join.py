@@ -1,24 +1,26 @@
-"""The join: the tables of every checkpoint become one, without those that the others speak against.
+"""The join: the tables of all batches become one, without the checkpoints that are inconsistent.
 
-Takes in the manifests and every checkpoint's geometry; hands on the joined tables, the
+Takes in the plans, the manifests and the tables of every batch; hands on the joined tables, the
 failures among them. What can only be said of a checkpoint beside its neighbours is said here.
 """
 
+import functools
 import itertools
 import operator
-import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from shapesweep import contracts, integrity, tables
+from shapesweep import contracts, failures, integrity, tables
 from shapesweep.checkpoint import family
-from shapesweep.failures import recorded
-from shapesweep.geometry import AGAIN
+from shapesweep.manifest import table
+from shapesweep.manifest.table import Checkpoint
 
 _KEY = ["suite", "run", "revision"]
 _NOTHING = pd.DataFrame(columns=contracts.HISTORY.names)
@@ -26,101 +28,151 @@ _NOTHING = pd.DataFrame(columns=contracts.HISTORY.names)
 START_LOSS = 0.5
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A checkpoint with the tables of its batch.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    folder : Path
+        Of its batch's tables.
+    """
+
+    checkpoint: Checkpoint
+    folder: Path
+
+    def read(self, name: str, schema: pa.Schema) -> pa.Table:
+        """Its rows of a table.
+
+        Raises
+        ------
+        ShapesweepError
+            If the table is absent or damaged.
+        """
+        table = _read(self.folder / f"{name}.parquet", schema)
+        return table.filter(pc.equal(table["revision"], self.checkpoint.revision))
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Entries of the model's vocabulary; None if it is not measured."""
+        metadata = tables.read_metadata(self.folder / "samples.parquet")
+        return metadata.get("vocabularies", {}).get(self.checkpoint.revision)
+
+
 def join(
-    manifests: list[Path],
-    geometry: str | Path,
+    plans: Sequence[str | Path],
+    manifests: Sequence[str | Path],
+    histories: Sequence[str | Path],
+    results: str | Path,
     out: str | Path,
-    accepted: Mapping[str, Sequence[str]] | None = None,
-    budgets: Sequence[str | Path] = (),
-    histories: Sequence[str | Path] = (),
 ) -> None:
-    """Join the tables of all selected checkpoints.
+    """Join the tables of all batches.
 
     Parameters
     ----------
-    manifests : list of path-like
-        One a suite; their `selected` rows are joined, what else was chosen are failures.
-    geometry : path-like
-        Folder with `<suite>/<run>/<revision>/`.
+    plans, manifests, histories : sequence of path-like
+        One of each a suite. A plan names its batches and budgets; a manifest has the checkpoints
+        that could not be chosen, too.
+    results : path-like
+        Folder that the paths in the plans are relative to.
     out : path-like
         Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins`, `failures`, `history`,
         `continuity` and `manifest` (`.parquet`).
-    accepted : dict of sequence of str, optional
-        By suite, the flags that exclude nothing.
-    budgets : sequence of path-like
-        One a checkpoint of which it was asked for.
-    histories : sequence of path-like
-        One a suite.
+
+    Raises
+    ------
+    ShapesweepError
+        If a file is absent or damaged.
     """
-    listed = pd.concat([tables.read(path, contracts.MANIFEST) for path in manifests])
-    rows = listed[listed.selected].itertuples()
-    placed = [(row, Path(geometry) / row.suite / row.run / row.revision) for row in rows]
-    # What a live run has added since the sweep was planned waits for the next one.
-    placed = [(row, place) for row, place in placed if place.is_dir()]
+    _read.cache_clear()
+    records = [failures.read_json(Path(path)) for path in plans]
+    listed = [one for path in manifests for one in table.read(path)]
+    placed = _placed(records, listed, Path(results))
     continuity = _continuity(placed)
-    doubts = _doubts(placed, continuity, accepted or {})
-    flagged = listed[listed.chosen & ~listed.selected | listed.status.map(_is_empty_main)]
+    accepted = {record["suite"]: record["definition"].get("accept", []) for record in records}
+    doubts = _doubts(placed, continuity, accepted)
     key = operator.itemgetter("suite", "run", "revision")
     excluded = {key(one) for one in doubts if not one["measured"]}
-    kept = [p for row, p in placed if (row.suite, row.run, row.revision) not in excluded]
-    named = {"geometry": contracts.GEOMETRY, "replicates": contracts.REPLICATES}
-    for name, schema in named.items():
-        every = (tables.read_arrow(place / f"{name}.parquet", schema) for place in kept)
-        tables.write_parts(every, schema, Path(out) / f"{name}.parquet")
-    counted = [tables.read_arrow(path, contracts.BUDGETS) for path in budgets]
+    kept = [one for one in placed if one.checkpoint.key not in excluded]
+    out = Path(out)
+    for name in ("geometry", "replicates", "origins"):
+        schema = getattr(contracts, name.upper())
+        tables.write_parts(
+            (one.read(name, schema) for one in kept), schema, out / f"{name}.parquet"
+        )
+    paths = [Path(results, path) for record in records for path in record["budgets"]]
+    counted = [tables.read_arrow(path, contracts.BUDGETS) for path in paths]
     budgeted = pa.concat_tables([contracts.BUDGETS.empty_table(), *counted]).to_pylist()
     sound = [one for one in budgeted if key(one) not in excluded]
-    tables.write(sound, contracts.BUDGETS, Path(out) / "budgets.parquet")
-    origins = [_origins(place) for place in kept]
-    tables.write(
-        [one for of in origins for one in of], contracts.ORIGINS, Path(out) / "origins.parquet"
-    )
-    parts = [tables.read(place / "losses.parquet", contracts.LOSSES) for place in kept]
-    losses = pd.concat(parts) if parts else pd.DataFrame(columns=contracts.LOSSES.names)
+    tables.write(sound, contracts.BUDGETS, out / "budgets.parquet")
     history = pd.concat([tables.read(path, contracts.HISTORY) for path in histories] or [_NOTHING])
-    tables.write(history, contracts.HISTORY, Path(out) / "history.parquet")
-    logged = history[(history.source == "log") & (history.metric == "loss")]
-    losses = pd.concat([losses, logged]).reindex(columns=contracts.LOSSES.names)
-    losses = losses.sort_values(["suite", "run", "source", "step"], kind="stable")
-    tables.write(losses, contracts.LOSSES, Path(out) / "losses.parquet")
-    tables.write(continuity, contracts.CONTINUITY, Path(out) / "continuity.parquet")
-    tables.write(_flagged(listed, continuity), contracts.MANIFEST, Path(out) / "manifest.parquet")
-    found = [_failure(row, ", ".join(row.status)) for row in flagged.itertuples()] + doubts
-    failed = [tables.read(place / "failures.parquet", contracts.FAILURES) for _, place in placed]
-    failures = pd.concat([pd.DataFrame(found, columns=contracts.FAILURES.names), *failed])
-    tables.write(failures, contracts.FAILURES, Path(out) / "failures.parquet")
+    tables.write(history, contracts.HISTORY, out / "history.parquet")
+    tables.write(_losses(kept, history), contracts.LOSSES, out / "losses.parquet")
+    tables.write(continuity, contracts.CONTINUITY, out / "continuity.parquet")
+    table.write(_flagged(listed, continuity), out / "manifest.parquet")
+    flagged = [one for one in listed if _is_excluded(one)]
+    found = [_failure(one, ", ".join(one.status)) for one in flagged] + doubts
+    failed = [row for one in placed for row in one.read("failures", contracts.FAILURES).to_pylist()]
+    tables.write([*found, *failed], contracts.FAILURES, out / "failures.parquet")
 
 
-def forget(results: str | Path) -> None:
-    """Remove what stands for checkpoints that could not be had this time: the next run asks again.
+def _placed(
+    records: Sequence[Mapping[str, Any]], listed: Sequence[Checkpoint], results: Path
+) -> list[Placed]:
+    """The checkpoints of all batches, in the order of the manifests.
 
-    Parameters
-    ----------
-    results : path-like
+    Those that a live run has added since the sweep was planned wait for the next run.
     """
-    for mark in Path(results, "geometry").glob(f"*/*/*/{AGAIN}"):
-        suite, run = mark.parts[-4:-2]
-        tokenizer = Path(results, "tokenizers", suite, run)
-        if (recorded(tokenizer) or {}).get("transient"):
-            shutil.rmtree(tokenizer, ignore_errors=True)
-        shutil.rmtree(mark.parent, ignore_errors=True)
+    folders = {
+        (record["suite"], batch["run"], revision): results / "geometry" / batch["folder"]
+        for record in records
+        for batch in record["batches"]
+        for revision in batch["revisions"]
+    }
+    known = {one.key for one in listed}
+    sound = [one for one in listed if one.selected]
+    # A checkpoint that has gone since then is a row of its batch's failures.
+    gone = [Checkpoint(*key) for key in folders if key not in known]
+    return [Placed(one, folders[one.key]) for one in [*sound, *gone] if one.key in folders]
 
 
-def _continuity(placed: list[tuple[Any, Path]]) -> pd.DataFrame:
+@functools.lru_cache(maxsize=4)
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    """A table of a batch, whose checkpoints ask for it one after the other."""
+    return tables.read_arrow(path, schema)
+
+
+def _losses(kept: Sequence[Placed], history: pd.DataFrame) -> pd.DataFrame:
+    """The losses of all checkpoints on the corpora, and those that trainings have logged."""
+    parts = [tables.as_pandas(one.read("losses", contracts.LOSSES)) for one in kept]
+    measured = pd.concat(parts) if parts else pd.DataFrame(columns=contracts.LOSSES.names)
+    logged = history[(history.source == "log") & (history.metric == "loss")]
+    losses = pd.concat([measured, logged]).reindex(columns=contracts.LOSSES.names)
+    return losses.sort_values(["suite", "run", "source", "step"], kind="stable")
+
+
+def _is_excluded(one: Checkpoint) -> bool:
+    """Whether a checkpoint is a failure by what the manifest says."""
+    return (one.chosen and not one.selected) or "empty_main" in one.status
+
+
+def _continuity(placed: Sequence[Placed]) -> pd.DataFrame:
     """What the weights of every run's neighbours say of each other: `contracts.CONTINUITY`."""
-    runs: dict[tuple[str, str], list[tuple[Any, integrity.Sample]]] = {}
-    for row, place in placed:
-        if (place / "sample.parquet").is_file():
-            found = tables.read(place / "sample.parquet", contracts.SAMPLE)
+    runs: dict[tuple[str, str], list[tuple[Checkpoint, integrity.Sample]]] = {}
+    for one in placed:
+        found = one.read("samples", contracts.SAMPLES).to_pandas()
+        if len(found):
             by_class = found.groupby("tensor_class", sort=False).value
             sample = {kind: values.to_numpy(np.float32) for kind, values in by_class}
-            runs.setdefault((row.suite, row.run), []).append((row, sample))
+            key = one.checkpoint.suite, one.checkpoint.run
+            runs.setdefault(key, []).append((one.checkpoint, sample))
     made = []
     for (suite, run), members in runs.items():
-        steps = [None if pd.isna(row.step) else int(row.step) for row, _ in members]
+        steps = [one.step for one, _ in members]
         flags = integrity.continuity([sample for _, sample in members], steps)
         for k, ((before, a), (row, b)) in enumerate(itertools.pairwise(members), start=1):
-            pair = {"suite": suite, "run": run, "previous": before.revision}
+            pair: dict[str, Any] = {"suite": suite, "run": run, "previous": before.revision}
             pair |= {"revision": row.revision, "step": row.step, "flag": flags.get(k, "")}
             if k == 1 and 0 in flags:
                 # The first has no neighbour before it to stand beside.
@@ -134,15 +186,13 @@ def _continuity(placed: list[tuple[Any, Path]]) -> pd.DataFrame:
     return pd.DataFrame(made, columns=contracts.CONTINUITY.names)
 
 
-def _flagged(listed: pd.DataFrame, continuity: pd.DataFrame) -> pd.DataFrame:
-    """The manifests of all suites, each status with what the weights have told."""
-    found = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag
-    keys = listed[_KEY].itertuples(index=False, name=None)
-    status = [
-        [*known, *([found[key]] if key in found.index else [])]
-        for known, key in zip(listed.status, keys, strict=True)
+def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Checkpoint]:
+    """The manifests of all suites, each status with what the weights say."""
+    flags = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag.to_dict()
+    return [
+        replace(one, status=(*one.status, flags[one.key])) if one.key in flags else one
+        for one in listed
     ]
-    return listed.assign(status=status)
 
 
 #: Why a checkpoint is no continuation; only of a break it is not known which side is the wrong one.
@@ -154,34 +204,35 @@ _REASONS = {
 
 
 def _doubts(
-    placed: list[tuple[Any, Path]],
+    placed: Sequence[Placed],
     continuity: pd.DataFrame,
     accepted: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
-    """What the weights and losses of a run's checkpoints tell against each other."""
+    """What the weights and losses of a run's checkpoints say against each other."""
     found = []
     flagged = continuity[continuity.flag != ""].drop_duplicates(_KEY)
     for one in flagged.itertuples():
         reason = _REASONS[one.flag].format(previous=one.previous)
         kept = one.flag == "break" or "discontinuous" in accepted.get(one.suite, ())
         found.append(_failure(one, f"{one.flag}: {reason}", measured=kept))
-    for row, place in placed:
-        doubt = _start(row, place) if (place / "sample.parquet").is_file() else None
+    for one in placed:
+        doubt = _start(one)
         if doubt:
-            found.append(_failure(row, doubt, measured=True))
+            found.append(_failure(one.checkpoint, doubt, measured=True))
     return found
 
 
-def _start(row: Any, place: Path) -> str | None:
+def _start(one: Placed) -> str | None:
     """What is odd about the loss of a causal model that has not been trained yet."""
-    losses = tables.read(place / "losses.parquet", contracts.LOSSES)
-    losses = losses[(losses.source == "eval") & losses.corpus.isin(["text", "random"])]
-    is_start = not pd.isna(row.step) and row.step == 0
-    if not is_start or family(str(row.architecture)) != "decoder" or not len(losses):
+    if one.checkpoint.step != 0 or family(one.checkpoint.architecture) != "decoder":
         return None
-    vocabulary = tables.read_metadata(place / "sample.parquet").get("vocabulary")
+    losses = one.read("losses", contracts.LOSSES).to_pandas()
+    losses = losses[(losses.source == "eval") & losses.corpus.isin(["text", "random"])]
+    vocabulary = one.vocabulary
+    if not len(losses) or not vocabulary:
+        return None
     loss = float(losses.sort_values("corpus", ascending=False).value.iloc[0])
-    if not vocabulary or abs(loss - np.log(vocabulary)) <= START_LOSS:
+    if abs(loss - np.log(vocabulary)) <= START_LOSS:
         return None
     return (
         f"its loss at step 0 is {loss:.2f}, where an untrained model of {vocabulary:,} entries has "
@@ -189,20 +240,6 @@ def _start(row: Any, place: Path) -> str | None:
     )
 
 
-def _origins(place: Path) -> list[dict[str, Any]]:
-    """What a checkpoint's numbers were made from and by, corpus by corpus."""
-    made = []
-    origins = tables.read_metadata(place / "geometry.parquet").get("origins", {})
-    for corpus, one in origins.items():
-        known = {**one["from"], **one["by"], "corpus": corpus}
-        made.append({name: known.get(name) for name in contracts.ORIGINS.names})
-    return made
-
-
-def _failure(row: Any, reason: str, measured: bool = False) -> dict[str, Any]:
-    place = {"suite": row.suite, "run": row.run, "revision": row.revision, "step": row.step}
+def _failure(one: Any, reason: str, measured: bool = False) -> dict[str, Any]:
+    place = {"suite": one.suite, "run": one.run, "revision": one.revision, "step": one.step}
     return {**place, "reason": reason, "measured": measured, "transient": False}
-
-
-def _is_empty_main(status: Sequence[str]) -> bool:
-    return "empty_main" in status

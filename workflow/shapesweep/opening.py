@@ -6,17 +6,16 @@ Checkpoints that share a tokenizer are shown the same documents, which are cut o
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shapesweep import checkpoint, corpora, failures
-from shapesweep.config import Config
 from shapesweep.corpora import Corpus
-from shapesweep.errors import CheckpointError
-from shapesweep.published import HubSuite
+from shapesweep.errors import CheckpointError, TransientError
+from shapesweep.files import LocalFile, sha256, tokenizer_files
+from shapesweep.manifest.table import Checkpoint
+from shapesweep.measurement import Measurement
 from shapesweep.text import read_text
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,31 @@ class Opened:
     corpora: list[Corpus]
 
 
-def refuse(row: Row, *folders: Path) -> None:
+def refuse(one: Checkpoint, *folders: Path) -> None:
     """Raise what is known against a checkpoint before it is loaded."""
-    if not row["selected"]:
-        raise CheckpointError(", ".join(row["status"]))
+    if not one.selected:
+        raise CheckpointError(", ".join(one.status))
     for folder in folders:
         failures.raise_recorded(folder)
+    check_files(one, folders[0])
+
+
+def check_files(one: Checkpoint, folder: Path) -> None:
+    """Check that the files of a checkpoint are those of the manifest, by size and time.
+
+    Raises
+    ------
+    TransientError
+        If a file has changed since, or the folder is no longer there.
+    """
+    if not folder.is_dir():
+        raise TransientError(f"{folder}: no such folder any more")
+    for file in one.files:
+        path = folder / PurePosixPath(file.path).name
+        stat = path.stat() if path.is_file() else None
+        time = file.modified if isinstance(file, LocalFile) else None
+        if stat is None or stat.st_size != file.size or time not in (None, stat.st_mtime_ns):
+            raise TransientError(f"{path.name} is not as the manifest has it: changed meanwhile")
 
 
 class Opener:
@@ -48,23 +66,21 @@ class Opener:
 
     Parameters
     ----------
-    settings : shapesweep.config.Config
-    device : str
+    settings : Measurement
     names : sequence of str
         Of the corpora.
     """
 
-    def __init__(self, settings: Config, device: str, names: Sequence[str]) -> None:
-        self.settings, self.device, self.names = settings, device, names
+    def __init__(self, settings: Measurement, names: Sequence[str]) -> None:
+        self.settings, self.names = settings, names
         self._shown: dict[tuple[str, int], tuple[Any, list[Corpus]]] = {}
 
-    def open(self, row: Row, folder: Path, tokenizer: Path) -> Opened:
-        """Open one.
+    def open(self, one: Checkpoint, folder: Path, tokenizer: Path) -> Opened:
+        """Open a checkpoint, on the CPU.
 
         Parameters
         ----------
-        row : dict
-            Of the manifest.
+        one : Checkpoint
         folder, tokenizer : Path
             Where it lies, and where its tokenizer does.
 
@@ -75,15 +91,10 @@ class Opener:
         """
         import torch
 
-        refuse(row, folder, tokenizer)
-        suite = self.settings.suites.get(row["suite"])
-        loading: dict[str, Any] = {}
-        if isinstance(suite, HubSuite):
-            allowed = row["suite"] in self.settings.hub.remote_code
-            loading["ignored_weights"] = suite.ignored_weights
-            loading["remote_code"] = suite.remote_code and allowed
+        refuse(one, folder, tokenizer)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        model = checkpoint.load(folder, self.device, **loading)
+        model = checkpoint.load(folder, **self.settings.loader.model_dump())
+        check_files(one, folder)
         n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
         if n_embeddings is None:
             raise CheckpointError(f"{type(model).__name__} does not read tokens")
@@ -104,8 +115,8 @@ class Opener:
 
 def _digest(folder: Path) -> str:
     """Of a tokenizer's files, and of the kind of model that decides where they do not."""
-    files = checkpoint.tokenizer_files(folder)
-    read = [(path.name, checkpoint.sha256(path)) for path in files]
+    files = tokenizer_files(folder)
+    read = [(path.name, sha256(path)) for path in files]
     kind = checkpoint.description(files[0].parent) if files else None
     return hashlib.sha256(repr([read, (kind or {}).get("model_type")]).encode()).hexdigest()
 

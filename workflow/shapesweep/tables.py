@@ -53,7 +53,12 @@ def write(
         _write([table], table.schema, partial)
 
 
-def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: str | Path) -> None:
+def write_parts(
+    parts: Iterable[pa.Table],
+    schema: pa.Schema,
+    path: str | Path,
+    metadata: dict[str, Any] | None = None,
+) -> None:
     """Write many tables as one, atomically; one of them is in memory at a time.
 
     Parameters
@@ -62,9 +67,13 @@ def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: str | Path) 
         Of the schema; each becomes a row group.
     schema : pyarrow.Schema
     path : path-like
+    metadata : dict, optional
+        Of JSON's types.
     """
+    if metadata:
+        schema = schema.with_metadata({_KEY: json.dumps(metadata)})
     with whole.file(path) as partial:
-        _write(parts, schema, partial)
+        _write((part.cast(schema) for part in parts), schema, partial)
 
 
 def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
@@ -80,7 +89,7 @@ def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
     ShapesweepError
         As `read_arrow`.
     """
-    return _as_pandas(read_arrow(path, schema))
+    return as_pandas(read_arrow(path, schema))
 
 
 class Reader:
@@ -115,7 +124,7 @@ class Reader:
         table = self._file.read_row_groups(sorted(places))
         mine = pc.and_(pc.equal(table["suite"], suite), pc.equal(table["run"], run))
         mine = pc.and_(mine, pc.is_in(table["revision"], pa.array(revisions)))
-        return _as_pandas(_held(table.filter(mine), self._schema, self._path))
+        return as_pandas(_held(table.filter(mine), self._schema, self._path))
 
 
 def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
@@ -159,7 +168,8 @@ def _held(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
         raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
 
 
-def _as_pandas(table: pa.Table) -> pd.DataFrame:
+def as_pandas(table: pa.Table) -> pd.DataFrame:
+    """A table as pandas, with nullable whole numbers (Int64)."""
     return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 

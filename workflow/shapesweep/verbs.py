@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shapesweep.errors import ShapesweepError
 
 if TYPE_CHECKING:
-    from shapesweep.geometry import Measured
-    from shapesweep.manifest import Listed
+    from shapesweep.job import Member
+    from shapesweep.manifest.selection import Rule
+    from shapesweep.measurement import Measurement
     from shapesweep.suite import AnySuite
 
 
@@ -36,13 +37,12 @@ def listing(arguments: argparse.Namespace) -> None:
 
     name, suite = _suite(arguments)
     if isinstance(suite, EmbeddedSuite):
-        results = arguments.config.results
-        folders = {run: checkpoint_folder(results, name, run) for run in suite.runs}
+        folders = {run: checkpoint_folder(arguments.results, name, run) for run in suite.runs}
         listing.write_steps(folders, arguments.out)
         return
     if not isinstance(suite, HubSuite):
         raise ShapesweepError(f"suite {name} does not lie on the Hub")
-    found = listing.make(suite, arguments.out, arguments.config.hub.downloads)
+    found = listing.make(suite, arguments.out, arguments.calls)
     for repository, said in found.items():
         print(said.problem or f"{repository}: {len(said.trees)} commits")
 
@@ -51,8 +51,8 @@ def history(arguments: argparse.Namespace) -> None:
     """Gather what was recorded while the runs of a suite were trained."""
     from shapesweep import contracts, history, tables
 
-    name, suite = _suite(arguments)
-    made, problems = history.of_suite(name, suite, arguments.config.results)
+    name, suite, _ = _planned(arguments)
+    made, problems = history.of_suite(name, suite, arguments.results)
     tables.write(made, contracts.HISTORY, arguments.out)
     for one in problems:
         print(f"not read: {one}")
@@ -61,16 +61,19 @@ def history(arguments: argparse.Namespace) -> None:
 
 def manifest(arguments: argparse.Namespace) -> None:
     """List a suite's checkpoints with their files."""
-    from shapesweep import contracts, manifest, tables
+    from shapesweep.manifest import checkpoints, table
 
-    name, suite = _suite(arguments)
-    config = arguments.config
-    listed = manifest.list_checkpoints(name, suite, config.results)
-    rows = manifest.rows(name, suite, listed, config.checkpoints)
-    tables.write(rows, contracts.MANIFEST, arguments.out)
-    for row in rows:
-        if row["status"]:
-            print(f"{name}/{row['run']}/{row['revision']}: {', '.join(row['status'])}")
+    name, suite, rule = _planned(arguments)
+    listed = checkpoints.list_checkpoints(name, suite, arguments.results)
+    try:
+        known = table.read(arguments.out)
+    except ShapesweepError:
+        known = []  # Absent, damaged or of an earlier version: all files are hashed.
+    described = checkpoints.describe(name, suite, listed, rule, known)
+    table.write(described, arguments.out)
+    for one in described:
+        if one.status:
+            print(f"{one.name}: {', '.join(one.status)}")
 
 
 def checkpoint(arguments: argparse.Namespace) -> None:
@@ -79,7 +82,7 @@ def checkpoint(arguments: argparse.Namespace) -> None:
 
     if not Path(arguments.folder).is_dir():
         raise ShapesweepError(f"{arguments.folder}: there is no such folder")
-    status = checkpoint.inspect(arguments.folder)["status"]
+    status = checkpoint.inspect(arguments.folder).status
     if status:
         raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")
     try:
@@ -94,90 +97,86 @@ def checkpoint(arguments: argparse.Namespace) -> None:
 
 def download(arguments: argparse.Namespace) -> None:
     """Fetch checkpoints of the Hub, when the disk has room for them."""
-    from shapesweep import costs, download
+    from shapesweep import disk_budget, download
 
-    config, out = arguments.config, Path(arguments.out)
-    wanted = [one for one in _members(arguments) if not one.is_measured]
-    room = int(config.hub.disk_gb * 1e9)
-    budget = download.Budget(config.passing, room, config.keep_activations)
-    needed = sum(costs.footprint(costs.Model.published(one.listed), config) for one in wanted)
-    place = "/".join([arguments.suite, arguments.run, out.name])
-    fits = download.Once(lambda: budget.claim(place, needed, arguments.seconds))
-    try:
-        for one in wanted:
-            if one.listed.published is None:
-                raise ShapesweepError(f"suite {arguments.suite} does not lie on the Hub")
-            files = list(one.listed.published.files)
-            into = one.folder(out)
-            print(download.checkpoint(one.row, files, into, fits, one.tokenizer), flush=True)
+    out = Path(arguments.out)
+    place = "/".join(out.parts[-4:])
+    disk = disk_budget.DiskBudget(arguments.temporary, int(arguments.disk_gb * 1e9))
+    fits = disk_budget.SharedClaim(lambda: disk.claim(place, arguments.bytes, arguments.seconds))
+    with disk.using(place, "download"):
+        for one in _members(arguments, downloads=out):
+            if not one.is_measured:
+                print(
+                    download.checkpoint(one.checkpoint, one.folder, fits, one.tokenizer),
+                    flush=True,
+                )
         out.mkdir(parents=True, exist_ok=True)
-    finally:
-        budget.settle(place)
 
 
 def tokenizer(arguments: argparse.Namespace) -> None:
     """Fetch the tokenizer of a run of the Hub."""
-    from shapesweep import download, manifest
+    from shapesweep import download
+    from shapesweep.manifest import checkpoints
 
     name, suite = _suite(arguments)
-    row, places = manifest.tokenizers(name, suite, arguments.config.results, arguments.run)
-    print(download.tokenizer(row, places, Path(arguments.out)))
+    last, places = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
+    print(download.tokenizer(last, places, Path(arguments.out)))
 
 
 def activations(arguments: argparse.Namespace) -> None:
     """Extract the activations of checkpoints."""
     from shapesweep import activations
 
-    config, out, sources = arguments.config, Path(arguments.out), []
-    out.mkdir(parents=True, exist_ok=True)
-    for one in _members(arguments):
-        # Shards that are to be kept are all extracted, whether or not they are measured already.
-        keep = config.keep_activations
-        if one.is_measured and not keep:
-            print(f"{one.listed.revision}: nothing to be extracted: it is measured")
-            continue
-        known = {} if keep else one.known.complete()
-        into = one.folder(out)
-        sources.append(
-            activations.Source(one.row, one.source, into, known, one.tokenizer, one.state)
+    out = Path(arguments.out)
+    several = len(arguments.revision) > 1
+    sources = [
+        activations.Source(
+            one.checkpoint,
+            one.folder,
+            out / str(one.checkpoint.revision) if several else out,
+            one.tokenizer,
+            fingerprint=one.fingerprint,
         )
-    for said in activations.extract(sources, config):
-        print(said, flush=True)
+        for one in _members(arguments, downloads=arguments.checkpoints)
+    ]
+    for _, line in activations.extract(sources, _settings(arguments)):
+        print(line, flush=True)
 
 
 def geometry(arguments: argparse.Namespace) -> None:
-    """Measure the shards of checkpoints."""
-    from shapesweep import batches, geometry
+    """Measure checkpoints: extract their activations, and make the tables of their numbers."""
+    from shapesweep import measuring
 
-    settings, revisions = arguments.config.geometry, arguments.revision
-    states, expected = {}, dict(zip(revisions, arguments.state, strict=False))
-    for number, revision in enumerate(revisions):
-        shards = batches.place(arguments.activations, revisions, revision)
-        into, part = Path(arguments.out) / revision, (number, len(revisions))
-        # One without shards was measured already, and is kept.
-        if shards.is_dir() and any(shards.iterdir()):
-            said = geometry.measure(shards, into, settings, part, expected.get(revision, ""))
-            print(f"{into}: {said}", flush=True)
-        states[revision] = geometry.Measured.read(into, settings).finished()
-    if arguments.mark:
-        batches.write_mark(arguments.mark, batches.key(states, arguments.config), revisions)
+    members = _members(arguments, downloads=arguments.checkpoints)
+    with _used(arguments, "geometry"):
+        for line in measuring.measure(
+            members,
+            arguments.out,
+            Path(arguments.temporary) / "activations",
+            _settings(arguments),
+            arguments.keep,
+        ):
+            print(line, flush=True)
 
 
 def budget(arguments: argparse.Namespace) -> None:
     """Count the dimensions that each layer of one checkpoint needs."""
     from shapesweep import budget, contracts, tables
-    from shapesweep.errors import CheckpointError
+    from shapesweep.errors import CheckpointError, TransientError
 
-    (one,) = _members(arguments)
-    row, made = one.row, []
-    try:
-        made = budget.measure(row, one.source, arguments.config, one.tokenizer)
-        print(f"{arguments.out}: {len(made)} layers")
-    except CheckpointError as error:
-        # What keeps it from being measured at all is recorded with its activations.
-        print(f"{row['suite']}/{row['run']}/{row['revision']}: no budget: {error}")
-    made_with = {"settings": budget.settings_of(arguments.config)}
-    tables.write(made, contracts.BUDGETS, arguments.out, made_with)
+    (one,) = _members(arguments, downloads=arguments.checkpoints)
+    rows, transient = [], 0
+    with _used(arguments, "budget"):
+        try:
+            rows = budget.measure(
+                one.checkpoint, one.folder, one.settings, one.tokenizer, arguments.rise
+            )
+            print(f"{one.checkpoint.name}: {len(rows)} layers")
+        except CheckpointError as error:
+            # Why it cannot be measured at all is a row of the failures.
+            print(f"{one.checkpoint.name}: no budget: {error}")
+            transient = int(isinstance(error, TransientError))
+        tables.write(rows, contracts.BUDGETS, arguments.out, {"transient": transient})
 
 
 def measure(arguments: argparse.Namespace) -> int:
@@ -205,21 +204,10 @@ def measure(arguments: argparse.Namespace) -> int:
 
 def join(arguments: argparse.Namespace) -> None:
     """Join the tables of all checkpoints."""
-    from shapesweep import budget, join, tables
+    from shapesweep import join
 
-    wanted = budget.settings_of(arguments.config)
-    for path in arguments.budgets:
-        if tables.read_metadata(path).get("settings") != wanted:
-            raise ShapesweepError(f"{path}: made with other settings: remove it, and run again")
-    suites = arguments.config.suites.items()
-    accepted = {name: getattr(suite, "accept", []) for name, suite in suites}
     join.join(
-        arguments.manifests,
-        arguments.geometry,
-        arguments.out,
-        accepted,
-        arguments.budgets,
-        arguments.history,
+        arguments.plans, arguments.manifests, arguments.history, arguments.results, arguments.out
     )
 
 
@@ -294,87 +282,69 @@ def _suite(arguments: argparse.Namespace) -> tuple[str, AnySuite]:
 
 def manifests(arguments: argparse.Namespace) -> None:
     """Say what every suite has: checkpoints, bytes, holes, defects."""
-    from shapesweep import inventory, manifest
+    from shapesweep.manifest import checkpoints
+    from shapesweep.plan import inventory
 
-    config = arguments.config
-    suites = config.suites.items()
-    listed = {n: manifest.list_checkpoints(n, suite, config.results) for n, suite in suites}
+    suites = arguments.config.suites.items()
+    listed = {n: checkpoints.list_checkpoints(n, suite, arguments.results) for n, suite in suites}
     print(inventory.published(listed))
 
 
 def plan(arguments: argparse.Namespace) -> None:
     """Say what the sweep will cost: checkpoints, bytes, disk, tokens, operations, hours."""
-    from shapesweep import inventory, manifest
+    from shapesweep.manifest import checkpoints, selection
+    from shapesweep.plan import inventory
 
     config = arguments.config
     chosen = {}
     for name, suite in config.suites.items():
-        listed = manifest.list_checkpoints(name, suite, config.results)
-        wanted = manifest.select(listed, config.checkpoints)
+        listed = checkpoints.list_checkpoints(name, suite, arguments.results)
+        wanted = selection.select(listed, config.checkpoints)
         chosen[name] = [one for one in wanted if not one.flags]
     print(inventory.costs(chosen, config))
 
 
-@dataclass(frozen=True)
-class _Member:
-    """One of the checkpoints that a verb is asked for."""
+def _planned(arguments: argparse.Namespace) -> tuple[str, AnySuite, Rule]:
+    """A suite, and which of its checkpoints are chosen, as the sweep has recorded them."""
+    from pydantic import TypeAdapter
 
-    suite: AnySuite
-    listed: Listed
-    arguments: argparse.Namespace
+    from shapesweep import failures
+    from shapesweep.manifest.selection import Rule
+    from shapesweep.suite import SUITE
 
-    @cached_property
-    def row(self) -> dict[str, Any]:
-        """Of the manifest, read anew from its files."""
-        from shapesweep import manifest
-
-        return manifest.rows(self.arguments.suite, self.suite, [self.listed], "all")[0]
-
-    @property
-    def source(self) -> Path:
-        """Where its files lie."""
-        downloaded = self.arguments.checkpoints
-        return self.folder(Path(downloaded)) if downloaded else self.listed.folder
-
-    @property
-    def tokenizer(self) -> Path | None:
-        return Path(self.arguments.tokenizer) if self.arguments.tokenizer else None
-
-    @cached_property
-    def known(self) -> Measured:
-        """What is measured of it already."""
-        from shapesweep import geometry
-
-        if not self.arguments.measured:
-            return geometry.Measured.of({}, [], [], [])
-        place = Path(self.arguments.measured, self.listed.revision)
-        return geometry.Measured.read(place, self.arguments.config.geometry)
-
-    @cached_property
-    def state(self) -> str:
-        from shapesweep import batches
-
-        return batches.state(self.suite, self.listed, self.arguments.config)
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether all its numbers are there, from what it is now."""
-        return self.known.finished() == self.state
-
-    def folder(self, batch: Path) -> Path:
-        """Where it lies in a folder of all that are asked for."""
-        from shapesweep import batches
-
-        return batches.place(batch, self.arguments.revision, self.listed.revision)
+    record = failures.read_json(Path(arguments.plan))
+    rule: Rule = TypeAdapter(Rule).validate_python(record["checkpoints"])
+    return record["suite"], SUITE.validate_python(record["definition"]), rule
 
 
-def _members(arguments: argparse.Namespace) -> list[_Member]:
-    from shapesweep import manifest
+def _settings(arguments: argparse.Namespace) -> Measurement:
+    from shapesweep import measurement
 
-    name, suite = _suite(arguments)
-    listed = manifest.list_checkpoints(name, suite, arguments.config.results)
-    known = {one.revision: one for one in listed if one.run == arguments.run}
-    for revision in arguments.revision:
-        if revision not in known:
-            raise ShapesweepError(f"suite {name} has no checkpoint {arguments.run}/{revision}")
-    return [_Member(suite, known[revision], arguments) for revision in arguments.revision]
+    more = {key: getattr(arguments, key, None) for key in ("device", "batch_tokens")}
+    given = {key: value for key, value in more.items() if value is not None}
+    return measurement.load(arguments.settings, **given)
+
+
+def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Member]:
+    """The checkpoints that a command is for."""
+    from shapesweep import job
+
+    return job.members(
+        arguments.manifest,
+        arguments.run,
+        arguments.revision,
+        _settings(arguments),
+        downloads,
+        arguments.tokenizer,
+        getattr(arguments, "measured", ""),
+    )
+
+
+def _used(arguments: argparse.Namespace, job: str) -> AbstractContextManager[None]:
+    """Mark downloads as used while a job needs them."""
+    from shapesweep import disk_budget
+
+    if not arguments.checkpoints:
+        return contextlib.nullcontext()
+    place = "/".join(Path(arguments.checkpoints).parts[-4:])
+    return disk_budget.DiskBudget(arguments.temporary, 0).using(place, job)

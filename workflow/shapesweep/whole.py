@@ -11,10 +11,14 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+#: Seconds in which a process that has made a temporary folder has locked it.
+GRACE = 60.0
 
 
 def folder(path: str | Path) -> AbstractContextManager[Path]:
@@ -46,6 +50,30 @@ def file(path: str | Path) -> AbstractContextManager[Path]:
     return _whole(Path(path), _empty_file, 0o666)
 
 
+@contextlib.contextmanager
+def temporary(parent: str | Path, name: str) -> Iterator[Path]:
+    """An empty folder that is removed at the end of the `with`.
+
+    Parameters
+    ----------
+    parent : path-like
+        Created if needed. Folders in it that dead processes have left are removed.
+    name : str
+        For people who look into the parent.
+    """
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    # A new folder may not be locked yet.
+    start = time.time() - GRACE
+    _remove_dead(path for path in parent.glob(".*.partial") if path.stat().st_mtime < start)
+    partial = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
+    with _held(partial):
+        try:
+            yield partial
+        finally:
+            _remove(partial)
+
+
 def partials(path: str | Path) -> list[Path]:
     """What is being made, or was when its maker died, to become a path."""
     path = Path(path)
@@ -61,10 +89,7 @@ def empty(folder: Path) -> None:
 @contextlib.contextmanager
 def _whole(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in partials(path):
-        # By the dead: what the living make is held.
-        with contextlib.suppress(OSError), _held(left):
-            _remove(left)
+    _remove_dead(partials(path))
     partial = Path(make(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     # Only who makes it may read what `tempfile` makes; a result is for all whom umask lets.
     partial.chmod(mode & ~_umask())
@@ -78,6 +103,13 @@ def _whole(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
         except BaseException:
             _remove(partial)
             raise
+
+
+def _remove_dead(left: Iterable[Path]) -> None:
+    """Remove what dead processes have left; what living ones make is locked."""
+    for path in left:
+        with contextlib.suppress(OSError), _held(path):
+            _remove(path)
 
 
 def _empty_file(**where: Any) -> str:

@@ -21,7 +21,7 @@ from shapesweep.registry import discover
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from shapesweep.config import CorpusConfig
+    from shapesweep.measurement import CorpusConfig
 
 Documents = list[NDArray[np.int64]]
 
@@ -143,7 +143,7 @@ def build(
         Of `CORPORA`.
     text : str
     tokenizer : transformers.PreTrainedTokenizerBase
-    settings : shapesweep.config.CorpusConfig
+    settings : shapesweep.measurement.CorpusConfig
     n_embeddings : int
         Rows of the model's embedding: ids beyond are never drawn.
 

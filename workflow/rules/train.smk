@@ -1,24 +1,20 @@
-# Takes in: an embedded suite's definition. Hands on: <results>/checkpoints/<suite>/<run>/, a
+# Takes in: the definition of an embedded suite. Hands on: <results>/checkpoints/<suite>/<run>/, a
 # Trainer's output folder. One thread a run: the same checkpoints on every machine of a kind.
 rule train:
+    input:
+        config=lambda w: f"{RESULTS}/{PLAN.training_file(w.suite, w.run)}",
     output:
         directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}"),
     log:
         f"{RESULTS}/logs/train/{{suite}}/{{run}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{suite}}/{{run}}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    params:
-        config=merged,
-        suite=as_param(lambda w: SUITES[w.suite].model_dump(exclude={"runs"})),
-        run=as_param(lambda w: SUITES[w.suite].runs[w.run].model_dump()),
     message:
         "training {wildcards.suite}/{wildcards.run}"
     shell:
-        "shapesweep train --config {params.config:q} --suite {wildcards.suite} "
+        "shapesweep train --config {input.config:q} --suite {wildcards.suite} "
         "--run {wildcards.run} --threads {threads} --out {output:q} > {log:q} 2>&1"

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from shapesweep.config import Config
-from shapesweep.costs import (
+from shapesweep.manifest.selection import Listed, budgeted, is_aside
+from shapesweep.plan.costs import (
     CORE,
     LINE,
     Model,
@@ -18,7 +19,6 @@ from shapesweep.costs import (
     n_tokens,
     operations,
 )
-from shapesweep.manifest import Listed, budgeted
 
 
 def published(suites: Mapping[str, Sequence[Listed]]) -> str:
@@ -34,7 +34,7 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
     """
     lines = []
     for name, listed in suites.items():
-        here = [one for one in listed if one.revision and not _is_main(one)]
+        here = [one for one in listed if one.revision and not is_aside(one)]
         kinds: dict[str, list[str]] = {}
         for one in listed:
             for flag in one.published.status if one.published else one.flags:
@@ -119,10 +119,6 @@ def _cost(mine: Sequence[Listed], budgeted: Sequence[Listed], settings: Config) 
 
 def _size(one: Listed) -> int:
     return sum(file.size for file in one.published.files) if one.published else 0
-
-
-def _is_main(one: Listed) -> bool:
-    return one.published is not None and one.published.is_main
 
 
 def _name(one: Listed) -> str:

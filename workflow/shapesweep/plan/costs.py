@@ -12,7 +12,8 @@ from typing import Any
 from shapesweep import checkpoint
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
-from shapesweep.manifest import Listed
+from shapesweep.files import model_files
+from shapesweep.manifest.selection import Listed
 from shapesweep.shards import LENGTHS
 from shapesweep.suite import AnySuite, EmbeddedSuite
 
@@ -67,7 +68,7 @@ class Model:
             config = {"vocab_size": suite.vocabulary, **suite.runs[one.run].model}
             d, layers = checkpoint.width(config) or 0, checkpoint.n_layers(config) or 0
             return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
-        n_bytes = sum(path.stat().st_size for path in checkpoint.model_files(one.folder))
+        n_bytes = sum(path.stat().st_size for path in model_files(one.folder))
         return cls(checkpoint.description(one.folder) or {}, n_bytes)
 
     @classmethod
@@ -159,20 +160,21 @@ def longest(models: Sequence[Model], settings: Config) -> float:
     measured = minutes(sum(operations(model, settings) for model in models))
     # Of several none is budgeted.
     budgeted = minutes(budget_operations(models[0], settings)) if len(models) == 1 else 0
-    # Fetched, extracted, measured and perhaps budgeted; the last attempt has the most time.
-    return 60.0 * ATTEMPTS * (DOWNLOAD_MINUTES + 2 * measured + budgeted)
+    # Fetched, measured and perhaps budgeted; the last attempt has the most time.
+    return 60.0 * ATTEMPTS * (DOWNLOAD_MINUTES + measured + budgeted)
 
 
-def extraction_mb(model: Model, settings: Config) -> int:
+def model_mb(model: Model, settings: Config) -> int:
     """Megabytes of a job that runs a model: two copies of its weights, and a batch's states."""
     states = settings.batch_tokens * model.n_shards * model.width
     logits = 2 * settings.batch_tokens * (checkpoint.vocabulary(model.config) or 0)
-    # While one checkpoint is run, the next is read.
     return PROCESS_MB + math.ceil(4 * (2 * model.n_weights + 2 * states + logits) / 1e6)
 
 
 def geometry_mb(model: Model, settings: Config) -> int:
-    """Megabytes of a job that measures shards: two neighbouring layers, and what is made of one."""
-    # 12 times a layer was measured (docs/reference/speed.md), the layer before on top.
-    layer = 4 * corpus_tokens(model, settings) * model.width
-    return PROCESS_MB + math.ceil(13 * layer / 1e6)
+    """Megabytes of a job that runs a model, and measures its shards while the next one is read."""
+    # Two neighbouring layers, and what is made of one: 12 times a layer was measured
+    # (docs/reference/speed.md).
+    layers = 13 * corpus_tokens(model, settings) * model.width
+    measuring = PROCESS_MB + math.ceil(4 * (layers + model.n_weights) / 1e6)
+    return max(measuring, model_mb(model, settings))

@@ -1,0 +1,69 @@
+# Takes in: what the manifest pins of checkpoints on the Hub. Hands on: <results>/checkpoints/<suite>/
+# <run>/<batch>/<fingerprint>/ (or in the configuration's scratch) with the files that are needed,
+# removed once they are measured, and the run's tokenizer, which is kept, in <results>/tokenizers/.
+# Downloads hold no core: they run ahead of the computing as far as hub.downloads and hub.disk_gb
+# allow, and wait for room by themselves.
+rule download:
+    input:
+        manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
+        tokenizer=ancient(tokenizer),
+        settings=measurement_file,
+    output:
+        temp(
+            directory(
+                f"{TEMPORARY}/checkpoints/{{suite}}/{{run}}/{{batch}}/{{fingerprint}}"
+            )
+        ),
+    log:
+        f"{RESULTS}/logs/download/{{suite}}/{{run}}/{{batch}}/{{fingerprint}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/download/{{suite}}/{{run}}/{{batch}}/{{fingerprint}}.tsv"
+    threads: 0
+    resources:
+        mem_mb=1000,
+        runtime=costs.DOWNLOAD_MINUTES,
+        disk_mb=lambda w: disk_bytes(w) // 10**6,
+        hub=1,
+        disk_gb=CONFIG.hub.disk_gb,
+        temporary=TEMPORARY_HERE,
+    params:
+        revisions=lambda w: batch(w).revisions,
+        # A checkpoint with a budget is wanted for more than its geometry.
+        measured=lambda w: (
+            "" if is_budgeted(w) else f"{HERE}/measured/{w.suite}/{w.run}"
+        ),
+        bytes=disk_bytes,
+        seconds=lambda w: PLAN.claim_seconds(batch(w)),
+    message:
+        "downloading {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
+    shell:
+        "shapesweep download --settings {input.settings:q} --manifest {input.manifest:q} "
+        "--run {wildcards.run} --revision {params.revisions:q} --tokenizer={input.tokenizer:q} "
+        "--measured={params.measured:q} --disk-gb {resources.disk_gb} --bytes {params.bytes} "
+        "--seconds {params.seconds} --temporary {resources.temporary:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule tokenizer:
+    input:
+        listing=ancient(f"{RESULTS}/listings/{{suite}}.json"),
+        config=lambda w: f"{RESULTS}/{PLAN.listing_file(w.suite)}",
+    output:
+        directory(f"{RESULTS}/tokenizers/{{suite}}/{{run}}/{{fingerprint}}"),
+    log:
+        f"{RESULTS}/logs/tokenizer/{{suite}}/{{run}}/{{fingerprint}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tokenizer/{{suite}}/{{run}}/{{fingerprint}}.tsv"
+    # Every checkpoint of the run waits for it.
+    priority: 20
+    threads: 0
+    resources:
+        mem_mb=1000,
+        runtime=60,
+        hub=1,
+    params:
+        results=HERE,
+    message:
+        "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
+    shell:
+        "shapesweep tokenizer --config {input.config:q} --suite {wildcards.suite} "
+        "--run {wildcards.run} --results {params.results:q} --out {output:q} > {log:q} 2>&1"

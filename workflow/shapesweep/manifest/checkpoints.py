@@ -1,0 +1,241 @@
+"""The checkpoints of a suite: listed by name, and described by their files.
+
+Listing is cheap: it reads names of folders, or the listing of a suite on the Hub. It happens while
+Snakemake plans, so that a dry run shows every job. The manifest adds what the files say.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shapesweep import checkpoint, integrity, listing, publication
+from shapesweep.errors import ShapesweepError
+from shapesweep.files import LocalFile, sha256
+from shapesweep.manifest.selection import Listed, Rule, is_aside, select
+from shapesweep.manifest.table import Checkpoint
+from shapesweep.publication import Place
+from shapesweep.published import HubSuite, expand
+from shapesweep.schema import LARGEST, near
+from shapesweep.suite import NAME, AnySuite, EmbeddedSuite, LocalSuite, checkpoint_folder
+
+
+def listing_file(results: str | Path, suite: str) -> Path:
+    """Where what the Hub says of a suite is kept."""
+    return Path(results) / "listings" / f"{suite}.json"
+
+
+def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Listed]:
+    """All checkpoints of a suite, by run and step.
+
+    Parameters
+    ----------
+    name : str
+    suite : EmbeddedSuite, LocalSuite or HubSuite
+    results : path-like
+        Where an embedded suite is trained to, a listing of the Hub lies, and a download will.
+
+    Returns
+    -------
+    list of Listed
+
+    Raises
+    ------
+    ShapesweepError
+        If a local run's folder is absent or holds no checkpoint, or the listing is absent.
+    """
+    if isinstance(suite, EmbeddedSuite):
+        tokens = suite.batch_size * suite.document_length
+        kept = listing.read_steps(listing_file(results, name)) if suite.onset else {}
+        return [
+            Listed(run, revision, step, folder / revision, trained.seed, step * tokens)
+            for run, trained in suite.runs.items()
+            for folder in [checkpoint_folder(results, name, run)]
+            for step in sorted(kept[run] if suite.onset else set(suite.steps))
+            for revision in [f"checkpoint-{step}"]
+        ]
+    if isinstance(suite, HubSuite):
+        return _list_published(name, suite, results)
+    return [
+        found
+        for run in suite.runs
+        for found in _list_folder(name, suite, run, re.compile(suite.pattern))
+    ]
+
+
+def describe(
+    name: str,
+    suite: AnySuite,
+    listed: Sequence[Listed],
+    rule: Rule,
+    known: Iterable[Checkpoint] = (),
+) -> list[Checkpoint]:
+    """The manifest of a suite: every listed checkpoint with its files, status and selection.
+
+    Parameters
+    ----------
+    name : str
+    suite : EmbeddedSuite, LocalSuite or HubSuite
+    listed : sequence of Listed
+    rule : 'all', Every, Steps or Log
+        Files of the checkpoints that it chooses are hashed.
+    known : iterable of Checkpoint
+        An earlier manifest. A file of the same size and modification time keeps its sha256.
+
+    Returns
+    -------
+    list of Checkpoint
+    """
+    chosen = {id(one) for one in select(listed, rule)}
+    digest = _digester(known)
+    return [_describe(name, one, id(one) in chosen, digest) for one in listed]
+
+
+def _describe(
+    name: str,
+    one: Listed,
+    is_chosen: bool,
+    digest: Callable[[tuple[str, str], Path, os.stat_result], str],
+) -> Checkpoint:
+    if one.published:
+        config = one.published.config
+        return Checkpoint(
+            **_identity(name, one, is_chosen),
+            architecture=checkpoint.architecture(config),
+            n_layers=checkpoint.n_layers(config),
+            repository=one.published.repository,
+            folder=one.published.folder,
+            files=one.published.files,
+            commit=one.published.commit or None,
+            status=one.published.status,
+            selected=is_chosen and not one.flags,
+        )
+    # A checkpoint that is not chosen is not read through: a sweep of a few stays cheap.
+    hashed = partial(digest, (one.run, one.revision)) if is_chosen else None
+    seen = checkpoint.inspect(one.folder, hashed)
+    return Checkpoint(
+        **_identity(name, one, is_chosen),
+        folder=str(one.folder),
+        architecture=seen.architecture,
+        n_layers=seen.n_layers,
+        files=seen.files,
+        commit=seen.commit,
+        status=seen.status,
+        selected=is_chosen and not seen.status,
+    )
+
+
+def _identity(name: str, one: Listed, is_chosen: bool) -> dict[str, Any]:
+    return {
+        "suite": name,
+        "run": one.run,
+        "revision": one.revision or None,
+        "seed": one.seed,
+        "step": one.step,
+        "tokens": one.tokens,
+        "phase": one.phase,
+        "chosen": is_chosen,
+    }
+
+
+def _digester(
+    known: Iterable[Checkpoint],
+) -> Callable[[tuple[str, str], Path, os.stat_result], str]:
+    """A function that gives a file's sha256, read only if the file has changed."""
+    digests = {
+        (one.run, one.revision, file.path, file.size, file.modified): file.sha256
+        for one in known
+        for file in one.files
+        if isinstance(file, LocalFile)
+    }
+
+    def digest(place: tuple[str, str], path: Path, stat: os.stat_result) -> str:
+        found = digests.get((*place, path.name, stat.st_size, stat.st_mtime_ns))
+        return found or sha256(path)
+
+    return digest
+
+
+def tokenizers(
+    name: str, suite: AnySuite, results: str | Path, run: str
+) -> tuple[Checkpoint, list[Place]]:
+    """Where the tokenizer of a run lies on the Hub.
+
+    Returns
+    -------
+    last : Checkpoint
+        The run's last one.
+    places : list of (str, str, list of File)
+        Repository, commit and files, the best place first.
+
+    Raises
+    ------
+    ShapesweepError
+        If the suite has no such run on the Hub.
+    """
+    listed = list_checkpoints(name, suite, results)
+    mine = [one for one in listed if one.run == run and one.revision and not is_aside(one)]
+    found = [one.published for one in mine if one.published]
+    if not found or not isinstance(suite, HubSuite):
+        raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
+    said = listing.read(listing_file(results, name))
+    group = listing.groups(suite, [found[-1].repository])[found[-1].repository]
+    return describe(name, suite, mine[-1:], "all")[0], publication.tokenizers(found, said, group)
+
+
+def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Listed]:
+    listed = listing.read(listing_file(results, name))
+    groups = listing.groups(suite, listed)
+    found = publication.checkpoints(suite, {n: listed[n] for n in groups}, groups)
+    if not found:
+        wanted = suite.only or ["*"]
+        runs = [run.partition("/")[2] for one in suite.groups() for run in expand(one.repository)]
+        said = f"suites.{name}.only: no run is named like {', '.join(wanted)}"
+        raise ShapesweepError(said + near(wanted[0], runs))
+    found = integrity.flag_shared(found)
+    folders = {one.run: checkpoint_folder(results, name, one.run) for one in found}
+    return [
+        Listed(
+            *(one.run, one.revision, one.step, folders[one.run] / (one.revision or "-")),
+            *(one.seed, one.tokens, one.phase),
+            flags=tuple(f for f in one.status if f.partition(":")[0] not in suite.accept),
+            published=one,
+        )
+        for one in found
+    ]
+
+
+def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str]) -> list[Listed]:
+    folder, seed = Path(suite.runs[run].path), suite.runs[run].seed
+    if not folder.is_dir():
+        raise ShapesweepError(f"suite {name}, run {run}: path: there is no folder {folder}")
+    found = []
+    for path in sorted(folder.iterdir()):
+        match = pattern.fullmatch(path.name)
+        if match and path.is_dir() and re.fullmatch(NAME, path.name):
+            step = _step(match)
+            tokens = None if suite.tokens_per_step is None else step * suite.tokens_per_step
+            found.append(Listed(run, path.name, step, path, seed, tokens))
+    if not found and (folder / "config.json").is_file():
+        # The folder is a checkpoint itself: one that has no place on the axis of steps.
+        return [Listed(run, "main", None, folder, seed)]
+    if not found:
+        raise ShapesweepError(
+            f"suite {name}, run {run}: no folder in {folder} is named like {pattern.pattern} "
+            "(the suite's pattern), and it is no checkpoint itself (config.json); set the pattern"
+        )
+    return sorted(found, key=lambda one: one.step or 0)
+
+
+def _step(match: re.Match[str]) -> int:
+    try:
+        step = int(match["step"])
+        if not 0 <= step <= LARGEST:
+            raise ValueError
+        return step
+    except (TypeError, ValueError):
+        raise ShapesweepError(
+            f"pattern: the group step gives {match['step']!r} for {match.string!r}, not a number"
+        ) from None

@@ -1,0 +1,131 @@
+"""What has been measured of a checkpoint: kept in a folder of its own, and used again.
+
+These folders are no part of the plan: a job takes from them the numbers whose origin is the same,
+and measures the others. Without them everything is measured again, and nothing else changes.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shapesweep import contracts, tables, whole
+from shapesweep.errors import ShapesweepError
+from shapesweep.measurement import Measurement
+from shapesweep.metrics import METRICS
+from shapesweep.plan import fingerprints
+
+#: The tables of a checkpoint, and the order in which corpora and layers are measured.
+_SCHEMAS = {
+    "geometry": contracts.GEOMETRY,
+    "replicates": contracts.REPLICATES,
+    "losses": contracts.LOSSES,
+    "samples": contracts.SAMPLES,
+}
+_ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What has been measured of a checkpoint.
+
+    Attributes
+    ----------
+    origins : dict
+        For every corpus, what its shards were made `from`, and `by` which versions.
+    geometry, replicates, losses, samples : pandas.DataFrame
+    vocabulary : int or None
+        Entries of the model's vocabulary.
+    fingerprint : str
+        `fingerprints.contents` of the checkpoint; empty if nothing is known.
+    """
+
+    origins: dict[str, Any] = field(default_factory=dict)
+    geometry: pd.DataFrame = field(default_factory=lambda: _empty("geometry"))
+    replicates: pd.DataFrame = field(default_factory=lambda: _empty("replicates"))
+    losses: pd.DataFrame = field(default_factory=lambda: _empty("losses"))
+    samples: pd.DataFrame = field(default_factory=lambda: _empty("samples"))
+    vocabulary: int | None = None
+    fingerprint: str = ""
+
+    @classmethod
+    def read(cls, folder: str | Path, settings: Measurement) -> "Measured":
+        """Read a folder; nothing, if it is absent, damaged or made under other settings."""
+        folder = Path(folder)
+        try:
+            metadata = tables.read_metadata(folder / "geometry.parquet")
+            if metadata.get("settings") == fingerprints.numbers(settings):
+                frames = {
+                    name: tables.read(folder / f"{name}.parquet", schema)
+                    for name, schema in _SCHEMAS.items()
+                }
+                keys = ("origins", "vocabulary", "fingerprint")
+                return cls(**{key: metadata[key] for key in keys}, **frames)
+        except (ShapesweepError, KeyError):
+            pass  # Absent, damaged or of an older version: it is measured again.
+        return cls()
+
+    def write(self, folder: str | Path, settings: Measurement) -> None:
+        """Write a folder atomically."""
+        metadata = {
+            "settings": fingerprints.numbers(settings),
+            "origins": self.origins,
+            "vocabulary": self.vocabulary,
+            "fingerprint": self.fingerprint,
+        }
+        with whole.folder(folder) as partial:
+            for name, schema in _SCHEMAS.items():
+                frame = getattr(self, name)
+                tables.write(frame, schema, partial / f"{name}.parquet", metadata)
+
+    def versions(self, corpus: str) -> set[tuple[str, int]]:
+        """(metric, version) of all that is measured of a corpus."""
+        mine = self.geometry[self.geometry.corpus == corpus]
+        pairs = mine[["metric", "metric_version"]].drop_duplicates()
+        return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
+
+    def complete(self) -> dict[str, Any]:
+        """Origins of the corpora of which every metric is there, in its present version.
+
+        If shards would be made `from` the same, they need not be extracted again.
+        """
+        wanted = {(name, metric.version) for name, metric in METRICS.items()}
+        return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
+
+    def is_finished(self, fingerprint: str) -> bool:
+        """Whether nothing is left to be measured of a checkpoint of this fingerprint."""
+        complete = set(self.complete()) == set(self.origins)
+        return complete and self.fingerprint == fingerprint
+
+    def from_origins(self, origins: dict[str, Any]) -> "Measured":
+        """The numbers that hold for shards of these origins, by metrics of today's versions."""
+        same = {
+            name: one
+            for name, one in self.origins.items()
+            if name in origins and one["from"] == origins[name]["from"]
+        }
+        versions = {name: metric.version for name, metric in METRICS.items()}
+
+        def current(table: pd.DataFrame) -> pd.DataFrame:
+            today = table.metric.map(versions) == table.metric_version
+            return table[table.corpus.isin(list(same)) & today]
+
+        losses = self.losses[self.losses.corpus.isin(list(same))]
+        return Measured(same, current(self.geometry), current(self.replicates), losses)
+
+    def joined(self, other: "Measured") -> "Measured":
+        """Both, in the order in which they would have been measured together."""
+
+        def together(name: str) -> pd.DataFrame:
+            parts = [getattr(self, name), getattr(other, name)]
+            table = pd.concat([part for part in parts if len(part)] or parts[:1])
+            keys = [key for key in _ORDER if key in table]
+            return table.sort_values(keys, kind="stable", na_position="first")
+
+        frames = map(together, ("geometry", "replicates", "losses"))
+        return Measured({**other.origins, **self.origins}, *frames)
+
+
+def _empty(name: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=_SCHEMAS[name].names)

@@ -1,0 +1,121 @@
+"""How checkpoints are measured: what a job needs to know of a configuration.
+
+Each suite has its own file of these settings, named by what it holds: a job reads no more than what
+its numbers depend on, so that no other change of the configuration concerns it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
+
+from shapesweep import yamlfile
+from shapesweep.corpora import CORPORA
+from shapesweep.errors import ShapesweepError
+from shapesweep.schema import AnyPath, Strict, explain, near
+
+
+class LastConfig(Strict):
+    """The documents of which only the last token is measured."""
+
+    documents: int = Field(
+        1024, ge=2, description="how many short documents at most; as many as the text holds"
+    )
+    length: int = Field(20, ge=4, description="tokens of such a document, special ones included")
+
+
+class CorpusConfig(Strict):
+    """What text is shown to the models, and how it is cut into documents."""
+
+    text: AnyPath = Field(
+        "stdlib",
+        description="`stdlib`: Python's documentation, held out from the embedded suite's "
+        "training; or a UTF-8 text file",
+    )
+    sampling: Literal["windows", "paper"] = Field(
+        "windows",
+        description="`windows`: documents of equal length from all over the text; `paper`: the "
+        "paper's 128 chunks of 512 characters, seed 0, exactly",
+    )
+    documents: int = Field(128, ge=2, description="how many documents")
+    length: int = Field(64, ge=4, description="tokens of a document, special ones included")
+    seed: int = Field(0, ge=0, description="of the documents' drawing")
+    last: LastConfig = Field(
+        LastConfig(), description="the documents of the corpus `last`, if it is asked for"
+    )
+
+
+class GeometryConfig(Strict):
+    """How the clouds are measured."""
+
+    n_points: int = Field(
+        4096, ge=16, description="N of every ID estimate; a shortfall is flagged, not hidden"
+    )
+    groups: int = Field(
+        16, ge=2, description="groups of documents that the jackknife leaves out in turn"
+    )
+
+
+def _known_corpus(name: str) -> str:
+    if name not in CORPORA:
+        raise ValueError(f"there is no such corpus{near(name, CORPORA)}")
+    return name
+
+
+CorpusName = Annotated[
+    str,
+    AfterValidator(_known_corpus),
+    WithJsonSchema({"type": "string", "enum": list(CORPORA)}),
+]
+
+
+class Loader(Strict):
+    """What the loader of a suite's checkpoints is allowed."""
+
+    ignored_weights: list[str] = Field(
+        [], description="regular expressions of weights that may have no place in the model"
+    )
+    remote_code: bool = Field(False, description="whether to run code from the repository")
+
+
+class Measurement(Strict):
+    """How the checkpoints of a suite are measured; the fields are those of the configuration."""
+
+    corpora: list[CorpusName] = Field(min_length=1)
+    corpus: CorpusConfig = CorpusConfig()
+    geometry: GeometryConfig = GeometryConfig()
+    loader: Loader = Loader()
+    # Numbers do not depend on these two, which are not in the file.
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
+    batch_tokens: int = Field(4096, ge=1, exclude=True)
+
+
+def as_yaml(settings: Measurement) -> str:
+    """The text of a settings file; `load` reads it."""
+    return yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def load(path: str | Path, **more: Any) -> Measurement:
+    """Read a settings file; of a whole configuration, what concerns measuring.
+
+    Parameters
+    ----------
+    path : path-like
+    **more
+        `device` and `batch_tokens`.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or not valid.
+    """
+    raw = yamlfile.read(path)
+    known = raw if isinstance(raw, Mapping) else {}
+    fields = {key: value for key, value in known.items() if key in Measurement.model_fields}
+    try:
+        return Measurement.model_validate({**fields, **more})
+    except ValidationError as error:
+        key, message = explain(error, fields, Measurement)
+        raise ShapesweepError(f"{path}: {'.'.join(key)}: {message}") from None

@@ -1,0 +1,112 @@
+"""Batches: the checkpoints of a run that one job measures.
+
+A process starts, imports and tokenises once for each batch. Checkpoints are measured one by one: a
+job that is stopped loses one of them at most.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from shapesweep.config import Config
+from shapesweep.manifest.selection import Listed, budgeted
+from shapesweep.plan import costs, fingerprints
+from shapesweep.suite import NAME, AnySuite
+
+#: A batch's name as a regular expression: its first checkpoint's revision, and how many follow.
+BATCH = NAME.strip("^$") + r"(\+[1-9]\d*)?"
+#: A job measures checkpoints for at most this many seconds, by rough operations on one core: the
+#: start of its process is a small part of that. It measures at most `MOST`, so that there are
+#: enough jobs for all cores.
+SECONDS, MOST = 1800.0, 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Checkpoints of one run that one job measures.
+
+    Attributes
+    ----------
+    suite, run : str
+    definition : EmbeddedSuite, LocalSuite or HubSuite
+    settings : shapesweep.config.Config
+    members : tuple of Listed
+        At least one.
+    """
+
+    suite: str
+    run: str
+    definition: AnySuite
+    settings: Config
+    members: tuple[Listed, ...]
+
+    @property
+    def name(self) -> str:
+        """`checkpoint-8+3`: that checkpoint and the three that follow; alone, its revision."""
+        more = len(self.members) - 1
+        return f"{self.members[0].revision}+{more}" if more else self.members[0].revision
+
+    @property
+    def revisions(self) -> list[str]:
+        """Of its members."""
+        return [one.revision for one in self.members]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that its tables depend on."""
+        settings = self.settings.measurement(self.suite)
+        return fingerprints.measuring(self.definition, self.members, settings)
+
+    @property
+    def models(self) -> list[costs.Model]:
+        """What the cost of its members depends on."""
+        return [costs.Model.of(one, self.definition) for one in self.members]
+
+
+def cut(
+    suite: str, definition: AnySuite, chosen: Sequence[Listed], settings: Config
+) -> list[Batch]:
+    """The batches of a suite.
+
+    Neighbours in a run go together, from its first checkpoint on, so that batches stay the same
+    when later checkpoints are added.
+
+    Parameters
+    ----------
+    suite : str
+    definition : EmbeddedSuite, LocalSuite or HubSuite
+    chosen : sequence of Listed
+        Sound ones.
+    settings : shapesweep.config.Config
+
+    Returns
+    -------
+    list of Batch
+        By run and step. A checkpoint whose weights or shards are asked for by themselves (for its
+        budget, to be kept) is a batch of its own.
+    """
+    alone = {id(one) for one in budgeted(chosen, settings.budget.checkpoints.get(suite))}
+    parts: list[list[Listed]] = []
+    for run in dict.fromkeys(one.run for one in chosen):
+        mine = [one for one in chosen if one.run == run]
+        together = [one for one in mine if id(one) not in alone]
+        parts += [[one] for one in mine if id(one) in alone]
+        if together:
+            # All of a run have one shape.
+            most = _most(costs.Model.of(together[0], definition), settings)
+            parts += [together[i : i + most] for i in range(0, len(together), most)]
+    return [Batch(suite, part[0].run, definition, settings, tuple(part)) for part in parts]
+
+
+def _most(model: costs.Model, settings: Config) -> int:
+    """How many checkpoints of a model a batch holds at most."""
+    if settings.keep_activations:
+        return 1
+    if settings.checkpoints_per_job != "auto":
+        most = settings.checkpoints_per_job
+    else:
+        seconds = costs.operations(model, settings) / costs.CORE
+        most = min(MOST, max(1, int(SECONDS / max(seconds, 1e-9))))
+    # As many batches as are downloaded at a time, one that waits and one that is measured.
+    room = settings.hub.disk_gb * 1e9 / (settings.hub.downloads + 2)
+    return max(1, min(most, int(room / max(costs.footprint(model, settings), 1))))

@@ -1,0 +1,136 @@
+"""Fingerprints: digests of all that a result depends on.
+
+Snakemake compares the fingerprints of a plan, which cost no more than looking at files: sizes and
+modification times, commits, settings and versions. They are part of file names, so that every
+target sees a change, also where Snakemake's own records are missing. Jobs compare fingerprints of
+contents, to reuse what they have measured before.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from shapesweep import budget, contracts
+from shapesweep.corpora import CORPORA
+from shapesweep.files import model_files, sha256, tokenizer_files
+from shapesweep.manifest.selection import Listed
+from shapesweep.manifest.table import Checkpoint
+from shapesweep.measurement import Measurement
+from shapesweep.metrics import METRICS
+from shapesweep.published import HubSuite
+from shapesweep.shards import FORMAT_VERSION, SELECTIONS
+from shapesweep.suite import AnySuite, EmbeddedSuite
+from shapesweep.text import read_text, text_file
+
+#: Hexadecimal digits of a fingerprint in a file name.
+DIGITS = 12
+
+
+def digest(*parts: object) -> str:
+    """A fingerprint: `DIGITS` hexadecimal digits of the sha256 of values of JSON's types."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def training(suite: EmbeddedSuite, run: str) -> str:
+    """What the checkpoints of a trained run depend on: its recipe."""
+    return digest(suite.model_dump(exclude={"runs"}), suite.runs[run].model_dump())
+
+
+def listing(suite: EmbeddedSuite | HubSuite) -> str:
+    """What a suite's listing depends on, besides what is listed."""
+    return digest(suite.listing_key())
+
+
+def weights(definition: AnySuite, one: Listed) -> object:
+    """What tells the files of a checkpoint from others, without reading them.
+
+    Parameters
+    ----------
+    definition : EmbeddedSuite, LocalSuite or HubSuite
+    one : Listed
+
+    Returns
+    -------
+    object
+        Of JSON's types. A file that was mended with an old time (by rsync, say) differs by its
+        size or its time.
+    """
+    if isinstance(definition, EmbeddedSuite):
+        return training(definition, one.run)
+    if one.published:
+        return [one.published.commit, *(file.sha256 or file.blob for file in one.published.files)]
+    return _stats(model_files(one.folder) + tokenizer_files(one.folder))
+
+
+def numbers(settings: Measurement) -> dict[str, Any]:
+    """The settings under which numbers are measured; of other settings, all are measured anew."""
+    return {**settings.geometry.model_dump(), "selections": list(SELECTIONS)}
+
+
+def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measurement) -> str:
+    """What the tables of a batch depend on.
+
+    Parameters
+    ----------
+    definition : EmbeddedSuite, LocalSuite or HubSuite
+    members : iterable of Listed
+    settings : Measurement
+    """
+    each = [[one.revision, *_checkpoint(definition, one)] for one in members]
+    metrics = {name: metric.version for name, metric in METRICS.items()}
+    return digest(each, _reading(settings), _text(settings), numbers(settings), metrics)
+
+
+def budgeting(definition: AnySuite, one: Listed, settings: Measurement, rise: float) -> str:
+    """What the dimension budget of a checkpoint depends on."""
+    of_budget = [rise, budget.VERSION]
+    return digest(_checkpoint(definition, one), _reading(settings), _text(settings), of_budget)
+
+
+def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> str:
+    """What the shards of a checkpoint depend on, by the contents of its files.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Of the manifest, with the digests of its files.
+    tokenizer : Path
+        The folder that holds its tokenizer.
+    settings : Measurement
+    """
+    text = hashlib.sha256(read_text(settings.corpus.text).encode()).hexdigest()
+    tokens = [(path.name, sha256(path)) for path in tokenizer_files(tokenizer)]
+    place = [checkpoint.seed, checkpoint.step, checkpoint.tokens, checkpoint.commit]
+    return digest([*checkpoint.key, *place], _reading(settings), [text, tokens])
+
+
+def _checkpoint(definition: AnySuite, one: Listed) -> list[object]:
+    return [one.seed, one.step, one.tokens, weights(definition, one)]
+
+
+def _reading(settings: Measurement) -> object:
+    """How checkpoints are read, but for the contents of the text."""
+    return {
+        "corpus": settings.corpus.model_dump(exclude={"text"}),
+        "corpora": {corpus: CORPORA[corpus].version for corpus in settings.corpora},
+        "groups": settings.geometry.groups,
+        "loader": settings.loader.model_dump(),
+        "format_version": FORMAT_VERSION,
+        "tables_version": contracts.VERSION,
+    }
+
+
+def _text(settings: Measurement) -> object:
+    path = text_file(settings.corpus.text)
+    # The text `stdlib` is part of Python.
+    return [str(path), _stats([path])] if path else platform.python_version()
+
+
+def _stats(files: Sequence[str | Path]) -> list[tuple[str, int, int]]:
+    """Names, sizes and modification times of the files that exist."""
+    stats = [(path.name, path.stat()) for path in map(Path, files) if path.is_file()]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

@@ -1,0 +1,348 @@
+"""The plan of a sweep: which jobs there are, which files they read and write, and what they need.
+
+Made from the configuration, the results folder and the listings, without Snakemake. Nothing is
+written here, and nothing but names, sizes and times of files is read, besides listings and what
+failed. `workflow/rules/plan.smk` hands it to Snakemake.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from shapesweep import failures, history
+from shapesweep.config import Config
+from shapesweep.errors import ShapesweepError
+from shapesweep.manifest.checkpoints import list_checkpoints
+from shapesweep.manifest.selection import Listed, budgeted, select
+from shapesweep.measurement import as_yaml
+from shapesweep.plan import batches, costs, fingerprints
+from shapesweep.plan.batches import Batch
+from shapesweep.published import HubSuite
+from shapesweep.suite import AnySuite, EmbeddedSuite
+from shapesweep.tables import read_metadata
+
+#: Tables of every batch, and tables of the whole sweep.
+BATCH_TABLES = ("geometry", "replicates", "losses", "samples", "origins", "failures")
+TABLES = (
+    *("geometry", "replicates", "losses", "budgets", "origins", "failures"),
+    *("history", "continuity", "manifest"),
+)
+
+#: In a file name: `-2` stands for the second attempt, after a failure that may pass.
+FINGERPRINT = rf"[0-9a-f]{{{fingerprints.DIGITS}}}(-[1-9]\d*)?"
+
+Answer = TypeVar("Answer")
+
+
+class Plan:
+    """The plan of a configuration's sweep, and of what `snakemake spikes` measures beside it.
+
+    Paths that it gives are relative to the results folder.
+
+    Parameters
+    ----------
+    config : shapesweep.config.Config
+    results : path-like
+        Where results of earlier runs are looked for.
+    """
+
+    def __init__(self, config: Config, results: str | Path) -> None:
+        self.config, self.spikes = config, config.for_spikes
+        self.results = Path(results)
+        self.suites: dict[str, AnySuite] = {**self.spikes.suites, **config.suites}
+        self._known: dict[Any, Any] = {}
+        self._texts: dict[str, str] = {}
+
+    def settings(self, suite: str) -> Config:
+        """The configuration under which a suite is measured."""
+        return self.config if suite in self.config.suites else self.spikes
+
+    @cached_property
+    def published(self) -> list[str]:
+        """Suites on the Hub."""
+        return [name for name, suite in self.suites.items() if isinstance(suite, HubSuite)]
+
+    @cached_property
+    def listable(self) -> list[str]:
+        """Suites whose checkpoints are known once they are listed: by the Hub, or by a training."""
+        trained = [
+            name
+            for name, suite in self.suites.items()
+            if isinstance(suite, EmbeddedSuite) and suite.onset
+        ]
+        return self.published + trained
+
+    def listed(self, suite: str) -> list[Listed]:
+        """All checkpoints of a suite; a suite on the Hub needs its listing.
+
+        Raises
+        ------
+        ShapesweepError
+            If there are none.
+        """
+        return self._once(
+            ("listed", suite), lambda: list_checkpoints(suite, self.suites[suite], self.results)
+        )
+
+    def selected(self, suite: str) -> dict[tuple[str, str], Listed]:
+        """The sound checkpoints that the configuration chooses, by run and revision."""
+
+        def choose() -> dict[tuple[str, str], Listed]:
+            try:
+                chosen = select(self.listed(suite), self.settings(suite).checkpoints)
+            except ShapesweepError as error:
+                raise ShapesweepError(f"suites.{suite}: {error}") from None
+            return {(one.run, one.revision): one for one in chosen if not one.flags}
+
+        return self._once(("selected", suite), choose)
+
+    def batches(self, suite: str) -> list[Batch]:
+        """The batches of a suite."""
+        return self._once(
+            ("batches", suite),
+            lambda: batches.cut(
+                suite, self.suites[suite], [*self.selected(suite).values()], self.settings(suite)
+            ),
+        )
+
+    def batch(self, suite: str, run: str, name: str) -> Batch:
+        """The batch of this name, or that of one checkpoint.
+
+        A job on a cluster plans for itself, and finds more checkpoints if the run goes on: a name
+        still stands for the same ones.
+        """
+        found = {(one.run, one.name): one for one in self.batches(suite)}
+        if (run, name) in found:
+            return found[run, name]
+        first, _, more = name.partition("+")
+        mine = [one for key, one in self.selected(suite).items() if key[0] == run]
+        start = next(k for k, one in enumerate(mine) if one.revision == first)
+        members = mine[start : start + 1 + int(more or 0)]
+        return Batch(suite, run, self.suites[suite], self.settings(suite), tuple(members))
+
+    def model(self, suite: str, run: str) -> costs.Model:
+        """What the cost of a job depends on; all checkpoints of a run have one shape."""
+
+        def first() -> costs.Model:
+            members = (one for key, one in self.selected(suite).items() if key[0] == run)
+            return costs.Model.of(next(members), self.suites[suite])
+
+        return self._once(("model", suite, run), first)
+
+    def folder(self, batch: Batch) -> str:
+        """`<suite>/<run>/<batch>/<fingerprint>`, which stands for a batch in its outputs' paths."""
+        place = f"{batch.suite}/{batch.run}/{batch.name}"
+
+        def failed(name: str) -> bool:
+            return _is_transient(self.results / "geometry" / place / name / "failures.parquet")
+
+        attempt = self._once(place, lambda: _attempt(batch.fingerprint, failed))
+        return f"{place}/{attempt}"
+
+    def tables(self, suites: Iterable[str]) -> list[str]:
+        """The tables of all batches of suites."""
+        folders = [self.folder(one) for suite in suites for one in self.batches(suite)]
+        return [f"geometry/{folder}/{name}.parquet" for folder in folders for name in BATCH_TABLES]
+
+    def budgeted(self, suite: str) -> list[Listed]:
+        """The checkpoints of a suite of which a dimension budget is asked for.
+
+        Raises
+        ------
+        ShapesweepError
+            If the configuration asks for some, and there are none.
+        """
+        rule = self.settings(suite).budget.checkpoints.get(suite)
+        measured = [*self.selected(suite).values()]
+        chosen = budgeted(measured, rule)
+        if rule is not None and measured and not chosen:
+            raise ShapesweepError(
+                f"budget.checkpoints.{suite}: chooses none of the {len(measured)} that are measured"
+            )
+        return chosen
+
+    def budgets(self, suites: Iterable[str]) -> list[str]:
+        """The tables of all dimension budgets of suites."""
+        return [self._budget(suite, one) for suite in suites for one in self.budgeted(suite)]
+
+    def _budget(self, suite: str, one: Listed) -> str:
+        definition, settings = self.suites[suite], self.settings(suite)
+        place = f"budgets/{suite}/{one.run}/{one.revision}"
+
+        def name() -> str:
+            measurement, rise = settings.measurement(suite), settings.budget.rise
+            fingerprint = fingerprints.budgeting(definition, one, measurement, rise)
+            return _attempt(
+                fingerprint, lambda name: _is_transient(self.results / place / f"{name}.parquet")
+            )
+
+        return f"{place}/{self._once(place, name)}.parquet"
+
+    def tokenizer(self, suite: str, run: str) -> str:
+        """Where the tokenizer of a run on the Hub is fetched to."""
+        place = f"tokenizers/{suite}/{run}"
+        definition = self.suites[suite]
+        assert isinstance(definition, HubSuite)
+
+        def name() -> str:
+            def failed(name: str) -> bool:
+                return failures.is_transient(self.results / place / name)
+
+            return _attempt(fingerprints.listing(definition), failed)
+
+        return f"{place}/{self._once(place, name)}"
+
+    def trained(self, suite: str) -> list[str]:
+        """The runs of a suite that are trained on the spot, each a Trainer's output folder."""
+        definition = self.suites[suite]
+        runs = definition.runs if isinstance(definition, EmbeddedSuite) else ()
+        return [f"checkpoints/{suite}/{run}" for run in runs]
+
+    def measurement_file(self, suite: str) -> str:
+        """The settings of the jobs that measure a suite."""
+        text = as_yaml(self.settings(suite).measurement(suite))
+        return self._settings_file(text)
+
+    def training_file(self, suite: str, run: str) -> str:
+        """The settings of the job that trains a run: its recipe."""
+        recipe = self.suites[suite].model_dump(mode="json")
+        return self._settings_file(
+            _definition(suite, {**recipe, "runs": {run: recipe["runs"][run]}})
+        )
+
+    def listing_file(self, suite: str) -> str:
+        """The settings of the jobs that ask what a suite has: what they ask for."""
+        definition = self.suites[suite]
+        if not isinstance(definition, HubSuite):
+            return self._settings_file(_definition(suite, definition.model_dump(mode="json")))
+        key = definition.listing_key()
+        asked = {"source": "hub", "mode": key["mode"], "only": key["only"]}
+        return self._settings_file(_definition(suite, {**asked, "repositories": key["groups"]}))
+
+    def settings_text(self, fingerprint: str) -> str:
+        """The contents of a settings file."""
+        if fingerprint not in self._texts:
+            for name, suite in self.suites.items():
+                self.measurement_file(name)
+                if name in self.listable:
+                    self.listing_file(name)
+                for run in suite.runs if isinstance(suite, EmbeddedSuite) else ():
+                    self.training_file(name, run)
+        return self._texts[fingerprint]
+
+    def _settings_file(self, text: str) -> str:
+        """A file that is named by its contents: another content is another file."""
+        fingerprint = fingerprints.digest(text)
+        self._texts[fingerprint] = text
+        return f"settings/{fingerprint}.yaml"
+
+    def record(self, suite: str) -> str:
+        """The plan of a suite, as JSON: what its manifest, its history and the join depend on."""
+        return self._once(("record", suite), lambda: self._record(suite))
+
+    def _record(self, suite: str) -> str:
+        definition, settings = self.suites[suite], self.settings(suite)
+        # What people read about a suite changes nothing.
+        dumped = definition.model_dump(mode="json", exclude={"facts", "title", "license"})
+        chosen = settings.model_dump(mode="json", include={"checkpoints"})
+        listed = [(one.run, one.revision, one.step, one.flags) for one in self.listed(suite)]
+        record = {
+            "suite": suite,
+            "definition": dumped,
+            **chosen,
+            "batches": [
+                {"folder": self.folder(one), "run": one.run, "revisions": one.revisions}
+                for one in self.batches(suite)
+            ],
+            "budgets": self.budgets([suite]),
+            # Further checkpoints of the manifest, and the logs.
+            "listed": fingerprints.digest(listed),
+            "logs": fingerprints.digest(history.states(suite, definition)),
+        }
+        return json.dumps(record, indent=1)
+
+    def record_file(self, suite: str) -> str:
+        """The file of that record, named by its fingerprint."""
+        return f"plans/{suite}/{fingerprints.digest(self.record(suite))}.json"
+
+    def geometry_minutes(self, batch: Batch) -> int:
+        """Minutes to allow a job that measures a batch."""
+        model = self.model(batch.suite, batch.run)
+        operations = costs.operations(model, self.settings(batch.suite))
+        return costs.minutes(len(batch.members) * operations)
+
+    def budget_minutes(self, suite: str, run: str) -> int:
+        """Minutes to allow a job that makes a dimension budget."""
+        operations = costs.budget_operations(self.model(suite, run), self.settings(suite))
+        return costs.minutes(operations)
+
+    def disk_bytes(self, batch: Batch) -> int:
+        """Bytes that a batch of the Hub fills while it is measured.
+
+        Raises
+        ------
+        ShapesweepError
+            If that is more than the configuration allows.
+        """
+        settings = self.settings(batch.suite)
+        needed = sum(costs.footprint(model, settings) for model in batch.models)
+        if needed > settings.hub.disk_gb * 1e9:
+            raise ShapesweepError(
+                f"hub.disk_gb: {batch.suite}/{batch.run}/{batch.name} needs "
+                f"{needed / 1e9:.3g}, {settings.hub.disk_gb:g} are allowed"
+            )
+        return max(10**6, needed)
+
+    def claim_seconds(self, batch: Batch) -> float:
+        """For how long a batch may claim a disk of a cluster's node, which no other node clears."""
+        if self.config.scratch is None:
+            return float("inf")
+        return costs.longest(batch.models, self.settings(batch.suite))
+
+    def downloads(self) -> list[str] | None:
+        """Folders that downloads of this plan lie in; None while a suite is not listed."""
+        if any(not self._is_listed(suite) for suite in self.published):
+            return None
+        every = (one for suite in self.published for one in self.batches(suite))
+        return [self.folder(one) for one in every]
+
+    def _is_listed(self, suite: str) -> bool:
+        return (self.results / "listings" / f"{suite}.json").is_file()
+
+    def _once(self, key: Any, make: Callable[[], Answer]) -> Answer:
+        """What is made for a key, once: what this run adds must not change its plan."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+
+def _definition(suite: str, definition: Mapping[str, Any]) -> str:
+    """A configuration of one suite, as YAML."""
+    remote = [suite] if definition.get("remote_code") else []
+    raw = {"suites": {suite: definition}, "hub": {"remote_code": remote}}
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+
+
+def _attempt(fingerprint: str, failed: Callable[[str], bool]) -> str:
+    """The name of the attempt that did not fail for a reason that may pass, or of the next one."""
+    name, number = fingerprint, 1
+    while failed(name):
+        number += 1
+        name = f"{fingerprint}-{number}"
+    return name
+
+
+def _is_transient(path: Path) -> bool:
+    """Whether a table says that something failed for a reason that may pass."""
+    if not path.is_file():
+        return False
+    try:
+        metadata: Mapping[str, Any] = read_metadata(path)
+    except ShapesweepError:
+        # The job that reads the table says that it is damaged.
+        return False
+    return bool(metadata.get("transient"))
