@@ -11,6 +11,9 @@ import pytest
 
 from shapesweep import cloudfile, contracts, sealed, tables
 from shapesweep.errors import ShapesweepError
+from shapesweep.files import File
+from shapesweep.manifest import table
+from shapesweep.manifest.table import Checkpoint
 from shapesweep.shards import ShardWriter, read_shard
 
 METADATA = {"pooling": "tokens", "causal": True, "n_prefix": 1, "n_suffix": 0}
@@ -36,14 +39,14 @@ def test_a_folder_with_a_colon_is_no_address(tmp_path, monkeypatch):
 
 
 def write_manifest(path):
-    row = dict.fromkeys(contracts.MANIFEST.names) | {"suite": "s", "run": "r", "step": 512}
-    row |= {"files": [{"path": "a", "size": 3, "sha256": "c0"}], "chosen": True, "status": []}
-    tables.write([row | {"revision": name} for name in ("one", "two")], contracts.MANIFEST, path)
+    files = (File("a", 3, "c0", "d"),)
+    names = ("one", "two")
+    table.write([Checkpoint("s", "r", name, step=512, files=files) for name in names], path)
 
 
-def write_sample(path):
-    rows = [{"tensor_class": "head", "value": value} for value in (0.5, -2.0)]
-    tables.write(rows, contracts.SAMPLE, path, {"vocabulary": 300})
+def write_samples(path):
+    rows = [{"revision": "one", "tensor_class": "head", "value": value} for value in (0.5, -2.0)]
+    tables.write(rows, contracts.SAMPLES, path, {"vocabulary": 300})
 
 
 def shard(path):
@@ -56,12 +59,12 @@ def manifest(path):
     return tables.read_arrow(path, contracts.MANIFEST).to_pylist()
 
 
-def sample(path):
-    return tables.read_arrow(path, contracts.SAMPLE).to_pylist(), tables.read_metadata(path)
+def samples(path):
+    return tables.read_arrow(path, contracts.SAMPLES).to_pylist(), tables.read_metadata(path)
 
 
 KINDS = {"shard": (write_shard, shard), "manifest": (write_manifest, manifest)}
-KINDS["sample"] = write_sample, sample
+KINDS["samples"] = write_samples, samples
 every_kind = pytest.mark.parametrize(("write", "read"), KINDS.values(), ids=KINDS)
 
 
@@ -132,16 +135,17 @@ def test_runs_of_zeros_and_noise_are_seen(tmp_path, write, read):
 def test_a_sealed_file_is_any_readers_parquet(tmp_path):
     path = tmp_path / "file.parquet"
     write_shard(path)
-    table = pq.read_table(path, partitioning=None)
-    assert table.equals(sealed.read(path))
+    read = pq.read_table(path, partitioning=None)
+    assert read.equals(sealed.read(path))
     assert len(pq.read_metadata(path).metadata[b"crc32"]) == 8
 
 
 def test_what_was_written_before_there_were_seals_is_read(tmp_path):
     path = tmp_path / "file.parquet"
-    schema = contracts.SAMPLE.with_metadata({"shapesweep": json.dumps({"a": 1})})
-    pq.write_table(pa.table({"tensor_class": ["head"], "value": [0.5]}, schema=schema), path)
-    assert tables.read(path, contracts.SAMPLE).value.tolist() == [0.5]
+    schema = contracts.SAMPLES.with_metadata({"shapesweep": json.dumps({"a": 1})})
+    columns = {"revision": ["one"], "tensor_class": ["head"], "value": [0.5]}
+    pq.write_table(pa.table(columns, schema=schema), path)
+    assert tables.read(path, contracts.SAMPLES).value.tolist() == [0.5]
     assert tables.read_metadata(path) == {"a": 1}
     pq.write_table(pa.table({"value": [0.5]}), path)
     assert cloudfile._read_parquet(path)[0].tolist() == [[0.5]]

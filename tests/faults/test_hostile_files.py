@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from helpers.shards import extract
 from shapesweep import checkpoint, corpora, documents, text
 from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.files import model_files
+from shapesweep.manifest.table import Checkpoint
 
 WRONG = [None, True, -1, 0, 1.5, 10**30, 1e308, "x", "\0", "../x", [], [[]], {}, {"a": 1}]
 
@@ -131,8 +133,8 @@ def test_an_index_that_names_no_plain_file_is_refused(folder, shard):
     (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": shard}}), encoding="utf-8")
-    assert checkpoint.inspect(folder)["status"] == [f"damaged:{index.name}"]
-    assert [path.parent for path in checkpoint.model_files(folder)] == [folder, folder]
+    assert checkpoint.inspect(folder).status == (f"damaged:{index.name}",)
+    assert [path.parent for path in model_files(folder)] == [folder, folder]
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
@@ -197,8 +199,7 @@ def test_a_text_that_is_no_file_is_named(name):
 
 
 def extract_with(folder, tmp_path, settings, **more):
-    place = {"suite": "local", "run": "r", "seed": 0, "revision": "v", "step": 5, "tokens": None}
-    row = {**place, "commit": "c", "selected": True, "status": []}
+    one = Checkpoint("local", "r", "v", seed=0, step=5, commit="c")
     corpus = settings.corpus.model_copy(update=more)
     chosen = settings.model_copy(update={"corpus": corpus, "corpora": ["text"]})
-    extract(row, Path(folder), chosen, tmp_path / "shards")
+    extract(one, Path(folder), chosen, tmp_path / "shards")

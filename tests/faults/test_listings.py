@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.shards import extract
-from shapesweep import contracts, failures, geometry, history, manifest, tables
+from shapesweep import failures, geometry, history
 from shapesweep.errors import ShapesweepError
+from shapesweep.manifest import checkpoints, table
+from shapesweep.manifest.table import Checkpoint
 from shapesweep.suite import NAME, SUITE
 
 #: A log with a step that no table can hold.
@@ -49,10 +51,10 @@ def places(value, place=()):
 
 
 def listed(results, listing, suite=SUITE_OF_ANY_NAME):
-    path = manifest.listing_file(results, "s")
+    path = checkpoints.listing_file(results, "s")
     path.parent.mkdir(exist_ok=True)
     path.write_text(listing if isinstance(listing, str) else json.dumps(listing), "utf-8")
-    return manifest.list_checkpoints("s", suite, results)
+    return checkpoints.list_checkpoints("s", suite, results)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +78,9 @@ def test_a_listing_that_is_spoilt_somewhere_is_read_or_named(results, place, wro
         holder[last] = wrong
     try:
         found = listed(results, spoilt[0])
-        rows = manifest.rows("s", SUITE_OF_ANY_NAME, found, "all")
-        tables.write(rows, contracts.MANIFEST, results / "manifest.parquet")
+        described = checkpoints.describe("s", SUITE_OF_ANY_NAME, found, "all")
+        table.write(described, results / "manifest.parquet")
+        assert table.read(results / "manifest.parquet") == described
     except ShapesweepError as error:
         assert str(error).isprintable()
 
@@ -123,7 +126,7 @@ def test_a_folder_with_a_line_break_in_its_name_is_no_checkpoint(tmp_path):
     (tmp_path / "step1").mkdir()
     (tmp_path / "step2\n").mkdir()
     local = {"source": "local", "runs": {"r": str(tmp_path)}, "pattern": r"(?s)step(?P<step>\d+).*"}
-    found = manifest.list_checkpoints("s", SUITE.validate_python(local), "results")
+    found = checkpoints.list_checkpoints("s", SUITE.validate_python(local), "results")
     assert [one.revision for one in found] == ["step1"]
 
 
@@ -148,10 +151,9 @@ def test_shards_of_another_origin_than_is_said_are_not_measured(
     tmp_path, make_checkpoint, settings
 ):
     make_checkpoint(tmp_path / "model")
-    place = {"suite": "s", "run": "r", "seed": 0, "revision": "v", "step": 5, "tokens": None}
-    row = {**place, "commit": "c", "selected": True, "status": []}
+    one = Checkpoint("s", "r", "v", seed=0, step=5, commit="c")
     small = settings.model_copy(update={"corpora": ["text"]})
-    extract(row, tmp_path / "model", small, tmp_path / "shards")
+    extract(one, tmp_path / "model", small, tmp_path / "shards")
     path = tmp_path / "shards/origins.json"
     sound = path.read_text(encoding="utf-8")
     for damaged, what in (
@@ -160,14 +162,24 @@ def test_shards_of_another_origin_than_is_said_are_not_measured(
     ):
         path.write_text(damaged, encoding="utf-8")
         with pytest.raises(ShapesweepError, match=what):
-            geometry.measure(tmp_path / "shards", tmp_path / "geometry", settings.geometry)
+            geometry.measure(tmp_path / "shards", tmp_path / "geometry", settings.measurement("s"))
     assert not (tmp_path / "geometry").exists()
 
 
 def test_every_word_of_a_rules_command_is_quoted_or_a_plain_name():
     plain = {f"wildcards.{name}" for name in ("suite", "run", "revision", "batch", "figure")}
-    plain |= {"threads", "params.release"}
+    # Numbers, and one of the words that the configuration allows.
+    plain |= {f"params.{name}" for name in ("bytes", "seconds", "rise")}
+    plain |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "disk_gb")}
+    plain |= {"threads"}
+    n_words = 0
     for path in Path("workflow/rules").glob("*.smk"):
         commands = re.findall(r"shell:\n((?:\s+f?\".*\"\n?)+)", path.read_text(encoding="utf-8"))
-        for word in re.findall(r"\{(.*?)\}", "".join(commands)):
+        # In a string that Python formats, braces would mean something else.
+        assert not any(re.search(r"^\s+f\"", command, re.MULTILINE) for command in commands)
+        # Two braces stand for one that is no word.
+        text = "".join(commands).replace("{{", "").replace("}}", "")
+        for word in re.findall(r"\{(.*?)\}", text):
             assert word.endswith(":q") or word in plain, f"{path}: {word}"
+            n_words += 1
+    assert n_words > 50

@@ -28,8 +28,10 @@ def verb(folder, *words, **more):
 
 
 def extract(folder, out, **more):
-    """Run the verb that writes shards, of one checkpoint of a sweep that was planned."""
-    words = ["activations", "--config", "sweep.yaml", "--suite", "tiny", "--run", "decoder"]
+    """Run the command that writes shards, for one checkpoint of a manifest."""
+    assert sweep(folder, "results/manifests/tiny.parquet").returncode == 0
+    words = ["activations", "--settings", "sweep.yaml", "--run", "decoder"]
+    words += ["--manifest", "results/manifests/tiny.parquet"]
     return verb(folder, *words, "--revision", "checkpoint-10", "--threads", 1, "--out", out, **more)
 
 
@@ -85,7 +87,9 @@ def test_a_gpu_that_is_not_there_is_said_in_a_line(workspace, text_file):
     suites = {"tiny": {"source": "local", "runs": paths}}
     write(workspace, {**settings(text_file, suites=suites), "device": "cuda"})
     hidden = {**command(workspace)["env"], "CUDA_VISIBLE_DEVICES": ""}
-    words = ["activations", "--config", "sweep.yaml", "--suite", "tiny", "--run", "decoder"]
+    assert sweep(workspace, "results/manifests/tiny.parquet").returncode == 0
+    words = ["activations", "--settings", "sweep.yaml", "--run", "decoder"]
+    words += ["--manifest", "results/manifests/tiny.parquet"]
     words += ["--revision", "checkpoint-10", "--out", "shards"]
     script = Path(sys.executable).with_name("shapesweep")
     done = subprocess.run(

@@ -1,17 +1,21 @@
 """One checkpoint's shards, without a sweep around them."""
 
-from shapesweep import activations, config, manifest
+from shapesweep import activations, config
+from shapesweep.manifest import checkpoints
+
+#: Of the contents of every checkpoint that is extracted here.
+FINGERPRINT = "0123456789ab"
 
 
-def extract(row, folder, settings, out, measured=None):
-    """Extract one checkpoint; the line that `activations.extract` returns for it."""
-    source = activations.Source(row, folder, out, measured or {}, state="as it is")
-    (line,) = activations.extract([source], settings)
+def extract(checkpoint, folder, settings, out, measured=None):
+    """Extract one checkpoint under a configuration; the line that says what was done."""
+    source = activations.Source(checkpoint, folder, out, folder, measured or {}, FINGERPRINT)
+    ((_, line),) = activations.extract([source], settings.measurement(checkpoint.suite))
     return line
 
 
-def row_of(folder):
-    """The manifest's row of a checkpoint in a folder."""
+def checkpoint_of(folder):
+    """The manifest's entry of a checkpoint in a folder."""
     suite = config.validate({"suites": {"s": {"source": "local", "runs": {"run": str(folder)}}}})
-    found = manifest.list_checkpoints("s", suite.suites["s"], "results")
-    return manifest.rows("s", suite.suites["s"], found, "all")[0]
+    listed = checkpoints.list_checkpoints("s", suite.suites["s"], "results")
+    return checkpoints.describe("s", suite.suites["s"], listed, "all")[0]

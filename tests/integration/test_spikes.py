@@ -113,7 +113,7 @@ def test_a_run_that_is_being_trained_is_followed(live):
     row = dict.fromkeys(contracts.PROBE.names) | {"step": 30, "metric": "kurtosis", "value": 3.0}
     tables.write([row], contracts.PROBE, live / "run/probe.parquet")
     jobs = plan(live, "numbers")
-    assert (jobs["activations"], jobs["geometry"], jobs["history"]) == (1, 1, 1)
+    assert (jobs["geometry"], jobs["history"]) == (1, 1)
     assert sweep(live, "numbers").returncode == 0
     losses = read(live, "losses", contracts.LOSSES)
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20, 25, 30]
@@ -126,7 +126,7 @@ def test_a_run_that_is_being_trained_is_followed(live):
     trained_state.write_text(json.dumps(state), encoding="utf-8")
     jobs = plan(live, "numbers")
     assert jobs["history"] == 1
-    assert "activations" not in jobs
+    assert "geometry" not in jobs
 
 
 def test_a_log_of_its_own_is_the_runs_loss(live):

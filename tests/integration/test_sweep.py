@@ -21,7 +21,7 @@ def read(folder, name, schema):
 def test_a_sweep_from_checkpoints_to_figures(workspace):
     jobs = plan(workspace)
     # The three checkpoints of a run are one batch.
-    assert (jobs["activations"], jobs["geometry"], jobs["figure"]) == (2, 2, len(FIGURES))
+    assert (jobs["geometry"], jobs["figure"]) == (2, len(FIGURES))
     assert not (workspace / "results").exists()
 
     done = sweep(workspace)
@@ -198,19 +198,19 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
     assert reasons == ["damaged:model.safetensors"]
     log = (workspace / "results/logs/history/tiny.log").read_text(encoding="utf-8")
     assert "encoder/checkpoint-10/trainer_state.json: damaged" in log
-    assert "activations" not in plan(workspace)
+    assert "geometry" not in plan(workspace)
 
     for path, (content, stat) in whole.items():
         path.write_bytes(content)
         # As rsync does: the file has the time that it had before it was measured.
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert {name: plan(workspace)[name] for name in ("activations", "history")} == {
-        "activations": 1,
+    assert {name: plan(workspace)[name] for name in ("geometry", "history")} == {
+        "geometry": 1,
         "history": 1,
     }
     assert sweep(workspace, "numbers").returncode == 0
     assert not len(read(workspace, "failures", contracts.FAILURES))
-    assert "activations" not in plan(workspace)
+    assert "geometry" not in plan(workspace)
 
     for change in (
         {"corpus": {**configuration["corpus"], "seed": 1}},
@@ -218,7 +218,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
         {"suites": {"tiny": {**configuration["suites"]["tiny"], "tokens_per_step": 100}}},
     ):
         write(workspace, configuration | change)
-        assert plan(workspace)["activations"] == 4
+        assert plan(workspace)["geometry"] == 4
 
 
 def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):

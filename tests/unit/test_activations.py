@@ -1,6 +1,8 @@
 """The activations: a shard read back is what the model says, row for row."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -8,8 +10,8 @@ import torch
 import transformers
 
 from helpers.models import tiny_llama
-from helpers.shards import extract, row_of
-from shapesweep import checkpoint, contracts, corpora, tables
+from helpers.shards import FINGERPRINT, checkpoint_of, extract
+from shapesweep import checkpoint, contracts, corpora, failures, tables
 from shapesweep.anatomy import find_anatomy
 from shapesweep.errors import CheckpointError
 from shapesweep.shards import ORIGINS, read_shard
@@ -27,8 +29,8 @@ def test_shards_equal_the_models_hidden_states(
 ):
     model = make_checkpoint(tmp_path / "model", family)
     out = tmp_path / "out"
-    said = extract(row_of(tmp_path / "model"), tmp_path / "model", settings, out)
-    assert said == "s/run/main: extracted text, random, shuffled"
+    line = extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, out)
+    assert line == "s/run/main: extracted text, random, shuffled"
     for one in build_corpora(tokenizers[family]):
         found = shards(out, one.name)
         for numbers in one.batches(settings.batch_tokens):
@@ -51,7 +53,7 @@ def test_shards_equal_the_models_hidden_states(
 
 def test_the_last_block_is_kept_before_the_final_norm(tmp_path, make_checkpoint, settings):
     model = make_checkpoint(tmp_path / "model")
-    extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     found = shards(tmp_path / "out", "text")
     assert sorted(found) == [
         (0, "embedding"),
@@ -122,7 +124,7 @@ def test_the_decoders_loss_is_transformers_own(
     tmp_path, make_checkpoint, settings, tokenizers, build_corpora
 ):
     model = make_checkpoint(tmp_path / "model")
-    extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     losses = tables.read(tmp_path / "out/losses.parquet", contracts.LOSSES).set_index("corpus")
     for one in build_corpora(tokenizers["decoder"]):
         batch = torch.from_numpy(np.stack(one.documents))
@@ -137,7 +139,7 @@ def test_the_encoders_loss_is_of_a_fixed_mask(tmp_path, make_checkpoint, setting
     make_checkpoint(tmp_path / "model", "encoder")
     values = []
     for name in ("a", "b"):
-        extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / name)
+        extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / name)
         values.append(tables.read(tmp_path / name / "losses.parquet", contracts.LOSSES).value)
     assert values[0].tolist() == values[1].tolist()
     # An untrained model knows nothing: ln(300) = 5.70, and small random weights change it little.
@@ -148,9 +150,9 @@ def test_an_encoder_with_two_heads_has_a_loss_too(tmp_path, make_checkpoint, set
     make_checkpoint(tmp_path / "model", "encoder")
     config = transformers.BertConfig.from_pretrained(tmp_path / "model")
     transformers.BertForPreTraining(config).save_pretrained(tmp_path / "model")
-    row = row_of(tmp_path / "model")
-    assert row["architecture"] == "BertForPreTraining"
-    extract(row, tmp_path / "model", settings, tmp_path / "out")
+    one = checkpoint_of(tmp_path / "model")
+    assert one.architecture == "BertForPreTraining"
+    extract(one, tmp_path / "model", settings, tmp_path / "out")
     assert len(tables.read(tmp_path / "out/losses.parquet", contracts.LOSSES)) == 3
 
 
@@ -158,10 +160,47 @@ def test_what_cannot_be_measured_is_recorded_not_raised(tmp_path, make_checkpoin
     make_checkpoint(tmp_path / "model")
     path = tmp_path / "model/model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
-    row = row_of(tmp_path / "model")
-    reason = extract(row, tmp_path / "model", settings, tmp_path / "out")
-    assert reason == "s/run/main: skipped: damaged:model.safetensors"
+    one = checkpoint_of(tmp_path / "model")
+    line = extract(one, tmp_path / "model", settings, tmp_path / "out")
+    assert line == "s/run/main: skipped: damaged:model.safetensors"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
+
+
+@pytest.mark.parametrize("change", ["size", "time", "absent", "folder"])
+def test_files_that_are_not_those_of_the_manifest_fail_for_now(
+    tmp_path, make_checkpoint, settings, change
+):
+    make_checkpoint(tmp_path / "model")
+    one = checkpoint_of(tmp_path / "model")
+    path = tmp_path / "model/config.json"
+    before = path.stat()
+    if change == "size":
+        path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    elif change == "time":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - 1))
+    elif change == "absent":
+        path.unlink()
+    else:
+        shutil.rmtree(path.parent)
+    line = extract(one, tmp_path / "model", settings, tmp_path / "out")
+    assert line.startswith("s/run/main: skipped: ")
+    reason = "no such folder any more" if change == "folder" else "config.json is not as the manif"
+    assert reason in line
+    assert failures.is_transient(tmp_path / "out")
+
+
+def test_a_sample_of_the_weights_is_handed_on_with_its_revision(
+    tmp_path, make_checkpoint, settings
+):
+    model = make_checkpoint(tmp_path / "model")
+    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    path = tmp_path / "out/samples.parquet"
+    found = tables.read(path, contracts.SAMPLES)
+    assert set(found.revision) == {"main"}
+    for kind, values in checkpoint.sample(model).items():
+        np.testing.assert_array_equal(found.value[found.tensor_class == kind], values)
+    assert tables.read_metadata(path) == {"vocabulary": 300}
 
 
 def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
@@ -170,9 +209,9 @@ def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
         model.model.layers[1].mlp.down_proj.weight.fill_(3e38)
         model.model.layers[1].mlp.up_proj.weight.fill_(100)
     model.save_pretrained(tmp_path / "model")
-    row = row_of(tmp_path / "model")
-    reason = extract(row, tmp_path / "model", settings, tmp_path / "out")
-    assert reason.endswith("skipped: layer 2 (block) is not finite on the corpus text")
+    one = checkpoint_of(tmp_path / "model")
+    line = extract(one, tmp_path / "model", settings, tmp_path / "out")
+    assert line.endswith("skipped: layer 2 (block) is not finite on the corpus text")
 
 
 @pytest.mark.parametrize(
@@ -193,15 +232,15 @@ def test_want_of_memory_condemns_no_checkpoint(
 
     monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", run)
     with pytest.raises(MemoryError):
-        extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+        extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model", config=tiny_llama(vocab_size=40))
-    row = row_of(tmp_path / "model")
-    reason = extract(row, tmp_path / "model", settings, tmp_path / "out")
-    assert "do not belong together" in reason
+    one = checkpoint_of(tmp_path / "model")
+    line = extract(one, tmp_path / "model", settings, tmp_path / "out")
+    assert "do not belong together" in line
 
 
 def test_documents_longer_than_the_model_reads_are_refused(tmp_path, make_checkpoint, settings):
@@ -209,9 +248,9 @@ def test_documents_longer_than_the_model_reads_are_refused(tmp_path, make_checkp
     longer = settings.model_copy(
         update={"corpus": settings.corpus.model_copy(update={"length": 65})}
     )
-    row = row_of(tmp_path / "model")
-    reason = extract(row, tmp_path / "model", longer, tmp_path / "out")
-    assert "has 65 tokens, the model reads at most 64" in reason
+    one = checkpoint_of(tmp_path / "model")
+    line = extract(one, tmp_path / "model", longer, tmp_path / "out")
+    assert "has 65 tokens, the model reads at most 64" in line
 
 
 def test_the_papers_ragged_documents_go_through_one_by_one(
@@ -221,7 +260,7 @@ def test_the_papers_ragged_documents_go_through_one_by_one(
     model = make_checkpoint(tmp_path / "model", config=config)
     paper = settings.corpus.model_copy(update={"sampling": "paper"})
     chosen = settings.model_copy(update={"corpus": paper, "corpora": ["text"]})
-    extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, tmp_path / "out")
+    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", chosen, tmp_path / "out")
     text = read_text(paper.text)
     (one,) = corpora.build(["text"], text, tokenizers["decoder"], paper, 300)
     shard = shards(tmp_path / "out", "text")[2, "block"]
@@ -240,25 +279,26 @@ def test_nothing_half_done_is_left(tmp_path, make_checkpoint, settings, monkeypa
 
     monkeypatch.setattr(checkpoint, "load_tokenizer", stop)
     with pytest.raises(KeyboardInterrupt):
-        extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+        extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_measured_from_the_same_is_not_extracted_again(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
-    row = row_of(tmp_path / "model")
-    extract(row, tmp_path / "model", settings, tmp_path / "first")
+    one = checkpoint_of(tmp_path / "model")
+    extract(one, tmp_path / "model", settings, tmp_path / "first")
     origins = json.loads((tmp_path / "first" / ORIGINS).read_bytes())["corpora"]
     origins["random"]["from"]["corpus_digest"] = "of other tokens"
     # Who made them with which versions does not make other shards.
     origins["text"]["by"]["torch"] = "1.0"
-    said = extract(row, tmp_path / "model", settings, tmp_path / "second", origins)
-    assert said == "s/run/main: extracted random"
+    line = extract(one, tmp_path / "model", settings, tmp_path / "second", origins)
+    assert line == "s/run/main: extracted random"
     found = [path.name for path in (tmp_path / "second").iterdir() if path.is_dir()]
     assert found == ["random"]
     # All that the sweep wants is named, so that the rest is known to be up to date.
-    told = json.loads((tmp_path / "second" / ORIGINS).read_bytes())
-    assert set(told["corpora"]) == set(origins)
+    handed_on = json.loads((tmp_path / "second" / ORIGINS).read_bytes())
+    assert handed_on["fingerprint"] == FINGERPRINT
+    assert set(handed_on["corpora"]) == set(origins)
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
@@ -270,7 +310,7 @@ def test_of_many_short_documents_the_last_token_is_kept(
     corpus = settings.corpus.model_copy(update={"last": last})
     chosen = settings.model_copy(update={"corpora": ["last"], "corpus": corpus})
     out = tmp_path / "out"
-    extract(row_of(tmp_path / "model"), tmp_path / "model", chosen, out)
+    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", chosen, out)
     (one,) = corpora.build(["last"], read_text(corpus.text), tokenizers[family], corpus, 300)
     found = shards(out, "last")
     shard = found[2, "block"]

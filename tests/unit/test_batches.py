@@ -1,16 +1,17 @@
-"""Batches: neighbours together, what is asked for alone alone, and marks that are true."""
+"""Batches: neighbours together, what is asked for alone alone, and names that stay the same."""
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 
-from shapesweep import batches, config, costs, manifest
-from shapesweep.costs import Model
+from shapesweep import config
 from shapesweep.files import File
-from shapesweep.manifest import Listed
+from shapesweep.manifest.selection import Listed
+from shapesweep.plan import batches, costs
+from shapesweep.plan.costs import Model
 from shapesweep.publication import Published
+from shapesweep.suite import NAME
 
 HUB = {"source": "hub", "mode": "branches", "match": "x", "repositories": ["o/a"]}
 #: Pythia-70m's shape: a checkpoint of it is measured in some minutes.
@@ -33,18 +34,20 @@ def cut(chosen, **more):
     return batches.cut("s", chosen_settings.suites["s"], chosen, chosen_settings)
 
 
-def test_neighbours_go_together_in_equal_numbers():
+def test_neighbours_go_together_from_the_first_checkpoint_on():
     found = cut([published(n) for n in range(10)], checkpoints_per_job=4)
     assert [one.name for one in found] == ["step0+3", "step4+3", "step8+1"]
     assert [revision for one in found for revision in one.revisions] == [
         f"step{n}" for n in range(10)
     ]
-    assert [
-        len(b.members) for b in cut([published(n) for n in range(9)], checkpoints_per_job=4)
-    ] == [
-        3,
-        3,
-        3,
+
+
+@pytest.mark.parametrize("n_later", [1, 3, 4, 9])
+def test_later_checkpoints_leave_the_full_batches_as_they_are(n_later):
+    before = cut([published(n) for n in range(10)], checkpoints_per_job=4)
+    after = cut([published(n) for n in range(10 + n_later)], checkpoints_per_job=4)
+    assert [(one.name, one.fingerprint) for one in after[:2]] == [
+        (one.name, one.fingerprint) for one in before[:2]
     ]
 
 
@@ -77,52 +80,6 @@ def test_a_batch_fits_the_disk_beside_those_that_are_downloaded_and_measured():
 def test_a_batchs_name_is_no_revision_and_safe_in_a_path():
     name = cut([published(0), published(1)], checkpoints_per_job=2)[0].name
     assert re.fullmatch(batches.BATCH, name)
-    assert not re.match(manifest.NAME, name)
+    assert not re.match(NAME, name)
     for bad in ("../a", "a+0", "a+1+1", "a b", "+1", "a/b"):
         assert not re.fullmatch(batches.BATCH, bad)
-
-
-def test_of_several_each_has_a_folder():
-    assert batches.place("out", ["a"], "a") == Path("out")
-    assert batches.place("out", ["a", "b"], "b") == Path("out/b")
-
-
-@pytest.fixture
-def local(tmp_path, make_checkpoint, text_file):
-    """A checkpoint in a folder, and what its state is."""
-    make_checkpoint(tmp_path / "run/checkpoint-1")
-    raw = {
-        "suites": {"s": {"source": "local", "runs": {"r": str(tmp_path / "run")}}},
-        "corpus": {"text": str(text_file), "documents": 16, "length": 24},
-        "corpora": ["text"],
-    }
-
-    def state(**more):
-        chosen = config.validate({**raw, **more})
-        (one,) = manifest.list_checkpoints("s", chosen.suites["s"], "results")
-        return batches.state(chosen.suites["s"], one, chosen)
-
-    return state
-
-
-def test_a_state_changes_with_what_the_shards_depend_on_and_nothing_else(local, tmp_path):
-    before = local()
-    assert local(geometry={"n_points": 99}, keep_activations=True) == before
-    assert local(corpora=["text", "random"]) != before
-    weights = tmp_path / "run/checkpoint-1/model.safetensors"
-    times = weights.stat()
-    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns - 10**9))
-    assert local() != before
-
-
-def test_a_mark_is_true_of_what_it_was_written_for(tmp_path):
-    states, mark = {"a": "1", "b": "2"}, tmp_path / "s/r/a+1.json"
-    assert not batches.is_true(mark, batches.key(states, settings()))
-    batches.write_mark(mark, batches.key(states, settings()), list(states))
-    assert batches.is_true(mark, batches.key(states, settings()))
-    assert not batches.is_true(mark, batches.key({**states, "b": "3"}, settings()))
-    fewer = settings(geometry={"n_points": 99})
-    assert not batches.is_true(mark, batches.key(states, fewer))
-    for damaged in ("", "{", "[]", '"key"', '{"key": null}'):
-        mark.write_text(damaged, encoding="utf-8")
-        assert not batches.is_true(mark, batches.key(states, settings()))

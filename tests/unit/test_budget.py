@@ -1,5 +1,7 @@
 """The dimension budget: what is projected, on which axes, and how few are enough."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.models import tiny_bert, tiny_llama
-from shapesweep import budget, checkpoint, losses
+from shapesweep import budget, checkpoint, cli, config, contracts, losses, tables
 from shapesweep.anatomy import find_anatomy
 from shapesweep.config import Steps
 from shapesweep.errors import CheckpointError
 from shapesweep.estimators.budget import principal_axes, relative_rise, smallest
-from shapesweep.manifest import Listed, budgeted
+from shapesweep.manifest import checkpoints, table
+from shapesweep.manifest.selection import Listed, budgeted
+from shapesweep.manifest.table import Checkpoint
+from shapesweep.measurement import as_yaml
 
-ROW = {
-    "suite": "s", "run": "r", "seed": 0, "revision": "main", "step": 7, "tokens": None,
-    "selected": True, "status": [],
-}  # fmt: skip
+CHECKPOINT = Checkpoint("s", "r", "main", seed=0, step=7)
 
 
 @pytest.fixture
@@ -31,10 +33,15 @@ def reader(tmp_path, make_checkpoint, build_corpora, tokenizers, settings):
         text, *_ = build_corpora(tokenizers[family])
         anatomy = find_anatomy(model, text.documents[0])
         mask = tokenizers[family].mask_token_id
-        return model, budget._Reader(model, anatomy, text, settings, mask), text
+        reader = budget._Reader(model, anatomy, text, settings.measurement("s"), mask)
+        return model, reader, text
 
     with torch.inference_mode():
         yield make
+
+
+def measure(folder, settings):
+    return budget.measure(CHECKPOINT, folder, settings.measurement("s"), folder, 0.01)
 
 
 def test_bisection_finds_what_counting_finds():
@@ -128,17 +135,17 @@ def test_states_of_few_dimensions_need_no_more(tmp_path, make_checkpoint, settin
             block.self_attn.o_proj.weight.zero_()
             block.mlp.down_proj.weight.zero_()
     model.save_pretrained(tmp_path / "m")
-    made = budget.measure(ROW, tmp_path / "m", settings)
-    assert [one["layer"] for one in made] == [0, 1, 2, 3]
-    assert all(one["k_low"] <= one["k"] <= one["k_high"] <= 3 for one in made)
-    assert all(one["rise"] <= 0.01 for one in made)
+    rows = measure(tmp_path / "m", settings)
+    assert [one["layer"] for one in rows] == [0, 1, 2, 3]
+    assert all(one["k_low"] <= one["k"] <= one["k_high"] <= 3 for one in rows)
+    assert all(one["rise"] <= 0.01 for one in rows)
 
 
 def test_what_has_no_loss_has_no_budget(reader, tokenizers, settings, build_corpora):
     model, _, text = reader("encoder")
     anatomy = find_anatomy(model, text.documents[0])
     with pytest.raises(CheckpointError, match="has no loss"):
-        budget._Reader(model, anatomy, text, settings, None)
+        budget._Reader(model, anatomy, text, settings.measurement("s"), None)
 
 
 def test_a_model_without_a_head_has_no_budget(tmp_path, tokenizers, settings):
@@ -148,7 +155,7 @@ def test_a_model_without_a_head_has_no_budget(tmp_path, tokenizers, settings):
     transformers.GPT2Model(transformers.GPT2Config(**shape)).save_pretrained(tmp_path / "m")
     tokenizers["decoder"].save_pretrained(tmp_path / "m")
     with pytest.raises(CheckpointError, match="no head"):
-        budget.measure(ROW, tmp_path / "m", settings)
+        measure(tmp_path / "m", settings)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +174,32 @@ def test_axes_of_fewer_tokens_than_they_have_room_for_are_flagged(
     corpus = settings.corpus.model_copy(update={"documents": 4, "length": 8})
     few = settings.model_copy(update={"corpus": corpus})
     # Twice 7 tokens a half, of 16 features.
-    assert {one["flag"] for one in budget.measure(ROW, tmp_path / "m", few)} == {"undersampled"}
+    assert {one["flag"] for one in measure(tmp_path / "m", few)} == {"undersampled"}
+
+
+@pytest.mark.parametrize(
+    ("change", "n_transient", "n_rows"), [(None, 0, 4), ("time", 1, 0), ("weights", 0, 0)]
+)
+def test_the_table_of_a_budget_tells_whether_to_try_again(
+    tmp_path, make_checkpoint, settings, change, n_transient, n_rows
+):
+    folder, manifest = tmp_path / "run/checkpoint-1", tmp_path / "manifest.parquet"
+    make_checkpoint(folder)
+    if change == "weights":
+        (folder / "model.safetensors").write_bytes(b"")
+    suite = {"source": "local", "runs": {"r": str(tmp_path / "run")}}
+    suite = config.validate({"suites": {"s": suite}}).suites["s"]
+    listed = checkpoints.list_checkpoints("s", suite, tmp_path)
+    table.write(checkpoints.describe("s", suite, listed, "all"), manifest)
+    if change == "time":
+        os.utime(folder / "config.json", ns=(0, 0))
+    written = tmp_path / "settings.yaml"
+    written.write_text(as_yaml(settings.measurement("s")), encoding="utf-8")
+    words = ["--settings", written, "--manifest", manifest, "--run", "r", "--device", "cpu"]
+    words += ["--revision", "checkpoint-1", "--rise", "0.01", "--threads", "1"]
+    assert cli.main(["budget", *map(str, words), "--out", str(tmp_path / "budget.parquet")]) == 0
+    assert len(tables.read(tmp_path / "budget.parquet", contracts.BUDGETS)) == n_rows
+    assert tables.read_metadata(tmp_path / "budget.parquet") == {"transient": n_transient}
 
 
 def test_the_mask_is_the_same_for_every_checkpoint(build_corpora, tokenizers):

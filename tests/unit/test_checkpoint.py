@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from helpers.models import tiny_llama
 from shapesweep import checkpoint
 from shapesweep.errors import CheckpointError
+from shapesweep.files import sha256
 
 
 @pytest.fixture
@@ -27,10 +28,28 @@ def edit(folder, change):
 
 
 def test_a_whole_checkpoint_is_loaded_in_float32(folder):
-    assert checkpoint.inspect(folder)["status"] == []
+    assert checkpoint.inspect(folder).status == ()
     model = checkpoint.load(folder)
     assert type(model).__name__ == "LlamaForCausalLM"
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_files_are_told_with_size_time_and_what_they_hold(folder):
+    seen = checkpoint.inspect(folder, lambda path, _stat: sha256(path))
+    assert (seen.architecture, seen.n_layers) == ("LlamaForCausalLM", 3)
+    assert [file.path for file in seen.files] == ["config.json", "model.safetensors"]
+    for file in seen.files:
+        stat = (folder / file.path).stat()
+        assert (file.size, file.modified) == (stat.st_size, stat.st_mtime_ns)
+        assert file.sha256 == sha256(folder / file.path)
+    edit(folder, lambda w: w["model.norm.weight"].fill_(2))
+    assert checkpoint.inspect(folder, lambda path, _stat: sha256(path)).commit != seen.commit
+
+
+def test_files_that_nobody_asks_the_contents_of_are_not_read(folder):
+    seen = checkpoint.inspect(folder)
+    assert seen.commit is None
+    assert [file.sha256 for file in seen.files] == [None, None]
 
 
 def test_half_precision_is_loaded_in_float32(tmp_path, make_checkpoint):
@@ -78,7 +97,7 @@ def test_nan_weights_are_named(folder):
 def test_a_truncated_file_is_seen_without_loading(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    assert checkpoint.inspect(folder)["status"] == ["damaged:model.safetensors"]
+    assert checkpoint.inspect(folder).status == ("damaged:model.safetensors",)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         checkpoint.load(folder)
 
@@ -88,15 +107,15 @@ def test_a_missing_shard_is_named(folder):
     weight_map = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
-    status = checkpoint.inspect(folder)["status"]
-    assert status == ["missing_weights:model-00002-of-00002.safetensors"]
+    status = checkpoint.inspect(folder).status
+    assert status == ("missing_weights:model-00002-of-00002.safetensors",)
 
 
 def test_an_index_cannot_point_outside_the_folder(folder):
     (folder / "model.safetensors").unlink()
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "../../secret"}}), encoding="utf-8")
-    assert checkpoint.inspect(folder)["status"] == ["damaged:model.safetensors.index.json"]
+    assert checkpoint.inspect(folder).status == ("damaged:model.safetensors.index.json",)
 
 
 def test_pickled_weights_are_loaded_without_running_them(folder):

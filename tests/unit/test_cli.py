@@ -21,20 +21,29 @@ def test_a_checkpoint_is_checked(tmp_path, make_checkpoint, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("command", "message"),
     [
-        (["checkpoint", "absent"], "absent: there is no such folder"),
-        (["manifest", "--config", "absent.yaml", "--suite", "s", "--out", "x"], "no such file"),
-        (["curves", "--tables", "absent", "--out", "x"], "geometry.parquet: no such file"),
-        (["figures", "--curves", "absent", "--figure", "dome", "--out", "x"], "no such file"),
+        ("checkpoint absent", "absent: there is no such folder"),
+        ("listing --config absent.yaml --suite s --results r --out x", "absent.yaml: no such file"),
+        ("manifest --plan absent.json --results r --out x", "absent.json: "),
+        (
+            "geometry --settings absent.yaml --manifest m --run r --revision v --out x",
+            "absent.yaml: no such file",
+        ),
+        (
+            "join --plans absent.json --manifests m --history h --results r --out x",
+            "absent.json: ",
+        ),
+        ("curves --tables absent --out x", "geometry.parquet: no such file"),
+        ("figures --curves absent --figure dome --out x", "no such file"),
     ],
 )
-def test_an_expected_failure_is_one_line_and_status_2(arguments, said, capsys):
-    assert cli.main(arguments) == 2
+def test_an_expected_failure_is_one_line_and_status_2(command, message, capsys):
+    assert cli.main(command.split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("shapesweep: error: ")
-    assert said in captured.err
+    assert message in captured.err
     assert captured.err.count("\n") == 1
 
 

@@ -110,17 +110,14 @@ def geometry(arguments):
     print(torch.get_num_threads(), os.environ["RAYON_NUM_THREADS"])
 
 verbs.geometry = geometry
-sys.exit(cli.main(["geometry", "--config", sys.argv[1], "--activations", "x", "--revision", "z",
-                   "--threads", "1", "--out", "y"]))
+sys.exit(cli.main(["geometry", "--settings", "s", "--manifest", "m", "--run", "x",
+                   "--revision", "z", "--threads", "1", "--out", "y"]))
 """
 
 
-def test_the_rules_threads_reach_torch_and_the_tokenizer(tmp_path):
-    written = tmp_path / "config.yaml"
-    suite = "{source: local, runs: {r: folder}}"
-    written.write_text(f"suites: {{mine: {suite}}}\n", encoding="utf-8")
+def test_the_rules_threads_reach_torch_and_the_tokenizer():
     done = subprocess.run(
-        [sys.executable, "-c", THREADS, str(written)],
+        [sys.executable, "-c", THREADS],
         check=True,
         capture_output=True,
         text=True,

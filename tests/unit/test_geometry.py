@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.shards import extract, row_of
+from helpers.shards import checkpoint_of, extract
 from shapesweep import contracts, geometry
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import dimension, jackknife, neighbors, spectrum
@@ -298,9 +298,9 @@ def test_order_of_rows_does_not_matter_to_spectra():
 
 def test_a_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
-    extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     path = tmp_path / "out/text/layer-1.parquet"
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ShapesweepError, match=r"layer-1\.parquet: not a whole shard"):
-        geometry.measure(tmp_path / "out", tmp_path / "geometry", settings.geometry)
+        geometry.measure(tmp_path / "out", tmp_path / "geometry", settings.measurement("s"))
     assert not (tmp_path / "geometry").exists()

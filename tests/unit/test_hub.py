@@ -8,8 +8,9 @@ import pytest
 from tqdm import tqdm
 
 from helpers.standin import StandIn
-from shapesweep import hub, listing, manifest
+from shapesweep import hub, listing
 from shapesweep.errors import ShapesweepError, TransientError
+from shapesweep.manifest import checkpoints
 from shapesweep.suite import SUITE
 
 WEIGHTS = bytes(range(256)) * 400
@@ -215,11 +216,11 @@ def test_a_listing_that_was_broken_off_is_continued(standin, commit, tmp_path):
 
 def test_runs_that_are_not_there_are_told_with_those_that_are(standin, commit, tmp_path):
     chosen = suite(only=["aa"])
-    listing.make(chosen, manifest.listing_file(tmp_path, "s"), 1)
+    listing.make(chosen, checkpoints.listing_file(tmp_path, "s"), 1)
     with pytest.raises(
         ShapesweepError, match=r"suites\.s\.only: no run is named like aa; did you mean a"
     ):
-        manifest.list_checkpoints("s", chosen, tmp_path)
+        checkpoints.list_checkpoints("s", chosen, tmp_path)
 
 
 def test_a_damaged_listing_is_one_line(tmp_path):

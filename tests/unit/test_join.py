@@ -1,50 +1,92 @@
 """The join: what a run's weights and losses tell against a checkpoint, before it is believed."""
 
+import json
+
 import numpy as np
 import pytest
 
 from shapesweep import contracts, join, tables
-from shapesweep.geometry import AGAIN
+from shapesweep.errors import ShapesweepError
+from shapesweep.manifest import table
+from shapesweep.manifest.table import Checkpoint
+
+#: Checkpoints of a batch, at most.
+MOST = 3
+
+
+class Swept:
+    """A run as the rooms before leave it: a plan, a manifest, and the tables of its batches."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.plan = {"suite": "s", "definition": {}, "batches": [], "budgets": []}
+        self.checkpoints = []
+
+    def measure(
+        self, samples, losses=(), failures=(), vocabulary=300, architecture="LlamaForCausalLM"
+    ):
+        """Write the tables of checkpoints whose weights are known, by step."""
+        steps = list(samples)
+        for start in range(0, len(steps), MOST):
+            part = steps[start : start + MOST]
+            place = f"s/r/step{part[0]}/0123456789ab"
+            rows = [self._rows(step, samples[step], dict(losses), dict(failures)) for step in part]
+            measured = [step for step in part if step not in dict(failures)]
+            metadata = {
+                "samples": {"vocabularies": {f"step{step}": vocabulary for step in measured}}
+            }
+            for name in rows[0]:
+                tables.write(
+                    [row for one in rows for row in one[name]],
+                    getattr(contracts, name.upper()),
+                    self.folder / f"geometry/{place}/{name}.parquet",
+                    metadata.get(name),
+                )
+            revisions = [f"step{step}" for step in part]
+            self.plan["batches"].append({"folder": place, "run": "r", "revisions": revisions})
+        self.checkpoints += [
+            Checkpoint("s", "r", f"step{step}", step=step, architecture=architecture)
+            for step in steps
+        ]
+        return self
+
+    def _rows(self, step, sample, losses, failures):
+        row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step}
+        blank = dict.fromkeys(contracts.GEOMETRY.names)
+        failed = failures.get(step)
+        if failed:
+            failure = {**row, "reason": failed, "measured": False, "transient": failed == "later"}
+            empty = ("geometry", "replicates", "losses", "samples", "origins")
+            return {**{name: [] for name in empty}, "failures": [failure]}
+        loss = {"source": "eval", "corpus": "text", "value": losses.get(step, 5.6), "stderr": 0.1}
+        weights = [
+            {"revision": f"step{step}", "tensor_class": "other", "value": value} for value in sample
+        ]
+        return {
+            "geometry": [{**blank, **row, "value": 1.0}],
+            "replicates": [],
+            "losses": [{**row, **loss}],
+            "samples": weights,
+            "origins": [{**dict.fromkeys(contracts.ORIGINS.names), **row}],
+            "failures": [],
+        }
+
+    def join(self):
+        """Join all; revisions that have numbers, and the table of failures."""
+        (self.folder / "plan.json").write_text(json.dumps(self.plan), encoding="utf-8")
+        table.write(self.checkpoints, self.folder / "s.parquet")
+        tables.write([], contracts.HISTORY, self.folder / "history.parquet")
+        files = ([self.folder / name] for name in ("plan.json", "s.parquet", "history.parquet"))
+        join.join(*files, self.folder, self.folder / "joined")
+        return self.read("geometry").revision.tolist(), self.read("failures")
+
+    def read(self, name):
+        return tables.read(self.folder / f"joined/{name}.parquet", getattr(contracts, name.upper()))
 
 
 @pytest.fixture
 def swept(tmp_path):
-    """A function that writes measured checkpoints of a run as the rooms before leave them."""
-
-    def write(samples, losses=(), failures=(), vocabulary=300, architecture="LlamaForCausalLM"):
-        rows = []
-        for step, sample in samples.items():
-            place = tmp_path / f"geometry/s/r/step{step}"
-            row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step}
-            geometry = {**dict.fromkeys(contracts.GEOMETRY.names), **row, "value": 1.0}
-            tables.write([geometry], contracts.GEOMETRY, place / "geometry.parquet")
-            tables.write([], contracts.REPLICATES, place / "replicates.parquet")
-            loss = {**row, "source": "eval", "corpus": "text", "value": dict(losses).get(step, 5.6)}
-            tables.write([{**loss, "stderr": 0.1}], contracts.LOSSES, place / "losses.parquet")
-            failed = dict(failures).get(step)
-            said = {"reason": failed, "measured": False, "transient": failed == "later"}
-            tables.write(
-                [{**row, **said}] if failed else [], contracts.FAILURES, place / "failures.parquet"
-            )
-            if failed == "later":
-                (place / AGAIN).touch()
-            if not failed:
-                values = [{"tensor_class": "other", "value": value} for value in sample]
-                more = {"vocabulary": vocabulary}
-                tables.write(values, contracts.SAMPLE, place / "sample.parquet", more)
-            made = dict.fromkeys(contracts.MANIFEST.names) | row
-            made |= {"architecture": architecture, "status": [], "chosen": True, "selected": True}
-            rows.append(made)
-        return rows
-
-    def joined(rows, accepted=None):
-        tables.write(rows, contracts.MANIFEST, tmp_path / "s.parquet")
-        join.join([tmp_path / "s.parquet"], tmp_path / "geometry", tmp_path, accepted)
-        geometry = tables.read(tmp_path / "geometry.parquet", contracts.GEOMETRY)
-        failures = tables.read(tmp_path / "failures.parquet", contracts.FAILURES)
-        return geometry.revision.tolist(), failures
-
-    return write, joined
+    return Swept(tmp_path)
 
 
 @pytest.fixture
@@ -54,31 +96,42 @@ def straight():
     return {step: start + way * step / 8 for step in (0, 1, 2, 4, 8)}
 
 
+def test_all_that_is_sound_is_joined(swept, straight):
+    measured, failures = swept.measure(straight).join()
+    assert measured == ["step0", "step1", "step2", "step4", "step8"]
+    assert not len(failures)
+    assert swept.read("origins").revision.tolist() == measured
+    assert swept.read("losses").revision.tolist() == measured
+    assert swept.read("continuity").step.tolist() == [1, 2, 4, 8]
+
+
 def test_a_budget_of_what_is_left_out_is_left_out(swept, straight, tmp_path):
-    write, joined = swept
     straight[2] = np.random.default_rng(9).standard_normal(500)
-    joined(write(straight))
-    budgets = []
+    swept.measure(straight)
     for step in (2, 8):
         row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step, "k": 3}
-        budgets.append(tmp_path / f"budget-{step}.parquet")
-        tables.write([dict.fromkeys(contracts.BUDGETS.names) | row], contracts.BUDGETS, budgets[-1])
-    join.join([tmp_path / "s.parquet"], tmp_path / "geometry", tmp_path, budgets=budgets)
-    made = tables.read(tmp_path / "budgets.parquet", contracts.BUDGETS)
-    assert made.revision.tolist() == ["step8"]
-    assert made.k.tolist() == [3]
+        path = f"budgets/s/r/step{step}/0123456789ab.parquet"
+        swept.plan["budgets"].append(path)
+        rows = [dict.fromkeys(contracts.BUDGETS.names) | row]
+        tables.write(rows, contracts.BUDGETS, tmp_path / path)
+    swept.join()
+    budgets = swept.read("budgets")
+    assert budgets.revision.tolist() == ["step8"]
+    assert budgets.k.tolist() == [3]
 
 
-def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight):
-    write, joined = swept
+def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight, tmp_path):
     straight[2] = np.random.default_rng(9).standard_normal(500)
-    rows = write(straight)
-    measured, failures = joined(rows)
+    measured, failures = swept.measure(straight).join()
     assert measured == ["step0", "step1", "step4", "step8"]
     (one,) = failures.itertuples()
     assert one.reason == "discontinuous: its neighbours lie closer together"
     assert (one.revision, one.measured) == ("step2", False)
-    measured, failures = joined(rows, {"s": ["discontinuous"]})
+    listed = {one.revision: one.status for one in table.read(tmp_path / "joined/manifest.parquet")}
+    assert listed["step2"] == ("discontinuous",)
+    assert listed["step4"] == ()
+    swept.plan["definition"] = {"accept": ["discontinuous"]}
+    measured, failures = swept.join()
     assert "step2" in measured
     assert failures.measured.tolist() == [True]
 
@@ -95,9 +148,8 @@ def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight)
 def test_a_loss_at_step_0_that_is_not_that_of_an_untrained_model_is_doubtful(
     swept, straight, loss, architecture, is_odd
 ):
-    write, joined = swept
-    rows = write(straight, losses={0: loss}.items(), architecture=architecture)
-    measured, failures = joined(rows)
+    swept.measure(straight, losses={0: loss}, architecture=architecture)
+    measured, failures = swept.join()
     assert len(measured) == 5
     assert failures.measured.tolist() == [True] * is_odd
     if is_odd:
@@ -106,14 +158,46 @@ def test_a_loss_at_step_0_that_is_not_that_of_an_untrained_model_is_doubtful(
         )
 
 
-def test_what_could_not_be_fetched_this_time_is_told_and_asked_for_again(swept, straight, tmp_path):
-    write, joined = swept
-    rows = write(straight, failures={1: "later", 2: "never"}.items())
-    _, failures = joined(rows)
-    assert dict(zip(failures.reason, failures.revision, strict=True)) == {
-        **{"later": "step1", "never": "step2"},
-    }
-    assert (tmp_path / "geometry/s/r/step1").exists()
-    join.forget(tmp_path)
-    assert not (tmp_path / "geometry/s/r/step1").exists()
-    assert (tmp_path / "geometry/s/r/step2").exists()
+def test_failures_of_batches_are_told_with_whether_they_may_pass(swept, straight):
+    measured, failures = swept.measure(straight, failures={1: "later", 2: "never"}).join()
+    assert measured == ["step0", "step4", "step8"]
+    found = failures[["reason", "revision", "transient"]].itertuples(index=False)
+    assert [tuple(one) for one in found] == [("later", "step1", True), ("never", "step2", False)]
+
+
+def test_what_the_manifest_has_against_a_checkpoint_is_a_failure(swept, straight):
+    swept.measure(straight)
+    status = ("hole", "missing_weights")
+    for step, chosen in ((16, True), (32, False)):
+        one = Checkpoint(
+            "s", "r", f"step{step}", step=step, status=status, chosen=chosen, selected=False
+        )
+        swept.checkpoints.append(one)
+    measured, failures = swept.join()
+    assert len(measured) == 5
+    assert failures.reason.tolist() == ["hole, missing_weights"]
+    assert failures.revision.tolist() == ["step16"]
+
+
+def test_a_checkpoint_that_has_come_since_the_plan_waits_for_the_next_run(swept, straight):
+    swept.measure(straight)
+    swept.checkpoints.append(Checkpoint("s", "r", "step16", step=16))
+    measured, failures = swept.join()
+    assert "step16" not in measured
+    assert not len(failures)
+
+
+def test_a_checkpoint_that_has_gone_since_the_plan_is_a_failure(swept, straight):
+    swept.measure(straight, failures={8: "no longer there"})
+    del swept.checkpoints[-1]
+    measured, failures = swept.join()
+    assert measured == ["step0", "step1", "step2", "step4"]
+    assert failures.reason.tolist() == ["no longer there"]
+
+
+def test_an_absent_table_of_a_batch_is_named(swept, straight, tmp_path):
+    swept.measure(straight)
+    path = tmp_path / "geometry/s/r/step4/0123456789ab/origins.parquet"
+    path.unlink()
+    with pytest.raises(ShapesweepError, match=rf"{path}: no such file"):
+        swept.join()

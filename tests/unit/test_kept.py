@@ -1,18 +1,17 @@
 """The geometry of a checkpoint: what is measured anew, and what is kept from the last time."""
 
 import dataclasses
-import json
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.shards import extract, row_of
-from shapesweep import contracts, failures, geometry, tables
-from shapesweep.errors import CheckpointError, ShapesweepError
+from helpers.shards import FINGERPRINT, checkpoint_of, extract
+from shapesweep import contracts, geometry, tables
+from shapesweep.measured import Measured
 from shapesweep.metrics import METRICS
-from shapesweep.shards import ORIGINS, SELECTIONS
+from shapesweep.shards import SELECTIONS
 
 #: Numbers of a selection with every metric, one for each of its scales.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
@@ -23,23 +22,23 @@ PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 3) - 3
 
 @pytest.fixture
 def extracted(tmp_path, make_checkpoint, settings):
-    """Shards of a checkpoint, and where their geometry goes."""
+    """A function that extracts a checkpoint; the arguments of `geometry.measure`."""
     make_checkpoint(tmp_path / "model")
-    row = row_of(tmp_path / "model")
+    one = checkpoint_of(tmp_path / "model")
 
-    def made(**more):
+    def extracted(**more):
         chosen = settings.model_copy(update=more)
         out = tmp_path / "shards"
-        known = geometry.Measured.read(tmp_path / "geometry", chosen.geometry).complete()
-        extract(row, tmp_path / "model", chosen, out, known)
-        return out, tmp_path / "geometry", chosen.geometry
+        known = Measured.read(tmp_path / "geometry", chosen.measurement("s")).complete()
+        extract(one, tmp_path / "model", chosen, out, known)
+        return out, tmp_path / "geometry", chosen.measurement("s")
 
-    return made
+    return extracted
 
 
 def read_all(folder):
     schemas = {"geometry": contracts.GEOMETRY, "replicates": contracts.REPLICATES}
-    schemas |= {"losses": contracts.LOSSES}
+    schemas |= {"losses": contracts.LOSSES, "samples": contracts.SAMPLES}
     return {name: tables.read(folder / f"{name}.parquet", s) for name, s in schemas.items()}
 
 
@@ -84,57 +83,68 @@ def test_other_settings_or_other_weights_keep_nothing(
     extracted, settings, tmp_path, make_checkpoint
 ):
     geometry.measure(*extracted())
-    fewer = settings.geometry.model_copy(update={"n_points": 100})
-    assert geometry.Measured.read(tmp_path / "geometry", settings.geometry).complete()
-    assert not geometry.Measured.read(tmp_path / "geometry", fewer).complete()
-    assert (
-        geometry.measure(*extracted(geometry=fewer)) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
+    fewer = settings.model_copy(
+        update={"geometry": settings.geometry.model_copy(update={"n_points": 100})}
     )
+    assert Measured.read(tmp_path / "geometry", settings.measurement("s")).complete()
+    assert not Measured.read(tmp_path / "geometry", fewer.measurement("s")).complete()
+    assert (
+        geometry.measure(*extracted(geometry=fewer.geometry))
+        == f"{3 * PER_CORPUS} numbers measured, 0 kept"
+    )
+    make_checkpoint(tmp_path / "model", seed=1)
+    other = checkpoint_of(tmp_path / "model")
+    shards, folder, chosen = tmp_path / "other", tmp_path / "geometry", fewer.measurement("s")
+    known = Measured.read(folder, chosen).complete()
+    assert known
+    extract(other, tmp_path / "model", fewer, shards, known)
+    assert geometry.measure(shards, folder, chosen) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
 
 
-def test_what_is_measured_from_these_shards_is_left_alone(extracted):
-    # A sweep that was stopped between two checkpoints of a batch goes through both again.
-    shards, folder, chosen = extracted()
-    origins = shards / ORIGINS
-    told = json.loads(origins.read_text(encoding="utf-8"))
-    origins.write_text(json.dumps({**told, "state": "as it is"}), encoding="utf-8")
-    geometry.measure(shards, folder, chosen)
-    before = (folder / "geometry.parquet").stat()
-    assert geometry.measure(shards, folder, chosen) == f"0 numbers measured, {3 * PER_CORPUS} kept"
-    after = (folder / "geometry.parquet").stat()
-    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-
-
-def test_shards_that_were_kept_from_another_state_are_refused(extracted):
-    shards, folder, chosen = extracted()
-    with pytest.raises(ShapesweepError, match="kept from other files, text or settings"):
-        geometry.measure(shards, folder, chosen, expected="another")
-    assert not folder.exists()
-
-
-def test_a_damaged_table_is_measured_anew(extracted):
-    _, folder, _ = extracted()
+def test_a_checkpoint_is_finished_until_it_or_a_metric_changes(extracted, monkeypatch):
+    _, folder, chosen = extracted()
+    assert not Measured.read(folder, chosen).is_finished(FINGERPRINT)
     geometry.measure(*extracted())
-    path = folder / "replicates.parquet"
+    assert Measured.read(folder, chosen).is_finished(FINGERPRINT)
+    assert not Measured.read(folder, chosen).is_finished("of other contents")
+    old = METRICS["mean_cosine"]
+    monkeypatch.setitem(METRICS, "mean_cosine", dataclasses.replace(old, version=2))
+    assert not Measured.read(folder, chosen).is_finished(FINGERPRINT)
+    geometry.measure(*extracted())
+    assert Measured.read(folder, chosen).is_finished(FINGERPRINT)
+
+
+def test_nothing_is_finished_of_what_is_not_known():
+    assert not Measured().is_finished(FINGERPRINT)
+    assert not Measured().complete()
+    assert not len(Measured().geometry)
+
+
+def test_what_is_written_is_read_back(extracted, tmp_path):
+    geometry.measure(*extracted())
+    _, folder, chosen = extracted()
+    one = Measured.read(folder, chosen)
+    one.write(tmp_path / "copy", chosen)
+    two = Measured.read(tmp_path / "copy", chosen)
+    assert (two.origins, two.fingerprint, two.vocabulary) == (one.origins, FINGERPRINT, 300)
+    assert_same(read_all(folder), read_all(tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("name", ["geometry", "replicates", "losses", "samples"])
+def test_a_damaged_table_is_measured_anew(extracted, name):
+    _, folder, chosen = extracted()
+    geometry.measure(*extracted())
+    path = folder / f"{name}.parquet"
     path.write_bytes(path.read_bytes()[:-20])
+    assert not Measured.read(folder, chosen).is_finished(FINGERPRINT)
     assert geometry.measure(*extracted()) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
-
-
-def test_a_checkpoint_that_breaks_has_no_numbers_any_more(extracted):
-    shards, folder, chosen = extracted()
-    geometry.measure(shards, folder, chosen)
-    shutil.rmtree(shards)
-    shards.mkdir()
-    row = {"suite": "s", "run": "run", "revision": "main", "step": None}
-    failures.record(shards, row, CheckpointError("gone"))
-    assert geometry.measure(shards, folder, chosen) == "not measured: gone"
-    assert not len(read_all(folder)["geometry"])
 
 
 def test_a_tables_metadata_says_what_it_is_made_from(extracted):
     geometry.measure(*extracted())
-    made = tables.read_metadata(extracted()[1] / "geometry.parquet")
-    assert made["settings"] == {"n_points": 128, "groups": 4, "selections": list(SELECTIONS)}
-    assert set(made["origins"]) == {"text", "random", "shuffled"}
-    assert len(made["origins"]["text"]["from"]["corpus_digest"]) == 64
-    assert made["origins"]["text"]["by"]["torch"].startswith("2.")
+    metadata = tables.read_metadata(extracted()[1] / "geometry.parquet")
+    assert metadata["settings"] == {"n_points": 128, "groups": 4, "selections": list(SELECTIONS)}
+    assert metadata["fingerprint"] == FINGERPRINT
+    assert set(metadata["origins"]) == {"text", "random", "shuffled"}
+    assert len(metadata["origins"]["text"]["from"]["corpus_digest"]) == 64
+    assert metadata["origins"]["text"]["by"]["torch"].startswith("2.")

@@ -1,9 +1,17 @@
 """The manifest: what lies in folders, found and chosen."""
 
+import dataclasses
+import os
+
 import pytest
 
-from shapesweep import config, contracts, manifest, tables
+from shapesweep import cli, config, contracts, tables
 from shapesweep.errors import ShapesweepError
+from shapesweep.files import File, LocalFile, sha256
+from shapesweep.manifest import checkpoints, table
+from shapesweep.manifest.selection import select
+from shapesweep.manifest.table import Checkpoint
+from shapesweep.plan.workflow import Plan
 
 
 def local(path, **more):
@@ -12,7 +20,7 @@ def local(path, **more):
 
 
 def listed(path, **more):
-    return manifest.list_checkpoints("s", local(path, **more), "results")
+    return checkpoints.list_checkpoints("s", local(path, **more), "results")
 
 
 @pytest.fixture
@@ -65,42 +73,155 @@ def test_absent_and_empty_folders_are_named(tmp_path):
 def test_checkpoints_are_chosen(run_folder, rule, steps):
     suites = {"s": {"source": "local", "runs": {"run": str(run_folder)}}}
     chosen = config.validate({"suites": suites, "checkpoints": rule}).checkpoints
-    assert [one.step for one in manifest.select(listed(run_folder), chosen)] == steps
+    assert [one.step for one in select(listed(run_folder), chosen)] == steps
 
 
 def test_a_choice_of_nothing_is_an_error(run_folder):
     suites = {"s": {"source": "local", "runs": {"run": str(run_folder)}}}
     rule = config.validate({"suites": suites, "checkpoints": {"steps": [7]}}).checkpoints
     with pytest.raises(ShapesweepError, match="chooses none of the 8"):
-        manifest.select(listed(run_folder), rule)
+        select(listed(run_folder), rule)
+
+
+def describe(path, rule="all", known=(), **more):
+    suite = local(path, **more)
+    found = checkpoints.list_checkpoints("s", suite, "results")
+    return checkpoints.describe("s", suite, found, rule, known)
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Names of the files that are hashed."""
+    names = []
+    monkeypatch.setattr(checkpoints, "sha256", lambda path: names.append(path.name) or sha256(path))
+    return names
 
 
 def test_what_is_not_chosen_is_listed_not_read(tmp_path, make_checkpoint):
     for step in (0, 5):
         make_checkpoint(tmp_path / f"checkpoint-{step}", seed=step)
     (tmp_path / "checkpoint-5/model.safetensors").write_bytes(b"")
-    suite = local(tmp_path)
-    found = manifest.list_checkpoints("s", suite, "results")
-    first, second = manifest.rows("s", suite, found, config.Steps(steps=[0]))
-    assert (first["selected"], second["selected"]) == (True, False)
-    assert second["commit"] is None
-    assert [file["sha256"] for file in second["files"]] == [None, None]
+    first, second = describe(tmp_path, config.Steps(steps=[0]))
+    assert (first.selected, second.selected) == (True, False)
+    assert (first.chosen, second.chosen) == (True, False)
+    assert second.commit is None
+    assert [file.sha256 for file in second.files] == [None, None]
 
 
-def test_rows_tell_files_status_and_selection(tmp_path, make_checkpoint):
+def test_the_manifest_tells_files_status_and_selection(tmp_path, make_checkpoint):
     make_checkpoint(tmp_path / "checkpoint-0")
     make_checkpoint(tmp_path / "checkpoint-5", seed=1)
     (tmp_path / "checkpoint-5/model.safetensors").unlink()
-    suite = local(tmp_path, tokens_per_step=100)
-    found = manifest.list_checkpoints("s", suite, "results")
-    rows = manifest.rows("s", suite, found, "all")
-    tables.write(rows, contracts.MANIFEST, tmp_path / "manifest.parquet")
-    table = tables.read(tmp_path / "manifest.parquet", contracts.MANIFEST)
-    assert table.selected.tolist() == [True, False]
-    assert [list(status) for status in table.status] == [[], ["missing_weights"]]
-    assert table.tokens.tolist() == [0, 500]
-    assert table.architecture.tolist() == ["LlamaForCausalLM"] * 2
-    assert table.n_layers.tolist() == [3, 3]
-    names = [file["path"] for file in table.files[0]]
+    found = describe(tmp_path, tokens_per_step=100)
+    table.write(found, tmp_path / "manifest.parquet")
+    read = tables.read(tmp_path / "manifest.parquet", contracts.MANIFEST)
+    assert read.selected.tolist() == [True, False]
+    assert [list(status) for status in read.status] == [[], ["missing_weights"]]
+    assert read.tokens.tolist() == [0, 500]
+    assert read.architecture.tolist() == ["LlamaForCausalLM"] * 2
+    assert read.n_layers.tolist() == [3, 3]
+    assert read.folder.tolist() == [str(tmp_path / f"checkpoint-{step}") for step in (0, 5)]
+    assert read.bytes.tolist() == [one.n_bytes for one in found]
+    names = [file["path"] for file in read.files[0]]
     assert names == ["config.json", "model.safetensors"]
-    assert table.commit[0] != table.commit[1]
+    assert read.commit[0] != read.commit[1]
+
+
+@pytest.mark.parametrize("kinds", [("local",), ("hub",), ("local", "hub")], ids="-".join)
+def test_a_manifest_is_read_as_it_was_written(tmp_path, make_checkpoint, kinds):
+    make_checkpoint(tmp_path / "checkpoint-0")
+    status = ("shares_file_with:step2",)
+    files = (File("b/model.bin", 9, "d", "e"), File("b/config.json", 2, None, "f"))
+    place = {"repository": "o/a", "folder": "b", "commit": "c"}
+    hub = Checkpoint(
+        "s", "hub", "step1", step=1, files=files, status=status, selected=False, **place
+    )
+    hole = Checkpoint("s", "hub", None, step=2, status=("hole",), selected=False)
+    # A suite is of one kind; the manifests of a sweep are joined.
+    listed = {"local": describe(tmp_path), "hub": [hub, hole]}
+    written = [one for kind in kinds for one in listed[kind]]
+    table.write(written, tmp_path / "manifest.parquet")
+    read = table.read(tmp_path / "manifest.parquet")
+    assert read == written
+    is_local = [isinstance(file, LocalFile) for one in read for file in one.files]
+    assert is_local == [kind == "local" for kind in kinds for _ in range(2)]
+
+
+def test_a_manifest_of_nothing_is_one(tmp_path):
+    table.write([], tmp_path / "manifest.parquet")
+    assert table.read(tmp_path / "manifest.parquet") == []
+
+
+def test_files_that_have_not_changed_are_not_hashed_again(tmp_path, make_checkpoint, hashed):
+    for step in (0, 5):
+        make_checkpoint(tmp_path / f"checkpoint-{step}", seed=step)
+    first = describe(tmp_path)
+    assert hashed == ["config.json", "model.safetensors"] * 2
+    hashed.clear()
+    assert describe(tmp_path, known=first) == first
+    assert hashed == []
+    # What was listed and not chosen then is read now.
+    assert describe(tmp_path, known=describe(tmp_path, config.Steps(steps=[0]), first)) == first
+    assert hashed == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("change", ["time", "size", "contents"])
+def test_a_file_that_has_changed_is_hashed_again(tmp_path, make_checkpoint, hashed, change):
+    make_checkpoint(tmp_path / "checkpoint-0")
+    (before,) = describe(tmp_path)
+    hashed.clear()
+    path = tmp_path / "checkpoint-0/config.json"
+    stat, text = path.stat(), path.read_text(encoding="utf-8")
+    if change == "contents":
+        path.write_text(text.replace("300", "301"), encoding="utf-8")
+    elif change == "size":
+        path.write_text(text + " ", encoding="utf-8")
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    else:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns - 10**9))
+    (after,) = describe(tmp_path, known=[before])
+    assert hashed == ["config.json"]
+    assert after.files[0].sha256 == sha256(path)
+    assert (after.commit == before.commit) == (change == "time")
+
+
+def test_digests_are_of_the_checkpoint_that_they_were_read_from(tmp_path, make_checkpoint):
+    for step in (0, 5):
+        make_checkpoint(tmp_path / f"checkpoint-{step}", seed=step)
+        for path in (tmp_path / f"checkpoint-{step}").iterdir():
+            os.utime(path, ns=(0, 0))
+    known = describe(tmp_path, config.Steps(steps=[0]))
+    zero, five = describe(tmp_path, known=known)
+    # Their weights have one name, one size and one time.
+    assert zero.files[1].sha256 != five.files[1].sha256
+
+
+def test_the_verb_writes_the_manifest_of_a_plan(tmp_path, make_checkpoint, hashed, capsys):
+    for step in (0, 5):
+        make_checkpoint(tmp_path / f"run/checkpoint-{step}", seed=step)
+    (tmp_path / "run/checkpoint-5/model.safetensors").write_bytes(b"")
+    suites = {"s": {"source": "local", "runs": {"run": str(tmp_path / "run")}}}
+    plan, out = tmp_path / "plan.json", tmp_path / "manifest.parquet"
+    plan.write_text(Plan(config.validate({"suites": suites}), tmp_path).record("s"), "utf-8")
+    words = ["manifest", "--plan", plan, "--results", tmp_path, "--out", out]
+    assert cli.main([*map(str, words)]) == 0
+    assert capsys.readouterr().out == "s/run/checkpoint-5: damaged:model.safetensors\n"
+    found = table.read(out)
+    assert found == describe(tmp_path / "run")
+    # The manifest that is there spares the reading; a damaged one does not matter.
+    hashed.clear()
+    assert cli.main([*map(str, words)]) == 0
+    assert hashed == []
+    out.write_bytes(out.read_bytes()[:-9])
+    assert cli.main([*map(str, words)]) == 0
+    assert len(hashed) == 4
+    assert table.read(out) == found
+
+
+def test_a_checkpoint_is_told_by_its_key(run_folder):
+    one = Checkpoint("s", "r", "step1", files=(File("a", 3, None, "b"), File("c", 4, None, "d")))
+    assert one.key == ("s", "r", "step1")
+    assert one.name == "s/r/step1"
+    assert one.n_bytes == 7
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.suite = "t"

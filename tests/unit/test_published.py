@@ -7,9 +7,10 @@ import jsonschema
 import pytest
 import yaml
 
-from shapesweep import config, listing, manifest, publication, published
+from shapesweep import config, listing, publication, published
 from shapesweep.errors import ShapesweepError
 from shapesweep.files import File, choose_weights
+from shapesweep.manifest.selection import Listed, select
 from shapesweep.publication import Repository
 from shapesweep.published import HubSuite, Ramp
 from shapesweep.suite import SUITE
@@ -200,11 +201,11 @@ def test_a_repository_that_tells_nothing_is_told_whatever_is_chosen():
     assert said[0].startswith("not_listed: org/a: there is no such repository; then ask again")
     assert said[1] == "not_listed: org/b has no revision that the suite knows"
     assert said[2].startswith("not_listed: org/c*: the Hub has no")
-    rows = [
-        manifest.Listed(one.run, one.revision, one.step, Path("x"), flags=one.status, published=one)
+    every = [
+        Listed(one.run, one.revision, one.step, Path("x"), flags=one.status, published=one)
         for one in found
     ]
-    chosen = manifest.select(rows, config.Steps(steps=[7]))
+    chosen = select(every, config.Steps(steps=[7]))
     assert len(chosen) == 3
 
 

@@ -7,8 +7,9 @@ import jsonschema
 import pytest
 import yaml
 
-from shapesweep import config, yamlfile
+from shapesweep import config, measurement, yamlfile
 from shapesweep.errors import ShapesweepError
+from shapesweep.measurement import Loader
 
 LOCAL = {"source": "local", "runs": {"mine": "some/folder"}}
 
@@ -42,9 +43,92 @@ def test_the_embedded_suite_is_valid():
 def test_written_and_read_back_it_is_the_same(tmp_path):
     local = {**LOCAL, "runs": {"r": "é 日本"}}
     made = config.validate({"suites": {"mine": local}, "checkpoints": {"every": 3}})
-    config.dump(made, tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text(config.as_yaml(made), encoding="utf-8")
     assert "path: é 日本" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
     assert config.load(tmp_path / "config.yaml") == made
+
+
+def test_a_suite_that_is_named_is_found_wherever_a_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert set(config.validate({"suites": ["embedded"]}).suites) == {"embedded"}
+
+
+def test_temporary_files_of_two_sweeps_have_two_folders(tmp_path, monkeypatch):
+    assert config.validate({"suites": {"mine": LOCAL}}).scratch_folder("results") is None
+    made = config.validate({"suites": {"mine": LOCAL}, "scratch": "/scratch/me"})
+    one, two = made.scratch_folder(tmp_path / "one"), made.scratch_folder(tmp_path / "two")
+    assert one != two
+    assert Path(one).parent == Path("/scratch/me")
+    # A folder is the same however it is written.
+    monkeypatch.chdir(tmp_path)
+    assert made.scratch_folder("one") == one
+
+
+HUB = {
+    **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
+    **{"repositories": ["org/a"], "ignored_weights": ["bias$"], "remote_code": True},
+}
+
+
+def test_a_measurement_is_what_its_numbers_depend_on():
+    made = config.validate(
+        {
+            "suites": {"hub": HUB, "mine": LOCAL},
+            "corpora": ["text"],
+            "corpus": {"documents": 9},
+            "geometry": {"n_points": 99},
+            "hub": {"remote_code": ["hub"], "disk_gb": 7},
+            "device": "cpu",
+            "batch_tokens": 11,
+        }
+    )
+    for name in made.suites:
+        found = made.measurement(name)
+        assert (found.corpora, found.corpus, found.geometry) == (
+            made.corpora,
+            made.corpus,
+            made.geometry,
+        )
+        assert (found.device, found.batch_tokens) == ("cpu", 11)
+    assert made.measurement("hub").loader == Loader(ignored_weights=["bias$"], remote_code=True)
+    assert made.measurement("mine").loader == Loader()
+
+
+def test_a_settings_file_is_read_back_without_what_numbers_do_not_depend_on(tmp_path):
+    raw = {"suites": {"hub": HUB}, "hub": {"remote_code": ["hub"]}, "corpus": {"text": "é.txt"}}
+    made = config.validate({**raw, "device": "cpu", "batch_tokens": 11}).measurement("hub")
+    path = tmp_path / "settings.yaml"
+    path.write_text(measurement.as_yaml(made), encoding="utf-8")
+    assert not {"device", "batch_tokens"} & set(yamlfile.read(path))
+    assert measurement.load(path, device="cpu", batch_tokens=11) == made
+    assert measurement.load(path).device == "auto"
+    other = config.validate({**raw, "device": "cuda"}).measurement("hub")
+    assert measurement.as_yaml(other) == measurement.as_yaml(made)
+
+
+def test_a_whole_configuration_is_a_settings_file_too(tmp_path):
+    made = config.validate({"suites": {"mine": LOCAL}, "corpora": ["text"], "device": "cpu"})
+    (tmp_path / "config.yaml").write_text(config.as_yaml(made), encoding="utf-8")
+    assert measurement.load(tmp_path / "config.yaml") == made.measurement("mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("corpora: []", "corpora: found []; write "),
+        ("corpora: [texts]", "corpora.0: found 'texts'; there is no such corpus; did you mean"),
+        ("corpora: [text]\ngeometry: {n_point: 3}", "geometry.n_point: there is no such key; did"),
+        ("corpora: [text", "not YAML"),
+        ("geometry: {}", "corpora: this key is required"),
+    ],
+)
+def test_a_wrong_settings_file_is_named_in_one_line(tmp_path, text, message):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ShapesweepError) as caught:
+        measurement.load(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

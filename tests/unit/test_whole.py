@@ -5,6 +5,8 @@ import signal
 import stat
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +96,66 @@ def test_a_name_with_brackets_is_no_pattern(tmp_path, kind):
     (tmp_path / ".a.x.partial").mkdir()
     make(kind, tmp_path / "[a]", "second")
     assert (tmp_path / ".a.x.partial").is_dir()
+
+
+TEMPORARY = """
+import sys, time
+from pathlib import Path
+from shapesweep import whole
+with whole.temporary(sys.argv[1], "shards") as folder:
+    (folder / "one").mkdir()
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def begun_temporary(parent):
+    """A process that uses a temporary folder, and that folder."""
+    words = [sys.executable, "-c", TEMPORARY, parent]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    return process, Path(process.stdout.readline().rstrip("\n"))
+
+
+def age(folder):
+    """Let a folder be older than what may not be locked yet."""
+    then = time.time() - 2 * whole.GRACE
+    os.utime(folder, (then, then))
+
+
+def test_a_temporary_folder_is_removed_at_the_end(tmp_path):
+    parent = tmp_path / "below" / "temporary"
+    with whole.temporary(parent, "shards") as first, whole.temporary(parent, "shards") as second:
+        assert first != second
+        assert first.parent == second.parent == parent
+        (first / "one").mkdir()
+    assert not list(parent.iterdir())
+    with pytest.raises(KeyboardInterrupt), whole.temporary(parent, "shards"):
+        raise KeyboardInterrupt
+    assert not list(parent.iterdir())
+
+
+def test_temporary_folders_of_the_dead_are_removed_and_those_of_the_living_are_not(tmp_path):
+    dead, left = begun_temporary(tmp_path)
+    living, used = begun_temporary(tmp_path)
+    os.kill(dead.pid, signal.SIGKILL)
+    dead.wait()
+    # One that is new may not be locked yet.
+    with whole.temporary(tmp_path, "shards"):
+        assert left.is_dir()
+    for folder in (left, used):
+        age(folder)
+    with whole.temporary(tmp_path, "shards"):
+        assert not left.exists()
+        assert (used / "one").is_dir()
+    living.kill()
+    living.wait()
+
+
+def test_what_else_lies_beside_temporary_folders_is_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / ".mine").mkdir()
+    for folder in (tmp_path / "mine", tmp_path / ".mine"):
+        age(folder)
+    with whole.temporary(tmp_path, "shards"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", "mine"]

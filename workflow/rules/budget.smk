@@ -6,7 +6,7 @@ rule budget:
         checkpoints=checkpoint_files,
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
         tokenizer=ancient(tokenizer),
-        settings=measurement_file,
+        settings=lambda w: f"{RESULTS}/{PLAN.budget_file(w.suite)}",
     output:
         f"{RESULTS}/budgets/{{suite}}/{{run}}/{{revision}}/{{fingerprint}}.parquet",
     log:

@@ -2,32 +2,45 @@
 # <results>/settings/, what jobs read of it. A settings file is named by its contents, so that a job
 # depends on no more of the configuration than it reads.
 localrules:
+    template,
     config,
     settings,
 
 
+# Snakemake's template engine writes texts of any length in its own process.
+rule template:
+    output:
+        f"{RESULTS}/settings/text.jinja",
+    log:
+        f"{RESULTS}/logs/settings/template.log",
+    message:
+        "writing the template of settings"
+    shell:
+        "printf '{{{{ params.text }}}}' > {output:q} 2> {log:q}"
+
+
 rule config:
+    input:
+        ancient(rules.template.output),
     output:
         f"{RESULTS}/config.yaml",
-    log:
-        f"{RESULTS}/logs/config.log",
     params:
         # A function, since Snakemake expands the braces of a plain string.
         text=lambda w: configuration.as_yaml(CONFIG),
     message:
         "writing the configuration"
-    script:
-        "../scripts/write_text.py"
+    template_engine:
+        "jinja2"
 
 
 rule settings:
+    input:
+        ancient(rules.template.output),
     output:
         f"{RESULTS}/settings/{{fingerprint}}.yaml",
-    log:
-        f"{RESULTS}/logs/settings/{{fingerprint}}.log",
     params:
         text=lambda w: PLAN.settings_text(w.fingerprint),
     message:
         "writing settings {wildcards.fingerprint}"
-    script:
-        "../scripts/write_text.py"
+    template_engine:
+        "jinja2"

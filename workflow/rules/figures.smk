@@ -118,6 +118,7 @@ rule page:
 
 rule paper:
     input:
+        files(CONFIG.suites),
         rules.comparison.output,
         rules.summary.output,
         expand(

@@ -1,11 +1,19 @@
 # What the workflow needs of Snakemake beyond its documented interface, each with the reason.
+import os
+import sys
+
+
 def configuration_files():
     """The files that the configuration was merged from, so that an error names the one at fault.
 
-    Snakemake hands on the merged configuration alone.
+    Snakemake hands on the merged configuration alone, and gives files of the workflow as copies.
     """
     shipped = workflow.source_path("../../config/config.yaml")
-    return [shipped, *workflow.overwrite_configfiles]
+    original = Path(os.path.normpath(shipped.flags["sourcecache_entry"]))
+    return [
+        original if original.is_file() else shipped,
+        *workflow.overwrite_configfiles,
+    ]
 
 
 def is_main_process():
@@ -25,3 +33,29 @@ def set_limits(chosen):
     limits = {"disk_mb": int(chosen.hub.disk_gb * 1000), "hub": chosen.hub.downloads}
     for resource, limit in limits.items():
         workflow.global_resources.setdefault(resource, max(1, limit))
+
+
+def refuse_storage():
+    """End with one line if outputs are to go to a remote storage.
+
+    Plans and jobs read earlier results from the disk, and would miss what lies in a store.
+    """
+    provider = workflow.storage_settings.default_storage_provider
+    if provider:
+        sys.exit(
+            f"shapesweep: error: --default-storage-provider {provider}: results must be on a "
+            "file system; leave it out, and copy the results afterwards"
+        )
+
+
+def warn_without_profile():
+    """Print one line if the workflow's profile is not in use.
+
+    A workflow that is imported as a module does not bring its profile. While the workflow is read,
+    only some of the profile's options can be seen.
+    """
+    if is_main_process() and not workflow.output_settings.show_failed_logs:
+        logger.warning(
+            "shapesweep: the workflow's profile is not in use, so a job that fails ends the sweep; "
+            "to use it, add --workflow-profile with profiles/default of a clone of shapesweep"
+        )

@@ -34,16 +34,16 @@ checkpoint listing:
 
 
 rule record:
+    input:
+        ancient(rules.template.output),
     output:
         f"{RESULTS}/plans/{{suite}}/{{fingerprint}}.json",
-    log:
-        f"{RESULTS}/logs/plans/{{suite}}/{{fingerprint}}.log",
     params:
         text=lambda w: PLAN.record(w.suite),
     message:
         "recording the plan of {wildcards.suite}"
-    script:
-        "../scripts/record_plan.py"
+    template_engine:
+        "jinja2"
 
 
 rule manifest:

@@ -76,6 +76,7 @@ rule warnings:
 
 rule spikes:
     input:
+        files(SPIKE_SUITES),
         f"{RESULTS}/spikes/warnings.md",
         expand(
             f"{RESULTS}/spikes/figures/{{figure}}.{{ext}}",

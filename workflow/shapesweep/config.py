@@ -6,6 +6,7 @@ help (`workflow/schemas/`); `make docs` writes both.
 
 import functools
 import hashlib
+import locale
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -318,7 +319,9 @@ def as_yaml(config: Config) -> str:
     """The merged configuration, suites spelt out; `load` reads it."""
     # What `snakemake spikes` is about has a file of its own.
     merged = config.model_dump(exclude_none=True, exclude={"spikes"})
-    return yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+    # Snakemake's template engine writes texts in the encoding of the locale.
+    is_unicode = locale.getpreferredencoding(False).lower() == "utf-8"
+    return yaml.safe_dump(merged, sort_keys=False, allow_unicode=is_unicode)
 
 
 def _laid_over(name: str, said: Any, registry: Path) -> Any:

@@ -4,12 +4,11 @@ Each suite has its own file of these settings, named by what it holds: a job rea
 its numbers depend on, so that no other change of the configuration concerns it.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from shapesweep import yamlfile
 from shapesweep.corpora import CORPORA
@@ -91,10 +90,23 @@ class Measurement(Strict):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
 
+    @model_validator(mode="after")
+    def _without_what_no_corpus_reads(self) -> "Measurement":
+        if all(CORPORA[name].pooling != "last" for name in self.corpora):
+            self.corpus = self.corpus.model_copy(update={"last": LastConfig()})
+        return self
+
+    @property
+    def for_budget(self) -> "Measurement":
+        """What a dimension budget depends on: the text and its groups of documents."""
+        groups = GeometryConfig(groups=self.geometry.groups)
+        fields = {**dict(self), "corpora": ["text"], "geometry": groups}
+        return Measurement.model_validate(fields)
+
 
 def as_yaml(settings: Measurement) -> str:
     """The text of a settings file; `load` reads it."""
-    return yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(settings.model_dump(), sort_keys=False)
 
 
 def load(path: str | Path, **more: Any) -> Measurement:
@@ -112,8 +124,7 @@ def load(path: str | Path, **more: Any) -> Measurement:
         If the file is absent or not valid.
     """
     raw = yamlfile.read(path)
-    known = raw if isinstance(raw, Mapping) else {}
-    fields = {key: value for key, value in known.items() if key in Measurement.model_fields}
+    fields = {key: value for key, value in raw.items() if key in Measurement.model_fields}
     try:
         return Measurement.model_validate({**fields, **more})
     except ValidationError as error:

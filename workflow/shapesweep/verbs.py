@@ -203,12 +203,17 @@ def measure(arguments: argparse.Namespace) -> int:
 
 
 def join(arguments: argparse.Namespace) -> None:
-    """Join the tables of all checkpoints."""
+    """Join the tables of all checkpoints; plans of earlier sweeps are removed."""
     from shapesweep import join
 
     join.join(
         arguments.plans, arguments.manifests, arguments.history, arguments.results, arguments.out
     )
+    # A later sweep with an earlier plan finds it gone, and joins again.
+    for plan in map(Path, arguments.plans):
+        for other in plan.parent.glob("*.json"):
+            if other != plan:
+                other.unlink(missing_ok=True)
 
 
 def curves(arguments: argparse.Namespace) -> None:

@@ -71,9 +71,10 @@ class LogHandler(LogHandlerBase):
         if event == LogEvent.RUN_INFO and not self.common_settings.dryrun:
             self.ledger.plan(said["stats"])
             self._start()
-        elif event == LogEvent.JOB_INFO and said["log"]:
+        elif event == LogEvent.JOB_INFO and said["rule_name"] in self.ledger.planned:
             words = said["rule_msg"] or said["rule_name"]
-            self.ledger.start(said["jobid"], said["rule_name"], words, Path(said["log"][0]))
+            log = Path(said["log"][0]) if said["log"] else None
+            self.ledger.start(said["jobid"], said["rule_name"], words, log)
         elif event == LogEvent.JOB_FINISHED:
             self.ledger.finish(said["job_id"])
         elif event == LogEvent.JOB_ERROR:

@@ -67,8 +67,9 @@ class Ledger:
 
     def plan(self, jobs: Mapping[str, int]) -> None:
         """Take in how many jobs of every rule there will be."""
-        # The rule that only names the targets takes no time.
-        self.planned = {rule: n for rule, n in jobs.items() if rule not in ("total", "all")}
+        # Rules that only name targets take no time.
+        targets = ("total", "all", "sweep", "numbers", "paper", "spikes")
+        self.planned = {rule: n for rule, n in jobs.items() if rule not in targets}
 
     def start(self, number: int, rule: str, words: str, log: Path | None) -> None:
         """A job begins."""

@@ -87,7 +87,7 @@ def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measure
 
 def budgeting(definition: AnySuite, one: Listed, settings: Measurement, rise: float) -> str:
     """What the dimension budget of a checkpoint depends on."""
-    of_budget = [rise, budget.VERSION]
+    of_budget, settings = [rise, budget.VERSION], settings.for_budget
     return digest(_checkpoint(definition, one), _reading(settings), _text(settings), of_budget)
 
 

@@ -207,12 +207,16 @@ class Plan:
         text = as_yaml(self.settings(suite).measurement(suite))
         return self._settings_file(text)
 
+    def budget_file(self, suite: str) -> str:
+        """The settings of the jobs that make the dimension budgets of a suite."""
+        text = as_yaml(self.settings(suite).measurement(suite).for_budget)
+        return self._settings_file(text)
+
     def training_file(self, suite: str, run: str) -> str:
         """The settings of the job that trains a run: its recipe."""
         recipe = self.suites[suite].model_dump(mode="json")
-        return self._settings_file(
-            _definition(suite, {**recipe, "runs": {run: recipe["runs"][run]}})
-        )
+        recipe["runs"] = {run: recipe["runs"][run]}
+        return self._settings_file(_definition(suite, recipe))
 
     def listing_file(self, suite: str) -> str:
         """The settings of the jobs that ask what a suite has: what they ask for."""
@@ -228,6 +232,7 @@ class Plan:
         if fingerprint not in self._texts:
             for name, suite in self.suites.items():
                 self.measurement_file(name)
+                self.budget_file(name)
                 if name in self.listable:
                     self.listing_file(name)
                 for run in suite.runs if isinstance(suite, EmbeddedSuite) else ():
@@ -268,6 +273,17 @@ class Plan:
     def record_file(self, suite: str) -> str:
         """The file of that record, named by its fingerprint."""
         return f"plans/{suite}/{fingerprints.digest(self.record(suite))}.json"
+
+    def files(self, suites: Iterable[str]) -> list[str]:
+        """All that is kept of suites, and that the tables of the sweep are joined from."""
+        names = list(suites)
+        return [
+            *self.tables(names),
+            *self.budgets(names),
+            *(self.record_file(name) for name in names),
+            *(f"manifests/{name}.parquet" for name in names),
+            *(f"history/{name}.parquet" for name in names),
+        ]
 
     def geometry_minutes(self, batch: Batch) -> int:
         """Minutes to allow a job that measures a batch."""
@@ -324,7 +340,7 @@ def _definition(suite: str, definition: Mapping[str, Any]) -> str:
     """A configuration of one suite, as YAML."""
     remote = [suite] if definition.get("remote_code") else []
     raw = {"suites": {suite: definition}, "hub": {"remote_code": remote}}
-    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(raw, sort_keys=False)
 
 
 def _attempt(fingerprint: str, failed: Callable[[str], bool]) -> str:
