@@ -126,6 +126,8 @@ def lay(folder, family, shape, n_batch, corpus):
     import transformers
 
     from shapesweep import text, training
+    from shapesweep.config import load
+    from shapesweep.manifest import checkpoints, table
 
     tokenizer = training.make_tokenizer(text.stdlib_text("training"), 261, False)
     config = getattr(transformers, f"{family}Config")(**shape)
@@ -142,6 +144,9 @@ def lay(folder, family, shape, n_batch, corpus):
         "device": "cpu",
     }
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
+    suite = load(folder / "sweep.yaml").suites["s"]
+    listed = checkpoints.list_checkpoints("s", suite, folder)
+    table.write(checkpoints.describe("s", suite, listed, "all"), folder / "manifest.parquet")
     return [revisions[n::CORES] for n in range(CORES)]
 
 
@@ -149,13 +154,13 @@ def bare(folder, revision):
     """Seconds of the bare forward passes of one checkpoint, head and hidden states included."""
     import torch
 
-    from shapesweep import config
+    from shapesweep import measurement
     from shapesweep.anatomy import forward, to_batch
+    from shapesweep.manifest.table import Checkpoint
     from shapesweep.opening import Opener
 
-    settings, place = config.load(folder / "sweep.yaml"), folder / "run" / revision
-    row = {"suite": "s", "selected": True, "status": []}
-    found = Opener(settings, "cpu", CORPORA).open(row, place, place)
+    settings, place = measurement.load(folder / "sweep.yaml"), folder / "run" / revision
+    found = Opener(settings, CORPORA).open(Checkpoint("s", "r", revision), place, place)
     batches = [
         to_batch(found.model, [one.documents[n] for n in numbers])
         for one in found.corpora
@@ -175,25 +180,28 @@ def stages(folder, *revisions):
         activations,
         checkpoint,
         config,
-        costs,
         geometry,
-        manifest,
+        job,
         microscope,
         opening,
         shards,
     )
     from shapesweep.estimators import moments
+    from shapesweep.manifest.checkpoints import list_checkpoints
+    from shapesweep.plan import costs
 
     rooms = {
         room.__name__.rpartition(".")[2]: room
         for room in (activations, checkpoint, geometry, microscope, moments, opening, shards)
     }
     settings, spent = config.load(folder / "sweep.yaml"), Counter()
-    suite = settings.suites["s"]
-    listed = {one.revision: one for one in manifest.list_checkpoints("s", suite, folder)}
-    rows = {row["revision"]: row for row in manifest.rows("s", suite, list(listed.values()), "all")}
+    measurement = settings.measurement("s")
+    members = job.members(folder / "manifest.parquet", "r", revisions, measurement)
     sources = [
-        activations.Source(rows[one], listed[one].folder, folder / "a" / one) for one in revisions
+        activations.Source(
+            one.checkpoint, one.folder, folder / "a" / one.checkpoint.revision, one.tokenizer
+        )
+        for one in members
     ]
     with contextlib.ExitStack() as stack:
         for stage, where in STAGES.items():
@@ -202,16 +210,18 @@ def stages(folder, *revisions):
             stack.callback(setattr, owner, name, vars(owner)[name])
             setattr(owner, name, timed(owner, name, stage, spent))
         start = time.perf_counter()
-        list(activations.extract(sources, settings))
+        list(activations.extract(sources, measurement))
         for one in revisions:
-            geometry.measure(folder / "a" / one, folder / "g" / one, settings.geometry)
+            geometry.measure(folder / "a" / one, folder / "g" / one, measurement)
         every = time.perf_counter() - start
     n = len(revisions)
     made = {stage: spent[stage] / n for stage in STAGES}
     made["loss, copies"] = made.pop("run") - made["forward"]
     # Writing, and reading the next checkpoint, go on beside the rest.
     made["all else"] = every / n - sum(made.values()) + made["write"]
-    n_operations = costs.operations(costs.Model.of(listed[revisions[0]], suite), settings)
+    suite = settings.suites["s"]
+    first = list_checkpoints("s", suite, folder)[0]
+    n_operations = costs.operations(costs.Model.of(first, suite), settings)
     return {"start": started(folder), **made, "expected": n_operations / costs.CORE}
 
 
@@ -232,25 +242,21 @@ def timed(owner, name, stage, spent):
 
 
 def started(folder):
-    """Seconds until both processes of a batch can begin, a checkpoint."""
-    seconds = 0.0
-    for needed in ("shapesweep.activations, torch, transformers", "shapesweep.geometry, torch"):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", f"import {needed}"], check=True)
-        seconds += time.perf_counter() - start
+    """Seconds until the process of a batch can begin, a checkpoint."""
+    start = time.perf_counter()
+    needed = "shapesweep.measuring, torch, transformers"
+    subprocess.run([sys.executable, "-c", f"import {needed}"], check=True)
+    seconds = time.perf_counter() - start
     return seconds / (len(list((folder / "run").iterdir())) / CORES)
 
 
 def chain(folder, number, *revisions):
-    """Extract and measure a batch, as the rules do."""
+    """Measure a batch, as the rule does."""
     script = Path(sys.executable).with_name("shapesweep")
-    shared = ["--config", "sweep.yaml", "--threads", "1", "--revision", *revisions]
-    shards = f"shards-{number}"
-    for words in (
-        ["activations", *shared, "--suite", "s", "--run", "r", "--out", shards],
-        ["geometry", *shared, "--activations", shards, "--out", "measured"],
-    ):
-        subprocess.run([script, *words], cwd=folder, check=True, capture_output=True)
+    words = ["--settings", "sweep.yaml", "--manifest", "manifest.parquet", "--run", "r"]
+    words += ["--revision", *revisions, "--measured", "measured", "--temporary", "temporary"]
+    words += ["--threads", "1", "--out", f"tables-{number}"]
+    subprocess.run([script, "geometry", *words], cwd=folder, check=True, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """What a large sweep costs before, beside and after its measuring: planning, re-checking, joining.
 
 Makes the second table of `docs/reference/cost.md`. Nothing is measured and nothing fetched:
-listings, marks and tables of checkpoints that never were are laid out, as many as are asked for.
+listings, plans and tables of checkpoints that never were are laid out, as many as are asked for.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,9 +19,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from shapesweep import batches, config, contracts, curves, join, manifest, tables
+from shapesweep import config, contracts, curves, join, tables
 from shapesweep.files import File
+from shapesweep.manifest import table
+from shapesweep.manifest.table import Checkpoint
 from shapesweep.metrics import METRICS
+from shapesweep.plan.batches import MOST
+from shapesweep.plan.workflow import TABLES, Plan
 from shapesweep.publication import Repository
 
 ROOT = Path(__file__).parents[1]
@@ -88,51 +93,66 @@ def lay(folder, n):
         }
         told = Repository(branches=branches, trees=trees, config=SHAPE)
         said[f"org/run{run}"] = asdict(told)
-        (folder / f"results/tokenizers/big/run{run}").mkdir(parents=True)
-    (folder / "results/listings").mkdir()
-    (folder / "results/listings/big.json").write_text(json.dumps(said), encoding="utf-8")
     suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
     suite["repositories"] = [f"org/run{{0..{n // A_RUN - 1}}}"]
     sweep = {"suites": {"big": suite}, "corpora": ["text", "random", "shuffled"]}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
+    plan, results = plan_of(folder), folder / "results"
+    # The listing is later than the settings that it was made with.
+    texts = {
+        "settings/text.jinja": "{{ params.text }}",
+        plan.listing_file("big"): plan.settings_text(Path(plan.listing_file("big")).stem),
+        "listings/big.json": json.dumps(said),
+    }
+    write(results, texts)
+    for run in range(n // A_RUN):
+        (results / plan.tokenizer("big", f"run{run}")).mkdir(parents=True)
+
+
+def write(folder, texts):
+    """Write texts, by path, in their order."""
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+
+
+def plan_of(folder):
+    """The plan of the sweep in a folder."""
+    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    raw |= yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+    return Plan(config.validate(raw), folder / "results")
 
 
 def finish(folder):
     """Lay out what makes the plan believe that all is measured, joined and told."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-        raw |= yaml.safe_load(Path("sweep.yaml").read_text(encoding="utf-8"))
-        settings = config.validate(raw, ROOT / "config/suites")
-        suite = settings.suites["big"]
-        listed = manifest.list_checkpoints("big", suite, "results")
-        for one in batches.cut("big", suite, listed, settings):
-            states = {m.revision: batches.state(suite, m, settings) for m in one.members}
-            for revision in one.revisions:
-                place = Path("results/geometry/big", one.run, revision)
-                place.mkdir(parents=True)
-                (place / "geometry.parquet").touch()
-            mark = Path("results/batches/big", one.run, f"{one.name}.json")
-            batches.write_mark(mark, batches.key(states, settings), one.revisions)
-        outputs = snakemake_outputs(folder)
-        for path in outputs:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).touch()
-    finally:
-        os.chdir(before)
+    plan, results = plan_of(folder), folder / "results"
+    measurement, record = plan.measurement_file("big"), plan.record_file("big")
+    # In the order in which it is made.
+    every = dict.fromkeys([*plan.files(["big"]), *outputs()], "")
+    write(
+        results,
+        {
+            "config.yaml": config.as_yaml(plan.config),
+            measurement: plan.settings_text(Path(measurement).stem),
+            **every,
+            record: plan.record("big"),
+        },
+    )
+    failures = folder / "failures.parquet"
+    tables.write([], contracts.FAILURES, failures, {"transient": 0})
+    for path in plan.tables(["big"]):
+        if path.endswith("failures.parquet"):
+            shutil.copyfile(failures, results / path)
     # Snakemake's own records of what it has made.
     run([*numbers(), "--touch", "--forceall"], cwd=folder, stdout=subprocess.DEVNULL)
 
 
-def snakemake_outputs(folder):
+def outputs():
     """What else the targets are, in the order in which it is made."""
-    names = ["geometry", "replicates", "losses", "budgets", "origins", "failures"]
     curves = ["profiles", "trajectories", "phases", "shapes", "distances", "comparison"]
-    curves += ["budgets", "missing"]
-    made = ["manifests/big.parquet", *(f"{name}.parquet" for name in names)]
-    made += [*(f"curves/{name}.parquet" for name in curves), "summary.txt"]
-    return [f"results/{name}" for name in made]
+    curves += ["budgets", "missing", "spikes", "approaches", "warnings"]
+    made = [*(f"{name}.parquet" for name in TABLES), *(f"curves/{name}.parquet" for name in curves)]
+    return [*made, "summary.txt"]
 
 
 def numbers():
@@ -177,40 +197,49 @@ def measured(folder, n):
     numbers = pd.DataFrame(rows).reindex(columns=contracts.GEOMETRY.names)
     repeated = numbers.loc[numbers.index.repeat(16)].reset_index(drop=True)
     repeated = repeated.assign(group=np.tile(np.arange(16), len(numbers)))
-    listed = []
-    for step in range(n):
-        place = {"revision": f"step{step}", "step": step}
-        out = folder / "geometry/big/run0" / place["revision"]
-        own = numbers.assign(**place, value=rng.random(len(numbers)))
-        tables.write(own, contracts.GEOMETRY, out / "geometry.parquet", {"origins": {}})
-        each = repeated.assign(**place, value=rng.random(len(repeated)))
-        each = each[contracts.REPLICATES.names]
-        tables.write(each, contracts.REPLICATES, out / "replicates.parquet")
-        tables.write([], contracts.LOSSES, out / "losses.parquet")
-        tables.write([], contracts.FAILURES, out / "failures.parquet")
-        known = {key: blank[key] for key in ("suite", "run", "seed", "architecture", "n_layers")}
-        listed.append(
-            {**known, **place, "status": [], "files": [], "chosen": True, "selected": True}
-        )
-    frame = pd.DataFrame(listed).reindex(columns=contracts.MANIFEST.names)
-    tables.write(frame, contracts.MANIFEST, folder / "manifest.parquet")
+    repeated = repeated.reindex(columns=contracts.REPLICATES.names)
+    batches, listed = [], []
+    for start in range(0, n, MOST):
+        steps = range(start, min(start + MOST, n))
+        revisions = [f"step{step}" for step in steps]
+        place = f"big/run0/{revisions[0]}"
+        batches.append({"folder": place, "run": "run0", "revisions": revisions})
+        of_batch = {
+            name: pd.concat(
+                own.assign(revision=f"step{step}", step=step, value=rng.random(len(own)))
+                for step in steps
+            )
+            for name, own in (("geometry", numbers), ("replicates", repeated))
+        }
+        for name in ("geometry", "replicates", "losses", "samples", "origins", "failures"):
+            path = folder / "geometry" / place / f"{name}.parquet"
+            tables.write(of_batch.get(name, []), getattr(contracts, name.upper()), path)
+        known = {key: blank[key] for key in ("seed", "architecture", "n_layers")}
+        listed += [
+            Checkpoint("big", "run0", name, step=step, **known)
+            for step, name in zip(steps, revisions, strict=True)
+        ]
+    plan = {"suite": "big", "definition": {}, "batches": batches, "budgets": []}
+    (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    table.write(listed, folder / "listed.parquet")
+    tables.write([], contracts.HISTORY, folder / "logged.parquet")
 
 
 def make_curves(folder):
     """The curves of what was joined, as the verb makes them."""
-    geometry, losses = (
+    geometry, losses, history, continuity = (
         tables.read(folder / f"{name}.parquet", getattr(contracts, name.upper()))
-        for name in ("geometry", "losses")
+        for name in ("geometry", "losses", "history", "continuity")
     )
-    curves.build(
-        geometry, tables.Reader(folder / "replicates.parquet", contracts.REPLICATES), losses
-    )
+    replicates = tables.Reader(folder / "replicates.parquet", contracts.REPLICATES)
+    curves.build(geometry, replicates, losses, history, continuity)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["join"]:
         where = Path(sys.argv[2])
-        join.join([where / "manifest.parquet"], where / "geometry", where)
+        files = ([where / name] for name in ("plan.json", "listed.parquet", "logged.parquet"))
+        join.join(*files, where, where)
     elif sys.argv[1:2] == ["curves"]:
         make_curves(Path(sys.argv[2]))
     else:

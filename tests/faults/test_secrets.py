@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from helpers.standin import StandIn
-from shapesweep import cli, hub
+from shapesweep import cli, config, hub
+from shapesweep.plan.workflow import Plan
 
 SECRET = "hf_secretOfTheUser"
 
@@ -37,12 +38,9 @@ def verb(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
     suites = {"s": {**suite, "repositories": ["org/a"]}}
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"suites": suites}), encoding="utf-8")
-
-    def verb(name, *more):
-        return cli.main([name, "--config", "sweep.yaml", "--suite", "s", *more])
-
-    return verb
+    text = yaml.safe_dump({"suites": suites, "corpora": ["text"]})
+    (tmp_path / "sweep.yaml").write_text(text, encoding="utf-8")
+    return lambda *words: cli.main([*words])
 
 
 def answers(standin, status, where=""):
@@ -60,22 +58,32 @@ def test_no_answer_of_the_hub_brings_the_token_to_light(
 ):
     caplog.set_level(logging.INFO)
     (tmp_path / "results/listings").mkdir(parents=True)
-    listing = ["listing", "--out", "results/listings/s.json"]
+    suite = ["--config", "sweep.yaml", "--suite", "s", "--results", "results"]
+    listing = ["listing", *suite, "--out", "results/listings/s.json"]
     answers(standin, status)
     verb(*listing)
     standin.scripted = lambda: None
     assert verb(*listing) == 0
-    one = ["--run", "a", "--out", "results/checkpoints/s/a/step1"]
+    record = Plan(config.load("sweep.yaml"), "results").record("s")
+    (tmp_path / "plan.json").write_text(record, encoding="utf-8")
+    manifest, tokenizer = "results/manifests/s.parquet", "results/tokenizers/s/a"
+    assert verb("manifest", "--plan", "plan.json", "--results", "results", "--out", manifest) == 0
     answers(standin, status, "/resolve/")
-    assert verb("tokenizer", "--run", "a", "--out", "results/tokenizers/s/a") == 0
-    assert verb("download", *one, "--revision", "step1") == 0
-    assert verb("manifest", "--out", "results/manifests/s.parquet") == 0
-    assert (tmp_path / "results/checkpoints/s/a/step1/failed.json").is_file()
+    assert verb("tokenizer", *suite, "--run", "a", "--out", tokenizer) == 0
+    out = "results/checkpoints/s/a/step1/0123456789ab"
+    one = ["--settings", "sweep.yaml", "--manifest", manifest, "--run", "a", "--revision", "step1"]
+    disk = ["--temporary", "results", "--disk-gb", "1", "--bytes", "1000"]
+    assert verb("download", *one, *disk, "--out", out) == 0
+    assert (tmp_path / out / "failed.json").is_file()
+    # The reasons why nothing could be measured.
+    tables = ["--temporary", "results", "--measured", "results/measured", "--out", "results/tables"]
+    assert verb("geometry", *one, "--checkpoints", out, *tables) == 0
+    assert (tmp_path / "results/tables/failures.parquet").is_file()
 
     assert standin.n_told
-    told = capfd.readouterr()
-    assert told.out
-    for text in (told.out, told.err, caplog.text):
+    printed = capfd.readouterr()
+    assert printed.out
+    for text in (printed.out, printed.err, caplog.text):
         assert SECRET not in text
         assert "Traceback" not in text
     for path in tmp_path.rglob("*"):

@@ -92,7 +92,7 @@ def test_faults_of_the_hub_change_no_byte(hub, tmp_path, text_file, tokenizers):
             tokenizer = f"fetched/{suite}-tokenizer"
             of = ["--config", "results/config.yaml", "--suite", suite, "--run", run]
             job(folder, "tokenizer", *of, "--results", "results", "--out", tokenizer)
-            of = ["--settings", "results/config.yaml", "--run", run, "--disk-gb", 1]
+            of = ["--settings", "results/config.yaml", "--run", run, "--room", 10**9]
             of += ["--manifest", f"results/manifests/{suite}.parquet", "--tokenizer", tokenizer]
             revisions = ["--revision", *chosen.revision]
             job(folder, "download", *of, *revisions, "--out", f"fetched/downloads/a/b/{suite}/c")

@@ -205,6 +205,11 @@ def test_a_configuration_that_is_none_is_no_traceback(folder, text):
         checkpoint.load(folder)
 
 
+@pytest.mark.parametrize("number", [True, -1, 1.5, "3", None, 10**30, [3]])
+def test_what_is_no_number_of_layers_is_not_taken_for_one(number):
+    assert checkpoint.n_layers({"num_hidden_layers": number}) is None
+
+
 @pytest.mark.parametrize(
     ("message", "folder", "shown"),
     [

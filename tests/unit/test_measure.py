@@ -89,10 +89,10 @@ def test_documents_make_the_controls_and_the_error_bars(points, tmp_path, capsys
 def test_a_shard_is_a_cloud_with_documents_selections_and_local_ids(
     tmp_path, make_checkpoint, settings, capsys
 ):
-    from helpers.shards import extract, row_of
+    from helpers.shards import checkpoint_of, extract
 
     make_checkpoint(tmp_path / "model")
-    extract(row_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     shard = tmp_path / "out/text/layer-2.parquet"
     out = tmp_path / "local.parquet"
     (found,) = told(capsys, shard, "--selection", "no_first", "--local", out, "--k", 10)

@@ -48,6 +48,13 @@ def test_written_and_read_back_it_is_the_same(tmp_path):
     assert config.load(tmp_path / "config.yaml") == made
 
 
+def test_a_locale_without_unicode_changes_no_value(tmp_path, monkeypatch):
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ANSI_X3.4-1968")
+    made = config.validate({"suites": {"mine": {**LOCAL, "runs": {"r": "é 日本"}}}})
+    (tmp_path / "config.yaml").write_text(config.as_yaml(made), encoding="ascii")
+    assert config.load(tmp_path / "config.yaml") == made
+
+
 def test_a_suite_that_is_named_is_found_wherever_a_command_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert set(config.validate({"suites": ["embedded"]}).suites) == {"embedded"}

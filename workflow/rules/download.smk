@@ -24,7 +24,7 @@ rule download:
         runtime=costs.DOWNLOAD_MINUTES,
         disk_mb=lambda w: disk_bytes(w) // 10**6,
         hub=1,
-        disk_gb=CONFIG.hub.disk_gb,
+        room=int(CONFIG.hub.disk_gb * 1e9),
         temporary=TEMPORARY_HERE,
     params:
         revisions=lambda w: batch(w).revisions,
@@ -39,7 +39,7 @@ rule download:
     shell:
         "shapesweep download --settings {input.settings:q} --manifest {input.manifest:q} "
         "--run {wildcards.run} --revision {params.revisions:q} --tokenizer={input.tokenizer:q} "
-        "--measured={params.measured:q} --disk-gb {resources.disk_gb} --bytes {params.bytes} "
+        "--measured={params.measured:q} --room {resources.room} --bytes {params.bytes} "
         "--seconds {params.seconds} --temporary {resources.temporary:q} --out {output:q} > {log:q} 2>&1"
 
 

@@ -3,17 +3,22 @@ import os
 import sys
 
 
+def shipped_configuration():
+    """The configuration of the workflow itself.
+
+    Snakemake gives files of a workflow as copies, also where the workflow is on this machine.
+    """
+    copy = workflow.source_path("../../config/config.yaml")
+    original = os.path.normpath(copy.flags["sourcecache_entry"])
+    return original if os.path.isfile(original) else copy
+
+
 def configuration_files():
     """The files that the configuration was merged from, so that an error names the one at fault.
 
-    Snakemake hands on the merged configuration alone, and gives files of the workflow as copies.
+    Snakemake hands on the merged configuration alone.
     """
-    shipped = workflow.source_path("../../config/config.yaml")
-    original = Path(os.path.normpath(shipped.flags["sourcecache_entry"]))
-    return [
-        original if original.is_file() else shipped,
-        *workflow.overwrite_configfiles,
-    ]
+    return [shipped_configuration(), *workflow.overwrite_configfiles]
 
 
 def is_main_process():

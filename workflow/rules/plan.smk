@@ -22,7 +22,9 @@ def reported(function):
         try:
             return function(*arguments)
         except ShapesweepError as error:
-            sys.exit(f"shapesweep: error: {error}")
+            # Snakemake drops the message of an exit while it updates its plan.
+            print(f"shapesweep: error: {error}", file=sys.stderr)
+            sys.exit(1)
 
     return call
 
@@ -171,7 +173,8 @@ wildcard_constraints:
 
 onstart:
     disk = disk_budget.DiskBudget(TEMPORARY_HERE, 0)
-    disk.clear(PLAN.downloads())
+    # Not by the plan of this run, which may begin with another listing.
+    disk.clear(Plan(CONFIG, HERE).downloads())
 
 
 onsuccess:

@@ -89,7 +89,7 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         verbs.tokenizer: [*suite, "--run", "--out"],
         verbs.download: [
             *checkpoints,
-            *("--measured", "--disk-gb", "--bytes", "--seconds", "--temporary", "--out"),
+            *("--measured", "--room", "--bytes", "--seconds", "--temporary", "--out"),
         ],
         verbs.checkpoint: ["folder"],
         verbs.activations: [*fetched, "--out"],
@@ -143,7 +143,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--batch-tokens": {"type": int, "help": "tokens of a forward pass (default: 4096)"},
     "--calls": {"type": int, "default": 2, "help": "calls to the Hub at a time (default: 2)"},
     "--rise": _option("relative rise of the loss that is allowed", type=float),
-    "--disk-gb": _option("what all downloads may fill, in GB", type=float),
+    "--room": _option("bytes that all downloads may fill at once", type=int),
     "--suite": _option("name of a suite of the configuration"),
     "--run": _option("name of a run of the suite"),
     "--revision": _option("revisions of checkpoints of the run", nargs="+"),

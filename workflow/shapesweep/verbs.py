@@ -101,7 +101,7 @@ def download(arguments: argparse.Namespace) -> None:
 
     out = Path(arguments.out)
     place = "/".join(out.parts[-4:])
-    disk = disk_budget.DiskBudget(arguments.temporary, int(arguments.disk_gb * 1e9))
+    disk = disk_budget.DiskBudget(arguments.temporary, arguments.room)
     fits = disk_budget.SharedClaim(lambda: disk.claim(place, arguments.bytes, arguments.seconds))
     with disk.using(place, "download"):
         for one in _members(arguments, downloads=out):
