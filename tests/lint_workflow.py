@@ -1,6 +1,6 @@
 """Run `snakemake --lint`, and fail on all that this workflow does not do on purpose.
 
-    python tests/lint_workflow.py [SNAKEFILE]
+python tests/lint_workflow.py [SNAKEFILE]
 """
 
 import re

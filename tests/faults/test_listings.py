@@ -170,7 +170,7 @@ def test_every_word_of_a_rules_command_is_quoted_or_a_plain_name():
     plain = {f"wildcards.{name}" for name in ("suite", "run", "revision", "batch", "figure")}
     # Numbers, and one of the words that the configuration allows.
     plain |= {f"params.{name}" for name in ("bytes", "seconds", "rise")}
-    plain |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "disk_gb")}
+    plain |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "room")}
     plain |= {"threads"}
     n_words = 0
     for path in Path("workflow/rules").glob("*.smk"):

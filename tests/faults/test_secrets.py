@@ -72,7 +72,7 @@ def test_no_answer_of_the_hub_brings_the_token_to_light(
     assert verb("tokenizer", *suite, "--run", "a", "--out", tokenizer) == 0
     out = "results/checkpoints/s/a/step1/0123456789ab"
     one = ["--settings", "sweep.yaml", "--manifest", manifest, "--run", "a", "--revision", "step1"]
-    disk = ["--temporary", "results", "--disk-gb", "1", "--bytes", "1000"]
+    disk = ["--temporary", "results", "--room", "100000", "--bytes", "1000"]
     assert verb("download", *one, *disk, "--out", out) == 0
     assert (tmp_path / out / "failed.json").is_file()
     # The reasons why nothing could be measured.

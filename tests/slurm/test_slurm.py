@@ -127,13 +127,13 @@ def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
     write(workspace, {**chosen, "scratch": str(slurm / "disk")})
     # Beside the other, which mostly waits.
     local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
-    gpu = ["--set-resources", "activations:gpu=1"]
+    gpu = ["--set-resources", "geometry:gpu=1"]
     done = on_cluster(workspace, *PROFILE, *gpu, "--", "numbers")
     assert done.returncode == 0, done.stdout
     known = jobs(done.stdout)
     assert {job["JobState"] for job in known} == {"COMPLETED"}
-    # From its download to its numbers a checkpoint is one job, on one node, with one GPU.
-    name = "rule_checkpoint_activations_download_geometry"
+    # From its download to its numbers a batch is one job, on one node, with one GPU.
+    name = "rule_checkpoint_download_geometry"
     grouped = [job for job in known if job["Comment"] == name]
     made = list((workspace / "results/geometry").rglob("geometry.parquet"))
     assert len(grouped) == len(made) == 2

@@ -15,6 +15,7 @@ import yaml
 from shapesweep import config, contracts, failures, measurement, metrics, tables
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
+from shapesweep.digest import digest
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.files import File
 from shapesweep.manifest import checkpoints
@@ -331,6 +332,35 @@ def test_the_rise_that_is_allowed_changes_budgets_alone(one):
     assert plans[0].measurement_file("s") == plans[1].measurement_file("s")
 
 
+@pytest.mark.parametrize(
+    "change", [{"corpora": ["random"]}, {"geometry": {"n_points": 99}}, {"corpus": {"last": {}}}]
+)
+def test_a_budget_depends_on_the_text_and_its_groups_alone(one, change):
+    budget = {"budget": {"checkpoints": {"s": "last"}}}
+    before = one.plan(**budget, corpus={"last": {"documents": 9}})
+    after = one.plan(**budget, **{"corpus": {"last": {"documents": 9}}, **change})
+    assert after.tables(["s"]) != before.tables(["s"])
+    assert after.budgets(["s"]) == before.budgets(["s"])
+    assert after.budget_file("s") == before.budget_file("s")
+
+
+@pytest.mark.parametrize(
+    "change", [{"geometry": {"groups": 7}}, {"corpus": {"seed": 9}}, {"corpus": {"documents": 9}}]
+)
+def test_a_budget_depends_on_how_the_text_is_cut(one, change):
+    budget = {"budget": {"checkpoints": {"s": "last"}}}
+    before, after = one.plan(**budget), one.plan(**budget, **change)
+    assert after.budgets(["s"]) != before.budgets(["s"])
+    assert after.budget_file("s") != before.budget_file("s")
+
+
+def test_documents_that_no_corpus_reads_change_nothing(one):
+    text = {"corpora": ["text"]}
+    other = one.plan(**text, corpus={"last": {"documents": 9}})
+    assert other.tables(["s"]) == one.plan(**text).tables(["s"])
+    assert other.measurement_file("s") == one.plan(**text).measurement_file("s")
+
+
 def test_a_budget_that_chooses_nothing_is_an_error(one):
     plan = one.plan(budget={"checkpoints": {"s": {"steps": [7]}}})
     with pytest.raises(ShapesweepError, match=r"budget\.checkpoints\.s: chooses none of the 1"):
@@ -470,6 +500,7 @@ def test_a_new_plan_knows_the_texts_of_all_settings_files(sweep):
         assert sweep.plan().settings_text(
             Path(plan.measurement_file(suite)).stem
         ) == measurement.as_yaml(settings)
+        assert read(plan.budget_file(suite)) == settings.for_budget.model_dump()
     assert plan.measurement_file("hub") != plan.measurement_file("s")
     assert list(read(plan.training_file("t", "second"))["suites"]["t"]["runs"]) == ["second"]
     assert list(read(plan.listing_file("hub"))["suites"]) == ["hub"]
@@ -534,6 +565,26 @@ def test_downloads_are_the_folders_of_the_batches_on_the_hub(sweep):
     assert [name.split("/")[2] for name in plan.downloads()] == ["step0+3", "step4+1"]
 
 
+def test_what_is_finished_is_not_downloaded(hub):
+    list_hub(hub.results, revisions=[f"step{n}" for n in range(6)])
+    more = {"budget": {"checkpoints": {"hub": "last"}}}
+    plan = hub.plan(**more)
+    budgeted, full, rest = (plan.folder(batch) for batch in plan.batches("hub"))
+    assert plan.downloads() == [budgeted, full, rest]
+    done = [path for path in plan.tables(["hub"]) if f"/{full}/" in path or f"/{budgeted}/" in path]
+    for path in done:
+        (hub.results / path).parent.mkdir(parents=True, exist_ok=True)
+        (hub.results / path).touch()
+    # The weights of one are wanted for its budget, too.
+    assert hub.plan(**more).downloads() == [budgeted, rest]
+    (path,) = plan.budgets(["hub"])
+    (hub.results / path).parent.mkdir(parents=True)
+    (hub.results / path).touch()
+    assert hub.plan(**more).downloads() == [rest]
+    (hub.results / done[-1]).unlink()
+    assert hub.plan(**more).downloads() == [full, rest]
+
+
 def test_a_sweep_without_the_hub_has_no_downloads(one):
     assert one.plan().downloads() == []
 
@@ -558,7 +609,7 @@ def test_a_record_is_what_manifest_history_and_join_depend_on(sweep):
     assert [batch["revisions"] for batch in record["batches"]] == [
         batch.revisions for batch in plan.batches("s")
     ]
-    assert plan.record_file("s") == f"plans/s/{fingerprints.digest(plan.record('s'))}.json"
+    assert plan.record_file("s") == f"plans/s/{digest(plan.record('s'))}.json"
 
 
 def test_a_record_changes_with_checkpoints_logs_and_what_is_accepted(sweep):

@@ -46,7 +46,7 @@ rule download:
 rule tokenizer:
     input:
         listing=ancient(f"{RESULTS}/listings/{{suite}}.json"),
-        config=lambda w: f"{RESULTS}/{PLAN.listing_file(w.suite)}",
+        config=lambda w: f"{RESULTS}/{PLAN.tokenizer_file(w.suite)}",
     output:
         directory(f"{RESULTS}/tokenizers/{{suite}}/{{run}}/{{fingerprint}}"),
     log:

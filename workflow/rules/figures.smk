@@ -119,6 +119,8 @@ rule page:
 rule paper:
     input:
         files(CONFIG.suites),
+        rules.join.output,
+        rules.curves.output,
         rules.comparison.output,
         rules.summary.output,
         expand(

@@ -77,6 +77,8 @@ rule warnings:
 rule spikes:
     input:
         files(SPIKE_SUITES),
+        rules.join_spikes.output,
+        rules.curves_spikes.output,
         f"{RESULTS}/spikes/warnings.md",
         expand(
             f"{RESULTS}/spikes/figures/{{figure}}.{{ext}}",

@@ -315,7 +315,10 @@ def _check_counts(config: Mapping[str, Any]) -> None:
 
 def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:
     found = (config.get(key) for key in keys)
-    return next((n for n in found if isinstance(n, int) and 0 <= n <= LARGEST), None)
+    return next(
+        (n for n in found if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= LARGEST),
+        None,
+    )
 
 
 def _has_safetensors(folder: Path) -> bool:

@@ -308,7 +308,7 @@ def validate(
 
 def load(path: str | Path) -> Config:
     """Read a configuration that a run has written beside its results."""
-    raw = yamlfile.read(path)
+    raw = yamlfile.read_settings(path)
     try:
         return validate(raw)
     except ShapesweepError as error:

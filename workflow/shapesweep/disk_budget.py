@@ -190,7 +190,7 @@ class DiskBudget:
     def _is_dead(self, place: str) -> bool:
         """Whether the processes that used a batch have died or failed."""
         markers = self._markers(place)
-        return bool(markers) and not any(map(_is_locked, markers))
+        return bool(markers) and all(map(_is_left, markers))
 
     def _remove(self, place: str) -> None:
         folder = self.folder / place
@@ -207,15 +207,17 @@ class DiskBudget:
         return f"it is held by {', '.join(sorted(self._claims()))}"
 
 
-def _is_locked(path: Path) -> bool:
+def _is_left(path: Path) -> bool:
+    """Whether the process that has made a marker has died without removing it."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
+        # A process that ends well removes its marker before it unlocks it.
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
-        return True
+        return False
     finally:
         os.close(descriptor)

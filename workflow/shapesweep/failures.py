@@ -66,12 +66,14 @@ def read_json(path: Path) -> dict[str, Any]:
         If it is absent or damaged.
     """
     try:
-        said = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (OSError, ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
-        raise ShapesweepError(f"{path}: damaged; remove its folder, and run again")
-    return said
+        found = None
+    if not isinstance(found, dict):
+        raise ShapesweepError(f"{path}: damaged; remove it, and run again")
+    return found
 
 
 def raise_recorded(folder: str | Path) -> None:

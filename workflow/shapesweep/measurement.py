@@ -123,7 +123,7 @@ def load(path: str | Path, **more: Any) -> Measurement:
     ShapesweepError
         If the file is absent or not valid.
     """
-    raw = yamlfile.read(path)
+    raw = yamlfile.read_settings(path)
     fields = {key: value for key, value in raw.items() if key in Measurement.model_fields}
     try:
         return Measurement.model_validate({**fields, **more})

@@ -40,6 +40,7 @@ def write(
     path = Path(path)
     if isinstance(rows, pa.Table):
         table = rows.select(schema.names).cast(schema)
+        table = table.replace_schema_metadata(rows.schema.metadata)
     else:
         frame = pd.DataFrame(rows, columns=None if len(rows) else schema.names)
         unknown = set(frame.columns) - set(schema.names)
@@ -179,7 +180,9 @@ def _opened(path: str | Path, way: Callable[[str | Path], Any]) -> Any:
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (pa.ArrowException, OSError) as error:
-        raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
+        raise ShapesweepError(
+            f"{path}: damaged ({_line(error)}); remove it, and run again"
+        ) from None
 
 
 def _line(error: Exception) -> str:

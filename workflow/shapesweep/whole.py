@@ -65,7 +65,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     # A new folder may not be locked yet.
     start = time.time() - GRACE
-    _remove_dead(path for path in parent.glob(".*.partial") if path.stat().st_mtime < start)
+    _remove_dead(path for path in parent.glob(".*.partial") if _time(path) < start)
     partial = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
     with _held(partial):
         try:
@@ -110,6 +110,14 @@ def _remove_dead(left: Iterable[Path]) -> None:
     for path in left:
         with contextlib.suppress(OSError), _held(path):
             _remove(path)
+
+
+def _time(path: Path) -> float:
+    """Modification time of a folder; that of now, if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def _empty_file(**where: Any) -> str:

@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from shapesweep.digest import DIGITS, digest
 from shapesweep.errors import ShapesweepError
 
 #: Values that a file may hold, its aliases written out.
@@ -29,6 +31,21 @@ class _Loader(yaml.SafeLoader):
                 raise ShapesweepError(f"{key.value}: is there twice (line {line}); keep one")
             seen.add((key.tag, key.value))
         return node
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Read a file that the plan has named by its contents, or another YAML file.
+
+    Raises
+    ------
+    ShapesweepError
+        If its contents have changed since, or as `read`.
+    """
+    path = Path(path)
+    is_named = re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", path.stem) and path.is_file()
+    if is_named and digest(path.read_text(encoding="utf-8")) != path.stem:
+        raise ShapesweepError(f"{path}: damaged; remove it, and run again")
+    return read(path)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

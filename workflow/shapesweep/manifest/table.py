@@ -82,8 +82,9 @@ def write(checkpoints: Iterable[Checkpoint], path: str | Path) -> None:
     """Write a manifest atomically."""
     rows = [{**asdict(one), "bytes": one.n_bytes} for one in checkpoints]
     table = pa.Table.from_pylist(rows, schema=contracts.MANIFEST)
-    # By way of pandas, whose metadata tells other readers that whole numbers may be null.
-    tables.write(tables.as_pandas(table), contracts.MANIFEST, path)
+    # They tell pandas that whole numbers may be null.
+    metadata = pa.Schema.from_pandas(tables.as_pandas(table.slice(0, 0))).metadata
+    tables.write(table.replace_schema_metadata(metadata), contracts.MANIFEST, path)
 
 
 def read(path: str | Path) -> list[Checkpoint]:

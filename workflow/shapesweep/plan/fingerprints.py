@@ -7,7 +7,6 @@ contents, to reuse what they have measured before.
 """
 
 import hashlib
-import json
 import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from shapesweep import budget, contracts
 from shapesweep.corpora import CORPORA
+from shapesweep.digest import digest
 from shapesweep.files import model_files, sha256, tokenizer_files
 from shapesweep.manifest.selection import Listed
 from shapesweep.manifest.table import Checkpoint
@@ -25,24 +25,10 @@ from shapesweep.shards import FORMAT_VERSION, SELECTIONS
 from shapesweep.suite import AnySuite, EmbeddedSuite
 from shapesweep.text import read_text, text_file
 
-#: Hexadecimal digits of a fingerprint in a file name.
-DIGITS = 12
-
-
-def digest(*parts: object) -> str:
-    """A fingerprint: `DIGITS` hexadecimal digits of the sha256 of values of JSON's types."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
-
 
 def training(suite: EmbeddedSuite, run: str) -> str:
     """What the checkpoints of a trained run depend on: its recipe."""
     return digest(suite.model_dump(exclude={"runs"}), suite.runs[run].model_dump())
-
-
-def listing(suite: EmbeddedSuite | HubSuite) -> str:
-    """What a suite's listing depends on, besides what is listed."""
-    return digest(suite.listing_key())
 
 
 def weights(definition: AnySuite, one: Listed) -> object:
@@ -61,8 +47,10 @@ def weights(definition: AnySuite, one: Listed) -> object:
     """
     if isinstance(definition, EmbeddedSuite):
         return training(definition, one.run)
-    if one.published:
-        return [one.published.commit, *(file.sha256 or file.blob for file in one.published.files)]
+    if one.published and isinstance(definition, HubSuite):
+        tokenizers = [group.tokenizer for group in definition.groups()]
+        contents = [file.sha256 or file.blob for file in one.published.files]
+        return [one.published.commit, contents, tokenizers]
     return _stats(model_files(one.folder) + tokenizer_files(one.folder))
 
 

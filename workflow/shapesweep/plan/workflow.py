@@ -15,6 +15,7 @@ import yaml
 
 from shapesweep import failures, history
 from shapesweep.config import Config
+from shapesweep.digest import DIGITS, digest
 from shapesweep.errors import ShapesweepError
 from shapesweep.manifest.checkpoints import list_checkpoints
 from shapesweep.manifest.selection import Listed, budgeted, select
@@ -33,7 +34,10 @@ TABLES = (
 )
 
 #: In a file name: `-2` stands for the second attempt, after a failure that may pass.
-FINGERPRINT = rf"[0-9a-f]{{{fingerprints.DIGITS}}}(-[1-9]\d*)?"
+FINGERPRINT = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"
+
+#: What a suite's definition says for people alone.
+_FOR_PEOPLE = ("facts", "title", "license")
 
 Answer = TypeVar("Answer")
 
@@ -185,14 +189,12 @@ class Plan:
     def tokenizer(self, suite: str, run: str) -> str:
         """Where the tokenizer of a run on the Hub is fetched to."""
         place = f"tokenizers/{suite}/{run}"
-        definition = self.suites[suite]
-        assert isinstance(definition, HubSuite)
 
         def name() -> str:
             def failed(name: str) -> bool:
                 return failures.is_transient(self.results / place / name)
 
-            return _attempt(fingerprints.listing(definition), failed)
+            return _attempt(digest(self._runs_text(suite)), failed)
 
         return f"{place}/{self._once(place, name)}"
 
@@ -227,6 +229,14 @@ class Plan:
         asked = {"source": "hub", "mode": key["mode"], "only": key["only"]}
         return self._settings_file(_definition(suite, {**asked, "repositories": key["groups"]}))
 
+    def tokenizer_file(self, suite: str) -> str:
+        """The settings of the jobs that fetch the tokenizers of a suite: which runs it has."""
+        return self._settings_file(self._runs_text(suite))
+
+    def _runs_text(self, suite: str) -> str:
+        apart = {"accept", "losses", "ignored_weights", *_FOR_PEOPLE}
+        return _definition(suite, self.suites[suite].model_dump(mode="json", exclude=apart))
+
     def settings_text(self, fingerprint: str) -> str:
         """The contents of a settings file."""
         if fingerprint not in self._texts:
@@ -235,13 +245,15 @@ class Plan:
                 self.budget_file(name)
                 if name in self.listable:
                     self.listing_file(name)
+                if name in self.published:
+                    self.tokenizer_file(name)
                 for run in suite.runs if isinstance(suite, EmbeddedSuite) else ():
                     self.training_file(name, run)
         return self._texts[fingerprint]
 
     def _settings_file(self, text: str) -> str:
         """A file that is named by its contents: another content is another file."""
-        fingerprint = fingerprints.digest(text)
+        fingerprint = digest(text)
         self._texts[fingerprint] = text
         return f"settings/{fingerprint}.yaml"
 
@@ -251,8 +263,7 @@ class Plan:
 
     def _record(self, suite: str) -> str:
         definition, settings = self.suites[suite], self.settings(suite)
-        # What people read about a suite changes nothing.
-        dumped = definition.model_dump(mode="json", exclude={"facts", "title", "license"})
+        dumped = definition.model_dump(mode="json", exclude=set(_FOR_PEOPLE))
         chosen = settings.model_dump(mode="json", include={"checkpoints"})
         listed = [(one.run, one.revision, one.step, one.flags) for one in self.listed(suite)]
         record = {
@@ -265,14 +276,14 @@ class Plan:
             ],
             "budgets": self.budgets([suite]),
             # Further checkpoints of the manifest, and the logs.
-            "listed": fingerprints.digest(listed),
-            "logs": fingerprints.digest(history.states(suite, definition)),
+            "listed": digest(listed),
+            "logs": digest(history.states(suite, definition)),
         }
         return json.dumps(record, indent=1)
 
     def record_file(self, suite: str) -> str:
         """The file of that record, named by its fingerprint."""
-        return f"plans/{suite}/{fingerprints.digest(self.record(suite))}.json"
+        return f"plans/{suite}/{digest(self.record(suite))}.json"
 
     def files(self, suites: Iterable[str]) -> list[str]:
         """All that is kept of suites, and that the tables of the sweep are joined from."""
@@ -320,14 +331,21 @@ class Plan:
         return costs.longest(batch.models, self.settings(batch.suite))
 
     def downloads(self) -> list[str] | None:
-        """Folders that downloads of this plan lie in; None while a suite is not listed."""
-        if any(not self._is_listed(suite) for suite in self.published):
+        """Folders of the downloads that are left to be measured; None if that is not known yet."""
+        try:
+            every = (one for suite in self.published for one in self.batches(suite))
+            return [self.folder(one) for one in every if not self._is_finished(one)]
+        except ShapesweepError:
             return None
-        every = (one for suite in self.published for one in self.batches(suite))
-        return [self.folder(one) for one in every]
 
-    def _is_listed(self, suite: str) -> bool:
-        return (self.results / "listings" / f"{suite}.json").is_file()
+    def _is_finished(self, batch: Batch) -> bool:
+        """Whether all that the files of a batch are fetched for is there."""
+        folder = self.folder(batch)
+        paths = [f"geometry/{folder}/{name}.parquet" for name in BATCH_TABLES]
+        for one in self.budgeted(batch.suite):
+            if one.run == batch.run and one.revision in batch.revisions:
+                paths.append(self._budget(batch.suite, one))
+        return all((self.results / path).is_file() for path in paths)
 
     def _once(self, key: Any, make: Callable[[], Answer]) -> Answer:
         """What is made for a key, once: what this run adds must not change its plan."""

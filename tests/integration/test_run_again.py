@@ -1,0 +1,289 @@
+"""What runs again after a change: the table of docs/how-to/run-again.md, by real dry runs.
+
+A sample of the table runs always; with SHAPESWEEP_ALL set, all of it.
+"""
+
+import copy
+import os
+import re
+import shutil
+
+import pytest
+import yaml
+
+from helpers.workflow import ROOT, plan, settings, sweep, write
+from shapesweep import contracts, tables
+from shapesweep.plan.workflow import BATCH_TABLES
+
+ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
+RUNS = {
+    "small": {
+        "learning_rate": 0.01,
+        "model": {
+            **{"model_type": "llama", "hidden_size": 16, "intermediate_size": 32},
+            **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
+        },
+    }
+}
+TRAINED = {
+    **{"source": "embedded", "vocabulary": 300, "document_length": 16, "batch_size": 4},
+    **{"steps": [0, 2], "logging_steps": 1, "runs": RUNS},
+}
+#: Every change of the table, by its row: keys of the configuration and their new values.
+CHANGES = {
+    "`checkpoints`, or a checkpoint is added": [{"checkpoints": "all"}],
+    "`corpora`": [{"corpora": ["text", "last", "random"]}],
+    "`corpus.text`, or what the file holds": [{"corpus.text": "other.txt"}],
+    "`corpus.sampling`": [{"corpus.sampling": "paper"}],
+    "`corpus.documents`": [{"corpus.documents": 12}],
+    "`corpus.length`": [{"corpus.length": 12}],
+    "`corpus.seed`": [{"corpus.seed": 1}],
+    "`corpus.last.documents`, with the corpus `last`": [{"corpus.last.documents": 20}],
+    "`corpus.last.length`, with the corpus `last`": [{"corpus.last.length": 8}],
+    "`geometry.n_points`": [{"geometry.n_points": 50}],
+    "`geometry.groups`": [{"geometry.groups": 3}],
+    "`budget.checkpoints`": [{"budget.checkpoints": {"mine": "all"}}],
+    "`budget.rise`": [{"budget.rise": 0.1}],
+    "`keep_activations`": [{"keep_activations": True}],
+    "`checkpoints_per_job`": [{"checkpoints_per_job": 1}],
+    "`suites`: a run is added": [{"suites.mine.runs.b": "runs/encoder"}],
+    "`suites`: `seed` of a run, `tokens_per_step`": [
+        {"suites.mine.runs.a": {"path": "runs/decoder", "seed": 7}},
+        {"suites.mine.tokens_per_step": 100},
+    ],
+    "`suites`: `accept`, `losses` of a run": [
+        {"suites.mine.accept": ["discontinuous"]},
+        {"suites.mine.runs.a": {"path": "runs/decoder", "losses": "log.csv"}},
+    ],
+    "`device`": [{"device": "auto"}],
+    "`batch_tokens`": [{"batch_tokens": 100}],
+    "`scratch`": [{"scratch": "/tmp/scratch"}],
+    "`hub.downloads`": [{"hub.downloads": 3}],
+    "`hub.disk_gb`": [{"hub.disk_gb": 200}],
+    "`hub.remote_code` of another suite": [{"hub.remote_code": ["another"]}],
+    "`spikes.suites`": [{"spikes.suites.tiny.runs.small.seed": 1}],
+    "`spikes.corpora`": [{"spikes.corpora": ["text", "random"]}],
+}
+#: Rows about what is not in the configuration; other tests are about them.
+OTHERS = {
+    "a checkpoint's files",
+    "a metric is added, or its `version` raised",
+    "the program's files",
+}
+#: The rules after the checkpoints' that a target needs.
+TARGETS = {
+    "all": {"join", "curves", "figure", "summary", "page"},
+    "numbers": {"join", "curves", "summary"},
+    "paper": {"join", "curves", "figure", "summary", "comparison"},
+    "results/summary.txt": {"join", "curves", "summary"},
+    "results/curves/shapes.parquet": {"join", "curves"},
+    "results/geometry.parquet": {"join"},
+}
+WATCHED = {"train", "geometry", "budget"}.union(*TARGETS.values())
+
+
+def table():
+    """The rows of the page: what runs for the checkpoints, and what is made again."""
+    page = (ROOT / "docs/how-to/run-again.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
+    return {what: (checkpoints, again) for what, checkpoints, again in rows[1:]}
+
+
+def expected(row, target):
+    """The rules that run after a change, by the table."""
+    checkpoints, again = table()[row]
+    rules = set(re.findall(r"`(\w+)`", checkpoints))
+    if again == "tables":
+        return rules | TARGETS[target]
+    return rules | ({"page"} & TARGETS[target] if again == "page" else set())
+
+
+def changed(configuration, change):
+    """A configuration with other values of some keys."""
+    made = copy.deepcopy(configuration)
+    for path, value in change.items():
+        *parents, key = path.split(".")
+        at = made
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[key] = value
+    return made
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, runs, text_file):
+    """A finished sweep of three of four checkpoints, with a budget, the paper's figures, and a
+    trained run for `spikes`.
+    """
+    folder = tmp_path_factory.mktemp("swept")
+    shutil.copytree(runs, folder / "runs")
+    shutil.copytree(folder / "runs/decoder/checkpoint-10", folder / "runs/decoder/checkpoint-50")
+    shutil.copyfile(text_file, folder / "other.txt")
+    (folder / "log.csv").write_text("step,loss\n5,6.0\n", encoding="utf-8")
+    suite = {"source": "local", "runs": {"a": "runs/decoder"}}
+    configuration = settings(
+        text_file,
+        suites={"mine": suite},
+        checkpoints={"steps": [0, 10, 100, 2]},
+        corpora=["text", "last"],
+        budget={"checkpoints": {"mine": "last"}},
+        spikes={"suites": {"tiny": TRAINED}},
+    )
+    write(folder, configuration)
+    done = sweep(folder, "all", "paper", "spikes")
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def unchanged(swept):
+    """No dry run changes a file; the configuration is as it was for the next test."""
+    text = (swept / "sweep.yaml").read_text(encoding="utf-8")
+    before = listing(swept / "results")
+    yield
+    (swept / "sweep.yaml").write_text(text, encoding="utf-8")
+    assert listing(swept / "results") == before
+
+
+def listing(folder):
+    """All files with their sizes and modification times."""
+    found = {path: path.stat() for path in folder.rglob("*")}
+    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
+
+
+def planned(folder, change, *targets):
+    """The watched rules that a dry run would run after a change."""
+    configuration = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+    write(folder, changed(configuration, change))
+    return plan(folder, *targets).keys() & WATCHED
+
+
+def test_the_table_has_a_row_for_every_key(swept):
+    from shapesweep.config import Config
+
+    rows = set(table())
+    assert rows == set(CHANGES) | OTHERS
+    named = " ".join(rows)
+    for key, field in Config.model_fields.items():
+        parts = getattr(field.annotation, "model_fields", {})
+        for path in [f"{key}.{part}" for part in parts if part != "last"] or [key]:
+            # The folder of all results is not a change of them.
+            assert f"`{path}`" in named or path == "results", path
+
+
+CASES = [(row, target) for row in CHANGES for target in TARGETS]
+
+
+@pytest.mark.parametrize(
+    ("row", "target"), CASES if ALL else [*CASES[::7], *CASES[3::7]], ids=lambda word: word
+)
+def test_a_change_runs_what_the_table_has(swept, row, target):
+    for change in CHANGES[row]:
+        assert planned(swept, change, target) == expected(row, target), change
+
+
+def test_nothing_runs_without_a_change(swept):
+    for target in (*TARGETS, "spikes"):
+        assert "Nothing to be done" in sweep(swept, "--dry-run", target).stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({"spikes.suites.tiny.runs.small.seed": 1}, {"train", "geometry"}),
+        ({"spikes.suites.tiny.runs.small.learning_rate": 0.02}, {"train", "geometry"}),
+        ({"spikes.corpora": ["text", "random"]}, {"geometry"}),
+        ({"corpus.seed": 1}, {"geometry"}),
+        ({"corpora": ["text"]}, set()),
+        ({"budget.rise": 0.1}, set()),
+    ],
+)
+def test_spikes_have_their_own_corpora_and_no_budgets(swept, change, rules):
+    assert planned(swept, change, "spikes") & {"train", "geometry", "budget"} == rules
+
+
+@pytest.fixture
+def copied(swept, tmp_path):
+    """A copy of the finished sweep."""
+    folder = tmp_path / "copy"
+    shutil.copytree(swept, folder)
+    return folder
+
+
+#: A file for each kind of output, as a pattern below the results.
+OUTPUTS = [
+    *("geometry.parquet", "failures.parquet", "curves/phases.parquet", "summary.txt"),
+    *("config.yaml", "manifests/mine.parquet", "history/mine.parquet", "plans/mine/*.json"),
+    *(f"geometry/mine/a/checkpoint-0+1/*/{name}.parquet" for name in BATCH_TABLES),
+    "budgets/mine/a/checkpoint-100/*.parquet",
+    *("figures/dome.svg", "figures/dome.csv", "report.html", "comparison.md"),
+    *("spikes/geometry.parquet", "spikes/warnings.md", "spikes/figures/approach.pdf"),
+]
+#: Files that come back when a job needs them.
+NEEDED = ["settings/*.yaml", "settings/text.jinja", "measured/mine/a/checkpoint-0/*.parquet"]
+SAMPLE = [OUTPUTS[0], "geometry/mine/a/checkpoint-0+1/*/losses.parquet", "figures/dome.svg"]
+TARGETS_OF = {"spikes": ["spikes"], "comparison": ["paper"]}
+
+
+def target_of(pattern):
+    """The target that a file belongs to."""
+    for start, names in TARGETS_OF.items():
+        if pattern.startswith(start):
+            return names
+    return ["all"] if pattern.startswith(("figures", "report")) else ["numbers"]
+
+
+@pytest.mark.parametrize("pattern", OUTPUTS if ALL else SAMPLE)
+def test_a_deleted_output_comes_back(copied, pattern):
+    (path,) = (copied / "results").glob(pattern)
+    content = path.read_bytes()
+    path.unlink()
+    done = sweep(copied, *target_of(pattern))
+    assert done.returncode == 0, done.stdout
+    # A page has the time at which it was written, and so have figures.
+    if path.suffix not in (".html", ".pdf", ".svg"):
+        assert path.read_bytes() == content
+    assert path.stat().st_size > 0
+    assert "Nothing to be done" in sweep(copied, "--dry-run", *target_of(pattern)).stdout
+
+
+@pytest.mark.parametrize("pattern", OUTPUTS if ALL else SAMPLE)
+def test_a_truncated_output_comes_back_or_is_named(copied, pattern):
+    (path,) = (copied / "results").glob(pattern)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    done = sweep(copied, *target_of(pattern))
+    assert "Traceback" not in done.stdout
+    name = str(path.relative_to(copied))
+    if path.read_bytes() != content:
+        lines = [line for line in done.stdout.splitlines() if f"{name}: damaged" in line]
+        assert lines, done.stdout
+        assert "remove it, and run again" in lines[0]
+        path.unlink()
+        done = sweep(copied, *target_of(pattern))
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("pattern", NEEDED if ALL else NEEDED[:1])
+def test_what_is_needed_comes_back_when_it_is_needed(copied, pattern):
+    for path in (copied / "results").glob(pattern):
+        path.unlink()
+    configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
+    write(copied, changed(configuration, {"geometry.n_points": 50}))
+    done = sweep(copied, "numbers")
+    assert done.returncode == 0, done.stdout
+    found = tables.read(copied / "results/geometry.parquet", contracts.GEOMETRY)
+    assert found[found.metric == "id_twonn"].n_points.max() == 50
+
+
+def test_settings_that_are_cut_off_are_not_used(copied):
+    path = next(
+        path
+        for path in (copied / "results/settings").glob("*.yaml")
+        if "n_points: 100" in path.read_text(encoding="utf-8")
+    )
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.index("geometry:")], encoding="utf-8")
+    done = sweep(copied, "numbers")
+    assert done.returncode != 0
+    assert f"{path.name}: damaged; remove it, and run again" in done.stdout

@@ -1,0 +1,13 @@
+"""Digests that stand for contents in names of files."""
+
+import hashlib
+import json
+
+#: Hexadecimal digits of a digest in a file name.
+DIGITS = 12
+
+
+def digest(*parts: object) -> str:
+    """The first `DIGITS` hexadecimal digits of the sha256 of values of JSON's types."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

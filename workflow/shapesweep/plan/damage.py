@@ -1,0 +1,36 @@
+"""Damaged results: files that are not whole to their end.
+
+Snakemake takes a file that exists for done. Jobs check what they read; figures and pages are only
+read by people, so the plan checks them.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+#: What the files of a sweep end with, by their suffix.
+_ENDS = {
+    ".html": b"</html>",
+    ".parquet": b"PAR1",
+    ".pdf": b"%%EOF",
+    ".png": b"IEND\xaeB`\x82",
+    ".svg": b"</svg>",
+}
+#: Bytes that are read: enough for the longest, and for white space behind it.
+_TAIL = 16
+
+
+def damaged(paths: Iterable[str | Path]) -> list[Path]:
+    """The files among those given that exist, and are empty or cut off."""
+    return [path for path in map(Path, paths) if path.is_file() and not _is_whole(path)]
+
+
+def _is_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        end = file.read()
+    if path.suffix in _ENDS:
+        return end.rstrip().endswith(_ENDS[path.suffix])
+    # Texts end with a line.
+    return end.endswith(b"\n")
