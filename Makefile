@@ -2,7 +2,8 @@
 #   make sweep     the default sweep, to results/
 #   make report    report.zip: figures and summary of the default sweep in one page
 #   make test      the tests; ten minutes on two cores
-#   make test-all  the long forms too: more seeds, fifty kills, published suites, the default sweep
+#   make test-all  the long forms too: more seeds, fifty kills, all changes that may run something
+#                  again, published suites, the default sweep
 #   make lint      format, style, types, the workflow's lint
 #   make docs      writes the reference from the code, builds docs/_build/index.html, checks links
 #   make bench     speed and memory beside other programs, and what a checkpoint, a probe and a large
@@ -46,7 +47,7 @@ test: $(READY_DEV)
 
 test-all: $(READY_DEV)
 	$(MAKE) smoke
-	$(ACTIVATE) SHAPESWEEP_SEEDS=100 SHAPESWEEP_KILLS=50 $(PYTEST) tests workflow
+	$(ACTIVATE) SHAPESWEEP_ALL=1 SHAPESWEEP_SEEDS=100 SHAPESWEEP_KILLS=50 $(PYTEST) tests workflow
 	$(MAKE) report
 	$(ACTIVATE) snakemake --cores all --dry-run | grep "Nothing to be done"
 

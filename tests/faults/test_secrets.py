@@ -58,7 +58,8 @@ def test_no_answer_of_the_hub_brings_the_token_to_light(
 ):
     caplog.set_level(logging.INFO)
     (tmp_path / "results/listings").mkdir(parents=True)
-    suite = ["--config", "sweep.yaml", "--suite", "s", "--results", "results"]
+    definition = config.load("sweep.yaml").suites["s"].model_dump_json()
+    suite = ["--definition", definition, "--suite", "s", "--results", "results"]
     listing = ["listing", *suite, "--out", "results/listings/s.json"]
     answers(standin, status)
     verb(*listing)

@@ -1,6 +1,7 @@
 """The real Snakefile on a Hub that speaks the real protocol: every mode, every fault."""
 
 import contextlib
+import json
 import os
 import threading
 from pathlib import Path
@@ -90,7 +91,8 @@ def test_faults_of_the_hub_change_no_byte(hub, tmp_path, text_file, tokenizers):
             chosen = manifest[manifest.selected]
             (run,) = set(chosen.run)
             tokenizer = f"fetched/{suite}-tokenizer"
-            of = ["--config", "results/config.yaml", "--suite", suite, "--run", run]
+            definition = json.dumps(suites[suite])
+            of = ["--definition", definition, "--suite", suite, "--run", run]
             job(folder, "tokenizer", *of, "--results", "results", "--out", tokenizer)
             of = ["--settings", "results/config.yaml", "--run", run, "--room", 10**9]
             of += ["--manifest", f"results/manifests/{suite}.parquet", "--tokenizer", tokenizer]

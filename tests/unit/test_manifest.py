@@ -12,6 +12,7 @@ from shapesweep.manifest import checkpoints, table
 from shapesweep.manifest.selection import select
 from shapesweep.manifest.table import Checkpoint
 from shapesweep.plan.workflow import Plan
+from shapesweep.suite import RECIPE, EmbeddedSuite
 
 
 def local(path, **more):
@@ -225,3 +226,21 @@ def test_a_checkpoint_is_told_by_its_key(run_folder):
     assert one.n_bytes == 7
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.suite = "t"
+
+
+def test_a_run_that_was_trained_by_another_recipe_is_refused(tmp_path):
+    suite = EmbeddedSuite(
+        source="embedded",
+        steps=[0],
+        runs={"r": {"learning_rate": 0.1, "model": {"model_type": "llama"}}},
+    )
+    listed = checkpoints.list_checkpoints("s", suite, tmp_path)
+    folder = tmp_path / "checkpoints/s/r"
+    (folder / "checkpoint-0").mkdir(parents=True)
+    # Earlier versions have left no recipe.
+    checkpoints.describe("s", suite, listed, "all")
+    (folder / RECIPE).write_text(suite.with_run("r").model_dump_json(), encoding="utf-8")
+    checkpoints.describe("s", suite, listed, "all")
+    other = suite.model_copy(update={"batch_size": 1})
+    with pytest.raises(ShapesweepError, match="trained by another recipe; add --forcerun train"):
+        checkpoints.describe("s", other, listed, "all")

@@ -23,6 +23,7 @@ from shapesweep.manifest.table import Checkpoint
 from shapesweep.plan import costs, fingerprints
 from shapesweep.plan.workflow import BATCH_TABLES, FINGERPRINT, Plan
 from shapesweep.publication import Repository
+from shapesweep.suite import SUITE
 
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 16, "vocab_size": 300}
 TRAINED = {
@@ -479,8 +480,9 @@ def test_nothing_is_written_while_a_plan_is_made(sweep, tmp_path, monkeypatch):
     plan.files(plan.suites)
     plan.downloads()
     plan.tokenizer("hub", "a")
-    plan.listing_file("hub")
-    plan.training_file("t", "first")
+    plan.asked("hub")
+    plan.naming("hub")
+    plan.recipe("t", "first")
     assert listing_of(tmp_path) == before
 
 
@@ -502,35 +504,29 @@ def test_a_new_plan_knows_the_texts_of_all_settings_files(sweep):
         ) == measurement.as_yaml(settings)
         assert read(plan.budget_file(suite)) == settings.for_budget.model_dump()
     assert plan.measurement_file("hub") != plan.measurement_file("s")
-    assert list(read(plan.training_file("t", "second"))["suites"]["t"]["runs"]) == ["second"]
-    assert list(read(plan.listing_file("hub"))["suites"]) == ["hub"]
 
 
-def test_settings_files_are_configurations_of_what_jobs_read(sweep, tmp_path):
+def test_jobs_are_given_the_part_of_a_definition_that_they_read(sweep):
     sweep.raw["suites"] = {"hub": HUB, "t": TRAINED}
     list_hub(sweep.results)
     plan = sweep.plan()
-    path = tmp_path / "settings.yaml"
-
-    def load(name):
-        path.write_text(plan.settings_text(Path(name).stem), encoding="utf-8")
-        return config.load(path).suites
-
-    found = load(plan.training_file("t", "first"))["t"]
+    found = SUITE.validate_json(plan.recipe("t", "first"))
     assert found.runs == {"first": plan.suites["t"].runs["first"]}
     assert fingerprints.training(found, "first") == fingerprints.training(plan.suites["t"], "first")
-    found = load(plan.listing_file("hub"))["hub"]
+    found = SUITE.validate_json(plan.asked("hub"))
     assert found.listing_key() == plan.suites["hub"].listing_key()
+    for key, value in {"accept": ["discontinuous"], "losses": {"a": "log.csv"}}.items():
+        other = sweep.plan(suites={"hub": {**HUB, key: value}, "t": TRAINED})
+        assert other.asked("hub") == plan.asked("hub")
+        assert other.naming("hub") == plan.naming("hub")
 
 
-def test_the_job_of_a_tokenizer_finds_every_run(hub, tmp_path):
+def test_the_job_of_a_tokenizer_finds_every_run(hub):
     phases = {"match": r"(?P<phase>stage\d)-step(?P<step>\d+)", "main_step": 9}
     phases["phases"] = {"stage2": {"own_run": True}}
     list_hub(hub.results, revisions=["stage1-step1", "stage2-step1", "main"])
     plan = hub.plan(suites={"hub": {**HUB, **phases}})
-    path = tmp_path / "settings.yaml"
-    path.write_text(plan.settings_text(Path(plan.listing_file("hub")).stem), encoding="utf-8")
-    suite = config.load(path).suites["hub"]
+    suite = SUITE.validate_json(plan.naming("hub"))
     runs = [batch.run for batch in plan.batches("hub")]
     assert sorted(set(runs)) == ["a", "a.stage2"]
     for run in runs:
@@ -544,14 +540,14 @@ def test_a_settings_file_changes_with_what_its_job_reads_alone(one, change):
     assert one.plan(**change).measurement_file("s") == one.plan().measurement_file("s")
 
 
-def test_a_trainings_settings_are_its_recipe_alone(sweep):
-    def file(run, **more):
+def test_a_recipe_is_that_of_its_run_alone(sweep):
+    def recipe(run, **more):
         suites = copy.deepcopy({"t": TRAINED})
         suites["t"]["runs"]["second"] |= more
-        return sweep.plan(suites=suites).training_file("t", run)
+        return sweep.plan(suites=suites).recipe("t", run)
 
-    assert file("first", learning_rate=0.5) == file("first")
-    assert file("second", learning_rate=0.5) != file("second")
+    assert recipe("first", learning_rate=0.5) == recipe("first")
+    assert recipe("second", learning_rate=0.5) != recipe("second")
 
 
 def test_downloads_are_the_folders_of_the_batches_on_the_hub(sweep):

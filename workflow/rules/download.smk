@@ -45,8 +45,7 @@ rule download:
 
 rule tokenizer:
     input:
-        listing=ancient(f"{RESULTS}/listings/{{suite}}.json"),
-        config=lambda w: f"{RESULTS}/{PLAN.tokenizer_file(w.suite)}",
+        ancient(f"{RESULTS}/listings/{{suite}}.json"),
     output:
         directory(f"{RESULTS}/tokenizers/{{suite}}/{{run}}/{{fingerprint}}"),
     log:
@@ -62,8 +61,9 @@ rule tokenizer:
         hub=1,
     params:
         results=HERE,
+        naming=lambda w: PLAN.naming(w.suite),
     message:
         "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
     shell:
-        "shapesweep tokenizer --config {input.config:q} --suite {wildcards.suite} "
+        "shapesweep tokenizer --definition {params.naming:q} --suite {wildcards.suite} "
         "--run {wildcards.run} --results {params.results:q} --out {output:q} > {log:q} 2>&1"

@@ -12,7 +12,6 @@ localrules:
 checkpoint listing:
     input:
         trained,
-        config=lambda w: f"{RESULTS}/{PLAN.listing_file(w.suite)}",
     output:
         f"{RESULTS}/listings/{{suite}}.json",
     log:
@@ -26,10 +25,11 @@ checkpoint listing:
         calls=CONFIG.hub.downloads,
     params:
         results=HERE,
+        asked=lambda w: PLAN.asked(w.suite),
     message:
         "listing what {wildcards.suite} has"
     shell:
-        "shapesweep listing --config {input.config:q} --suite {wildcards.suite} "
+        "shapesweep listing --definition {params.asked:q} --suite {wildcards.suite} "
         "--results {params.results:q} --calls {resources.calls} --out {output:q} > {log:q} 2>&1"
 
 

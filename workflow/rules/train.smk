@@ -1,8 +1,6 @@
 # Takes in: the definition of an embedded suite. Hands on: <results>/checkpoints/<suite>/<run>/, a
 # Trainer's output folder. One thread a run: the same checkpoints on every machine of a kind.
 rule train:
-    input:
-        config=lambda w: f"{RESULTS}/{PLAN.training_file(w.suite, w.run)}",
     output:
         directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}"),
     log:
@@ -13,8 +11,10 @@ rule train:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        recipe=lambda w: PLAN.recipe(w.suite, w.run),
     message:
         "training {wildcards.suite}/{wildcards.run}"
     shell:
-        "shapesweep train --config {input.config:q} --suite {wildcards.suite} "
+        "shapesweep train --definition {params.recipe:q} "
         "--run {wildcards.run} --threads {threads} --out {output:q} > {log:q} 2>&1"

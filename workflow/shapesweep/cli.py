@@ -76,11 +76,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
     """Every verb with its options, in the order of the way of the data."""
-    suite = ["--config", "--suite", "--results"]
+    suite = ["--definition", "--suite", "--results"]
     checkpoints = ["--settings", "--manifest", "--run", "--revision", "--tokenizer"]
     fetched = [*checkpoints, "--checkpoints", "--device", "--batch-tokens", "--threads"]
     return {
-        verbs.train: ["--config", "--suite", "--run", "--threads", "--out"],
+        verbs.train: ["--definition", "--run", "--threads", "--out"],
         verbs.listing: [*suite, "--calls", "--out"],
         verbs.history: ["--plan", "--results", "--out"],
         verbs.manifest: ["--plan", "--results", "--out"],
@@ -144,7 +144,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--calls": {"type": int, "default": 2, "help": "calls to the Hub at a time (default: 2)"},
     "--rise": _option("relative rise of the loss that is allowed", type=float),
     "--room": _option("bytes that all downloads may fill at once", type=int),
-    "--suite": _option("name of a suite of the configuration"),
+    "--definition": _option("definition of the suite, as JSON"),
+    "--suite": _option("name of the suite"),
     "--run": _option("name of a run of the suite"),
     "--revision": _option("revisions of checkpoints of the run", nargs="+"),
     "--plan": _option("plan of the suite, as the sweep has recorded it"),

@@ -53,12 +53,6 @@ def hold(wanted: str) -> Iterator[str]:
         yield f"cuda:{names.index(name)}"
 
 
-def count() -> int:
-    """How many NVIDIA GPUs this process may use, told without torch, which takes seconds."""
-    present = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    return len(visible(present)) if present else 0
-
-
 def visible(n_devices: int) -> list[str]:
     """Names of the GPUs that this process may use, the same ones in every process.
 

@@ -18,6 +18,10 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
+#: In the folder of a trained run, its recipe.
+RECIPE = "recipe.json"
+
+
 class TrainedRun(Strict):
     """One run of an embedded suite: what is trained."""
 
@@ -84,9 +88,9 @@ class EmbeddedSuite(Strict):
     )
     runs: dict[Name, TrainedRun] = Field(min_length=1, description="what is trained, by name")
 
-    def listing_key(self) -> dict[str, Any]:
-        """All that makes a listing of its checkpoints another one."""
-        return self.model_dump()
+    def with_run(self, run: str) -> "EmbeddedSuite":
+        """The suite with one of its runs alone: all that the run's checkpoints depend on."""
+        return self.model_copy(update={"runs": {run: self.runs[run]}})
 
 
 class LocalRun(Strict):

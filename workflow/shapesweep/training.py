@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapesweep import progress, whole
 from shapesweep.documents import special_tokens
 from shapesweep.errors import ShapesweepError
-from shapesweep.suite import EmbeddedSuite, TrainedRun
+from shapesweep.suite import RECIPE, EmbeddedSuite, TrainedRun
 from shapesweep.text import stdlib_text
 
 BOS, CLS, SEP, MASK, PAD = SPECIALS = ["<s>", "[CLS]", "[SEP]", "[MASK]", "[PAD]"]
@@ -56,6 +56,8 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
         tokenizer, mlm=masked, mlm_probability=run.masked_share if masked else None
     )
     with whole.folder(folder) as partial:
+        recipe = suite.with_run(run_name).model_dump_json()
+        (partial / RECIPE).write_text(recipe, encoding="utf-8")
         if 0 in suite.steps:
             # Trainer itself saves nothing before the first step.
             start = partial / "checkpoint-0"

@@ -23,9 +23,9 @@ def train(arguments: argparse.Namespace) -> None:
     from shapesweep import training
     from shapesweep.suite import EmbeddedSuite
 
-    name, suite = _suite(arguments)
+    suite = _suite(arguments)
     if not isinstance(suite, EmbeddedSuite) or arguments.run not in suite.runs:
-        raise ShapesweepError(f"suite {name} has no run {arguments.run!r} to be trained")
+        raise ShapesweepError(f"--definition: has no run {arguments.run!r} to be trained")
     training.train(suite, arguments.run, arguments.out)
 
 
@@ -35,7 +35,7 @@ def listing(arguments: argparse.Namespace) -> None:
     from shapesweep.published import HubSuite
     from shapesweep.suite import EmbeddedSuite, checkpoint_folder
 
-    name, suite = _suite(arguments)
+    name, suite = arguments.suite, _suite(arguments)
     if isinstance(suite, EmbeddedSuite):
         folders = {run: checkpoint_folder(arguments.results, name, run) for run in suite.runs}
         listing.write_steps(folders, arguments.out)
@@ -118,7 +118,7 @@ def tokenizer(arguments: argparse.Namespace) -> None:
     from shapesweep import download
     from shapesweep.manifest import checkpoints
 
-    name, suite = _suite(arguments)
+    name, suite = arguments.suite, _suite(arguments)
     last, places = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
     print(download.tokenizer(last, places, Path(arguments.out)))
 
@@ -276,13 +276,18 @@ def page(arguments: argparse.Namespace) -> None:
     print(page.write(arguments.results, arguments.out))
 
 
-def _suite(arguments: argparse.Namespace) -> tuple[str, AnySuite]:
-    suites = arguments.config.suites
-    if arguments.suite not in suites:
-        raise ShapesweepError(
-            f"{arguments.suite!r} is not a suite of this sweep: {', '.join(suites)}"
-        )
-    return arguments.suite, suites[arguments.suite]
+def _suite(arguments: argparse.Namespace) -> AnySuite:
+    """The definition that a command is given."""
+    from pydantic import ValidationError
+
+    from shapesweep.schema import explain
+    from shapesweep.suite import SUITE
+
+    try:
+        return SUITE.validate_json(arguments.definition)
+    except ValidationError as error:
+        key, message = explain(error, arguments.definition)
+        raise ShapesweepError(f"--definition: {'.'.join(key)}: {message}") from None
 
 
 def manifests(arguments: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from shapesweep.manifest.table import Checkpoint
 from shapesweep.publication import Place
 from shapesweep.published import HubSuite, expand
 from shapesweep.schema import LARGEST, near
-from shapesweep.suite import NAME, AnySuite, EmbeddedSuite, LocalSuite, checkpoint_folder
+from shapesweep.suite import NAME, RECIPE, AnySuite, EmbeddedSuite, LocalSuite, checkpoint_folder
 
 
 def listing_file(results: str | Path, suite: str) -> Path:
@@ -87,10 +87,27 @@ def describe(
     Returns
     -------
     list of Checkpoint
+
+    Raises
+    ------
+    ShapesweepError
+        If a run was trained by another recipe than the suite's.
     """
+    if isinstance(suite, EmbeddedSuite):
+        for run, folder in {one.run: one.folder.parent for one in listed}.items():
+            _check_recipe(suite, run, folder)
     chosen = {id(one) for one in select(listed, rule)}
     digest = _digester(known)
     return [_describe(name, one, id(one) in chosen, digest) for one in listed]
+
+
+def _check_recipe(suite: EmbeddedSuite, run: str, folder: Path) -> None:
+    recipe = folder / RECIPE
+    # Earlier versions have left none.
+    if not recipe.is_file():
+        return
+    if recipe.read_text(encoding="utf-8") != suite.with_run(run).model_dump_json():
+        raise ShapesweepError(f"{folder}: trained by another recipe; add --forcerun train")
 
 
 def _describe(

@@ -28,7 +28,7 @@ from shapesweep.text import read_text, text_file
 
 def training(suite: EmbeddedSuite, run: str) -> str:
     """What the checkpoints of a trained run depend on: its recipe."""
-    return digest(suite.model_dump(exclude={"runs"}), suite.runs[run].model_dump())
+    return digest(suite.with_run(run).model_dump())
 
 
 def weights(definition: AnySuite, one: Listed) -> object:

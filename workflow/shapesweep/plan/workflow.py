@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from shapesweep import failures, history
 from shapesweep.config import Config
 from shapesweep.digest import DIGITS, digest
@@ -194,7 +192,7 @@ class Plan:
             def failed(name: str) -> bool:
                 return failures.is_transient(self.results / place / name)
 
-            return _attempt(digest(self._runs_text(suite)), failed)
+            return _attempt(digest(self.naming(suite)), failed)
 
         return f"{place}/{self._once(place, name)}"
 
@@ -214,41 +212,12 @@ class Plan:
         text = as_yaml(self.settings(suite).measurement(suite).for_budget)
         return self._settings_file(text)
 
-    def training_file(self, suite: str, run: str) -> str:
-        """The settings of the job that trains a run: its recipe."""
-        recipe = self.suites[suite].model_dump(mode="json")
-        recipe["runs"] = {run: recipe["runs"][run]}
-        return self._settings_file(_definition(suite, recipe))
-
-    def listing_file(self, suite: str) -> str:
-        """The settings of the jobs that ask what a suite has: what they ask for."""
-        definition = self.suites[suite]
-        if not isinstance(definition, HubSuite):
-            return self._settings_file(_definition(suite, definition.model_dump(mode="json")))
-        key = definition.listing_key()
-        asked = {"source": "hub", "mode": key["mode"], "only": key["only"]}
-        return self._settings_file(_definition(suite, {**asked, "repositories": key["groups"]}))
-
-    def tokenizer_file(self, suite: str) -> str:
-        """The settings of the jobs that fetch the tokenizers of a suite: which runs it has."""
-        return self._settings_file(self._runs_text(suite))
-
-    def _runs_text(self, suite: str) -> str:
-        apart = {"accept", "losses", "ignored_weights", *_FOR_PEOPLE}
-        return _definition(suite, self.suites[suite].model_dump(mode="json", exclude=apart))
-
     def settings_text(self, fingerprint: str) -> str:
         """The contents of a settings file."""
         if fingerprint not in self._texts:
-            for name, suite in self.suites.items():
-                self.measurement_file(name)
-                self.budget_file(name)
-                if name in self.listable:
-                    self.listing_file(name)
-                if name in self.published:
-                    self.tokenizer_file(name)
-                for run in suite.runs if isinstance(suite, EmbeddedSuite) else ():
-                    self.training_file(name, run)
+            for suite in self.suites:
+                self.measurement_file(suite)
+                self.budget_file(suite)
         return self._texts[fingerprint]
 
     def _settings_file(self, text: str) -> str:
@@ -256,6 +225,26 @@ class Plan:
         fingerprint = digest(text)
         self._texts[fingerprint] = text
         return f"settings/{fingerprint}.yaml"
+
+    def recipe(self, suite: str, run: str) -> str:
+        """What a training depends on: the definition of a suite with this run alone, as JSON."""
+        definition = self.suites[suite]
+        assert isinstance(definition, EmbeddedSuite)
+        return definition.with_run(run).model_dump_json()
+
+    def asked(self, suite: str) -> str:
+        """What a listing depends on: a definition with all that is asked for, as JSON."""
+        definition = self.suites[suite]
+        if not isinstance(definition, HubSuite):
+            return definition.model_dump_json()
+        key = definition.listing_key()
+        asked = {"source": "hub", "mode": key["mode"], "only": key["only"]}
+        return json.dumps({**asked, "repositories": key["groups"]})
+
+    def naming(self, suite: str) -> str:
+        """What the tokenizers of a suite on the Hub depend on: a definition, as JSON."""
+        apart = {"accept", "losses", "ignored_weights", "remote_code", *_FOR_PEOPLE}
+        return self.suites[suite].model_dump_json(exclude=apart)
 
     def record(self, suite: str) -> str:
         """The plan of a suite, as JSON: what its manifest, its history and the join depend on."""
@@ -352,13 +341,6 @@ class Plan:
         if key not in self._known:
             self._known[key] = make()
         return self._known[key]
-
-
-def _definition(suite: str, definition: Mapping[str, Any]) -> str:
-    """A configuration of one suite, as YAML."""
-    remote = [suite] if definition.get("remote_code") else []
-    raw = {"suites": {suite: definition}, "hub": {"remote_code": remote}}
-    return yaml.safe_dump(raw, sort_keys=False)
 
 
 def _attempt(fingerprint: str, failed: Callable[[str], bool]) -> str:
