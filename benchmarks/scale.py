@@ -98,12 +98,7 @@ def lay(folder, n):
     sweep = {"suites": {"big": suite}, "corpora": ["text", "random", "shuffled"]}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
     plan, results = plan_of(folder), folder / "results"
-    # The listing is later than the settings that it was made with.
-    texts = {
-        "settings/text.jinja": "{{ params.text }}",
-        plan.listing_file("big"): plan.settings_text(Path(plan.listing_file("big")).stem),
-        "listings/big.json": json.dumps(said),
-    }
+    texts = {"settings/text.jinja": "{{ params.text }}", "listings/big.json": json.dumps(said)}
     write(results, texts)
     for run in range(n // A_RUN):
         (results / plan.tokenizer("big", f"run{run}")).mkdir(parents=True)

@@ -121,8 +121,7 @@ def test_the_command_tells_it_and_writes_nothing(path, raw):
         patch.chdir(path.parent)
         told = io.StringIO()
         with contextlib.redirect_stderr(told):
-            out = str(path.parent / "results/manifests/mine.parquet")
-            status = cli.main(["manifest", "--config", str(path), "--suite", "mine", "--out", out])
+            status = cli.main(["manifests", "--config", str(path), "--results", "results"])
     assert status == 2
     head, said = told.getvalue().split("error: ", 1)
     assert head == "shapesweep: "
