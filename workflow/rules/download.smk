@@ -30,7 +30,7 @@ rule download:
         revisions=lambda w: batch(w).revisions,
         # A checkpoint with a budget is wanted for more than its geometry.
         measured=lambda w: (
-            "" if is_budgeted(w) else f"{HERE}/measured/{w.suite}/{w.run}"
+            "" if PLAN.budgets_of(batch(w)) else f"{HERE}/measured/{w.suite}/{w.run}"
         ),
         bytes=disk_bytes,
         seconds=lambda w: PLAN.claim_seconds(batch(w)),

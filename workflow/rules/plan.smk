@@ -76,6 +76,7 @@ def of_suites(function):
 tables = of_suites(PLAN.tables)
 budgets = of_suites(PLAN.budgets)
 plans = of_suites(lambda suites: [PLAN.record_file(suite) for suite in suites])
+shards = of_suites(PLAN.shards)
 # Snakemake sees that a file is missing only if a target names it.
 files = of_suites(PLAN.files)
 
@@ -96,21 +97,6 @@ def model(w):
 def disk_bytes(w):
     """Bytes that a batch of the Hub fills while it is measured."""
     return PLAN.disk_bytes(batch(w))
-
-
-def is_budgeted(w):
-    """Whether a dimension budget is asked for of a checkpoint of a batch."""
-    wanted = {(one.run, one.revision) for one in PLAN.budgeted(w.suite)}
-    return any((w.run, revision) in wanted for revision in batch(w).revisions)
-
-
-@reported
-def shards(w):
-    """The folders of all shards, if they are kept."""
-    for suite in CONFIG.suites:
-        listed(suite)
-    found = [one for suite in CONFIG.suites for one in PLAN.batches(suite)]
-    return [f"{RESULTS}/activations/{PLAN.folder(one)}" for one in found]
 
 
 def measurement_file(w):
@@ -154,12 +140,12 @@ def downloaded(w, input):
 
 def plan_file(w):
     """The recorded plan of a suite, whose name tells when it changes."""
-    if not is_main_process():
-        # More checkpoints may have come since the main process made its plan.
-        found = Path(HERE, "plans", w.suite).glob("*.json")
-        latest = max(found, key=lambda path: path.stat().st_mtime)
-        return f"{RESULTS}/plans/{w.suite}/{latest.name}"
-    return plans([w.suite])(w)
+    found = list(Path(HERE, "plans", w.suite).glob("*.json"))
+    if is_main_process() or not found:
+        return plans([w.suite])(w)
+    # More checkpoints may have come since the main process made its plan.
+    latest = max(found, key=lambda path: path.stat().st_mtime)
+    return f"{RESULTS}/plans/{w.suite}/{latest.name}"
 
 
 wildcard_constraints:

@@ -8,7 +8,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,25 +86,25 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
         What was done.
     """
     opener = Opener(settings, settings.corpora)
-    for number, (one, opened) in enumerate(_read_ahead(sources, opener)):
+    for number, (one, ahead) in enumerate(_read_ahead(sources, opener)):
         part = (number, len(sources))
+        wait([ahead[0]])
         try:
             with whole.folder(one.out) as out, devices.hold(settings.device) as device:
-                names = _extract(one, opened.result(), settings, device, out, part)
+                # Nothing else refers to its weights: they are gone before the device is released.
+                names = _extract(one, ahead.popleft().result(), settings, device, out, part)
             line = f"extracted {', '.join(names) or 'nothing: all is measured already'}"
         except CheckpointError as error:
             with whole.folder(one.out) as out:
                 failures.record(out, one.checkpoint, error)
             line = f"skipped: {error}"
-        # Its weights are released before the one after the next is read.
-        del opened
         yield one, f"{one.checkpoint.name}: {line}"
 
 
 def _read_ahead(
     sources: Sequence[Source], opener: Opener
-) -> Iterator[tuple[Source, Future[Opened]]]:
-    """Every checkpoint as it is opened, one ahead of what is asked for."""
+) -> Iterator[tuple[Source, deque[Future[Opened]]]]:
+    """Every checkpoint with a queue, whose first item opens it; the next is read meanwhile."""
     with ThreadPoolExecutor(1) as reader:
         ahead: deque[Future[Opened]] = deque()
         for one, following in itertools.pairwise([None, *sources, None]):
@@ -112,7 +112,7 @@ def _read_ahead(
                 places = following.folder, following.tokenizer
                 ahead.append(reader.submit(opener.open, following.checkpoint, *places))
             if one:
-                yield one, ahead.popleft()
+                yield one, ahead
 
 
 def _extract(

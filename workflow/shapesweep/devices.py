@@ -51,6 +51,8 @@ def hold(wanted: str) -> Iterator[str]:
         # What torch does without naming a device would take memory on the first one too.
         torch.cuda.set_device(names.index(name))
         yield f"cuda:{names.index(name)}"
+        # What torch keeps for later would be missing to the next job on the device.
+        torch.cuda.empty_cache()
 
 
 def visible(n_devices: int) -> list[str]:

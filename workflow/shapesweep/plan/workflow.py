@@ -150,6 +150,12 @@ class Plan:
         folders = [self.folder(one) for suite in suites for one in self.batches(suite)]
         return [f"geometry/{folder}/{name}.parquet" for folder in folders for name in BATCH_TABLES]
 
+    def shards(self, suites: Iterable[str]) -> list[str]:
+        """The folders of the shards of suites, where they are kept."""
+        return [
+            f"activations/{self.folder(one)}" for suite in suites for one in self.batches(suite)
+        ]
+
     def budgeted(self, suite: str) -> list[Listed]:
         """The checkpoints of a suite of which a dimension budget is asked for.
 
@@ -170,6 +176,11 @@ class Plan:
     def budgets(self, suites: Iterable[str]) -> list[str]:
         """The tables of all dimension budgets of suites."""
         return [self._budget(suite, one) for suite in suites for one in self.budgeted(suite)]
+
+    def budgets_of(self, batch: Batch) -> list[str]:
+        """The tables of the dimension budgets of a batch's checkpoints."""
+        wanted = [one for one in self.budgeted(batch.suite) if one.run == batch.run]
+        return [self._budget(batch.suite, one) for one in wanted if one.revision in batch.revisions]
 
     def _budget(self, suite: str, one: Listed) -> str:
         definition, settings = self.suites[suite], self.settings(suite)
@@ -331,9 +342,7 @@ class Plan:
         """Whether all that the files of a batch are fetched for is there."""
         folder = self.folder(batch)
         paths = [f"geometry/{folder}/{name}.parquet" for name in BATCH_TABLES]
-        for one in self.budgeted(batch.suite):
-            if one.run == batch.run and one.revision in batch.revisions:
-                paths.append(self._budget(batch.suite, one))
+        paths += self.budgets_of(batch)
         return all((self.results / path).is_file() for path in paths)
 
     def _once(self, key: Any, make: Callable[[], Answer]) -> Answer:
