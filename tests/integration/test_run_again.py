@@ -4,14 +4,16 @@ A sample of the table runs always; with SHAPESWEEP_ALL set, all of it.
 """
 
 import copy
+import itertools
 import os
 import re
 import shutil
+import subprocess
 
 import pytest
 import yaml
 
-from helpers.workflow import ROOT, plan, settings, sweep, write
+from helpers.workflow import ROOT, command, plan, settings, sweep, write
 from shapesweep import contracts, tables
 from shapesweep.plan.workflow import BATCH_TABLES
 
@@ -277,13 +279,30 @@ def test_what_is_needed_comes_back_when_it_is_needed(copied, pattern):
 
 
 def test_settings_that_are_cut_off_are_not_used(copied):
-    path = next(
+    (path,) = (
         path
         for path in (copied / "results/settings").glob("*.yaml")
-        if "n_points: 100" in path.read_text(encoding="utf-8")
+        if {"- last", "  n_points: 100"} <= {*path.read_text(encoding="utf-8").splitlines()}
     )
     text = path.read_text(encoding="utf-8")
     path.write_text(text[: text.index("geometry:")], encoding="utf-8")
     done = sweep(copied, "numbers")
     assert done.returncode != 0
     assert f"{path.name}: damaged; remove it, and run again" in done.stdout
+
+
+def test_looks_at_a_sweep_that_runs_leave_it_alone(copied):
+    configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
+    write(copied, changed(configuration, {"corpus.seed": 2}))
+    running = subprocess.Popen(
+        **command(copied, "numbers"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    looks = [["--dry-run"], ["--summary"], ["--dag"], ["--dry-run", "results/summary.txt"]]
+    for words in itertools.cycle(looks):
+        done = sweep(copied, *words)
+        assert "Traceback" not in done.stdout
+        if running.poll() is not None:
+            break
+    output, _ = running.communicate()
+    assert running.returncode == 0, output
+    assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout

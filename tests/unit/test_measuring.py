@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from shapesweep import activations, cli, config, contracts, geometry, job, measuring, tables
+from shapesweep.errors import ShapesweepError
 from shapesweep.manifest import checkpoints, table
 from shapesweep.measured import Measured
 from shapesweep.measurement import as_yaml
@@ -233,3 +234,18 @@ def test_the_verb_of_the_activations_extracts_a_batch(sweep):
         handed_on = json.loads((place / "origins.json").read_bytes())
         assert handed_on["fingerprint"] == member.fingerprint
         assert (place / "text/layer-0.parquet").is_file()
+
+
+def test_numbers_that_another_job_has_replaced_are_not_taken(sweep, monkeypatch):
+    real = geometry.measure
+
+    def measure(*arguments):
+        line = real(*arguments)
+        # A job that an earlier sweep has left behind, with other settings.
+        shutil.rmtree(sweep.measured / REVISIONS[0], ignore_errors=True)
+        return line
+
+    monkeypatch.setattr(geometry, "measure", measure)
+    with pytest.raises(ShapesweepError, match="checkpoint-0: changed by another job"):
+        sweep.measure()
+    assert not (sweep.folder / "batch").exists()

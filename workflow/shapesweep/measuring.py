@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from shapesweep import activations, contracts, failures, geometry, tables, whole
+from shapesweep.errors import ShapesweepError
 from shapesweep.job import Member
 from shapesweep.measured import Measured
 from shapesweep.measurement import Measurement
@@ -98,7 +99,7 @@ def _write(
     """Write the tables of a batch from those of its checkpoints."""
     names = [str(one.checkpoint.revision) for one in members]
     measured = {
-        name: Measured.read(_place(one), settings)
+        name: _finished(one, settings)
         for name, one in zip(names, members, strict=True)
         if name not in failed
     }
@@ -120,6 +121,15 @@ def _origins(one: Measured) -> Iterator[dict[str, Any]]:
     for corpus, origin in one.origins.items():
         known = {**origin["from"], **origin["by"], "corpus": corpus}
         yield {name: known.get(name) for name in contracts.ORIGINS.names}
+
+
+def _finished(one: Member, settings: Measurement) -> Measured:
+    """What has been measured of a checkpoint, all of it."""
+    place = _place(one)
+    found = Measured.read(place, settings)
+    if not found.is_finished(one.fingerprint):
+        raise ShapesweepError(f"{place}: changed by another job while it was read; run again")
+    return found
 
 
 def _place(one: Member) -> Path:
