@@ -204,6 +204,12 @@ def test_spikes_have_their_own_corpora_and_no_budgets(swept, change, rules):
     assert planned(swept, change, "spikes") & {"train", "geometry", "budget"} == rules
 
 
+@pytest.mark.parametrize("target", ["manifests", "plan"])
+@pytest.mark.parametrize("row", ["`corpora`", "`checkpoints`, or a checkpoint is added"])
+def test_what_only_counts_measures_nothing(swept, row, target):
+    assert planned(swept, CHANGES[row][0], target) == set()
+
+
 @pytest.fixture
 def copied(swept, tmp_path):
     """A copy of the finished sweep."""
