@@ -1,102 +1,22 @@
-"""The plan: names that change with all that numbers depend on, and with nothing else."""
+"""The plan: which jobs there are, what they read and write, and what they need."""
 
 import copy
-import dataclasses
 import json
-import os
 import re
-import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
-from shapesweep import config, contracts, failures, measurement, metrics, tables
-from shapesweep.config import Config
-from shapesweep.corpora import CORPORA
+from helpers.plans import FACT, HUB, TRAINED, Sweep, list_hub, write_checkpoint
+from shapesweep import contracts, failures, measurement, tables
 from shapesweep.digest import digest
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
-from shapesweep.files import File
 from shapesweep.manifest import checkpoints
 from shapesweep.manifest.table import Checkpoint
 from shapesweep.plan import costs, fingerprints
-from shapesweep.plan.workflow import BATCH_TABLES, FINGERPRINT, Plan
-from shapesweep.publication import Repository
+from shapesweep.plan.workflow import BATCH_TABLES, FINGERPRINT
 from shapesweep.suite import SUITE
-
-SHAPE = {"num_hidden_layers": 2, "hidden_size": 16, "vocab_size": 300}
-TRAINED = {
-    "source": "embedded",
-    **{"steps": [0, 1, 2], "batch_size": 4, "document_length": 16, "vocabulary": 300},
-    "runs": {
-        run: {"model": {"model_type": "llama", **SHAPE}, "learning_rate": 0.01, "seed": seed}
-        for seed, run in enumerate(("first", "second"))
-    },
-}
-HUB = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
-HUB["repositories"] = ["org/a"]
-FACT = {"about": "it", "says": "more", "source": "here", "verified": "read"}
-
-
-def write_checkpoint(folder, content=b"weights"):
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(SHAPE), encoding="utf-8")
-    (folder / "model.safetensors").write_bytes(content)
-    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
-
-
-def files_of(name, weights=10**6):
-    small = [File(path, 2, None, name) for path in ("config.json", "tokenizer.json")]
-    return [*small, File("model.safetensors", weights, name, name)]
-
-
-def list_hub(results, suite="hub", revisions=("step1", "step2"), **more):
-    """Write what the Hub says of a repository."""
-    branches = {name: f"commit of {name}" for name in revisions}
-    trees = {commit: files_of(commit) for commit in branches.values()}
-    listed = Repository(branches=branches, trees=trees, config=SHAPE, **more)
-    path = results / f"listings/{suite}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"org/a": asdict(listed)}), encoding="utf-8")
-
-
-class Sweep:
-    """A configuration in a folder of its own, with local checkpoints and a text."""
-
-    def __init__(self, folder):
-        self.results, self.text = folder / "results", folder / "text.txt"
-        self.run = folder / "run"
-        self.results.mkdir()
-        self.text.write_text("a text", encoding="utf-8")
-        self.raw = {
-            "suites": {"s": {"source": "local", "runs": {"r": str(self.run)}}},
-            "corpus": {"text": str(self.text)},
-            "checkpoints_per_job": 4,
-        }
-
-    def train(self, *steps):
-        for step in steps:
-            write_checkpoint(self.run / f"checkpoint-{step}", f"of {step}".encode())
-
-    def plan(self, **more):
-        """A new plan; keys of a mapping are laid over those that are there."""
-        raw = copy.deepcopy(self.raw)
-        for key, value in more.items():
-            both = isinstance(value, dict) and key in raw
-            raw[key] = {**raw[key], **value} if both else value
-        return Plan(config.validate(raw), self.results)
-
-    def fingerprint(self, **more):
-        (batch,) = self.plan(**more).batches("s")
-        return batch.fingerprint
-
-    def fail(self, folder, n_transient):
-        """Write that checkpoints of a batch failed, some for a reason that may pass."""
-        row = {"suite": "s", "run": "r", "revision": "checkpoint-1", "step": 1, "reason": "no"}
-        row |= {"measured": False, "transient": bool(n_transient)}
-        path = self.results / "geometry" / folder / "failures.parquet"
-        tables.write([row], contracts.FAILURES, path, {"transient": n_transient})
 
 
 @pytest.fixture
@@ -119,192 +39,6 @@ def hub(sweep):
     return sweep
 
 
-#: Values other than the default of each key that numbers depend on.
-DEPENDS = [
-    *({"geometry": {key: value}} for key, value in (("n_points", 99), ("groups", 7))),
-    *(
-        {"corpus": {key: value}}
-        for key, value in (
-            *(("text", "stdlib"), ("sampling", "paper"), ("documents", 9), ("length", 9)),
-            *(("seed", 9), ("last", {"documents": 9}), ("last", {"length": 9})),
-        )
-    ),
-    {"corpora": ["text"]},
-    {"suites": {"s": {"tokens_per_step": 9}}},
-]
-#: The same of each key that they do not depend on.
-INDEPENDENT = [
-    {"results": "elsewhere"},
-    {"checkpoints": {"steps": [1]}},
-    {"budget": {"checkpoints": {"s": "last"}}},
-    {"budget": {"checkpoints": {"s": "last"}, "rise": 0.5}},
-    {"spikes": {"suites": {"other": {"source": "local", "runs": {"r": "x"}}}}},
-    {"hub": {"disk_gb": 9}},
-    {"hub": {"downloads": 9}},
-    {"hub": {"remote_code": ["s"]}},
-    {"keep_activations": True},
-    {"scratch": "/scratch"},
-    {"device": "cpu"},
-    {"checkpoints_per_job": 1},
-    {"batch_tokens": 9},
-]
-
-
-def keys(changes):
-    return {f"{key}.{part}" for one in changes for key in one for part in _parts(one[key])}
-
-
-def _parts(value):
-    return value if isinstance(value, dict) else [""]
-
-
-def test_every_key_of_a_configuration_is_one_that_numbers_depend_on_or_not():
-    every = {key for one in DEPENDS + INDEPENDENT for key in one}
-    assert every == set(Config.model_fields)
-    inside = {
-        f"{name}.{key}"
-        for name in ("geometry", "corpus")
-        for key in type(getattr(config.validate({"suites": ["embedded"]}), name)).model_fields
-    }
-    assert inside <= keys(DEPENDS)
-
-
-def laid_over(change, sweep):
-    """A change of a suite's definition is laid over the suite of the sweep."""
-    if "suites" not in change:
-        return change
-    suites = {
-        name: {**sweep.raw["suites"][name], **more} for name, more in change["suites"].items()
-    }
-    return {"suites": suites}
-
-
-@pytest.mark.parametrize("change", DEPENDS, ids=str)
-def test_what_numbers_depend_on_changes_the_name_of_a_batch(one, change):
-    assert one.fingerprint() == one.fingerprint()
-    assert one.fingerprint(**laid_over(change, one)) != one.fingerprint()
-
-
-@pytest.mark.parametrize("change", INDEPENDENT, ids=str)
-def test_what_numbers_do_not_depend_on_changes_the_name_of_no_batch(one, change):
-    before, after = one.plan(), one.plan(**change)
-    assert after.tables(["s"]) == before.tables(["s"])
-
-
-def test_a_seed_of_a_run_changes_the_name_of_its_batches(one):
-    runs = {"r": {"path": str(one.run), "seed": 9}}
-    assert one.fingerprint(suites={"s": {"source": "local", "runs": runs}}) != one.fingerprint()
-
-
-def touch(path):
-    stat = path.stat()
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns - 10**9))
-
-
-def rewrite(path):
-    """Other contents of another size, and the old time."""
-    stat = path.stat()
-    path.write_bytes(path.read_bytes() + b"!")
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-@pytest.mark.parametrize("change", [touch, rewrite])
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_files_that_change_change_the_name_of_a_batch(one, change, name):
-    before = one.fingerprint()
-    change(one.run / "checkpoint-1" / name)
-    assert one.fingerprint() != before
-
-
-@pytest.mark.parametrize("change", [touch, rewrite])
-def test_a_text_that_changes_changes_the_name_of_a_batch(one, change):
-    before = one.fingerprint()
-    change(one.text)
-    assert one.fingerprint() != before
-
-
-def test_files_that_nothing_reads_change_nothing(one):
-    before = one.fingerprint()
-    (one.run / "checkpoint-1/optimizer.pt").write_bytes(b"x")
-    assert one.fingerprint() == before
-
-
-def test_a_new_version_changes_the_name_of_a_batch(one, monkeypatch):
-    before = {one.fingerprint()}
-    name, metric = next(iter(metrics.METRICS.items()))
-    raised = dataclasses.replace(metric, version=metric.version + 1)
-    monkeypatch.setitem(metrics.METRICS, name, raised)
-    before.add(one.fingerprint())
-    text = CORPORA["text"]
-    raised = dataclasses.replace(text, version=text.version + 1)
-    monkeypatch.setitem(CORPORA, "text", raised)
-    before.add(one.fingerprint())
-    monkeypatch.setattr(fingerprints, "FORMAT_VERSION", 99)
-    before.add(one.fingerprint())
-    monkeypatch.setattr(contracts, "VERSION", 99)
-    before.add(one.fingerprint())
-    assert len(before) == 5
-
-
-def hub_batch(hub, **more):
-    remote = {"hub": {"remote_code": ["hub"]}} if more.get("remote_code") else {}
-    (batch,) = hub.plan(suites={"hub": {**HUB, **more}}, **remote).batches("hub")
-    return batch.fingerprint
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"ignored_weights": ["bias$"]},
-        {"remote_code": True},
-        {"tokens": {"per_step": 9}},
-        {"tokenizer": "org/t"},
-    ],
-    ids=str,
-)
-def test_how_a_suite_of_the_hub_is_read_changes_the_name_of_its_batches(hub, more):
-    assert hub_batch(hub, **more) != hub_batch(hub)
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"title": "A title", "license": "MIT", "facts": [FACT]},
-        {"accept": ["shares_file_with"]},
-        {"grid": [1, 2, 3]},
-        {"losses": {"a": "org/a:log.csv"}},
-    ],
-    ids=str,
-)
-def test_what_else_is_known_of_a_suite_changes_the_name_of_no_batch(hub, more):
-    assert hub_batch(hub, **more) == hub_batch(hub)
-
-
-def test_another_commit_changes_the_name_of_a_batch(hub):
-    before = hub_batch(hub)
-    path = hub.results / "listings/hub.json"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("commit of step2", "another commit"), encoding="utf-8")
-    assert hub_batch(hub) != before
-
-
-def test_the_recipe_of_a_training_changes_the_names_of_its_runs_batches_alone(sweep):
-    sweep.raw["suites"] = {"t": TRAINED}
-
-    def names(suite):
-        plan = sweep.plan(suites={"t": suite})
-        return {batch.run: batch.fingerprint for batch in plan.batches("t")}
-
-    before, changed = names(TRAINED), copy.deepcopy(TRAINED)
-    assert before["first"] != before["second"]
-    changed["runs"]["first"]["learning_rate"] = 0.02
-    after = names(changed)
-    assert after["first"] != before["first"]
-    assert after["second"] == before["second"]
-    other = names({**TRAINED, "batch_size": 5})
-    assert all(other[run] != before[run] for run in before)
-
-
 def test_paths_are_what_the_rules_expect(one):
     plan = one.plan(budget={"checkpoints": {"s": "last"}})
     (batch,) = plan.batches("s")
@@ -322,44 +56,6 @@ def test_the_files_of_a_suite_are_all_that_is_joined(one):
     plan = one.plan(budget={"checkpoints": {"s": "last"}})
     parts = [*plan.tables(["s"]), *plan.budgets(["s"]), plan.record_file("s")]
     assert plan.files(["s"]) == [*parts, "manifests/s.parquet", "history/s.parquet"]
-
-
-def test_the_rise_that_is_allowed_changes_budgets_alone(one):
-    plans = [one.plan(budget={"checkpoints": {"s": "last"}, "rise": rise}) for rise in (0.01, 0.02)]
-    first, second = (plan.budgets(["s"]) for plan in plans)
-    assert len(first) == len(second) == 1
-    assert first != second
-    assert plans[0].tables(["s"]) == plans[1].tables(["s"])
-    assert plans[0].measurement_file("s") == plans[1].measurement_file("s")
-
-
-@pytest.mark.parametrize(
-    "change", [{"corpora": ["random"]}, {"geometry": {"n_points": 99}}, {"corpus": {"last": {}}}]
-)
-def test_a_budget_depends_on_the_text_and_its_groups_alone(one, change):
-    budget = {"budget": {"checkpoints": {"s": "last"}}}
-    before = one.plan(**budget, corpus={"last": {"documents": 9}})
-    after = one.plan(**budget, **{"corpus": {"last": {"documents": 9}}, **change})
-    assert after.tables(["s"]) != before.tables(["s"])
-    assert after.budgets(["s"]) == before.budgets(["s"])
-    assert after.budget_file("s") == before.budget_file("s")
-
-
-@pytest.mark.parametrize(
-    "change", [{"geometry": {"groups": 7}}, {"corpus": {"seed": 9}}, {"corpus": {"documents": 9}}]
-)
-def test_a_budget_depends_on_how_the_text_is_cut(one, change):
-    budget = {"budget": {"checkpoints": {"s": "last"}}}
-    before, after = one.plan(**budget), one.plan(**budget, **change)
-    assert after.budgets(["s"]) != before.budgets(["s"])
-    assert after.budget_file("s") != before.budget_file("s")
-
-
-def test_documents_that_no_corpus_reads_change_nothing(one):
-    text = {"corpora": ["text"]}
-    other = one.plan(**text, corpus={"last": {"documents": 9}})
-    assert other.tables(["s"]) == one.plan(**text).tables(["s"])
-    assert other.measurement_file("s") == one.plan(**text).measurement_file("s")
 
 
 def test_a_budget_that_chooses_nothing_is_an_error(one):
@@ -669,44 +365,3 @@ def test_what_spikes_are_asked_of_is_measured_beside_the_sweep(sweep, tmp_path):
     # The sweep's choice of checkpoints is not theirs.
     assert [one.step for one in plan.selected("other").values()] == [1]
     assert plan.budgets(["other"]) == []
-
-
-def test_contents_tell_what_names_sizes_and_times_do_not(one, tmp_path):
-    """Fingerprints of contents are the same wherever a file lies, and whenever it was written."""
-    settings = one.plan().config.measurement("s")
-    checkpoint = Checkpoint("s", "r", "checkpoint-1", step=1, commit="c")
-    folder = one.run / "checkpoint-1"
-
-    def contents(**more):
-        changed = dataclasses.replace(checkpoint, **more)
-        return fingerprints.contents(changed, folder, settings)
-
-    before = contents()
-    for path in (one.text, folder / "tokenizer.json"):
-        touch(path)
-    assert contents(folder="elsewhere", status=("x",), chosen=False) == before
-    assert (
-        fingerprints.contents(
-            checkpoint, folder, settings.model_copy(update={"device": "cpu", "batch_tokens": 9})
-        )
-        == before
-    )
-    shutil.copytree(folder, tmp_path / "copy")
-    assert fingerprints.contents(checkpoint, tmp_path / "copy", settings) == before
-    for more in ({"commit": "d"}, {"seed": 9}, {"step": 9}, {"tokens": 9}, {"revision": "x"}):
-        assert contents(**more) != before
-    rewrite(folder / "tokenizer.json")
-    assert contents() != before
-    before = contents()
-    rewrite(one.text)
-    assert contents() != before
-
-
-def test_other_numbers_need_no_other_contents(one):
-    checkpoint = Checkpoint("s", "r", "checkpoint-1", step=1, commit="c")
-    one_, other = (one.plan(geometry={"n_points": n}).config.measurement("s") for n in (100, 200))
-    folder = one.run / "checkpoint-1"
-    assert fingerprints.contents(checkpoint, folder, one_) == fingerprints.contents(
-        checkpoint, folder, other
-    )
-    assert fingerprints.numbers(one_) != fingerprints.numbers(other)

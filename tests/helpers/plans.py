@@ -1,0 +1,83 @@
+"""A sweep in a folder of its own, to be planned without Snakemake."""
+
+import copy
+import json
+from dataclasses import asdict
+
+from shapesweep import config, contracts, tables
+from shapesweep.files import File
+from shapesweep.plan.workflow import Plan
+from shapesweep.publication import Repository
+
+SHAPE = {"num_hidden_layers": 2, "hidden_size": 16, "vocab_size": 300}
+TRAINED = {
+    "source": "embedded",
+    **{"steps": [0, 1, 2], "batch_size": 4, "document_length": 16, "vocabulary": 300},
+    "runs": {
+        run: {"model": {"model_type": "llama", **SHAPE}, "learning_rate": 0.01, "seed": seed}
+        for seed, run in enumerate(("first", "second"))
+    },
+}
+HUB = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
+HUB["repositories"] = ["org/a"]
+FACT = {"about": "it", "says": "more", "source": "here", "verified": "read"}
+
+
+def write_checkpoint(folder, content=b"weights"):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(SHAPE), encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(content)
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+
+
+def files_of(name, weights=10**6):
+    small = [File(path, 2, None, name) for path in ("config.json", "tokenizer.json")]
+    return [*small, File("model.safetensors", weights, name, name)]
+
+
+def list_hub(results, suite="hub", revisions=("step1", "step2"), **more):
+    """Write what the Hub says of a repository."""
+    branches = {name: f"commit of {name}" for name in revisions}
+    trees = {commit: files_of(commit) for commit in branches.values()}
+    listed = Repository(branches=branches, trees=trees, config=SHAPE, **more)
+    path = results / f"listings/{suite}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"org/a": asdict(listed)}), encoding="utf-8")
+
+
+class Sweep:
+    """A configuration in a folder of its own, with local checkpoints and a text."""
+
+    def __init__(self, folder):
+        self.results, self.text = folder / "results", folder / "text.txt"
+        self.run = folder / "run"
+        self.results.mkdir()
+        self.text.write_text("a text", encoding="utf-8")
+        self.raw = {
+            "suites": {"s": {"source": "local", "runs": {"r": str(self.run)}}},
+            "corpus": {"text": str(self.text)},
+            "checkpoints_per_job": 4,
+        }
+
+    def train(self, *steps):
+        for step in steps:
+            write_checkpoint(self.run / f"checkpoint-{step}", f"of {step}".encode())
+
+    def plan(self, **more):
+        """A new plan; keys of a mapping are laid over those that are there."""
+        raw = copy.deepcopy(self.raw)
+        for key, value in more.items():
+            both = isinstance(value, dict) and key in raw
+            raw[key] = {**raw[key], **value} if both else value
+        return Plan(config.validate(raw), self.results)
+
+    def fingerprint(self, **more):
+        (batch,) = self.plan(**more).batches("s")
+        return batch.fingerprint
+
+    def fail(self, folder, n_transient):
+        """Write that checkpoints of a batch failed, some for a reason that may pass."""
+        row = {"suite": "s", "run": "r", "revision": "checkpoint-1", "step": 1, "reason": "no"}
+        row |= {"measured": False, "transient": bool(n_transient)}
+        path = self.results / "geometry" / folder / "failures.parquet"
+        tables.write([row], contracts.FAILURES, path, {"transient": n_transient})
