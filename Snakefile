@@ -1,5 +1,5 @@
-# The workflow is workflow/Snakefile. This file is for `snakemake` in the root of a clone; it has a
-# default target of its own, since Snakemake does not take that of an included file.
+# For `snakemake` in the root of a clone. The workflow is workflow/Snakefile. Snakemake ignores the
+# default target of an included file, so this file has its own.
 include: "workflow/Snakefile"
 
 

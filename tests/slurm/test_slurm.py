@@ -140,7 +140,7 @@ def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
     assert {job["TresPerJob"] for job in grouped} == {"gres:gpu:1"}
     # All else that is not local; what follows the name are wildcards.
     others = {job["Comment"].split("_")[1] for job in known if job not in grouped}
-    assert others == {"listing", "manifest", "tokenizer"}
+    assert others == {"listing", "tokenizer"}
     for kind in ("checkpoints", "activations"):
         assert not (workspace / "results" / kind).exists()
         # There they were, and were removed.
@@ -173,8 +173,8 @@ def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_fil
     done = on_cluster(workspace, *profile, "--", "results/geometry.parquet")
     assert done.returncode == 0, done.stdout
     asked = (programs / "asked").read_text(encoding="utf-8").splitlines()
-    # A checkpoint, and the manifest.
-    assert len(asked) == done.stdout.count("with external jobid") == 2
+    # The checkpoint alone.
+    assert len(asked) == done.stdout.count("with external jobid") == 1
     assert all(re.search(r"ncpus=1:mem=\d+mb -l walltime=\d+ ", line) for line in asked)
 
 

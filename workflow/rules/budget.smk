@@ -17,7 +17,7 @@ rule budget:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.model_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.budget_minutes(w.suite, w.run),
-        # What numbers do not depend on: resources do not make Snakemake measure again.
+        # Numbers do not depend on these. As resources, they do not trigger another run.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,

@@ -1,18 +1,13 @@
 # Hands on: <results>/config.yaml, the configuration that is used, merged from all files; and
 # <results>/settings/, what jobs read of it. A settings file is named by its contents, so that a job
 # depends on no more of the configuration than it reads.
-localrules:
-    template,
-    config,
-    settings,
-
-
 # Snakemake's template engine writes texts of any length in its own process.
 rule template:
     output:
         f"{RESULTS}/settings/text.jinja",
     log:
         f"{RESULTS}/logs/settings/template.log",
+    localrule: True
     message:
         "writing the template of settings"
     shell:
@@ -24,6 +19,7 @@ rule config:
         ancient(rules.template.output),
     output:
         f"{RESULTS}/config.yaml",
+    localrule: True
     params:
         # A function, since Snakemake expands the braces of a plain string.
         text=lambda w: configuration.as_yaml(CONFIG),
@@ -38,6 +34,7 @@ rule settings:
         ancient(rules.template.output),
     output:
         f"{RESULTS}/settings/{{fingerprint}}.yaml",
+    localrule: True
     params:
         text=lambda w: PLAN.settings_text(w.fingerprint),
     message:

@@ -19,11 +19,6 @@ CURVES = expand(
 )
 
 
-localrules:
-    join,
-    curves,
-
-
 rule join:
     input:
         tables(CONFIG.suites),
@@ -37,6 +32,7 @@ rule join:
         f"{RESULTS}/logs/join.log",
     benchmark:
         f"{RESULTS}/benchmarks/join.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=2000,
@@ -61,6 +57,7 @@ rule curves:
         f"{RESULTS}/logs/curves.log",
     benchmark:
         f"{RESULTS}/benchmarks/curves.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=2000,

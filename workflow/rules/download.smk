@@ -27,10 +27,12 @@ rule download:
         room=int(CONFIG.hub.disk_gb * 1e9),
         temporary=TEMPORARY_HERE,
     params:
-        revisions=lambda w: batch(w).revisions,
-        # A checkpoint with a budget is wanted for more than its geometry.
+        revisions=revisions,
+        # Budgets and shards that are kept need the files of measured checkpoints, too.
         measured=lambda w: (
-            "" if PLAN.budgets_of(batch(w)) else f"{HERE}/measured/{w.suite}/{w.run}"
+            ""
+            if CONFIG.keep_activations or PLAN.budgets_of(batch(w))
+            else f"{HERE}/measured/{w.suite}/{w.run}"
         ),
         bytes=disk_bytes,
         seconds=lambda w: PLAN.claim_seconds(batch(w)),

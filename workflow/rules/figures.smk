@@ -1,14 +1,6 @@
 # Takes in: the curves. Hands on what a person looks at: <results>/figures/<figure>.{svg,pdf,png,csv},
 # <results>/summary.txt, <results>/comparison.md and <results>/report.html; `snakemake --report
 # report.zip` shows figures and words with their captions.
-localrules:
-    figure,
-    summary,
-    comparison,
-    page,
-    paper,
-
-
 rule figure:
     input:
         CURVES,
@@ -27,6 +19,7 @@ rule figure:
         f"{RESULTS}/logs/figures/{{figure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/figures/{{figure}}.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
@@ -57,6 +50,7 @@ rule summary:
         f"{RESULTS}/logs/summary.log",
     benchmark:
         f"{RESULTS}/benchmarks/summary.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
@@ -78,6 +72,7 @@ rule comparison:
         f"{RESULTS}/logs/comparison.log",
     benchmark:
         f"{RESULTS}/benchmarks/comparison.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
@@ -104,6 +99,7 @@ rule page:
         f"{RESULTS}/logs/page.log",
     benchmark:
         f"{RESULTS}/benchmarks/page.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=2000,

@@ -26,12 +26,12 @@ rule geometry:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.geometry_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.geometry_minutes(batch(w)),
-        # What numbers do not depend on: resources do not make Snakemake measure again.
+        # Numbers do not depend on these. As resources, they do not trigger another run.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,
     params:
-        revisions=lambda w: batch(w).revisions,
+        revisions=revisions,
         downloaded=downloaded,
         measured=lambda w: f"{HERE}/measured/{w.suite}/{w.run}",
         out=subpath(output[0], parent=True),

@@ -1,9 +1,5 @@
 # Takes in: the logs of runs, and what probes have measured while they were trained. Hands on:
 # <results>/history/<suite>.parquet. Of a run that is being trained, what there is by now.
-localrules:
-    history,
-
-
 rule history:
     input:
         suite_files,
@@ -14,6 +10,7 @@ rule history:
         f"{RESULTS}/logs/history/{{suite}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/history/{{suite}}.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,

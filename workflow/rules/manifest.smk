@@ -3,12 +3,6 @@
 # <results>/manifests/<suite>.parquet, one row a checkpoint, and <results>/plans/<suite>/, the
 # batches that are measured. `snakemake manifests` and `snakemake plan` print what there is and what
 # it will cost, and measure nothing.
-localrules:
-    record,
-    manifests,
-    plan,
-
-
 checkpoint listing:
     input:
         trained,
@@ -38,6 +32,7 @@ rule record:
         ancient(rules.template.output),
     output:
         f"{RESULTS}/plans/{{suite}}/{{fingerprint}}.json",
+    localrule: True
     params:
         text=lambda w: PLAN.record(w.suite),
     message:
@@ -57,6 +52,7 @@ rule manifest:
         f"{RESULTS}/logs/manifest/{{suite}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/manifest/{{suite}}.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
@@ -84,6 +80,7 @@ rule manifests:
         config=rules.config.output,
     log:
         f"{RESULTS}/logs/manifests.log",
+    localrule: True
     params:
         results=HERE,
     message:
@@ -99,6 +96,7 @@ rule plan:
         config=rules.config.output,
     log:
         f"{RESULTS}/logs/plan.log",
+    localrule: True
     params:
         results=HERE,
     message:

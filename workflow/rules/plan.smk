@@ -46,7 +46,7 @@ include: "config.smk"
 # A module's prefix stands before the paths of rules, and is not known otherwise.
 HERE = Path(str(rules.config.output[0])).parent
 PLAN = Plan(CONFIG, HERE)
-# For files that are removed once they are measured: as rules name it, and as jobs do.
+# The folder of temporary files: without a module's prefix, for rules, and with it, for jobs.
 TEMPORARY = CONFIG.scratch_folder(HERE) or RESULTS
 TEMPORARY_HERE = CONFIG.scratch_folder(HERE) or str(HERE)
 set_limits(CONFIG)
@@ -88,8 +88,18 @@ def batch(w):
     return PLAN.batch(w.suite, w.run, w.get("batch") or w.revision)
 
 
+@reported
+def revisions(w):
+    """The checkpoints of a job's batch."""
+    if is_main_process():
+        return batch(w).revisions
+    # More checkpoints may have come since the main process made its plan.
+    folder = f"{w.suite}/{w.run}/{w.batch}/{w.fingerprint}"
+    return PLAN.recorded(w.suite, folder) or batch(w).revisions
+
+
 def model(w):
-    """A run's model and its settings, of which the memory of a job depends."""
+    """A run's model and its settings, on which the memory of a job depends."""
     return PLAN.model(w.suite, w.run), PLAN.settings(w.suite)
 
 
@@ -109,7 +119,8 @@ def checkpoint_files(w):
     if isinstance(PLAN.suites[w.suite], EmbeddedSuite):
         return [f"{RESULTS}/checkpoints/{w.suite}/{w.run}"]
     if w.suite in PLAN.published:
-        return [f"{TEMPORARY}/checkpoints/{PLAN.folder(batch(w))}"]
+        of_batch = w.get("batch") and f"{w.suite}/{w.run}/{w.batch}/{w.fingerprint}"
+        return [f"{TEMPORARY}/checkpoints/{of_batch or PLAN.folder(batch(w))}"]
     # A local checkpoint is there already; its fingerprint tells when it changes.
     return []
 
@@ -127,11 +138,14 @@ def trained(w):
 
 def tokenizer(w):
     """The tokenizer of a run of the Hub; other checkpoints bring their own."""
-    return (
-        f"{RESULTS}/{PLAN.tokenizer(w.suite, w.run)}"
-        if w.suite in PLAN.published
-        else []
-    )
+    if w.suite not in PLAN.published:
+        return []
+    place = f"tokenizers/{w.suite}/{w.run}"
+    found = list(Path(HERE, place).glob("[0-9a-f]*"))
+    if is_main_process() or not found:
+        return f"{RESULTS}/{PLAN.tokenizer(w.suite, w.run)}"
+    # The plan of a job would ask again for what has failed in this run.
+    return f"{RESULTS}/{place}/{max(found, key=lambda path: path.stat().st_mtime).name}"
 
 
 def downloaded(w, input):
@@ -140,12 +154,7 @@ def downloaded(w, input):
 
 def plan_file(w):
     """The recorded plan of a suite, whose name tells when it changes."""
-    found = list(Path(HERE, "plans", w.suite).glob("*.json"))
-    if is_main_process() or not found:
-        return plans([w.suite])(w)
-    # More checkpoints may have come since the main process made its plan.
-    latest = max(found, key=lambda path: path.stat().st_mtime)
-    return f"{RESULTS}/plans/{w.suite}/{latest.name}"
+    return plans([w.suite])(w)
 
 
 wildcard_constraints:
@@ -159,7 +168,7 @@ wildcard_constraints:
 
 onstart:
     disk = disk_budget.DiskBudget(TEMPORARY_HERE, 0)
-    # Not by the plan of this run, which may begin with another listing.
+    # PLAN must not be used yet: a job of this run may make a listing anew.
     disk.clear(Plan(CONFIG, HERE).downloads())
 
 

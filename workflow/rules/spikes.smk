@@ -6,14 +6,6 @@ SPIKE_CURVES = [f"{RESULTS}/spikes/curves/{Path(curve).name}" for curve in CURVE
 SPIKE_FIGURES = ["early_warning", "approach"]
 
 
-localrules:
-    spikes,
-    join_spikes,
-    curves_spikes,
-    figure_spikes,
-    warnings,
-
-
 use rule join as join_spikes with:
     input:
         tables(SPIKE_SUITES),
@@ -62,6 +54,7 @@ rule warnings:
         f"{RESULTS}/logs/spikes/warnings.log",
     benchmark:
         f"{RESULTS}/benchmarks/spikes/warnings.tsv"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,

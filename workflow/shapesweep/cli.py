@@ -180,7 +180,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--curves": _option("folder of the curves"),
     "--figure": _option("name of a figure"),
     "--results": _option("folder of the results"),
-    "--out": _option("what is made: a folder or file, whole or not at all"),
+    "--out": _option("output: a folder or a file, written atomically"),
     "--threads": {"type": int, "default": os.cpu_count(), "help": "threads to compute with"},
     "files": {
         "metavar": "FILE",

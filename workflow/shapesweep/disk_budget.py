@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -27,6 +28,8 @@ LOOK, MESSAGE = 0.5, 60.0
 #: Seconds of waiting in which nothing has left the disk, until a checkpoint is given up for now.
 PATIENCE = 6 * 3600.0
 
+#: `<suite>/<run>/<batch>/<fingerprint>`, without names that lead out of the folder.
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*){3}")
 #: Bytes, and the time at which the claim ends at the latest.
 Claim = tuple[int, float]
 
@@ -107,8 +110,8 @@ class DiskBudget:
         place : str
         n_bytes : int
         seconds : float
-            After which no job works on it any more: what is left then is removed when another
-            needs the room.
+            After this time no job uses the batch any more, and its files may be removed when
+            another batch needs the room.
 
         Raises
         ------
@@ -169,9 +172,14 @@ class DiskBudget:
     def _claims(self) -> dict[str, Claim]:
         try:
             claims = json.loads(self.claims_file.read_bytes())
-            return {place: (int(n), float(end)) for place, (n, end) in claims.items()}
+            # Folders of claims are removed: a name from outside must not lead elsewhere.
+            return {
+                place: (int(n), float(end))
+                for place, (n, end) in claims.items()
+                if _PLACE.fullmatch(place)
+            }
         # The claims of an earlier version end here: they are made again.
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             return {}
 
     def _marker(self, place: str, job: str) -> Path:

@@ -61,6 +61,11 @@ class Measured:
                     for name, schema in _SCHEMAS.items()
                 }
                 keys = ("origins", "vocabulary", "fingerprint")
+                # A metric may have been removed, or have another version.
+                current = {name: metric.version for name, metric in METRICS.items()}
+                for name in ("geometry", "replicates"):
+                    today = frames[name].metric.map(current) == frames[name].metric_version
+                    frames[name] = frames[name][today]
                 return cls(**{key: metadata[key] for key in keys}, **frames)
         except (ShapesweepError, KeyError):
             pass  # Absent, damaged or of an older version: it is measured again.
@@ -99,20 +104,14 @@ class Measured:
         return complete and self.fingerprint == fingerprint
 
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
-        """The numbers that hold for shards of these origins, by metrics of today's versions."""
+        """The numbers that hold for shards of these origins."""
         same = {
             name: one
             for name, one in self.origins.items()
             if name in origins and one["from"] == origins[name]["from"]
         }
-        versions = {name: metric.version for name, metric in METRICS.items()}
-
-        def current(table: pd.DataFrame) -> pd.DataFrame:
-            today = table.metric.map(versions) == table.metric_version
-            return table[table.corpus.isin(list(same)) & today]
-
-        losses = self.losses[self.losses.corpus.isin(list(same))]
-        return Measured(same, current(self.geometry), current(self.replicates), losses)
+        frames = (self.geometry, self.replicates, self.losses)
+        return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
 
     def joined(self, other: "Measured") -> "Measured":
         """Both, in the order in which they would have been measured together."""

@@ -36,6 +36,8 @@ class Opened:
 
 def refuse(one: Checkpoint, *folders: Path) -> None:
     """Raise what is known against a checkpoint before it is loaded."""
+    if not one.selected and not one.status:
+        raise TransientError("the manifest does not choose it: it was made by another plan")
     if not one.selected:
         raise CheckpointError(", ".join(one.status))
     for folder in folders:

@@ -22,7 +22,8 @@ from shapesweep.estimators.moments import norms
 
 #: Raise it when the shards' content changes: then everything is extracted anew.
 FORMAT_VERSION = 1
-#: In a folder of shards: what those of every corpus are made from, and the `state` of them all.
+#: In a folder of shards: what the shards of every corpus are made from, and the checkpoint's
+#: `fingerprint`.
 ORIGINS = "origins.json"
 #: A token is massive whose norm is more than so many times the layer's median.
 MASSIVE = 5.0

@@ -51,7 +51,7 @@ def history(arguments: argparse.Namespace) -> None:
     """Gather what was recorded while the runs of a suite were trained."""
     from shapesweep import contracts, history, tables
 
-    name, suite, _ = _planned(arguments)
+    name, suite, *_ = _planned(arguments)
     made, problems = history.of_suite(name, suite, arguments.results)
     tables.write(made, contracts.HISTORY, arguments.out)
     for one in problems:
@@ -63,13 +63,13 @@ def manifest(arguments: argparse.Namespace) -> None:
     """List a suite's checkpoints with their files."""
     from shapesweep.manifest import checkpoints, table
 
-    name, suite, rule = _planned(arguments)
+    name, suite, rule, planned = _planned(arguments)
     listed = checkpoints.list_checkpoints(name, suite, arguments.results)
     try:
         known = table.read(arguments.out)
     except ShapesweepError:
         known = []  # Absent, damaged or of an earlier version: all files are hashed.
-    described = checkpoints.describe(name, suite, listed, rule, known)
+    described = checkpoints.describe(name, suite, listed, rule, known, planned)
     table.write(described, arguments.out)
     for one in described:
         if one.status:
@@ -314,8 +314,10 @@ def plan(arguments: argparse.Namespace) -> None:
     print(inventory.costs(chosen, config))
 
 
-def _planned(arguments: argparse.Namespace) -> tuple[str, AnySuite, Rule]:
-    """A suite, and which of its checkpoints are chosen, as the sweep has recorded them."""
+def _planned(
+    arguments: argparse.Namespace,
+) -> tuple[str, AnySuite, Rule, set[tuple[str, str]]]:
+    """A suite, which checkpoints are chosen, and those that the plan has found to be measured."""
     from pydantic import TypeAdapter
 
     from shapesweep import failures
@@ -323,8 +325,14 @@ def _planned(arguments: argparse.Namespace) -> tuple[str, AnySuite, Rule]:
     from shapesweep.suite import SUITE
 
     record = failures.read_json(Path(arguments.plan))
-    rule: Rule = TypeAdapter(Rule).validate_python(record["checkpoints"])
-    return record["suite"], SUITE.validate_python(record["definition"]), rule
+    try:
+        rule: Rule = TypeAdapter(Rule).validate_python(record["checkpoints"])
+        suite = SUITE.validate_python(record["definition"])
+        batches = [(batch["run"], batch["revisions"]) for batch in record["batches"]]
+        planned = {(run, revision) for run, revisions in batches for revision in revisions}
+        return record["suite"], suite, rule, planned
+    except (KeyError, TypeError, ValueError):
+        raise ShapesweepError(f"{arguments.plan}: damaged; remove it, and run again") from None
 
 
 def _settings(arguments: argparse.Namespace) -> Measurement:

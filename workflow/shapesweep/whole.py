@@ -10,6 +10,7 @@ import fcntl
 import glob
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -57,16 +58,18 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
     Parameters
     ----------
     parent : path-like
-        Created if needed. Folders in it that dead processes have left are removed.
+        Created if needed. Folders in it that dead processes of this machine have left are removed.
     name : str
         For people who look into the parent.
     """
     parent = Path(parent)
     parent.mkdir(parents=True, exist_ok=True)
+    # Locks of another machine are not seen on every network file system.
+    prefix = f".{name}.{glob.escape(socket.gethostname())}."
     # A new folder may not be locked yet.
     start = time.time() - GRACE
-    _remove_dead(path for path in parent.glob(".*.partial") if _time(path) < start)
-    partial = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
+    _remove_dead(path for path in parent.glob(f"{prefix}*.partial") if _time(path) < start)
+    partial = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=parent))
     with _held(partial):
         try:
             yield partial

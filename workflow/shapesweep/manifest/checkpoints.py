@@ -6,7 +6,7 @@ Snakemake plans, so that a dry run shows every job. The manifest adds what the f
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ def describe(
     listed: Sequence[Listed],
     rule: Rule,
     known: Iterable[Checkpoint] = (),
+    planned: Collection[tuple[str, str]] | None = None,
 ) -> list[Checkpoint]:
     """The manifest of a suite: every listed checkpoint with its files, status and selection.
 
@@ -83,6 +84,9 @@ def describe(
         Files of the checkpoints that it chooses are hashed.
     known : iterable of Checkpoint
         An earlier manifest. A file of the same size and modification time keeps its sha256.
+    planned : collection of (str, str), optional
+        Runs and revisions of the sound checkpoints that are chosen, if a plan has been made: more
+        checkpoints may have come since, and the rule may choose others.
 
     Returns
     -------
@@ -97,6 +101,9 @@ def describe(
         for run, folder in {one.run: one.folder.parent for one in listed}.items():
             _check_recipe(suite, run, folder)
     chosen = {id(one) for one in select(listed, rule)}
+    if planned is not None:
+        chosen = {id(one) for one in listed if one.flags and id(one) in chosen}
+        chosen |= {id(one) for one in listed if (one.run, one.revision) in planned}
     digest = _digester(known)
     return [_describe(name, one, id(one) in chosen, digest) for one in listed]
 

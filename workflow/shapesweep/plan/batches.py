@@ -11,6 +11,7 @@ from functools import cached_property
 from shapesweep.config import Config
 from shapesweep.manifest.selection import Listed, budgeted
 from shapesweep.plan import costs, fingerprints
+from shapesweep.published import HubSuite
 from shapesweep.suite import NAME, AnySuite
 
 #: A batch's name as a regular expression: its first checkpoint's revision, and how many follow.
@@ -93,12 +94,13 @@ def cut(
         parts += [[one] for one in mine if id(one) in alone]
         if together:
             # All of a run have one shape.
-            most = _most(costs.Model.of(together[0], definition), settings)
+            model = costs.Model.of(together[0], definition)
+            most = _most(model, settings, isinstance(definition, HubSuite))
             parts += [together[i : i + most] for i in range(0, len(together), most)]
     return [Batch(suite, part[0].run, definition, settings, tuple(part)) for part in parts]
 
 
-def _most(model: costs.Model, settings: Config) -> int:
+def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
     """How many checkpoints of a model a batch holds at most."""
     if settings.keep_activations:
         return 1
@@ -107,6 +109,8 @@ def _most(model: costs.Model, settings: Config) -> int:
     else:
         seconds = costs.operations(model, settings) / costs.CORE
         most = min(MOST, max(1, int(SECONDS / max(seconds, 1e-9))))
+    if not is_published:
+        return most
     # As many batches as are downloaded at a time, one that waits and one that is measured.
     room = settings.hub.disk_gb * 1e9 / (settings.hub.downloads + 2)
     return max(1, min(most, int(room / max(costs.footprint(model, settings), 1))))

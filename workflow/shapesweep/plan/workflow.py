@@ -114,17 +114,36 @@ class Plan:
     def batch(self, suite: str, run: str, name: str) -> Batch:
         """The batch of this name, or that of one checkpoint.
 
-        A job on a cluster plans for itself, and finds more checkpoints if the run goes on: a name
-        still stands for the same ones.
+        A job on a cluster makes its own plan. If the run goes on meanwhile, another selection may
+        have no batch of this name: for the cost of the job, any checkpoints of the run will do.
         """
         found = {(one.run, one.name): one for one in self.batches(suite)}
         if (run, name) in found:
             return found[run, name]
-        first, _, more = name.partition("+")
+        more = int(name.partition("+")[2] or 0)
         mine = [one for key, one in self.selected(suite).items() if key[0] == run]
-        start = next(k for k, one in enumerate(mine) if one.revision == first)
-        members = mine[start : start + 1 + int(more or 0)]
-        return Batch(suite, run, self.suites[suite], self.settings(suite), tuple(members))
+        members = tuple(mine[: 1 + more])
+        return Batch(suite, run, self.suites[suite], self.settings(suite), members)
+
+    def recorded(self, suite: str, folder: str) -> list[str] | None:
+        """The revisions of a batch, as the plan that made it has recorded them.
+
+        Parameters
+        ----------
+        suite : str
+        folder : str
+            `<suite>/<run>/<batch>/<fingerprint>`.
+
+        Returns
+        -------
+        list of str or None
+            None if no record has this batch.
+        """
+        for path in Path(self.results, "plans", suite).glob("*.json"):
+            for batch in failures.read_json(path)["batches"]:
+                if batch["folder"] == folder:
+                    return batch["revisions"]
+        return None
 
     def model(self, suite: str, run: str) -> costs.Model:
         """What the cost of a job depends on; all checkpoints of a run have one shape."""
