@@ -229,6 +229,23 @@ def test_what_the_hub_did_not_answer_is_asked_for_again(hub, tmp_path, text_file
     assert "Nothing to be done" in sweep(folder, "numbers").stdout
 
 
+def test_shards_are_kept_of_checkpoints_that_are_measured(hub, tmp_path, text_file, tokenizers):
+    tokenizer = files(tokenizers["decoder"], tmp_path / "t")
+    for step, model in trajectory(tiny_neox(), [0, 1]):
+        hub.add("Org/neox", f"step{step}", files(model, tmp_path / "m") | tokenizer)
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    suites = {"neox": {**NEOX, "repositories": ["Org/neox"]}}
+    for keep in (False, True):
+        write(folder, settings(text_file, suites=suites, corpora=["text"], keep_activations=keep))
+        done = sweep(folder, "numbers")
+        assert done.returncode == 0, done.stdout
+        assert set(failures(folder).values()) == {"empty_main"}
+        kept = list((folder / "results/activations").glob("neox/neox/*/*/text"))
+        assert len(kept) == (2 if keep else 0)
+    assert "Nothing to be done" in sweep(folder, "numbers").stdout
+
+
 def test_what_cannot_be_listed_is_one_line(hub, tmp_path, text_file):
     folder = tmp_path / "sweep"
     folder.mkdir()

@@ -1,6 +1,7 @@
 """The disk budget: never more on the disk than there is room for, and no room for the dead."""
 
 import contextlib
+import json
 import multiprocessing
 import os
 import signal
@@ -253,3 +254,16 @@ def test_the_checkpoints_of_a_batch_share_a_claim():
         with pytest.raises(TransientError, match="no room"):
             claim()
     assert claims == [1, 1]
+
+
+@pytest.mark.parametrize("place", ["{outside}", "../outside", "s/r/../../../outside", "s/r/a"])
+def test_a_claim_on_a_folder_elsewhere_removes_nothing(tmp_path, place):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    disk = DiskBudget(tmp_path / "results", 100)
+    disk.claims_file.parent.mkdir(parents=True)
+    claims = {place.format(outside=outside): [50, 0.0]}
+    disk.claims_file.write_text(json.dumps(claims), encoding="utf-8")
+    disk.clear([])
+    disk.claim("s/r/a/0123456789ab", 100)
+    assert outside.is_dir()

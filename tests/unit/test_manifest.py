@@ -244,3 +244,12 @@ def test_a_run_that_was_trained_by_another_recipe_is_refused(tmp_path):
     other = suite.model_copy(update={"batch_size": 1})
     with pytest.raises(ShapesweepError, match="trained by another recipe; add --forcerun train"):
         checkpoints.describe("s", other, listed, "all")
+
+
+def test_the_plan_decides_what_is_chosen_when_the_run_has_grown(tmp_path, make_checkpoint):
+    for step in (1, 2, 3):
+        make_checkpoint(tmp_path / f"run/checkpoint-{step}", seed=step)
+    suite, found = local(tmp_path / "run"), listed(tmp_path / "run")
+    described = checkpoints.describe("s", suite, found, "all", planned=[("run", "checkpoint-2")])
+    assert [one.step for one in described if one.chosen] == [2]
+    assert [one.step for one in described if one.selected] == [2]

@@ -85,13 +85,21 @@ def test_later_checkpoints_leave_full_batches_as_they_are(sweep):
 
 def test_a_name_stands_for_the_same_checkpoints_when_the_run_has_grown(sweep):
     sweep.train(*range(6))
-    _, before = sweep.plan().batches("s")
+    old = sweep.plan()
+    _, before = old.batches("s")
+    record_file, record = old.record_file("s"), old.record("s")
     assert before.name == "checkpoint-4+1"
     sweep.train(6, 7, 8)
     plan = sweep.plan()
     assert before.name not in [batch.name for batch in plan.batches("s")]
     after = plan.batch("s", "r", before.name)
     assert after.revisions == before.revisions
+    # The checkpoints that it was planned with are on record, whatever is chosen now.
+    path = sweep.results / record_file
+    path.parent.mkdir(parents=True)
+    path.write_text(record, encoding="utf-8")
+    assert plan.recorded("s", old.folder(before)) == before.revisions
+    assert plan.recorded("s", "s/r/another/0123456789ab") is None
     assert plan.folder(after) == sweep.plan().folder(before)
     # So does the revision of a checkpoint by itself.
     assert plan.batch("s", "r", "checkpoint-6").revisions == ["checkpoint-6"]

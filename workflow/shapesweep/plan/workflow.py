@@ -114,15 +114,17 @@ class Plan:
     def batch(self, suite: str, run: str, name: str) -> Batch:
         """The batch of this name, or that of one checkpoint.
 
-        A job on a cluster makes its own plan. If the run goes on meanwhile, another selection may
-        have no batch of this name: for the cost of the job, any checkpoints of the run will do.
+        A job on a cluster makes its own plan, and the run may have gone on meanwhile. If there is
+        no batch of this name any more, these are as many checkpoints of the run, which cost the
+        same; `recorded` gives those of the plan that the job belongs to.
         """
         found = {(one.run, one.name): one for one in self.batches(suite)}
         if (run, name) in found:
             return found[run, name]
-        more = int(name.partition("+")[2] or 0)
+        first, _, more = name.partition("+")
         mine = [one for key, one in self.selected(suite).items() if key[0] == run]
-        members = tuple(mine[: 1 + more])
+        start = next((k for k, one in enumerate(mine) if one.revision == first), 0)
+        members = tuple(mine[start : start + 1 + int(more or 0)])
         return Batch(suite, run, self.suites[suite], self.settings(suite), members)
 
     def recorded(self, suite: str, folder: str) -> list[str] | None:
