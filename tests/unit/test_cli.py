@@ -24,7 +24,7 @@ def test_a_checkpoint_is_checked(tmp_path, make_checkpoint, capsys):
     ("command", "message"),
     [
         ("checkpoint absent", "absent: there is no such folder"),
-        ("listing --config absent.yaml --suite s --results r --out x", "absent.yaml: no such file"),
+        ("manifests --config absent.yaml --results r", "absent.yaml: no such file"),
         ("manifest --plan absent.json --results r --out x", "absent.json: "),
         (
             "geometry --settings absent.yaml --manifest m --run r --revision v --out x",
