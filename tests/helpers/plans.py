@@ -1,4 +1,4 @@
-"""A sweep in a folder of its own, to be planned without Snakemake."""
+"""A sweep in a temporary folder, for plans without Snakemake."""
 
 import copy
 import json
@@ -46,7 +46,7 @@ def list_hub(results, suite="hub", revisions=("step1", "step2"), **more):
 
 
 class Sweep:
-    """A configuration in a folder of its own, with local checkpoints and a text."""
+    """A configuration with local checkpoints and a text, in a temporary folder."""
 
     def __init__(self, folder):
         self.results, self.text = folder / "results", folder / "text.txt"

@@ -85,7 +85,7 @@ WATCHED = {"train", "geometry", "budget"}.union(*TARGETS.values())
 
 
 def table():
-    """The rows of the page: what runs for the checkpoints, and what is made again."""
+    """The rows of the page: jobs of the checkpoints and later outputs, by change."""
     page = (ROOT / "docs/how-to/run-again.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
     return {what: (checkpoints, again) for what, checkpoints, again in rows[1:]}

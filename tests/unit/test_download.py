@@ -1,4 +1,4 @@
-"""Downloads: whole or not at all; and what they will cost, before they begin."""
+"""Downloads are atomic, and their cost is known before they begin."""
 
 import dataclasses
 

@@ -196,7 +196,7 @@ def test_a_new_plan_knows_the_texts_of_all_settings_files(sweep):
     sweep.raw["suites"] |= {"hub": {**HUB, "ignored_weights": ["bias$"]}, "t": TRAINED}
 
     def read(path):
-        # A job on a cluster asks a plan of its own.
+        # A job on a cluster makes a new plan.
         return yaml.safe_load(sweep.plan().settings_text(Path(path).stem))
 
     plan = sweep.plan()

@@ -30,5 +30,6 @@ rule budget:
         "shapesweep budget --settings {input.settings:q} --manifest {input.manifest:q} "
         "--run {wildcards.run} --revision {wildcards.revision} --checkpoints={params.downloaded:q} "
         "--tokenizer={input.tokenizer:q} --device {resources.device} "
-        "--batch-tokens {resources.batch_tokens} --temporary {resources.temporary:q} --rise {params.rise} --threads {threads} "
+        "--batch-tokens {resources.batch_tokens} --temporary {resources.temporary:q} "
+        "--rise {params.rise} --threads {threads} "
         "--out {output:q} > {log:q} 2>&1"

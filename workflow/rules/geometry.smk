@@ -41,6 +41,6 @@ rule geometry:
         "shapesweep geometry --settings {input.settings:q} --manifest {input.manifest:q} "
         "--run {wildcards.run} --revision {params.revisions:q} --checkpoints={params.downloaded:q} "
         "--tokenizer={input.tokenizer:q} --measured {params.measured:q} "
-        "--device {resources.device} "
-        "--batch-tokens {resources.batch_tokens} --temporary {resources.temporary:q} --keep={output.kept:q} --threads {threads} "
+        "--device {resources.device} --batch-tokens {resources.batch_tokens} "
+        "--temporary {resources.temporary:q} --keep={output.kept:q} --threads {threads} "
         "--out {params.out:q} > {log:q} 2>&1"

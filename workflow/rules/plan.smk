@@ -110,7 +110,7 @@ def disk_bytes(w):
 
 
 def measurement_file(w):
-    """The settings of a job that measures, whose name tells when they change."""
+    """The settings file of a job that measures, named by its contents."""
     return f"{RESULTS}/{PLAN.measurement_file(w.suite)}"
 
 
@@ -153,7 +153,7 @@ def downloaded(w, input):
 
 
 def plan_file(w):
-    """The recorded plan of a suite, whose name tells when it changes."""
+    """The recorded plan of a suite, named by its contents."""
     return plans([w.suite])(w)
 
 
