@@ -5,7 +5,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -116,10 +115,25 @@ def begun_temporary(parent):
     return process, Path(process.stdout.readline().rstrip("\n"))
 
 
-def age(folder):
-    """Let a folder be older than what may not be locked yet."""
-    then = time.time() - 2 * whole.GRACE
-    os.utime(folder, (then, then))
+def test_a_lock_that_a_dead_process_left_alone_is_removed(tmp_path, kind):
+    (tmp_path / ".made.abcdefgh.lock").touch()
+    (tmp_path / ".other.abcdefgh.lock").touch()
+    make(kind, tmp_path / "made", "mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.abcdefgh.lock", "made"]
+
+
+def test_many_at_once_do_not_disturb_each_other(tmp_path):
+    program = (
+        "import sys\n"
+        "from shapesweep import whole\n"
+        "for number in range(300):\n"
+        "    with whole.file(sys.argv[1]) as partial:\n"
+        "        partial.write_text('x' * 1000, encoding='utf-8')\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "made")]
+    processes = [subprocess.Popen(words) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 def test_a_temporary_folder_is_removed_at_the_end(tmp_path):
@@ -139,11 +153,6 @@ def test_temporary_folders_of_the_dead_are_removed_and_those_of_the_living_are_n
     living, used = begun_temporary(tmp_path)
     os.kill(dead.pid, signal.SIGKILL)
     dead.wait()
-    # One that is new may not be locked yet.
-    with whole.temporary(tmp_path, "shards"):
-        assert left.is_dir()
-    for folder in (left, used):
-        age(folder)
     with whole.temporary(tmp_path, "shards"):
         assert not left.exists()
         assert (used / "one").is_dir()
@@ -154,8 +163,6 @@ def test_temporary_folders_of_the_dead_are_removed_and_those_of_the_living_are_n
 def test_what_else_lies_beside_temporary_folders_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / ".mine").mkdir()
-    for folder in (tmp_path / "mine", tmp_path / ".mine"):
-        age(folder)
     with whole.temporary(tmp_path, "shards"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", "mine"]

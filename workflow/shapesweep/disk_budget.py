@@ -204,6 +204,7 @@ class DiskBudget:
         folder = self.folder / place
         for path in [*whole.partials(folder), *folder.parent.glob(f"{folder.name}/.*.partial")]:
             shutil.rmtree(path, ignore_errors=True)
+            path.with_suffix(".lock").unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         for path in self._markers(place):
             path.unlink(missing_ok=True)
@@ -218,8 +219,9 @@ class DiskBudget:
 def _is_left(path: Path) -> bool:
     """Whether the process that has made a marker has died without removing it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+        # Network file systems lock only files that are open for writing.
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,8 @@
-"""Whole or not at all: what is made goes to a sibling of its own and is renamed at the end.
+"""Files and folders that appear complete or not at all.
 
-So it survives whatever ends a process: two that make the same (one of them left behind by a sweep
-that was killed) do not touch each other's, and what the dead have left is removed by the next.
+Contents are written to a temporary path beside the final one, which is renamed at the end. Two
+processes that write the same path do not disturb each other. A lock file tells whether the process
+that writes a temporary path is alive; what dead processes have left is removed by the next one.
 """
 
 import contextlib
@@ -10,67 +11,55 @@ import fcntl
 import glob
 import os
 import shutil
-import socket
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
-
-#: Seconds in which a process that has made a temporary folder has locked it.
-GRACE = 60.0
 
 
 def folder(path: str | Path) -> AbstractContextManager[Path]:
-    """Make a folder whole or not at all, in a `with`: it is given the empty folder to write to.
+    """Write a folder atomically, in a `with` statement that gives an empty folder to write to.
 
     Parameters
     ----------
     path : path-like
-        A folder that is there already is replaced.
+        A folder that exists is replaced.
     """
-    return _whole(Path(path), tempfile.mkdtemp, 0o777)
+    return _atomic(Path(path), Path.mkdir)
 
 
 def file(path: str | Path) -> AbstractContextManager[Path]:
-    """Make a file whole or not at all, in a `with`: it is given the empty file to write to.
+    """Write a file atomically, in a `with` statement that gives an empty file to write to.
 
     Parameters
     ----------
     path : path-like
-        A file that is there already is replaced.
+        A file that exists is replaced.
 
     Raises
     ------
     IsADirectoryError
-        If a folder stands there.
+        If the path is a folder.
     """
     if Path(path).is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    return _whole(Path(path), _empty_file, 0o666)
+    return _atomic(Path(path), Path.touch)
 
 
 @contextlib.contextmanager
 def temporary(parent: str | Path, name: str) -> Iterator[Path]:
-    """An empty folder that is removed at the end of the `with`.
+    """An empty folder that is removed at the end of the `with` statement.
 
     Parameters
     ----------
     parent : path-like
-        Created if needed. Folders in it that dead processes of this machine have left are removed.
+        Created if needed. Folders in it that dead processes have left are removed.
     name : str
         For people who look into the parent.
     """
-    parent = Path(parent)
-    parent.mkdir(parents=True, exist_ok=True)
-    # Locks of another machine are not seen on every network file system.
-    prefix = f".{name}.{glob.escape(socket.gethostname())}."
-    # A new folder may not be locked yet.
-    start = time.time() - GRACE
-    _remove_dead(path for path in parent.glob(f"{prefix}*.partial") if _time(path) < start)
-    partial = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=parent))
-    with _held(partial):
+    with _reserved(Path(parent), name) as partial:
+        # Its parent may be a folder that other users share.
+        partial.mkdir(0o700)
         try:
             yield partial
         finally:
@@ -78,7 +67,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
 
 
 def partials(path: str | Path) -> list[Path]:
-    """What is being made, or was when its maker died, to become a path."""
+    """The temporary paths from which a path is being written, or was when its process died."""
     path = Path(path)
     return list(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
@@ -90,16 +79,12 @@ def empty(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _whole(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_dead(partials(path))
-    partial = Path(make(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    # Only who makes it may read what `tempfile` makes; a result is for all whom umask lets.
-    partial.chmod(mode & ~_umask())
-    with _held(partial):
+def _atomic(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
+    with _reserved(path.parent, path.name) as partial:
+        create(partial)
         try:
             yield partial
-            # Where a file is to be, a folder that has come meanwhile is somebody's.
+            # A folder that stands where a file is to be belongs to somebody: it is not removed.
             if path.is_dir() and partial.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             partial.replace(path)
@@ -108,42 +93,66 @@ def _whole(path: Path, make: Callable[..., str], mode: int) -> Iterator[Path]:
             raise
 
 
-def _remove_dead(left: Iterable[Path]) -> None:
-    """Remove what dead processes have left; what living ones make is locked."""
-    for path in left:
-        with contextlib.suppress(OSError), _held(path):
-            _remove(path)
+@contextlib.contextmanager
+def _reserved(parent: Path, name: str) -> Iterator[Path]:
+    """A new temporary path, which does not exist yet; a lock is held until the end.
 
-
-def _time(path: Path) -> float:
-    """Modification time of a folder; that of now, if it is gone."""
+    Every temporary path has a lock file while its process lives: the lock file is locked before the
+    path is created, and removed after the path is gone. It is a regular file that is open for
+    writing, since network file systems lock no others across machines.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    _remove_dead(parent, name)
+    descriptor, lock = _locked(parent, name)
     try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
+        yield lock.with_suffix(".partial")
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
-def _empty_file(**where: Any) -> str:
-    opened, name = tempfile.mkstemp(**where)
-    os.close(opened)
-    return name
+def _locked(parent: Path, name: str) -> tuple[int, Path]:
+    while True:
+        descriptor, path = tempfile.mkstemp(prefix=f".{name}.", suffix=".lock", dir=parent)
+        # Without locks on this file system, nothing that is left is ever removed.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Another process may have found the file before it was locked, and removed it.
+        if os.path.exists(path):
+            return descriptor, Path(path)
+        os.close(descriptor)
+
+
+def _remove_dead(parent: Path, name: str) -> None:
+    """Remove what dead processes have left; the locks of living ones are held."""
+    start = f".{glob.escape(name)}.*"
+    left = [path for end in ("partial", "lock") for path in parent.glob(f"{start}.{end}")]
+    for path in left:
+        lock = path.with_suffix(".lock")
+        with contextlib.suppress(OSError), _taken(lock):
+            _remove(path.with_suffix(".partial"))
+            lock.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Hold a lock on what is being made, which ends with its maker.
+def _taken(lock: Path) -> Iterator[None]:
+    """Hold the lock of a dead process, or none if it has left no lock file.
 
     Raises
     ------
     OSError
-        If another holds it.
+        If its process lives.
     """
-    opened = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(lock, os.O_RDWR)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def _remove(path: Path, surely: bool = False) -> None:
@@ -151,10 +160,3 @@ def _remove(path: Path, surely: bool = False) -> None:
         shutil.rmtree(path, ignore_errors=not surely)
     else:
         path.unlink(missing_ok=not surely)
-
-
-def _umask() -> int:
-    # It can only be read by setting it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
