@@ -1,5 +1,6 @@
 """The corpora: the same tokens for every checkpoint, and the paper's own to the letter."""
 
+import hashlib
 import itertools
 import random
 from types import MappingProxyType
@@ -112,6 +113,16 @@ def test_bad_text_files_are_named(tmp_path):
     (tmp_path / "latin.txt").write_bytes("déjà vu".encode("latin-1"))
     with pytest.raises(ShapesweepError, match="not UTF-8"):
         text.read_text(str(tmp_path / "latin.txt"))
+
+
+def test_a_text_of_another_digest_is_refused(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"one\r\ntwo\rthree")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert text.read_text(str(path), digest) == text.read_text(str(path)) == "one\ntwo\nthree"
+    path.write_bytes(b"another")
+    with pytest.raises(ShapesweepError, match=r"text\.txt has changed since the plan was made"):
+        text.read_text(str(path), digest)
 
 
 def test_the_standard_librarys_text_is_english_and_held_out():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from shapesweep import contracts, join, tables
-from shapesweep.errors import ShapesweepError
+from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.failures import kind, without_budget
 from shapesweep.manifest import table
 from shapesweep.manifest.table import Checkpoint
 
@@ -118,6 +119,22 @@ def test_a_budget_of_what_is_left_out_is_left_out(swept, straight, tmp_path):
     budgets = swept.read("budgets")
     assert budgets.revision.tolist() == ["step8"]
     assert budgets.k.tolist() == [3]
+
+
+def test_a_budget_that_could_not_be_measured_is_named(swept, straight, tmp_path):
+    swept.measure(straight, failures={4: "broken"})
+    for step in (4, 8):
+        checkpoint = Checkpoint("s", "r", f"step{step}", step=step)
+        failure = without_budget(checkpoint, CheckpointError("has no head"))
+        path = f"budgets/s/r/step{step}/0123456789ab.parquet"
+        swept.plan["budgets"].append(path)
+        tables.write([], contracts.BUDGETS, tmp_path / path, {"failure": failure})
+    _, failures = swept.join()
+    # What is not measured at all has one row.
+    assert [(row.revision, kind(row), row.reason) for row in failures.itertuples()] == [
+        ("step8", "incomplete", "no dimension budget: has no head"),
+        ("step4", "not measured", "broken"),
+    ]
 
 
 def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight, tmp_path):

@@ -1,6 +1,7 @@
 """The manifest: what lies in folders, found and chosen."""
 
 import dataclasses
+import hashlib
 import os
 
 import pytest
@@ -217,6 +218,26 @@ def test_the_verb_writes_the_manifest_of_a_plan(tmp_path, make_checkpoint, hashe
     assert cli.main([*map(str, words)]) == 0
     assert len(hashed) == 4
     assert table.read(out) == found
+
+
+def test_the_manifest_holds_the_digest_of_the_text_that_was_planned(
+    tmp_path, make_checkpoint, capsys
+):
+    make_checkpoint(tmp_path / "run/checkpoint-0")
+    text = tmp_path / "text.txt"
+    text.write_text("a text", encoding="utf-8")
+    raw = {"suites": {"s": {"source": "local", "runs": {"run": str(tmp_path / "run")}}}}
+    raw["corpus"] = {"text": str(text)}
+    plan, out = tmp_path / "plan.json", tmp_path / "manifest.parquet"
+    plan.write_text(Plan(config.validate(raw), tmp_path).record("s"), "utf-8")
+    words = [*map(str, ["manifest", "--plan", plan, "--results", tmp_path, "--out", out])]
+    assert cli.main(words) == 0
+    assert table.text_sha256(out) == hashlib.sha256(b"a text").hexdigest()
+    for change in (lambda: text.write_text("another text", encoding="utf-8"), text.unlink):
+        change()
+        capsys.readouterr()
+        assert cli.main(words) == 2
+        assert "text.txt has changed since the plan was made; run again" in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_told_by_its_key(run_folder):

@@ -14,8 +14,9 @@ from shapesweep.digest import digest
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.manifest import checkpoints
 from shapesweep.manifest.table import Checkpoint
-from shapesweep.plan import costs, fingerprints
-from shapesweep.plan.workflow import BATCH_TABLES, FINGERPRINT
+from shapesweep.plan import costs, definitions, fingerprints
+from shapesweep.plan.attempts import NAME as FINGERPRINT
+from shapesweep.plan.workflow import BATCH_TABLES
 from shapesweep.suite import SUITE
 
 
@@ -152,9 +153,20 @@ def test_a_tokenizer_that_failed_for_now_is_tried_again(hub, kind, attempt):
     assert hub.plan().tokenizer("hub", "a") == path + attempt
 
 
-def test_another_place_of_a_tokenizer_is_another_folder(hub):
-    other = hub.plan(suites={"hub": {**HUB, "tokenizer": "org/t"}})
-    assert other.tokenizer("hub", "a") != hub.plan().tokenizer("hub", "a")
+def test_the_folder_of_a_tokenizer_stands_for_its_contents(hub):
+    path = hub.results / "listings/hub.json"
+    tokenizer, tables = hub.plan().tokenizer("hub", "a"), hub.plan().tables(["hub"])
+    listed = json.loads(path.read_bytes())
+    branches, trees = listed["org/a"]["branches"], listed["org/a"]["trees"]
+    trees["another commit"] = trees.pop(branches["step2"])
+    branches["step2"] = "another commit"
+    path.write_text(json.dumps(listed), encoding="utf-8")
+    assert hub.plan().tokenizer("hub", "a") == tokenizer
+    assert hub.plan().tables(["hub"]) != tables
+    (file,) = (file for file in trees["another commit"] if file["path"] == "tokenizer.json")
+    file["blob"] = "another"
+    path.write_text(json.dumps(listed), encoding="utf-8")
+    assert hub.plan().tokenizer("hub", "a") != tokenizer
 
 
 def listing_of(folder):
@@ -184,9 +196,6 @@ def test_nothing_is_written_while_a_plan_is_made(sweep, tmp_path, monkeypatch):
     plan.files(plan.suites)
     plan.downloads()
     plan.tokenizer("hub", "a")
-    plan.asked("hub")
-    plan.naming("hub")
-    plan.recipe("t", "first")
     assert listing_of(tmp_path) == before
 
 
@@ -214,15 +223,19 @@ def test_jobs_are_given_the_part_of_a_definition_that_they_read(sweep):
     sweep.raw["suites"] = {"hub": HUB, "t": TRAINED}
     list_hub(sweep.results)
     plan = sweep.plan()
-    found = SUITE.validate_json(plan.recipe("t", "first"))
+    found = SUITE.validate_json(definitions.for_training(plan.suites["t"], "first"))
     assert found.runs == {"first": plan.suites["t"].runs["first"]}
     assert fingerprints.training(found, "first") == fingerprints.training(plan.suites["t"], "first")
-    found = SUITE.validate_json(plan.asked("hub"))
+    found = SUITE.validate_json(definitions.for_listing("hub", plan.suites["hub"]))
     assert found.listing_key() == plan.suites["hub"].listing_key()
     for key, value in {"accept": ["discontinuous"], "losses": {"a": "log.csv"}}.items():
-        other = sweep.plan(suites={"hub": {**HUB, key: value}, "t": TRAINED})
-        assert other.asked("hub") == plan.asked("hub")
-        assert other.naming("hub") == plan.naming("hub")
+        other = sweep.plan(suites={"hub": {**HUB, key: value}, "t": TRAINED}).suites["hub"]
+        assert definitions.for_listing("hub", other) == definitions.for_listing(
+            "hub", plan.suites["hub"]
+        )
+        assert definitions.for_tokenizer("hub", other, "a") == definitions.for_tokenizer(
+            "hub", plan.suites["hub"], "a"
+        )
 
 
 def test_the_job_of_a_tokenizer_finds_every_run(hub):
@@ -230,13 +243,22 @@ def test_the_job_of_a_tokenizer_finds_every_run(hub):
     phases["phases"] = {"stage2": {"own_run": True}}
     list_hub(hub.results, revisions=["stage1-step1", "stage2-step1", "main"])
     plan = hub.plan(suites={"hub": {**HUB, **phases}})
-    suite = SUITE.validate_json(plan.naming("hub"))
+    whole = plan.suites["hub"]
     runs = [batch.run for batch in plan.batches("hub")]
     assert sorted(set(runs)) == ["a", "a.stage2"]
     for run in runs:
-        _, expected = checkpoints.tokenizers("hub", plan.suites["hub"], hub.results, run)
+        alone = SUITE.validate_json(definitions.for_tokenizer("hub", whole, run))
+        _, places = checkpoints.tokenizers("hub", whole, hub.results, run)
+        expected = list(places)
         assert expected
-        assert checkpoints.tokenizers("hub", suite, hub.results, run)[1] == expected
+        assert list(checkpoints.tokenizers("hub", alone, hub.results, run)[1]) == expected
+
+
+def test_a_definition_that_is_too_long_for_a_command_is_an_error(hub):
+    names = [f"org/{number:099}" for number in range(1000)]
+    suite = hub.plan(suites={"hub": {**HUB, "repositories": names}}).suites["hub"]
+    with pytest.raises(ShapesweepError, match=r"suites\.hub: more than 100 kB; name repositories"):
+        definitions.for_listing("hub", suite)
 
 
 @pytest.mark.parametrize("change", [{"device": "cpu"}, {"batch_tokens": 9}, {"scratch": "/s"}])
@@ -248,7 +270,7 @@ def test_a_recipe_is_that_of_its_run_alone(sweep):
     def recipe(run, **more):
         suites = copy.deepcopy({"t": TRAINED})
         suites["t"]["runs"]["second"] |= more
-        return sweep.plan(suites=suites).recipe("t", run)
+        return definitions.for_training(sweep.plan(suites=suites).suites["t"], run)
 
     assert recipe("first", learning_rate=0.5) == recipe("first")
     assert recipe("second", learning_rate=0.5) != recipe("second")
@@ -261,7 +283,7 @@ def test_downloads_are_the_folders_of_the_batches_on_the_hub(sweep):
     assert sweep.plan().downloads() is None
     list_hub(sweep.results, revisions=[f"step{n}" for n in range(6)])
     plan = sweep.plan()
-    assert plan.downloads() == [plan.folder(batch) for batch in plan.batches("hub")]
+    assert plan.downloads() == [plan.download(batch) for batch in plan.batches("hub")]
     assert [name.split("/")[2] for name in plan.downloads()] == ["step0+3", "step4+1"]
 
 
@@ -269,9 +291,10 @@ def test_what_is_finished_is_not_downloaded(hub):
     list_hub(hub.results, revisions=[f"step{n}" for n in range(6)])
     more = {"budget": {"checkpoints": {"hub": "last"}}}
     plan = hub.plan(**more)
-    budgeted, full, rest = (plan.folder(batch) for batch in plan.batches("hub"))
+    budgeted, full, rest = (plan.download(batch) for batch in plan.batches("hub"))
     assert plan.downloads() == [budgeted, full, rest]
-    done = [path for path in plan.tables(["hub"]) if f"/{full}/" in path or f"/{budgeted}/" in path]
+    places = [plan.folder(batch) for batch in plan.batches("hub")][:2]
+    done = [path for path in plan.tables(["hub"]) if any(f"/{one}/" in path for one in places)]
     for path in done:
         (hub.results / path).parent.mkdir(parents=True, exist_ok=True)
         (hub.results / path).touch()

@@ -3,6 +3,7 @@
 # that the configuration names under budget.
 rule budget:
     input:
+        text=text,
         checkpoints=checkpoint_files,
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
         tokenizer=ancient(tokenizer),
@@ -23,13 +24,14 @@ rule budget:
         temporary=TEMPORARY_HERE,
     params:
         downloaded=downloaded,
+        measured=measured,
         rise=CONFIG.budget.rise,
     message:
         "budgeting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep budget --settings {input.settings:q} --manifest {input.manifest:q} "
         "--run {wildcards.run} --revision {wildcards.revision} --checkpoints={params.downloaded:q} "
-        "--tokenizer={input.tokenizer:q} --device {resources.device} "
+        "--tokenizer={input.tokenizer:q} --measured {params.measured:q} --device {resources.device} "
         "--batch-tokens {resources.batch_tokens} --temporary {resources.temporary:q} "
         "--rise {params.rise} --threads {threads} "
         "--out {output:q} > {log:q} 2>&1"

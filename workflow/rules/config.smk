@@ -36,7 +36,7 @@ rule settings:
         f"{RESULTS}/settings/{{fingerprint}}.yaml",
     localrule: True
     params:
-        text=lambda w: PLAN.settings_text(w.fingerprint),
+        text=reported(lambda w: PLAN.settings_text(w.fingerprint)),
     message:
         "writing settings {wildcards.fingerprint}"
     template_engine:

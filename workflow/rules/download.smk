@@ -28,11 +28,10 @@ rule download:
         temporary=TEMPORARY_HERE,
     params:
         revisions=revisions,
-        # Budgets and shards that are kept need the files of measured checkpoints, too.
-        measured=lambda w: (
-            ""
-            if CONFIG.keep_activations or PLAN.budgets_of(batch(w))
-            else f"{HERE}/measured/{w.suite}/{w.run}"
+        # Shards that are kept need the files of measured checkpoints, too.
+        measured="" if CONFIG.keep_activations else measured,
+        rise=lambda w: (
+            f"--budget-rise {CONFIG.budget.rise}" if PLAN.budgets_of(batch(w)) else ""
         ),
         bytes=disk_bytes,
         seconds=lambda w: PLAN.claim_seconds(batch(w)),
@@ -41,7 +40,7 @@ rule download:
     shell:
         "shapesweep download --settings {input.settings:q} --manifest {input.manifest:q} "
         "--run {wildcards.run} --revision {params.revisions:q} --tokenizer={input.tokenizer:q} "
-        "--measured={params.measured:q} --room {resources.room} --bytes {params.bytes} "
+        "--measured={params.measured:q} {params.rise} --room {resources.room} --bytes {params.bytes} "
         "--seconds {params.seconds} --temporary {resources.temporary:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -63,7 +62,9 @@ rule tokenizer:
         hub=1,
     params:
         results=HERE,
-        naming=lambda w: PLAN.naming(w.suite),
+        naming=reported(
+            lambda w: definitions.for_tokenizer(w.suite, PLAN.suites[w.suite], w.run)
+        ),
     message:
         "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
     shell:

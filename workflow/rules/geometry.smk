@@ -7,6 +7,7 @@ PLACE = "{suite}/{run}/{batch}/{fingerprint}"
 
 rule geometry:
     input:
+        text=text,
         checkpoints=checkpoint_files,
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
         tokenizer=ancient(tokenizer),
@@ -33,7 +34,7 @@ rule geometry:
     params:
         revisions=revisions,
         downloaded=downloaded,
-        measured=lambda w: f"{HERE}/measured/{w.suite}/{w.run}",
+        measured=measured,
         out=subpath(output[0], parent=True),
     message:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.batch}"

@@ -19,7 +19,7 @@ checkpoint listing:
         calls=CONFIG.hub.downloads,
     params:
         results=HERE,
-        asked=lambda w: PLAN.asked(w.suite),
+        asked=reported(lambda w: definitions.for_listing(w.suite, PLAN.suites[w.suite])),
     message:
         "listing what {wildcards.suite} has"
     shell:
@@ -34,7 +34,7 @@ rule record:
         f"{RESULTS}/plans/{{suite}}/{{fingerprint}}.json",
     localrule: True
     params:
-        text=lambda w: PLAN.record(w.suite),
+        text=reported(lambda w: PLAN.record_text(w.suite, w.fingerprint)),
     message:
         "recording the plan of {wildcards.suite}"
     template_engine:
@@ -44,6 +44,7 @@ rule record:
 rule manifest:
     input:
         suite_files,
+        text,
         plan=plan_file,
     output:
         # Files that have not changed are not hashed again.

@@ -8,8 +8,8 @@ from shapesweep import config as configuration
 from shapesweep import disk_budget
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import EXTENSIONS, FIGURES
-from shapesweep.plan import batches, costs
-from shapesweep.plan.workflow import BATCH_TABLES, FINGERPRINT, TABLES, Plan
+from shapesweep.plan import attempts, batches, costs, definitions
+from shapesweep.plan.workflow import BATCH_TABLES, TABLES, Plan
 from shapesweep.suite import NAME, EmbeddedSuite
 from shapesweep.text import text_file
 
@@ -91,7 +91,7 @@ def batch(w):
 @reported
 def revisions(w):
     """The checkpoints of a job's batch."""
-    if is_main_process():
+    if is_main_process() or w.suite in PLAN.published:
         return batch(w).revisions
     # More checkpoints may have come since the main process made its plan.
     folder = f"{w.suite}/{w.run}/{w.batch}/{w.fingerprint}"
@@ -109,6 +109,17 @@ def disk_bytes(w):
     return PLAN.disk_bytes(batch(w))
 
 
+@reported
+def text(w):
+    """The file that the corpora are cut from; its fingerprint tells when it changes."""
+    path = text_file(CONFIG.corpus.text)
+    # Snakemake takes braces for wildcards, and there is no way to escape them.
+    if path is None or "{" in str(path.absolute()):
+        return []
+    # A module's prefix stands before paths that are not absolute.
+    return [ancient(str(path if str(HERE) == RESULTS else path.absolute()))]
+
+
 def measurement_file(w):
     """The settings file of a job that measures, named by its contents."""
     return f"{RESULTS}/{PLAN.measurement_file(w.suite)}"
@@ -119,8 +130,7 @@ def checkpoint_files(w):
     if isinstance(PLAN.suites[w.suite], EmbeddedSuite):
         return [f"{RESULTS}/checkpoints/{w.suite}/{w.run}"]
     if w.suite in PLAN.published:
-        of_batch = w.get("batch") and f"{w.suite}/{w.run}/{w.batch}/{w.fingerprint}"
-        return [f"{TEMPORARY}/checkpoints/{of_batch or PLAN.folder(batch(w))}"]
+        return [f"{TEMPORARY}/checkpoints/{PLAN.download(batch(w))}"]
     # A local checkpoint is there already; its fingerprint tells when it changes.
     return []
 
@@ -141,11 +151,18 @@ def tokenizer(w):
     if w.suite not in PLAN.published:
         return []
     place = f"tokenizers/{w.suite}/{w.run}"
-    found = list(Path(HERE, place).glob("[0-9a-f]*"))
+    found = list(
+        Path(HERE, place).glob(f"{PLAN.tokenizer_fingerprint(w.suite, w.run)}*")
+    )
     if is_main_process() or not found:
         return f"{RESULTS}/{PLAN.tokenizer(w.suite, w.run)}"
     # The plan of a job would ask again for what has failed in this run.
     return f"{RESULTS}/{place}/{max(found, key=lambda path: path.stat().st_mtime).name}"
+
+
+def measured(w):
+    """The folder that keeps the numbers of a run's checkpoints."""
+    return f"{HERE}/measured/{w.suite}/{w.run}"
 
 
 def downloaded(w, input):
@@ -162,7 +179,7 @@ wildcard_constraints:
     run=NAME.strip("^$"),
     revision=NAME.strip("^$"),
     batch=batches.BATCH,
-    fingerprint=FINGERPRINT,
+    fingerprint=attempts.NAME,
     figure="|".join(FIGURES),
 
 

@@ -4,8 +4,9 @@ Takes in what the manifest pins (commit, files, sha256); hands on a folder with 
 files, every byte checked, or with the reason why it has none.
 """
 
+import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from shapesweep import failures, hub, progress, whole
@@ -64,14 +65,14 @@ def _fetch(repository: str, commit: str, files: Sequence[File], out: Path) -> No
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def tokenizer(last: Checkpoint, places: Sequence[Place], out: Path) -> str:
+def tokenizer(last: Checkpoint, places: Iterable[Place], out: Path) -> str:
     """Fetch a run's tokenizer from the first place that still has it.
 
     Parameters
     ----------
     last : Checkpoint
         One checkpoint of the run, for messages.
-    places : sequence of (str, str, list of File)
+    places : iterable of (str, str, list of File)
         Repository, commit and files.
     out : Path
         A folder, made whole or not at all: the files, or `failed.json`.
@@ -86,7 +87,7 @@ def tokenizer(last: Checkpoint, places: Sequence[Place], out: Path) -> str:
         f"(suites.{last.suite}.tokenizer)"
     )
     with whole.folder(out) as partial:
-        for repository, commit, files in places[:PLACES]:
+        for repository, commit, files in itertools.islice(places, PLACES):
             try:
                 _fetch(repository, commit, files, partial)
                 return f"tokenizer of {repository} fetched"

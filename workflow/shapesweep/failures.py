@@ -14,6 +14,7 @@ from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.manifest.table import Checkpoint
 
 _NAME, _COLUMNS = "failed.json", contracts.FAILURES.names
+_NO_BUDGET = "no dimension budget: "
 
 
 def record(folder: Path, checkpoint: Checkpoint, error: CheckpointError) -> None:
@@ -30,6 +31,19 @@ def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
         "measured": False,
         "transient": isinstance(error, TransientError),
     }
+
+
+def without_budget(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
+    """A row of `contracts.FAILURES`: why a checkpoint has no dimension budget."""
+    row = as_row(checkpoint, error)
+    return {**row, "measured": True, "reason": f"{_NO_BUDGET}{error}"}
+
+
+def kind(row: Any) -> str:
+    """What a row of the table says of a checkpoint, in one or two words."""
+    if not row.measured:
+        return "not measured"
+    return "incomplete" if row.reason.startswith(_NO_BUDGET) else "doubtful"
 
 
 def name(row: Any) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from shapesweep.manifest import table
 from shapesweep.manifest.table import Checkpoint
-from shapesweep.measured import Measured
+from shapesweep.measured import Measured, read_budget
 from shapesweep.measurement import Measurement
 from shapesweep.plan import fingerprints
 
@@ -48,6 +49,16 @@ class Member:
     def is_measured(self) -> bool:
         """Whether all its numbers are there, from what it is now."""
         return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
+
+    def budget_fingerprint(self, rise: float) -> str:
+        """Of the contents that its dimension budget depends on."""
+        return fingerprints.budget_contents(self.checkpoint, self.tokenizer, self.settings, rise)
+
+    def budget(self, rise: float) -> list[dict[str, Any]] | None:
+        """The rows of its dimension budget, if they are there, from what it is now."""
+        if not (self.place and self.checkpoint.selected):
+            return None
+        return read_budget(self.place, self.budget_fingerprint(rise))
 
 
 def members(

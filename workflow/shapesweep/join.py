@@ -114,6 +114,9 @@ def join(
     flagged = [one for one in listed if _is_excluded(one)]
     found = [_failure(one, ", ".join(one.status)) for one in flagged] + doubts
     failed = [row for one in placed for row in one.read("failures", contracts.FAILURES).to_pylist()]
+    without_budget = [tables.read_metadata(path).get("failure") for path in paths]
+    not_measured = excluded | {key(row) for row in failed}
+    found += [row for row in without_budget if row and key(row) not in not_measured]
     tables.write([*found, *failed], contracts.FAILURES, out / "failures.parquet")
 
 

@@ -126,5 +126,36 @@ class Measured:
         return Measured({**other.origins, **self.origins}, *frames)
 
 
+def read_budget(place: str | Path, fingerprint: str) -> list[dict[str, Any]] | None:
+    """The rows of a checkpoint's dimension budget, if it is kept.
+
+    Parameters
+    ----------
+    place : path-like
+        The folder of the checkpoint's `Measured`; budgets are kept beside it, since they are
+        measured by another job.
+    fingerprint : str
+        `fingerprints.budget_contents`.
+    """
+    path = _budget_file(place)
+    try:
+        if tables.read_metadata(path).get("fingerprint") == fingerprint:
+            return tables.read_arrow(path, contracts.BUDGETS).to_pylist()
+    except ShapesweepError:
+        pass  # Absent, damaged or of an older version: it is measured again.
+    return None
+
+
+def write_budget(rows: list[dict[str, Any]], place: str | Path, fingerprint: str) -> None:
+    """Keep the rows of a checkpoint's dimension budget."""
+    tables.write(rows, contracts.BUDGETS, _budget_file(place), {"fingerprint": fingerprint})
+
+
+def _budget_file(place: str | Path) -> Path:
+    place = Path(place)
+    # No revision begins with a dot.
+    return place.parent / ".budgets" / f"{place.name}.parquet"
+
+
 def _empty(name: str) -> pd.DataFrame:
     return pd.DataFrame(columns=_SCHEMAS[name].names)

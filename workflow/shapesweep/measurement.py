@@ -86,9 +86,11 @@ class Measurement(Strict):
     corpus: CorpusConfig = CorpusConfig()
     geometry: GeometryConfig = GeometryConfig()
     loader: Loader = Loader()
-    # Numbers do not depend on these two, which are not in the file.
+    # Numbers do not depend on these, which are not in the file.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
+    # Of the file `corpus.text`, as the manifest has it; empty if it is not checked.
+    text_sha256: str = Field("", exclude=True)
 
     @model_validator(mode="after")
     def _without_what_no_corpus_reads(self) -> "Measurement":

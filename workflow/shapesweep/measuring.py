@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from shapesweep import activations, contracts, failures, geometry, tables, whole
-from shapesweep.errors import ShapesweepError
+from shapesweep import activations, budget, contracts, failures, geometry, tables, whole
+from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.job import Member
-from shapesweep.measured import Measured
+from shapesweep.measured import Measured, write_budget
 from shapesweep.measurement import Measurement
 
 #: Tables that are joined from those of the checkpoints.
@@ -88,6 +88,39 @@ def measure(
             if not kept:
                 shutil.rmtree(source.out)
     _write(members, failed, Path(out), settings)
+
+
+def measure_budget(one: Member, out: str | Path, rise: float) -> str:
+    """Measure the dimension budget of a checkpoint, and write its table.
+
+    Parameters
+    ----------
+    one : Member
+    out : path-like
+        A Parquet file of `contracts.BUDGETS`. If the checkpoint cannot be measured, it has no rows,
+        and its metadata has the row of `contracts.FAILURES`.
+    rise : float
+        Relative rise of the loss that is allowed.
+
+    Returns
+    -------
+    str
+        What was done, in one line.
+    """
+    rows = one.budget(rise)
+    line, failure = f"{one.checkpoint.name}: measured before", None
+    if rows is None:
+        try:
+            rows = budget.measure(one.checkpoint, one.folder, one.settings, one.tokenizer, rise)
+            line = f"{one.checkpoint.name}: {len(rows)} layers"
+            if one.place:
+                write_budget(rows, one.place, one.budget_fingerprint(rise))
+        except CheckpointError as error:
+            rows, failure = [], failures.without_budget(one.checkpoint, error)
+            line = f"{one.checkpoint.name}: {failure['reason']}"
+    metadata = {"transient": int(bool(failure and failure["transient"])), "failure": failure}
+    tables.write(rows, contracts.BUDGETS, out, metadata)
+    return line
 
 
 def _write(

@@ -108,11 +108,14 @@ class Opener:
         """A tokenizer and the corpora that it makes, or what equal files have made before."""
         key = (_digest(folder), n_embeddings)
         if key not in self._shown:
-            tokens, text = checkpoint.load_tokenizer(folder), read_text(self.settings.corpus.text)
+            tokens, text = checkpoint.load_tokenizer(folder), self._read_text()
             made = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
             # A run has one tokenizer; a second one is the next run's.
             self._shown = {key: (tokens, made)}
         return self._shown[key]
+
+    def _read_text(self) -> str:
+        return read_text(self.settings.corpus.text, self.settings.text_sha256)
 
 
 def _digest(folder: Path) -> str:

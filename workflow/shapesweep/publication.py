@@ -264,7 +264,7 @@ Place = tuple[str, str, list[File]]
 
 def tokenizers(
     run: Sequence[Published], listed: Mapping[str, Repository], group: Repositories
-) -> list[Place]:
+) -> Iterator[Place]:
     """Where the tokenizer of a run lies, the best place first.
 
     The suite's own word alone, if it has one; else `main`, else its checkpoints, the last first.
@@ -276,20 +276,18 @@ def tokenizers(
     group : Repositories
         The run's.
 
-    Returns
-    -------
-    list of (str, str, list of File)
-        Repository, commit and files; empty if none has one.
+    Yields
+    ------
+    (str, str, list of File)
+        Repository, commit and files; nothing if no place has a tokenizer.
     """
     own = [(one.repository, one.commit, one.folder) for one in reversed(run) if one.commit]
     names = [group.tokenizer] if group.tokenizer else list(dict.fromkeys(name for name, *_ in own))
     mains = [(name, listed[name].branches.get("main", ""), "") for name in names if name in listed]
-    places = []
     for name, commit, folder in [*mains, *([] if group.tokenizer else own)]:
         files = tokenizer(listed[name].trees.get(commit) or [], folder)
         if files:
-            places.append((name, commit, files))
-    return places
+            yield name, commit, files
 
 
 def _plain(name: str) -> str:

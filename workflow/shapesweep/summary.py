@@ -42,8 +42,7 @@ def write(results: str | Path, out: str | Path) -> str:
     missing = curves.missing
     lines = [_counted(curves.profiles, missing)]
     for row in missing.head(NAMED).itertuples():
-        what = "doubtful" if row.measured else "not measured"
-        lines.append(f"  {what}: {row.suite}/{failures.name(row)}: {row.reason}")
+        lines.append(f"  {failures.kind(row)}: {row.suite}/{failures.name(row)}: {row.reason}")
     if len(missing) > NAMED:
         lines.append(f"  and {len(missing) - NAMED} more: {results}/failures.parquet")
     shown = (curves.profiles, curves.trajectories, curves.phases, curves.shapes)

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import io
 import os
 import sysconfig
 import warnings
@@ -13,19 +14,28 @@ from pydoc_data.topics import topics
 from shapesweep.errors import ShapesweepError
 
 
-def read_text(name: str) -> str:
+def read_text(name: str, sha256: str = "") -> str:
     """The text of the corpora: `stdlib` (held out from the embedded suite's training) or a file.
+
+    Parameters
+    ----------
+    name : str
+    sha256 : str
+        Digest that the file must have, in hexadecimal; empty if any will do.
 
     Raises
     ------
     ShapesweepError
-        If the file is absent or not UTF-8.
+        If the file is absent, not UTF-8, or has another digest.
     """
     path = text_file(name)
     if path is None:
         return stdlib_text("measuring")
+    content = path.read_bytes()
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise ShapesweepError(f"corpus.text: {name} has changed since the plan was made; run again")
     try:
-        return path.read_text(encoding="utf-8")
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
     except UnicodeDecodeError as error:
         raise ShapesweepError(f"corpus.text: {name} is not UTF-8 ({error.reason})") from None
 

@@ -62,15 +62,16 @@ def history(arguments: argparse.Namespace) -> None:
 def manifest(arguments: argparse.Namespace) -> None:
     """List a suite's checkpoints with their files."""
     from shapesweep.manifest import checkpoints, table
+    from shapesweep.plan import fingerprints
 
-    name, suite, rule, planned = _planned(arguments)
+    name, suite, rule, planned, text = _planned(arguments)
     listed = checkpoints.list_checkpoints(name, suite, arguments.results)
     try:
         known = table.read(arguments.out)
     except ShapesweepError:
         known = []  # Absent, damaged or of an earlier version: all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
-    table.write(described, arguments.out)
+    table.write(described, arguments.out, fingerprints.text_sha256(text))
     for one in described:
         if one.status:
             print(f"{one.name}: {', '.join(one.status)}")
@@ -105,7 +106,9 @@ def download(arguments: argparse.Namespace) -> None:
     fits = disk_budget.SharedClaim(lambda: disk.claim(place, arguments.bytes, arguments.seconds))
     with disk.using(place, "download"):
         for one in _members(arguments, downloads=out):
-            if not one.is_measured:
+            rise = arguments.budget_rise
+            has_budget = rise is None or one.budget(rise) is not None
+            if not (one.is_measured and has_budget):
                 print(
                     download.checkpoint(one.checkpoint, one.folder, fits, one.tokenizer),
                     flush=True,
@@ -161,22 +164,11 @@ def geometry(arguments: argparse.Namespace) -> None:
 
 def budget(arguments: argparse.Namespace) -> None:
     """Count the dimensions that each layer of one checkpoint needs."""
-    from shapesweep import budget, contracts, tables
-    from shapesweep.errors import CheckpointError, TransientError
+    from shapesweep import measuring
 
     (one,) = _members(arguments, downloads=arguments.checkpoints)
-    rows, transient = [], 0
     with _used(arguments, "budget"):
-        try:
-            rows = budget.measure(
-                one.checkpoint, one.folder, one.settings, one.tokenizer, arguments.rise
-            )
-            print(f"{one.checkpoint.name}: {len(rows)} layers")
-        except CheckpointError as error:
-            # Why it cannot be measured at all is a row of the failures.
-            print(f"{one.checkpoint.name}: no budget: {error}")
-            transient = int(isinstance(error, TransientError))
-        tables.write(rows, contracts.BUDGETS, arguments.out, {"transient": transient})
+        print(measuring.measure_budget(one, arguments.out, arguments.rise))
 
 
 def measure(arguments: argparse.Namespace) -> int:
@@ -316,8 +308,8 @@ def plan(arguments: argparse.Namespace) -> None:
 
 def _planned(
     arguments: argparse.Namespace,
-) -> tuple[str, AnySuite, Rule, set[tuple[str, str]]]:
-    """A suite, which checkpoints are chosen, and those that the plan has found to be measured."""
+) -> tuple[str, AnySuite, Rule, set[tuple[str, str]], str | list[object]]:
+    """What the plan of a suite records: the suite, which checkpoints are chosen, and the text."""
     from pydantic import TypeAdapter
 
     from shapesweep import failures
@@ -330,17 +322,20 @@ def _planned(
         suite = SUITE.validate_python(record["definition"])
         batches = [(batch["run"], batch["revisions"]) for batch in record["batches"]]
         planned = {(run, revision) for run, revisions in batches for revision in revisions}
-        return record["suite"], suite, rule, planned
+        return record["suite"], suite, rule, planned, record["text"]
     except (KeyError, TypeError, ValueError):
         raise ShapesweepError(f"{arguments.plan}: damaged; remove it, and run again") from None
 
 
 def _settings(arguments: argparse.Namespace) -> Measurement:
+    """How checkpoints are measured: by the settings file, on the text that the manifest has."""
     from shapesweep import measurement
+    from shapesweep.manifest import table
 
     more = {key: getattr(arguments, key, None) for key in ("device", "batch_tokens")}
     given = {key: value for key, value in more.items() if value is not None}
-    return measurement.load(arguments.settings, **given)
+    settings = measurement.load(arguments.settings, **given)
+    return settings.model_copy(update={"text_sha256": table.text_sha256(arguments.manifest)})
 
 
 def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Member]:

@@ -118,7 +118,7 @@ def _locked(parent: Path, name: str) -> tuple[int, Path]:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Another process may have found the file before it was locked, and removed it.
-        if os.path.exists(path):
+        if Path(path).exists():
             return descriptor, Path(path)
         os.close(descriptor)
 

@@ -146,11 +146,12 @@ def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
     if not len(missing):
         return
     lines = [figure.get_suptitle()] if figure.get_suptitle() else []
-    for measured, words in ((False, "not measured"), (True, "doubtful")):
-        names = [failures.name(row) for row in missing[missing.measured == measured].itertuples()]
+    rows = [*missing.sort_values("measured", kind="stable").itertuples()]
+    for kind in dict.fromkeys(map(failures.kind, rows)):
+        names = [failures.name(row) for row in rows if failures.kind(row) == kind]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         if names:
-            line = f"{words}: {', '.join(names[:3])}{more}"
+            line = f"{kind}: {', '.join(names[:3])}{more}"
             lines.append(textwrap.fill(line, width=64, break_on_hyphens=False))
     note(figure, "\n".join(lines))
 

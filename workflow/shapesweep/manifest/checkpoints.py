@@ -6,7 +6,7 @@ Snakemake plans, so that a dry run shows every job. The manifest adds what the f
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.files import LocalFile, sha256
 from shapesweep.manifest.selection import Listed, Rule, is_aside, select
 from shapesweep.manifest.table import Checkpoint
-from shapesweep.publication import Place
-from shapesweep.published import HubSuite, expand
+from shapesweep.publication import Place, Published, Repository
+from shapesweep.published import HubSuite, Repositories, expand
 from shapesweep.schema import LARGEST, near
 from shapesweep.suite import NAME, RECIPE, AnySuite, EmbeddedSuite, LocalSuite, checkpoint_folder
 
@@ -184,14 +184,14 @@ def _digester(
 
 def tokenizers(
     name: str, suite: AnySuite, results: str | Path, run: str
-) -> tuple[Checkpoint, list[Place]]:
+) -> tuple[Checkpoint, Iterator[Place]]:
     """Where the tokenizer of a run lies on the Hub.
 
     Returns
     -------
     last : Checkpoint
         The run's last one.
-    places : list of (str, str, list of File)
+    places : iterator of (str, str, list of File)
         Repository, commit and files, the best place first.
 
     Raises
@@ -220,15 +220,34 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
         raise ShapesweepError(said + near(wanted[0], runs))
     found = integrity.flag_shared(found)
     folders = {one.run: checkpoint_folder(results, name, one.run) for one in found}
+    members: dict[str, list[Published]] = {run: [] for run in folders}
+    for one in found:
+        if one.revision and not one.is_main:
+            members[one.run].append(one)
+    tokens = {run: _tokenizer(mine, listed, groups) for run, mine in members.items()}
     return [
         Listed(
             *(one.run, one.revision, one.step, folders[one.run] / (one.revision or "-")),
             *(one.seed, one.tokens, one.phase),
             flags=tuple(f for f in one.status if f.partition(":")[0] not in suite.accept),
             published=one,
+            tokenizer=tokens[one.run],
         )
         for one in found
     ]
+
+
+def _tokenizer(
+    run: Sequence[Published],
+    listed: Mapping[str, Repository],
+    groups: Mapping[str, Repositories],
+) -> tuple[str, ...]:
+    """Digests of the files of a run's tokenizer, as the listing has them."""
+    if not run:
+        return ()
+    group = groups[run[-1].repository]
+    _, _, files = next(publication.tokenizers(run, listed, group), ("", "", []))
+    return tuple(file.sha256 or file.blob for file in files)
 
 
 def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str]) -> list[Listed]:

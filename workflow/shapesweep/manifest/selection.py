@@ -34,6 +34,8 @@ class Listed:
         What excludes it, known before its files are read.
     published : Published or None
         Of a suite on the Hub.
+    tokenizer : tuple of str
+        Digests of the files of the run's tokenizer, of a suite on the Hub.
     """
 
     run: str
@@ -45,6 +47,7 @@ class Listed:
     phase: str | None = None
     flags: tuple[str, ...] = ()
     published: Published | None = None
+    tokenizer: tuple[str, ...] = ()
 
 
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:

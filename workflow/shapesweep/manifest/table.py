@@ -78,13 +78,22 @@ class Checkpoint:
         return sum(file.size for file in self.files)
 
 
-def write(checkpoints: Iterable[Checkpoint], path: str | Path) -> None:
-    """Write a manifest atomically."""
+def write(checkpoints: Iterable[Checkpoint], path: str | Path, text_sha256: str = "") -> None:
+    """Write a manifest atomically.
+
+    Parameters
+    ----------
+    checkpoints : iterable of Checkpoint
+    path : path-like
+    text_sha256 : str
+        Digest of the file that the corpora are cut from; empty if they are not cut from a file.
+    """
     rows = [{**asdict(one), "bytes": one.n_bytes} for one in checkpoints]
     table = pa.Table.from_pylist(rows, schema=contracts.MANIFEST)
     # They tell pandas that whole numbers may be null.
     metadata = pa.Schema.from_pandas(tables.as_pandas(table.slice(0, 0))).metadata
-    tables.write(table.replace_schema_metadata(metadata), contracts.MANIFEST, path)
+    table = table.replace_schema_metadata(metadata)
+    tables.write(table, contracts.MANIFEST, path, {"text_sha256": text_sha256})
 
 
 def read(path: str | Path) -> list[Checkpoint]:
@@ -98,6 +107,17 @@ def read(path: str | Path) -> list[Checkpoint]:
     names = [field.name for field in fields(Checkpoint)]
     rows = tables.read_arrow(path, contracts.MANIFEST).select(names).to_pylist()
     return [_checkpoint(row) for row in rows]
+
+
+def text_sha256(path: str | Path) -> str:
+    """Digest of the file that the corpora are cut from, as `write` was given it.
+
+    Raises
+    ------
+    ShapesweepError
+        If the manifest is absent or damaged.
+    """
+    return tables.read_metadata(path).get("text_sha256", "")
 
 
 def _checkpoint(row: dict[str, Any]) -> Checkpoint:

@@ -22,13 +22,12 @@ def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, 
     Returns
     -------
     list of dict
-        suite, checkpoint, what (`not measured`, `doubtful` or `manifest`) and reason.
+        suite, checkpoint, what (`failures.kind` or `manifest`) and reason.
     """
     made = []
     for row in missing.sort_values("measured", kind="stable").itertuples():
-        what = "doubtful" if row.measured else "not measured"
         again = "; the next run tries again" if row.transient else ""
-        made.append(_line(row, what, f"{row.reason}{again}"))
+        made.append(_line(row, failures.kind(row), f"{row.reason}{again}"))
     told = {(one["suite"], one["checkpoint"]): one["reason"] for one in made}
     for row in manifests.itertuples():
         status = ", ".join(row.status if row.status is not None else [])

@@ -6,6 +6,7 @@ target sees a change, also where Snakemake's own records are missing. Jobs compa
 contents, to reuse what they have measured before.
 """
 
+import contextlib
 import hashlib
 import platform
 from collections.abc import Iterable, Sequence
@@ -15,12 +16,12 @@ from typing import Any
 from shapesweep import budget, contracts
 from shapesweep.corpora import CORPORA
 from shapesweep.digest import digest
+from shapesweep.errors import ShapesweepError
 from shapesweep.files import model_files, sha256, tokenizer_files
 from shapesweep.manifest.selection import Listed
 from shapesweep.manifest.table import Checkpoint
 from shapesweep.measurement import Measurement
 from shapesweep.metrics import METRICS
-from shapesweep.published import HubSuite
 from shapesweep.shards import FORMAT_VERSION, SELECTIONS
 from shapesweep.suite import AnySuite, EmbeddedSuite
 from shapesweep.text import read_text, text_file
@@ -47,16 +48,44 @@ def weights(definition: AnySuite, one: Listed) -> object:
     """
     if isinstance(definition, EmbeddedSuite):
         return training(definition, one.run)
-    if one.published and isinstance(definition, HubSuite):
-        tokenizers = [group.tokenizer for group in definition.groups()]
+    if one.published:
         contents = [file.sha256 or file.blob for file in one.published.files]
-        return [one.published.commit, contents, tokenizers]
+        return [one.published.commit, contents, one.tokenizer]
     return _stats(model_files(one.folder) + tokenizer_files(one.folder))
 
 
 def numbers(settings: Measurement) -> dict[str, Any]:
     """The settings under which numbers are measured; of other settings, all are measured anew."""
     return {**settings.geometry.model_dump(), "selections": list(SELECTIONS)}
+
+
+def text(settings: Measurement) -> str | list[object]:
+    """What tells the text of the corpora from another, without reading it."""
+    path = text_file(settings.corpus.text)
+    # The text `stdlib` is part of Python.
+    return [str(path), *_stats([path])] if path else platform.python_version()
+
+
+def text_sha256(planned: str | list[object]) -> str:
+    """Sha256 of the text that a plan was made with, in hexadecimal; empty if it is no file.
+
+    Parameters
+    ----------
+    planned : str or list
+        What `text` gave the plan.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file has changed since.
+    """
+    if isinstance(planned, str):
+        return ""
+    path = Path(str(planned[0]))
+    found = sha256(path) if path.is_file() else ""
+    if [str(path), *_stats([path])] != planned:
+        raise ShapesweepError(f"corpus.text: {path} has changed since the plan was made; run again")
+    return found
 
 
 def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measurement) -> str:
@@ -70,13 +99,18 @@ def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measure
     """
     each = [[one.revision, *_checkpoint(definition, one)] for one in members]
     metrics = {name: metric.version for name, metric in METRICS.items()}
-    return digest(each, _reading(settings), _text(settings), numbers(settings), metrics)
+    return digest(each, _reading(settings), text(settings), numbers(settings), metrics)
+
+
+def downloading(definition: AnySuite, members: Iterable[Listed]) -> str:
+    """What the files of a batch on the Hub depend on."""
+    return digest([[one.revision, weights(definition, one)] for one in members])
 
 
 def budgeting(definition: AnySuite, one: Listed, settings: Measurement, rise: float) -> str:
     """What the dimension budget of a checkpoint depends on."""
     of_budget, settings = [rise, budget.VERSION], settings.for_budget
-    return digest(_checkpoint(definition, one), _reading(settings), _text(settings), of_budget)
+    return digest(_checkpoint(definition, one), _reading(settings), text(settings), of_budget)
 
 
 def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> str:
@@ -90,10 +124,19 @@ def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> 
         The folder that holds its tokenizer.
     settings : Measurement
     """
-    text = hashlib.sha256(read_text(settings.corpus.text).encode()).hexdigest()
+    shown = hashlib.sha256(
+        read_text(settings.corpus.text, settings.text_sha256).encode()
+    ).hexdigest()
     tokens = [(path.name, sha256(path)) for path in tokenizer_files(tokenizer)]
     place = [checkpoint.seed, checkpoint.step, checkpoint.tokens, checkpoint.commit]
-    return digest([*checkpoint.key, *place], _reading(settings), [text, tokens])
+    return digest([*checkpoint.key, *place], _reading(settings), [shown, tokens])
+
+
+def budget_contents(
+    checkpoint: Checkpoint, tokenizer: Path, settings: Measurement, rise: float
+) -> str:
+    """What the dimension budget of a checkpoint depends on, by the contents of its files."""
+    return digest(contents(checkpoint, tokenizer, settings.for_budget), rise, budget.VERSION)
 
 
 def _checkpoint(definition: AnySuite, one: Listed) -> list[object]:
@@ -112,13 +155,12 @@ def _reading(settings: Measurement) -> object:
     }
 
 
-def _text(settings: Measurement) -> object:
-    path = text_file(settings.corpus.text)
-    # The text `stdlib` is part of Python.
-    return [str(path), _stats([path])] if path else platform.python_version()
-
-
-def _stats(files: Sequence[str | Path]) -> list[tuple[str, int, int]]:
+def _stats(files: Sequence[str | Path]) -> list[object]:
     """Names, sizes and modification times of the files that exist."""
-    stats = [(path.name, path.stat()) for path in map(Path, files) if path.is_file()]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    found: list[object] = []
+    for path in map(Path, files):
+        # A run in training may remove its checkpoints at any moment.
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            found.append([path.name, stat.st_size, stat.st_mtime_ns])
+    return found

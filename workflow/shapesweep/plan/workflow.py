@@ -6,23 +6,23 @@ failed. `workflow/rules/plan.smk` hands it to Snakemake.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shapesweep import failures, history
 from shapesweep.config import Config
-from shapesweep.digest import DIGITS, digest
+from shapesweep.digest import digest
 from shapesweep.errors import ShapesweepError
 from shapesweep.manifest.checkpoints import list_checkpoints
 from shapesweep.manifest.selection import Listed, budgeted, select
 from shapesweep.measurement import as_yaml
-from shapesweep.plan import batches, costs, fingerprints
+from shapesweep.plan import attempts, batches, costs, fingerprints
 from shapesweep.plan.batches import Batch
+from shapesweep.plan.definitions import FOR_PEOPLE
 from shapesweep.published import HubSuite
 from shapesweep.suite import AnySuite, EmbeddedSuite
-from shapesweep.tables import read_metadata
 
 #: Tables of every batch, and tables of the whole sweep.
 BATCH_TABLES = ("geometry", "replicates", "losses", "samples", "origins", "failures")
@@ -30,12 +30,6 @@ TABLES = (
     *("geometry", "replicates", "losses", "budgets", "origins", "failures"),
     *("history", "continuity", "manifest"),
 )
-
-#: In a file name: `-2` stands for the second attempt, after a failure that may pass.
-FINGERPRINT = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"
-
-#: What a suite's definition says for people alone.
-_FOR_PEOPLE = ("facts", "title", "license")
 
 Answer = TypeVar("Answer")
 
@@ -161,10 +155,16 @@ class Plan:
         place = f"{batch.suite}/{batch.run}/{batch.name}"
 
         def failed(name: str) -> bool:
-            return _is_transient(self.results / "geometry" / place / name / "failures.parquet")
+            path = self.results / "geometry" / place / name / "failures.parquet"
+            return attempts.is_transient(path)
 
-        attempt = self._once(place, lambda: _attempt(batch.fingerprint, failed))
+        attempt = self._once(place, lambda: attempts.name(batch.fingerprint, failed))
         return f"{place}/{attempt}"
+
+    def download(self, batch: Batch) -> str:
+        """`<suite>/<run>/<batch>/<fingerprint>`, where the files of a batch are fetched to."""
+        fingerprint = fingerprints.downloading(batch.definition, batch.members)
+        return f"{batch.suite}/{batch.run}/{batch.name}/{fingerprint}"
 
     def tables(self, suites: Iterable[str]) -> list[str]:
         """The tables of all batches of suites."""
@@ -210,9 +210,11 @@ class Plan:
         def name() -> str:
             measurement, rise = settings.measurement(suite), settings.budget.rise
             fingerprint = fingerprints.budgeting(definition, one, measurement, rise)
-            return _attempt(
-                fingerprint, lambda name: _is_transient(self.results / place / f"{name}.parquet")
-            )
+
+            def failed(name: str) -> bool:
+                return attempts.is_transient(self.results / place / f"{name}.parquet")
+
+            return attempts.name(fingerprint, failed)
 
         return f"{place}/{self._once(place, name)}.parquet"
 
@@ -224,9 +226,13 @@ class Plan:
             def failed(name: str) -> bool:
                 return failures.is_transient(self.results / place / name)
 
-            return _attempt(digest(self.naming(suite)), failed)
+            return attempts.name(self.tokenizer_fingerprint(suite, run), failed)
 
         return f"{place}/{self._once(place, name)}"
+
+    def tokenizer_fingerprint(self, suite: str, run: str) -> str:
+        """What the tokenizer of a run on the Hub depends on: the contents of its files."""
+        return digest(next(one.tokenizer for one in self.listed(suite) if one.run == run))
 
     def trained(self, suite: str) -> list[str]:
         """The runs of a suite that are trained on the spot, each a Trainer's output folder."""
@@ -245,11 +251,19 @@ class Plan:
         return self._settings_file(text)
 
     def settings_text(self, fingerprint: str) -> str:
-        """The contents of a settings file."""
+        """The contents of a settings file.
+
+        Raises
+        ------
+        ShapesweepError
+            If no job of this plan reads such a file.
+        """
         if fingerprint not in self._texts:
             for suite in self.suites:
                 self.measurement_file(suite)
                 self.budget_file(suite)
+        if fingerprint not in self._texts:
+            raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
         return self._texts[fingerprint]
 
     def _settings_file(self, text: str) -> str:
@@ -258,39 +272,23 @@ class Plan:
         self._texts[fingerprint] = text
         return f"settings/{fingerprint}.yaml"
 
-    def recipe(self, suite: str, run: str) -> str:
-        """What a training depends on: the definition of a suite with this run alone, as JSON."""
-        definition = self.suites[suite]
-        assert isinstance(definition, EmbeddedSuite)
-        return definition.with_run(run).model_dump_json()
-
-    def asked(self, suite: str) -> str:
-        """What a listing depends on: a definition with all that is asked for, as JSON."""
-        definition = self.suites[suite]
-        if not isinstance(definition, HubSuite):
-            return definition.model_dump_json()
-        key = definition.listing_key()
-        asked = {"source": "hub", "mode": key["mode"], "only": key["only"]}
-        return json.dumps({**asked, "repositories": key["groups"]})
-
-    def naming(self, suite: str) -> str:
-        """What the tokenizers of a suite on the Hub depend on: a definition, as JSON."""
-        apart = {"accept", "losses", "ignored_weights", "remote_code", *_FOR_PEOPLE}
-        return self.suites[suite].model_dump_json(exclude=apart)
-
     def record(self, suite: str) -> str:
         """The plan of a suite, as JSON: what its manifest, its history and the join depend on."""
         return self._once(("record", suite), lambda: self._record(suite))
 
     def _record(self, suite: str) -> str:
         definition, settings = self.suites[suite], self.settings(suite)
-        dumped = definition.model_dump(mode="json", exclude=set(_FOR_PEOPLE))
+        dumped = definition.model_dump(mode="json", exclude=set(FOR_PEOPLE))
         chosen = settings.model_dump(mode="json", include={"checkpoints"})
-        listed = [(one.run, one.revision, one.step, one.flags) for one in self.listed(suite)]
+        listed = [
+            (one.run, one.revision, one.step, one.flags, fingerprints.weights(definition, one))
+            for one in self.listed(suite)
+        ]
         record = {
             "suite": suite,
             "definition": dumped,
             **chosen,
+            "text": fingerprints.text(settings.measurement(suite)),
             "batches": [
                 {"folder": self.folder(one), "run": one.run, "revisions": one.revisions}
                 for one in self.batches(suite)
@@ -301,6 +299,19 @@ class Plan:
             "logs": digest(history.states(suite, definition)),
         }
         return json.dumps(record, indent=1)
+
+    def record_text(self, suite: str, fingerprint: str) -> str:
+        """The contents of a record's file.
+
+        Raises
+        ------
+        ShapesweepError
+            If the record of this plan has another fingerprint.
+        """
+        text = self.record(suite)
+        if digest(text) != fingerprint:
+            raise ShapesweepError(f"plans/{suite}/{fingerprint}.json: belongs to another plan")
+        return text
 
     def record_file(self, suite: str) -> str:
         """The file of that record, named by its fingerprint."""
@@ -355,7 +366,7 @@ class Plan:
         """Folders of the downloads that are left to be measured; None if that is not known yet."""
         try:
             every = (one for suite in self.published for one in self.batches(suite))
-            return [self.folder(one) for one in every if not self._is_finished(one)]
+            return [self.download(one) for one in every if not self._is_finished(one)]
         except ShapesweepError:
             return None
 
@@ -371,24 +382,3 @@ class Plan:
         if key not in self._known:
             self._known[key] = make()
         return self._known[key]
-
-
-def _attempt(fingerprint: str, failed: Callable[[str], bool]) -> str:
-    """The name of the attempt that did not fail for a reason that may pass, or of the next one."""
-    name, number = fingerprint, 1
-    while failed(name):
-        number += 1
-        name = f"{fingerprint}-{number}"
-    return name
-
-
-def _is_transient(path: Path) -> bool:
-    """Whether a table says that something failed for a reason that may pass."""
-    if not path.is_file():
-        return False
-    try:
-        metadata: Mapping[str, Any] = read_metadata(path)
-    except ShapesweepError:
-        # The job that reads the table says that it is damaged.
-        return False
-    return bool(metadata.get("transient"))

@@ -1,0 +1,89 @@
+"""The table of docs/how-to/run-again.md: what runs again after a change of the configuration."""
+
+import copy
+import re
+
+import yaml
+
+from helpers.workflow import ROOT, plan, write
+
+#: Every change of the table, by its row: keys of the configuration and their new values.
+CHANGES = {
+    "`checkpoints`, or a checkpoint is added": [{"checkpoints": "all"}],
+    "`corpora`": [{"corpora": ["text", "last", "random"]}],
+    "`corpus.text`, or what the file holds": [{"corpus.text": "other.txt"}],
+    "`corpus.sampling`": [{"corpus.sampling": "paper"}],
+    "`corpus.documents`": [{"corpus.documents": 12}],
+    "`corpus.length`": [{"corpus.length": 12}],
+    "`corpus.seed`": [{"corpus.seed": 1}],
+    "`corpus.last.documents`, with the corpus `last`": [{"corpus.last.documents": 20}],
+    "`corpus.last.length`, with the corpus `last`": [{"corpus.last.length": 8}],
+    "`geometry.n_points`": [{"geometry.n_points": 50}],
+    "`geometry.groups`": [{"geometry.groups": 3}],
+    "`budget.checkpoints`": [{"budget.checkpoints": {"mine": "all"}}],
+    "`budget.rise`": [{"budget.rise": 0.1}],
+    "`keep_activations`": [{"keep_activations": True}],
+    "`checkpoints_per_job`": [{"checkpoints_per_job": 1}],
+    "`suites`: a run is added": [{"suites.mine.runs.b": "runs/encoder"}],
+    "`suites`: `seed` of a run, `tokens_per_step`": [
+        {"suites.mine.runs.a": {"path": "runs/decoder", "seed": 7}},
+        {"suites.mine.tokens_per_step": 100},
+    ],
+    "`suites`: `accept`, `losses` of a run": [
+        {"suites.mine.accept": ["discontinuous"]},
+        {"suites.mine.runs.a": {"path": "runs/decoder", "losses": "log.csv"}},
+    ],
+    "`device`": [{"device": "auto"}],
+    "`batch_tokens`": [{"batch_tokens": 100}],
+    "`scratch`": [{"scratch": "/tmp/scratch"}],
+    "`hub.downloads`": [{"hub.downloads": 3}],
+    "`hub.disk_gb`": [{"hub.disk_gb": 200}],
+    "`hub.remote_code` of another suite": [{"hub.remote_code": ["another"]}],
+    "`spikes.suites`": [{"spikes.suites.tiny.runs.small.seed": 1}],
+    "`spikes.corpora`": [{"spikes.corpora": ["text", "random"]}],
+}
+#: The rules after the checkpoints' that a target needs.
+TARGETS = {
+    "all": {"join", "curves", "figure", "summary", "page"},
+    "numbers": {"join", "curves", "summary"},
+    "paper": {"join", "curves", "figure", "summary", "comparison"},
+    "results/summary.txt": {"join", "curves", "summary"},
+    "results/curves/shapes.parquet": {"join", "curves"},
+    "results/geometry.parquet": {"join"},
+}
+WATCHED = {"train", "geometry", "budget"}.union(*TARGETS.values())
+
+
+def table():
+    """The rows of the page: jobs of the checkpoints and later outputs, by change."""
+    page = (ROOT / "docs/how-to/run-again.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
+    return {what: (checkpoints, again) for what, checkpoints, again in rows[1:]}
+
+
+def expected(row, target):
+    """The rules that run after a change, by the table."""
+    checkpoints, again = table()[row]
+    rules = set(re.findall(r"`(\w+)`", checkpoints))
+    if again == "tables":
+        return rules | TARGETS[target]
+    return rules | ({"page"} & TARGETS[target] if again == "page" else set())
+
+
+def changed(configuration, change):
+    """A configuration with other values of some keys."""
+    made = copy.deepcopy(configuration)
+    for path, value in change.items():
+        *parents, key = path.split(".")
+        at = made
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[key] = value
+    return made
+
+
+def planned(folder, change, *targets):
+    """The watched rules that a dry run would run after a change."""
+    configuration = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+    write(folder, changed(configuration, change))
+    return plan(folder, *targets).keys() & WATCHED

@@ -1,0 +1,178 @@
+"""What runs again after a change of a sweep of the Hub, by real dry runs and real sweeps.
+
+A sample of the table of docs/how-to/run-again.md runs always; with SHAPESWEEP_ALL set, all of it.
+"""
+
+import os
+import shutil
+
+import pytest
+import yaml
+
+from helpers.hub_suites import files, tiny_neox, trajectory
+from helpers.run_again import CHANGES, TARGETS, changed, expected, planned
+from helpers.standin import StandIn
+from helpers.workflow import settings, sweep, write
+
+ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
+SUITE = {
+    **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
+    **{"repositories": ["Org/first", "Org/second"], "only": ["first"]},
+}
+#: Rows whose change is another of a suite on the Hub.
+OTHER_CHANGES = {
+    "`suites`: `seed` of a run, `tokens_per_step`": [
+        {"suites.mine.seed": 7},
+        {"suites.mine.tokens": {"per_step": 100}},
+    ],
+    "`suites`: `accept`, `losses` of a run": [{"suites.mine.accept": ["discontinuous"]}],
+}
+#: Rows of which a dry run shows no more than a new listing.
+LISTED = {"`suites`: a run is added"}
+#: Rows that concern other checkpoints than the budgeted one.
+OF_OTHERS = {"`checkpoints`, or a checkpoint is added", "`checkpoints_per_job`"}
+BOTH = {"geometry", "budget"}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory, tokenizers):
+    """Two runs of four checkpoints."""
+    folder = tmp_path_factory.mktemp("published")
+    with StandIn() as standin, pytest.MonkeyPatch.context() as patch:
+        tokenizer = files(tokenizers["decoder"], folder / "t")
+        for seed, run in enumerate(("first", "second")):
+            for step, model in trajectory(tiny_neox(), (0, 1, 4, 8), seed=seed):
+                standin.add(f"Org/{run}", f"step{step}", files(model, folder / "m") | tokenizer)
+        patch.setenv("HF_HOME", str(folder / "hf"))
+        patch.delenv("HF_TOKEN", raising=False)
+        patch.setenv("HF_ENDPOINT", standin.url)
+        yield standin
+
+
+@pytest.fixture(scope="module")
+def finished(hub, tmp_path_factory, text_file):
+    """A finished sweep of three of four checkpoints of a run, with a budget of the last."""
+    folder = tmp_path_factory.mktemp("swept")
+    shutil.copyfile(text_file, folder / "other.txt")
+    configuration = settings(
+        text_file,
+        suites={"mine": SUITE},
+        checkpoints={"steps": [0, 1, 8]},
+        corpora=["text", "last"],
+        budget={"checkpoints": {"mine": "last"}},
+    )
+    write(folder, configuration)
+    done = sweep(folder, "all", "paper")
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def swept(finished):
+    """The finished sweep; its configuration is as it was for the next test."""
+    text = (finished / "sweep.yaml").read_text(encoding="utf-8")
+    yield finished
+    (finished / "sweep.yaml").write_text(text, encoding="utf-8")
+
+
+def expected_of_hub(row, target):
+    """What the page says of suites on the Hub: both jobs of a checkpoint run, or none."""
+    if row == "`scratch`":
+        return BOTH | TARGETS[target]
+    rules = expected(row, target)
+    return rules | BOTH if rules & BOTH and row not in OF_OTHERS else rules
+
+
+ROWS = [row for row in CHANGES if row not in LISTED]
+CASES = [(row, target) for row in ROWS for target in TARGETS]
+
+
+@pytest.mark.parametrize(("row", "target"), CASES if ALL else CASES[2::12], ids=lambda word: word)
+def test_a_change_runs_what_the_page_says_of_the_hub(swept, row, target):
+    for change in OTHER_CHANGES.get(row, CHANGES[row]):
+        assert planned(swept, change, target) == expected_of_hub(row, target), change
+
+
+def test_nothing_runs_without_a_change(swept):
+    for target in TARGETS:
+        assert "Nothing to be done" in sweep(swept, "--dry-run", target).stdout
+
+
+def configure(folder, change):
+    """Change the configuration of a folder's sweep."""
+    configuration = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+    write(folder, changed(configuration, change))
+
+
+def times(folder):
+    """When the outputs of a run's jobs were written."""
+    kinds = ("geometry", "budgets", "tokenizers")
+    found = [path for kind in kinds for path in (folder / "results" / kind).rglob("*")]
+    return {path: path.stat().st_mtime_ns for path in found if path.is_file()}
+
+
+def weights(hub):
+    """Weights that were fetched."""
+    return [path for verb, path in hub.asked if verb == "GET" and path.endswith(".safetensors")]
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished sweep."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    return folder
+
+
+def test_another_run_leaves_a_measured_run_alone(hub, copied):
+    before, hub.asked = times(copied), []
+    configure(copied, {"suites.mine.only": ["first", "second"]})
+    done = sweep(copied, "numbers")
+    assert done.returncode == 0, done.stdout
+    after = times(copied)
+    assert {path: after[path] for path in before} == before
+    assert len(after) > len(before)
+    assert weights(hub) and not any("/first/" in path for path in weights(hub))
+
+
+@pytest.mark.parametrize(
+    ("change", "n_fetched"),
+    [
+        ({"scratch": "scratch"}, 0),
+        ({"checkpoints_per_job": 1}, 0),
+        # Of the last one for its budget, and of no other.
+        ({"budget.rise": 0.1}, 1),
+        ({"geometry.n_points": 50}, 3),
+        ({"checkpoints": {"steps": [0, 1, 4, 8]}}, 1),
+    ],
+    ids=str,
+)
+def test_weights_are_fetched_only_for_what_is_missing(hub, copied, change, n_fetched):
+    hub.asked = []
+    if "scratch" in change:
+        change = {"scratch": str(copied / "scratch")}
+    configure(copied, change)
+    done = sweep(copied, "numbers")
+    assert done.returncode == 0, done.stdout
+    assert len(weights(hub)) == n_fetched
+    assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
+
+
+def test_a_budget_that_is_kept_is_not_measured_again(hub, copied):
+    (path,) = (copied / "results/budgets/mine/first/step8").glob("*.parquet")
+    content = path.read_bytes()
+    path.unlink()
+    hub.asked = []
+    done = sweep(copied, "numbers")
+    assert done.returncode == 0, done.stdout
+    assert path.read_bytes() == content
+    assert not weights(hub)
+    # A kept budget of other contents is not used.
+    (kept,) = (copied / "results/measured/mine/first/.budgets").iterdir()
+    for damaged in (kept, path):
+        damaged.write_bytes(b"PAR1")
+    path.unlink()
+    done = sweep(copied, "numbers")
+    assert done.returncode == 0, done.stdout
+    assert path.read_bytes() == content
+    assert len(weights(hub)) == 1

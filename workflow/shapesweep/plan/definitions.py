@@ -1,0 +1,48 @@
+"""Definitions of suites for jobs: what a job reads, so that no other change starts it again."""
+
+import json
+
+from shapesweep.errors import ShapesweepError
+from shapesweep.published import HubSuite
+from shapesweep.suite import AnySuite, EmbeddedSuite
+
+#: Parts of a definition that are for people alone.
+FOR_PEOPLE = ("facts", "title", "license")
+#: Bytes of a definition: it is part of a command, and Linux allows 128 KiB for an argument.
+LONGEST = 100_000
+
+
+def for_training(suite: EmbeddedSuite, run: str) -> str:
+    """The definition of a suite with one run, as JSON."""
+    return suite.with_run(run).model_dump_json()
+
+
+def for_listing(name: str, suite: AnySuite) -> str:
+    """The definition of a suite with what its listing depends on, as JSON."""
+    if not isinstance(suite, HubSuite):
+        return suite.model_dump_json()
+    key = suite.listing_key()
+    asked = {"source": "hub", "mode": key["mode"], "only": key["only"]}
+    return _checked(name, json.dumps({**asked, "repositories": key["groups"]}))
+
+
+def for_tokenizer(name: str, suite: AnySuite, run: str) -> str:
+    """The definition of a suite on the Hub with one run, as JSON."""
+    apart = {"accept", "losses", "ignored_weights", "remote_code", *FOR_PEOPLE}
+    alone = suite.model_copy(update={"only": [run]})
+    return _checked(name, alone.model_dump_json(exclude=apart))
+
+
+def _checked(name: str, text: str) -> str:
+    """A definition that is not too long.
+
+    Raises
+    ------
+    ShapesweepError
+    """
+    if len(text.encode()) > LONGEST:
+        raise ShapesweepError(
+            f"suites.{name}: more than {LONGEST // 1000} kB; name repositories by patterns, or use "
+            "several suites"
+        )
+    return text
