@@ -23,6 +23,11 @@ WARM = Path(__file__).with_name("warm.py")
 _PROGRAM = """#!/bin/sh
 exec "{python}" -IS "{warm}" run "{socket}" {name} "$@"
 """
+#: A scheduler: it starts what it is given, and prints a number.
+SUBMIT = """#!/bin/sh
+sh "$1" > "$1.out" 2>&1 &
+echo $!
+"""
 
 
 def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snakefile", cold=False):
@@ -55,6 +60,19 @@ def sweep(folder, *arguments, **more):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+def submitting(folder):
+    """Options of `snakemake` with which every job is a process that makes its own plan."""
+    submit = folder / "submit"
+    submit.write_text(SUBMIT, encoding="utf-8")
+    submit.chmod(0o755)
+    return [
+        *("--executor", "cluster-generic", "--cluster-generic-submit-cmd", submit),
+        *("--jobs", 4, "--latency-wait", 5, "--retries", 0),
+        # No scheduler gives less than a core.
+        *("--set-threads", "download=1", "tokenizer=1"),
+    ]
 
 
 def job(folder, *arguments):

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from helpers.workflow import ROOT, command, settings, sweep, write
+from helpers.workflow import ROOT, command, settings, submitting, sweep, write
 from shapesweep import contracts, tables
 
 IMPORTER = """
@@ -54,6 +54,35 @@ def importer(tmp_path, runs, text_file):
     return tmp_path
 
 
+def run(importer, *options):
+    """Run `snakemake` on the importing workflow, as its user does."""
+    words = command(importer, *options, configfile=None, snakefile=ROOT / "Snakefile")
+    program, *rest = words["args"]
+    words["args"] = [program, *rest[rest.index("--cores") :]]
+    return subprocess.run(**words, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def import_workflow(importer, snakefile, prefix, names):
+    """Write a workflow that imports this one."""
+    line = f'prefix:\n        "{prefix}"' if prefix else ""
+    # Names of two rules must not be the same.
+    text = IMPORTER.format(
+        snakefile=snakefile, prefix=line, names=names, names_of=names.removesuffix("*")
+    )
+    text = text.replace("rule all:", "rule everything:")
+    (importer / "Snakefile").write_text(text, encoding="utf-8")
+
+
+def check(importer, prefix):
+    """Check that all results are there, and nothing else."""
+    results = importer / prefix / "results"
+    measured = tables.read(results / "geometry.parquet", contracts.GEOMETRY)
+    assert set(measured.step) == {10}
+    left = {path.name for path in importer.iterdir()} - {".snakemake", "runs"}
+    assert left == {"Snakefile", "sweep.yaml", (prefix or "results").partition("/")[0]}
+    assert "Nothing to be done" in run(importer, "--dry-run").stdout
+
+
 @pytest.mark.parametrize("source", ["path", "git"])
 @pytest.mark.parametrize(
     ("prefix", "names"), [("", "*"), ("", "p_*"), ("deep/er", "p_*")], ids=["plain", "as", "prefix"]
@@ -63,27 +92,20 @@ def test_a_module_measures_and_is_done(importer, repository, source, prefix, nam
         "path": f'"{ROOT}/workflow/Snakefile"',
         "git": f'gitfile("{repository}", path="workflow/Snakefile", ref="main")',
     }[source]
-    line = f'prefix:\n        "{prefix}"' if prefix else ""
-    # Names of two rules must not be the same.
-    text = IMPORTER.format(
-        snakefile=snakefile, prefix=line, names=names, names_of=names.removesuffix("*")
-    )
-    text = text.replace("rule all:", "rule everything:")
-    (importer / "Snakefile").write_text(text, encoding="utf-8")
-    words = command(importer, configfile=None, snakefile=ROOT / "Snakefile")
-    words["args"] = [words["args"][0], "--cores", "2"]
-    done = subprocess.run(**words, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    import_workflow(importer, snakefile, prefix, names)
+    done = run(importer)
     assert done.returncode == 0, done.stdout
     assert "the workflow's profile is not in use" in done.stdout
-    results = importer / prefix / "results"
-    measured = tables.read(results / "geometry.parquet", contracts.GEOMETRY)
-    assert set(measured.step) == {10}
-    # Nothing of it lies elsewhere.
-    left = {path.name for path in importer.iterdir()} - {".snakemake", "runs"}
-    assert left == {"Snakefile", "sweep.yaml", (prefix or "results").partition("/")[0]}
-    words["args"].append("--dry-run")
-    again = subprocess.run(**words, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert "Nothing to be done" in again.stdout
+    check(importer, prefix)
+
+
+def test_jobs_of_a_module_make_their_own_plans(importer, tmp_path_factory):
+    import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "deep/er", "p_*")
+    options = submitting(tmp_path_factory.mktemp("scheduler"))
+    # The rules have other names.
+    done = run(importer, *options[: options.index("--set-threads")])
+    assert done.returncode == 0, done.stdout
+    check(importer, "deep/er")
 
 
 def test_a_storage_is_refused_in_one_line(workspace):

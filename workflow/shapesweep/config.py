@@ -34,6 +34,8 @@ from shapesweep.published import HubSuite, Mode, Repositories
 from shapesweep.schema import NOTHING, Strict, at, below, explain, near, output_folder
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
+#: What names of folders in `scratch` begin with.
+SCRATCH = "shapesweep-"
 #: Where a suite that is named, not spelt out, is looked for.
 REGISTRY = Path(__file__).parents[2] / "config/suites"
 
@@ -212,7 +214,7 @@ class Config(Strict):
         if self.scratch is None:
             return None
         own = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()
-        return str(Path(self.scratch, f"shapesweep-{own[:16]}"))
+        return str(Path(self.scratch, f"{SCRATCH}{own[:16]}"))
 
     @field_validator("scratch")
     @classmethod

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from shapesweep.errors import ShapesweepError
+from shapesweep.private import private_folder
 
 #: Seconds between two looks at GPUs that are all held.
 PATIENCE = 0.2
@@ -85,12 +86,8 @@ def lock(names: list[str]) -> Iterator[str]:
         Of the names.
     """
     # The same place for all of a user's sweeps on this machine.
-    folder = Path(tempfile.gettempdir()) / f"shapesweep-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise ShapesweepError(
-            f"{folder}: belongs to somebody else; set TMPDIR to a folder of yours"
-        )
+    place = Path(tempfile.gettempdir()) / f"shapesweep-{os.getuid()}"
+    folder = private_folder(place, "set TMPDIR to a folder of yours")
     locks = {name: FileLock(folder / f"{_file_name(name)}.lock") for name in names}
     while True:
         for name, one in locks.items():

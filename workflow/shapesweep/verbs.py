@@ -102,7 +102,7 @@ def download(arguments: argparse.Namespace) -> None:
 
     out = Path(arguments.out)
     place = "/".join(out.parts[-4:])
-    disk = disk_budget.DiskBudget(arguments.temporary, arguments.room)
+    disk = disk_budget.DiskBudget(_temporary(arguments), arguments.room)
     fits = disk_budget.SharedClaim(lambda: disk.claim(place, arguments.bytes, arguments.seconds))
     with disk.using(place, "download"):
         for one in _members(arguments, downloads=out):
@@ -155,7 +155,7 @@ def geometry(arguments: argparse.Namespace) -> None:
         for line in measuring.measure(
             members,
             arguments.out,
-            Path(arguments.temporary) / "activations",
+            _temporary(arguments) / "activations",
             _settings(arguments),
             arguments.keep,
         ):
@@ -353,6 +353,17 @@ def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Membe
     )
 
 
+def _temporary(arguments: argparse.Namespace) -> Path:
+    """The folder of temporary files; one in `scratch` is private, since users share that place."""
+    from shapesweep.config import SCRATCH
+    from shapesweep.private import private_folder
+
+    folder = Path(arguments.temporary)
+    if folder.name.startswith(SCRATCH):
+        return private_folder(folder, "set scratch to a folder of yours")
+    return folder
+
+
 def _used(arguments: argparse.Namespace, job: str) -> AbstractContextManager[None]:
     """Mark downloads as used while a job needs them."""
     from shapesweep import disk_budget
@@ -360,4 +371,4 @@ def _used(arguments: argparse.Namespace, job: str) -> AbstractContextManager[Non
     if not arguments.checkpoints:
         return contextlib.nullcontext()
     place = "/".join(Path(arguments.checkpoints).parts[-4:])
-    return disk_budget.DiskBudget(arguments.temporary, 0).using(place, job)
+    return disk_budget.DiskBudget(_temporary(arguments), 0).using(place, job)

@@ -1,0 +1,29 @@
+"""Private folders in places that other users share, such as `/tmp` and the scratch of a node."""
+
+import os
+from pathlib import Path
+
+from shapesweep.errors import ShapesweepError
+
+
+def private_folder(path: str | Path, advice: str) -> Path:
+    """A folder of this user that nobody else may read; it is created if needed.
+
+    Parameters
+    ----------
+    path : path-like
+    advice : str
+        What to do if the folder is another user's.
+
+    Raises
+    ------
+    ShapesweepError
+        If the path is a link, or belongs to another user.
+    """
+    path = Path(path)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid != os.getuid():
+        raise ShapesweepError(f"{path}: belongs to somebody else; {advice}")
+    # Snakemake may have created it, with the usual permissions.
+    path.chmod(0o700)
+    return path
