@@ -99,6 +99,27 @@ def test_a_module_measures_and_is_done(importer, repository, source, prefix, nam
     check(importer, prefix)
 
 
+def test_an_error_in_the_configuration_of_a_module_is_one_line(importer):
+    import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "", "p_*")
+    path = importer / "sweep.yaml"
+    text = path.read_text(encoding="utf-8")
+    # Other keys of the importing workflow are none of ours, even if they are there twice.
+    snakefile = importer / "Snakefile"
+    rules = snakefile.read_text(encoding="utf-8")
+    snakefile.write_text(
+        rules.replace("        config\n", '        config["sweep"]\n'), encoding="utf-8"
+    )
+    nested = "sweep:\n" + "".join(f"  {line}\n" for line in text.splitlines())
+    path.write_text(f"mine: 1\nmine: 2\n{nested}", encoding="utf-8")
+    assert run(importer, "--dry-run").returncode == 0
+    path.write_text(f"{nested}  corporas: [text]\n", encoding="utf-8")
+    done = run(importer, "--dry-run")
+    assert done.returncode != 0
+    (line,) = [line for line in done.stdout.splitlines() if "error" in line]
+    assert line.startswith("shapesweep: error: corporas: ")
+    assert "Traceback" not in done.stdout
+
+
 def test_jobs_of_a_module_make_their_own_plans(importer, tmp_path_factory):
     import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "deep/er", "p_*")
     options = submitting(tmp_path_factory.mktemp("scheduler"))

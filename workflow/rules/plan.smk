@@ -83,7 +83,7 @@ files = of_suites(PLAN.files)
 
 @reported
 def batch(w):
-    """The batch that a job is for, or that of one checkpoint."""
+    """The batch of a job, or a batch of its single checkpoint."""
     listed(w.suite)
     return PLAN.batch(w.suite, w.run, w.get("batch") or w.revision)
 

@@ -1,4 +1,4 @@
-"""The command `shapesweep`: one verb a room, so that every line of a log can be pasted."""
+"""The command `shapesweep`: a verb for each step, so that every line of a log can be pasted."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
-    """Every verb with its options, in the order of the way of the data."""
+    """Every verb with its options, in the order of the steps."""
     suite = ["--definition", "--suite", "--results"]
     checkpoints = ["--settings", "--manifest", "--run", "--revision", "--tokenizer"]
     fetched = [*checkpoints, "--checkpoints", "--device", "--batch-tokens", "--threads"]

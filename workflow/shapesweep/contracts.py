@@ -1,4 +1,4 @@
-"""The contracts: the columns of every table that one room hands to another.
+"""The contracts: the columns of every table that one step hands to another.
 
 Tidy, one number a row; `tables` writes and reads them, and refuses anything else.
 """

@@ -1,4 +1,4 @@
-"""Failures: what could not be had or measured goes from room to room in the place of the data.
+"""Failures: why a checkpoint is not measured is handed from step to step instead of its data.
 
 A folder that holds `failed.json` holds nothing else; its reason ends in the table of failures.
 """

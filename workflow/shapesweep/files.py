@@ -1,9 +1,10 @@
 """The files of a checkpoint: which of a folder or a commit it needs, and whether all are there."""
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -105,6 +106,20 @@ def tokenizer_files(folder: str | Path) -> list[Path]:
         if found:
             return found
     return []
+
+
+def stats(paths: Iterable[str | Path]) -> list[tuple[str, int, int]]:
+    """Names, sizes and modification times of the files that exist.
+
+    A run in training may remove its checkpoints at any moment.
+    """
+    found = []
+    for path in map(Path, paths):
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            if path.is_file():
+                found.append((path.name, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 def sha256(path: str | Path) -> str:

@@ -101,7 +101,7 @@ def _measure(
             geometry.append(row)
             replicates += without
         before = path.parent, layer
-    # The loss of a corpus that was not extracted again is known; a log is always told anew.
+    # The loss of a corpus that was not extracted again is known; a log is always read again.
     again = losses.corpus.isin(list(known.losses.corpus.dropna()))
     return Measured(
         origins,

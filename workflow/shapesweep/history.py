@@ -15,6 +15,7 @@ import pandas as pd
 
 from shapesweep import contracts, hub, listing, tables
 from shapesweep.errors import ShapesweepError
+from shapesweep.files import stats
 from shapesweep.manifest.checkpoints import list_checkpoints, listing_file
 from shapesweep.probe import PROBE_FILE
 from shapesweep.published import HubSuite
@@ -151,7 +152,7 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
 
 
 def states(name: str, suite: AnySuite) -> list[Any]:
-    """What makes a suite's history another one: the sizes and times of what lies in folders.
+    """What the history of a suite depends on: names, sizes and times of its logs.
 
     Raises
     ------
@@ -168,8 +169,7 @@ def states(name: str, suite: AnySuite) -> list[Any]:
             key = f"suites.{name}.runs.{run}.losses"
             raise ShapesweepError(f"{key}: there is no file {one.losses}")
         files = [Path(one.losses)] if one.losses else _states_of_trainer(one.path)
-        looks = [file.stat() for file in (*files, Path(one.path, PROBE_FILE)) if file.is_file()]
-        made.append([run, [(look.st_size, look.st_mtime_ns) for look in looks]])
+        made.append([run, *stats([*files, Path(one.path, PROBE_FILE)])])
     return made
 
 

@@ -1,4 +1,4 @@
-"""The checkpoints that a job is for: what the manifest says of them, and where their files are."""
+"""The checkpoints of a job: what the manifest says of them, and where their files are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from shapesweep.plan import fingerprints
 
 @dataclass(frozen=True)
 class Member:
-    """One of the checkpoints that a job is for.
+    """One of the checkpoints of a job.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ def members(
     tokenizer: str | Path = "",
     measured: str | Path = "",
 ) -> list[Member]:
-    """The checkpoints that a job is for.
+    """The checkpoints of a job.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ class Opener:
         if key not in self._shown:
             tokens, text = checkpoint.load_tokenizer(folder), self._read_text()
             made = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
-            # A run has one tokenizer; a second one is the next run's.
+            # Checkpoints of a run mostly share a tokenizer: the last one is enough.
             self._shown = {key: (tokens, made)}
         return self._shown[key]
 

@@ -213,7 +213,7 @@ class HubSuite(Naming):
         return self
 
     def listing_key(self) -> dict[str, Any]:
-        """What the Hub is asked for: all that makes a listing another one."""
+        """What the listing of the suite depends on."""
         parts = {"repository", "match", "named", "branch", "tokenizer"}
         groups = [one.model_dump(include=parts) for one in self.groups()]
         return {"mode": self.mode, "only": self.only, "groups": groups}

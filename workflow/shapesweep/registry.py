@@ -1,4 +1,4 @@
-"""One file a thing: whatever lies in a room's folder is found, and named after its file.
+"""Plug-ins: every module of a folder is found, and named after its file.
 
 A metric is a file of `metrics/`, a corpus one of `corpora/`, a figure one of
 `figures/`. None is listed anywhere else.

@@ -1,4 +1,4 @@
-"""The tables at the doors of the rooms: written whole, read against their `contracts`.
+"""The tables that steps hand to each other, checked against their `contracts`.
 
 Every table is sealed Parquet. Writing is atomic (a file is either whole or absent) and refuses a
 column that the contract does not name.

@@ -1,4 +1,4 @@
-"""The verbs of the command, one a room: each calls its room and says what was done."""
+"""The verbs of the command: each runs a step, and says what was done."""
 
 from __future__ import annotations
 

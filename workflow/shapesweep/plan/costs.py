@@ -12,7 +12,7 @@ from typing import Any
 from shapesweep import checkpoint
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
-from shapesweep.files import model_files
+from shapesweep.files import model_files, stats
 from shapesweep.manifest.selection import Listed
 from shapesweep.shards import LENGTHS
 from shapesweep.suite import AnySuite, EmbeddedSuite
@@ -68,7 +68,7 @@ class Model:
             config = {"vocab_size": suite.vocabulary, **suite.runs[one.run].model}
             d, layers = checkpoint.width(config) or 0, checkpoint.n_layers(config) or 0
             return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
-        n_bytes = sum(path.stat().st_size for path in model_files(one.folder))
+        n_bytes = sum(size for _, size, _ in stats(model_files(one.folder)))
         return cls(checkpoint.description(one.folder) or {}, n_bytes)
 
     @classmethod

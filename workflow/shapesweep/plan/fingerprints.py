@@ -6,10 +6,9 @@ target sees a change, also where Snakemake's own records are missing. Jobs compa
 contents, to reuse what they have measured before.
 """
 
-import contextlib
 import hashlib
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from shapesweep import budget, contracts
 from shapesweep.corpora import CORPORA
 from shapesweep.digest import digest
 from shapesweep.errors import ShapesweepError
-from shapesweep.files import model_files, sha256, tokenizer_files
+from shapesweep.files import model_files, sha256, stats, tokenizer_files
 from shapesweep.manifest.selection import Listed
 from shapesweep.manifest.table import Checkpoint
 from shapesweep.measurement import Measurement
@@ -51,11 +50,11 @@ def weights(definition: AnySuite, one: Listed) -> object:
     if one.published:
         contents = [file.sha256 or file.blob for file in one.published.files]
         return [one.published.commit, contents, one.tokenizer]
-    return _stats(model_files(one.folder) + tokenizer_files(one.folder))
+    return stats(model_files(one.folder) + tokenizer_files(one.folder))
 
 
 def numbers(settings: Measurement) -> dict[str, Any]:
-    """The settings under which numbers are measured; of other settings, all are measured anew."""
+    """The settings that all numbers depend on."""
     return {**settings.geometry.model_dump(), "selections": list(SELECTIONS)}
 
 
@@ -63,7 +62,7 @@ def text(settings: Measurement) -> str | list[object]:
     """What tells the text of the corpora from another, without reading it."""
     path = text_file(settings.corpus.text)
     # The text `stdlib` is part of Python.
-    return [str(path), *_stats([path])] if path else platform.python_version()
+    return [str(path), *map(list, stats([path]))] if path else platform.python_version()
 
 
 def text_sha256(planned: str | list[object]) -> str:
@@ -83,7 +82,7 @@ def text_sha256(planned: str | list[object]) -> str:
         return ""
     path = Path(str(planned[0]))
     found = sha256(path) if path.is_file() else ""
-    if [str(path), *_stats([path])] != planned:
+    if [str(path), *map(list, stats([path]))] != planned:
         raise ShapesweepError(f"corpus.text: {path} has changed since the plan was made; run again")
     return found
 
@@ -153,14 +152,3 @@ def _reading(settings: Measurement) -> object:
         "format_version": FORMAT_VERSION,
         "tables_version": contracts.VERSION,
     }
-
-
-def _stats(files: Sequence[str | Path]) -> list[object]:
-    """Names, sizes and modification times of the files that exist."""
-    found: list[object] = []
-    for path in map(Path, files):
-        # A run in training may remove its checkpoints at any moment.
-        with contextlib.suppress(OSError):
-            stat = path.stat()
-            found.append([path.name, stat.st_size, stat.st_mtime_ns])
-    return found

@@ -371,14 +371,14 @@ class Plan:
             return None
 
     def _is_finished(self, batch: Batch) -> bool:
-        """Whether all that the files of a batch are fetched for is there."""
+        """Whether all tables that need the files of a batch exist."""
         folder = self.folder(batch)
         paths = [f"geometry/{folder}/{name}.parquet" for name in BATCH_TABLES]
         paths += self.budgets_of(batch)
         return all((self.results / path).is_file() for path in paths)
 
     def _once(self, key: Any, make: Callable[[], Answer]) -> Answer:
-        """What is made for a key, once: what this run adds must not change its plan."""
+        """The answer for a key, computed once: what this run writes must not change its plan."""
         if key not in self._known:
             self._known[key] = make()
         return self._known[key]
