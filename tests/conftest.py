@@ -10,6 +10,7 @@ import transformers
 
 from helpers import requirements, workflow
 from helpers.models import TEXT, tiny_bert, tiny_llama
+from helpers.plans import HUB, Sweep, list_hub
 from shapesweep import config, corpora, text, training
 
 
@@ -133,3 +134,24 @@ def clone(tmp_path):
         # Contents without dates, so that everything is newer than any result.
         shutil.copytree(workflow.ROOT / name, folder / name, copy_function=shutil.copyfile)
     return folder
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A sweep for plans without Snakemake; it has no checkpoint yet."""
+    return Sweep(tmp_path)
+
+
+@pytest.fixture
+def one(sweep):
+    """A sweep of one checkpoint."""
+    sweep.train(1)
+    return sweep
+
+
+@pytest.fixture
+def hub(sweep):
+    """A sweep of a suite on the Hub."""
+    sweep.raw["suites"] = {"hub": HUB}
+    list_hub(sweep.results)
+    return sweep

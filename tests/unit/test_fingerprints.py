@@ -7,33 +7,12 @@ import shutil
 
 import pytest
 
-from helpers.plans import FACT, HUB, TRAINED, Sweep, list_hub
+from helpers.plans import FACT, HUB, TRAINED
 from shapesweep import config, contracts, metrics
 from shapesweep.config import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.manifest.table import Checkpoint
 from shapesweep.plan import fingerprints
-
-
-@pytest.fixture
-def sweep(tmp_path):
-    return Sweep(tmp_path)
-
-
-@pytest.fixture
-def one(sweep):
-    """A sweep of one checkpoint, whatever else is asked for."""
-    sweep.train(1)
-    return sweep
-
-
-@pytest.fixture
-def hub(sweep):
-    """A sweep of a suite on the Hub."""
-    sweep.raw["suites"] = {"hub": HUB}
-    list_hub(sweep.results)
-    return sweep
-
 
 #: Values other than the default of each key that numbers depend on.
 DEPENDS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.plans import FACT, HUB, TRAINED, Sweep, list_hub, write_checkpoint
+from helpers.plans import FACT, HUB, TRAINED, list_hub, write_checkpoint
 from shapesweep import contracts, failures, measurement, tables
 from shapesweep.digest import digest
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
@@ -18,26 +18,6 @@ from shapesweep.plan import costs, definitions, fingerprints
 from shapesweep.plan.attempts import NAME as FINGERPRINT
 from shapesweep.plan.workflow import BATCH_TABLES
 from shapesweep.suite import SUITE
-
-
-@pytest.fixture
-def sweep(tmp_path):
-    return Sweep(tmp_path)
-
-
-@pytest.fixture
-def one(sweep):
-    """A sweep of one checkpoint, whatever else is asked for."""
-    sweep.train(1)
-    return sweep
-
-
-@pytest.fixture
-def hub(sweep):
-    """A sweep of a suite on the Hub."""
-    sweep.raw["suites"] = {"hub": HUB}
-    list_hub(sweep.results)
-    return sweep
 
 
 def test_paths_are_what_the_rules_expect(one):

@@ -112,7 +112,9 @@ class Plan:
         no batch of this name any more, these are as many checkpoints of the run, which cost the
         same; `recorded` gives those of the plan that the job belongs to.
         """
-        found = {(one.run, one.name): one for one in self.batches(suite)}
+        found = self._once(
+            ("named", suite), lambda: {(one.run, one.name): one for one in self.batches(suite)}
+        )
         if (run, name) in found:
             return found[run, name]
         first, _, more = name.partition("+")
