@@ -4,6 +4,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 
 from helpers.workflow import ROOT, command, settings, submitting, sweep, write
 from shapesweep import contracts, tables
@@ -97,6 +98,18 @@ def test_a_module_measures_and_is_done(importer, repository, source, prefix, nam
     assert done.returncode == 0, done.stdout
     assert "the workflow's profile is not in use" in done.stdout
     check(importer, prefix)
+
+
+def test_a_prefix_concerns_no_path_of_the_configuration(importer, text_file):
+    shutil.copyfile(text_file, importer / "text.txt")
+    configuration = yaml.safe_load((importer / "sweep.yaml").read_text(encoding="utf-8"))
+    configuration["corpus"]["text"] = "text.txt"
+    write(importer, {**configuration, "results": str(importer / "elsewhere")})
+    import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "deep/er", "p_*")
+    done = run(importer)
+    assert done.returncode == 0, done.stdout
+    assert (importer / "elsewhere/geometry.parquet").is_file()
+    assert not (importer / "deep").exists()
 
 
 def test_an_error_in_the_configuration_of_a_module_is_one_line(importer):

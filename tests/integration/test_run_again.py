@@ -216,6 +216,21 @@ def test_settings_that_are_cut_off_are_not_used(copied):
     assert f"{path.name}: damaged; remove it, and run again" in done.stdout
 
 
+def test_a_manifest_of_another_text_is_not_used(copied):
+    configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
+    write(copied, changed(configuration, {"corpus.text": "other.txt"}))
+    # The sweep of another text ends early,
+    done = sweep(copied, "numbers", "--until", "manifest")
+    assert done.returncode == 0, done.stdout
+    write(copied, configuration)
+    # and Snakemake does not remember the first one.
+    shutil.rmtree(copied / ".snakemake")
+    shutil.rmtree(copied / "results/geometry")
+    done = sweep(copied, "numbers")
+    assert done.returncode == 0, done.stdout
+    assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
+
+
 def test_looks_at_a_sweep_that_runs_leave_it_alone(copied):
     configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
     write(copied, changed(configuration, {"corpus.seed": 2}))

@@ -13,11 +13,13 @@ from helpers.hub_suites import files, tiny_neox, trajectory
 from helpers.run_again import CHANGES, TARGETS, changed, expected, planned
 from helpers.standin import StandIn
 from helpers.workflow import settings, sweep, write
+from shapesweep import contracts, tables
 
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
+REPOSITORIES = ["Org/first", "Org/second", "Org/third"]
 SUITE = {
     **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
-    **{"repositories": ["Org/first", "Org/second"], "only": ["first"]},
+    **{"repositories": REPOSITORIES[:2], "only": ["first"]},
 }
 #: Rows whose change is another of a suite on the Hub.
 OTHER_CHANGES = {
@@ -36,11 +38,11 @@ BOTH = {"geometry", "budget"}
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory, tokenizers):
-    """Two runs of four checkpoints."""
+    """Three runs of four checkpoints."""
     folder = tmp_path_factory.mktemp("published")
     with StandIn() as standin, pytest.MonkeyPatch.context() as patch:
         tokenizer = files(tokenizers["decoder"], folder / "t")
-        for seed, run in enumerate(("first", "second")):
+        for seed, run in enumerate(("first", "second", "third")):
             for step, model in trajectory(tiny_neox(), (0, 1, 4, 8), seed=seed):
                 standin.add(f"Org/{run}", f"step{step}", files(model, folder / "m") | tokenizer)
         patch.setenv("HF_HOME", str(folder / "hf"))
@@ -87,7 +89,7 @@ ROWS = [row for row in CHANGES if row not in LISTED]
 CASES = [(row, target) for row in ROWS for target in TARGETS]
 
 
-@pytest.mark.parametrize(("row", "target"), CASES if ALL else CASES[2::12], ids=lambda word: word)
+@pytest.mark.parametrize(("row", "target"), CASES if ALL else CASES[2::11], ids=lambda word: word)
 def test_a_change_runs_what_the_page_says_of_the_hub(swept, row, target):
     for change in OTHER_CHANGES.get(row, CHANGES[row]):
         assert planned(swept, change, target) == expected_of_hub(row, target), change
@@ -124,9 +126,17 @@ def copied(finished, tmp_path):
     return folder
 
 
-def test_another_run_leaves_a_measured_run_alone(hub, copied):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suites.mine.only": ["first", "second"]},
+        {"suites.mine.only": ["first", "third"], "suites.mine.repositories": REPOSITORIES[::-1]},
+    ],
+    ids=["only", "repositories"],
+)
+def test_another_run_leaves_a_measured_run_alone(hub, copied, change):
     before, hub.asked = times(copied), []
-    configure(copied, {"suites.mine.only": ["first", "second"]})
+    configure(copied, change)
     done = sweep(copied, "numbers")
     assert done.returncode == 0, done.stdout
     after = times(copied)
@@ -155,6 +165,39 @@ def test_weights_are_fetched_only_for_what_is_missing(hub, copied, change, n_fet
     done = sweep(copied, "numbers")
     assert done.returncode == 0, done.stdout
     assert len(weights(hub)) == n_fetched
+    assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
+
+
+def failures(folder):
+    return tables.read(folder / "results/failures.parquet", contracts.FAILURES).reason.tolist()
+
+
+def test_a_download_that_is_left_is_not_used_for_something_else(hub, copied):
+    configure(copied, {"checkpoints_per_job": 1})
+    # All is measured: nothing needs to be fetched for these batches.
+    done = sweep(copied, "numbers", "--notemp")
+    assert done.returncode == 0, done.stdout
+    left = list((copied / "results/checkpoints/mine/first").glob("*/*"))
+    assert left and not any([*folder.glob("*.safetensors")] for folder in left)
+    configure(copied, {"corpus.text": "other.txt"})
+    done = sweep(copied, "numbers")
+    assert done.returncode == 0, done.stdout
+    assert failures(copied) == ["empty_main"]
+
+
+def test_a_download_that_failed_is_tried_again_with_notemp(hub, copied):
+    shutil.rmtree(copied / "results/measured")
+    configure(copied, {"geometry.n_points": 60})
+    commit = hub.repositories["Org/first"].branches["step1"]
+    broken = f"/Org/first/resolve/{commit}/model.safetensors"
+    hub.broken.add(broken)
+    done = sweep(copied, "numbers", "--notemp")
+    hub.broken.clear()
+    assert done.returncode == 0, done.stdout
+    assert len(failures(copied)) == 2
+    done = sweep(copied, "numbers", "--notemp")
+    assert done.returncode == 0, done.stdout
+    assert failures(copied) == ["empty_main"]
     assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
 
 

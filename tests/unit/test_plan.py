@@ -79,7 +79,7 @@ def test_a_name_stands_for_the_same_checkpoints_when_the_run_has_grown(sweep):
     path = sweep.results / record_file
     path.parent.mkdir(parents=True)
     path.write_text(record, encoding="utf-8")
-    assert plan.recorded("s", old.folder(before)) == before.revisions
+    assert plan.recorded("s", old.folder(before))["revisions"] == before.revisions
     assert plan.recorded("s", "s/r/another/0123456789ab") is None
     assert plan.folder(after) == sweep.plan().folder(before)
     # So does the revision of a checkpoint by itself.
@@ -203,7 +203,7 @@ def test_jobs_are_given_the_part_of_a_definition_that_they_read(sweep):
     sweep.raw["suites"] = {"hub": HUB, "t": TRAINED}
     list_hub(sweep.results)
     plan = sweep.plan()
-    found = SUITE.validate_json(definitions.for_training(plan.suites["t"], "first"))
+    found = SUITE.validate_json(definitions.for_training("t", plan.suites["t"], "first"))
     assert found.runs == {"first": plan.suites["t"].runs["first"]}
     assert fingerprints.training(found, "first") == fingerprints.training(plan.suites["t"], "first")
     found = SUITE.validate_json(definitions.for_listing("hub", plan.suites["hub"]))
@@ -250,7 +250,7 @@ def test_a_recipe_is_that_of_its_run_alone(sweep):
     def recipe(run, **more):
         suites = copy.deepcopy({"t": TRAINED})
         suites["t"]["runs"]["second"] |= more
-        return definitions.for_training(sweep.plan(suites=suites).suites["t"], run)
+        return definitions.for_training("t", sweep.plan(suites=suites).suites["t"], run)
 
     assert recipe("first", learning_rate=0.5) == recipe("first")
     assert recipe("second", learning_rate=0.5) != recipe("second")
@@ -286,6 +286,26 @@ def test_what_is_finished_is_not_downloaded(hub):
     assert hub.plan(**more).downloads() == [rest]
     (hub.results / done[-1]).unlink()
     assert hub.plan(**more).downloads() == [full, rest]
+
+
+def test_files_are_fetched_for_what_is_to_be_measured(hub):
+    """A download that another sweep has left may lack what was measured then."""
+    more = {"budget": {"checkpoints": {"hub": "last"}}}
+    plan = hub.plan(**more)
+    batch, *_ = plan.batches("hub")
+    names = {plan.download(batch)}
+    rise = {"budget": {**more["budget"], "rise": 0.5}}
+    for other in (hub.plan(**more, geometry={"n_points": 99}), hub.plan(**rise)):
+        names.add(other.download(other.batches("hub")[0]))
+    hub.fail(plan.folder(batch), 1)
+    names.add(hub.plan(**more).download(batch))
+    assert len(names) == 4
+    # Jobs that run by themselves find it in the record, by any of their outputs.
+    path = hub.results / plan.record_file("hub")
+    path.parent.mkdir(parents=True)
+    path.write_text(plan.record("hub"), encoding="utf-8")
+    for output in (plan.folder(batch), plan.download(batch), *plan.budgets_of(batch)):
+        assert hub.plan(**more).recorded("hub", output)["download"] == plan.download(batch)
 
 
 def test_a_sweep_without_the_hub_has_no_downloads(one):

@@ -122,15 +122,16 @@ def test_a_lock_that_a_dead_process_left_alone_is_removed(tmp_path, kind):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.abcdefgh.lock", "made"]
 
 
-def test_many_at_once_do_not_disturb_each_other(tmp_path):
+def test_many_at_once_do_not_disturb_each_other(tmp_path, kind):
     program = (
         "import sys\n"
         "from shapesweep import whole\n"
         "for number in range(300):\n"
-        "    with whole.file(sys.argv[1]) as partial:\n"
-        "        partial.write_text('x' * 1000, encoding='utf-8')\n"
+        "    with getattr(whole, sys.argv[2])(sys.argv[1]) as partial:\n"
+        "        path = partial / 'one' if sys.argv[2] == 'folder' else partial\n"
+        "        path.write_text('x' * 1000, encoding='utf-8')\n"
     )
-    words = [sys.executable, "-c", program, str(tmp_path / "made")]
+    words = [sys.executable, "-c", program, str(tmp_path / "made"), kind]
     processes = [subprocess.Popen(words) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
     assert [path.name for path in tmp_path.iterdir()] == ["made"]

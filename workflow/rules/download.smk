@@ -62,8 +62,12 @@ rule tokenizer:
         hub=1,
     params:
         results=HERE,
+        # The name of the output stands for the contents. Snakemake does not compare parameters that
+        # depend on the output, so no change of the definition fetches the same files again.
         naming=reported(
-            lambda w: definitions.for_tokenizer(w.suite, PLAN.suites[w.suite], w.run)
+            lambda w, output: definitions.for_tokenizer(
+                w.suite, PLAN.suites[w.suite], w.run
+            )
         ),
     message:
         "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"

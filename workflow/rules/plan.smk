@@ -18,9 +18,9 @@ def reported(function):
     """A function whose expected errors end Snakemake with one line."""
 
     @functools.wraps(function)
-    def call(*arguments):
+    def call(*arguments, **named):
         try:
-            return function(*arguments)
+            return function(*arguments, **named)
         except ShapesweepError as error:
             # Snakemake drops the message of an exit while it updates its plan.
             print(f"shapesweep: error: {error}", file=sys.stderr)
@@ -89,13 +89,23 @@ def batch(w):
 
 
 @reported
+def recorded(w):
+    """What the recorded plan has of a job's batch; nothing in the process that makes the plan.
+
+    A job on a cluster makes its own plan, and results that have come meanwhile make it another one.
+    """
+    if is_main_process():
+        return {}
+    if w.get("batch"):
+        output = f"{w.suite}/{w.run}/{w.batch}/{w.fingerprint}"
+    else:
+        output = f"budgets/{w.suite}/{w.run}/{w.revision}/{w.fingerprint}.parquet"
+    return PLAN.recorded(w.suite, output) or {}
+
+
 def revisions(w):
     """The checkpoints of a job's batch."""
-    if is_main_process() or w.suite in PLAN.published:
-        return batch(w).revisions
-    # More checkpoints may have come since the main process made its plan.
-    folder = f"{w.suite}/{w.run}/{w.batch}/{w.fingerprint}"
-    return PLAN.recorded(w.suite, folder) or batch(w).revisions
+    return recorded(w).get("revisions") or batch(w).revisions
 
 
 def model(w):
@@ -117,7 +127,8 @@ def text(w):
     if path is None or "{" in str(path.absolute()):
         return []
     # A module's prefix stands before paths that are not absolute.
-    return [ancient(str(path if str(HERE) == RESULTS else path.absolute()))]
+    has_no_prefix = str(HERE) == RESULTS and not Path(RESULTS).is_absolute()
+    return [ancient(str(path if has_no_prefix else path.absolute()))]
 
 
 def measurement_file(w):
@@ -130,7 +141,8 @@ def checkpoint_files(w):
     if isinstance(PLAN.suites[w.suite], EmbeddedSuite):
         return [f"{RESULTS}/checkpoints/{w.suite}/{w.run}"]
     if w.suite in PLAN.published:
-        return [f"{TEMPORARY}/checkpoints/{PLAN.download(batch(w))}"]
+        folder = recorded(w).get("download") or PLAN.download(batch(w))
+        return [f"{TEMPORARY}/checkpoints/{folder}"]
     # A local checkpoint is there already; its fingerprint tells when it changes.
     return []
 

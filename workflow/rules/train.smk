@@ -12,7 +12,7 @@ rule train:
         mem_mb=2000,
         runtime=30,
     params:
-        recipe=lambda w: definitions.for_training(PLAN.suites[w.suite], w.run),
+        recipe=lambda w: definitions.for_training(w.suite, PLAN.suites[w.suite], w.run),
     message:
         "training {wildcards.suite}/{wildcards.run}"
     shell:

@@ -34,8 +34,8 @@ from shapesweep.published import HubSuite, Mode, Repositories
 from shapesweep.schema import NOTHING, Strict, at, below, explain, near, output_folder
 from shapesweep.suite import SUITE, AnySuite, Name, Suite
 
-#: What names of folders in `scratch` begin with.
-SCRATCH = "shapesweep-"
+#: Names of the folders in `scratch`.
+SCRATCH_NAME = "shapesweep-[0-9a-f]{16}"
 #: Where a suite that is named, not spelt out, is looked for.
 REGISTRY = Path(__file__).parents[2] / "config/suites"
 
@@ -214,7 +214,7 @@ class Config(Strict):
         if self.scratch is None:
             return None
         own = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()
-        return str(Path(self.scratch, f"{SCRATCH}{own[:16]}"))
+        return str(Path(self.scratch, f"shapesweep-{own[:16]}"))
 
     @field_validator("scratch")
     @classmethod

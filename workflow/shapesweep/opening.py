@@ -57,9 +57,11 @@ def check_files(one: Checkpoint, folder: Path) -> None:
         raise TransientError(f"{folder}: no such folder any more")
     for file in one.files:
         path = folder / PurePosixPath(file.path).name
-        stat = path.stat() if path.is_file() else None
+        if not path.is_file():
+            raise TransientError(f"{path.name} is missing: not fetched, or removed meanwhile")
+        stat = path.stat()
         time = file.modified if isinstance(file, LocalFile) else None
-        if stat is None or stat.st_size != file.size or time not in (None, stat.st_mtime_ns):
+        if stat.st_size != file.size or time not in (None, stat.st_mtime_ns):
             raise TransientError(f"{path.name} is not as the manifest has it: changed meanwhile")
 
 

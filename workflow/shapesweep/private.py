@@ -1,6 +1,8 @@
 """Private folders in places that other users share, such as `/tmp` and the scratch of a node."""
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 from shapesweep.errors import ShapesweepError
@@ -18,12 +20,14 @@ def private_folder(path: str | Path, advice: str) -> Path:
     Raises
     ------
     ShapesweepError
-        If the path is a link, or belongs to another user.
+        If the path is a link or a file, or belongs to another user.
     """
     path = Path(path)
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.is_symlink() or path.stat().st_uid != os.getuid():
-        raise ShapesweepError(f"{path}: belongs to somebody else; {advice}")
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700, parents=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise ShapesweepError(f"{path}: is no folder of yours; {advice}")
     # Snakemake may have created it, with the usual permissions.
     path.chmod(0o700)
     return path

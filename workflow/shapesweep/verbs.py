@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -60,7 +61,7 @@ def history(arguments: argparse.Namespace) -> None:
 
 
 def manifest(arguments: argparse.Namespace) -> None:
-    """List a suite's checkpoints with their files."""
+    """List a suite's checkpoints with their files; earlier plans of the suite are removed."""
     from shapesweep.manifest import checkpoints, table
     from shapesweep.plan import fingerprints
 
@@ -72,6 +73,11 @@ def manifest(arguments: argparse.Namespace) -> None:
         known = []  # Absent, damaged or of an earlier version: all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
     table.write(described, arguments.out, fingerprints.text_sha256(text))
+    # A later sweep with an earlier plan finds the plan gone, and writes this manifest again.
+    plan = Path(arguments.plan)
+    for other in plan.parent.glob("*.json"):
+        if other != plan:
+            other.unlink(missing_ok=True)
     for one in described:
         if one.status:
             print(f"{one.name}: {', '.join(one.status)}")
@@ -195,17 +201,12 @@ def measure(arguments: argparse.Namespace) -> int:
 
 
 def join(arguments: argparse.Namespace) -> None:
-    """Join the tables of all checkpoints; plans of earlier sweeps are removed."""
+    """Join the tables of all checkpoints."""
     from shapesweep import join
 
     join.join(
         arguments.plans, arguments.manifests, arguments.history, arguments.results, arguments.out
     )
-    # A later sweep with an earlier plan finds it gone, and joins again.
-    for plan in map(Path, arguments.plans):
-        for other in plan.parent.glob("*.json"):
-            if other != plan:
-                other.unlink(missing_ok=True)
 
 
 def curves(arguments: argparse.Namespace) -> None:
@@ -355,11 +356,11 @@ def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Membe
 
 def _temporary(arguments: argparse.Namespace) -> Path:
     """The folder of temporary files; one in `scratch` is private, since users share that place."""
-    from shapesweep.config import SCRATCH
+    from shapesweep.config import SCRATCH_NAME
     from shapesweep.private import private_folder
 
     folder = Path(arguments.temporary)
-    if folder.name.startswith(SCRATCH):
+    if re.fullmatch(SCRATCH_NAME, folder.name):
         return private_folder(folder, "set scratch to a folder of yours")
     return folder
 

@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+#: How often a folder is replaced that other processes write at the same time.
+REPLACEMENTS = 100
+
 
 def folder(path: str | Path) -> AbstractContextManager[Path]:
     """Write a folder atomically, in a `with` statement that gives an empty folder to write to.
@@ -84,13 +87,26 @@ def _atomic(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
         create(partial)
         try:
             yield partial
-            # A folder that stands where a file is to be belongs to somebody: it is not removed.
-            if path.is_dir() and partial.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            partial.replace(path)
+            _replace(partial, path)
         except BaseException:
             _remove(partial)
             raise
+
+
+def _replace(partial: Path, path: Path) -> None:
+    """Rename a path to another, which is replaced."""
+    for _ in range(REPLACEMENTS):
+        # A folder that stands where a file is to be belongs to somebody: it is not removed.
+        if path.is_dir() and partial.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        try:
+            partial.replace(path)
+            return
+        except OSError as error:
+            # Another process has written the same folder meanwhile.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    partial.replace(path)
 
 
 @contextlib.contextmanager
@@ -118,7 +134,7 @@ def _locked(parent: Path, name: str) -> tuple[int, Path]:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Another process may have found the file before it was locked, and removed it.
-        if Path(path).exists():
+        if os.fstat(descriptor).st_nlink:
             return descriptor, Path(path)
         os.close(descriptor)
 

@@ -1,6 +1,7 @@
 """Definitions of suites for jobs: what a job reads, so that no other change starts it again."""
 
 import json
+import shlex
 
 from shapesweep.errors import ShapesweepError
 from shapesweep.published import HubSuite
@@ -8,19 +9,19 @@ from shapesweep.suite import AnySuite, EmbeddedSuite
 
 #: Parts of a definition that are for people alone.
 FOR_PEOPLE = ("facts", "title", "license")
-#: Bytes of a definition: it is part of a command, and Linux allows 128 KiB for an argument.
+#: Bytes of a definition in a shell command, for which Linux allows 128 KiB.
 LONGEST = 100_000
 
 
-def for_training(suite: EmbeddedSuite, run: str) -> str:
+def for_training(name: str, suite: EmbeddedSuite, run: str) -> str:
     """The definition of a suite with one run, as JSON."""
-    return suite.with_run(run).model_dump_json()
+    return _checked(name, suite.with_run(run).model_dump_json())
 
 
 def for_listing(name: str, suite: AnySuite) -> str:
     """The definition of a suite with what its listing depends on, as JSON."""
     if not isinstance(suite, HubSuite):
-        return suite.model_dump_json()
+        return _checked(name, suite.model_dump_json())
     key = suite.listing_key()
     asked = {"source": "hub", "mode": key["mode"], "only": key["only"]}
     return _checked(name, json.dumps({**asked, "repositories": key["groups"]}))
@@ -40,9 +41,9 @@ def _checked(name: str, text: str) -> str:
     ------
     ShapesweepError
     """
-    if len(text.encode()) > LONGEST:
+    if len(shlex.quote(text).encode()) > LONGEST:
         raise ShapesweepError(
-            f"suites.{name}: more than {LONGEST // 1000} kB; name repositories by patterns, or use "
-            "several suites"
+            f"suites.{name}: more than {LONGEST // 1000} kB; name repositories by patterns, or "
+            "write several suites"
         )
     return text

@@ -123,24 +123,24 @@ class Plan:
         members = tuple(mine[start : start + 1 + int(more or 0)])
         return Batch(suite, run, self.suites[suite], self.settings(suite), members)
 
-    def recorded(self, suite: str, folder: str) -> list[str] | None:
-        """The revisions of a batch, as the plan that made it has recorded them.
+    def recorded(self, suite: str, output: str) -> dict[str, Any] | None:
+        """A batch as the plan that made it has recorded it.
 
         Parameters
         ----------
         suite : str
-        folder : str
-            `<suite>/<run>/<batch>/<fingerprint>`.
+        output : str
+            What the record names: `folder`, `download`, or a path of `budgets_of`.
 
         Returns
         -------
-        list of str or None
-            None if no record has this batch.
+        dict or None
+            With `folder`, `download`, `budgets`, `run` and `revisions`; None if no record has it.
         """
         for path in Path(self.results, "plans", suite).glob("*.json"):
             for batch in failures.read_json(path)["batches"]:
-                if batch["folder"] == folder:
-                    return batch["revisions"]
+                if output in (batch["folder"], batch["download"], *batch["budgets"]):
+                    return batch
         return None
 
     def model(self, suite: str, run: str) -> costs.Model:
@@ -164,8 +164,13 @@ class Plan:
         return f"{place}/{attempt}"
 
     def download(self, batch: Batch) -> str:
-        """`<suite>/<run>/<batch>/<fingerprint>`, where the files of a batch are fetched to."""
-        fingerprint = fingerprints.downloading(batch.definition, batch.members)
+        """`<suite>/<run>/<batch>/<fingerprint>`, where the files of a batch are fetched to.
+
+        The fingerprint stands for the files and for what they are fetched for: what is measured
+        already is not fetched, so files that an earlier sweep has left may not be enough.
+        """
+        files = fingerprints.downloading(batch.definition, batch.members)
+        fingerprint = digest(files, self.folder(batch), self.budgets_of(batch))
         return f"{batch.suite}/{batch.run}/{batch.name}/{fingerprint}"
 
     def tables(self, suites: Iterable[str]) -> list[str]:
@@ -233,7 +238,10 @@ class Plan:
         return f"{place}/{self._once(place, name)}"
 
     def tokenizer_fingerprint(self, suite: str, run: str) -> str:
-        """What the tokenizer of a run on the Hub depends on: the contents of its files."""
+        """What the tokenizer of a run depends on: the contents of its files in the best place.
+
+        If the Hub no longer has them, another place is asked.
+        """
         return digest(next(one.tokenizer for one in self.listed(suite) if one.run == run))
 
     def trained(self, suite: str) -> list[str]:
@@ -292,7 +300,13 @@ class Plan:
             **chosen,
             "text": fingerprints.text(settings.measurement(suite)),
             "batches": [
-                {"folder": self.folder(one), "run": one.run, "revisions": one.revisions}
+                {
+                    "folder": self.folder(one),
+                    "download": self.download(one) if suite in self.published else None,
+                    "budgets": self.budgets_of(one),
+                    "run": one.run,
+                    "revisions": one.revisions,
+                }
                 for one in self.batches(suite)
             ],
             "budgets": self.budgets([suite]),
