@@ -141,9 +141,8 @@ def _locked(parent: Path, name: str) -> tuple[int, Path]:
 
 def _remove_dead(parent: Path, name: str) -> None:
     """Remove what dead processes have left; the locks of living ones are held."""
-    start = f".{glob.escape(name)}.*"
-    left = [path for end in ("partial", "lock") for path in parent.glob(f"{start}.{end}")]
-    for path in left:
+    left = parent.glob(f".{glob.escape(name)}.*")
+    for path in [path for path in left if path.suffix in (".partial", ".lock")]:
         lock = path.with_suffix(".lock")
         with contextlib.suppress(OSError), _taken(lock):
             _remove(path.with_suffix(".partial"))
