@@ -80,7 +80,7 @@ def digest(*of):
 
 def lay(folder, n):
     """What the Hub would say of n checkpoints, and the sweep of them."""
-    said = {}
+    listing = {}
     for run in range(n // A_RUN):
         branches = {f"step{step}": digest(run, step)[:40] for step in range(A_RUN)}
         trees = {
@@ -91,14 +91,14 @@ def lay(folder, n):
             ]
             for commit in branches.values()
         }
-        told = Repository(branches=branches, trees=trees, config=SHAPE)
-        said[f"org/run{run}"] = asdict(told)
+        repository = Repository(branches=branches, trees=trees, config=SHAPE)
+        listing[f"org/run{run}"] = asdict(repository)
     suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
     suite["repositories"] = [f"org/run{{0..{n // A_RUN - 1}}}"]
     sweep = {"suites": {"big": suite}, "corpora": ["text", "random", "shuffled"]}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
     plan, results = plan_of(folder), folder / "results"
-    texts = {"settings/text.jinja": "{{ params.text }}", "listings/big.json": json.dumps(said)}
+    texts = {"settings/text.jinja": "{{ params.text }}", "listings/big.json": json.dumps(listing)}
     write(results, texts)
     for run in range(n // A_RUN):
         (results / plan.tokenizer("big", f"run{run}")).mkdir(parents=True)

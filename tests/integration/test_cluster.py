@@ -1,4 +1,4 @@
-"""Jobs that make their own plans: every job is a process of its own, as on a cluster.
+"""Jobs that make their own plans: every job is a separate process, as on a cluster.
 
 The scheduler is a shell script that starts what it is given.
 """

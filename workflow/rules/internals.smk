@@ -16,8 +16,8 @@ def shipped_configuration():
 def configuration_files():
     """The files that the configuration was merged from, so that an error names the one at fault.
 
-    Snakemake hands on the merged configuration alone. A workflow that imports this one gives a
-    configuration of its own, which may come from anywhere.
+    Snakemake hands on the merged configuration alone. A workflow that imports this one gives
+    its configuration, which may come from anywhere.
     """
     if workflow.modifier.skip_configfile:
         return []

@@ -121,7 +121,7 @@ def disk_bytes(w):
 
 @reported
 def text(w):
-    """The file that the corpora are cut from; its fingerprint tells when it changes."""
+    """The file that the corpora are cut from. Names of outputs change with its size and time."""
     path = text_file(CONFIG.corpus.text)
     # Snakemake takes braces for wildcards, and there is no way to escape them.
     if path is None or "{" in str(path.absolute()):

@@ -12,7 +12,9 @@ rule train:
         mem_mb=2000,
         runtime=30,
     params:
-        recipe=lambda w: definitions.for_training(w.suite, PLAN.suites[w.suite], w.run),
+        recipe=reported(
+            lambda w: definitions.for_training(w.suite, PLAN.suites[w.suite], w.run)
+        ),
     message:
         "training {wildcards.suite}/{wildcards.run}"
     shell:

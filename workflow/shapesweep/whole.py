@@ -1,8 +1,8 @@
 """Files and folders that appear complete or not at all.
 
 Contents are written to a temporary path beside the final one, which is renamed at the end. Two
-processes that write the same path do not disturb each other. A lock file tells whether the process
-that writes a temporary path is alive; what dead processes have left is removed by the next one.
+processes that write the same path do not disturb each other. A lock file shows whether the process
+that writes a temporary path is alive; the next process removes what dead ones have left.
 """
 
 import contextlib

@@ -59,7 +59,7 @@ def numbers(settings: Measurement) -> dict[str, Any]:
 
 
 def text(settings: Measurement) -> str | list[object]:
-    """What tells the text of the corpora from another, without reading it."""
+    """Path, size and time of the file that the corpora are cut from, or the version of Python."""
     path = text_file(settings.corpus.text)
     # The text `stdlib` is part of Python.
     return [str(path), *map(list, stats([path]))] if path else platform.python_version()
