@@ -87,7 +87,7 @@ def kill(process, victim, rng):
 
 def finished(folder):
     """Checkpoints that are measured, and when."""
-    tables = (folder / "results/measured").glob("*/*/*/geometry.parquet")
+    tables = (folder / "results/measured").glob("*/*/[!.]*/geometry.parquet")
     return {str(path.parent): path.stat().st_mtime_ns for path in tables}
 
 
