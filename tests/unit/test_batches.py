@@ -8,7 +8,7 @@ import pytest
 from shapesweep import config
 from shapesweep.files import File
 from shapesweep.manifest.selection import Listed
-from shapesweep.plan import batches, costs
+from shapesweep.plan import batches, costs, workflow
 from shapesweep.plan.costs import Model
 from shapesweep.publication import Published
 from shapesweep.suite import NAME
@@ -83,3 +83,16 @@ def test_a_batchs_name_is_no_revision_and_safe_in_a_path():
     assert not re.match(NAME, name)
     for bad in ("../a", "a+0", "a+1+1", "a b", "+1", "a/b"):
         assert not re.fullmatch(batches.BATCH, bad)
+
+
+def test_budgets_are_chosen_once(sweep, monkeypatch):
+    """Every job asks for the budgets of its batch: a plan of thousands must not choose anew."""
+    calls = []
+    choose = workflow.budgeted
+    monkeypatch.setattr(workflow, "budgeted", lambda *of: calls.append(of) or choose(*of))
+    sweep.train(*range(6))
+    plan = sweep.plan(budget={"checkpoints": {"s": "all"}})
+    paths = [path for batch in plan.batches("s") for path in plan.budgets_of(batch)]
+    assert sorted(paths) == sorted(plan.budgets(["s"]))
+    assert len(paths) == 6
+    assert len(calls) == 1

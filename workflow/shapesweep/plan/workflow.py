@@ -65,12 +65,8 @@ class Plan:
     @cached_property
     def listable(self) -> list[str]:
         """Suites whose checkpoints are known once they are listed: by the Hub, or by a training."""
-        trained = [
-            name
-            for name, suite in self.suites.items()
-            if isinstance(suite, EmbeddedSuite) and suite.onset
-        ]
-        return self.published + trained
+        embedded = {n: one for n, one in self.suites.items() if isinstance(one, EmbeddedSuite)}
+        return self.published + [name for name, suite in embedded.items() if suite.onset]
 
     def listed(self, suite: str) -> list[Listed]:
         """All checkpoints of a suite; a suite on the Hub needs its listing.
@@ -184,31 +180,36 @@ class Plan:
             f"activations/{self.folder(one)}" for suite in suites for one in self.batches(suite)
         ]
 
-    def budgeted(self, suite: str) -> list[Listed]:
-        """The checkpoints of a suite of which a dimension budget is asked for.
+    def budgeted(self, suite: str) -> dict[tuple[str, str], Listed]:
+        """The checkpoints that need a dimension budget, by run and revision.
 
         Raises
         ------
         ShapesweepError
             If the configuration asks for some, and there are none.
         """
-        rule = self.settings(suite).budget.checkpoints.get(suite)
-        measured = [*self.selected(suite).values()]
-        chosen = budgeted(measured, rule)
-        if rule is not None and measured and not chosen:
-            raise ShapesweepError(
-                f"budget.checkpoints.{suite}: chooses none of the {len(measured)} that are measured"
-            )
-        return chosen
+
+        def choose() -> dict[tuple[str, str], Listed]:
+            rule = self.settings(suite).budget.checkpoints.get(suite)
+            measured = self.selected(suite).values()
+            chosen = budgeted(measured, rule)
+            if rule is not None and measured and not chosen:
+                reason = f"chooses none of the {len(measured)} that are measured"
+                raise ShapesweepError(f"budget.checkpoints.{suite}: {reason}")
+            return {(one.run, one.revision): one for one in chosen}
+
+        return self._once(("budgeted", suite), choose)
 
     def budgets(self, suites: Iterable[str]) -> list[str]:
         """The tables of all dimension budgets of suites."""
-        return [self._budget(suite, one) for suite in suites for one in self.budgeted(suite)]
+        wanted = ((suite, one) for suite in suites for one in self.budgeted(suite).values())
+        return [self._budget(*member) for member in wanted]
 
     def budgets_of(self, batch: Batch) -> list[str]:
         """The tables of the dimension budgets of a batch's checkpoints."""
-        wanted = [one for one in self.budgeted(batch.suite) if one.run == batch.run]
-        return [self._budget(batch.suite, one) for one in wanted if one.revision in batch.revisions]
+        wanted = self.budgeted(batch.suite)
+        keys = [(batch.run, revision) for revision in batch.revisions]
+        return [self._budget(batch.suite, wanted[key]) for key in keys if key in wanted]
 
     def _budget(self, suite: str, one: Listed) -> str:
         definition, settings = self.suites[suite], self.settings(suite)
@@ -238,10 +239,7 @@ class Plan:
         return f"{place}/{self._once(place, name)}"
 
     def tokenizer_fingerprint(self, suite: str, run: str) -> str:
-        """What the tokenizer of a run depends on: the contents of its files in the best place.
-
-        If the Hub no longer has them, another place is asked.
-        """
+        """Digest of a run's tokenizer in its best place; if that is gone, another is fetched."""
         return digest(next(one.tokenizer for one in self.listed(suite) if one.run == run))
 
     def trained(self, suite: str) -> list[str]:
