@@ -7,7 +7,8 @@ import torch
 
 import shapesweep
 from conftest import SHAPES
-from shapesweep.estimators import dimension, neighbors
+from shapesweep import neighbors
+from shapesweep.estimators import dimension
 
 
 def every_id(points, k):

@@ -40,17 +40,17 @@ CORPORA = ["text", "random", "shuffled"]
 ALLOWED = {"Pythia-70m's shape": "1.3 × bare", "the embedded decoder": "1 s"}
 #: What is timed stage by stage, and what does it.
 STAGES = {
-    "load": "checkpoint.load",
-    "tokenise": "opening.Opener._show",
-    "forward": "activations.forward",
-    "run": "activations._run",
+    "load": "load.load",
+    "tokenise": "opener.Opener._show",
+    "forward": "extract.forward",
+    "run": "extract._run",
     "write": "shards.ShardWriter.append",
-    "read": "geometry.read_shard",
-    "search": "microscope._search",
-    "IDs": "microscope._of_neighbors",
+    "read": "checkpoint.read_shard",
+    "search": "layer._search",
+    "IDs": "layer._of_neighbors",
     "covariances": "moments.Moments.of_each",
-    "spectra": "microscope._of_clouds",
-    "linear fits": "microscope._fits",
+    "spectra": "layer._of_clouds",
+    "linear fits": "layer._fits",
 }
 
 
@@ -125,11 +125,13 @@ def lay(folder, family, shape, n_batch, corpus):
     """Write a batch a core of a model that was never trained, and the sweep of them."""
     import transformers
 
-    from shapesweep import text, training
-    from shapesweep.config import load
-    from shapesweep.manifest import checkpoints, table
+    from shapesweep.config.files import load
+    from shapesweep.corpora import stdlib_text
+    from shapesweep.manifest import checkpoints
+    from shapesweep.storage import manifests as table
+    from shapesweep.training.train import train
 
-    tokenizer = training.make_tokenizer(text.stdlib_text("training"), 261, False)
+    tokenizer = train.make_tokenizer(stdlib_text("training"), 261, False)
     config = getattr(transformers, f"{family}Config")(**shape)
     revisions = [f"checkpoint-{n}" for n in range(CORES * n_batch)]
     for revision in revisions:
@@ -154,10 +156,10 @@ def bare(folder, revision):
     """Seconds of the bare forward passes of one checkpoint, head and hidden states included."""
     import torch
 
-    from shapesweep import measurement
-    from shapesweep.anatomy import forward, to_batch
-    from shapesweep.manifest.table import Checkpoint
-    from shapesweep.opening import Opener
+    from shapesweep.activations.opener import Opener
+    from shapesweep.checkpoint.hidden_states import forward, to_batch
+    from shapesweep.config import measurement
+    from shapesweep.storage.manifests import Checkpoint
 
     settings, place = measurement.load(folder / "sweep.yaml"), folder / "run" / revision
     found = Opener(settings, CORPORA).open(Checkpoint("s", "r", revision), place, place)
@@ -176,29 +178,25 @@ def bare(folder, revision):
 
 def stages(folder, *revisions):
     """Seconds of every stage, a checkpoint, by wrapping what does it."""
-    from shapesweep import (
-        activations,
-        checkpoint,
-        config,
-        geometry,
-        job,
-        microscope,
-        opening,
-        shards,
-    )
+    from shapesweep.activations import extract, opener
+    from shapesweep.checkpoint import load
+    from shapesweep.config import files
     from shapesweep.estimators import moments
+    from shapesweep.geometry import checkpoint as geometry
+    from shapesweep.geometry import layer, member
     from shapesweep.manifest.checkpoints import list_checkpoints
     from shapesweep.plan import costs
+    from shapesweep.storage import shards
 
     rooms = {
         room.__name__.rpartition(".")[2]: room
-        for room in (activations, checkpoint, geometry, microscope, moments, opening, shards)
+        for room in (extract, load, geometry, layer, moments, opener, shards)
     }
-    settings, spent = config.load(folder / "sweep.yaml"), Counter()
+    settings, spent = files.load(folder / "sweep.yaml"), Counter()
     measurement = settings.measurement("s")
-    members = job.members(folder / "manifest.parquet", "r", revisions, measurement)
+    members = member.members(folder / "manifest.parquet", "r", revisions, measurement)
     sources = [
-        activations.Source(
+        extract.Source(
             one.checkpoint, one.folder, folder / "a" / one.checkpoint.revision, one.tokenizer
         )
         for one in members
@@ -210,7 +208,7 @@ def stages(folder, *revisions):
             stack.callback(setattr, owner, name, vars(owner)[name])
             setattr(owner, name, timed(owner, name, stage, spent))
         start = time.perf_counter()
-        list(activations.extract(sources, measurement))
+        list(extract.extract(sources, measurement))
         for one in revisions:
             geometry.measure(folder / "a" / one, folder / "g" / one, measurement)
         every = time.perf_counter() - start
@@ -244,7 +242,7 @@ def timed(owner, name, stage, spent):
 def started(folder):
     """Seconds until the process of a batch can begin, a checkpoint."""
     start = time.perf_counter()
-    needed = "shapesweep.measuring, torch, transformers"
+    needed = "shapesweep.geometry.batch, torch, transformers"
     subprocess.run([sys.executable, "-c", f"import {needed}"], check=True)
     seconds = time.perf_counter() - start
     return seconds / (len(list((folder / "run").iterdir())) / CORES)

@@ -57,16 +57,17 @@ def child():
     import transformers
     import yaml
 
-    from shapesweep import text, training
-    from shapesweep.probe import SIGNALS as ALL
-    from shapesweep.probe import Probe
-    from shapesweep.suite import EmbeddedSuite
+    from shapesweep.config.suite import EmbeddedSuite
+    from shapesweep.corpora import stdlib_text
+    from shapesweep.training import train
+    from shapesweep.training.probe import SIGNALS as ALL
+    from shapesweep.training.probe import Probe
 
-    place = Path(__file__).parents[1] / "config/suites/embedded.yaml"
+    place = Path(__file__).parents[1] / "workflow/shapesweep/suites/embedded.yaml"
     suite = EmbeddedSuite.model_validate(yaml.safe_load(place.read_text(encoding="utf-8")))
-    tokenizer = training.make_tokenizer(text.stdlib_text("training"), suite.vocabulary, False)
+    tokenizer = train.make_tokenizer(stdlib_text("training"), suite.vocabulary, False)
     packed = torch.from_numpy(
-        training.packed(text.stdlib_text("measuring"), tokenizer, suite.document_length)
+        train.packed(stdlib_text("measuring"), tokenizer, suite.document_length)
     )
     shape = {**suite.runs["decoder"].model, "vocab_size": len(tokenizer)}
     config = transformers.AutoConfig.for_model(**shape)

@@ -19,14 +19,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from shapesweep import config, contracts, curves, join, tables
-from shapesweep.files import File
-from shapesweep.manifest import table
-from shapesweep.manifest.table import Checkpoint
+from shapesweep import curves
+from shapesweep.config import files as config_files
+from shapesweep.curves import join
+from shapesweep.hub.revisions import Repository
 from shapesweep.metrics import METRICS
 from shapesweep.plan.batches import MOST
 from shapesweep.plan.workflow import TABLES, Plan
-from shapesweep.publication import Repository
+from shapesweep.storage import manifests, schemas, tables
+from shapesweep.storage.files import File
+from shapesweep.storage.manifests import Checkpoint
 
 ROOT = Path(__file__).parents[1]
 #: Pythia-70m's shape, in float16 on the Hub.
@@ -115,7 +117,7 @@ def plan_of(folder):
     """The plan of the sweep in a folder."""
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     raw |= yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
-    return Plan(config.validate(raw), folder / "results")
+    return Plan(config_files.validate(raw), folder / "results")
 
 
 def finish(folder):
@@ -127,14 +129,14 @@ def finish(folder):
     write(
         results,
         {
-            "config.yaml": config.as_yaml(plan.config),
+            "config.yaml": config_files.as_yaml(plan.config),
             measurement: plan.settings_text(Path(measurement).stem),
             **every,
             record: plan.record("big"),
         },
     )
     failures = folder / "failures.parquet"
-    tables.write([], contracts.FAILURES, failures, {"transient": 0})
+    tables.write([], schemas.FAILURES, failures, {"transient": 0})
     for path in plan.tables(["big"]):
         if path.endswith("failures.parquet"):
             shutil.copyfile(failures, results / path)
@@ -189,10 +191,10 @@ def measured(folder, n):
             for metric in METRICS:
                 where = {"layer": layer, "layer_kind": kind, "selection": selection}
                 rows.append({**blank, **where, "metric": metric, "flag": ""})
-    numbers = pd.DataFrame(rows).reindex(columns=contracts.GEOMETRY.names)
+    numbers = pd.DataFrame(rows).reindex(columns=schemas.GEOMETRY.names)
     repeated = numbers.loc[numbers.index.repeat(16)].reset_index(drop=True)
     repeated = repeated.assign(group=np.tile(np.arange(16), len(numbers)))
-    repeated = repeated.reindex(columns=contracts.REPLICATES.names)
+    repeated = repeated.reindex(columns=schemas.REPLICATES.names)
     batches, listed = [], []
     for start in range(0, n, MOST):
         steps = range(start, min(start + MOST, n))
@@ -208,7 +210,7 @@ def measured(folder, n):
         }
         for name in ("geometry", "replicates", "losses", "samples", "origins", "failures"):
             path = folder / "geometry" / place / f"{name}.parquet"
-            tables.write(of_batch.get(name, []), getattr(contracts, name.upper()), path)
+            tables.write(of_batch.get(name, []), getattr(schemas, name.upper()), path)
         known = {key: blank[key] for key in ("seed", "architecture", "n_layers")}
         listed += [
             Checkpoint("big", "run0", name, step=step, **known)
@@ -216,17 +218,17 @@ def measured(folder, n):
         ]
     plan = {"suite": "big", "definition": {}, "batches": batches, "budgets": []}
     (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    table.write(listed, folder / "listed.parquet")
-    tables.write([], contracts.HISTORY, folder / "logged.parquet")
+    manifests.write(listed, folder / "listed.parquet")
+    tables.write([], schemas.HISTORY, folder / "logged.parquet")
 
 
 def make_curves(folder):
     """The curves of what was joined, as the verb makes them."""
     geometry, losses, history, continuity = (
-        tables.read(folder / f"{name}.parquet", getattr(contracts, name.upper()))
+        tables.read(folder / f"{name}.parquet", getattr(schemas, name.upper()))
         for name in ("geometry", "losses", "history", "continuity")
     )
-    replicates = tables.Reader(folder / "replicates.parquet", contracts.REPLICATES)
+    replicates = tables.Reader(folder / "replicates.parquet", schemas.REPLICATES)
     curves.build(geometry, replicates, losses, history, continuity)
 
 

@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from shapesweep.config import Config
+from shapesweep.config.hub_suite import HubSuite
+from shapesweep.config.suite import SUITE, EmbeddedSuite, LocalSuite, Suite
+from shapesweep.config.sweep import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS, NeighborMetric, PairMetric
-from shapesweep.published import HubSuite
-from shapesweep.suite import SUITE, EmbeddedSuite, LocalSuite, Suite
 
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -150,9 +150,9 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
 
 
 def suites() -> str:
-    """The registry: a row a file of `config/suites/` that lies on the Hub."""
+    """The registry: a row a file of `workflow/shapesweep/suites/` that lies on the Hub."""
     rows = []
-    for path in sorted((ROOT / "config/suites").glob("*.yaml")):
+    for path in sorted((ROOT / "workflow/shapesweep/suites").glob("*.yaml")):
         one = SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
         if isinstance(one, HubSuite):
             notes = [(one.title or "").removesuffix(".")]

@@ -11,7 +11,10 @@ import transformers
 from helpers import requirements, workflow
 from helpers.models import TEXT, tiny_bert, tiny_llama
 from helpers.plans import HUB, Sweep, list_hub
-from shapesweep import config, corpora, text, training
+from shapesweep import corpora
+from shapesweep.config import files
+from shapesweep.corpora import read_text
+from shapesweep.training import train
 
 
 def pytest_xdist_auto_num_workers():
@@ -41,8 +44,8 @@ def text_file(tmp_path_factory):
 def tokenizers():
     """A decoder's tokenizer and an encoder's, by family."""
     return {
-        "decoder": training.make_tokenizer(TEXT, 300, masked=False),
-        "encoder": training.make_tokenizer(TEXT, 300, masked=True),
+        "decoder": train.make_tokenizer(TEXT, 300, masked=False),
+        "encoder": train.make_tokenizer(TEXT, 300, masked=True),
     }
 
 
@@ -69,7 +72,7 @@ def make_checkpoint(tokenizers):
 @pytest.fixture
 def settings(text_file):
     """A sweep's configuration that is small enough for a test."""
-    return config.validate(
+    return files.validate(
         {
             "suites": {"local": {"source": "local", "runs": {"run": "nowhere"}}},
             "corpus": {"text": str(text_file), "documents": 16, "length": 24},
@@ -88,7 +91,7 @@ def build_corpora(settings):
     def build(tokenizer, **more):
         chosen = settings.corpus.model_copy(update=more)
         return corpora.build(
-            ("text", "random", "shuffled"), text.read_text(chosen.text), tokenizer, chosen, 300
+            ("text", "random", "shuffled"), read_text(chosen.text), tokenizer, chosen, 300
         )
 
     return build

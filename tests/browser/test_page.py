@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from helpers import page_results, requirements
-from shapesweep import page
+from shapesweep.report import page
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 QUIET += ["--disable-background-networking", "--disable-component-update"]

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shapesweep import cloudfile, contracts, sealed, tables
 from shapesweep.errors import ShapesweepError
-from shapesweep.files import File
-from shapesweep.manifest import table
-from shapesweep.manifest.table import Checkpoint
-from shapesweep.shards import ShardWriter, read_shard
+from shapesweep.geometry import cloud_file
+from shapesweep.storage import checksummed, manifests, schemas, tables
+from shapesweep.storage.files import File
+from shapesweep.storage.manifests import Checkpoint
+from shapesweep.storage.shards import ShardWriter, read_shard
 
 METADATA = {"pooling": "tokens", "causal": True, "n_prefix": 1, "n_suffix": 0}
 
@@ -35,18 +35,18 @@ def test_a_folder_with_a_colon_is_no_address(tmp_path, monkeypatch):
     path.parent.mkdir()
     write_shard(path)
     assert read_shard(path).activation.shape == (8, 3)
-    assert sealed.open_file(path).metadata.num_rows == 8
+    assert checksummed.open_file(path).metadata.num_rows == 8
 
 
 def write_manifest(path):
     files = (File("a", 3, "c0", "d"),)
     names = ("one", "two")
-    table.write([Checkpoint("s", "r", name, step=512, files=files) for name in names], path)
+    manifests.write([Checkpoint("s", "r", name, step=512, files=files) for name in names], path)
 
 
 def write_samples(path):
     rows = [{"revision": "one", "tensor_class": "head", "value": value} for value in (0.5, -2.0)]
-    tables.write(rows, contracts.SAMPLES, path, {"vocabulary": 300})
+    tables.write(rows, schemas.SAMPLES, path, {"vocabulary": 300})
 
 
 def shard(path):
@@ -56,11 +56,11 @@ def shard(path):
 
 
 def manifest(path):
-    return tables.read_arrow(path, contracts.MANIFEST).to_pylist()
+    return tables.read_arrow(path, schemas.MANIFEST).to_pylist()
 
 
 def samples(path):
-    return tables.read_arrow(path, contracts.SAMPLES).to_pylist(), tables.read_metadata(path)
+    return tables.read_arrow(path, schemas.SAMPLES).to_pylist(), tables.read_metadata(path)
 
 
 KINDS = {"shard": (write_shard, shard), "manifest": (write_manifest, manifest)}
@@ -136,16 +136,16 @@ def test_a_sealed_file_is_any_readers_parquet(tmp_path):
     path = tmp_path / "file.parquet"
     write_shard(path)
     read = pq.read_table(path, partitioning=None)
-    assert read.equals(sealed.read(path))
+    assert read.equals(checksummed.read(path))
     assert len(pq.read_metadata(path).metadata[b"crc32"]) == 8
 
 
 def test_what_was_written_before_there_were_seals_is_read(tmp_path):
     path = tmp_path / "file.parquet"
-    schema = contracts.SAMPLES.with_metadata({"shapesweep": json.dumps({"a": 1})})
+    schema = schemas.SAMPLES.with_metadata({"shapesweep": json.dumps({"a": 1})})
     columns = {"revision": ["one"], "tensor_class": ["head"], "value": [0.5]}
     pq.write_table(pa.table(columns, schema=schema), path)
-    assert tables.read(path, contracts.SAMPLES).value.tolist() == [0.5]
+    assert tables.read(path, schemas.SAMPLES).value.tolist() == [0.5]
     assert tables.read_metadata(path) == {"a": 1}
     pq.write_table(pa.table({"value": [0.5]}), path)
-    assert cloudfile._read_parquet(path)[0].tolist() == [[0.5]]
+    assert cloud_file._read_parquet(path)[0].tolist() == [[0.5]]

@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shapesweep import cli, config
+from shapesweep import cli
+from shapesweep.config import files, sweep
 from shapesweep.errors import LONGEST, ShapesweepError
 
 LOCAL = {
@@ -45,7 +46,7 @@ def defaults():
     for name in ("config/config.yaml", "config/paper.yaml"):
         yield yaml.safe_load(Path(name).read_text(encoding="utf-8"))
     for name in REGISTRY:
-        text = Path(f"config/suites/{name}.yaml").read_text(encoding="utf-8")
+        text = Path(f"workflow/shapesweep/suites/{name}.yaml").read_text(encoding="utf-8")
         yield {"suites": {name: yaml.safe_load(text)}}
     yield {"suites": {"mine": LOCAL}}
 
@@ -97,7 +98,7 @@ def assert_is_a_line(said):
 def test_a_spoilt_configuration_is_taken_or_told_by_file_and_key(path, raw):
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
     try:
-        config.load(path)
+        files.load(path)
     except ShapesweepError as error:
         said = str(error)
         assert_is_a_line(said)
@@ -105,7 +106,7 @@ def test_a_spoilt_configuration_is_taken_or_told_by_file_and_key(path, raw):
         assert file == str(path)
         assert what
         first = key.partition(".")[0]
-        known = {*config.Config.model_fields, *(printed(name) for name in raw)}
+        known = {*sweep.Config.model_fields, *(printed(name) for name in raw)}
         assert first in known or " … " in said
 
 
@@ -159,7 +160,7 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path, monkeypatch, content):
     path = tmp_path / "sweep.yaml"
     path.write_bytes(content)
     with pytest.raises(ShapesweepError) as caught:
-        config.load(path)
+        files.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert_is_a_line(str(caught.value))
     assert list(tmp_path.iterdir()) == [path]
@@ -167,7 +168,7 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path, monkeypatch, content):
 
 def test_a_folder_for_a_file_is_named(tmp_path):
     with pytest.raises(ShapesweepError, match=f"^{tmp_path}: is a directory$"):
-        config.load(tmp_path)
+        files.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -200,5 +201,5 @@ def test_a_folder_for_a_file_is_named(tmp_path):
 )
 def test_what_the_fuzzing_found_is_told_by_its_key(raw, said):
     with pytest.raises(ShapesweepError) as caught:
-        config.validate({"suites": ["embedded"], **raw})
+        files.validate({"suites": ["embedded"], **raw})
     assert str(caught.value).startswith(said)

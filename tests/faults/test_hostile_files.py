@@ -13,10 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.shards import extract
-from shapesweep import checkpoint, corpora, documents, text
+from shapesweep import corpora
+from shapesweep.checkpoint import facts, files
+from shapesweep.checkpoint import load as checkpoint
+from shapesweep.checkpoint.files import model_files
+from shapesweep.corpora import _documents
+from shapesweep.corpora import _text as text
 from shapesweep.errors import CheckpointError, ShapesweepError
-from shapesweep.files import model_files
-from shapesweep.manifest.table import Checkpoint
+from shapesweep.storage.manifests import Checkpoint
 
 WRONG = [None, True, -1, 0, 1.5, 10**30, 1e308, "x", "\0", "../x", [], [[]], {}, {"a": 1}]
 
@@ -44,7 +48,7 @@ def folder(model, tmp_path):
 def load(folder):
     """What a checkpoint is refused with: one line, or nothing."""
     try:
-        checkpoint.inspect(folder)
+        files.inspect(folder)
         checkpoint.load(folder)
     except CheckpointError as error:
         assert str(error).isprintable()
@@ -76,7 +80,7 @@ def test_a_config_of_countless_layers_is_refused_at_once(folder, key, number, is
     (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
     assert load(folder) == f"config.json: {key} is above 10,000"
     # Nor does it count in what a sweep's jobs are planned to need.
-    assert checkpoint.n_layers({key: number}) is None
+    assert facts.n_layers({key: number}) is None
 
 
 def lying(header, length=None):
@@ -133,7 +137,7 @@ def test_an_index_that_names_no_plain_file_is_refused(folder, shard):
     (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": shard}}), encoding="utf-8")
-    assert checkpoint.inspect(folder).status == (f"damaged:{index.name}",)
+    assert files.inspect(folder).status == (f"damaged:{index.name}",)
     assert [path.parent for path in model_files(folder)] == [folder, folder]
 
 
@@ -143,7 +147,7 @@ def test_a_damaged_tokenizer_is_one_line_or_still_one(folder, name, content):
     (folder / name).write_bytes(content)
     try:
         tokenizer = checkpoint.load_tokenizer(folder)
-        documents.special_tokens(tokenizer)
+        _documents.special_tokens(tokenizer)
     except CheckpointError as error:
         assert str(error).isprintable()
 

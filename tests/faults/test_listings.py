@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.shards import extract
-from shapesweep import failures, geometry, history
+from shapesweep.config.suite import NAME, SUITE
 from shapesweep.errors import ShapesweepError
-from shapesweep.manifest import checkpoints, table
-from shapesweep.manifest.table import Checkpoint
-from shapesweep.suite import NAME, SUITE
+from shapesweep.geometry import checkpoint
+from shapesweep.manifest import checkpoints, history
+from shapesweep.storage import failures, manifests
+from shapesweep.storage.manifests import Checkpoint
 
 #: A log with a step that no table can hold.
 LATE = json.dumps({"log_history": [{"loss": 1, "step": 10**30}]})
@@ -79,8 +80,8 @@ def test_a_listing_that_is_spoilt_somewhere_is_read_or_named(results, place, wro
     try:
         found = listed(results, spoilt[0])
         described = checkpoints.describe("s", SUITE_OF_ANY_NAME, found, "all")
-        table.write(described, results / "manifest.parquet")
-        assert table.read(results / "manifest.parquet") == described
+        manifests.write(described, results / "manifest.parquet")
+        assert manifests.read(results / "manifest.parquet") == described
     except ShapesweepError as error:
         assert str(error).isprintable()
 
@@ -162,7 +163,9 @@ def test_shards_of_another_origin_than_is_said_are_not_measured(
     ):
         path.write_text(damaged, encoding="utf-8")
         with pytest.raises(ShapesweepError, match=what):
-            geometry.measure(tmp_path / "shards", tmp_path / "geometry", settings.measurement("s"))
+            checkpoint.measure(
+                tmp_path / "shards", tmp_path / "geometry", settings.measurement("s")
+            )
     assert not (tmp_path / "geometry").exists()
 
 

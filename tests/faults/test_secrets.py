@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from helpers.standin import StandIn
-from shapesweep import cli, config, hub
+from shapesweep import cli
+from shapesweep.config import files as config_files
+from shapesweep.hub import client
 from shapesweep.plan.workflow import Plan
 
 SECRET = "hf_secretOfTheUser"
@@ -24,7 +26,7 @@ def standin(monkeypatch, tmp_path):
         ):
             monkeypatch.setattr(huggingface_hub.constants, name, value)
         monkeypatch.setenv("HF_TOKEN", SECRET)
-        monkeypatch.setattr(hub, "ATTEMPTS", 2)
+        monkeypatch.setattr(client, "ATTEMPTS", 2)
         # The client waits between its own attempts, too.
         monkeypatch.setattr("time.sleep", lambda _: None)
         server.is_telltale = True
@@ -58,14 +60,14 @@ def test_no_answer_of_the_hub_brings_the_token_to_light(
 ):
     caplog.set_level(logging.INFO)
     (tmp_path / "results/listings").mkdir(parents=True)
-    definition = config.load("sweep.yaml").suites["s"].model_dump_json()
+    definition = config_files.load("sweep.yaml").suites["s"].model_dump_json()
     suite = ["--definition", definition, "--suite", "s", "--results", "results"]
     listing = ["listing", *suite, "--out", "results/listings/s.json"]
     answers(standin, status)
     verb(*listing)
     standin.scripted = lambda: None
     assert verb(*listing) == 0
-    record = Plan(config.load("sweep.yaml"), "results").record("s")
+    record = Plan(config_files.load("sweep.yaml"), "results").record("s")
     (tmp_path / "plan.json").write_text(record, encoding="utf-8")
     manifest, tokenizer = "results/manifests/s.parquet", "results/tokenizers/s/a"
     assert verb("manifest", "--plan", "plan.json", "--results", "results", "--out", manifest) == 0

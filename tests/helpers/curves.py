@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shapesweep import contracts, curves, tables
+from shapesweep import curves
 from shapesweep.estimators import jackknife
+from shapesweep.storage import schemas, tables
 
 STEPS = (0, 1, 10, 100, 1000)
 GROUPS = 8
@@ -14,7 +15,7 @@ GROUPS = 8
 
 def number(step, layer, metric, value, **more):
     kind = "embedding" if layer == 0 else "block"
-    row = dict.fromkeys(contracts.GEOMETRY.names) | {
+    row = dict.fromkeys(schemas.GEOMETRY.names) | {
         "suite": "s", "run": "decoder", "architecture": "LlamaForCausalLM", "n_layers": 6,
         "revision": f"checkpoint-{step}", "step": step, "corpus": "text", "pooling": "tokens",
         "layer": layer, "layer_kind": kind, "selection": "no_first", "metric": metric,
@@ -37,9 +38,9 @@ def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy
                 error = float(jackknife.stderr(without))
                 row = number(step, layer, metric, value + layer, stderr=error, **more)
                 geometry.append(row)
-                keep = {key: row[key] for key in contracts.REPLICATES.names if key in row}
+                keep = {key: row[key] for key in schemas.REPLICATES.names if key in row}
                 replicates += [keep | {"group": g, "value": v} for g, v in enumerate(without)]
-    return as_read(geometry, contracts.GEOMETRY), as_read(replicates, contracts.REPLICATES)
+    return as_read(geometry, schemas.GEOMETRY), as_read(replicates, schemas.REPLICATES)
 
 
 def as_read(rows, schema):
@@ -52,7 +53,7 @@ def as_read(rows, schema):
 def nothing_else(losses=(), history=(), continuity=()):
     """The other tables that curves are made from."""
     named = {"LOSSES": losses, "HISTORY": history, "CONTINUITY": continuity}
-    return [as_read(list(rows), getattr(contracts, name)) for name, rows in named.items()]
+    return [as_read(list(rows), getattr(schemas, name)) for name, rows in named.items()]
 
 
 def build(geometry, replicates):

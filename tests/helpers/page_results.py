@@ -5,7 +5,7 @@ import math
 
 import matplotlib as mpl
 
-from shapesweep import contracts, tables
+from shapesweep.storage import schemas, tables
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -79,20 +79,20 @@ def write(folder):
                 there = when(step, run) | {"layers": None} | band(5 - math.log10(1 + step), None)
                 trajectories.append(one | there)
     kept = {
-        "curves/profiles": (profiles, contracts.PROFILES),
-        "curves/trajectories": (trajectories, contracts.TRAJECTORIES),
-        "curves/phases": (phases, contracts.PHASES),
-        "curves/shapes": (shapes, contracts.SHAPES),
-        "curves/distances": ([], contracts.DISTANCES),
-        "curves/comparison": ([], contracts.COMPARISON),
-        "curves/budgets": ([], contracts.BUDGETS),
-        "curves/missing": (missing(), contracts.MISSING),
+        "curves/profiles": (profiles, schemas.PROFILES),
+        "curves/trajectories": (trajectories, schemas.TRAJECTORIES),
+        "curves/phases": (phases, schemas.PHASES),
+        "curves/shapes": (shapes, schemas.SHAPES),
+        "curves/distances": ([], schemas.DISTANCES),
+        "curves/comparison": ([], schemas.COMPARISON),
+        "curves/budgets": ([], schemas.BUDGETS),
+        "curves/missing": (missing(), schemas.MISSING),
         **{
-            f"curves/{name}": ([], getattr(contracts, name.upper()))
+            f"curves/{name}": ([], getattr(schemas, name.upper()))
             for name in ("spikes", "approaches", "warnings")
         },
-        "manifests/tiny": (manifest(), contracts.MANIFEST),
-        "origins": (origins(), contracts.ORIGINS),
+        "manifests/tiny": (manifest(), schemas.MANIFEST),
+        "origins": (origins(), schemas.ORIGINS),
     }
     for name, (rows, schema) in kept.items():
         tables.write(rows, schema, folder / f"{name}.parquet")
@@ -105,7 +105,7 @@ def write(folder):
 def shape(one, step, height):
     known = {k: v for k, v in one.items() if k != "over"} | when(step, one["run"])
     name = "flat" if step < 10 else "dome"
-    measured = {f"{m}{end}": None for m in contracts.MEASURES for end in ("", "_low", "_high")}
+    measured = {f"{m}{end}": None for m in schemas.MEASURES for end in ("", "_low", "_high")}
     measured |= {"height": height, "height_low": 0.9 * height, "height_high": 1.1 * height}
     return known | {"n_documents": 128, "document_length": 64, "shape": name} | measured
 
@@ -133,7 +133,7 @@ def manifest():
         for step in STEPS:
             status = ["missing_config"] if step == 100 and run == HOSTILE else []
             made.append(
-                dict.fromkeys(contracts.MANIFEST.names)
+                dict.fromkeys(schemas.MANIFEST.names)
                 | {"suite": "tiny", "run": run, "revision": f"checkpoint-{step}", "step": step,
                    "tokens": 2048 * step, "seed": 0, "commit": f"c{step}", "files": [],
                    "bytes": 2_902_248, "status": status, "chosen": True, "selected": not status}

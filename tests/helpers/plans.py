@@ -4,10 +4,11 @@ import copy
 import json
 from dataclasses import asdict
 
-from shapesweep import config, contracts, tables
-from shapesweep.files import File
+from shapesweep.config import files
+from shapesweep.hub.revisions import Repository
 from shapesweep.plan.workflow import Plan
-from shapesweep.publication import Repository
+from shapesweep.storage import schemas, tables
+from shapesweep.storage.files import File
 
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 16, "vocab_size": 300}
 TRAINED = {
@@ -69,7 +70,7 @@ class Sweep:
         for key, value in more.items():
             both = isinstance(value, dict) and key in raw
             raw[key] = {**raw[key], **value} if both else value
-        return Plan(config.validate(raw), self.results)
+        return Plan(files.validate(raw), self.results)
 
     def fingerprint(self, **more):
         (batch,) = self.plan(**more).batches("s")
@@ -80,4 +81,4 @@ class Sweep:
         row = {"suite": "s", "run": "r", "revision": "checkpoint-1", "step": 1, "reason": "no"}
         row |= {"measured": False, "transient": bool(n_transient)}
         path = self.results / "geometry" / folder / "failures.parquet"
-        tables.write([row], contracts.FAILURES, path, {"transient": n_transient})
+        tables.write([row], schemas.FAILURES, path, {"transient": n_transient})

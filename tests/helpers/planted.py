@@ -11,10 +11,12 @@ import pandas as pd
 from scipy import stats
 
 from helpers.curves import by_checkpoint
-from shapesweep import contracts, curves, geometry
+from shapesweep import curves
+from shapesweep.geometry import checkpoint
+from shapesweep.geometry.layer import look
 from shapesweep.metrics import METRICS
-from shapesweep.microscope import look
-from shapesweep.shards import Shard
+from shapesweep.storage import schemas
+from shapesweep.storage.shards import Shard
 
 #: Fixed beforehand. `make test-all` takes 100.
 SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
@@ -69,17 +71,17 @@ def measured(metric_names, shards, n_layers):
             np.arange(DOCUMENTS * LENGTH, dtype=np.int32),
             points.astype(np.float32),
         )
-        one = geometry.layer_of(shard, GROUPS)
+        one = checkpoint.layer_of(shard, GROUPS)
         kept = {name: one.selections[name] for name in ("all", "no_first")}
         one = type(one)(one.points, one.documents, one.groups, None, kept, one.massive)
-        for row, without in geometry.rows_of(shard, one, look(one, 512, metrics)):
+        for row, without in checkpoint.rows_of(shard, one, look(one, 512, metrics)):
             numbers.append(row)
             replicates += without
     tabled = [
         typed(pd.DataFrame(rows, columns=schema.names))
-        for rows, schema in ((numbers, contracts.GEOMETRY), (replicates, contracts.REPLICATES))
+        for rows, schema in ((numbers, schemas.GEOMETRY), (replicates, schemas.REPLICATES))
     ]
-    nothing = [contracts.LOSSES, contracts.HISTORY, contracts.CONTINUITY]
+    nothing = [schemas.LOSSES, schemas.HISTORY, schemas.CONTINUITY]
     empty = [pd.DataFrame(columns=schema.names) for schema in nothing]
     return curves.build(tabled[0], by_checkpoint(tabled[1]), *empty)
 

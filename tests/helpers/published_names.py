@@ -11,8 +11,8 @@ import math
 import re
 from fnmatch import fnmatchcase
 
-from shapesweep import publication
-from shapesweep.published import expand
+from shapesweep.config.names import expand
+from shapesweep.hub import revisions as publication
 
 _PYTHIA = "step{0,1,2,4,8,16,32,64,128,256,512} step{1000..143000 by 1000}"
 _MISTRAL = (

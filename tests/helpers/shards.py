@@ -1,6 +1,7 @@
 """One checkpoint's shards, without a sweep around them."""
 
-from shapesweep import activations, config
+from shapesweep.activations import extract as activations
+from shapesweep.config import files
 from shapesweep.manifest import checkpoints
 
 #: Of the contents of every checkpoint that is extracted here.
@@ -16,6 +17,6 @@ def extract(checkpoint, folder, settings, out, measured=None):
 
 def checkpoint_of(folder):
     """The manifest's entry of a checkpoint in a folder."""
-    suite = config.validate({"suites": {"s": {"source": "local", "runs": {"run": str(folder)}}}})
+    suite = files.validate({"suites": {"s": {"source": "local", "runs": {"run": str(folder)}}}})
     listed = checkpoints.list_checkpoints("s", suite.suites["s"], "results")
     return checkpoints.describe("s", suite.suites["s"], listed, "all")[0]

@@ -10,7 +10,7 @@ import pytest
 from helpers.hub_suites import files, tiny_neox, trajectory
 from helpers.standin import StandIn
 from helpers.workflow import SUBMIT, settings, submitting, sweep, write
-from shapesweep import contracts, tables
+from shapesweep.storage import schemas, tables
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def test_what_failed_for_now_is_done_by_the_next_sweep(hub, options, tmp_path, t
     done = sweep(folder, "numbers", *options)
     assert done.returncode == 0, done.stdout
     assert measured(folder) == {"step0", "step1", "step8"}
-    budgets = tables.read(folder / "results/budgets.parquet", contracts.BUDGETS)
+    budgets = tables.read(folder / "results/budgets.parquet", schemas.BUDGETS)
     assert set(budgets.revision) == {"step8"}
     assert not len(
-        tables.read(folder / "results/failures.parquet", contracts.FAILURES).query("step == 8")
+        tables.read(folder / "results/failures.parquet", schemas.FAILURES).query("step == 8")
     )
     assert "Nothing to be done" in sweep(folder, "numbers").stdout
 
@@ -63,7 +63,7 @@ def branches(hub):
 
 def measured(folder):
     """Revisions that have numbers."""
-    return set(tables.read(folder / "results/geometry.parquet", contracts.GEOMETRY).revision)
+    return set(tables.read(folder / "results/geometry.parquet", schemas.GEOMETRY).revision)
 
 
 def test_a_text_that_changes_while_jobs_wait_is_named(options, runs, tmp_path, text_file):

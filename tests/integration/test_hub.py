@@ -14,8 +14,8 @@ import yaml
 from helpers.hub_suites import CLUTTER, changed, files, pickled, publish_all, tiny_neox, trajectory
 from helpers.standin import StandIn
 from helpers.workflow import ROOT, job, plan, settings, sweep, write
-from shapesweep import contracts, tables
 from shapesweep.figures import FIGURES
+from shapesweep.storage import schemas, tables
 
 NEOX = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
 
@@ -31,7 +31,7 @@ def hub(tmp_path, monkeypatch):
 
 
 def failures(folder):
-    found = tables.read(folder / "results/failures.parquet", contracts.FAILURES)
+    found = tables.read(folder / "results/failures.parquet", schemas.FAILURES)
     return {(row.revision, row.step): row.reason for row in found.itertuples()}
 
 
@@ -46,7 +46,7 @@ def test_suites_of_all_six_modes_are_measured(hub, tmp_path, text_file, tokenize
     fetched = {path.rpartition("/")[2] for verb, path in hub.asked if verb == "GET"}
     assert not fetched & set(CLUTTER)
 
-    geometry = tables.read(folder / "results/geometry.parquet", contracts.GEOMETRY)
+    geometry = tables.read(folder / "results/geometry.parquet", schemas.GEOMETRY)
     runs = geometry.groupby("suite").run.unique().map(list).to_dict()
     assert runs == {
         **{"neox": ["neox"], "bloom": ["bloom-intermediate"], "berts": ["seed_3"]},
@@ -59,7 +59,7 @@ def test_suites_of_all_six_modes_are_measured(hub, tmp_path, text_file, tokenize
     assert places.loc["either"].tokens.to_dict() == {0: 100, 8: 300}
     assert sorted(places.loc["folders"].tokens) == [5e8, 85e8]
     assert places.loc["commits"].revision.str.fullmatch("[0-9a-f]{40}").all()
-    manifest = tables.read(folder / "results/manifests/neox.parquet", contracts.MANIFEST)
+    manifest = tables.read(folder / "results/manifests/neox.parquet", schemas.MANIFEST)
     names = {row.revision: [file["path"] for file in row.files] for row in manifest.itertuples()}
     assert names["step0"] == ["config.json", "model.safetensors"]
     assert names["step1"] == ["config.json", "pytorch_model.bin"]
@@ -85,9 +85,7 @@ def test_faults_of_the_hub_change_no_byte(hub, tmp_path, text_file, tokenizers):
         done = sweep(folder, "manifests")
         assert done.returncode == 0, done.stdout
         for suite in suites:
-            manifest = tables.read(
-                folder / f"results/manifests/{suite}.parquet", contracts.MANIFEST
-            )
+            manifest = tables.read(folder / f"results/manifests/{suite}.parquet", schemas.MANIFEST)
             chosen = manifest[manifest.selected]
             (run,) = set(chosen.run)
             tokenizer = f"fetched/{suite}-tokenizer"
@@ -155,7 +153,7 @@ def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokeni
     assert said["step1024", 1024] == "Org/neox: the revision is not there any more"
     assert said["main", pd.NA] == "empty_main"
     assert not Evil.ran.exists()
-    geometry = tables.read(folder / "results/geometry.parquet", contracts.GEOMETRY)
+    geometry = tables.read(folder / "results/geometry.parquet", schemas.GEOMETRY)
     assert set(geometry.revision) == {"step0", "step1", "step8", "step16", "step64"}
     summary = (folder / "results/summary.txt").read_text(encoding="utf-8")
     for step in (2, 4, 32, 128, 256, 512, 1024):
@@ -290,7 +288,7 @@ def test_the_disk_holds_no_more_than_its_budget(hub, tmp_path, text_file, tokeni
     finished.set()
     watching.join()
     assert done.returncode == 0, done.stdout
-    geometry = tables.read(folder / "results/geometry.parquet", contracts.GEOMETRY)
+    geometry = tables.read(folder / "results/geometry.parquet", schemas.GEOMETRY)
     assert geometry.revision.nunique() == 8
     assert len(seen) > 100
     assert one < max(seen) <= budget
@@ -321,7 +319,7 @@ def test_a_published_log_is_the_runs_loss(hub, tmp_path, text_file, tokenizers):
     write(tmp_path, settings(text_file, suites={"lucie": suite}, corpora=["text"]))
     done = sweep(tmp_path, "numbers")
     assert done.returncode == 0, done.stdout
-    losses = tables.read(tmp_path / "results/losses.parquet", contracts.LOSSES)
+    losses = tables.read(tmp_path / "results/losses.parquet", schemas.LOSSES)
     logged = losses[losses.source == "log"]
     assert (logged.step.tolist(), logged.value.tolist()) == ([4, 8], [5.5, 5.25])
     # A table that is not there costs nothing but itself.
@@ -330,5 +328,5 @@ def test_a_published_log_is_the_runs_loss(hub, tmp_path, text_file, tokenizers):
     done = sweep(tmp_path, "numbers")
     assert done.returncode == 0, done.stdout
     assert "absent.csv" in (tmp_path / "results/logs/history/lucie.log").read_text(encoding="utf-8")
-    losses = tables.read(tmp_path / "results/losses.parquet", contracts.LOSSES)
+    losses = tables.read(tmp_path / "results/losses.parquet", schemas.LOSSES)
     assert set(losses.source) == {"eval"}

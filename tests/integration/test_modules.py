@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from helpers.workflow import ROOT, command, settings, submitting, sweep, write
-from shapesweep import contracts, tables
+from shapesweep.storage import schemas, tables
 
 IMPORTER = """
 configfile: "sweep.yaml"
@@ -77,7 +77,7 @@ def import_workflow(importer, snakefile, prefix, names):
 def check(importer, prefix):
     """Check that all results are there, and nothing else."""
     results = importer / prefix / "results"
-    measured = tables.read(results / "geometry.parquet", contracts.GEOMETRY)
+    measured = tables.read(results / "geometry.parquet", schemas.GEOMETRY)
     assert set(measured.step) == {10}
     left = {path.name for path in importer.iterdir()} - {".snakemake", "runs"}
     assert left == {"Snakefile", "sweep.yaml", (prefix or "results").partition("/")[0]}

@@ -11,14 +11,15 @@ import yaml
 from helpers.models import TEXT
 from helpers.published_names import write_listing
 from helpers.workflow import ROOT, settings, sweep, write
-from shapesweep import config, contracts, tables
-from shapesweep.published import HubSuite
-from shapesweep.suite import SUITE
+from shapesweep.config import files
+from shapesweep.config.hub_suite import HubSuite
+from shapesweep.config.suite import SUITE
+from shapesweep.storage import schemas, tables
 
 SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
 REGISTRY = {
     path.stem: SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    for path in sorted((ROOT / "config/suites").glob("*.yaml"))
+    for path in sorted((ROOT / "workflow/shapesweep/suites").glob("*.yaml"))
 }
 TARGETS = {
     "all": ["--dry-run"],
@@ -73,7 +74,7 @@ def assert_planned(folder, target, **more):
 def test_every_shipped_configuration_plans_every_target(path, tmp_path):
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     default = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    place_inputs(tmp_path, config.validate({**default, **raw}, ROOT / "config/suites"))
+    place_inputs(tmp_path, files.validate({**default, **raw}, ROOT / "workflow/shapesweep/suites"))
     configfile = None if path.name == "config.yaml" else path
     for target in TARGETS:
         assert_planned(tmp_path, target, configfile=configfile)
@@ -104,7 +105,7 @@ def registry(tmp_path_factory):
         "budget": {"checkpoints": dict.fromkeys(measured, "last")},
     }
     write(folder, raw)
-    place_inputs(folder, config.validate(raw, ROOT / "config/suites"))
+    place_inputs(folder, files.validate(raw, ROOT / "workflow/shapesweep/suites"))
     return folder
 
 
@@ -138,7 +139,7 @@ def test_text_of_users_is_taken_literally(runs, tmp_path):
     write(tmp_path, {**chosen, "results": results, "budget": {"checkpoints": {"odd": "last"}}})
     done = sweep(tmp_path)
     assert done.returncode == 0, done.stdout
-    measured = tables.read(tmp_path / results / "geometry.parquet", contracts.GEOMETRY)
+    measured = tables.read(tmp_path / results / "geometry.parquet", schemas.GEOMETRY)
     assert sorted(set(measured.step)) == [0, 10, 100]
     page = (tmp_path / results / "report.html").read_text(encoding="utf-8")
     assert html.escape(pattern) in page

@@ -13,8 +13,8 @@ import yaml
 
 from helpers.run_again import CHANGES, TARGETS, changed, expected, planned, table
 from helpers.workflow import command, settings, sweep, write
-from shapesweep import contracts, tables
 from shapesweep.plan.workflow import BATCH_TABLES
+from shapesweep.storage import schemas, tables
 
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 RUNS = {
@@ -80,7 +80,7 @@ def listing(folder):
 
 
 def test_the_table_has_a_row_for_every_key(swept):
-    from shapesweep.config import Config
+    from shapesweep.config.sweep import Config
 
     rows = set(table())
     assert rows == set(CHANGES) | OTHERS
@@ -199,7 +199,7 @@ def test_what_is_needed_comes_back_when_it_is_needed(copied, pattern):
     write(copied, changed(configuration, {"geometry.n_points": 50}))
     done = sweep(copied, "numbers")
     assert done.returncode == 0, done.stdout
-    found = tables.read(copied / "results/geometry.parquet", contracts.GEOMETRY)
+    found = tables.read(copied / "results/geometry.parquet", schemas.GEOMETRY)
     assert found[found.metric == "id_twonn"].n_points.max() == 50
 
 

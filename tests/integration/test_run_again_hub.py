@@ -13,7 +13,7 @@ from helpers.hub_suites import files, tiny_neox, trajectory
 from helpers.run_again import CHANGES, TARGETS, changed, expected, planned
 from helpers.standin import StandIn
 from helpers.workflow import settings, sweep, write
-from shapesweep import contracts, tables
+from shapesweep.storage import schemas, tables
 
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 REPOSITORIES = ["Org/first", "Org/second", "Org/third"]
@@ -172,7 +172,7 @@ def test_weights_are_fetched_only_for_what_is_missing(hub, copied, change, n_fet
 
 
 def failures(folder):
-    return tables.read(folder / "results/failures.parquet", contracts.FAILURES).reason.tolist()
+    return tables.read(folder / "results/failures.parquet", schemas.FAILURES).reason.tolist()
 
 
 def test_a_download_that_is_left_is_not_used_for_something_else(hub, copied):

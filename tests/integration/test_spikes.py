@@ -11,8 +11,8 @@ import transformers
 
 from helpers.models import tiny_llama
 from helpers.workflow import plan, settings, sweep, write
-from shapesweep import contracts, tables
 from shapesweep.figures import EXTENSIONS
+from shapesweep.storage import schemas, tables
 
 
 def read(folder, name, schema):
@@ -51,7 +51,7 @@ def test_explosions_are_trained_swept_scored_and_drawn(tmp_path, text_file):
     write(tmp_path, settings(text_file, **chosen))
     done = sweep(tmp_path, "spikes")
     assert done.returncode == 0, done.stdout
-    spikes = read(tmp_path, "spikes/curves/spikes", contracts.SPIKES)
+    spikes = read(tmp_path, "spikes/curves/spikes", schemas.SPIKES)
     exploded = spikes.set_index("run").onset
     assert exploded.notna().to_dict() == {run: run.startswith("wild") for run in runs}
     folder = tmp_path / "results/checkpoints/tiny"
@@ -62,14 +62,14 @@ def test_explosions_are_trained_swept_scored_and_drawn(tmp_path, text_file):
         else:
             first = -(-onset // 8) * 8
             assert saved == [first - 16, first - 8, first]
-    measured = read(tmp_path, "spikes/geometry", contracts.GEOMETRY)
+    measured = read(tmp_path, "spikes/geometry", schemas.GEOMETRY)
     assert set(measured.corpus) == {"text"}
     assert measured.groupby("run").step.nunique().to_dict() == {
         run: 3 if run.startswith("wild") else 1 for run in runs
     }
-    history = read(tmp_path, "spikes/history", contracts.HISTORY)
+    history = read(tmp_path, "spikes/history", schemas.HISTORY)
     assert {"loss", "gradient_norm", "id_twonn", "parameter_norm"} <= set(history.metric)
-    scored = read(tmp_path, "spikes/curves/warnings", contracts.WARNINGS)
+    scored = read(tmp_path, "spikes/curves/warnings", schemas.WARNINGS)
     assert {"ID", "loss", "maximal norm", "kurtosis"} <= set(scored.family)
     told = (tmp_path / "results/spikes/warnings.md").read_text(encoding="utf-8")
     assert "The loss of 4 of 8 runs explodes" in told
@@ -105,20 +105,20 @@ def live(tmp_path, text_file, tokenizers):
 
 def test_a_run_that_is_being_trained_is_followed(live):
     assert sweep(live, "numbers").returncode == 0
-    losses = read(live, "losses", contracts.LOSSES)
+    losses = read(live, "losses", schemas.LOSSES)
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20]
     # A checkpoint more, one that is being written, and an older one that was removed.
     trained(live / "run", 30, losses=[(s, 6.0 - s / 100) for s in range(5, 31, 5)])
     (live / "run/tmp-checkpoint-40").mkdir()
-    row = dict.fromkeys(contracts.PROBE.names) | {"step": 30, "metric": "kurtosis", "value": 3.0}
-    tables.write([row], contracts.PROBE, live / "run/probe.parquet")
+    row = dict.fromkeys(schemas.PROBE.names) | {"step": 30, "metric": "kurtosis", "value": 3.0}
+    tables.write([row], schemas.PROBE, live / "run/probe.parquet")
     jobs = plan(live, "numbers")
     assert (jobs["geometry"], jobs["history"]) == (1, 1)
     assert sweep(live, "numbers").returncode == 0
-    losses = read(live, "losses", contracts.LOSSES)
+    losses = read(live, "losses", schemas.LOSSES)
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20, 25, 30]
-    assert read(live, "history", contracts.HISTORY).query("source == 'probe'").step.tolist() == [30]
-    assert sorted(set(read(live, "geometry", contracts.GEOMETRY).step)) == [10, 20, 30]
+    assert read(live, "history", schemas.HISTORY).query("source == 'probe'").step.tolist() == [30]
+    assert sorted(set(read(live, "geometry", schemas.GEOMETRY).step)) == [10, 20, 30]
     # A log that has grown measures nothing anew.
     trained_state = live / "run/checkpoint-30/trainer_state.json"
     state = json.loads(trained_state.read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def test_a_log_of_its_own_is_the_runs_loss(live):
     written["suites"]["mine"]["runs"]["r"] = configuration
     write(live, written)
     assert sweep(live, "numbers").returncode == 0
-    losses = read(live, "losses", contracts.LOSSES)
+    losses = read(live, "losses", schemas.LOSSES)
     assert losses[losses.source == "log"].value.tolist() == [5.9, 5.8]
     (live / "log.csv").unlink()
     done = sweep(live, "numbers")
@@ -163,14 +163,14 @@ def test_a_restart_is_flagged_in_the_manifest_and_nothing_else(tmp_path, text_fi
     write(tmp_path, settings(text_file, suites=suites, corpora=["text"], checkpoints_per_job=8))
     done = sweep(tmp_path, "numbers")
     assert done.returncode == 0, done.stdout
-    manifest = read(tmp_path, "manifest", contracts.MANIFEST)
+    manifest = read(tmp_path, "manifest", schemas.MANIFEST)
     status = {one.step: list(one.status) for one in manifest.itertuples()}
     assert status == {step: ["break"] if step == 40 else [] for step in range(0, 80, 10)}
-    continuity = read(tmp_path, "continuity", contracts.CONTINUITY)
+    continuity = read(tmp_path, "continuity", schemas.CONTINUITY)
     assert set(continuity[continuity.step == 40].flag) == {"break"}
     assert set(continuity.tensor_class) == {"embedding", "attention", "feed_forward", "head"}
     assert continuity[continuity.step == 30].correlation.min() > 0.99
-    trajectories = read(tmp_path, "curves/trajectories", contracts.TRAJECTORIES)
+    trajectories = read(tmp_path, "curves/trajectories", schemas.TRAJECTORIES)
     assert trajectories.groupby("step").segment.first().to_dict() == {
         step: int(step >= 40) for step in range(0, 80, 10)
     }

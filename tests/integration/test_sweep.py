@@ -9,9 +9,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from helpers.workflow import plan, settings, sweep, write
-from shapesweep import contracts, tables
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
+from shapesweep.storage import schemas, tables
 
 
 def read(folder, name, schema):
@@ -26,7 +26,7 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
 
     done = sweep(workspace)
     assert done.returncode == 0, done.stdout
-    geometry = read(workspace, "geometry", contracts.GEOMETRY)
+    geometry = read(workspace, "geometry", schemas.GEOMETRY)
     found = geometry.groupby(["run", "revision"]).size()
     # Three corpora; three selections with every metric at its every scale (but that the embedding
     # has no layer before it), two with those of both microscopes, and of a causal model the three
@@ -43,19 +43,19 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
     assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}
     assert blocks[blocks.metric != "alpha_req"].stderr.notna().all()
-    replicates = read(workspace, "replicates", contracts.REPLICATES)
+    replicates = read(workspace, "replicates", schemas.REPLICATES)
     assert len(replicates) == 4 * len(geometry)
-    losses = read(workspace, "losses", contracts.LOSSES)
+    losses = read(workspace, "losses", schemas.LOSSES)
     logged = losses[(losses.source == "log") & (losses.run == "decoder")]
     assert logged.step.tolist() == list(range(5, 101, 5))
     assert len(losses[losses.source == "eval"]) == 2 * 3 * 3
-    assert not len(read(workspace, "failures", contracts.FAILURES))
+    assert not len(read(workspace, "failures", schemas.FAILURES))
     for name in FIGURES:
         for extension in ("svg", "pdf", "png"):
             assert (workspace / f"results/figures/{name}.{extension}").stat().st_size > 5000
         assert (workspace / f"results/figures/{name}.csv").is_file()
     assert (workspace / "results/report.html").stat().st_size > 4e6
-    origins = read(workspace, "origins", contracts.ORIGINS)
+    origins = read(workspace, "origins", schemas.ORIGINS)
     assert len(origins) == 6 * 3
     assert origins.corpus_digest.str.len().eq(64).all()
     assert not list((workspace / "results/activations").rglob("*.parquet"))
@@ -88,7 +88,7 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
     done = sweep(workspace, "numbers")
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
-    failures = read(workspace, "failures", contracts.FAILURES)
+    failures = read(workspace, "failures", schemas.FAILURES)
     reasons = {(row.run, row.revision): row.reason for row in failures.itertuples()}
     assert reasons == {
         ("decoder", "checkpoint-10"): "damaged:model.safetensors",
@@ -98,9 +98,7 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
     }
     for (run, revision), reason in reasons.items():
         assert f"not measured: tiny/{run}/{revision}: {reason}" in done.stdout
-    measured = read(workspace, "geometry", contracts.GEOMETRY)[
-        ["run", "revision"]
-    ].drop_duplicates()
+    measured = read(workspace, "geometry", schemas.GEOMETRY)[["run", "revision"]].drop_duplicates()
     assert sorted(measured.itertuples(index=False, name=None)) == [
         (run, f"checkpoint-{step}") for run in ("decoder", "encoder") for step in (0, 100)
     ]
@@ -135,14 +133,14 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
         assert sorted(saved) == [f"checkpoint-{s}" for s in (0, 1, 4)]
         state = json.loads((folder / "checkpoint-4/trainer_state.json").read_bytes())
         assert [e["step"] for e in state["log_history"] if "loss" in e] == [1, 2, 3, 4]
-    losses = read(tmp_path, "losses", contracts.LOSSES)
+    losses = read(tmp_path, "losses", schemas.LOSSES)
     started = losses[(losses.source == "eval") & (losses.step == 0)].value
     # ln(300) = 5.70 at the start: the models know nothing, and the loss is computed as it should.
     assert ((started - 5.70).abs() < 0.2).all()
-    geometry = read(tmp_path, "geometry", contracts.GEOMETRY)
+    geometry = read(tmp_path, "geometry", schemas.GEOMETRY)
     assert sorted(geometry.tokens.unique()) == [0, 64, 256]
     assert set(geometry.architecture) == {"LlamaForCausalLM", "BertForMaskedLM"}
-    budgets = read(tmp_path, "budgets", contracts.BUDGETS)
+    budgets = read(tmp_path, "budgets", schemas.BUDGETS)
     assert budgets.groupby(["run", "step"]).layer.agg(list).to_dict() == {
         ("decoder", 4): [0, 1, 2],
         ("encoder", 4): [0, 1, 2],
@@ -193,7 +191,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
     for path, (content, _) in whole.items():
         path.write_bytes(content[:-50])
     assert sweep(workspace, "numbers").returncode == 0
-    reasons = read(workspace, "failures", contracts.FAILURES).reason.tolist()
+    reasons = read(workspace, "failures", schemas.FAILURES).reason.tolist()
     # What a Trainer says of its losses is not what its weights are worth.
     assert reasons == ["damaged:model.safetensors"]
     log = (workspace / "results/logs/history/tiny.log").read_text(encoding="utf-8")
@@ -209,7 +207,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
         "history": 1,
     }
     assert sweep(workspace, "numbers").returncode == 0
-    assert not len(read(workspace, "failures", contracts.FAILURES))
+    assert not len(read(workspace, "failures", schemas.FAILURES))
     assert "geometry" not in plan(workspace)
 
     for change in (
@@ -226,5 +224,5 @@ def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):
     write(tmp_path, settings(text_file, suites=suites, keep_activations=True))
     done = sweep(tmp_path, "numbers")
     assert done.returncode == 0, done.stdout
-    assert read(tmp_path, "geometry", contracts.GEOMETRY).step.isna().all()
+    assert read(tmp_path, "geometry", schemas.GEOMETRY).step.isna().all()
     assert len(list((tmp_path / "results/activations").rglob("layer-*.parquet"))) == 3 * 5

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from helpers.workflow import ROOT, command, plan, sweep, write
-from shapesweep import contracts, tables
 from shapesweep.corpora import CORPORA
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
+from shapesweep.storage import schemas, tables
 
 FIRST = {"corpora": ["text"], "checkpoints": {"steps": [0, 100]}}
 
@@ -144,7 +144,7 @@ def test_a_new_checkpoint_alone_is_measured(again):
     jobs = plan(again, "numbers")
     assert jobs["geometry"] == 1
     assert sweep(again, "numbers").returncode == 0
-    measured = tables.read(again / "results/geometry.parquet", contracts.GEOMETRY)
+    measured = tables.read(again / "results/geometry.parquet", schemas.GEOMETRY)
     assert measured.step.max() == 200
 
 
@@ -224,7 +224,7 @@ def test_what_the_how_tos_add_works_and_is_one_file_each(again, clone):
     drawn = "results/figures/cosine.svg"
     done = sweep(again, "numbers", drawn, snakefile=clone / "Snakefile")
     assert done.returncode == 0, done.stdout
-    geometry = tables.read(again / "results/geometry.parquet", contracts.GEOMETRY)
+    geometry = tables.read(again / "results/geometry.parquet", schemas.GEOMETRY)
     assert set(geometry.corpus) == {"text", "reversed"}
     assert set(geometry.metric) == {*METRICS, "top10_share"}
     ratio = geometry[geometry.metric == "top10_share"]

@@ -13,8 +13,9 @@ from helpers.models import TEXT
 from helpers.published_names import repositories
 from helpers.standin import StandIn
 from helpers.workflow import ROOT, SCRIPTS, warm_programs
-from shapesweep import config, contracts, tables
+from shapesweep.config.files import validate
 from shapesweep.figures import EXTENSIONS, FIGURES
+from shapesweep.storage import schemas, tables
 
 #: Checkpoints that each command measures: two of a run, where so many are published. The last of
 #: OLMo 2 1B is of its second stage, a run that the configuration leaves out.
@@ -43,7 +44,7 @@ def published(clone, tmp_path, tokenizers, monkeypatch):
                 yaml.safe_load((clone / f"config/{one}.yaml").read_text(encoding="utf-8"))
                 for one in ("config", name)
             ]
-            chosen = config.validate(shipped[0] | shipped[1], clone / "config/suites")
+            chosen = validate(shipped[0] | shipped[1], clone / "workflow/shapesweep/suites")
             for suite_name, suite in chosen.suites.items():
                 wanted = repositories(suite_name, suite)
                 miniature.publish(hub, suite_name, suite, wanted, tokenizers, tmp_path)
@@ -81,9 +82,9 @@ def test_a_command_of_the_readme_runs_to_its_end(published, clone, name):
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
     results = clone / "results"
-    measured = tables.read(results / "geometry.parquet", contracts.GEOMETRY)
+    measured = tables.read(results / "geometry.parquet", schemas.GEOMETRY)
     assert set(measured.suite) == set(chosen.suites)
-    failed = tables.read(results / "failures.parquet", contracts.FAILURES)
+    failed = tables.read(results / "failures.parquet", schemas.FAILURES)
     refused = failed[~failed.reason.isin(["empty_main", "hole"])]
     # Every published checkpoint was measured, but for the model that asks for a token.
     assert set(refused.run) == ({"Llama-2-7b-hf"} if name == "paper" else set()), refused

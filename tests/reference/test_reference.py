@@ -13,10 +13,10 @@ import pytest
 
 import shapesweep
 from helpers.clouds import CLOUDS
-from shapesweep.estimators import neighbors as search
+from shapesweep import neighbors as search
 from shapesweep.estimators import spectrum
+from shapesweep.geometry.layer import Layer, look
 from shapesweep.metrics import METRICS
-from shapesweep.microscope import Layer, look
 
 FIXTURES = json.loads(Path(__file__).with_name("fixtures.json").read_text(encoding="utf-8"))[
     "clouds"

@@ -8,7 +8,10 @@ import torch
 import transformers
 
 from helpers.models import tiny_llama
-from shapesweep import checkpoint, integrity, text, training
+from shapesweep.checkpoint import weight_sample
+from shapesweep.corpora import stdlib_text
+from shapesweep.curves import continuity as curves_continuity
+from shapesweep.training import train as training
 
 #: Steps between two checkpoints, and how many there are.
 EVERY, N = 20, 14
@@ -19,9 +22,7 @@ FROM = (3, 6, 9)
 @pytest.fixture(scope="module")
 def trainings(tokenizers):
     """Samples of every checkpoint of two seeds, and of the first one restarted three times."""
-    packed = torch.from_numpy(
-        training.packed(text.stdlib_text("measuring"), tokenizers["decoder"], 24)
-    )
+    packed = torch.from_numpy(training.packed(stdlib_text("measuring"), tokenizers["decoder"], 24))
 
     def train(seed, start=None, first=0):
         torch.manual_seed(seed)
@@ -31,7 +32,7 @@ def trainings(tokenizers):
             model.load_state_dict(start[0])
             optimizer.load_state_dict(copy.deepcopy(start[1]))
         order = torch.Generator().manual_seed(seed)
-        samples, states = [checkpoint.sample(model)], {}
+        samples, states = [weight_sample.sample(model)], {}
         for step in range(first * EVERY, (N - 1) * EVERY):
             # Warm-up and decay, as most have them.
             for group in optimizer.param_groups:
@@ -41,7 +42,7 @@ def trainings(tokenizers):
             model(input_ids=batch, labels=batch).loss.backward()
             optimizer.step()
             if (step + 1) % EVERY == 0:
-                samples.append(checkpoint.sample(model))
+                samples.append(weight_sample.sample(model))
                 kept = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
                 states[(step + 1) // EVERY] = kept
         return samples, states
@@ -53,7 +54,7 @@ def trainings(tokenizers):
 
 
 def continuity(samples):
-    return integrity.continuity(samples, range(0, EVERY * len(samples), EVERY))
+    return curves_continuity.continuity(samples, range(0, EVERY * len(samples), EVERY))
 
 
 def test_trainings_are_continuous(trainings):

@@ -2,7 +2,10 @@
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -26,8 +29,29 @@ def test_the_conda_environment_has_the_same_pins():
 def test_the_package_reads_the_same_pins():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["dynamic"] == ["dependencies"]
-    files = project["tool"]["setuptools"]["dynamic"]["dependencies"]["file"]
-    assert files == ["envs/requirements.txt"]
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["requirements_txt"]
+    assert hook["files"] == ["envs/requirements.txt"]
+
+
+def test_a_wheel_holds_the_workflow_and_all_data(tmp_path):
+    words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    subprocess.run(words, check=True, cwd=ROOT, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    package = ROOT / "workflow/shapesweep"
+    data = {
+        path.relative_to(ROOT / "workflow").as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    workflow = {
+        f"shapesweep/workflow/{path.relative_to(ROOT).as_posix()}"
+        for folder in ("workflow/rules", "workflow/report", "workflow/schemas", "profiles")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    }
+    workflow |= {"shapesweep/workflow/workflow/Snakefile"}
+    assert workflow | data <= held
 
 
 def test_what_is_installed_is_what_is_pinned():

@@ -4,14 +4,14 @@ import functools
 import sys
 from pathlib import Path
 
-from shapesweep import config as configuration
-from shapesweep import disk_budget
+from shapesweep.config import files as configuration
+from shapesweep.config.suite import NAME, EmbeddedSuite
+from shapesweep.corpora import text_file
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import EXTENSIONS, FIGURES
+from shapesweep.hub.disk_budget import DiskBudget
 from shapesweep.plan import attempts, batches, costs, definitions
 from shapesweep.plan.workflow import BATCH_TABLES, TABLES, Plan
-from shapesweep.suite import NAME, EmbeddedSuite
-from shapesweep.text import text_file
 
 
 def reported(function):
@@ -196,7 +196,7 @@ wildcard_constraints:
 
 
 onstart:
-    disk = disk_budget.DiskBudget(TEMPORARY_HERE, 0)
+    disk = DiskBudget(TEMPORARY_HERE, 0)
     # PLAN must not be used yet: a job of this run may make a listing anew.
     disk.clear(Plan(CONFIG, HERE).downloads())
 

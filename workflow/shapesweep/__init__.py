@@ -11,7 +11,6 @@ from shapesweep.estimators.dimension import (
 )
 from shapesweep.estimators.linearity import linearity
 from shapesweep.estimators.moments import Moments
-from shapesweep.estimators.neighbors import nearest_neighbors, unique_rows
 from shapesweep.estimators.spectrum import (
     alpha_req,
     anisotropy,
@@ -25,6 +24,7 @@ from shapesweep.estimators.spectrum import (
     rankme,
     stable_rank,
 )
+from shapesweep.neighbors import nearest_neighbors, unique_rows
 
 __version__ = "0.5.0"
 __all__ = [

@@ -1,5 +1,8 @@
 """The one error class of shapesweep: something a user can mend, said in one line."""
 
+import difflib
+from collections.abc import Iterable
+
 #: Characters of the longest line: what is longer tells its beginning and its end.
 LONGEST = 1000
 
@@ -41,3 +44,11 @@ def raise_if_memory(error: Exception) -> None:
     kinds = ("OutOfMemoryError", "MemoryError")
     if type(error).__name__ in kinds or "allocate memory" in said or "out of memory" in said:
         raise MemoryError(" ".join(str(error).split())[:200]) from None
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """What to write instead of an unknown word: the known one like it, or all that there are."""
+    known = list(known)
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(known[:12])}{more}"

@@ -14,14 +14,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep import documents
+from shapesweep.corpora import _documents
+from shapesweep.corpora._config import CorpusConfig, LastConfig
+from shapesweep.corpora._documents import special_tokens
+from shapesweep.corpora._text import read_text, stdlib_text, text_file
 from shapesweep.errors import CheckpointError
-from shapesweep.registry import discover
+from shapesweep.plugins import discover
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from shapesweep.measurement import CorpusConfig
+
+__all__ = [
+    "CORPORA",
+    "Corpus",
+    "CorpusConfig",
+    "CorpusKind",
+    "Documents",
+    "LastConfig",
+    "Material",
+    "build",
+    "read_text",
+    "special_tokens",
+    "stdlib_text",
+    "text_file",
+]
 
 Documents = list[NDArray[np.int64]]
 
@@ -156,10 +173,10 @@ def build(
     CheckpointError
         If the tokenizer does not belong to the model.
     """
-    prefix, suffix = documents.special_tokens(tokenizer)
+    prefix, suffix = special_tokens(tokenizer)
     n_special = len(prefix) + len(suffix)
-    ordinary = documents.ordinary_tokens(tokenizer, n_embeddings)
-    cuts = {"tokens": documents.cut, "last": documents.cut_short}
+    ordinary = _documents.ordinary_tokens(tokenizer, n_embeddings)
+    cuts = {"tokens": _documents.cut, "last": _documents.cut_short}
     materials: dict[str, Material] = {}
     for pooling in dict.fromkeys(CORPORA[name].pooling for name in names):
         bodies, seed = cuts[pooling](text, tokenizer, settings, n_special)

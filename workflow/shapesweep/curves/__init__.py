@@ -18,19 +18,19 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from shapesweep import contracts
 from shapesweep.curves import (
-    bands,
-    breaks,
     comparison,
     distances,
+    intervals,
     phases,
     profiles,
     shapes,
     trajectories,
-    warnings,
 )
-from shapesweep.curves.stacks import Stack, stack
+from shapesweep.curves.continuity import segments
+from shapesweep.curves.profile_stack import Stack, stack
+from shapesweep.explosions import scoring
+from shapesweep.storage import schemas
 
 #: Checkpoints whose replicates are in memory at a time.
 AT_ONCE = 8
@@ -48,32 +48,32 @@ def build(
     Parameters
     ----------
     geometry, losses, history, continuity : pandas.DataFrame
-        Of `contracts`, under those names.
+        Of `schemas`, under those names.
     replicates : callable
-        From a suite, a run and some revisions to their rows of `contracts.REPLICATES`: they are
+        From a suite, a run and some revisions to their rows of `schemas.REPLICATES`: they are
         sixteen times as many, and those of a few checkpoints are in memory at a time.
 
     Returns
     -------
     dict of pandas.DataFrame
-        Under those names, as `contracts` has them.
+        Under those names, as `schemas` has them.
     """
     n_groups, parts, middle_of, stacks = [], [], [], []
-    for (suite, run), mine in bands.with_names(geometry).groupby(["suite", "run"], sort=False):
+    for (suite, run), mine in intervals.with_names(geometry).groupby(["suite", "run"], sort=False):
         found: list[Stack] = []
         revisions = list(mine.revision.unique())
         for start in range(0, len(revisions), AT_ONCE):
             some = revisions[start : start + AT_ONCE]
             theirs = replicates(suite, run, some)
-            n_groups.append(bands.groups(theirs))
+            n_groups.append(intervals.groups(theirs))
             part = mine[mine.revision.isin(some)]
-            parts.append(bands.over_documents(part, n_groups[-1]))
+            parts.append(intervals.over_documents(part, n_groups[-1]))
             middle_of.append(trajectories.middles(parts[-1], theirs))
             found += stack(parts[-1], theirs)
         stacks += Stack.joined(found)
-    single = bands.joined(parts, [*contracts.GEOMETRY.names, *bands.ADDED])
-    middles = bands.joined(middle_of, [*contracts.TRAJECTORIES.names, "replicates"])
-    counted = bands.joined(n_groups, ["suite", "run", "corpus", "n_groups"]).drop_duplicates(
+    single = intervals.joined(parts, [*schemas.GEOMETRY.names, *intervals.ADDED])
+    middles = intervals.joined(middle_of, [*schemas.TRAJECTORIES.names, "replicates"])
+    counted = intervals.joined(n_groups, ["suite", "run", "corpus", "n_groups"]).drop_duplicates(
         ["suite", "run", "corpus"]
     )
     along = {
@@ -83,12 +83,12 @@ def build(
         "distances": distances.distances(stacks),
     }
     for name, table in along.items():
-        along[name] = table.assign(segment=breaks.segments(table, continuity))
+        along[name] = table.assign(segment=segments(table, continuity))
     # Behind a break it is another training's phases that would be seen.
-    whole = middles[breaks.segments(middles, continuity) == 0]
+    whole = middles[segments(middles, continuity) == 0]
     return {
         **along,
         "phases": phases.phases(whole),
         "comparison": comparison.comparison(along["profiles"]),
-        **warnings.warnings(history),
+        **scoring.warnings(history),
     }

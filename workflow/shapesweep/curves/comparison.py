@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
-from shapesweep import contracts
+from shapesweep.storage import schemas
 
 #: What two numbers may differ by, set before any of ours was seen: so much, and a share of theirs.
 #: Of the anisotropy, theirs are read off a figure to 0.005, and two draws of 128 chunks differ by
@@ -27,12 +27,12 @@ def authors() -> pd.DataFrame:
 
 
 def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
-    """The authors' numbers beside ours: `contracts.COMPARISON`.
+    """The authors' numbers beside ours: `schemas.COMPARISON`.
 
     Parameters
     ----------
     profiles : pandas.DataFrame
-        `contracts.PROFILES`: of the text with all tokens, as the authors measured, those of a run
+        `schemas.PROFILES`: of the text with all tokens, as the authors measured, those of a run
         with the model's name and without steps, or of its last step.
 
     Returns
@@ -62,7 +62,7 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
         ["not run", "other sampling", "agrees"],
         "differs",
     )
-    return made[contracts.COMPARISON.names]
+    return made[schemas.COMPARISON.names]
 
 
 def counted(made: pd.DataFrame) -> str:
@@ -70,28 +70,3 @@ def counted(made: pd.DataFrame) -> str:
     counts = made.verdict.value_counts()
     named = ("agrees", "differs", "other sampling", "not run")
     return ", ".join(f"{counts.get(name, 0)} {name}" for name in named)
-
-
-def as_markdown(made: pd.DataFrame) -> str:
-    """The comparison as a table that a person reads."""
-    lines = [
-        "# The authors' numbers beside ours",
-        "",
-        "Razzhigaev et al. 2024, as stored in the notebooks of AIRI-Institute/LLM-Microscope; "
-        "layers are indices of `hidden_states`. The tolerance is what theirs are read off to and "
-        "what two draws of the same text differ by: 0.01 of the anisotropy, 0.15 + 11.6 % of the "
-        "ID. `not run`: the model's weights were not reached. `other sampling`: it was shown "
-        "another number of tokens than theirs (13,764 and 14,993), so nothing can be said.",
-        "",
-        f"{len(made)} numbers: {counted(made)}.",
-        "",
-        "| model | metric | layer | theirs | tolerance | ours (95 % over documents) | |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in made.itertuples():
-        ours = ""
-        if row.verdict != "not run":
-            ours = f"{row.ours:.3f} ({row.ours_low:.3f} to {row.ours_high:.3f})"
-        cells = [row.run, row.metric, row.layer, f"{row.theirs:g}", f"{row.tolerance:.3f}", ours]
-        lines.append(f"| {' | '.join(map(str, cells))} | {row.verdict} |")
-    return "\n".join(lines) + "\n"

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep import contracts
-from shapesweep.curves import bands
-from shapesweep.curves.stacks import Stack
+from shapesweep.curves import intervals
+from shapesweep.curves.profile_stack import Stack
 from shapesweep.estimators import jackknife
+from shapesweep.storage import schemas
 
 #: The last checkpoint's profiles of a run, by what they are of: values and replicates.
 Finals = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 def distances(stacks: list[Stack]) -> pd.DataFrame:
-    """The distance of every profile to others: `contracts.DISTANCES`.
+    """The distance of every profile to others: `schemas.DISTANCES`.
 
     The root mean square difference over depth, between lines through the layers. `to` is
     `final`, the run's last checkpoint, or `family`, the mean of the last checkpoints of all
@@ -45,7 +45,7 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
         ]
         if others:
             made += list(_to_family(one, others))
-    return pd.concat(made) if made else pd.DataFrame(columns=contracts.DISTANCES.names)
+    return pd.concat(made) if made else pd.DataFrame(columns=schemas.DISTANCES.names)
 
 
 def _is_kin(one: Stack, other: Stack) -> bool:
@@ -55,7 +55,7 @@ def _is_kin(one: Stack, other: Stack) -> bool:
 
 
 def _finals(one: Stack) -> Finals:
-    steps = bands.as_array(one.keys.step)
+    steps = intervals.as_array(one.keys.step)
     last = steps == np.nanmax(steps) if np.isfinite(steps).any() else np.isnan(steps)
     keys = one.curve_keys
     return {keys[i]: (one.values[i], one.without[:, i]) for i in np.flatnonzero(last)}
@@ -122,7 +122,7 @@ def _table(
     made = one.keys.iloc[rows].assign(
         to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
     )
-    return made.filter(contracts.DISTANCES.names)
+    return made.filter(schemas.DISTANCES.names)
 
 
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

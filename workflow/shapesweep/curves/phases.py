@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep import contracts
-from shapesweep.curves import bands
+from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife, unimodal
+from shapesweep.storage import schemas
 
 #: Checkpoints that are asked, evenly spaced in log(1 + step): closer ones share their noise.
 MOST = 24
@@ -25,7 +25,7 @@ LEVEL = 0.05
 
 
 def phases(middle: pd.DataFrame) -> pd.DataFrame:
-    """Does a number rise and fall again along training? `contracts.PHASES`.
+    """Does a number rise and fall again along training? `schemas.PHASES`.
 
     A peak stands out of both noises. Out of that of training: a unimodal fit is better than the
     best monotone one by more than noise makes it (`unimodal.find_peak`, on log(1 + step)), the
@@ -48,7 +48,9 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
     """
     steps = middle[middle.step.notna()].sort_values("step", kind="stable")
     rows = []
-    by_model = steps.groupby(["suite", "model", *bands.CURVE, "layers"], sort=False, dropna=False)
+    by_model = steps.groupby(
+        ["suite", "model", *intervals.CURVE, "layers"], sort=False, dropna=False
+    )
     for _, part in by_model:
         runs = [run for _, run in part.groupby("run", sort=False)]
         scale, freedom, mean = _seeds(runs)
@@ -58,14 +60,14 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
             # A mean of several is as much less noisy.
             shrunk = None if scale is None else scale / np.sqrt(len(runs))
             told = _judged(mean, shrunk, freedom)
-            rows.append(_row(mean, told) | {"over": bands.SEEDS})
-    return pd.DataFrame(rows, columns=contracts.PHASES.names)
+            rows.append(_row(mean, told) | {"over": intervals.SEEDS})
+    return pd.DataFrame(rows, columns=schemas.PHASES.names)
 
 
 def _row(part: pd.DataFrame, told: dict[str, Any]) -> dict[str, Any]:
     first = part.iloc[0]
-    key = [*bands.RUN, *bands.CURVE, "layers"]
-    return {**{name: first[name] for name in key}, "over": bands.DOCUMENTS, **told}
+    key = [*intervals.RUN, *intervals.CURVE, "layers"]
+    return {**{name: first[name] for name in key}, "over": intervals.DOCUMENTS, **told}
 
 
 def _seeds(
@@ -78,7 +80,7 @@ def _seeds(
     if len(runs) < 2 or len(trained) < SHARED:
         return None, 0, None
     same = [run[run.step.isin(shared)].drop_duplicates("step") for run in runs]
-    values = np.stack([bands.as_array(run.value) for run in same])
+    values = np.stack([intervals.as_array(run.value) for run in same])
     without = [np.stack(run.replicates.to_list()) for run in same]
     is_trained = same[0].step.isin(trained).to_numpy(bool)
     scale = float(np.sqrt(values[:, is_trained].var(axis=0, ddof=1).mean()))
@@ -95,7 +97,7 @@ def _seeds(
 
 def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict[str, Any]:
     part = part.drop_duplicates("step")
-    values, steps = bands.as_array(part.value), part.step.to_numpy(int)
+    values, steps = intervals.as_array(part.value), part.step.to_numpy(int)
     ends = {
         "n_checkpoints": len(part),
         "first_step": steps[0],

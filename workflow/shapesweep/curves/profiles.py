@@ -2,17 +2,17 @@
 
 import pandas as pd
 
-from shapesweep import contracts
-from shapesweep.curves import bands
+from shapesweep.curves import intervals
+from shapesweep.storage import schemas
 
 
 def profiles(single: pd.DataFrame) -> pd.DataFrame:
-    """Every number over depth: `contracts.PROFILES`.
+    """Every number over depth: `schemas.PROFILES`.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `contracts.GEOMETRY` with names and bands over documents.
+        `schemas.GEOMETRY` with names and bands over documents.
 
     Returns
     -------
@@ -20,7 +20,7 @@ def profiles(single: pd.DataFrame) -> pd.DataFrame:
         `depth` is the layer divided by the number of blocks; low and high are the ends
         of a 95 % interval over documents, or over seeds.
     """
-    parts = [single, bands.over_seeds(single, ["step", "layer", "layer_kind"])]
+    parts = [single, intervals.over_seeds(single, ["step", "layer", "layer_kind"])]
     made = pd.concat([part for part in parts if len(part)] or parts[:1])
     made["depth"] = made.layer / made.n_layers
-    return made.filter(contracts.PROFILES.names)
+    return made.filter(schemas.PROFILES.names)

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep import contracts
-from shapesweep.curves import bands
-from shapesweep.curves.stacks import Stack
+from shapesweep.curves import intervals
+from shapesweep.curves.profile_stack import Stack
 from shapesweep.estimators import jackknife
 from shapesweep.estimators.shape import Rise, rise
 from shapesweep.metrics import METRICS
+from shapesweep.storage import schemas
 
 #: A rise that deserves a name: a tenth of what the number can be, for a share; else of the
 #: profile's highest value. The paper's decoders rise by 0.8 and more, its encoders by none.
@@ -21,7 +21,7 @@ BOX = 0.72
 
 
 def shapes(stacks: list[Stack]) -> pd.DataFrame:
-    """The shape of every profile: `contracts.SHAPES`.
+    """The shape of every profile: `schemas.SHAPES`.
 
     A profile is *flat* where its values differ by less than `NAMED_RISE`; a *dome* where an inner
     layer lies at least that much above both ends and the 95 % interval of this height, over
@@ -39,7 +39,7 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
         the first token. Null where it is not defined.
     """
     made = [_of(one) for one in stacks]
-    return pd.concat(made) if made else pd.DataFrame(columns=contracts.SHAPES.names)
+    return pd.concat(made) if made else pd.DataFrame(columns=schemas.SHAPES.names)
 
 
 def _of(one: Stack) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def _of(one: Stack) -> pd.DataFrame:
         if not name.startswith("height"):
             columns[name] = np.where(risen, columns[name], np.nan)
     made = one.keys.assign(shape=shape, **columns)
-    return made.filter(contracts.SHAPES.names)
+    return made.filter(schemas.SHAPES.names)
 
 
 def _add(
@@ -85,7 +85,7 @@ def _sinks(
     one: Stack, whole: Rise, parts: Rise, shape: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The share of the height of `all` that is gone in `no_first`, with its replicates."""
-    match = ["revision", *bands.CURVE]
+    match = ["revision", *intervals.CURVE]
     table = one.keys[match].assign(row=np.arange(len(one.keys)))
     every = table[(table.selection == "all") & np.isin(shape, ["dome", "box"])]
     bulk = table[table.selection == "no_first"]

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from shapesweep import contracts
-from shapesweep.curves import bands
+from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife
+from shapesweep.storage import schemas
 
 #: Blocks whose average stands for the middle of a model: the middle third of its depth.
 MIDDLE = (1 / 3, 2 / 3)
@@ -17,16 +17,16 @@ def trajectories(
     losses: pd.DataFrame,
     middle: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Every number over training, by layer and averaged over the middle: `contracts.TRAJECTORIES`.
+    """Every number over training, by layer and averaged over the middle: `schemas.TRAJECTORIES`.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `contracts.GEOMETRY` with names and bands over documents.
+        `schemas.GEOMETRY` with names and bands over documents.
     n_groups : pandas.DataFrame
         Of `bands.groups`.
     losses : pandas.DataFrame
-        `contracts.LOSSES`.
+        `schemas.LOSSES`.
     middle : pandas.DataFrame
         Of `middles`.
 
@@ -38,11 +38,11 @@ def trajectories(
     """
     layers = single[single.layer_kind != "final_norm"]
     layers = layers.assign(layers=layers.layer.astype(str))
-    names = contracts.TRAJECTORIES.names
+    names = schemas.TRAJECTORIES.names
     parts = [layers, middle, _losses(single, n_groups, losses)]
     known = [part.filter(names) for part in parts if len(part)]
     made = pd.concat(known or [pd.DataFrame(columns=names)])
-    seeds = bands.over_seeds(made, ["layers", "step"])
+    seeds = intervals.over_seeds(made, ["layers", "step"])
     return pd.concat([made, seeds.filter(names)]) if len(seeds) else made
 
 
@@ -52,21 +52,21 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     single : pandas.DataFrame
-        `contracts.GEOMETRY` with names and bands over documents.
+        `schemas.GEOMETRY` with names and bands over documents.
     replicates : pandas.DataFrame
-        `contracts.REPLICATES`.
+        `schemas.REPLICATES`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of `contracts.TRAJECTORIES` and `replicates`; NaN where one layer's value is: an
+        Columns of `schemas.TRAJECTORIES` and `replicates`; NaN where one layer's value is: an
         average of fewer is another quantity.
     """
     depth = single.layer / single.n_layers
     layers = single[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (single.layer_kind == "block")]
     if not len(layers):
-        return pd.DataFrame(columns=[*contracts.TRAJECTORIES.names, "replicates"])
-    key = ["suite", "run", "revision", *bands.CURVE]
+        return pd.DataFrame(columns=[*schemas.TRAJECTORIES.names, "replicates"])
+    key = ["suite", "run", "revision", *intervals.CURVE]
     without = replicates.merge(
         layers[[*key, "layer", "layer_kind"]].drop_duplicates(), on=[*key, "layer", "layer_kind"]
     )
@@ -77,13 +77,13 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     made = layers.groupby(key, sort=False, dropna=False).agg(
         **{name: (name, "first") for name in shared},
         n_points=("n_points", "min"),
-        flag=("flag", bands.joined_flags),
+        flag=("flag", intervals.joined_flags),
     )
     made = made.reset_index().merge(_means(layers, key), on=key)
     made = made.merge(by_group.rename("replicates").reset_index(), on=key)
     half = made.replicates.map(lambda v: float(jackknife.half_width_of(v)))
     made = made.assign(low=made.value - half, high=made.value + half)
-    return made.assign(layers="middle", over=bands.DOCUMENTS)
+    return made.assign(layers="middle", over=intervals.DOCUMENTS)
 
 
 def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
@@ -98,7 +98,7 @@ def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     by_corpus = ["pooling", "n_documents", "document_length"]
     shown = runs[["suite", "run", "corpus", *by_corpus]].drop_duplicates(["suite", "run", "corpus"])
-    made = losses.merge(runs[bands.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
+    made = losses.merge(runs[intervals.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
     # A log knows no corpus.
     made = made.merge(shown, on=["suite", "run", "corpus"], how="left")
     tokens = runs[["suite", "run", "step", "tokens"]].drop_duplicates()
@@ -106,4 +106,4 @@ def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) ->
     made["metric"] = "loss_" + made.source
     made["selection"], made["layers"], made["flag"] = None, None, ""
     made["n_points"], made["k"] = None, None
-    return bands.over_documents(made, n_groups)
+    return intervals.over_documents(made, n_groups)

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
-from shapesweep.estimators.moments import Moments, norms
-from shapesweep.estimators.search import blocks
+from shapesweep.estimators.moments import Moments, blocks, norms
 
 #: How many leading axes of the whole cloud carry the leading eigenvalues of its replicates.
 N_AXES = 128

@@ -1,6 +1,6 @@
 """The moments of a cloud in float64: all that its spectral numbers need, mergeable over parts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 #: Numbers of a block of points: 32 MiB in float64.
 BLOCK = 2**22
+#: Rows of a tile: 512 x 10,000 float32 values are 20 MiB.
+ROWS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,3 +143,9 @@ def directions(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Every point divided by its norm, shape (n_points, n_features); a zero stays a zero."""
     norms = np.linalg.norm(points, axis=1, keepdims=True)
     return np.divide(points, norms, out=np.zeros_like(points), where=norms > 0)
+
+
+def blocks(n: int, size: int = ROWS) -> Iterator[slice]:
+    """Slices that cover n rows."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

@@ -14,57 +14,18 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep import contracts, failures, tables
-from shapesweep.errors import ShapesweepError
-from shapesweep.figures import _select
-from shapesweep.registry import discover
-from shapesweep.schema import near
+from shapesweep.errors import ShapesweepError, near
+from shapesweep.plugins import discover
+from shapesweep.storage import failures
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from shapesweep.curves.tables import Curves
+
 #: One column of a journal page, in inches.
 WIDTH = 3.4
 EXTENSIONS = ("svg", "pdf", "png", "csv")
-
-
-@dataclass(frozen=True)
-class Curves:
-    """What the figures draw: the tables of `<results>/curves/`, each under its name."""
-
-    profiles: pd.DataFrame
-    trajectories: pd.DataFrame
-    phases: pd.DataFrame
-    shapes: pd.DataFrame
-    distances: pd.DataFrame
-    comparison: pd.DataFrame
-    budgets: pd.DataFrame
-    missing: pd.DataFrame
-    spikes: pd.DataFrame
-    approaches: pd.DataFrame
-    warnings: pd.DataFrame
-
-    @classmethod
-    def read(cls, folder: Path) -> "Curves":
-        """Read them all.
-
-        Raises
-        ------
-        ShapesweepError
-            If a table is absent or damaged.
-        """
-        schemas = {name: getattr(contracts, name.upper()) for name in cls.__dataclass_fields__}
-        return cls(**{n: tables.read(folder / f"{n}.parquet", s) for n, s in schemas.items()})
-
-    @property
-    def corpora(self) -> list[str]:
-        """The corpora of which all tokens are measured, the text first."""
-        return _select.corpora(self.profiles[self.profiles.pooling == "tokens"])
-
-    @property
-    def corpus(self) -> str:
-        """The corpus that a figure of one corpus shows: the text, where there is one."""
-        return (self.corpora or ["text"])[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shapesweep.curves.tables import corpora
 from shapesweep.estimators.unimodal import thinned
 
 #: Runs that have panels of their own; of more, the CSV has all and the page shows each.
@@ -57,11 +58,6 @@ def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
 def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
     """Rows of a run."""
     return data[(data.suite == run[0]) & (data.run == run[1])]
-
-
-def corpora(data: pd.DataFrame) -> list[str]:
-    """The corpora that are shown, the text first."""
-    return sorted(dict.fromkeys(data.corpus.dropna()), key=lambda name: name != "text")
 
 
 def told(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.comparison import counted
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid, layer_axis
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's fit"}

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from shapesweep.curves.tables import Curves
 from shapesweep.estimators.spectrum import eigenvalues, leading_share, mean_cosine
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import FAMILIES, GRAY, grid
 
 #: Points, features, and how far the ball lies from the origin in its own standard deviations.

@@ -3,7 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, _select, note
+from shapesweep.curves import tables
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import (
     PALETTE,
     band,
@@ -34,7 +36,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def corpora(shown: pd.DataFrame) -> Canvas:
     """Text beside its shuffled tokens and random ones: the dome at the end, the ID on the way."""
-    known, names = runs(shown), _select.corpora(shown)
+    known, names = runs(shown), tables.corpora(shown)
     figure, axes = grid(4, len(known), 1.3)
     for column, run in enumerate(known):
         part = of_run(shown, run)

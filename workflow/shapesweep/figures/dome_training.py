@@ -3,7 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis, title
 from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 

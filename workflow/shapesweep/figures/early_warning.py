@@ -3,8 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.curves.warnings import HORIZON, LEAST, corrected
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.curves.tables import Curves
+from shapesweep.explosions.scoring import HORIZON, LEAST, corrected
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid
 
 

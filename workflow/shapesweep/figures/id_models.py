@@ -3,9 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.curves.tables import Curves, corpora
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, same_scale, step_axis
-from shapesweep.figures._select import corpora, rows, told
+from shapesweep.figures._select import rows, told
 
 WAYS = {
     "id_twonn_paper": "TwoNN ID\nthe paper's fit",

@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import (
     DEPTHS,
     GRAY,

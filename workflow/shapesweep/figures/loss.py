@@ -3,16 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, note
-from shapesweep.figures._panels import (
-    GRAY,
-    grid,
-    step_bar,
-    step_color,
-    step_norm,
-    title,
-    unbroken,
-)
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import Figure, note
+from shapesweep.figures._panels import GRAY, grid, step_bar, step_color, step_norm, title, unbroken
 from shapesweep.figures._select import of_run, rows, runs, told
 
 METRICS = {

@@ -3,10 +3,11 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import DEPTHS, grid, plain_log, step_axis, thin, title
 from shapesweep.figures._select import of_run, rows, runs, told
-from shapesweep.shards import MASSIVE
+from shapesweep.storage.selections import MASSIVE
 
 KEY = ["suite", "run", "revision", "layers"]
 

@@ -5,11 +5,12 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure as Canvas
 
+from shapesweep.curves.tables import Curves
 from shapesweep.estimators.dimension import id_twonn
-from shapesweep.estimators.neighbors import nearest_neighbors
 from shapesweep.estimators.spectrum import eigenvalues, lpca_dimension
-from shapesweep.figures import WIDTH, Curves, Figure, note
+from shapesweep.figures import WIDTH, Figure, note
 from shapesweep.figures._panels import STEPS
+from shapesweep.neighbors import nearest_neighbors
 
 #: Points, turns of the roll, and its breadth in units of its radius.
 N, TURNS, BREADTH = 2000, 1.5, 2.0

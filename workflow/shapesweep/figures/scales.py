@@ -3,7 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import (
     band_over,
     grid,

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from shapesweep.figures import Curves, Figure, note
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import Figure, note
 from shapesweep.figures._panels import (
     DEPTHS,
     GRAY,
@@ -16,7 +17,7 @@ from shapesweep.figures._panels import (
     title,
 )
 from shapesweep.figures._select import at_last, of_run, rows, runs, told
-from shapesweep.shards import LENGTHS
+from shapesweep.storage.selections import LENGTHS
 
 MEASURED = {"all": "measured, all tokens", "no_first": "measured, without the first"}
 PREDICTED = {

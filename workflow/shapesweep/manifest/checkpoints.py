@@ -11,15 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shapesweep import checkpoint, integrity, listing, publication
-from shapesweep.errors import ShapesweepError
-from shapesweep.files import LocalFile, sha256
+from shapesweep.checkpoint import facts
+from shapesweep.checkpoint import files as checkpoint_files
+from shapesweep.config.hub_suite import HubSuite, Repositories
+from shapesweep.config.names import expand
+from shapesweep.config.suite import (
+    NAME,
+    RECIPE,
+    AnySuite,
+    EmbeddedSuite,
+    LocalSuite,
+    checkpoint_folder,
+)
+from shapesweep.errors import ShapesweepError, near
+from shapesweep.hub import listing, revisions, shared_files
+from shapesweep.hub.revisions import Place, Published, Repository
 from shapesweep.manifest.selection import Listed, Rule, is_aside, select
-from shapesweep.manifest.table import Checkpoint
-from shapesweep.publication import Place, Published, Repository
-from shapesweep.published import HubSuite, Repositories, expand
-from shapesweep.schema import LARGEST, near
-from shapesweep.suite import NAME, RECIPE, AnySuite, EmbeddedSuite, LocalSuite, checkpoint_folder
+from shapesweep.storage.files import LocalFile, sha256
+from shapesweep.storage.manifests import Checkpoint
+from shapesweep.storage.schemas import LARGEST
 
 
 def listing_file(results: str | Path, suite: str) -> Path:
@@ -127,8 +137,8 @@ def _describe(
         config = one.published.config
         return Checkpoint(
             **_identity(name, one, is_chosen),
-            architecture=checkpoint.architecture(config),
-            n_layers=checkpoint.n_layers(config),
+            architecture=facts.architecture(config),
+            n_layers=facts.n_layers(config),
             repository=one.published.repository,
             folder=one.published.folder,
             files=one.published.files,
@@ -138,7 +148,7 @@ def _describe(
         )
     # A checkpoint that is not chosen is not read through: a sweep of a few stays cheap.
     hashed = partial(digest, (one.run, one.revision)) if is_chosen else None
-    seen = checkpoint.inspect(one.folder, hashed)
+    seen = checkpoint_files.inspect(one.folder, hashed)
     return Checkpoint(
         **_identity(name, one, is_chosen),
         folder=str(one.folder),
@@ -206,19 +216,19 @@ def tokenizers(
         raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
     said = listing.read(listing_file(results, name))
     group = listing.groups(suite, [found[-1].repository])[found[-1].repository]
-    return describe(name, suite, mine[-1:], "all")[0], publication.tokenizers(found, said, group)
+    return describe(name, suite, mine[-1:], "all")[0], revisions.tokenizers(found, said, group)
 
 
 def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Listed]:
     listed = listing.read(listing_file(results, name))
     groups = listing.groups(suite, listed)
-    found = publication.checkpoints(suite, {n: listed[n] for n in groups}, groups)
+    found = revisions.checkpoints(suite, {n: listed[n] for n in groups}, groups)
     if not found:
         wanted = suite.only or ["*"]
         runs = [run.partition("/")[2] for one in suite.groups() for run in expand(one.repository)]
         said = f"suites.{name}.only: no run is named like {', '.join(wanted)}"
         raise ShapesweepError(said + near(wanted[0], runs))
-    found = integrity.flag_shared(found)
+    found = shared_files.flag_shared(found)
     folders = {one.run: checkpoint_folder(results, name, one.run) for one in found}
     members: dict[str, list[Published]] = {run: [] for run in folders}
     for one in found:
@@ -246,7 +256,7 @@ def _tokenizer(
     if not run:
         return ()
     group = groups[run[-1].repository]
-    _, _, files = next(publication.tokenizers(run, listed, group), ("", "", []))
+    _, _, files = next(revisions.tokenizers(run, listed, group), ("", "", []))
     return tuple(file.sha256 or file.blob for file in files)
 
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from shapesweep.config import Every, Log, Selection, Steps
+from shapesweep.config.sweep import Every, Log, Selection, Steps
 from shapesweep.errors import ShapesweepError
-from shapesweep.publication import Published
+from shapesweep.hub.revisions import Published
 
 #: Which checkpoints of a run a configuration chooses.
 Rule = Literal["all"] | Selection

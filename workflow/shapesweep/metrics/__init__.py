@@ -12,8 +12,8 @@ import numpy as np
 
 from shapesweep.estimators.cloud import Cloud
 from shapesweep.estimators.linearity import Fit
-from shapesweep.estimators.sample import Neighbors
-from shapesweep.registry import discover
+from shapesweep.neighbors.sample import Neighbors
+from shapesweep.plugins import discover
 
 #: What the name of a metric's control ends with: the same with neighbours of other documents alone.
 BETWEEN = "_between"

@@ -3,8 +3,8 @@
 import numpy as np
 
 from shapesweep.estimators import dimension
-from shapesweep.estimators.sample import Neighbors
 from shapesweep.metrics import NeighborMetric
+from shapesweep.neighbors.sample import Neighbors
 
 
 def corrint(neighbors: Neighbors) -> float:

@@ -1,8 +1,8 @@
 """Intrinsic dimension at growing scales."""
 
 from shapesweep.estimators import dimension
-from shapesweep.estimators.sample import Neighbors
 from shapesweep.metrics import NeighborMetric
+from shapesweep.neighbors.sample import Neighbors
 
 
 def gride(neighbors: Neighbors) -> tuple[float, float]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from shapesweep.estimators.sample import Neighbors
 from shapesweep.metrics import NeighborMetric
+from shapesweep.neighbors.sample import Neighbors
 
 
 def mean(neighbors: Neighbors) -> float:

@@ -1,7 +1,7 @@
 """How far the nearest neighbours are about single documents."""
 
-from shapesweep.estimators.sample import Neighbors
 from shapesweep.metrics import NeighborMetric
+from shapesweep.neighbors.sample import Neighbors
 
 
 def share(neighbors: Neighbors) -> float:

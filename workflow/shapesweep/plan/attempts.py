@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from shapesweep.digest import DIGITS
 from shapesweep.errors import ShapesweepError
-from shapesweep.tables import read_metadata
+from shapesweep.storage.digests import DIGITS
+from shapesweep.storage.tables import read_metadata
 
 #: The name of an attempt, as a regular expression.
 NAME = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"

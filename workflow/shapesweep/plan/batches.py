@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from shapesweep.config import Config
+from shapesweep.config.hub_suite import HubSuite
+from shapesweep.config.suite import NAME, AnySuite
+from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted
 from shapesweep.plan import costs, fingerprints
-from shapesweep.published import HubSuite
-from shapesweep.suite import NAME, AnySuite
 
 #: A batch's name as a regular expression: its first checkpoint's revision, and how many follow.
 BATCH = NAME.strip("^$") + r"(\+[1-9]\d*)?"

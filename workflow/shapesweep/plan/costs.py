@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shapesweep import checkpoint
-from shapesweep.config import Config
+from shapesweep.checkpoint import facts
+from shapesweep.checkpoint.files import model_files
+from shapesweep.config.suite import AnySuite, EmbeddedSuite
+from shapesweep.config.sweep import Config
 from shapesweep.corpora import CORPORA
-from shapesweep.files import model_files, stats
 from shapesweep.manifest.selection import Listed
-from shapesweep.shards import LENGTHS
-from shapesweep.suite import AnySuite, EmbeddedSuite
+from shapesweep.storage.files import stats
+from shapesweep.storage.selections import LENGTHS
 
 #: Assumed of the line to the Hub (bytes a second) and of a core (operations a second: our count of
 #: them over the seconds of docs/reference/cost.md are 40 to 90 Gflop/s).
@@ -66,10 +67,10 @@ class Model:
             return cls.published(one)
         if isinstance(suite, EmbeddedSuite):
             config = {"vocab_size": suite.vocabulary, **suite.runs[one.run].model}
-            d, layers = checkpoint.width(config) or 0, checkpoint.n_layers(config) or 0
+            d, layers = facts.width(config) or 0, facts.n_layers(config) or 0
             return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
         n_bytes = sum(size for _, size, _ in stats(model_files(one.folder)))
-        return cls(checkpoint.description(one.folder) or {}, n_bytes)
+        return cls(facts.description(one.folder) or {}, n_bytes)
 
     @classmethod
     def published(cls, one: Listed) -> "Model":
@@ -80,12 +81,12 @@ class Model:
     @property
     def width(self) -> int:
         """Features of a hidden state; 0 where nothing tells it."""
-        return checkpoint.width(self.config) or 0
+        return facts.width(self.config) or 0
 
     @property
     def n_shards(self) -> int:
         """Shards of a corpus: the embedding, every block, and the last before a final norm."""
-        return (checkpoint.n_layers(self.config) or 0) + 2
+        return (facts.n_layers(self.config) or 0) + 2
 
     @property
     def n_weights(self) -> float:
@@ -104,7 +105,7 @@ def n_tokens(model: Model, settings: Config) -> int:
 
 def corpus_tokens(model: Model, settings: Config) -> int:
     """Tokens of one corpus, at most, of which all are measured."""
-    entries = checkpoint.vocabulary(model.config) or 0
+    entries = facts.vocabulary(model.config) or 0
     chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
     length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
     return settings.corpus.documents * length
@@ -167,7 +168,7 @@ def longest(models: Sequence[Model], settings: Config) -> float:
 def model_mb(model: Model, settings: Config) -> int:
     """Megabytes of a job that runs a model: two copies of its weights, and a batch's states."""
     states = settings.batch_tokens * model.n_shards * model.width
-    logits = 2 * settings.batch_tokens * (checkpoint.vocabulary(model.config) or 0)
+    logits = 2 * settings.batch_tokens * (facts.vocabulary(model.config) or 0)
     return PROCESS_MB + math.ceil(4 * (2 * model.n_weights + 2 * states + logits) / 1e6)
 
 

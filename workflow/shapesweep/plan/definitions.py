@@ -3,9 +3,9 @@
 import json
 import shlex
 
+from shapesweep.config.hub_suite import HubSuite
+from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.errors import ShapesweepError
-from shapesweep.published import HubSuite
-from shapesweep.suite import AnySuite, EmbeddedSuite
 
 #: Parts of a definition that are for people alone.
 FOR_PEOPLE = ("facts", "title", "license")

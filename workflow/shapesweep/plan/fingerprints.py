@@ -12,18 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from shapesweep import budget, contracts
-from shapesweep.corpora import CORPORA
-from shapesweep.digest import digest
+from shapesweep.activations import budget
+from shapesweep.checkpoint.files import model_files, tokenizer_files
+from shapesweep.config.measurement import Measurement
+from shapesweep.config.suite import AnySuite, EmbeddedSuite
+from shapesweep.corpora import CORPORA, read_text, text_file
 from shapesweep.errors import ShapesweepError
-from shapesweep.files import model_files, sha256, stats, tokenizer_files
 from shapesweep.manifest.selection import Listed
-from shapesweep.manifest.table import Checkpoint
-from shapesweep.measurement import Measurement
 from shapesweep.metrics import METRICS
-from shapesweep.shards import FORMAT_VERSION, SELECTIONS
-from shapesweep.suite import AnySuite, EmbeddedSuite
-from shapesweep.text import read_text, text_file
+from shapesweep.storage import schemas
+from shapesweep.storage.digests import digest
+from shapesweep.storage.files import sha256, stats
+from shapesweep.storage.manifests import Checkpoint
+from shapesweep.storage.selections import SELECTIONS
+from shapesweep.storage.shards import FORMAT_VERSION
 
 
 def training(suite: EmbeddedSuite, run: str) -> str:
@@ -150,5 +152,5 @@ def _reading(settings: Measurement) -> object:
         "groups": settings.geometry.groups,
         "loader": settings.loader.model_dump(),
         "format_version": FORMAT_VERSION,
-        "tables_version": contracts.VERSION,
+        "tables_version": schemas.VERSION,
     }

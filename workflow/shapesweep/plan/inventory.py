@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep.config import Config
+from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted, is_aside
 from shapesweep.plan.costs import (
     CORE,

@@ -11,18 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shapesweep import failures, history
-from shapesweep.config import Config
-from shapesweep.digest import digest
+from shapesweep.config.hub_suite import HubSuite
+from shapesweep.config.measurement import as_yaml
+from shapesweep.config.suite import AnySuite, EmbeddedSuite
+from shapesweep.config.sweep import Config
 from shapesweep.errors import ShapesweepError
+from shapesweep.manifest import history
 from shapesweep.manifest.checkpoints import list_checkpoints
 from shapesweep.manifest.selection import Listed, budgeted, select
-from shapesweep.measurement import as_yaml
 from shapesweep.plan import attempts, batches, costs, fingerprints
 from shapesweep.plan.batches import Batch
 from shapesweep.plan.definitions import FOR_PEOPLE
-from shapesweep.published import HubSuite
-from shapesweep.suite import AnySuite, EmbeddedSuite
+from shapesweep.storage import failures
+from shapesweep.storage.digests import digest
 
 #: Tables of every batch, and tables of the whole sweep.
 BATCH_TABLES = ("geometry", "replicates", "losses", "samples", "origins", "failures")

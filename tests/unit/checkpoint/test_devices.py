@@ -1,0 +1,127 @@
+"""One job a GPU, by a lock that frees itself; threads as many as the rule says."""
+
+import itertools
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+import torch
+
+from shapesweep.checkpoint import devices
+from shapesweep.errors import ShapesweepError
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path, monkeypatch):
+    """Not those of a sweep that runs on this machine."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def use(folder, names, seconds, told, together=None):
+    tempfile.tempdir = folder
+    if together:
+        together.wait(60)
+    with devices.lock(names) as name:
+        start = time.monotonic()
+        time.sleep(seconds)
+        told.put((name, start, time.monotonic()))
+
+
+def test_no_two_jobs_hold_one_device_and_none_lies_idle(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    told, together = context.Queue(), context.Barrier(6)
+    arguments = (str(tmp_path), ["0", "GPU-1:x"], 0.3, told, together)
+    jobs = [context.Process(target=use, args=arguments) for _ in range(6)]
+    for job in jobs:
+        job.start()
+    held = [told.get(timeout=60) for _ in jobs]
+    for job in jobs:
+        job.join()
+    for device in ("0", "GPU-1:x"):
+        times = sorted((start, end) for name, start, end in held if name == device)
+        assert len(times) >= 2
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
+
+
+def test_a_killed_job_frees_its_device(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    job = context.Process(target=use, args=(str(tmp_path), ["0"], 600, told))
+    job.start()
+    lock = tmp_path / f"shapesweep-{os.getuid()}" / "0.lock"
+    deadline = time.monotonic() + 60
+    while not lock.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    assert job.is_alive()
+    job.kill()
+    job.join()
+    with devices.lock(["0"]) as name:
+        assert name == "0"
+
+
+def test_an_error_under_the_lock_is_passed_on_and_frees_it():
+    with pytest.raises(ShapesweepError, match="mine"), devices.lock(["0"]):
+        raise ShapesweepError("mine")
+    with devices.lock(["0"]):
+        pass
+
+
+def test_the_environment_names_the_devices(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices.visible(3) == ["0", "1", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-8f,")
+    assert devices.visible(2) == ["2", "GPU-8f"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.visible(0) == []
+
+
+def test_a_job_is_given_torchs_own_number_of_its_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    with devices.lock(["5"]), devices.hold("auto") as device:
+        assert (device, chosen) == ("cuda:1", [1])
+    with devices.hold("cpu") as device:
+        assert device == "cpu"
+
+
+def test_where_there_is_no_gpu_that_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with devices.hold("auto") as device:
+        assert device == "cpu"
+    with pytest.raises(ShapesweepError, match="cuda is asked for, but"), devices.hold("cuda"):
+        pass
+
+
+THREADS = """
+import sys
+from shapesweep import cli
+from shapesweep.cli import commands
+
+def geometry(arguments):
+    "What a command sees."
+    import torch, os
+    print(torch.get_num_threads(), os.environ["RAYON_NUM_THREADS"])
+
+commands.geometry = geometry
+sys.exit(cli.main(["geometry", "--settings", "s", "--manifest", "m", "--run", "x",
+                   "--revision", "z", "--threads", "1", "--out", "y"]))
+"""
+
+
+def test_the_rules_threads_reach_torch_and_the_tokenizer():
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )
+    assert done.stdout.split() == ["1", "1"]

@@ -1,0 +1,239 @@
+"""The checkpoint: wrong weights are never loaded under a right name."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from helpers.models import tiny_llama
+from shapesweep.checkpoint import facts, files, load, weight_sample
+from shapesweep.errors import CheckpointError
+from shapesweep.storage.files import sha256
+
+
+@pytest.fixture
+def folder(tmp_path, make_checkpoint):
+    make_checkpoint(tmp_path)
+    return tmp_path
+
+
+def edit(folder, change):
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def test_a_whole_checkpoint_is_loaded_in_float32(folder):
+    assert files.inspect(folder).status == ()
+    model = load.load(folder)
+    assert type(model).__name__ == "LlamaForCausalLM"
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_files_are_told_with_size_time_and_what_they_hold(folder):
+    seen = files.inspect(folder, lambda path, _stat: sha256(path))
+    assert (seen.architecture, seen.n_layers) == ("LlamaForCausalLM", 3)
+    assert [file.path for file in seen.files] == ["config.json", "model.safetensors"]
+    for file in seen.files:
+        stat = (folder / file.path).stat()
+        assert (file.size, file.modified) == (stat.st_size, stat.st_mtime_ns)
+        assert file.sha256 == sha256(folder / file.path)
+    edit(folder, lambda w: w["model.norm.weight"].fill_(2))
+    assert files.inspect(folder, lambda path, _stat: sha256(path)).commit != seen.commit
+
+
+def test_files_that_nobody_asks_the_contents_of_are_not_read(folder):
+    seen = files.inspect(folder)
+    assert seen.commit is None
+    assert [file.sha256 for file in seen.files] == [None, None]
+
+
+def test_half_precision_is_loaded_in_float32(tmp_path, make_checkpoint):
+    make_checkpoint(tmp_path).half().save_pretrained(tmp_path)
+    assert {p.dtype for p in load.load(tmp_path).parameters()} == {torch.float32}
+
+
+def test_a_reason_keeps_its_letters_whatever_the_folder_is_called(folder, monkeypatch):
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described["rope_parameters"] = {"rope_type": "model.layers.0"}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    with pytest.raises(CheckpointError, match=r"model\.layers\.0"):
+        load.load(Path())
+
+
+def test_a_missing_weight_is_named(folder):
+    edit(folder, lambda w: w.pop("model.layers.1.mlp.up_proj.weight"))
+    with pytest.raises(
+        CheckpointError, match=r"weights are missing: model\.layers\.1\.mlp\.up_proj"
+    ):
+        load.load(folder)
+
+
+def test_a_superfluous_weight_is_named(folder):
+    edit(folder, lambda w: w.update({"model.layers.9.extra": torch.ones(2)}))
+    with pytest.raises(
+        CheckpointError, match=r"have no place in the model: model\.layers\.9\.extra"
+    ):
+        load.load(folder)
+
+
+def test_a_weight_of_another_shape_is_an_error(folder):
+    edit(folder, lambda w: w.update({"model.norm.weight": torch.ones(7)}))
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight"):
+        load.load(folder)
+
+
+def test_nan_weights_are_named(folder):
+    edit(folder, lambda w: w["model.norm.weight"].fill_(float("nan")))
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight holds NaN"):
+        load.load(folder)
+
+
+def test_a_truncated_file_is_seen_without_loading(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert files.inspect(folder).status == ("damaged:model.safetensors",)
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load.load(folder)
+
+
+def test_a_missing_shard_is_named(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    weight_map = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
+    status = files.inspect(folder).status
+    assert status == ("missing_weights:model-00002-of-00002.safetensors",)
+
+
+def test_an_index_cannot_point_outside_the_folder(folder):
+    (folder / "model.safetensors").unlink()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../../secret"}}), encoding="utf-8")
+    assert files.inspect(folder).status == ("damaged:model.safetensors.index.json",)
+
+
+def test_pickled_weights_are_loaded_without_running_them(folder):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    assert load.load(folder).num_parameters() > 0
+
+    ran = folder / "ran"
+
+    class Harmful:
+        def __reduce__(self):
+            return (open, (str(ran), "w"))
+
+    torch.save({**weights, "harm": Harmful()}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="holds more than tensors, and is not read"):
+        load.load(folder)
+    assert not ran.exists()
+
+
+def test_remote_code_is_not_run(folder):
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described["auto_map"] = {"AutoModelForCausalLM": "modeling.Evil"}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    (folder / "modeling.py").write_text("raise SystemExit", encoding="utf-8")
+    # transformers has this class: the repository's own is not needed.
+    assert type(load.load(folder)).__module__.startswith("transformers.")
+    described["architectures"] = ["EvilForCausalLM"]
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="remote code"):
+        load.load(folder)
+    described["auto_map"] = {"AutoModelForCausalLM": "elsewhere/repository--modeling.Evil"}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="does not lie in its own repository"):
+        load.load(folder, remote_code=True)
+
+
+def test_code_beside_the_weights_is_run_where_it_is_allowed(folder):
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described["auto_map"] = {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    described["architectures"] = ["OwnForCausalLM"]
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    code = (
+        "from transformers import LlamaForCausalLM\n\nclass OwnForCausalLM(LlamaForCausalLM): ...\n"
+    )
+    (folder / "modeling_own.py").write_text(code, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"unless hub\.remote_code says so"):
+        load.load(folder)
+    assert type(load.load(folder, remote_code=True)).__name__ == "OwnForCausalLM"
+
+
+def test_weights_without_a_place_are_refused_unless_they_are_known(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.0.self_attn.masked_bias"] = torch.zeros(1)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"no place in the model: .*masked_bias"):
+        load.load(folder)
+    load.load(folder, ignored_weights=[r"masked_bias$"])
+
+
+def test_a_sample_of_weights_tells_the_same_weights_of_every_checkpoint(folder, make_checkpoint):
+    model = load.load(folder)
+    first = weight_sample.sample(model)
+    assert list(first) == ["head", "embedding", "feed_forward", "attention"]
+    assert all(0 < len(values) <= 2048 for values in first.values())
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 1
+    for kind, values in weight_sample.sample(model).items():
+        np.testing.assert_allclose(values, first[kind] + 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json"])
+def test_a_tokenizers_remote_code_is_refused(folder, name):
+    described = json.loads((folder / name).read_text(encoding="utf-8"))
+    described["auto_map"] = {"AutoTokenizer": ["evil.Evil", None]}
+    (folder / name).write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="its tokenizer needs remote code"):
+        load.load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', "{", '{"architectures": [3]}', "{}"])
+def test_a_configuration_that_is_none_is_no_traceback(folder, text):
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    files.inspect(folder)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load.load(folder)
+
+
+@pytest.mark.parametrize("number", [True, -1, 1.5, "3", None, 10**30, [3]])
+def test_what_is_no_number_of_layers_is_not_taken_for_one(number):
+    assert facts.n_layers({"num_hidden_layers": number}) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "folder", "shown"),
+    [
+        ("docs/x.json is damaged", "docs", "x.json is damaged"),
+        (
+            "see https://huggingface.co/docs/install",
+            "docs",
+            "see https://huggingface.co/docs/install",
+        ),
+        ("no file named a in /data/run.", "/data/run", "no file named a in ."),
+    ],
+)
+def test_only_the_checkpoints_folder_leaves_a_message(message, folder, shown):
+    assert load._one_line(OSError(message), Path(folder)) == shown
+
+
+def test_tied_weights_are_not_missing(tmp_path, make_checkpoint):
+    make_checkpoint(tmp_path, config=tiny_llama(tie_word_embeddings=True))
+    assert load.load(tmp_path).num_parameters() > 0
+
+
+def test_the_tokenizer_may_lie_above_the_checkpoint(tmp_path, make_checkpoint, tokenizers):
+    make_checkpoint(tmp_path / "checkpoint-1", tokenizer=False)
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        load.load_tokenizer(tmp_path / "checkpoint-1")
+    tokenizers["decoder"].save_pretrained(tmp_path)
+    assert len(load.load_tokenizer(tmp_path / "checkpoint-1")) == 300

@@ -1,0 +1,300 @@
+"""Configuration and suites: what is wrong is said in one line that names the key."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from shapesweep.config import files, measurement, yaml_file
+from shapesweep.config import sweep as config
+from shapesweep.config.measurement import Loader
+from shapesweep.errors import ShapesweepError
+
+LOCAL = {"source": "local", "runs": {"mine": "some/folder"}}
+
+
+def test_six_lines_are_a_sweep():
+    made = files.validate({"suites": {"mine": LOCAL}})
+    assert made.suites["mine"].runs["mine"].path == "some/folder"
+    assert made.corpora == ["text", "random", "shuffled", "last"]
+    assert made.geometry.n_points == 4096
+
+
+def test_results_in_the_home_folder_are_one_folder_to_all_programs(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    made = files.validate({"suites": {"mine": LOCAL}, "results": "~/sweep"})
+    assert made.results == "/home/me/sweep"
+
+
+def test_a_named_suite_is_read_from_the_registry(tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(LOCAL), encoding="utf-8")
+    assert files.validate({"suites": ["mine"]}, tmp_path).suites["mine"].source == "local"
+    with pytest.raises(ShapesweepError, match=r"yours\.yaml; there are mine"):
+        files.validate({"suites": ["yours"]}, tmp_path)
+
+
+def test_the_embedded_suite_is_valid():
+    suite = files.validate({"suites": ["embedded"]}, Path("workflow/shapesweep/suites")).suites[
+        "embedded"
+    ]
+    assert set(suite.runs) == {"decoder", "encoder"}
+    assert {0, 1, 2, 4, 512} <= set(suite.steps)
+
+
+def test_written_and_read_back_it_is_the_same(tmp_path):
+    local = {**LOCAL, "runs": {"r": "é 日本"}}
+    made = files.validate({"suites": {"mine": local}, "checkpoints": {"every": 3}})
+    (tmp_path / "config.yaml").write_text(files.as_yaml(made), encoding="utf-8")
+    assert "path: é 日本" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+    assert files.load(tmp_path / "config.yaml") == made
+
+
+def test_a_locale_without_unicode_changes_no_value(tmp_path, monkeypatch):
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ANSI_X3.4-1968")
+    made = files.validate({"suites": {"mine": {**LOCAL, "runs": {"r": "é 日本"}}}})
+    (tmp_path / "config.yaml").write_text(files.as_yaml(made), encoding="ascii")
+    assert files.load(tmp_path / "config.yaml") == made
+
+
+def test_a_suite_that_is_named_is_found_wherever_a_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert set(files.validate({"suites": ["embedded"]}).suites) == {"embedded"}
+
+
+def test_temporary_files_of_two_sweeps_have_two_folders(tmp_path, monkeypatch):
+    assert files.validate({"suites": {"mine": LOCAL}}).scratch_folder("results") is None
+    made = files.validate({"suites": {"mine": LOCAL}, "scratch": "/scratch/me"})
+    one, two = made.scratch_folder(tmp_path / "one"), made.scratch_folder(tmp_path / "two")
+    assert one != two
+    assert Path(one).parent == Path("/scratch/me")
+    # A folder is the same however it is written.
+    monkeypatch.chdir(tmp_path)
+    assert made.scratch_folder("one") == one
+
+
+HUB = {
+    **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
+    **{"repositories": ["org/a"], "ignored_weights": ["bias$"], "remote_code": True},
+}
+
+
+def test_a_measurement_is_what_its_numbers_depend_on():
+    made = files.validate(
+        {
+            "suites": {"hub": HUB, "mine": LOCAL},
+            "corpora": ["text"],
+            "corpus": {"documents": 9},
+            "geometry": {"n_points": 99},
+            "hub": {"remote_code": ["hub"], "disk_gb": 7},
+            "device": "cpu",
+            "batch_tokens": 11,
+        }
+    )
+    for name in made.suites:
+        found = made.measurement(name)
+        assert (found.corpora, found.corpus, found.geometry) == (
+            made.corpora,
+            made.corpus,
+            made.geometry,
+        )
+        assert (found.device, found.batch_tokens) == ("cpu", 11)
+    assert made.measurement("hub").loader == Loader(ignored_weights=["bias$"], remote_code=True)
+    assert made.measurement("mine").loader == Loader()
+
+
+def test_a_settings_file_is_read_back_without_what_numbers_do_not_depend_on(tmp_path):
+    raw = {"suites": {"hub": HUB}, "hub": {"remote_code": ["hub"]}, "corpus": {"text": "é.txt"}}
+    made = files.validate({**raw, "device": "cpu", "batch_tokens": 11}).measurement("hub")
+    path = tmp_path / "settings.yaml"
+    path.write_text(measurement.as_yaml(made), encoding="utf-8")
+    assert not {"device", "batch_tokens"} & set(yaml_file.read(path))
+    assert measurement.load(path, device="cpu", batch_tokens=11) == made
+    assert measurement.load(path).device == "auto"
+    other = files.validate({**raw, "device": "cuda"}).measurement("hub")
+    assert measurement.as_yaml(other) == measurement.as_yaml(made)
+
+
+def test_a_whole_configuration_is_a_settings_file_too(tmp_path):
+    made = files.validate({"suites": {"mine": LOCAL}, "corpora": ["text"], "device": "cpu"})
+    (tmp_path / "config.yaml").write_text(files.as_yaml(made), encoding="utf-8")
+    assert measurement.load(tmp_path / "config.yaml") == made.measurement("mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("corpora: []", "corpora: found []; write "),
+        ("corpora: [texts]", "corpora.0: found 'texts'; there is no such corpus; did you mean"),
+        ("corpora: [text]\ngeometry: {n_point: 3}", "geometry.n_point: there is no such key; did"),
+        ("corpora: [text", "not YAML"),
+        ("geometry: {}", "corpora: this key is required"),
+    ],
+)
+def test_a_wrong_settings_file_is_named_in_one_line(tmp_path, text, message):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ShapesweepError) as caught:
+        measurement.load(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"suites": []}, "suites: found []; name at least one suite"),
+        ({"suites": ["embeded"]}, "did you mean embedded?"),
+        ({"suites": ["../../etc/passwd"]}, "there is no"),
+        ({"suites": {"a/b": LOCAL}}, "suites.a/b: found 'a/b'; write a name of letters"),
+        ({"suites": {"mine": {**LOCAL, "pattern": "step.*"}}}, "pattern: found 'step.*'; needs a"),
+        ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "is no regular expression"),
+        (
+            {"suites": {"mine": {**LOCAL, "patern": "x"}}},
+            "mine.patern: there is no such key; did y",
+        ),
+        ({"suites": {"mine": {"source": "local"}}}, "suites.mine.runs: this key is required"),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": 4}}}}, "runs.r: found 4; write keys and val"),
+        ({"suites": {"mine": {"source": "moon"}}}, "mine.source: found 'moon'; write one of emb"),
+        ({"suites": {"mine": {"runs": {}}}}, "mine.source: this key is required"),
+        ({"suites": {"mine": 3}}, "suites.mine: found 3; write keys and values"),
+        ({"corpora": ["text", "texts"]}, "corpora.1: found 'texts'; there is no such corpus; did"),
+        ({"corpora": []}, "corpora: found []; needs at least one"),
+        ({"corpora": "text"}, "corpora: found 'text'; write a list"),
+        ({"corpus": {"lenght": 64}}, "corpus.lenght: there is no such key; did you mean length?"),
+        ({"corpus": {"length": "long"}}, "corpus.length: found 'long'; write a whole number"),
+        ({"corpus": {"sampling": "window"}}, "write windows or paper; did you mean windows?"),
+        ({"results": ""}, "results: found ''; write at least one character"),
+        ({"results": "{run}"}, "results: found '{run}'; must not contain braces"),
+        ({"results": "a<results>b"}, "'a<results>b'; must not contain <results>, which Snakemake"),
+        ({"scratch": "/s<temp>"}, "scratch: found '/s<temp>'; must not contain <temp>, which"),
+        ({"results": "./"}, "results: found './'; is the folder that Snakemake runs in"),
+        ({"results": "r" * 300}, "has a name of more than 255 bytes; write a shorter path"),
+        ({"results": "a/" * 3000}, "is longer than 4,095 bytes; write a shorter path"),
+        ({"corpus": {"text": "é" * 128}}, "has a name of more than 255 bytes"),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": ""}}}}, "mine.runs.r: found ''; write a path"),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}}, "has a name of more than 255"),
+        ({"scratch": "~/scratch"}, "scratch: found '~/scratch'; is taken as it is written"),
+        ({"scratch": "/local/$USER"}, "scratch: found '/local/$USER'; is taken as it is written"),
+        ({"geometry": {"n_points": -1}}, "geometry.n_points: found -1; write a number of at least"),
+        ({"checkpoints": {"every": 0}}, "checkpoints.every: found 0; write a number of at least 1"),
+        ({"checkpoints": {"evry": 2}}, "checkpoints.evry: there is no such key; did you mean ever"),
+        (
+            {"checkpoints": "some"},
+            "checkpoints: found 'some'; write one of all, {every: 4}, {steps",
+        ),
+        ({"keep_activations": "maybe"}, "keep_activations: found 'maybe'; write true or false"),
+        ({"device": "gpu"}, "device: found 'gpu'; write auto, cpu or cuda"),
+        ({"checkpoint": "all"}, "checkpoint: there is no such key; did you mean checkpoints?"),
+        ({"zzz": 1}, "zzz: there is no such key; there are results, suites, "),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_what_to_write(change, said):
+    with pytest.raises(ShapesweepError) as caught:
+        files.validate({"suites": {"mine": LOCAL}, **change}, Path("workflow/shapesweep/suites"))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_at_fault_is_named(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("corpus: {lenght: 3}\ndevice: cpu\n", encoding="utf-8")
+    second.write_text("device: gpu\n", encoding="utf-8")
+    sweep = {"suites": {"mine": LOCAL}}
+    for change, name in (
+        ({"corpus": {"lenght": 3}}, f"{first}: corpus.lenght: "),
+        ({"device": "gpu"}, f"{second}: device: "),
+        ({"batch_tokens": "few"}, "--config: batch_tokens: "),
+        # The file's value is another one: the command line's has come over it.
+        ({"device": "tpu"}, "--config: device: "),
+    ):
+        with pytest.raises(ShapesweepError) as caught:
+            files.validate({**sweep, **change}, files=[first, second])
+        assert str(caught.value).startswith(name)
+
+
+def test_a_broken_file_of_the_registry_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("source: local\nruns: {a: x}\npatern: y\n", encoding="utf-8")
+    with pytest.raises(ShapesweepError, match=rf"{path}: patern: .* did you mean pattern"):
+        files.validate({"suites": ["mine"]}, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["x: 1\nx: 2", "a: {x: 1, y: 2, x: 3}", "a: [{x: 1, x: 1}]"])
+def test_a_key_that_is_there_twice_is_named(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: is there twice \(line \d\)"):
+        yaml_file.read(path)
+    # Snakemake has read it by then, and knows nothing of it.
+    with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: is there twice"):
+        files.validate({"suites": ["embedded"]}, Path("workflow/shapesweep/suites"), [path])
+
+
+def test_json_is_read_as_snakemake_reads_it(tmp_path):
+    path = tmp_path / "sweep.json"
+    path.write_text('{\n\t"checkpoints": "all"\n}', encoding="utf-8")
+    assert yaml_file.read(path) == {"checkpoints": "all"}
+    path.write_text('{"a": {"x": 1, "x": 2}}', encoding="utf-8")
+    with pytest.raises(ShapesweepError, match="x: is there twice"):
+        yaml_file.read(path)
+
+
+def test_keys_of_two_kinds_are_two(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text("{1: x, '1': y}", encoding="utf-8")
+    assert yaml_file.read(path) == {1: "x", "1": "y"}
+
+
+def test_what_is_merged_may_be_said_again(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text("o: {a: &a {x: 1, <<: &b {x: 2, y: 3}}}\nc: {<<: *a, x: 4}", encoding="utf-8")
+    assert yaml_file.read(path)["c"] == {"x": 4, "y": 3}
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
+def test_a_file_that_is_no_configuration_is_named(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ShapesweepError, match=r"bad\.yaml: "):
+        files.load(tmp_path / "bad.yaml")
+
+
+def test_the_default_configuration_holds_the_defaults():
+    written = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    assert set(written) == set(config.Config.model_fields)
+    suites = {"suites": written.pop("suites")}
+    # Which suites are looked at has no default.
+    assert written["spikes"].pop("suites") == ["unstable"]
+    registry = Path("workflow/shapesweep/suites")
+    assert files.validate({**written, **suites}, registry) == files.validate(suites, registry)
+
+
+@pytest.mark.parametrize("name", ["config", "suite"])
+def test_the_editors_schema_accepts_what_is_right_and_refuses_what_is_not(name):
+    schema = json.loads(Path(f"workflow/schemas/{name}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    right = {
+        "config": [
+            "config/config.yaml",
+            {"suites": {"mine": LOCAL, "embedded": None}, "checkpoints": {"log": 3}},
+        ],
+        "suite": ["workflow/shapesweep/suites/embedded.yaml", LOCAL],
+    }[name]
+    for one in right:
+        text = Path(one).read_text(encoding="utf-8") if isinstance(one, str) else None
+        jsonschema.validate(yaml.safe_load(text) if text else one, schema)
+    wrong = {"config": {"suites": ["embedded"], "corpora": ["texts"]}, "suite": {"source": "local"}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong[name], schema)
+
+
+def test_a_suite_is_the_same_under_spikes():
+    one = {"source": "local", "runs": {"r": "a"}}
+    other = {"source": "local", "runs": {"r": "b"}}
+    made = files.validate({"suites": {"s": one}, "spikes": {"suites": {"s": one}}})
+    assert made.for_spikes.suites == made.suites
+    with pytest.raises(
+        ShapesweepError, match=r"^suites\.s: spikes\.suites has another suite of this name"
+    ):
+        files.validate({"suites": {"s": one}, "spikes": {"suites": {"s": other}}})

@@ -1,0 +1,222 @@
+"""The join: what a run's weights and losses tell against a checkpoint, before it is believed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from shapesweep.curves import join
+from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.storage import manifests, schemas, tables
+from shapesweep.storage.failures import kind, without_budget
+from shapesweep.storage.manifests import Checkpoint
+
+#: Checkpoints of a batch, at most.
+MOST = 3
+
+
+class Swept:
+    """A run as the rooms before leave it: a plan, a manifest, and the tables of its batches."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.plan = {"suite": "s", "definition": {}, "batches": [], "budgets": []}
+        self.checkpoints = []
+
+    def measure(
+        self, samples, losses=(), failures=(), vocabulary=300, architecture="LlamaForCausalLM"
+    ):
+        """Write the tables of checkpoints whose weights are known, by step."""
+        steps = list(samples)
+        for start in range(0, len(steps), MOST):
+            part = steps[start : start + MOST]
+            place = f"s/r/step{part[0]}/0123456789ab"
+            rows = [self._rows(step, samples[step], dict(losses), dict(failures)) for step in part]
+            measured = [step for step in part if step not in dict(failures)]
+            metadata = {
+                "samples": {"vocabularies": {f"step{step}": vocabulary for step in measured}}
+            }
+            for name in rows[0]:
+                tables.write(
+                    [row for one in rows for row in one[name]],
+                    getattr(schemas, name.upper()),
+                    self.folder / f"geometry/{place}/{name}.parquet",
+                    metadata.get(name),
+                )
+            revisions = [f"step{step}" for step in part]
+            self.plan["batches"].append({"folder": place, "run": "r", "revisions": revisions})
+        self.checkpoints += [
+            Checkpoint("s", "r", f"step{step}", step=step, architecture=architecture)
+            for step in steps
+        ]
+        return self
+
+    def _rows(self, step, sample, losses, failures):
+        row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step}
+        blank = dict.fromkeys(schemas.GEOMETRY.names)
+        failed = failures.get(step)
+        if failed:
+            failure = {**row, "reason": failed, "measured": False, "transient": failed == "later"}
+            empty = ("geometry", "replicates", "losses", "samples", "origins")
+            return {**{name: [] for name in empty}, "failures": [failure]}
+        loss = {"source": "eval", "corpus": "text", "value": losses.get(step, 5.6), "stderr": 0.1}
+        weights = [
+            {"revision": f"step{step}", "tensor_class": "other", "value": value} for value in sample
+        ]
+        return {
+            "geometry": [{**blank, **row, "value": 1.0}],
+            "replicates": [],
+            "losses": [{**row, **loss}],
+            "samples": weights,
+            "origins": [{**dict.fromkeys(schemas.ORIGINS.names), **row}],
+            "failures": [],
+        }
+
+    def join(self):
+        """Join all; revisions that have numbers, and the table of failures."""
+        (self.folder / "plan.json").write_text(json.dumps(self.plan), encoding="utf-8")
+        manifests.write(self.checkpoints, self.folder / "s.parquet")
+        tables.write([], schemas.HISTORY, self.folder / "history.parquet")
+        files = ([self.folder / name] for name in ("plan.json", "s.parquet", "history.parquet"))
+        join.join(*files, self.folder, self.folder / "joined")
+        return self.read("geometry").revision.tolist(), self.read("failures")
+
+    def read(self, name):
+        return tables.read(self.folder / f"joined/{name}.parquet", getattr(schemas, name.upper()))
+
+
+@pytest.fixture
+def swept(tmp_path):
+    return Swept(tmp_path)
+
+
+@pytest.fixture
+def straight():
+    rng = np.random.default_rng(0)
+    start, way = rng.standard_normal((2, 500))
+    return {step: start + way * step / 8 for step in (0, 1, 2, 4, 8)}
+
+
+def test_all_that_is_sound_is_joined(swept, straight):
+    measured, failures = swept.measure(straight).join()
+    assert measured == ["step0", "step1", "step2", "step4", "step8"]
+    assert not len(failures)
+    assert swept.read("origins").revision.tolist() == measured
+    assert swept.read("losses").revision.tolist() == measured
+    assert swept.read("continuity").step.tolist() == [1, 2, 4, 8]
+
+
+def test_a_budget_of_what_is_left_out_is_left_out(swept, straight, tmp_path):
+    straight[2] = np.random.default_rng(9).standard_normal(500)
+    swept.measure(straight)
+    for step in (2, 8):
+        row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step, "k": 3}
+        path = f"budgets/s/r/step{step}/0123456789ab.parquet"
+        swept.plan["budgets"].append(path)
+        rows = [dict.fromkeys(schemas.BUDGETS.names) | row]
+        tables.write(rows, schemas.BUDGETS, tmp_path / path)
+    swept.join()
+    budgets = swept.read("budgets")
+    assert budgets.revision.tolist() == ["step8"]
+    assert budgets.k.tolist() == [3]
+
+
+def test_a_budget_that_could_not_be_measured_is_named(swept, straight, tmp_path):
+    swept.measure(straight, failures={4: "broken"})
+    for step in (4, 8):
+        checkpoint = Checkpoint("s", "r", f"step{step}", step=step)
+        failure = without_budget(checkpoint, CheckpointError("has no head"))
+        path = f"budgets/s/r/step{step}/0123456789ab.parquet"
+        swept.plan["budgets"].append(path)
+        tables.write([], schemas.BUDGETS, tmp_path / path, {"failure": failure})
+    _, failures = swept.join()
+    # What is not measured at all has one row.
+    assert [(row.revision, kind(row), row.reason) for row in failures.itertuples()] == [
+        ("step8", "incomplete", "no dimension budget: has no head"),
+        ("step4", "not measured", "broken"),
+    ]
+
+
+def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight, tmp_path):
+    straight[2] = np.random.default_rng(9).standard_normal(500)
+    measured, failures = swept.measure(straight).join()
+    assert measured == ["step0", "step1", "step4", "step8"]
+    (one,) = failures.itertuples()
+    assert one.reason == "discontinuous: its neighbours lie closer together"
+    assert (one.revision, one.measured) == ("step2", False)
+    listed = {
+        one.revision: one.status for one in manifests.read(tmp_path / "joined/manifest.parquet")
+    }
+    assert listed["step2"] == ("discontinuous",)
+    assert listed["step4"] == ()
+    swept.plan["definition"] = {"accept": ["discontinuous"]}
+    measured, failures = swept.join()
+    assert "step2" in measured
+    assert failures.measured.tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("loss", "architecture", "is_odd"),
+    [
+        (np.log(300) + 0.4, "LlamaForCausalLM", False),
+        (np.log(300) - 0.6, "LlamaForCausalLM", True),
+        (2.0, "LlamaForCausalLM", True),
+        (2.0, "BertForMaskedLM", False),
+    ],
+)
+def test_a_loss_at_step_0_that_is_not_that_of_an_untrained_model_is_doubtful(
+    swept, straight, loss, architecture, is_odd
+):
+    swept.measure(straight, losses={0: loss}, architecture=architecture)
+    measured, failures = swept.join()
+    assert len(measured) == 5
+    assert failures.measured.tolist() == [True] * is_odd
+    if is_odd:
+        assert failures.reason[0].startswith(
+            f"its loss at step 0 is {loss:.2f}, where an untrained"
+        )
+
+
+def test_failures_of_batches_are_told_with_whether_they_may_pass(swept, straight):
+    measured, failures = swept.measure(straight, failures={1: "later", 2: "never"}).join()
+    assert measured == ["step0", "step4", "step8"]
+    found = failures[["reason", "revision", "transient"]].itertuples(index=False)
+    assert [tuple(one) for one in found] == [("later", "step1", True), ("never", "step2", False)]
+
+
+def test_what_the_manifest_has_against_a_checkpoint_is_a_failure(swept, straight):
+    swept.measure(straight)
+    status = ("hole", "missing_weights")
+    for step, chosen in ((16, True), (32, False)):
+        one = Checkpoint(
+            "s", "r", f"step{step}", step=step, status=status, chosen=chosen, selected=False
+        )
+        swept.checkpoints.append(one)
+    measured, failures = swept.join()
+    assert len(measured) == 5
+    assert failures.reason.tolist() == ["hole, missing_weights"]
+    assert failures.revision.tolist() == ["step16"]
+
+
+def test_a_checkpoint_that_has_come_since_the_plan_waits_for_the_next_run(swept, straight):
+    swept.measure(straight)
+    swept.checkpoints.append(Checkpoint("s", "r", "step16", step=16))
+    measured, failures = swept.join()
+    assert "step16" not in measured
+    assert not len(failures)
+
+
+def test_a_checkpoint_that_has_gone_since_the_plan_is_a_failure(swept, straight):
+    swept.measure(straight, failures={8: "no longer there"})
+    del swept.checkpoints[-1]
+    measured, failures = swept.join()
+    assert measured == ["step0", "step1", "step2", "step4"]
+    assert failures.reason.tolist() == ["no longer there"]
+
+
+def test_an_absent_table_of_a_batch_is_named(swept, straight, tmp_path):
+    swept.measure(straight)
+    path = tmp_path / "geometry/s/r/step4/0123456789ab/origins.parquet"
+    path.unlink()
+    with pytest.raises(ShapesweepError, match=rf"{path}: no such file"):
+        swept.join()

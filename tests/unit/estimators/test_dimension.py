@@ -1,0 +1,151 @@
+"""Intrinsic dimension against exact laws: no data, no other program."""
+
+import numpy as np
+import pytest
+
+from shapesweep import neighbors
+from shapesweep.estimators import dimension
+
+
+def pareto(d, n=4096, seed=0):
+    """Distances whose ratio follows TwoNN's law exactly in dimension d."""
+    ratios = np.random.default_rng(seed).pareto(d, n) + 1
+    return np.stack([np.ones(n), ratios], axis=1)
+
+
+@pytest.mark.parametrize("d", [2, 8, 40])
+def test_id_twonn_recovers_the_law(d):
+    # 1.6 % is the sampling standard deviation at N = 4096 (shared simulations agree with 1/√N);
+    # the mean of 16 seeds is held to 4 of its standard errors.
+    estimates = [dimension.id_twonn(pareto(d, seed=s)) for s in range(16)]
+    assert abs(np.mean(estimates) / d - 1) < 4 * 0.016 / 4
+
+
+def test_id_twonn_paper_recovers_the_law():
+    # 3.9 % is the standard deviation with the lowest fifth alone.
+    estimates = [dimension.id_twonn_paper(pareto(12, seed=s)) for s in range(16)]
+    assert abs(np.mean(estimates) / 12 - 1) < 4 * 0.039 / 4
+
+
+def test_scale_does_not_matter():
+    distances = pareto(5)
+    assert dimension.id_twonn(distances * 1e-4) == pytest.approx(dimension.id_twonn(distances))
+
+
+def test_points_without_neighbours_are_left_out():
+    distances = pareto(5)
+    spoilt = np.concatenate([distances, [[1.0, np.inf], [0.0, 1.0]]])
+    assert dimension.id_twonn(spoilt) == dimension.id_twonn(distances)
+
+
+@pytest.mark.parametrize("distances", [np.ones((0, 2)), np.ones((2, 2)), np.ones((100, 2))])
+def test_what_cannot_be_estimated_is_nan(distances):
+    assert np.isnan(dimension.id_twonn(distances))
+    assert np.isnan(dimension.id_twonn_paper(distances))
+
+
+def test_repeated_rows_do_not_change_the_estimate():
+    points = np.random.default_rng(0).standard_normal((600, 4))
+    repeated = np.concatenate([points, points[:100]])
+    found = [x[neighbors.unique_rows(x)] for x in (points, repeated)]
+    plain, cleaned = (dimension.id_twonn(neighbors.nearest_neighbors(x, 2)[0]) for x in found)
+    assert plain == cleaned
+
+
+def poisson(d, k, n=4096, seed=0):
+    """Distances r_i = Γ_i^(1/d) to the neighbours in a Poisson process of dimension d: exact."""
+    gaps = np.random.default_rng(seed).exponential(size=(n, k))
+    return gaps.cumsum(axis=1) ** (1 / d)
+
+
+@pytest.mark.parametrize("d", [2, 8, 40])
+def test_the_likelihoods_recover_their_laws(d):
+    # Relative standard deviations 1/√N of TwoNN's, and less of the others; 4 of the mean's of 16.
+    made = {
+        "twonn": [dimension.id_twonn_mle(pareto(d, seed=s)) for s in range(16)],
+        "censored": [dimension.id_twonn_mle(pareto(d, seed=s), 0.1) for s in range(16)],
+        "mle": [dimension.id_mle(poisson(d, 20, seed=s)) for s in range(16)],
+        "gride": [dimension.id_gride(poisson(d, 16, seed=s), 8)[0] for s in range(16)],
+    }
+    for name, estimates in made.items():
+        assert abs(np.mean(estimates) / d - 1) < 4 / np.sqrt(4096 * 16), name
+
+
+@pytest.mark.parametrize("n1", [1, 4, 32])
+def test_grides_standard_error_is_that_of_repeated_samples(n1):
+    # The ratio's own standard deviation is 1/√(2·63), 9 %: 0.8 to 1.2 is two of them either way.
+    found = [dimension.id_gride(poisson(6, 2 * n1, n=1500, seed=s), n1) for s in range(64)]
+    values, errors = np.array(found).T
+    assert 0.8 < errors.mean() / values.std(ddof=1) < 1.2
+
+
+def test_gride_at_one_is_twonn_by_likelihood():
+    distances = poisson(5, 2)
+    value, error = dimension.id_gride(distances, 1)
+    assert value == pytest.approx(dimension.id_twonn_mle(distances), rel=1e-9)
+    assert error == pytest.approx(value / np.sqrt(4096), rel=1e-3)
+
+
+def test_local_ids_have_the_global_one_as_their_harmonic_mean():
+    distances = poisson(7, 20)
+    local = dimension.local_id(distances)
+    assert local.shape == (4096,)
+    assert 1 / np.mean(1 / local) == pytest.approx(dimension.id_mle(distances))
+    assert np.mean(local) == pytest.approx(dimension.id_mle(distances, mean="arithmetic"))
+
+
+def test_a_point_without_neighbours_has_no_local_id():
+    distances = np.array([[1.0, 2.0, 4.0], [0.0, 1.0, 2.0], [1.0, 2.0, np.inf], [3.0, 3.0, 3.0]])
+    local = dimension.local_id(distances)
+    np.testing.assert_array_equal(np.isnan(local), [False, True, True, False])
+    assert local[0] == pytest.approx(2 / np.log(8))
+    assert np.isinf(local[3])
+
+
+def test_the_correlation_dimension_is_a_slope():
+    assert dimension.id_corrint((100, 800), (0.1, 0.2)) == pytest.approx(3)
+    assert np.isnan(dimension.id_corrint((0, 800), (0.1, 0.2)))
+    assert np.isnan(dimension.id_corrint((100, 800), (0.2, 0.2)))
+
+
+@pytest.mark.parametrize("orders", [(0, 2), (2, 2), (2, 9)])
+def test_orders_that_there_are_not_are_refused(orders):
+    with pytest.raises(ValueError, match="must hold"):
+        dimension.id_gride(poisson(2, 8), *orders)
+
+
+def test_gride_of_nothing_or_of_ties_is_nan():
+    assert np.isnan(dimension.id_gride(np.ones((100, 4)), 2)).all()
+    assert np.isnan(dimension.id_gride(np.ones((2, 4)), 2)).all()
+
+
+def test_ties_that_rounding_has_broken_are_ties():
+    distances = poisson(5, 8)
+    distances[::4, 3] = distances[::4, 1]
+    broken = distances.copy()
+    broken[::4, 3] *= 1 + 4e-16
+    assert dimension.id_gride(broken, 2) == dimension.id_gride(distances, 2)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1])
+def test_a_share_that_cannot_be_discarded_is_refused(share):
+    with pytest.raises(ValueError, match="discard_fraction"):
+        dimension.id_twonn(pareto(3), share)
+
+
+@pytest.mark.parametrize("offset, scale, dtype", [(300, 1, float), (0, 1e-4, float), (0, 1, "f4")])
+def test_no_id_sees_an_offset_a_scale_or_float32(offset, scale, dtype):
+    rng = np.random.default_rng(1)
+    points = rng.standard_normal((1500, 4)) @ rng.standard_normal((4, 16))
+    changed = (points * scale + offset).astype(dtype)
+    # float32 rounds coordinates of a few units to 1e-7, neighbours lie some 0.3 apart.
+    rtol = 1e-3 if dtype == "f4" else 1e-6
+    one, two = (neighbors.nearest_neighbors(x, 64)[0] for x in (points, changed))
+    for estimate in (
+        dimension.id_twonn,
+        dimension.id_twonn_mle,
+        dimension.id_twonn_paper,
+        lambda d: dimension.id_mle(d[:, :20]),
+        lambda d: dimension.id_gride(d, 32)[0],
+    ):
+        assert estimate(two) == pytest.approx(estimate(one), rel=rtol)

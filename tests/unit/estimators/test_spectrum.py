@@ -1,0 +1,207 @@
+"""Spectral shape: what the paper defines, and the replicates of its error."""
+
+import numpy as np
+import pytest
+
+from shapesweep.estimators import dimension, jackknife, spectrum
+from shapesweep.estimators.cloud import clouds
+from shapesweep.estimators.moments import Moments
+from shapesweep.neighbors import nearest_neighbors
+
+
+@pytest.fixture
+def points():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((640, 24)) * np.linspace(3, 0.5, 24) + 5
+
+
+def test_anisotropy_is_the_leading_share_of_squared_singular_values(points):
+    sigma = np.linalg.svd(points - points.mean(0), compute_uv=False)
+    # Two float64 ways to one spectrum of condition 36.
+    assert spectrum.anisotropy(points) == pytest.approx(sigma[0] ** 2 / (sigma**2).sum(), rel=1e-12)
+
+
+def test_anisotropy_does_not_see_offset_scale_or_order(points):
+    value = spectrum.anisotropy(points)
+    assert spectrum.anisotropy(points + 300) == pytest.approx(value, rel=1e-9)
+    assert spectrum.anisotropy(points * 1e-4) == pytest.approx(value, rel=1e-9)
+    assert spectrum.anisotropy(points[::-1]) == pytest.approx(value, rel=1e-9)
+
+
+def test_a_line_and_a_point():
+    assert spectrum.anisotropy(np.outer(np.arange(5), [1, 2, 3])) == pytest.approx(1)
+    assert np.isnan(spectrum.anisotropy(np.ones((5, 3))))
+
+
+def test_mean_cosine_of_all_pairs(points):
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    cosines = (unit @ unit.T)[~np.eye(len(unit), dtype=bool)]
+    assert spectrum.mean_cosine(points) == pytest.approx(cosines.mean(), rel=1e-9)
+
+
+def anisotropy_without(points, groups, n_groups):
+    *_, parts = clouds(points, groups, n_groups)
+    return [spectrum.leading_share(part.eigenvalues) for part in parts]
+
+
+def test_error_bars_are_not_too_narrow_where_no_axis_leads():
+    # The worst case for replicates on fixed axes: documents with isotropic means. The error bar may
+    # come out wider, and by less than a quarter; never narrower by more than a tenth.
+    rng = np.random.default_rng(0)
+    document = np.repeat(np.arange(64), 32)
+    points = rng.standard_normal((64, 128))[document] + rng.standard_normal((2048, 128))
+    groups = jackknife.assign_groups(document)
+    made = jackknife.stderr(anisotropy_without(points, groups, 16))
+    exact = jackknife.stderr([spectrum.anisotropy(points[groups != g]) for g in range(16)])
+    assert 0.9 < made / exact < 1.25
+
+
+def test_replicates_equal_refits(points):
+    groups = np.arange(len(points)) // 40
+    *_, parts = clouds(points, groups, 16)
+    parts = list(parts)
+    made = [spectrum.leading_share(part.eigenvalues) for part in parts]
+    refits = [spectrum.anisotropy(points[groups != g]) for g in range(16)]
+    # Rayleigh-Ritz on the full sample's axes errs to second order: a sixteenth left out moves
+    # the axes by some (1/16)·noise, so 1e-3 of the value and less of the error bar.
+    np.testing.assert_allclose(made, refits, rtol=1e-3)
+    assert np.std(np.subtract(made, refits)) < 0.1 * np.std(refits)
+    cosines = [
+        spectrum.mean_of_pairs(part.direction_sum, part.n_directions, part.n_points)
+        for part in parts
+    ]
+    again = [spectrum.mean_cosine(points[groups != g]) for g in range(16)]
+    np.testing.assert_allclose(cosines, again, rtol=1e-9)
+
+
+def test_replicates_have_a_whole_spectrum():
+    # Wider than the axes that carry the leading eigenvalues: the rest is told along its own axes.
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((960, 96)) * np.linspace(3, 0.1, 96)
+    groups = np.arange(960) % 16
+    for group, part in enumerate(clouds(points, groups, 16)[2]):
+        np.testing.assert_array_equal(part.points, points[groups != group])
+        exact = np.linalg.svd(part.points - part.points.mean(0), compute_uv=False)[::-1] ** 2
+        # The trace is exact whatever the axes; a sum of squares errs to second order, as above.
+        np.testing.assert_allclose(part.eigenvalues.sum(), exact.sum(), rtol=1e-12)
+        np.testing.assert_allclose((part.eigenvalues**2).sum(), (exact**2).sum(), rtol=2e-3)
+
+
+def with_spectrum(eigenvalues):
+    return np.sort(np.asarray(eigenvalues, dtype=float))
+
+
+@pytest.mark.parametrize(("rank", "n_features"), [(1, 10), (4, 10), (10, 10), (3, 200)])
+def test_laws_of_a_flat_spectrum(rank, n_features):
+    flat = with_spectrum([2.0] * rank + [0.0] * (n_features - rank))
+    assert spectrum.participation_ratio(flat) == pytest.approx(rank)
+    assert spectrum.effective_rank(flat) == pytest.approx(rank)
+    assert spectrum.rankme(flat) == pytest.approx(rank)
+    assert spectrum.stable_rank(flat) == pytest.approx(rank)
+    assert spectrum.lpca_dimension(flat) == rank
+    assert spectrum.matrix_entropy(flat) == pytest.approx(np.log(rank))
+    # Rudman et al. 2022; what their program rounds to float32 is some 1e-7.
+    expected = (rank - 1) / (n_features - 1)
+    assert spectrum.isoscore(flat) == pytest.approx(expected, abs=1e-6)
+
+
+def test_no_spectrum_no_number():
+    nothing = np.zeros(120)
+    for number in (
+        spectrum.participation_ratio,
+        spectrum.isoscore,
+        spectrum.effective_rank,
+        spectrum.rankme,
+        spectrum.stable_rank,
+        spectrum.alpha_req,
+        spectrum.matrix_entropy,
+        spectrum.lpca_dimension,
+    ):
+        assert np.isnan(number(nothing)), number
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_alpha_req_recovers_a_power_law(alpha):
+    decay = with_spectrum(7 * np.arange(1.0, 201) ** -alpha)
+    assert spectrum.alpha_req(decay) == pytest.approx(alpha, rel=1e-9)
+
+
+def test_alpha_req_is_refused_under_the_noise_floor():
+    rng = np.random.default_rng(0)
+    low = (rng.standard_normal((500, 20)) @ rng.standard_normal((20, 120))).astype(np.float16)
+    eigenvalues = spectrum.eigenvalues(low)
+    # Rounding makes a hundred eigenvalues that are not zero, and a fine power law.
+    assert spectrum.alpha_req(eigenvalues) > 1
+    assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(low)))
+    # Where it has been stored as float32 since, it must be told.
+    stored = low.astype(np.float32)
+    assert spectrum.alpha_req(eigenvalues, spectrum.noise_floor(stored)) > 1
+    assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(stored, 2.0**-10)))
+    whole = rng.standard_normal((500, 120)).astype(np.float32)
+    floor = spectrum.noise_floor(whole)
+    assert spectrum.alpha_req(spectrum.eigenvalues(whole), floor) > 0
+    assert np.isnan(spectrum.alpha_req(np.arange(1.0, 100)))
+
+
+def test_the_debiased_participation_ratio_knows_the_truth_of_few_points():
+    # 24 equal axes; 200 seeds of 60 points. The plain ratio reads 17.
+    rng = np.random.default_rng(0)
+    plain, debiased = [], []
+    for _ in range(200):
+        points = rng.standard_normal((60, 24))
+        moments = Moments.of(points)
+        eigenvalues, _ = spectrum.eigh(moments.scatter)
+        plain.append(spectrum.participation_ratio(eigenvalues))
+        debiased.append(spectrum.participation_ratio_debiased(eigenvalues, moments.fourth, 60))
+    error = np.std(debiased) / np.sqrt(200)
+    assert np.mean(plain) < 19
+    # A ratio of two unbiased estimates is not quite unbiased: by its relative variance, 1 %.
+    assert abs(np.mean(debiased) - 24) < 4 * error + 0.3
+
+
+def test_the_leading_eigenvalue_alone_is_that_of_the_whole_spectrum():
+    rng = np.random.default_rng(0)
+    for shape in ((900, 300), (100, 700), (500, 80)):
+        for points in (
+            rng.standard_normal(shape),
+            rng.standard_normal(shape) * np.arange(1, shape[1] + 1) ** -0.5,
+            np.where(np.arange(shape[0]) % 90 == 0, 300, 1)[:, None] * rng.standard_normal(shape),
+        ):
+            whole = spectrum.leading_share(spectrum.eigenvalues(points))
+            assert spectrum.anisotropy(points) == pytest.approx(whole, rel=1e-9)
+
+
+def test_massive_rows_pull_the_anisotropy_and_rankme_and_not_twonn():
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((2000, 8)) @ np.linalg.qr(rng.standard_normal((64, 8)))[0].T
+    massive = np.where(np.arange(2000) % 500 == 0, 2000, 1)[:, None] * points
+    before, after = spectrum.eigenvalues(points), spectrum.eigenvalues(massive)
+    assert spectrum.leading_share(before) < 0.2 < 0.3 < spectrum.leading_share(after)
+    assert spectrum.rankme(after) < 0.7 * spectrum.rankme(before)
+    one, two = (dimension.id_twonn(nearest_neighbors(x, 2)[0]) for x in (points, massive))
+    assert two == pytest.approx(one, rel=0.02)
+
+
+@pytest.mark.parametrize("number", [
+    spectrum.participation_ratio, spectrum.effective_rank, spectrum.rankme, spectrum.stable_rank,
+    spectrum.matrix_entropy, spectrum.isoscore,
+])  # fmt: skip
+def test_replicates_of_the_whole_spectrum_equal_refits(points, number):
+    # The error bars' own check: made to first order on the full sample's axes, against refits.
+    groups = np.arange(len(points)) % 16
+    *_, parts = clouds(points, groups, 16)
+    made = [number(part.eigenvalues) for part in parts]
+    refits = [number(spectrum.eigenvalues(points[groups != g])) for g in range(16)]
+    np.testing.assert_allclose(made, refits, rtol=1e-3)
+    assert jackknife.stderr(made) == pytest.approx(jackknife.stderr(refits), rel=0.1)
+
+
+def test_uncentred_replicates_equal_refits(points):
+    groups = np.arange(len(points)) % 16
+    *_, parts = clouds(points, groups, 16)
+    made = [spectrum.leading_share(part.eigenvalues_uncentred) for part in parts]
+    refits = [
+        spectrum.leading_share(spectrum.eigenvalues(points[groups != g], centred=False))
+        for g in range(16)
+    ]
+    np.testing.assert_allclose(made, refits, rtol=1e-6)

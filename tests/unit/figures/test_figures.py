@@ -1,0 +1,185 @@
+"""The figures: drawn of whatever there is, legible where there is more than can be seen."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from helpers.curves import STEPS, as_read, build, by_checkpoint, make, nothing_else
+from shapesweep import curves, figures
+from shapesweep.curves import tables as curves_tables
+from shapesweep.errors import ShapesweepError
+from shapesweep.figures._panels import short
+from shapesweep.figures._select import PANELS, at_chosen, runs
+from shapesweep.report import summary
+from shapesweep.storage import schemas, tables
+
+
+def test_of_many_runs_every_model_and_family_has_a_panel_before_a_second_seed():
+    made = [
+        {"suite": "s", "run": f"{model}-seed{seed}", "model": model, "family": family}
+        for model, family in (("a", "decoder"), ("b", "decoder"), ("e", "encoder"))
+        for seed in range(20)
+    ]
+    chosen = runs(pd.DataFrame(made))
+    assert len(chosen) == PANELS
+    names = [run for _, run, _ in chosen]
+    assert names == ["a-seed0", "a-seed1", "b-seed0", "b-seed1", "e-seed0", "e-seed1"]
+
+
+def test_of_many_checkpoints_those_are_drawn_that_are_evenly_spaced_in_log_step():
+    steps = [0, *(2**n for n in range(10)), *range(1000, 144_000, 1000)]
+    table = pd.DataFrame({"suite": "s", "run": "r", "step": pd.array(steps, dtype="Int64")})
+    chosen = sorted(at_chosen(table, 12).step)
+    assert chosen[0] == 0 and chosen[-1] == 143_000 and len(chosen) <= 12
+    assert sum(step < 1000 for step in chosen) == pytest.approx(7, abs=1)
+    few = table.head(3)
+    assert at_chosen(few, 12).equals(few)
+    unknown = pd.DataFrame({"suite": "s", "run": "r", "step": pd.array([None], dtype="Int64")})
+    assert len(at_chosen(unknown, 12)) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (0, "0"),
+        (512, "512"),
+        (1000, "1k"),
+        (143_000, "143k"),
+        (1_500_000, "1.5M"),
+        (131_072, "131,072"),
+    ],
+)
+def test_a_step_is_short(step, said):
+    assert short(step) == said
+
+
+def written(made, folder):
+    """Write curves; what is not among them has no rows."""
+    for name in {**made, "missing": None, "budgets": None}:
+        schema = getattr(schemas, name.upper())
+        tables.write(made.get(name, []), schema, folder / f"{name}.parquet")
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_every_figure_is_drawn_and_the_summary_written(tmp_path, measured):
+    geometry, replicates = make([2, 3, 6, 5, 3], noise=0.1, metrics=sorted(_metrics()))
+    both = [pd.concat([part, part.assign(selection="all")]) for part in (geometry, replicates)]
+    geometry, replicates = (part if measured else part.iloc[:0] for part in both)
+    losses = as_read([], schemas.LOSSES)
+    failures = as_read(
+        [
+            {
+                **{"suite": "s", "run": "decoder", "revision": "checkpoint-7", "step": 7},
+                **{"reason": "why", "measured": False, "transient": False},
+            }
+        ],
+        schemas.FAILURES,
+    )
+    folder = tmp_path / "curves"
+    nothing = [as_read([], one) for one in (schemas.HISTORY, schemas.CONTINUITY)]
+    made = curves.build(geometry, by_checkpoint(replicates), losses, *nothing)
+    made |= {"missing": failures}
+    written(made, folder)
+    for name in figures.FIGURES:
+        figures.draw(name, folder, tmp_path / "figures")
+        first = (tmp_path / f"figures/{name}.svg").read_bytes()
+        assert (tmp_path / f"figures/{name}.csv").is_file()
+        if measured:
+            figures.draw(name, folder, tmp_path / "figures")
+            assert (tmp_path / f"figures/{name}.svg").read_bytes() == first
+    text = summary.write(tmp_path, tmp_path / "summary.txt")
+    assert "not measured: s/decoder/checkpoint-7: why" in text
+    if measured:
+        assert "a peak of 9.00 at step 10" in text or "no peak" in text
+
+
+def test_names_are_not_broken_at_their_hyphens():
+    figure = plt.figure()
+    names = [f"my-run-with-hyphens/checkpoint-{step}" for step in (100, 200, 300)]
+    rows = [dict(zip(("run", "revision"), name.split("/"), strict=True)) for name in names]
+    figures._name_missing(figure, pd.DataFrame(rows).assign(step=1, measured=False))
+    for name in names:
+        assert name in figure.get_suptitle()
+    plt.close(figure)
+
+
+def _metrics():
+    from shapesweep.metrics import METRICS
+
+    return METRICS
+
+
+def test_figures_are_drawn_of_numbers_that_are_not_defined_and_of_one_block(tmp_path):
+    metrics = ["anisotropy", "id_twonn", "id_twonn_between", "same_document_nn"]
+    geometry, replicates = make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection="no_first")
+    geometry.loc[geometry.metric == "id_twonn_between", "value"] = np.nan
+    few = [t[t.layer <= 1].assign(n_layers=1) for t in (geometry, replicates)]
+    few[1] = few[1].drop(columns="n_layers")
+    for name, both in (("undefined", (geometry, replicates)), ("one block", few)):
+        folder = tmp_path / name
+        written(build(*both), folder / "curves")
+        drawn = curves_tables.Curves.read(folder / "curves")
+        for title, one in figures.FIGURES.items():
+            if name == "one block":
+                figures.draw(title, folder / "curves", folder / "figures")
+            elif len(shown := one.data(drawn)):
+                one.draw(shown).canvas.draw()
+        plt.close("all")
+        assert "5 checkpoints" in summary.write(folder, folder / "summary.txt")
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_no_line_crosses_a_break(tmp_path, is_broken):
+    """Over training, that is: what has a logarithmic axis of steps."""
+    metrics = sorted(_metrics())
+    both = [
+        make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection=one) for one in ("all", "no_first")
+    ]
+    geometry, replicates = (pd.concat(part) for part in zip(*both, strict=True))
+    run = {"suite": "s", "run": "decoder"}
+    losses = [
+        run | {"step": s, "source": source, "corpus": corpus, "value": 3.0, "stderr": 0.1,
+               "revision": f"checkpoint-{s}"}
+        for source, corpus in (("eval", "text"), ("log", None)) for s in STEPS
+    ]  # fmt: skip
+    place = run | {"revision": "checkpoint-10", "step": 10, "flag": "break"}
+    found = [dict.fromkeys(schemas.CONTINUITY.names) | place] if is_broken else []
+    made = curves.build(
+        geometry, by_checkpoint(replicates), *nothing_else(losses, continuity=found)
+    )
+    written(made, tmp_path)
+    drawn = curves_tables.Curves.read(tmp_path)
+    crossing = set()
+    for name, one in figures.FIGURES.items():
+        shown = one.data(drawn)
+        for ax in one.draw(shown).axes if len(shown) else ():
+            if ax.get_xscale() != "symlog":
+                continue
+            lines = [line.get_xdata() for line in ax.lines if line.get_linestyle() != "None"]
+            bands = [path.vertices[:, 0] for part in ax.collections for path in part.get_paths()]
+            if any(len(x) > 1 and min(x) < 10 <= max(x) for x in [*lines, *bands]):
+                crossing.add(name)
+    plt.close("all")
+    over_training = {
+        "id_training",
+        "id_models",
+        "massive",
+        "dome_training",
+        "convergence",
+        "corpora",
+    }
+    assert crossing == (set() if is_broken else over_training)
+
+
+@pytest.mark.parametrize("text", ["ID of {layers}", "{8}"])
+def test_a_title_with_braces_is_refused(text):
+    kept = {"data": None, "draw": None, "caption": "", "title": "ID", "category": "Models"}
+    for name in ("title", "category"):
+        with pytest.raises(ValueError, match="no braces"):
+            figures.Figure(**(kept | {name: text}))
+
+
+def test_an_unknown_figure_is_named(tmp_path):
+    with pytest.raises(ShapesweepError, match=r"no figure 'dame'; did you mean dome"):
+        figures.draw("dame", tmp_path, tmp_path)

@@ -1,0 +1,252 @@
+"""Measuring a batch: a table holds all its checkpoints, and a stop costs one of them at most."""
+
+import json
+import os
+import shutil
+
+import pandas as pd
+import pytest
+
+from shapesweep import cli
+from shapesweep.activations import extract
+from shapesweep.config import files
+from shapesweep.config.measurement import as_yaml
+from shapesweep.errors import ShapesweepError
+from shapesweep.geometry import batch, checkpoint
+from shapesweep.geometry import member as job
+from shapesweep.geometry.kept import Measured
+from shapesweep.manifest import checkpoints
+from shapesweep.plan.workflow import BATCH_TABLES
+from shapesweep.storage import manifests, schemas, tables
+
+STEPS = (0, 5, 9)
+REVISIONS = [f"checkpoint-{step}" for step in STEPS]
+
+
+class Sweep:
+    """A run of three checkpoints, and a batch of them."""
+
+    def __init__(self, folder, settings):
+        self.folder, self.settings = folder, settings.measurement("s")
+        suite = {"source": "local", "runs": {"r": str(folder / "run")}}
+        self.suite = files.validate({"suites": {"s": suite}}).suites["s"]
+        self.temporary, self.measured = folder / "temporary", folder / "measured"
+        self.manifest = folder / "manifest.parquet"
+        self.list_files()
+
+    def list_files(self):
+        """Write the manifest anew."""
+        listed = checkpoints.list_checkpoints("s", self.suite, self.folder)
+        manifests.write(checkpoints.describe("s", self.suite, listed, "all"), self.manifest)
+
+    def members(self, revisions=REVISIONS):
+        return job.members(self.manifest, "r", revisions, self.settings, measured=self.measured)
+
+    def measure(self, revisions=REVISIONS, out="batch", kept=None):
+        """The lines that tell what was done, and the tables."""
+        members = self.members(revisions)
+        lines = [*batch.measure(members, self.folder / out, self.temporary, self.settings, kept)]
+        return lines, self.tables(out)
+
+    def tables(self, out="batch"):
+        names = sorted(path.stem for path in (self.folder / out).iterdir())
+        assert names == sorted(BATCH_TABLES)
+        return {
+            name: tables.read(self.folder / out / f"{name}.parquet", getattr(schemas, name.upper()))
+            for name in names
+        }
+
+    def metadata(self, name, out="batch"):
+        return tables.read_metadata(self.folder / out / f"{name}.parquet")
+
+    def kept(self, revision):
+        return Measured.read(self.measured / revision, self.settings)
+
+
+@pytest.fixture
+def sweep(tmp_path, make_checkpoint, settings):
+    for step in STEPS:
+        make_checkpoint(tmp_path / f"run/checkpoint-{step}", seed=step)
+    return Sweep(tmp_path, settings.model_copy(update={"corpora": ["text"]}))
+
+
+def same(one, two):
+    for name in BATCH_TABLES:
+        pd.testing.assert_frame_equal(one[name], two[name], check_exact=True)
+
+
+def test_the_tables_of_a_batch_hold_all_its_checkpoints(sweep):
+    lines, found = sweep.measure()
+    assert [line.partition(": ")[0] for line in lines] == [
+        f"s/r/{name}" for name in REVISIONS for _ in range(2)
+    ]
+    for name in ("geometry", "replicates", "losses", "samples", "origins"):
+        assert list(found[name].revision.unique()) == REVISIONS, name
+    assert not len(found["failures"])
+    assert sweep.metadata("failures") == {"transient": 0}
+    assert sweep.metadata("samples") == {"vocabularies": dict.fromkeys(REVISIONS, 300)}
+    origin = found["origins"].iloc[1]
+    assert (origin.corpus, origin.step, origin.device) == ("text", 5, "cpu")
+    assert len(origin.corpus_digest) == 64
+    for revision in REVISIONS:
+        alone = sweep.kept(revision).geometry
+        assert len(alone) == (found["geometry"].revision == revision).sum()
+    # Shards are removed once they are measured.
+    assert not list(sweep.temporary.iterdir())
+
+
+def test_what_is_measured_is_not_measured_again(sweep, monkeypatch):
+    _, before = sweep.measure()
+    folders = [path.stat() for path in sorted(sweep.measured.iterdir())]
+    lines, after = sweep.measure(out="again")
+    assert lines == [f"s/r/{name}: measured before" for name in REVISIONS]
+    same(before, after)
+    assert [path.stat() for path in sorted(sweep.measured.iterdir())] == folders
+    # Whichever batch it is in.
+    lines, _ = sweep.measure(REVISIONS[1:2], out="alone")
+    assert lines == ["s/r/checkpoint-5: measured before"]
+
+
+def test_a_checkpoint_that_has_changed_is_measured_again(sweep, make_checkpoint):
+    sweep.measure()
+    make_checkpoint(sweep.folder / "run/checkpoint-5", seed=77)
+    sweep.list_files()
+    lines, _ = sweep.measure()
+    assert lines[:3] == [
+        "s/r/checkpoint-0: measured before",
+        "s/r/checkpoint-9: measured before",
+        "s/r/checkpoint-5: extracted text",
+    ]
+
+
+def test_files_that_are_only_touched_are_not_measured_again(sweep):
+    sweep.measure()
+    for path in (sweep.folder / "run/checkpoint-5").iterdir():
+        os.utime(path, ns=(0, 0))
+    sweep.list_files()
+    lines, _ = sweep.measure()
+    assert lines == [f"s/r/{name}: measured before" for name in REVISIONS]
+
+
+@pytest.mark.parametrize("module", [extract, checkpoint])
+def test_a_job_that_is_stopped_loses_one_checkpoint_at_most(sweep, monkeypatch, module):
+    _, undisturbed = sweep.measure(out="undisturbed")
+    shutil.rmtree(sweep.measured)
+    real = {extract: extract._extract, checkpoint: checkpoint.measure}[module]
+    calls = []
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, real.__name__, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.measure()
+    assert not (sweep.folder / "batch").exists()
+    assert not list(sweep.temporary.iterdir())
+    lines, found = sweep.measure()
+    assert lines[0] == "s/r/checkpoint-0: measured before"
+    assert len(lines) == 5
+    same(found, undisturbed)
+
+
+def test_a_checkpoint_that_cannot_be_measured_costs_no_other(sweep):
+    path = sweep.folder / "run/checkpoint-5/model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    sweep.list_files()
+    lines, found = sweep.measure()
+    assert "s/r/checkpoint-5: skipped: damaged:model.safetensors" in lines
+    (row,) = found["failures"].itertuples(index=False)
+    reason = "damaged:model.safetensors"
+    assert tuple(row) == ("s", "r", "checkpoint-5", 5, reason, False, False)
+    assert sweep.metadata("failures") == {"transient": 0}
+    for name in ("geometry", "replicates", "losses", "samples", "origins"):
+        assert list(found[name].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
+    assert not (sweep.measured / "checkpoint-5").exists()
+
+
+def test_a_failure_that_may_pass_is_counted(sweep):
+    # Changed since the manifest was written.
+    for step in (0, 9):
+        os.utime(sweep.folder / f"run/checkpoint-{step}/config.json", ns=(0, 0))
+    _, found = sweep.measure()
+    assert found["failures"].transient.tolist() == [True, True]
+    assert sweep.metadata("failures") == {"transient": 2}
+    sweep.list_files()
+    _, found = sweep.measure()
+    assert not len(found["failures"])
+    assert sweep.metadata("failures") == {"transient": 0}
+
+
+def test_a_checkpoint_that_breaks_has_no_numbers_any_more(sweep):
+    sweep.measure()
+    (sweep.folder / "run/checkpoint-5/model.safetensors").unlink()
+    sweep.list_files()
+    _, found = sweep.measure()
+    assert found["failures"].reason.tolist() == ["missing_weights"]
+    assert list(found["geometry"].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
+
+
+def test_a_checkpoint_that_has_gone_is_a_failure(sweep):
+    sweep.measure()
+    shutil.rmtree(sweep.folder / "run/checkpoint-5")
+    sweep.list_files()
+    _, found = sweep.measure()
+    (row,) = found["failures"].itertuples()
+    assert (row.revision, row.reason) == ("checkpoint-5", "no longer there")
+    assert list(found["geometry"].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
+
+
+def test_shards_that_are_asked_for_are_kept_whether_or_not_they_are_measured(sweep):
+    kept = sweep.folder / "kept"
+    for _ in range(2):
+        lines, _ = sweep.measure(REVISIONS[:1], kept=kept)
+        assert lines[0] == "s/r/checkpoint-0: extracted text"
+        assert (kept / "text/layer-0.parquet").is_file()
+        shutil.rmtree(kept)
+    assert lines[1].startswith("s/r/checkpoint-0: 0 numbers measured")
+
+
+def test_the_verb_measures_a_batch(sweep, capsys):
+    _, expected = sweep.measure(out="expected")
+    settings = sweep.folder / "settings.yaml"
+    settings.write_text(as_yaml(sweep.settings), encoding="utf-8")
+    words = ["--settings", settings, "--manifest", sweep.manifest, "--run", "r"]
+    words += ["--revision", *REVISIONS, "--checkpoints=", "--tokenizer=", "--keep="]
+    words += ["--device", "cpu", "--batch-tokens", "96", "--temporary", sweep.temporary]
+    words += ["--measured", sweep.folder / "own", "--out", sweep.folder / "batch"]
+    assert cli.main(["geometry", *map(str, words), "--threads", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "s/r/checkpoint-0: extracted text"
+    same(sweep.tables(), expected)
+    assert not list((sweep.temporary / "activations").iterdir())
+
+
+def test_the_verb_of_the_activations_extracts_a_batch(sweep):
+    settings = sweep.folder / "settings.yaml"
+    settings.write_text(as_yaml(sweep.settings), encoding="utf-8")
+    words = ["--settings", settings, "--manifest", sweep.manifest, "--run", "r"]
+    words += ["--device", "cpu", "--revision", *REVISIONS, "--out", sweep.folder / "shards"]
+    assert cli.main(["activations", *map(str, words), "--threads", "1"]) == 0
+    for member in sweep.members():
+        place = sweep.folder / "shards" / member.checkpoint.revision
+        handed_on = json.loads((place / "origins.json").read_bytes())
+        assert handed_on["fingerprint"] == member.fingerprint
+        assert (place / "text/layer-0.parquet").is_file()
+
+
+def test_numbers_that_another_job_has_replaced_are_not_taken(sweep, monkeypatch):
+    real = checkpoint.measure
+
+    def measure(*arguments):
+        line = real(*arguments)
+        # A job that an earlier sweep has left behind, with other settings.
+        shutil.rmtree(sweep.measured / REVISIONS[0], ignore_errors=True)
+        return line
+
+    monkeypatch.setattr(checkpoint, "measure", measure)
+    with pytest.raises(ShapesweepError, match="checkpoint-0: changed by another job"):
+        sweep.measure()
+    assert not (sweep.folder / "batch").exists()

@@ -1,0 +1,309 @@
+"""The geometry of a shard: each number with its N, its error and its replicates."""
+
+import numpy as np
+import pytest
+
+from helpers.shards import checkpoint_of, extract
+from shapesweep import neighbors
+from shapesweep.errors import ShapesweepError
+from shapesweep.estimators import dimension, jackknife, spectrum
+from shapesweep.geometry import checkpoint
+from shapesweep.geometry.checkpoint import PARTIAL
+from shapesweep.geometry.layer import look
+from shapesweep.metrics import METRICS, NeighborMetric
+from shapesweep.storage import schemas
+from shapesweep.storage.selections import SENSITIVITY
+from shapesweep.storage.shards import Shard
+
+#: What tells the rows of a metric with several scales apart.
+SCALE = {
+    name: " {}" for name, m in METRICS.items() if isinstance(m, NeighborMetric) and len(m.k) > 1
+}
+NAMES = [
+    name + SCALE.get(name, "").format(k)
+    for name, m in METRICS.items()
+    for k in (m.k if isinstance(m, NeighborMetric) else (None,))
+]
+
+DECIMATED = ["id_twonn_half", "id_twonn_quarter"]
+
+METADATA = {
+    "suite": "s", "run": "r", "seed": 0, "revision": "main", "step": 0, "tokens": 0,
+    "architecture": "LlamaForCausalLM", "n_layers": 2, "corpus": "text", "pooling": "tokens",
+    "layer": 1, "layer_kind": "block", "document_length": 20, "n_documents": 32,
+    "n_prefix": 1, "n_suffix": 0, "causal": True,
+}  # fmt: skip
+
+
+def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **metadata):
+    """Documents that wander: neighbours lie in the same document, as in untrained models."""
+    rng = np.random.default_rng(seed)
+    walk = rng.standard_normal((n_documents, length, n_features)).cumsum(axis=1) * 0.2
+    states = walk + rng.standard_normal((n_documents, 1, n_features)) * 2
+    states[:, 0] = first
+    # No two documents share a prefix but the first token.
+    tokens = 1 + np.arange(n_documents * length).reshape(n_documents, length)
+    tokens[:, 0] = 0
+    return Shard(
+        {**METADATA, "n_documents": n_documents, "document_length": length, **metadata},
+        np.repeat(np.arange(n_documents, dtype=np.int32), length),
+        np.tile(np.arange(length, dtype=np.int32), n_documents),
+        tokens.ravel().astype(np.int32),
+        states.reshape(-1, n_features).astype(np.float32),
+    )
+
+
+def rows_of(shard, n_points=400, n_groups=8, before=None):
+    """By selection and metric; of a metric with several scales, by its name and k."""
+    layer = checkpoint.layer_of(shard, n_groups)
+    numbers = look(
+        layer,
+        n_points,
+        before=before and checkpoint.layer_of(before, n_groups),
+        partial=PARTIAL,
+    )
+    return {
+        (row["selection"], row["metric"] + SCALE.get(row["metric"], "").format(row["k"])): (
+            row,
+            replicates,
+        )
+        for row, replicates in checkpoint.rows_of(shard, layer, numbers)
+    }
+
+
+def test_every_selection_and_metric_has_a_row_in_the_contract():
+    found = rows_of(make_shard(), before=make_shard())
+    few = [name for name in NAMES if name in METRICS and METRICS[name].sensitivity]
+    assert few == ["anisotropy", "id_twonn"]
+    whole = {(s, m) for s in ("all", "no_first", "no_massive") for m in NAMES}
+    # Of documents of 20 tokens only the first 8 are a beginning.
+    cut = {("length_8", m) for m in ("anisotropy", "massive_share", "massive_share_approximation")}
+    asked = whole | cut | {(s, m) for s in SENSITIVITY for m in few}
+    assert set(found) == asked
+    for row, replicates in found.values():
+        assert set(row) == set(schemas.GEOMETRY.names)
+        assert len(replicates) == 8
+        assert all(set(one) == set(schemas.REPLICATES.names) for one in replicates)
+        np.testing.assert_allclose(
+            row["stderr"], jackknife.stderr([one["value"] for one in replicates])
+        )
+        assert (row["model_stderr"] is None) == (not row["metric"].startswith("id_gride"))
+
+
+def test_values_are_the_estimators_own():
+    shard = make_shard()
+    found = rows_of(shard, n_points=10_000)
+    kept = shard.position > 0
+    cloud = shard.activation[kept].astype(float)
+    # One is a whole spectrum, the other its leading value by itself.
+    assert found["no_first", "anisotropy"][0]["value"] == pytest.approx(
+        spectrum.anisotropy(cloud), rel=1e-12
+    )
+    distances, indices = neighbors.nearest_neighbors(cloud, 2)
+    row = found["no_first", "id_twonn"][0]
+    assert row["value"] == pytest.approx(dimension.id_twonn(distances), rel=1e-12)
+    assert row["radius"] == pytest.approx(distances[:, 1].mean(), rel=1e-12)
+    same = shard.document[kept][indices[:, 0]] == shard.document[kept]
+    assert found["no_first", "same_document_nn"][0]["value"] == same.mean()
+    assert same.mean() > 0.5
+
+
+def test_between_documents_excludes_the_documents_own_tokens():
+    shard = make_shard()
+    kept = shard.position > 0
+    cloud, document = shard.activation[kept].astype(float), shard.document[kept]
+    distances = np.linalg.norm(cloud[:, None] - cloud[None], axis=2)
+    distances[document[:, None] == document] = np.inf
+    expected = dimension.id_twonn(np.sort(distances, axis=1)[:, :2])
+    row = rows_of(shard, n_points=10_000)["no_first", "id_twonn_between"][0]
+    assert row["value"] == pytest.approx(expected, rel=1e-9)
+    # The walk of a document is one-dimensional in the small; the cloud of documents is not.
+    assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
+
+
+def without_group(shard, group):
+    keep = jackknife.assign_groups(shard.document, 8) != group
+    columns = (shard.document, shard.position, shard.token, shard.activation)
+    return Shard(shard.metadata, *(a[keep] for a in columns))
+
+
+# Those of decimated samples are held against the obvious way in test_sample.py.
+@pytest.mark.parametrize("metric", [n for n in NAMES if n not in DECIMATED])
+def test_replicates_are_the_numbers_without_a_group(metric):
+    # Nothing is massive here, so that leaving out a group cannot change what is.
+    shard, before = make_shard(first=1), make_shard(seed=1, first=1)
+    _, replicates = rows_of(shard, n_points=10_000, before=before)["no_first", metric]
+    fewer = [without_group(one, 3) for one in (shard, before)]
+    expected = rows_of(fewer[0], n_points=10_000, before=fewer[1])["no_first", metric][0]["value"]
+    # Exact but for spectra, whose replicates are taken on the full sample's axes; here these are
+    # all six, so that nothing is lost but the last digits. Pairs are counted within the radii of
+    # the whole sample: a fit of log C over log R, within 2 % of the one at its own radii.
+    tolerance = 0.02 if metric.startswith("id_corrint") else 1e-9
+    if not np.isnan(replicates[3]["value"]):
+        assert replicates[3]["value"] == pytest.approx(expected, rel=tolerance)
+    else:
+        assert np.isnan(expected)
+    assert replicates[3]["group"] == 3
+
+
+def test_documents_cut_shorter_are_what_a_causal_model_makes_of_shorter_documents(
+    tmp_path, make_checkpoint, build_corpora, tokenizers
+):
+    import torch
+
+    model = make_checkpoint(tmp_path / "model")
+    (text, *_) = build_corpora(tokenizers["decoder"])
+    whole = np.stack(text.documents)
+    with torch.inference_mode():
+        states, beginnings = (
+            model(torch.from_numpy(ids), output_hidden_states=True).hidden_states[2].numpy()
+            for ids in (whole, whole[:, :8])
+        )
+    n_documents, length = whole.shape
+    more = {"n_documents": n_documents, "document_length": length}
+    numbers = {
+        "document": np.repeat(np.arange(n_documents, dtype=np.int32), length),
+        "position": np.tile(np.arange(length, dtype=np.int32), n_documents),
+        "token": whole.ravel().astype(np.int32),
+    }
+    shard = Shard({**METADATA, **more}, **numbers, activation=states.reshape(-1, states.shape[-1]))
+    row = rows_of(shard, n_points=100, n_groups=4)["length_8", "anisotropy"][0]
+    expected = spectrum.anisotropy(beginnings.reshape(-1, beginnings.shape[-1]))
+    # Two forward passes in float32, of other shapes.
+    assert row["value"] == pytest.approx(expected, rel=1e-5)
+    assert row["document_length"] == 8
+    encoder = Shard({**shard.metadata, "causal": False}, **numbers, activation=shard.activation)
+    assert not any(name.startswith("length") for name in encoder.selections)
+
+
+def test_selections_without_massive_tokens():
+    shard = make_shard(first=1)
+    shard.activation[5] *= 4 / np.linalg.norm(shard.activation[5]) * np.median(shard.norms)
+    shard.activation[27] *= 400 / np.linalg.norm(shard.activation[27]) * np.median(shard.norms)
+    shard = Shard(shard.metadata, shard.document, shard.position, shard.token, shard.activation)
+    dropped = {s: row["n_dropped"] for (s, m), (row, _) in rows_of(shard).items()}
+    assert dropped == {
+        "all": 0, "no_first": 32, "no_massive": 33, "no_massive_3": 34, "no_massive_10": 33,
+        "length_8": 32 * 12,
+    }  # fmt: skip
+    found = rows_of(shard)
+    measured, predicted = (found["all", m][0]["value"] for m in ("anisotropy", "massive_share"))
+    # One token 400 times as long as the median carries nearly all of the variance.
+    assert measured > 0.99
+    assert predicted == pytest.approx(measured, abs=0.01)
+    assert found["no_massive", "massive_share"][0]["value"] == 0
+    assert found["no_massive", "anisotropy"][0]["value"] < 0.4
+
+
+def test_the_share_of_massive_tokens_is_the_variance_between_the_two_means():
+    shard = make_shard()
+    found = rows_of(shard)
+    x, massive = shard.activation.astype(float), shard.massive()
+    assert massive.sum() == 32
+    means = np.where(massive[:, None], x[massive].mean(0), x[~massive].mean(0)) - x.mean(0)
+    expected = (means**2).sum() / ((x - x.mean(0)) ** 2).sum()
+    assert found["all", "massive_share"][0]["value"] == pytest.approx(expected, rel=1e-12)
+    energy = (x[massive] ** 2).sum() / (x**2).sum()
+    approximation = found["all", "massive_share_approximation"][0]["value"]
+    assert approximation == pytest.approx(energy, rel=1e-12)
+
+
+def test_first_tokens_are_one_point_not_many():
+    found = rows_of(make_shard(), n_points=10_000)
+    row = found["all", "id_twonn"][0]
+    assert (row["n_points"], row["n_duplicates"], row["n_dropped"]) == (32 * 19 + 1, 31, 0)
+    row = found["no_first", "id_twonn"][0]
+    assert (row["n_points"], row["n_duplicates"], row["n_dropped"]) == (32 * 19, 0, 32)
+    row = found["all", "anisotropy"][0]
+    assert (row["n_points"], row["n_duplicates"]) == (32 * 20, 0)
+
+
+def test_same_prefixes_are_repeats_in_a_causal_model_only():
+    shard = make_shard()
+    length = 20
+    shard.token[length : length + 10] = shard.token[:10]
+    assert len(np.unique(shard.contexts())) == 32 * 19 + 1 - 9
+    bidirectional = make_shard(causal=False)
+    bidirectional.token[length : length + 10] = bidirectional.token[:10]
+    assert len(np.unique(bidirectional.contexts())) == 32 * 20
+
+
+def test_n_is_the_same_for_every_selection_and_a_shortfall_is_flagged():
+    found = rows_of(make_shard(), n_points=300)
+    points = {row["n_points"] for (_, metric), (row, _) in found.items() if row["k"]}
+    assert points == {300, 150, 75}
+    assert {row["flag"] for row, _ in found.values()} <= {"", "undersampled", "undefined"}
+    assert found["all", "id_twonn"][0]["flag"] == ""
+    found = rows_of(make_shard(), n_points=5000)
+    assert found["all", "id_twonn"][0]["flag"] == "shortfall"
+    assert found["all", "anisotropy"][0]["flag"] == ""
+
+
+def test_neighbours_at_the_resolution_of_float32_are_flagged():
+    shard = make_shard()
+    assert rows_of(shard)["no_first", "id_twonn"][0]["flag"] == ""
+    # Every second token is its predecessor but for the last places.
+    shard.activation[3::2] = shard.activation[2:-1:2] * np.float32(1 + 3e-7)
+    found = rows_of(shard)
+    assert found["no_first", "id_twonn"][0]["flag"] == "rounding"
+    assert found["no_first", "anisotropy"][0]["flag"] == ""
+
+
+def test_an_id_that_so_few_points_cannot_tell_is_flagged():
+    # Eckmann and Ruelle (1992): at most 2 log10 N, which is 5.2 of 400 points.
+    found = rows_of(make_shard(n_features=30, first=1))
+    for metric in ("id_mle_between", "id_twonn_between"):
+        row = found["no_first", metric][0]
+        assert row["value"] > 5.2
+        assert row["flag"] == "undersampled"
+
+
+def test_a_spectrum_of_fewer_points_than_features_is_flagged():
+    shard = make_shard(n_documents=4, length=5, n_features=40)
+    found = rows_of(shard, n_groups=4)
+    assert found["all", "participation_ratio"][0]["flag"] == "undersampled"
+    assert found["all", "anisotropy"][0]["flag"] == ""
+
+
+def test_special_tokens_on_both_sides_are_dropped():
+    row = rows_of(make_shard(n_suffix=1))["no_first", "anisotropy"][0]
+    assert row["n_dropped"] == 64
+
+
+def test_a_collapsed_cloud_is_undefined_not_an_error():
+    shard = make_shard()
+    shard.activation[:] = 1
+    found = rows_of(shard)
+    assert np.isnan(found["all", "anisotropy"][0]["value"])
+    assert found["all", "id_twonn"][0]["flag"] == "shortfall,undefined"
+    # Lengths there are; no number of what there is not.
+    finite = {m for (s, m), (row, _) in found.items() if s == "all" and np.isfinite(row["value"])}
+    assert finite == {
+        "activation_top1", "activation_top2", "activation_top3", "anisotropy_uncentred",
+        "matrix_entropy", "max_norm", "mean_cosine", "median_norm", "massive_share_approximation",
+    }  # fmt: skip
+
+
+def test_order_of_rows_does_not_matter_to_spectra():
+    shard = make_shard()
+    order = np.random.default_rng(1).permutation(len(shard.token))
+    mixed = Shard(
+        shard.metadata,
+        *(a[order] for a in (shard.document, shard.position, shard.token, shard.activation)),
+    )
+    one, two = (rows_of(s)["all", "anisotropy"][0]["value"] for s in (shard, mixed))
+    assert one == pytest.approx(two, rel=1e-12)
+    np.testing.assert_array_equal(
+        mixed.contexts() == mixed.contexts()[0],
+        (shard.contexts() == shard.contexts()[order[0]])[order],
+    )
+
+
+def test_a_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
+    make_checkpoint(tmp_path / "model")
+    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
+    path = tmp_path / "out/text/layer-1.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ShapesweepError, match=r"layer-1\.parquet: not a whole shard"):
+        checkpoint.measure(tmp_path / "out", tmp_path / "geometry", settings.measurement("s"))
+    assert not (tmp_path / "geometry").exists()

@@ -1,0 +1,312 @@
+"""Published suites: names give places in training, and nothing is made up."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from shapesweep.config import files as config_files
+from shapesweep.config import names as config_names
+from shapesweep.config import sweep
+from shapesweep.config.hub_suite import HubSuite, Ramp
+from shapesweep.config.suite import SUITE
+from shapesweep.errors import ShapesweepError
+from shapesweep.hub import listing, revisions
+from shapesweep.hub.files import choose_weights
+from shapesweep.hub.revisions import Repository
+from shapesweep.manifest.selection import Listed, select
+from shapesweep.storage.files import File
+
+REGISTRY = Path("workflow/shapesweep/suites")
+NAMES = sorted(path.stem for path in REGISTRY.glob("*.yaml"))
+#: Names as their authors write them, and what they mean: the suite, the repository, the name, then
+#: the run (`~`: the repository's name), the step and the tokens (`-`: not said here).
+EXAMPLES = """
+pythia  EleutherAI/pythia-70m  step512  ~  512  1073741824
+polypythias  EleutherAI/pythia-14m-seed3  step143000  ~  143000  -
+mistral-gpt2  stanford-crfm/durin-gpt2-medium-x343  checkpoint-10  ~  10  5242880
+parc  jmichaelov/parc-mamba-seed2  checkpoint-640  ~  640  -
+b-gpt  catherinearnett/B-GPT_en_nl_sequential  64010  ~  64010  -
+olmo1-1b  allenai/OLMo-1B-hf  step20000-tokens84B  ~  20000  83886080000
+olmo1-7b  allenai/OLMo-7B-hf  step452000-tokens2000B  ~  452000  2000000000000
+olmo2  allenai/OLMo-2-0325-32B  stage1-step721901-tokens6056B  ~  721901  -
+olmo2  allenai/OLMo-2-0425-1B  stage2-ingredient3-step23852-tokens51B  ~.stage2-ingredient3  23852  4051000000000
+olmo2-1b-early  allenai/OLMo-2-0425-1B-early-training  stage1-step1000-tokens3B  ~  1000  2097152000
+olmo3  allenai/Olmo-3-1025-7B  stage2-step47684  ~.stage2  47684  6027869159424
+olmoe  allenai/OLMoE-1B-7B-0924  step1220000-tokens5117B  ~  1220000  -
+smollm2  HuggingFaceTB/SmolLM2-1.7B-intermediate-checkpoints  step-125000  ~  125000  250000000000
+smollm3  HuggingFaceTB/SmolLM3-3B-checkpoints  stage2-step-4200000  ~  4200000  9909043200000
+apertus  swiss-ai/Apertus-8B-2509  step2627139-tokens15T  ~  2627139  15000000000000
+lucie  OpenLLM-France/Lucie-7B  step0753851  ~  753851  3121742086144
+lucie  OpenLLM-France/Lucie-7B  extension_step0001220  ~.extension  1220  -
+fineweb-ablations  HuggingFaceFW/ablation-model-c4  step-001000-2BT  ~  1000  2000000000
+tinyllama  TinyLlama/tinyLlama-intermediate-checkpoints  step-480k-token-1007B  ~  480000  1006632960000
+amber  LLM360/Amber  ckpt_356  ~  356  -
+bloom  bigscience/bloom-7b1-intermediate  global_step100000  ~  100000  91740438528
+redpajama-incite-7b  togethercomputer/RedPajama-INCITE-7B-Base  240b_tokens  ~  240  240000000000
+tri  trillionlabs/0.5B-Intermediate-Checkpoints  0000020000  ~  20000  -
+poro-viking  LumiOpen/Poro-34B  800B  ~  800  800000000000
+ettin  jhu-clsp/ettin-encoder-150m  decay8210  ~.decay  8210  1958500000000
+earlyberts  personads/earlyberts-seed2  step11000  ~  11000  -
+baichuan2  baichuan-inc/Baichuan2-7B-Intermediate-Checkpoints  train_00220B  ~  220  220000000000
+multiberts  google/multiberts-seed_3-step_2000k  main  seed_3  2000000  262144000000
+croissant  croissantllm/base_185k  main  base  185000  -
+tinyllama-releases  TinyLlama/TinyLlama-1.1B-step-50K-105b  main  TinyLlama-1.1B  50000  104857600000
+tinyllama-releases  TinyLlama/TinyLlama-1.1B-intermediate-step-1195k-token-2.5T  main  TinyLlama-1.1B  1195000  -
+marin  marin-community/marin-8b-base  phoenix  ~  11100  11100000000000
+"""
+
+
+def load(name):
+    return SUITE.validate_python(yaml.safe_load((REGISTRY / f"{name}.yaml").read_text("utf-8")))
+
+
+def listed_as(suite, repository, *names):
+    """A repository whose checkpoints have these names, and what its suite makes of it."""
+    tree = [File("config.json", 2, None, "a"), File("model.safetensors", 9, "b", "c")]
+    commits = {name: f"{k:040}" for k, name in enumerate(names)}
+    refs = {"tags": commits} if suite.mode == "tags" else {"branches": commits}
+    listed = Repository(**refs, trees=dict.fromkeys(commits.values(), tree))
+    groups = listing.groups(suite, [repository])
+    return revisions.checkpoints(suite, {repository: listed}, groups)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_of_the_registry_validates(name):
+    raw = yaml.safe_load((REGISTRY / f"{name}.yaml").read_text(encoding="utf-8"))
+    schema = json.loads(Path("workflow/schemas/suite.schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(raw, schema)
+    suite = SUITE.validate_python(raw)
+    if isinstance(suite, HubSuite):
+        assert suite.title and suite.facts
+        assert len(revisions.asked(suite)) >= len(suite.repositories)
+
+
+@pytest.mark.parametrize("example", EXAMPLES.strip().splitlines())
+def test_names_as_their_authors_write_them_are_understood(example):
+    suite, repository, name, run, step, tokens = example.split()
+    (one,) = [one for one in listed_as(load(suite), repository, name) if one.revision]
+    assert one.step == int(step)
+    assert one.run == run.replace("~", repository.split("/")[1])
+    assert tokens == "-" or one.tokens == int(tokens)
+    assert not one.is_main and not one.status
+
+
+@pytest.mark.parametrize(
+    ("suite", "repository", "name"),
+    [
+        ("olmo3", "allenai/Olmo-3-1025-7B", "stage2-step47684-mix-a-from-2T-ckpt"),
+        ("smollm3", "HuggingFaceTB/SmolLM3-3B-checkpoints", "it-SFT"),
+        ("gemstones", "tomg-group-umd/Gemstone-256x23", "step_00002385_cooldown_00002622"),
+        ("pythia", "EleutherAI/pythia-70m", "step1000-fixed"),
+    ],
+)
+def test_names_that_mean_something_else_are_not(suite, repository, name):
+    assert not [one for one in listed_as(load(suite), repository, name) if one.revision]
+
+
+@pytest.mark.parametrize(
+    ("suite", "count"),
+    [("pythia", 154), ("mistral-gpt2", 609), ("b-gpt", 46), ("earlyberts", 31), ("amber", 360)],
+)
+def test_a_grid_has_as_many_steps_as_its_authors_count(suite, count):
+    assert len(config_names.steps(load(suite).grid)) == count
+
+
+def test_a_growing_batch_ends_where_its_authors_count():
+    """Lucie's authors count 762,144,586 samples at step 753,851: one batch is 1,024 of them."""
+    lucie = Ramp(first=256, increment=64, over=10_000_000, last=1024, length=1)
+    assert abs(revisions.ramped(753_851, lucie) - 762_144_586) < 1024
+    bloom = Ramp(first=192, increment=16, over=9_765_625, last=512, length=2048)
+    assert revisions.ramped(300_000, bloom) / 1e9 == pytest.approx(302.3, abs=0.05)
+
+
+def define(**more):
+    said = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
+    return SUITE.validate_python({**said, "repositories": ["org/{a,b}"], **more})
+
+
+def test_what_is_said_of_a_repository_goes_before_what_is_said_of_the_suite():
+    suite = define(
+        tokens={"per_step": 2},
+        repositories=["org/a", {"repository": "org/b", "tokens": {"per_step": 3}}],
+    )
+    assert [one.tokens.per_step for one in suite.groups()] == [2, 3]
+
+
+def test_only_some_runs_are_asked_for_their_phases_among_them():
+    suite = define(only=["a.stage2*"])
+    assert [name for name, _ in revisions.asked(suite)] == ["org/a"]
+    assert len(revisions.asked(define(only=["*"]))) == 2
+
+
+def test_holes_of_the_grid_are_listed_and_nothing_is_made_up():
+    found = listed_as(define(grid=[0, "10..30 by 10"]), "org/a", "main", "step0", "step20")
+    assert [(one.step, one.revision, one.status) for one in found[:4]] == [
+        *[(0, "step0", ()), (10, "", ("hole",)), (20, "step20", ()), (30, "", ("hole",))],
+    ]
+    assert found[4].is_main
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "status"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"], []),
+        (["pytorch_model.bin", "tf_model.h5"], ["pytorch_model.bin"], []),
+        (
+            [
+                "model-00001-of-00002.safetensors",
+                "model.safetensors.index.json",
+                "pytorch_model.bin",
+            ],
+            ["pytorch_model.bin"],
+            [],
+        ),
+        (
+            ["model-00001-of-00002.safetensors", "model.safetensors.index.json"],
+            [],
+            ["missing_weights:model-00002-of-00002.safetensors"],
+        ),
+        (
+            ["pytorch_model-00001-of-00001.bin"],
+            [],
+            ["missing_weights:pytorch_model.bin.index.json"],
+        ),
+        (["flax_model.msgpack"], [], ["missing_weights"]),
+    ],
+)
+def test_one_whole_format_of_the_weights_is_chosen(names, files, status):
+    tree = {name: File(name, 1, "a", "b") for name in names}
+    chosen, said = choose_weights(tree)
+    assert ([file.path for file in chosen], said) == (files, status)
+
+
+@pytest.mark.parametrize("remote_code", [True, False])
+def test_code_is_fetched_only_where_it_is_asked_for(remote_code):
+    suite = define(remote_code=remote_code)
+    tree = [File(name, 1, "a", "b") for name in ("config.json", "modeling.py", "model.safetensors")]
+    listed = {"org/a": Repository(branches={"step1": "c"}, trees={"c": tree})}
+    (one,) = revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+    assert ("modeling.py" in [file.path for file in one.files]) == remote_code
+
+
+def test_a_repository_that_tells_nothing_is_told_whatever_is_chosen():
+    suite = define(repositories=["org/a", "org/b", "org/c*"])
+    gone = Repository("org/a: there is no such repository")
+    silent = Repository(branches={"main": "m"}, trees={"m": []})
+    listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
+    groups = listing.groups(suite, listed)
+    # Whichever runs are asked for: these might have had them.
+    only = suite.model_copy(update={"only": ["z"]})
+    found = revisions.checkpoints(only, listed, groups)
+    said = [one.status[0] for one in found if not one.is_main]
+    assert said[0].startswith("not_listed: org/a: there is no such repository; then ask again")
+    assert said[1] == "not_listed: org/b has no revision that the suite knows"
+    assert said[2].startswith("not_listed: org/c*: the Hub has no")
+    every = [
+        Listed(one.run, one.revision, one.step, Path("x"), flags=one.status, published=one)
+        for one in found
+    ]
+    chosen = select(every, sweep.Steps(steps=[7]))
+    assert len(chosen) == 3
+
+
+def test_ranks_go_over_all_repositories_of_a_run():
+    match = r"org/(?P<run>m)-(?P<step>\d+)"
+    suite = define(mode="repositories", match=match, tokens={"each": 100}, repositories=["org/m-*"])
+    listed = {f"org/m-{k}": Repository(branches={"main": f"{k}"}, trees={}) for k in (9, 1, 4)}
+    found = revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+    assert [(one.step, one.tokens) for one in found] == [(1, 100), (4, 200), (9, 300)]
+
+
+def test_two_checkpoints_of_one_name_are_refused():
+    suite = define(repositories=["orgA/x", "orgB/x"])
+    one = Repository(branches={"step1": "c"}, trees={})
+    listed = {"orgA/x": one, "orgB/x": one}
+    with pytest.raises(
+        ShapesweepError, match="orgA/x and orgB/x both have a run x with a revision"
+    ):
+        revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+
+
+def test_two_branches_that_would_have_one_folder_are_refused():
+    suite = define(match=r".*step[-/]*(?P<step>\d+)", repositories=["org/x"])
+    listed = {"org/x": Repository(branches={"step/1": "c", "step--1": "d"}, trees={})}
+    with pytest.raises(ShapesweepError, match="finds both 'step/1' and 'step--1' in org/x"):
+        revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+
+
+def test_a_phase_from_outside_is_a_safe_name_too():
+    suite = define(match=r"(?P<phase>.*)-step(?P<step>\d+)", phases={"*": {"own_run": True}})
+    (one, *_) = listed_as(suite, "org/a", "../b/c-step5")
+    assert "/" not in one.run and ".." not in one.run.split("/")
+
+
+def test_names_from_outside_are_safe_as_folders():
+    suite = define(match=r".*?(?P<step>\d+)")
+    found = listed_as(suite, "org/a", "../../etc/passwd1", "feature/x+2", ".hidden3")
+    names = [one.revision for one in found]
+    assert all(name and "/" not in name and not name.startswith(".") for name in names)
+    assert len(names) == 3
+
+
+def test_a_step_that_is_no_number_is_an_error_that_names_the_pattern():
+    suite = define(match=r"(?P<step>\w+)")
+    with pytest.raises(ShapesweepError, match=r"match: \(\?P<step>.* finds in 'latest'"):
+        listed_as(suite, "org/a", "latest")
+
+
+def test_a_tokenizer_is_looked_for_in_main_and_then_in_the_checkpoints():
+    both = [File("tokenizer.json", 1, None, "a"), File("model.safetensors", 1, "b", "c")]
+    refs = {"main": "m", "step1": "1", "step2": "2"}
+    trees = {"m": [], "1": both, "2": both}
+    suite = define()
+    (group,) = suite.groups()
+    listed = {"org/a": Repository(branches=refs, trees=trees)}
+    found = revisions.checkpoints(suite, listed, {"org/a": group})
+    run = [one for one in found if not one.is_main]
+    assert [place[1] for place in revisions.tokenizers(run, listed, group)] == ["2", "1"]
+    trees["m"] = [both[0], File("config.json", 1, None, "a"), File("other", 1, None, "a")]
+    assert next(revisions.tokenizers(run, listed, group)) == ("org/a", "m", trees["m"][:2])
+    other = {**listed, "org/t": Repository(branches={"main": "t"}, trees={"t": both})}
+    named = group.model_copy(update={"tokenizer": "org/t"})
+    assert [*revisions.tokenizers(run, other, named)] == [("org/t", "t", both[:1])]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"match": "("}, "is no regular expression"),
+        ({"match": "(?P<stepp>x)"}, "has the group stepp"),
+        ({"match": None}, "org/{a,b} needs a match"),
+        ({"mode": "repositories"}, "needs the group run"),
+        ({"mode": "branch"}, "did you mean branches"),
+        ({"grid": ["1000 to 2000"]}, "neither a step nor like"),
+        ({"repositories": ["pythia"]}, "repositories.0: found 'pythia'; write org/name"),
+        ({"tokens": {"per_stp": 1}}, "tokens"),
+        ({"remote_code": True}, "write hub: {remote_code: [mine]}"),
+        ({"not_loadable": "it is made of wood"}, "cannot be measured: it is made of wood"),
+        ({"repositories": []}, "names no repositories"),
+    ],
+)
+def test_a_wrong_definition_is_told_in_one_line(change, said):
+    suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
+    suite |= {"repositories": ["org/{a,b}"], **change}
+    with pytest.raises(ShapesweepError) as error:
+        config_files.validate({"suites": {"mine": suite}})
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_suite_of_the_registry_is_named_with_what_differs():
+    chosen = {"pythia": {"only": ["pythia-70m"], "accept": ["shares_file_with"]}}
+    suite = config_files.validate({"suites": chosen}, REGISTRY).suites["pythia"]
+    assert suite.only == ["pythia-70m"] and suite.tokens.per_step == 2097152
+    with pytest.raises(ShapesweepError, match="did you mean only"):
+        config_files.validate({"suites": {"pythia": {"onyl": ["pythia-70m"]}}}, REGISTRY)
+    schema = json.loads(Path("workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
+    for path in Path("config").glob("*.yaml"):
+        jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+        config_files.validate(yaml.safe_load(path.read_text(encoding="utf-8")), REGISTRY)

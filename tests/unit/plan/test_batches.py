@@ -1,0 +1,98 @@
+"""Batches: neighbours together, what is asked for alone alone, and names that stay the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shapesweep.config import files as config_files
+from shapesweep.config.suite import NAME
+from shapesweep.hub.revisions import Published
+from shapesweep.manifest.selection import Listed
+from shapesweep.plan import batches, costs, workflow
+from shapesweep.plan.costs import Model
+from shapesweep.storage.files import File
+
+HUB = {"source": "hub", "mode": "branches", "match": "x", "repositories": ["o/a"]}
+#: Pythia-70m's shape: a checkpoint of it is measured in some minutes.
+SMALL = {"hidden_size": 512, "num_hidden_layers": 6, "vocab_size": 50304}
+LARGE = {"hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 50304}
+
+
+def settings(**more):
+    return config_files.validate({"suites": {"s": HUB}, "budget": {"checkpoints": {}}, **more})
+
+
+def published(step, shape=SMALL, n_bytes=10**8, run="r"):
+    files = (File("model.safetensors", n_bytes, "a", "b"),)
+    found = Published(run, f"step{step}", "o/a", f"c{step}", files=files, config=shape)
+    return Listed(run, f"step{step}", step, Path("x"), published=found)
+
+
+def cut(chosen, **more):
+    chosen_settings = settings(**more)
+    return batches.cut("s", chosen_settings.suites["s"], chosen, chosen_settings)
+
+
+def test_neighbours_go_together_from_the_first_checkpoint_on():
+    found = cut([published(n) for n in range(10)], checkpoints_per_job=4)
+    assert [one.name for one in found] == ["step0+3", "step4+3", "step8+1"]
+    assert [revision for one in found for revision in one.revisions] == [
+        f"step{n}" for n in range(10)
+    ]
+
+
+@pytest.mark.parametrize("n_later", [1, 3, 4, 9])
+def test_later_checkpoints_leave_the_full_batches_as_they_are(n_later):
+    before = cut([published(n) for n in range(10)], checkpoints_per_job=4)
+    after = cut([published(n) for n in range(10 + n_later)], checkpoints_per_job=4)
+    assert [(one.name, one.fingerprint) for one in after[:2]] == [
+        (one.name, one.fingerprint) for one in before[:2]
+    ]
+
+
+def test_runs_are_never_mixed():
+    found = cut([published(0), published(0, run="q"), published(1)], checkpoints_per_job=8)
+    assert [(one.run, one.name) for one in found] == [("r", "step0+1"), ("q", "step0")]
+
+
+def test_small_checkpoints_go_together_and_large_ones_alone():
+    assert max(len(one.members) for one in cut([published(n) for n in range(99)])) > 1
+    alone = cut([published(n, LARGE, 10**10) for n in range(9)])
+    assert [len(one.members) for one in alone] == [1] * 9
+
+
+def test_what_is_asked_for_alone_goes_alone():
+    chosen = [published(n) for n in range(5)]
+    found = cut(chosen, checkpoints_per_job=8, budget={"checkpoints": {"s": "last"}})
+    assert [one.name for one in found] == ["step4", "step0+3"]
+    kept = cut(chosen, checkpoints_per_job=8, keep_activations=True)
+    assert [one.name for one in kept] == [one.revision for one in chosen]
+
+
+def test_a_batch_fits_the_disk_beside_those_that_are_downloaded_and_measured():
+    chosen, hub = [published(n) for n in range(64)], {"disk_gb": 4, "downloads": 2}
+    found = cut(chosen, checkpoints_per_job=64, hub=hub)
+    one = costs.footprint(Model.published(chosen[0]), settings(hub=hub))
+    assert max(len(b.members) for b in found) * one <= 1e9 < (len(found[0].members) + 1) * one
+
+
+def test_a_batchs_name_is_no_revision_and_safe_in_a_path():
+    name = cut([published(0), published(1)], checkpoints_per_job=2)[0].name
+    assert re.fullmatch(batches.BATCH, name)
+    assert not re.match(NAME, name)
+    for bad in ("../a", "a+0", "a+1+1", "a b", "+1", "a/b"):
+        assert not re.fullmatch(batches.BATCH, bad)
+
+
+def test_budgets_are_chosen_once(sweep, monkeypatch):
+    """Every job asks for the budgets of its batch: a plan of thousands must not choose anew."""
+    calls = []
+    choose = workflow.budgeted
+    monkeypatch.setattr(workflow, "budgeted", lambda *of: calls.append(of) or choose(*of))
+    sweep.train(*range(6))
+    plan = sweep.plan(budget={"checkpoints": {"s": "all"}})
+    paths = [path for batch in plan.batches("s") for path in plan.budgets_of(batch)]
+    assert sorted(paths) == sorted(plan.budgets(["s"]))
+    assert len(paths) == 6
+    assert len(calls) == 1

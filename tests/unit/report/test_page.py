@@ -1,0 +1,180 @@
+"""The page: its numbers are the tables', bounded, escaped, and loaded from nowhere."""
+
+import base64
+import hashlib
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import page_results
+from shapesweep import cli
+from shapesweep.errors import ShapesweepError
+from shapesweep.report import page
+from shapesweep.report.page import gallery, numbers, record
+from shapesweep.storage import schemas, tables
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return page_results.write(tmp_path_factory.mktemp("page") / "results")
+
+
+@pytest.fixture(scope="module")
+def read(folder):
+    return page.read(folder)
+
+
+def packed(read, **more):
+    four = ("profiles", "trajectories", "phases", "shapes")
+    return numbers.pack(*(read[name] for name in four), **more)
+
+
+def test_every_number_of_the_profiles_is_there_to_four_digits(read):
+    made, profiles = packed(read), read["profiles"]
+    assert made["left_out"] == []
+    n_numbers = sum(np.isfinite(np.array(c["value"], float)).sum() for c in made["curves"])
+    assert n_numbers == len(profiles)
+    row = profiles.query("run == 'decoder-seed1' and metric == 'id_gride' and k == 4").iloc[17]
+    (index,) = (i for i, r in enumerate(made["runs"]) if r["run"] == "decoder-seed1")
+    run = made["runs"][index]
+    (curve,) = (
+        c for c in made["curves"]
+        if (c["run"], c["metric"], c["k"]) == (index, row.metric, row.k)
+        and (c["corpus"], c["selection"]) == (row.corpus, row.selection)
+    )  # fmt: skip
+    i = [point["step"] for point in run["checkpoints"]].index(row.step)
+    j = run["layers"].index([row.layer, row.layer_kind])
+    for name in ("value", "low", "high"):
+        # Four digits are within half of one in a thousand.
+        assert curve[name][i][j] == pytest.approx(row[name], rel=5e-4)
+    assert curve["n"] == row.n_points
+    assert made["flags"][curve["flag"][0][0]] == "undersampled"
+    assert curve["middle"]["value"][i] is not None
+    assert curve["phase"]["verdict"] == "no peak"
+    assert [one["shape"] for one in curve["shapes"]] == ["flat", "flat", "dome", "dome", "dome"]
+
+
+def test_the_final_norm_comes_last_and_the_mean_over_seeds_is_a_run_of_its_own(read):
+    made = packed(read)
+    assert made["runs"][0]["layers"][-2:] == [[4, "block"], [4, "final_norm"]]
+    assert [r["over"] for r in made["runs"]] == ["documents", "documents", "documents", "seeds"]
+    assert made["runs"][-1]["checkpoints"][0]["revision"] is None
+
+
+def test_what_is_not_a_number_is_null():
+    assert numbers.rounded([[1.23456, np.nan], [np.inf, -0.000123456]]) == [
+        [1.235, None],
+        [None, -0.0001235],
+    ]
+
+
+def test_a_page_is_bounded_and_says_what_is_left_out(read):
+    made = packed(read, bound=20_000)
+    assert len(json.dumps(made["curves"], separators=(",", ":"))) <= 20_000 + 2
+    kept = {(c["metric"], c["selection"], c["corpus"]) for c in made["curves"]}
+    assert ("anisotropy", "no_first", "text") in kept
+    left = {(one["metric"], one["k"]) for one in made["left_out"]}
+    assert ("id_gride", 2) in left
+    total = len(packed(read)["curves"])
+    assert len(made["curves"]) + sum(one["runs"] for one in made["left_out"]) == total
+
+
+def test_a_long_log_is_thinned(read):
+    long = read["trajectories"].query("metric == 'loss_log' and run == 'decoder-seed0'").iloc[:1]
+    long = pd.concat([long] * 2000).assign(step=range(2000)).astype({"step": "Int64"})
+    made = packed({**read, "trajectories": long})
+    (one,) = made["losses"]
+    assert len(one["step"]) == numbers.LOGGED
+    assert (one["step"][0], one["step"][-1]) == (0, 1999)
+
+
+def test_names_from_outside_stay_text(folder, read):
+    text = page.render(**read)
+    assert page_results.HOSTILE not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    (content,) = re.findall(r'<script id="data" type="application/json">(.*?)</script>', text)
+    assert json.loads(content)["runs"][2]["run"] == page_results.HOSTILE
+    assert page.as_json({"a": "</script><!--"}) == '{"a":"\\u003c/script>\\u003c!--"}'
+
+
+def test_only_the_pages_own_scripts_may_run(read):
+    text = page.render(**read)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-inline" not in policy.split("style-src")[0]
+    for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL):
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert not re.findall(r"<(?:link|script|img|iframe)[^>]*(?:src|href)=\"(?!data:|#)", text)
+
+
+def test_the_record_names_what_lacks(read):
+    found = record.integrity(read["missing"], read["manifests"])
+    assert [(one["what"], one["checkpoint"]) for one in found] == [
+        ("not measured", "decoder-seed0/checkpoint-7"),
+        ("doubtful", "decoder-seed0/checkpoint-10"),
+        ("manifest", f"{page_results.HOSTILE}/checkpoint-100"),
+    ]
+    assert found[-1]["reason"] == "missing_config"
+
+
+def test_the_record_says_what_was_measured(read):
+    made = record.checkpoints(read["manifests"], read["origins"])
+    assert len(made) == 14
+    assert made[4] == {
+        "suite": "tiny", "run": "decoder-seed0", "revision": "checkpoint-1000", "repository": None,
+        "commit": "measured-1000", "step": 1000, "tokens": 2_048_000, "bytes": 2_902_248,
+    }  # fmt: skip
+    assert [one["checkpoints"] for one in record.versions(read["origins"])] == [15]
+    assert {one["corpus_digest"] for one in record.corpora(read["origins"])} == {
+        "digest-of-text",
+        "digest-of-random",
+    }
+
+
+def test_a_figure_that_is_too_large_is_named(folder):
+    entries = {
+        f["name"]: f for part in gallery.gallery(folder / "figures") for f in part["figures"]
+    }
+    assert set(entries) == {"dome", "corpora"}
+    assert entries["dome"]["csv"].startswith("step,run")
+    assert entries["corpora"]["csv"] is None
+    assert entries["dome"]["kind"] == "svg"
+    few = gallery.gallery(folder / "figures", bound=100)
+    dome = next(f for part in few for f in part["figures"] if f["name"] == "dome")
+    assert (dome["kind"], dome["too_large"]) == ("png", ["dome.svg"])
+
+
+def test_a_caption_is_set():
+    assert gallery.as_html("A *dome* < a box.") == "<p>A <em>dome</em> &lt; a box.</p>\n"
+
+
+def test_the_same_results_give_the_same_page(folder, tmp_path):
+    page.write(folder, tmp_path / "one.html")
+    assert cli.main(["page", "--results", str(folder), "--out", str(tmp_path / "two.html")]) == 0
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_a_sweep_of_nothing_has_a_page(read):
+    empty = {
+        name: part.iloc[:0] if isinstance(part, pd.DataFrame) else part
+        for name, part in read.items()
+    }
+    text = page.render(**{**empty, "figures": []})
+    assert "Nothing was measured" in text
+    assert "No figure was drawn" in text
+
+
+def test_what_is_absent_is_named(tmp_path):
+    with pytest.raises(ShapesweepError, match=r"profiles\.parquet: no such file"):
+        page.write(tmp_path, tmp_path / "report.html")
+    page_results.write(tmp_path / "results")
+    (tmp_path / "results/summary.txt").unlink()
+    with pytest.raises(ShapesweepError, match=r"summary\.txt: no such file"):
+        page.write(tmp_path / "results", tmp_path / "report.html")
+    tables.write([], schemas.LOSSES, tmp_path / "results/origins.parquet")
+    with pytest.raises(ShapesweepError, match="not a table of this version"):
+        page.write(tmp_path / "results", tmp_path / "report.html")

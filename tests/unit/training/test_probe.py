@@ -1,0 +1,228 @@
+"""The probe: the numbers of the estimators, a model left as it was, a file that is always whole."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import shapesweep
+from helpers.models import tiny_bert, tiny_llama
+from shapesweep.errors import ShapesweepError
+from shapesweep.explosions import indicators
+from shapesweep.neighbors import search
+from shapesweep.storage import schemas, tables
+from shapesweep.storage.schemas import PROBE_FILE
+from shapesweep.training.probe import SIGNALS, Probe, Record
+from shapesweep.training.probe_callback import ProbeCallback
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return transformers.LlamaForCausalLM(tiny_llama(initializer_range=0.3))
+
+
+@pytest.fixture
+def documents():
+    return np.random.default_rng(0).integers(5, 300, size=(8, 24))
+
+
+def by_name(readings):
+    return {(one.metric, one.layer): one for one in readings}
+
+
+def test_readings_are_what_the_estimators_say_of_the_models_states(model, documents):
+    found = by_name(Probe(documents, layers=[2])(model))
+    assert {name for name, _ in found} == set(SIGNALS)
+    model.eval()
+    with torch.no_grad():
+        states = model(torch.from_numpy(documents), output_hidden_states=True).hidden_states[2]
+    later, every = states[:, 1:].reshape(-1, 16).numpy(), states.reshape(-1, 16).numpy()
+    distances, _ = shapesweep.nearest_neighbors(later, 20)
+    labels = np.repeat(np.arange(8), 23)
+    between = search(later, 20, 20, labels)[1].nearest(20)[0]
+    expected = {
+        "anisotropy": shapesweep.anisotropy(later),
+        "id_twonn": shapesweep.id_twonn(distances),
+        "id_gride": shapesweep.id_gride(distances, 8, 16)[0],
+        "id_mle": shapesweep.id_mle(distances),
+        "id_twonn_between": shapesweep.id_twonn(between),
+        "max_norm": np.linalg.norm(every, axis=1).max(),
+    }
+    for name, value in expected.items():
+        # Kernels of attention differ by rounding alone.
+        assert found[name, 2].value == pytest.approx(value, rel=1e-3), name
+    assert found["id_twonn", 2].n_points == len(later)
+    assert found["id_mle", 2].k == 20
+    norm = np.sqrt(sum((p.detach().numpy().astype(float) ** 2).sum() for p in model.parameters()))
+    assert found["parameter_norm", None].value == pytest.approx(norm, rel=1e-5)
+
+
+def test_attention_and_alignment_are_what_torch_says(model, documents):
+    found = by_name(Probe(documents, layers=[2])(model))
+    model.eval().set_attn_implementation("eager")
+    block, kept = model.model.layers[1], {}
+    hooks = [
+        module.register_forward_pre_hook(lambda m, given: kept.setdefault(m, given[0]))
+        for module in block.modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    with torch.no_grad():
+        output = model(torch.from_numpy(documents), output_attentions=True)
+    for hook in hooks:
+        hook.remove()
+    weights = output.attentions[1][:, :, 1:]
+    entropy = torch.special.entr(weights).sum(-1) / torch.log(torch.arange(2.0, 25.0))
+    assert found["attention_entropy", 2].value == pytest.approx(float(entropy.mean()), rel=1e-4)
+    signs = []
+    for module, given in kept.items():
+        direction = torch.linalg.svd(module.weight.detach())[2][0]
+        signs.append(abs(float((given @ direction).sign().mean())))
+    # Eight steps of power iteration have not settled which of two near axes is longer.
+    assert found["spectral_alignment", 2].value == pytest.approx(np.mean(signs), abs=0.1)
+
+
+def test_the_leading_direction_is_followed(model):
+    weight = model.lm_head.weight.detach().numpy()
+    first = indicators.leading_direction(weight)
+    for _ in range(20):
+        first = indicators.leading_direction(weight, first)
+    assert abs(first @ np.linalg.svd(weight)[2][0]) == pytest.approx(1, abs=1e-4)
+
+
+def test_kurtosis_of_a_normal_law_is_three():
+    points = np.random.default_rng(0).standard_normal((20_000, 10))
+    # Its standard error is sqrt(24/n) = 0.011.
+    assert indicators.kurtosis(points) == pytest.approx(3, abs=0.05)
+    assert np.isnan(indicators.kurtosis(np.ones((4, 4))))
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder"])
+def test_a_model_is_left_as_it_was(family, documents):
+    torch.manual_seed(0)
+    one = (
+        transformers.LlamaForCausalLM(tiny_llama())
+        if family == "decoder"
+        else transformers.BertForMaskedLM(tiny_bert())
+    )
+    one.train()
+    frozen = next(iter(one.children()))
+    frozen.eval()
+    # transformers keeps hooks of its own from the first time that its states are asked for.
+    asked = {"output_hidden_states": True, "output_attentions": True}
+    one(torch.from_numpy(documents), **asked)
+    before = [m.training for m in one.modules()], one.config._attn_implementation
+    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in one.modules()]
+    state, values = torch.get_rng_state(), {k: v.clone() for k, v in one.state_dict().items()}
+    readings = Probe(documents)(one)
+    assert ([m.training for m in one.modules()], one.config._attn_implementation) == before
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, values[name]) for name, value in one.state_dict().items())
+    assert all(p.grad is None for p in one.parameters())
+    assert [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in one.modules()] == hooks
+    assert all(np.isfinite(one.value) for one in readings)
+
+
+def test_what_exploded_reads_as_nan_and_raises_nothing(model, documents):
+    probe = Probe(documents)
+    probe(model)
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.fill_(float("nan"))
+    found = by_name(probe(model))
+    assert np.isnan(found["id_twonn", 2].value)
+    assert np.isnan(found["max_norm", 2].value)
+    assert np.isnan(found["parameter_norm", None].value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"documents": [[1.0, 2.0]] * 2}, "token ids"),
+        ({"documents": [1, 2]}, "token ids"),
+        ({"documents": [[1, 2]]}, "two documents"),
+        ({"documents": [[1, 2]] * 2, "signals": ["id_twon"]}, "did you mean id_twonn"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, said):
+    with pytest.raises(ShapesweepError, match=said):
+        Probe(**arguments)
+
+
+def test_a_layer_that_there_is_not_is_named(model, documents):
+    with pytest.raises(ShapesweepError, match="the model has 0 to 3, not 9"):
+        Probe(documents, layers=[9])(model)
+
+
+def trainer(folder, model, documents, steps, callback=None, **more):
+    arguments = transformers.TrainingArguments(
+        output_dir=folder, max_steps=steps, per_device_train_batch_size=4, report_to="none",
+        use_cpu=True, disable_tqdm=True, logging_steps=2, save_steps=4, learning_rate=1e-3, **more,
+    )  # fmt: skip
+    rows = [{"input_ids": one, "labels": one} for one in torch.from_numpy(documents)]
+    made = transformers.Trainer(model=model, args=arguments, train_dataset=rows)
+    if callback:
+        made.add_callback(callback(made))
+    return made
+
+
+def test_the_callback_writes_to_the_trainers_log_and_to_a_file(tmp_path, model, documents):
+    def callback(made):
+        return ProbeCallback(Probe(documents), every=3, log=made.log)
+
+    made = trainer(tmp_path, model, documents, 8, callback)
+    made.train()
+    found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
+    assert sorted(found.step.unique()) == [0, 3, 6]
+    logged = {e["step"]: e for e in made.state.log_history if "shape/id_twonn/2" in e}
+    assert sorted(logged) == [0, 3, 6]
+    row = found.query("step == 6 and metric == 'id_twonn' and layer == 2").iloc[0]
+    assert logged[6]["shape/id_twonn/2"] == row.value
+    assert sum("loss" in e for e in made.state.log_history) == 4
+
+
+def test_a_probe_that_fails_later_does_not_end_the_training(tmp_path, model, documents):
+    class Failing(Probe):
+        def __call__(self, model):
+            if made.state.global_step == failing:
+                raise MemoryError("no room")
+            return super().__call__(model)
+
+    def callback(_made):
+        return ProbeCallback(Failing(documents, signals=["max_norm"]), every=1)
+
+    failing = 2
+    made = trainer(tmp_path, model, documents, 4, callback)
+    with pytest.warns(UserWarning, match="not measured at step 2: no room"):
+        made.train()
+    found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
+    assert sorted(found.step.unique()) == [0, 1, 3, 4]
+    failing = 0
+    made = trainer(tmp_path / "other", model, documents, 4, callback)
+    with pytest.raises(MemoryError):
+        made.train()
+
+
+def test_a_training_is_the_same_with_a_probe(tmp_path, documents):
+    ends = []
+    for number, callback in enumerate([None, lambda _: ProbeCallback(Probe(documents), 1)]):
+        torch.manual_seed(0)
+        one = transformers.LlamaForCausalLM(tiny_llama(attention_dropout=0.2))
+        trainer(tmp_path / str(number), one, documents, 5, callback, seed=3).train()
+        ends.append(one.state_dict())
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+
+
+def test_a_training_that_is_resumed_goes_on_in_its_file(tmp_path, model, documents):
+    def callback(_made):
+        return ProbeCallback(Probe(documents, signals=["max_norm"]), every=1)
+
+    trainer(tmp_path, model, documents, 7, callback).train()
+    # What was written after the checkpoint belongs to steps that are made again.
+    trainer(tmp_path, model, documents, 9, callback).train(resume_from_checkpoint=True)
+    found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
+    assert found[found.layer == 2].step.tolist() == list(range(10))
+
+
+def test_a_record_without_readings_leaves_no_file(tmp_path):
+    Record(tmp_path / PROBE_FILE).save()
+    assert not (tmp_path / PROBE_FILE).exists()

@@ -1,0 +1,311 @@
+"""The dimension budget: how many dimensions of a layer does the rest of the model need?
+
+Takes in a checkpoint and the text's documents; hands on rows of `schemas.BUDGETS`. A layer's
+hidden states are projected on their leading principal axes on the way through the model, and the
+number of axes is bisected for a rise of the loss. The axes are fitted on other documents than those
+on which the loss is read, and special tokens and the first one are left as they are: they may be
+sinks, which are needed for what they do and not for what they say.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapesweep import progress
+from shapesweep.activations import losses
+from shapesweep.activations.opener import Opener
+from shapesweep.checkpoint import devices, facts
+from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy, forward, to_batch
+from shapesweep.config.measurement import Measurement
+from shapesweep.corpora import Corpus
+from shapesweep.errors import CheckpointError
+from shapesweep.estimators import jackknife
+from shapesweep.estimators.moments import Moments
+from shapesweep.estimators.spectrum import eigh
+from shapesweep.storage.manifests import Checkpoint
+
+#: Raise it when the numbers change: then they are measured anew.
+VERSION = 1
+CORPUS = "text"
+
+
+def measure(
+    of: Checkpoint, folder: Path, settings: Measurement, tokenizer: Path, most: float
+) -> list[dict[str, Any]]:
+    """The budget of every layer of one checkpoint.
+
+    Parameters
+    ----------
+    of : Checkpoint
+    folder : path-like
+        Where its files are.
+    settings : Measurement
+    tokenizer : path-like
+        The folder of its tokenizer.
+    most : float
+        Relative rise of the loss that is allowed.
+
+    Returns
+    -------
+    list of dict
+        Rows of `schemas.BUDGETS`: the embedding and every block, the last before the final norm.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint cannot be measured.
+    """
+    import torch
+
+    with devices.hold(settings.device) as device, torch.inference_mode():
+        found = Opener(settings, [CORPUS]).open(of, folder, tokenizer)
+        model, tokens, (one,) = found.model.to(device), found.tokenizer, found.corpora
+        anatomy = find_anatomy(model, one.documents[0])
+        reader = _Reader(model, anatomy, one, settings, tokens.mask_token_id)
+        names = ("suite", "run", "seed", "revision", "step", "tokens")
+        lengths = [len(document) for document in one.documents]
+        shared = {
+            **{name: getattr(of, name) for name in names},
+            "architecture": type(model).__name__,
+            "n_layers": anatomy.n_layers,
+            "corpus": CORPUS,
+            "threshold": most,
+            "n_documents": len(lengths),
+            "document_length": round(sum(lengths) / len(lengths)),
+        }
+        layers = range(anatomy.n_layers + 1)
+        return [
+            {**shared, **_of_layer(reader, layer, settings.geometry.groups, most)}
+            for layer in progress.track(layers, "budgeting", "layers")
+        ]
+
+
+def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict[str, Any]:
+    full = losses.mean(reader.full, n_groups)
+    halves = [reader.axes(layer, fitted) for fitted in (0, 1)]
+    width = len(halves[0][0])
+
+    @cache
+    def rise(k: int) -> tuple[float, float]:
+        totals = reader.projected(layer, halves, k)
+        return relative_rise(*losses.mean(totals, n_groups), *full)
+
+    def enough(sign: int) -> Callable[[int], bool]:
+        return lambda k: rise(k)[0] + sign * rise(k)[1] <= most
+
+    k, low, high = (smallest(enough(sign), width) for sign in (0, -1, 1))
+    found = rise(k)[0]
+    flags = [] if np.isfinite(found) else ["undefined"]
+    # Of fewer tokens than axes the last axes are any.
+    flags += ["undersampled"] if reader.n_fitted < 2 * width else []
+    return {
+        "layer": layer,
+        "layer_kind": "block" if layer else "embedding",
+        "n_features": width,
+        "k": k,
+        # What is found by itself may lie beyond what is found at the ends of the interval.
+        "k_low": min(k, low),
+        "k_high": max(k, high),
+        "loss": full[0],
+        "rise": found,
+        "flag": ",".join(flags),
+    }
+
+
+class _Reader:
+    """A model that is read on the documents of a corpus, whole or with one layer projected."""
+
+    def __init__(
+        self,
+        model: Any,
+        anatomy: Anatomy,
+        one: Corpus,
+        settings: Measurement,
+        mask_token: int | None,
+    ) -> None:
+        family = facts.family(type(model).__name__)
+        if not anatomy.causal and (family != "encoder" or mask_token is None):
+            raise CheckpointError("has no loss: it neither predicts tokens nor fills in masks")
+        self._model, self._anatomy, self._one = model, anatomy, one
+        self._batch_tokens, self._mask_token = settings.batch_tokens, mask_token
+        self._masks = None if anatomy.causal else losses.masks(one, settings.corpus.seed)
+        n_documents = len(one.documents)
+        n_groups = min(settings.geometry.groups, n_documents)
+        # The groups of the jackknife, so that the halves are the same for every checkpoint.
+        self._half = jackknife.assign_groups(np.arange(n_documents), n_groups) % 2
+        self.full = self._read(np.arange(n_documents), None, None)
+        lengths = np.array([len(document) for document in one.documents])
+        free = lengths - max(1, one.n_prefix) - one.n_suffix
+        #: Tokens of which axes are fitted, in the smaller half.
+        self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
+
+    def axes(self, layer: int, half: int) -> tuple[Any, Any]:
+        """Mean and principal axes of a layer, of the documents that are not in that half."""
+        import torch
+
+        kept: list[NDArray[np.float32]] = []
+
+        def keep(states: Any) -> Any:
+            kept.append(states[:, self._free(states.shape[1])].flatten(0, 1).float().cpu().numpy())
+            return states
+
+        self._read(np.flatnonzero(self._half != half), layer, keep)
+        mean, axes = principal_axes(np.concatenate(kept))
+        device = self._model.device
+        fitted = (np.ascontiguousarray(x, dtype=np.float32) for x in (mean, axes))
+        at, along = (torch.from_numpy(x).to(device) for x in fitted)
+        return at, along
+
+    def projected(self, layer: int, halves: list[tuple[Any, Any]], k: int) -> losses.Sums:
+        """Losses of every document with that layer projected on its k leading axes."""
+        totals = np.empty((2, len(self._one.documents)))
+        for half, (mean, axes) in enumerate(halves):
+            numbers = np.flatnonzero(self._half == half)
+            change = self._projection(mean, axes[:, :k])
+            totals[:, numbers] = self._read(numbers, layer, change)
+        return totals
+
+    def _projection(self, mean: Any, axes: Any) -> Callable[[Any], Any]:
+        def change(states: Any) -> Any:
+            free = self._free(states.shape[1])
+            made = states.clone()
+            centred = states[:, free].float() - mean
+            made[:, free] = (mean + centred @ axes @ axes.T).to(states.dtype)
+            return made
+
+        return change
+
+    def _free(self, n_tokens: int) -> slice:
+        return slice(max(1, self._one.n_prefix), n_tokens - self._one.n_suffix)
+
+    def _read(
+        self, numbers: NDArray[np.int64], layer: int | None, change: Callable[[Any], Any] | None
+    ) -> losses.Sums:
+        """Losses of some documents; on the way `change` makes other states of a layer's."""
+        import torch
+
+        documents = [self._one.documents[n] for n in numbers]
+        sums = []
+        with at_layer(self._anatomy, layer, change):
+            for chosen in self._one.batches_of(documents, self._batch_tokens):
+                batch = to_batch(self._model, [documents[i] for i in chosen])
+                if self._masks is None:
+                    output = forward(self._model, batch)
+                    if "logits" not in output:
+                        raise CheckpointError("has no loss: it has no head that predicts tokens")
+                    sums.append(losses.next_token(output.logits, batch))
+                    continue
+                mask = torch.from_numpy(np.stack([self._masks[numbers[i]] for i in chosen]))
+                mask = mask.to(batch.device)
+                output = forward(self._model, batch.masked_fill(mask, self._mask_token))
+                sums.append(losses.masked(output, batch, mask))
+        return np.concatenate(sums, axis=1)
+
+
+@contextlib.contextmanager
+def at_layer(
+    anatomy: Anatomy, layer: int | None, change: Callable[[Any], Any] | None
+) -> Iterator[None]:
+    """Let a layer's hidden states become others on their way through the model.
+
+    Parameters
+    ----------
+    anatomy : shapesweep.anatomy.Anatomy
+    layer : int or None
+        0 is the embedding, k what block k hands on; None changes nothing.
+    change : callable or None
+        From states, shape (n_documents, n_tokens, n_features), to those that go on.
+    """
+    if layer is None or change is None:
+        yield
+        return
+
+    def behind(_module: Any, _inputs: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (change(output[0]), *output[1:])
+        return change(output)
+
+    def before(_module: Any, inputs: Any, named: Any) -> Any:
+        if inputs:
+            return (change(inputs[0]), *inputs[1:]), named
+        return inputs, {**named, "hidden_states": change(named["hidden_states"])}
+
+    if layer:
+        hook = anatomy.blocks[layer - 1].register_forward_hook(behind)
+    else:
+        hook = anatomy.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean of a cloud and its principal axes.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n_points, n_features)
+
+    Returns
+    -------
+    mean : ndarray of float64, shape (n_features,)
+    axes : ndarray of float64, shape (n_features, n_features)
+        One a column, the one of the largest variance first.
+    """
+    moments = Moments.of(points)
+    _, axes = eigh(moments.scatter)
+    return moments.mean, axes[:, ::-1]
+
+
+def relative_rise(
+    value: float,
+    without: NDArray[np.float64],
+    full: float,
+    full_without: NDArray[np.float64],
+) -> tuple[float, float]:
+    """How much higher a loss is than the full model's, and half its 95 % interval.
+
+    Parameters
+    ----------
+    value, full : float
+    without, full_without : ndarray of float64, shape (n_groups,)
+        The same without each group of documents: paired.
+
+    Returns
+    -------
+    rise : float
+    half_width : float
+    """
+    replicates = without / full_without - 1
+    return value / full - 1, float(jackknife.half_width_of(replicates))
+
+
+def smallest(is_enough: Callable[[int], bool], most: int) -> int:
+    """The smallest k that is enough, by bisection.
+
+    Parameters
+    ----------
+    is_enough : callable
+        Of k; where it is not monotone, what is found is a place where it begins to hold, not
+        necessarily the first.
+    most : int
+        Is taken to be enough.
+
+    Returns
+    -------
+    int
+        In 0 … most.
+    """
+    if is_enough(0):
+        return 0
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high

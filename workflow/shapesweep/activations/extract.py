@@ -1,0 +1,276 @@
+"""The activations: every layer's hidden states of every corpus, from one read of the weights.
+
+Takes in a checkpoint and the corpora; hands on one Parquet shard a (corpus, layer)
+and the model's loss on each corpus. One batch of documents is in memory at a time.
+"""
+
+import itertools
+import json
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapesweep import __version__, progress
+from shapesweep.activations import losses
+from shapesweep.activations.losses import Sums
+from shapesweep.activations.opener import Opened, Opener
+from shapesweep.checkpoint import devices, facts, weight_sample
+from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy, forward, to_batch
+from shapesweep.config.measurement import Measurement
+from shapesweep.corpora import Corpus
+from shapesweep.errors import CheckpointError
+from shapesweep.estimators import jackknife
+from shapesweep.storage import atomic, failures, schemas, tables
+from shapesweep.storage.manifests import Checkpoint
+from shapesweep.storage.shards import FORMAT_VERSION, ORIGINS, CorpusWriter, token_columns
+
+
+@dataclass(frozen=True)
+class Source:
+    """One checkpoint to be extracted.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+        Of the manifest.
+    folder : Path
+        Where its files are.
+    out : Path
+        A folder, written atomically: `<corpus>/layer-<k>.parquet`, `losses.parquet`,
+        `samples.parquet` and `origins.json`, or `failed.json` alone.
+    tokenizer : Path
+        The folder of its tokenizer.
+    measured : dict
+        By corpus, the origin of what is measured already: such a corpus, from the same origin,
+        gets no shards.
+    fingerprint : str
+        Of the checkpoint's contents (`fingerprints.contents`); handed on in `origins.json`.
+    """
+
+    checkpoint: Checkpoint
+    folder: Path
+    out: Path
+    tokenizer: Path
+    measured: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+
+
+def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[Source, str]]:
+    """Write the shards and losses of checkpoints; an unusable one is recorded by its reason.
+
+    While one is run, or its shards are measured, the next is read. A device is held while a model
+    runs, and no longer.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    settings : Measurement
+
+    Yields
+    ------
+    source : Source
+    line : str
+        What was done.
+    """
+    opener = Opener(settings, settings.corpora)
+    for number, (one, ahead) in enumerate(_read_ahead(sources, opener)):
+        part = (number, len(sources))
+        wait([ahead[0]])
+        try:
+            with atomic.folder(one.out) as out, devices.hold(settings.device) as device:
+                # Nothing else refers to its weights: they are gone before the device is released.
+                names = _extract(one, ahead.popleft().result(), settings, device, out, part)
+            line = f"extracted {', '.join(names) or 'nothing: all is measured already'}"
+        except CheckpointError as error:
+            with atomic.folder(one.out) as out:
+                failures.record(out, one.checkpoint, error)
+            line = f"skipped: {error}"
+        yield one, f"{one.checkpoint.name}: {line}"
+
+
+def _read_ahead(
+    sources: Sequence[Source], opener: Opener
+) -> Iterator[tuple[Source, deque[Future[Opened]]]]:
+    """Every checkpoint with a queue, whose first item opens it; the next is read meanwhile."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead: deque[Future[Opened]] = deque()
+        for one, following in itertools.pairwise([None, *sources, None]):
+            if following:
+                places = following.folder, following.tokenizer
+                ahead.append(reader.submit(opener.open, following.checkpoint, *places))
+            if one:
+                yield one, ahead
+
+
+def _extract(
+    one: Source, opened: Opened, settings: Measurement, device: str, out: Path, part: progress.Part
+) -> list[str]:
+    """Names of the corpora that were extracted."""
+    import torch
+
+    model = opened.model.to(device)
+    origins = {
+        each.name: _origin(one.checkpoint, each, settings, device) for each in opened.corpora
+    }
+    known = {name: origin["from"] for name, origin in one.measured.items()}
+    new = [each for each in opened.corpora if known.get(each.name) != origins[each.name]["from"]]
+    found: list[dict[str, Any]] = []
+    n_documents = sum(len(each.documents) for each in new)
+    anatomy: Anatomy | None = None
+    shown = progress.bar(n_documents, "extracting", "documents", part)
+    with torch.inference_mode(), shown:
+        for each in new:
+            anatomy = anatomy or find_anatomy(model, each.documents[0])
+            metadata = _metadata(origins[each.name], each, model, anatomy)
+            with CorpusWriter(_files(out / each.name, metadata, anatomy)) as writer:
+                totals = _run(opened, anatomy, each, settings, writer, shown)
+            if facts.family(type(model).__name__) == "encoder":
+                totals = _masked_losses(model, each, opened.tokenizer, settings)
+            if totals is not None:
+                found.append(_loss_row(one.checkpoint, each, totals, settings.geometry.groups))
+    tables.write(found, schemas.LOSSES, out / "losses.parquet")
+    vocabulary = getattr(model.config, "vocab_size", None)
+    samples = [
+        {"revision": one.checkpoint.revision, "tensor_class": kind, "value": value}
+        for kind, values in weight_sample.sample(model).items()
+        for value in values
+    ]
+    tables.write(samples, schemas.SAMPLES, out / "samples.parquet", {"vocabulary": vocabulary})
+    text = json.dumps({"fingerprint": one.fingerprint, "corpora": origins})
+    (out / ORIGINS).write_text(text, encoding="utf-8")
+    return [each.name for each in new]
+
+
+def _files(
+    folder: Path, metadata: dict[str, Any], anatomy: Anatomy
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Every layer's shard, and what is written into it."""
+    folder.mkdir()
+    return [
+        (
+            folder / shard_name(layer, kind, anatomy),
+            {**metadata, "layer": layer, "layer_kind": kind},
+        )
+        for layer, kind in anatomy.names()
+    ]
+
+
+def shard_name(layer: int, layer_kind: str, anatomy: Anatomy) -> str:
+    """File name of a layer's shard; the last block before a final norm shares its number."""
+    before_norm = anatomy.has_final_norm and (layer, layer_kind) == (anatomy.n_layers, "block")
+    return f"layer-{layer}{'-block' if before_norm else ''}.parquet"
+
+
+def _run(
+    opened: Opened,
+    anatomy: Anatomy,
+    one: Corpus,
+    settings: Measurement,
+    writer: CorpusWriter,
+    shown: Any,
+) -> Sums | None:
+    """Write the shards of one corpus; of a causal model, its loss on every document too."""
+    model, captured, sums = opened.model, [], []
+    hook = anatomy.blocks[-1].register_forward_hook(
+        lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
+    )
+    try:
+        for numbers in one.batches(settings.batch_tokens):
+            captured.clear()
+            batch = to_batch(model, [one.documents[n] for n in numbers])
+            output = forward(model, batch)
+            states = list(output.hidden_states)
+            if anatomy.has_final_norm:
+                states.insert(anatomy.n_layers, captured[-1])
+            places = one.measured(batch.shape[1])
+            tokens = token_columns([one.documents[n] for n in numbers], numbers, places)
+            values = [_values(state, places) for state in states]
+            for (layer, kind), part in zip(anatomy.names(), values, strict=True):
+                if not np.isfinite(part).all():
+                    raise CheckpointError(
+                        f"layer {layer} ({kind}) is not finite on the corpus {one.name}"
+                    )
+            writer.append(tokens, values)
+            if anatomy.causal and "logits" in output:
+                sums.append(losses.next_token(output.logits, batch))
+            shown.update(len(numbers))
+    finally:
+        hook.remove()
+    return np.concatenate(sums, axis=1) if sums else None
+
+
+def _values(state: Any, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The states at some places of every document, shape (n_tokens, n_features), on the CPU."""
+    import torch
+
+    if len(places) < state.shape[1]:
+        state = state.index_select(1, torch.from_numpy(places).to(state.device))
+    return state.reshape(-1, state.shape[-1]).float().cpu().numpy()
+
+
+def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Measurement) -> Sums | None:
+    """The same for masked tokens: one extra pass under a mask that is fixed per corpus."""
+    import torch
+
+    if tokenizer.mask_token_id is None:
+        return None
+    masks, sums = losses.masks(one, settings.corpus.seed), []
+    for numbers in one.batches(settings.batch_tokens):
+        batch = to_batch(model, [one.documents[n] for n in numbers])
+        mask = torch.from_numpy(np.stack([masks[n] for n in numbers])).to(batch.device)
+        output = forward(model, batch.masked_fill(mask, tokenizer.mask_token_id))
+        sums.append(losses.masked(output, batch, mask))
+    return np.concatenate(sums, axis=1)
+
+
+def _loss_row(of: Checkpoint, one: Corpus, totals: Sums, n_groups: int) -> dict[str, Any]:
+    value, without = losses.mean(totals, n_groups)
+    record = {key: getattr(of, key) for key in ("suite", "run", "revision", "step")}
+    measured = {"value": value, "stderr": float(jackknife.stderr(without))}
+    return {**record, "source": "eval", "corpus": one.name, **measured}
+
+
+def _origin(of: Checkpoint, one: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
+    """What the shards of a corpus are made from (equal, equal shards), and what by."""
+    import torch
+    import transformers
+
+    place = ("suite", "run", "seed", "revision", "step", "tokens", "commit")
+    made_from = {
+        **{key: getattr(of, key) for key in place},
+        "corpus": one.name,
+        "corpus_digest": one.digest,
+        "corpus_seed": settings.corpus.seed,
+        "n_prefix": one.n_prefix,
+        "n_suffix": one.n_suffix,
+        "pooling": one.pooling,
+        "dtype": "float32",
+        "format_version": FORMAT_VERSION,
+    }
+    made_by = {
+        "device": device.partition(":")[0],
+        "shapesweep": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    return {"from": made_from, "by": made_by}
+
+
+def _metadata(origin: dict[str, Any], one: Corpus, model: Any, anatomy: Anatomy) -> dict[str, Any]:
+    """A shard's metadata: its origin, and what the model tells of itself when it is run."""
+    lengths = [len(document) for document in one.documents]
+    return {
+        **origin["from"],
+        "architecture": type(model).__name__,
+        "n_layers": anatomy.n_layers,
+        "causal": anatomy.causal,
+        "document_length": round(sum(lengths) / len(lengths)),
+        "n_documents": len(lengths),
+        "versions": origin["by"],
+    }

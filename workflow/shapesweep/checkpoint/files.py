@@ -1,0 +1,148 @@
+"""The files of a checkpoint: which of a folder or a commit it needs, and whether all are there."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shapesweep.checkpoint.facts import architecture, description, n_layers
+from shapesweep.storage.files import LocalFile
+
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json"),
+    *("merges.txt", "spiece.model", "sentencepiece.bpe.model", "special_tokens_map.json"),
+    "added_tokens.json",
+)
+
+
+def model_files(folder: str | Path) -> list[Path]:
+    """The files of a checkpoint that are needed: its configuration and one format of its weights.
+
+    Returns
+    -------
+    list of Path
+        Only what is there; safetensors before pickles.
+    """
+    folder = Path(folder)
+    files = [folder / "config.json"] if (folder / "config.json").is_file() else []
+    for name in WEIGHTS:
+        path = folder / name
+        if not path.is_file():
+            continue
+        files.append(path)
+        if name.endswith(".index.json"):
+            files += [folder / shard for shard in shards_of(path) if (folder / shard).is_file()]
+        break
+    return files
+
+
+def tokenizer_files(folder: str | Path) -> list[Path]:
+    """The files of a checkpoint's tokenizer: in its folder, else in the run's folder above it.
+
+    Returns
+    -------
+    list of Path
+        Empty where neither has one.
+    """
+    for place in (Path(folder), Path(folder).parent):
+        found = [place / name for name in TOKENIZER if (place / name).is_file()]
+        if found:
+            return found
+    return []
+
+
+def shards_of(index: Path) -> list[str]:
+    """Names in a weight index; only plain names, so that none points outside the folder."""
+    try:
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return []
+    plain = all(isinstance(n, str) and n.isprintable() and Path(n).name == n for n in names)
+    return sorted(names) if plain and names.isdisjoint({"", ".."}) else []
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the files of a checkpoint's folder say, without loading them.
+
+    Attributes
+    ----------
+    architecture : str
+    n_layers : int or None
+    files : tuple of LocalFile
+    commit : str or None
+        Digest of the files' names and contents; None if they were not hashed.
+    status : tuple of str
+        `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`.
+    """
+
+    architecture: str
+    n_layers: int | None
+    files: tuple[LocalFile, ...]
+    commit: str | None
+    status: tuple[str, ...]
+
+
+def inspect(
+    folder: str | Path, digest: Callable[[Path, os.stat_result], str] | None = None
+) -> Inspection:
+    """Describe a checkpoint without loading it.
+
+    Parameters
+    ----------
+    folder : path-like
+    digest : callable, optional
+        The sha256 of a file with this stat result; without it, files are not hashed.
+
+    Returns
+    -------
+    Inspection
+    """
+    folder = Path(folder)
+    files = model_files(folder)
+    status: list[str] = []
+    config: dict[str, Any] = {}
+    if folder / "config.json" not in files:
+        status.append("missing_config")
+    else:
+        config = description(folder) or {}
+        if not config:
+            status.append("damaged:config.json")
+    weights = [path for path in files if path.name != "config.json"]
+    if not weights:
+        status.append("missing_weights")
+    for path in weights:
+        if path.name.endswith(".index.json"):
+            wanted = shards_of(path)
+            if not wanted:
+                status.append(f"damaged:{path.name}")
+            status += [f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()]
+        elif path.suffix == ".safetensors" and not _whole_safetensors(path):
+            status.append(f"damaged:{path.name}")
+    found = []
+    for path in files:
+        stat = path.stat()
+        contents = digest(path, stat) if digest else None
+        found.append(LocalFile(path.name, stat.st_size, contents, "", stat.st_mtime_ns))
+    pin = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in found).encode())
+    commit = pin.hexdigest()[:40] if digest else None
+    return Inspection(architecture(config), n_layers(config), tuple(found), commit, tuple(status))
+
+
+def _whole_safetensors(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            return True
+    except (SafetensorError, OSError):
+        return False

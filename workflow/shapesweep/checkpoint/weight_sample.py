@@ -1,0 +1,53 @@
+"""A sample of weights: the same few weights of every checkpoint of a run."""
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
+    """The same few weights of every checkpoint of a run, by the class of their matrix.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    n_weights : int
+        Of each class at most, as many of each of its matrices, but one of each at least.
+
+    Returns
+    -------
+    dict of ndarray of float32
+        `embedding`, `attention`, `feed_forward`, `head` and `other`, those that there are. The
+        order of a class depends on the names and shapes of its weights alone.
+    """
+    import torch
+
+    ends = {"embedding": model.get_input_embeddings(), "head": model.get_output_embeddings()}
+    known = {id(one.weight): kind for kind, one in reversed(ends.items()) if one is not None}
+    by_class: dict[str, list[tuple[str, Any]]] = {}
+    for name, weights in sorted((n, p) for n, p in model.named_parameters() if p.ndim > 1):
+        kind = known.get(id(weights)) or _tensor_class(name)
+        by_class.setdefault(kind, []).append((name, weights))
+    made = {}
+    for kind, matrices in by_class.items():
+        share, taken = max(1, n_weights // len(matrices)), []
+        for name, weights in matrices:
+            rng = np.random.default_rng([*name.encode(), weights.numel()])
+            size = min(share, weights.numel())
+            places = np.sort(rng.choice(weights.numel(), size, replace=False))
+            chosen = weights.detach().reshape(-1)[torch.from_numpy(places).to(weights.device)]
+            taken.append(chosen.float().cpu().numpy())
+        made[kind] = np.concatenate(taken)
+    return made
+
+
+def _tensor_class(name: str) -> str:
+    """What kind of matrix a parameter is, by the words that architectures share."""
+    words = {
+        "embedding": r"embed|wte|wpe",
+        "attention": r"attn|attention",
+        "feed_forward": r"mlp|ffn|feed_?forward|fc\d|dense_h|dense_4h|intermediate|output\.dense",
+    }
+    return next((kind for kind, fits in words.items() if re.search(fits, name)), "other")

@@ -1,0 +1,380 @@
+"""The verbs of the command: each runs a step, and says what was done."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapesweep.errors import ShapesweepError
+
+if TYPE_CHECKING:
+    from shapesweep.config.measurement import Measurement
+    from shapesweep.config.suite import AnySuite
+    from shapesweep.geometry.member import Member
+    from shapesweep.manifest.selection import Rule
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train one run of an embedded suite."""
+    from shapesweep.config.suite import EmbeddedSuite
+    from shapesweep.training import train as training
+
+    suite = _suite(arguments)
+    if not isinstance(suite, EmbeddedSuite) or arguments.run not in suite.runs:
+        raise ShapesweepError(f"--definition: has no run {arguments.run!r} to be trained")
+    training.train(suite, arguments.run, arguments.out)
+
+
+def listing(arguments: argparse.Namespace) -> None:
+    """Ask the Hub what a suite has published, or trainings which checkpoints they have kept."""
+    from shapesweep.config.hub_suite import HubSuite
+    from shapesweep.config.suite import EmbeddedSuite, checkpoint_folder
+    from shapesweep.hub import listing
+
+    name, suite = arguments.suite, _suite(arguments)
+    if isinstance(suite, EmbeddedSuite):
+        folders = {run: checkpoint_folder(arguments.results, name, run) for run in suite.runs}
+        listing.write_steps(folders, arguments.out)
+        return
+    if not isinstance(suite, HubSuite):
+        raise ShapesweepError(f"suite {name} does not lie on the Hub")
+    found = listing.make(suite, arguments.out, arguments.calls)
+    for repository, said in found.items():
+        print(said.problem or f"{repository}: {len(said.trees)} commits")
+
+
+def history(arguments: argparse.Namespace) -> None:
+    """Gather what was recorded while the runs of a suite were trained."""
+    from shapesweep.manifest import history
+    from shapesweep.storage import schemas, tables
+
+    name, suite, *_ = _planned(arguments)
+    made, problems = history.of_suite(name, suite, arguments.results)
+    tables.write(made, schemas.HISTORY, arguments.out)
+    for one in problems:
+        print(f"not read: {one}")
+    print(f"{name}: {len(made):,} numbers of {made.run.nunique()} runs")
+
+
+def manifest(arguments: argparse.Namespace) -> None:
+    """List a suite's checkpoints with their files; earlier plans of the suite are removed."""
+    from shapesweep.manifest import checkpoints
+    from shapesweep.plan import fingerprints
+    from shapesweep.storage import manifests as table
+
+    name, suite, rule, planned, text = _planned(arguments)
+    listed = checkpoints.list_checkpoints(name, suite, arguments.results)
+    try:
+        known = table.read(arguments.out)
+    except ShapesweepError:
+        known = []  # Absent, damaged or of an earlier version: all files are hashed.
+    described = checkpoints.describe(name, suite, listed, rule, known, planned)
+    table.write(described, arguments.out, fingerprints.text_sha256(text))
+    # A later sweep with an earlier plan finds the plan gone, and writes this manifest again.
+    plan = Path(arguments.plan)
+    for other in plan.parent.glob("*.json"):
+        if other != plan:
+            other.unlink(missing_ok=True)
+    for one in described:
+        if one.status:
+            print(f"{one.name}: {', '.join(one.status)}")
+
+
+def checkpoint(arguments: argparse.Namespace) -> None:
+    """Load a checkpoint, check its every weight, and say what it is."""
+    from shapesweep.checkpoint import facts, files
+    from shapesweep.checkpoint import load as checkpoint
+
+    if not Path(arguments.folder).is_dir():
+        raise ShapesweepError(f"{arguments.folder}: there is no such folder")
+    status = files.inspect(arguments.folder).status
+    if status:
+        raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")
+    try:
+        model = checkpoint.load(arguments.folder)
+    except ShapesweepError as error:
+        raise ShapesweepError(f"{arguments.folder}: {error}") from None
+    kind = facts.family(type(model).__name__)
+    print(
+        f"{arguments.folder}: {type(model).__name__} ({kind}), {model.num_parameters():,} weights"
+    )
+
+
+def download(arguments: argparse.Namespace) -> None:
+    """Fetch checkpoints of the Hub, when the disk has room for them."""
+    from shapesweep.hub import disk_budget, download
+
+    out = Path(arguments.out)
+    place = "/".join(out.parts[-4:])
+    disk = disk_budget.DiskBudget(_temporary(arguments), arguments.room)
+    fits = disk_budget.SharedClaim(lambda: disk.claim(place, arguments.bytes, arguments.seconds))
+    with disk.using(place, "download"):
+        for one in _members(arguments, downloads=out):
+            rise = arguments.budget_rise
+            has_budget = rise is None or one.budget(rise) is not None
+            if not (one.is_measured and has_budget):
+                print(
+                    download.checkpoint(one.checkpoint, one.folder, fits, one.tokenizer),
+                    flush=True,
+                )
+        out.mkdir(parents=True, exist_ok=True)
+
+
+def tokenizer(arguments: argparse.Namespace) -> None:
+    """Fetch the tokenizer of a run of the Hub."""
+    from shapesweep.hub import download
+    from shapesweep.manifest import checkpoints
+
+    name, suite = arguments.suite, _suite(arguments)
+    last, places = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
+    print(download.tokenizer(last, places, Path(arguments.out)))
+
+
+def activations(arguments: argparse.Namespace) -> None:
+    """Extract the activations of checkpoints."""
+    from shapesweep.activations import extract as activations
+
+    out = Path(arguments.out)
+    several = len(arguments.revision) > 1
+    sources = [
+        activations.Source(
+            one.checkpoint,
+            one.folder,
+            out / str(one.checkpoint.revision) if several else out,
+            one.tokenizer,
+            fingerprint=one.fingerprint,
+        )
+        for one in _members(arguments, downloads=arguments.checkpoints)
+    ]
+    for _, line in activations.extract(sources, _settings(arguments)):
+        print(line, flush=True)
+
+
+def geometry(arguments: argparse.Namespace) -> None:
+    """Measure checkpoints: extract their activations, and make the tables of their numbers."""
+    from shapesweep.geometry import batch as measuring
+
+    members = _members(arguments, downloads=arguments.checkpoints)
+    with _used(arguments, "geometry"):
+        for line in measuring.measure(
+            members,
+            arguments.out,
+            _temporary(arguments) / "activations",
+            _settings(arguments),
+            arguments.keep,
+        ):
+            print(line, flush=True)
+
+
+def budget(arguments: argparse.Namespace) -> None:
+    """Count the dimensions that each layer of one checkpoint needs."""
+    from shapesweep.geometry import batch as measuring
+
+    (one,) = _members(arguments, downloads=arguments.checkpoints)
+    with _used(arguments, "budget"):
+        print(measuring.measure_budget(one, arguments.out, arguments.rise))
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """Measure clouds that lie in files."""
+    from shapesweep.geometry import cloud as measure
+    from shapesweep.geometry import cloud_file
+
+    names = [name for part in arguments.metrics for name in part.split(",") if name]
+    if arguments.local and len(arguments.files) > 1:
+        raise ShapesweepError("--local writes the points of one file: name one")
+    status = 0
+    for path in arguments.files:
+        try:
+            cloud = cloud_file.read(path, arguments.selection, arguments.tensor)
+            if arguments.local:
+                measure.write_local(cloud, arguments.k, arguments.local)
+            made = measure.measure(cloud, names, arguments.k, arguments.n_points, arguments.seed)
+            told = measure.as_json(*made) if arguments.json else measure.as_table(*made)
+            print(told, flush=True)
+        except ShapesweepError as error:
+            # What is wrong with one file costs no other.
+            print(f"shapesweep: error: {error}", file=sys.stderr)
+            status = 2
+    return status
+
+
+def join(arguments: argparse.Namespace) -> None:
+    """Join the tables of all checkpoints."""
+    from shapesweep.curves import join
+
+    join.join(
+        arguments.plans, arguments.manifests, arguments.history, arguments.results, arguments.out
+    )
+
+
+def curves(arguments: argparse.Namespace) -> None:
+    """Make the curves of the joined tables."""
+    from shapesweep import curves
+    from shapesweep.storage import schemas, tables
+
+    tables_in = Path(arguments.tables)
+    geometry = tables.read(tables_in / "geometry.parquet", schemas.GEOMETRY)
+    replicates = tables.Reader(tables_in / "replicates.parquet", schemas.REPLICATES)
+    losses = tables.read(tables_in / "losses.parquet", schemas.LOSSES)
+    out = Path(arguments.out)
+    history = tables.read(tables_in / "history.parquet", schemas.HISTORY)
+    continuity = tables.read(tables_in / "continuity.parquet", schemas.CONTINUITY)
+    for name, made in curves.build(geometry, replicates, losses, history, continuity).items():
+        tables.write(made, getattr(schemas, name.upper()), out / f"{name}.parquet")
+    missing = tables.read(tables_in / "failures.parquet", schemas.FAILURES)
+    tables.write(missing, schemas.MISSING, out / "missing.parquet")
+    budgets = tables.read(tables_in / "budgets.parquet", schemas.BUDGETS)
+    tables.write(budgets, schemas.BUDGETS, out / "budgets.parquet")
+
+
+def comparison(arguments: argparse.Namespace) -> None:
+    """Hold the authors' numbers against those of a sweep of their models."""
+    from shapesweep.report.paper_numbers import as_markdown
+    from shapesweep.storage import schemas, tables
+
+    made = tables.read(Path(arguments.curves) / "comparison.parquet", schemas.COMPARISON)
+    Path(arguments.out).write_text(as_markdown(made), encoding="utf-8")
+    print(as_markdown(made))
+
+
+def warnings(arguments: argparse.Namespace) -> None:
+    """Say what warned of loss explosions, and what did not."""
+    from shapesweep.curves.tables import Curves
+    from shapesweep.report.explosions import as_markdown
+
+    told = as_markdown(Curves.read(Path(arguments.curves)))
+    Path(arguments.out).write_text(told, encoding="utf-8")
+    print(told)
+
+
+def figures(arguments: argparse.Namespace) -> None:
+    """Draw one figure as SVG, PDF and PNG."""
+    from shapesweep import figures
+
+    figures.draw(arguments.figure, arguments.curves, arguments.out)
+
+
+def summary(arguments: argparse.Namespace) -> None:
+    """Say what the sweep has found, and where it lies."""
+    from shapesweep.report import summary
+
+    print(summary.write(arguments.results, arguments.out))
+
+
+def page(arguments: argparse.Namespace) -> None:
+    """Write the page of a sweep: all of it in one file for a browser."""
+    from shapesweep.report import page
+
+    print(page.write(arguments.results, arguments.out))
+
+
+def _suite(arguments: argparse.Namespace) -> AnySuite:
+    """The definition that a command is given."""
+    from pydantic import ValidationError
+
+    from shapesweep.config.suite import SUITE
+    from shapesweep.validation import explain
+
+    try:
+        return SUITE.validate_json(arguments.definition)
+    except ValidationError as error:
+        key, message = explain(error, arguments.definition)
+        raise ShapesweepError(f"--definition: {'.'.join(key)}: {message}") from None
+
+
+def manifests(arguments: argparse.Namespace) -> None:
+    """Say what every suite has: checkpoints, bytes, holes, defects."""
+    from shapesweep.manifest import checkpoints
+    from shapesweep.plan import inventory
+
+    suites = arguments.config.suites.items()
+    listed = {n: checkpoints.list_checkpoints(n, suite, arguments.results) for n, suite in suites}
+    print(inventory.published(listed))
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Say what the sweep will cost: checkpoints, bytes, disk, tokens, operations, hours."""
+    from shapesweep.manifest import checkpoints, selection
+    from shapesweep.plan import inventory
+
+    config = arguments.config
+    chosen = {}
+    for name, suite in config.suites.items():
+        listed = checkpoints.list_checkpoints(name, suite, arguments.results)
+        wanted = selection.select(listed, config.checkpoints)
+        chosen[name] = [one for one in wanted if not one.flags]
+    print(inventory.costs(chosen, config))
+
+
+def _planned(
+    arguments: argparse.Namespace,
+) -> tuple[str, AnySuite, Rule, set[tuple[str, str]], str | list[object]]:
+    """What the plan of a suite records: the suite, which checkpoints are chosen, and the text."""
+    from pydantic import TypeAdapter
+
+    from shapesweep.config.suite import SUITE
+    from shapesweep.manifest.selection import Rule
+    from shapesweep.storage import failures
+
+    record = failures.read_json(Path(arguments.plan))
+    try:
+        rule: Rule = TypeAdapter(Rule).validate_python(record["checkpoints"])
+        suite = SUITE.validate_python(record["definition"])
+        batches = [(batch["run"], batch["revisions"]) for batch in record["batches"]]
+        planned = {(run, revision) for run, revisions in batches for revision in revisions}
+        return record["suite"], suite, rule, planned, record["text"]
+    except (KeyError, TypeError, ValueError):
+        raise ShapesweepError(f"{arguments.plan}: damaged; remove it, and run again") from None
+
+
+def _settings(arguments: argparse.Namespace) -> Measurement:
+    """How checkpoints are measured: by the settings file, on the text that the manifest has."""
+    from shapesweep.config import measurement
+    from shapesweep.storage import manifests as table
+
+    more = {key: getattr(arguments, key, None) for key in ("device", "batch_tokens")}
+    given = {key: value for key, value in more.items() if value is not None}
+    settings = measurement.load(arguments.settings, **given)
+    return settings.model_copy(update={"text_sha256": table.text_sha256(arguments.manifest)})
+
+
+def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Member]:
+    """The checkpoints that a command is for."""
+    from shapesweep.geometry import member as job
+
+    return job.members(
+        arguments.manifest,
+        arguments.run,
+        arguments.revision,
+        _settings(arguments),
+        downloads,
+        arguments.tokenizer,
+        getattr(arguments, "measured", ""),
+    )
+
+
+def _temporary(arguments: argparse.Namespace) -> Path:
+    """The folder of temporary files; one in `scratch` is private, since users share that place."""
+    from shapesweep.config.sweep import SCRATCH_NAME
+    from shapesweep.storage.private import private_folder
+
+    folder = Path(arguments.temporary)
+    if re.fullmatch(SCRATCH_NAME, folder.name):
+        return private_folder(folder, "set scratch to a folder of yours")
+    return folder
+
+
+def _used(arguments: argparse.Namespace, job: str) -> AbstractContextManager[None]:
+    """Mark downloads as used while a job needs them."""
+    from shapesweep.hub import disk_budget
+
+    if not arguments.checkpoints:
+        return contextlib.nullcontext()
+    place = "/".join(Path(arguments.checkpoints).parts[-4:])
+    return disk_budget.DiskBudget(_temporary(arguments), 0).using(place, job)

@@ -1,0 +1,80 @@
+"""Read, validate and write the configuration of a sweep."""
+
+import functools
+import locale
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import (
+    ValidationError,
+)
+
+from shapesweep.config import yaml_file
+from shapesweep.config.registry import REGISTRY
+from shapesweep.config.sweep import Config
+from shapesweep.errors import ShapesweepError
+from shapesweep.validation import NOTHING, below, explain
+
+
+def validate(
+    raw: Mapping[str, Any], registry: Path = REGISTRY, files: Sequence[str | Path] = ()
+) -> Config:
+    """Make a checked `Config` of what YAML gave; suites that are only named are read.
+
+    Parameters
+    ----------
+    raw : mapping
+        `suites` is a list of names (files of the registry) or a mapping of name to definition.
+    registry : path-like
+    files : sequence of path-like
+        What `raw` was merged from, the later over the earlier: an error names the one at fault.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ShapesweepError
+        One line that names the file, the key, what was found, and what to write instead.
+    """
+    for path in files:
+        # What Snakemake has merged has lost what is wrong with the files themselves.
+        yaml_file.read(path)
+    try:
+        return Config.model_validate(dict(raw), context={"registry": registry})
+    except ValidationError as error:
+        key, message = explain(error, raw, Config)
+        path = ".".join(key)
+        raise ShapesweepError(f"{_at_fault(key, raw, files)}{path}: {message}") from None
+
+
+def load(path: str | Path) -> Config:
+    """Read a configuration that a run has written beside its results."""
+    raw = yaml_file.read_settings(path)
+    try:
+        return validate(raw)
+    except ShapesweepError as error:
+        raise ShapesweepError(f"{path}: {error}") from None
+
+
+def as_yaml(config: Config) -> str:
+    """The merged configuration, suites spelt out; `load` reads it."""
+    # What `snakemake spikes` is about has a file of its own.
+    merged = config.model_dump(exclude_none=True, exclude={"spikes"})
+    # Snakemake's template engine writes texts in the encoding of the locale.
+    is_unicode = locale.getpreferredencoding(False).lower() == "utf-8"
+    return yaml.safe_dump(merged, sort_keys=False, allow_unicode=is_unicode)
+
+
+def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
+    """The last file that says what is said of a key, or of its parent where the key is wanting."""
+    for wanted in (key, key[:-1]):
+        said = functools.reduce(below, wanted, raw)
+        for path in reversed(files):
+            same = functools.reduce(below, wanted, yaml_file.read(path)) == said
+            if wanted and said is not NOTHING and same:
+                return f"{path}: "
+    return "--config: " if files else ""

@@ -1,0 +1,79 @@
+"""Expansion of names and numbers in definitions: `{a,b}`, `{0..9}`, `300B`, and grids of steps."""
+
+import re
+
+from shapesweep.storage.schemas import LARGEST
+
+#: How many steps a grid, or names a pattern with braces, may stand for.
+MOST = 100_000
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+
+
+def steps(grid: list[int | str]) -> list[int]:
+    """The steps of a grid.
+
+    Raises
+    ------
+    ValueError
+        If an entry is neither a step nor `a..b by c`.
+
+    Examples
+    --------
+    >>> steps([0, 512, "1000..3000 by 1000"])
+    [0, 512, 1000, 2000, 3000]
+    """
+    found: set[int] = set()
+    for entry in grid:
+        match = re.fullmatch(r"(\d+)(?:\.\.(\d+) by (\d+))?", str(entry))
+        if match is None or match[3] == "0":
+            raise ValueError(f"{entry!r} is neither a step nor like '1000..143000 by 1000'")
+        first, last, by = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if last > LARGEST or last - first > MOST * by:
+            raise ValueError(f"{entry!r} stands for more than {MOST:,} steps, or for too high ones")
+        found.update(range(first, last + 1, by))
+    return sorted(found)
+
+
+def expand(names: str) -> list[str]:
+    """The names that braces stand for.
+
+    Examples
+    --------
+    >>> expand("org/run-{a,b}-seed{1..2}")
+    ['org/run-a-seed1', 'org/run-a-seed2', 'org/run-b-seed1', 'org/run-b-seed2']
+    """
+    match = re.search(r"\{([^{}]*)\}", names)
+    if match is None:
+        return [names]
+    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    words = (
+        [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)]
+        if numbers
+        else match[1].split(",")
+    )
+    head, tail = names[: match.start()], names[match.end() :]
+    return [name for word in words for name in expand(f"{head}{word}{tail}")]
+
+
+def number(text: str) -> int:
+    """A whole number as names have it.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+
+    Examples
+    --------
+    >>> number("0005000"), number("480k"), number("16.78B"), number("15T")
+    (5000, 480000, 16780000000, 15000000000000)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmbt]?)", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text!r} is not a number")
+    found = float(match[1]) * _UNITS[match[2].lower()]
+    if found > LARGEST:
+        raise ValueError(f"{text!r} is too large a number")
+    return round(found)

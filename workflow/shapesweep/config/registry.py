@@ -1,0 +1,74 @@
+"""The registry: suites that a configuration can name, one file each in `suites/`."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+
+from shapesweep.config import yaml_file
+from shapesweep.config.hub_suite import HubSuite, Mode, Repositories
+from shapesweep.config.suite import SUITE, AnySuite, Name, Suite
+from shapesweep.errors import ShapesweepError, near
+from shapesweep.validation import at, explain
+
+#: Where a suite that is named, not spelt out, is looked for.
+REGISTRY = Path(str(resources.files("shapesweep") / "suites"))
+
+
+def _read_named(suites: Any, info: ValidationInfo) -> Any:
+    """Put the registry's definitions in the place of suites that are only named."""
+    if isinstance(suites, str):
+        suites = [suites]
+    if isinstance(suites, list):
+        suites = {str(name): None for name in suites}
+    if not isinstance(suites, dict) or not suites:
+        raise ValueError("name at least one suite, such as [embedded]")
+    registry = (info.context or {}).get("registry", REGISTRY)
+    return {k: _laid_over(str(k), v, registry) for k, v in suites.items()}
+
+
+class Overlay(HubSuite):
+    """What differs from the registry's definition of a suite: for the editors' schema."""
+
+    source: Literal["hub"] = "hub"
+    mode: Mode = "branches"
+    repositories: list[Repositories] = Field([], description="instead of the registry's")
+
+
+Suites = Annotated[
+    dict[Name, Suite],
+    BeforeValidator(
+        _read_named,
+        json_schema_input_type=list[str] | str | dict[Name, Suite | Overlay | None],
+    ),
+]
+
+
+def _laid_over(name: str, said: Any, registry: Path) -> Any:
+    """A definition; one without `source` says what differs from the registry's of its name."""
+    if said is None:
+        return _named_suite(name, registry)
+    known = isinstance(said, dict) and "source" not in said
+    if not known or not (Path(registry).resolve() / f"{name}.yaml").is_file():
+        return said
+    return {**_named_suite(name, registry).model_dump(exclude_unset=True), **said}
+
+
+def _named_suite(name: str, registry: Path) -> AnySuite:
+    registry = Path(registry).resolve()
+    known = sorted(p.stem for p in registry.glob("*.yaml"))
+    if name not in known:
+        raise at([name], f"there is no {registry / name}.yaml{near(name, known)}")
+    path = registry / f"{name}.yaml"
+    raw = yaml_file.read(path)
+    try:
+        return SUITE.validate_python(raw)
+    except ValidationError as error:
+        key, message = explain(error, raw)
+        raise ShapesweepError(f"{path}: {'.'.join(key)}: {message}") from None

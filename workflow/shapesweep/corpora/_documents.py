@@ -1,0 +1,162 @@
+"""Documents: a text cut into token sequences, the same ones for every checkpoint of a run.
+
+Documents are of equal length and packed, never padded; only the paper's own sampling
+is ragged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapesweep.errors import CheckpointError, ShapesweepError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from shapesweep.corpora._config import CorpusConfig
+
+#: Characters of text set aside for each token of a document: more than any tokenizer needs.
+CHARACTERS_PER_TOKEN = 8
+#: The sampling of Razzhigaev et al. 2024, as their published code does it.
+PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
+#: Vocabulary entries that no text contains: reserved places of BERT, T5, Llama 3, Gemma.
+UNUSED = re.compile(
+    r"^[\[<]\|?(unused|reserved|extra_id|madeupword|pad)[^\]>]*[\]>]$", re.IGNORECASE
+)
+
+
+def cut(
+    text: str, tokenizer: PreTrainedTokenizerBase, settings: CorpusConfig, n_special: int
+) -> tuple[list[NDArray[np.int64]], int]:
+    """Cut a text into documents.
+
+    Parameters
+    ----------
+    text : str
+    tokenizer : transformers.PreTrainedTokenizerBase
+    settings : CorpusConfig
+    n_special : int
+        Special tokens that every document will be given.
+
+    Returns
+    -------
+    documents : list of ndarray of int64
+        Without special tokens.
+    seed : int
+        What else is drawn for these documents is drawn with it.
+
+    Raises
+    ------
+    ShapesweepError
+        If the text is too short for them.
+    """
+    if settings.sampling == "paper":
+        return _paper(text, settings.text, tokenizer), PAPER_SEED
+    bodies = _windows(text, tokenizer, settings.length, n_special, settings.seed)
+    found = list(itertools.islice(bodies, settings.documents))
+    if len(found) < settings.documents:
+        raise ShapesweepError(
+            f"corpus.text: {settings.text} holds {len(found)} documents of {settings.length} "
+            f"tokens, {settings.documents} are asked for: give a longer text, or lower "
+            "corpus.documents or corpus.length"
+        )
+    return found, settings.seed
+
+
+def cut_short(
+    text: str, tokenizer: PreTrainedTokenizerBase, settings: CorpusConfig, n_special: int
+) -> tuple[list[NDArray[np.int64]], int]:
+    """The same for the many short documents of which only the last token is measured.
+
+    Each is another one, and there are as many as the text holds and `settings.last` allows.
+    """
+    last = settings.last
+    different: dict[bytes, NDArray[np.int64]] = {}
+    for body in _windows(text, tokenizer, last.length, n_special, settings.seed):
+        different[body.tobytes()] = body
+        if len(different) == last.documents:
+            break
+    if len(different) < 2:
+        raise ShapesweepError(
+            f"corpus.text: {settings.text} holds no two documents of {last.length} tokens: give a "
+            "longer text, or lower corpus.last.length"
+        )
+    return list(different.values()), settings.seed
+
+
+def special_tokens(
+    tokenizer: PreTrainedTokenizerBase,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids that the tokenizer itself puts before and behind a text (BOS; CLS and SEP).
+
+    Returns
+    -------
+    prefix, suffix : ndarray of int64
+    """
+    probe = "one two"
+    bare = tokenizer(probe, add_special_tokens=False)["input_ids"]
+    full = tokenizer(probe)["input_ids"]
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return (
+                np.array(full[:start], dtype=np.int64),
+                np.array(full[start + len(bare) :], dtype=np.int64),
+            )
+    raise CheckpointError("the tokenizer rewrites a text when it adds its special tokens")
+
+
+def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> NDArray[np.int64]:
+    """Ids that text is made of: no special, unused or padded entry of the vocabulary.
+
+    Returns
+    -------
+    ndarray of int64, ascending
+    """
+    special = set(tokenizer.all_special_ids)
+    special |= {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    vocabulary = tokenizer.get_vocab().items()
+    ids = {i for token, i in vocabulary if i not in special and not UNUSED.match(token)}
+    return np.array(sorted(i for i in ids if i < n_embeddings), dtype=np.int64)
+
+
+def _windows(
+    text: str, tokenizer: PreTrainedTokenizerBase, length: int, n_special: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Documents of `length` tokens with their special ones, from all over the text."""
+    if length - n_special < 2:
+        raise ShapesweepError(
+            f"corpus: documents of {length} tokens leave no room beside the tokenizer's special "
+            "tokens: raise corpus.length (or corpus.last.length)"
+        )
+    # Starts depend on the text alone (not on what a tokenizer makes of it or adds to it), so that
+    # runs with different tokenizers see the same passages.
+    size = CHARACTERS_PER_TOKEN * length
+    for place in np.random.default_rng(seed).permutation(len(text) // size):
+        start = int(place) * size
+        passage = text[start : start + size]
+        if start:
+            passage = passage[passage.find(" ") + 1 :]
+        ids = tokenizer(passage, add_special_tokens=False, verbose=False)["input_ids"]
+        if len(ids) >= length - n_special:
+            yield np.array(ids[: length - n_special], dtype=np.int64)
+
+
+def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDArray[np.int64]]:
+    chunks = list(range(len(text) // PAPER_CHARACTERS))
+    if not chunks:
+        raise ShapesweepError(f"corpus.text: {name} is shorter than {PAPER_CHARACTERS} characters")
+    # The standard library's generator, seeded as the authors did: the same chunks to the letter.
+    drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
+    starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
+    passages = [text[start : start + PAPER_CHARACTERS] for start in starts]
+    return [
+        np.array(tokenizer(p, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
+        for p in passages
+    ]

@@ -1,0 +1,98 @@
+"""Intervals: over documents from the replicates, over seeds from runs that differ by no more."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shapesweep.checkpoint.facts import family
+from shapesweep.estimators import jackknife
+
+#: What a band is over, as the tables say it.
+DOCUMENTS, SEEDS = "documents", "seeds"
+#: What names one run, and one kind of number.
+RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
+CURVE = ["corpus", "pooling", "selection", "metric", "k"]
+#: What is added to the rows of single runs.
+ADDED = ["family", "model", "n_groups", "low", "high", "over"]
+_SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECASE)
+
+
+def with_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add to every row its `family`, and its `model`: the run's name without its seed."""
+    # A label that begins with an underscore is left out of a legend.
+    models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}
+    return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
+
+
+def groups(replicates: pd.DataFrame) -> pd.DataFrame:
+    """How many groups of documents were left out in turn, by run and corpus."""
+    key = ["suite", "run", "corpus"]
+    return replicates.groupby(key).group.nunique().rename("n_groups").reset_index()
+
+
+def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
+    """Add the interval that the standard error and the number of `groups` give."""
+    counted = frame.merge(n_groups, on=["suite", "run", "corpus"], how="left")
+    errors, groups = counted.stderr.to_numpy(float), counted.n_groups.to_numpy(float)
+    half = jackknife.half_width(errors, np.nan_to_num(groups, nan=2))
+    return counted.assign(low=counted.value - half, high=counted.value + half, over=DOCUMENTS)
+
+
+def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
+    """The mean of runs that differ only by their seed, with the interval that their spread gives.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Rows of single runs.
+    place : list of str
+        Columns that say where on a curve a row stands.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for every place at which all runs of a model were measured; `run` is
+        the model's name, `seed` and `revision` are null.
+    """
+    key = ["suite", "model", "architecture", "family", "n_layers", *CURVE, *place]
+    known = frame[frame.value.notna() & frame.step.notna()]
+    n_seeds = known.groupby(["suite", "model"]).run.transform("nunique")
+    known = known.assign(n_seeds=n_seeds)[n_seeds > 1]
+    if not len(known):
+        return frame.iloc[:0]
+    shared = ["tokens", "n_documents", "document_length"]
+    grouped = known.groupby(key, sort=False, dropna=False)
+    made = grouped.agg(
+        value=("value", "mean"),
+        spread=("value", "std"),
+        n_runs=("run", "nunique"),
+        n_seeds=("n_seeds", "first"),
+        n_points=("n_points", "min"),
+        flag=("flag", joined_flags),
+        **{name: (name, "first") for name in shared},
+    ).reset_index()
+    # A mean of fewer at one place than at the next would jump where a seed comes or goes.
+    made = made[made.n_runs == made.n_seeds]
+    n_runs = made.n_runs.to_numpy(float)
+    half = jackknife.half_width(made.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)
+    made = made.assign(low=made.value - half, high=made.value + half)
+    return made.assign(run=made.model, seed=None, revision=None, over=SEEDS)
+
+
+def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """The tables of all runs as one; of none, a table without rows."""
+    known = [part for part in parts if len(part)] or parts[:1]
+    return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=columns)
+
+
+def joined_flags(flags: Any) -> str:
+    """All flags of several rows, each once."""
+    return ",".join(sorted({f for one in set(flags) for f in one.split(",") if f}))
+
+
+def as_array(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    """A column of numbers, null where there is none, as float64 with NaN."""
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)

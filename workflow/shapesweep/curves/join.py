@@ -1,0 +1,233 @@
+"""The join: the tables of all batches become one, without the checkpoints that are inconsistent.
+
+Takes in the plans, the manifests and the tables of every batch; hands on the joined tables, the
+failures among them. What can only be said of a checkpoint beside its neighbours is said here.
+"""
+
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shapesweep.checkpoint.facts import family
+from shapesweep.curves.continuity import Sample, between_neighbours
+from shapesweep.storage import failures, schemas, tables
+from shapesweep.storage import manifests as manifest_tables
+from shapesweep.storage.manifests import Checkpoint
+
+_KEY = ["suite", "run", "revision"]
+_NOTHING = pd.DataFrame(columns=schemas.HISTORY.names)
+#: An untrained causal model's loss lies this near to ln(vocabulary), in nats.
+START_LOSS = 0.5
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A checkpoint with the tables of its batch.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    folder : Path
+        Of its batch's tables.
+    """
+
+    checkpoint: Checkpoint
+    folder: Path
+
+    def read(self, name: str, schema: pa.Schema) -> pa.Table:
+        """Its rows of a table.
+
+        Raises
+        ------
+        ShapesweepError
+            If the table is absent or damaged.
+        """
+        table = _read(self.folder / f"{name}.parquet", schema)
+        return table.filter(pc.equal(table["revision"], self.checkpoint.revision))
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Entries of the model's vocabulary; None if it is not measured."""
+        metadata = tables.read_metadata(self.folder / "samples.parquet")
+        return metadata.get("vocabularies", {}).get(self.checkpoint.revision)
+
+
+def join(
+    plans: Sequence[str | Path],
+    manifests: Sequence[str | Path],
+    histories: Sequence[str | Path],
+    results: str | Path,
+    out: str | Path,
+) -> None:
+    """Join the tables of all batches.
+
+    Parameters
+    ----------
+    plans, manifests, histories : sequence of path-like
+        One of each a suite. A plan names its batches and budgets; a manifest has the checkpoints
+        that could not be chosen, too.
+    results : path-like
+        Folder that the paths in the plans are relative to.
+    out : path-like
+        Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins`, `failures`, `history`,
+        `continuity` and `manifest` (`.parquet`).
+
+    Raises
+    ------
+    ShapesweepError
+        If a file is absent or damaged.
+    """
+    _read.cache_clear()
+    records = [failures.read_json(Path(path)) for path in plans]
+    listed = [one for path in manifests for one in manifest_tables.read(path)]
+    placed = _placed(records, listed, Path(results))
+    continuity = _continuity(placed)
+    accepted = {record["suite"]: record["definition"].get("accept", []) for record in records}
+    doubts = _doubts(placed, continuity, accepted)
+    key = operator.itemgetter("suite", "run", "revision")
+    excluded = {key(one) for one in doubts if not one["measured"]}
+    kept = [one for one in placed if one.checkpoint.key not in excluded]
+    out = Path(out)
+    for name in ("geometry", "replicates", "origins"):
+        schema = getattr(schemas, name.upper())
+        tables.write_parts(
+            (one.read(name, schema) for one in kept), schema, out / f"{name}.parquet"
+        )
+    paths = [Path(results, path) for record in records for path in record["budgets"]]
+    counted = [tables.read_arrow(path, schemas.BUDGETS) for path in paths]
+    budgeted = pa.concat_tables([schemas.BUDGETS.empty_table(), *counted]).to_pylist()
+    sound = [one for one in budgeted if key(one) not in excluded]
+    tables.write(sound, schemas.BUDGETS, out / "budgets.parquet")
+    history = pd.concat([tables.read(path, schemas.HISTORY) for path in histories] or [_NOTHING])
+    tables.write(history, schemas.HISTORY, out / "history.parquet")
+    tables.write(_losses(kept, history), schemas.LOSSES, out / "losses.parquet")
+    tables.write(continuity, schemas.CONTINUITY, out / "continuity.parquet")
+    manifest_tables.write(_flagged(listed, continuity), out / "manifest.parquet")
+    flagged = [one for one in listed if _is_excluded(one)]
+    found = [_failure(one, ", ".join(one.status)) for one in flagged] + doubts
+    failed = [row for one in placed for row in one.read("failures", schemas.FAILURES).to_pylist()]
+    without_budget = [tables.read_metadata(path).get("failure") for path in paths]
+    not_measured = excluded | {key(row) for row in failed}
+    found += [row for row in without_budget if row and key(row) not in not_measured]
+    tables.write([*found, *failed], schemas.FAILURES, out / "failures.parquet")
+
+
+def _placed(
+    records: Sequence[Mapping[str, Any]], listed: Sequence[Checkpoint], results: Path
+) -> list[Placed]:
+    """The checkpoints of all batches, in the order of the manifests.
+
+    Those that a live run has added since the sweep was planned wait for the next run.
+    """
+    folders = {
+        (record["suite"], batch["run"], revision): results / "geometry" / batch["folder"]
+        for record in records
+        for batch in record["batches"]
+        for revision in batch["revisions"]
+    }
+    known = {one.key for one in listed}
+    sound = [one for one in listed if one.selected]
+    # A checkpoint that has gone since then is a row of its batch's failures.
+    gone = [Checkpoint(*key) for key in folders if key not in known]
+    return [Placed(one, folders[one.key]) for one in [*sound, *gone] if one.key in folders]
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    """A table of a batch, whose checkpoints ask for it one after the other."""
+    return tables.read_arrow(path, schema)
+
+
+def _losses(kept: Sequence[Placed], history: pd.DataFrame) -> pd.DataFrame:
+    """The losses of all checkpoints on the corpora, and those that trainings have logged."""
+    parts = [tables.as_pandas(one.read("losses", schemas.LOSSES)) for one in kept]
+    measured = pd.concat(parts) if parts else pd.DataFrame(columns=schemas.LOSSES.names)
+    logged = history[(history.source == "log") & (history.metric == "loss")]
+    losses = pd.concat([measured, logged]).reindex(columns=schemas.LOSSES.names)
+    return losses.sort_values(["suite", "run", "source", "step"], kind="stable")
+
+
+def _is_excluded(one: Checkpoint) -> bool:
+    """Whether a checkpoint is a failure by what the manifest says."""
+    return (one.chosen and not one.selected) or "empty_main" in one.status
+
+
+def _continuity(placed: Sequence[Placed]) -> pd.DataFrame:
+    """What the weights of every run's neighbours say of each other: `schemas.CONTINUITY`."""
+    runs: dict[tuple[str, str], list[tuple[Checkpoint, Sample]]] = {}
+    for one in placed:
+        found = one.read("samples", schemas.SAMPLES).to_pandas()
+        if len(found):
+            by_class = found.groupby("tensor_class", sort=False).value
+            sample = {kind: values.to_numpy(np.float32) for kind, values in by_class}
+            key = one.checkpoint.suite, one.checkpoint.run
+            runs.setdefault(key, []).append((one.checkpoint, sample))
+    rows = [row for members in runs.values() for row in between_neighbours(members)]
+    return pd.DataFrame(rows, columns=schemas.CONTINUITY.names)
+
+
+def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Checkpoint]:
+    """The manifests of all suites, each status with what the weights say."""
+    flags = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag.to_dict()
+    return [
+        replace(one, status=(*one.status, flags[one.key])) if one.key in flags else one
+        for one in listed
+    ]
+
+
+#: Why a checkpoint is no continuation; only of a break it is not known which side is the wrong one.
+_REASONS = {
+    "discontinuous": "its neighbours lie closer together",
+    "out_of_order": "its label and its neighbour's are swapped, by their weights",
+    "break": "it lies far from {previous}, and its like follow: a training was restarted",
+}
+
+
+def _doubts(
+    placed: Sequence[Placed],
+    continuity: pd.DataFrame,
+    accepted: Mapping[str, Sequence[str]],
+) -> list[dict[str, Any]]:
+    """What the weights and losses of a run's checkpoints say against each other."""
+    found = []
+    flagged = continuity[continuity.flag != ""].drop_duplicates(_KEY)
+    for one in flagged.itertuples():
+        reason = _REASONS[one.flag].format(previous=one.previous)
+        kept = one.flag == "break" or "discontinuous" in accepted.get(one.suite, ())
+        found.append(_failure(one, f"{one.flag}: {reason}", measured=kept))
+    for one in placed:
+        doubt = _start(one)
+        if doubt:
+            found.append(_failure(one.checkpoint, doubt, measured=True))
+    return found
+
+
+def _start(one: Placed) -> str | None:
+    """What is odd about the loss of a causal model that has not been trained yet."""
+    if one.checkpoint.step != 0 or family(one.checkpoint.architecture) != "decoder":
+        return None
+    losses = one.read("losses", schemas.LOSSES).to_pandas()
+    losses = losses[(losses.source == "eval") & losses.corpus.isin(["text", "random"])]
+    vocabulary = one.vocabulary
+    if not len(losses) or not vocabulary:
+        return None
+    loss = float(losses.sort_values("corpus", ascending=False).value.iloc[0])
+    if abs(loss - np.log(vocabulary)) <= START_LOSS:
+        return None
+    return (
+        f"its loss at step 0 is {loss:.2f}, where an untrained model of {vocabulary:,} entries has "
+        f"about {np.log(vocabulary):.2f}"
+    )
+
+
+def _failure(one: Any, reason: str, measured: bool = False) -> dict[str, Any]:
+    place = {"suite": one.suite, "run": one.run, "revision": one.revision, "step": one.step}
+    return {**place, "reason": reason, "measured": measured, "transient": False}

@@ -1,0 +1,52 @@
+"""The tables of curves: read together, as figures and texts need them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from shapesweep.storage import schemas, tables
+
+
+def corpora(data: pd.DataFrame) -> list[str]:
+    """The corpora that are shown, the text first."""
+    return sorted(dict.fromkeys(data.corpus.dropna()), key=lambda name: name != "text")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the figures draw: the tables of `<results>/curves/`, each under its name."""
+
+    profiles: pd.DataFrame
+    trajectories: pd.DataFrame
+    phases: pd.DataFrame
+    shapes: pd.DataFrame
+    distances: pd.DataFrame
+    comparison: pd.DataFrame
+    budgets: pd.DataFrame
+    missing: pd.DataFrame
+    spikes: pd.DataFrame
+    approaches: pd.DataFrame
+    warnings: pd.DataFrame
+
+    @classmethod
+    def read(cls, folder: Path) -> "Curves":
+        """Read them all.
+
+        Raises
+        ------
+        ShapesweepError
+            If a table is absent or damaged.
+        """
+        known = {name: getattr(schemas, name.upper()) for name in cls.__dataclass_fields__}
+        return cls(**{n: tables.read(folder / f"{n}.parquet", s) for n, s in known.items()})
+
+    @property
+    def corpora(self) -> list[str]:
+        """The corpora of which all tokens are measured, the text first."""
+        return corpora(self.profiles[self.profiles.pooling == "tokens"])
+
+    @property
+    def corpus(self) -> str:
+        """The corpus that a figure of one corpus shows: the text, where there is one."""
+        return (self.corpora or ["text"])[0]

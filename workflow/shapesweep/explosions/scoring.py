@@ -1,0 +1,334 @@
+"""Warnings: does a signal announce a loss explosion, and better than the loss itself does?
+
+Takes in the history of many runs; hands on `spikes` (which runs exploded, and when), `approaches`
+(what signals do on the way there) and `warnings` (how well each would have warned). A run whose
+loss has an onset is unstable, every other stable, whatever its settings were meant for; after its
+onset nothing of a run is looked at.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from shapesweep.explosions import detector
+from shapesweep.explosions.onset import WINDOW, first_onset
+from shapesweep.explosions.signals import FAMILIES, LOGARITHMIC, Family, Name, Signals, read
+from shapesweep.storage import schemas
+
+#: False alarms per 1,000 steps of the stable runs that every detector may raise.
+RATE = 1.0
+#: Steps before an onset within which an alarm is a warning of it.
+HORIZON = 64
+#: Runs of each kind without which nothing is scored.
+LEAST = 4
+#: Resamplings of the runs, and how many of them at a time.
+RESAMPLED, AT_ONCE = 10_000, 200
+LEVEL = 0.95
+#: The family that the paper's claim is about: others are held against it.
+CLAIMED = "ID"
+TABLES = ("spikes", "approaches", "warnings")
+
+
+def corrected(n: int) -> float:
+    """The level of one of n intervals that hold together at `LEVEL` (Bonferroni)."""
+    return 1 - (1 - LEVEL) / n
+
+
+def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of a history: `spikes`, `approaches` and `warnings`, as `schemas` has them.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        `schemas.HISTORY`.
+
+    Returns
+    -------
+    dict of pandas.DataFrame
+        `spikes` has a row a run. `warnings` has a row a signal, and one a family of signals, of
+        the suites with enough runs of both kinds; `approaches` has those suites alone, too.
+    """
+    made: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for suite, mine in history.groupby("suite", sort=False):
+        runs = []
+        for run, part in mine.groupby("run", sort=False):
+            losses = part[(part.source == "log") & (part.metric == "loss")]
+            if not len(losses):
+                continue
+            spike = _spike(losses.sort_values("step", kind="stable"))
+            made["spikes"].append({"suite": suite, "run": run, **spike.row})
+            if spike.is_clear:
+                runs.append(read(str(run), part, spike.moment))
+        cohort = _Cohort.of([one for one in runs if one is not None])
+        if cohort is not None:
+            made["approaches"] += [{"suite": suite, **row} for row in cohort.approaches()]
+            made["warnings"] += [{"suite": suite, **row} for row in cohort.rows()]
+    return {
+        name: pd.DataFrame(rows, columns=getattr(schemas, name.upper()).names)
+        for name, rows in made.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Spike:
+    """Whether and where a run's loss explodes.
+
+    Attributes
+    ----------
+    row : dict
+        In the columns of `schemas.SPIKES`.
+    moment : float or None
+        Updates of the first weights that the loss of the onset may tell of: those at the entry of
+        the log before it, for an entry is the mean since the one before.
+    is_clear : bool
+        Whether the log is long enough to tell; an explosion among its first `WINDOW` losses is seen
+        too late, if it is not one of NaN.
+    """
+
+    row: dict[str, Any]
+    moment: float | None
+    is_clear: bool
+
+
+def _spike(losses: pd.DataFrame) -> _Spike:
+    values, steps = losses.value.to_numpy(float), losses.step.to_numpy(int)
+    at = first_onset(values)
+    row: dict[str, Any] = {"n_losses": len(values), "first_step": steps[0], "last_step": steps[-1]}
+    if at is None:
+        return _Spike(row | {"onset": None}, None, len(values) > WINDOW)
+    known = values[max(at - WINDOW, 0) : at]
+    row |= {"onset": int(steps[at]), "loss": values[at]}
+    row |= {"before": float(np.nanmedian(known)) if np.isfinite(known).any() else None}
+    moment = float(steps[at - 1]) if at else 0.0
+    return _Spike(row, moment, at != WINDOW or not np.isfinite(values[at]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Cohort:
+    """The runs of a suite, with the signals that all of them have."""
+
+    names: list[Name]
+    detectors: list[tuple[Family, Name]]
+    unstable: list[Signals]
+    stable: list[Signals]
+    outcomes: detector.Outcomes
+
+    @classmethod
+    def of(cls, runs: list[Signals]) -> "_Cohort | None":
+        every = sorted(runs, key=lambda one: one.onset is None)
+        n = sum(one.onset is not None for one in every)
+        if min(n, len(every) - n) < LEAST:
+            return None
+        # Where enough runs were probed alike, one that was not tells nothing beside them.
+        widest = max(every, key=lambda one: len(one.names)).names
+        alike = [one for one in every if set(widest) <= set(one.names)]
+        m = sum(one.onset is not None for one in alike)
+        if min(m, len(alike) - m) >= LEAST:
+            every, n = alike, m
+        names = [name for name in widest if all(name in one.names for one in every)]
+        every = [one.of(names) for one in every]
+        detectors = [(one, name) for one in FAMILIES for name in names if name[0] in one.metrics]
+        asked = [(name, family.direction) for family, name in detectors]
+        z, moments = [one.toward(asked) for one in every], [one.moments for one in every]
+        found = detector.outcomes(z, moments, [one.onset for one in every], HORIZON)
+        return cls(names, detectors, every[:n], every[n:], found)
+
+    @cached_property
+    def families(self) -> dict[str, list[int]]:
+        """Positions of the detectors of each family."""
+        made: dict[str, list[int]] = {}
+        for i, (family, _) in enumerate(self.detectors):
+            made.setdefault(family.name, []).append(i)
+        return made
+
+    @cached_property
+    def interval(self) -> float:
+        """Steps between two samples, or between two losses, which tell no more of an onset."""
+        return max(one.interval for one in (*self.unstable, *self.stable))
+
+    @cached_property
+    def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """How often resampling draws every unstable run, and which signals then detect which.
+
+        Of shapes (n_drawn, n_unstable) and (n_drawn, n_unstable, n_detectors); the thresholds are
+        those of the stable runs that were drawn.
+        """
+        rng = np.random.default_rng(0)
+        counts = [
+            rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), RESAMPLED)
+            for runs in (self.unstable, self.stable)
+        ]
+        detected = []
+        for start in range(0, RESAMPLED, AT_ONCE):
+            at = self.outcomes.chosen(counts[1][start : start + AT_ONCE], RATE)
+            detected.append(~np.isnan(self.outcomes.leads(at)))
+        return counts[0], np.concatenate(detected)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """How well every family would have warned, and every signal."""
+        chosen = [("family", family, at) for family, at in self.families.items()]
+        chosen += [("signal", one.name, [i]) for i, (one, _) in enumerate(self.detectors)]
+        compared = {"family": len(self.families), "signal": len(self.detectors)}
+        for level, family, at in chosen:
+            signal = self.detectors[at[0]][1] if level == "signal" else (None, None, None)
+            metric, layer, k = signal
+            row = {"level": level, "family": family, "metric": metric, "layer": layer, "k": k}
+            wanted = corrected(compared[level])
+            rates = self._rates(at)
+            yield row | self._scored(at, rates, wanted) | self._behind(at, rates, wanted)
+
+    @cached_property
+    def thresholds(self) -> NDArray[np.int64]:
+        """Of every detector the position of the threshold that all stable runs set."""
+        return self.outcomes.chosen(np.ones(len(self.stable), dtype=int), RATE)
+
+    @cached_property
+    def others(self) -> NDArray[np.int64]:
+        """The same of all but one of the stable runs, shape (n_stable, n_detectors)."""
+        return self.outcomes.chosen(1 - np.eye(len(self.stable), dtype=int), RATE)
+
+    @cached_property
+    def leads(self) -> NDArray[np.float64]:
+        """The leads at those thresholds, shape (n_unstable, n_detectors)."""
+        return self.outcomes.leads(self.thresholds)
+
+    @cached_property
+    def claimed(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
+        """Which runs the claimed family announces, and its rate in every resampling."""
+        at = self.families.get(CLAIMED)
+        return (~np.isnan(self._leads(at)), self._rates(at)) if at else None
+
+    def _scored(self, at: list[int], rates: NDArray[np.float64], wanted: float) -> dict[str, Any]:
+        n_stable, n_unstable = len(self.stable), len(self.unstable)
+        mine = self._leads(at)
+        known = mine[~np.isnan(mine)]
+        best = at[int((~np.isnan(self.leads[:, at])).sum(axis=0).argmax())]
+        # A stable run's alarms are false ones by thresholds that the others have set.
+        false = self.outcomes.false[np.arange(n_stable), best, self.others[:, best]]
+        false_alarms = 1000 * false.sum() / self.outcomes.watched.sum()
+        early = self.outcomes.early[:, best, self.thresholds[best]]
+        low, high = _wider(rates, len(known), n_unstable, wanted)
+        lead, lead_low, lead_high = _median(known)
+        return {
+            "n_unstable": n_unstable,
+            "n_stable": n_stable,
+            "rate": RATE,
+            "horizon": HORIZON,
+            "interval": self.interval,
+            "threshold": float(detector.THRESHOLDS[self.thresholds[best]]),
+            "detection": len(known) / n_unstable,
+            "detection_low": low,
+            "detection_high": high,
+            "chance": float(1 - np.exp(-max(false_alarms, RATE) * HORIZON / 1000)),
+            "false_alarms": false_alarms,
+            "early_alarms": 1000 * early.sum() / max(self.outcomes.watched_early.sum(), 1.0),
+            "lead": lead,
+            "lead_low": lead_low,
+            "lead_high": lead_high,
+            "resolved": lead > self.interval,
+        }
+
+    def _rates(self, at: list[int]) -> NDArray[np.float64]:
+        """The rate of detection in every resampling, of the signal that is elected there."""
+        counts, detected = self.drawn
+        mine = detected[:, :, at]
+        elected = detector.elected(mine, counts)
+        hit = np.take_along_axis(mine, elected[..., None], axis=-1)[..., 0]
+        return (counts * hit).sum(axis=1) / counts.sum(axis=1)
+
+    def _behind(self, at: list[int], rates: NDArray[np.float64], wanted: float) -> dict[str, Any]:
+        """By how much the claimed family detects more than some detectors do."""
+        if self.claimed is None or set(at) <= set(self.families[CLAIMED]):
+            return {}
+        hits, its_rates = self.claimed
+        mine = ~np.isnan(self._leads(at))
+        low, high = _quantiles(its_rates - rates, wanted)
+        # Where few runs all differ the same way, resampling is certain; a sign test is not.
+        only, either = int((hits & ~mine).sum()), int((hits ^ mine).sum())
+        if not either or stats.binomtest(only, either).pvalue > 1 - wanted:
+            low, high = min(low, 0.0), max(high, 0.0)
+        behind = (hits.sum() - mine.sum()) / len(mine)
+        return {"behind": float(behind), "behind_low": low, "behind_high": high}
+
+    def _leads(self, at: list[int]) -> NDArray[np.float64]:
+        """Of every unstable run the lead of the detector that does best on the others."""
+        leads = self.leads[:, at]
+        elected = detector.elected(~np.isnan(leads), np.ones(len(leads), dtype=int))
+        return leads[np.arange(len(leads)), elected]
+
+    def approaches(self) -> list[dict[str, Any]]:
+        """What every signal does before an onset, beside stable runs at the same moments."""
+        made = []
+        bins = np.arange(self.interval, HORIZON + self.interval, self.interval)
+        onsets = [one.onset for one in self.unstable]
+        own = [_change(one, one.onset, bins, self.interval) for one in self.unstable]
+        # Of a stable run the mean over the moments at which others explode.
+        others = [
+            np.ma.masked_invalid([_change(one, at, bins, self.interval) for at in onsets])
+            for one in self.stable
+        ]
+        changes = {
+            "unstable": np.array(own),
+            "stable": np.array([one.mean(axis=0).filled(np.nan) for one in others]),
+        }
+        for kind, values in changes.items():
+            for j, i in np.ndindex(values.shape[1:]):
+                metric, layer, k = self.names[i]
+                known = values[~np.isnan(values[:, j, i]), j, i]
+                relative = metric in LOGARITHMIC
+                ends = [np.expm1(end) if relative else end for end in _median(known)]
+                row: dict[str, Any] = {"metric": metric, "layer": layer, "k": k, "kind": kind}
+                row |= {"lead": int(bins[j]), "n_runs": len(known), "relative": relative}
+                made.append(row | dict(zip(("value", "low", "high"), ends, strict=True)))
+        return made
+
+
+def _change(
+    one: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
+) -> NDArray[np.float64]:
+    """What has changed since the farther half of the horizon, shape (n_bins, n_signals)."""
+    assert onset is not None
+    ahead = onset - one.moments
+    far = (ahead > HORIZON / 2) & (ahead <= HORIZON)
+    made = np.full((len(bins), len(one.names)), np.nan)
+    if not far.any():
+        return made
+    finite = np.where(np.isfinite(one.values), one.values, np.nan)
+    base = pd.DataFrame(finite[far]).median().to_numpy()
+    # An onset may lie between two moments: the sample is of the last one that has been.
+    place = np.ceil(ahead / interval).astype(int) - 1
+    inside = (ahead >= 1) & (place < len(bins))
+    made[place[inside]] = finite[inside] - base
+    return made
+
+
+def _quantiles(values: NDArray[np.float64], wanted: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - wanted) / 2, (1 + wanted) / 2])
+    return float(low), float(high)
+
+
+def _wider(rates: NDArray[np.float64], hits: int, n: int, wanted: float) -> tuple[float, float]:
+    """The interval of resampling, or the exact one of Clopper and Pearson where that is wider.
+
+    Runs that were all detected are all detected however they are drawn.
+    """
+    drawn, exact = _quantiles(rates, wanted), stats.binomtest(hits, n).proportion_ci(wanted)
+    return min(drawn[0], float(exact.low)), max(drawn[1], float(exact.high))
+
+
+def _median(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """A median with its distribution-free interval: the order statistics that hold it.
+
+    The lowest and highest value, where there are too few for the level; NaN of none.
+    """
+    if not len(values):
+        return (np.nan,) * 3
+    ordered, n = np.sort(values), len(values)
+    cut = max(int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5)) - 1, 0)
+    return float(np.median(ordered)), float(ordered[cut]), float(ordered[n - 1 - cut])

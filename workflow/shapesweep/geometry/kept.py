@@ -1,0 +1,161 @@
+"""What has been measured of a checkpoint: kept in a folder of its own, and used again.
+
+These folders are no part of the plan: a job takes from them the numbers whose origin is the same,
+and measures the others. Without them everything is measured again, and nothing else changes.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shapesweep.config.measurement import Measurement
+from shapesweep.errors import ShapesweepError
+from shapesweep.metrics import METRICS
+from shapesweep.plan import fingerprints
+from shapesweep.storage import atomic, schemas, tables
+
+#: The tables of a checkpoint, and the order in which corpora and layers are measured.
+_SCHEMAS = {
+    "geometry": schemas.GEOMETRY,
+    "replicates": schemas.REPLICATES,
+    "losses": schemas.LOSSES,
+    "samples": schemas.SAMPLES,
+}
+_ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What has been measured of a checkpoint.
+
+    Attributes
+    ----------
+    origins : dict
+        For every corpus, what its shards were made `from`, and `by` which versions.
+    geometry, replicates, losses, samples : pandas.DataFrame
+    vocabulary : int or None
+        Entries of the model's vocabulary.
+    fingerprint : str
+        `fingerprints.contents` of the checkpoint; empty if nothing is known.
+    """
+
+    origins: dict[str, Any] = field(default_factory=dict)
+    geometry: pd.DataFrame = field(default_factory=lambda: _empty("geometry"))
+    replicates: pd.DataFrame = field(default_factory=lambda: _empty("replicates"))
+    losses: pd.DataFrame = field(default_factory=lambda: _empty("losses"))
+    samples: pd.DataFrame = field(default_factory=lambda: _empty("samples"))
+    vocabulary: int | None = None
+    fingerprint: str = ""
+
+    @classmethod
+    def read(cls, folder: str | Path, settings: Measurement) -> "Measured":
+        """Read a folder; nothing, if it is absent, damaged or made under other settings."""
+        folder = Path(folder)
+        try:
+            metadata = tables.read_metadata(folder / "geometry.parquet")
+            if metadata.get("settings") == fingerprints.numbers(settings):
+                frames = {
+                    name: tables.read(folder / f"{name}.parquet", schema)
+                    for name, schema in _SCHEMAS.items()
+                }
+                keys = ("origins", "vocabulary", "fingerprint")
+                # A metric may have been removed, or have another version.
+                current = {name: metric.version for name, metric in METRICS.items()}
+                for name in ("geometry", "replicates"):
+                    today = frames[name].metric.map(current) == frames[name].metric_version
+                    frames[name] = frames[name][today]
+                return cls(**{key: metadata[key] for key in keys}, **frames)
+        except (ShapesweepError, KeyError):
+            pass  # Absent, damaged or of an older version: it is measured again.
+        return cls()
+
+    def write(self, folder: str | Path, settings: Measurement) -> None:
+        """Write a folder atomically."""
+        metadata = {
+            "settings": fingerprints.numbers(settings),
+            "origins": self.origins,
+            "vocabulary": self.vocabulary,
+            "fingerprint": self.fingerprint,
+        }
+        with atomic.folder(folder) as partial:
+            for name, schema in _SCHEMAS.items():
+                frame = getattr(self, name)
+                tables.write(frame, schema, partial / f"{name}.parquet", metadata)
+
+    def versions(self, corpus: str) -> set[tuple[str, int]]:
+        """(metric, version) of all that is measured of a corpus."""
+        mine = self.geometry[self.geometry.corpus == corpus]
+        pairs = mine[["metric", "metric_version"]].drop_duplicates()
+        return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
+
+    def complete(self) -> dict[str, Any]:
+        """Origins of the corpora of which every metric is there, in its present version.
+
+        If shards would be made `from` the same, they need not be extracted again.
+        """
+        wanted = {(name, metric.version) for name, metric in METRICS.items()}
+        return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
+
+    def is_finished(self, fingerprint: str) -> bool:
+        """Whether nothing is left to be measured of a checkpoint of this fingerprint."""
+        complete = set(self.complete()) == set(self.origins)
+        return complete and self.fingerprint == fingerprint
+
+    def from_origins(self, origins: dict[str, Any]) -> "Measured":
+        """The numbers that hold for shards of these origins."""
+        same = {
+            name: one
+            for name, one in self.origins.items()
+            if name in origins and one["from"] == origins[name]["from"]
+        }
+        frames = (self.geometry, self.replicates, self.losses)
+        return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
+
+    def joined(self, other: "Measured") -> "Measured":
+        """Both, in the order in which they would have been measured together."""
+
+        def together(name: str) -> pd.DataFrame:
+            parts = [getattr(self, name), getattr(other, name)]
+            table = pd.concat([part for part in parts if len(part)] or parts[:1])
+            keys = [key for key in _ORDER if key in table]
+            return table.sort_values(keys, kind="stable", na_position="first")
+
+        frames = map(together, ("geometry", "replicates", "losses"))
+        return Measured({**other.origins, **self.origins}, *frames)
+
+
+def read_budget(place: str | Path, fingerprint: str) -> list[dict[str, Any]] | None:
+    """The rows of a checkpoint's dimension budget, if it is kept.
+
+    Parameters
+    ----------
+    place : path-like
+        The folder of the checkpoint's `Measured`; budgets are kept beside it, since they are
+        measured by another job.
+    fingerprint : str
+        `fingerprints.budget_contents`.
+    """
+    path = _budget_file(place)
+    try:
+        if tables.read_metadata(path).get("fingerprint") == fingerprint:
+            return tables.read_arrow(path, schemas.BUDGETS).to_pylist()
+    except ShapesweepError:
+        pass  # Absent, damaged or of an older version: it is measured again.
+    return None
+
+
+def write_budget(rows: list[dict[str, Any]], place: str | Path, fingerprint: str) -> None:
+    """Keep the rows of a checkpoint's dimension budget."""
+    tables.write(rows, schemas.BUDGETS, _budget_file(place), {"fingerprint": fingerprint})
+
+
+def _budget_file(place: str | Path) -> Path:
+    place = Path(place)
+    # No revision begins with a dot.
+    return place.parent / ".budgets" / f"{place.name}.parquet"
+
+
+def _empty(name: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=_SCHEMAS[name].names)

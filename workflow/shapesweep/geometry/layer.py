@@ -1,0 +1,353 @@
+"""The microscope: every metric of one layer's tokens, each number with its N, error, replicates.
+
+Pure: it knows arrays and metrics, no file. One covariance and one neighbour search serve all of
+them; selections that keep the same tokens are looked at once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapesweep import neighbors as search
+from shapesweep.estimators import jackknife, linearity, spectrum
+from shapesweep.estimators.cloud import clouds
+from shapesweep.estimators.moments import Moments, norms
+from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric, PairMetric
+from shapesweep.neighbors import sample
+
+#: Neighbours listed beyond the most that a metric asks for, so that enough are left whichever group
+#: of documents is left out.
+SPARE = 32
+#: A distance of fewer units in the last place than this is mostly rounding (a state is a sum over
+#: features and blocks); more than this share of such points, and the layer is flagged.
+ROUNDING, ROUNDING_SHARE = 32, 0.01
+#: Seed of the one permutation of tokens from which the N points of every cloud are taken.
+PERMUTATION_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer's tokens.
+
+    Attributes
+    ----------
+    points : ndarray, shape (n_tokens, n_features), float32 or float64
+    documents : ndarray of int, shape (n_tokens,)
+    groups : ndarray of int, shape (n_tokens,)
+        Groups of documents that the jackknife leaves out.
+    contexts : ndarray of int, shape (n_tokens,), or None
+        Tokens that share a context are repeats even where rounding tells them apart.
+    selections : dict of ndarray of bool
+        By name, which tokens are kept.
+    massive : ndarray of bool, shape (n_tokens,)
+    epsilon : float or None
+        The points' relative spacing, where it is coarser than their dtype's.
+    axes : dict
+        By selection (its mask's bytes) eigenvalues and axes, once the layer was looked at: what the
+        layer behind is compared with.
+    """
+
+    points: NDArray[np.floating]
+    documents: NDArray[np.integer]
+    groups: NDArray[np.integer]
+    contexts: NDArray[np.integer] | None
+    selections: Mapping[str, NDArray[np.bool_]]
+    massive: NDArray[np.bool_]
+    epsilon: float | None = None
+    axes: dict[bytes, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+
+    @property
+    def n_groups(self) -> int:
+        """Groups of documents."""
+        return int(self.groups.max(initial=0)) + 1
+
+
+@dataclass(frozen=True)
+class Number:
+    """What one metric reads.
+
+    Attributes
+    ----------
+    metric : str
+    version : int
+    value : float
+    replicates : list of float
+        Without each group of documents.
+    n_points, n_duplicates : int
+        Points it was read of, and repeated ones that were removed before.
+    k : int or None
+        Neighbours used.
+    radius : float or None
+        Mean distance to the k-th.
+    model_stderr : float or None
+        Standard error by the estimator's own likelihood.
+    flags : tuple of str
+    """
+
+    metric: str
+    version: int
+    value: float
+    replicates: list[float]
+    n_points: int
+    n_duplicates: int = 0
+    k: int | None = None
+    radius: float | None = None
+    model_stderr: float | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def stderr(self) -> float:
+        """Standard error: a jackknife over groups of documents."""
+        return float(jackknife.stderr(self.replicates))
+
+
+def look(
+    layer: Layer,
+    n_points: int | None,
+    metrics: Mapping[str, Metric] = METRICS,
+    before: Layer | None = None,
+    partial: Mapping[str, Iterable[str]] | None = None,
+    seed: int = PERMUTATION_SEED,
+) -> dict[str, list[Number]]:
+    """Every metric of every selection of a layer.
+
+    Parameters
+    ----------
+    layer : Layer
+    n_points : int or None
+        N of every ID estimate, counted after repeated rows are gone; None for all.
+    metrics : mapping of str to Metric
+    before : Layer, optional
+        The layer before, looked at already; without it nothing is said of pairs of layers.
+    partial : mapping of str to iterable of str, optional
+        The metrics of selections on which only some are measured.
+    seed : int
+        Of the permutation from which the N points are taken.
+
+    Returns
+    -------
+    dict of list of Number
+        By selection.
+    """
+    named = {name: set(few) for name, few in (partial or {}).items()}
+    wanted = {
+        name: {n: m for n, m in metrics.items() if n in named.get(name, metrics)}
+        for name in layer.selections
+    }
+
+    def masks(kind: type[Metric]) -> dict[bytes, NDArray[np.bool_]]:
+        """Of the selections that ask for metrics of a kind."""
+        every = layer.selections.items()
+        return {mask.tobytes(): mask for name, mask in every if _of(kind, wanted[name])}
+
+    many = {key: mask for key, mask in masks(CloudMetric).items() if mask.sum() > 1}
+    moments = dict(zip(many, Moments.of_each(layer.points, list(many.values())), strict=True))
+    fits = _fits(layer, before, masks(PairMetric))
+    samples = _samples(layer, masks(NeighborMetric), n_points, seed)
+    pooled = _pooled(samples)
+    lists = _search(layer, pooled, metrics) if len(pooled) else []
+    known: dict[tuple[bytes, str], list[Number]] = {}
+    made = {}
+    for selection, mask in layer.selections.items():
+        key = mask.tobytes()
+        new = {n: m for n, m in wanted[selection].items() if (key, n) not in known}
+        numbers = list(_of_clouds(_of(CloudMetric, new), layer, mask, moments.get(key)))
+        if key in fits:
+            numbers += _of_pairs(_of(PairMetric, new), *fits[key])
+        asked = _of(NeighborMetric, new)
+        if asked:
+            numbers += _of_neighbors(asked, layer, lists, pooled, samples[key], n_points)
+        for number in numbers:
+            known.setdefault((key, number.metric), []).append(number)
+        made[selection] = [one for n in wanted[selection] for one in known.get((key, n), [])]
+    return made
+
+
+def _of(kind: type[Any], metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    return {name: metric for name, metric in metrics.items() if isinstance(metric, kind)}
+
+
+def _flagged(number: Number) -> Number:
+    if np.isfinite(number.value):
+        return number
+    return replace(number, flags=(*number.flags, "undefined"))
+
+
+def _of_clouds(
+    metrics: dict[str, CloudMetric],
+    layer: Layer,
+    kept: NDArray[np.bool_],
+    moments: Moments | None,
+) -> Iterator[Number]:
+    n_points, nothing = int(kept.sum()), float("nan")
+    if not metrics:
+        return
+    if n_points < 2:
+        for name, metric in metrics.items():
+            replicates = [nothing] * layer.n_groups
+            yield _flagged(Number(name, metric.version, nothing, replicates, n_points))
+        return
+    whole, axes, without = clouds(
+        layer.points[kept],
+        layer.groups[kept],
+        layer.n_groups,
+        layer.massive[kept],
+        layer.epsilon,
+        moments,
+    )
+    layer.axes[kept.tobytes()] = whole.eigenvalues, axes
+    parts = [
+        {n: m.compute(part) if part.n_points > 1 else nothing for n, m in metrics.items()}
+        for part in without
+    ]
+    for name, metric in metrics.items():
+        capped = metric.capped and n_points < layer.points.shape[1]
+        flags: tuple[str, ...] = ("undersampled",) if capped else ()
+        replicates = [part[name] for part in parts]
+        value = metric.compute(whole)
+        yield _flagged(Number(name, metric.version, value, replicates, n_points, flags=flags))
+
+
+def _fits(
+    layer: Layer, before: Layer | None, masks: Mapping[bytes, NDArray[np.bool_]]
+) -> dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]]:
+    """Fits to the layer before, by selection; those of a few tokens more than another are its."""
+    made: dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]] = {}
+    if before is None:
+        return made
+    beside = linearity.Pairs(before.points, layer.points, layer.groups)
+    for key in sorted(masks, key=lambda key: int(masks[key].sum())):
+        core = masks[key]
+        if key in made or not core.any():
+            continue
+        if key not in before.axes:
+            # Other tokens are massive there.
+            before.axes[key] = spectrum.eigh(Moments.of(before.points[core]).scatter)
+        eigenvalues, axes = before.axes[key]
+        more = {
+            other: mask & ~core
+            for other, mask in masks.items()
+            if other not in made and not (core & ~mask).any() and (eigenvalues > 0).all()
+        }
+        few = {other: more[other] for other in more if 0 < more[other].sum() < len(eigenvalues)}
+        further = [beside.of(mask) for mask in few.values()]
+        found = linearity.fits_with(beside.of(core), eigenvalues, axes, layer.n_groups, further)
+        made |= dict(zip([key, *few], found, strict=True))
+    return made
+
+
+def _of_pairs(
+    metrics: dict[str, PairMetric], fit: linearity.Fit, without: list[linearity.Fit]
+) -> Iterator[Number]:
+    # Twice as many tokens as coefficients leave the fit as many to be wrong about.
+    flags = ("undersampled",) if fit.n_points < 2 * (fit.n_features + 1) else ()
+    for name, metric in metrics.items():
+        replicates = [metric.compute(one) for one in without]
+        number = Number(name, metric.version, metric.compute(fit), replicates, fit.n_points)
+        yield _flagged(replace(number, flags=flags))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Tokens of a selection, each different, in the order in which they are taken."""
+
+    rows: NDArray[np.int64]
+    n_duplicates: int
+
+
+def _samples(
+    layer: Layer, masks: Mapping[bytes, NDArray[np.bool_]], n_points: int | None, seed: int
+) -> dict[bytes, _Sample]:
+    """For every selection, the first N different rows in the order of one fixed permutation."""
+    permutation = np.random.default_rng(seed).permutation(len(layer.points))
+    samples = {}
+    for key, mask in masks.items():
+        shuffled = permutation[mask[permutation]]
+        contexts = None if layer.contexts is None else layer.contexts[shuffled]
+        unique = search.unique_rows(layer.points[shuffled], contexts)
+        rows = shuffled[unique[:n_points]]
+        samples[key] = _Sample(rows, len(shuffled) - len(unique))
+    return samples
+
+
+def _search(
+    layer: Layer, pooled: NDArray[np.int64], metrics: Mapping[str, Metric]
+) -> list[search.NeighborLists]:
+    """Neighbours of all samples at once, as they overlap almost wholly; with and without labels."""
+    asked = [(max(m.k), m.between) for m in _of(NeighborMetric, metrics).values()]
+    most = max(k for k, _ in asked)
+    between = layer.documents[pooled] if any(between for _, between in asked) else None
+    spare = SPARE if layer.n_groups > 1 else 0
+    return search.search(layer.points[pooled], most + spare, most, between)
+
+
+def _pooled(samples: dict[bytes, _Sample]) -> NDArray[np.int64]:
+    rows = [one.rows for one in samples.values()]
+    return np.unique(np.concatenate(rows)) if rows else np.empty(0, dtype=np.int64)
+
+
+def _of_neighbors(
+    metrics: dict[str, NeighborMetric],
+    layer: Layer,
+    lists: list[search.NeighborLists],
+    pooled: NDArray[np.int64],
+    one: _Sample,
+    n_points: int | None,
+) -> Iterator[Number]:
+    """Every metric of nearest neighbours of a sample, from one search, with its replicates."""
+    documents, groups = layer.documents[pooled], layer.groups[pooled]
+    flags: tuple[str, ...] = (
+        ("shortfall",) if n_points is not None and len(one.rows) < n_points else ()
+    )
+    flags += ("rounding",) if _is_rounded(layer, lists[0], np.isin(pooled, one.rows)) else ()
+    # What asks for the same neighbours sees the same ones: the most that any of them asks for.
+    views: dict[tuple[bool, int], list[str]] = {}
+    for name, metric in metrics.items():
+        views.setdefault((metric.between, metric.fraction), []).append(name)
+    made: dict[tuple[str, int], Number] = {}
+    for (between, fraction), names in views.items():
+        sampled = np.isin(pooled, one.rows[: max(1, len(one.rows) // fraction)])
+        most = max(max(metrics[name].k) for name in names)
+        whole, without = sample.neighbors(
+            lists[between], most, sampled, documents, groups, layer.n_groups
+        )
+        asked = [(name, k) for name in names for k in metrics[name].k]
+        parts = [
+            {(name, k): metrics[name].compute(part.nearest(k)) for name, k in asked}
+            for part in without
+        ]
+        for name, k in asked:
+            metric, near = metrics[name], whole.nearest(k)
+            value, n = metric.compute(near), int(sampled.sum())
+            few = metric.is_dimension and value > 2 * np.log10(max(n, 1))
+            made[name, k] = Number(
+                name,
+                metric.version,
+                value,
+                [part[name, k] for part in parts],
+                n,
+                one.n_duplicates,
+                k,
+                _mean_finite(near.distances[:, -1]),
+                metric.model_stderr(near) if metric.model_stderr else None,
+                (*flags, "undersampled") if few else flags,
+            )
+    yield from (_flagged(made[name, k]) for name in metrics for k in metrics[name].k)
+
+
+def _is_rounded(layer: Layer, lists: search.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
+    """Whether the nearest neighbours lie at the resolution of the points' own numbers."""
+    if not sampled.any():
+        return False
+    nearest, _ = lists.nearest(1, sampled)
+    epsilon = layer.epsilon or np.finfo(layer.points.dtype).eps
+    resolution = epsilon * norms(lists.space.points[sampled])
+    return bool((nearest[:, 0] < ROUNDING * resolution).mean() > ROUNDING_SHARE)
+
+
+def _mean_finite(distances: NDArray[np.float64]) -> float | None:
+    finite = distances[np.isfinite(distances)]
+    return float(finite.mean()) if len(finite) else None

@@ -1,0 +1,111 @@
+"""The checkpoints of a job: what the manifest says of them, and where their files are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from shapesweep.config.measurement import Measurement
+from shapesweep.geometry.kept import Measured, read_budget
+from shapesweep.plan import fingerprints
+from shapesweep.storage import manifests
+from shapesweep.storage.manifests import Checkpoint
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the checkpoints of a job.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    folder : Path
+        Where its files are.
+    tokenizer : Path
+        The folder of its tokenizer.
+    place : Path or None
+        The folder of `Measured` that keeps its numbers.
+    settings : Measurement
+    """
+
+    checkpoint: Checkpoint
+    folder: Path
+    tokenizer: Path
+    place: Path | None
+    settings: Measurement
+
+    @cached_property
+    def known(self) -> Measured:
+        """What has been measured of it."""
+        return Measured.read(self.place, self.settings) if self.place else Measured()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of its contents."""
+        return fingerprints.contents(self.checkpoint, self.tokenizer, self.settings)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether all its numbers are there, from what it is now."""
+        return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
+
+    def budget_fingerprint(self, rise: float) -> str:
+        """Of the contents that its dimension budget depends on."""
+        return fingerprints.budget_contents(self.checkpoint, self.tokenizer, self.settings, rise)
+
+    def budget(self, rise: float) -> list[dict[str, Any]] | None:
+        """The rows of its dimension budget, if they are there, from what it is now."""
+        if not (self.place and self.checkpoint.selected):
+            return None
+        return read_budget(self.place, self.budget_fingerprint(rise))
+
+
+def members(
+    manifest: str | Path,
+    run: str,
+    revisions: Sequence[str],
+    settings: Measurement,
+    downloads: str | Path = "",
+    tokenizer: str | Path = "",
+    measured: str | Path = "",
+) -> list[Member]:
+    """The checkpoints of a job.
+
+    Parameters
+    ----------
+    manifest : path-like
+        Of their suite.
+    run : str
+    revisions : sequence of str
+    settings : Measurement
+    downloads : path-like
+        Where checkpoints of the Hub are fetched to.
+    tokenizer : path-like
+        Folder of the run's tokenizer; empty if each checkpoint has its own.
+    measured : path-like
+        Folder that keeps the numbers of the run's checkpoints; empty if none are kept.
+
+    Returns
+    -------
+    list of Member
+        One for each revision. A checkpoint that the manifest does not have is not selected, and
+        its status says so.
+
+    Raises
+    ------
+    ShapesweepError
+        If the manifest is absent or damaged.
+    """
+    listed = manifests.read(manifest)
+    known = {one.revision: one for one in listed if one.run == run}
+    suite = listed[0].suite if listed else Path(manifest).stem
+    found = []
+    for revision in revisions:
+        absent = Checkpoint(suite, run, revision, selected=False, status=("no longer there",))
+        one = known.get(revision, absent)
+        in_batch = Path(downloads) / revision if len(revisions) > 1 else Path(downloads)
+        folder = in_batch if downloads else Path(one.folder or ".")
+        place = Path(measured) / revision if measured else None
+        found.append(Member(one, folder, Path(tokenizer) if tokenizer else folder, place, settings))
+    return found

@@ -1,0 +1,324 @@
+"""The Hub: the only module that calls it. Every call is repeated until it is answered.
+
+The client is `huggingface_hub`, so `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` mean
+here what they mean elsewhere. It repeats some of its calls by itself; here all of them are,
+those for refs and commits among them, and a file that arrives damaged is fetched again.
+"""
+
+import errno
+import fnmatch
+import functools
+import hashlib
+import logging
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
+from shapesweep.storage.files import File, is_inside
+
+#: How often a call is made before it is given up, and the longest wait between two, in seconds.
+ATTEMPTS, LONGEST_WAIT = 8, 60.0
+#: How often a file is fetched that does not arrive as it is listed.
+DAMAGED = 3
+#: Answers that another attempt may change; any other below 500 is an answer.
+_TRANSIENT = {408, 409, 425, 429}
+
+_LOG = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+class UnreachableError(TransientError):
+    """The Hub did not answer, however often it was asked."""
+
+
+class RefusedError(CheckpointError):
+    """The Hub has answered: what was asked for is not there, or not for this user."""
+
+
+class NoAccessError(RefusedError, TransientError):
+    """The Hub has answered, but may answer otherwise once the user has seen to it."""
+
+
+def refs(repository: str) -> dict[str, dict[str, str]]:
+    """Branches and tags of a repository.
+
+    Returns
+    -------
+    dict
+        `branches` and `tags`: commit by name.
+
+    Raises
+    ------
+    RefusedError, UnreachableError
+    """
+    found = _ask(repository, lambda api: api.list_repo_refs(repository))
+    return {
+        kind: {ref.name: ref.target_commit for ref in getattr(found, kind)}
+        for kind in ("branches", "tags")
+    }
+
+
+def tree(repository: str, commit: str) -> list[File]:
+    """Every file of a commit.
+
+    Returns
+    -------
+    list of File
+
+    Raises
+    ------
+    RefusedError, UnreachableError
+    """
+    entries = _ask(
+        repository,
+        lambda api: list(api.list_repo_tree(repository, revision=commit, recursive=True)),
+    )
+    return [
+        File(one.path, one.size, one.lfs.sha256 if one.lfs else None, one.blob_id)
+        for one in entries
+        # A path that leads out of its folder is no file of a repository.
+        if hasattr(one, "blob_id") and is_inside(one.path)
+    ]
+
+
+def commits(repository: str, branch: str) -> list[tuple[str, str]]:
+    """Every commit of a branch, the newest first: (commit, title).
+
+    Raises
+    ------
+    RefusedError, UnreachableError
+    """
+    found = _ask(repository, lambda api: api.list_repo_commits(repository, revision=branch))
+    return [(one.commit_id, one.title) for one in found]
+
+
+def repositories(pattern: str) -> list[str]:
+    """Names of all repositories that a pattern with `*` names.
+
+    Raises
+    ------
+    RefusedError, UnreachableError
+    """
+    author, _, name = pattern.partition("/")
+    search = max(name.split("*"), key=len)
+    found = _ask(pattern, lambda api: list(api.list_models(author=author, search=search or None)))
+    # A name with more than one slash is none, whatever the pattern's star would take it for.
+    names = (one.id for one in found if re.fullmatch(r"[\w.-]+/[\w.-]+", one.id))
+    return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
+
+
+def read(repository: str, commit: str, path: str) -> bytes:
+    """A small file of a commit.
+
+    Raises
+    ------
+    RefusedError, UnreachableError
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = _ask(
+            repository,
+            lambda api: api.hf_hub_download(repository, path, revision=commit, local_dir=folder),
+        )
+        return Path(place).read_bytes()
+
+
+def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) -> Path:
+    """Fetch a file, and check every byte of it.
+
+    Parameters
+    ----------
+    repository, commit : str
+    file : File
+    folder : Path
+        Where it comes to lie, under its own path in the repository.
+    shown : tqdm
+        Counts the bytes.
+
+    Returns
+    -------
+    Path
+        A link where the user's own cache holds this very file.
+
+    Raises
+    ------
+    RefusedError
+        If the Hub has no such file, or keeps sending other bytes than it lists.
+    UnreachableError
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    target = folder / file.path
+    cached = try_to_load_from_cache(repository, file.path, revision=commit)
+    if isinstance(cached, str) and is_whole(Path(cached), file):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(Path(cached).resolve())
+        shown.update(file.size)
+        return target
+    before = shown.n
+    for attempt in range(DAMAGED):
+        # The client would keep what lies there already.
+        target.unlink(missing_ok=True)
+        options = {"revision": commit, "local_dir": folder, "tqdm_class": _counting(shown)}
+        # Else it might be copied once more from a cache that is damaged itself.
+        options["force_download"] = attempt > 0
+        download = functools.partial(_download, repository, file.path, options)
+        try:
+            _ask(repository, download)
+        except OSError as error:
+            if not _is_short(error):
+                raise
+        if is_whole(target, file):
+            # Bytes that came twice are counted once.
+            shown.update(before + file.size - shown.n)
+            return target
+    target.unlink(missing_ok=True)
+    raise RefusedError(f"{file.path} arrives damaged: its sha256 is not the one that the Hub lists")
+
+
+def _download(repository: str, path: str, options: dict[str, Any], api: Any) -> str:
+    return api.hf_hub_download(repository, path, **options)
+
+
+def is_whole(path: Path, file: File) -> bool:
+    """Whether what lies at a path is, byte by byte, what the Hub lists."""
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    with path.open("rb") as opened:
+        if file.sha256:
+            return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+        blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+        blob.update(opened.read())
+        return blob.hexdigest() == file.blob
+
+
+def _ask(about: str, call: Callable[[Any], Answer]) -> Answer:
+    """Call the Hub until it answers."""
+    import tenacity
+    from huggingface_hub import HfApi
+
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=_wait,
+        retry=tenacity.retry_if_exception(_is_transient),
+        before_sleep=_say_again,
+        reraise=True,
+    )
+    try:
+        return retrying(call, HfApi())
+    except Exception as error:
+        told = _told(about, error)
+        if told is None:
+            raise
+        raise told from None
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Whether another attempt may have another end."""
+    from httpx2 import TransportError
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    causes = list(_causes(error))
+    if any(isinstance(one, OfflineModeIsEnabled) for one in causes):
+        return False
+    status = _status(error)
+    if status is not None:
+        return status in _TRANSIENT or status >= 500
+    if any(isinstance(one, OSError) and one.errno in _OURS for one in causes):
+        return False
+    # An answer that is cut in the middle is no JSON, a ValueError; what goes wrong with a transfer
+    # by xet is a RuntimeError.
+    kinds = TransportError | LocalEntryNotFoundError | OSError | ValueError | RuntimeError
+    return not _is_short(error) and isinstance(error, kinds)
+
+
+def _is_short(error: BaseException) -> bool:
+    """Whether the client complains of a file that arrived with fewer bytes than it should have."""
+    return isinstance(error, OSError) and "Consistency check failed" in str(error)
+
+
+#: Faults of this machine's disk, which no repetition mends.
+_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
+
+
+def _wait(state: Any) -> float:
+    """Seconds until the next attempt: what the Hub asks for, else the double of the last time."""
+    error = state.outcome.exception()
+    asked = next((_retry_after(one) for one in _causes(error) if _retry_after(one)), None)
+    return asked or min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
+
+
+def _retry_after(error: BaseException) -> float | None:
+    asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+    # The Hub counts by windows of five minutes: it asks for no more.
+    return min(float(asked), 300.0) if asked.isdigit() else None
+
+
+def _say_again(state: Any) -> None:
+    error = state.outcome.exception()
+    status = _status(error)
+    said = f"HTTP {status}" if status else type(error).__name__
+    _LOG.warning("asking the Hub again, after %s (attempt %d)", said, state.attempt_number)
+
+
+def _told(about: str, error: BaseException) -> ShapesweepError | None:
+    """An error of the client in one line that says what to do; None of what is not its."""
+    from huggingface_hub import constants, errors, get_token
+
+    causes = list(_causes(error))
+
+    def is_a(kind: Any) -> bool:
+        return any(isinstance(one, kind) for one in causes)
+
+    token = "your token has no access" if get_token() else "set HF_TOKEN or run `hf auth login`"
+    if is_a(errors.OfflineModeIsEnabled):
+        return UnreachableError(f"{about}: HF_HUB_OFFLINE is set, and this is not on the machine")
+    if is_a(errors.GatedRepoError):
+        page = f"{constants.ENDPOINT}/{about}"
+        return NoAccessError(f"{about} is gated: accept its terms at {page} ({token})")
+    if is_a(errors.RepositoryNotFoundError):
+        return NoAccessError(f"{about}: there is no such repository, or it is private ({token})")
+    if is_a(errors.RevisionNotFoundError):
+        return RefusedError(f"{about}: the revision is not there any more")
+    if is_a(errors.RemoteEntryNotFoundError):
+        return RefusedError(f"{about}: the file is not there any more")
+    if is_a(errors.HFValidationError):
+        return RefusedError(f"{about}: is no name of a repository")
+    status = _status(error)
+    if status in (401, 403):
+        return NoAccessError(f"{about}: the Hub refuses ({status}): {token}")
+    if _is_transient(error):
+        said = f"HTTP {status}" if status else type(error).__name__
+        return UnreachableError(
+            f"{about}: {constants.ENDPOINT} has not answered in {ATTEMPTS} attempts ({said}); "
+            "run again when it does"
+        )
+    return RefusedError(f"{about}: the Hub refuses (HTTP {status})") if status else None
+
+
+def _status(error: BaseException) -> int | None:
+    responses = (getattr(one, "response", None) for one in _causes(error))
+    return next((one.status_code for one in responses if one is not None), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _counting(shown: Any) -> type:
+    """A progress bar for the client that is not seen, and counts for one that is."""
+    from tqdm import tqdm
+
+    class Counting(tqdm):
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **{**more, "disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            shown.update(n)
+
+    return Counting

@@ -1,0 +1,233 @@
+"""The disk budget: what the checkpoints of the Hub may fill at once, while they are measured.
+
+Every batch claims the most that it will need before its download begins. The claim ends when its
+folder is gone, or when the process that used it has died: downloads run ahead of the measuring as
+far as there is room, and a job that is killed holds no room for ever.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from shapesweep.errors import CheckpointError, TransientError
+from shapesweep.storage import atomic
+
+#: Seconds between two looks at the budget, and between two messages about waiting.
+LOOK, MESSAGE = 0.5, 60.0
+#: Seconds of waiting in which nothing has left the disk, until a checkpoint is given up for now.
+PATIENCE = 6 * 3600.0
+
+#: `<suite>/<run>/<batch>/<fingerprint>`, without names that lead out of the folder.
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*){3}")
+#: Bytes, and the time at which the claim ends at the latest.
+Claim = tuple[int, float]
+
+_LOG = logging.getLogger(__name__)
+
+
+class SharedClaim:
+    """A claim for several checkpoints: the first makes it, and the others get the same answer.
+
+    Parameters
+    ----------
+    claim : callable
+        Returns when there is room.
+    """
+
+    def __init__(self, claim: Callable[[], None]) -> None:
+        self._claim, self._is_done = claim, False
+        self._failure: CheckpointError | None = None
+
+    def __call__(self) -> None:
+        """Return when there is room, or raise what the first call raised."""
+        if not self._is_done:
+            self._is_done = True
+            try:
+                self._claim()
+            except CheckpointError as error:
+                self._failure = error
+        if self._failure:
+            raise self._failure
+
+
+class DiskBudget:
+    """The claims of all batches on one disk.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder of temporary files; downloads are in its `checkpoints/`.
+    n_bytes : int
+        What all of them may fill.
+    """
+
+    def __init__(self, folder: str | Path, n_bytes: int) -> None:
+        self.folder, self.n_bytes = Path(folder) / "checkpoints", n_bytes
+        self.claims_file = self.folder / ".claims.json"
+
+    @contextlib.contextmanager
+    def using(self, place: str, job: str) -> Iterator[None]:
+        """Mark a batch as used by this process, until the block has ended well.
+
+        If the process dies or the block fails, the files of the batch may be removed when another
+        needs the room.
+
+        Parameters
+        ----------
+        place : str
+            `<suite>/<run>/<batch>/<fingerprint>`.
+        job : str
+            Name of the kind of job, one word.
+        """
+        path = self._marker(place, job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".new")
+        try:
+            # Locked before it is seen: an unlocked marker is that of a process that has died.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            Path(name).replace(path)
+            yield
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    def claim(self, place: str, n_bytes: int, seconds: float = math.inf) -> None:
+        """Wait until there is room for a batch, and claim it.
+
+        Parameters
+        ----------
+        place : str
+        n_bytes : int
+        seconds : float
+            After this time no job uses the batch any more, and its files may be removed when
+            another batch needs the room.
+
+        Raises
+        ------
+        CheckpointError
+            If there will never be enough room.
+        TransientError
+            If nothing has left the disk for hours.
+        """
+        if n_bytes > self.n_bytes:
+            raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {self._limit()}")
+        spoken = moved = time.monotonic()
+        before: dict[str, Claim] = {}
+        while not self._take(place, n_bytes, time.time() + seconds):
+            now, held = time.monotonic(), self._claims()
+            moved, before = (moved, before) if held == before else (now, held)
+            if now - moved > PATIENCE:
+                raise TransientError(f"found no room: {self._limit()}, and {self._held()}")
+            if now - spoken > MESSAGE:
+                spoken = now
+                _LOG.warning("waiting for room: %s, and %s", self._limit(), self._held())
+            time.sleep(LOOK)
+
+    def clear(self, planned: Collection[str] | None) -> None:
+        """Remove what earlier runs have left.
+
+        Parameters
+        ----------
+        planned : collection of str or None
+            Places that this run needs; None if that is not known yet.
+        """
+        for place in self._claims():
+            if self._is_dead(place) or (planned is not None and place not in planned):
+                self._remove(place)
+
+    def _take(self, place: str, n_bytes: int, until: float) -> bool:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.claims_file}.lock"):
+            claims = self._claims()
+            claims.pop(place, None)
+            for other, (_, end) in list(claims.items()):
+                if not self._is_there(other):
+                    del claims[other]
+                elif self._is_dead(other) or end < time.time():
+                    if self._fits(claims, n_bytes):
+                        continue
+                    self._remove(other)
+                    del claims[other]
+            there_is_room = self._fits(claims, n_bytes)
+            if there_is_room:
+                claims[place] = n_bytes, until
+            with atomic.file(self.claims_file) as partial:
+                partial.write_text(json.dumps(claims), encoding="utf-8")
+        return there_is_room
+
+    def _fits(self, claims: dict[str, Claim], n_bytes: int) -> bool:
+        return sum(n for n, _ in claims.values()) + n_bytes <= self.n_bytes
+
+    def _claims(self) -> dict[str, Claim]:
+        try:
+            claims = json.loads(self.claims_file.read_bytes())
+            # Folders of claims are removed: a name from outside must not lead elsewhere.
+            return {
+                place: (int(n), float(end))
+                for place, (n, end) in claims.items()
+                if _PLACE.fullmatch(place)
+            }
+        # The claims of an earlier version end here: they are made again.
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+            return {}
+
+    def _marker(self, place: str, job: str) -> Path:
+        folder = self.folder / place
+        return folder.with_name(f".{folder.name}.{job}.used")
+
+    def _markers(self, place: str) -> list[Path]:
+        folder = self.folder / place
+        # A fingerprint holds no character that `glob` would interpret.
+        return list(folder.parent.glob(f".{folder.name}.*.used"))
+
+    def _is_there(self, place: str) -> bool:
+        """Whether anything of a batch is on the disk, or a process is at it."""
+        return (self.folder / place).exists() or bool(self._markers(place))
+
+    def _is_dead(self, place: str) -> bool:
+        """Whether the processes that used a batch have died or failed."""
+        markers = self._markers(place)
+        return bool(markers) and all(map(_is_left, markers))
+
+    def _remove(self, place: str) -> None:
+        folder = self.folder / place
+        for path in [*atomic.partials(folder), *folder.parent.glob(f"{folder.name}/.*.partial")]:
+            shutil.rmtree(path, ignore_errors=True)
+            path.with_suffix(".lock").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in self._markers(place):
+            path.unlink(missing_ok=True)
+
+    def _limit(self) -> str:
+        return f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
+
+    def _held(self) -> str:
+        return f"it is held by {', '.join(sorted(self._claims()))}"
+
+
+def _is_left(path: Path) -> bool:
+    """Whether the process that has made a marker has died without removing it."""
+    try:
+        # Network file systems lock only files that are open for writing.
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A process that ends well removes its marker before it unlocks it.
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,102 @@
+"""The download: one checkpoint of the Hub on this disk, for as long as it takes to measure it.
+
+Takes in what the manifest pins (commit, files, sha256); hands on a folder with exactly these
+files, every byte checked, or with the reason why it has none.
+"""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from shapesweep import progress
+from shapesweep.errors import CheckpointError, TransientError
+from shapesweep.hub import client
+from shapesweep.hub.revisions import Place
+from shapesweep.storage import atomic, failures
+from shapesweep.storage.files import File
+from shapesweep.storage.manifests import Checkpoint
+
+#: How many places are asked for a tokenizer.
+PLACES = 4
+
+
+def checkpoint(
+    wanted: Checkpoint, out: Path, fits: Callable[[], None], tokenizer: Path | None = None
+) -> str:
+    """Fetch a checkpoint.
+
+    Parameters
+    ----------
+    wanted : Checkpoint
+        Of the manifest; its files are fetched from its `repository` at its `commit`.
+    out : Path
+        A folder, made whole or not at all: the files by their names, or `failed.json`.
+    fits : callable
+        Called before anything is fetched: returns when the budget has room.
+    tokenizer : Path, optional
+        Its folder: without a tokenizer nothing is fetched, for nothing could be measured.
+
+    Returns
+    -------
+    str
+        What was done, in one line.
+    """
+    with atomic.folder(out) as partial:
+        try:
+            if tokenizer:
+                failures.raise_recorded(tokenizer)
+            fits()
+            if wanted.repository is None or wanted.commit is None:
+                raise CheckpointError("does not lie on the Hub")
+            _fetch(wanted.repository, wanted.commit, wanted.files, partial)
+        except CheckpointError as error:
+            atomic.empty(partial)
+            failures.record(partial, wanted, error)
+            return f"{wanted.name}: could not be fetched: {error}"
+    return f"{wanted.name}: {wanted.n_bytes / 1e6:,.1f} MB fetched"
+
+
+def _fetch(repository: str, commit: str, files: Sequence[File], out: Path) -> None:
+    """Fetch files into a folder, by their names alone: theirs in the repository may be deeper."""
+    staging = out / ".hub"
+    with progress.bar(sum(file.size for file in files), "downloading", "bytes") as shown:
+        for file in files:
+            arrived = client.fetch(repository, commit, file, staging, shown)
+            arrived.replace(out / PurePosixPath(file.path).name)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def tokenizer(last: Checkpoint, places: Iterable[Place], out: Path) -> str:
+    """Fetch a run's tokenizer from the first place that still has it.
+
+    Parameters
+    ----------
+    last : Checkpoint
+        One checkpoint of the run, for messages.
+    places : iterable of (str, str, list of File)
+        Repository, commit and files.
+    out : Path
+        A folder, made whole or not at all: the files, or `failed.json`.
+
+    Returns
+    -------
+    str
+        What was done, in one line.
+    """
+    failure = CheckpointError(
+        f"{last.repository} has no tokenizer; name the repository that has it "
+        f"(suites.{last.suite}.tokenizer)"
+    )
+    with atomic.folder(out) as partial:
+        for repository, commit, files in itertools.islice(places, PLACES):
+            try:
+                _fetch(repository, commit, files, partial)
+                return f"tokenizer of {repository} fetched"
+            except CheckpointError as error:
+                atomic.empty(partial)
+                failure = error
+                if isinstance(error, TransientError):
+                    break
+        failures.record(partial, last, failure)
+    return f"the tokenizer could not be fetched: {failure}"

@@ -1,0 +1,96 @@
+"""Which files of a commit a checkpoint or a tokenizer needs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from shapesweep.checkpoint.files import TOKENIZER
+from shapesweep.storage.files import File
+
+_SHARD = re.compile(r"(model|pytorch_model)-(\d+)-of-(\d+)\.(safetensors|bin)")
+
+
+_FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
+
+
+def is_weights(file: File) -> bool:
+    """Whether a file holds weights, not their index."""
+    return file.path.endswith((".safetensors", ".bin"))
+
+
+def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[File], list[str]]:
+    """The files of a checkpoint that are needed: its configuration and one format of its weights.
+
+    Parameters
+    ----------
+    tree : sequence of File
+        Of a commit.
+    folder : str
+        Inside the repository, empty at its top.
+    with_code : bool
+        Whether the model's own code is needed too.
+
+    Returns
+    -------
+    files : list of File
+    status : list of str
+        `missing_config`, and what `choose_weights` finds.
+    """
+    inside = _inside(tree, folder)
+    weights, status = choose_weights(inside)
+    config = [inside["config.json"]] if "config.json" in inside else []
+    code = [file for name, file in inside.items() if with_code and name.endswith(".py")]
+    return [*config, *code, *weights], [*([] if config else ["missing_config"]), *status]
+
+
+def tokenizer(tree: Sequence[File], folder: str) -> list[File]:
+    """The files of a tokenizer; empty where there is none."""
+    inside = _inside(tree, folder)
+    files = [inside[name] for name in TOKENIZER if name in inside]
+    # Old tokenizers do not say their own class: the model's configuration does.
+    return [*files, inside["config.json"]] if files and "config.json" in inside else files
+
+
+def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
+    """One whole format of a checkpoint's weights: safetensors if whole, else pickles.
+
+    Parameters
+    ----------
+    files : dict of File
+        By name, of one folder.
+
+    Returns
+    -------
+    files : list of File
+        Weights and their index.
+    status : list of str
+        `missing_weights` where there are none, `missing_weights:<file>` where some are.
+    """
+    flaws: list[str] = []
+    for stem, extension in _FORMATS:
+        whole = files.get(f"{stem}.{extension}")
+        if whole:
+            return [whole], []
+        shards = {
+            int(match[2]): (int(match[3]), file)
+            for name, file in files.items()
+            if (match := _SHARD.fullmatch(name)) and (match[1], match[4]) == (stem, extension)
+        }
+        index = files.get(f"{stem}.{extension}.index.json")
+        if not shards and not index:
+            continue
+        count = max((n for n, _ in shards.values()), default=1)
+        missing = [f"{stem}-{k:05}-of-{count:05}.{extension}" for k in range(1, count + 1)]
+        missing = [name for k, name in enumerate(missing, 1) if k not in shards]
+        if index and not missing:
+            return [index, *(file for _, (_, file) in sorted(shards.items()))], []
+        if not index:
+            missing.append(f"{stem}.{extension}.index.json")
+        flaws = flaws or [f"missing_weights:{name}" for name in missing]
+    return [], flaws or ["missing_weights"]
+
+
+def _inside(tree: Sequence[File], folder: str) -> dict[str, File]:
+    """The files of one folder, by name."""
+    paths = [(PurePosixPath(file.path), file) for file in tree]
+    return {path.name: file for path, file in paths if str(path.parent) == (folder or ".")}

@@ -1,0 +1,251 @@
+"""The listing: all that the Hub says of a suite, before anything of it is downloaded.
+
+Takes in a suite's definition; hands on one JSON file with refs, trees and a `config.json` a
+repository. What a commit holds never changes: trees are kept by commit as they come, so that a
+listing that is made again, or was broken off, asks only for what is new.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+
+from shapesweep import progress
+from shapesweep.config.hub_suite import HubSuite, Repositories
+from shapesweep.errors import ShapesweepError
+from shapesweep.hub import client
+from shapesweep.hub.revisions import Repository, asked, revisions
+from shapesweep.storage import atomic
+from shapesweep.storage.files import File, is_inside
+
+Listing = dict[str, Repository]
+#: What is read back is held against its types: a listing may be damaged, or made by hand.
+_LISTING = TypeAdapter(Listing)
+_TREE = TypeAdapter(tuple[str, list[File]])
+_STEPS = TypeAdapter(dict[str, list[int]])
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
+    """Ask the Hub for all that a suite's manifest needs.
+
+    Parameters
+    ----------
+    suite : HubSuite
+    out : path-like
+        A JSON file; beside it, `trees/` keeps what was asked.
+    parallel : int
+        Calls at a time.
+
+    Returns
+    -------
+    dict of Repository
+        By name. What the Hub refuses to tell is in `problem`.
+
+    Raises
+    ------
+    UnreachableError
+        If it does not answer.
+    """
+    out = Path(out)
+    group_of = _names(suite)
+    asked = _ask_all(lambda n: _refs(suite, group_of[n], n), group_of, parallel, "repositories")
+    listed = dict(asked)
+    wanted = [
+        (name, commit)
+        for name, group in group_of.items()
+        for commit in _commits(suite, group, name, listed[name])
+    ]
+    for (name, commit), tree in _trees(wanted, out.parent / "trees", parallel):
+        listed[name].trees[commit] = tree
+    shapes = _ask_all(
+        lambda n: _with_config(suite, group_of[n], n, listed[n]), group_of, parallel, "shapes"
+    )
+    listed = dict(shapes)
+    with atomic.file(out) as partial:
+        told = json.dumps({name: asdict(one) for name, one in listed.items()})
+        partial.write_text(told, encoding="utf-8")
+    return listed
+
+
+def read(path: str | Path) -> Listing:
+    """Read what `make` has written.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or damaged.
+    """
+    listed = _read(path, _LISTING)
+    files = (file for one in listed.values() for tree in one.trees.values() for file in tree or [])
+    if not all(is_inside(file.path) for file in files):
+        raise ShapesweepError(f"{path}: damaged; add --forcerun listing")
+    return listed
+
+
+def write_steps(folders: Mapping[str, Path], out: str | Path) -> None:
+    """Write which checkpoints trainings have kept.
+
+    Parameters
+    ----------
+    folders : dict of Path
+        By run, a Trainer's output folder.
+    out : path-like
+        A JSON file: steps by run.
+    """
+    kept = {run: sorted(map(_step, folder.glob("checkpoint-*"))) for run, folder in folders.items()}
+    with atomic.file(out) as partial:
+        partial.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def read_steps(path: str | Path) -> dict[str, list[int]]:
+    """Read what `write_steps` has written.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or damaged.
+    """
+    return _read(path, _STEPS)
+
+
+def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
+    """The group that each listed repository belongs to; those with tokenizers alone have none."""
+    patterns = asked(suite)
+    found = {}
+    for name in names:
+        # A repository's own name goes before a pattern that fits it too.
+        exact = [group for pattern, group in patterns if pattern == name]
+        fits = [group for pattern, group in patterns if fnmatchcase(name, pattern)]
+        if exact or fits:
+            found[name] = (exact or fits)[0]
+    return found
+
+
+def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
+    try:
+        return kind.validate_python(json.loads(Path(path).read_bytes()))
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
+    except (ValueError, RecursionError):
+        raise ShapesweepError(f"{path}: damaged; add --forcerun listing") from None
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("checkpoint-"))
+
+
+def _names(suite: HubSuite) -> dict[str, Repositories | None]:
+    """All repositories to be asked for, with their group; those of tokenizers have none."""
+    names: dict[str, Repositories | None] = {}
+    for pattern, group in asked(suite):
+        # A star that stands for nothing is listed by itself, as a problem.
+        found = client.repositories(pattern) if "*" in pattern else []
+        for name in found or [pattern]:
+            names.setdefault(name, group)
+    for group in suite.groups():
+        if group.tokenizer:
+            names.setdefault(group.tokenizer, None)
+    return names
+
+
+def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
+    if "*" in name:
+        return Repository(f"{name}: the Hub has no repository that is named so")
+    try:
+        found = client.refs(name)
+        branch = (group.branch if group else None) or "main"
+        commits = client.commits(name, branch) if group and suite.mode == "commits" else []
+        return Repository(None, found["branches"], found["tags"], commits)
+    except client.RefusedError as error:
+        return Repository(str(error))
+
+
+def _ask_all(
+    call: Callable[[Item], Answer], items: Collection[Item], parallel: int, unit: str
+) -> Iterator[tuple[Item, Answer]]:
+    """Call for every item, some at a time; the first error ends it at once."""
+    with ThreadPoolExecutor(parallel) as workers, progress.bar(len(items), "listing", unit) as bar:
+        asking = [(item, workers.submit(call, item)) for item in items]
+        try:
+            for item, answer in asking:
+                yield item, answer.result()
+                bar.update()
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _commits(
+    suite: HubSuite, group: Repositories | None, name: str, repository: Repository
+) -> list[str]:
+    """The commits whose trees are needed, each once: main, and all that the suite knows."""
+    main = repository.branches.get("main")
+    commits = [main] if main else []
+    if group is not None and suite.mode != "folders":
+        commits += [one.commit for one in revisions(suite.mode, group, name, repository)]
+    return list(dict.fromkeys(commits))
+
+
+def _trees(
+    wanted: list[tuple[str, str]], kept: Path, parallel: int
+) -> Iterator[tuple[tuple[str, str], list[File] | None]]:
+    """The tree of every (repository, commit): as it was kept, else from the Hub."""
+    kept.mkdir(parents=True, exist_ok=True)
+    known: dict[tuple[str, str], list[File] | None] = {}
+    for name in dict.fromkeys(name for name, _ in wanted):
+        known.update(_read_kept(_kept_file(kept, name), name))
+    yield from ((one, known[one]) for one in wanted if one in known)
+    new = [one for one in wanted if one not in known]
+    for (name, commit), tree in _ask_all(lambda one: _tree(*one), new, parallel, "trees"):
+        yield (name, commit), tree
+        if tree is not None:
+            line = json.dumps([commit, [asdict(one) for one in tree]])
+            with _kept_file(kept, name).open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+
+
+def _kept_file(kept: Path, name: str) -> Path:
+    return kept / f"{name.replace('/', '--')}.jsonl"
+
+
+def _tree(name: str, commit: str) -> list[File] | None:
+    try:
+        return client.tree(name, commit)
+    except client.RefusedError:
+        return None
+
+
+def _read_kept(path: Path, name: str) -> dict[tuple[str, str], list[File] | None]:
+    if not path.is_file():
+        return {}
+    found: dict[tuple[str, str], list[File] | None] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            commit, files = _TREE.validate_python(json.loads(line))
+        except ValueError:  # The last line of a job that was killed.
+            continue
+        found[name, commit] = files
+    return found
+
+
+def _with_config(
+    suite: HubSuite, group: Repositories | None, name: str, repository: Repository
+) -> Repository:
+    """Add the `config.json` of one of the checkpoints, which tells a run's shape."""
+    if group is None:
+        return repository
+    for one in revisions(suite.mode, group, name, repository):
+        path = str(PurePosixPath(one.folder, "config.json"))
+        if path in {file.path for file in repository.trees.get(one.commit) or []}:
+            try:
+                config = json.loads(client.read(name, one.commit, path))
+            except (client.RefusedError, ValueError):
+                continue
+            return replace(repository, config=config if isinstance(config, dict) else {})
+    return repository

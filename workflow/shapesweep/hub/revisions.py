@@ -1,0 +1,405 @@
+"""What a suite has published: the Hub's answers read by the suite's own rules.
+
+Takes in refs and trees as they are; hands on checkpoints with their place in training and the
+files that they need. Nothing is asked of the Hub here, and no name is made up: what is not
+listed there is at most a hole.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Any
+
+from shapesweep.config.hub_suite import (
+    Each,
+    HubSuite,
+    Mode,
+    PerStep,
+    Phase,
+    Ramp,
+    Ramped,
+    Repositories,
+    Table,
+    TokensRule,
+)
+from shapesweep.config.names import expand, number, steps
+from shapesweep.errors import ShapesweepError
+from shapesweep.hub.files import is_weights, needed, tokenizer
+from shapesweep.storage.files import File
+from shapesweep.storage.schemas import LARGEST
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What the Hub says of a repository.
+
+    Attributes
+    ----------
+    problem : str or None
+        Why it says nothing.
+    branches, tags : dict
+        Commit by name.
+    commits : list of (str, str)
+        Commit and title, the newest first; asked for where the mode needs them.
+    trees : dict
+        By commit, its files; None of one that is gone.
+    config : dict
+        `config.json` of one checkpoint.
+    """
+
+    problem: str | None = None
+    branches: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    commits: list[tuple[str, str]] = field(default_factory=list)
+    trees: dict[str, list[File] | None] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that a suite has published, or one that it should have.
+
+    Attributes
+    ----------
+    run, revision : str
+        `revision` is empty of a hole.
+    repository, commit : str
+    folder : str
+        Inside the repository, empty at its top.
+    step, tokens, seed : int or None
+    phase : str or None
+    is_main : bool
+        The repository's `main`, which the suite's rules give no place.
+    files : tuple of File
+        What is needed: the configuration and one format of the weights.
+    status : tuple of str
+        What is wrong with it by itself.
+    config : dict
+        Of its run.
+    """
+
+    run: str
+    revision: str
+    repository: str
+    commit: str
+    folder: str = ""
+    step: int | None = None
+    tokens: int | None = None
+    seed: int | None = None
+    phase: str | None = None
+    is_main: bool = False
+    files: tuple[File, ...] = ()
+    status: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def asked(suite: HubSuite) -> list[tuple[str, Repositories]]:
+    """Every repository, or pattern with `*`, that a suite's definition asks for, with its group."""
+    return [
+        (name, group)
+        for group in suite.groups()
+        for name in expand(group.repository)
+        if "*" in name or _may_be_wanted(suite, name)
+    ]
+
+
+def revisions(
+    mode: Mode, group: Repositories, name: str, repository: Repository
+) -> Iterator[Published]:
+    """The revisions of a repository that a suite's pattern knows, and its `main`.
+
+    Raises
+    ------
+    ShapesweepError
+        If the pattern finds a step that is no number.
+    """
+    run = _plain(name.partition("/")[2])
+    main = repository.branches.get("main", "")
+    if mode == "repositories":
+        if main:
+            yield from _read(group, name, run, [(name, run, main, "")])
+        return
+    if mode == "commits":
+        named = [(title, _plain(commit), commit, "") for commit, title in repository.commits]
+    elif mode == "folders":
+        tree = repository.trees.get(main) or []
+        folders = sorted({str(PurePosixPath(file.path).parent) for file in tree} - {"."})
+        named = [(folder, _plain(folder), main, folder) for folder in folders]
+    else:
+        kinds = {"branches": [0], "tags": [1], "refs": [1, 0]}[mode]
+        found = [repository.branches, repository.tags]
+        refs = {ref: commit for kind in kinds for ref, commit in found[kind].items()}
+        named = [(ref, _plain(ref), commit, "") for ref, commit in refs.items()]
+    known = list(_read(group, name, run, named))
+    yield from known
+    if main and mode in ("branches", "tags", "refs"):
+        by_name = {one.revision for one in known}
+        if group.main_step is not None and "main" not in by_name:
+            step, seed = group.main_step, _seed(group, name)
+            yield Published(run, "main", name, main, step=step, seed=seed)
+        elif "main" not in by_name:
+            yield Published(run, "main", name, main, seed=_seed(group, name), is_main=True)
+
+
+def _seed(group: Repositories, name: str) -> int | None:
+    if not isinstance(group.seed, str):
+        return group.seed
+    found = re.search(group.seed, name)
+    return _seed_of(found[1]) if found else None
+
+
+def _seed_of(text: str | None) -> int | None:
+    """The seed that a name tells; None where that is no whole number, or one for no table."""
+    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def _read(
+    group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]]
+) -> Iterator[Published]:
+    """Those of (text, revision, commit, folder) that the group's pattern matches."""
+    pattern = re.compile(group.match or r"(?!)")
+    steps_by_name = group.named or {}
+    seen: dict[str, tuple[str, str, str]] = {}
+    for text, revision, commit, folder in named:
+        match = pattern.fullmatch(text)
+        if match is None and text not in steps_by_name:
+            continue
+        if revision in seen:
+            twin, *place = seen[revision]
+            if place != [commit, folder]:
+                raise ShapesweepError(
+                    f"match: finds both {twin!r} and {text!r} in {name}, which would have one "
+                    f"place for their results ({revision}); narrow it, or sweep them as two suites"
+                )
+            continue
+        seen[revision] = text, commit, folder
+        groups = match.groupdict() if match else {"step": str(steps_by_name[text])}
+        said = {key: value for key, value in groups.items() if value is not None}
+        try:
+            step = number(said["step"]) if "step" in said else None
+            tokens = number(said["tokens"]) if "tokens" in said else None
+        except ValueError as error:
+            raise ShapesweepError(f"match: {pattern.pattern} finds in {text!r}: {error}") from None
+        seed = _seed_of(said.get("seed"))
+        within = said.get("run")
+        mine = within if within and text == name else f"{run}.{within}" if within else run
+        yield Published(
+            *(_plain(mine), revision, name, commit, folder),
+            step=step,
+            tokens=tokens,
+            seed=_seed(group, name) if seed is None else seed,
+            phase=said.get("phase"),
+        )
+
+
+def checkpoints(
+    suite: HubSuite, listed: Mapping[str, Repository], groups: Mapping[str, Repositories]
+) -> list[Published]:
+    """Every checkpoint of a suite, by run and step, holes among them.
+
+    Parameters
+    ----------
+    suite : HubSuite
+    listed : dict of Repository
+        What the Hub says, by name.
+    groups : dict of Repositories
+        The group that a repository belongs to.
+
+    Returns
+    -------
+    list of Published
+    """
+    by_run: dict[str, list[Published]] = {}
+    found: dict[int, tuple[Repositories, list[Published]]] = {}
+    silent = []
+    for name, repository in listed.items():
+        group = groups[name]
+        mine = list(revisions(suite.mode, group, name, repository))
+        found.setdefault(id(group), (group, []))[1].extend(mine)
+        # Of what a star stands for, some may be none of the suite's; what is named must be there.
+        is_empty = all(one.is_main for one in mine) and "*" not in group.repository
+        if repository.problem or is_empty:
+            silent.append(_silent(name, repository.problem))
+    for group, mine in found.values():
+        for one in _placed(group, mine):
+            repository = listed[one.repository]
+            tree = repository.trees.get(one.commit)
+            with_files = _with_files(one, tree, repository.config, suite.remote_code)
+            by_run.setdefault(one.run, []).append(with_files)
+    # What says nothing is told whichever runs are asked for: it may be one of them.
+    whole = silent
+    for run, members in by_run.items():
+        if suite.only is None or any(fnmatchcase(run, pattern) for pattern in suite.only):
+            group = groups[members[0].repository]
+            whole += sorted([*members, *_holes(group, members)], key=_order)
+    _refuse_twins(whole)
+    return whole
+
+
+def _silent(name: str, problem: str | None) -> Published:
+    """A row for a repository of which no checkpoint is known."""
+    said = f"not_listed: {problem or f'{name} has no revision that the suite knows'}"
+    again = "; then ask again with --forcerun listing" if problem else ""
+    return Published(_plain(name.partition("/")[2]), "", name, "", status=(f"{said}{again}",))
+
+
+def _refuse_twins(found: Sequence[Published]) -> None:
+    """Raise if two checkpoints would have one name, and so one place for their results."""
+    seen: dict[tuple[str, str], Published] = {}
+    for one in found:
+        twin = seen.setdefault((one.run, one.revision), one)
+        if one.revision and twin is not one:
+            raise ShapesweepError(
+                f"repositories: {twin.repository} and {one.repository} both have a run {one.run} "
+                f"with a revision {one.revision}; sweep them as two suites"
+            )
+
+
+#: Where files of a tokenizer lie: repository, commit, files.
+Place = tuple[str, str, list[File]]
+
+
+def tokenizers(
+    run: Sequence[Published], listed: Mapping[str, Repository], group: Repositories
+) -> Iterator[Place]:
+    """Where the tokenizer of a run lies, the best place first.
+
+    The suite's own word alone, if it has one; else `main`, else its checkpoints, the last first.
+
+    Parameters
+    ----------
+    run : sequence of Published
+    listed : dict of Repository
+    group : Repositories
+        The run's.
+
+    Yields
+    ------
+    (str, str, list of File)
+        Repository, commit and files; nothing if no place has a tokenizer.
+    """
+    own = [(one.repository, one.commit, one.folder) for one in reversed(run) if one.commit]
+    names = [group.tokenizer] if group.tokenizer else list(dict.fromkeys(name for name, *_ in own))
+    mains = [(name, listed[name].branches.get("main", ""), "") for name in names if name in listed]
+    for name, commit, folder in [*mains, *([] if group.tokenizer else own)]:
+        files = tokenizer(listed[name].trees.get(commit) or [], folder)
+        if files:
+            yield name, commit, files
+
+
+def _plain(name: str) -> str:
+    """A name from outside as one safe component of a path."""
+    return re.sub(r"[^A-Za-z0-9._-]", "--", name).lstrip("._-")[:120] or "unnamed"
+
+
+def _may_be_wanted(suite: HubSuite, name: str) -> bool:
+    """Whether a repository may hold a run that is asked for; its phases are runs too."""
+    run = name.partition("/")[2]
+    return (
+        suite.only is None
+        or suite.mode == "repositories"
+        or any(fnmatchcase(run, one) or one.startswith(f"{run}.") for one in suite.only)
+    )
+
+
+def _placed(group: Repositories, found: list[Published]) -> list[Published]:
+    """Give every checkpoint its tokens, and a phase that begins anew its own run."""
+    placed = []
+    ranks: dict[tuple[str, str | None], int] = {}
+    for one in sorted(found, key=lambda one: (one.run, one.phase or "", one.step or 0)):
+        phase = _phase(group, one.phase)
+        if phase.skip:
+            continue
+        rank = ranks[one.run, one.phase] = ranks.get((one.run, one.phase), 0) + (not one.is_main)
+        rule = phase.tokens if phase.own_run else phase.tokens or group.tokens
+        tokens = _tokens(rule, one, rank)
+        if tokens is not None:
+            tokens += phase.start
+            if tokens > LARGEST:
+                raise ShapesweepError(
+                    f"tokens: {one.revision} would have seen {tokens:.3g} of them"
+                )
+            tokens = round(tokens)
+        run = _plain(f"{one.run}.{one.phase}") if phase.own_run else one.run
+        placed.append(replace(one, run=run, tokens=tokens))
+    return placed
+
+
+def _phase(group: Repositories, name: str | None) -> Phase:
+    for pattern, phase in (group.phases or {}).items():
+        if name is not None and fnmatchcase(name, pattern):
+            return phase
+    return Phase()
+
+
+def _tokens(rule: TokensRule | None, one: Published, rank: int) -> float | None:
+    if rule == "label" or rule is None:
+        return one.tokens
+    if one.is_main:
+        return None
+    if isinstance(rule, Each):
+        return rank * rule.each
+    if one.step is None:
+        return one.tokens
+    if isinstance(rule, PerStep):
+        return one.step * rule.per_step
+    if isinstance(rule, Ramped):
+        return ramped(one.step, rule.ramp)
+    assert isinstance(rule, Table)
+    return rule.table.get(one.step)
+
+
+def _with_files(
+    one: Published, tree: list[File] | None, config: Mapping[str, Any], with_code: bool
+) -> Published:
+    """Add the files that are needed, and what is wrong with them."""
+    if tree is None:
+        return replace(one, status=("gone",), config=config)
+    found, status = needed(tree, one.folder, with_code)
+    if one.is_main and not any(is_weights(file) for file in found):
+        status = ["empty_main"]
+    return replace(one, files=tuple(found), status=tuple(status), config=config)
+
+
+def _holes(group: Repositories, members: list[Published]) -> list[Published]:
+    """The steps of the grid that a run lacks; none where it has nothing at all."""
+    there = [one for one in members if one.step is not None]
+    if not there or not group.grid:
+        return []
+    one, known = there[0], {one.step for one in there}
+    return [
+        Published(one.run, "", one.repository, "", step=step, seed=one.seed, status=("hole",))
+        for step in steps(group.grid)
+        if step not in known
+    ]
+
+
+def _order(one: Published) -> tuple[bool, int, str]:
+    return one.is_main, one.step or 0, one.revision
+
+
+def ramped(step: int, ramp: Ramp) -> int:
+    """Tokens seen after so many steps of a batch that grows.
+
+    Megatron-LM: the batch grows by one increment each time that another equal share of the
+    ramp's samples has been seen (`RampupBatchsizeNumMicroBatches`).
+
+    Examples
+    --------
+    The first thousand steps of BLOOM-560m, before its batch of 192 grows:
+
+    >>> ramped(1000, Ramp(first=192, increment=32, over=9765625, last=256, length=2048))
+    393216000
+    """
+    n_increments = (ramp.last - ramp.first) // ramp.increment
+    samples, left, batch = 0, step, ramp.first
+    for k in range(1, n_increments + 1):
+        # The batch grows at the first step that begins with this many samples seen.
+        until = -(-(ramp.over * k // n_increments - samples) // batch)
+        taken = min(left, max(until, 0))
+        samples, left, batch = samples + taken * batch, left - taken, batch + ramp.increment
+        if not left:
+            break
+    return (samples + left * batch) * ramp.length

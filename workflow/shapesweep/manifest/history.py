@@ -1,0 +1,260 @@
+"""The history: what was recorded while runs were trained, by their logs and by probes.
+
+Takes in a Trainer's `trainer_state.json`, a CSV or lines of JSON, and `probe.parquet`; hands on one
+table a suite. A log that is still being written is read as far as it goes.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shapesweep.config.hub_suite import HubSuite
+from shapesweep.config.suite import AnySuite, LocalSuite, checkpoint_folder
+from shapesweep.errors import ShapesweepError, near
+from shapesweep.hub import client, listing
+from shapesweep.manifest.checkpoints import list_checkpoints, listing_file
+from shapesweep.storage import schemas, tables
+from shapesweep.storage.files import stats
+from shapesweep.storage.schemas import LARGEST, PROBE_FILE
+
+#: What logs call a step, and what they call the numbers that are read: Trainer's own name first,
+#: then those of Lucie's tables, of Megatron-LM and of Weights & Biases.
+STEP = ("step", "training_steps", "iteration", "iter", "global_step", "_step", "steps")
+NAMES = {
+    "loss": ("loss", "training_loss", "train_loss", "train/loss", "lm loss", "lm_loss", "lm-loss"),
+    "gradient_norm": ("grad_norm", "gradient_norm", "train/grad_norm", "grad norm"),
+    "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
+}
+
+#: A log without entries; and a log with what could not be read of it.
+_NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
+Log = tuple[pd.DataFrame, list[str]]
+
+
+def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
+    """The numbers that a training has logged.
+
+    Parameters
+    ----------
+    path : path-like
+        `*.json` as the Trainer writes its state, `*.jsonl` with an object a line, or `*.csv`.
+    data : bytes, optional
+        What it holds, if it does not lie on this machine.
+
+    Returns
+    -------
+    pandas.DataFrame
+        step, metric (`loss`, `gradient_norm`, `learning_rate`), value; by step, the last that was
+        logged of each.
+
+    Raises
+    ------
+    ShapesweepError
+        If it is absent, damaged, or knows no step or no loss.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes() if data is None else data
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: there is no such log") from None
+    if path.suffix not in _FORMATS:
+        raise ShapesweepError(f"{path}: a log is .json, .jsonl or .csv")
+    try:
+        found = _FORMATS[path.suffix](data)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ShapesweepError(f"{path}: damaged: not what its name says") from None
+    names = ", ".join(map(str, found.columns)) or "nothing"
+    step = next((name for name in STEP if name in found), None)
+    if step is None and len(found):
+        raise ShapesweepError(f"{path}: has no column {' or '.join(STEP[:3])}; it has {names}")
+    parts = [_NOTHING]
+    for metric, known in NAMES.items():
+        name = next((name for name in known if name in found), None)
+        if name is None or step is None:
+            continue
+        part = found[found[step].map(_is_number) & found[name].map(_is_number)]
+        steps = pd.to_numeric(part[step], errors="coerce").to_numpy(float)
+        if not (np.isfinite(steps) & (steps >= 0) & (steps <= LARGEST)).all():
+            raise ShapesweepError(f"{path}: {step}: not all are whole numbers from 0 on")
+        values = part[name].astype(float)
+        parts.append(pd.DataFrame({"step": steps.astype(int), "metric": metric, "value": values}))
+    made = pd.concat([part for part in parts if len(part)] or parts[:1])
+    if len(found) and "loss" not in set(made.metric):
+        raise ShapesweepError(f"{path}: has no column {' or '.join(NAMES['loss'][:3])}; {names}")
+    # A training that was set back has logged some steps again.
+    made = made.drop_duplicates(["step", "metric"], keep="last")
+    return made.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
+
+
+def of_folder(folder: str | Path) -> Log:
+    """The log of a run whose checkpoints a Trainer has written: its longest state.
+
+    Parameters
+    ----------
+    folder : path-like
+        With `checkpoint-<step>/trainer_state.json`, its own `trainer_state.json`, or both.
+
+    Returns
+    -------
+    log : pandas.DataFrame
+        As `read_log`; empty where there is none.
+    problems : list of str
+        What is damaged, and was not read: another checkpoint tells the same, but for its end.
+    """
+    found, problems = [], []
+    for path in _states_of_trainer(folder):
+        try:
+            found.append(read_log(path))
+        except ShapesweepError as error:
+            problems.append(str(error))
+    longest = max(found, key=lambda one: one.step.max() if len(one) else -1, default=_NOTHING)
+    return longest, problems
+
+
+def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
+    """The history of all runs of a suite, in the columns of `schemas.HISTORY`.
+
+    Parameters
+    ----------
+    name : str
+    suite : EmbeddedSuite, LocalSuite or HubSuite
+    results : path-like
+        Where an embedded suite is trained to, and a listing of the Hub lies.
+
+    Returns
+    -------
+    history : pandas.DataFrame
+        Of the runs of which something was recorded.
+    problems : list of str
+        What could not be read, where another source tells nearly the same or nothing is lost.
+
+    Raises
+    ------
+    ShapesweepError
+        If a log that the suite names is absent or damaged, or a probe's file is.
+    """
+    parts = [pd.DataFrame(columns=schemas.HISTORY.names)]
+    problems: list[str] = []
+    for run, (log, more), folder in _logs(name, suite, results):
+        problems += more
+        known = [log.assign(source="log")]
+        if folder is not None and (folder / PROBE_FILE).is_file():
+            probed = tables.read(folder / PROBE_FILE, schemas.PROBE)
+            known.append(probed.assign(source="probe"))
+        parts += [one.assign(suite=name, run=run) for one in known if len(one)]
+    made = pd.concat(parts[1:] or parts).reindex(columns=schemas.HISTORY.names)
+    return made.reset_index(drop=True), problems
+
+
+def states(name: str, suite: AnySuite) -> list[Any]:
+    """What the history of a suite depends on: names, sizes and times of its logs.
+
+    Raises
+    ------
+    ShapesweepError
+        If a log that the suite names is absent.
+    """
+    if isinstance(suite, HubSuite):
+        return sorted(suite.losses.items())
+    if not isinstance(suite, LocalSuite):
+        return []
+    made: list[Any] = []
+    for run, one in suite.runs.items():
+        if one.losses and not Path(one.losses).is_file():
+            key = f"suites.{name}.runs.{run}.losses"
+            raise ShapesweepError(f"{key}: there is no file {one.losses}")
+        files = [Path(one.losses)] if one.losses else _states_of_trainer(one.path)
+        made.append([run, *stats([*files, Path(one.path, PROBE_FILE)])])
+    return made
+
+
+def _logs(
+    name: str, suite: AnySuite, results: str | Path
+) -> Iterator[tuple[str, Log, Path | None]]:
+    """Every run with its log and, on this machine, its folder."""
+    if isinstance(suite, HubSuite):
+        for run, log in _published(name, suite, results) if suite.losses else ():
+            yield run, log, None
+    elif isinstance(suite, LocalSuite):
+        for run, one in suite.runs.items():
+            log = (read_log(one.losses), []) if one.losses else of_folder(one.path)
+            yield run, log, Path(one.path)
+    else:
+        for run in suite.runs:
+            folder = checkpoint_folder(results, name, run)
+            yield run, of_folder(folder), folder
+
+
+def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log]]:
+    """The logs that lie in the repositories of a suite's runs, at their `main`."""
+    listed = listing.read(listing_file(results, name))
+    found = (one.published for one in list_checkpoints(name, suite, results))
+    by_run = {one.run: one.repository for one in found if one}
+    for run, path in suite.losses.items():
+        if run not in by_run:
+            # It may not be measured this time.
+            yield (
+                run,
+                (_NOTHING, [f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"]),
+            )
+            continue
+        commit = listed[by_run[run]].branches.get("main", "main")
+        try:
+            yield run, (read_log(path, client.read(by_run[run], commit, path)), [])
+        except client.RefusedError as error:
+            yield run, (_NOTHING, [f"{path}: {error}"])
+
+
+def _states_of_trainer(folder: str | Path) -> list[Path]:
+    """The states that a Trainer has written: each checkpoint's, and the whole training's."""
+    return sorted(
+        [*Path(folder).glob("trainer_state.json"), *Path(folder).glob("*/trainer_state.json")]
+    )
+
+
+def _state(data: bytes) -> pd.DataFrame:
+    history = json.loads(data)["log_history"]
+    return _objects([entry for entry in history if "loss" in entry])
+
+
+def _lines(data: bytes) -> pd.DataFrame:
+    lines = data.decode().splitlines()
+    made: list[Any] = []
+    for number, line in enumerate(lines):
+        try:
+            made += [json.loads(line)] if line.strip() else []
+        except ValueError:
+            # What a training writes at this moment has no end yet.
+            if number < len(lines) - 1:
+                raise
+    if not all(isinstance(one, dict) for one in made):
+        raise ValueError
+    return _objects(made)
+
+
+def _objects(made: list[dict[str, Any]]) -> pd.DataFrame:
+    # What is not said is None, and told apart from a NaN that was logged.
+    names = list(dict.fromkeys(name for one in made for name in one))
+    return pd.DataFrame([[one.get(n) for n in names] for one in made], columns=names, dtype=object)
+
+
+def _table(data: bytes) -> pd.DataFrame:
+    # As words, so that an empty cell is told apart from a NaN.
+    return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, on_bad_lines="skip")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a log's cell is a number, infinite ones and NaN among them; not an empty cell."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, bool)
+
+
+_FORMATS = {".json": _state, ".jsonl": _lines, ".csv": _table}

@@ -1,0 +1,400 @@
+"""Exact nearest neighbours of a cloud: one search that serves every estimator.
+
+The search proposes neighbours by lower bounds of their distance in a low precision and settles
+them in float64. What makes it exact is a certificate: beyond the last proposed neighbour of a row
+(its `reach`) nothing nearer can have been missed. Rows that the precision cannot settle are
+searched again in the next one; whatever a later question (other documents only, a group left out)
+asks beyond the reach is answered by looking at the whole row again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shapesweep.neighbors.candidates import FEW, Candidates, Hits, propose, propose_rows
+from shapesweep.neighbors.space import Space
+from shapesweep.neighbors.tiles import fast_half_precision
+
+#: Distances that differ by a smaller share are equal but for rounding.
+EQUAL = 1e-11
+#: Of more points the keys of hits keep too few digits for counting pairs.
+MOST_KEYED = 2**20
+#: Up to so many neighbours a few candidates more make up for the coarseness of bfloat16.
+FEW_NEIGHBORS = 8
+
+
+@dataclass(frozen=True)
+class NeighborLists:
+    """Every point's nearest neighbours, complete up to a certified distance.
+
+    Attributes
+    ----------
+    space : Space
+        The points.
+    labels : ndarray of int, shape (n_points,), or None
+        Where given, points that share a label are no neighbours of each other.
+    distances : ndarray, shape (n_points, length), float64
+        Euclidean, ascending; infinite where there is no such neighbour.
+    indices : ndarray of int, shape (n_points, length)
+    reach : ndarray, shape (n_points,), float64
+        Below this distance the row's list is complete.
+    hits : Hits or None
+        All pairs that float32's search has found on the way, for `count_within`.
+    """
+
+    space: Space
+    labels: NDArray[np.integer] | None
+    distances: NDArray[np.float64]
+    indices: NDArray[np.int64]
+    reach: NDArray[np.float64]
+    hits: Hits | None = None
+
+    @cached_property
+    def certified(self) -> NDArray[np.bool_]:
+        """Which entries of the lists are neighbours beyond doubt."""
+        return np.isfinite(self.distances) & (self.distances <= self.reach[:, None])
+
+    def nearest(
+        self, k: int, keep: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest neighbours of each kept point among the kept points.
+
+        Parameters
+        ----------
+        k : int
+        keep : ndarray of bool, shape (n_points,), optional
+            Points that count; by default all.
+
+        Returns
+        -------
+        distances : ndarray, shape (n_kept, k), float64
+            Infinite where a point has fewer than k neighbours.
+        indices : ndarray of int, shape (n_kept, k)
+            -1 where there is none.
+        """
+        rows = np.arange(len(self.reach)) if keep is None else np.flatnonzero(keep)
+        return self._nearest_of(rows, k, keep)
+
+    def nearest_without(
+        self, k: int, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
+    ) -> Iterator[tuple[NDArray[np.float64], Callable[[], NDArray[np.int64]]]]:
+        """As `nearest`, without each of some groups of points in turn.
+
+        Parameters
+        ----------
+        k : int
+        keep : ndarray of bool, shape (n_points,)
+        groups : ndarray of int, shape (n_points,)
+            In 0 … n_groups - 1.
+        n_groups : int
+
+        Yields
+        ------
+        distances : ndarray, shape (n_left, k), float64
+        indices : callable
+            To an ndarray of int of the same shape: it is seldom asked for.
+        """
+        rows = np.flatnonzero(keep)
+        # The beginnings of the lists, of kept points alone: long enough for almost every row.
+        width = min(k + k // 8 + 8, self.indices.shape[1])
+        usable = self.certified[rows]
+        usable &= keep[self.indices[rows]]
+        present, places = _beginnings(usable, width)
+        listed, near = (table[rows].ravel()[places] for table in (self.indices, self.distances))
+        # No group has the number of what is absent.
+        of = np.where(present, groups[listed], n_groups).astype(np.min_scalar_type(n_groups))
+        own, members = groups[rows], _count(of, n_groups + 1)
+        for group in range(n_groups):
+            # What is absent stands behind what is present, and is not reached where there are k.
+            others, left = width - members[:, group], own != group
+            begins = (np.cumsum(others) - others)[left]
+            flat = np.flatnonzero(of != group).take(begins + np.arange(k)[:, None], mode="clip")
+            short = np.flatnonzero((others - members[:, n_groups])[left] < k)
+            again = self._nearest_of(rows[left][short], k, keep & (groups != group))
+            chosen = partial(_chosen, flat, short)
+            yield chosen(near, again[0]), partial(chosen, listed, again[1])
+
+    def _nearest_of(
+        self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest of some rows, as `nearest`."""
+        usable, listed = self.certified[rows], self.indices[rows]
+        if keep is not None:
+            usable &= keep[listed]
+        whole, flat = _first_of_each(usable, k)
+        distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
+        distances[whole] = self.distances[rows].ravel()[flat]
+        indices[whole] = listed.ravel()[flat]
+        again = np.flatnonzero(~whole)
+        if len(again):
+            distances[again], indices[again] = self._look_again(rows[again], k, keep)
+        return distances, indices
+
+    def _look_again(
+        self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest of whole rows, as `nearest`, where the lists are too short."""
+        distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
+        pending = np.arange(len(rows))
+        for precision in ("float32", "float64"):
+            tiles = self.space.tiles(precision)
+            n_points = len(self.reach)
+            found = propose_rows(tiles, rows[pending], k + 8, n_points, self.labels, keep)[-1]
+            near, who = self.space.ordered(found)
+            width = min(k, near.shape[1])
+            distances[pending, :width], indices[pending, :width] = near[:, :width], who[:, :width]
+            certain = distances[pending] <= self.space.reach(found)[:, None]
+            pending = pending[~(certain | np.isinf(distances[pending])).all(axis=1)]
+            if not len(pending):
+                break
+        for one in pending:
+            distances[one], indices[one] = self._by_difference(rows[one], k, keep)
+        return distances, indices
+
+    def _by_difference(
+        self, row: int, k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest of a row that lies among points which float64's products cannot tell."""
+        eligible = np.ones(len(self.reach), dtype=bool) if keep is None else keep.copy()
+        eligible[row] = False
+        if self.labels is not None:
+            eligible &= self.labels != self.labels[row]
+        candidates = np.flatnonzero(eligible)
+        distances = self.space.difference(np.full(len(candidates), row), candidates)
+        order = np.argsort(distances, kind="stable")[:k]
+        missing = k - len(order)
+        return (
+            np.pad(distances[order], (0, missing), constant_values=np.inf),
+            np.pad(candidates[order], (0, missing), constant_values=-1),
+        )
+
+    def count_within(
+        self, radius: float, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
+    ) -> NDArray[np.int64]:
+        """Ordered pairs of kept points that lie nearer than a radius, by the groups of both.
+
+        A pair at the radius itself is none, though rounding brings it nearer: a median of distances
+        is the distance of a pair.
+
+        Parameters
+        ----------
+        radius : float
+        keep : ndarray of bool, shape (n_points,)
+        groups : ndarray of int, shape (n_points,)
+            In 0 … n_groups - 1.
+        n_groups : int
+
+        Returns
+        -------
+        ndarray of int, shape (n_groups, n_groups)
+        """
+        counts = np.zeros(n_groups**2, dtype=np.int64)
+        for rows, columns in self.space.within(keep, radius * (1 - EQUAL), self.hits):
+            inside = keep[columns]
+            if self.labels is not None:
+                inside &= self.labels[rows] != self.labels[columns]
+            pairs = groups[rows[inside]] * n_groups + groups[columns[inside]]
+            counts += np.bincount(pairs, minlength=n_groups**2)
+        return counts.reshape(n_groups, n_groups)
+
+
+def _first_of_each(
+    usable: NDArray[np.bool_], k: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which rows have k usable entries, and where in the flattened table their first k stand."""
+    flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
+    whole = counts >= k
+    return whole, flat[(np.cumsum(counts) - counts)[whole, None] + np.arange(k)]
+
+
+def _beginnings(
+    usable: NDArray[np.bool_], width: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which of a row's first usable entries there are, and where; each of shape (n_rows, width)."""
+    flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
+    places = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
+    present = np.arange(width) < counts[:, None]
+    return present, flat.take(places, mode="clip") if len(flat) else np.zeros_like(places)
+
+
+def _count(table: NDArray[Any], n_kinds: int) -> NDArray[np.int64]:
+    """How many entries of every row are 0, 1, … n_kinds - 1, shape (n_rows, n_kinds)."""
+    kinds = np.arange(len(table))[:, None] * n_kinds + table
+    return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
+
+
+def _chosen(
+    places: NDArray[np.int64], short: NDArray[np.int64], table: NDArray[Any], others: NDArray[Any]
+) -> NDArray[Any]:
+    """What stands at some places of a table, a column for each row, but for some rows of others."""
+    made = table.ravel()[places]
+    made[:, short] = others.T
+    return made.T
+
+
+def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The k nearest neighbours of every point, exactly, itself excluded.
+
+    Parameters
+    ----------
+    points : array_like, shape (n_points, n_features)
+        Finite values. Repeated points are neighbours at distance zero of each
+        other: remove them first (`unique_rows`) where that is not wanted.
+    k : int
+        At least 1 and less than n_points.
+
+    Returns
+    -------
+    distances : ndarray, shape (n_points, k), float64
+        Euclidean, ascending; in float64 by the product of centred points, where a pair is near
+        by direct difference: to some 1e-13.
+    indices : ndarray of int, shape (n_points, k)
+
+    Raises
+    ------
+    ValueError
+        If k is out of range or a value is not finite.
+
+    Examples
+    --------
+    >>> import shapesweep
+    >>> distances, indices = shapesweep.nearest_neighbors([[0.0], [1.0], [3.0]], k=2)
+    >>> distances.tolist()
+    [[1.0, 3.0], [1.0, 2.0], [2.0, 3.0]]
+    >>> indices.tolist()
+    [[1, 2], [0, 2], [1, 0]]
+    """
+    points = np.asarray(points)
+    if not 1 <= k < len(points):
+        raise ValueError(f"k must lie between 1 and {len(points) - 1}, got {k}")
+    (lists,) = search(points, k, k)
+    return lists.nearest(k)
+
+
+def search(
+    points: ArrayLike, length: int, need: int, labels: NDArray[np.integer] | None = None
+) -> list[NeighborLists]:
+    """One pass over all pairs of points: a list for any neighbour, one more for other labels.
+
+    Parameters
+    ----------
+    points : array_like, shape (n_points, n_features)
+    length : int
+        Neighbours listed a row.
+    need : int
+        So many of them must be certain at once; at most `length`.
+    labels : ndarray of int, shape (n_points,), optional
+        Points that share a label are not neighbours in the second list.
+
+    Returns
+    -------
+    list of NeighborLists
+        Of any neighbour; with labels, of neighbours with another label as well.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+    space = Space(points)
+    n_points = len(space)
+    coarse = need <= FEW_NEIGHBORS and n_points >= FEW and fast_half_precision()
+    wide = length + 8
+    if coarse:
+        proposed = propose(space.tiles("bfloat16"), n_points, length + 12 + 5 * need, labels)
+    else:
+        proposed = propose(space.tiles("float32"), n_points, wide, labels)
+    found = [
+        _empty(space, kind, length, one.hits if n_points <= MOST_KEYED and not coarse else None)
+        for kind, one in zip((None, labels), proposed, strict=False)
+    ]
+    pending = np.arange(n_points)
+    # Rows with too few candidates, or among points that this precision cannot tell, go again.
+    for precision in ("float32", "float64", None):
+        for lists, one in zip(found, proposed, strict=True):
+            _fill(lists, one)
+        pending = pending[np.any([_is_short(one, pending, need) for one in found], axis=0)]
+        if precision is None or not len(pending):
+            break
+        proposed = propose_rows(space.tiles(precision), pending, wide, n_points, labels)
+    return found
+
+
+def _empty(
+    space: Space, labels: NDArray[np.integer] | None, length: int, hits: Hits | None
+) -> NeighborLists:
+    shape = (len(space), length)
+    distances, indices = np.full(shape, np.inf), np.full(shape, -1)
+    return NeighborLists(space, labels, distances, indices, np.zeros(len(space)), hits)
+
+
+def _fill(lists: NeighborLists, proposed: Candidates) -> None:
+    """Put in exact distances to candidates, of the rows that they are of."""
+    distances, indices = lists.space.ordered(proposed)
+    length = min(lists.distances.shape[1], distances.shape[1])
+    lists.distances[proposed.rows, :length] = distances[:, :length]
+    lists.indices[proposed.rows, :length] = indices[:, :length]
+    reach = lists.space.reach(proposed)
+    if length < distances.shape[1]:
+        # What is not listed for want of room is missing too.
+        reach = np.minimum(reach, distances[:, length])
+    lists.reach[proposed.rows] = reach
+
+
+def _is_short(lists: NeighborLists, rows: NDArray[np.int64], need: int) -> NDArray[np.bool_]:
+    """Whether less of a row's neighbours are certain than are needed and there are."""
+    distances = lists.distances[rows]
+    certain = (np.isfinite(distances) & (distances <= lists.reach[rows, None])).sum(axis=1)
+    if lists.labels is None:
+        there_are = len(lists.reach) - 1
+    else:
+        _, own, sizes = np.unique(lists.labels, return_inverse=True, return_counts=True)
+        there_are = len(lists.reach) - sizes[own[rows]]
+    return certain < np.minimum(need, there_are)
+
+
+def unique_rows(
+    points: NDArray[Any], contexts: NDArray[np.integer] | None = None
+) -> NDArray[np.int64]:
+    """Indices of the first occurrence of every distinct row, in ascending order.
+
+    Rows repeat for certain in hidden states: the same token at layer 0, the first
+    position of every document of a causal model. A repeated row is a neighbour at
+    distance zero and ruins every estimate that divides by a distance.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n_points, n_features)
+    contexts : ndarray of int, shape (n_points,), optional
+        Rows that share a context are repeats even where rounding tells them apart.
+
+    Returns
+    -------
+    ndarray of int, shape (n_unique,)
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> shapesweep.unique_rows(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])).tolist()
+    [0, 1]
+    """
+    rows = np.arange(len(points))
+    if contexts is not None:
+        rows = np.sort(np.unique(contexts, return_index=True)[1])
+    # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
+    left = np.ascontiguousarray(points[rows] + 0.0)
+    as_bytes = left.view(np.dtype((np.void, left.dtype.itemsize * left.shape[1]))).ravel()
+    # A sum of words, each with a weight, sorts faster than they do; rows that differ hardly ever
+    # share one.
+    words: NDArray[Any] = left.view(np.uint32 if left.strides[0] % 8 else np.uint64)
+    weights = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
+    sums: NDArray[Any] = np.einsum("ij,j->i", words, np.asarray(weights))
+    _, first, kind = np.unique(sums, return_index=True, return_inverse=True)
+    repeats = np.flatnonzero(first[kind] != np.arange(len(left)))
+    if (as_bytes[repeats] != as_bytes[first[kind[repeats]]]).any():
+        first = np.unique(as_bytes, return_index=True)[1]
+    return rows[np.sort(first)]

@@ -1,0 +1,297 @@
+"""The search for neighbours: which points can be among the nearest, and what is farther than what.
+
+Proposes candidates by lower bounds of their distance (`tiles`), and says for every row below which
+bound nothing is missing. Every pair is looked at once: a tile above the diagonal serves its rows
+and its columns.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapesweep.estimators.moments import ROWS, blocks
+from shapesweep.neighbors.tiles import Tiles
+
+#: Fewer points are searched row by row: the thresholds' sample would be the whole cloud.
+FEW = 2048
+#: Columns from which a row's threshold is guessed, and the share of all columns that they are.
+SAMPLE, SAMPLE_SHARE = 512, 16
+#: How many of a row's nearest lie within what is near by the others' standards, about: twice as
+#: many as the correlation dimension asks for.
+USUAL = 40
+#: A row of more hits than so many times what is asked for has a wrong threshold: it is searched by
+#: itself. (Many points at one distance, such as rounded ones, would fill the memory.)
+TOO_MANY = 32
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Points that can be nearest neighbours of some rows.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n_rows,)
+    columns : ndarray of int, shape (n_rows, width)
+        -1 where there is none.
+    beyond : ndarray, shape (n_rows,), float64
+        A lower bound of ½ distance² for all points that are not listed.
+    hits : Hits or None
+        All pairs that were found on the way, where all rows were searched at once.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    beyond: NDArray[np.float64]
+    hits: "Hits | None" = None
+
+
+def propose(
+    tiles: Tiles, n_points: int, width: int, labels: NDArray[np.integer] | None = None
+) -> list[Candidates]:
+    """Candidates of all rows, of any label and, with labels, of other labels as well.
+
+    Parameters
+    ----------
+    tiles : Tiles
+    n_points : int
+    width : int
+        Candidates a row.
+    labels : ndarray of int, shape (n_points,), optional
+
+    Returns
+    -------
+    list of Candidates
+        A row for which less than `width` were found has all that lies below its `beyond`.
+    """
+    if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
+        found = propose_rows(tiles, np.arange(n_points), width, n_points, labels)
+        return found if labels is not None else found[:1]
+    thresholds = _thresholds(tiles, n_points, width, labels)
+    keys = Keys(n_points, thresholds.dtype)
+    stopped = np.iinfo(np.int16).min
+    # Rows without a threshold (hardly any point has another label) are searched by themselves.
+    limits = np.where(thresholds == _largest(thresholds.dtype), stopped, thresholds)
+    n_hits = np.zeros(n_points, dtype=np.int64)
+    packed: list[NDArray[np.uint64]] = []
+    for rows in blocks(n_points):
+        tile = tiles.block(rows, slice(rows.start, n_points))
+        # What lies right of the tile's own rows is looked at for its columns, too.
+        ahead = tile[:, rows.stop - rows.start :]
+        row, column = _where(tile <= limits[rows, None])
+        packed.append(keys.pack(row + rows.start, column + rows.start, tile[row, column]))
+        row, column = _where(ahead <= limits[rows.stop :])
+        packed.append(keys.pack(column + rows.stop, row + rows.start, ahead[row, column]))
+        for below in packed[-2:]:
+            n_hits += np.bincount(keys.rows(below), minlength=n_points)
+        limits[n_hits > TOO_MANY * width] = stopped
+    every = np.concatenate(packed)
+    every.sort()
+    # Of a row that was stopped nothing is known.
+    known = np.where(limits == thresholds, tiles.bound(thresholds), 0.0)
+    sorted_kinds = [every]
+    if labels is not None:
+        sorted_kinds.append(every[labels[keys.rows(every)] != labels[keys.columns(every)]])
+    made = []
+    for kind in sorted_kinds:
+        # One more than asked for: the row itself is among its hits.
+        hits = Hits(keys, kind, known)
+        listed, following = hits.first(width + 1)
+        listed[listed == np.arange(n_points)[:, None]] = -1
+        beyond = np.where(following < 0, known, tiles.bound(following))
+        made.append(Candidates(np.arange(n_points), listed, np.minimum(beyond, known), hits))
+    return made
+
+
+def propose_rows(
+    tiles: Tiles,
+    rows: NDArray[np.int64],
+    width: int,
+    n_points: int,
+    labels: NDArray[np.integer] | None = None,
+    keep: NDArray[np.bool_] | None = None,
+) -> list[Candidates]:
+    """The same for some rows, each looked at as a whole; of any label and of other labels.
+
+    Parameters
+    ----------
+    keep : ndarray of bool, shape (n_points,), optional
+        Points that may be neighbours.
+    """
+    width = min(width, n_points)
+    parts: list[list[Candidates]] = [[], []]
+    for start in range(0, len(rows), ROWS):
+        own = rows[start : start + ROWS]
+        values = tiles.block(own, slice(None))
+        none = _largest(values.dtype)
+        values[np.arange(len(own)), own] = none
+        if keep is not None:
+            values[:, ~keep] = none
+        parts[0].append(_smallest(tiles, own, values, width))
+        if labels is not None:
+            values[labels[own, None] == labels] = none
+            parts[1].append(_smallest(tiles, own, values, width))
+    return [_joined(part, width) for part in parts if part] or [_joined([], width)]
+
+
+def _smallest(
+    tiles: Tiles, rows: NDArray[np.int64], values: NDArray[Any], width: int
+) -> Candidates:
+    n_columns, none = values.shape[1], _largest(values.dtype)
+    if width < n_columns:
+        listed = np.argpartition(values, width, axis=1)
+        following = np.take_along_axis(values, listed[:, width : width + 1], axis=1)[:, 0]
+        beyond = np.where(following == none, np.inf, tiles.bound(following))
+        listed = listed[:, :width]
+    else:
+        listed = np.broadcast_to(np.arange(n_columns), values.shape)
+        beyond = np.full(len(rows), np.inf)
+    present = np.take_along_axis(values, listed, axis=1) != none
+    return Candidates(rows, np.where(present, listed, -1), beyond)
+
+
+def _joined(parts: list[Candidates], width: int) -> Candidates:
+    if not parts:
+        return Candidates(np.empty(0, int), np.empty((0, width), int), np.empty(0))
+    return Candidates(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.columns for part in parts]),
+        np.concatenate([part.beyond for part in parts]),
+    )
+
+
+def _rank(n_points: int, width: int) -> int:
+    """Rank in the sample at which a threshold lets through enough, but for one row in some 1,000.
+
+    How many of a row's nearest lie in the sample is Poisson's; 3.5 of its standard deviations and
+    two more are taken on top.
+    """
+    n_sample = _n_sample(n_points)
+    expected = (width + 1) * n_sample / n_points
+    return int(np.ceil(expected + 3.5 * np.sqrt(expected) + 2))
+
+
+def _n_sample(n_points: int) -> int:
+    return max(SAMPLE, n_points // SAMPLE_SHARE)
+
+
+def _thresholds(
+    tiles: Tiles, n_points: int, width: int, labels: NDArray[np.integer] | None
+) -> NDArray[Any]:
+    """For every row a bound below which, in all likelihood, it has more points than needed."""
+    sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
+    rank = _rank(n_points, width)
+    own, usual = [], []
+    for rows in blocks(n_points):
+        tile = tiles.block(rows, sample)
+        if labels is not None:
+            tile[labels[rows, None] == labels[sample]] = _largest(tile.dtype)
+        own.append(np.partition(tile, rank, axis=1)[:, rank])
+        if width > USUAL:
+            # For a median, one row in eight is enough.
+            middle = min(rank, -(-USUAL * len(sample) // n_points))
+            usual.append(np.partition(tile[::8], middle, axis=1)[:, middle])
+    thresholds = np.concatenate(own)
+    if not usual:
+        return thresholds
+    # A dense row's threshold lets through all that is near by the others' standards, too: pairs
+    # are counted within one radius for all.
+    common = np.sort(np.concatenate(usual))
+    return np.maximum(thresholds, common[len(common) // 2])
+
+
+def _largest(dtype: np.dtype[Any]) -> Any:
+    return np.iinfo(dtype).max if dtype.kind == "i" else np.finfo(dtype).max
+
+
+def _where(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return np.divmod(np.flatnonzero(mask), max(mask.shape[1], 1))
+
+
+class Keys:
+    """Hits as whole numbers that sort by row, then by bound; the column rides along.
+
+    A number of 64 bits has room for both indices and for what is left of the bound's bits: cutting
+    its last ones makes it smaller, so that it stays a lower bound.
+    """
+
+    def __init__(self, n_points: int, dtype: np.dtype[Any]) -> None:
+        self.index_bits = max(1, (n_points - 1).bit_length())
+        self.dtype = dtype
+        # Numbers that are not negative need one bit less.
+        n_bits = dtype.itemsize * 8 - 1
+        self.value_bits = min(n_bits, 64 - 2 * self.index_bits)
+        self.cut = n_bits - self.value_bits
+
+    def pack(self, rows: Any, columns: Any, values: NDArray[Any]) -> NDArray[np.uint64]:
+        """Make keys of rows, columns (int64) and bounds."""
+        bits = np.maximum(values, 0).view(f"i{self.dtype.itemsize}").astype(np.int64) >> self.cut
+        packed = ((rows << self.value_bits | bits) << self.index_bits) | columns
+        return packed.view(np.uint64)
+
+    def columns(self, packed: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The columns of keys."""
+        return (packed & np.uint64((1 << self.index_bits) - 1)).astype(np.int64)
+
+    def rows(self, packed: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The rows of keys."""
+        return (packed >> np.uint64(self.value_bits + self.index_bits)).astype(np.int64)
+
+    def values(self, packed: NDArray[np.uint64]) -> NDArray[Any]:
+        """The bounds of keys, as the tiles gave them."""
+        bits = (packed >> np.uint64(self.index_bits)) & np.uint64((1 << self.value_bits) - 1)
+        whole = bits.astype(np.int64) << self.cut
+        return whole.astype(f"i{self.dtype.itemsize}").view(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """All pairs below the rows' thresholds.
+
+    Attributes
+    ----------
+    keys : Keys
+    packed : ndarray of uint64
+        Sorted.
+    known : ndarray, shape (n_points,), float64
+        Below this bound of ½ distance² a row's pairs are all there.
+    """
+
+    keys: Keys
+    packed: NDArray[np.uint64]
+    known: NDArray[np.float64]
+
+    def first(self, width: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """The first columns of every row and the value that follows; -1 where there is none."""
+        n_points, dtype = len(self.known), self.keys.dtype
+        if not len(self.packed):
+            return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
+        starts = self._places(0.0)
+        places = starts[:, None] + np.arange(width + 1)
+        present = places < np.append(starts[1:], len(self.packed))[:, None]
+        taken = self.packed[np.minimum(places, len(self.packed) - 1)]
+        listed = np.where(present[:, :width], self.keys.columns(taken[:, :width]), -1)
+        following = self.keys.values(taken[:, width])
+        return listed, np.where(present[:, width], following, dtype.type(-1))
+
+    def between(
+        self,
+        rows: NDArray[np.int64],
+        low: NDArray[np.float64] | float,
+        high: NDArray[np.float64] | float,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many hits of some rows have bounds from `low` to below `high`, and their columns."""
+        starts, stops = self._places(low, rows), self._places(high, rows)
+        counts = np.maximum(stops - starts, 0)
+        ends = np.cumsum(counts)
+        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
+        return counts, self.keys.columns(self.packed[places])
+
+    def _places(
+        self, bounds: NDArray[np.float64] | float, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Where among the hits of every row those begin whose bound is not less."""
+        rows = np.arange(len(self.known)) if rows is None else rows
+        values = np.full(len(rows), bounds, dtype=self.keys.dtype)
+        return np.searchsorted(self.packed, self.keys.pack(rows, 0, values))

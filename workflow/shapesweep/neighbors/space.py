@@ -1,0 +1,193 @@
+"""A cloud made ready for the search: its tiles in every precision, and exact distances of pairs."""
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shapesweep.estimators.moments import blocks
+from shapesweep.neighbors.candidates import Candidates, Hits
+from shapesweep.neighbors.tiles import Tiles
+
+#: Below this share of the squared norms, ‖a‖² + ‖b‖² - 2ab has lost more than three of float64's
+#: sixteen digits: such a distance is taken by direct difference.
+NEAR = 2.0**-10
+#: What a bound can have lost by its last bits, as a share of the squared norms: the 24 bits that
+#: are left of it among a million points have 16 for the digits.
+SHORTENED = 2.0**-15
+#: Up to so many numbers are subtracted one by one sooner than torch is loaded.
+FEW_NUMBERS = 2**21
+#: Numbers of a chunk of differences: 2 MiB in float64, which stay near the processor.
+CHUNK = 2**18
+
+
+class Space:
+    """The points of a cloud.
+
+    Parameters
+    ----------
+    points : array_like, shape (n_points, n_features)
+        Finite, float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+
+    def __init__(self, points: ArrayLike) -> None:
+        self.points = np.asarray(points)
+        if self.points.dtype != np.float32:
+            self.points = self.points.astype(np.float64, copy=False)
+        mean = self.points.mean(axis=0, dtype=np.float64)
+        if not np.isfinite(mean).all() or not np.isfinite(self.points).all():
+            raise ValueError("points must be finite")
+        self.centred = self.points - mean
+        # A power of two: no digit is lost.
+        extent = max(self.centred.max(initial=0.0), -self.centred.min(initial=0.0))
+        self.scale = float(2.0 ** np.ceil(np.log2(extent))) if extent > 0 else 1.0
+        self.centred /= self.scale
+        self.squares = np.einsum("ij,ij->i", self.centred, self.centred)
+        self._tiles: dict[str, Tiles] = {}
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def tiles(self, precision: str) -> Tiles:
+        """Lower bounds of distances in a precision."""
+        if precision not in self._tiles:
+            self._tiles[precision] = Tiles(self.centred, self.squares / 2, precision)
+        return self._tiles[precision]
+
+    def reach(self, found: Candidates) -> NDArray[np.float64]:
+        """Below which distance no point is missing among a row's candidates, shape (n_rows,)."""
+        return np.sqrt(2 * found.beyond) * self.scale
+
+    def ordered(self, found: Candidates) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Exact distances to candidates.
+
+        Returns
+        -------
+        distances : ndarray, shape (n_rows, width), float64
+            Ascending, equal ones by their indices; infinite where there is no candidate.
+        indices : ndarray of int, shape (n_rows, width)
+        """
+        distances = np.full(found.columns.shape, np.inf)
+        present = found.columns >= 0
+        distances[present] = self._pairs(found.rows, present.sum(axis=1), found.columns[present])
+        order = np.argsort(distances, axis=1, kind="stable")
+        distances = np.take_along_axis(distances, order, axis=1)
+        indices = np.take_along_axis(found.columns, order, axis=1)
+        equal = (distances[:, 1:] == distances[:, :-1]) & np.isfinite(distances[:, 1:])
+        for row in np.flatnonzero(equal.any(axis=1)):
+            order = np.lexsort((indices[row], distances[row]))
+            indices[row] = indices[row][order]
+        return distances, indices
+
+    def _pairs(
+        self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Distances of some rows to `counts` columns each."""
+        if len(columns) * self.points.shape[1] <= FEW_NUMBERS:
+            return self.difference(np.repeat(rows, counts), columns)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        products = np.empty(len(columns))
+        for part in blocks(len(rows)):
+            first, last = starts[part.start], starts[part.stop]
+            products[first:last] = self._products(
+                rows[part], starts[part.start : part.stop + 1] - first, columns[first:last]
+            )
+        one = np.repeat(rows, counts)
+        sums = self.squares[one] + self.squares[columns]
+        squared = sums - 2 * products
+        near = np.flatnonzero(squared <= NEAR * sums)
+        distances = np.sqrt(np.maximum(squared, 0)) * self.scale
+        distances[near] = self.difference(one[near], columns[near])
+        return distances
+
+    def _products(
+        self, rows: NDArray[np.int64], starts: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Inner products of some rows with columns, those of row i from starts[i] on."""
+        import torch
+
+        points = torch.from_numpy(self.centred)
+        consecutive = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
+        own = points[rows[0] : rows[-1] + 1] if consecutive else points[torch.from_numpy(rows)]
+        with warnings.catch_warnings():
+            # Torch calls its sparse matrices a beta; this one is but a list of pairs.
+            warnings.filterwarnings("ignore", "Sparse", UserWarning)
+            pairs = torch.sparse_csr_tensor(
+                torch.from_numpy(starts),
+                torch.from_numpy(columns),
+                torch.zeros(len(columns), dtype=torch.float64),
+                (len(rows), len(self)),
+                check_invariants=False,
+            )
+            found = torch.sparse.sampled_addmm(pairs, own, points.T, beta=0.0)
+        return found.values().numpy()
+
+    def difference(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Distances of pairs by direct difference in float64, shape (n_pairs,)."""
+        distances = np.empty(len(rows))
+        for part in blocks(len(rows), max(1, CHUNK // max(1, self.points.shape[1]))):
+            one, other = self.points[rows[part]], self.points[columns[part]]
+            apart = np.subtract(one, other, dtype=np.float64) / self.scale
+            distances[part] = np.linalg.norm(apart, axis=1) * self.scale
+        return distances
+
+    def within(
+        self, rows: NDArray[np.bool_], radius: float, hits: Hits | None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """All pairs of some rows with points that lie nearer than a radius, part by part.
+
+        Parameters
+        ----------
+        rows : ndarray of bool, shape (n_points,)
+        radius : float
+        hits : Hits or None
+            Of float32's search, if there was one: rows that it knows are not looked at again.
+
+        Yields
+        ------
+        rows, columns : ndarray of int, shape (n_pairs,)
+            A point is none of its neighbours.
+        """
+        half, left = (radius / self.scale) ** 2 / 2, rows
+        tiles = self.tiles("float32")
+        # What float32 and the last bits of a key can have taken off a bound, at most.
+        slack = (2 * tiles.slack + SHORTENED) * (self.squares + self.squares.max(initial=0))
+        if hits is not None:
+            known = np.flatnonzero(rows & (hits.known >= half))
+            left = rows & (hits.known < half)
+            certain = np.maximum(half - slack[known], 0)
+            counts, columns = hits.between(known, 0.0, certain)
+            first = np.repeat(known, counts)
+            other = first != columns
+            yield first[other], columns[other]
+            yield self._nearer(known, *hits.between(known, certain, half * (1 + SHORTENED)), radius)
+        whole = np.flatnonzero(left)
+        for part in blocks(len(whole)):
+            own = whole[part]
+            bounds = tiles.block(own, slice(None))
+            bounds[np.arange(len(own)), own] = np.inf
+            one, columns = np.nonzero(bounds < (half - slack[own])[:, None])
+            yield own[one], columns
+            doubtful = (bounds >= (half - slack[own])[:, None]) & (bounds < half)
+            yield self._nearer(own, doubtful.sum(axis=1), np.nonzero(doubtful)[1], radius)
+
+    def _nearer(
+        self,
+        rows: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        radius: float,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of `counts` columns of each row those that lie within a radius, by exact distances."""
+        first = np.repeat(rows, counts)
+        inside = self._pairs(rows, counts, columns) < radius
+        inside &= first != columns
+        return first[inside], columns[inside]

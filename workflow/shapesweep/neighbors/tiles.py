@@ -1,0 +1,116 @@
+"""Tiles of half squared distances: certified lower bounds from one matrix product in low precision.
+
+½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖² is itself a product, of points with two more columns, so that a
+tile needs no further pass. What makes the search exact is that every value is a *lower bound*: the
+error that the precision can make is taken off the squared norms before.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapesweep.estimators.moments import ROWS
+
+Index = slice | NDArray[np.integer]
+
+
+class Tiles:
+    """Lower bounds of ½‖a - b‖² for blocks of pairs of points.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n_points, n_features), float64
+        Centred: the error grows with the norms, not with the distance.
+    halves : ndarray, shape (n_points,), float64
+        Half of their squared norms.
+    precision : {"bfloat16", "float32", "float64"}
+        Of the product. The bounds of bfloat16 are the bits of its numbers, as int16, which are in
+        the same order for positive numbers; `bound` makes numbers of them.
+
+    Notes
+    -----
+    A product of n terms in precision u errs by at most n·u·Σ|terms| (Higham 2002, eq. 3.5), here
+    (n + 8)·2u·(½‖a‖² + ½‖b‖²) with the rounding of what goes in. With bfloat16, h = x rounded and
+    l = x - h: |a·b - h_a·h_b| ≤ ‖a‖‖l_b‖ + ‖l_a‖‖h_b‖ ≤ 2ρ(1 + ρ)·(½‖a‖² + ½‖b‖²) for ρ the
+    largest ‖l‖/‖x‖, the sum is in float32, and its own rounding is divided out in `bound`.
+    """
+
+    def __init__(
+        self, points: NDArray[np.float64], halves: NDArray[np.float64], precision: str
+    ) -> None:
+        n_features = points.shape[1]
+        self.precision = precision
+        if precision == "bfloat16":
+            self._half_precision(points, halves)
+            return
+        dtype = np.dtype(precision)
+        #: The error that was taken off, as a share of the half squared norms of both points.
+        self.slack = float((n_features + 10) * np.finfo(dtype).eps)
+        right = np.empty((len(points), n_features + 2), dtype)
+        right[:, :-2] = points
+        right[:, -2] = 1
+        right[:, -1] = halves * (1 - self.slack) - _underflow(n_features, dtype)
+        self._block: Callable[[Index, Index], NDArray[Any]] = lambda rows, columns: np.matmul(
+            _left(right[rows], 1), right[columns].T
+        )
+
+    def block(self, rows: Index, columns: Index) -> NDArray[Any]:
+        """Bounds of all pairs of some rows and columns, shape (n_rows, n_columns)."""
+        return self._block(rows, columns)
+
+    def bound(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Numbers of what `block` gives: lower bounds of ½‖a - b‖², none below zero."""
+        if self.precision == "bfloat16":
+            bits = np.maximum(values, 0).astype(np.uint32) << 16
+            # A rounded number lies at most half a unit in its last place of 8 bits too high.
+            return bits.view(np.float32).astype(np.float64) / (1 + 2.0**-8)
+        return np.maximum(values.astype(np.float64), 0)
+
+    def _half_precision(self, points: NDArray[np.float64], halves: NDArray[np.float64]) -> None:
+        import torch
+
+        n_points, n_features = points.shape
+        right = torch.ones((n_points, n_features + 6), dtype=torch.bfloat16)
+        lost = np.empty(n_points)
+        for start in range(0, n_points, ROWS):
+            exact = torch.from_numpy(points[start : start + ROWS])
+            rounded = right[start : start + ROWS, :n_features].copy_(exact)
+            lost[start : start + ROWS] = torch.linalg.vector_norm(exact - rounded, dim=1).numpy()
+        norms = np.sqrt(2 * halves)
+        ratio = np.divide(lost, norms, out=np.zeros_like(lost), where=norms > 0).max(initial=0)
+        rounding = (n_features + 10) * np.finfo(np.float32).eps
+        self.slack = float(rounding + 2 * ratio * (1 + ratio))
+        reduced = halves * (1 - self.slack) - _underflow(n_features, np.dtype(np.float32))
+        left_over = torch.from_numpy(reduced)
+        for piece in (-3, -2, -1):  # three numbers of 8 bits make one of 24
+            right[:, piece] = left_over.to(torch.bfloat16)
+            left_over = left_over - right[:, piece]
+
+        def block(rows: Index, columns: Index) -> NDArray[np.int16]:
+            product = torch.mm(_left(right[rows], 3), right[columns].T)
+            return product.view(torch.int16).numpy()
+
+        self._block = block
+
+
+def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:
+    """What terms too small for a precision can have lost, with the rounding of the sum itself."""
+    return float((n_features + 10) * np.finfo(dtype).tiny)
+
+
+def _left(right: Any, n_more: int) -> Any:
+    """The left factor's rows: the coordinates negated, the ones and the squares exchanged."""
+    left = -right
+    left[:, -2 * n_more : -n_more] = right[:, -n_more:]
+    left[:, -n_more:] = 1
+    return left
+
+
+def fast_half_precision() -> bool:
+    """Whether this processor multiplies bfloat16 by itself, some four times as fast as float32."""
+    import torch
+
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))

@@ -1,0 +1,196 @@
+"""The answer: what warned of loss explosions, and whether the ID did, in words and one table."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from shapesweep.explosions.scoring import CLAIMED, LEAST, corrected
+
+if TYPE_CHECKING:
+    from shapesweep.curves.tables import Curves
+
+
+def as_markdown(curves: "Curves") -> str:
+    """What a sweep of unstable and stable runs shows.
+
+    Parameters
+    ----------
+    curves : Curves
+        With `spikes`, `approaches`, `warnings` and, of checkpoints, `trajectories`.
+
+    Returns
+    -------
+    str
+        In Markdown.
+    """
+    lines = ["# Does anything warn of a loss explosion?", ""]
+    for suite, spikes in curves.spikes.groupby("suite", sort=False):
+        known = spikes[spikes.onset.notna()]
+        lines += [f"## {suite}", "", _counted(spikes, known), ""]
+        scored = curves.warnings[curves.warnings.suite == suite]
+        if not len(scored):
+            lines += [f"Nothing is scored: it takes {LEAST} probed runs of each kind.", ""]
+            continue
+        families = scored[scored.level == "family"]
+        approaches = curves.approaches[curves.approaches.suite == suite]
+        told = [*_sentences(families), *_growth(approaches), *_swept(known, curves.trajectories)]
+        lines += [*told, "", *_table(families), ""]
+        lines += ["Single signals, the best first:", "", *_singles(scored), ""]
+    return (
+        "\n".join(lines) if len(curves.spikes) else "\n".join([*lines, "No loss was logged.", ""])
+    )
+
+
+def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
+    if not len(known):
+        return f"The loss of none of {len(spikes)} runs explodes."
+    onsets = known.onset.astype(int)
+    return (
+        f"The loss of {len(known)} of {len(spikes)} runs explodes, at steps {onsets.min():,} to "
+        f"{onsets.max():,} (median {onsets.median():,.0f}), there from "
+        f"{known.before.astype(float).median():.2f} to {known.loss.astype(float).median():.2f} "
+        "nats (medians)."
+    )
+
+
+def _sentences(families: pd.DataFrame) -> Iterator[str]:
+    """Whether the claimed family warns, and whether better than others."""
+    claimed = families[families.family == CLAIMED]
+    if not len(claimed):
+        return
+    one = claimed.iloc[0]
+    warns = one.detection_low > one.chance
+    head = "**The ID warns.**" if warns else "**That the ID warns is not shown.**"
+    yield (
+        f"{head} Of {one.n_unstable} explosions it announces {_share(one)}, where alarms at "
+        f"that rate would meet {one.chance:.0%} by chance; {_lead(one)}."
+    )
+    others = families[(families.family != CLAIMED) & families.behind.notna()]
+    for words, chosen in (
+        ("It announces more than", others[others.behind_low > 0]),
+        ("It announces fewer than", others[others.behind_high < 0]),
+        (
+            "No difference is shown from",
+            others[(others.behind_low <= 0) & (others.behind_high >= 0)],
+        ),
+    ):
+        if len(chosen):
+            yield f"{words} {', '.join(chosen.family)}."
+    best = families.sort_values(["detection", "lead"], ascending=False, kind="stable").iloc[0]
+    if best.family != CLAIMED:
+        yield f"Most are announced by {best.family}: {_share(best)}; {_lead(best)}."
+
+
+def _growth(approaches: pd.DataFrame) -> Iterator[str]:
+    """By how much the IDs have changed at the last moment before an onset."""
+    told = []
+    for metric, words in (("id_twonn", "TwoNN's ID"), ("id_twonn_between", "between documents")):
+        mine = approaches[(approaches.metric == metric) & approaches.value.notna()]
+        last = mine[(mine.n_runs > 1) & (mine.lead == mine.lead.min())]
+        for layer, part in last.groupby("layer"):
+            kinds = {one.kind: one for one in part.itertuples()}
+            if {"unstable", "stable"} <= set(kinds):
+                cells = [_percent(kinds[kind]) for kind in ("unstable", "stable")]
+                told.append(f"{words}, layer {int(layer)}: {cells[0]} (stable runs {cells[1]})")
+    if told:
+        yield (
+            f"From the farther half of the horizon to the last sample before the onset, medians "
+            f"over runs with their 95 % intervals: {'; '.join(told)}."
+        )
+
+
+def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
+    """What the sweep measured at the last two checkpoints before the onsets, with error bars."""
+    shown = trajectories[
+        (trajectories.metric == "id_twonn")
+        & (trajectories.layers == "middle")
+        & (trajectories.selection == "no_first")
+        & (trajectories.over == "documents")
+    ]
+    counts = {"grown": 0, "fallen": 0, "neither": 0}
+    for one in spikes.itertuples():
+        mine = shown[(shown.suite == one.suite) & (shown.run == one.run)]
+        # The weights one step before the onset are those whose loss it is.
+        mine = mine[mine.step < one.onset - 1].sort_values("step")
+        for _, line in mine.groupby("corpus"):
+            if len(line) < 2:
+                continue
+            first, last = line.iloc[-2], line.iloc[-1]
+            # Documents are the same: their errors would rather cancel than add up.
+            room = ((first.high - first.value) ** 2 + (last.high - last.value) ** 2) ** 0.5
+            change = last.value - first.value
+            beyond = "grown" if change > 0 else "fallen"
+            counts[beyond if abs(change) > room else "neither"] += 1
+    if sum(counts.values()):
+        yield (
+            "From the last but one to the last checkpoint before the onset TwoNN's ID of the "
+            "middle blocks, as the sweep measures it, has grown beyond its 95 % intervals in "
+            f"{counts['grown']} of {sum(counts.values())} runs, and fallen in {counts['fallen']}."
+        )
+
+
+def _table(families: pd.DataFrame) -> Iterator[str]:
+    level = 100 * corrected(len(families))
+    yield (
+        f"| signals | announced ({level:.3g} %) | by chance | lead, steps (95 %) | false alarms "
+        "per 1,000 steps | those on exploding runs, earlier | "
+        f"{CLAIMED} announces more by |"
+    )
+    yield "|" + "---|" * 7
+    order = families.sort_values(["detection", "lead"], ascending=False, kind="stable")
+    for one in order.itertuples():
+        more = "" if pd.isna(one.behind) else f"{one.behind:+.0%} ({_ends(one, 'behind', '+.0%')})"
+        cells = [one.family, _share(one), f"{one.chance:.0%}", _cell(one)]
+        cells += [f"{one.false_alarms:.1f}", f"{one.early_alarms:.1f}", more]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _singles(scored: pd.DataFrame) -> Iterator[str]:
+    yield (
+        "| signal | layer | k | family | announced | lead, steps (95 %) | false alarms per 1,000 "
+        "steps |"
+    )
+    yield "|" + "---|" * 7
+    singles = scored[scored.level == "signal"]
+    order = singles.sort_values(["detection", "lead"], ascending=False, kind="stable")
+    for one in order.itertuples():
+        place = ["" if pd.isna(n) else str(int(n)) for n in (one.layer, one.k)]
+        cells = [
+            f"`{one.metric}`",
+            *place,
+            one.family,
+            _share(one),
+            _cell(one),
+            f"{one.false_alarms:.1f}",
+        ]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _share(one: Any) -> str:
+    return f"{one.detection:.0%} ({_ends(one, 'detection', '.0%')})"
+
+
+def _ends(one: Any, name: str, form: str) -> str:
+    low, high = (getattr(one, f"{name}_{end}") for end in ("low", "high"))
+    return f"{low:{form}} to {high:{form}}"
+
+
+def _cell(one: Any) -> str:
+    if pd.isna(one.lead):
+        return ""
+    if not one.resolved:
+        return "unresolved"
+    return f"{one.lead:.0f} ({_ends(one, 'lead', '.0f')})"
+
+
+def _lead(one: Any) -> str:
+    told = _cell(one)
+    if told == "unresolved":
+        return f"its lead is unresolved, within the {one.interval} steps between two samples"
+    return f"its median lead is {told} steps" if told else "none of them"
+
+
+def _percent(one: Any) -> str:
+    value, low, high = (100 * getattr(one, name) for name in ("value", "low", "high"))
+    return f"{value:+.0f} % ({low:+.0f} to {high:+.0f})"

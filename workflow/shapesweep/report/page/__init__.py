@@ -1,0 +1,176 @@
+"""The page of a sweep: one file that a browser opens, without a network, to read all of it.
+
+Takes in `<results>`: the curves, the figures, the manifests, what the numbers are made from, the
+closing words. Hands on `report.html`. What is on it is made by pure functions: the numbers
+(`series.py`), the record of the checkpoints (`record.py`), the figures (`gallery.py`).
+"""
+
+import base64
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from shapesweep import __version__
+from shapesweep.curves.tables import Curves
+from shapesweep.errors import ShapesweepError
+from shapesweep.report import sentences
+from shapesweep.report.page import gallery, numbers, record
+from shapesweep.storage import atomic, schemas, tables
+
+#: The curves that are on the page as numbers; the figures have the others.
+CURVES = ("profiles", "trajectories", "phases", "shapes", "missing")
+
+
+def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> Path:
+    """Write the page of a sweep.
+
+    Parameters
+    ----------
+    results : path-like
+        The folder of its results.
+    out : path-like
+        The HTML file: whole or not at all.
+    bound : int
+        Characters of curves that it may hold.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    ShapesweepError
+        If a table or file is absent or damaged.
+    """
+    results, out = Path(results), Path(out)
+    text = render(**read(results), bound=bound)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.file(out) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return out
+
+
+def read(results: Path) -> dict[str, Any]:
+    """All that the page is made from, as `render` takes it."""
+    curves = Curves.read(results / "curves")
+    config = _text(results / "config.yaml")
+    suites = (yaml.safe_load(config) or {}).get("suites", {})
+    known = [tables.read(p, schemas.MANIFEST) for p in record.manifests_of(results, suites)]
+    return {
+        **{n: getattr(curves, n) for n in CURVES},
+        "origins": tables.read(results / "origins.parquet", schemas.ORIGINS),
+        "manifests": pd.concat(known or [pd.DataFrame(columns=schemas.MANIFEST.names)]),
+        "figures": gallery.gallery(results / "figures"),
+        "summary": _text(results / "summary.txt"),
+        "config": config,
+    }
+
+
+def render(
+    profiles: pd.DataFrame,
+    trajectories: pd.DataFrame,
+    phases: pd.DataFrame,
+    shapes: pd.DataFrame,
+    missing: pd.DataFrame,
+    origins: pd.DataFrame,
+    manifests: pd.DataFrame,
+    figures: list[dict[str, Any]],
+    summary: str,
+    config: str,
+    bound: int = numbers.BOUND,
+) -> str:
+    """The page as HTML.
+
+    Parameters
+    ----------
+    profiles, trajectories, phases, shapes, missing, origins, manifests : pandas.DataFrame
+        As `shapesweep.tables` names them.
+    figures : list of dict
+        Of `gallery.gallery`.
+    summary, config : str
+        The closing words, and the configuration in YAML.
+    bound : int
+        As in `write`.
+
+    Returns
+    -------
+    str
+        It loads nothing, and its policy of content forbids it to.
+    """
+    data = numbers.pack(profiles, trajectories, phases, shapes, bound)
+    tables_of_figures = {f["name"]: f["csv"] for part in figures for f in part["figures"]}
+    scripts = [get_plotlyjs(), _resource("page.js")]
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["thousands"] = _thousands
+    single = profiles[profiles.over == "documents"]
+    return environment.from_string(_resource("page.html")).render(
+        suites=list(dict.fromkeys(single.suite)),
+        n_runs=len(single[["suite", "run"]].drop_duplicates()),
+        n_checkpoints=len(single[["suite", "run", "revision"]].drop_duplicates()),
+        n_missing=int((~missing.measured.astype(bool)).sum()),
+        findings=told(profiles, trajectories, phases, shapes),
+        summary=summary,
+        config=config,
+        integrity=record.integrity(missing, manifests),
+        checkpoints=record.checkpoints(manifests, origins),
+        corpora=record.corpora(origins),
+        versions=record.versions(origins),
+        seeds=record.seeds(profiles),
+        gallery=figures,
+        left_out=data.pop("left_out"),
+        bound=bound,
+        data=as_json({**data, "csv": tables_of_figures}),
+        style=Markup(_resource("page.css")),
+        scripts=[Markup(script) for script in scripts],
+        digests=[_digest(script) for script in scripts],
+        version=__version__,
+    )
+
+
+def told(
+    profiles: pd.DataFrame,
+    trajectories: pd.DataFrame,
+    phases: pd.DataFrame,
+    shapes: pd.DataFrame,
+) -> list[dict[str, Any]]:
+    """What the sweep found, run by run: first what remains of the two phases, then the dome."""
+    return [
+        {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
+        for run in sentences.runs(profiles, trajectories, phases, shapes)
+    ]
+
+
+def as_json(data: dict[str, Any]) -> Markup:
+    """JSON that may stand in a script element: no name in it can end that element."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _digest(script: str) -> str:
+    """What the policy of content knows a script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _resource(name: str) -> str:
+    return (resources.files(__name__) / name).read_text(encoding="utf-8")
+
+
+def _thousands(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise ShapesweepError(f"{path}: no such file; run snakemake first")
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,289 @@
+"""The numbers on the page: curve by curve, rounded, and no more of them than a page can hold."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from shapesweep.curves.intervals import CURVE, as_array
+from shapesweep.metrics import METRICS
+from shapesweep.storage import schemas
+
+#: Characters of curves that a page may hold. What comes last in `ranked` is left out beyond it.
+BOUND = 24_000_000
+#: Points of one training log that are shown.
+LOGGED = 512
+#: What a reader asks for first: these metrics, selections and corpora are the last to be left out.
+METRICS_FIRST = ("anisotropy", "id_twonn", "id_twonn_between", "same_document_nn")
+SELECTIONS_FIRST = ("no_first", "all", "no_massive")
+CORPORA_FIRST = ("text",)
+
+_RUN = ["suite", "run", "over"]
+
+
+def pack(
+    profiles: pd.DataFrame,
+    trajectories: pd.DataFrame,
+    phases: pd.DataFrame,
+    shapes: pd.DataFrame,
+    bound: int = BOUND,
+) -> dict[str, Any]:
+    """All curves as JSON's types, within a bound.
+
+    Parameters
+    ----------
+    profiles, trajectories, phases, shapes : pandas.DataFrame
+        `schemas.PROFILES`, `schemas.TRAJECTORIES`, `schemas.PHASES` and `schemas.SHAPES`.
+    bound : int
+        Characters that `curves` may take as JSON.
+
+    Returns
+    -------
+    dict
+        runs : list of dict
+            With their `checkpoints` in the order of their steps and their `layers` from the
+            embedding up: the axes of every array of a curve.
+        flags : list of str
+            What a curve's `flag` counts.
+        curves : list of dict
+            One a (run, corpus, pooling, selection, metric, k): `value`, `low` and `high` by
+            checkpoint and layer, to four digits; `n` and `flag` likewise, or one number where
+            all are the same; the `middle` blocks, the `phase` and the `shapes`.
+        losses : list of dict
+        metrics : dict
+            What each means.
+        left_out : list of dict
+            Curves that there was no room for, by metric, k, selection and corpus, with the number
+            of runs.
+    """
+    profiles, trajectories = _keyed(profiles), _keyed(trajectories)
+    runs = _runs(profiles)
+    flags = list(dict.fromkeys(["", *profiles.flag.dropna()]))
+    middle = _by_curve(trajectories[trajectories.layers == "middle"])
+    phase = _by_curve(_over_documents(phases))
+    shape = _by_curve(_keyed(_over_documents(shapes)))
+    units = _by_curve(profiles)
+    curves, left, room = [], [], bound
+    for key in _ranked(units, list(runs)):
+        if room >= 0:
+            made = _curve(units[key], runs[key[:3]], flags)
+            made["run"] = list(runs).index(key[:3])
+            made["middle"] = _middle(middle.get(key), runs[key[:3]])
+            made["phase"] = _phase(phase.get(key))
+            made["shapes"] = _shapes(shape.get(key), runs[key[:3]])
+            room -= len(json.dumps(made, separators=(",", ":"))) + 1
+        if room >= 0:
+            curves.append(made)
+        else:
+            left.append(key)
+    return {
+        "runs": list(runs.values()),
+        "flags": flags,
+        "curves": curves,
+        "losses": list(_losses(trajectories, list(runs))),
+        "metrics": _meanings(profiles.metric.unique()),
+        "left_out": _counted(left),
+    }
+
+
+def rounded(values: ArrayLike) -> Any:
+    """Numbers to four digits, as nested lists; None for what is not finite."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim:
+        return [rounded(part) for part in array]
+    return float(f"{array:.4g}") if np.isfinite(array) else None
+
+
+def _over_documents(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table that does not say what its bands are over has them over documents."""
+    return frame if "over" in frame else frame.assign(over="documents")
+
+
+def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Name every checkpoint by one word, whether or not it has a revision and a step."""
+    steps = frame.step.astype("string").fillna("")
+    return frame.assign(checkpoint=frame.revision.astype("string").fillna("") + "@" + steps)
+
+
+def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
+    """The rows of every curve; of those without a k, it is 0."""
+    filled = frame.assign(k=frame.k.astype("Int64").fillna(0))
+    found = filled.groupby([*_RUN, *CURVE], sort=False, dropna=False)
+    return dict(iter(found))
+
+
+def _ranked(
+    units: dict[tuple[Any, ...], pd.DataFrame], runs: list[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """The curves, what a reader asks for first to the front."""
+    names = list(METRICS)
+    corpora = list(dict.fromkeys([*CORPORA_FIRST, *(key[3] for key in units)]))
+
+    def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
+        corpus, pooling, selection, metric, k = key[3:]
+        first = metric in METRICS_FIRST
+        known = METRICS_FIRST if first else names
+        return (
+            not first,
+            _place(selection, SELECTIONS_FIRST),
+            _place(corpus, corpora),
+            pooling,
+            _place(metric, known),
+            (metric, selection, k),
+            runs.index(key[:3]),
+        )
+
+    return sorted(units, key=rank)
+
+
+def _place(name: str, order: list[str] | tuple[str, ...]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+    made = {}
+    for key, part in profiles.groupby(_RUN, sort=False):
+        first = part.iloc[0]
+        points = part[["checkpoint", "revision", "step", "tokens", "segment"]]
+        points = points.drop_duplicates("checkpoint")
+        points = points.sort_values("step", kind="stable", na_position="last")
+        layers = part[["layer", "layer_kind"]].drop_duplicates()
+        layers = layers.assign(after=layers.layer_kind == "final_norm")
+        layers = layers.sort_values(["layer", "after"])
+        made[key] = {
+            **dict(zip(_RUN, key, strict=True)),
+            "family": first.family,
+            "architecture": first.architecture,
+            "n_layers": int(first.n_layers),
+            "checkpoints": [
+                {
+                    "key": c.checkpoint,
+                    "revision": _text(c.revision),
+                    # So many breaks lie before it: lines are not drawn across one.
+                    **_whole(c, "step", "tokens", "segment"),
+                }
+                for c in points.itertuples()
+            ],
+            "layers": [[int(row.layer), row.layer_kind] for row in layers.itertuples()],
+        }
+    return made
+
+
+def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[str, Any]:
+    places = {point["key"]: i for i, point in enumerate(run["checkpoints"])}
+    layers = {tuple(layer): i for i, layer in enumerate(run["layers"])}
+    rows = part.checkpoint.map(places).to_numpy(int)
+    columns = [layers[pair] for pair in zip(part.layer, part.layer_kind, strict=True)]
+    shape = (len(places), len(layers))
+
+    def spread(values: ArrayLike) -> Any:
+        made = np.full(shape, np.nan)
+        made[rows, columns] = np.asarray(values, dtype=np.float64)
+        return made
+
+    first = part.iloc[0]
+    flag = part.flag.fillna("").map({name: i for i, name in enumerate(flags)})
+    return {
+        **{name: first[name] for name in CURVE[:-1]},
+        "k": int(first.k) or None,
+        **_whole(first, "n_documents", "document_length"),
+        **{name: rounded(spread(_floats(part[name]))) for name in ("value", "low", "high")},
+        "n": _folded(spread(_floats(part.n_points))),
+        "flag": _folded(spread(_floats(flag))),
+    }
+
+
+def _folded(array: np.ndarray) -> Any:
+    """One whole number where all known ones are the same, else all of them."""
+    known = np.unique(array[np.isfinite(array)])
+    if len(known) < 2:
+        return int(known[0]) if len(known) else None
+    return [[int(v) if np.isfinite(v) else None for v in line] for line in array]
+
+
+def _middle(part: pd.DataFrame | None, run: dict[str, Any]) -> dict[str, Any] | None:
+    """The average of the middle blocks, by checkpoint."""
+    if part is None:
+        return None
+    keys = [point["key"] for point in run["checkpoints"]]
+    line = part.drop_duplicates("checkpoint").set_index("checkpoint").reindex(keys)
+    made = {name: rounded(_floats(line[name])) for name in ("value", "low", "high")}
+    return {**made, "n": _folded(_floats(line.n_points)[None])}
+
+
+def _phase(part: pd.DataFrame | None) -> dict[str, Any] | None:
+    if part is None:
+        return None
+    row = part.iloc[0]
+    steps = ("n_checkpoints", "first_step", "last_step", "peak_step")
+    numbers = ("first", "peak", "last", "prominence", "half_width", "noise", "p_value")
+    return {
+        "verdict": row.verdict,
+        "noise_source": _text(row.noise_source),
+        **_whole(row, *steps, "peak_step_low", "peak_step_high"),
+        **{name: rounded(_floats(row[name])) for name in numbers},
+    }
+
+
+def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
+    """By checkpoint: the shape's name, and [value, low, high] of what is known of it."""
+    if part is None:
+        return None
+    found = {}
+    for row in part.to_dict("records"):
+        told = {m: [rounded(_floats(row[f"{m}{e}"])) for e in ("", "_low", "_high")] for m in
+                schemas.MEASURES}  # fmt: skip
+        known = {name: three for name, three in told.items() if three[0] is not None}
+        found[row["checkpoint"]] = {"shape": row["shape"], **known}
+    return [found.get(point["key"]) for point in run["checkpoints"]]
+
+
+def _losses(trajectories: pd.DataFrame, runs: list[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """The losses of every run, of long logs `LOGGED` points."""
+    found = trajectories[trajectories.metric.str.startswith("loss_") & trajectories.step.notna()]
+    for key, part in found.groupby([*_RUN, "metric", "corpus"], sort=False, dropna=False):
+        if key[:3] not in runs:
+            continue
+        line = part.sort_values("step", kind="stable")
+        if len(line) > LOGGED:
+            line = line.iloc[np.linspace(0, len(line) - 1, LOGGED).round().astype(int)]
+        yield {
+            "run": runs.index(key[:3]),
+            "source": key[3].removeprefix("loss_"),
+            "corpus": _text(key[4]),
+            **{name: [int(one) for one in line[name]] for name in ("step", "segment")},
+            **{name: rounded(_floats(line[name])) for name in ("value", "low", "high")},
+        }
+
+
+def _meanings(names: ArrayLike) -> dict[str, list[str]]:
+    known = [name for name in METRICS if name in set(np.asarray(names))]
+    return {name: [METRICS[name].definition, METRICS[name].it_is_not] for name in known}
+
+
+def _counted(left: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    if not left:
+        return []
+    frame = pd.DataFrame(left, columns=[*_RUN, *CURVE])
+    found = frame.groupby(["metric", "k", "selection", "corpus"], sort=False).size()
+    rows = found.rename("runs").reset_index().to_dict("records")
+    return [{**row, "k": int(row["k"]) or None} for row in rows]
+
+
+def _floats(values: Any) -> Any:
+    """A column or a cell as float64, with NaN for what is null."""
+    if isinstance(values, pd.Series):
+        return as_array(values)
+    return np.float64("nan") if pd.isna(values) else np.float64(values)
+
+
+def _whole(row: Any, *names: str) -> dict[str, int | None]:
+    values = {name: getattr(row, name) for name in names}
+    return {name: None if pd.isna(value) else int(value) for name, value in values.items()}
+
+
+def _text(value: Any) -> str | None:
+    return None if pd.isna(value) else str(value)

@@ -1,0 +1,104 @@
+"""The record of the checkpoints: which lack, and what the numbers are made from."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shapesweep.storage import failures
+
+
+def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, str]]:
+    """Every checkpoint that is not measured or doubtful, and all that a manifest has against one.
+
+    Parameters
+    ----------
+    missing : pandas.DataFrame
+        `schemas.FAILURES`, of the curves.
+    manifests : pandas.DataFrame
+        `schemas.MANIFEST`, of all suites.
+
+    Returns
+    -------
+    list of dict
+        suite, checkpoint, what (`failures.kind` or `manifest`) and reason.
+    """
+    made = []
+    for row in missing.sort_values("measured", kind="stable").itertuples():
+        again = "; the next run tries again" if row.transient else ""
+        made.append(_line(row, failures.kind(row), f"{row.reason}{again}"))
+    told = {(one["suite"], one["checkpoint"]): one["reason"] for one in made}
+    for row in manifests.itertuples():
+        status = ", ".join(row.status if row.status is not None else [])
+        one = _line(row, "manifest", status)
+        # A failure mostly says the same already.
+        if status and status not in told.get((one["suite"], one["checkpoint"]), ""):
+            made.append(one)
+    return made
+
+
+def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every checkpoint that was to be measured: its commit, step, tokens and bytes.
+
+    Parameters
+    ----------
+    manifests, origins : pandas.DataFrame
+        `schemas.MANIFEST` of all suites, and `schemas.ORIGINS`.
+
+    Returns
+    -------
+    list of dict
+        suite, run, revision, repository, commit, step, tokens, bytes; `commit` is the one that
+        was measured, where one was. None for what is null.
+    """
+    key = ["suite", "run", "revision"]
+    chosen = manifests[manifests.selected.astype(bool)]
+    measured = origins[[*key, "commit"]].drop_duplicates(key)
+    joined = chosen.merge(measured, on=key, how="left", suffixes=("", "_measured"))
+    joined["commit"] = joined.commit_measured.fillna(joined.commit)
+    names = [*key, "repository", "commit", "step", "tokens", "bytes"]
+    return _records(joined[names])
+
+
+def corpora(origins: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every corpus by its digest and seed, with the number of checkpoints that saw it."""
+    return _counted(origins, ["suite", "run", "corpus", "corpus_digest", "corpus_seed"])
+
+
+def versions(origins: pd.DataFrame) -> list[dict[str, Any]]:
+    """Devices and versions, with the number of checkpoints that were measured by them."""
+    return _counted(origins, ["device", "shapesweep", "torch", "transformers"])
+
+
+def seeds(profiles: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every measured run: its model, seed, class and number of blocks."""
+    single = profiles[profiles.over == "documents"]
+    names = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
+    return _records(single[names].drop_duplicates())
+
+
+def manifests_of(results: Path, suites: Iterable[str]) -> list[Path]:
+    """The manifests of a sweep's suites; of others, older ones may lie there."""
+    paths = [results / f"manifests/{suite}.parquet" for suite in suites]
+    return [path for path in paths if path.is_file()]
+
+
+def _line(row: Any, what: str, reason: str) -> dict[str, str]:
+    return {
+        "suite": row.suite,
+        "checkpoint": failures.name(row),
+        "what": what,
+        "reason": reason,
+    }
+
+
+def _counted(origins: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
+    each = origins[["suite", "run", "revision", *names]]
+    each = each.loc[:, ~each.columns.duplicated()].drop_duplicates()
+    found = each.groupby(names, sort=False, dropna=False).size()
+    return _records(found.rename("checkpoints").reset_index())
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")

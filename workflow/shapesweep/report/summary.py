@@ -1,0 +1,104 @@
+"""The closing words of a sweep: what was measured and skipped, what it shows, where it lies."""
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from shapesweep.curves.tables import Curves
+from shapesweep.figures import EXTENSIONS, FIGURES
+from shapesweep.report import sentences
+from shapesweep.storage import failures
+
+#: The ways to ask for the ID, and their names in a table of words.
+WAYS = {
+    "id_twonn": "all neighbours",
+    "id_twonn_paper": "the paper's fit",
+    "id_twonn_between": "between docs",
+    "same_document_nn": "same-document nn",
+}
+
+#: Checkpoints that are named with what speaks against them; of more, the table tells.
+NAMED = 60
+#: Columns of a terminal.
+COLUMNS = 100
+
+
+def write(results: str | Path, out: str | Path) -> str:
+    """Write the summary of a sweep.
+
+    Parameters
+    ----------
+    results : path-like
+    out : path-like
+        A text file.
+
+    Returns
+    -------
+    str
+        What was written.
+    """
+    results = Path(results)
+    curves = Curves.read(results / "curves")
+    missing = curves.missing
+    lines = [_counted(curves.profiles, missing)]
+    for row in missing.head(NAMED).itertuples():
+        lines.append(f"  {failures.kind(row)}: {row.suite}/{failures.name(row)}: {row.reason}")
+    if len(missing) > NAMED:
+        lines.append(f"  and {len(missing) - NAMED} more: {results}/failures.parquet")
+    shown = (curves.profiles, curves.trajectories, curves.phases, curves.shapes)
+    for run in sentences.runs(*shown):
+        lines += ["", run.title]
+        for sentence in sentences.sentences(run):
+            lines += textwrap.wrap(
+                sentence,
+                COLUMNS,
+                initial_indent="  ",
+                subsequent_indent="    ",
+                break_on_hyphens=False,
+            )
+        if run.n_steps > 1:
+            lines += _along(run)
+    extensions = ",".join(EXTENSIONS)
+    lines += ["", "Where to look"]
+    lines += [f"  report   {results}/report.html"]
+    lines += [f"  figures  {results}/figures/*.{{{extensions}}}: {', '.join(FIGURES)}"]
+    lines += [f"  tables   {results}/{{geometry,replicates,losses,budgets,failures}}.parquet"]
+    lines += [f"  curves   {results}/curves/{{profiles,trajectories,phases,shapes}}.parquet"]
+    lines += [f"  logs     {results}/logs/"]
+    text = "\n".join(lines) + "\n"
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).write_text(text, encoding="utf-8")
+    return text
+
+
+def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
+    checkpoints = profiles[profiles.over == "documents"][["suite", "run", "revision"]]
+    checkpoints = checkpoints.drop_duplicates()
+    runs = checkpoints[["suite", "run"]].drop_duplicates()
+    return (
+        f"{len(checkpoints)} checkpoints of {len(runs)} runs measured, "
+        f"{int((~missing.measured).sum())} not measured"
+    )
+
+
+def _along(run: sentences.Run) -> list[str]:
+    """The ID of the middle blocks along training, as a table of words."""
+    mine = run.trajectories[
+        (run.trajectories.layers == "middle") & (run.trajectories.selection == "no_first")
+    ]
+    mine = mine[mine.step.notna()]
+    steps = sorted(mine.step.unique())
+    if not steps:
+        return []  # So few blocks that none lies in the middle.
+    # A long run is told by a dozen of its checkpoints; the tables have all of them.
+    shown = [steps[i] for i in sorted(set(np.linspace(0, len(steps) - 1, 12).astype(int)))]
+    lines = [f"  TwoNN ID of the middle blocks ({run.corpus}, first token left out)"]
+    width = max(7, len(str(shown[-1])) + 1)
+    lines.append(f"    {'step':16}" + "".join(f"{step:>{width}}" for step in shown))
+    for metric, words in WAYS.items():
+        line = mine[mine.metric == metric].drop_duplicates("step").set_index("step")
+        cells = "".join(f"{line.value.get(step, np.nan):{width}.2f}" for step in shown)
+        lines.append(f"    {words:16}{cells}")
+    return lines

@@ -1,0 +1,103 @@
+"""Failures: why a checkpoint is not measured is handed from step to step instead of its data.
+
+A folder that holds `failed.json` holds nothing else; its reason ends in the table of failures.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
+from shapesweep.storage import schemas
+from shapesweep.storage.manifests import Checkpoint
+
+_NAME, _COLUMNS = "failed.json", schemas.FAILURES.names
+_NO_BUDGET = "no dimension budget: "
+
+
+def record(folder: Path, checkpoint: Checkpoint, error: CheckpointError) -> None:
+    """Write why there is nothing else in a folder."""
+    text = json.dumps(as_row(checkpoint, error), indent=1, ensure_ascii=False)
+    (folder / _NAME).write_text(text, encoding="utf-8")
+
+
+def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
+    """A row of `schemas.FAILURES`: why a checkpoint is not measured."""
+    return {
+        **{key: getattr(checkpoint, key) for key in ("suite", "run", "revision", "step")},
+        "reason": str(error),
+        "measured": False,
+        "transient": isinstance(error, TransientError),
+    }
+
+
+def without_budget(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
+    """A row of `schemas.FAILURES`: why a checkpoint has no dimension budget."""
+    row = as_row(checkpoint, error)
+    return {**row, "measured": True, "reason": f"{_NO_BUDGET}{error}"}
+
+
+def kind(row: Any) -> str:
+    """What a row of the table says of a checkpoint, in one or two words."""
+    if not row.measured:
+        return "not measured"
+    return "incomplete" if row.reason.startswith(_NO_BUDGET) else "doubtful"
+
+
+def name(row: Any) -> str:
+    """Run and revision of a row of the table; of what should be there and is not, the step."""
+    step = "" if pd.isna(row.step) else f"/step {row.step}"
+    return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
+
+
+def recorded(folder: str | Path) -> dict[str, Any] | None:
+    """The row of the table that `record` has written into a folder, if any."""
+    path = Path(folder) / _NAME
+    if not path.is_file():
+        return None
+    row = read_json(path)
+    if not set(_COLUMNS) <= set(row):
+        raise ShapesweepError(f"{path}: damaged; remove its folder, and run again")
+    return row
+
+
+def is_transient(folder: str | Path) -> bool:
+    """Whether a folder holds a failure that may pass; a damaged record is taken for one."""
+    try:
+        return bool((recorded(folder) or {}).get("transient"))
+    except ShapesweepError:
+        return True
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what stands beside shards, or in their place.
+
+    Raises
+    ------
+    ShapesweepError
+        If it is absent or damaged.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ShapesweepError(f"{path}: damaged; remove it, and run again")
+    return found
+
+
+def raise_recorded(folder: str | Path) -> None:
+    """Hand a recorded failure on.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds one.
+    """
+    said = recorded(folder)
+    if said is not None:
+        raise (TransientError if said["transient"] else CheckpointError)(said["reason"])

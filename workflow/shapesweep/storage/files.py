@@ -1,0 +1,71 @@
+"""Files of a checkpoint, as the Hub or the file system lists them."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Field
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a commit, as the Hub lists it.
+
+    Attributes
+    ----------
+    path : str
+        Inside the repository.
+    size : int
+        In bytes.
+    sha256 : str or None
+        Of the contents; None of a small file, which git keeps by itself.
+    blob : str
+        The file's id in git, of the contents where `sha256` is None.
+    """
+
+    path: str
+    size: Annotated[int, Field(ge=0, le=2**50)]
+    sha256: str | None
+    blob: str
+
+
+@dataclass(frozen=True)
+class LocalFile(File):
+    """A file on this machine.
+
+    Attributes
+    ----------
+    modified : int
+        Modification time, in nanoseconds.
+    """
+
+    modified: int
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path from outside leads to a place inside the folder that it is laid under."""
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts
+
+
+def stats(paths: Iterable[str | Path]) -> list[tuple[str, int, int]]:
+    """Names, sizes and modification times of the files that exist.
+
+    A run in training may remove its checkpoints at any moment.
+    """
+    found = []
+    for path in map(Path, paths):
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            if path.is_file():
+                found.append((path.name, stat.st_size, stat.st_mtime_ns))
+    return found
+
+
+def sha256(path: str | Path) -> str:
+    """Sha256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,129 @@
+"""The manifest as a table: one row a checkpoint, read and written as `Checkpoint`."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from shapesweep.storage import schemas, tables
+from shapesweep.storage.files import File, LocalFile
+
+#: Suite, run and revision.
+Key = tuple[str, str, str | None]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint, from the manifest to the metadata of its shards.
+
+    Attributes
+    ----------
+    suite, run : str
+    revision : str or None
+        None for a step that should be there and is not.
+    seed, step, tokens : int or None
+        `tokens` is how many the model was trained on.
+    phase : str or None
+    chosen : bool
+        Whether the configuration chooses it.
+    selected : bool
+        Whether it is chosen and nothing excludes it.
+    architecture : str
+        Name of its class in transformers; empty if unknown.
+    n_layers : int or None
+    repository : str or None
+        On the Hub; None for a checkpoint on this machine.
+    folder : str or None
+        Inside the repository; for a checkpoint on this machine, its path.
+    commit : str or None
+        Of the repository; for a local checkpoint, a digest of its files.
+    files : tuple of File
+        Those that are needed to load it; `LocalFile` for a local checkpoint.
+    status : tuple of str
+        Its defects.
+    """
+
+    suite: str
+    run: str
+    revision: str | None
+    seed: int | None = None
+    step: int | None = None
+    tokens: int | None = None
+    phase: str | None = None
+    chosen: bool = True
+    selected: bool = True
+    architecture: str = ""
+    n_layers: int | None = None
+    repository: str | None = None
+    folder: str | None = None
+    commit: str | None = None
+    files: tuple[File, ...] = ()
+    status: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """Suite, run and revision."""
+        return self.suite, self.run, self.revision
+
+    @property
+    def name(self) -> str:
+        """`suite/run/revision`, for messages."""
+        return f"{self.suite}/{self.run}/{self.revision}"
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its files."""
+        return sum(file.size for file in self.files)
+
+
+def write(checkpoints: Iterable[Checkpoint], path: str | Path, text_sha256: str = "") -> None:
+    """Write a manifest atomically.
+
+    Parameters
+    ----------
+    checkpoints : iterable of Checkpoint
+    path : path-like
+    text_sha256 : str
+        Digest of the file that the corpora are cut from; empty if they are not cut from a file.
+    """
+    rows = [{**asdict(one), "bytes": one.n_bytes} for one in checkpoints]
+    table = pa.Table.from_pylist(rows, schema=schemas.MANIFEST)
+    # They tell pandas that whole numbers may be null.
+    metadata = pa.Schema.from_pandas(tables.as_pandas(table.slice(0, 0))).metadata
+    table = table.replace_schema_metadata(metadata)
+    tables.write(table, schemas.MANIFEST, path, {"text_sha256": text_sha256})
+
+
+def read(path: str | Path) -> list[Checkpoint]:
+    """Read a manifest.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent, damaged, or of another version.
+    """
+    names = [field.name for field in fields(Checkpoint)]
+    rows = tables.read_arrow(path, schemas.MANIFEST).select(names).to_pylist()
+    return [_checkpoint(row) for row in rows]
+
+
+def text_sha256(path: str | Path) -> str:
+    """Digest of the file that the corpora are cut from, as `write` was given it.
+
+    Raises
+    ------
+    ShapesweepError
+        If the manifest is absent or damaged.
+    """
+    return tables.read_metadata(path).get("text_sha256", "")
+
+
+def _checkpoint(row: dict[str, Any]) -> Checkpoint:
+    files = tuple(_file(**file) for file in row["files"])
+    return Checkpoint(**{**row, "files": files, "status": tuple(row["status"])})
+
+
+def _file(modified: int | None, **listed: Any) -> File:
+    return File(**listed) if modified is None else LocalFile(**listed, modified=modified)

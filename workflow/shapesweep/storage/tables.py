@@ -1,0 +1,189 @@
+"""The tables that steps hand to each other, checked against their `schemas`.
+
+Every table is sealed Parquet. Writing is atomic (a file is either whole or absent) and refuses a
+column that the contract does not name.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shapesweep.errors import ShapesweepError
+from shapesweep.storage import atomic, checksummed
+
+#: Where a table's metadata keeps ours.
+_KEY = "shapesweep"
+
+
+def write(
+    rows: pa.Table | pd.DataFrame | list[dict[str, Any]],
+    schema: pa.Schema,
+    path: str | Path,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Write a table atomically.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table, pandas.DataFrame or list of dict
+        With the columns of the schema, each named; values may be null.
+    schema : pyarrow.Schema
+    path : path-like
+    metadata : dict, optional
+        Of JSON's types: what the table is made from.
+    """
+    path = Path(path)
+    if isinstance(rows, pa.Table):
+        table = rows.select(schema.names).cast(schema)
+        table = table.replace_schema_metadata(rows.schema.metadata)
+    else:
+        frame = pd.DataFrame(rows, columns=None if len(rows) else schema.names)
+        unknown = set(frame.columns) - set(schema.names)
+        if unknown:
+            raise ValueError(f"{path.name} has no column {sorted(unknown)}")
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    # What pandas has written there keeps its whole numbers whole.
+    more = {_KEY: json.dumps(metadata)} if metadata else {}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
+    with atomic.file(path) as partial:
+        _write([table], table.schema, partial)
+
+
+def write_parts(
+    parts: Iterable[pa.Table],
+    schema: pa.Schema,
+    path: str | Path,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Write many tables as one, atomically; one of them is in memory at a time.
+
+    Parameters
+    ----------
+    parts : iterable of pyarrow.Table
+        Of the schema; each becomes a row group.
+    schema : pyarrow.Schema
+    path : path-like
+    metadata : dict, optional
+        Of JSON's types.
+    """
+    if metadata:
+        schema = schema.with_metadata({_KEY: json.dumps(metadata)})
+    with atomic.file(path) as partial:
+        _write((part.cast(schema) for part in parts), schema, partial)
+
+
+def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
+    """Read a table and hold it against its contract, as pandas.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Whole numbers are nullable (Int64); a column of the wrong kind is an error.
+
+    Raises
+    ------
+    ShapesweepError
+        As `read_arrow`.
+    """
+    return as_pandas(read_arrow(path, schema))
+
+
+class Reader:
+    """Reads a table's rows of some checkpoints, and no others into memory.
+
+    Parameters
+    ----------
+    path : path-like
+        What `write_parts` has written.
+    schema : pyarrow.Schema
+        With the columns `suite`, `run` and `revision`.
+
+    Raises
+    ------
+    ShapesweepError
+        As `read_arrow`.
+    """
+
+    def __init__(self, path: str | Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
+        self._file = _opened(path, checksummed.open_file)
+        self._places: dict[tuple[str, str, str], list[int]] = {}
+        for number in range(self._file.num_row_groups):
+            found = self._file.read_row_group(number, columns=["suite", "run", "revision"])
+            names = pa.TableGroupBy(found, found.column_names).aggregate([])
+            for one in zip(*(column.to_pylist() for column in names.columns), strict=True):
+                self._places.setdefault(one, []).append(number)
+
+    def __call__(self, suite: str, run: str, revisions: Sequence[str]) -> pd.DataFrame:
+        """The rows of checkpoints of a run, as `read` gives them."""
+        places = {n for one in revisions for n in self._places.get((suite, run, one), [])}
+        table = self._file.read_row_groups(sorted(places))
+        mine = pc.and_(pc.equal(table["suite"], suite), pc.equal(table["run"], run))
+        mine = pc.and_(mine, pc.is_in(table["revision"], pa.array(revisions)))
+        return as_pandas(_held(table.filter(mine), self._schema, self._path))
+
+
+def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
+    """Read a table and hold it against its contract.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent, damaged, or has other columns.
+    """
+    return _held(_opened(path, checksummed.read), schema, path)
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What `write` was told that a table is made from: a dict, empty if nothing.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or damaged.
+    """
+    found = _opened(path, checksummed.read_schema).metadata or {}
+    return json.loads(found.get(_KEY.encode(), b"{}"))
+
+
+def _write(parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    with checksummed.Writer(path, schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)
+
+
+def _held(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
+    """A table held against its contract."""
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
+
+
+def as_pandas(table: pa.Table) -> pd.DataFrame:
+    """A table as pandas, with nullable whole numbers (Int64)."""
+    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
+def _opened(path: str | Path, way: Callable[[str | Path], Any]) -> Any:
+    try:
+        return way(path)
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
+    except (pa.ArrowException, OSError) as error:
+        raise ShapesweepError(
+            f"{path}: damaged ({_line(error)}); remove it, and run again"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

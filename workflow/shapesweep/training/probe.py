@@ -1,0 +1,325 @@
+"""The probe: a few numbers of a few layers while a model is trained, in milliseconds.
+
+Takes in a model and the same documents every time; hands on readings. `Record` keeps them in a
+Parquet file that the workflow reads; `callback` does both from a Trainer.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy, to_batch
+from shapesweep.errors import ShapesweepError, near
+from shapesweep.estimators import dimension
+from shapesweep.estimators.spectrum import anisotropy
+from shapesweep.explosions import indicators
+from shapesweep.neighbors import search, unique_rows
+from shapesweep.storage import schemas, tables
+
+#: Neighbours that are looked for: those of `id_mle` and of the largest scale of `id_gride`.
+NEIGHBORS = 20
+#: From the distances to neighbours to an ID, with the k that stands in its row.
+DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
+    "id_twonn": (2, dimension.id_twonn),
+    "id_gride": (16, lambda distances: dimension.id_gride(distances, 8, 16)[0]),
+    "id_mle": (NEIGHBORS, lambda distances: dimension.id_mle(distances[:, :NEIGHBORS])),
+}
+#: Of every chosen layer; the IDs each with neighbours from anywhere and from other documents.
+OF_LAYERS = (
+    "anisotropy",
+    *(name + control for name in DIMENSIONS for control in ("", "_between")),
+    "max_norm",
+    "kurtosis",
+    "spectral_alignment",
+    "attention_entropy",
+)
+SIGNALS = (*OF_LAYERS, "parameter_norm")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number at one moment of a training, in the columns of `schemas.PROBE`.
+
+    Attributes
+    ----------
+    metric : str
+        Of `SIGNALS`.
+    value : float
+        NaN where it is not defined, or the model's states are not finite.
+    layer : int or None
+        As in `hidden_states`; None for the whole model.
+    layer_kind : str or None
+    selection : str or None
+        `all` tokens, or `no_first`: without position 0.
+    n_points, k : int or None
+        Of an ID: its different points, and its neighbours.
+    """
+
+    metric: str
+    value: float
+    layer: int | None = None
+    layer_kind: str | None = None
+    selection: str | None = None
+    n_points: int | None = None
+    k: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Where it stands in a training's log: `shape/id_twonn/4`."""
+        return "/".join(["shape", self.metric, *([] if self.layer is None else [str(self.layer)])])
+
+
+class Probe:
+    """Measures a model on fixed documents; called, it gives the readings of that moment.
+
+    The model is left as it was: its modules' modes, its attention, the random numbers. What it
+    measures are estimates of one sample of tokens, the same every time: they tell of changes.
+
+    Parameters
+    ----------
+    documents : array_like of int, shape (n_documents, n_tokens)
+        Token ids, special tokens included; no padding. Some 32 documents of 64 tokens are enough.
+    layers : sequence of int, optional
+        By `hidden_states`; by default those at a quarter, half and three quarters of the depth.
+    signals : sequence of str
+        Of `SIGNALS`. Without `attention_entropy` the model keeps its own way of attention.
+    n_points : int
+        Points of the IDs, at most.
+
+    Raises
+    ------
+    ShapesweepError
+        If the documents are no such array, or a signal is not known.
+
+    Examples
+    --------
+    >>> import numpy as np, transformers
+    >>> from shapesweep.probe import Probe
+    >>> shape = dict(vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=4)
+    >>> config = transformers.LlamaConfig(**shape, num_attention_heads=2)
+    >>> model = transformers.LlamaForCausalLM(config)
+    >>> documents = np.random.default_rng(0).integers(64, size=(8, 32))
+    >>> readings = Probe(documents, signals=["anisotropy"])(model)
+    >>> [(one.metric, one.layer) for one in readings]
+    [('anisotropy', 1), ('anisotropy', 2), ('anisotropy', 3)]
+    """
+
+    def __init__(
+        self,
+        documents: ArrayLike,
+        layers: Sequence[int] | None = None,
+        signals: Sequence[str] = SIGNALS,
+        n_points: int = 2048,
+    ) -> None:
+        self.documents = np.asarray(documents)
+        if self.documents.ndim != 2 or self.documents.dtype.kind not in "iu":
+            raise ShapesweepError(
+                "documents: a probe needs token ids, of shape (documents, tokens)"
+            )
+        if min(self.documents.shape) < 2:
+            raise ShapesweepError("documents: a probe needs two documents of two tokens at least")
+        for name in signals:
+            if name not in SIGNALS:
+                raise ShapesweepError(f"signals: there is no {name!r}{near(name, SIGNALS)}")
+        self.layers = None if layers is None else tuple(layers)
+        self.signals = tuple(signals)
+        self.n_points = n_points
+        self._anatomy: Anatomy | None = None
+        self._directions: dict[str, NDArray[np.floating]] = {}
+
+    def __call__(self, model: Any) -> list[Reading]:
+        """Measure.
+
+        Parameters
+        ----------
+        model : transformers.PreTrainedModel
+            A causal or masked language model; one that is wrapped for several processes is seen
+            through.
+
+        Returns
+        -------
+        list of Reading
+
+        Raises
+        ------
+        CheckpointError
+            If it has no stack of blocks that puts out its hidden states.
+        ShapesweepError
+            If it has no such layer.
+        """
+        import torch
+
+        model = getattr(model, "module", model)
+        made: list[Reading] = []
+        with torch.no_grad(), _as_it_was(model, "attention_entropy" in self.signals):
+            anatomy = self._anatomy = self._anatomy or find_anatomy(model, self.documents[0])
+            layers = self._chosen(anatomy)
+            inputs: dict[str, Any] = {}
+            with _listening(model, anatomy, layers, inputs, "spectral_alignment" in self.signals):
+                output = model(
+                    input_ids=to_batch(model, [d.astype(np.int64) for d in self.documents]),
+                    output_hidden_states=True,
+                    output_attentions="attention_entropy" in self.signals,
+                    use_cache=False,
+                )
+            kinds = dict(anatomy.names())
+            for layer in layers:
+                states = output.hidden_states[layer].float().cpu().numpy()
+                made += self._of_states(states, layer, kinds[layer])
+                if "attention_entropy" in self.signals and layer:
+                    weights = output.attentions[layer - 1].float().cpu().numpy()
+                    entropy = indicators.attention_entropy(weights)
+                    made.append(Reading("attention_entropy", entropy, layer, kinds[layer], "all"))
+                if "spectral_alignment" in self.signals and layer:
+                    value = self._alignment(anatomy, layer, inputs)
+                    made.append(Reading("spectral_alignment", value, layer, kinds[layer], "all"))
+            if "parameter_norm" in self.signals:
+                norms = torch.stack([p.detach().norm().float() for p in model.parameters()])
+                made.append(Reading("parameter_norm", float(norms.norm())))
+        return made
+
+    def _chosen(self, anatomy: Anatomy) -> Sequence[int]:
+        n = anatomy.n_layers
+        chosen = self.layers or sorted({max(1, round(n * share)) for share in (0.25, 0.5, 0.75)})
+        for layer in chosen:
+            if not 0 <= layer <= n:
+                raise ShapesweepError(f"layers: the model has 0 to {n}, not {layer}")
+        return chosen
+
+    def _of_states(self, states: NDArray[np.float32], layer: int, kind: str) -> Iterator[Reading]:
+        every = states.reshape(-1, states.shape[-1])
+        later = states[:, 1:].reshape(-1, states.shape[-1])
+        sound = bool(np.isfinite(every).all())
+        if "anisotropy" in self.signals:
+            value = anisotropy(later) if sound else np.nan
+            yield Reading("anisotropy", value, layer, kind, "no_first")
+        if any(name.startswith("id_") for name in self.signals):
+            yield from self._dimensions(later if sound else later[:0], states, layer, kind)
+        if "max_norm" in self.signals:
+            norm = float(np.linalg.norm(every, axis=1).max()) if sound else np.nan
+            yield Reading("max_norm", norm, layer, kind, "all")
+        if "kurtosis" in self.signals:
+            value = indicators.kurtosis(every) if sound else np.nan
+            yield Reading("kurtosis", value, layer, kind, "all")
+
+    def _dimensions(
+        self, points: NDArray[np.float32], states: NDArray[np.float32], layer: int, kind: str
+    ) -> Iterator[Reading]:
+        documents = np.repeat(np.arange(len(states)), states.shape[1] - 1)
+        rows = unique_rows(points) if len(points) else np.zeros(0, np.int64)
+        if len(rows) > self.n_points:
+            # One fixed order of the tokens, so that each time nearly the same ones are measured.
+            order = np.random.default_rng(0).permutation(len(points))
+            rows = np.sort(order[np.isin(order, rows)][: self.n_points])
+        lists = (
+            search(points[rows], NEIGHBORS, NEIGHBORS, documents[rows])
+            if len(rows) > NEIGHBORS
+            else []
+        )
+        for number, control in enumerate(("", "_between")):
+            distances = lists[number].nearest(NEIGHBORS)[0] if lists else None
+            for name, (k, estimate) in DIMENSIONS.items():
+                if name + control in self.signals:
+                    value = np.nan if distances is None else estimate(distances)
+                    shown = (name + control, value, layer, kind, "no_first", len(rows), k)
+                    yield Reading(*shown)
+
+    def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
+        """How one-sided what goes into a block's matrices lies, their mean; NaN without any."""
+        found = []
+        for name, module in _matrices(anatomy, layer):
+            if name in inputs:
+                weight = module.weight.detach().float().cpu().numpy()
+                known = self._directions.get(name)
+                self._directions[name] = indicators.leading_direction(weight, known)
+                found.append(indicators.sign_imbalance(inputs[name], self._directions[name]))
+        return float(np.mean(found)) if found else float("nan")
+
+
+class Record:
+    """Readings of a training, kept in a Parquet file that is whole at any time.
+
+    Parameters
+    ----------
+    path : path-like
+        `probe.parquet` in the folder of a run's checkpoints is where the workflow looks.
+    from_step : int
+        Steps of a training that goes on from there: what an earlier attempt has written of later
+        ones is dropped.
+    """
+
+    def __init__(self, path: str | Path, from_step: int = 0) -> None:
+        self.path = Path(path)
+        self._rows = pd.DataFrame(columns=schemas.PROBE.names)
+        if from_step and self.path.is_file():
+            known = tables.read(self.path, schemas.PROBE)
+            self._rows = known[known.step <= from_step]
+        self._new: list[dict[str, Any]] = []
+
+    def add(self, step: int, readings: Iterable[Reading]) -> None:
+        """Add the readings of a step; `save` writes them."""
+        self._new += [{"step": step, **asdict(one)} for one in readings]
+
+    def save(self) -> None:
+        """Write all that was added."""
+        if not self._new:
+            return
+        parts = [part for part in (self._rows, pd.DataFrame(self._new)) if len(part)]
+        self._rows, self._new = pd.concat(parts, ignore_index=True), []
+        tables.write(self._rows, schemas.PROBE, self.path)
+
+
+def _matrices(anatomy: Anatomy, layer: int) -> list[tuple[str, Any]]:
+    """The linear maps of the block that puts a layer out, by name."""
+    import torch
+
+    if not layer:
+        return []
+    block = anatomy.blocks[layer - 1]
+    linear = [(n, m) for n, m in block.named_modules() if isinstance(m, torch.nn.Linear)]
+    return [(f"{layer}.{name}", module) for name, module in linear]
+
+
+@contextmanager
+def _listening(
+    model: Any, anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any], wanted: bool
+) -> Iterator[None]:
+    """Keep what goes into the linear maps of blocks."""
+
+    def keeper(name: str) -> Callable[..., None]:
+        def keep(_module: Any, given: tuple[Any, ...]) -> None:
+            inputs[name] = given[0].reshape(-1, given[0].shape[-1]).float().cpu().numpy()
+
+        return keep
+
+    found = [one for layer in layers for one in _matrices(anatomy, layer)] if wanted else []
+    hooks = [module.register_forward_pre_hook(keeper(name)) for name, module in found]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _as_it_was(model: Any, attentions: bool) -> Iterator[None]:
+    """Evaluate a model, and leave it as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    way = model.config._attn_implementation
+    model.eval()
+    if attentions and way != "eager":
+        # The fused kernels do not tell their weights.
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if model.config._attn_implementation != way:
+            model.set_attn_implementation(way)
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,94 @@
+"""When an embedded suite's training saves its checkpoints."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transformers
+
+from shapesweep.config.suite import OnsetConfig
+from shapesweep.explosions.onset import CONFIRMING, first_onset
+
+
+class AtSteps(transformers.TrainerCallback):
+    """Ask for a checkpoint, and for the loss, at a suite's steps; show how far the training is.
+
+    Parameters
+    ----------
+    steps : sequence of int
+    shown : tqdm
+    """
+
+    def __init__(self, steps: Sequence[int], shown: Any) -> None:
+        self.steps, self.shown = set(steps), shown
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask."""
+        if state.global_step in self.steps:
+            control.should_save = control.should_log = True
+        self.shown.update()
+
+
+class AroundOnset(transformers.TrainerCallback):
+    """Keep the checkpoints around the onset of a loss explosion, and end the training behind it.
+
+    They are saved every few steps, and the last few are kept until the logged loss has an onset
+    (`estimators.onset`). Nothing of the training itself depends on it but its end; without an onset
+    only the suite's own steps are kept.
+
+    Parameters
+    ----------
+    settings : OnsetConfig
+    steps : sequence of int
+        At which checkpoints are kept anyway.
+    """
+
+    def __init__(self, settings: OnsetConfig, steps: Sequence[int]) -> None:
+        self.settings, self.steps = settings, set(steps)
+        self.logged: list[tuple[int, float]] = []
+        self.onset: int | None = None
+        self.saved: list[int] = []
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any
+    ) -> None:
+        """Look whether there was an onset."""
+        if "loss" in logs and self.onset is None:
+            self.logged.append((state.global_step, logs["loss"]))
+            at = first_onset(np.array([loss for _, loss in self.logged]))
+            self.onset = None if at is None else self.logged[at][0]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for a checkpoint, and for the end."""
+        if state.global_step % self.settings.every == 0:
+            control.should_save = True
+        if self.onset is not None and len(self._after()) >= self.settings.after:
+            control.should_training_stop = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Remove what is too old by now."""
+        self.saved.append(state.global_step)
+        if self.onset is None:
+            # An onset is known some entries of the log after it.
+            late = math.ceil(CONFIRMING * args.logging_steps / self.settings.every)
+            spare = self.settings.before + late + 1
+            self._keep(args.output_dir, set(self.saved[-spare:]))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Remove what is not around the onset."""
+        kept: set[int] = set()
+        if self.onset is not None:
+            before = [step for step in self.saved if step < self.onset]
+            kept = {*before[-self.settings.before :], *self._after()[: self.settings.after]}
+        self._keep(args.output_dir, kept)
+
+    def _after(self) -> list[int]:
+        return [step for step in self.saved if self.onset is not None and step >= self.onset]
+
+    def _keep(self, folder: str, kept: set[int]) -> None:
+        for step in set(self.saved) - kept - self.steps:
+            shutil.rmtree(Path(folder, f"checkpoint-{step}"))
+        self.saved = [step for step in self.saved if step in kept | self.steps]

@@ -1,0 +1,233 @@
+"""How definitions are checked, and what is said of a wrong one: key, what was found, what to write.
+
+`Strict` is the base of every definition. The same classes make the editors' JSON schemas
+and the reference of the configuration.
+"""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from shapesweep.errors import near, printable
+from shapesweep.storage.schemas import LARGEST
+
+#: What is said of a key of which nothing is said.
+NOTHING = object()
+#: Bytes that file systems allow for a path, and for each name in it.
+PATH_BYTES, NAME_BYTES = 4095, 255
+_PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors: a misspelt key must not be silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_key(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key not in cls.model_fields:
+                raise at([key], f"there is no such key{near(str(key), cls.model_fields)}")
+        for key, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise at([key], f"found {_shown(value)}; write a number of at most {LARGEST}")
+        return data
+
+
+def at(key: Sequence[Any], said: str) -> PydanticCustomError:
+    """A problem of a key that lies further down than what is validated."""
+    return PydanticCustomError("at_key", "{said}", {"key": list(key), "said": printable(said)})
+
+
+def pattern(text: str) -> str:
+    """A regular expression, as a definition has it.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        re.compile(text)
+    # Besides its own error: a repetition without end, parentheses without end.
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+def valid_path(text: str) -> str:
+    """A path as a definition has it.
+
+    Raises
+    ------
+    ValueError
+        If no file system can hold it.
+    """
+    if not text:
+        raise ValueError("write a path")
+    encoded = text.encode("utf-8", "surrogatepass")
+    if len(encoded) > PATH_BYTES:
+        raise ValueError(f"is longer than {PATH_BYTES:,} bytes; write a shorter path")
+    if max(map(len, encoded.split(b"/"))) > NAME_BYTES:
+        raise ValueError(f"has a name of more than {NAME_BYTES} bytes; write a shorter path")
+    return text
+
+
+def output_folder(text: str) -> str:
+    """A path of a folder that Snakemake writes to; `~/` is expanded.
+
+    Raises
+    ------
+    ValueError
+        If Snakemake would interpret the path, or does not accept it.
+    """
+    if "{" in text or "}" in text:
+        raise ValueError("must not contain braces, which are Snakemake's wildcards")
+    if found := re.search(r"<[a-z][a-z0-9_]*>", text):
+        raise ValueError(f"must not contain {found[0]}, which Snakemake replaces; leave out the <")
+    if not text.isprintable() or text.startswith("-"):
+        raise ValueError("write a path that can be seen, and that does not begin with '-'")
+    folder = str(Path(text).expanduser() if text.startswith("~/") else Path(text))
+    if folder == ".":
+        raise ValueError("is the folder that Snakemake runs in; name a folder, such as results")
+    return valid_path(folder)
+
+
+#: A path as a definition has it.
+AnyPath = Annotated[str, AfterValidator(valid_path)]
+
+
+def below(said: Any, part: str) -> Any:
+    """What is said of a key, of whatever kind it is, or of a place in a list; else `NOTHING`."""
+    if isinstance(said, Mapping):
+        return {str(key): value for key, value in said.items()}.get(part, NOTHING)
+    if isinstance(said, list) and part.isdecimal() and int(part) < len(said):
+        return said[int(part)]
+    return NOTHING
+
+
+def explain(
+    error: ValidationError, raw: Any, model: type[BaseModel] | None = None
+) -> tuple[list[str], str]:
+    """The first problem of a validation, for people.
+
+    Parameters
+    ----------
+    error : pydantic.ValidationError
+    raw : object
+        What was validated.
+    model : type, optional
+        Of what was validated: where one of several forms would do, its examples tell them.
+
+    Returns
+    -------
+    key : list of str
+        Path of the key, empty for the whole.
+    message : str
+        What was found and what to write instead, in one line.
+    """
+    problems = error.errors()
+    problem = min(problems, key=_vagueness)
+    key = _path(problem, raw)
+    if problem["type"] == "at_key":
+        return [*key, *map(str, problem["ctx"]["key"])], problem["msg"]
+    if problem["type"] == "union_tag_not_found":
+        return [*key, "source"], f"this key is required; write one of {_tags(problem)}"
+    if problem["type"] == "missing":
+        return key, "this key is required"
+    field = model.model_fields.get(key[0]) if model and len(key) == 1 else None
+    if field is not None and field.examples and len(problems) > 1:
+        return key, f"found {_shown(problem['input'])}; write one of {', '.join(field.examples)}"
+    if problem["type"] == "union_tag_invalid":
+        found = problem["ctx"]["tag"]
+        return [*key, "source"], f"found {_shown(found)}; write one of {_tags(problem)}"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        # What is wrong with several keys together names them.
+        return key, _instead(problem)
+    return key, f"found {_shown(problem['input'])}; {_instead(problem)}"
+
+
+def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
+    # Where one of several forms would do, the form that was nearly met tells most.
+    tells = problem["type"] == "at_key" and "did you mean" in problem["msg"]
+    return (
+        not tells,
+        problem["type"] in {*_PARTICLES, "at_key", "missing"},
+        -len(problem["loc"]),
+    )
+
+
+def _path(problem: ErrorDetails, raw: Any) -> list[str]:
+    """The keys alone: the forms of a union stand among them, but not in what was written."""
+    key, parts = [], [str(part) for part in problem["loc"]]
+    for n, part in enumerate(parts, 1):
+        inner = below(raw, part)
+        if inner is not NOTHING or (n == len(parts) and problem["type"] == "missing"):
+            key.append(part)
+            raw = inner
+    return key
+
+
+class _Shown(reprlib.Repr):
+    """What is shown of what was found: not all of what is endless."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist = 3, 8, 8
+        self.maxstring = self.maxother = self.maxlong = 200
+
+
+_shown = _Shown().repr
+
+
+def _tags(problem: ErrorDetails) -> str:
+    known = problem["ctx"].get("expected_tags", "'embedded', 'local', 'hub'")
+    return known.replace("'", "")
+
+
+def _instead(problem: ErrorDetails) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    numbers = {
+        "greater_than_equal": "a number of at least {ge}",
+        "greater_than": "a number above {gt}",
+        "less_than_equal": "a number of at most {le}",
+        "less_than": "a number below {lt}",
+    }
+    if kind in numbers:
+        return "write " + numbers[kind].format(**context)
+    if kind == "literal_error":
+        choices = [
+            choice.strip("' ") for choice in context["expected"].replace(" or ", ",").split(",")
+        ]
+        return f"write {context['expected']}".replace("'", "") + _meant(problem["input"], choices)
+    if kind == "string_pattern_mismatch" and "/" in context["pattern"]:
+        return "write org/name"
+    words = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "string_type": "a text",
+        "string_pattern": "a name of letters, digits, '.', '_' and '-' that begins with a letter "
+        "or digit, of at most 120",
+        "list": "a list, such as [a, b]",
+        "dict": "keys and values",
+        "model": "keys and values",
+        "too_short": "at least one",
+        "string_too_short": "at least one character",
+    }
+    for start, said in words.items():
+        if kind.startswith(start):
+            return f"write {said}"
+    return problem["msg"].removeprefix("Value error, ")
+
+
+def _meant(found: Any, choices: list[str]) -> str:
+    close = difflib.get_close_matches(str(found), choices, n=1, cutoff=0.75)
+    return f"; did you mean {close[0]}?" if close else ""
