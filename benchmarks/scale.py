@@ -224,12 +224,12 @@ def measured(folder, n):
 
 def make_curves(folder):
     """The curves of what was joined, as the verb makes them."""
-    geometry, losses, history, continuity = (
+    geometry, losses, continuity = (
         tables.read(folder / f"{name}.parquet", getattr(schemas, name.upper()))
-        for name in ("geometry", "losses", "history", "continuity")
+        for name in ("geometry", "losses", "continuity")
     )
     replicates = tables.Reader(folder / "replicates.parquet", schemas.REPLICATES)
-    curves.build(geometry, replicates, losses, history, continuity)
+    curves.build(geometry, replicates, losses, continuity)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from shapesweep.config.suite import SUITE, EmbeddedSuite, LocalSuite, Suite
 from shapesweep.config.sweep import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.figures import FIGURES
-from shapesweep.metrics import METRICS, NeighborMetric, PairMetric
+from shapesweep.metrics import ALL_METRICS, NeighborMetric, PairMetric
 
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -165,7 +165,7 @@ def suites() -> str:
 def metrics() -> str:
     """The reference of the metrics: a row a file of `metrics/`."""
     rows = []
-    for name, one in METRICS.items():
+    for name, one in ALL_METRICS.items():
         seen = "all tokens of the selection"
         if isinstance(one, PairMetric):
             seen += ", in two layers"
@@ -187,9 +187,13 @@ def corpora() -> str:
 
 def figures() -> str:
     """The reference of the figures: a section a file of `figures/`."""
-    return "\n" + "\n".join(
-        f"## `{name}`\n\n**{one.title}.** {one.caption}\n" for name, one in FIGURES.items()
-    )
+
+    def section(name: str) -> str:
+        figure = FIGURES[name]
+        needs = f" *Drawn if there are {figure.needs}.*" if figure.needs else ""
+        return f"## `{name}`\n\n**{figure.title}.** {figure.caption}{needs}\n"
+
+    return "\n" + "\n".join(map(section, FIGURES))
 
 
 def command() -> str:

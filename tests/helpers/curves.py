@@ -50,9 +50,9 @@ def as_read(rows, schema):
         return tables.read(Path(folder) / "table.parquet", schema)
 
 
-def nothing_else(losses=(), history=(), continuity=()):
+def nothing_else(losses=(), continuity=()):
     """The other tables that curves are made from."""
-    named = {"LOSSES": losses, "HISTORY": history, "CONTINUITY": continuity}
+    named = {"LOSSES": losses, "CONTINUITY": continuity}
     return [as_read(list(rows), getattr(schemas, name)) for name, rows in named.items()]
 
 

@@ -81,7 +81,7 @@ def measured(metric_names, shards, n_layers):
         typed(pd.DataFrame(rows, columns=schema.names))
         for rows, schema in ((numbers, schemas.GEOMETRY), (replicates, schemas.REPLICATES))
     ]
-    nothing = [schemas.LOSSES, schemas.HISTORY, schemas.CONTINUITY]
+    nothing = [schemas.LOSSES, schemas.CONTINUITY]
     empty = [pd.DataFrame(columns=schema.names) for schema in nothing]
     return curves.build(tabled[0], by_checkpoint(tabled[1]), *empty)
 

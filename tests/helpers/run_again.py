@@ -44,9 +44,9 @@ CHANGES = {
 }
 #: The rules after the checkpoints' that a target needs.
 TARGETS = {
-    "all": {"join", "curves", "figure", "summary", "page"},
+    "all": {"join", "curves", "figures", "summary", "page"},
     "numbers": {"join", "curves", "summary"},
-    "paper": {"join", "curves", "figure", "summary", "comparison"},
+    "paper": {"join", "curves", "figures", "summary", "comparison"},
     "results/summary.txt": {"join", "curves", "summary"},
     "results/curves/shapes.parquet": {"join", "curves"},
     "results/geometry.parquet": {"join"},

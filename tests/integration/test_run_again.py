@@ -143,12 +143,11 @@ OUTPUTS = [
     *("config.yaml", "manifests/mine.parquet", "history/mine.parquet", "plans/mine/*.json"),
     *(f"geometry/mine/a/checkpoint-0+1/*/{name}.parquet" for name in BATCH_TABLES),
     "budgets/mine/a/checkpoint-100/*.parquet",
-    *("figures/dome.svg", "figures/dome.csv", "report.html", "comparison.md"),
-    *("spikes/geometry.parquet", "spikes/warnings.md", "spikes/figures/approach.pdf"),
+    *("report.html", "comparison.md", "spikes/geometry.parquet", "spikes/warnings.md"),
 ]
 #: Files that come back when a job needs them.
 NEEDED = ["settings/*.yaml", "settings/text.jinja", "measured/mine/a/checkpoint-0/*.parquet"]
-SAMPLE = [OUTPUTS[0], "geometry/mine/a/checkpoint-0+1/*/losses.parquet", "figures/dome.svg"]
+SAMPLE = [OUTPUTS[0], "geometry/mine/a/checkpoint-0+1/*/losses.parquet", "report.html"]
 TARGETS_OF = {"spikes": ["spikes"], "comparison": ["paper"]}
 
 
@@ -189,6 +188,22 @@ def test_a_truncated_output_comes_back_or_is_named(copied, pattern):
         path.unlink()
         done = sweep(copied, *target_of(pattern))
         assert done.returncode == 0, done.stdout
+
+
+def test_a_figure_that_is_missing_or_damaged_is_named(copied):
+    folder = copied / "results/figures"
+    (folder / "dome.svg").unlink()
+    (folder / "loss.pdf").write_bytes(b"%PDF-1.4")
+    found = sweep(copied, "--dry-run").stdout
+    advice = "damaged or missing; remove results/figures, and run again"
+    assert f"results/figures/dome.svg: {advice}" in found
+    assert f"results/figures/loss.pdf: {advice}" in found
+    assert found.count(advice) == 2
+    shutil.rmtree(folder)
+    done = sweep(copied)
+    assert done.returncode == 0, done.stdout
+    assert "damaged" not in done.stdout
+    assert (folder / "dome.svg").is_file()
 
 
 @pytest.mark.parametrize("pattern", NEEDED if ALL else NEEDED[:1])

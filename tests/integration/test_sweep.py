@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from helpers.workflow import plan, settings, sweep, write
-from shapesweep.figures import FIGURES
+from shapesweep.figures import EXTENSIONS, FIGURES
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas, tables
 
@@ -21,7 +21,7 @@ def read(folder, name, schema):
 def test_a_sweep_from_checkpoints_to_figures(workspace):
     jobs = plan(workspace)
     # The three checkpoints of a run are one batch.
-    assert (jobs["geometry"], jobs["figure"]) == (2, len(FIGURES))
+    assert (jobs["geometry"], jobs["figures"]) == (2, 1)
     assert not (workspace / "results").exists()
 
     done = sweep(workspace)
@@ -50,10 +50,12 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert logged.step.tolist() == list(range(5, 101, 5))
     assert len(losses[losses.source == "eval"]) == 2 * 3 * 3
     assert not len(read(workspace, "failures", schemas.FAILURES))
-    for name in FIGURES:
-        for extension in ("svg", "pdf", "png"):
-            assert (workspace / f"results/figures/{name}.{extension}").stat().st_size > 5000
-        assert (workspace / f"results/figures/{name}.csv").is_file()
+    # Neither budgets nor last tokens are measured, no model is the paper's, and no loss explodes.
+    absent = {"budget", "pooling", "comparison", "approach", "early_warning"}
+    drawn = {f"{name}.{kind}" for name in FIGURES.keys() - absent for kind in EXTENSIONS}
+    found = {path.name: path for path in (workspace / "results/figures").glob("[!.]*")}
+    assert set(found) == drawn
+    assert all(path.stat().st_size > 5000 for path in found.values() if path.suffix != ".csv")
     assert (workspace / "results/report.html").stat().st_size > 4e6
     origins = read(workspace, "origins", schemas.ORIGINS)
     assert len(origins) == 6 * 3

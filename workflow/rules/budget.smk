@@ -1,6 +1,6 @@
-# Takes in: a checkpoint's files, and the manifest. Hands on: <results>/budgets/<suite>/<run>/
-# <revision>/<fingerprint>.parquet, how many dimensions each of its layers needs; only of checkpoints
-# that the configuration names under budget.
+# In: the files of a checkpoint, and the manifest. Out: <results>/budgets/<suite>/<run>/<revision>/
+# <fingerprint>.parquet: how many dimensions each of its layers needs. Only checkpoints that the
+# configuration names under budget are measured.
 rule budget:
     input:
         text=text,

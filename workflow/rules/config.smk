@@ -1,6 +1,6 @@
-# Hands on: <results>/config.yaml, the configuration that is used, merged from all files; and
-# <results>/settings/, what jobs read of it. A settings file is named by its contents, so that a job
-# depends on no more of the configuration than it reads.
+# Out: <results>/config.yaml, the configuration in use, merged from all files; and
+# <results>/settings/, the settings that jobs read. Each settings file is named by its contents, so
+# that a job depends on no more of the configuration than it reads.
 # Snakemake's template engine writes texts of any length in its own process.
 rule template:
     output:

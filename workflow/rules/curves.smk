@@ -1,6 +1,6 @@
-# Takes in: the tables of every batch, and what was recorded while the runs were trained. Hands on:
-# all of them joined, <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,
-# manifest}.parquet, and <results>/curves/ with what is drawn.
+# In: the tables of all batches, and what was recorded while the runs were trained. Out: all of them
+# joined, <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,
+# manifest}.parquet, and the curves that figures show, <results>/curves/.
 CURVES = expand(
     f"{RESULTS}/curves/{{name}}.parquet",
     name=[
@@ -12,9 +12,6 @@ CURVES = expand(
         "comparison",
         "budgets",
         "missing",
-        "spikes",
-        "approaches",
-        "warnings",
     ],
 )
 

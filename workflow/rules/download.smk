@@ -1,8 +1,8 @@
-# Takes in: what the manifest pins of checkpoints on the Hub. Hands on: <results>/checkpoints/<suite>/
-# <run>/<batch>/<fingerprint>/ (or in the configuration's scratch) with the files that are needed,
-# removed once they are measured, and the run's tokenizer, which is kept, in <results>/tokenizers/.
-# Downloads hold no core: they run ahead of the computing as far as hub.downloads and hub.disk_gb
-# allow, and wait for room by themselves.
+# In: the checkpoints of the Hub that the manifest pins. Out: their files,
+# <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/ (or in the configuration's scratch), which
+# are removed after they are measured, and the run's tokenizer, which is kept, in
+# <results>/tokenizers/. Downloads need no core. They run ahead of the measuring as far as
+# hub.downloads and hub.disk_gb allow, and wait for room by themselves.
 rule download:
     input:
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),

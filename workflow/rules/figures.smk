@@ -1,24 +1,23 @@
-# Takes in: the curves. Hands on what a person looks at: <results>/figures/<figure>.{svg,pdf,png,csv},
-# <results>/summary.txt, <results>/comparison.md and <results>/report.html; `snakemake --report
-# report.zip` shows figures and words with their captions.
-rule figure:
+# In: the curves. Out: <results>/figures/<figure>.{svg,pdf,png,csv}, <results>/summary.txt,
+# <results>/comparison.md and <results>/report.html. `snakemake --report report.zip` shows the figures
+# and the summary with their captions.
+rule figures:
     input:
         CURVES,
     output:
+        # Which figures have data is known only when they are drawn.
         report(
-            f"{RESULTS}/figures/{{figure}}.svg",
+            directory(f"{RESULTS}/figures"),
+            patterns=["{figure}.svg"],
             caption="../report/figure.rst",
             category="Figures",
             subcategory=lambda w: FIGURES[w.figure].category,
             labels=lambda w: {"figure": FIGURES[w.figure].title},
         ),
-        f"{RESULTS}/figures/{{figure}}.pdf",
-        f"{RESULTS}/figures/{{figure}}.png",
-        f"{RESULTS}/figures/{{figure}}.csv",
     log:
-        f"{RESULTS}/logs/figures/{{figure}}.log",
+        f"{RESULTS}/logs/figures.log",
     benchmark:
-        f"{RESULTS}/benchmarks/figures/{{figure}}.tsv"
+        f"{RESULTS}/benchmarks/figures.tsv"
     localrule: True
     threads: 1
     resources:
@@ -26,13 +25,14 @@ rule figure:
         runtime=30,
     params:
         curves=subpath(input[0], parent=True),
-        out=subpath(output[0], parent=True),
-        caption=lambda w: FIGURES[w.figure].caption,
+        names=[],
+        captions=lambda w: Captions(
+            {name: figure.caption for name, figure in FIGURES.items()}
+        ),
     message:
-        "drawing {wildcards.figure}"
+        "drawing all figures"
     shell:
-        "shapesweep figures --curves {params.curves:q} --figure {wildcards.figure} "
-        "--out {params.out:q} > {log:q} 2>&1"
+        "shapesweep figures {params.names} --curves {params.curves:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule summary:
@@ -58,7 +58,7 @@ rule summary:
     params:
         results=subpath(output[0], parent=True),
     message:
-        "summing up"
+        "writing the summary"
     shell:
         "shapesweep summary --results {params.results:q} --out {output:q} > {log:q} 2>&1"
 
@@ -80,7 +80,7 @@ rule comparison:
     params:
         curves=subpath(input[0], parent=True),
     message:
-        "holding the authors' numbers against ours"
+        "comparing with the authors' numbers"
     shell:
         "shapesweep comparison --curves {params.curves:q} --out {output:q} > {log:q} 2>&1"
 
@@ -92,7 +92,7 @@ rule page:
         rules.join.input.manifests,
         rules.summary.output,
         rules.config.output,
-        expand(f"{RESULTS}/figures/{{figure}}.{{ext}}", figure=FIGURES, ext=EXTENSIONS),
+        rules.figures.output,
     output:
         f"{RESULTS}/report.html",
     log:
@@ -107,7 +107,7 @@ rule page:
     params:
         results=subpath(output[0], parent=True),
     message:
-        "making the page"
+        "writing the page"
     shell:
         "shapesweep page --results {params.results:q} --out {output:q} > {log:q} 2>&1"
 
@@ -119,10 +119,6 @@ rule paper:
         rules.curves.output,
         rules.comparison.output,
         rules.summary.output,
-        expand(
-            f"{RESULTS}/figures/{{figure}}.{{ext}}",
-            figure=[name for name, one in FIGURES.items() if one.of_paper],
-            ext=EXTENSIONS,
-        ),
+        rules.figures.output,
     message:
-        "the paper's figures are there"
+        "the figures of the paper are up to date"

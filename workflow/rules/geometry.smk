@@ -1,7 +1,7 @@
-# Takes in: the files of a batch of checkpoints, and the manifest. Hands on: the tables of its numbers,
+# In: the files of a batch of checkpoints, and the manifest. Out: the tables of their metrics,
 # <results>/geometry/<suite>/<run>/<batch>/<fingerprint>/. Shards of hidden states are extracted and
-# measured one checkpoint at a time; with keep_activations they stay, in <results>/activations/. The
-# numbers of every checkpoint are kept in <results>/measured/: what is there is not measured again.
+# measured one checkpoint at a time; with keep_activations they are kept in <results>/activations/.
+# The numbers of every checkpoint are kept in <results>/measured/ and are not measured again.
 PLACE = "{suite}/{run}/{batch}/{fingerprint}"
 
 

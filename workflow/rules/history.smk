@@ -1,5 +1,5 @@
-# Takes in: the logs of runs, and what probes have measured while they were trained. Hands on:
-# <results>/history/<suite>.parquet. Of a run that is being trained, what there is by now.
+# In: the logs of runs, and what probes measured while they were trained. Out:
+# <results>/history/<suite>.parquet. For a run in training, it holds what has been logged so far.
 rule history:
     input:
         suite_files,

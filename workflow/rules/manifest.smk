@@ -1,8 +1,8 @@
-# Takes in: the folders of a suite's checkpoints, or what the Hub says of them, which is asked for
-# once (again with --forcerun listing) and kept in <results>/listings/. Hands on:
-# <results>/manifests/<suite>.parquet, one row a checkpoint, and <results>/plans/<suite>/, the
+# In: the folders of a suite's checkpoints, or what the Hub lists. The Hub is asked once (again with
+# --forcerun listing), and its answers are kept in <results>/listings/. Out:
+# <results>/manifests/<suite>.parquet, one row per checkpoint, and <results>/plans/<suite>/, the
 # batches that are measured. `snakemake manifests` prints what the suites have, and `snakemake plan`
-# prints what the sweep will cost; both measure nothing.
+# prints what the sweep will cost; neither measures anything.
 checkpoint listing:
     input:
         trained,

@@ -7,11 +7,13 @@ from pathlib import Path
 from shapesweep.config import files as configuration
 from shapesweep.config.suite import NAME, EmbeddedSuite
 from shapesweep.corpora import text_file
+from shapesweep.curves.tables import OF_EXPLOSIONS
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import EXTENSIONS, FIGURES
 from shapesweep.hub.disk_budget import DiskBudget
 from shapesweep.plan import attempts, batches, costs, definitions
 from shapesweep.plan.workflow import BATCH_TABLES, TABLES, Plan
+from shapesweep.storage.digests import digest
 
 
 def reported(function):
@@ -186,13 +188,19 @@ def plan_file(w):
     return plans([w.suite])(w)
 
 
+class Captions(dict):
+    """Captions of all figures; reports show parameters, of which these are too long."""
+
+    def __repr__(self):
+        return digest(dict(self))
+
+
 wildcard_constraints:
     suite=NAME.strip("^$"),
     run=NAME.strip("^$"),
     revision=NAME.strip("^$"),
     batch=batches.BATCH,
     fingerprint=attempts.NAME,
-    figure="|".join(FIGURES),
 
 
 onstart:

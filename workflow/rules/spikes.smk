@@ -1,9 +1,8 @@
-# Takes in: the suites that the configuration names under spikes. Hands on <results>/spikes/: the same
-# tables and curves as of the sweep, of these suites alone, and two figures; and whether anything has
-# warned of their explosions, warnings.md. `snakemake spikes` asks for it, and nothing else does.
+# In: the suites that the configuration names under spikes. Out: <results>/spikes/: the same tables and
+# curves as for the sweep, of these suites only; whether any signal warned of their explosions,
+# warnings.md; and two figures. Only `snakemake spikes` makes them.
 SPIKE_SUITES = PLAN.spikes.suites
 SPIKE_CURVES = [f"{RESULTS}/spikes/curves/{Path(curve).name}" for curve in CURVES]
-SPIKE_FIGURES = ["early_warning", "approach"]
 
 
 use rule join as join_spikes with:
@@ -31,25 +30,13 @@ use rule curves as curves_spikes with:
         f"{RESULTS}/benchmarks/spikes/curves.tsv"
 
 
-use rule figure as figure_spikes with:
-    input:
-        SPIKE_CURVES,
-    output:
-        f"{RESULTS}/spikes/figures/{{figure}}.svg",
-        f"{RESULTS}/spikes/figures/{{figure}}.pdf",
-        f"{RESULTS}/spikes/figures/{{figure}}.png",
-        f"{RESULTS}/spikes/figures/{{figure}}.csv",
-    log:
-        f"{RESULTS}/logs/spikes/{{figure}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/spikes/{{figure}}.tsv"
-
-
 rule warnings:
     input:
-        SPIKE_CURVES,
+        rules.join_spikes.output,
+        rules.curves_spikes.output,
     output:
-        f"{RESULTS}/spikes/warnings.md",
+        report=f"{RESULTS}/spikes/warnings.md",
+        curves=expand(f"{RESULTS}/spikes/curves/{{name}}.parquet", name=OF_EXPLOSIONS),
     log:
         f"{RESULTS}/logs/spikes/warnings.log",
     benchmark:
@@ -60,11 +47,28 @@ rule warnings:
         mem_mb=1000,
         runtime=10,
     params:
-        curves=subpath(input[0], parent=True),
+        tables=subpath(input[0], parent=True),
+        curves=subpath(output[1], parent=True),
     message:
-        "saying what has warned"
+        "scoring what warned of explosions"
     shell:
-        "shapesweep warnings --curves {params.curves:q} --out {output:q} 2>&1 | tee {log:q}"
+        "shapesweep warnings --tables {params.tables:q} --curves {params.curves:q} --out {output.report:q} "
+        "2>&1 | tee {log:q}"
+
+
+use rule figures as figures_spikes with:
+    input:
+        SPIKE_CURVES,
+        rules.warnings.output,
+    output:
+        directory(f"{RESULTS}/spikes/figures"),
+    log:
+        f"{RESULTS}/logs/spikes/figures.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/spikes/figures.tsv"
+    params:
+        curves=subpath(input[0], parent=True),
+        names=["early_warning", "approach"],
 
 
 rule spikes:
@@ -72,11 +76,7 @@ rule spikes:
         files(SPIKE_SUITES),
         rules.join_spikes.output,
         rules.curves_spikes.output,
-        f"{RESULTS}/spikes/warnings.md",
-        expand(
-            f"{RESULTS}/spikes/figures/{{figure}}.{{ext}}",
-            figure=SPIKE_FIGURES,
-            ext=EXTENSIONS,
-        ),
+        rules.warnings.output,
+        rules.figures_spikes.output,
     message:
-        "what warned of the explosions is said"
+        "the report on explosions is up to date"

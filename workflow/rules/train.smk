@@ -1,5 +1,5 @@
-# Takes in: the definition of an embedded suite. Hands on: <results>/checkpoints/<suite>/<run>/, a
-# Trainer's output folder. One thread a run: the same checkpoints on every machine of a kind.
+# In: the definition of an embedded suite. Out: <results>/checkpoints/<suite>/<run>/, the output folder
+# of a Trainer. Each run uses one thread, so that all machines of a kind train the same checkpoints.
 rule train:
     output:
         directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}"),

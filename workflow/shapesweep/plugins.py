@@ -6,7 +6,7 @@ A metric is a file of `metrics/`, a corpus one of `corpora/`, a figure one of
 
 import importlib
 import pkgutil
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shapesweep.errors import ShapesweepError
 
@@ -16,35 +16,40 @@ Thing = TypeVar("Thing")
 def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing]:
     """Find what the files of a package define.
 
+    A file defines one object, named after the file, or a dict of several, whose names begin with
+    the name of the file.
+
     Parameters
     ----------
     package : str
         Its files are imported but for those whose name begins with an underscore.
     kind : type
     attribute : str
-        What every file defines: an instance of `kind`.
+        What every file defines: an instance of `kind`, or a dict of such.
 
     Returns
     -------
     dict
-        By the files' names, in alphabetical order.
+        By name, in alphabetical order.
 
     Raises
     ------
     ShapesweepError
         If a file does not define it.
     """
-    found = {}
+    found: dict[str, Thing] = {}
     folder = importlib.import_module(package).__path__
     for name in sorted(info.name for info in pkgutil.iter_modules(folder)):
         if name.startswith("_"):
             continue
         module = importlib.import_module(f"{package}.{name}")
         thing = getattr(module, attribute, None)
-        if not isinstance(thing, kind):
+        several: dict[str, Any] = thing if isinstance(thing, dict) and thing else {name: thing}
+        is_named = all(str(key).startswith(name) for key in several)
+        if not is_named or not all(isinstance(each, kind) for each in several.values()):
             raise ShapesweepError(
-                f"{module.__file__}: must define {attribute}, a {kind.__name__}; a file that is "
-                "none has a name that begins with an underscore"
+                f"{module.__file__}: must define {attribute}, a {kind.__name__}, or a dict of "
+                "several whose names begin with the file's; begin the names of other files with _"
             )
-        found[name] = thing
-    return found
+        found |= several
+    return dict(sorted(found.items()))

@@ -14,7 +14,7 @@ import pytest
 
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.hub import disk_budget
-from shapesweep.hub.disk_budget import DiskBudget, SharedClaim
+from shapesweep.hub.disk_budget import DiskBudget
 
 USING = """
 import sys, time
@@ -236,24 +236,6 @@ def test_what_another_job_uses_is_not_cleared_as_dead(budget, tmp_path):
     with another_job(tmp_path, "a", "geometry"):
         budget.clear(None)
         assert held(budget) == {"a"}
-
-
-def test_the_checkpoints_of_a_batch_share_a_claim():
-    claims = []
-    claim = SharedClaim(lambda: claims.append(1))
-    for _ in range(3):
-        claim()
-    assert claims == [1]
-
-    def fail():
-        claims.append(1)
-        raise TransientError("no room")
-
-    claim = SharedClaim(fail)
-    for _ in range(3):
-        with pytest.raises(TransientError, match="no room"):
-            claim()
-    assert claims == [1, 1]
 
 
 @pytest.mark.parametrize("place", ["{outside}", "../outside", "s/r/../../../outside", "s/r/a"])

@@ -1,6 +1,7 @@
 """Downloads are atomic, and their cost is known before they begin."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,12 @@ from shapesweep.storage.manifests import Checkpoint
 def pinned(*files):
     """A checkpoint of the manifest with these files."""
     return Checkpoint("s", "r", "step1", step=1, repository="org/a", commit="c", files=files)
+
+
+def download_one(checkpoint, out, claim=lambda: None, tokenizer="none"):
+    """Fetch one checkpoint; the line that says what was done."""
+    (line,) = download.checkpoints([(checkpoint, out)], claim, Path(tokenizer))
+    return line
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ def fetched(monkeypatch):
 
 def test_a_folder_holds_the_files_by_their_names_alone(tmp_path, fetched):
     files = [File("ckpt/1B/config.json", 2, None, "a"), File("ckpt/1B/model.bin", 9, "b", "c")]
-    line = download.checkpoint(pinned(*files), tmp_path / "out", lambda: None)
+    line = download_one(pinned(*files), tmp_path / "out")
     assert line == "s/r/step1: 0.0 MB fetched"
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["config.json", "model.bin"]
@@ -50,7 +57,7 @@ def test_a_folder_holds_the_files_by_their_names_alone(tmp_path, fetched):
 def test_a_download_that_fails_leaves_its_reason_and_nothing_else(tmp_path, fetched, kind):
     files = [File("config.json", 2, None, "a"), File("model.bin", 9, "b", "c")]
     fetched["model.bin"] = kind("the line is dead")
-    line = download.checkpoint(pinned(*files), tmp_path / "out", lambda: None)
+    line = download_one(pinned(*files), tmp_path / "out")
     assert line == "s/r/step1: could not be fetched: the line is dead"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
     assert failures.is_transient(tmp_path / "out") == (kind is TransientError)
@@ -62,7 +69,7 @@ def test_a_download_that_is_broken_off_leaves_nothing(tmp_path, fetched):
     fetched["model.bin"] = KeyboardInterrupt()
     one = pinned(File("model.bin", 9, "b", "c"))
     with pytest.raises(KeyboardInterrupt):
-        download.checkpoint(one, tmp_path / "out", lambda: None)
+        download_one(one, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -83,26 +90,34 @@ def test_without_a_tokenizer_nothing_is_fetched(tmp_path, fetched):
     download.tokenizer(pinned(), places, tmp_path / "tokenizer")
     asked = []
     one, out = pinned(File("config.json", 2, None, "a")), tmp_path / "out"
-    download.checkpoint(one, out, lambda: asked.append(1), tmp_path / "tokenizer")
+    download_one(one, out, lambda: asked.append(1), tmp_path / "tokenizer")
     assert not asked
     failed = failures.recorded(tmp_path / "out")
     assert (failed["reason"], failed["transient"]) == ("no answer", True)
 
 
 def test_without_room_nothing_is_fetched(tmp_path, fetched):
-    def fits():
+    claims = []
+
+    def claim():
+        claims.append(1)
         raise TransientError("found no room")
 
-    one = pinned(File("config.json", 2, None, "a"))
-    line = download.checkpoint(one, tmp_path / "out", fits)
-    assert line == "s/r/step1: could not be fetched: found no room"
+    file = File("config.json", 2, None, "a")
+    wanted = [(pinned(file), tmp_path / name) for name in ("out", "more")]
+    lines = list(download.checkpoints(wanted, claim, tmp_path / "none"))
+    assert lines == ["s/r/step1: could not be fetched: found no room"] * 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
     assert failures.is_transient(tmp_path / "out")
+    # The checkpoints of a batch share a claim.
+    assert claims == [1]
+    assert not list(download.checkpoints([], claim, tmp_path / "none"))
+    assert claims == [1]
 
 
 def test_what_does_not_lie_on_the_hub_is_not_fetched(tmp_path, fetched):
     one = dataclasses.replace(pinned(File("config.json", 2, None, "a")), repository=None)
-    download.checkpoint(one, tmp_path / "out", lambda: None)
+    download_one(one, tmp_path / "out")
     assert failures.recorded(tmp_path / "out")["reason"] == "does not lie on the Hub"
     assert not failures.is_transient(tmp_path / "out")
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from shapesweep import progress
 from shapesweep.activations import losses
 from shapesweep.activations.opener import Opener
-from shapesweep.checkpoint import devices, facts
-from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy, forward, to_batch
+from shapesweep.checkpoint import devices
+from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
 from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
@@ -128,12 +128,11 @@ class _Reader:
         settings: Measurement,
         mask_token: int | None,
     ) -> None:
-        family = facts.family(type(model).__name__)
-        if not anatomy.causal and (family != "encoder" or mask_token is None):
-            raise CheckpointError("has no loss: it neither predicts tokens nor fills in masks")
         self._model, self._anatomy, self._one = model, anatomy, one
-        self._batch_tokens, self._mask_token = settings.batch_tokens, mask_token
-        self._masks = None if anatomy.causal else losses.masks(one, settings.corpus.seed)
+        self._batch_tokens = settings.batch_tokens
+        self._loss = losses.loss_of(model, anatomy, one, mask_token, settings.corpus.seed)
+        if self._loss is None:
+            raise CheckpointError("has no loss: it neither predicts tokens nor fills in masks")
         n_documents = len(one.documents)
         n_groups = min(settings.geometry.groups, n_documents)
         # The groups of the jackknife, so that the halves are the same for every checkpoint.
@@ -186,25 +185,14 @@ class _Reader:
     def _read(
         self, numbers: NDArray[np.int64], layer: int | None, change: Callable[[Any], Any] | None
     ) -> losses.Sums:
-        """Losses of some documents; on the way `change` makes other states of a layer's."""
-        import torch
-
-        documents = [self._one.documents[n] for n in numbers]
-        sums = []
+        """Losses of some documents, with the hidden states of a layer changed on the way."""
         with at_layer(self._anatomy, layer, change):
-            for chosen in self._one.batches_of(documents, self._batch_tokens):
-                batch = to_batch(self._model, [documents[i] for i in chosen])
-                if self._masks is None:
-                    output = forward(self._model, batch)
-                    if "logits" not in output:
-                        raise CheckpointError("has no loss: it has no head that predicts tokens")
-                    sums.append(losses.next_token(output.logits, batch))
-                    continue
-                mask = torch.from_numpy(np.stack([self._masks[numbers[i]] for i in chosen]))
-                mask = mask.to(batch.device)
-                output = forward(self._model, batch.masked_fill(mask, self._mask_token))
-                sums.append(losses.masked(output, batch, mask))
-        return np.concatenate(sums, axis=1)
+            sums = losses.run(
+                self._model, self._one, self._batch_tokens, self._loss, numbers.tolist()
+            )
+        if sums is None:
+            raise CheckpointError("has no loss: it has no head that predicts tokens")
+        return sums
 
 
 @contextlib.contextmanager

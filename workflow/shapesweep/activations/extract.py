@@ -20,8 +20,8 @@ from shapesweep import __version__, progress
 from shapesweep.activations import losses
 from shapesweep.activations.losses import Sums
 from shapesweep.activations.opener import Opened, Opener
-from shapesweep.checkpoint import devices, facts, weight_sample
-from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy, forward, to_batch
+from shapesweep.checkpoint import devices, weight_sample
+from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
 from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError
@@ -130,8 +130,6 @@ def _extract(
             metadata = _metadata(origins[each.name], each, model, anatomy)
             with CorpusWriter(_files(out / each.name, metadata, anatomy)) as writer:
                 totals = _run(opened, anatomy, each, settings, writer, shown)
-            if facts.family(type(model).__name__) == "encoder":
-                totals = _masked_losses(model, each, opened.tokenizer, settings)
             if totals is not None:
                 found.append(_loss_row(one.checkpoint, each, totals, settings.geometry.groups))
     tables.write(found, schemas.LOSSES, out / "losses.parquet")
@@ -170,39 +168,45 @@ def shard_name(layer: int, layer_kind: str, anatomy: Anatomy) -> str:
 def _run(
     opened: Opened,
     anatomy: Anatomy,
-    one: Corpus,
+    corpus: Corpus,
     settings: Measurement,
     writer: CorpusWriter,
     shown: Any,
 ) -> Sums | None:
-    """Write the shards of one corpus; of a causal model, its loss on every document too."""
-    model, captured, sums = opened.model, [], []
+    """Write the shards of a corpus; the losses of its documents, if the model has a loss."""
+    model, captured = opened.model, list[Any]()
+    loss = losses.loss_of(
+        model, anatomy, corpus, opened.tokenizer.mask_token_id, settings.corpus.seed
+    )
+
+    def write(documents: list[int], output: Any) -> None:
+        states = list(output.hidden_states)
+        if anatomy.has_final_norm:
+            states.insert(anatomy.n_layers, captured[-1])
+        captured.clear()
+        places = corpus.measured(states[0].shape[1])
+        tokens = token_columns([corpus.documents[n] for n in documents], documents, places)
+        values = [_values(state, places) for state in states]
+        for (layer, kind), part in zip(anatomy.names(), values, strict=True):
+            if not np.isfinite(part).all():
+                raise CheckpointError(
+                    f"layer {layer} ({kind}) is not finite on the corpus {corpus.name}"
+                )
+        writer.append(tokens, values)
+        shown.update(len(documents))
+
     hook = anatomy.blocks[-1].register_forward_hook(
         lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
     )
+    # Hidden states are of the documents as they are, so masked tokens need a second pass.
+    is_masked = isinstance(loss, losses.Masked)
     try:
-        for numbers in one.batches(settings.batch_tokens):
-            captured.clear()
-            batch = to_batch(model, [one.documents[n] for n in numbers])
-            output = forward(model, batch)
-            states = list(output.hidden_states)
-            if anatomy.has_final_norm:
-                states.insert(anatomy.n_layers, captured[-1])
-            places = one.measured(batch.shape[1])
-            tokens = token_columns([one.documents[n] for n in numbers], numbers, places)
-            values = [_values(state, places) for state in states]
-            for (layer, kind), part in zip(anatomy.names(), values, strict=True):
-                if not np.isfinite(part).all():
-                    raise CheckpointError(
-                        f"layer {layer} ({kind}) is not finite on the corpus {one.name}"
-                    )
-            writer.append(tokens, values)
-            if anatomy.causal and "logits" in output:
-                sums.append(losses.next_token(output.logits, batch))
-            shown.update(len(numbers))
+        sums = losses.run(
+            model, corpus, settings.batch_tokens, None if is_masked else loss, watch=write
+        )
     finally:
         hook.remove()
-    return np.concatenate(sums, axis=1) if sums else None
+    return losses.run(model, corpus, settings.batch_tokens, loss) if is_masked else sums
 
 
 def _values(state: Any, places: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -212,21 +216,6 @@ def _values(state: Any, places: NDArray[np.int64]) -> NDArray[np.float32]:
     if len(places) < state.shape[1]:
         state = state.index_select(1, torch.from_numpy(places).to(state.device))
     return state.reshape(-1, state.shape[-1]).float().cpu().numpy()
-
-
-def _masked_losses(model: Any, one: Corpus, tokenizer: Any, settings: Measurement) -> Sums | None:
-    """The same for masked tokens: one extra pass under a mask that is fixed per corpus."""
-    import torch
-
-    if tokenizer.mask_token_id is None:
-        return None
-    masks, sums = losses.masks(one, settings.corpus.seed), []
-    for numbers in one.batches(settings.batch_tokens):
-        batch = to_batch(model, [one.documents[n] for n in numbers])
-        mask = torch.from_numpy(np.stack([masks[n] for n in numbers])).to(batch.device)
-        output = forward(model, batch.masked_fill(mask, tokenizer.mask_token_id))
-        sums.append(losses.masked(output, batch, mask))
-    return np.concatenate(sums, axis=1)
 
 
 def _loss_row(of: Checkpoint, one: Corpus, totals: Sums, n_groups: int) -> dict[str, Any]:

@@ -1,10 +1,17 @@
-"""The losses of a language model on documents: next tokens, or tokens under a fixed mask."""
+"""The losses of a language model on documents: of next tokens, or of masked tokens.
 
-from typing import Any
+A loss decides what a model reads of a batch, and computes the losses from what it puts out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shapesweep.checkpoint import facts
+from shapesweep.checkpoint.hidden_states import Anatomy, forward, to_batch
 from shapesweep.corpora import Corpus
 from shapesweep.estimators import jackknife
 
@@ -12,6 +19,126 @@ MASKED_SHARE = 0.15
 
 #: Sum and number of the losses of each document, shape (2, n_documents).
 Sums = NDArray[np.float64]
+
+
+class Loss(Protocol):
+    """A loss of a language model."""
+
+    def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
+        """What the model reads instead of a batch of these documents of the corpus."""
+
+    def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
+        """Sum and number of the losses of each document; None if the model has no such head."""
+
+
+class NextToken:
+    """The loss of a causal model: it predicts every token from those before it."""
+
+    def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
+        """The batch itself."""
+        return batch
+
+    def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
+        """Sum and number of the next-token losses of each document."""
+        return next_token(output.logits, batch) if "logits" in output else None
+
+
+@dataclass(frozen=True)
+class Masked:
+    """The loss of an encoder: it predicts tokens that are masked.
+
+    Attributes
+    ----------
+    masks : list of ndarray of bool
+        Of every document of the corpus.
+    mask_token : int
+    """
+
+    masks: list[NDArray[np.bool_]]
+    mask_token: int
+
+    def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
+        """The batch with the masked tokens replaced."""
+        return batch.masked_fill(self._mask(batch, documents), self.mask_token)
+
+    def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums:
+        """Sum and number of the losses of each document's masked tokens."""
+        import torch
+
+        mask = self._mask(batch, documents)
+        # BertForPreTraining has a second head, and calls the first by another name.
+        logits = output.logits if "logits" in output else output.prediction_logits
+        losses = torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2).float(), batch, reduction="none"
+        )
+        return np.stack([(losses * mask).sum(1).cpu().numpy(), mask.sum(1).cpu().numpy()])
+
+    def _mask(self, batch: Any, documents: Sequence[int]) -> Any:
+        import torch
+
+        return torch.from_numpy(np.stack([self.masks[n] for n in documents])).to(batch.device)
+
+
+def loss_of(
+    model: Any, anatomy: Anatomy, corpus: Corpus, mask_token: int | None, seed: int
+) -> Loss | None:
+    """The loss that a model is trained for; None if it has none.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    anatomy : Anatomy
+    corpus : Corpus
+    mask_token : int or None
+        Of the tokenizer.
+    seed : int
+        Of the masks, which are the same for every checkpoint.
+    """
+    if facts.family(type(model).__name__) == "encoder":
+        return None if mask_token is None else Masked(masks(corpus, seed), mask_token)
+    return NextToken() if anatomy.causal else None
+
+
+def run(
+    model: Any,
+    corpus: Corpus,
+    batch_tokens: int,
+    loss: Loss | None = None,
+    documents: Sequence[int] | None = None,
+    watch: Callable[[list[int], Any], None] | None = None,
+) -> Sums | None:
+    """Run a model on documents of a corpus, batch by batch.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    corpus : Corpus
+    batch_tokens : int
+        Tokens of a batch.
+    loss : Loss, optional
+    documents : sequence of int, optional
+        Numbers of the documents; all if not given.
+    watch : callable, optional
+        Is called after each batch, with the numbers of its documents and the model's output.
+
+    Returns
+    -------
+    ndarray of float64, shape (2, n_documents), or None
+        None without a loss.
+    """
+    numbers = range(len(corpus.documents)) if documents is None else documents
+    bodies = [corpus.documents[n] for n in numbers]
+    sums = []
+    for chosen in corpus.batches_of(bodies, batch_tokens):
+        members = [int(numbers[i]) for i in chosen]
+        batch = to_batch(model, [bodies[i] for i in chosen])
+        output = forward(model, loss.tokens(batch, members) if loss else batch)
+        if watch:
+            watch(members, output)
+        found = loss.sums(output, batch, members) if loss else None
+        if found is not None:
+            sums.append(found)
+    return np.concatenate(sums, axis=1) if sums else None
 
 
 def next_token(logits: Any, batch: Any) -> Sums:
@@ -30,48 +157,24 @@ def next_token(logits: Any, batch: Any) -> Sums:
 
     # One document at a time: the probabilities of a batch over a whole vocabulary are a gigabyte.
     sums = [
-        torch.nn.functional.cross_entropy(one[:-1].float(), tokens[1:], reduction="none").sum()
-        for one, tokens in zip(logits, batch, strict=True)
+        torch.nn.functional.cross_entropy(each[:-1].float(), tokens[1:], reduction="none").sum()
+        for each, tokens in zip(logits, batch, strict=True)
     ]
     counts = np.full(len(batch), batch.shape[1] - 1)
     return np.stack([torch.stack(sums).cpu().numpy(), counts])
 
 
-def masks(one: Corpus, seed: int) -> list[NDArray[np.bool_]]:
-    """Which tokens of every document an encoder has to guess: the same for every checkpoint."""
+def masks(corpus: Corpus, seed: int) -> list[NDArray[np.bool_]]:
+    """Which tokens of every document an encoder has to predict: the same for every checkpoint."""
     rng = np.random.default_rng([seed, 3])
-    made = []
-    for document in one.documents:
-        body = np.arange(one.n_prefix, len(document) - one.n_suffix)
+    found = []
+    for document in corpus.documents:
+        body = np.arange(corpus.n_prefix, len(document) - corpus.n_suffix)
         n_masked = max(1, round(MASKED_SHARE * len(body)))
         mask = np.zeros(len(document), dtype=bool)
         mask[rng.choice(body, n_masked, replace=False)] = True
-        made.append(mask)
-    return made
-
-
-def masked(output: Any, batch: Any, mask: Any) -> Sums:
-    """Sum and number of the losses of each document's masked tokens.
-
-    Parameters
-    ----------
-    output : transformers.utils.ModelOutput
-    batch : torch.Tensor of int64, shape (n_documents, n_tokens)
-        What stood there.
-    mask : torch.Tensor of bool, shape (n_documents, n_tokens)
-
-    Returns
-    -------
-    ndarray of float64, shape (2, n_documents)
-    """
-    import torch
-
-    # BertForPreTraining has a second head, and calls the first by another name.
-    logits = output.logits if "logits" in output else output.prediction_logits
-    losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2).float(), batch, reduction="none"
-    )
-    return np.stack([(losses * mask).sum(1).cpu().numpy(), mask.sum(1).cpu().numpy()])
+        found.append(mask)
+    return found
 
 
 def mean(totals: Sums, n_groups: int) -> tuple[float, NDArray[np.float64]]:

@@ -111,8 +111,8 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         commands.join: ["--plans", "--manifests", "--history", "--results", "--out"],
         commands.curves: ["--tables", "--out"],
         commands.comparison: ["--curves", "--out"],
-        commands.warnings: ["--curves", "--out"],
-        commands.figures: ["--curves", "--figure", "--out"],
+        commands.warnings: ["--tables", "--curves", "--out"],
+        commands.figures: ["names", "--curves", "--out"],
         commands.summary: ["--results", "--out"],
         commands.page: ["--results", "--out"],
     }
@@ -183,7 +183,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--tables": _option("folder of the joined tables"),
     "--curves": _option("folder of the curves"),
-    "--figure": _option("name of a figure"),
+    "names": {
+        "metavar": "NAME",
+        "nargs": "*",
+        "help": "figures to draw (default: all, and the output folder is replaced)",
+    },
     "--results": _option("folder of the results"),
     "--out": _option("output: a folder or a file, written atomically"),
     "--threads": {"type": int, "default": os.cpu_count(), "help": "threads to compute with"},

@@ -112,16 +112,19 @@ def download(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     place = "/".join(out.parts[-4:])
     disk = disk_budget.DiskBudget(_temporary(arguments), arguments.room)
-    fits = disk_budget.SharedClaim(lambda: disk.claim(place, arguments.bytes, arguments.seconds))
+    rise = arguments.budget_rise
+    wanted = [
+        (one.checkpoint, one.folder)
+        for one in _members(arguments, downloads=out)
+        if not (one.is_measured and (rise is None or one.budget(rise) is not None))
+    ]
     with disk.using(place, "download"):
-        for one in _members(arguments, downloads=out):
-            rise = arguments.budget_rise
-            has_budget = rise is None or one.budget(rise) is not None
-            if not (one.is_measured and has_budget):
-                print(
-                    download.checkpoint(one.checkpoint, one.folder, fits, one.tokenizer),
-                    flush=True,
-                )
+        for line in download.checkpoints(
+            wanted,
+            lambda: disk.claim(place, arguments.bytes, arguments.seconds),
+            Path(arguments.tokenizer),
+        ):
+            print(line, flush=True)
         out.mkdir(parents=True, exist_ok=True)
 
 
@@ -223,9 +226,8 @@ def curves(arguments: argparse.Namespace) -> None:
     replicates = tables.Reader(tables_in / "replicates.parquet", schemas.REPLICATES)
     losses = tables.read(tables_in / "losses.parquet", schemas.LOSSES)
     out = Path(arguments.out)
-    history = tables.read(tables_in / "history.parquet", schemas.HISTORY)
     continuity = tables.read(tables_in / "continuity.parquet", schemas.CONTINUITY)
-    for name, made in curves.build(geometry, replicates, losses, history, continuity).items():
+    for name, made in curves.build(geometry, replicates, losses, continuity).items():
         tables.write(made, getattr(schemas, name.upper()), out / f"{name}.parquet")
     missing = tables.read(tables_in / "failures.parquet", schemas.FAILURES)
     tables.write(missing, schemas.MISSING, out / "missing.parquet")
@@ -244,20 +246,32 @@ def comparison(arguments: argparse.Namespace) -> None:
 
 
 def warnings(arguments: argparse.Namespace) -> None:
-    """Say what warned of loss explosions, and what did not."""
+    """Score what warned of loss explosions, and report it."""
     from shapesweep.curves.tables import Curves
+    from shapesweep.explosions import scoring
     from shapesweep.report.explosions import as_markdown
+    from shapesweep.storage import schemas, tables
 
-    told = as_markdown(Curves.read(Path(arguments.curves)))
-    Path(arguments.out).write_text(told, encoding="utf-8")
-    print(told)
+    history = tables.read(Path(arguments.tables) / "history.parquet", schemas.HISTORY)
+    curves = Path(arguments.curves)
+    for name, table in scoring.warnings(history).items():
+        tables.write(table, getattr(schemas, name.upper()), curves / f"{name}.parquet")
+    report = as_markdown(Curves.read(curves))
+    Path(arguments.out).write_text(report, encoding="utf-8")
+    print(report)
 
 
 def figures(arguments: argparse.Namespace) -> None:
-    """Draw one figure as SVG, PDF and PNG."""
+    """Draw figures as SVG, PDF and PNG, those that have data."""
     from shapesweep import figures
 
-    figures.draw(arguments.figure, arguments.curves, arguments.out)
+    if arguments.names:
+        drawn = figures.draw(arguments.names, arguments.curves, Path(arguments.out))
+    else:
+        drawn = figures.draw_all(arguments.curves, arguments.out)
+    print(f"drawn: {', '.join(drawn) or 'none'}")
+    for name in (name for name in arguments.names if name not in drawn):
+        print(f"not drawn: {name} has no data; it needs {figures.FIGURES[name].needs}")
 
 
 def summary(arguments: argparse.Namespace) -> None:

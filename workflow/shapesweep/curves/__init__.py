@@ -8,7 +8,6 @@ Takes in the joined tables; hands on what the figures draw, one file a table:
 - `shapes`: is a profile a dome, a box, flat, or something else?
 - `distances`: how far is a profile from the run's last one, and from its family's mean?
 - `comparison`: are the authors' numbers ours?
-- `spikes`, `approaches`, `warnings`: which losses exploded, and did anything announce it?
 
 Averages and differences get their errors from the replicates, which belong together: the same
 groups of documents were left out everywhere.
@@ -29,7 +28,6 @@ from shapesweep.curves import (
 )
 from shapesweep.curves.continuity import segments
 from shapesweep.curves.profile_stack import Stack, stack
-from shapesweep.explosions import scoring
 from shapesweep.storage import schemas
 
 #: Checkpoints whose replicates are in memory at a time.
@@ -40,14 +38,13 @@ def build(
     geometry: pd.DataFrame,
     replicates: Callable[[str, str, Sequence[str]], pd.DataFrame],
     losses: pd.DataFrame,
-    history: pd.DataFrame,
     continuity: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """Every curve of a sweep.
 
     Parameters
     ----------
-    geometry, losses, history, continuity : pandas.DataFrame
+    geometry, losses, continuity : pandas.DataFrame
         Of `schemas`, under those names.
     replicates : callable
         From a suite, a run and some revisions to their rows of `schemas.REPLICATES`: they are
@@ -90,5 +87,4 @@ def build(
         **along,
         "phases": phases.phases(whole),
         "comparison": comparison.comparison(along["profiles"]),
-        **scoring.warnings(history),
     }

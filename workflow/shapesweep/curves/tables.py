@@ -13,6 +13,10 @@ def corpora(data: pd.DataFrame) -> list[str]:
     return sorted(dict.fromkeys(data.corpus.dropna()), key=lambda name: name != "text")
 
 
+#: Tables that only `snakemake spikes` writes.
+OF_EXPLOSIONS = ("spikes", "approaches", "warnings")
+
+
 @dataclass(frozen=True)
 class Curves:
     """What the figures draw: the tables of `<results>/curves/`, each under its name."""
@@ -25,21 +29,28 @@ class Curves:
     comparison: pd.DataFrame
     budgets: pd.DataFrame
     missing: pd.DataFrame
+    #: Only `snakemake spikes` writes these; otherwise they are empty.
     spikes: pd.DataFrame
     approaches: pd.DataFrame
     warnings: pd.DataFrame
 
     @classmethod
     def read(cls, folder: Path) -> "Curves":
-        """Read them all.
+        """Read all tables of a folder.
 
         Raises
         ------
         ShapesweepError
             If a table is absent or damaged.
         """
-        known = {name: getattr(schemas, name.upper()) for name in cls.__dataclass_fields__}
-        return cls(**{n: tables.read(folder / f"{n}.parquet", s) for n, s in known.items()})
+        found = {}
+        for name in cls.__dataclass_fields__:
+            path, schema = folder / f"{name}.parquet", getattr(schemas, name.upper())
+            if name in OF_EXPLOSIONS and not path.exists():
+                found[name] = schema.empty_table().to_pandas()
+            else:
+                found[name] = tables.read(path, schema)
+        return cls(**found)
 
     @property
     def corpora(self) -> list[str]:

@@ -28,7 +28,7 @@ def kurtosis(points: NDArray[np.floating]) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from shapesweep.estimators.stability import kurtosis
+    >>> from shapesweep.explosions.indicators import kurtosis
     >>> kurtosis(np.array([[-1.0, 1.0], [1.0, -1.0]]))
     1.0
     """

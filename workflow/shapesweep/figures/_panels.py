@@ -2,23 +2,26 @@
 
 import itertools
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 
-from shapesweep.figures import WIDTH
+from shapesweep.figures import WIDTH, Canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.colors import Normalize
+else:
+    # As `Canvas`: matplotlib is imported only while a figure is drawn.
+    Axes = Axis = Normalize = Any
 
 #: Okabe and Ito's colours, which colour-blind readers tell apart; the corpora's, in their order.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 Sharing = bool | Literal["none", "all", "row", "col"]
-STEPS = mpl.colormaps["viridis_r"]
-DEPTHS = mpl.colormaps["cividis"]
+#: Name of the colour map of steps.
+STEPS = "viridis_r"
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
 #: Letters of a run's name that leave room beside it.
@@ -38,8 +41,10 @@ def grid(
     heights: list[float] | None = None,
     sharex: Sharing = False,
     sharey: Sharing = False,
-) -> tuple[Figure, Any]:
+) -> tuple[Canvas, Any]:
     """Start a figure of panels; `height` inches a row, times its entry of `heights`."""
+    from matplotlib import pyplot as plt
+
     return plt.subplots(
         rows,
         columns,
@@ -57,7 +62,7 @@ def title(run: str, family: str) -> str:
     return run if run == family else f"{run}{between}({family})"
 
 
-def key_below(figure: Figure, ax: Axes, columns: int) -> None:
+def key_below(figure: Canvas, ax: Axes, columns: int) -> None:
     """One key for all panels, below them: what has a label in one of them."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
@@ -65,7 +70,9 @@ def key_below(figure: Figure, ax: Axes, columns: int) -> None:
 
 def layer_axis(ax: Axes) -> None:
     """Number the layers, few enough to be read."""
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=5))
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
 
 
 def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None) -> None:
@@ -99,7 +106,9 @@ def thin(ax: Axes, line: pd.DataFrame, color: Any, label: str | None = None, **m
 
 def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
     """A number along training with its interval; dotted, where it is broken."""
-    usual = {"ms": mpl.rcParams["lines.markersize"], "lw": mpl.rcParams["lines.linewidth"]}
+    from matplotlib import rcParams
+
+    usual = {"ms": rcParams["lines.markersize"], "lw": rcParams["lines.linewidth"]}
     for before, part in itertools.pairwise([None, *unbroken(line)]):
         if before is not None:
             middle = (float(before.step.iloc[-1]) + float(part.step.iloc[0])) / 2
@@ -148,11 +157,13 @@ def short(step: float) -> str:
 
 def plain_log(axis: Axis) -> None:
     """Number a logarithmic axis, all drawn by now, in plain figures, few enough to be read."""
+    from matplotlib import ticker
+
     low, high = axis.get_view_interval()
     subs = SUBS if high > NARROW * low else NARROW_SUBS
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=subs, numticks=8))
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(mpl.ticker.NullFormatter())
+    axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=8))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
@@ -163,20 +174,35 @@ def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
         ax.set_ylim(limits[:, 0].min() if bottom is None else bottom, limits[:, 1].max())
 
 
-def step_norm(steps: pd.Series) -> mpl.colors.Normalize | None:
+def step_norm(steps: pd.Series) -> Normalize | None:
     """A colour scale of log(1 + step); None for fewer than two steps."""
+    from matplotlib.colors import Normalize
+
     steps = steps.dropna()
-    return mpl.colors.Normalize(0, np.log1p(float(steps.max()))) if steps.nunique() > 1 else None
+    return Normalize(0, np.log1p(float(steps.max()))) if steps.nunique() > 1 else None
 
 
-def step_color(step: int, norm: mpl.colors.Normalize | None) -> Any:
+def step_color(step: int, norm: Normalize | None) -> Any:
     """The colour of a step on that scale."""
-    return "black" if norm is None or pd.isna(step) else STEPS(norm(np.log1p(float(step))))
+    from matplotlib import colormaps
+
+    if norm is None or pd.isna(step):
+        return "black"
+    return colormaps[STEPS](norm(np.log1p(float(step))))
 
 
-def step_bar(figure: Figure, axes: Any, norm: mpl.colors.Normalize) -> None:
+def depth_color(layer: int, n_layers: int) -> Any:
+    """The colour of a layer on a scale of relative depth."""
+    from matplotlib import colormaps
+
+    return colormaps["cividis"](layer / n_layers)
+
+
+def step_bar(figure: Canvas, axes: Any, norm: Normalize) -> None:
     """The key to the steps' colours."""
-    mappable = mpl.cm.ScalarMappable(norm, STEPS)
+    from matplotlib.cm import ScalarMappable
+
+    mappable = ScalarMappable(norm, STEPS)
     bar = figure.colorbar(mappable, ax=axes, aspect=40, pad=0.02, fraction=0.05)
     powers = [0, *(10**p for p in range(9))]
     ticks = [p for p in powers if np.log1p(p) <= norm.vmax]

@@ -29,6 +29,11 @@ def at_last(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table.step == last).fillna(False) | last.isna()]
 
 
+def with_step(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of checkpoints whose step is known."""
+    return table[table.step.notna()]
+
+
 def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
     """Rows of at most `n` checkpoints of every run, evenly spaced in log(1 + step)."""
     parts = []

@@ -1,11 +1,10 @@
 """The approach: what signals do before a loss explodes, beside stable runs at the same moments."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
 from shapesweep.explosions.scoring import HORIZON, LEAST
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below, plain_log
 
 #: What is shown, from the top left on.
@@ -65,6 +64,5 @@ FIGURE = Figure(
     "in the farther half of them (how many times as large, or the difference): the runs that "
     "explode, and the stable ones at the same moments of their training, which tell what training "
     "itself does at that age.",
-    absent=f"no suite has {LEAST} runs whose loss exploded and {LEAST} whose did not, all probed; "
-    "snakemake spikes trains some",
+    needs=f"{LEAST} probed runs whose loss exploded and {LEAST} whose did not (`snakemake spikes`)",
 )

@@ -1,10 +1,9 @@
 """The dimension budget: how many dimensions can be discarded, beside what the estimates suggest."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     GRAY,
     PALETTE,
@@ -75,5 +74,5 @@ FIGURE = Figure(
     "first token untouched) the rest of the model needs so that its loss rises by no more than "
     "the threshold, beside what an estimate of the ID, the participation ratio and the effective "
     "rank suggest.",
-    absent="no budget was asked for, or none could be had (logs/budgets)",
+    needs="dimension budgets (`budget.checkpoints`)",
 )

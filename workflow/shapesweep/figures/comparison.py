@@ -1,11 +1,10 @@
 """The authors' numbers beside ours."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.comparison import counted
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid, layer_axis
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's fit"}
@@ -13,7 +12,10 @@ METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's 
 
 def data(curves: Curves) -> pd.DataFrame:
     """All of the authors' numbers, and ours where their models were measured."""
-    return curves.comparison
+    # Without a model of the paper there is nothing to compare.
+    return curves.comparison[
+        curves.comparison.ours.notna().any() & curves.comparison.theirs.notna()
+    ]
 
 
 def comparison(shown: pd.DataFrame) -> Canvas:
@@ -52,5 +54,5 @@ FIGURE = Figure(
     category="The paper's figures",
     caption="What the authors' stored outputs say of two models, with the tolerance within "
     "which ours count as equal, and ours where these models were measured.",
-    of_paper=True,
+    needs="a model of the paper",
 )

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
 from shapesweep.estimators.spectrum import eigenvalues, leading_share, mean_cosine
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import FAMILIES, GRAY, grid
 
 #: Points, features, and how far the ball lies from the origin in its own standard deviations.
@@ -62,5 +61,4 @@ FIGURE = Figure(
     "points point the same way, and the leading axis of the uncentred matrix is the way to the "
     "mean. Centred, the same cloud is a ball. This is what encoders show, and why the anisotropy "
     "is that of the centred matrix.",
-    of_paper=True,
 )

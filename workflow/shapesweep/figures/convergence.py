@@ -1,10 +1,9 @@
 """Do profiles converge: to the run's own last one, and to one that all of a family share?"""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis
 from shapesweep.figures._select import of_run, rows, runs, told
 
@@ -49,5 +48,5 @@ FIGURE = Figure(
     "run's last one; and, where a family has several models, the mean of the last profiles of "
     "its other models. If all decoders converge to one dome, the second falls to what is between "
     "repeated trainings.",
-    absent="no run has two checkpoints with a step",
+    needs="a run with two checkpoints that have a step",
 )

@@ -1,11 +1,10 @@
 """Text beside its shuffled tokens and random ones: what of it is language?"""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves import tables
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     PALETTE,
     band,

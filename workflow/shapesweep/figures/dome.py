@@ -1,10 +1,9 @@
 """Anisotropy over depth: the dome."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     depth_line,
     grid,
@@ -59,5 +58,4 @@ FIGURE = Figure(
     "documents. A *dome* rises in the middle layers and falls again. The dotted end is what the "
     "final norm makes of the last block's output. Where the lower row is flat and the upper is "
     "not, the dome is the first token's doing.",
-    of_paper=True,
 )

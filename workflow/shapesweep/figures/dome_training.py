@@ -1,12 +1,11 @@
 """The dome along training: how high it is, and how much of it is the first token."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis, title
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, told, with_step
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
@@ -18,7 +17,7 @@ def data(curves: Curves) -> pd.DataFrame:
     """Shape and height of every checkpoint's anisotropy profile."""
     every = {"corpus": curves.corpus, "selection": list(SELECTIONS)}
     found = rows(curves.shapes, metric="anisotropy", **every)
-    return found[found["shape"] != "undefined"]
+    return with_step(found[found["shape"] != "undefined"])
 
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
@@ -62,5 +61,5 @@ FIGURE = Figure(
     "its ends. Below, of checkpoints with a dome or box, the share of that height which is gone "
     "without the first token: 0 where the dome is the bulk of the tokens, 1 where it is an "
     "attention sink.",
-    absent="no profile has inner layers",
+    needs="checkpoints with a step, of a model with inner layers",
 )

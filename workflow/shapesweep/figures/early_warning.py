@@ -1,11 +1,10 @@
 """Early warning: which signals announced loss explosions, at an equal rate of false alarms."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
 from shapesweep.explosions.scoring import HORIZON, LEAST, corrected
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid
 
 
@@ -62,6 +61,5 @@ FIGURE = Figure(
     "is spoken for by the one that does best on the other runs. Intervals are by resampling the "
     "runs, corrected for the number of families. Upright: how many would be met by chance at that "
     "rate of alarms.",
-    absent=f"no suite has {LEAST} runs whose loss exploded and {LEAST} whose did not, all probed; "
-    "snakemake spikes trains some",
+    needs=f"{LEAST} probed runs whose loss exploded and {LEAST} whose did not (`snakemake spikes`)",
 )

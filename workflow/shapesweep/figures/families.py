@@ -1,10 +1,9 @@
 """Encoders beside decoders: anisotropy before and after centring, after the paper's figure."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import FAMILIES, band_over, grid
 from shapesweep.figures._select import PANELS, at_last, rows, told
 
@@ -51,5 +50,4 @@ FIGURE = Figure(
     caption="Anisotropy over relative depth of every run's last checkpoint. Above, the token "
     "matrix as it is: high where all tokens lie in a cone away from the origin. Below, centred: "
     "what stays high is stretched along one line. After Razzhigaev et al. 2024.",
-    of_paper=True,
 )

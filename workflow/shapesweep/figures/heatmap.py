@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import grid, plain_log, short, title
 from shapesweep.figures._select import of_run, rows, runs, told
 
@@ -26,6 +24,8 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def heatmap(shown: pd.DataFrame) -> Canvas:
     """Columns are runs, rows are metrics; a column of cells a checkpoint, layers upwards."""
+    from matplotlib.colors import LogNorm
+
     known = runs(shown)
     figure, axes = grid(len(METRICS), len(known), 1.2)
     for row, (metric, words) in enumerate(METRICS.items()):
@@ -33,7 +33,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
         values = values[np.isfinite(values) & (values > 0)]
         # IDs differ by factors, and the embedding's are far above the rest.
         lowest, highest = (values.min(), values.max()) if len(values) else (1.0, 2.0)
-        limits: dict[str, Any] = {"norm": mpl.colors.LogNorm(lowest, highest)}
+        limits: dict[str, Any] = {"norm": LogNorm(lowest, highest)}
         if metric == "anisotropy":
             limits = {"vmin": 0, "vmax": 1}
         for column, run in enumerate(known):
@@ -73,5 +73,5 @@ FIGURE = Figure(
     caption="Every layer (upwards) of every checkpoint (to the right, evenly spaced). A dome "
     "is a bright band between darker edges; the two phases are a column brighter than those at "
     "both ends.",
-    absent="no checkpoint has a step",
+    needs="checkpoints with a step",
 )

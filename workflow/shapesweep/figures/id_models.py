@@ -1,12 +1,11 @@
 """ID over training of several models, on text and on random tokens, after the paper's figure."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves, corpora
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, same_scale, step_axis
-from shapesweep.figures._select import rows, told
+from shapesweep.figures._select import rows, told, with_step
 
 WAYS = {
     "id_twonn_paper": "TwoNN ID\nthe paper's fit",
@@ -19,7 +18,7 @@ def data(curves: Curves) -> pd.DataFrame:
     """The middle blocks' ID of every model; of one with several seeds, their mean."""
     shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
     every = {"metric": list(WAYS), "layers": "middle", "selection": "all"}
-    both = rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every)
+    both = with_step(rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every))
     names = pd.Series(list(zip(both.suite, both.model, strict=True)), index=both.index)
     repeated = set(names[both.over == "seeds"])
     return both[(both.over == "seeds") | ~names.isin(repeated)]
@@ -60,5 +59,5 @@ FIGURE = Figure(
     caption="Does the ID grow and then shrink in every model, and on random tokens too? The "
     "first row asks as Razzhigaev et al. 2024 did, with the lowest 20 % of the ratios; the last "
     "takes neighbours of other documents alone.",
-    of_paper=True,
+    needs="checkpoints with a step",
 )

@@ -3,22 +3,21 @@
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
-    DEPTHS,
     GRAY,
     PALETTE,
+    Axes,
     band,
+    depth_color,
     grid,
     same_scale,
     step_axis,
     thin,
 )
-from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.figures._select import of_run, rows, runs, told, with_step
 
 WAYS = {"id_twonn": "all neighbours", "id_twonn_between": "between documents"}
 METRICS = [*WAYS, "id_twonn_paper", "same_document_nn"]
@@ -27,14 +26,16 @@ METRICS = [*WAYS, "id_twonn_paper", "same_document_nn"]
 def data(curves: Curves) -> pd.DataFrame:
     """ID of every block and of the middle, the share of neighbours in one document, the losses."""
     lines = rows(curves.trajectories, metric=METRICS, corpus=curves.corpus, selection="no_first")
-    lines = lines[lines.layers != "0"]
+    lines = with_step(lines[lines.layers != "0"])
+    if not len(lines):
+        return lines
     peaks = rows(curves.phases, metric=list(WAYS), corpus=curves.corpus, selection="no_first")
     verdicts = peaks[["suite", "run", "metric", "layers", "peak_step", "peak_step_low"]]
     verdicts = verdicts.assign(peak_step_high=peaks.peak_step_high, verdict=peaks.verdict)
     lines = lines.merge(verdicts, on=["suite", "run", "metric", "layers"], how="left")
     evaluated = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)
     logged = rows(curves.trajectories, metric="loss_log")
-    return pd.concat([lines, evaluated, logged])
+    return pd.concat([lines, with_step(evaluated), logged])
 
 
 def id_training(shown: pd.DataFrame) -> Canvas:
@@ -74,7 +75,7 @@ def id_training(shown: pd.DataFrame) -> Canvas:
 def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
     """The blocks' lines, their middle, and where a peak is, if there is one."""
     for layers, line in lines[lines.layers != "middle"].groupby("layers", sort=False):
-        shade: Any = DEPTHS(int(str(layers)) / int(line.n_layers.iloc[0]))
+        shade: Any = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
         thin(ax, line, shade, lw=0.5, alpha=0.8)
     middle = lines[lines.layers == "middle"]
     band(ax, middle, color, "middle blocks")
@@ -107,5 +108,5 @@ FIGURE = Figure(
     "the loss. Growth that is there on the left alone is that of single documents' trajectories. "
     "Shaded where there is a peak by both noises, that of documents and that of training: the 95 "
     "% interval of its step.",
-    of_paper=True,
+    needs="checkpoints with a step",
 )

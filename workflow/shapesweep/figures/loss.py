@@ -1,10 +1,9 @@
 """The loss against ID and anisotropy: does the shape follow what the model has learned?"""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, grid, step_bar, step_color, step_norm, title, unbroken
 from shapesweep.figures._select import of_run, rows, runs, told
 
@@ -58,5 +57,5 @@ FIGURE = Figure(
     category="Over training",
     caption="Each checkpoint by its loss on the corpus (falling to the right) and a number "
     "of its middle blocks. What moves while the loss stands still is not what the loss knows.",
-    absent="no loss was measured",
+    needs="losses, measured or logged",
 )

@@ -1,12 +1,11 @@
 """Massive activations: how they grow, layer by layer."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
-from shapesweep.figures._panels import DEPTHS, grid, plain_log, step_axis, thin, title
-from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.figures import Canvas, Figure, note
+from shapesweep.figures._panels import depth_color, grid, plain_log, step_axis, thin, title
+from shapesweep.figures._select import of_run, rows, runs, told, with_step
 from shapesweep.storage.selections import MASSIVE
 
 KEY = ["suite", "run", "revision", "layers"]
@@ -17,7 +16,7 @@ def data(curves: Curves) -> pd.DataFrame:
     every = {"corpus": curves.corpus, "selection": "all"}
     names = ["activation_top1", "max_norm", "median_norm"]
     found = rows(curves.trajectories, metric=names, **every)
-    found = found[found.layers != "middle"]
+    found = with_step(found[found.layers != "middle"])
     medians = found[found.metric == "median_norm"][[*KEY, "value"]]
     made = found[found.metric == "max_norm"].merge(medians, on=KEY, suffixes=("", "_median"))
     for name in ("value", "low", "high"):
@@ -40,7 +39,7 @@ def massive(shown: pd.DataFrame) -> Canvas:
         for row, (metric, said) in enumerate(words.items()):
             ax, lines = axes[row, column], part[part.metric == metric]
             for layers, line in lines.groupby("layers", sort=False):
-                color = DEPTHS(int(str(layers)) / int(line.n_layers.iloc[0]))
+                color = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
                 thin(ax, line, color, marker="o", ms=1.5)
             step_axis(ax, lines.step)
             ax.set_yscale("log")
@@ -64,4 +63,5 @@ FIGURE = Figure(
     caption="Above: how much longer the longest token of a layer is than the median one. "
     "Below: the largest activation. Large models grow tokens hundreds of times as long in their "
     "middle layers, which the anisotropy then measures (Sun et al. 2024).",
+    needs="checkpoints with a step",
 )

@@ -1,10 +1,9 @@
 """The last token of many passages beside all tokens of few: two clouds, two dimensions."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     PALETTE,
     depth_line,
@@ -84,5 +83,5 @@ FIGURE = Figure(
     caption="All tokens of a text lie on its documents' trajectories; the last tokens of "
     "many passages belong to no two alike. Cheng et al. 2025 and Lee et al. 2025 measure the "
     "latter. Both IDs are of about as many points.",
-    absent="last tokens were not measured: add `last` to corpora",
+    needs="the corpus `last`",
 )

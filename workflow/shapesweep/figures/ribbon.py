@@ -2,13 +2,11 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
 from shapesweep.estimators.dimension import id_twonn
 from shapesweep.estimators.spectrum import eigenvalues, lpca_dimension
-from shapesweep.figures import WIDTH, Figure, note
+from shapesweep.figures import WIDTH, Canvas, Figure, note
 from shapesweep.figures._panels import STEPS
 from shapesweep.neighbors import nearest_neighbors
 
@@ -35,6 +33,8 @@ def data(_curves: Curves) -> pd.DataFrame:
 
 def ribbon(shown: pd.DataFrame) -> Canvas:
     """Two panels in space, coloured along the ribbon."""
+    from matplotlib import pyplot as plt
+
     figure = plt.figure(figsize=(WIDTH, 1.9))
     for place, (name, part) in enumerate(shown.groupby("ribbon", sort=False), start=1):
         ax = figure.add_subplot(1, 2, place, projection="3d")
@@ -61,5 +61,4 @@ FIGURE = Figure(
     "nearest neighbours, and rolling the ribbon up changes none of them. The number of axes that "
     "matter (eigenvalues above a twentieth of the largest) is that of the space it is rolled up "
     "in.",
-    of_paper=True,
 )

@@ -1,10 +1,9 @@
 """ID by scale and estimator: is there one dimension at all?"""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     band_over,
     grid,

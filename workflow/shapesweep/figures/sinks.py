@@ -1,16 +1,15 @@
 """The sink's anatomy: what massive tokens predict of the anisotropy, at every document length."""
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import Figure, note
+from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
-    DEPTHS,
     GRAY,
     PALETTE,
+    Axes,
     band_over,
+    depth_color,
     grid,
     key_below,
     layer_axis,
@@ -20,15 +19,12 @@ from shapesweep.figures._select import at_last, of_run, rows, runs, told
 from shapesweep.storage.selections import LENGTHS
 
 MEASURED = {"all": "measured, all tokens", "no_first": "measured, without the first"}
-PREDICTED = {
-    "massive_share": "predicted: p(1-p)‖δ‖²/tr Σ",
-    "massive_share_approximation": "rule of thumb: A²/(A²+L)",
-}
+PREDICTED = "predicted: p(1-p)‖δ‖²/tr Σ"
 
 
 def data(curves: Curves) -> pd.DataFrame:
     """Anisotropy and predicted shares of the last checkpoint; the same of shortened documents."""
-    names = ["anisotropy", *PREDICTED]
+    names = ["anisotropy", "massive_share"]
     selections = [*MEASURED, *LENGTHS]
     found = rows(curves.profiles, metric=names, corpus=curves.corpus, selection=selections)
     found = found[(found.selection != "no_first") | (found.metric == "anisotropy")]
@@ -45,9 +41,8 @@ def sinks(shown: pd.DataFrame) -> Canvas:
         for (selection, words), color in zip(MEASURED.items(), PALETTE, strict=False):
             line = whole[(whole.selection == selection) & (whole.metric == "anisotropy")]
             band_over(top, line.layer, line, color, words)
-        for (metric, words), style in zip(PREDICTED.items(), ("--", ":"), strict=True):
-            line = whole[(whole.selection == "all") & (whole.metric == metric)]
-            top.plot(line.layer, line.value, style, color="black", lw=0.9, label=words)
+        line = whole[(whole.selection == "all") & (whole.metric == "massive_share")]
+        top.plot(line.layer, line.value, "--", color="black", lw=0.9, label=PREDICTED)
         top.set_ylim(-0.02, 1.02)
         layer_axis(top)
         top.set_xlabel("layer")
@@ -70,7 +65,7 @@ def _lengths(ax: Axes, part: pd.DataFrame) -> None:
         ax.set_xticks([])
         return
     for layer, lines in swept.groupby("layer"):
-        color = DEPTHS(int(str(layer)) / int(lines.n_layers.iloc[0]))
+        color = depth_color(int(str(layer)), int(lines.n_layers.iloc[0]))
         lines = lines.sort_values("document_length")
         for metric, style in (("anisotropy", "-"), ("massive_share", "--")):
             line = lines[lines.metric == metric]
@@ -89,7 +84,6 @@ FIGURE = Figure(
     category="Sinks",
     caption="Above, of the last checkpoint: the anisotropy with and without the first token, "
     "beside the share of the variance that massive tokens (five times as long as the median) "
-    "make by themselves, exactly and by a rule of thumb. Below: the same for documents cut "
-    "shorter. One massive token a document weighs less in a longer one; the anisotropy of the "
-    "bulk does not care.",
+    "explain alone. Below: the same for documents cut shorter. One massive token per document "
+    "weighs less in a longer document; the anisotropy of the other tokens does not change.",
 )

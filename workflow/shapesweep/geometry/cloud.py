@@ -19,7 +19,7 @@ from shapesweep.errors import ShapesweepError, near
 from shapesweep.estimators import dimension, jackknife
 from shapesweep.geometry.cloud_file import CloudFile
 from shapesweep.geometry.layer import Layer, Number, look
-from shapesweep.metrics import METRICS, Metric, NeighborMetric, PairMetric
+from shapesweep.metrics import ALL_METRICS, Metric, NeighborMetric, PairMetric
 from shapesweep.storage import tables
 
 #: Groups of points (of documents, where the file tells them) that the jackknife leaves out.
@@ -125,7 +125,7 @@ def as_json(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
     """One line of JSON; a number that is not defined is null."""
     metrics: dict[str, Any] = {}
     for one in numbers:
-        metric = METRICS[one.metric]
+        metric = ALL_METRICS[one.metric]
         entry = {
             "value": _or_null(one.value),
             "stderr": _or_null(one.stderr),
@@ -168,11 +168,13 @@ def _or_null(value: float) -> float | None:
 
 def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]:
     for name in names:
-        if name not in METRICS:
-            raise ShapesweepError(f"--metrics: there is no metric {name!r}{near(name, METRICS)}")
+        if name not in ALL_METRICS:
+            raise ShapesweepError(
+                f"--metrics: there is no metric {name!r}{near(name, ALL_METRICS)}"
+            )
     chosen = {}
-    for name in names or METRICS:
-        metric = METRICS[name]
+    for name in names or ALL_METRICS:
+        metric = ALL_METRICS[name]
         reason = ""
         if isinstance(metric, PairMetric):
             reason = "a matter of two layers"

@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -34,31 +34,6 @@ _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*){
 Claim = tuple[int, float]
 
 _LOG = logging.getLogger(__name__)
-
-
-class SharedClaim:
-    """A claim for several checkpoints: the first makes it, and the others get the same answer.
-
-    Parameters
-    ----------
-    claim : callable
-        Returns when there is room.
-    """
-
-    def __init__(self, claim: Callable[[], None]) -> None:
-        self._claim, self._is_done = claim, False
-        self._failure: CheckpointError | None = None
-
-    def __call__(self) -> None:
-        """Return when there is room, or raise what the first call raised."""
-        if not self._is_done:
-            self._is_done = True
-            try:
-                self._claim()
-            except CheckpointError as error:
-                self._failure = error
-        if self._failure:
-            raise self._failure
 
 
 class DiskBudget:

@@ -6,7 +6,7 @@ files, every byte checked, or with the reason why it has none.
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from shapesweep import progress
@@ -21,32 +21,45 @@ from shapesweep.storage.manifests import Checkpoint
 PLACES = 4
 
 
-def checkpoint(
-    wanted: Checkpoint, out: Path, fits: Callable[[], None], tokenizer: Path | None = None
-) -> str:
-    """Fetch a checkpoint.
+def checkpoints(
+    wanted: Sequence[tuple[Checkpoint, Path]], claim: Callable[[], None], tokenizer: Path
+) -> Iterator[str]:
+    """Fetch checkpoints, once the disk has room for them.
 
     Parameters
     ----------
-    wanted : Checkpoint
-        Of the manifest; its files are fetched from its `repository` at its `commit`.
-    out : Path
-        A folder, made whole or not at all: the files by their names, or `failed.json`.
-    fits : callable
-        Called before anything is fetched: returns when the budget has room.
-    tokenizer : Path, optional
-        Its folder: without a tokenizer nothing is fetched, for nothing could be measured.
+    wanted : sequence of (Checkpoint, Path)
+        Checkpoints of the manifest: their files are fetched from their `repository` at their
+        `commit`. Each with its folder, which is written atomically: the files by their names, or
+        `failed.json`.
+    claim : callable
+        Returns when the disk has room for all of them.
+    tokenizer : Path
+        Folder of their tokenizer. Without a tokenizer nothing is fetched, because nothing could be
+        measured.
 
-    Returns
-    -------
+    Yields
+    ------
     str
-        What was done, in one line.
+        What was done, a line for each checkpoint.
     """
+    failure = None
+    try:
+        if wanted:
+            failures.raise_recorded(tokenizer)
+            claim()
+    except CheckpointError as error:
+        failure = error
+    for checkpoint, folder in wanted:
+        yield _checkpoint(checkpoint, folder, failure)
+
+
+def _checkpoint(wanted: Checkpoint, out: Path, failure: CheckpointError | None) -> str:
+    """Fetch a checkpoint, or record why it cannot be fetched."""
     with atomic.folder(out) as partial:
         try:
-            if tokenizer:
-                failures.raise_recorded(tokenizer)
-            fits()
+            if failure:
+                raise failure
             if wanted.repository is None or wanted.commit is None:
                 raise CheckpointError("does not lie on the Hub")
             _fetch(wanted.repository, wanted.commit, wanted.files, partial)

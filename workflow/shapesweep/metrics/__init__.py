@@ -8,8 +8,6 @@ a layer before (a `Fit`).
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from shapesweep.estimators.cloud import Cloud
 from shapesweep.estimators.linearity import Fit
 from shapesweep.neighbors.sample import Neighbors
@@ -33,6 +31,8 @@ class Metric:
         Whether it lies between 0 and 1 whatever the model's size: a tenth is a tenth of it.
     sensitivity : bool
         Whether it is measured on the selections that other bounds of massive tokens give, too.
+    derived : bool
+        Whether it is a function of another metric: `shapesweep measure` computes it, sweeps do not.
     dose : bool
         Whether it is measured on documents cut shorter, too: how much a sink weighs is a matter of
         how many tokens there are to each.
@@ -45,6 +45,7 @@ class Metric:
     is_share: bool = False
     sensitivity: bool = False
     dose: bool = False
+    derived: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,17 +115,6 @@ class NeighborMetric(Metric):
     model_stderr: Callable[[Neighbors], float] | None = None
 
 
-def ranked_activation(rank: int) -> Callable[[Cloud], float]:
-    """The compute of a metric that is the n-th largest |activation|; NaN where there is none."""
-
-    def compute(cloud: Cloud) -> float:
-        if cloud.largest.size < rank:
-            return float("nan")
-        return float(np.partition(cloud.largest, -rank, axis=None)[-rank])
-
-    return compute
-
-
 def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
     """Every metric, and behind each that has a control, that."""
     made = {}
@@ -145,4 +135,6 @@ def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
 
 
 #: Every metric by its name.
-METRICS: dict[str, Metric] = _with_controls(discover(__name__, Metric, "METRIC"))
+ALL_METRICS: dict[str, Metric] = _with_controls(discover(__name__, Metric, "METRIC"))
+#: Those that sweeps measure.
+METRICS = {name: metric for name, metric in ALL_METRICS.items() if not metric.derived}

@@ -1,9 +1,13 @@
-"""Intrinsic dimension from the two nearest neighbours."""
+"""Intrinsic dimension from the two nearest neighbours, of all N points and of fewer."""
+
+from dataclasses import replace
 
 from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
 
-METRIC = NeighborMetric(
+PARTS = {"half": 2, "quarter": 4}
+
+ALL = NeighborMetric(
     version=1,
     k=(2,),
     compute=lambda neighbors: dimension.id_twonn(neighbors.distances),
@@ -13,3 +17,20 @@ METRIC = NeighborMetric(
     source="Facco et al. 2017",
     it_is_not='"the" dimension: it is an estimate at N points and the scale `radius`',
 )
+
+
+def _part(name: str, fraction: int) -> NeighborMetric:
+    return replace(
+        ALL,
+        sensitivity=False,
+        controlled=False,
+        fraction=fraction,
+        definition=f"`id_twonn` of the first {name} of the N points",
+        source="the decimation of Facco et al. 2017",
+        it_is_not="another dimension: where it differs from `id_twonn`, neither is the manifold's",
+    )
+
+
+METRIC = {"id_twonn": ALL} | {
+    f"id_twonn_{name}": _part(name, fraction) for name, fraction in PARTS.items()
+}

@@ -7,6 +7,7 @@ METRIC = CloudMetric(
     version=1,
     compute=lambda cloud: spectrum.stable_rank(cloud.eigenvalues),
     capped=True,
+    derived=True,
     definition="Σλ/λ₁ over the eigenvalues λ of the covariance: the inverse of the anisotropy",
     source="Rudelson and Vershynin 2007",
     it_is_not="news beside `anisotropy`, but its error bar is another one",

@@ -5,7 +5,7 @@ read by people, so the plan checks them.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 #: What the files of a sweep end with, by their suffix.
@@ -23,6 +23,21 @@ _TAIL = 16
 def damaged(paths: Iterable[str | Path]) -> list[Path]:
     """The files among those given that exist, and are empty or cut off."""
     return [path for path in map(Path, paths) if path.is_file() and not _is_whole(path)]
+
+
+def incomplete(folder: str | Path, extensions: Sequence[str]) -> list[Path]:
+    """The files of a folder that are missing, empty or cut off.
+
+    Parameters
+    ----------
+    folder : path-like
+        Snakemake looks at the folder, and not at the files in it.
+    extensions : sequence of str
+        What each name has a file of.
+    """
+    names = {path.stem for path in Path(folder).glob("[!.]*.*")}
+    paths = [Path(folder, f"{name}.{kind}") for name in sorted(names) for kind in extensions]
+    return [path for path in paths if not path.is_file() or not _is_whole(path)]
 
 
 def _is_whole(path: Path) -> bool:

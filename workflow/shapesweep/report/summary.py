@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from shapesweep.curves.tables import Curves
-from shapesweep.figures import EXTENSIONS, FIGURES
 from shapesweep.report import sentences
 from shapesweep.storage import failures
 
@@ -60,10 +59,9 @@ def write(results: str | Path, out: str | Path) -> str:
             )
         if run.n_steps > 1:
             lines += _along(run)
-    extensions = ",".join(EXTENSIONS)
     lines += ["", "Where to look"]
     lines += [f"  report   {results}/report.html"]
-    lines += [f"  figures  {results}/figures/*.{{{extensions}}}: {', '.join(FIGURES)}"]
+    lines += [f"  figures  {results}/figures/*.{{svg,pdf,png,csv}}"]
     lines += [f"  tables   {results}/{{geometry,replicates,losses,budgets,failures}}.parquet"]
     lines += [f"  curves   {results}/curves/{{profiles,trajectories,phases,shapes}}.parquet"]
     lines += [f"  logs     {results}/logs/"]

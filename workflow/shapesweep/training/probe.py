@@ -100,7 +100,7 @@ class Probe:
     Examples
     --------
     >>> import numpy as np, transformers
-    >>> from shapesweep.probe import Probe
+    >>> from shapesweep.training.probe import Probe
     >>> shape = dict(vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=4)
     >>> config = transformers.LlamaConfig(**shape, num_attention_heads=2)
     >>> model = transformers.LlamaForCausalLM(config)

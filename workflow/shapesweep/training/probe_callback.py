@@ -41,7 +41,7 @@ class ProbeCallback(transformers.TrainerCallback):
 
     Examples
     --------
-    >>> from shapesweep.probe import Probe
+    >>> from shapesweep.training.probe import Probe
     >>> callback = ProbeCallback(Probe([[1, 2, 3], [3, 2, 1]]), every=10)
     >>> callback.every
     10

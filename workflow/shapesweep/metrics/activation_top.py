@@ -1,0 +1,26 @@
+"""The largest activations: a few entries can be thousands of times as large as the rest."""
+
+import numpy as np
+
+from shapesweep.estimators.cloud import Cloud
+from shapesweep.metrics import CloudMetric
+
+RANKS = {1: "largest", 2: "second-largest", 3: "third-largest"}
+
+
+def _metric(rank: int, name: str) -> CloudMetric:
+    def compute(cloud: Cloud) -> float:
+        if cloud.largest.size < rank:
+            return float("nan")
+        return float(np.partition(cloud.largest, -rank, axis=None)[-rank])
+
+    return CloudMetric(
+        version=1,
+        compute=compute,
+        definition=f"{name} |activation| of all tokens and features",
+        source="Sun et al. 2024",
+        it_is_not="a sample average: its jackknife error is a rough one",
+    )
+
+
+METRIC = {f"activation_top{rank}": _metric(rank, name) for rank, name in RANKS.items()}
