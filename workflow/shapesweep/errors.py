@@ -40,9 +40,9 @@ def raise_if_memory(error: Exception) -> None:
     MemoryError
         If that is what an error means: torch has several kinds of saying it.
     """
-    said = str(error).lower()
+    message = str(error).lower()
     kinds = ("OutOfMemoryError", "MemoryError")
-    if type(error).__name__ in kinds or "allocate memory" in said or "out of memory" in said:
+    if type(error).__name__ in kinds or "allocate memory" in message or "out of memory" in message:
         raise MemoryError(" ".join(str(error).split())[:200]) from None
 
 

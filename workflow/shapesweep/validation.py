@@ -41,9 +41,9 @@ class Strict(BaseModel):
         return data
 
 
-def at(key: Sequence[Any], said: str) -> PydanticCustomError:
+def at(key: Sequence[Any], message: str) -> PydanticCustomError:
     """A problem of a key that lies further down than what is validated."""
-    return PydanticCustomError("at_key", "{said}", {"key": list(key), "said": printable(said)})
+    return PydanticCustomError("at_key", "{said}", {"key": list(key), "said": printable(message)})
 
 
 def pattern(text: str) -> str:
@@ -104,12 +104,12 @@ def output_folder(text: str) -> str:
 AnyPath = Annotated[str, AfterValidator(valid_path)]
 
 
-def below(said: Any, part: str) -> Any:
+def below(found: Any, part: str) -> Any:
     """What is said of a key, of whatever kind it is, or of a place in a list; else `NOTHING`."""
-    if isinstance(said, Mapping):
-        return {str(key): value for key, value in said.items()}.get(part, NOTHING)
-    if isinstance(said, list) and part.isdecimal() and int(part) < len(said):
-        return said[int(part)]
+    if isinstance(found, Mapping):
+        return {str(key): value for key, value in found.items()}.get(part, NOTHING)
+    if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+        return found[int(part)]
     return NOTHING
 
 
@@ -222,9 +222,9 @@ def _instead(problem: ErrorDetails) -> str:
         "too_short": "at least one",
         "string_too_short": "at least one character",
     }
-    for start, said in words.items():
+    for start, replacement in words.items():
         if kind.startswith(start):
-            return f"write {said}"
+            return f"write {replacement}"
     return problem["msg"].removeprefix("Value error, ")
 
 

@@ -13,7 +13,7 @@ from shapesweep.config import sweep
 from shapesweep.config.hub_suite import HubSuite, Ramp
 from shapesweep.config.suite import SUITE
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub import listing, revisions
+from shapesweep.hub import listing, revisions, tokens
 from shapesweep.hub.files import choose_weights
 from shapesweep.hub.revisions import Repository
 from shapesweep.manifest.selection import Listed, select
@@ -118,9 +118,9 @@ def test_a_grid_has_as_many_steps_as_its_authors_count(suite, count):
 def test_a_growing_batch_ends_where_its_authors_count():
     """Lucie's authors count 762,144,586 samples at step 753,851: one batch is 1,024 of them."""
     lucie = Ramp(first=256, increment=64, over=10_000_000, last=1024, length=1)
-    assert abs(revisions.ramped(753_851, lucie) - 762_144_586) < 1024
+    assert abs(tokens.ramped(753_851, lucie) - 762_144_586) < 1024
     bloom = Ramp(first=192, increment=16, over=9_765_625, last=512, length=2048)
-    assert revisions.ramped(300_000, bloom) / 1e9 == pytest.approx(302.3, abs=0.05)
+    assert tokens.ramped(300_000, bloom) / 1e9 == pytest.approx(302.3, abs=0.05)
 
 
 def define(**more):

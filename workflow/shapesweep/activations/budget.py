@@ -64,11 +64,11 @@ def measure(
 
     with devices.hold(settings.device) as device, torch.inference_mode():
         found = Opener(settings, [CORPUS]).open(of, folder, tokenizer)
-        model, tokens, (one,) = found.model.to(device), found.tokenizer, found.corpora
-        anatomy = find_anatomy(model, one.documents[0])
-        reader = _Reader(model, anatomy, one, settings, tokens.mask_token_id)
+        model, tokens, (corpus,) = found.model.to(device), found.tokenizer, found.corpora
+        anatomy = find_anatomy(model, corpus.documents[0])
+        reader = _Reader(model, anatomy, corpus, settings, tokens.mask_token_id)
         names = ("suite", "run", "seed", "revision", "step", "tokens")
-        lengths = [len(document) for document in one.documents]
+        lengths = [len(document) for document in corpus.documents]
         shared = {
             **{name: getattr(of, name) for name in names},
             "architecture": type(model).__name__,
@@ -124,22 +124,22 @@ class _Reader:
         self,
         model: Any,
         anatomy: Anatomy,
-        one: Corpus,
+        corpus: Corpus,
         settings: Measurement,
         mask_token: int | None,
     ) -> None:
-        self._model, self._anatomy, self._one = model, anatomy, one
+        self._model, self._anatomy, self._one = model, anatomy, corpus
         self._batch_tokens = settings.batch_tokens
-        self._loss = losses.loss_of(model, anatomy, one, mask_token, settings.corpus.seed)
+        self._loss = losses.loss_of(model, anatomy, corpus, mask_token, settings.corpus.seed)
         if self._loss is None:
             raise CheckpointError("has no loss: it neither predicts tokens nor fills in masks")
-        n_documents = len(one.documents)
+        n_documents = len(corpus.documents)
         n_groups = min(settings.geometry.groups, n_documents)
         # The groups of the jackknife, so that the halves are the same for every checkpoint.
         self._half = jackknife.assign_groups(np.arange(n_documents), n_groups) % 2
         self.full = self._read(np.arange(n_documents), None, None)
-        lengths = np.array([len(document) for document in one.documents])
-        free = lengths - max(1, one.n_prefix) - one.n_suffix
+        lengths = np.array([len(document) for document in corpus.documents])
+        free = lengths - max(1, corpus.n_prefix) - corpus.n_suffix
         #: Tokens of which axes are fitted, in the smaller half.
         self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
 
@@ -172,10 +172,10 @@ class _Reader:
     def _projection(self, mean: Any, axes: Any) -> Callable[[Any], Any]:
         def change(states: Any) -> Any:
             free = self._free(states.shape[1])
-            made = states.clone()
+            projected = states.clone()
             centred = states[:, free].float() - mean
-            made[:, free] = (mean + centred @ axes @ axes.T).to(states.dtype)
-            return made
+            projected[:, free] = (mean + centred @ axes @ axes.T).to(states.dtype)
+            return projected
 
         return change
 

@@ -79,19 +79,19 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
         What was done.
     """
     opener = Opener(settings, settings.corpora)
-    for number, (one, ahead) in enumerate(_read_ahead(sources, opener)):
+    for number, (source, ahead) in enumerate(_read_ahead(sources, opener)):
         part = (number, len(sources))
         wait([ahead[0]])
         try:
-            with atomic.folder(one.out) as out, devices.hold(settings.device) as device:
+            with atomic.folder(source.out) as out, devices.hold(settings.device) as device:
                 # Nothing else refers to its weights: they are gone before the device is released.
-                names = _extract(one, ahead.popleft().result(), settings, device, out, part)
+                names = _extract(source, ahead.popleft().result(), settings, device, out, part)
             line = f"extracted {', '.join(names) or 'nothing: all is measured already'}"
         except CheckpointError as error:
-            with atomic.folder(one.out) as out:
-                failures.record(out, one.checkpoint, error)
+            with atomic.folder(source.out) as out:
+                failures.record(out, source.checkpoint, error)
             line = f"skipped: {error}"
-        yield one, f"{one.checkpoint.name}: {line}"
+        yield source, f"{source.checkpoint.name}: {line}"
 
 
 def _read_ahead(
@@ -100,25 +100,30 @@ def _read_ahead(
     """Every checkpoint with a queue, whose first item opens it; the next is read meanwhile."""
     with ThreadPoolExecutor(1) as reader:
         ahead: deque[Future[Opened]] = deque()
-        for one, following in itertools.pairwise([None, *sources, None]):
+        for source, following in itertools.pairwise([None, *sources, None]):
             if following:
-                places = following.folder, following.tokenizer
-                ahead.append(reader.submit(opener.open, following.checkpoint, *places))
-            if one:
-                yield one, ahead
+                folders = following.folder, following.tokenizer
+                ahead.append(reader.submit(opener.open, following.checkpoint, *folders))
+            if source:
+                yield source, ahead
 
 
 def _extract(
-    one: Source, opened: Opened, settings: Measurement, device: str, out: Path, part: progress.Part
+    source: Source,
+    opened: Opened,
+    settings: Measurement,
+    device: str,
+    out: Path,
+    part: progress.Part,
 ) -> list[str]:
     """Names of the corpora that were extracted."""
     import torch
 
     model = opened.model.to(device)
     origins = {
-        each.name: _origin(one.checkpoint, each, settings, device) for each in opened.corpora
+        each.name: _origin(source.checkpoint, each, settings, device) for each in opened.corpora
     }
-    known = {name: origin["from"] for name, origin in one.measured.items()}
+    known = {name: origin["from"] for name, origin in source.measured.items()}
     new = [each for each in opened.corpora if known.get(each.name) != origins[each.name]["from"]]
     found: list[dict[str, Any]] = []
     n_documents = sum(len(each.documents) for each in new)
@@ -131,16 +136,16 @@ def _extract(
             with CorpusWriter(_files(out / each.name, metadata, anatomy)) as writer:
                 totals = _run(opened, anatomy, each, settings, writer, shown)
             if totals is not None:
-                found.append(_loss_row(one.checkpoint, each, totals, settings.geometry.groups))
+                found.append(_loss_row(source.checkpoint, each, totals, settings.geometry.groups))
     tables.write(found, schemas.LOSSES, out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
     samples = [
-        {"revision": one.checkpoint.revision, "tensor_class": kind, "value": value}
+        {"revision": source.checkpoint.revision, "tensor_class": kind, "value": value}
         for kind, values in weight_sample.sample(model).items()
         for value in values
     ]
     tables.write(samples, schemas.SAMPLES, out / "samples.parquet", {"vocabulary": vocabulary})
-    text = json.dumps({"fingerprint": one.fingerprint, "corpora": origins})
+    text = json.dumps({"fingerprint": source.fingerprint, "corpora": origins})
     (out / ORIGINS).write_text(text, encoding="utf-8")
     return [each.name for each in new]
 
@@ -184,9 +189,9 @@ def _run(
         if anatomy.has_final_norm:
             states.insert(anatomy.n_layers, captured[-1])
         captured.clear()
-        places = corpus.measured(states[0].shape[1])
-        tokens = token_columns([corpus.documents[n] for n in documents], documents, places)
-        values = [_values(state, places) for state in states]
+        positions = corpus.measured(states[0].shape[1])
+        tokens = token_columns([corpus.documents[n] for n in documents], documents, positions)
+        values = [_values(state, positions) for state in states]
         for (layer, kind), part in zip(anatomy.names(), values, strict=True):
             if not np.isfinite(part).all():
                 raise CheckpointError(
@@ -209,36 +214,36 @@ def _run(
     return losses.run(model, corpus, settings.batch_tokens, loss) if is_masked else sums
 
 
-def _values(state: Any, places: NDArray[np.int64]) -> NDArray[np.float32]:
+def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     """The states at some places of every document, shape (n_tokens, n_features), on the CPU."""
     import torch
 
-    if len(places) < state.shape[1]:
-        state = state.index_select(1, torch.from_numpy(places).to(state.device))
+    if len(positions) < state.shape[1]:
+        state = state.index_select(1, torch.from_numpy(positions).to(state.device))
     return state.reshape(-1, state.shape[-1]).float().cpu().numpy()
 
 
-def _loss_row(of: Checkpoint, one: Corpus, totals: Sums, n_groups: int) -> dict[str, Any]:
+def _loss_row(of: Checkpoint, corpus: Corpus, totals: Sums, n_groups: int) -> dict[str, Any]:
     value, without = losses.mean(totals, n_groups)
     record = {key: getattr(of, key) for key in ("suite", "run", "revision", "step")}
     measured = {"value": value, "stderr": float(jackknife.stderr(without))}
-    return {**record, "source": "eval", "corpus": one.name, **measured}
+    return {**record, "source": "eval", "corpus": corpus.name, **measured}
 
 
-def _origin(of: Checkpoint, one: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
+def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
     """What the shards of a corpus are made from (equal, equal shards), and what by."""
     import torch
     import transformers
 
-    place = ("suite", "run", "seed", "revision", "step", "tokens", "commit")
+    identity = ("suite", "run", "seed", "revision", "step", "tokens", "commit")
     made_from = {
-        **{key: getattr(of, key) for key in place},
-        "corpus": one.name,
-        "corpus_digest": one.digest,
+        **{key: getattr(of, key) for key in identity},
+        "corpus": corpus.name,
+        "corpus_digest": corpus.digest,
         "corpus_seed": settings.corpus.seed,
-        "n_prefix": one.n_prefix,
-        "n_suffix": one.n_suffix,
-        "pooling": one.pooling,
+        "n_prefix": corpus.n_prefix,
+        "n_suffix": corpus.n_suffix,
+        "pooling": corpus.pooling,
         "dtype": "float32",
         "format_version": FORMAT_VERSION,
     }
@@ -251,9 +256,11 @@ def _origin(of: Checkpoint, one: Corpus, settings: Measurement, device: str) -> 
     return {"from": made_from, "by": made_by}
 
 
-def _metadata(origin: dict[str, Any], one: Corpus, model: Any, anatomy: Anatomy) -> dict[str, Any]:
+def _metadata(
+    origin: dict[str, Any], corpus: Corpus, model: Any, anatomy: Anatomy
+) -> dict[str, Any]:
     """A shard's metadata: its origin, and what the model tells of itself when it is run."""
-    lengths = [len(document) for document in one.documents]
+    lengths = [len(document) for document in corpus.documents]
     return {
         **origin["from"],
         "architecture": type(model).__name__,

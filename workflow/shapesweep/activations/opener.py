@@ -36,18 +36,18 @@ class Opened:
     corpora: list[Corpus]
 
 
-def refuse(one: Checkpoint, *folders: Path) -> None:
+def refuse(checkpoint: Checkpoint, *folders: Path) -> None:
     """Raise what is known against a checkpoint before it is loaded."""
-    if not one.selected and not one.status:
+    if not checkpoint.selected and not checkpoint.status:
         raise TransientError("the manifest does not choose it: it was made by another plan")
-    if not one.selected:
-        raise CheckpointError(", ".join(one.status))
+    if not checkpoint.selected:
+        raise CheckpointError(", ".join(checkpoint.status))
     for folder in folders:
         failures.raise_recorded(folder)
-    check_files(one, folders[0])
+    check_files(checkpoint, folders[0])
 
 
-def check_files(one: Checkpoint, folder: Path) -> None:
+def check_files(checkpoint: Checkpoint, folder: Path) -> None:
     """Check that the files of a checkpoint are those of the manifest, by size and time.
 
     Raises
@@ -57,7 +57,7 @@ def check_files(one: Checkpoint, folder: Path) -> None:
     """
     if not folder.is_dir():
         raise TransientError(f"{folder}: no such folder any more")
-    for file in one.files:
+    for file in checkpoint.files:
         path = folder / PurePosixPath(file.path).name
         if not path.is_file():
             raise TransientError(f"{path.name} is missing: not fetched, or removed meanwhile")
@@ -81,7 +81,7 @@ class Opener:
         self.settings, self.names = settings, names
         self._shown: dict[tuple[str, int], tuple[Any, list[Corpus]]] = {}
 
-    def open(self, one: Checkpoint, folder: Path, tokenizer: Path) -> Opened:
+    def open(self, checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> Opened:
         """Open a checkpoint, on the CPU.
 
         Parameters
@@ -97,10 +97,10 @@ class Opener:
         """
         import torch
 
-        refuse(one, folder, tokenizer)
+        refuse(checkpoint, folder, tokenizer)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         model = load.load(folder, **self.settings.loader.model_dump())
-        check_files(one, folder)
+        check_files(checkpoint, folder)
         n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
         if n_embeddings is None:
             raise CheckpointError(f"{type(model).__name__} does not read tokens")
@@ -113,9 +113,9 @@ class Opener:
         key = (_digest(folder), n_embeddings)
         if key not in self._shown:
             tokens, text = load.load_tokenizer(folder), self._read_text()
-            made = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
+            shown = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
             # Checkpoints of a run mostly share a tokenizer: the last one is enough.
-            self._shown = {key: (tokens, made)}
+            self._shown = {key: (tokens, shown)}
         return self._shown[key]
 
     def _read_text(self) -> str:
@@ -131,7 +131,7 @@ def _digest(folder: Path) -> str:
 
 
 def _fits(config: Any, every: Sequence[Corpus]) -> None:
-    longest = max(len(document) for one in every for document in one.documents)
+    longest = max(len(document) for corpus in every for document in corpus.documents)
     limit = getattr(config, "max_position_embeddings", None)
     if limit and longest > limit:
         raise CheckpointError(

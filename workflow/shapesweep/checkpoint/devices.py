@@ -86,24 +86,24 @@ def lock(names: list[str]) -> Iterator[str]:
         Of the names.
     """
     # The same place for all of a user's sweeps on this machine.
-    place = Path(tempfile.gettempdir()) / f"shapesweep-{os.getuid()}"
-    folder = private_folder(place, "set TMPDIR to a folder of yours")
+    path = Path(tempfile.gettempdir()) / f"shapesweep-{os.getuid()}"
+    folder = private_folder(path, "set TMPDIR to a folder of yours")
     locks = {name: FileLock(folder / f"{_file_name(name)}.lock") for name in names}
     while True:
-        for name, one in locks.items():
-            if _is_taken(one):
+        for name, lock in locks.items():
+            if _is_taken(lock):
                 try:
                     yield name
                 finally:
-                    one.release()
+                    lock.release()
                 return
         time.sleep(PATIENCE)
 
 
-def _is_taken(one: FileLock) -> bool:
+def _is_taken(lock: FileLock) -> bool:
     """Whether the lock was free, and is ours now."""
     try:
-        one.acquire(blocking=False)
+        lock.acquire(blocking=False)
     except Timeout:
         return False
     return True

@@ -53,8 +53,8 @@ def tokenizer_files(folder: str | Path) -> list[Path]:
     list of Path
         Empty where neither has one.
     """
-    for place in (Path(folder), Path(folder).parent):
-        found = [place / name for name in TOKENIZER if (place / name).is_file()]
+    for parent in (Path(folder), Path(folder).parent):
+        found = [parent / name for name in TOKENIZER if (parent / name).is_file()]
         if found:
             return found
     return []

@@ -71,9 +71,9 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
     for stack in stacks:
         if len(stack) != len(states) - 1 or not all(block in outputs for block in stack):
             continue
-        made = [outputs[block] for block in stack]
-        if all(_equal(made[k - 1], states[k]) for k in range(1, len(stack))):
-            has_final_norm = not _equal(made[-1], states[-1])
+        put_out = [outputs[block] for block in stack]
+        if all(_equal(put_out[k - 1], states[k]) for k in range(1, len(stack))):
+            has_final_norm = not _equal(put_out[-1], states[-1])
             causal = _is_causal(model, document, states)
             return Anatomy(len(stack), tuple(stack), has_final_norm, causal)
     raise CheckpointError(

@@ -110,18 +110,18 @@ def load_tokenizer(folder: str | Path) -> Any:
     files = tokenizer_files(folder)
     if not files:
         raise CheckpointError("has no tokenizer, and neither has the folder above it")
-    place = files[0].parent
+    tokenizer_folder = files[0].parent
     for name in ("tokenizer_config.json", "config.json"):
-        code = (description(place, name) or {}).get("auto_map")
+        code = (description(tokenizer_folder, name) or {}).get("auto_map")
         if isinstance(code, dict) and "AutoTokenizer" in code:
             raise CheckpointError("its tokenizer needs remote code, which is never run")
     try:
         return transformers.AutoTokenizer.from_pretrained(
-            place, local_files_only=True, trust_remote_code=False
+            tokenizer_folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:
         raise_if_memory(error)
-        reason = _one_line(error, place)
+        reason = _one_line(error, tokenizer_folder)
         raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
 
 
@@ -129,12 +129,12 @@ def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
     """The transformers class that finds a model's own code, which must lie beside its weights."""
     import transformers
 
-    places = config["auto_map"]
+    auto_map = config["auto_map"]
     if not allowed:
         raise CheckpointError("needs remote code, which is not run unless hub.remote_code says so")
-    named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in places]
+    named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in auto_map]
     # `org/name--file.Class` would be fetched from elsewhere, at whatever commit is there now.
-    if not named or "--" in json.dumps(places):
+    if not named or "--" in json.dumps(auto_map):
         raise CheckpointError("needs remote code that does not lie in its own repository")
     return getattr(transformers, named[0])
 

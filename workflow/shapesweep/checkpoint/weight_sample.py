@@ -25,22 +25,24 @@ def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
     import torch
 
     ends = {"embedding": model.get_input_embeddings(), "head": model.get_output_embeddings()}
-    known = {id(one.weight): kind for kind, one in reversed(ends.items()) if one is not None}
+    known = {
+        id(module.weight): kind for kind, module in reversed(ends.items()) if module is not None
+    }
     by_class: dict[str, list[tuple[str, Any]]] = {}
     for name, weights in sorted((n, p) for n, p in model.named_parameters() if p.ndim > 1):
         kind = known.get(id(weights)) or _tensor_class(name)
         by_class.setdefault(kind, []).append((name, weights))
-    made = {}
+    samples = {}
     for kind, matrices in by_class.items():
         share, taken = max(1, n_weights // len(matrices)), []
         for name, weights in matrices:
             rng = np.random.default_rng([*name.encode(), weights.numel()])
             size = min(share, weights.numel())
-            places = np.sort(rng.choice(weights.numel(), size, replace=False))
-            chosen = weights.detach().reshape(-1)[torch.from_numpy(places).to(weights.device)]
+            positions = np.sort(rng.choice(weights.numel(), size, replace=False))
+            chosen = weights.detach().reshape(-1)[torch.from_numpy(positions).to(weights.device)]
             taken.append(chosen.float().cpu().numpy())
-        made[kind] = np.concatenate(taken)
-    return made
+        samples[kind] = np.concatenate(taken)
+    return samples
 
 
 def _tensor_class(name: str) -> str:

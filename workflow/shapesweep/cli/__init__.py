@@ -41,14 +41,14 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except OSError as error:
         # Who writes Parquet does not tell where to.
-        place = error.filename or getattr(arguments, "out", None)
+        path = error.filename or getattr(arguments, "out", None)
         reason = os.strerror(error.errno) if error.errno else str(error)
-        said = f"{place}: {reason}" if place else reason
-        print(f"shapesweep: error: {said}", file=sys.stderr)
+        message = f"{path}: {reason}" if path else reason
+        print(f"shapesweep: error: {message}", file=sys.stderr)
         return 2
     except MemoryError as error:
-        said = str(error) or "what was asked for does not fit"
-        print(f"shapesweep: error: out of memory: {said}", file=sys.stderr)
+        message = str(error) or "what was asked for does not fit"
+        print(f"shapesweep: error: out of memory: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -58,20 +58,20 @@ def parser() -> argparse.ArgumentParser:
     """The command line; `docs/generate.py` writes its reference from it."""
     from shapesweep import __version__
 
-    made = argparse.ArgumentParser(
+    top = argparse.ArgumentParser(
         prog="shapesweep",
         description="Follow the shape of a language model's hidden states through its training.",
         epilog="Each verb is one step of the sweep; `snakemake --cores all` runs them all.",
     )
-    made.add_argument("--version", action="version", version=__version__)
-    below = made.add_subparsers(title="verbs", required=True, metavar="VERB")
+    top.add_argument("--version", action="version", version=__version__)
+    below = top.add_subparsers(title="verbs", required=True, metavar="VERB")
     for verb, names in _verbs().items():
-        told = verb.__doc__
-        sub = below.add_parser(verb.__name__, help=told, description=told)
+        summary = verb.__doc__
+        sub = below.add_parser(verb.__name__, help=summary, description=summary)
         sub.set_defaults(verb=verb)
         for name in names:
             sub.add_argument(name, **_OPTIONS[name])
-    return made
+    return top
 
 
 def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:

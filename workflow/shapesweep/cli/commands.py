@@ -44,8 +44,8 @@ def listing(arguments: argparse.Namespace) -> None:
     if not isinstance(suite, HubSuite):
         raise ShapesweepError(f"suite {name} does not lie on the Hub")
     found = listing.make(suite, arguments.out, arguments.calls)
-    for repository, said in found.items():
-        print(said.problem or f"{repository}: {len(said.trees)} commits")
+    for repository, listed in found.items():
+        print(listed.problem or f"{repository}: {len(listed.trees)} commits")
 
 
 def history(arguments: argparse.Namespace) -> None:
@@ -54,11 +54,11 @@ def history(arguments: argparse.Namespace) -> None:
     from shapesweep.storage import schemas, tables
 
     name, suite, *_ = _planned(arguments)
-    made, problems = history.of_suite(name, suite, arguments.results)
-    tables.write(made, schemas.HISTORY, arguments.out)
-    for one in problems:
-        print(f"not read: {one}")
-    print(f"{name}: {len(made):,} numbers of {made.run.nunique()} runs")
+    recorded, problems = history.of_suite(name, suite, arguments.results)
+    tables.write(recorded, schemas.HISTORY, arguments.out)
+    for problem in problems:
+        print(f"not read: {problem}")
+    print(f"{name}: {len(recorded):,} numbers of {recorded.run.nunique()} runs")
 
 
 def manifest(arguments: argparse.Namespace) -> None:
@@ -80,9 +80,9 @@ def manifest(arguments: argparse.Namespace) -> None:
     for other in plan.parent.glob("*.json"):
         if other != plan:
             other.unlink(missing_ok=True)
-    for one in described:
-        if one.status:
-            print(f"{one.name}: {', '.join(one.status)}")
+    for checkpoint in described:
+        if checkpoint.status:
+            print(f"{checkpoint.name}: {', '.join(checkpoint.status)}")
 
 
 def checkpoint(arguments: argparse.Namespace) -> None:
@@ -110,18 +110,18 @@ def download(arguments: argparse.Namespace) -> None:
     from shapesweep.hub import disk_budget, download
 
     out = Path(arguments.out)
-    place = "/".join(out.parts[-4:])
+    claim = "/".join(out.parts[-4:])
     disk = disk_budget.DiskBudget(_temporary(arguments), arguments.room)
     rise = arguments.budget_rise
     wanted = [
-        (one.checkpoint, one.folder)
-        for one in _members(arguments, downloads=out)
-        if not (one.is_measured and (rise is None or one.budget(rise) is not None))
+        (member.checkpoint, member.folder)
+        for member in _members(arguments, downloads=out)
+        if not (member.is_measured and (rise is None or member.budget(rise) is not None))
     ]
-    with disk.using(place, "download"):
+    with disk.using(claim, "download"):
         for line in download.checkpoints(
             wanted,
-            lambda: disk.claim(place, arguments.bytes, arguments.seconds),
+            lambda: disk.claim(claim, arguments.bytes, arguments.seconds),
             Path(arguments.tokenizer),
         ):
             print(line, flush=True)
@@ -134,8 +134,8 @@ def tokenizer(arguments: argparse.Namespace) -> None:
     from shapesweep.manifest import checkpoints
 
     name, suite = arguments.suite, _suite(arguments)
-    last, places = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
-    print(download.tokenizer(last, places, Path(arguments.out)))
+    last, sources = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
+    print(download.tokenizer(last, sources, Path(arguments.out)))
 
 
 def activations(arguments: argparse.Namespace) -> None:
@@ -146,13 +146,13 @@ def activations(arguments: argparse.Namespace) -> None:
     several = len(arguments.revision) > 1
     sources = [
         activations.Source(
-            one.checkpoint,
-            one.folder,
-            out / str(one.checkpoint.revision) if several else out,
-            one.tokenizer,
-            fingerprint=one.fingerprint,
+            member.checkpoint,
+            member.folder,
+            out / str(member.checkpoint.revision) if several else out,
+            member.tokenizer,
+            fingerprint=member.fingerprint,
         )
-        for one in _members(arguments, downloads=arguments.checkpoints)
+        for member in _members(arguments, downloads=arguments.checkpoints)
     ]
     for _, line in activations.extract(sources, _settings(arguments)):
         print(line, flush=True)
@@ -178,9 +178,9 @@ def budget(arguments: argparse.Namespace) -> None:
     """Count the dimensions that each layer of one checkpoint needs."""
     from shapesweep.geometry import batch as measuring
 
-    (one,) = _members(arguments, downloads=arguments.checkpoints)
+    (member,) = _members(arguments, downloads=arguments.checkpoints)
     with _used(arguments, "budget"):
-        print(measuring.measure_budget(one, arguments.out, arguments.rise))
+        print(measuring.measure_budget(member, arguments.out, arguments.rise))
 
 
 def measure(arguments: argparse.Namespace) -> int:
@@ -197,9 +197,9 @@ def measure(arguments: argparse.Namespace) -> int:
             cloud = cloud_file.read(path, arguments.selection, arguments.tensor)
             if arguments.local:
                 measure.write_local(cloud, arguments.k, arguments.local)
-            made = measure.measure(cloud, names, arguments.k, arguments.n_points, arguments.seed)
-            told = measure.as_json(*made) if arguments.json else measure.as_table(*made)
-            print(told, flush=True)
+            result = measure.measure(cloud, names, arguments.k, arguments.n_points, arguments.seed)
+            text = measure.as_json(*result) if arguments.json else measure.as_table(*result)
+            print(text, flush=True)
         except ShapesweepError as error:
             # What is wrong with one file costs no other.
             print(f"shapesweep: error: {error}", file=sys.stderr)
@@ -227,8 +227,8 @@ def curves(arguments: argparse.Namespace) -> None:
     losses = tables.read(tables_in / "losses.parquet", schemas.LOSSES)
     out = Path(arguments.out)
     continuity = tables.read(tables_in / "continuity.parquet", schemas.CONTINUITY)
-    for name, made in curves.build(geometry, replicates, losses, continuity).items():
-        tables.write(made, getattr(schemas, name.upper()), out / f"{name}.parquet")
+    for name, table in curves.build(geometry, replicates, losses, continuity).items():
+        tables.write(table, getattr(schemas, name.upper()), out / f"{name}.parquet")
     missing = tables.read(tables_in / "failures.parquet", schemas.FAILURES)
     tables.write(missing, schemas.MISSING, out / "missing.parquet")
     budgets = tables.read(tables_in / "budgets.parquet", schemas.BUDGETS)
@@ -240,9 +240,11 @@ def comparison(arguments: argparse.Namespace) -> None:
     from shapesweep.report.paper_numbers import as_markdown
     from shapesweep.storage import schemas, tables
 
-    made = tables.read(Path(arguments.curves) / "comparison.parquet", schemas.COMPARISON)
-    Path(arguments.out).write_text(as_markdown(made), encoding="utf-8")
-    print(as_markdown(made))
+    comparison_table = tables.read(
+        Path(arguments.curves) / "comparison.parquet", schemas.COMPARISON
+    )
+    Path(arguments.out).write_text(as_markdown(comparison_table), encoding="utf-8")
+    print(as_markdown(comparison_table))
 
 
 def warnings(arguments: argparse.Namespace) -> None:
@@ -322,7 +324,7 @@ def plan(arguments: argparse.Namespace) -> None:
     for name, suite in config.suites.items():
         listed = checkpoints.list_checkpoints(name, suite, arguments.results)
         wanted = selection.select(listed, config.checkpoints)
-        chosen[name] = [one for one in wanted if not one.flags]
+        chosen[name] = [checkpoint for checkpoint in wanted if not checkpoint.flags]
     print(inventory.costs(chosen, config))
 
 
@@ -390,5 +392,5 @@ def _used(arguments: argparse.Namespace, job: str) -> AbstractContextManager[Non
 
     if not arguments.checkpoints:
         return contextlib.nullcontext()
-    place = "/".join(Path(arguments.checkpoints).parts[-4:])
-    return disk_budget.DiskBudget(_temporary(arguments), 0).using(place, job)
+    claim = "/".join(Path(arguments.checkpoints).parts[-4:])
+    return disk_budget.DiskBudget(_temporary(arguments), 0).using(claim, job)

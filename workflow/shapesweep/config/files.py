@@ -72,9 +72,9 @@ def as_yaml(config: Config) -> str:
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
     """The last file that says what is said of a key, or of its parent where the key is wanting."""
     for wanted in (key, key[:-1]):
-        said = functools.reduce(below, wanted, raw)
+        value = functools.reduce(below, wanted, raw)
         for path in reversed(files):
-            same = functools.reduce(below, wanted, yaml_file.read(path)) == said
-            if wanted and said is not NOTHING and same:
+            same = functools.reduce(below, wanted, yaml_file.read(path)) == value
+            if wanted and value is not NOTHING and same:
                 return f"{path}: "
     return "--config: " if files else ""

@@ -199,7 +199,10 @@ class HubSuite(Naming):
     def _name_alone(cls, repositories: Any) -> Any:
         if not isinstance(repositories, list):
             return repositories
-        return [{"repository": one} if isinstance(one, str) else one for one in repositories]
+        return [
+            {"repository": repository} if isinstance(repository, str) else repository
+            for repository in repositories
+        ]
 
     @model_validator(mode="after")
     def _has_a_pattern(self) -> "HubSuite":
@@ -213,15 +216,15 @@ class HubSuite(Naming):
     def listing_key(self) -> dict[str, Any]:
         """What the listing of the suite depends on."""
         parts = {"repository", "match", "named", "branch", "tokenizer"}
-        groups = [one.model_dump(include=parts) for one in self.groups()]
+        groups = [group.model_dump(include=parts) for group in self.groups()]
         return {"mode": self.mode, "only": self.only, "groups": groups}
 
     def groups(self) -> list[Repositories]:
         """The repositories, each with all that is said of it: by itself, else by the suite."""
-        said = list(Naming.model_fields)
+        keys = list(Naming.model_fields)
         return [
-            one.model_copy(
-                update={f: getattr(self, f) for f in said if getattr(one, f) is None},
+            group.model_copy(
+                update={f: getattr(self, f) for f in keys if getattr(group, f) is None},
             )
-            for one in self.repositories
+            for group in self.repositories
         ]

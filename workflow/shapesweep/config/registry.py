@@ -50,14 +50,14 @@ Suites = Annotated[
 ]
 
 
-def _laid_over(name: str, said: Any, registry: Path) -> Any:
+def _laid_over(name: str, definition: Any, registry: Path) -> Any:
     """A definition; one without `source` says what differs from the registry's of its name."""
-    if said is None:
+    if definition is None:
         return _named_suite(name, registry)
-    known = isinstance(said, dict) and "source" not in said
+    known = isinstance(definition, dict) and "source" not in definition
     if not known or not (Path(registry).resolve() / f"{name}.yaml").is_file():
-        return said
-    return {**_named_suite(name, registry).model_dump(exclude_unset=True), **said}
+        return definition
+    return {**_named_suite(name, registry).model_dump(exclude_unset=True), **definition}
 
 
 def _named_suite(name: str, registry: Path) -> AnySuite:

@@ -50,12 +50,12 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The same of an object of JSON."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         names = [key for key, _ in pairs]
         twin = next(key for key in names if names.count(key) > 1)
         raise ShapesweepError(f"{twin}: is there twice; keep one")
-    return made
+    return mapping
 
 
 def _parsed(text: str) -> Any:
@@ -96,5 +96,5 @@ def _size(value: Any, sizes: dict[int, float]) -> float:
         sizes[id(value)] = math.inf
         inner = value.values() if isinstance(value, dict) else value
         inner = [] if isinstance(value, str | bytes) or not isinstance(inner, Iterable) else inner
-        sizes[id(value)] = 1 + sum(_size(one, sizes) for one in inner)
+        sizes[id(value)] = 1 + sum(_size(part, sizes) for part in inner)
     return sizes[id(value)]

@@ -187,10 +187,10 @@ def build(
                 "embeddings: they do not belong together"
             )
         materials[pooling] = Material(bodies, ordinary, seed)
-    made = []
+    corpora = []
     for name in names:
         kind = CORPORA[name]
         bodies = kind.make(materials[kind.pooling])
         whole = tuple(np.concatenate([prefix, body, suffix]) for body in bodies)
-        made.append(Corpus(name, whole, len(prefix), len(suffix), kind.pooling))
-    return made
+        corpora.append(Corpus(name, whole, len(prefix), len(suffix), kind.pooling))
+    return corpora

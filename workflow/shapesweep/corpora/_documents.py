@@ -138,8 +138,8 @@ def _windows(
     # Starts depend on the text alone (not on what a tokenizer makes of it or adds to it), so that
     # runs with different tokenizers see the same passages.
     size = CHARACTERS_PER_TOKEN * length
-    for place in np.random.default_rng(seed).permutation(len(text) // size):
-        start = int(place) * size
+    for number in np.random.default_rng(seed).permutation(len(text) // size):
+        start = int(number) * size
         passage = text[start : start + size]
         if start:
             passage = passage[passage.find(" ") + 1 :]

@@ -52,21 +52,21 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
     theirs = authors().rename(columns={"value": "theirs"})
     fixed, share = (theirs.metric.map({m: t[i] for m, t in TOLERANCE.items()}) for i in (0, 1))
     theirs["tolerance"] = fixed + share * theirs.theirs
-    made = theirs.merge(ours[columns], on=["run", "metric", "layer"], how="left")
+    both = theirs.merge(ours[columns], on=["run", "metric", "layer"], how="left")
     shown = ours[ours.metric == "anisotropy"].groupby("run").n_points.max()
-    tokens = made.run.map(shown).to_numpy(dtype=float, na_value=np.nan)
-    is_same = np.abs(tokens / made.n_tokens - 1) <= SAME_TOKENS
-    off = (made.ours - made.theirs).abs().to_numpy(dtype=float, na_value=np.nan)
-    made["verdict"] = np.select(
-        [np.isnan(off), ~is_same, off <= made.tolerance],
+    tokens = both.run.map(shown).to_numpy(dtype=float, na_value=np.nan)
+    is_same = np.abs(tokens / both.n_tokens - 1) <= SAME_TOKENS
+    off = (both.ours - both.theirs).abs().to_numpy(dtype=float, na_value=np.nan)
+    both["verdict"] = np.select(
+        [np.isnan(off), ~is_same, off <= both.tolerance],
         ["not run", "other sampling", "agrees"],
         "differs",
     )
-    return made[schemas.COMPARISON.names]
+    return both[schemas.COMPARISON.names]
 
 
-def counted(made: pd.DataFrame) -> str:
+def counted(comparison: pd.DataFrame) -> str:
     """How many numbers have which verdict."""
-    counts = made.verdict.value_counts()
+    counts = comparison.verdict.value_counts()
     named = ("agrees", "differs", "other sampling", "not run")
     return ", ".join(f"{counts.get(name, 0)} {name}" for name in named)

@@ -60,21 +60,21 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
         By position.
     """
     found: dict[int, str] = {}
-    known = [k for k, one in enumerate(samples) if one.keys() == samples[0].keys()]
+    known = [k for k, sample in enumerate(samples) if sample.keys() == samples[0].keys()]
     known = [k for k in known if _sizes(samples[k]) == _sizes(samples[0])]
-    for place, (before, one, after) in enumerate(zip(known, known[1:], known[2:], strict=False)):
+    for index, (before, middle, after) in enumerate(zip(known, known[1:], known[2:], strict=False)):
         between = max(distance(samples[before], samples[after]), ROUNDING)
-        apart = [distance(samples[k], samples[one]) for k in (before, after)]
+        apart = [distance(samples[k], samples[middle]) for k in (before, after)]
         # What lies nearer to the one before them is no stranger: its label is swapped.
-        last = samples[known[place - 1]] if place else None
-        early = last and distance(last, samples[one]) < distance(last, samples[before])
+        last = samples[known[index - 1]] if index else None
+        early = last and distance(last, samples[middle]) < distance(last, samples[before])
         if min(apart) > OUT_OF_LINE * between and not early:
-            found[one] = "discontinuous"
+            found[middle] = "discontinuous"
     known = [k for k in known if k not in found]
-    for before, one, after in zip(known, known[1:], known[2:], strict=False):
+    for before, middle, after in zip(known, known[1:], known[2:], strict=False):
         farther = max(distance(samples[before], samples[after]), ROUNDING)
-        if distance(samples[one], samples[after]) > OUT_OF_ORDER * farther:
-            found |= {before: "out_of_order", one: "out_of_order"}
+        if distance(samples[middle], samples[after]) > OUT_OF_ORDER * farther:
+            found |= {before: "out_of_order", middle: "out_of_order"}
     known = [k for k in known if k not in found]
     ways = [distance(samples[a], samples[b]) for a, b in itertools.pairwise(known)]
     gaps = [(steps[b] or 0) - (steps[a] or 0) for a, b in itertools.pairwise(known)]
@@ -100,8 +100,8 @@ def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(x @ y) / norm if norm else float(np.array_equal(a, b))
 
 
-def _sizes(one: Sample) -> list[int]:
-    return [len(values) for values in one.values()]
+def _sizes(sample: Sample) -> list[int]:
+    return [len(values) for values in sample.values()]
 
 
 def between_neighbours(
@@ -119,7 +119,7 @@ def between_neighbours(
     dict
         A row of `schemas.CONTINUITY`, one for each pair and class.
     """
-    flags = continuity([sample for _, sample in members], [one.step for one, _ in members])
+    flags = continuity([sample for _, sample in members], [member.step for member, _ in members])
     for k, ((before, a), (after, b)) in enumerate(itertools.pairwise(members), start=1):
         pair: dict[str, Any] = {"suite": after.suite, "run": after.run}
         pair |= {"previous": before.revision, "revision": after.revision, "step": after.step}
@@ -150,9 +150,9 @@ def segments(curves: pd.DataFrame, continuity: pd.DataFrame) -> "pd.Series[int]"
     pandas.Series of int
         Of the rows' index.
     """
-    made = pd.Series(0, index=curves.index)
+    segment = pd.Series(0, index=curves.index)
     breaks = continuity[(continuity.flag == "break") & continuity.step.notna()]
-    for one in breaks.drop_duplicates(["suite", "run", "revision"]).itertuples():
-        behind = (curves.suite == one.suite) & (curves.run == one.run) & (curves.step >= one.step)
-        made += behind.fillna(False).astype(int)
-    return made
+    for row in breaks.drop_duplicates(["suite", "run", "revision"]).itertuples():
+        behind = (curves.suite == row.suite) & (curves.run == row.run) & (curves.step >= row.step)
+        segment += behind.fillna(False).astype(int)
+    return segment

@@ -34,50 +34,50 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
         With a 95 % interval over documents, cut off at zero; `n_runs` is how many profiles the mean
         is of.
     """
-    finals = [_finals(one) for one in stacks]
-    made = []
-    for one, final in zip(stacks, finals, strict=True):
-        made += list(_to_final(one, final))
+    finals = [_finals(stack) for stack in stacks]
+    rows = []
+    for profile, final in zip(stacks, finals, strict=True):
+        rows += list(_to_final(profile, final))
         others = [
             (other, theirs)
             for other, theirs in zip(stacks, finals, strict=True)
-            if _is_kin(one, other)
+            if _is_kin(profile, other)
         ]
         if others:
-            made += list(_to_family(one, others))
-    return pd.concat(made) if made else pd.DataFrame(columns=schemas.DISTANCES.names)
+            rows += list(_to_family(profile, others))
+    return pd.concat(rows) if rows else pd.DataFrame(columns=schemas.DISTANCES.names)
 
 
-def _is_kin(one: Stack, other: Stack) -> bool:
-    mine, its = one.keys.iloc[0], other.keys.iloc[0]
+def _is_kin(stack: Stack, other: Stack) -> bool:
+    mine, its = stack.keys.iloc[0], other.keys.iloc[0]
     kin = mine.family == its.family and mine.corpus == its.corpus
     return kin and (mine.suite, mine.model) != (its.suite, its.model)
 
 
-def _finals(one: Stack) -> Finals:
-    steps = intervals.as_array(one.keys.step)
+def _finals(stack: Stack) -> Finals:
+    steps = intervals.as_array(stack.keys.step)
     last = steps == np.nanmax(steps) if np.isfinite(steps).any() else np.isnan(steps)
-    keys = one.curve_keys
-    return {keys[i]: (one.values[i], one.without[:, i]) for i in np.flatnonzero(last)}
+    keys = stack.curve_keys
+    return {keys[i]: (stack.values[i], stack.without[:, i]) for i in np.flatnonzero(last)}
 
 
-def _to_final(one: Stack, final: Finals) -> Iterator[pd.DataFrame]:
-    keys = one.curve_keys
+def _to_final(stack: Stack, final: Finals) -> Iterator[pd.DataFrame]:
+    keys = stack.curve_keys
     rows = [i for i, key in enumerate(keys) if key in final]
     if rows:
         values = np.stack([final[keys[i]][0] for i in rows])
         without = np.stack([final[keys[i]][1] for i in rows], axis=1)
-        yield _table(one, rows, values, without, "final", [1] * len(rows))
+        yield _table(stack, rows, values, without, "final", [1] * len(rows))
 
 
-def _to_family(one: Stack, others: list[tuple[Stack, Finals]]) -> Iterator[pd.DataFrame]:
+def _to_family(stack: Stack, others: list[tuple[Stack, Finals]]) -> Iterator[pd.DataFrame]:
     """To the mean over models; seeds of one model count as one together."""
     known: dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
     rows, values, without, counts = [], [], [], []
-    for i, key in enumerate(one.curve_keys):
+    for i, key in enumerate(stack.curve_keys):
         if key not in known:
             known[key] = _mean(
-                one, [(other, final[key]) for other, final in others if key in final]
+                stack, [(other, final[key]) for other, final in others if key in final]
             )
         value, parts, count = known[key]
         if count:
@@ -86,21 +86,21 @@ def _to_family(one: Stack, others: list[tuple[Stack, Finals]]) -> Iterator[pd.Da
             without.append(parts)
             counts.append(count)
     if rows:
-        yield _table(one, rows, np.stack(values), np.stack(without, axis=1), "family", counts)
+        yield _table(stack, rows, np.stack(values), np.stack(without, axis=1), "family", counts)
 
 
 def _mean(
-    one: Stack, theirs: list[tuple[Stack, tuple[NDArray[np.float64], NDArray[np.float64]]]]
+    stack: Stack, theirs: list[tuple[Stack, tuple[NDArray[np.float64], NDArray[np.float64]]]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """The mean of other runs' profiles at this one's depths, with replicates, and how many."""
     by_model: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
-    n_groups = len(one.without)
+    n_groups = len(stack.without)
     theirs = [(o, (value, parts)) for o, (value, parts) in theirs if np.isfinite(value).all()]
     for other, (value, parts) in theirs:
         # Other groups of documents than ours tell nothing of our errors: then they stand fixed.
         paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
         both = np.concatenate([value[None], paired])
-        placed = np.stack([np.interp(one.depths, other.depths, line) for line in both])
+        placed = np.stack([np.interp(stack.depths, other.depths, line) for line in both])
         first = other.keys.iloc[0]
         by_model.setdefault((first.suite, first.model), []).append(placed)
     if not by_model:
@@ -110,16 +110,16 @@ def _mean(
 
 
 def _table(
-    one: Stack,
+    stack: Stack,
     rows: list[int],
     values: NDArray[np.float64],
     without: NDArray[np.float64],
     to: str,
     counts: list[int],
 ) -> pd.DataFrame:
-    value = _distance(one.values[rows], values)
-    half = jackknife.half_width_of(_distance(one.without[:, rows], without))
-    made = one.keys.iloc[rows].assign(
+    value = _distance(stack.values[rows], values)
+    half = jackknife.half_width_of(_distance(stack.without[:, rows], without))
+    made = stack.keys.iloc[rows].assign(
         to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
     )
     return made.filter(schemas.DISTANCES.names)

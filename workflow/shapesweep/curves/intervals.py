@@ -41,7 +41,7 @@ def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
     return counted.assign(low=counted.value - half, high=counted.value + half, over=DOCUMENTS)
 
 
-def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
+def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """The mean of runs that differ only by their seed, with the interval that their spread gives.
 
     Parameters
@@ -57,7 +57,7 @@ def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
         A row for every place at which all runs of a model were measured; `run` is
         the model's name, `seed` and `revision` are null.
     """
-    key = ["suite", "model", "architecture", "family", "n_layers", *CURVE, *place]
+    key = ["suite", "model", "architecture", "family", "n_layers", *CURVE, *by]
     known = frame[frame.value.notna() & frame.step.notna()]
     n_seeds = known.groupby(["suite", "model"]).run.transform("nunique")
     known = known.assign(n_seeds=n_seeds)[n_seeds > 1]
@@ -65,7 +65,7 @@ def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
         return frame.iloc[:0]
     shared = ["tokens", "n_documents", "document_length"]
     grouped = known.groupby(key, sort=False, dropna=False)
-    made = grouped.agg(
+    means = grouped.agg(
         value=("value", "mean"),
         spread=("value", "std"),
         n_runs=("run", "nunique"),
@@ -75,11 +75,11 @@ def over_seeds(frame: pd.DataFrame, place: list[str]) -> pd.DataFrame:
         **{name: (name, "first") for name in shared},
     ).reset_index()
     # A mean of fewer at one place than at the next would jump where a seed comes or goes.
-    made = made[made.n_runs == made.n_seeds]
-    n_runs = made.n_runs.to_numpy(float)
-    half = jackknife.half_width(made.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)
-    made = made.assign(low=made.value - half, high=made.value + half)
-    return made.assign(run=made.model, seed=None, revision=None, over=SEEDS)
+    means = means[means.n_runs == means.n_seeds]
+    n_runs = means.n_runs.to_numpy(float)
+    half = jackknife.half_width(means.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)
+    means = means.assign(low=means.value - half, high=means.value + half)
+    return means.assign(run=means.model, seed=None, revision=None, over=SEEDS)
 
 
 def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 
 def joined_flags(flags: Any) -> str:
     """All flags of several rows, each once."""
-    return ",".join(sorted({f for one in set(flags) for f in one.split(",") if f}))
+    return ",".join(sorted({f for flag_text in set(flags) for f in flag_text.split(",") if f}))
 
 
 def as_array(column: "pd.Series[Any]") -> NDArray[np.float64]:

@@ -87,33 +87,35 @@ def join(
     """
     _read.cache_clear()
     records = [failures.read_json(Path(path)) for path in plans]
-    listed = [one for path in manifests for one in manifest_tables.read(path)]
+    listed = [checkpoint for path in manifests for checkpoint in manifest_tables.read(path)]
     placed = _placed(records, listed, Path(results))
     continuity = _continuity(placed)
     accepted = {record["suite"]: record["definition"].get("accept", []) for record in records}
     doubts = _doubts(placed, continuity, accepted)
     key = operator.itemgetter("suite", "run", "revision")
-    excluded = {key(one) for one in doubts if not one["measured"]}
-    kept = [one for one in placed if one.checkpoint.key not in excluded]
+    excluded = {key(row) for row in doubts if not row["measured"]}
+    kept = [entry for entry in placed if entry.checkpoint.key not in excluded]
     out = Path(out)
     for name in ("geometry", "replicates", "origins"):
         schema = getattr(schemas, name.upper())
         tables.write_parts(
-            (one.read(name, schema) for one in kept), schema, out / f"{name}.parquet"
+            (entry.read(name, schema) for entry in kept), schema, out / f"{name}.parquet"
         )
     paths = [Path(results, path) for record in records for path in record["budgets"]]
     counted = [tables.read_arrow(path, schemas.BUDGETS) for path in paths]
     budgeted = pa.concat_tables([schemas.BUDGETS.empty_table(), *counted]).to_pylist()
-    sound = [one for one in budgeted if key(one) not in excluded]
+    sound = [row for row in budgeted if key(row) not in excluded]
     tables.write(sound, schemas.BUDGETS, out / "budgets.parquet")
     history = pd.concat([tables.read(path, schemas.HISTORY) for path in histories] or [_NOTHING])
     tables.write(history, schemas.HISTORY, out / "history.parquet")
     tables.write(_losses(kept, history), schemas.LOSSES, out / "losses.parquet")
     tables.write(continuity, schemas.CONTINUITY, out / "continuity.parquet")
     manifest_tables.write(_flagged(listed, continuity), out / "manifest.parquet")
-    flagged = [one for one in listed if _is_excluded(one)]
-    found = [_failure(one, ", ".join(one.status)) for one in flagged] + doubts
-    failed = [row for one in placed for row in one.read("failures", schemas.FAILURES).to_pylist()]
+    flagged = [checkpoint for checkpoint in listed if _is_excluded(checkpoint)]
+    found = [_failure(checkpoint, ", ".join(checkpoint.status)) for checkpoint in flagged] + doubts
+    failed = [
+        row for entry in placed for row in entry.read("failures", schemas.FAILURES).to_pylist()
+    ]
     without_budget = [tables.read_metadata(path).get("failure") for path in paths]
     not_measured = excluded | {key(row) for row in failed}
     found += [row for row in without_budget if row and key(row) not in not_measured]
@@ -133,11 +135,15 @@ def _placed(
         for batch in record["batches"]
         for revision in batch["revisions"]
     }
-    known = {one.key for one in listed}
-    sound = [one for one in listed if one.selected]
+    known = {checkpoint.key for checkpoint in listed}
+    sound = [checkpoint for checkpoint in listed if checkpoint.selected]
     # A checkpoint that has gone since then is a row of its batch's failures.
     gone = [Checkpoint(*key) for key in folders if key not in known]
-    return [Placed(one, folders[one.key]) for one in [*sound, *gone] if one.key in folders]
+    return [
+        Placed(checkpoint, folders[checkpoint.key])
+        for checkpoint in [*sound, *gone]
+        if checkpoint.key in folders
+    ]
 
 
 @functools.lru_cache(maxsize=4)
@@ -148,28 +154,28 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
 
 def _losses(kept: Sequence[Placed], history: pd.DataFrame) -> pd.DataFrame:
     """The losses of all checkpoints on the corpora, and those that trainings have logged."""
-    parts = [tables.as_pandas(one.read("losses", schemas.LOSSES)) for one in kept]
+    parts = [tables.as_pandas(entry.read("losses", schemas.LOSSES)) for entry in kept]
     measured = pd.concat(parts) if parts else pd.DataFrame(columns=schemas.LOSSES.names)
     logged = history[(history.source == "log") & (history.metric == "loss")]
     losses = pd.concat([measured, logged]).reindex(columns=schemas.LOSSES.names)
     return losses.sort_values(["suite", "run", "source", "step"], kind="stable")
 
 
-def _is_excluded(one: Checkpoint) -> bool:
+def _is_excluded(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint is a failure by what the manifest says."""
-    return (one.chosen and not one.selected) or "empty_main" in one.status
+    return (checkpoint.chosen and not checkpoint.selected) or "empty_main" in checkpoint.status
 
 
 def _continuity(placed: Sequence[Placed]) -> pd.DataFrame:
     """What the weights of every run's neighbours say of each other: `schemas.CONTINUITY`."""
     runs: dict[tuple[str, str], list[tuple[Checkpoint, Sample]]] = {}
-    for one in placed:
-        found = one.read("samples", schemas.SAMPLES).to_pandas()
+    for entry in placed:
+        found = entry.read("samples", schemas.SAMPLES).to_pandas()
         if len(found):
             by_class = found.groupby("tensor_class", sort=False).value
             sample = {kind: values.to_numpy(np.float32) for kind, values in by_class}
-            key = one.checkpoint.suite, one.checkpoint.run
-            runs.setdefault(key, []).append((one.checkpoint, sample))
+            key = entry.checkpoint.suite, entry.checkpoint.run
+            runs.setdefault(key, []).append((entry.checkpoint, sample))
     rows = [row for members in runs.values() for row in between_neighbours(members)]
     return pd.DataFrame(rows, columns=schemas.CONTINUITY.names)
 
@@ -178,8 +184,10 @@ def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Che
     """The manifests of all suites, each status with what the weights say."""
     flags = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag.to_dict()
     return [
-        replace(one, status=(*one.status, flags[one.key])) if one.key in flags else one
-        for one in listed
+        replace(checkpoint, status=(*checkpoint.status, flags[checkpoint.key]))
+        if checkpoint.key in flags
+        else checkpoint
+        for checkpoint in listed
     ]
 
 
@@ -199,24 +207,24 @@ def _doubts(
     """What the weights and losses of a run's checkpoints say against each other."""
     found = []
     flagged = continuity[continuity.flag != ""].drop_duplicates(_KEY)
-    for one in flagged.itertuples():
-        reason = _REASONS[one.flag].format(previous=one.previous)
-        kept = one.flag == "break" or "discontinuous" in accepted.get(one.suite, ())
-        found.append(_failure(one, f"{one.flag}: {reason}", measured=kept))
-    for one in placed:
-        doubt = _start(one)
+    for row in flagged.itertuples():
+        reason = _REASONS[row.flag].format(previous=row.previous)
+        kept = row.flag == "break" or "discontinuous" in accepted.get(row.suite, ())
+        found.append(_failure(row, f"{row.flag}: {reason}", measured=kept))
+    for entry in placed:
+        doubt = _start(entry)
         if doubt:
-            found.append(_failure(one.checkpoint, doubt, measured=True))
+            found.append(_failure(entry.checkpoint, doubt, measured=True))
     return found
 
 
-def _start(one: Placed) -> str | None:
+def _start(entry: Placed) -> str | None:
     """What is odd about the loss of a causal model that has not been trained yet."""
-    if one.checkpoint.step != 0 or family(one.checkpoint.architecture) != "decoder":
+    if entry.checkpoint.step != 0 or family(entry.checkpoint.architecture) != "decoder":
         return None
-    losses = one.read("losses", schemas.LOSSES).to_pandas()
+    losses = entry.read("losses", schemas.LOSSES).to_pandas()
     losses = losses[(losses.source == "eval") & losses.corpus.isin(["text", "random"])]
-    vocabulary = one.vocabulary
+    vocabulary = entry.vocabulary
     if not len(losses) or not vocabulary:
         return None
     loss = float(losses.sort_values("corpus", ascending=False).value.iloc[0])
@@ -228,6 +236,6 @@ def _start(one: Placed) -> str | None:
     )
 
 
-def _failure(one: Any, reason: str, measured: bool = False) -> dict[str, Any]:
-    place = {"suite": one.suite, "run": one.run, "revision": one.revision, "step": one.step}
-    return {**place, "reason": reason, "measured": measured, "transient": False}
+def _failure(row: Any, reason: str, measured: bool = False) -> dict[str, Any]:
+    key = {"suite": row.suite, "run": row.run, "revision": row.revision, "step": row.step}
+    return {**key, "reason": reason, "measured": measured, "transient": False}

@@ -59,15 +59,15 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
         if mean is not None:
             # A mean of several is as much less noisy.
             shrunk = None if scale is None else scale / np.sqrt(len(runs))
-            told = _judged(mean, shrunk, freedom)
-            rows.append(_row(mean, told) | {"over": intervals.SEEDS})
+            judged = _judged(mean, shrunk, freedom)
+            rows.append(_row(mean, judged) | {"over": intervals.SEEDS})
     return pd.DataFrame(rows, columns=schemas.PHASES.names)
 
 
-def _row(part: pd.DataFrame, told: dict[str, Any]) -> dict[str, Any]:
+def _row(part: pd.DataFrame, judged: dict[str, Any]) -> dict[str, Any]:
     first = part.iloc[0]
     key = [*intervals.RUN, *intervals.CURVE, "layers"]
-    return {**{name: first[name] for name in key}, "over": intervals.DOCUMENTS, **told}
+    return {**{name: first[name] for name in key}, "over": intervals.DOCUMENTS, **judged}
 
 
 def _seeds(
@@ -84,7 +84,7 @@ def _seeds(
     without = [np.stack(run.replicates.to_list()) for run in same]
     is_trained = same[0].step.isin(trained).to_numpy(bool)
     scale = float(np.sqrt(values[:, is_trained].var(axis=0, ddof=1).mean()))
-    paired = len({one.shape for one in without}) == 1
+    paired = len({replicate.shape for replicate in without}) == 1
     mean = same[0].assign(
         run=same[0].model,
         seed=None,
@@ -111,8 +111,8 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
         return {**ends, "verdict": "undefined"}
     kept = unimodal.thinned(np.log1p(steps), MOST)
     part = part.iloc[kept]
-    values, steps, places = values[kept], steps[kept], np.log1p(steps[kept])
-    peak = unimodal.find_peak(values, places, known_noise, freedom)
+    values, steps, x = values[kept], steps[kept], np.log1p(steps[kept])
+    peak = unimodal.find_peak(values, x, known_noise, freedom)
     without = np.stack(part.replicates.to_list(), axis=1)
     prominence, half = _prominence(values, without, peak.index)
     is_peak = peak.p_value < LEVEL and prominence > half

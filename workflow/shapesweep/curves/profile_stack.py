@@ -46,19 +46,19 @@ class Stack:
         by_corpus: dict[tuple[str, int], list[Stack]] = {}
         for part in parts:
             by_corpus.setdefault((part.keys.corpus.iloc[0], len(part.depths)), []).append(part)
-        made = []
+        stacks = []
         for mine in by_corpus.values():
-            most = max(len(one.without) for one in mine)
-            without = [_padded(one.without, most) for one in mine]
-            made.append(
+            most = max(len(checkpoint.without) for checkpoint in mine)
+            without = [_padded(checkpoint.without, most) for checkpoint in mine]
+            stacks.append(
                 cls(
-                    pd.concat([one.keys for one in mine], ignore_index=True),
+                    pd.concat([checkpoint.keys for checkpoint in mine], ignore_index=True),
                     mine[0].depths,
-                    np.concatenate([one.values for one in mine]),
+                    np.concatenate([checkpoint.values for checkpoint in mine]),
                     np.concatenate(without, axis=1),
                 )
             )
-        return made
+        return stacks
 
     @cached_property
     def curve_keys(self) -> list[tuple[object, ...]]:
@@ -89,7 +89,7 @@ def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
     """
     parts = replicates.groupby(["suite", "run", "corpus"], sort=False)
     groups = dict(iter(parts))
-    made = []
+    stacks = []
     for key, part in single.groupby(["suite", "run", "corpus"], sort=False):
         n_layers = int(part.n_layers.iloc[0])
         codes, keys = _numbered(part)
@@ -105,8 +105,8 @@ def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
             of_group = (mine.group == group).to_numpy(bool)
             _place(without[group], mine[of_group], rows[of_group], n_layers)
         depths = np.arange(n_layers + 1) / n_layers
-        made.append(Stack(keys, depths, values, without))
-    return made
+        stacks.append(Stack(keys, depths, values, without))
+    return stacks
 
 
 def _numbered(part: pd.DataFrame) -> tuple[NDArray[np.int64], pd.DataFrame]:

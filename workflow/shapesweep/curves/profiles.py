@@ -21,6 +21,6 @@ def profiles(single: pd.DataFrame) -> pd.DataFrame:
         of a 95 % interval over documents, or over seeds.
     """
     parts = [single, intervals.over_seeds(single, ["step", "layer", "layer_kind"])]
-    made = pd.concat([part for part in parts if len(part)] or parts[:1])
-    made["depth"] = made.layer / made.n_layers
-    return made.filter(schemas.PROFILES.names)
+    table = pd.concat([part for part in parts if len(part)] or parts[:1])
+    table["depth"] = table.layer / table.n_layers
+    return table.filter(schemas.PROFILES.names)

@@ -38,28 +38,28 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
         `sink_share`, of a dome or box of all tokens: the share of its height that is gone without
         the first token. Null where it is not defined.
     """
-    made = [_of(one) for one in stacks]
-    return pd.concat(made) if made else pd.DataFrame(columns=schemas.SHAPES.names)
+    tables = [_of(stack) for stack in stacks]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=schemas.SHAPES.names)
 
 
-def _of(one: Stack) -> pd.DataFrame:
-    whole = rise(one.values, one.depths)
-    parts = rise(one.without, one.depths)
-    shares = one.keys.metric.map(lambda name: name in METRICS and METRICS[name].is_share)
-    highest = np.abs(one.values).max(axis=1)
+def _of(stack: Stack) -> pd.DataFrame:
+    whole = rise(stack.values, stack.depths)
+    parts = rise(stack.without, stack.depths)
+    shares = stack.keys.metric.map(lambda name: name in METRICS and METRICS[name].is_share)
+    highest = np.abs(stack.values).max(axis=1)
     scale = np.where(shares.to_numpy(bool), 1.0, highest) * NAMED_RISE
     columns: dict[str, Any] = {}
     for name in ("height", "centre", "left", "right", "plateau"):
         _add(columns, name, getattr(whole, name), getattr(parts, name))
     shape = _named(whole, columns["height_low"], scale)
-    _add(columns, "sink_share", *_sinks(one, whole, parts, shape))
+    _add(columns, "sink_share", *_sinks(stack, whole, parts, shape))
     # Where nothing rises there is neither a centre nor an edge.
     risen = np.isin(shape, ["dome", "box"])
     for name in columns:
         if not name.startswith("height"):
             columns[name] = np.where(risen, columns[name], np.nan)
-    made = one.keys.assign(shape=shape, **columns)
-    return made.filter(schemas.SHAPES.names)
+    table = stack.keys.assign(shape=shape, **columns)
+    return table.filter(schemas.SHAPES.names)
 
 
 def _add(
@@ -82,11 +82,11 @@ def _named(
 
 
 def _sinks(
-    one: Stack, whole: Rise, parts: Rise, shape: NDArray[np.str_]
+    stack: Stack, whole: Rise, parts: Rise, shape: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The share of the height of `all` that is gone in `no_first`, with its replicates."""
     match = ["revision", *intervals.CURVE]
-    table = one.keys[match].assign(row=np.arange(len(one.keys)))
+    table = stack.keys[match].assign(row=np.arange(len(stack.keys)))
     every = table[(table.selection == "all") & np.isin(shape, ["dome", "box"])]
     bulk = table[table.selection == "no_first"]
     pairs = every.merge(bulk, on=[n for n in match if n != "selection"], suffixes=("", "_bulk"))

@@ -41,9 +41,9 @@ def trajectories(
     names = schemas.TRAJECTORIES.names
     parts = [layers, middle, _losses(single, n_groups, losses)]
     known = [part.filter(names) for part in parts if len(part)]
-    made = pd.concat(known or [pd.DataFrame(columns=names)])
-    seeds = intervals.over_seeds(made, ["layers", "step"])
-    return pd.concat([made, seeds.filter(names)]) if len(seeds) else made
+    table = pd.concat(known or [pd.DataFrame(columns=names)])
+    seeds = intervals.over_seeds(table, ["layers", "step"])
+    return pd.concat([table, seeds.filter(names)]) if len(seeds) else table
 
 
 def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
@@ -74,16 +74,16 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     by_group = by_group.groupby(key, sort=False, dropna=False).value.agg(np.array)
     shared = ["seed", "architecture", "n_layers", "step", "tokens", "n_documents"]
     shared += ["document_length", "family", "model"]
-    made = layers.groupby(key, sort=False, dropna=False).agg(
+    middle = layers.groupby(key, sort=False, dropna=False).agg(
         **{name: (name, "first") for name in shared},
         n_points=("n_points", "min"),
         flag=("flag", intervals.joined_flags),
     )
-    made = made.reset_index().merge(_means(layers, key), on=key)
-    made = made.merge(by_group.rename("replicates").reset_index(), on=key)
-    half = made.replicates.map(lambda v: float(jackknife.half_width_of(v)))
-    made = made.assign(low=made.value - half, high=made.value + half)
-    return made.assign(layers="middle", over=intervals.DOCUMENTS)
+    middle = middle.reset_index().merge(_means(layers, key), on=key)
+    middle = middle.merge(by_group.rename("replicates").reset_index(), on=key)
+    half = middle.replicates.map(lambda v: float(jackknife.half_width_of(v)))
+    middle = middle.assign(low=middle.value - half, high=middle.value + half)
+    return middle.assign(layers="middle", over=intervals.DOCUMENTS)
 
 
 def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
@@ -98,12 +98,12 @@ def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     by_corpus = ["pooling", "n_documents", "document_length"]
     shown = runs[["suite", "run", "corpus", *by_corpus]].drop_duplicates(["suite", "run", "corpus"])
-    made = losses.merge(runs[intervals.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
+    table = losses.merge(runs[intervals.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
     # A log knows no corpus.
-    made = made.merge(shown, on=["suite", "run", "corpus"], how="left")
+    table = table.merge(shown, on=["suite", "run", "corpus"], how="left")
     tokens = runs[["suite", "run", "step", "tokens"]].drop_duplicates()
-    made = made.merge(tokens, on=["suite", "run", "step"], how="left")
-    made["metric"] = "loss_" + made.source
-    made["selection"], made["layers"], made["flag"] = None, None, ""
-    made["n_points"], made["k"] = None, None
-    return intervals.over_documents(made, n_groups)
+    table = table.merge(tokens, on=["suite", "run", "step"], how="left")
+    table["metric"] = "loss_" + table.source
+    table["selection"], table["layers"], table["flag"] = None, None, ""
+    table["n_points"], table["k"] = None, None
+    return intervals.over_documents(table, n_groups)

@@ -210,8 +210,8 @@ def _smaller(eigenvalues: NDArray[np.float64], leaving: NDArray[np.float64]) -> 
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
     rest = leaving[:, :-N_AXES]
     others = eigenvalues[:-N_AXES] - np.einsum("ij,ij->j", rest, rest)
-    made = np.sort(np.concatenate([np.linalg.eigvalsh(block), others]))
-    return np.maximum(made, 0.0)
+    updated = np.sort(np.concatenate([np.linalg.eigvalsh(block), others]))
+    return np.maximum(updated, 0.0)
 
 
 def _gap(
@@ -227,9 +227,9 @@ def _gap(
 def _largest(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """The largest numbers of every point by their size, descending."""
     n_largest = min(N_LARGEST, points.shape[1])
-    made = np.empty((len(points), n_largest), points.dtype)
+    largest = np.empty((len(points), n_largest), points.dtype)
     for rows in blocks(len(points)):
         magnitudes = np.abs(points[rows])
         top = np.partition(magnitudes, -n_largest, axis=1)[:, -n_largest:]
-        made[rows] = np.sort(top, axis=1)[:, ::-1]
-    return made
+        largest[rows] = np.sort(top, axis=1)[:, ::-1]
+    return largest

@@ -256,13 +256,13 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
 
 def _quantiles(values: NDArray[np.float64], shares: tuple[float, ...]) -> list[float]:
     """As numpy's, without looking at what a jackknife has looked at a thousand times."""
-    places = [share * (len(values) - 1) for share in shares]
-    lower = [int(place) for place in places]
-    upper = [min(place + 1, len(values) - 1) for place in lower]
+    positions = [share * (len(values) - 1) for share in shares]
+    lower = [int(position) for position in positions]
+    upper = [min(index + 1, len(values) - 1) for index in lower]
     sorted_there = np.partition(values, sorted({*lower, *upper}))
     return [
-        float(sorted_there[low] + (place - low) * (sorted_there[high] - sorted_there[low]))
-        for place, low, high in zip(places, lower, upper, strict=True)
+        float(sorted_there[low] + (position - low) * (sorted_there[high] - sorted_there[low]))
+        for position, low, high in zip(positions, lower, upper, strict=True)
     ]
 
 

@@ -137,8 +137,8 @@ def fits_with(
     for out in rows:
         cross += basis.centred(core.before[out]).T @ basis.targets(core.after[out])
     slope = basis.whitened @ (basis.whitened.T @ cross)
-    further = [_Further.of(one, basis, slope) for one in more]
-    rising = [[one.sums(_Left.all(basis.rank + 1, len(cross[0])), -1)] for one in further]
+    further = [_Further.of(mask, basis, slope) for mask in more]
+    rising = [[rest.sums(_Left.all(basis.rank + 1, len(cross[0])), -1)] for rest in further]
     leaving = []
     for group, out in enumerate(rows):
         centred, targets = basis.centred(core.before[out]), basis.targets(core.after[out])
@@ -150,17 +150,20 @@ def fits_with(
             # Float32 cannot tell.
             left = _Left.without(basis.regressors(centred), missed)
         leaving.append((_Sums.of(targets, _square(missed)), left.fallen))
-        for one, sums in zip(further, rising, strict=True):
-            sums.append(one.sums(left, group))
+        for rest, sums in zip(further, rising, strict=True):
+            sums.append(rest.sums(left, group))
     every = reduce(_Sums.__add__, (out for out, _ in leaving))
     # About their own mean.
     whole = replace(every, shift=np.zeros_like(every.shift))
     cores = [whole, *(whole.without(*out) for out in leaving)]
-    made = [
+    sums_of_fits = [
         cores,
-        *([one + other for one, other in zip(cores, sums, strict=True)] for sums in rising),
+        *([core + other for core, other in zip(cores, sums, strict=True)] for sums in rising),
     ]
-    return [(one[0].fit(basis.rank), [part.fit(basis.rank) for part in one[1:]]) for one in made]
+    return [
+        (fit_sums[0].fit(basis.rank), [part.fit(basis.rank) for part in fit_sums[1:]])
+        for fit_sums in sums_of_fits
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,9 +196,9 @@ class _Basis:
 
     def regressors(self, centred: NDArray[np.floating]) -> NDArray[np.floating]:
         """In the precision of the rows that are given."""
-        made = np.full((len(centred), self.rank + 1), self.constant, centred.dtype)
-        np.matmul(centred, self.whitened.astype(centred.dtype, copy=False), out=made[:, :-1])
-        return made
+        columns = np.full((len(centred), self.rank + 1), self.constant, centred.dtype)
+        np.matmul(centred, self.whitened.astype(centred.dtype, copy=False), out=columns[:, :-1])
+        return columns
 
     def targets(self, after: NDArray[np.floating]) -> NDArray[np.float64]:
         return after - self.mean_after

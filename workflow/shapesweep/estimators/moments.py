@@ -84,12 +84,12 @@ class Moments:
             Each keeps at least one.
         """
         keepers = np.zeros(len(points), dtype=np.int64)
-        for place, kept in enumerate(selections):
-            keepers |= kept.astype(np.int64) << place
-        parts = {one: cls.of(points[keepers == one]) for one in np.unique(keepers).tolist() if one}
+        for bit, kept in enumerate(selections):
+            keepers |= kept.astype(np.int64) << bit
+        parts = {key: cls.of(points[keepers == key]) for key in np.unique(keepers).tolist() if key}
         return [
-            cls.merged(part for one, part in parts.items() if one >> place & 1)
-            for place in range(len(selections))
+            cls.merged(part for key, part in parts.items() if key >> bit & 1)
+            for bit in range(len(selections))
         ]
 
     @classmethod
@@ -100,13 +100,13 @@ class Moments:
     def __add__(self, other: "Moments") -> "Moments":
         n_points = self.n_points + other.n_points
         mean = (self.n_points * self.mean + other.n_points * other.mean) / max(n_points, 1)
-        one, two = self._about(mean), other._about(mean)
+        mine, two = self._about(mean), other._about(mean)
         return Moments(
             n_points,
             mean,
-            one[0] + two[0],
-            one[1] + two[1],
-            one[2] + two[2],
+            mine[0] + two[0],
+            mine[1] + two[1],
+            mine[2] + two[2],
             self.direction_sum + other.direction_sum,
             self.n_directions + other.n_directions,
         )

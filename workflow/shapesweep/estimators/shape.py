@@ -61,7 +61,7 @@ def rise(values: NDArray[np.float64], depths: NDArray[np.float64]) -> Rise:
     height[np.isnan(flat).any(axis=1)] = np.nan
     left, right = _edges(flat, depths, top, base, height, 0.5)
     inner_left, inner_right = _edges(flat, depths, top, base, height, 0.9)
-    made = [
+    values_of_shape = [
         height,
         left,
         right,
@@ -69,7 +69,7 @@ def rise(values: NDArray[np.float64], depths: NDArray[np.float64]) -> Rise:
         (inner_right - inner_left) / (right - left),
         np.where(np.isnan(height), np.nan, flat.max(axis=1) - flat.min(axis=1)),
     ]
-    return Rise(*(one.reshape(shape) for one in made))
+    return Rise(*(value.reshape(shape) for value in values_of_shape))
 
 
 def _edges(
@@ -82,13 +82,13 @@ def _edges(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Depths left and right of the top at which a share of the height is passed."""
     level = base + share * height
-    places = np.arange(values.shape[1])
+    layers = np.arange(values.shape[1])
     low = values < level[:, None]
     # The nearest layers on either side that lie below; both ends do where there is a height.
-    before = np.where(low & (places < top[:, None]), places, -1).max(axis=1)
-    behind = np.where(low & (places > top[:, None]), places, len(places)).min(axis=1)
-    risen = (height > 0) & (before >= 0) & (behind < len(places))
-    before, behind = np.where(risen, before, 0), np.where(risen, behind, len(places) - 1)
+    before = np.where(low & (layers < top[:, None]), layers, -1).max(axis=1)
+    behind = np.where(low & (layers > top[:, None]), layers, len(layers)).min(axis=1)
+    risen = (height > 0) & (before >= 0) & (behind < len(layers))
+    before, behind = np.where(risen, before, 0), np.where(risen, behind, len(layers) - 1)
     left = _crossing(values, depths, before, before + 1, level)
     right = _crossing(values, depths, behind, behind - 1, level)
     return np.where(risen, left, np.nan), np.where(risen, right, np.nan)

@@ -104,7 +104,7 @@ def split_errors(
     return monotone, rising[:, 1:-1] + falling[:, 1:-1]
 
 
-def noise(values: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+def noise(values: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Noise of a curve, from how far each value lies from the line through its neighbours.
 
     The estimator of Gasser, Sroka and Jennen-Steinmetz 1986 (eq. 2). What is curved counts as noise
@@ -120,13 +120,13 @@ def noise(values: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[n
     ndarray of float64, shape (...)
         Its standard deviation.
     """
-    widths = places[2:] - places[:-2]
-    before, behind = (places[2:] - places[1:-1]) / widths, (places[1:-1] - places[:-2]) / widths
+    widths = x[2:] - x[:-2]
+    before, behind = (x[2:] - x[1:-1]) / widths, (x[1:-1] - x[:-2]) / widths
     residuals = before * values[..., :-2] + behind * values[..., 2:] - values[..., 1:-1]
     return np.sqrt((residuals**2 / (1 + before**2 + behind**2)).mean(axis=-1))
 
 
-def thinned(places: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+def thinned(x: NDArray[np.float64], most: int) -> NDArray[np.int64]:
     """Evenly spaced values among many, both ends among them.
 
     Neighbours far closer together than the curve is wide share their noise, which a test would
@@ -142,10 +142,10 @@ def thinned(places: NDArray[np.float64], most: int) -> NDArray[np.int64]:
     ndarray of int64, at most `most`, increasing
         Indices; all, if there are no more.
     """
-    if len(places) <= most:
-        return np.arange(len(places))
-    even = np.linspace(places[0], places[-1], most)
-    return np.unique(np.abs(places[:, None] - even).argmin(axis=0))
+    if len(x) <= most:
+        return np.arange(len(x))
+    even = np.linspace(x[0], x[-1], most)
+    return np.unique(np.abs(x[:, None] - even).argmin(axis=0))
 
 
 def unimodal_fit(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -170,7 +170,7 @@ def unimodal_fit(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def find_peak(
     values: NDArray[np.float64],
-    places: NDArray[np.float64],
+    x: NDArray[np.float64],
     known_noise: float | None = None,
     freedom: int = 0,
 ) -> Peak:
@@ -199,7 +199,7 @@ def find_peak(
     Peak
     """
     index = 1 + int(values[1:-1].argmax())
-    scale = known_noise if known_noise is not None else float(noise(values, places))
+    scale = known_noise if known_noise is not None else float(noise(values, x))
     monotone, turning = split_errors(values[None])
     saved = monotone[0] - turning[0].min()
     rounding = 8 * np.finfo(np.float64).eps * float(np.abs(values).max())
@@ -208,11 +208,11 @@ def find_peak(
         p_value = 0.0 if saved > len(values) * rounding**2 else 1.0
         return Peak(index, index - 1, index + 1, p_value, scale)
     n_freedom = freedom if known_noise is not None else 0
-    law = _constant_law(tuple(places.tolist()), n_freedom)
+    law = _constant_law(tuple(x.tolist()), n_freedom)
     p_value = (1 + int((law >= saved / scale**2).sum())) / (1 + len(law))
     fit = unimodal_fit(values)
     simulated = fit + scale * _draws(len(values))
-    scales = _scales(simulated, places, n_freedom, scale)
+    scales = _scales(simulated, x, n_freedom, scale)
     _, turns = split_errors(simulated)
     costs = (turns[:, int(turning[0].argmin())] - turns.min(axis=1)) / scales**2
     kept = np.flatnonzero(turning[0] - turning[0].min() <= np.quantile(costs, 0.95) * scale**2)
@@ -222,11 +222,11 @@ def find_peak(
 
 
 @functools.lru_cache(maxsize=64)
-def _constant_law(places: tuple[float, ...], freedom: int) -> NDArray[np.float64]:
+def _constant_law(x: tuple[float, ...], freedom: int) -> NDArray[np.float64]:
     """What a turn saves on a constant curve with noise of size one, over the estimated variance."""
-    simulated = _draws(len(places))
+    simulated = _draws(len(x))
     monotone, turning = split_errors(simulated)
-    scales = _scales(simulated, np.array(places), freedom, 1.0)
+    scales = _scales(simulated, np.array(x), freedom, 1.0)
     return (monotone - turning.min(axis=1)) / scales**2
 
 
@@ -235,10 +235,10 @@ def _draws(n: int) -> NDArray[np.float64]:
 
 
 def _scales(
-    simulated: NDArray[np.float64], places: NDArray[np.float64], freedom: int, scale: float
+    simulated: NDArray[np.float64], x: NDArray[np.float64], freedom: int, scale: float
 ) -> NDArray[np.float64]:
     """The noise as it would be estimated from each simulated curve, or from as many seeds."""
     if not freedom:
-        return noise(simulated, places)
+        return noise(simulated, x)
     rng = np.random.default_rng([SEED, 1])
     return scale * np.sqrt(rng.chisquare(freedom, len(simulated)) / freedom)

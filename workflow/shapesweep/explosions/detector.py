@@ -47,9 +47,9 @@ def deviations(values: Floats) -> Floats:
     >>> bool(abs(deviations(line)[-1]) < 2), float(deviations(np.append(line, 40.0))[-1])
     (True, 50.0)
     """
-    made = np.full(len(values), np.nan)
+    result = np.full(len(values), np.nan)
     if len(values) <= WINDOW:
-        return made
+        return result
     x = np.arange(WINDOW) - (WINDOW - 1) / 2
     ahead = (WINDOW + 1) / 2
     before = np.lib.stride_tricks.sliding_window_view(values[:-1], WINDOW)
@@ -63,8 +63,8 @@ def deviations(values: Floats) -> Floats:
         error = np.sqrt(np.maximum(variance, floor) * (1 + 1 / WINDOW + ahead**2 / (x @ x)))
         z = (values[WINDOW:] - mean - slope * ahead) / error
     z = np.clip(np.where(np.isfinite(z), z, 0.0), -MOST, MOST)
-    made[WINDOW:] = np.where(np.isinf(values[WINDOW:]), MOST, z)
-    return made
+    result[WINDOW:] = np.where(np.isinf(values[WINDOW:]), MOST, z)
+    return result
 
 
 def alarms(z: Floats, thresholds: Floats = THRESHOLDS) -> NDArray[np.bool_]:
@@ -85,13 +85,13 @@ def alarms(z: Floats, thresholds: Floats = THRESHOLDS) -> NDArray[np.bool_]:
     """
     shape = (z.shape[1], len(thresholds))
     total, quiet = np.zeros(shape), np.zeros(shape, dtype=np.int64)
-    made = np.zeros((len(z), *shape), dtype=bool)
+    raised = np.zeros((len(z), *shape), dtype=bool)
     for i, now in enumerate(np.nan_to_num(z, nan=0.0)):
         total = np.where(quiet > 0, 0.0, np.maximum(total + now[:, None] - SLACK, 0.0))
         quiet = np.maximum(quiet - 1, 0)
-        made[i] = total > thresholds
-        total[made[i]], quiet[made[i]] = 0.0, QUIET
-    return made
+        raised[i] = total > thresholds
+        total[raised[i]], quiet[raised[i]] = 0.0, QUIET
+    return raised
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +168,9 @@ def outcomes(
     Outcomes
     """
     false, watched, lead, early, watched_early = [], [], [], [], []
-    for one, when, onset in zip(z, moments, onsets, strict=True):
-        raised = alarms(one)
-        known = ~np.isnan(one).all(axis=1)
+    for deviation, when, onset in zip(z, moments, onsets, strict=True):
+        raised = alarms(deviation)
+        known = ~np.isnan(deviation).all(axis=1)
         gaps = np.diff(when, prepend=when[:1])
         if onset is None:
             false.append(raised.sum(axis=0))

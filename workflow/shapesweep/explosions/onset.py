@@ -35,9 +35,9 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     ndarray of float64, shape (n_losses,)
         Infinite of the first `WINDOW`.
     """
-    made = np.full(len(losses), np.inf)
+    levels = np.full(len(losses), np.inf)
     if len(losses) <= WINDOW:
-        return made
+        return levels
     finite = np.where(np.isfinite(losses), losses, np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(finite[:-1], WINDOW)
     with np.errstate(invalid="ignore"):
@@ -47,8 +47,8 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     lowest = np.minimum.accumulate(middles)
     # The window that the lowest median so far is of.
     which = np.maximum.accumulate(np.where(middles <= lowest, np.arange(len(middles)), 0))
-    made[WINDOW:] = bounds[which]
-    return made
+    levels[WINDOW:] = bounds[which]
+    return levels
 
 
 def first_onset(losses: NDArray[np.float64]) -> int | None:

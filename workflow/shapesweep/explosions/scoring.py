@@ -54,7 +54,7 @@ def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
         `spikes` has a row a run. `warnings` has a row a signal, and one a family of signals, of
         the suites with enough runs of both kinds; `approaches` has those suites alone, too.
     """
-    made: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    collected: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for suite, mine in history.groupby("suite", sort=False):
         runs = []
         for run, part in mine.groupby("run", sort=False):
@@ -62,16 +62,16 @@ def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
             if not len(losses):
                 continue
             spike = _spike(losses.sort_values("step", kind="stable"))
-            made["spikes"].append({"suite": suite, "run": run, **spike.row})
+            collected["spikes"].append({"suite": suite, "run": run, **spike.row})
             if spike.is_clear:
                 runs.append(read(str(run), part, spike.moment))
-        cohort = _Cohort.of([one for one in runs if one is not None])
+        cohort = _Cohort.of([run for run in runs if run is not None])
         if cohort is not None:
-            made["approaches"] += [{"suite": suite, **row} for row in cohort.approaches()]
-            made["warnings"] += [{"suite": suite, **row} for row in cohort.rows()]
+            collected["approaches"] += [{"suite": suite, **row} for row in cohort.approaches()]
+            collected["warnings"] += [{"suite": suite, **row} for row in cohort.rows()]
     return {
         name: pd.DataFrame(rows, columns=getattr(schemas, name.upper()).names)
-        for name, rows in made.items()
+        for name, rows in collected.items()
     }
 
 
@@ -121,36 +121,38 @@ class _Cohort:
 
     @classmethod
     def of(cls, runs: list[Signals]) -> "_Cohort | None":
-        every = sorted(runs, key=lambda one: one.onset is None)
-        n = sum(one.onset is not None for one in every)
+        every = sorted(runs, key=lambda run: run.onset is None)
+        n = sum(run.onset is not None for run in every)
         if min(n, len(every) - n) < LEAST:
             return None
         # Where enough runs were probed alike, one that was not tells nothing beside them.
-        widest = max(every, key=lambda one: len(one.names)).names
-        alike = [one for one in every if set(widest) <= set(one.names)]
-        m = sum(one.onset is not None for one in alike)
+        widest = max(every, key=lambda run: len(run.names)).names
+        alike = [run for run in every if set(widest) <= set(run.names)]
+        m = sum(run.onset is not None for run in alike)
         if min(m, len(alike) - m) >= LEAST:
             every, n = alike, m
-        names = [name for name in widest if all(name in one.names for one in every)]
-        every = [one.of(names) for one in every]
-        detectors = [(one, name) for one in FAMILIES for name in names if name[0] in one.metrics]
+        names = [name for name in widest if all(name in run.names for run in every)]
+        every = [run.of(names) for run in every]
+        detectors = [
+            (family, name) for family in FAMILIES for name in names if name[0] in family.metrics
+        ]
         asked = [(name, family.direction) for family, name in detectors]
-        z, moments = [one.toward(asked) for one in every], [one.moments for one in every]
-        found = detector.outcomes(z, moments, [one.onset for one in every], HORIZON)
+        z, moments = [run.toward(asked) for run in every], [run.moments for run in every]
+        found = detector.outcomes(z, moments, [run.onset for run in every], HORIZON)
         return cls(names, detectors, every[:n], every[n:], found)
 
     @cached_property
     def families(self) -> dict[str, list[int]]:
         """Positions of the detectors of each family."""
-        made: dict[str, list[int]] = {}
+        detectors: dict[str, list[int]] = {}
         for i, (family, _) in enumerate(self.detectors):
-            made.setdefault(family.name, []).append(i)
-        return made
+            detectors.setdefault(family.name, []).append(i)
+        return detectors
 
     @cached_property
     def interval(self) -> float:
         """Steps between two samples, or between two losses, which tell no more of an onset."""
-        return max(one.interval for one in (*self.unstable, *self.stable))
+        return max(run.interval for run in (*self.unstable, *self.stable))
 
     @cached_property
     def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -173,7 +175,7 @@ class _Cohort:
     def rows(self) -> Iterator[dict[str, Any]]:
         """How well every family would have warned, and every signal."""
         chosen = [("family", family, at) for family, at in self.families.items()]
-        chosen += [("signal", one.name, [i]) for i, (one, _) in enumerate(self.detectors)]
+        chosen += [("signal", family.name, [i]) for i, (family, _) in enumerate(self.detectors)]
         compared = {"family": len(self.families), "signal": len(self.detectors)}
         for level, family, at in chosen:
             signal = self.detectors[at[0]][1] if level == "signal" else (None, None, None)
@@ -264,18 +266,18 @@ class _Cohort:
 
     def approaches(self) -> list[dict[str, Any]]:
         """What every signal does before an onset, beside stable runs at the same moments."""
-        made = []
+        rows = []
         bins = np.arange(self.interval, HORIZON + self.interval, self.interval)
-        onsets = [one.onset for one in self.unstable]
-        own = [_change(one, one.onset, bins, self.interval) for one in self.unstable]
+        onsets = [run.onset for run in self.unstable]
+        own = [_change(run, run.onset, bins, self.interval) for run in self.unstable]
         # Of a stable run the mean over the moments at which others explode.
         others = [
-            np.ma.masked_invalid([_change(one, at, bins, self.interval) for at in onsets])
-            for one in self.stable
+            np.ma.masked_invalid([_change(run, at, bins, self.interval) for at in onsets])
+            for run in self.stable
         ]
         changes = {
             "unstable": np.array(own),
-            "stable": np.array([one.mean(axis=0).filled(np.nan) for one in others]),
+            "stable": np.array([values.mean(axis=0).filled(np.nan) for values in others]),
         }
         for kind, values in changes.items():
             for j, i in np.ndindex(values.shape[1:]):
@@ -285,27 +287,27 @@ class _Cohort:
                 ends = [np.expm1(end) if relative else end for end in _median(known)]
                 row: dict[str, Any] = {"metric": metric, "layer": layer, "k": k, "kind": kind}
                 row |= {"lead": int(bins[j]), "n_runs": len(known), "relative": relative}
-                made.append(row | dict(zip(("value", "low", "high"), ends, strict=True)))
-        return made
+                rows.append(row | dict(zip(("value", "low", "high"), ends, strict=True)))
+        return rows
 
 
 def _change(
-    one: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
+    signals: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
 ) -> NDArray[np.float64]:
     """What has changed since the farther half of the horizon, shape (n_bins, n_signals)."""
     assert onset is not None
-    ahead = onset - one.moments
+    ahead = onset - signals.moments
     far = (ahead > HORIZON / 2) & (ahead <= HORIZON)
-    made = np.full((len(bins), len(one.names)), np.nan)
+    changes = np.full((len(bins), len(signals.names)), np.nan)
     if not far.any():
-        return made
-    finite = np.where(np.isfinite(one.values), one.values, np.nan)
+        return changes
+    finite = np.where(np.isfinite(signals.values), signals.values, np.nan)
     base = pd.DataFrame(finite[far]).median().to_numpy()
     # An onset may lie between two moments: the sample is of the last one that has been.
-    place = np.ceil(ahead / interval).astype(int) - 1
-    inside = (ahead >= 1) & (place < len(bins))
-    made[place[inside]] = finite[inside] - base
-    return made
+    bin_numbers = np.ceil(ahead / interval).astype(int) - 1
+    inside = (ahead >= 1) & (bin_numbers < len(bins))
+    changes[bin_numbers[inside]] = finite[inside] - base
+    return changes
 
 
 def _quantiles(values: NDArray[np.float64], wanted: float) -> tuple[float, float]:

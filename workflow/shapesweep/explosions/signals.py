@@ -85,18 +85,18 @@ class Signals:
 
     def of(self, names: Sequence[Name]) -> "Signals":
         """The same with some of its signals, in that order."""
-        places = [self.names.index(name) for name in names]
-        return replace(self, names=list(names), values=self.values[:, places])
+        indices = [self.names.index(name) for name in names]
+        return replace(self, names=list(names), values=self.values[:, indices])
 
     def toward(self, asked: Sequence[tuple[Name, int]]) -> NDArray[np.float64]:
         """How far each moment deviates, in a signal's direction, shape (n_moments, n_asked)."""
-        made = []
+        columns = []
         for name, way in asked:
             values = self.values[:, self.names.index(name)]
             z = detector.deviations(values)
             # What is not finite any more is a warning whichever way it went.
-            made.append(np.where(np.isinf(values), z, z * way if way else np.abs(z)))
-        return np.stack(made, axis=1)
+            columns.append(np.where(np.isinf(values), z, z * way if way else np.abs(z)))
+        return np.stack(columns, axis=1)
 
 
 def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None:
@@ -132,7 +132,7 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
     for metric, part in logged.groupby("metric"):
         columns[str(metric), None, None] = _means(part, grid)
     # What a model does not have is no signal.
-    columns = {name: one for name, one in columns.items() if np.isfinite(one).any()}
+    columns = {name: column for name, column in columns.items() if np.isfinite(column).any()}
     values = [_logarithm(v) if name[0] in LOGARITHMIC else v for name, v in columns.items()]
     between = np.diff(np.unique(logged.step.to_numpy(float)))
     return Signals(
@@ -148,11 +148,11 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
 def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of what was logged since the moment before, the mean; where nothing was, what was before."""
     moments = logged.step.to_numpy(float) - 1
-    place = np.searchsorted(grid, moments)
-    inside = place < len(grid)
+    indices = np.searchsorted(grid, moments)
+    inside = indices < len(grid)
     sums, counts = np.zeros((2, len(grid)))
-    np.add.at(sums, place[inside], _finite(logged.value)[inside])
-    np.add.at(counts, place[inside], 1)
+    np.add.at(sums, indices[inside], _finite(logged.value)[inside])
+    np.add.at(counts, indices[inside], 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return pd.Series(sums / counts).ffill().to_numpy()
 

@@ -99,9 +99,9 @@ def unbroken(line: pd.DataFrame) -> list[pd.DataFrame]:
 
 def thin(ax: Axes, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any) -> None:
     """A number along training without its interval."""
-    for place, part in enumerate(unbroken(line)):
-        told = label if place == 0 else None
-        ax.plot(part.step, part.value, color=color, label=told, **{"lw": 0.8, **more})
+    for number, part in enumerate(unbroken(line)):
+        first_label = label if number == 0 else None
+        ax.plot(part.step, part.value, color=color, label=first_label, **{"lw": 0.8, **more})
 
 
 def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
@@ -113,15 +113,15 @@ def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **m
         if before is not None:
             middle = (float(before.step.iloc[-1]) + float(part.step.iloc[0])) / 2
             ax.axvline(middle, color=GRAY, lw=0.6, ls=(0, (1, 2)))
-        told = label if before is None else None
-        band_over(ax, part.step, part, color, told, **{**usual, **more})
+        first_label = label if before is None else None
+        band_over(ax, part.step, part, color, first_label, **{**usual, **more})
 
 
 def band_over(
     ax: Axes, x: Any, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any
 ) -> None:
     """A line with its interval over any axis."""
-    x, low, high = (one.astype(float) for one in (x, line.low, line.high))
+    x, low, high = (column.astype(float) for column in (x, line.low, line.high))
     ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
     usual = {"marker": "o" if len(line) <= MARKED else "", "ms": 1.5, "lw": 0.9}
     ax.plot(x, line.value, color=color, label=label, **{**usual, **more})
@@ -149,9 +149,9 @@ def step_axis(ax: Axes, steps: pd.Series) -> None:
 def short(step: float) -> str:
     """A step as it stands at an axis: 512, 8k, 1.5M."""
     for unit, letter in ((1e6, "M"), (1e3, "k")):
-        said = f"{step / unit:.4g}"
-        if step >= unit and float(said) * unit == step:
-            return f"{said}{letter}"
+        text = f"{step / unit:.4g}"
+        if step >= unit and float(text) * unit == step:
+            return f"{text}{letter}"
     return f"{step:,.0f}"
 
 

@@ -52,8 +52,8 @@ def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
     """
     found = data[["suite", "run", "family", "model"]].drop_duplicates().reset_index(drop=True)
     again = found.groupby(["suite", "model"]).cumcount()
-    place = found.assign(again=again).groupby(["again", "family"]).cumcount()
-    order = pd.DataFrame({"again": again, "place": place}).sort_values(
+    rank = found.assign(again=again).groupby(["again", "family"]).cumcount()
+    order = pd.DataFrame({"again": again, "place": rank}).sort_values(
         ["again", "place"], kind="stable"
     )
     chosen = found.loc[order.index[:PANELS], ["suite", "run", "family"]].sort_index()
@@ -73,9 +73,9 @@ def told(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
     first = data[data.n_documents.notna()]
     parts = []
     if len(first):
-        one = first.iloc[0]
+        row = first.iloc[0]
         names = "/".join(corpora(first))
-        parts.append(f"{names}, {one.n_documents} documents of {one.document_length} tokens")
+        parts.append(f"{names}, {row.n_documents} documents of {row.document_length} tokens")
     neighbours = data[data.metric.str.startswith("id_")]
     if len(neighbours) and "n_points" in neighbours:
         parts.append(f"N = {int(neighbours.n_points.max()):,}")

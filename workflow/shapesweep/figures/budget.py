@@ -32,9 +32,9 @@ def data(curves: Curves) -> pd.DataFrame:
     beside = beside[beside.layer_kind != "final_norm"]
     chosen = budgets[["suite", "run", "revision"]].drop_duplicates()
     models = curves.profiles[["suite", "run", "family", "model"]].drop_duplicates()
-    made = budgets.merge(models, on=["suite", "run"]).assign(metric="budget")
-    made = made.rename(columns={"k": "value", "k_low": "low", "k_high": "high"})
-    return pd.concat([made, beside.merge(chosen, on=["suite", "run", "revision"])])
+    table = budgets.merge(models, on=["suite", "run"]).assign(metric="budget")
+    table = table.rename(columns={"k": "value", "k_low": "low", "k_high": "high"})
+    return pd.concat([table, beside.merge(chosen, on=["suite", "run", "revision"])])
 
 
 def budget(shown: pd.DataFrame) -> Canvas:

@@ -17,14 +17,16 @@ def data(_curves: Curves) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     points = rng.standard_normal((N, FEATURES))
     points[:, 0] += DISTANCE
-    made = []
+    parts = []
     for name, cloud in (("before", points), ("after", points - points.mean(axis=0))):
         numbers = {
             "share": leading_share(eigenvalues(cloud, centred=False)),
             "mean_cosine": mean_cosine(cloud),
         }
-        made.append(pd.DataFrame({"centring": name, "x": cloud[:, 0], "y": cloud[:, 1], **numbers}))
-    return pd.concat(made)
+        parts.append(
+            pd.DataFrame({"centring": name, "x": cloud[:, 0], "y": cloud[:, 1], **numbers})
+        )
+    return pd.concat(parts)
 
 
 def cone(shown: pd.DataFrame) -> Canvas:
@@ -38,10 +40,10 @@ def cone(shown: pd.DataFrame) -> Canvas:
             slope = np.quantile(np.abs(part.y / part.x), 0.99)
             for sign in (-1, 1):
                 ax.plot([0, part.x.max()], [0, sign * slope * part.x.max()], color=GRAY, lw=0.6)
-        one = part.iloc[0]
+        row = part.iloc[0]
         ax.set_title(
-            f"{name} centring\nmean cosine {one.mean_cosine:.2f}".replace("-0.00", "0.00")
-            + f"\nσ₁²/Σσᵢ² = {one.share:.2f}"
+            f"{name} centring\nmean cosine {row.mean_cosine:.2f}".replace("-0.00", "0.00")
+            + f"\nσ₁²/Σσᵢ² = {row.share:.2f}"
         )
         ax.set_xlim(-9, 17)
         ax.set_ylim(-13, 13)

@@ -19,19 +19,19 @@ def early_warning(shown: pd.DataFrame) -> Canvas:
     """A row a family: how many explosions it announced, how long before, and by chance."""
     figure, axes = grid(1, 2, 0.24 * len(shown) + 0.5)
     detection, lead = axes[0]
-    places = range(len(shown))
-    for y, one in zip(places, shown.itertuples(), strict=True):
-        color = PALETTE[0] if str(one.family).startswith("ID") else "black"
-        detection.plot([one.detection_low, one.detection_high], [y, y], color=color, lw=0.9)
-        detection.plot(one.detection, y, "o", color=color, ms=3.5)
-        detection.plot(one.chance, y, "|", color=PALETTE[1], ms=7)
-        if pd.notna(one.lead):
-            ends = [one.lead_low, one.lead_high]
+    heights = range(len(shown))
+    for y, family in zip(heights, shown.itertuples(), strict=True):
+        color = PALETTE[0] if str(family.family).startswith("ID") else "black"
+        detection.plot([family.detection_low, family.detection_high], [y, y], color=color, lw=0.9)
+        detection.plot(family.detection, y, "o", color=color, ms=3.5)
+        detection.plot(family.chance, y, "|", color=PALETTE[1], ms=7)
+        if pd.notna(family.lead):
+            ends = [family.lead_low, family.lead_high]
             lead.plot(ends, [y, y], color=color, lw=0.9)
-            face = color if one.resolved else "white"
-            lead.plot(one.lead, y, "o", color=color, mfc=face, ms=3.5)
-    detection.set_yticks(places, shown.family)
-    lead.set_yticks(places, [""] * len(shown))
+            face = color if family.resolved else "white"
+            lead.plot(family.lead, y, "o", color=color, mfc=face, ms=3.5)
+    detection.set_yticks(heights, shown.family)
+    lead.set_yticks(heights, [""] * len(shown))
     for ax in (detection, lead):
         ax.set_ylim(-0.5, len(shown) - 0.5)
     detection.set_xlim(-0.03, 1.03)
@@ -40,11 +40,11 @@ def early_warning(shown: pd.DataFrame) -> Canvas:
     lead.axvspan(0, interval, color=GRAY, alpha=0.3, lw=0)
     lead.set_xlim(0, horizon)
     lead.set_xlabel("median lead, steps")
-    one, level = shown.iloc[0], 100 * corrected(len(shown))
+    first, level = shown.iloc[0], 100 * corrected(len(shown))
     note(
         figure,
-        f"{one.n_unstable} exploding and {one.n_stable} stable runs; at most {one.rate:g} false "
-        f"alarm in 1,000 steps\nleft: {level:.3g} % over runs; upright: by chance; "
+        f"{first.n_unstable} exploding and {first.n_stable} stable runs; at most {first.rate:g} "
+        f"false alarm in 1,000 steps\nleft: {level:.3g} % over runs; upright: by chance; "
         "right: 95 %; shaded: unresolved",
     )
     return figure

@@ -44,12 +44,12 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
                 ax.set_axis_off()
                 continue
             ax.imshow(cells.to_numpy(float), aspect="auto", origin="lower", cmap="magma", **limits)
-            places = np.unique(np.linspace(0, cells.shape[1] - 1, LABELS).round().astype(int))
-            ax.set_xticks(places, [short(cells.columns[i]) for i in places], fontsize=5)
+            ticks = np.unique(np.linspace(0, cells.shape[1] - 1, LABELS).round().astype(int))
+            ax.set_xticks(ticks, [short(cells.columns[i]) for i in ticks], fontsize=5)
             ax.grid(visible=False)
             segments = mine.groupby("step").segment.first().to_numpy(int)
-            for place in np.flatnonzero(np.diff(segments)):
-                ax.axvline(place + 0.5, color="white", lw=1.2)
+            for boundary in np.flatnonzero(np.diff(segments)):
+                ax.axvline(boundary + 0.5, color="white", lw=1.2)
             if row == 0:
                 ax.set_title(title(run[1], run[2]))
         axes[row, 0].set_ylabel("layer")

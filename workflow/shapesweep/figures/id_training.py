@@ -43,11 +43,11 @@ def id_training(shown: pd.DataFrame) -> Canvas:
     known = runs(shown)
     heights = [1.5, 0.8] * len(known)
     figure, axes = grid(2 * len(known), 2, 1.05, heights=heights, sharex="row")
-    for place, run in enumerate(known):
-        part, top, below = of_run(shown, run), axes[2 * place], axes[2 * place + 1]
+    for number, run in enumerate(known):
+        part, top, below = of_run(shown, run), axes[2 * number], axes[2 * number + 1]
         for ax, (metric, words) in zip(top, WAYS.items(), strict=True):
             _blocks(ax, part[part.metric == metric], PALETTE[0] if ax is top[1] else "black")
-            ax.set_title(words if place == 0 else "")
+            ax.set_title(words if number == 0 else "")
         paper = part[(part.metric == "id_twonn_paper") & (part.layers == "middle")]
         thin(top[0], paper, GRAY, "the paper's fit", ls="--")
         top[0].legend(loc="best")

@@ -36,10 +36,12 @@ def loss(shown: pd.DataFrame) -> Canvas:
             ax, line = axes[row, column], part[part.metric == metric]
             for joined in unbroken(line):
                 ax.plot(joined.loss, joined.value, color=GRAY, lw=0.6)
-            for one in line.itertuples():
-                color = step_color(one.step, norm)
-                height = [[one.value - one.low], [one.high - one.value]]
-                ax.errorbar(one.loss, one.value, height, fmt="o", color=color, ms=3, elinewidth=0.6)
+            for point in line.itertuples():
+                color = step_color(point.step, norm)
+                height = [[point.value - point.low], [point.high - point.value]]
+                ax.errorbar(
+                    point.loss, point.value, height, fmt="o", color=color, ms=3, elinewidth=0.6
+                )
             axes[row, 0].set_ylabel(words)
         axes[0, column].set_title(title(run[1], run[2]))
         axes[-1, column].set_xlabel("loss (nats)")

@@ -18,11 +18,11 @@ def data(curves: Curves) -> pd.DataFrame:
     found = rows(curves.trajectories, metric=names, **every)
     found = with_step(found[found.layers != "middle"])
     medians = found[found.metric == "median_norm"][[*KEY, "value"]]
-    made = found[found.metric == "max_norm"].merge(medians, on=KEY, suffixes=("", "_median"))
+    ratios = found[found.metric == "max_norm"].merge(medians, on=KEY, suffixes=("", "_median"))
     for name in ("value", "low", "high"):
-        made[name] = made[name] / made.value_median
-    made["metric"] = "max_norm / median_norm"
-    return pd.concat([made, found[found.metric == "activation_top1"]])
+        ratios[name] = ratios[name] / ratios.value_median
+    ratios["metric"] = "max_norm / median_norm"
+    return pd.concat([ratios, found[found.metric == "activation_top1"]])
 
 
 def massive(shown: pd.DataFrame) -> Canvas:
@@ -36,7 +36,7 @@ def massive(shown: pd.DataFrame) -> Canvas:
     for column, run in enumerate(known):
         part = of_run(shown, run)
         axes[0, column].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
-        for row, (metric, said) in enumerate(words.items()):
+        for row, (metric, label) in enumerate(words.items()):
             ax, lines = axes[row, column], part[part.metric == metric]
             for layers, line in lines.groupby("layers", sort=False):
                 color = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
@@ -44,7 +44,7 @@ def massive(shown: pd.DataFrame) -> Canvas:
             step_axis(ax, lines.step)
             ax.set_yscale("log")
             plain_log(ax.yaxis)
-            axes[row, 0].set_ylabel(said)
+            axes[row, 0].set_ylabel(label)
         axes[0, column].set_title(title(run[1], run[2]))
         axes[1, column].set_xlabel("training step")
     note(

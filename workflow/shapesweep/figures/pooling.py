@@ -48,7 +48,7 @@ def pooling(shown: pd.DataFrame) -> Canvas:
     words = {**dict.fromkeys(names, "all tokens"), "last": "last tokens"}
     for column, run in enumerate(known):
         part = of_run(shown, run)
-        for row, (metric, said) in enumerate(METRICS.items()):
+        for row, (metric, label) in enumerate(METRICS.items()):
             ax, lines = axes[row, column], part[part.metric.str.startswith(metric)]
             last = lines.step.max()
             for (corpus, _), line in lines.groupby(["corpus", "revision"], sort=False):
@@ -63,15 +63,15 @@ def pooling(shown: pd.DataFrame) -> Canvas:
                 # The embedding's is far above the rest.
                 ax.set_yscale("log")
                 plain_log(ax.yaxis)
-            axes[row, 0].set_ylabel(said)
+            axes[row, 0].set_ylabel(label)
         axes[0, column].set_title(title(run[1], run[2]))
         axes[-1, column].set_xlabel("layer")
     same_scale(axes[0], bottom=None)
     same_scale(axes[1])
     axes[0, 0].legend(loc="best")
     lengths = shown[shown.corpus == "last"].iloc[0]
-    said = f"last tokens of {lengths.n_documents} passages of {lengths.document_length}"
-    note(figure, told(shown[shown.corpus != "last"], said) + "\ndashed: the first checkpoint")
+    passages = f"last tokens of {lengths.n_documents} passages of {lengths.document_length}"
+    note(figure, told(shown[shown.corpus != "last"], passages) + "\ndashed: the first checkpoint")
     return figure
 
 

@@ -22,13 +22,13 @@ def data(_curves: Curves) -> pd.DataFrame:
     radius = 0.3 + 0.7 * along
     rolled = np.stack([radius * np.cos(angle), across, radius * np.sin(angle)], axis=1)
     flat = np.stack([np.pi * TURNS * (along - 0.5), across, np.zeros(N)], axis=1)
-    made = []
+    parts = []
     for name, points in (("flat", flat), ("rolled", rolled)):
         distances, _ = nearest_neighbors(points, 2)
         numbers = {"id_twonn": id_twonn(distances), "id_lpca": lpca_dimension(eigenvalues(points))}
         columns = dict(zip("xyz", points.T, strict=True))
-        made.append(pd.DataFrame({"ribbon": name, "along": along, **columns, **numbers}))
-    return pd.concat(made)
+        parts.append(pd.DataFrame({"ribbon": name, "along": along, **columns, **numbers}))
+    return pd.concat(parts)
 
 
 def ribbon(shown: pd.DataFrame) -> Canvas:
@@ -36,12 +36,12 @@ def ribbon(shown: pd.DataFrame) -> Canvas:
     from matplotlib import pyplot as plt
 
     figure = plt.figure(figsize=(WIDTH, 1.9))
-    for place, (name, part) in enumerate(shown.groupby("ribbon", sort=False), start=1):
-        ax = figure.add_subplot(1, 2, place, projection="3d")
+    for column, (name, part) in enumerate(shown.groupby("ribbon", sort=False), start=1):
+        ax = figure.add_subplot(1, 2, column, projection="3d")
         ax.scatter(part.x, part.y, part.z, c=part.along, cmap=STEPS, s=0.6, depthshade=False)
-        one = part.iloc[0]
+        row = part.iloc[0]
         ax.set_title(
-            f"{name}: TwoNN {one.id_twonn:.2f}\naxes that matter {one.id_lpca:.0f}", pad=-2
+            f"{name}: TwoNN {row.id_twonn:.2f}\naxes that matter {row.id_lpca:.0f}", pad=-2
         )
         ax.set_box_aspect((1, 1, 0.8))
         ax.view_init(elev=22, azim=-62)

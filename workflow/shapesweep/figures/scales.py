@@ -43,9 +43,9 @@ def scales(shown: pd.DataFrame) -> Canvas:
                 band_over(ax, line.k, line, color)
             for (name, k), mark in zip(OTHERS.items(), "s^v", strict=True):
                 asked = name if row == 0 else f"{name}_between"
-                for one in part[part.metric == asked].itertuples():
-                    color = step_color(one.step, norm)
-                    ax.plot(k, one.value, mark, mfc="none", color=color, ms=3.5, mew=0.7)
+                for point in part[part.metric == asked].itertuples():
+                    color = step_color(point.step, norm)
+                    ax.plot(k, point.value, mark, mfc="none", color=color, ms=3.5, mew=0.7)
             ax.set_xscale("log", base=2)
             ax.set_xticks([2, 4, 8, 16, 32, 64], ["2", "4", "8", "16", "32", "64"])
             axes[row, 0].set_ylabel(f"ID\n{words}")

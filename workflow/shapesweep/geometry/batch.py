@@ -61,22 +61,22 @@ def measure(
     failed: dict[str, dict[str, Any]] = {}
     with atomic.temporary(temporary, "shards") as folder:
         sources = []
-        for one in members:
+        for member in members:
             # Shards that are kept are all extracted, whether or not they are measured.
-            if one.is_measured and not kept:
-                yield f"{one.checkpoint.name}: measured before"
+            if member.is_measured and not kept:
+                yield f"{member.checkpoint.name}: measured before"
                 continue
             sources.append(
                 extract.Source(
-                    one.checkpoint,
-                    one.folder,
-                    Path(kept) if kept else folder / str(one.checkpoint.revision),
-                    one.tokenizer,
-                    {} if kept else one.known.complete(),
-                    one.fingerprint,
+                    member.checkpoint,
+                    member.folder,
+                    Path(kept) if kept else folder / str(member.checkpoint.revision),
+                    member.tokenizer,
+                    {} if kept else member.known.complete(),
+                    member.fingerprint,
                 )
             )
-        places = {one.checkpoint.revision: _place(one) for one in members}
+        folders = {member.checkpoint.revision: _place(member) for member in members}
         for number, (source, line) in enumerate(extract.extract(sources, settings)):
             yield line
             name = str(source.checkpoint.revision)
@@ -85,14 +85,14 @@ def measure(
                 failed[name] = failure
             else:
                 part = (number, len(sources))
-                line = checkpoint.measure(source.out, places[name], settings, part)
+                line = checkpoint.measure(source.out, folders[name], settings, part)
                 yield f"{source.checkpoint.name}: {line}"
             if not kept:
                 shutil.rmtree(source.out)
     _write(members, failed, Path(out), settings)
 
 
-def measure_budget(one: Member, out: str | Path, rise: float) -> str:
+def measure_budget(member: Member, out: str | Path, rise: float) -> str:
     """Measure the dimension budget of a checkpoint, and write its table.
 
     Parameters
@@ -109,17 +109,19 @@ def measure_budget(one: Member, out: str | Path, rise: float) -> str:
     str
         What was done, in one line.
     """
-    rows = one.budget(rise)
-    line, failure = f"{one.checkpoint.name}: measured before", None
+    rows = member.budget(rise)
+    line, failure = f"{member.checkpoint.name}: measured before", None
     if rows is None:
         try:
-            rows = budget.measure(one.checkpoint, one.folder, one.settings, one.tokenizer, rise)
-            line = f"{one.checkpoint.name}: {len(rows)} layers"
-            if one.place:
-                write_budget(rows, one.place, one.budget_fingerprint(rise))
+            rows = budget.measure(
+                member.checkpoint, member.folder, member.settings, member.tokenizer, rise
+            )
+            line = f"{member.checkpoint.name}: {len(rows)} layers"
+            if member.place:
+                write_budget(rows, member.place, member.budget_fingerprint(rise))
         except CheckpointError as error:
-            rows, failure = [], failures.without_budget(one.checkpoint, error)
-            line = f"{one.checkpoint.name}: {failure['reason']}"
+            rows, failure = [], failures.without_budget(member.checkpoint, error)
+            line = f"{member.checkpoint.name}: {failure['reason']}"
     metadata = {"transient": int(bool(failure and failure["transient"])), "failure": failure}
     tables.write(rows, schemas.BUDGETS, out, metadata)
     return line
@@ -132,42 +134,42 @@ def _write(
     settings: Measurement,
 ) -> None:
     """Write the tables of a batch from those of its checkpoints."""
-    names = [str(one.checkpoint.revision) for one in members]
+    names = [str(member.checkpoint.revision) for member in members]
     measured = {
-        name: _finished(one, settings)
-        for name, one in zip(names, members, strict=True)
+        name: _finished(member, settings)
+        for name, member in zip(names, members, strict=True)
         if name not in failed
     }
     for name, schema in _JOINED.items():
-        frames = (getattr(one, name) for one in measured.values())
+        frames = (getattr(numbers, name) for numbers in measured.values())
         parts = (pa.Table.from_pandas(frame, schema, preserve_index=False) for frame in frames)
-        vocabularies = {revision: one.vocabulary for revision, one in measured.items()}
+        vocabularies = {revision: numbers.vocabulary for revision, numbers in measured.items()}
         metadata = {"vocabularies": vocabularies} if name == "samples" else None
         tables.write_parts(parts, schema, out / f"{name}.parquet", metadata)
-    origins = [row for one in measured.values() for row in _origins(one)]
+    origins = [row for numbers in measured.values() for row in _origins(numbers)]
     tables.write(origins, schemas.ORIGINS, out / "origins.parquet")
     rows = [failed[name] for name in names if name in failed]
     transient = sum(row["transient"] for row in rows)
     tables.write(rows, schemas.FAILURES, out / "failures.parquet", {"transient": transient})
 
 
-def _origins(one: Measured) -> Iterator[dict[str, Any]]:
+def _origins(measured: Measured) -> Iterator[dict[str, Any]]:
     """What a checkpoint's numbers were made from and by, corpus by corpus."""
-    for corpus, origin in one.origins.items():
+    for corpus, origin in measured.origins.items():
         known = {**origin["from"], **origin["by"], "corpus": corpus}
         yield {name: known.get(name) for name in schemas.ORIGINS.names}
 
 
-def _finished(one: Member, settings: Measurement) -> Measured:
+def _finished(member: Member, settings: Measurement) -> Measured:
     """What has been measured of a checkpoint, all of it."""
-    place = _place(one)
-    found = Measured.read(place, settings)
-    if not found.is_finished(one.fingerprint):
-        raise ShapesweepError(f"{place}: changed by another job while it was read; run again")
+    folder = _place(member)
+    found = Measured.read(folder, settings)
+    if not found.is_finished(member.fingerprint):
+        raise ShapesweepError(f"{folder}: changed by another job while it was read; run again")
     return found
 
 
-def _place(one: Member) -> Path:
-    if one.place is None:
-        raise ValueError(f"{one.checkpoint.name} has no folder that keeps its numbers")
-    return one.place
+def _place(member: Member) -> Path:
+    if member.place is None:
+        raise ValueError(f"{member.checkpoint.name} has no folder that keeps its numbers")
+    return member.place

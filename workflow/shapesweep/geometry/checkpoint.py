@@ -25,8 +25,8 @@ from shapesweep.storage.shards import ORIGINS, Shard, in_order, read_shard
 
 #: Of some selections only those metrics are measured that these are made for.
 PARTIAL = {
-    **{s: [name for name, one in METRICS.items() if one.sensitivity] for s in SENSITIVITY},
-    **{s: [name for name, one in METRICS.items() if one.dose] for s in LENGTHS},
+    **{s: [name for name, metric in METRICS.items() if metric.sensitivity] for s in SENSITIVITY},
+    **{s: [name for name, metric in METRICS.items() if metric.dose] for s in LENGTHS},
 }
 
 
@@ -128,7 +128,7 @@ def rows_of(
     shared |= {key: metadata[key] for key in ("corpus", "pooling", "layer", "layer_kind")}
     named = ("seed", "architecture", "n_layers", "tokens", "document_length", "n_documents")
     named_values = {key: metadata[key] for key in named}
-    made = []
+    rows = []
     for selection, found in numbers.items():
         n_dropped = int((~layer.selections[selection]).sum())
         for number in found:
@@ -150,5 +150,5 @@ def rows_of(
             replicates = [
                 {**shared, **own, "group": g, "value": v} for g, v in enumerate(number.replicates)
             ]
-            made.append((row, replicates))
-    return made
+            rows.append((row, replicates))
+    return rows

@@ -85,7 +85,7 @@ def measure(
     )
     chosen = _chosen(cloud, metrics, k)
     numbers = look(layer, n_points, chosen, seed=seed)["all"]
-    counted = [one.n_duplicates for one in numbers if one.k is not None]
+    counted = [number.n_duplicates for number in numbers if number.k is not None]
     n_duplicates = counted[0] if counted else n - len(_different(cloud))
     head = {"file": str(cloud.path), "n_points": n, "n_features": cloud.points.shape[1]}
     return {**head, "n_duplicates": n_duplicates}, numbers
@@ -111,8 +111,8 @@ def local(cloud: CloudFile, k: int | None = None) -> pd.DataFrame:
     if len(rows) < 3:
         raise ShapesweepError(f"{cloud.path}: {len(rows)} different points have no local ID")
     distances, _ = search.nearest_neighbors(cloud.points[rows], _neighbors(cloud, k, len(rows)))
-    told = {name: values[rows] for name, values in cloud.columns.items()}
-    return pd.DataFrame({"row": rows, **told, "local_id": dimension.local_id(distances)})
+    columns = {name: values[rows] for name, values in cloud.columns.items()}
+    return pd.DataFrame({"row": rows, **columns, "local_id": dimension.local_id(distances)})
 
 
 def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
@@ -124,22 +124,22 @@ def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
 def as_json(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
     """One line of JSON; a number that is not defined is null."""
     metrics: dict[str, Any] = {}
-    for one in numbers:
-        metric = ALL_METRICS[one.metric]
+    for number in numbers:
+        metric = ALL_METRICS[number.metric]
         entry = {
-            "value": _or_null(one.value),
-            "stderr": _or_null(one.stderr),
-            "scale": one.radius,
-            "k": one.k,
-            "n_points": one.n_points,
-            "flags": list(one.flags),
+            "value": _or_null(number.value),
+            "stderr": _or_null(number.stderr),
+            "scale": number.radius,
+            "k": number.k,
+            "n_points": number.n_points,
+            "flags": list(number.flags),
         }
-        if one.model_stderr is not None:
-            entry["model_stderr"] = _or_null(one.model_stderr)
+        if number.model_stderr is not None:
+            entry["model_stderr"] = _or_null(number.model_stderr)
         if isinstance(metric, NeighborMetric) and len(metric.k) > 1:
-            metrics.setdefault(one.metric, []).append(entry)
+            metrics.setdefault(number.metric, []).append(entry)
         else:
-            metrics[one.metric] = entry
+            metrics[number.metric] = entry
     return json.dumps({**head, "metrics": metrics})
 
 
@@ -150,15 +150,15 @@ def as_table(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
         f"{head['file']}: {head['n_points']:,} points{repeated}, {head['n_features']:,} features"
     ]
     lines.append(f"  {'metric':28}{'value':>11}   {'stderr':>9}{'k':>5}{'N':>9}  {'scale':>9}")
-    for one in numbers:
-        k = "" if one.k is None else str(one.k)
-        scale = "" if one.radius is None else f"{one.radius:.4g}"
-        stderr = f"± {one.stderr:<9.2g}" if np.isfinite(one.stderr) else " " * 11
-        value = f"{one.value:11.4g}" if np.isfinite(one.value) else f"{'–':>11}"
-        cells = f"  {one.metric:28}{value} {stderr}{k:>5}{one.n_points:>9,}  {scale:>9}"
-        lines.append(f"{cells}  {', '.join(one.flags)}".rstrip())
-    used = {flag for one in numbers for flag in one.flags}
-    lines += [f"  {flag}: {said}" for flag, said in FLAGS.items() if flag in used]
+    for number in numbers:
+        k = "" if number.k is None else str(number.k)
+        scale = "" if number.radius is None else f"{number.radius:.4g}"
+        stderr = f"± {number.stderr:<9.2g}" if np.isfinite(number.stderr) else " " * 11
+        value = f"{number.value:11.4g}" if np.isfinite(number.value) else f"{'–':>11}"
+        cells = f"  {number.metric:28}{value} {stderr}{k:>5}{number.n_points:>9,}  {scale:>9}"
+        lines.append(f"{cells}  {', '.join(number.flags)}".rstrip())
+    used = {flag for number in numbers for flag in number.flags}
+    lines += [f"  {flag}: {meaning}" for flag, meaning in FLAGS.items() if flag in used]
     return "\n".join(lines)
 
 

@@ -155,8 +155,8 @@ def _read_parquet(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     names = table.column_names
     if "document" in names:
         _check_documents(path, table["document"])
-    told = {name: table[name].to_numpy() for name in ("document",) if name in names}
-    rest = table.drop_columns(list(told))
+    columns = {name: table[name].to_numpy() for name in ("document",) if name in names}
+    rest = table.drop_columns(list(columns))
     lists = [field.name for field in rest.schema if _is_list(field.type)]
     if len(lists) == 1:
         values = rest[lists[0]].combine_chunks()
@@ -165,7 +165,7 @@ def _read_parquet(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
             raise ShapesweepError(f"{path}: the lists of {lists[0]!r} are not of one length")
         width = lengths[0].as_py() if len(values) else 0
         flat = values.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(len(values), width), told
+        return flat.reshape(len(values), width), columns
     wrong = [
         field.name
         for field in rest.schema
@@ -176,7 +176,7 @@ def _read_parquet(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
             f"{path}: needs one column of lists, or columns of numbers; "
             + (f"{', '.join(wrong[:4])} is neither" if wrong else "there is none")
         )
-    return np.stack([rest[name].to_numpy() for name in rest.column_names], axis=1), told
+    return np.stack([rest[name].to_numpy() for name in rest.column_names], axis=1), columns
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -106,9 +106,9 @@ class Measured:
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
         """The numbers that hold for shards of these origins."""
         same = {
-            name: one
-            for name, one in self.origins.items()
-            if name in origins and one["from"] == origins[name]["from"]
+            name: origin
+            for name, origin in self.origins.items()
+            if name in origins and origin["from"] == origins[name]["from"]
         }
         frames = (self.geometry, self.replicates, self.losses)
         return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
@@ -126,7 +126,7 @@ class Measured:
         return Measured({**other.origins, **self.origins}, *frames)
 
 
-def read_budget(place: str | Path, fingerprint: str) -> list[dict[str, Any]] | None:
+def read_budget(folder: str | Path, fingerprint: str) -> list[dict[str, Any]] | None:
     """The rows of a checkpoint's dimension budget, if it is kept.
 
     Parameters
@@ -137,7 +137,7 @@ def read_budget(place: str | Path, fingerprint: str) -> list[dict[str, Any]] | N
     fingerprint : str
         `fingerprints.budget_contents`.
     """
-    path = _budget_file(place)
+    path = _budget_file(folder)
     try:
         if tables.read_metadata(path).get("fingerprint") == fingerprint:
             return tables.read_arrow(path, schemas.BUDGETS).to_pylist()
@@ -146,15 +146,15 @@ def read_budget(place: str | Path, fingerprint: str) -> list[dict[str, Any]] | N
     return None
 
 
-def write_budget(rows: list[dict[str, Any]], place: str | Path, fingerprint: str) -> None:
+def write_budget(rows: list[dict[str, Any]], folder: str | Path, fingerprint: str) -> None:
     """Keep the rows of a checkpoint's dimension budget."""
-    tables.write(rows, schemas.BUDGETS, _budget_file(place), {"fingerprint": fingerprint})
+    tables.write(rows, schemas.BUDGETS, _budget_file(folder), {"fingerprint": fingerprint})
 
 
-def _budget_file(place: str | Path) -> Path:
-    place = Path(place)
+def _budget_file(folder: str | Path) -> Path:
+    folder = Path(folder)
     # No revision begins with a dot.
-    return place.parent / ".budgets" / f"{place.name}.parquet"
+    return folder.parent / ".budgets" / f"{folder.name}.parquet"
 
 
 def _empty(name: str) -> pd.DataFrame:

@@ -150,7 +150,7 @@ def look(
     pooled = _pooled(samples)
     lists = _search(layer, pooled, metrics) if len(pooled) else []
     known: dict[tuple[bytes, str], list[Number]] = {}
-    made = {}
+    numbers_by_selection = {}
     for selection, mask in layer.selections.items():
         key = mask.tobytes()
         new = {n: m for n, m in wanted[selection].items() if (key, n) not in known}
@@ -162,8 +162,10 @@ def look(
             numbers += _of_neighbors(asked, layer, lists, pooled, samples[key], n_points)
         for number in numbers:
             known.setdefault((key, number.metric), []).append(number)
-        made[selection] = [one for n in wanted[selection] for one in known.get((key, n), [])]
-    return made
+        numbers_by_selection[selection] = [
+            number for n in wanted[selection] for number in known.get((key, n), [])
+        ]
+    return numbers_by_selection
 
 
 def _of(kind: type[Any], metrics: Mapping[str, Metric]) -> dict[str, Any]:
@@ -215,13 +217,13 @@ def _fits(
     layer: Layer, before: Layer | None, masks: Mapping[bytes, NDArray[np.bool_]]
 ) -> dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]]:
     """Fits to the layer before, by selection; those of a few tokens more than another are its."""
-    made: dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]] = {}
+    fits: dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]] = {}
     if before is None:
-        return made
+        return fits
     beside = linearity.Pairs(before.points, layer.points, layer.groups)
     for key in sorted(masks, key=lambda key: int(masks[key].sum())):
         core = masks[key]
-        if key in made or not core.any():
+        if key in fits or not core.any():
             continue
         if key not in before.axes:
             # Other tokens are massive there.
@@ -230,13 +232,13 @@ def _fits(
         more = {
             other: mask & ~core
             for other, mask in masks.items()
-            if other not in made and not (core & ~mask).any() and (eigenvalues > 0).all()
+            if other not in fits and not (core & ~mask).any() and (eigenvalues > 0).all()
         }
         few = {other: more[other] for other in more if 0 < more[other].sum() < len(eigenvalues)}
         further = [beside.of(mask) for mask in few.values()]
         found = linearity.fits_with(beside.of(core), eigenvalues, axes, layer.n_groups, further)
-        made |= dict(zip([key, *few], found, strict=True))
-    return made
+        fits |= dict(zip([key, *few], found, strict=True))
+    return fits
 
 
 def _of_pairs(
@@ -245,7 +247,7 @@ def _of_pairs(
     # Twice as many tokens as coefficients leave the fit as many to be wrong about.
     flags = ("undersampled",) if fit.n_points < 2 * (fit.n_features + 1) else ()
     for name, metric in metrics.items():
-        replicates = [metric.compute(one) for one in without]
+        replicates = [metric.compute(replicate) for replicate in without]
         number = Number(name, metric.version, metric.compute(fit), replicates, fit.n_points)
         yield _flagged(replace(number, flags=flags))
 
@@ -285,7 +287,7 @@ def _search(
 
 
 def _pooled(samples: dict[bytes, _Sample]) -> NDArray[np.int64]:
-    rows = [one.rows for one in samples.values()]
+    rows = [taken.rows for taken in samples.values()]
     return np.unique(np.concatenate(rows)) if rows else np.empty(0, dtype=np.int64)
 
 
@@ -294,22 +296,22 @@ def _of_neighbors(
     layer: Layer,
     lists: list[search.NeighborLists],
     pooled: NDArray[np.int64],
-    one: _Sample,
+    drawn: _Sample,
     n_points: int | None,
 ) -> Iterator[Number]:
     """Every metric of nearest neighbours of a sample, from one search, with its replicates."""
     documents, groups = layer.documents[pooled], layer.groups[pooled]
     flags: tuple[str, ...] = (
-        ("shortfall",) if n_points is not None and len(one.rows) < n_points else ()
+        ("shortfall",) if n_points is not None and len(drawn.rows) < n_points else ()
     )
-    flags += ("rounding",) if _is_rounded(layer, lists[0], np.isin(pooled, one.rows)) else ()
+    flags += ("rounding",) if _is_rounded(layer, lists[0], np.isin(pooled, drawn.rows)) else ()
     # What asks for the same neighbours sees the same ones: the most that any of them asks for.
     views: dict[tuple[bool, int], list[str]] = {}
     for name, metric in metrics.items():
         views.setdefault((metric.between, metric.fraction), []).append(name)
-    made: dict[tuple[str, int], Number] = {}
+    measured: dict[tuple[str, int], Number] = {}
     for (between, fraction), names in views.items():
-        sampled = np.isin(pooled, one.rows[: max(1, len(one.rows) // fraction)])
+        sampled = np.isin(pooled, drawn.rows[: max(1, len(drawn.rows) // fraction)])
         most = max(max(metrics[name].k) for name in names)
         whole, without = sample.neighbors(
             lists[between], most, sampled, documents, groups, layer.n_groups
@@ -323,19 +325,19 @@ def _of_neighbors(
             metric, near = metrics[name], whole.nearest(k)
             value, n = metric.compute(near), int(sampled.sum())
             few = metric.is_dimension and value > 2 * np.log10(max(n, 1))
-            made[name, k] = Number(
+            measured[name, k] = Number(
                 name,
                 metric.version,
                 value,
                 [part[name, k] for part in parts],
                 n,
-                one.n_duplicates,
+                drawn.n_duplicates,
                 k,
                 _mean_finite(near.distances[:, -1]),
                 metric.model_stderr(near) if metric.model_stderr else None,
                 (*flags, "undersampled") if few else flags,
             )
-    yield from (_flagged(made[name, k]) for name in metrics for k in metrics[name].k)
+    yield from (_flagged(measured[name, k]) for name in metrics for k in metrics[name].k)
 
 
 def _is_rounded(layer: Layer, lists: search.NeighborLists, sampled: NDArray[np.bool_]) -> bool:

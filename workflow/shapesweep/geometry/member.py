@@ -98,14 +98,16 @@ def members(
         If the manifest is absent or damaged.
     """
     listed = manifests.read(manifest)
-    known = {one.revision: one for one in listed if one.run == run}
+    known = {checkpoint.revision: checkpoint for checkpoint in listed if checkpoint.run == run}
     suite = listed[0].suite if listed else Path(manifest).stem
     found = []
     for revision in revisions:
         absent = Checkpoint(suite, run, revision, selected=False, status=("no longer there",))
-        one = known.get(revision, absent)
+        checkpoint = known.get(revision, absent)
         in_batch = Path(downloads) / revision if len(revisions) > 1 else Path(downloads)
-        folder = in_batch if downloads else Path(one.folder or ".")
-        place = Path(measured) / revision if measured else None
-        found.append(Member(one, folder, Path(tokenizer) if tokenizer else folder, place, settings))
+        folder = in_batch if downloads else Path(checkpoint.folder or ".")
+        kept = Path(measured) / revision if measured else None
+        found.append(
+            Member(checkpoint, folder, Path(tokenizer) if tokenizer else folder, kept, settings)
+        )
     return found

@@ -78,10 +78,10 @@ def tree(repository: str, commit: str) -> list[File]:
         lambda api: list(api.list_repo_tree(repository, revision=commit, recursive=True)),
     )
     return [
-        File(one.path, one.size, one.lfs.sha256 if one.lfs else None, one.blob_id)
-        for one in entries
+        File(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
+        for entry in entries
         # A path that leads out of its folder is no file of a repository.
-        if hasattr(one, "blob_id") and is_inside(one.path)
+        if hasattr(entry, "blob_id") and is_inside(entry.path)
     ]
 
 
@@ -93,7 +93,7 @@ def commits(repository: str, branch: str) -> list[tuple[str, str]]:
     RefusedError, UnreachableError
     """
     found = _ask(repository, lambda api: api.list_repo_commits(repository, revision=branch))
-    return [(one.commit_id, one.title) for one in found]
+    return [(commit.commit_id, commit.title) for commit in found]
 
 
 def repositories(pattern: str) -> list[str]:
@@ -107,7 +107,7 @@ def repositories(pattern: str) -> list[str]:
     search = max(name.split("*"), key=len)
     found = _ask(pattern, lambda api: list(api.list_models(author=author, search=search or None)))
     # A name with more than one slash is none, whatever the pattern's star would take it for.
-    names = (one.id for one in found if re.fullmatch(r"[\w.-]+/[\w.-]+", one.id))
+    names = (model.id for model in found if re.fullmatch(r"[\w.-]+/[\w.-]+", model.id))
     return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
 
@@ -119,11 +119,11 @@ def read(repository: str, commit: str, path: str) -> bytes:
     RefusedError, UnreachableError
     """
     with tempfile.TemporaryDirectory() as folder:
-        place = _ask(
+        downloaded = _ask(
             repository,
             lambda api: api.hf_hub_download(repository, path, revision=commit, local_dir=folder),
         )
-        return Path(place).read_bytes()
+        return Path(downloaded).read_bytes()
 
 
 def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) -> Path:
@@ -210,10 +210,10 @@ def _ask(about: str, call: Callable[[Any], Answer]) -> Answer:
     try:
         return retrying(call, HfApi())
     except Exception as error:
-        told = _told(about, error)
-        if told is None:
+        known = _told(about, error)
+        if known is None:
             raise
-        raise told from None
+        raise known from None
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -222,12 +222,12 @@ def _is_transient(error: BaseException) -> bool:
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     causes = list(_causes(error))
-    if any(isinstance(one, OfflineModeIsEnabled) for one in causes):
+    if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes):
         return False
     status = _status(error)
     if status is not None:
         return status in _TRANSIENT or status >= 500
-    if any(isinstance(one, OSError) and one.errno in _OURS for one in causes):
+    if any(isinstance(cause, OSError) and cause.errno in _OURS for cause in causes):
         return False
     # An answer that is cut in the middle is no JSON, a ValueError; what goes wrong with a transfer
     # by xet is a RuntimeError.
@@ -247,7 +247,7 @@ _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 def _wait(state: Any) -> float:
     """Seconds until the next attempt: what the Hub asks for, else the double of the last time."""
     error = state.outcome.exception()
-    asked = next((_retry_after(one) for one in _causes(error) if _retry_after(one)), None)
+    asked = next((_retry_after(cause) for cause in _causes(error) if _retry_after(cause)), None)
     return asked or min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
 
 
@@ -260,8 +260,8 @@ def _retry_after(error: BaseException) -> float | None:
 def _say_again(state: Any) -> None:
     error = state.outcome.exception()
     status = _status(error)
-    said = f"HTTP {status}" if status else type(error).__name__
-    _LOG.warning("asking the Hub again, after %s (attempt %d)", said, state.attempt_number)
+    reason = f"HTTP {status}" if status else type(error).__name__
+    _LOG.warning("asking the Hub again, after %s (attempt %d)", reason, state.attempt_number)
 
 
 def _told(about: str, error: BaseException) -> ShapesweepError | None:
@@ -271,7 +271,7 @@ def _told(about: str, error: BaseException) -> ShapesweepError | None:
     causes = list(_causes(error))
 
     def is_a(kind: Any) -> bool:
-        return any(isinstance(one, kind) for one in causes)
+        return any(isinstance(cause, kind) for cause in causes)
 
     token = "your token has no access" if get_token() else "set HF_TOKEN or run `hf auth login`"
     if is_a(errors.OfflineModeIsEnabled):
@@ -291,17 +291,17 @@ def _told(about: str, error: BaseException) -> ShapesweepError | None:
     if status in (401, 403):
         return NoAccessError(f"{about}: the Hub refuses ({status}): {token}")
     if _is_transient(error):
-        said = f"HTTP {status}" if status else type(error).__name__
+        reason = f"HTTP {status}" if status else type(error).__name__
         return UnreachableError(
-            f"{about}: {constants.ENDPOINT} has not answered in {ATTEMPTS} attempts ({said}); "
+            f"{about}: {constants.ENDPOINT} has not answered in {ATTEMPTS} attempts ({reason}); "
             "run again when it does"
         )
     return RefusedError(f"{about}: the Hub refuses (HTTP {status})") if status else None
 
 
 def _status(error: BaseException) -> int | None:
-    responses = (getattr(one, "response", None) for one in _causes(error))
-    return next((one.status_code for one in responses if one is not None), None)
+    responses = (getattr(cause, "response", None) for cause in _causes(error))
+    return next((response.status_code for response in responses if response is not None), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -52,7 +52,7 @@ class DiskBudget:
         self.claims_file = self.folder / ".claims.json"
 
     @contextlib.contextmanager
-    def using(self, place: str, job: str) -> Iterator[None]:
+    def using(self, batch: str, job: str) -> Iterator[None]:
         """Mark a batch as used by this process, until the block has ended well.
 
         If the process dies or the block fails, the files of the batch may be removed when another
@@ -65,7 +65,7 @@ class DiskBudget:
         job : str
             Name of the kind of job, one word.
         """
-        path = self._marker(place, job)
+        path = self._marker(batch, job)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".new")
         try:
@@ -77,7 +77,7 @@ class DiskBudget:
         finally:
             os.close(descriptor)
 
-    def claim(self, place: str, n_bytes: int, seconds: float = math.inf) -> None:
+    def claim(self, batch: str, n_bytes: int, seconds: float = math.inf) -> None:
         """Wait until there is room for a batch, and claim it.
 
         Parameters
@@ -99,7 +99,7 @@ class DiskBudget:
             raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {self._limit()}")
         spoken = moved = time.monotonic()
         before: dict[str, Claim] = {}
-        while not self._take(place, n_bytes, time.time() + seconds):
+        while not self._take(batch, n_bytes, time.time() + seconds):
             now, held = time.monotonic(), self._claims()
             moved, before = (moved, before) if held == before else (now, held)
             if now - moved > PATIENCE:
@@ -117,15 +117,15 @@ class DiskBudget:
         planned : collection of str or None
             Places that this run needs; None if that is not known yet.
         """
-        for place in self._claims():
-            if self._is_dead(place) or (planned is not None and place not in planned):
-                self._remove(place)
+        for batch in self._claims():
+            if self._is_dead(batch) or (planned is not None and batch not in planned):
+                self._remove(batch)
 
-    def _take(self, place: str, n_bytes: int, until: float) -> bool:
+    def _take(self, batch: str, n_bytes: int, until: float) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.claims_file}.lock"):
             claims = self._claims()
-            claims.pop(place, None)
+            claims.pop(batch, None)
             for other, (_, end) in list(claims.items()):
                 if not self._is_there(other):
                     del claims[other]
@@ -136,7 +136,7 @@ class DiskBudget:
                     del claims[other]
             there_is_room = self._fits(claims, n_bytes)
             if there_is_room:
-                claims[place] = n_bytes, until
+                claims[batch] = n_bytes, until
             with atomic.file(self.claims_file) as partial:
                 partial.write_text(json.dumps(claims), encoding="utf-8")
         return there_is_room
@@ -149,39 +149,39 @@ class DiskBudget:
             claims = json.loads(self.claims_file.read_bytes())
             # Folders of claims are removed: a name from outside must not lead elsewhere.
             return {
-                place: (int(n), float(end))
-                for place, (n, end) in claims.items()
-                if _PLACE.fullmatch(place)
+                batch: (int(n), float(end))
+                for batch, (n, end) in claims.items()
+                if _PLACE.fullmatch(batch)
             }
         # The claims of an earlier version end here: they are made again.
         except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             return {}
 
-    def _marker(self, place: str, job: str) -> Path:
-        folder = self.folder / place
+    def _marker(self, batch: str, job: str) -> Path:
+        folder = self.folder / batch
         return folder.with_name(f".{folder.name}.{job}.used")
 
-    def _markers(self, place: str) -> list[Path]:
-        folder = self.folder / place
+    def _markers(self, batch: str) -> list[Path]:
+        folder = self.folder / batch
         # A fingerprint holds no character that `glob` would interpret.
         return list(folder.parent.glob(f".{folder.name}.*.used"))
 
-    def _is_there(self, place: str) -> bool:
+    def _is_there(self, batch: str) -> bool:
         """Whether anything of a batch is on the disk, or a process is at it."""
-        return (self.folder / place).exists() or bool(self._markers(place))
+        return (self.folder / batch).exists() or bool(self._markers(batch))
 
-    def _is_dead(self, place: str) -> bool:
+    def _is_dead(self, batch: str) -> bool:
         """Whether the processes that used a batch have died or failed."""
-        markers = self._markers(place)
+        markers = self._markers(batch)
         return bool(markers) and all(map(_is_left, markers))
 
-    def _remove(self, place: str) -> None:
-        folder = self.folder / place
+    def _remove(self, batch: str) -> None:
+        folder = self.folder / batch
         for path in [*atomic.partials(folder), *folder.parent.glob(f"{folder.name}/.*.partial")]:
             shutil.rmtree(path, ignore_errors=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
-        for path in self._markers(place):
+        for path in self._markers(batch):
             path.unlink(missing_ok=True)
 
     def _limit(self) -> str:

@@ -80,7 +80,7 @@ def _fetch(repository: str, commit: str, files: Sequence[File], out: Path) -> No
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def tokenizer(last: Checkpoint, places: Iterable[Place], out: Path) -> str:
+def tokenizer(last: Checkpoint, sources: Iterable[Place], out: Path) -> str:
     """Fetch a run's tokenizer from the first place that still has it.
 
     Parameters
@@ -102,7 +102,7 @@ def tokenizer(last: Checkpoint, places: Iterable[Place], out: Path) -> str:
         f"(suites.{last.suite}.tokenizer)"
     )
     with atomic.folder(out) as partial:
-        for repository, commit, files in itertools.islice(places, PLACES):
+        for repository, commit, files in itertools.islice(sources, PLACES):
             try:
                 _fetch(repository, commit, files, partial)
                 return f"tokenizer of {repository} fetched"

@@ -69,8 +69,8 @@ def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
     )
     listed = dict(shapes)
     with atomic.file(out) as partial:
-        told = json.dumps({name: asdict(one) for name, one in listed.items()})
-        partial.write_text(told, encoding="utf-8")
+        text = json.dumps({name: asdict(repository) for name, repository in listed.items()})
+        partial.write_text(text, encoding="utf-8")
     return listed
 
 
@@ -83,7 +83,12 @@ def read(path: str | Path) -> Listing:
         If the file is absent or damaged.
     """
     listed = _read(path, _LISTING)
-    files = (file for one in listed.values() for tree in one.trees.values() for file in tree or [])
+    files = (
+        file
+        for repository in listed.values()
+        for tree in repository.trees.values()
+        for file in tree or []
+    )
     if not all(is_inside(file.path) for file in files):
         raise ShapesweepError(f"{path}: damaged; add --forcerun listing")
     return listed
@@ -188,7 +193,7 @@ def _commits(
     main = repository.branches.get("main")
     commits = [main] if main else []
     if group is not None and suite.mode != "folders":
-        commits += [one.commit for one in revisions(suite.mode, group, name, repository)]
+        commits += [revision.commit for revision in revisions(suite.mode, group, name, repository)]
     return list(dict.fromkeys(commits))
 
 
@@ -200,12 +205,14 @@ def _trees(
     known: dict[tuple[str, str], list[File] | None] = {}
     for name in dict.fromkeys(name for name, _ in wanted):
         known.update(_read_kept(_kept_file(kept, name), name))
-    yield from ((one, known[one]) for one in wanted if one in known)
-    new = [one for one in wanted if one not in known]
-    for (name, commit), tree in _ask_all(lambda one: _tree(*one), new, parallel, "trees"):
+    yield from ((item, known[item]) for item in wanted if item in known)
+    new = [item for item in wanted if item not in known]
+    for (name, commit), tree in _ask_all(
+        lambda checkpoint: _tree(*checkpoint), new, parallel, "trees"
+    ):
         yield (name, commit), tree
         if tree is not None:
-            line = json.dumps([commit, [asdict(one) for one in tree]])
+            line = json.dumps([commit, [asdict(file) for file in tree]])
             with _kept_file(kept, name).open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
@@ -240,11 +247,11 @@ def _with_config(
     """Add the `config.json` of one of the checkpoints, which tells a run's shape."""
     if group is None:
         return repository
-    for one in revisions(suite.mode, group, name, repository):
-        path = str(PurePosixPath(one.folder, "config.json"))
-        if path in {file.path for file in repository.trees.get(one.commit) or []}:
+    for revision in revisions(suite.mode, group, name, repository):
+        path = str(PurePosixPath(revision.folder, "config.json"))
+        if path in {file.path for file in repository.trees.get(revision.commit) or []}:
             try:
-                config = json.loads(client.read(name, one.commit, path))
+                config = json.loads(client.read(name, revision.commit, path))
             except (client.RefusedError, ValueError):
                 continue
             return replace(repository, config=config if isinstance(config, dict) else {})

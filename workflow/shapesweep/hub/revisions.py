@@ -13,20 +13,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from shapesweep.config.hub_suite import (
-    Each,
     HubSuite,
     Mode,
-    PerStep,
     Phase,
-    Ramp,
-    Ramped,
     Repositories,
-    Table,
-    TokensRule,
 )
 from shapesweep.config.names import expand, number, steps
 from shapesweep.errors import ShapesweepError
 from shapesweep.hub.files import is_weights, needed, tokenizer
+from shapesweep.hub.tokens import tokens_of
 from shapesweep.storage.files import File
 from shapesweep.storage.schemas import LARGEST
 
@@ -135,7 +130,7 @@ def revisions(
     known = list(_read(group, name, run, named))
     yield from known
     if main and mode in ("branches", "tags", "refs"):
-        by_name = {one.revision for one in known}
+        by_name = {repository.revision for repository in known}
         if group.main_step is not None and "main" not in by_name:
             step, seed = group.main_step, _seed(group, name)
             yield Published(run, "main", name, main, step=step, seed=seed)
@@ -167,8 +162,8 @@ def _read(
         if match is None and text not in steps_by_name:
             continue
         if revision in seen:
-            twin, *place = seen[revision]
-            if place != [commit, folder]:
+            twin, *source = seen[revision]
+            if source != [commit, folder]:
                 raise ShapesweepError(
                     f"match: finds both {twin!r} and {text!r} in {name}, which would have one "
                     f"place for their results ({revision}); narrow it, or sweep them as two suites"
@@ -176,21 +171,21 @@ def _read(
             continue
         seen[revision] = text, commit, folder
         groups = match.groupdict() if match else {"step": str(steps_by_name[text])}
-        said = {key: value for key, value in groups.items() if value is not None}
+        labels = {key: value for key, value in groups.items() if value is not None}
         try:
-            step = number(said["step"]) if "step" in said else None
-            tokens = number(said["tokens"]) if "tokens" in said else None
+            step = number(labels["step"]) if "step" in labels else None
+            tokens = number(labels["tokens"]) if "tokens" in labels else None
         except ValueError as error:
             raise ShapesweepError(f"match: {pattern.pattern} finds in {text!r}: {error}") from None
-        seed = _seed_of(said.get("seed"))
-        within = said.get("run")
+        seed = _seed_of(labels.get("seed"))
+        within = labels.get("run")
         mine = within if within and text == name else f"{run}.{within}" if within else run
         yield Published(
             *(_plain(mine), revision, name, commit, folder),
             step=step,
             tokens=tokens,
             seed=_seed(group, name) if seed is None else seed,
-            phase=said.get("phase"),
+            phase=labels.get("phase"),
         )
 
 
@@ -219,15 +214,15 @@ def checkpoints(
         mine = list(revisions(suite.mode, group, name, repository))
         found.setdefault(id(group), (group, []))[1].extend(mine)
         # Of what a star stands for, some may be none of the suite's; what is named must be there.
-        is_empty = all(one.is_main for one in mine) and "*" not in group.repository
+        is_empty = all(checkpoint.is_main for checkpoint in mine) and "*" not in group.repository
         if repository.problem or is_empty:
             silent.append(_silent(name, repository.problem))
     for group, mine in found.values():
-        for one in _placed(group, mine):
-            repository = listed[one.repository]
-            tree = repository.trees.get(one.commit)
-            with_files = _with_files(one, tree, repository.config, suite.remote_code)
-            by_run.setdefault(one.run, []).append(with_files)
+        for checkpoint in _placed(group, mine):
+            repository = listed[checkpoint.repository]
+            tree = repository.trees.get(checkpoint.commit)
+            with_files = _with_files(checkpoint, tree, repository.config, suite.remote_code)
+            by_run.setdefault(checkpoint.run, []).append(with_files)
     # What says nothing is told whichever runs are asked for: it may be one of them.
     whole = silent
     for run, members in by_run.items():
@@ -240,20 +235,20 @@ def checkpoints(
 
 def _silent(name: str, problem: str | None) -> Published:
     """A row for a repository of which no checkpoint is known."""
-    said = f"not_listed: {problem or f'{name} has no revision that the suite knows'}"
+    status = f"not_listed: {problem or f'{name} has no revision that the suite knows'}"
     again = "; then ask again with --forcerun listing" if problem else ""
-    return Published(_plain(name.partition("/")[2]), "", name, "", status=(f"{said}{again}",))
+    return Published(_plain(name.partition("/")[2]), "", name, "", status=(f"{status}{again}",))
 
 
 def _refuse_twins(found: Sequence[Published]) -> None:
     """Raise if two checkpoints would have one name, and so one place for their results."""
     seen: dict[tuple[str, str], Published] = {}
-    for one in found:
-        twin = seen.setdefault((one.run, one.revision), one)
-        if one.revision and twin is not one:
+    for checkpoint in found:
+        twin = seen.setdefault((checkpoint.run, checkpoint.revision), checkpoint)
+        if checkpoint.revision and twin is not checkpoint:
             raise ShapesweepError(
-                f"repositories: {twin.repository} and {one.repository} both have a run {one.run} "
-                f"with a revision {one.revision}; sweep them as two suites"
+                f"repositories: {twin.repository} and {checkpoint.repository} both have a run "
+                f"{checkpoint.run} with a revision {checkpoint.revision}; sweep them as two suites"
             )
 
 
@@ -280,7 +275,7 @@ def tokenizers(
     (str, str, list of File)
         Repository, commit and files; nothing if no place has a tokenizer.
     """
-    own = [(one.repository, one.commit, one.folder) for one in reversed(run) if one.commit]
+    own = [(c.repository, c.commit, c.folder) for c in reversed(run) if c.commit]
     names = [group.tokenizer] if group.tokenizer else list(dict.fromkeys(name for name, *_ in own))
     mains = [(name, listed[name].branches.get("main", ""), "") for name in names if name in listed]
     for name, commit, folder in [*mains, *([] if group.tokenizer else own)]:
@@ -300,7 +295,7 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
     return (
         suite.only is None
         or suite.mode == "repositories"
-        or any(fnmatchcase(run, one) or one.startswith(f"{run}.") for one in suite.only)
+        or any(fnmatchcase(run, name) or name.startswith(f"{run}.") for name in suite.only)
     )
 
 
@@ -308,22 +303,26 @@ def _placed(group: Repositories, found: list[Published]) -> list[Published]:
     """Give every checkpoint its tokens, and a phase that begins anew its own run."""
     placed = []
     ranks: dict[tuple[str, str | None], int] = {}
-    for one in sorted(found, key=lambda one: (one.run, one.phase or "", one.step or 0)):
-        phase = _phase(group, one.phase)
+    for checkpoint in sorted(
+        found, key=lambda checkpoint: (checkpoint.run, checkpoint.phase or "", checkpoint.step or 0)
+    ):
+        phase = _phase(group, checkpoint.phase)
         if phase.skip:
             continue
-        rank = ranks[one.run, one.phase] = ranks.get((one.run, one.phase), 0) + (not one.is_main)
+        rank = ranks[checkpoint.run, checkpoint.phase] = ranks.get(
+            (checkpoint.run, checkpoint.phase), 0
+        ) + (not checkpoint.is_main)
         rule = phase.tokens if phase.own_run else phase.tokens or group.tokens
-        tokens = _tokens(rule, one, rank)
+        tokens = tokens_of(rule, checkpoint.step, checkpoint.tokens, checkpoint.is_main, rank)
         if tokens is not None:
             tokens += phase.start
             if tokens > LARGEST:
                 raise ShapesweepError(
-                    f"tokens: {one.revision} would have seen {tokens:.3g} of them"
+                    f"tokens: {checkpoint.revision} would have seen {tokens:.3g} of them"
                 )
             tokens = round(tokens)
-        run = _plain(f"{one.run}.{one.phase}") if phase.own_run else one.run
-        placed.append(replace(one, run=run, tokens=tokens))
+        run = _plain(f"{checkpoint.run}.{checkpoint.phase}") if phase.own_run else checkpoint.run
+        placed.append(replace(checkpoint, run=run, tokens=tokens))
     return placed
 
 
@@ -334,72 +333,32 @@ def _phase(group: Repositories, name: str | None) -> Phase:
     return Phase()
 
 
-def _tokens(rule: TokensRule | None, one: Published, rank: int) -> float | None:
-    if rule == "label" or rule is None:
-        return one.tokens
-    if one.is_main:
-        return None
-    if isinstance(rule, Each):
-        return rank * rule.each
-    if one.step is None:
-        return one.tokens
-    if isinstance(rule, PerStep):
-        return one.step * rule.per_step
-    if isinstance(rule, Ramped):
-        return ramped(one.step, rule.ramp)
-    assert isinstance(rule, Table)
-    return rule.table.get(one.step)
-
-
 def _with_files(
-    one: Published, tree: list[File] | None, config: Mapping[str, Any], with_code: bool
+    checkpoint: Published, tree: list[File] | None, config: Mapping[str, Any], with_code: bool
 ) -> Published:
     """Add the files that are needed, and what is wrong with them."""
     if tree is None:
-        return replace(one, status=("gone",), config=config)
-    found, status = needed(tree, one.folder, with_code)
-    if one.is_main and not any(is_weights(file) for file in found):
+        return replace(checkpoint, status=("gone",), config=config)
+    found, status = needed(tree, checkpoint.folder, with_code)
+    if checkpoint.is_main and not any(is_weights(file) for file in found):
         status = ["empty_main"]
-    return replace(one, files=tuple(found), status=tuple(status), config=config)
+    return replace(checkpoint, files=tuple(found), status=tuple(status), config=config)
 
 
 def _holes(group: Repositories, members: list[Published]) -> list[Published]:
     """The steps of the grid that a run lacks; none where it has nothing at all."""
-    there = [one for one in members if one.step is not None]
+    there = [member for member in members if member.step is not None]
     if not there or not group.grid:
         return []
-    one, known = there[0], {one.step for one in there}
+    example, known = there[0], {checkpoint.step for checkpoint in there}
     return [
-        Published(one.run, "", one.repository, "", step=step, seed=one.seed, status=("hole",))
+        Published(
+            example.run, "", example.repository, "", step=step, seed=example.seed, status=("hole",)
+        )
         for step in steps(group.grid)
         if step not in known
     ]
 
 
-def _order(one: Published) -> tuple[bool, int, str]:
-    return one.is_main, one.step or 0, one.revision
-
-
-def ramped(step: int, ramp: Ramp) -> int:
-    """Tokens seen after so many steps of a batch that grows.
-
-    Megatron-LM: the batch grows by one increment each time that another equal share of the
-    ramp's samples has been seen (`RampupBatchsizeNumMicroBatches`).
-
-    Examples
-    --------
-    The first thousand steps of BLOOM-560m, before its batch of 192 grows:
-
-    >>> ramped(1000, Ramp(first=192, increment=32, over=9765625, last=256, length=2048))
-    393216000
-    """
-    n_increments = (ramp.last - ramp.first) // ramp.increment
-    samples, left, batch = 0, step, ramp.first
-    for k in range(1, n_increments + 1):
-        # The batch grows at the first step that begins with this many samples seen.
-        until = -(-(ramp.over * k // n_increments - samples) // batch)
-        taken = min(left, max(until, 0))
-        samples, left, batch = samples + taken * batch, left - taken, batch + ramp.increment
-        if not left:
-            break
-    return (samples + left * batch) * ramp.length
+def _order(checkpoint: Published) -> tuple[bool, int, str]:
+    return checkpoint.is_main, checkpoint.step or 0, checkpoint.revision

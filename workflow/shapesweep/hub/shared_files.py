@@ -30,24 +30,30 @@ def flag_shared(found: Sequence[Published]) -> list[Published]:
         In the same order.
     """
     groups: dict[str, set[int]] = defaultdict(set)
-    for k, one in enumerate(found):
-        for file in one.files:
+    for k, checkpoint in enumerate(found):
+        for file in checkpoint.files:
             if is_weights(file):
                 groups[file.sha256 or file.blob].add(k)
     last: dict[str, int] = {}
-    for one in found:
-        if one.revision and one.step is not None:
-            last[one.run] = max(one.step, last.get(one.run, 0))
+    for checkpoint in found:
+        if checkpoint.revision and checkpoint.step is not None:
+            last[checkpoint.run] = max(checkpoint.step, last.get(checkpoint.run, 0))
     partners: dict[int, set[int]] = defaultdict(set)
     for members in groups.values():
         if not _is_benign([found[k] for k in members], last):
             for k in members:
                 partners[k] |= members - {k}
     return [
-        replace(one, status=(*one.status, *_shares(one, [found[k] for k in sorted(partners[k])])))
+        replace(
+            checkpoint,
+            status=(
+                *checkpoint.status,
+                *_shares(checkpoint, [found[k] for k in sorted(partners[k])]),
+            ),
+        )
         if k in partners
-        else one
-        for k, one in enumerate(found)
+        else checkpoint
+        for k, checkpoint in enumerate(found)
     ]
 
 
@@ -55,8 +61,8 @@ def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:
     if len(group) == 1 or _is_pair(group, last):
         return True
     by_run: dict[str, list[Published]] = defaultdict(list)
-    for one in group:
-        by_run[one.run].append(one)
+    for checkpoint in group:
+        by_run[checkpoint.run].append(checkpoint)
     if len(by_run) > 1:
         # A common start: every run may bring its steps 0 and 1, one run alone what it ends with.
         later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
@@ -66,27 +72,29 @@ def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:
 
 
 def _is_pair(group: Sequence[Published], last: Mapping[str, int]) -> bool:
-    if len(group) != 2 or len({one.repository for one in group}) > 1:
+    if len(group) != 2 or len({checkpoint.repository for checkpoint in group}) > 1:
         return False
-    if {one.step for one in group} == {0, 1} and len({one.run for one in group}) == 1:
+    if {checkpoint.step for checkpoint in group} == {0, 1} and len(
+        {checkpoint.run for checkpoint in group}
+    ) == 1:
         return True
     # The last stage may be a run of its own; main is that of the repository.
-    main = [one for one in group if one.is_main]
-    return len(main) == 1 and all(_is_end(one, last) for one in group)
+    main = [checkpoint for checkpoint in group if checkpoint.is_main]
+    return len(main) == 1 and all(_is_end(checkpoint, last) for checkpoint in group)
 
 
-def _is_start(one: Published) -> bool:
-    return one.step in (0, 1)
+def _is_start(checkpoint: Published) -> bool:
+    return checkpoint.step in (0, 1)
 
 
-def _is_end(one: Published, last: Mapping[str, int]) -> bool:
-    return one.is_main or one.step == last.get(one.run)
+def _is_end(checkpoint: Published, last: Mapping[str, int]) -> bool:
+    return checkpoint.is_main or checkpoint.step == last.get(checkpoint.run)
 
 
-def _shares(one: Published, others: Sequence[Published]) -> list[str]:
+def _shares(checkpoint: Published, others: Sequence[Published]) -> list[str]:
     """Flags that name whom a checkpoint shares with; of many, the first few and their number."""
     names = [
-        other.revision if other.run == one.run else f"{other.run}/{other.revision}"
+        other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"
         for other in others
     ]
     more = [f"and {len(names) - 3} more"] if len(names) > 3 else []

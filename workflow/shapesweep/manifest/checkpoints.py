@@ -108,14 +108,22 @@ def describe(
         If a run was trained by another recipe than the suite's.
     """
     if isinstance(suite, EmbeddedSuite):
-        for run, folder in {one.run: one.folder.parent for one in listed}.items():
+        for run, folder in {
+            checkpoint.run: checkpoint.folder.parent for checkpoint in listed
+        }.items():
             _check_recipe(suite, run, folder)
-    chosen = {id(one) for one in select(listed, rule)}
+    chosen = {id(checkpoint) for checkpoint in select(listed, rule)}
     if planned is not None:
-        chosen = {id(one) for one in listed if one.flags and id(one) in chosen}
-        chosen |= {id(one) for one in listed if (one.run, one.revision) in planned}
+        chosen = {
+            id(checkpoint) for checkpoint in listed if checkpoint.flags and id(checkpoint) in chosen
+        }
+        chosen |= {
+            id(checkpoint)
+            for checkpoint in listed
+            if (checkpoint.run, checkpoint.revision) in planned
+        }
     digest = _digester(known)
-    return [_describe(name, one, id(one) in chosen, digest) for one in listed]
+    return [_describe(name, checkpoint, id(checkpoint) in chosen, digest) for checkpoint in listed]
 
 
 def _check_recipe(suite: EmbeddedSuite, run: str, folder: Path) -> None:
@@ -129,29 +137,29 @@ def _check_recipe(suite: EmbeddedSuite, run: str, folder: Path) -> None:
 
 def _describe(
     name: str,
-    one: Listed,
+    checkpoint: Listed,
     is_chosen: bool,
     digest: Callable[[tuple[str, str], Path, os.stat_result], str],
 ) -> Checkpoint:
-    if one.published:
-        config = one.published.config
+    if checkpoint.published:
+        config = checkpoint.published.config
         return Checkpoint(
-            **_identity(name, one, is_chosen),
+            **_identity(name, checkpoint, is_chosen),
             architecture=facts.architecture(config),
             n_layers=facts.n_layers(config),
-            repository=one.published.repository,
-            folder=one.published.folder,
-            files=one.published.files,
-            commit=one.published.commit or None,
-            status=one.published.status,
-            selected=is_chosen and not one.flags,
+            repository=checkpoint.published.repository,
+            folder=checkpoint.published.folder,
+            files=checkpoint.published.files,
+            commit=checkpoint.published.commit or None,
+            status=checkpoint.published.status,
+            selected=is_chosen and not checkpoint.flags,
         )
     # A checkpoint that is not chosen is not read through: a sweep of a few stays cheap.
-    hashed = partial(digest, (one.run, one.revision)) if is_chosen else None
-    seen = checkpoint_files.inspect(one.folder, hashed)
+    hashed = partial(digest, (checkpoint.run, checkpoint.revision)) if is_chosen else None
+    seen = checkpoint_files.inspect(checkpoint.folder, hashed)
     return Checkpoint(
-        **_identity(name, one, is_chosen),
-        folder=str(one.folder),
+        **_identity(name, checkpoint, is_chosen),
+        folder=str(checkpoint.folder),
         architecture=seen.architecture,
         n_layers=seen.n_layers,
         files=seen.files,
@@ -161,15 +169,15 @@ def _describe(
     )
 
 
-def _identity(name: str, one: Listed, is_chosen: bool) -> dict[str, Any]:
+def _identity(name: str, checkpoint: Listed, is_chosen: bool) -> dict[str, Any]:
     return {
         "suite": name,
-        "run": one.run,
-        "revision": one.revision or None,
-        "seed": one.seed,
-        "step": one.step,
-        "tokens": one.tokens,
-        "phase": one.phase,
+        "run": checkpoint.run,
+        "revision": checkpoint.revision or None,
+        "seed": checkpoint.seed,
+        "step": checkpoint.step,
+        "tokens": checkpoint.tokens,
+        "phase": checkpoint.phase,
         "chosen": is_chosen,
     }
 
@@ -179,14 +187,14 @@ def _digester(
 ) -> Callable[[tuple[str, str], Path, os.stat_result], str]:
     """A function that gives a file's sha256, read only if the file has changed."""
     digests = {
-        (one.run, one.revision, file.path, file.size, file.modified): file.sha256
-        for one in known
-        for file in one.files
+        (checkpoint.run, checkpoint.revision, file.path, file.size, file.modified): file.sha256
+        for checkpoint in known
+        for file in checkpoint.files
         if isinstance(file, LocalFile)
     }
 
-    def digest(place: tuple[str, str], path: Path, stat: os.stat_result) -> str:
-        found = digests.get((*place, path.name, stat.st_size, stat.st_mtime_ns))
+    def digest(key: tuple[str, str], path: Path, stat: os.stat_result) -> str:
+        found = digests.get((*key, path.name, stat.st_size, stat.st_mtime_ns))
         return found or sha256(path)
 
     return digest
@@ -210,13 +218,19 @@ def tokenizers(
         If the suite has no such run on the Hub.
     """
     listed = list_checkpoints(name, suite, results)
-    mine = [one for one in listed if one.run == run and one.revision and not is_aside(one)]
-    found = [one.published for one in mine if one.published]
+    mine = [
+        checkpoint
+        for checkpoint in listed
+        if checkpoint.run == run and checkpoint.revision and not is_aside(checkpoint)
+    ]
+    found = [checkpoint.published for checkpoint in mine if checkpoint.published]
     if not found or not isinstance(suite, HubSuite):
         raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
-    said = listing.read(listing_file(results, name))
+    repositories = listing.read(listing_file(results, name))
     group = listing.groups(suite, [found[-1].repository])[found[-1].repository]
-    return describe(name, suite, mine[-1:], "all")[0], revisions.tokenizers(found, said, group)
+    return describe(name, suite, mine[-1:], "all")[0], revisions.tokenizers(
+        found, repositories, group
+    )
 
 
 def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Listed]:
@@ -225,11 +239,15 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
     found = revisions.checkpoints(suite, {n: listed[n] for n in groups}, groups)
     if not found:
         wanted = suite.only or ["*"]
-        runs = [run.partition("/")[2] for one in suite.groups() for run in expand(one.repository)]
-        said = f"suites.{name}.only: no run is named like {', '.join(wanted)}"
-        raise ShapesweepError(said + near(wanted[0], runs))
+        runs = [
+            run.partition("/")[2] for group in suite.groups() for run in expand(group.repository)
+        ]
+        message = f"suites.{name}.only: no run is named like {', '.join(wanted)}"
+        raise ShapesweepError(message + near(wanted[0], runs))
     found = shared_files.flag_shared(found)
-    folders = {one.run: checkpoint_folder(results, name, one.run) for one in found}
+    folders = {
+        checkpoint.run: checkpoint_folder(results, name, checkpoint.run) for checkpoint in found
+    }
     members: dict[str, list[Published]] = {run: [] for run in folders}
     for one in found:
         if one.revision and not one.is_main:
@@ -237,13 +255,18 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
     tokens = {run: _tokenizer(mine, listed, groups) for run, mine in members.items()}
     return [
         Listed(
-            *(one.run, one.revision, one.step, folders[one.run] / (one.revision or "-")),
-            *(one.seed, one.tokens, one.phase),
-            flags=tuple(f for f in one.status if f.partition(":")[0] not in suite.accept),
-            published=one,
-            tokenizer=tokens[one.run],
+            *(
+                checkpoint.run,
+                checkpoint.revision,
+                checkpoint.step,
+                folders[checkpoint.run] / (checkpoint.revision or "-"),
+            ),
+            *(checkpoint.seed, checkpoint.tokens, checkpoint.phase),
+            flags=tuple(f for f in checkpoint.status if f.partition(":")[0] not in suite.accept),
+            published=checkpoint,
+            tokenizer=tokens[checkpoint.run],
         )
-        for one in found
+        for checkpoint in found
     ]
 
 
@@ -279,7 +302,7 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
             f"suite {name}, run {run}: no folder in {folder} is named like {pattern.pattern} "
             "(the suite's pattern), and it is no checkpoint itself (config.json); set the pattern"
         )
-    return sorted(found, key=lambda one: one.step or 0)
+    return sorted(found, key=lambda checkpoint: checkpoint.step or 0)
 
 
 def _step(match: re.Match[str]) -> int:

@@ -83,12 +83,12 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
             raise ShapesweepError(f"{path}: {step}: not all are whole numbers from 0 on")
         values = part[name].astype(float)
         parts.append(pd.DataFrame({"step": steps.astype(int), "metric": metric, "value": values}))
-    made = pd.concat([part for part in parts if len(part)] or parts[:1])
-    if len(found) and "loss" not in set(made.metric):
+    table = pd.concat([part for part in parts if len(part)] or parts[:1])
+    if len(found) and "loss" not in set(table.metric):
         raise ShapesweepError(f"{path}: has no column {' or '.join(NAMES['loss'][:3])}; {names}")
     # A training that was set back has logged some steps again.
-    made = made.drop_duplicates(["step", "metric"], keep="last")
-    return made.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
+    table = table.drop_duplicates(["step", "metric"], keep="last")
+    return table.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
 
 
 def of_folder(folder: str | Path) -> Log:
@@ -112,7 +112,7 @@ def of_folder(folder: str | Path) -> Log:
             found.append(read_log(path))
         except ShapesweepError as error:
             problems.append(str(error))
-    longest = max(found, key=lambda one: one.step.max() if len(one) else -1, default=_NOTHING)
+    longest = max(found, key=lambda log: log.step.max() if len(log) else -1, default=_NOTHING)
     return longest, problems
 
 
@@ -146,9 +146,9 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
         if folder is not None and (folder / PROBE_FILE).is_file():
             probed = tables.read(folder / PROBE_FILE, schemas.PROBE)
             known.append(probed.assign(source="probe"))
-        parts += [one.assign(suite=name, run=run) for one in known if len(one)]
-    made = pd.concat(parts[1:] or parts).reindex(columns=schemas.HISTORY.names)
-    return made.reset_index(drop=True), problems
+        parts += [part.assign(suite=name, run=run) for part in known if len(part)]
+    table = pd.concat(parts[1:] or parts).reindex(columns=schemas.HISTORY.names)
+    return table.reset_index(drop=True), problems
 
 
 def states(name: str, suite: AnySuite) -> list[Any]:
@@ -163,14 +163,14 @@ def states(name: str, suite: AnySuite) -> list[Any]:
         return sorted(suite.losses.items())
     if not isinstance(suite, LocalSuite):
         return []
-    made: list[Any] = []
-    for run, one in suite.runs.items():
-        if one.losses and not Path(one.losses).is_file():
+    states: list[Any] = []
+    for run, local in suite.runs.items():
+        if local.losses and not Path(local.losses).is_file():
             key = f"suites.{name}.runs.{run}.losses"
-            raise ShapesweepError(f"{key}: there is no file {one.losses}")
-        files = [Path(one.losses)] if one.losses else _states_of_trainer(one.path)
-        made.append([run, *stats([*files, Path(one.path, PROBE_FILE)])])
-    return made
+            raise ShapesweepError(f"{key}: there is no file {local.losses}")
+        files = [Path(local.losses)] if local.losses else _states_of_trainer(local.path)
+        states.append([run, *stats([*files, Path(local.path, PROBE_FILE)])])
+    return states
 
 
 def _logs(
@@ -181,9 +181,9 @@ def _logs(
         for run, log in _published(name, suite, results) if suite.losses else ():
             yield run, log, None
     elif isinstance(suite, LocalSuite):
-        for run, one in suite.runs.items():
-            log = (read_log(one.losses), []) if one.losses else of_folder(one.path)
-            yield run, log, Path(one.path)
+        for run, local in suite.runs.items():
+            log = (read_log(local.losses), []) if local.losses else of_folder(local.path)
+            yield run, log, Path(local.path)
     else:
         for run in suite.runs:
             folder = checkpoint_folder(results, name, run)
@@ -193,8 +193,8 @@ def _logs(
 def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log]]:
     """The logs that lie in the repositories of a suite's runs, at their `main`."""
     listed = listing.read(listing_file(results, name))
-    found = (one.published for one in list_checkpoints(name, suite, results))
-    by_run = {one.run: one.repository for one in found if one}
+    found = (checkpoint.published for checkpoint in list_checkpoints(name, suite, results))
+    by_run = {published.run: published.repository for published in found if published}
     for run, path in suite.losses.items():
         if run not in by_run:
             # It may not be measured this time.
@@ -224,23 +224,25 @@ def _state(data: bytes) -> pd.DataFrame:
 
 def _lines(data: bytes) -> pd.DataFrame:
     lines = data.decode().splitlines()
-    made: list[Any] = []
+    entries: list[Any] = []
     for number, line in enumerate(lines):
         try:
-            made += [json.loads(line)] if line.strip() else []
+            entries += [json.loads(line)] if line.strip() else []
         except ValueError:
             # What a training writes at this moment has no end yet.
             if number < len(lines) - 1:
                 raise
-    if not all(isinstance(one, dict) for one in made):
+    if not all(isinstance(entry, dict) for entry in entries):
         raise ValueError
-    return _objects(made)
+    return _objects(entries)
 
 
-def _objects(made: list[dict[str, Any]]) -> pd.DataFrame:
+def _objects(entries: list[dict[str, Any]]) -> pd.DataFrame:
     # What is not said is None, and told apart from a NaN that was logged.
-    names = list(dict.fromkeys(name for one in made for name in one))
-    return pd.DataFrame([[one.get(n) for n in names] for one in made], columns=names, dtype=object)
+    names = list(dict.fromkeys(name for entry in entries for name in entry))
+    return pd.DataFrame(
+        [[entry.get(n) for n in names] for entry in entries], columns=names, dtype=object
+    )
 
 
 def _table(data: bytes) -> pd.DataFrame:

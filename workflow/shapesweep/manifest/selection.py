@@ -49,6 +49,11 @@ class Listed:
     published: Published | None = None
     tokenizer: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Run and revision, which identify it within its suite."""
+        return self.run, self.revision
+
 
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     """The checkpoints that a configuration's `checkpoints` chooses, run by run.
@@ -71,17 +76,25 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
         If that is none.
     """
     chosen = []
-    for run in dict.fromkeys(one.run for one in listed):
+    for run in dict.fromkeys(checkpoint.run for checkpoint in listed):
         # A main that has no place in training is listed, but is no checkpoint of the run.
-        mine = [one for one in listed if one.run == run and not is_aside(one)]
+        mine = [
+            checkpoint
+            for checkpoint in listed
+            if checkpoint.run == run and not is_aside(checkpoint)
+        ]
         wanted = _select(mine, rule) if mine else []
         # Whatever is chosen, a repository that tells nothing might have had it.
-        wanted += [one for one in mine if any(f.startswith("not_listed") for f in one.flags)]
+        wanted += [
+            checkpoint
+            for checkpoint in mine
+            if any(f.startswith("not_listed") for f in checkpoint.flags)
+        ]
         if isinstance(rule, Log):
-            sound = [one for one in mine if not one.flags]
+            sound = [checkpoint for checkpoint in mine if not checkpoint.flags]
             wanted += _select(sound, rule) if sound else []
-        kept = {id(one) for one in wanted}
-        chosen += [one for one in mine if id(one) in kept]
+        kept = {id(checkpoint) for checkpoint in wanted}
+        chosen += [checkpoint for checkpoint in mine if id(checkpoint) in kept]
     if not chosen:
         raise ShapesweepError(f"checkpoints: chooses none of the {len(listed)} that there are")
     return chosen
@@ -104,20 +117,22 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
     known = list(chosen)
     if rule is None or not known:
         return []
-    made = []
-    for run in dict.fromkeys(one.run for one in known):
-        mine = [one for one in known if one.run == run]
+    selected = []
+    for run in dict.fromkeys(checkpoint.run for checkpoint in known):
+        mine = [checkpoint for checkpoint in known if checkpoint.run == run]
         if rule != "last":
-            made += _select(mine, rule)
+            selected += _select(mine, rule)
             continue
-        last = max((one.step for one in mine if one.step is not None), default=None)
-        made += [one for one in mine if one.step == last]
-    return made
+        last = max(
+            (checkpoint.step for checkpoint in mine if checkpoint.step is not None), default=None
+        )
+        selected += [checkpoint for checkpoint in mine if checkpoint.step == last]
+    return selected
 
 
-def is_aside(one: Listed) -> bool:
+def is_aside(checkpoint: Listed) -> bool:
     """Whether a checkpoint is a `main` that has no place in training."""
-    return one.published is not None and one.published.is_main
+    return checkpoint.published is not None and checkpoint.published.is_main
 
 
 def _select(run: list[Listed], rule: Rule) -> list[Listed]:
@@ -126,8 +141,8 @@ def _select(run: list[Listed], rule: Rule) -> list[Listed]:
     if isinstance(rule, Every):
         return run[:: rule.every]
     if isinstance(rule, Steps):
-        return [one for one in run if one.step in rule.steps]
+        return [checkpoint for checkpoint in run if checkpoint.step in rule.steps]
     assert isinstance(rule, Log)
-    steps = np.log1p([one.step or 0 for one in run])
+    steps = np.log1p([checkpoint.step or 0 for checkpoint in run])
     targets = np.linspace(steps[0], steps[-1], rule.log)
     return [run[i] for i in sorted({int(np.abs(steps - t).argmin()) for t in targets})]

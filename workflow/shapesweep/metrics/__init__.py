@@ -117,11 +117,11 @@ class NeighborMetric(Metric):
 
 def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
     """Every metric, and behind each that has a control, that."""
-    made = {}
+    metrics = {}
     for name, metric in found.items():
-        made[name] = metric
+        metrics[name] = metric
         if isinstance(metric, NeighborMetric) and metric.controlled:
-            made[name + BETWEEN] = replace(
+            metrics[name + BETWEEN] = replace(
                 metric,
                 between=True,
                 of_documents=True,
@@ -131,7 +131,7 @@ def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
                 it_is_not=f"a correction of `{name}`: it is another question, asked of the "
                 "cloud of documents",
             )
-    return made
+    return metrics
 
 
 #: Every metric by its name.

@@ -14,7 +14,7 @@ def corrint(neighbors: Neighbors) -> float:
     """
     k = neighbors.distances.shape[1]
     distances = (neighbors.whole or neighbors).distances
-    inner, outer = (float(np.median(distances[:, place - 1])) for place in (k // 2, k))
+    inner, outer = (float(np.median(distances[:, rank - 1])) for rank in (k // 2, k))
     if not np.isfinite(outer):
         return float("nan")
     pairs = neighbors.count_within(inner), neighbors.count_within(outer)

@@ -103,8 +103,8 @@ class NeighborLists:
         width = min(k + k // 8 + 8, self.indices.shape[1])
         usable = self.certified[rows]
         usable &= keep[self.indices[rows]]
-        present, places = _beginnings(usable, width)
-        listed, near = (table[rows].ravel()[places] for table in (self.indices, self.distances))
+        present, positions = _beginnings(usable, width)
+        listed, near = (table[rows].ravel()[positions] for table in (self.indices, self.distances))
         # No group has the number of what is absent.
         of = np.where(present, groups[listed], n_groups).astype(np.min_scalar_type(n_groups))
         own, members = groups[rows], _count(of, n_groups + 1)
@@ -151,8 +151,8 @@ class NeighborLists:
             pending = pending[~(certain | np.isinf(distances[pending])).all(axis=1)]
             if not len(pending):
                 break
-        for one in pending:
-            distances[one], indices[one] = self._by_difference(rows[one], k, keep)
+        for number in pending:
+            distances[number], indices[number] = self._by_difference(rows[number], k, keep)
         return distances, indices
 
     def _by_difference(
@@ -216,9 +216,9 @@ def _beginnings(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which of a row's first usable entries there are, and where; each of shape (n_rows, width)."""
     flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
-    places = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
+    positions = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
     present = np.arange(width) < counts[:, None]
-    return present, flat.take(places, mode="clip") if len(flat) else np.zeros_like(places)
+    return present, flat.take(positions, mode="clip") if len(flat) else np.zeros_like(positions)
 
 
 def _count(table: NDArray[Any], n_kinds: int) -> NDArray[np.int64]:
@@ -228,12 +228,12 @@ def _count(table: NDArray[Any], n_kinds: int) -> NDArray[np.int64]:
 
 
 def _chosen(
-    places: NDArray[np.int64], short: NDArray[np.int64], table: NDArray[Any], others: NDArray[Any]
+    index: NDArray[np.int64], short: NDArray[np.int64], table: NDArray[Any], others: NDArray[Any]
 ) -> NDArray[Any]:
-    """What stands at some places of a table, a column for each row, but for some rows of others."""
-    made = table.ravel()[places]
-    made[:, short] = others.T
-    return made.T
+    """Entries of a table by flat index, a column for each row; for short rows, those of others."""
+    chosen = table.ravel()[index]
+    chosen[:, short] = others.T
+    return chosen.T
 
 
 def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -309,15 +309,17 @@ def search(
     else:
         proposed = propose(space.tiles("float32"), n_points, wide, labels)
     found = [
-        _empty(space, kind, length, one.hits if n_points <= MOST_KEYED and not coarse else None)
-        for kind, one in zip((None, labels), proposed, strict=False)
+        _empty(
+            space, kind, length, candidates.hits if n_points <= MOST_KEYED and not coarse else None
+        )
+        for kind, candidates in zip((None, labels), proposed, strict=False)
     ]
     pending = np.arange(n_points)
     # Rows with too few candidates, or among points that this precision cannot tell, go again.
     for precision in ("float32", "float64", None):
-        for lists, one in zip(found, proposed, strict=True):
-            _fill(lists, one)
-        pending = pending[np.any([_is_short(one, pending, need) for one in found], axis=0)]
+        for lists, candidates in zip(found, proposed, strict=True):
+            _fill(lists, candidates)
+        pending = pending[np.any([_is_short(lists, pending, need) for lists in found], axis=0)]
         if precision is None or not len(pending):
             break
         proposed = propose_rows(space.tiles(precision), pending, wide, n_points, labels)

@@ -93,15 +93,15 @@ def propose(
     sorted_kinds = [every]
     if labels is not None:
         sorted_kinds.append(every[labels[keys.rows(every)] != labels[keys.columns(every)]])
-    made = []
+    proposed = []
     for kind in sorted_kinds:
         # One more than asked for: the row itself is among its hits.
         hits = Hits(keys, kind, known)
         listed, following = hits.first(width + 1)
         listed[listed == np.arange(n_points)[:, None]] = -1
         beyond = np.where(following < 0, known, tiles.bound(following))
-        made.append(Candidates(np.arange(n_points), listed, np.minimum(beyond, known), hits))
-    return made
+        proposed.append(Candidates(np.arange(n_points), listed, np.minimum(beyond, known), hits))
+    return proposed
 
 
 def propose_rows(
@@ -268,9 +268,9 @@ class Hits:
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
         starts = self._places(0.0)
-        places = starts[:, None] + np.arange(width + 1)
-        present = places < np.append(starts[1:], len(self.packed))[:, None]
-        taken = self.packed[np.minimum(places, len(self.packed) - 1)]
+        positions = starts[:, None] + np.arange(width + 1)
+        present = positions < np.append(starts[1:], len(self.packed))[:, None]
+        taken = self.packed[np.minimum(positions, len(self.packed) - 1)]
         listed = np.where(present[:, :width], self.keys.columns(taken[:, :width]), -1)
         following = self.keys.values(taken[:, width])
         return listed, np.where(present[:, width], following, dtype.type(-1))
@@ -285,8 +285,10 @@ class Hits:
         starts, stops = self._places(low, rows), self._places(high, rows)
         counts = np.maximum(stops - starts, 0)
         ends = np.cumsum(counts)
-        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
-        return counts, self.keys.columns(self.packed[places])
+        positions = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
+            starts - ends + counts, counts
+        )
+        return counts, self.keys.columns(self.packed[positions])
 
     def _places(
         self, bounds: NDArray[np.float64] | float, rows: NDArray[np.int64] | None = None

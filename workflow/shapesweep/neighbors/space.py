@@ -98,12 +98,12 @@ class Space:
             products[first:last] = self._products(
                 rows[part], starts[part.start : part.stop + 1] - first, columns[first:last]
             )
-        one = np.repeat(rows, counts)
-        sums = self.squares[one] + self.squares[columns]
+        owners = np.repeat(rows, counts)
+        sums = self.squares[owners] + self.squares[columns]
         squared = sums - 2 * products
         near = np.flatnonzero(squared <= NEAR * sums)
         distances = np.sqrt(np.maximum(squared, 0)) * self.scale
-        distances[near] = self.difference(one[near], columns[near])
+        distances[near] = self.difference(owners[near], columns[near])
         return distances
 
     def _products(
@@ -134,8 +134,8 @@ class Space:
         """Distances of pairs by direct difference in float64, shape (n_pairs,)."""
         distances = np.empty(len(rows))
         for part in blocks(len(rows), max(1, CHUNK // max(1, self.points.shape[1]))):
-            one, other = self.points[rows[part]], self.points[columns[part]]
-            apart = np.subtract(one, other, dtype=np.float64) / self.scale
+            first, other = self.points[rows[part]], self.points[columns[part]]
+            apart = np.subtract(first, other, dtype=np.float64) / self.scale
             distances[part] = np.linalg.norm(apart, axis=1) * self.scale
         return distances
 
@@ -174,8 +174,8 @@ class Space:
             own = whole[part]
             bounds = tiles.block(own, slice(None))
             bounds[np.arange(len(own)), own] = np.inf
-            one, columns = np.nonzero(bounds < (half - slack[own])[:, None])
-            yield own[one], columns
+            near, columns = np.nonzero(bounds < (half - slack[own])[:, None])
+            yield own[near], columns
             doubtful = (bounds >= (half - slack[own])[:, None]) & (bounds < half)
             yield self._nearer(own, doubtful.sum(axis=1), np.nonzero(doubtful)[1], radius)
 

@@ -50,7 +50,7 @@ class Batch:
     @property
     def revisions(self) -> list[str]:
         """Of its members."""
-        return [one.revision for one in self.members]
+        return [checkpoint.revision for checkpoint in self.members]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,7 +61,7 @@ class Batch:
     @property
     def models(self) -> list[costs.Model]:
         """What the cost of its members depends on."""
-        return [costs.Model.of(one, self.definition) for one in self.members]
+        return [costs.Model.of(checkpoint, self.definition) for checkpoint in self.members]
 
 
 def cut(
@@ -86,12 +86,14 @@ def cut(
         By run and step. A checkpoint whose weights or shards are asked for by themselves (for its
         budget, to be kept) is a batch of its own.
     """
-    alone = {id(one) for one in budgeted(chosen, settings.budget.checkpoints.get(suite))}
+    alone = {
+        id(checkpoint) for checkpoint in budgeted(chosen, settings.budget.checkpoints.get(suite))
+    }
     parts: list[list[Listed]] = []
-    for run in dict.fromkeys(one.run for one in chosen):
-        mine = [one for one in chosen if one.run == run]
-        together = [one for one in mine if id(one) not in alone]
-        parts += [[one] for one in mine if id(one) in alone]
+    for run in dict.fromkeys(checkpoint.run for checkpoint in chosen):
+        mine = [checkpoint for checkpoint in chosen if checkpoint.run == run]
+        together = [checkpoint for checkpoint in mine if id(checkpoint) not in alone]
+        parts += [[checkpoint] for checkpoint in mine if id(checkpoint) in alone]
         if together:
             # All of a run have one shape.
             model = costs.Model.of(together[0], definition)

@@ -55,7 +55,7 @@ class Model:
     n_bytes: int
 
     @classmethod
-    def of(cls, one: Listed, suite: AnySuite) -> "Model":
+    def of(cls, checkpoint: Listed, suite: AnySuite) -> "Model":
         """What is known of a checkpoint before it is read.
 
         Parameters
@@ -63,20 +63,22 @@ class Model:
         one : Listed
         suite : EmbeddedSuite, LocalSuite or HubSuite
         """
-        if one.published:
-            return cls.published(one)
+        if checkpoint.published:
+            return cls.published(checkpoint)
         if isinstance(suite, EmbeddedSuite):
-            config = {"vocab_size": suite.vocabulary, **suite.runs[one.run].model}
+            config = {"vocab_size": suite.vocabulary, **suite.runs[checkpoint.run].model}
             d, layers = facts.width(config) or 0, facts.n_layers(config) or 0
             return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
-        n_bytes = sum(size for _, size, _ in stats(model_files(one.folder)))
-        return cls(facts.description(one.folder) or {}, n_bytes)
+        n_bytes = sum(size for _, size, _ in stats(model_files(checkpoint.folder)))
+        return cls(facts.description(checkpoint.folder) or {}, n_bytes)
 
     @classmethod
-    def published(cls, one: Listed) -> "Model":
+    def published(cls, checkpoint: Listed) -> "Model":
         """The same of a checkpoint on the Hub; nothing of one that lies nowhere."""
-        said = one.published
-        return cls(said.config, sum(f.size for f in said.files)) if said else cls({}, 0)
+        published = checkpoint.published
+        return (
+            cls(published.config, sum(f.size for f in published.files)) if published else cls({}, 0)
+        )
 
     @property
     def width(self) -> int:
@@ -91,8 +93,8 @@ class Model:
     @property
     def n_weights(self) -> float:
         """Weights, by the bytes of one."""
-        said = str(self.config.get("torch_dtype", self.config.get("dtype")))
-        return self.n_bytes / _DTYPES.get(said, 4)
+        dtype = str(self.config.get("torch_dtype", self.config.get("dtype")))
+        return self.n_bytes / _DTYPES.get(dtype, 4)
 
 
 def n_tokens(model: Model, settings: Config) -> int:

@@ -33,7 +33,7 @@ def training(suite: EmbeddedSuite, run: str) -> str:
     return digest(suite.with_run(run).model_dump())
 
 
-def weights(definition: AnySuite, one: Listed) -> object:
+def weights(definition: AnySuite, checkpoint: Listed) -> object:
     """What tells the files of a checkpoint from others, without reading them.
 
     Parameters
@@ -48,11 +48,11 @@ def weights(definition: AnySuite, one: Listed) -> object:
         size or its time.
     """
     if isinstance(definition, EmbeddedSuite):
-        return training(definition, one.run)
-    if one.published:
-        contents = [file.sha256 or file.blob for file in one.published.files]
-        return [one.published.commit, contents, one.tokenizer]
-    return stats(model_files(one.folder) + tokenizer_files(one.folder))
+        return training(definition, checkpoint.run)
+    if checkpoint.published:
+        contents = [file.sha256 or file.blob for file in checkpoint.published.files]
+        return [checkpoint.published.commit, contents, checkpoint.tokenizer]
+    return stats(model_files(checkpoint.folder) + tokenizer_files(checkpoint.folder))
 
 
 def numbers(settings: Measurement) -> dict[str, Any]:
@@ -98,20 +98,24 @@ def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measure
     members : iterable of Listed
     settings : Measurement
     """
-    each = [[one.revision, *_checkpoint(definition, one)] for one in members]
+    each = [[checkpoint.revision, *_checkpoint(definition, checkpoint)] for checkpoint in members]
     metrics = {name: metric.version for name, metric in METRICS.items()}
     return digest(each, _reading(settings), text(settings), numbers(settings), metrics)
 
 
 def downloading(definition: AnySuite, members: Iterable[Listed]) -> str:
     """What the files of a batch on the Hub depend on."""
-    return digest([[one.revision, weights(definition, one)] for one in members])
+    return digest(
+        [[checkpoint.revision, weights(definition, checkpoint)] for checkpoint in members]
+    )
 
 
-def budgeting(definition: AnySuite, one: Listed, settings: Measurement, rise: float) -> str:
+def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, rise: float) -> str:
     """What the dimension budget of a checkpoint depends on."""
     of_budget, settings = [rise, budget.VERSION], settings.for_budget
-    return digest(_checkpoint(definition, one), _reading(settings), text(settings), of_budget)
+    return digest(
+        _checkpoint(definition, checkpoint), _reading(settings), text(settings), of_budget
+    )
 
 
 def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> str:
@@ -129,8 +133,8 @@ def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> 
         read_text(settings.corpus.text, settings.text_sha256).encode()
     ).hexdigest()
     tokens = [(path.name, sha256(path)) for path in tokenizer_files(tokenizer)]
-    place = [checkpoint.seed, checkpoint.step, checkpoint.tokens, checkpoint.commit]
-    return digest([*checkpoint.key, *place], _reading(settings), [shown, tokens])
+    identity = [checkpoint.seed, checkpoint.step, checkpoint.tokens, checkpoint.commit]
+    return digest([*checkpoint.key, *identity], _reading(settings), [shown, tokens])
 
 
 def budget_contents(
@@ -140,8 +144,8 @@ def budget_contents(
     return digest(contents(checkpoint, tokenizer, settings.for_budget), rise, budget.VERSION)
 
 
-def _checkpoint(definition: AnySuite, one: Listed) -> list[object]:
-    return [one.seed, one.step, one.tokens, weights(definition, one)]
+def _checkpoint(definition: AnySuite, checkpoint: Listed) -> list[object]:
+    return [checkpoint.seed, checkpoint.step, checkpoint.tokens, weights(definition, checkpoint)]
 
 
 def _reading(settings: Measurement) -> object:

@@ -34,17 +34,20 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
     """
     lines = []
     for name, listed in suites.items():
-        here = [one for one in listed if one.revision and not is_aside(one)]
+        here = [
+            checkpoint for checkpoint in listed if checkpoint.revision and not is_aside(checkpoint)
+        ]
         kinds: dict[str, list[str]] = {}
-        for one in listed:
-            for flag in one.published.status if one.published else one.flags:
+        for checkpoint in listed:
+            for flag in checkpoint.published.status if checkpoint.published else checkpoint.flags:
                 # Why a repository tells nothing is said in full: it tells what to do.
                 kind = flag if flag.startswith("not_listed") else flag.partition(":")[0]
-                kinds.setdefault(kind, []).append(_name(one))
+                kinds.setdefault(kind, []).append(_name(checkpoint))
         holes = len(kinds.get("hole", []))
         defects = sum(map(len, kinds.values())) - holes
+        n_runs = len({checkpoint.run for checkpoint in listed})
         lines.append(
-            f"{name}: checkpoints {len(here)}, runs {len({one.run for one in listed})}, "
+            f"{name}: checkpoints {len(here)}, runs {n_runs}, "
             f"{_bytes(sum(map(_size, here)))}, holes {holes}, defects {defects}"
         )
         for kind, names in kinds.items():
@@ -68,8 +71,12 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
     """
     rows: list[dict[str, Any]] = []
     for name, listed in suites.items():
-        for run in dict.fromkeys(one.run for one in listed):
-            mine = [one for one in listed if one.run == run and one.published]
+        for run in dict.fromkeys(checkpoint.run for checkpoint in listed):
+            mine = [
+                checkpoint
+                for checkpoint in listed
+                if checkpoint.run == run and checkpoint.published
+            ]
             if mine:
                 chosen = budgeted(mine, settings.budget.checkpoints.get(name))
                 rows.append({"run": f"{name}/{run}", **_cost(mine, chosen, settings)})
@@ -79,7 +86,7 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
     peak = min(settings.hub.disk_gb * 1e9, total.at_once.sum())
     sums = total.drop(columns=["run", "one", "at_once"]).sum()
     shown = pd.concat([total, pd.DataFrame([{"run": "all", **sums}])])
-    said = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "run": shown.run,
             "checkpoints": shown.checkpoints.astype(int),
@@ -92,7 +99,7 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
         }
     )
     return (
-        f"{said.to_string(index=False)}\n"
+        f"{table.to_string(index=False)}\n"
         f"peak disk: {_bytes(peak)} of the {settings.hub.disk_gb:g} GB that hub.disk_gb allows\n"
         f"assumed: {LINE / 1e6:g} MB/s from the Hub, {CORE / 1e9:g} Gflop/s a core; "
         "a GPU takes the forward passes off the cores"
@@ -100,30 +107,32 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
 
 
 def _cost(mine: Sequence[Listed], budgeted: Sequence[Listed], settings: Config) -> dict[str, Any]:
-    models = [Model.published(one) for one in mine]
-    needed = sum(operations(one, settings) for one in models)
-    needed += sum(budget_operations(Model.published(one), settings) for one in budgeted)
-    fetched = sum(one.n_bytes for one in models)
-    room = [footprint(one, settings) for one in models]
+    models = [Model.published(checkpoint) for checkpoint in mine]
+    needed = sum(operations(model, settings) for model in models)
+    needed += sum(
+        budget_operations(Model.published(checkpoint), settings) for checkpoint in budgeted
+    )
+    fetched = sum(model.n_bytes for model in models)
+    room = [footprint(model, settings) for model in models]
     return {
         "checkpoints": len(mine),
         "fetched": fetched,
         "one": max(room),
         "at_once": sum(room),
-        "tokens": sum(n_tokens(one, settings) for one in models),
+        "tokens": sum(n_tokens(model, settings) for model in models),
         "operations": needed,
         "line": fetched / LINE / 3600,
         "core": needed / CORE / 3600,
     }
 
 
-def _size(one: Listed) -> int:
-    return sum(file.size for file in one.published.files) if one.published else 0
+def _size(checkpoint: Listed) -> int:
+    return sum(file.size for file in checkpoint.published.files) if checkpoint.published else 0
 
 
-def _name(one: Listed) -> str:
-    step = "" if one.step is None else f"step {one.step}"
-    return "/".join(filter(None, [one.run, one.revision or step]))
+def _name(checkpoint: Listed) -> str:
+    step = "" if checkpoint.step is None else f"step {checkpoint.step}"
+    return "/".join(filter(None, [checkpoint.run, checkpoint.revision or step]))
 
 
 def _bytes(n: float) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shapesweep.config.hub_suite import HubSuite
-from shapesweep.config.measurement import as_yaml
+from shapesweep.config.measurement import Measurement, as_yaml
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.config.sweep import Config
 from shapesweep.errors import ShapesweepError
@@ -52,7 +52,6 @@ class Plan:
         self.results = Path(results)
         self.suites: dict[str, AnySuite] = {**self.spikes.suites, **config.suites}
         self._known: dict[Any, Any] = {}
-        self._texts: dict[str, str] = {}
 
     def settings(self, suite: str) -> Config:
         """The configuration under which a suite is measured."""
@@ -66,8 +65,8 @@ class Plan:
     @cached_property
     def listable(self) -> list[str]:
         """Suites whose checkpoints are known once they are listed: by the Hub, or by a training."""
-        embedded = {n: one for n, one in self.suites.items() if isinstance(one, EmbeddedSuite)}
-        return self.published + [name for name, suite in embedded.items() if suite.onset]
+        suites = self.suites.items()
+        return self.published + [n for n, s in suites if isinstance(s, EmbeddedSuite) and s.onset]
 
     def listed(self, suite: str) -> list[Listed]:
         """All checkpoints of a suite; a suite on the Hub needs its listing.
@@ -89,7 +88,7 @@ class Plan:
                 chosen = select(self.listed(suite), self.settings(suite).checkpoints)
             except ShapesweepError as error:
                 raise ShapesweepError(f"suites.{suite}: {error}") from None
-            return {(one.run, one.revision): one for one in chosen if not one.flags}
+            return {checkpoint.key: checkpoint for checkpoint in chosen if not checkpoint.flags}
 
         return self._once(("selected", suite), choose)
 
@@ -110,13 +109,14 @@ class Plan:
         same; `recorded` gives those of the plan that the job belongs to.
         """
         found = self._once(
-            ("named", suite), lambda: {(one.run, one.name): one for one in self.batches(suite)}
+            ("named", suite),
+            lambda: {(batch.run, batch.name): batch for batch in self.batches(suite)},
         )
         if (run, name) in found:
             return found[run, name]
         first, _, more = name.partition("+")
-        mine = [one for key, one in self.selected(suite).items() if key[0] == run]
-        start = next((k for k, one in enumerate(mine) if one.revision == first), 0)
+        mine = [checkpoint for key, checkpoint in self.selected(suite).items() if key[0] == run]
+        start = next((k for k, checkpoint in enumerate(mine) if checkpoint.revision == first), 0)
         members = tuple(mine[start : start + 1 + int(more or 0)])
         return Batch(suite, run, self.suites[suite], self.settings(suite), members)
 
@@ -144,21 +144,22 @@ class Plan:
         """What the cost of a job depends on; all checkpoints of a run have one shape."""
 
         def first() -> costs.Model:
-            members = (one for key, one in self.selected(suite).items() if key[0] == run)
-            return costs.Model.of(next(members), self.suites[suite])
+            checkpoints = self.selected(suite).values()
+            member = next(checkpoint for checkpoint in checkpoints if checkpoint.run == run)
+            return costs.Model.of(member, self.suites[suite])
 
         return self._once(("model", suite, run), first)
 
     def folder(self, batch: Batch) -> str:
         """`<suite>/<run>/<batch>/<fingerprint>`, which stands for a batch in its outputs' paths."""
-        place = f"{batch.suite}/{batch.run}/{batch.name}"
+        folder = f"{batch.suite}/{batch.run}/{batch.name}"
 
         def failed(name: str) -> bool:
-            path = self.results / "geometry" / place / name / "failures.parquet"
+            path = self.results / "geometry" / folder / name / "failures.parquet"
             return attempts.is_transient(path)
 
-        attempt = self._once(place, lambda: attempts.name(batch.fingerprint, failed))
-        return f"{place}/{attempt}"
+        attempt = self._once(folder, lambda: attempts.name(batch.fingerprint, failed))
+        return f"{folder}/{attempt}"
 
     def download(self, batch: Batch) -> str:
         """`<suite>/<run>/<batch>/<fingerprint>`, where the files of a batch are fetched to.
@@ -172,13 +173,13 @@ class Plan:
 
     def tables(self, suites: Iterable[str]) -> list[str]:
         """The tables of all batches of suites."""
-        folders = [self.folder(one) for suite in suites for one in self.batches(suite)]
+        folders = [self.folder(batch) for suite in suites for batch in self.batches(suite)]
         return [f"geometry/{folder}/{name}.parquet" for folder in folders for name in BATCH_TABLES]
 
     def shards(self, suites: Iterable[str]) -> list[str]:
         """The folders of the shards of suites, where they are kept."""
         return [
-            f"activations/{self.folder(one)}" for suite in suites for one in self.batches(suite)
+            f"activations/{self.folder(batch)}" for suite in suites for batch in self.batches(suite)
         ]
 
     def budgeted(self, suite: str) -> dict[tuple[str, str], Listed]:
@@ -197,14 +198,17 @@ class Plan:
             if rule is not None and measured and not chosen:
                 reason = f"chooses none of the {len(measured)} that are measured"
                 raise ShapesweepError(f"budget.checkpoints.{suite}: {reason}")
-            return {(one.run, one.revision): one for one in chosen}
+            return {checkpoint.key: checkpoint for checkpoint in chosen}
 
         return self._once(("budgeted", suite), choose)
 
     def budgets(self, suites: Iterable[str]) -> list[str]:
         """The tables of all dimension budgets of suites."""
-        wanted = ((suite, one) for suite in suites for one in self.budgeted(suite).values())
-        return [self._budget(*member) for member in wanted]
+        return [
+            self._budget(suite, checkpoint)
+            for suite in suites
+            for checkpoint in self.budgeted(suite).values()
+        ]
 
     def budgets_of(self, batch: Batch) -> list[str]:
         """The tables of the dimension budgets of a batch's checkpoints."""
@@ -212,36 +216,37 @@ class Plan:
         keys = [(batch.run, revision) for revision in batch.revisions]
         return [self._budget(batch.suite, wanted[key]) for key in keys if key in wanted]
 
-    def _budget(self, suite: str, one: Listed) -> str:
+    def _budget(self, suite: str, checkpoint: Listed) -> str:
         definition, settings = self.suites[suite], self.settings(suite)
-        place = f"budgets/{suite}/{one.run}/{one.revision}"
+        folder = f"budgets/{suite}/{checkpoint.run}/{checkpoint.revision}"
 
         def name() -> str:
             measurement, rise = settings.measurement(suite), settings.budget.rise
-            fingerprint = fingerprints.budgeting(definition, one, measurement, rise)
+            fingerprint = fingerprints.budgeting(definition, checkpoint, measurement, rise)
 
             def failed(name: str) -> bool:
-                return attempts.is_transient(self.results / place / f"{name}.parquet")
+                return attempts.is_transient(self.results / folder / f"{name}.parquet")
 
             return attempts.name(fingerprint, failed)
 
-        return f"{place}/{self._once(place, name)}.parquet"
+        return f"{folder}/{self._once(folder, name)}.parquet"
 
     def tokenizer(self, suite: str, run: str) -> str:
         """Where the tokenizer of a run on the Hub is fetched to."""
-        place = f"tokenizers/{suite}/{run}"
+        folder = f"tokenizers/{suite}/{run}"
 
         def name() -> str:
             def failed(name: str) -> bool:
-                return failures.is_transient(self.results / place / name)
+                return failures.is_transient(self.results / folder / name)
 
             return attempts.name(self.tokenizer_fingerprint(suite, run), failed)
 
-        return f"{place}/{self._once(place, name)}"
+        return f"{folder}/{self._once(folder, name)}"
 
     def tokenizer_fingerprint(self, suite: str, run: str) -> str:
         """Digest of a run's tokenizer in its best place; if that is gone, another is fetched."""
-        return digest(next(one.tokenizer for one in self.listed(suite) if one.run == run))
+        listed = self.listed(suite)
+        return digest(next(checkpoint.tokenizer for checkpoint in listed if checkpoint.run == run))
 
     def trained(self, suite: str) -> list[str]:
         """The runs of a suite that are trained on the spot, each a Trainer's output folder."""
@@ -250,14 +255,12 @@ class Plan:
         return [f"checkpoints/{suite}/{run}" for run in runs]
 
     def measurement_file(self, suite: str) -> str:
-        """The settings of the jobs that measure a suite."""
-        text = as_yaml(self.settings(suite).measurement(suite))
-        return self._settings_file(text)
+        """The settings file of jobs that measure a suite, named by its contents."""
+        return _settings_file(self.settings(suite).measurement(suite))
 
     def budget_file(self, suite: str) -> str:
-        """The settings of the jobs that make the dimension budgets of a suite."""
-        text = as_yaml(self.settings(suite).measurement(suite).for_budget)
-        return self._settings_file(text)
+        """The settings file of jobs that compute the dimension budgets of a suite."""
+        return _settings_file(self.settings(suite).measurement(suite).for_budget)
 
     def settings_text(self, fingerprint: str) -> str:
         """The contents of a settings file.
@@ -267,19 +270,12 @@ class Plan:
         ShapesweepError
             If no job of this plan reads such a file.
         """
-        if fingerprint not in self._texts:
-            for suite in self.suites:
-                self.measurement_file(suite)
-                self.budget_file(suite)
-        if fingerprint not in self._texts:
-            raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
-        return self._texts[fingerprint]
-
-    def _settings_file(self, text: str) -> str:
-        """A file that is named by its contents: another content is another file."""
-        fingerprint = digest(text)
-        self._texts[fingerprint] = text
-        return f"settings/{fingerprint}.yaml"
+        for suite in self.suites:
+            measurement = self.settings(suite).measurement(suite)
+            for settings in (measurement, measurement.for_budget):
+                if digest(as_yaml(settings)) == fingerprint:
+                    return as_yaml(settings)
+        raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
 
     def record(self, suite: str) -> str:
         """The plan of a suite, as JSON: what its manifest, its history and the join depend on."""
@@ -290,8 +286,8 @@ class Plan:
         dumped = definition.model_dump(mode="json", exclude=set(FOR_PEOPLE))
         chosen = settings.model_dump(mode="json", include={"checkpoints"})
         listed = [
-            (one.run, one.revision, one.step, one.flags, fingerprints.weights(definition, one))
-            for one in self.listed(suite)
+            (*c.key, c.step, c.flags, fingerprints.weights(definition, c))
+            for c in self.listed(suite)
         ]
         record = {
             "suite": suite,
@@ -300,13 +296,13 @@ class Plan:
             "text": fingerprints.text(settings.measurement(suite)),
             "batches": [
                 {
-                    "folder": self.folder(one),
-                    "download": self.download(one) if suite in self.published else None,
-                    "budgets": self.budgets_of(one),
-                    "run": one.run,
-                    "revisions": one.revisions,
+                    "folder": self.folder(batch),
+                    "download": self.download(batch) if suite in self.published else None,
+                    "budgets": self.budgets_of(batch),
+                    "run": batch.run,
+                    "revisions": batch.revisions,
                 }
-                for one in self.batches(suite)
+                for batch in self.batches(suite)
             ],
             "budgets": self.budgets([suite]),
             # Further checkpoints of the manifest, and the logs.
@@ -380,8 +376,8 @@ class Plan:
     def downloads(self) -> list[str] | None:
         """Folders of the downloads that are left to be measured; None if that is not known yet."""
         try:
-            every = (one for suite in self.published for one in self.batches(suite))
-            return [self.download(one) for one in every if not self._is_finished(one)]
+            every = (batch for suite in self.published for batch in self.batches(suite))
+            return [self.download(batch) for batch in every if not self._is_finished(batch)]
         except ShapesweepError:
             return None
 
@@ -397,3 +393,8 @@ class Plan:
         if key not in self._known:
             self._known[key] = make()
         return self._known[key]
+
+
+def _settings_file(settings: Measurement) -> str:
+    """The file of settings: other contents have another name."""
+    return f"settings/{digest(as_yaml(settings))}.yaml"

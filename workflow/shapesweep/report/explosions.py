@@ -34,8 +34,12 @@ def as_markdown(curves: "Curves") -> str:
             continue
         families = scored[scored.level == "family"]
         approaches = curves.approaches[curves.approaches.suite == suite]
-        told = [*_sentences(families), *_growth(approaches), *_swept(known, curves.trajectories)]
-        lines += [*told, "", *_table(families), ""]
+        sentences = [
+            *_sentences(families),
+            *_growth(approaches),
+            *_swept(known, curves.trajectories),
+        ]
+        lines += [*sentences, "", *_table(families), ""]
         lines += ["Single signals, the best first:", "", *_singles(scored), ""]
     return (
         "\n".join(lines) if len(curves.spikes) else "\n".join([*lines, "No loss was logged.", ""])
@@ -59,12 +63,12 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
     claimed = families[families.family == CLAIMED]
     if not len(claimed):
         return
-    one = claimed.iloc[0]
-    warns = one.detection_low > one.chance
+    row = claimed.iloc[0]
+    warns = row.detection_low > row.chance
     head = "**The ID warns.**" if warns else "**That the ID warns is not shown.**"
     yield (
-        f"{head} Of {one.n_unstable} explosions it announces {_share(one)}, where alarms at "
-        f"that rate would meet {one.chance:.0%} by chance; {_lead(one)}."
+        f"{head} Of {row.n_unstable} explosions it announces {_share(row)}, where alarms at "
+        f"that rate would meet {row.chance:.0%} by chance; {_lead(row)}."
     )
     others = families[(families.family != CLAIMED) & families.behind.notna()]
     for words, chosen in (
@@ -84,19 +88,21 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
 
 def _growth(approaches: pd.DataFrame) -> Iterator[str]:
     """By how much the IDs have changed at the last moment before an onset."""
-    told = []
+    sentences = []
     for metric, words in (("id_twonn", "TwoNN's ID"), ("id_twonn_between", "between documents")):
         mine = approaches[(approaches.metric == metric) & approaches.value.notna()]
         last = mine[(mine.n_runs > 1) & (mine.lead == mine.lead.min())]
         for layer, part in last.groupby("layer"):
-            kinds = {one.kind: one for one in part.itertuples()}
+            kinds = {row.kind: row for row in part.itertuples()}
             if {"unstable", "stable"} <= set(kinds):
                 cells = [_percent(kinds[kind]) for kind in ("unstable", "stable")]
-                told.append(f"{words}, layer {int(layer)}: {cells[0]} (stable runs {cells[1]})")
-    if told:
+                sentences.append(
+                    f"{words}, layer {int(layer)}: {cells[0]} (stable runs {cells[1]})"
+                )
+    if sentences:
         yield (
             f"From the farther half of the horizon to the last sample before the onset, medians "
-            f"over runs with their 95 % intervals: {'; '.join(told)}."
+            f"over runs with their 95 % intervals: {'; '.join(sentences)}."
         )
 
 
@@ -109,10 +115,10 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
         & (trajectories.over == "documents")
     ]
     counts = {"grown": 0, "fallen": 0, "neither": 0}
-    for one in spikes.itertuples():
-        mine = shown[(shown.suite == one.suite) & (shown.run == one.run)]
+    for spike in spikes.itertuples():
+        mine = shown[(shown.suite == spike.suite) & (shown.run == spike.run)]
         # The weights one step before the onset are those whose loss it is.
-        mine = mine[mine.step < one.onset - 1].sort_values("step")
+        mine = mine[mine.step < spike.onset - 1].sort_values("step")
         for _, line in mine.groupby("corpus"):
             if len(line) < 2:
                 continue
@@ -139,10 +145,10 @@ def _table(families: pd.DataFrame) -> Iterator[str]:
     )
     yield "|" + "---|" * 7
     order = families.sort_values(["detection", "lead"], ascending=False, kind="stable")
-    for one in order.itertuples():
-        more = "" if pd.isna(one.behind) else f"{one.behind:+.0%} ({_ends(one, 'behind', '+.0%')})"
-        cells = [one.family, _share(one), f"{one.chance:.0%}", _cell(one)]
-        cells += [f"{one.false_alarms:.1f}", f"{one.early_alarms:.1f}", more]
+    for row in order.itertuples():
+        more = "" if pd.isna(row.behind) else f"{row.behind:+.0%} ({_ends(row, 'behind', '+.0%')})"
+        cells = [row.family, _share(row), f"{row.chance:.0%}", _cell(row)]
+        cells += [f"{row.false_alarms:.1f}", f"{row.early_alarms:.1f}", more]
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -154,43 +160,43 @@ def _singles(scored: pd.DataFrame) -> Iterator[str]:
     yield "|" + "---|" * 7
     singles = scored[scored.level == "signal"]
     order = singles.sort_values(["detection", "lead"], ascending=False, kind="stable")
-    for one in order.itertuples():
-        place = ["" if pd.isna(n) else str(int(n)) for n in (one.layer, one.k)]
+    for row in order.itertuples():
+        position = ["" if pd.isna(n) else str(int(n)) for n in (row.layer, row.k)]
         cells = [
-            f"`{one.metric}`",
-            *place,
-            one.family,
-            _share(one),
-            _cell(one),
-            f"{one.false_alarms:.1f}",
+            f"`{row.metric}`",
+            *position,
+            row.family,
+            _share(row),
+            _cell(row),
+            f"{row.false_alarms:.1f}",
         ]
         yield "| " + " | ".join(cells) + " |"
 
 
-def _share(one: Any) -> str:
-    return f"{one.detection:.0%} ({_ends(one, 'detection', '.0%')})"
+def _share(row: Any) -> str:
+    return f"{row.detection:.0%} ({_ends(row, 'detection', '.0%')})"
 
 
-def _ends(one: Any, name: str, form: str) -> str:
-    low, high = (getattr(one, f"{name}_{end}") for end in ("low", "high"))
+def _ends(row: Any, name: str, form: str) -> str:
+    low, high = (getattr(row, f"{name}_{end}") for end in ("low", "high"))
     return f"{low:{form}} to {high:{form}}"
 
 
-def _cell(one: Any) -> str:
-    if pd.isna(one.lead):
+def _cell(row: Any) -> str:
+    if pd.isna(row.lead):
         return ""
-    if not one.resolved:
+    if not row.resolved:
         return "unresolved"
-    return f"{one.lead:.0f} ({_ends(one, 'lead', '.0f')})"
+    return f"{row.lead:.0f} ({_ends(row, 'lead', '.0f')})"
 
 
-def _lead(one: Any) -> str:
-    told = _cell(one)
-    if told == "unresolved":
-        return f"its lead is unresolved, within the {one.interval} steps between two samples"
-    return f"its median lead is {told} steps" if told else "none of them"
+def _lead(row: Any) -> str:
+    text = _cell(row)
+    if text == "unresolved":
+        return f"its lead is unresolved, within the {row.interval} steps between two samples"
+    return f"its median lead is {text} steps" if text else "none of them"
 
 
-def _percent(one: Any) -> str:
-    value, low, high = (100 * getattr(one, name) for name in ("value", "low", "high"))
+def _percent(row: Any) -> str:
+    value, low, high = (100 * getattr(row, name) for name in ("value", "low", "high"))
     return f"{value:+.0f} % ({low:+.0f} to {high:+.0f})"

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.comparison import counted
 
 
-def as_markdown(made: pd.DataFrame) -> str:
+def as_markdown(comparison: pd.DataFrame) -> str:
     """The comparison as a table that a person reads."""
     lines = [
         "# The authors' numbers beside ours",
@@ -16,12 +16,12 @@ def as_markdown(made: pd.DataFrame) -> str:
         "ID. `not run`: the model's weights were not reached. `other sampling`: it was shown "
         "another number of tokens than theirs (13,764 and 14,993), so nothing can be said.",
         "",
-        f"{len(made)} numbers: {counted(made)}.",
+        f"{len(comparison)} numbers: {counted(comparison)}.",
         "",
         "| model | metric | layer | theirs | tolerance | ours (95 % over documents) | |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in made.itertuples():
+    for row in comparison.itertuples():
         ours = ""
         if row.verdict != "not run":
             ours = f"{row.ours:.3f} ({row.ours_low:.3f} to {row.ours_high:.3f})"

@@ -42,8 +42,8 @@ class Run:
     @property
     def title(self) -> str:
         """What the run is."""
-        one = self.profiles.iloc[0]
-        kind = f"{one.architecture} ({one.family}), {one.n_layers} blocks"
+        row = self.profiles.iloc[0]
+        kind = f"{row.architecture} ({row.family}), {row.n_layers} blocks"
         return f"{self.suite}/{self.run}: {kind}; on {self.corpus}"
 
     @property
@@ -75,14 +75,14 @@ def runs(
     list of Run
     """
     single = [t[t.over == "documents"] for t in (profiles, trajectories, phases)]
-    made = []
+    runs_found = []
     for (suite, run), part in single[0].groupby(["suite", "run"], sort=False):
         corpus = "text" if "text" in set(part.corpus) else part.corpus.iloc[0]
         mine = [
             t[(t.suite == suite) & (t.run == run) & (t.corpus == corpus)] for t in (*single, shapes)
         ]
-        made.append(Run(suite, run, corpus, *mine))
-    return made
+        runs_found.append(Run(suite, run, corpus, *mine))
+    return runs_found
 
 
 def sentences(run: Run) -> list[str]:
@@ -111,26 +111,28 @@ def on_dome(run: Run) -> list[str]:
     highest = every.loc[every.height.astype(float).idxmax()]
     bulk = known[(known.selection == "no_first") & (known.revision == last.revision)]
     sinks = "" if run.is_last else _sinks(last, bulk)
-    made = [f"Anisotropy over depth, {_when(last)}: {_shape(last)}{sinks}."]
+    sentences_found = [f"Anisotropy over depth, {_when(last)}: {_shape(last)}{sinks}."]
     if highest.revision != last.revision:
-        made.append(f"At its highest, {_when(highest)}: {_shape(highest)}.")
-    return made
+        sentences_found.append(f"At its highest, {_when(highest)}: {_shape(highest)}.")
+    return sentences_found
 
 
 def on_phases(run: Run) -> list[str]:
     """What remains of the ID's two phases between documents, and how near documents stay."""
     found = run.phases[(run.phases.selection == "no_first") & (run.phases.layers == "middle")]
     ways = {n: found[found.metric == n] for n in ("id_twonn", "id_twonn_between")}
-    if any(not len(one) for one in ways.values()):
+    if any(not len(rows) for rows in ways.values()):
         return []
-    every, between = (one.iloc[0] for one in ways.values())
-    unclear = [one.verdict for one in (every, between) if "peak" not in one.verdict]
+    every, between = (rows.iloc[0] for rows in ways.values())
+    unclear = [phase.verdict for phase in (every, between) if "peak" not in phase.verdict]
     if unclear:
         return [f"Of two phases of the ID nothing can be said: {unclear[0]}."]
     head = _PHASES[every.verdict == "peak", between.verdict == "peak"]
-    told = f"between documents TwoNN has {_peak(between)}; with all neighbours, {_peak(every)}"
+    comparison = (
+        f"between documents TwoNN has {_peak(between)}; with all neighbours, {_peak(every)}"
+    )
     tokens = "last tokens" if run.is_last else "without the first token"
-    return [f"{head}: {told} (middle blocks, {tokens}).", *_same_document(run)]
+    return [f"{head}: {comparison} (middle blocks, {tokens}).", *_same_document(run)]
 
 
 def _same_document(run: Run) -> list[str]:
@@ -149,39 +151,39 @@ def _same_document(run: Run) -> list[str]:
     ]
 
 
-def _peak(one: Any) -> str:
-    if one.verdict == "peak":
+def _peak(row: Any) -> str:
+    if row.verdict == "peak":
         return (
-            f"a peak of {one.peak:.2f} at step {one.peak_step:,} (95 %: {one.peak_step_low:,} to "
-            f"{one.peak_step_high:,}), {one.prominence:.2f} ± {one.half_width:.2f} above both "
-            f"ends, p = {one.p_value:.2g} against a curve without one"
+            f"a peak of {row.peak:.2f} at step {row.peak_step:,} (95 %: {row.peak_step_low:,} to "
+            f"{row.peak_step_high:,}), {row.prominence:.2f} ± {row.half_width:.2f} above both "
+            f"ends, p = {row.p_value:.2g} against a curve without one"
         )
-    ends = f"{one.first:.2f} at step {one.first_step:,}, {one.last:.2f} at {one.last_step:,}"
+    ends = f"{row.first:.2f} at step {row.first_step:,}, {row.last:.2f} at {row.last_step:,}"
     # How much of a peak the documents' noise leaves room for.
-    room = f"{one.prominence:+.2f} ± {one.half_width:.2f}"
-    return f"no peak ({ends}; the highest between lies {room} above both, p = {one.p_value:.2g})"
+    room = f"{row.prominence:+.2f} ± {row.half_width:.2f}"
+    return f"no peak ({ends}; the highest between lies {room} above both, p = {row.p_value:.2g})"
 
 
-def _when(one: Any) -> str:
-    return str(one.revision) if pd.isna(one.step) else f"step {one.step:,}"
+def _when(row: Any) -> str:
+    return str(row.revision) if pd.isna(row.step) else f"step {row.step:,}"
 
 
-def _named(one: Any) -> str:
+def _named(row: Any) -> str:
     articles = {"dome": "a dome", "box": "a box", "other": "neither dome nor box nor flat"}
-    return articles.get(one["shape"], one["shape"])
+    return articles.get(row["shape"], row["shape"])
 
 
-def _shape(one: Any) -> str:
-    height = f"{one.height:.2f} ({one.height_low:.2f} to {one.height_high:.2f})"
-    if one["shape"] in {"dome", "box"}:
-        where = f"centred at {one.centre:.0%} of the depth, from {one.left:.0%} to {one.right:.0%}"
-        return f"{_named(one)}, {height} above both ends, {where}"
-    return f"{_named(one)}, its highest inner layer {height} above the higher end"
+def _shape(row: Any) -> str:
+    height = f"{row.height:.2f} ({row.height_low:.2f} to {row.height_high:.2f})"
+    if row["shape"] in {"dome", "box"}:
+        where = f"centred at {row.centre:.0%} of the depth, from {row.left:.0%} to {row.right:.0%}"
+        return f"{_named(row)}, {height} above both ends, {where}"
+    return f"{_named(row)}, its highest inner layer {height} above the higher end"
 
 
-def _sinks(one: Any, bulk: pd.DataFrame) -> str:
-    if pd.isna(one.sink_share):
+def _sinks(row: Any, bulk: pd.DataFrame) -> str:
+    if pd.isna(row.sink_share):
         return ""
-    ends = f"{max(one.sink_share_low, 0):.0%} to {min(one.sink_share_high, 1):.0%}"
-    told = f"; {max(one.sink_share, 0):.0%} of it ({ends}) is the first token"
-    return f"{told}, without which the profile is {_named(bulk.iloc[0])}" if len(bulk) else told
+    ends = f"{max(row.sink_share_low, 0):.0%} to {min(row.sink_share_high, 1):.0%}"
+    text = f"; {max(row.sink_share, 0):.0%} of it ({ends}) is the first token"
+    return f"{text}, without which the profile is {_named(bulk.iloc[0])}" if len(bulk) else text

@@ -98,6 +98,6 @@ def raise_recorded(folder: str | Path) -> None:
     CheckpointError
         If the folder holds one.
     """
-    said = recorded(folder)
-    if said is not None:
-        raise (TransientError if said["transient"] else CheckpointError)(said["reason"])
+    failure = recorded(folder)
+    if failure is not None:
+        raise (TransientError if failure["transient"] else CheckpointError)(failure["reason"])

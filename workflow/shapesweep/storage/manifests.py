@@ -88,7 +88,7 @@ def write(checkpoints: Iterable[Checkpoint], path: str | Path, text_sha256: str 
     text_sha256 : str
         Digest of the file that the corpora are cut from; empty if they are not cut from a file.
     """
-    rows = [{**asdict(one), "bytes": one.n_bytes} for one in checkpoints]
+    rows = [{**asdict(checkpoint), "bytes": checkpoint.n_bytes} for checkpoint in checkpoints]
     table = pa.Table.from_pylist(rows, schema=schemas.MANIFEST)
     # They tell pandas that whole numbers may be null.
     metadata = pa.Schema.from_pandas(tables.as_pandas(table.slice(0, 0))).metadata

@@ -182,7 +182,7 @@ class CorpusWriter:
 
 
 def token_columns(
-    documents: list[NDArray[np.int64]], numbers: list[int], places: NDArray[np.int64]
+    documents: list[NDArray[np.int64]], numbers: list[int], positions: NDArray[np.int64]
 ) -> list[pa.Array]:
     """Document, position and token of every row of a batch.
 
@@ -196,9 +196,9 @@ def token_columns(
         Positions that are kept of each.
     """
     return [
-        pa.array(np.repeat(np.array(numbers, dtype=np.int32), len(places))),
-        pa.array(np.tile(places.astype(np.int32), len(documents))),
-        pa.array(np.stack(documents)[:, places].ravel().astype(np.int32)),
+        pa.array(np.repeat(np.array(numbers, dtype=np.int32), len(positions))),
+        pa.array(np.tile(positions.astype(np.int32), len(documents))),
+        pa.array(np.stack(documents)[:, positions].ravel().astype(np.int32)),
     ]
 
 

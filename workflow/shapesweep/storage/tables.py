@@ -116,13 +116,13 @@ class Reader:
         for number in range(self._file.num_row_groups):
             found = self._file.read_row_group(number, columns=["suite", "run", "revision"])
             names = pa.TableGroupBy(found, found.column_names).aggregate([])
-            for one in zip(*(column.to_pylist() for column in names.columns), strict=True):
-                self._places.setdefault(one, []).append(number)
+            for key in zip(*(column.to_pylist() for column in names.columns), strict=True):
+                self._places.setdefault(key, []).append(number)
 
     def __call__(self, suite: str, run: str, revisions: Sequence[str]) -> pd.DataFrame:
         """The rows of checkpoints of a run, as `read` gives them."""
-        places = {n for one in revisions for n in self._places.get((suite, run, one), [])}
-        table = self._file.read_row_groups(sorted(places))
+        groups = {n for revision in revisions for n in self._places.get((suite, run, revision), [])}
+        table = self._file.read_row_groups(sorted(groups))
         mine = pc.and_(pc.equal(table["suite"], suite), pc.equal(table["run"], run))
         mine = pc.and_(mine, pc.is_in(table["revision"], pa.array(revisions)))
         return as_pandas(_held(table.filter(mine), self._schema, self._path))

@@ -106,7 +106,7 @@ class Probe:
     >>> model = transformers.LlamaForCausalLM(config)
     >>> documents = np.random.default_rng(0).integers(64, size=(8, 32))
     >>> readings = Probe(documents, signals=["anisotropy"])(model)
-    >>> [(one.metric, one.layer) for one in readings]
+    >>> [(reading.metric, reading.layer) for reading in readings]
     [('anisotropy', 1), ('anisotropy', 2), ('anisotropy', 3)]
     """
 
@@ -156,7 +156,7 @@ class Probe:
         import torch
 
         model = getattr(model, "module", model)
-        made: list[Reading] = []
+        readings: list[Reading] = []
         with torch.no_grad(), _as_it_was(model, "attention_entropy" in self.signals):
             anatomy = self._anatomy = self._anatomy or find_anatomy(model, self.documents[0])
             layers = self._chosen(anatomy)
@@ -171,18 +171,22 @@ class Probe:
             kinds = dict(anatomy.names())
             for layer in layers:
                 states = output.hidden_states[layer].float().cpu().numpy()
-                made += self._of_states(states, layer, kinds[layer])
+                readings += self._of_states(states, layer, kinds[layer])
                 if "attention_entropy" in self.signals and layer:
                     weights = output.attentions[layer - 1].float().cpu().numpy()
                     entropy = indicators.attention_entropy(weights)
-                    made.append(Reading("attention_entropy", entropy, layer, kinds[layer], "all"))
+                    readings.append(
+                        Reading("attention_entropy", entropy, layer, kinds[layer], "all")
+                    )
                 if "spectral_alignment" in self.signals and layer:
                     value = self._alignment(anatomy, layer, inputs)
-                    made.append(Reading("spectral_alignment", value, layer, kinds[layer], "all"))
+                    readings.append(
+                        Reading("spectral_alignment", value, layer, kinds[layer], "all")
+                    )
             if "parameter_norm" in self.signals:
                 norms = torch.stack([p.detach().norm().float() for p in model.parameters()])
-                made.append(Reading("parameter_norm", float(norms.norm())))
-        return made
+                readings.append(Reading("parameter_norm", float(norms.norm())))
+        return readings
 
     def _chosen(self, anatomy: Anatomy) -> Sequence[int]:
         n = anatomy.n_layers
@@ -264,7 +268,7 @@ class Record:
 
     def add(self, step: int, readings: Iterable[Reading]) -> None:
         """Add the readings of a step; `save` writes them."""
-        self._new += [{"step": step, **asdict(one)} for one in readings]
+        self._new += [{"step": step, **asdict(reading)} for reading in readings]
 
     def save(self) -> None:
         """Write all that was added."""
@@ -298,7 +302,7 @@ def _listening(
 
         return keep
 
-    found = [one for layer in layers for one in _matrices(anatomy, layer)] if wanted else []
+    found = [matrix for layer in layers for matrix in _matrices(anatomy, layer)] if wanted else []
     hooks = [module.register_forward_pre_hook(keeper(name)) for name, module in found]
     try:
         yield

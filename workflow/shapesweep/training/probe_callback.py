@@ -97,7 +97,7 @@ class ProbeCallback(transformers.TrainerCallback):
         if self.log:
             # Whoever logs has logged, to the Trainer: it would leave out its own loss.
             wanted = control.should_log
-            self.log({one.name: one.value for one in readings})
+            self.log({reading.name: reading.value for reading in readings})
             control.should_log = wanted
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self._save(state)

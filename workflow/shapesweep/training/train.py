@@ -177,12 +177,12 @@ def _callbacks(suite: EmbeddedSuite, tokenizer: Any, shown: Any) -> list[Any]:
     from shapesweep.training.probe_callback import ProbeCallback
     from shapesweep.training.save_callbacks import AroundOnset, AtSteps
 
-    made: list[Any] = [AtSteps(suite.steps, shown)]
+    callbacks: list[Any] = [AtSteps(suite.steps, shown)]
     if suite.onset:
-        made.append(AroundOnset(suite.onset, suite.steps))
+        callbacks.append(AroundOnset(suite.onset, suite.steps))
     if suite.probe:
         held_out = packed(stdlib_text("measuring"), tokenizer, suite.document_length)
         # From all over the text.
         chosen = np.linspace(0, len(held_out) - 1, suite.probe.documents).astype(int)
-        made.append(ProbeCallback(Probe(held_out[chosen]), suite.probe.every))
-    return made
+        callbacks.append(ProbeCallback(Probe(held_out[chosen]), suite.probe.every))
+    return callbacks

@@ -29,11 +29,11 @@ def gallery(folder: Path, bound: int = BOUND) -> list[dict[str, Any]]:
         `category` and its `figures`: name, title, `caption` (HTML), `image` (a data URL), `kind`
         (svg or png), `csv` (text or None), and `too_large`, the files that the page does not hold.
     """
-    made: dict[str, list[dict[str, Any]]] = {}
+    by_category: dict[str, list[dict[str, Any]]] = {}
     for name, figure in FIGURES.items():
         if (folder / f"{name}.svg").is_file():
-            made.setdefault(figure.category, []).append(_entry(folder, name, bound))
-    return [{"category": category, "figures": found} for category, found in made.items()]
+            by_category.setdefault(figure.category, []).append(_entry(folder, name, bound))
+    return [{"category": category, "figures": found} for category, found in by_category.items()]
 
 
 def _entry(folder: Path, name: str, bound: int) -> dict[str, Any]:

@@ -69,14 +69,14 @@ def pack(
     curves, left, room = [], [], bound
     for key in _ranked(units, list(runs)):
         if room >= 0:
-            made = _curve(units[key], runs[key[:3]], flags)
-            made["run"] = list(runs).index(key[:3])
-            made["middle"] = _middle(middle.get(key), runs[key[:3]])
-            made["phase"] = _phase(phase.get(key))
-            made["shapes"] = _shapes(shape.get(key), runs[key[:3]])
-            room -= len(json.dumps(made, separators=(",", ":"))) + 1
+            curve = _curve(units[key], runs[key[:3]], flags)
+            curve["run"] = list(runs).index(key[:3])
+            curve["middle"] = _middle(middle.get(key), runs[key[:3]])
+            curve["phase"] = _phase(phase.get(key))
+            curve["shapes"] = _shapes(shape.get(key), runs[key[:3]])
+            room -= len(json.dumps(curve, separators=(",", ":"))) + 1
         if room >= 0:
-            curves.append(made)
+            curves.append(curve)
         else:
             left.append(key)
     return {
@@ -144,7 +144,7 @@ def _place(name: str, order: list[str] | tuple[str, ...]) -> int:
 
 
 def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
-    made = {}
+    runs = {}
     for key, part in profiles.groupby(_RUN, sort=False):
         first = part.iloc[0]
         points = part[["checkpoint", "revision", "step", "tokens", "segment"]]
@@ -153,7 +153,7 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
         layers = part[["layer", "layer_kind"]].drop_duplicates()
         layers = layers.assign(after=layers.layer_kind == "final_norm")
         layers = layers.sort_values(["layer", "after"])
-        made[key] = {
+        runs[key] = {
             **dict(zip(_RUN, key, strict=True)),
             "family": first.family,
             "architecture": first.architecture,
@@ -169,20 +169,20 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
             ],
             "layers": [[int(row.layer), row.layer_kind] for row in layers.itertuples()],
         }
-    return made
+    return runs
 
 
 def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[str, Any]:
-    places = {point["key"]: i for i, point in enumerate(run["checkpoints"])}
+    indices = {point["key"]: i for i, point in enumerate(run["checkpoints"])}
     layers = {tuple(layer): i for i, layer in enumerate(run["layers"])}
-    rows = part.checkpoint.map(places).to_numpy(int)
+    rows = part.checkpoint.map(indices).to_numpy(int)
     columns = [layers[pair] for pair in zip(part.layer, part.layer_kind, strict=True)]
-    shape = (len(places), len(layers))
+    shape = (len(indices), len(layers))
 
     def spread(values: ArrayLike) -> Any:
-        made = np.full(shape, np.nan)
-        made[rows, columns] = np.asarray(values, dtype=np.float64)
-        return made
+        array = np.full(shape, np.nan)
+        array[rows, columns] = np.asarray(values, dtype=np.float64)
+        return array
 
     first = part.iloc[0]
     flag = part.flag.fillna("").map({name: i for i, name in enumerate(flags)})
@@ -210,8 +210,8 @@ def _middle(part: pd.DataFrame | None, run: dict[str, Any]) -> dict[str, Any] | 
         return None
     keys = [point["key"] for point in run["checkpoints"]]
     line = part.drop_duplicates("checkpoint").set_index("checkpoint").reindex(keys)
-    made = {name: rounded(_floats(line[name])) for name in ("value", "low", "high")}
-    return {**made, "n": _folded(_floats(line.n_points)[None])}
+    columns = {name: rounded(_floats(line[name])) for name in ("value", "low", "high")}
+    return {**columns, "n": _folded(_floats(line.n_points)[None])}
 
 
 def _phase(part: pd.DataFrame | None) -> dict[str, Any] | None:
@@ -234,9 +234,9 @@ def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
         return None
     found = {}
     for row in part.to_dict("records"):
-        told = {m: [rounded(_floats(row[f"{m}{e}"])) for e in ("", "_low", "_high")] for m in
+        columns = {m: [rounded(_floats(row[f"{m}{e}"])) for e in ("", "_low", "_high")] for m in
                 schemas.MEASURES}  # fmt: skip
-        known = {name: three for name, three in told.items() if three[0] is not None}
+        known = {name: three for name, three in columns.items() if three[0] is not None}
         found[row["checkpoint"]] = {"shape": row["shape"], **known}
     return [found.get(point["key"]) for point in run["checkpoints"]]
 
@@ -254,7 +254,7 @@ def _losses(trajectories: pd.DataFrame, runs: list[tuple[Any, ...]]) -> Iterator
             "run": runs.index(key[:3]),
             "source": key[3].removeprefix("loss_"),
             "corpus": _text(key[4]),
-            **{name: [int(one) for one in line[name]] for name in ("step", "segment")},
+            **{name: [int(value) for value in line[name]] for name in ("step", "segment")},
             **{name: rounded(_floats(line[name])) for name in ("value", "low", "high")},
         }
 

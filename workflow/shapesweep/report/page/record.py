@@ -24,18 +24,18 @@ def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, 
     list of dict
         suite, checkpoint, what (`failures.kind` or `manifest`) and reason.
     """
-    made = []
+    lines = []
     for row in missing.sort_values("measured", kind="stable").itertuples():
         again = "; the next run tries again" if row.transient else ""
-        made.append(_line(row, failures.kind(row), f"{row.reason}{again}"))
-    told = {(one["suite"], one["checkpoint"]): one["reason"] for one in made}
+        lines.append(_line(row, failures.kind(row), f"{row.reason}{again}"))
+    reasons = {(row["suite"], row["checkpoint"]): row["reason"] for row in lines}
     for row in manifests.itertuples():
         status = ", ".join(row.status if row.status is not None else [])
-        one = _line(row, "manifest", status)
+        line = _line(row, "manifest", status)
         # A failure mostly says the same already.
-        if status and status not in told.get((one["suite"], one["checkpoint"]), ""):
-            made.append(one)
-    return made
+        if status and status not in reasons.get((line["suite"], line["checkpoint"]), ""):
+            lines.append(line)
+    return lines
 
 
 def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str, Any]]:
