@@ -1,19 +1,19 @@
-"""The one error class of shapesweep: something a user can mend, said in one line."""
+"""Errors that a user can correct; each message is one line."""
 
 import difflib
 from collections.abc import Iterable
 
-#: Characters of the longest line: what is longer tells its beginning and its end.
+#: Characters of the longest message. Longer messages are cut in the middle.
 LONGEST = 1000
 
 
 def printable(text: str) -> str:
-    """A text in one line of what can be seen: of names from outside, control characters escaped."""
+    """The text in one line, with control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ShapesweepError(Exception):
-    """An expected failure: the message names what is wrong, where, and what to do.
+    """An expected failure. The message says what is wrong, where, and what to do.
 
     The command prints it without a traceback and exits with status 2.
     """
@@ -29,16 +29,16 @@ class CheckpointError(ShapesweepError):
 
 
 class TransientError(CheckpointError):
-    """One checkpoint could not be had this time; the next run asks for it again."""
+    """One checkpoint is not available now; the next run tries it again."""
 
 
 def raise_if_memory(error: Exception) -> None:
-    """Tell want of memory from what is wrong with a checkpoint: with more, it may be measured.
+    """Raise a MemoryError if an error means that memory ran out.
 
     Raises
     ------
     MemoryError
-        If that is what an error means: torch has several kinds of saying it.
+        If the error is one of the several that torch raises when memory runs out.
     """
     message = str(error).lower()
     kinds = ("OutOfMemoryError", "MemoryError")
@@ -47,7 +47,7 @@ def raise_if_memory(error: Exception) -> None:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """What to write instead of an unknown word: the known one like it, or all that there are."""
+    """Advice for an unknown word: the closest known word, or all known words."""
     known = list(known)
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     more = f" and {len(known) - 12} more" if len(known) > 12 else ""

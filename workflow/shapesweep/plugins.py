@@ -1,7 +1,6 @@
-"""Plug-ins: every module of a folder is found, and named after its file.
+"""Plug-ins: each metric, corpus and figure is one file in `metrics/`, `corpora/` or `figures/`.
 
-A metric is a file of `metrics/`, a corpus one of `corpora/`, a figure one of
-`figures/`. None is listed anywhere else.
+The files are found by listing the folder, so nothing has to be registered elsewhere.
 """
 
 import importlib
@@ -22,7 +21,7 @@ def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing
     Parameters
     ----------
     package : str
-        Its files are imported but for those whose name begins with an underscore.
+        All its modules are imported, except those whose name begins with an underscore.
     kind : type
     attribute : str
         What every file defines: an instance of `kind`, or a dict of such.

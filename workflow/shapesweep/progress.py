@@ -1,7 +1,7 @@
-"""Progress that a person can follow: a bar in a terminal, a line now and then in a log.
+"""Progress of a job: a bar in a terminal, and lines at intervals in a log.
 
-The lines in a job's log are also what the display of the whole sweep reads
-(`snakemake_logger_plugin_shapesweep`): the log is the one channel between them.
+The display of the whole sweep (`snakemake_logger_plugin_shapesweep`) reads the lines in the logs of
+jobs.
 """
 
 import re
@@ -16,7 +16,7 @@ INTERVAL = 5.0
 _LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {remaining} left"
 _WRITTEN = re.compile(r"^(?P<doing>\w+): (?P<done>\d+) of (?P<total>\d+) \w+, [\d:?]+ left$")
 
-#: Which of how many; the only one.
+#: Number of this part, from 0, and the number of parts.
 Part = tuple[int, int]
 WHOLE: Part = (0, 1)
 
@@ -24,11 +24,11 @@ Item = TypeVar("Item", covariant=True)
 
 
 class SizedIterable(Sized, Iterable[Item], Protocol[Item]):
-    """What can be gone through, and knows how long it is."""
+    """An iterable with a length."""
 
 
 class _Lines:
-    """A stream on which every state of a bar is a line of its own."""
+    """A stream that writes every state of a bar as a separate line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -43,15 +43,15 @@ class _Lines:
 
 
 def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
-    """Start to show how far something is; use it in a `with`, and call its `update`.
+    """Start a progress bar. Use it in a `with` statement, and call its `update`.
 
     Parameters
     ----------
     total : int
     doing, unit : str
-        As in "training: 3 of 512 steps"; one word each.
+        For example "training" and "steps" in "training: 3 of 512 steps"; one word each.
     part : (int, int)
-        Which of how many like it this is, counted from 0: what is shown is all of them.
+        Number of this bar, from 0, and the number of bars that are shown as one.
     """
     number, of = part
     if sys.stderr.isatty():
@@ -75,7 +75,7 @@ def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
 
 
 def track(items: SizedIterable[Item], doing: str, unit: str, part: Part = WHOLE) -> Iterator[Item]:
-    """Go through items and show how far; see `bar`."""
+    """Iterate over items with a progress bar; see `bar`."""
     with bar(len(items), doing, unit, part) as shown:
         for item in items:
             yield item
@@ -83,7 +83,7 @@ def track(items: SizedIterable[Item], doing: str, unit: str, part: Part = WHOLE)
 
 
 def read(log: str) -> tuple[str, int, int] | None:
-    """What the last line of progress in a log says.
+    """Read the last line of progress in a log.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def read(log: str) -> tuple[str, int, int] | None:
     Returns
     -------
     (str, int, int) or None
-        What is being done, how many are done, and of how many.
+        What is being done, how many are done, and how many there are.
     """
     for line in reversed(log.splitlines()):
         found = _WRITTEN.match(line)

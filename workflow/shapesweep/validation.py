@@ -1,7 +1,7 @@
-"""How definitions are checked, and what is said of a wrong one: key, what was found, what to write.
+"""Validation of definitions, with one-line messages: the key, what was found, what to write.
 
-`Strict` is the base of every definition. The same classes make the editors' JSON schemas
-and the reference of the configuration.
+`Strict` is the base class of every definition. The JSON schemas for editors and the reference of
+the configuration are generated from the same classes.
 """
 
 import difflib
@@ -17,15 +17,15 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from shapesweep.errors import near, printable
 from shapesweep.storage.schemas import LARGEST
 
-#: What is said of a key of which nothing is said.
+#: Stands for a key that is absent, where None is a value.
 NOTHING = object()
-#: Bytes that file systems allow for a path, and for each name in it.
+#: The most bytes that file systems allow for a path, and for each name in it.
 PATH_BYTES, NAME_BYTES = 4095, 255
 _PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors: a misspelt key must not be silently ignored."""
+    """Base class that refuses unknown keys, so that a misspelt key is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -42,28 +42,28 @@ class Strict(BaseModel):
 
 
 def at(key: Sequence[Any], message: str) -> PydanticCustomError:
-    """A problem of a key that lies further down than what is validated."""
+    """A problem with a key below the one that is validated."""
     return PydanticCustomError("at_key", "{said}", {"key": list(key), "said": printable(message)})
 
 
 def pattern(text: str) -> str:
-    """A regular expression, as a definition has it.
+    """Check a regular expression of a definition.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is not a valid regular expression.
     """
     try:
         re.compile(text)
-    # Besides its own error: a repetition without end, parentheses without end.
+    # Besides `re.error`, a huge repetition or deeply nested parentheses raise these.
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is no regular expression: {error}") from None
+        raise ValueError(f"is not a valid regular expression: {error}") from None
     return text
 
 
 def valid_path(text: str) -> str:
-    """A path as a definition has it.
+    """Check a path of a definition.
 
     Raises
     ------
@@ -76,12 +76,12 @@ def valid_path(text: str) -> str:
     if len(encoded) > PATH_BYTES:
         raise ValueError(f"is longer than {PATH_BYTES:,} bytes; write a shorter path")
     if max(map(len, encoded.split(b"/"))) > NAME_BYTES:
-        raise ValueError(f"has a name of more than {NAME_BYTES} bytes; write a shorter path")
+        raise ValueError(f"contains a name longer than {NAME_BYTES} bytes; write a shorter path")
     return text
 
 
 def output_folder(text: str) -> str:
-    """A path of a folder that Snakemake writes to; `~/` is expanded.
+    """Check the path of a folder that Snakemake writes to; `~/` is expanded.
 
     Raises
     ------
@@ -93,10 +93,10 @@ def output_folder(text: str) -> str:
     if found := re.search(r"<[a-z][a-z0-9_]*>", text):
         raise ValueError(f"must not contain {found[0]}, which Snakemake replaces; leave out the <")
     if not text.isprintable() or text.startswith("-"):
-        raise ValueError("write a path that can be seen, and that does not begin with '-'")
+        raise ValueError("the path must be printable, and must not begin with '-'")
     folder = str(Path(text).expanduser() if text.startswith("~/") else Path(text))
     if folder == ".":
-        raise ValueError("is the folder that Snakemake runs in; name a folder, such as results")
+        raise ValueError("is the folder that Snakemake runs in; name a subfolder, such as results")
     return valid_path(folder)
 
 
@@ -105,7 +105,7 @@ AnyPath = Annotated[str, AfterValidator(valid_path)]
 
 
 def below(found: Any, part: str) -> Any:
-    """What is said of a key, of whatever kind it is, or of a place in a list; else `NOTHING`."""
+    """The value of a key or of a list index; `NOTHING` if it is absent."""
     if isinstance(found, Mapping):
         return {str(key): value for key, value in found.items()}.get(part, NOTHING)
     if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
@@ -116,7 +116,7 @@ def below(found: Any, part: str) -> Any:
 def explain(
     error: ValidationError, raw: Any, model: type[BaseModel] | None = None
 ) -> tuple[list[str], str]:
-    """The first problem of a validation, for people.
+    """The first problem of a validation, as a readable message.
 
     Parameters
     ----------
@@ -124,12 +124,12 @@ def explain(
     raw : object
         What was validated.
     model : type, optional
-        Of what was validated: where one of several forms would do, its examples tell them.
+        The model that was validated. If a key may have several forms, its examples show them.
 
     Returns
     -------
     key : list of str
-        Path of the key, empty for the whole.
+        Path of the key; empty for the whole definition.
     message : str
         What was found and what to write instead, in one line.
     """
@@ -149,13 +149,13 @@ def explain(
         found = problem["ctx"]["tag"]
         return [*key, "source"], f"found {_shown(found)}; write one of {_tags(problem)}"
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
-        # What is wrong with several keys together names them.
+        # A problem with several keys together names them.
         return key, _instead(problem)
     return key, f"found {_shown(problem['input'])}; {_instead(problem)}"
 
 
 def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
-    # Where one of several forms would do, the form that was nearly met tells most.
+    # If a key may have several forms, the form that matches best gives the best message.
     tells = problem["type"] == "at_key" and "did you mean" in problem["msg"]
     return (
         not tells,
@@ -165,7 +165,7 @@ def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
 
 
 def _path(problem: ErrorDetails, raw: Any) -> list[str]:
-    """The keys alone: the forms of a union stand among them, but not in what was written."""
+    """The path of keys. Pydantic puts the forms of a union between them; these are left out."""
     key, parts = [], [str(part) for part in problem["loc"]]
     for n, part in enumerate(parts, 1):
         inner = below(raw, part)
@@ -176,7 +176,7 @@ def _path(problem: ErrorDetails, raw: Any) -> list[str]:
 
 
 class _Shown(reprlib.Repr):
-    """What is shown of what was found: not all of what is endless."""
+    """Shortens long values for messages."""
 
     def __init__(self) -> None:
         super().__init__()

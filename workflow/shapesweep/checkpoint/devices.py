@@ -1,7 +1,7 @@
-"""The device that a job computes on: one job a GPU, held by a lock; else the CPU.
+"""The device of a job: a GPU that is held by a lock, or the CPU.
 
-Snakemake does not tell its jobs which GPU is theirs, and several sweeps may share a
-machine. So a job takes the first GPU that nobody holds, and waits while all are held.
+Snakemake does not assign GPUs to jobs, and several sweeps may share a machine. A job takes the
+first free GPU, and waits while all are in use.
 """
 
 import contextlib
@@ -17,28 +17,28 @@ from filelock import FileLock, Timeout
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage.private import private_folder
 
-#: Seconds between two looks at GPUs that are all held.
+#: Seconds between two attempts while all GPUs are in use.
 PATIENCE = 0.2
 
 
 @contextlib.contextmanager
 def hold(wanted: str) -> Iterator[str]:
-    """Hold a device for as long as the block runs.
+    """Hold a device while the block runs.
 
     Parameters
     ----------
     wanted : {'auto', 'cpu', 'cuda'}
-        `auto` is CUDA where torch finds a GPU, and the CPU elsewhere.
+        `auto` is CUDA if torch finds a GPU, and the CPU otherwise.
 
     Yields
     ------
     str
-        'cpu', or 'cuda:<n>' with torch's own number of the GPU that is held.
+        'cpu', or 'cuda:<n>' with torch's number of the GPU.
 
     Raises
     ------
     ShapesweepError
-        If CUDA is asked for and there is none.
+        If CUDA is required and there is no GPU.
     """
     import torch
 
@@ -46,13 +46,13 @@ def hold(wanted: str) -> Iterator[str]:
         yield "cpu"
         return
     if not torch.cuda.is_available():
-        raise ShapesweepError("device: cuda is asked for, but torch finds no CUDA device here")
+        raise ShapesweepError("device: cuda is required, but torch finds no CUDA device")
     names = visible(torch.cuda.device_count())
     with lock(names) as name:
-        # What torch does without naming a device would take memory on the first one too.
+        # Otherwise operations without an explicit device would use memory of the first GPU.
         torch.cuda.set_device(names.index(name))
         yield f"cuda:{names.index(name)}"
-        # What torch keeps for later would be missing to the next job on the device.
+        # Memory that torch caches would not be available to the next job on the device.
         torch.cuda.empty_cache()
 
 
@@ -62,7 +62,7 @@ def visible(n_devices: int) -> list[str]:
     Parameters
     ----------
     n_devices : int
-        How many there are, where CUDA_VISIBLE_DEVICES does not name them.
+        Number of GPUs, if CUDA_VISIBLE_DEVICES does not name them.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:
@@ -72,9 +72,9 @@ def visible(n_devices: int) -> list[str]:
 
 @contextlib.contextmanager
 def lock(names: list[str]) -> Iterator[str]:
-    """Hold the first of some devices that nobody holds; wait while all are held.
+    """Hold the first free device; wait while all are in use.
 
-    A process that dies, however it dies, holds nothing any more.
+    A process that dies releases its device, however it dies.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def lock(names: list[str]) -> Iterator[str]:
     Yields
     ------
     str
-        Of the names.
+        The name of the device.
     """
-    # The same place for all of a user's sweeps on this machine.
+    # All sweeps of a user on this machine share this folder.
     path = Path(tempfile.gettempdir()) / f"shapesweep-{os.getuid()}"
     folder = private_folder(path, "set TMPDIR to a folder of yours")
     locks = {name: FileLock(folder / f"{_file_name(name)}.lock") for name in names}
@@ -101,7 +101,7 @@ def lock(names: list[str]) -> Iterator[str]:
 
 
 def _is_taken(lock: FileLock) -> bool:
-    """Whether the lock was free, and is ours now."""
+    """Try to take a lock; whether it was free."""
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -1,4 +1,4 @@
-"""The files of a checkpoint: which of a folder or a commit it needs, and whether all are there."""
+"""The files of a checkpoint: which ones it needs, and whether they are complete."""
 
 import hashlib
 import json
@@ -25,12 +25,12 @@ TOKENIZER = (
 
 
 def model_files(folder: str | Path) -> list[Path]:
-    """The files of a checkpoint that are needed: its configuration and one format of its weights.
+    """The files that a checkpoint needs: its configuration and one format of its weights.
 
     Returns
     -------
     list of Path
-        Only what is there; safetensors before pickles.
+        Only files that exist; safetensors are preferred to pickles.
     """
     folder = Path(folder)
     files = [folder / "config.json"] if (folder / "config.json").is_file() else []
@@ -46,12 +46,12 @@ def model_files(folder: str | Path) -> list[Path]:
 
 
 def tokenizer_files(folder: str | Path) -> list[Path]:
-    """The files of a checkpoint's tokenizer: in its folder, else in the run's folder above it.
+    """The files of a checkpoint's tokenizer, from its folder or else from the folder above.
 
     Returns
     -------
     list of Path
-        Empty where neither has one.
+        Empty if neither has a tokenizer.
     """
     for parent in (Path(folder), Path(folder).parent):
         found = [parent / name for name in TOKENIZER if (parent / name).is_file()]
@@ -61,7 +61,7 @@ def tokenizer_files(folder: str | Path) -> list[Path]:
 
 
 def shards_of(index: Path) -> list[str]:
-    """Names in a weight index; only plain names, so that none points outside the folder."""
+    """File names in an index of weights; none if a name points outside the folder."""
     try:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
@@ -72,7 +72,7 @@ def shards_of(index: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the files of a checkpoint's folder say, without loading them.
+    """What the files of a checkpoint show without loading it.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ def inspect(
     ----------
     folder : path-like
     digest : callable, optional
-        The sha256 of a file with this stat result; without it, files are not hashed.
+        Computes the sha256 of a file, given its stat result; without it, files are not hashed.
 
     Returns
     -------

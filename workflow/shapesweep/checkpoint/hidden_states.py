@@ -1,4 +1,4 @@
-"""The anatomy of a model: what the entries of its hidden states are, found by running it."""
+"""The hidden states of a model: its blocks, found by running it, and its forward pass."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +11,18 @@ from shapesweep.errors import CheckpointError, raise_if_memory
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What the entries of `hidden_states` are, found by running the model.
+    """The structure of a model, found by running it.
 
     Attributes
     ----------
     n_layers : int
-        Blocks; `hidden_states` has one entry more.
+        Number of blocks; `hidden_states` has one entry more.
     blocks : tuple of torch.nn.Module
-        In the order in which states go through them.
+        In the order of the forward pass.
     has_final_norm : bool
-        The last entry is not what the last block hands on: it has been through a norm.
+        Whether the last entry of `hidden_states` is the output of a final norm.
     causal : bool
-        A token's states do not depend on the tokens behind it.
+        Whether the states of a token do not depend on later tokens.
     """
 
     n_layers: int
@@ -31,14 +31,14 @@ class Anatomy:
     causal: bool
 
     def names(self) -> list[tuple[int, str]]:
-        """(layer, layer_kind) of everything that is kept, in order."""
+        """(layer, layer_kind) of all hidden states that are kept, in order."""
         kinds = ["embedding"] + ["block"] * self.n_layers
         last = [(self.n_layers, "final_norm")] if self.has_final_norm else []
         return list(enumerate(kinds)) + last
 
 
 def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
-    """Find a model's stack of blocks by what it puts out, not by its name.
+    """Find the blocks of a model by their outputs, and not by their names.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
     Raises
     ------
     CheckpointError
-        If no list of modules puts out the model's hidden states.
+        If the outputs of no list of modules are the hidden states.
     """
     import torch
 
@@ -77,34 +77,34 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
             causal = _is_causal(model, document, states)
             return Anatomy(len(stack), tuple(stack), has_final_norm, causal)
     raise CheckpointError(
-        f"{type(model).__name__}: no stack of {len(states) - 1} blocks puts out its hidden states"
+        f"{type(model).__name__}: no list of {len(states) - 1} blocks outputs its hidden states"
     )
 
 
 def _is_causal(model: Any, document: NDArray[np.int64], states: Any) -> bool:
-    """Whether another last token leaves the states of those before it as they are."""
+    """Whether changing the last token leaves the states of earlier tokens unchanged."""
     import torch
 
     changed = document.copy()
     changed[-1] = changed[-1] - 1 if changed[-1] > 0 else 1
     again = forward(model, to_batch(model, [changed])).hidden_states
-    # The same arithmetic on the same numbers, but for the order of sums some kernels choose.
+    # The arithmetic is the same, but some kernels sum in another order.
     return torch.allclose(states[-1][:, :-1], again[-1][:, :-1], rtol=1e-5, atol=1e-6)
 
 
 def forward(model: Any, batch: Any) -> Any:
-    """Run a model on token ids; its output with `hidden_states`.
+    """Run a model on token ids, with `hidden_states` in the output.
 
     Raises
     ------
     CheckpointError
         If the model cannot be run on token ids alone.
     MemoryError
-        If there is too little memory to tell.
+        If memory runs out.
     """
     try:
         return model(input_ids=batch, output_hidden_states=True)
-    except Exception as error:  # whatever a model makes of tokens that it cannot read
+    except Exception as error:  # models raise all kinds of errors for inputs that they cannot read
         raise_if_memory(error)
         reason = " ".join(str(error).split())[:200]
         name = type(model).__name__
@@ -112,7 +112,7 @@ def forward(model: Any, batch: Any) -> Any:
 
 
 def to_batch(model: Any, documents: list[NDArray[np.int64]]) -> Any:
-    """Documents of equal length as one tensor on the model's device."""
+    """Documents of equal length as a tensor on the device of the model."""
     import torch
 
     return torch.from_numpy(np.stack(documents)).to(model.device)

@@ -1,8 +1,4 @@
-"""The checkpoint: weights, verified. Nothing is trusted because of its name.
-
-Takes in a folder in Hugging Face format; hands on what its files are and a model
-whose every weight was found, has the right shape, and is finite.
-"""
+"""Load checkpoints, and verify that every weight exists, has the right shape and is finite."""
 
 import json
 import re
@@ -20,16 +16,16 @@ def load(
     ignored_weights: Sequence[str] = (),
     remote_code: bool = False,
 ) -> Any:
-    """Load a checkpoint by its own class, in float32, and check every weight.
+    """Load a checkpoint with its own class, in float32, and check every weight.
 
     Parameters
     ----------
     folder : path-like
     ignored_weights : sequence of str
-        Regular expressions of weights that may be without a place in the model, besides those
-        that its class itself ignores.
+        Regular expressions of weights that the model may leave unused, besides those that its class
+        ignores.
     remote_code : bool
-        Whether to run code that lies in the folder, where transformers has none of that name.
+        Whether to run code in the folder, if transformers has no class of that name.
 
     Returns
     -------
@@ -39,8 +35,8 @@ def load(
     Raises
     ------
     CheckpointError
-        If a weight is missing, superfluous, of another shape or not finite, if the file
-        is damaged, or if the model needs code of its own.
+        If a weight is missing, unused, of another shape or not finite, if a file is damaged, or if
+        the model needs remote code.
     """
     import torch
     import transformers
@@ -67,19 +63,21 @@ def load(
             trust_remote_code=is_remote and remote_code,
             weights_only=True,
             use_safetensors=(None if _has_safetensors(folder) else False),
-            # Only so that they are reported: below, any is an error.
+            # So that they are reported; any mismatch is an error below.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except Exception as error:  # whatever a damaged file makes a loader raise is its own reason
+    except Exception as error:  # loaders raise all kinds of errors for damaged files
         raise_if_memory(error)
         if "Weights only load failed" in str(error):
-            # torch advises to unpickle it after all; whoever reads this should not.
-            raise CheckpointError("its pickle holds more than tensors, and is not read") from None
+            # The message of torch advises to unpickle the file, which is unsafe.
+            raise CheckpointError(
+                "its pickle contains more than tensors, and is not read"
+            ) from None
         raise CheckpointError(f"cannot be loaded: {_one_line(error, folder)}") from None
     for kind, words in (
         ("missing_keys", "weights are missing"),
-        ("unexpected_keys", "weights have no place in the model"),
+        ("unexpected_keys", "weights are not used by the model"),
         ("mismatched_keys", "weights have another shape"),
     ):
         keys = sorted(str(k[0] if isinstance(k, tuple) else k) for k in loaded.get(kind, ()))
@@ -91,18 +89,18 @@ def load(
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name} holds NaN or infinite values")
-    # Keys and values of a document are not needed again.
+    # Cached keys and values are not needed.
     model.config.use_cache = False
     return model.eval()
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """The tokenizer of a checkpoint: from its folder, else from the run's folder above it.
+    """Load the tokenizer of a checkpoint, from its folder or else from the folder above.
 
     Raises
     ------
     CheckpointError
-        If neither has one.
+        If neither has a tokenizer.
     """
     import transformers
 
@@ -126,21 +124,23 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 
 def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
-    """The transformers class that finds a model's own code, which must lie beside its weights."""
+    """The transformers class that loads remote code, which must be beside the weights."""
     import transformers
 
     auto_map = config["auto_map"]
     if not allowed:
-        raise CheckpointError("needs remote code, which is not run unless hub.remote_code says so")
+        raise CheckpointError(
+            "needs remote code, which is not run unless hub.remote_code allows it"
+        )
     named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in auto_map]
-    # `org/name--file.Class` would be fetched from elsewhere, at whatever commit is there now.
+    # `org/name--file.Class` would be downloaded from another repository, at its newest commit.
     if not named or "--" in json.dumps(auto_map):
-        raise CheckpointError("needs remote code that does not lie in its own repository")
+        raise CheckpointError("needs remote code that is not in its own repository")
     return getattr(transformers, named[0])
 
 
 def _check_counts(config: Mapping[str, Any]) -> None:
-    """Refuse a configuration that has, at any depth, too many layers or experts."""
+    """Refuse a configuration with too many layers or experts, at any depth."""
     for key, value in config.items():
         if isinstance(value, dict):
             _check_counts(value)
@@ -155,7 +155,7 @@ def _has_safetensors(folder: Path) -> bool:
 
 def _one_line(error: Exception, folder: Path) -> str:
     text = re.sub(r"\s+", " ", str(error))
-    # Only a whole path: the folder's name may also be part of another path, or of an address.
+    # Replace only whole paths: the name of the folder may be part of another path or address.
     text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     if folder.is_absolute():
         text = text.replace(str(folder), "")

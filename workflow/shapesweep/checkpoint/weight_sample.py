@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 
 def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
-    """The same few weights of every checkpoint of a run, by the class of their matrix.
+    """Sample the same weights of every checkpoint of a run, by the class of their matrix.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
     n_weights : int
-        Of each class at most, as many of each of its matrices, but one of each at least.
+        The most weights of each class; at least one of each matrix.
 
     Returns
     -------
     dict of ndarray of float32
-        `embedding`, `attention`, `feed_forward`, `head` and `other`, those that there are. The
-        order of a class depends on the names and shapes of its weights alone.
+        Keys are those of `embedding`, `attention`, `feed_forward`, `head` and `other` that the
+        model has. The order within a class depends only on the names and shapes of the weights.
     """
     import torch
 
@@ -46,7 +46,7 @@ def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
 
 
 def _tensor_class(name: str) -> str:
-    """What kind of matrix a parameter is, by the words that architectures share."""
+    """The class of a matrix, by words that names of parameters share."""
     words = {
         "embedding": r"embed|wte|wpe",
         "attention": r"attn|attention",

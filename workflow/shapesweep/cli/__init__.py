@@ -1,4 +1,4 @@
-"""The command `shapesweep`: a verb for each step, so that every line of a log can be pasted."""
+"""The command line: one subcommand for each step, so that commands in logs can be run by hand."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from shapesweep.errors import ShapesweepError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb.
+    """Run a subcommand.
 
     Returns
     -------
     int
-        Exit status: 0, or 2 after one line that says what is wrong.
+        Exit status: 0, or 2 after a one-line error message.
     """
     arguments = parser().parse_args(argv)
     if "threads" in arguments:
-        # Before numpy, torch and the tokenizers are imported: they read it once.
+        # numpy, torch and tokenizers read these once, when they are imported.
         os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))
-    # No thread that looks for converted weights on the Hub while others are measured.
+    # Prevents a thread that looks for converted weights on the Hub.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    # What xet keeps of its transfers would lie outside the budget of the disk.
+    # The cache of xet would not be counted in the disk budget.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
     try:
         if "config" in arguments:
@@ -40,14 +40,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f"shapesweep: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        # Who writes Parquet does not tell where to.
+        # Errors of the Parquet writer do not name the file.
         path = error.filename or getattr(arguments, "out", None)
         reason = os.strerror(error.errno) if error.errno else str(error)
         message = f"{path}: {reason}" if path else reason
         print(f"shapesweep: error: {message}", file=sys.stderr)
         return 2
     except MemoryError as error:
-        message = str(error) or "what was asked for does not fit"
+        message = str(error) or "the data does not fit in memory"
         print(f"shapesweep: error: out of memory: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -61,10 +61,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="shapesweep",
         description="Follow the shape of a language model's hidden states through its training.",
-        epilog="Each verb is one step of the sweep; `snakemake --cores all` runs them all.",
+        epilog="Each command is one step of the sweep; `snakemake --cores all` runs all of them.",
     )
     top.add_argument("--version", action="version", version=__version__)
-    below = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+    below = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for verb, names in _verbs().items():
         summary = verb.__doc__
         sub = below.add_parser(verb.__name__, help=summary, description=summary)
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
-    """Every verb with its options, in the order of the steps."""
+    """Every subcommand with its options, in the order of the steps."""
     suite = ["--definition", "--suite", "--results"]
     checkpoints = ["--settings", "--manifest", "--run", "--revision", "--tokenizer"]
     fetched = [*checkpoints, "--checkpoints", "--device", "--batch-tokens", "--threads"]
@@ -118,16 +118,16 @@ def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
     }
 
 
-#: What says to a library how many threads it may use.
+#: Environment variables that limit the threads of libraries.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """What reads a whole number that is not too small."""
+    """A reader of whole numbers with a lower bound."""
 
     def read(text: str) -> int:
         if not text.lstrip("-").isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
         return int(text)
 
     return read
@@ -143,43 +143,43 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--device": {"choices": ["auto", "cpu", "cuda"], "help": "device of the model (default: auto)"},
     "--batch-tokens": {"type": int, "help": "tokens of a forward pass (default: 4096)"},
     "--calls": {"type": int, "default": 2, "help": "calls to the Hub at a time (default: 2)"},
-    "--rise": _option("relative rise of the loss that is allowed", type=float),
+    "--rise": _option("maximum relative increase of the loss", type=float),
     "--budget-rise": {
         "type": float,
-        "help": "the same, if the checkpoint is fetched for its dimension budget, too",
+        "help": "maximum relative increase of the loss, if a dimension budget is needed, too",
     },
-    "--room": _option("bytes that all downloads may fill at once", type=int),
+    "--room": _option("total bytes that all downloads may fill", type=int),
     "--definition": _option("definition of the suite, as JSON"),
     "--suite": _option("name of the suite"),
     "--run": _option("name of a run of the suite"),
     "--revision": _option("revisions of checkpoints of the run", nargs="+"),
-    "--plan": _option("plan of the suite, as the sweep has recorded it"),
+    "--plan": _option("recorded plan of the suite"),
     "--manifest": _option("manifest of the suite"),
     "--manifests": _option("manifests of all suites", nargs="+"),
-    "--plans": _option("plans of all suites, as the sweep has recorded them", nargs="+"),
+    "--plans": _option("recorded plans of all suites", nargs="+"),
     "--history": _option("histories of all suites", nargs="+"),
     "--checkpoints": {
         "default": "",
-        "help": "where they were downloaded to; one subfolder per revision if there are several",
+        "help": "folder of the downloads; one subfolder per revision if there are several",
     },
     "--tokenizer": {
         "default": "",
-        "help": "folder of the run's tokenizer, if it does not lie with the checkpoint",
+        "help": "folder of the run's tokenizer, if the checkpoint has none",
     },
     "--measured": {
         "default": "",
-        "help": "folder that keeps the numbers of the run's checkpoints, to be used again",
+        "help": "folder with kept numbers of the run's checkpoints",
     },
-    "--keep": {"default": "", "help": "folder for the shards; without it they are removed"},
+    "--keep": {"default": "", "help": "folder for the shards (default: shards are removed)"},
     "--temporary": {
         "default": tempfile.gettempdir(),
         "help": "folder of temporary files (default: the system's)",
     },
-    "--bytes": {"type": int, "default": 0, "help": "bytes to claim of the disk budget"},
+    "--bytes": {"type": int, "default": 0, "help": "bytes of the disk budget to claim"},
     "--seconds": {
         "type": float,
         "default": math.inf,
-        "help": "after which what is downloaded may be removed if another needs the room",
+        "help": "seconds after which the download may be removed if others need the room",
     },
     "--tables": _option("folder of the joined tables"),
     "--curves": _option("folder of the curves"),
@@ -196,31 +196,34 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "nargs": "+",
         "help": "cloud of points: .npy, .safetensors or .parquet, such as a shard of a sweep",
     },
-    "--json": {"action": "store_true", "help": "one line of JSON a file, for machines"},
+    "--json": {"action": "store_true", "help": "print one line of JSON per file"},
     "--metrics": {
         "metavar": "NAME,...",
         "action": "append",
         "default": [],
-        "help": "metrics by name; else all that the file allows",
+        "help": "metrics by name (default: all that the file allows)",
     },
-    "--k": {"type": _at_least(1), "help": "neighbours of id_mle, id_corrint and --local; else 20"},
+    "--k": {
+        "type": _at_least(1),
+        "help": "number of neighbours for id_mle, id_corrint and --local (default: 20)",
+    },
     "--n-points": {
         "type": _at_least(1),
-        "help": "N of the IDs: so many different points, drawn at random; else all",
+        "help": "N of the IDs: number of different points, drawn at random (default: all)",
     },
     "--seed": {
         "type": _at_least(0),
         "default": 0,
-        "help": "of that drawing, and of the decimation",
+        "help": "random seed for drawing points, and for the decimation",
     },
     "--selection": {
         "default": "all",
-        "help": "which tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10",
+        "help": "tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10",
     },
-    "--tensor": {"help": "which tensor of a .safetensors file, if several have two axes"},
+    "--tensor": {"help": "tensor of a .safetensors file, if several have two axes"},
     "--local": {
         "metavar": "OUT",
-        "help": "write every point's own ID to this .parquet file, too",
+        "help": "also write the local ID of every point to this .parquet file",
     },
-    "folder": {"help": "a checkpoint in Hugging Face format"},
+    "folder": {"help": "checkpoint in Hugging Face format"},
 }

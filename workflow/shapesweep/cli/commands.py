@@ -1,4 +1,4 @@
-"""The verbs of the command: each runs a step, and says what was done."""
+"""Subcommands: each runs a step, and prints what it did."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def train(arguments: argparse.Namespace) -> None:
 
     suite = _suite(arguments)
     if not isinstance(suite, EmbeddedSuite) or arguments.run not in suite.runs:
-        raise ShapesweepError(f"--definition: has no run {arguments.run!r} to be trained")
+        raise ShapesweepError(f"--definition: has no run {arguments.run!r} to train")
     training.train(suite, arguments.run, arguments.out)
 
 
 def listing(arguments: argparse.Namespace) -> None:
-    """Ask the Hub what a suite has published, or trainings which checkpoints they have kept."""
+    """List what a suite has published on the Hub, or which checkpoints trainings have kept."""
     from shapesweep.config.hub_suite import HubSuite
     from shapesweep.config.suite import EmbeddedSuite, checkpoint_folder
     from shapesweep.hub import listing
@@ -42,14 +42,14 @@ def listing(arguments: argparse.Namespace) -> None:
         listing.write_steps(folders, arguments.out)
         return
     if not isinstance(suite, HubSuite):
-        raise ShapesweepError(f"suite {name} does not lie on the Hub")
+        raise ShapesweepError(f"suite {name} is not on the Hub")
     found = listing.make(suite, arguments.out, arguments.calls)
     for repository, listed in found.items():
         print(listed.problem or f"{repository}: {len(listed.trees)} commits")
 
 
 def history(arguments: argparse.Namespace) -> None:
-    """Gather what was recorded while the runs of a suite were trained."""
+    """Collect what was recorded while the runs of a suite were trained."""
     from shapesweep.manifest import history
     from shapesweep.storage import schemas, tables
 
@@ -72,10 +72,10 @@ def manifest(arguments: argparse.Namespace) -> None:
     try:
         known = table.read(arguments.out)
     except ShapesweepError:
-        known = []  # Absent, damaged or of an earlier version: all files are hashed.
+        known = []  # Absent, damaged or of an earlier version; all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
     table.write(described, arguments.out, fingerprints.text_sha256(text))
-    # A later sweep with an earlier plan finds the plan gone, and writes this manifest again.
+    # A later sweep with an earlier plan finds its file absent, and writes the manifest again.
     plan = Path(arguments.plan)
     for other in plan.parent.glob("*.json"):
         if other != plan:
@@ -86,7 +86,7 @@ def manifest(arguments: argparse.Namespace) -> None:
 
 
 def checkpoint(arguments: argparse.Namespace) -> None:
-    """Load a checkpoint, check its every weight, and say what it is."""
+    """Load a checkpoint, check all of its weights, and describe it."""
     from shapesweep.checkpoint import facts, files
     from shapesweep.checkpoint import load as checkpoint
 
@@ -106,7 +106,7 @@ def checkpoint(arguments: argparse.Namespace) -> None:
 
 
 def download(arguments: argparse.Namespace) -> None:
-    """Fetch checkpoints of the Hub, when the disk has room for them."""
+    """Download checkpoints from the Hub, when the disk has room for them."""
     from shapesweep.hub import disk_budget, download
 
     out = Path(arguments.out)
@@ -129,7 +129,7 @@ def download(arguments: argparse.Namespace) -> None:
 
 
 def tokenizer(arguments: argparse.Namespace) -> None:
-    """Fetch the tokenizer of a run of the Hub."""
+    """Download the tokenizer of a run from the Hub."""
     from shapesweep.hub import download
     from shapesweep.manifest import checkpoints
 
@@ -159,7 +159,7 @@ def activations(arguments: argparse.Namespace) -> None:
 
 
 def geometry(arguments: argparse.Namespace) -> None:
-    """Measure checkpoints: extract their activations, and make the tables of their numbers."""
+    """Measure checkpoints: extract their activations, and write the tables of their metrics."""
     from shapesweep.geometry import batch as measuring
 
     members = _members(arguments, downloads=arguments.checkpoints)
@@ -184,13 +184,13 @@ def budget(arguments: argparse.Namespace) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> int:
-    """Measure clouds that lie in files."""
+    """Measure clouds of points in files."""
     from shapesweep.geometry import cloud as measure
     from shapesweep.geometry import cloud_file
 
     names = [name for part in arguments.metrics for name in part.split(",") if name]
     if arguments.local and len(arguments.files) > 1:
-        raise ShapesweepError("--local writes the points of one file: name one")
+        raise ShapesweepError("--local needs exactly one file")
     status = 0
     for path in arguments.files:
         try:
@@ -201,7 +201,7 @@ def measure(arguments: argparse.Namespace) -> int:
             text = measure.as_json(*result) if arguments.json else measure.as_table(*result)
             print(text, flush=True)
         except ShapesweepError as error:
-            # What is wrong with one file costs no other.
+            # An error in one file does not affect the others.
             print(f"shapesweep: error: {error}", file=sys.stderr)
             status = 2
     return status
@@ -217,7 +217,7 @@ def join(arguments: argparse.Namespace) -> None:
 
 
 def curves(arguments: argparse.Namespace) -> None:
-    """Make the curves of the joined tables."""
+    """Compute the curves from the joined tables."""
     from shapesweep import curves
     from shapesweep.storage import schemas, tables
 
@@ -236,7 +236,7 @@ def curves(arguments: argparse.Namespace) -> None:
 
 
 def comparison(arguments: argparse.Namespace) -> None:
-    """Hold the authors' numbers against those of a sweep of their models."""
+    """Compare the authors' numbers with those of a sweep of their models."""
     from shapesweep.report.paper_numbers import as_markdown
     from shapesweep.storage import schemas, tables
 
@@ -277,21 +277,21 @@ def figures(arguments: argparse.Namespace) -> None:
 
 
 def summary(arguments: argparse.Namespace) -> None:
-    """Say what the sweep has found, and where it lies."""
+    """Summarize what the sweep has found, and where its files are."""
     from shapesweep.report import summary
 
     print(summary.write(arguments.results, arguments.out))
 
 
 def page(arguments: argparse.Namespace) -> None:
-    """Write the page of a sweep: all of it in one file for a browser."""
+    """Write the page of a sweep: one file for a browser."""
     from shapesweep.report import page
 
     print(page.write(arguments.results, arguments.out))
 
 
 def _suite(arguments: argparse.Namespace) -> AnySuite:
-    """The definition that a command is given."""
+    """The definition of a suite from the command line."""
     from pydantic import ValidationError
 
     from shapesweep.config.suite import SUITE
@@ -305,7 +305,7 @@ def _suite(arguments: argparse.Namespace) -> AnySuite:
 
 
 def manifests(arguments: argparse.Namespace) -> None:
-    """Say what every suite has: checkpoints, bytes, holes, defects."""
+    """Print what every suite has: checkpoints, bytes, holes, defects."""
     from shapesweep.manifest import checkpoints
     from shapesweep.plan import inventory
 
@@ -315,7 +315,7 @@ def manifests(arguments: argparse.Namespace) -> None:
 
 
 def plan(arguments: argparse.Namespace) -> None:
-    """Say what the sweep will cost: checkpoints, bytes, disk, tokens, operations, hours."""
+    """Print what the sweep will cost: checkpoints, bytes, disk, tokens, operations, hours."""
     from shapesweep.manifest import checkpoints, selection
     from shapesweep.plan import inventory
 
@@ -331,7 +331,7 @@ def plan(arguments: argparse.Namespace) -> None:
 def _planned(
     arguments: argparse.Namespace,
 ) -> tuple[str, AnySuite, Rule, set[tuple[str, str]], str | list[object]]:
-    """What the plan of a suite records: the suite, which checkpoints are chosen, and the text."""
+    """The recorded plan of a suite: its definition, the chosen checkpoints, and the text."""
     from pydantic import TypeAdapter
 
     from shapesweep.config.suite import SUITE
@@ -350,7 +350,7 @@ def _planned(
 
 
 def _settings(arguments: argparse.Namespace) -> Measurement:
-    """How checkpoints are measured: by the settings file, on the text that the manifest has."""
+    """The settings of a measurement, with the digest of the text from the manifest."""
     from shapesweep.config import measurement
     from shapesweep.storage import manifests as table
 
@@ -361,7 +361,7 @@ def _settings(arguments: argparse.Namespace) -> Measurement:
 
 
 def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Member]:
-    """The checkpoints that a command is for."""
+    """The checkpoints of a command."""
     from shapesweep.geometry import member as job
 
     return job.members(
@@ -376,7 +376,7 @@ def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Membe
 
 
 def _temporary(arguments: argparse.Namespace) -> Path:
-    """The folder of temporary files; one in `scratch` is private, since users share that place."""
+    """The folder of temporary files; inside `scratch`, which users share, it is private."""
     from shapesweep.config.sweep import SCRATCH_NAME
     from shapesweep.storage.private import private_folder
 

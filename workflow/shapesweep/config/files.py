@@ -21,7 +21,7 @@ from shapesweep.validation import NOTHING, below, explain
 def validate(
     raw: Mapping[str, Any], registry: Path = REGISTRY, files: Sequence[str | Path] = ()
 ) -> Config:
-    """Make a checked `Config` of what YAML gave; suites that are only named are read.
+    """Validate a configuration; suites that are only named are read from the registry.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def validate(
         `suites` is a list of names (files of the registry) or a mapping of name to definition.
     registry : path-like
     files : sequence of path-like
-        What `raw` was merged from, the later over the earlier: an error names the one at fault.
+        Files that `raw` was merged from, in order; an error names the file at fault.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def validate(
         One line that names the file, the key, what was found, and what to write instead.
     """
     for path in files:
-        # What Snakemake has merged has lost what is wrong with the files themselves.
+        # Errors of a file itself, such as duplicate keys, are lost when Snakemake merges files.
         yaml_file.read(path)
     try:
         return Config.model_validate(dict(raw), context={"registry": registry})
@@ -52,7 +52,7 @@ def validate(
 
 
 def load(path: str | Path) -> Config:
-    """Read a configuration that a run has written beside its results."""
+    """Read the configuration that a sweep wrote beside its results."""
     raw = yaml_file.read_settings(path)
     try:
         return validate(raw)
@@ -61,8 +61,8 @@ def load(path: str | Path) -> Config:
 
 
 def as_yaml(config: Config) -> str:
-    """The merged configuration, suites spelt out; `load` reads it."""
-    # What `snakemake spikes` is about has a file of its own.
+    """The merged configuration with full definitions of suites, as YAML; `load` reads it."""
+    # `spikes` is not part of the sweep.
     merged = config.model_dump(exclude_none=True, exclude={"spikes"})
     # Snakemake's template engine writes texts in the encoding of the locale.
     is_unicode = locale.getpreferredencoding(False).lower() == "utf-8"
@@ -70,7 +70,7 @@ def as_yaml(config: Config) -> str:
 
 
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
-    """The last file that says what is said of a key, or of its parent where the key is wanting."""
+    """The last file with the value of a key, or of its parent if the key is absent."""
     for wanted in (key, key[:-1]):
         value = functools.reduce(below, wanted, raw)
         for path in reversed(files):

@@ -1,7 +1,7 @@
-"""The published suite: where its checkpoints lie on the Hub, and what their names tell.
+"""The definition of a suite on the Hub: its repositories, and how names of revisions are read.
 
-Only the definition is here: nothing is asked of the Hub. A name tells a checkpoint's place in
-training through a regular expression; no name is ever made up from a rule.
+A regular expression reads the step of a checkpoint from its name. No name is constructed from a
+rule.
 """
 
 import math
@@ -13,45 +13,45 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from shapesweep.config.names import MOST, steps
 from shapesweep.validation import Strict, pattern
 
-#: Where checkpoints of a suite are found.
+#: What a checkpoint of a suite is on the Hub.
 Mode = Literal["branches", "tags", "refs", "repositories", "folders", "commits"]
 
-#: A repository's name, with `{a,b}` and `{0..9}` for several and `*` for whatever there is.
+#: Name of a repository, or a pattern with `{a,b}`, `{0..9}` and `*` for several.
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._{},*-]+$"
 
 _GROUPS = {"step", "tokens", "phase", "run", "seed"}
 
 
 class PerStep(Strict):
-    """Tokens in proportion to the steps."""
+    """Tokens in proportion to steps."""
 
-    per_step: float = Field(gt=0, description="tokens a step")
+    per_step: float = Field(gt=0, description="tokens per step")
 
 
 class Each(Strict):
-    """Tokens by the checkpoint's rank, from 1, within its phase."""
+    """Tokens in proportion to the rank of a checkpoint within its phase, from 1."""
 
     each: float = Field(gt=0, description="tokens from one checkpoint of a phase to the next")
 
 
 class Ramp(Strict):
-    """A batch that grows with the samples seen, as Megatron's `--rampup-batch-size`."""
+    """A batch size that grows with the samples seen, like Megatron's `--rampup-batch-size`."""
 
-    first: int = Field(gt=0, description="samples of the first batch")
-    increment: int = Field(gt=0, description="samples that a batch grows by")
-    over: int = Field(gt=0, description="samples over which it grows, in equal shares")
-    last: int = Field(gt=0, description="samples of the last batch")
-    length: int = Field(gt=0, description="tokens of a sample")
+    first: int = Field(gt=0, description="samples in the first batch")
+    increment: int = Field(gt=0, description="samples by which a batch grows")
+    over: int = Field(gt=0, description="samples over which the batch grows, in equal shares")
+    last: int = Field(gt=0, description="samples in the last batch")
+    length: int = Field(gt=0, description="tokens per sample")
 
 
 class Ramped(Strict):
-    """Tokens of a batch that grows."""
+    """Tokens for a batch size that grows."""
 
     ramp: Ramp = Field(description="how the batch grows")
 
 
 class Table(Strict):
-    """Tokens that somebody has written down."""
+    """Tokens from a table."""
 
     table: dict[int, float] = Field(min_length=1, description="tokens by step")
 
@@ -60,22 +60,22 @@ TokensRule = Literal["label"] | PerStep | Each | Ramped | Table
 
 
 class Phase(Strict):
-    """One phase of the training; its name is what the group `phase` of `match` has found."""
+    """A phase of the training; its name is the group `phase` of `match`."""
 
     own_run: bool = Field(
         False,
-        description="its steps begin anew: it is a run of its own, `<run>.<phase>`, with its own "
-        "rule for the tokens",
+        description="its steps start again from 0: it becomes a separate run, `<run>.<phase>`, "
+        "with a separate rule for tokens",
     )
-    start: float = Field(0, ge=0, description="tokens seen before it")
+    start: float = Field(0, ge=0, description="tokens seen before this phase")
     tokens: TokensRule | None = Field(
-        None, description="its own rule", examples=["label", "{per_step: 2097152}"]
+        None, description="rule for tokens of this phase", examples=["label", "{per_step: 2097152}"]
     )
-    skip: bool = Field(False, description="it is no part of the suite's training")
+    skip: bool = Field(False, description="leave this phase out")
 
 
 class Naming(Strict):
-    """How the checkpoints are named: said of a suite, or of some of its repositories."""
+    """How checkpoints are named, for a suite or for some of its repositories."""
 
     match: str | None = Field(
         None,
@@ -85,30 +85,32 @@ class Naming(Strict):
     )
     tokens: TokensRule | None = Field(
         None,
-        description="how many tokens a checkpoint has seen: `label` (the group `tokens`), "
+        description="tokens that a checkpoint has seen: `label` (the group `tokens`), "
         "`{per_step: n}`, `{each: n}` (by rank within a phase), `{ramp: …}` or `{table: …}`",
         examples=["label", "{per_step: 2097152}", "{each: 8.5e9}", "{ramp: …}", "{table: …}"],
     )
     named: dict[str, int] | None = Field(
-        None, description="steps by name, where names tell nothing: instead of `match`"
+        None, description="steps by name, instead of `match`, if names do not contain the step"
     )
     phases: dict[str, Phase] | None = Field(
-        None, description="phases by name; `stage2*` names several"
+        None, description="phases by name; `stage2*` stands for several"
     )
     grid: list[int | str] | None = Field(
         None,
-        description="the steps that there should be, such as `[0, 512, 1000..143000 by 1000]`; "
-        "one that is not there is a hole",
+        description="steps that should exist, such as `[0, 512, 1000..143000 by 1000]`; a step "
+        "without a checkpoint is reported as a hole",
     )
-    main_step: int | None = Field(None, ge=0, description="the step whose checkpoint is `main`")
-    branch: str | None = Field(None, description="of `commits`: the branch, else `main`")
+    main_step: int | None = Field(None, ge=0, description="step of the checkpoint `main`")
+    branch: str | None = Field(None, description="branch, for the mode `commits` (default: `main`)")
     tokenizer: str | None = Field(
-        None, pattern=REPOSITORY, description="repository of the tokenizer, if it is another one"
+        None,
+        pattern=REPOSITORY,
+        description="repository of the tokenizer, if the checkpoints have none",
     )
     seed: int | str | None = Field(
         None,
-        description="the runs' seed, or a regular expression whose group finds it in the "
-        "repository's name, such as `seed(\\d+)$`",
+        description="seed of the runs, or a regular expression whose group finds it in the name "
+        "of the repository, such as `seed(\\d+)$`",
     )
 
     @field_validator("match")
@@ -136,11 +138,11 @@ class Naming(Strict):
 
 
 class Repositories(Naming):
-    """Some repositories of a suite; what is said here is said of them alone."""
+    """Some repositories of a suite; these keys apply to them only."""
 
     repository: str = Field(
         pattern=REPOSITORY,
-        description="`org/name`, with `{a,b}` and `{0..9}` for several and `*` for all that exist",
+        description="`org/name`; `{a,b}` and `{0..9}` stand for several, `*` for all that exist",
     )
 
     @field_validator("repository")
@@ -153,46 +155,50 @@ class Repositories(Naming):
 
 
 class Fact(Strict):
-    """Something that is known of a suite, and how one knows."""
+    """A known fact about a suite, and its source."""
 
-    about: str = Field(description="what it is about")
-    says: str = Field(description="what is known")
-    source: str = Field(description="where it was read, or what it was computed from")
+    about: str = Field(description="subject")
+    says: str = Field(description="the fact")
+    source: str = Field(description="where it was read, or how it was computed")
     verified: Literal["read", "secondhand", "computed", "recalled"] = Field(
-        description="`read` in the authors' own words, `secondhand`, `computed`, or `recalled`"
+        description="`read` in the authors' publication, `secondhand`, `computed`, or `recalled` "
+        "(from memory, not verified)"
     )
 
 
 class HubSuite(Naming):
-    """A family of training runs that is published on the Hub."""
+    """A family of training runs on the Hub."""
 
     source: Literal["hub"] = Field(description="repositories on the Hugging Face Hub")
-    title: str | None = Field(None, description="what it is, in a sentence")
-    mode: Mode = Field(description="what a checkpoint is there; `refs`: a branch or a tag")
-    repositories: list[Repositories] = Field(description="where the runs are; a name alone will do")
+    title: str | None = Field(None, description="the suite in one sentence")
+    mode: Mode = Field(description="what a checkpoint is on the Hub; `refs` is a branch or a tag")
+    repositories: list[Repositories] = Field(
+        description="repositories of the runs; a list of names is enough"
+    )
     only: list[str] | None = Field(
         None, min_length=1, description="runs to measure, such as `[pythia-70m, pythia-1*]`"
     )
     accept: list[Literal["shares_file_with", "discontinuous"]] = Field(
-        [], description="flags that do not exclude a checkpoint"
+        [], description="flags that do not exclude checkpoints"
     )
     remote_code: bool = Field(
-        False, description="the models need code from their repositories; see `hub.remote_code`"
+        False,
+        description="whether the models need code from their repositories; see `hub.remote_code`",
     )
     ignored_weights: list[Annotated[str, AfterValidator(pattern)]] = Field(
         [],
-        description="regular expressions of weights that have no place in the model and need none, "
-        "besides those that its class ignores",
+        description="regular expressions of weights that the model does not use, besides those "
+        "that its class ignores",
     )
-    not_loadable: str | None = Field(None, description="why the suite cannot be measured as it is")
+    not_loadable: str | None = Field(None, description="why the suite cannot be measured")
     losses: dict[str, str] = Field(
         {},
         description="training logs, by run: a `.csv`, `.jsonl` or `.json` in the run's repository, "
         "with a column of steps and one of losses",
         examples=["{Lucie-7B: metadata/training_logs/1_pretraining.csv}"],
     )
-    license: str | None = Field(None, description="of the weights")
-    facts: list[Fact] = Field([], description="what is known, and how one knows")
+    license: str | None = Field(None, description="license of the weights")
+    facts: list[Fact] = Field([], description="known facts, with their sources")
 
     @field_validator("repositories", mode="before", json_schema_input_type=list[str | Repositories])
     @classmethod
@@ -208,7 +214,9 @@ class HubSuite(Naming):
     def _has_a_pattern(self) -> "HubSuite":
         for group in self.groups():
             if not (group.match or group.named or self.not_loadable):
-                raise ValueError(f"{group.repository} needs a match, and the suite has none")
+                raise ValueError(
+                    f"{group.repository} needs the key match, which the suite does not have either"
+                )
             if group.match and self.mode == "repositories" and "(?P<run>" not in group.match:
                 raise ValueError("the match of a suite of repositories needs the group run")
         return self
@@ -220,7 +228,7 @@ class HubSuite(Naming):
         return {"mode": self.mode, "only": self.only, "groups": groups}
 
     def groups(self) -> list[Repositories]:
-        """The repositories, each with all that is said of it: by itself, else by the suite."""
+        """The repositories, each with its keys; keys of the suite fill the gaps."""
         keys = list(Naming.model_fields)
         return [
             group.model_copy(

@@ -1,7 +1,7 @@
-"""How checkpoints are measured: what a job needs to know of a configuration.
+"""The settings of a measurement: what the numbers of a job depend on.
 
-Each suite has its own file of these settings, named by what it holds: a job reads no more than what
-its numbers depend on, so that no other change of the configuration concerns it.
+The settings of each suite are written to a file that is named by its contents. Jobs read only this
+file, so that other changes of the configuration do not affect them.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ class GeometryConfig(Strict):
     """How the clouds are measured."""
 
     n_points: int = Field(
-        4096, ge=16, description="N of every ID estimate; a shortfall is flagged, not hidden"
+        4096, ge=16, description="N of every ID estimate; numbers from fewer points are flagged"
     )
     groups: int = Field(
         16, ge=2, description="groups of documents that the jackknife leaves out in turn"
@@ -41,25 +41,25 @@ CorpusName = Annotated[
 
 
 class Loader(Strict):
-    """What the loader of a suite's checkpoints is allowed."""
+    """Permissions of the loader of checkpoints."""
 
     ignored_weights: list[str] = Field(
-        [], description="regular expressions of weights that may have no place in the model"
+        [], description="regular expressions of weights that the model may leave unused"
     )
     remote_code: bool = Field(False, description="whether to run code from the repository")
 
 
 class Measurement(Strict):
-    """How the checkpoints of a suite are measured; the fields are those of the configuration."""
+    """How the checkpoints of a suite are measured; the keys are those of the configuration."""
 
     corpora: list[CorpusName] = Field(min_length=1)
     corpus: CorpusConfig = CorpusConfig()
     geometry: GeometryConfig = GeometryConfig()
     loader: Loader = Loader()
-    # Numbers do not depend on these, which are not in the file.
+    # Numbers do not depend on these; they are not in the file.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
-    # Of the file `corpus.text`, as the manifest has it; empty if it is not checked.
+    # Digest of the file `corpus.text` from the manifest; empty if it is not checked.
     text_sha256: str = Field("", exclude=True)
 
     @model_validator(mode="after")
@@ -70,19 +70,19 @@ class Measurement(Strict):
 
     @property
     def for_budget(self) -> "Measurement":
-        """What a dimension budget depends on: the text and its groups of documents."""
+        """The settings that a dimension budget depends on: the text and its groups of documents."""
         groups = GeometryConfig(groups=self.geometry.groups)
         fields = {**dict(self), "corpora": ["text"], "geometry": groups}
         return Measurement.model_validate(fields)
 
 
 def as_yaml(settings: Measurement) -> str:
-    """The text of a settings file; `load` reads it."""
+    """The contents of a settings file; `load` reads it."""
     return yaml.safe_dump(settings.model_dump(), sort_keys=False)
 
 
 def load(path: str | Path, **more: Any) -> Measurement:
-    """Read a settings file; of a whole configuration, what concerns measuring.
+    """Read a settings file, or these settings from a whole configuration.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ import re
 
 from shapesweep.storage.schemas import LARGEST
 
-#: How many steps a grid, or names a pattern with braces, may stand for.
+#: The most steps of a grid, and the most names of a pattern.
 MOST = 100_000
 
 
@@ -28,7 +28,7 @@ def steps(grid: list[int | str]) -> list[int]:
     for entry in grid:
         match = re.fullmatch(r"(\d+)(?:\.\.(\d+) by (\d+))?", str(entry))
         if match is None or match[3] == "0":
-            raise ValueError(f"{entry!r} is neither a step nor like '1000..143000 by 1000'")
+            raise ValueError(f"{entry!r} is neither a step nor a range like '1000..143000 by 1000'")
         first, last, by = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
         if last > LARGEST or last - first > MOST * by:
             raise ValueError(f"{entry!r} stands for more than {MOST:,} steps, or for too high ones")
@@ -37,7 +37,7 @@ def steps(grid: list[int | str]) -> list[int]:
 
 
 def expand(names: str) -> list[str]:
-    """The names that braces stand for.
+    """The names that a pattern with braces stands for.
 
     Examples
     --------
@@ -58,12 +58,12 @@ def expand(names: str) -> list[str]:
 
 
 def number(text: str) -> int:
-    """A whole number as names have it.
+    """Read a whole number from a name.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is not a number.
 
     Examples
     --------

@@ -17,12 +17,12 @@ from shapesweep.config.suite import SUITE, AnySuite, Name, Suite
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.validation import at, explain
 
-#: Where a suite that is named, not spelt out, is looked for.
+#: Folder of the suites of the registry.
 REGISTRY = Path(str(resources.files("shapesweep") / "suites"))
 
 
 def _read_named(suites: Any, info: ValidationInfo) -> Any:
-    """Put the registry's definitions in the place of suites that are only named."""
+    """Replace names of suites by their definitions."""
     if isinstance(suites, str):
         suites = [suites]
     if isinstance(suites, list):
@@ -34,11 +34,13 @@ def _read_named(suites: Any, info: ValidationInfo) -> Any:
 
 
 class Overlay(HubSuite):
-    """What differs from the registry's definition of a suite: for the editors' schema."""
+    """Keys that differ from the definition of the registry; only for the JSON schema of editors."""
 
     source: Literal["hub"] = "hub"
     mode: Mode = "branches"
-    repositories: list[Repositories] = Field([], description="instead of the registry's")
+    repositories: list[Repositories] = Field(
+        [], description="instead of the repositories of the registry"
+    )
 
 
 Suites = Annotated[
@@ -51,7 +53,7 @@ Suites = Annotated[
 
 
 def _laid_over(name: str, definition: Any, registry: Path) -> Any:
-    """A definition; one without `source` says what differs from the registry's of its name."""
+    """A full definition; without `source`, it has only keys that differ from the registry."""
     if definition is None:
         return _named_suite(name, registry)
     known = isinstance(definition, dict) and "source" not in definition

@@ -1,7 +1,7 @@
-"""The configuration of a sweep: read, merged with the defaults, validated in one place.
+"""The configuration of a sweep, and its validation.
 
-The fields' descriptions are also the reference (`config/README.md`) and the editors'
-help (`workflow/schemas/`); `make docs` writes both.
+The descriptions of keys are also the reference (`config/README.md`) and the help in editors
+(`workflow/schemas/`); `make docs` writes both.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ SCRATCH_NAME = "shapesweep-[0-9a-f]{16}"
 
 
 class Every(Strict):
-    """Every n-th checkpoint of a run, from its first on."""
+    """Every n-th checkpoint of a run, starting with the first."""
 
-    every: int = Field(ge=1, description="every n-th checkpoint of a run, from its first on")
+    every: int = Field(ge=1, description="every n-th checkpoint of a run, starting with the first")
 
 
 class Steps(Strict):
@@ -40,10 +40,10 @@ class Steps(Strict):
 
 
 class Log(Strict):
-    """At most so many checkpoints of a run, evenly spaced in log(step), both ends among them."""
+    """At most n checkpoints of a run, evenly spaced in log(step), with the first and the last."""
 
     log: int = Field(
-        ge=2, le=100_000, description="at most so many a run, evenly spaced in log(step)"
+        ge=2, le=100_000, description="at most n checkpoints per run, evenly spaced in log(step)"
     )
 
 
@@ -55,47 +55,48 @@ class BudgetConfig(Strict):
 
     checkpoints: dict[str, Literal["last", "all"] | Selection] = Field(
         {"embedded": "last"},
-        description="by suite, of which checkpoints of every run; some hundred passes over the "
-        "text each",
+        description="checkpoints of every run that get a budget, by suite; each takes some "
+        "hundred passes over the text",
         examples=["{embedded: last}", "{pythia: {steps: [512, 143000]}}"],
     )
-    rise: float = Field(0.01, gt=0, description="of the loss, relative, that is allowed")
+    rise: float = Field(0.01, gt=0, description="maximum relative increase of the loss")
 
 
 class HubConfig(Strict):
-    """What may be asked of the Hub, and what may lie on the disk of it."""
+    """Limits for downloads from the Hub."""
 
-    downloads: int = Field(2, ge=1, description="downloads at a time, and calls for a listing")
+    downloads: int = Field(
+        2, ge=1, description="parallel downloads, and parallel calls for a listing"
+    )
     disk_gb: float = Field(
         100,
         gt=0,
-        description="what all checkpoints of the Hub may fill at once while they are measured, "
-        "their shards among it, in GB (10⁹ bytes)",
+        description="disk space for all checkpoints from the Hub while they are measured, "
+        "including their shards, in GB (10⁹ bytes)",
     )
     remote_code: list[Name] = Field(
-        [], description="suites whose own code may be run here; their files must ask for it too"
+        [], description="suites whose code may be run; their definitions must ask for it, too"
     )
 
 
 class SpikesConfig(Strict):
-    """What `snakemake spikes` trains and scores, beside the sweep."""
+    """Suites and corpora of `snakemake spikes`."""
 
     suites: Suites = Field(
         {},
-        description="suites whose runs are asked what warned of their explosions, as `suites`",
+        description="suites in which `snakemake spikes` looks for warnings of explosions; same "
+        "form as `suites`",
         examples=["[unstable]", "{mine: {source: local, runs: {a: path/a, b: path/b}}}"],
     )
     corpora: list[CorpusName] = Field(
-        ["text"], min_length=1, description="what is shown to their checkpoints"
+        ["text"], min_length=1, description="corpora for their checkpoints"
     )
 
 
 class Config(Strict):
-    """A whole sweep."""
+    """The configuration of a sweep."""
 
-    results: str = Field(
-        "results", min_length=1, description="the folder for everything that a run makes"
-    )
+    results: str = Field("results", min_length=1, description="folder of all results")
     suites: Suites = Field(
         description="suites of the registry by name, such names with the keys that differ, or full "
         "definitions",
@@ -107,42 +108,46 @@ class Config(Strict):
     )
     checkpoints: Literal["all"] | Selection = Field(
         "all",
-        description="which checkpoints of every run",
+        description="checkpoints of every run to measure",
         examples=["all", "{every: 4}", "{steps: [0, 512]}", "{log: 20}"],
     )
     corpora: list[CorpusName] = Field(
         ["text", "random", "shuffled", "last"],
-        description="what is shown to the models",
+        description="corpora that the models read",
     )
-    corpus: CorpusConfig = Field(CorpusConfig(), description="the text and its documents")
-    geometry: GeometryConfig = Field(GeometryConfig(), description="how the clouds are measured")
+    corpus: CorpusConfig = Field(
+        CorpusConfig(), description="text, and how it is cut into documents"
+    )
+    geometry: GeometryConfig = Field(GeometryConfig(), description="settings of the metrics")
     budget: BudgetConfig = Field(
-        BudgetConfig(), description="how many dimensions a model needs, where it is asked for"
+        BudgetConfig(),
+        description="dimension budgets: how many dimensions of a layer a model needs",
     )
     spikes: SpikesConfig = Field(
-        SpikesConfig(), description="what `snakemake spikes` trains and scores; nothing else does"
+        SpikesConfig(), description="input of `snakemake spikes`; other targets do not use it"
     )
-    hub: HubConfig = Field(HubConfig(), description="the Hub, and the disk that it may fill")
+    hub: HubConfig = Field(HubConfig(), description="limits for downloads from the Hub")
     keep_activations: bool = Field(
-        False, description="keep the shards; else they are removed once they are measured"
+        False, description="whether to keep the shards after they are measured"
     )
     scratch: str | None = Field(
         None,
         min_length=1,
-        description="a folder for what is removed once it is measured, downloads and shards: on a "
-        "cluster, a disk of each node's own; without it they lie in `results`",
+        description="folder for downloads and shards until they are measured, such as the local "
+        "disk of each node of a cluster (default: inside `results`)",
         examples=["/scratch/me"],
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="`auto`: CUDA where there is a GPU, one job a GPU"
+        "auto",
+        description="device of the models; `auto` is CUDA if there is a GPU, with one job per GPU",
     )
     checkpoints_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
-        description="checkpoints of a run that go through a job together, at most; `auto`: as many "
-        "as keep a core busy for some minutes, 8 at most",
+        description="maximum number of checkpoints of a run per job; `auto`: as many as keep a "
+        "core busy for some minutes, at most 8",
     )
     batch_tokens: int = Field(
-        4096, ge=1, description="tokens of a forward pass: memory against speed"
+        4096, ge=1, description="tokens per forward pass; more are faster and need more memory"
     )
 
     def measurement(self, suite: str) -> Measurement:
@@ -163,7 +168,7 @@ class Config(Strict):
 
     @property
     def for_spikes(self) -> "Config":
-        """The sweep of the suites that `snakemake spikes` is about; it may have none."""
+        """The configuration of `snakemake spikes`; it may have no suites."""
         none: dict[str, Any] = {"spikes": SpikesConfig(), "budget": BudgetConfig(checkpoints={})}
         return self.model_copy(update={**none, **dict(self.spikes)})
 
@@ -178,9 +183,7 @@ class Config(Strict):
     @classmethod
     def _the_same_everywhere(cls, path: str | None) -> str | None:
         if path is not None and (not path.startswith("/") or "$" in path):
-            raise ValueError(
-                "is taken as it is written, on every node: begin with '/', and use no variables"
-            )
+            raise ValueError("must be an absolute path without variables, the same on every node")
         return path
 
     @field_validator("results", "scratch")
@@ -199,7 +202,7 @@ class Config(Strict):
                 raise at(
                     ["budget", "checkpoints", name], f"there is no such suite{near(name, known)}"
                 )
-        # The default sweep's is laid under every configuration, whose suites are others.
+        # Other configurations inherit the default, whose suite they may not have.
         mine = {name: rule for name, rule in asked.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
         return self
@@ -208,7 +211,7 @@ class Config(Strict):
     def _can_be_loaded(self) -> "Config":
         for name, suite in self.spikes.suites.items():
             if self.suites.get(name, suite) != suite:
-                raise at(["suites", name], "spikes.suites has another suite of this name")
+                raise at(["suites", name], "spikes.suites has a different suite of this name")
         for name, suite in [*self.suites.items(), *self.for_spikes.suites.items()]:
             if not isinstance(suite, HubSuite):
                 continue
@@ -229,5 +232,5 @@ class Config(Strict):
     @classmethod
     def _some_and_once(cls, corpora: list[str]) -> list[str]:
         if not corpora or len(set(corpora)) < len(corpora):
-            raise ValueError("needs at least one corpus, each named once")
+            raise ValueError("name at least one corpus, and each only once")
         return corpora

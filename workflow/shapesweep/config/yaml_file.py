@@ -1,4 +1,4 @@
-"""A YAML file, read with care: every key once, and no aliases that stand for too much."""
+"""Safe reading of YAML files: no duplicate keys, and no huge or recursive aliases."""
 
 import json
 import math
@@ -12,29 +12,29 @@ import yaml
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage.digests import DIGITS, digest
 
-#: Values that a file may hold, its aliases written out.
+#: The most values of a file, with aliases expanded.
 MOST = 1_000_000
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would silently take the last."""
+    """A loader that refuses duplicate keys; YAML would silently use the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
-            # `<<` takes in what another mapping says, and may do so twice.
+            # The key `<<` merges another mapping, and may be repeated.
             if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
                 continue
             if (key.tag, key.value) in seen:
                 line = key.start_mark.line + 1
-                raise ShapesweepError(f"{key.value}: is there twice (line {line}); keep one")
+                raise ShapesweepError(f"{key.value}: appears twice (line {line}); keep one of them")
             seen.add((key.tag, key.value))
         return node
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """Read a file that the plan has named by its contents, or another YAML file.
+    """Read a YAML file; a settings file is checked against the digest in its name.
 
     Raises
     ------
@@ -49,17 +49,17 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The same of an object of JSON."""
+    """A mapping from pairs of JSON; refuses duplicate keys."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         names = [key for key, _ in pairs]
         twin = next(key for key in names if names.count(key) > 1)
-        raise ShapesweepError(f"{twin}: is there twice; keep one")
+        raise ShapesweepError(f"{twin}: appears twice; keep one of them")
     return mapping
 
 
 def _parsed(text: str) -> Any:
-    """As Snakemake reads a configuration: JSON, whose tabs YAML would refuse, or else YAML."""
+    """Parse JSON or YAML, as Snakemake does; JSON may contain tabs, which YAML refuses."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except ValueError:
@@ -67,12 +67,12 @@ def _parsed(text: str) -> Any:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Read keys and values.
+    """Read a mapping from a YAML file.
 
     Raises
     ------
     ShapesweepError
-        One line that names the file, if it holds anything else.
+        If the file is not a mapping in YAML.
     """
     try:
         raw = _parsed(Path(path).read_text(encoding="utf-8"))
@@ -80,18 +80,18 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ShapesweepError(f"{path}: {(error.strerror or 'not readable').lower()}") from None
     except ShapesweepError as error:
         raise ShapesweepError(f"{path}: {error}") from None
-    # Dates and numbers that are none are no YAMLErrors, nor are brackets without end.
+    # Invalid dates and numbers, and deep nesting, do not raise a YAMLError.
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ShapesweepError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ShapesweepError(f"{path}: expected keys and values")
     if _size(raw, {}) > MOST:
-        raise ShapesweepError(f"{path}: its aliases stand for too much, or for themselves")
+        raise ShapesweepError(f"{path}: alias expansion is too large or recursive")
     return raw
 
 
 def _size(value: Any, sizes: dict[int, float]) -> float:
-    """How many values a value is, its aliases written out: infinitely many, if it holds itself."""
+    """Number of values with aliases expanded; infinite if a value contains itself."""
     if id(value) not in sizes:
         sizes[id(value)] = math.inf
         inner = value.values() if isinstance(value, dict) else value

@@ -1,7 +1,9 @@
-"""The corpora: what is shown to the models, one file each, named after the corpus.
+"""Corpora: what the models read, one file each, named after the corpus.
 
-`docs/how-to/add-a-corpus.md` tells how to add one. Takes in a text's documents; hands on
-the documents of every corpus, with the special tokens of the run's own tokenizer.
+In: a text, and the tokenizer of a run.
+Out: documents of token ids for every corpus, with the special tokens of the tokenizer.
+Imported by: config, training, activations, plan, cli. `docs/how-to/add-a-corpus.md` shows how to
+add a corpus.
 """
 
 from __future__ import annotations
@@ -45,16 +47,16 @@ Documents = list[NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Material:
-    """What a corpus is made of.
+    """The input of a corpus.
 
     Attributes
     ----------
     documents : list of ndarray of int64
         Token ids of the text's documents, without special tokens.
     ordinary : ndarray of int64
-        Ids that text is made of: no special, unused or padded entry of the vocabulary.
+        Ids that occur in text: no special, unused or padded entries of the vocabulary.
     seed : int
-        Of the configuration: the same seed, the same corpus.
+        Random seed of the configuration.
     """
 
     documents: Documents
@@ -64,19 +66,19 @@ class Material:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusKind:
-    """A way to make a corpus.
+    """A kind of corpus.
 
     Attributes
     ----------
     version : int
-        Raise it when other documents come out: then, and only then, they are measured anew.
+        Raise it when the documents change; only then is the corpus measured again.
     make : callable
-        From `Material` to as many documents of the same lengths, without special tokens.
+        From `Material` to the same number of documents of the same lengths, without special tokens.
     definition, asks : str
-        For the reference: what it is, and what question it answers.
+        For the reference: what it is, and which question it answers.
     pooling : {"tokens", "last"}
-        Which tokens of a document are measured: all, or the last that is no special one. For the
-        latter the text is cut into many short documents (`corpus.last`).
+        Which tokens of a document are measured: all, or the last one that is not special. For
+        `last` the text is cut into many short documents (`corpus.last`).
     """
 
     version: int
@@ -96,9 +98,9 @@ class Corpus:
         Of `CORPORA`.
     documents : tuple of ndarray of int64
     n_prefix, n_suffix : int
-        Special tokens that the tokenizer puts before and behind every document.
+        Number of special tokens before and after every document.
     pooling : str
-        Of its `CorpusKind`.
+        As in `CorpusKind`.
     """
 
     name: str
@@ -108,14 +110,14 @@ class Corpus:
     pooling: str = "tokens"
 
     def measured(self, length: int) -> NDArray[np.int64]:
-        """Positions of the tokens that are measured in a document of so many."""
+        """Positions of the tokens that are measured in a document of this length."""
         if self.pooling == "last":
             return np.array([length - 1 - self.n_suffix])
         return np.arange(length)
 
     @property
     def digest(self) -> str:
-        """Sha256 over the documents: equal digests, equal corpora."""
+        """Sha256 over the documents."""
         digest = hashlib.sha256()
         for document in self.documents:
             digest.update(len(document).to_bytes(8, "little"))
@@ -128,12 +130,12 @@ class Corpus:
         return sum(map(len, self.documents))
 
     def batches(self, n_tokens: int) -> list[list[int]]:
-        """Numbers of consecutive documents that go through a model together: equal lengths only."""
+        """Numbers of the documents of every batch; documents of a batch have equal lengths."""
         return self.batches_of(self.documents, n_tokens)
 
     @staticmethod
     def batches_of(documents: Sequence[NDArray[np.int64]], n_tokens: int) -> list[list[int]]:
-        """The same of any documents."""
+        """Batches of any documents, as `batches`."""
         size = max(1, n_tokens // max(map(len, documents)))
         if len(set(map(len, documents))) > 1:
             size = 1
@@ -160,9 +162,9 @@ def build(
         Of `CORPORA`.
     text : str
     tokenizer : transformers.PreTrainedTokenizerBase
-    settings : shapesweep.measurement.CorpusConfig
+    settings : CorpusConfig
     n_embeddings : int
-        Rows of the model's embedding: ids beyond are never drawn.
+        Rows of the model's embedding; larger ids are never drawn.
 
     Returns
     -------

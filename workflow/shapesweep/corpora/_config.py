@@ -8,30 +8,28 @@ from shapesweep.validation import AnyPath, Strict
 
 
 class LastConfig(Strict):
-    """The documents of which only the last token is measured."""
+    """Documents of which only the last token is measured."""
 
     documents: int = Field(
-        1024, ge=2, description="how many short documents at most; as many as the text holds"
+        1024, ge=2, description="maximum number of short documents; fewer if the text is too short"
     )
-    length: int = Field(20, ge=4, description="tokens of such a document, special ones included")
+    length: int = Field(20, ge=4, description="tokens of such a document, including special tokens")
 
 
 class CorpusConfig(Strict):
-    """What text is shown to the models, and how it is cut into documents."""
+    """The text that models read, and how it is cut into documents."""
 
     text: AnyPath = Field(
         "stdlib",
-        description="`stdlib`: Python's documentation, held out from the embedded suite's "
-        "training; or a UTF-8 text file",
+        description="`stdlib`, Python's documentation without the part that the embedded suite "
+        "is trained on; or a UTF-8 text file",
     )
     sampling: Literal["windows", "paper"] = Field(
         "windows",
-        description="`windows`: documents of equal length from all over the text; `paper`: the "
-        "paper's 128 chunks of 512 characters, seed 0, exactly",
+        description="`windows`: documents of equal length from all over the text; `paper`: "
+        "exactly the 128 chunks of 512 characters that the paper drew with seed 0",
     )
-    documents: int = Field(128, ge=2, description="how many documents")
-    length: int = Field(64, ge=4, description="tokens of a document, special ones included")
-    seed: int = Field(0, ge=0, description="of the documents' drawing")
-    last: LastConfig = Field(
-        LastConfig(), description="the documents of the corpus `last`, if it is asked for"
-    )
+    documents: int = Field(128, ge=2, description="number of documents")
+    length: int = Field(64, ge=4, description="tokens of a document, including special tokens")
+    seed: int = Field(0, ge=0, description="random seed for sampling documents")
+    last: LastConfig = Field(LastConfig(), description="documents of the corpus `last`")

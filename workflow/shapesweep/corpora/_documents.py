@@ -1,7 +1,6 @@
-"""Documents: a text cut into token sequences, the same ones for every checkpoint of a run.
+"""Documents: a text cut into sequences of tokens, the same for every checkpoint of a run.
 
-Documents are of equal length and packed, never padded; only the paper's own sampling
-is ragged.
+Documents have equal lengths and no padding; only the sampling of the paper gives different lengths.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 
     from shapesweep.corpora._config import CorpusConfig
 
-#: Characters of text set aside for each token of a document: more than any tokenizer needs.
+#: Characters of text per token of a document; no tokenizer needs as many.
 CHARACTERS_PER_TOKEN = 8
-#: The sampling of Razzhigaev et al. 2024, as their published code does it.
+#: The sampling of Razzhigaev et al. 2024, as in their published code.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
-#: Vocabulary entries that no text contains: reserved places of BERT, T5, Llama 3, Gemma.
+#: Vocabulary entries that occur in no text: reserved entries of BERT, T5, Llama 3 and Gemma.
 UNUSED = re.compile(
     r"^[\[<]\|?(unused|reserved|extra_id|madeupword|pad)[^\]>]*[\]>]$", re.IGNORECASE
 )
@@ -43,14 +42,14 @@ def cut(
     tokenizer : transformers.PreTrainedTokenizerBase
     settings : CorpusConfig
     n_special : int
-        Special tokens that every document will be given.
+        Number of special tokens that will be added to every document.
 
     Returns
     -------
     documents : list of ndarray of int64
         Without special tokens.
     seed : int
-        What else is drawn for these documents is drawn with it.
+        Random seed for everything else that is drawn for these documents.
 
     Raises
     ------
@@ -63,8 +62,8 @@ def cut(
     found = list(itertools.islice(bodies, settings.documents))
     if len(found) < settings.documents:
         raise ShapesweepError(
-            f"corpus.text: {settings.text} holds {len(found)} documents of {settings.length} "
-            f"tokens, {settings.documents} are asked for: give a longer text, or lower "
+            f"corpus.text: {settings.text} contains {len(found)} documents of {settings.length}  "
+            f"tokens, {settings.documents} are needed: use a longer text, or lower  "
             "corpus.documents or corpus.length"
         )
     return found, settings.seed
@@ -73,9 +72,9 @@ def cut(
 def cut_short(
     text: str, tokenizer: PreTrainedTokenizerBase, settings: CorpusConfig, n_special: int
 ) -> tuple[list[NDArray[np.int64]], int]:
-    """The same for the many short documents of which only the last token is measured.
+    """Cut a text into different short documents, of which only the last token is measured.
 
-    Each is another one, and there are as many as the text holds and `settings.last` allows.
+    Their number is limited by the text and by `settings.last`.
     """
     last = settings.last
     different: dict[bytes, NDArray[np.int64]] = {}
@@ -85,7 +84,8 @@ def cut_short(
             break
     if len(different) < 2:
         raise ShapesweepError(
-            f"corpus.text: {settings.text} holds no two documents of {last.length} tokens: give a "
+            f"corpus.text: {settings.text} contains fewer than two documents of {last.length} "
+            "tokens: use a  "
             "longer text, or lower corpus.last.length"
         )
     return list(different.values()), settings.seed
@@ -94,7 +94,7 @@ def cut_short(
 def special_tokens(
     tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids that the tokenizer itself puts before and behind a text (BOS; CLS and SEP).
+    """Ids of the special tokens that a tokenizer adds before and after a text (BOS; CLS and SEP).
 
     Returns
     -------
@@ -113,7 +113,7 @@ def special_tokens(
 
 
 def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> NDArray[np.int64]:
-    """Ids that text is made of: no special, unused or padded entry of the vocabulary.
+    """Ids that occur in text: no special, unused or padded entries of the vocabulary.
 
     Returns
     -------
@@ -129,14 +129,13 @@ def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> ND
 def _windows(
     text: str, tokenizer: PreTrainedTokenizerBase, length: int, n_special: int, seed: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Documents of `length` tokens with their special ones, from all over the text."""
+    """Documents of `length` tokens, including special tokens, from all over the text."""
     if length - n_special < 2:
         raise ShapesweepError(
-            f"corpus: documents of {length} tokens leave no room beside the tokenizer's special "
+            f"corpus: documents of {length} tokens leave no room for text beside the special  "
             "tokens: raise corpus.length (or corpus.last.length)"
         )
-    # Starts depend on the text alone (not on what a tokenizer makes of it or adds to it), so that
-    # runs with different tokenizers see the same passages.
+    # Starts depend only on the text, so that runs with different tokenizers read the same passages.
     size = CHARACTERS_PER_TOKEN * length
     for number in np.random.default_rng(seed).permutation(len(text) // size):
         start = int(number) * size
@@ -152,7 +151,7 @@ def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDA
     chunks = list(range(len(text) // PAPER_CHARACTERS))
     if not chunks:
         raise ShapesweepError(f"corpus.text: {name} is shorter than {PAPER_CHARACTERS} characters")
-    # The standard library's generator, seeded as the authors did: the same chunks to the letter.
+    # The generator and the seed of the authors give exactly the same chunks.
     drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
     starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
     passages = [text[start : start + PAPER_CHARACTERS] for start in starts]

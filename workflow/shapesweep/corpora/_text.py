@@ -1,4 +1,4 @@
-"""The text that the corpora are made of: a file, or English that every Python carries."""
+"""The text of the corpora: a file, or the English documentation of Python."""
 
 import ast
 import hashlib
@@ -21,7 +21,7 @@ def read_text(name: str, sha256: str = "") -> str:
     ----------
     name : str
     sha256 : str
-        Digest that the file must have, in hexadecimal; empty if any will do.
+        Digest that the file must have, in hexadecimal; empty to skip the check.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def read_text(name: str, sha256: str = "") -> str:
 
 
 def text_file(name: str) -> Path | None:
-    """The file that a configuration's `corpus.text` names; None for `stdlib`.
+    """The file of `corpus.text`; None for `stdlib`.
 
     Raises
     ------
@@ -57,17 +57,17 @@ def text_file(name: str) -> Path | None:
 
 @cache
 def stdlib_text(part: str) -> str:
-    """English that every Python carries: the standard library's docstrings and pydoc's topics.
+    """The docstrings of Python's standard library, and the topics of pydoc.
 
     Parameters
     ----------
     part : {'training', 'measuring'}
-        Whole source files and topics go to one part or the other, about nine to one.
+        Each source file and topic belongs to one part; about nine in ten to training.
 
     Returns
     -------
     str
-        Depends on the Python version; its digest is in the metadata of every shard.
+        It depends on the Python version; its digest is in the metadata of every shard.
     """
     return "\n\n".join(text for _, text in _stdlib_pieces(part == "measuring"))
 
@@ -77,7 +77,7 @@ def _stdlib_pieces(held_out: bool) -> Iterator[tuple[str, str]]:
         return (hashlib.sha256(name.encode()).digest()[0] % 10 == 0) == held_out
 
     library = Path(sysconfig.get_path("stdlib"))
-    # Left out: what some distributions do not install, and what newer versions have dropped.
+    # Leave out modules that some distributions do not install, or that newer versions removed.
     absent = {"site-packages", "dist-packages", "test", "tests", "idlelib", "idle_test"}
     absent |= {"lib2to3", "turtledemo", "ensurepip", "distutils", "pydoc_data", "__pycache__"}
     paths = []

@@ -6,7 +6,7 @@ from shapesweep.corpora import CorpusKind, Documents, Material
 
 
 def uniform(material: Material) -> Documents:
-    """As many tokens a document, each drawn uniformly from the ordinary ones."""
+    """Documents of the same lengths, with tokens drawn uniformly from the ordinary ones."""
     rng = np.random.default_rng([material.seed, 1])
     ordinary = material.ordinary
     return [ordinary[rng.integers(len(ordinary), size=len(d))] for d in material.documents]
@@ -15,6 +15,6 @@ def uniform(material: Material) -> Documents:
 CORPUS = CorpusKind(
     version=1,
     make=uniform,
-    definition="uniform ordinary tokens (no special, unused or padded entries of the vocabulary)",
-    asks="is it there without language?",
+    definition="tokens drawn uniformly from the ordinary ones (not special, unused or padded)",
+    asks="does it occur without language?",
 )

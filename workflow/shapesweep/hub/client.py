@@ -1,8 +1,8 @@
-"""The Hub: the only module that calls it. Every call is repeated until it is answered.
+"""Calls to the Hub, which are repeated until they are answered; no other module calls it.
 
-The client is `huggingface_hub`, so `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` mean
-here what they mean elsewhere. It repeats some of its calls by itself; here all of them are,
-those for refs and commits among them, and a file that arrives damaged is fetched again.
+The client is `huggingface_hub`, so `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` have
+their usual meaning. It repeats only some of its calls; here all calls are repeated, and a file that
+arrives damaged is downloaded again.
 """
 
 import errno
@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.storage.files import File, is_inside
 
-#: How often a call is made before it is given up, and the longest wait between two, in seconds.
+#: Attempts per call, and the longest wait between two of them, in seconds.
 ATTEMPTS, LONGEST_WAIT = 8, 60.0
-#: How often a file is fetched that does not arrive as it is listed.
+#: Attempts to download a file that arrives damaged.
 DAMAGED = 3
-#: Answers that another attempt may change; any other below 500 is an answer.
+#: Status codes for which a call is repeated, besides those from 500 up.
 _TRANSIENT = {408, 409, 425, 429}
 
 _LOG = logging.getLogger(__name__)
@@ -32,15 +32,15 @@ Answer = TypeVar("Answer")
 
 
 class UnreachableError(TransientError):
-    """The Hub did not answer, however often it was asked."""
+    """The Hub did not answer any attempt."""
 
 
 class RefusedError(CheckpointError):
-    """The Hub has answered: what was asked for is not there, or not for this user."""
+    """The Hub has answered that something does not exist, or that this user has no access."""
 
 
 class NoAccessError(RefusedError, TransientError):
-    """The Hub has answered, but may answer otherwise once the user has seen to it."""
+    """The user has no access, which the user may be able to change."""
 
 
 def refs(repository: str) -> dict[str, dict[str, str]]:
@@ -80,7 +80,7 @@ def tree(repository: str, commit: str) -> list[File]:
     return [
         File(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
         for entry in entries
-        # A path that leads out of its folder is no file of a repository.
+        # Skip paths that lead out of the folder.
         if hasattr(entry, "blob_id") and is_inside(entry.path)
     ]
 
@@ -97,7 +97,7 @@ def commits(repository: str, branch: str) -> list[tuple[str, str]]:
 
 
 def repositories(pattern: str) -> list[str]:
-    """Names of all repositories that a pattern with `*` names.
+    """Names of all repositories that match a pattern with `*`.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def repositories(pattern: str) -> list[str]:
     author, _, name = pattern.partition("/")
     search = max(name.split("*"), key=len)
     found = _ask(pattern, lambda api: list(api.list_models(author=author, search=search or None)))
-    # A name with more than one slash is none, whatever the pattern's star would take it for.
+    # The star of a pattern also matches slashes, but a name has only one.
     names = (model.id for model in found if re.fullmatch(r"[\w.-]+/[\w.-]+", model.id))
     return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
@@ -127,26 +127,26 @@ def read(repository: str, commit: str, path: str) -> bytes:
 
 
 def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) -> Path:
-    """Fetch a file, and check every byte of it.
+    """Download a file, and check its size and digest.
 
     Parameters
     ----------
     repository, commit : str
     file : File
     folder : Path
-        Where it comes to lie, under its own path in the repository.
+        Folder for the file, under its path in the repository.
     shown : tqdm
-        Counts the bytes.
+        Progress bar that counts the bytes.
 
     Returns
     -------
     Path
-        A link where the user's own cache holds this very file.
+        A link if the cache of the user has this file.
 
     Raises
     ------
     RefusedError
-        If the Hub has no such file, or keeps sending other bytes than it lists.
+        If the Hub has no such file, or repeatedly sends other contents than it lists.
     UnreachableError
     """
     from huggingface_hub import try_to_load_from_cache
@@ -160,10 +160,10 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
         return target
     before = shown.n
     for attempt in range(DAMAGED):
-        # The client would keep what lies there already.
+        # Otherwise the client would keep the file that is already there.
         target.unlink(missing_ok=True)
         options = {"revision": commit, "local_dir": folder, "tqdm_class": _counting(shown)}
-        # Else it might be copied once more from a cache that is damaged itself.
+        # Otherwise it could be copied again from a damaged cache.
         options["force_download"] = attempt > 0
         download = functools.partial(_download, repository, file.path, options)
         try:
@@ -172,11 +172,13 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             if not _is_short(error):
                 raise
         if is_whole(target, file):
-            # Bytes that came twice are counted once.
+            # Count bytes that arrived twice only once.
             shown.update(before + file.size - shown.n)
             return target
     target.unlink(missing_ok=True)
-    raise RefusedError(f"{file.path} arrives damaged: its sha256 is not the one that the Hub lists")
+    raise RefusedError(
+        f"{file.path} arrives damaged: its sha256 differs from the one that the Hub lists"
+    )
 
 
 def _download(repository: str, path: str, options: dict[str, Any], api: Any) -> str:
@@ -184,7 +186,7 @@ def _download(repository: str, path: str, options: dict[str, Any], api: Any) -> 
 
 
 def is_whole(path: Path, file: File) -> bool:
-    """Whether what lies at a path is, byte by byte, what the Hub lists."""
+    """Whether the contents of a path are those that the Hub lists."""
     if not path.is_file() or path.stat().st_size != file.size:
         return False
     with path.open("rb") as opened:
@@ -217,7 +219,7 @@ def _ask(about: str, call: Callable[[Any], Answer]) -> Answer:
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether another attempt may have another end."""
+    """Whether another attempt may succeed."""
     from httpx2 import TransportError
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -229,23 +231,23 @@ def _is_transient(error: BaseException) -> bool:
         return status in _TRANSIENT or status >= 500
     if any(isinstance(cause, OSError) and cause.errno in _OURS for cause in causes):
         return False
-    # An answer that is cut in the middle is no JSON, a ValueError; what goes wrong with a transfer
-    # by xet is a RuntimeError.
+    # A truncated answer is not JSON and raises a ValueError; errors of transfers by xet are
+    # RuntimeErrors.
     kinds = TransportError | LocalEntryNotFoundError | OSError | ValueError | RuntimeError
     return not _is_short(error) and isinstance(error, kinds)
 
 
 def _is_short(error: BaseException) -> bool:
-    """Whether the client complains of a file that arrived with fewer bytes than it should have."""
+    """Whether the client reports that a file is shorter than it should be."""
     return isinstance(error, OSError) and "Consistency check failed" in str(error)
 
 
-#: Faults of this machine's disk, which no repetition mends.
+#: Errors of this machine's disk, which do not go away by repeating.
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
 
 def _wait(state: Any) -> float:
-    """Seconds until the next attempt: what the Hub asks for, else the double of the last time."""
+    """Seconds until the next attempt: what the Hub asks for, or twice the last wait."""
     error = state.outcome.exception()
     asked = next((_retry_after(cause) for cause in _causes(error) if _retry_after(cause)), None)
     return asked or min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
@@ -253,7 +255,7 @@ def _wait(state: Any) -> float:
 
 def _retry_after(error: BaseException) -> float | None:
     asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
-    # The Hub counts by windows of five minutes: it asks for no more.
+    # The Hub limits rates in windows of five minutes, so it never asks for more.
     return min(float(asked), 300.0) if asked.isdigit() else None
 
 
@@ -261,11 +263,11 @@ def _say_again(state: Any) -> None:
     error = state.outcome.exception()
     status = _status(error)
     reason = f"HTTP {status}" if status else type(error).__name__
-    _LOG.warning("asking the Hub again, after %s (attempt %d)", reason, state.attempt_number)
+    _LOG.warning("calling the Hub again after %s (attempt %d)", reason, state.attempt_number)
 
 
 def _told(about: str, error: BaseException) -> ShapesweepError | None:
-    """An error of the client in one line that says what to do; None of what is not its."""
+    """The message for an error of the client, with advice; None for other errors."""
     from huggingface_hub import constants, errors, get_token
 
     causes = list(_causes(error))
@@ -275,18 +277,20 @@ def _told(about: str, error: BaseException) -> ShapesweepError | None:
 
     token = "your token has no access" if get_token() else "set HF_TOKEN or run `hf auth login`"
     if is_a(errors.OfflineModeIsEnabled):
-        return UnreachableError(f"{about}: HF_HUB_OFFLINE is set, and this is not on the machine")
+        return UnreachableError(
+            f"{about}: HF_HUB_OFFLINE is set, and this is not in the local cache"
+        )
     if is_a(errors.GatedRepoError):
         page = f"{constants.ENDPOINT}/{about}"
         return NoAccessError(f"{about} is gated: accept its terms at {page} ({token})")
     if is_a(errors.RepositoryNotFoundError):
         return NoAccessError(f"{about}: there is no such repository, or it is private ({token})")
     if is_a(errors.RevisionNotFoundError):
-        return RefusedError(f"{about}: the revision is not there any more")
+        return RefusedError(f"{about}: the revision no longer exists")
     if is_a(errors.RemoteEntryNotFoundError):
-        return RefusedError(f"{about}: the file is not there any more")
+        return RefusedError(f"{about}: the file no longer exists")
     if is_a(errors.HFValidationError):
-        return RefusedError(f"{about}: is no name of a repository")
+        return RefusedError(f"{about}: is not a valid name of a repository")
     status = _status(error)
     if status in (401, 403):
         return NoAccessError(f"{about}: the Hub refuses ({status}): {token}")
@@ -311,7 +315,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _counting(shown: Any) -> type:
-    """A progress bar for the client that is not seen, and counts for one that is."""
+    """A hidden progress bar for the client, which updates a visible one."""
     from tqdm import tqdm
 
     class Counting(tqdm):

@@ -1,8 +1,8 @@
-"""The disk budget: what the checkpoints of the Hub may fill at once, while they are measured.
+"""The disk budget: space for checkpoints from the Hub while they are measured.
 
-Every batch claims the most that it will need before its download begins. The claim ends when its
-folder is gone, or when the process that used it has died: downloads run ahead of the measuring as
-far as there is room, and a job that is killed holds no room for ever.
+Every batch claims the space that it needs before its download begins. The claim ends when its
+folder is removed, or when the process that used it has died. Downloads run ahead of the measuring
+as far as there is space, and a killed job does not hold space forever.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from filelock import FileLock
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.storage import atomic
 
-#: Seconds between two looks at the budget, and between two messages about waiting.
+#: Seconds between two attempts to claim space, and between two messages while waiting.
 LOOK, MESSAGE = 0.5, 60.0
-#: Seconds of waiting in which nothing has left the disk, until a checkpoint is given up for now.
+#: Seconds without any space becoming free, after which waiting ends.
 PATIENCE = 6 * 3600.0
 
-#: `<suite>/<run>/<batch>/<fingerprint>`, without names that lead out of the folder.
+#: `<suite>/<run>/<batch>/<fingerprint>`, without components that lead out of the folder.
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*){3}")
-#: Bytes, and the time at which the claim ends at the latest.
+#: Bytes, and the time at which the claim expires.
 Claim = tuple[int, float]
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class DiskBudget:
     folder : path-like
         The folder of temporary files; downloads are in its `checkpoints/`.
     n_bytes : int
-        What all of them may fill.
+        Limit for the sum of all claims.
     """
 
     def __init__(self, folder: str | Path, n_bytes: int) -> None:
@@ -53,23 +53,24 @@ class DiskBudget:
 
     @contextlib.contextmanager
     def using(self, batch: str, job: str) -> Iterator[None]:
-        """Mark a batch as used by this process, until the block has ended well.
+        """Mark a batch as used by this process, until the block ends without an error.
 
         If the process dies or the block fails, the files of the batch may be removed when another
-        needs the room.
+        batch needs the space.
 
         Parameters
         ----------
         place : str
             `<suite>/<run>/<batch>/<fingerprint>`.
         job : str
-            Name of the kind of job, one word.
+            Kind of job, one word.
         """
         path = self._marker(batch, job)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".new")
         try:
-            # Locked before it is seen: an unlocked marker is that of a process that has died.
+            # The marker is locked before it is visible: an unlocked marker belongs to a dead
+            # process.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             Path(name).replace(path)
             yield
@@ -78,7 +79,7 @@ class DiskBudget:
             os.close(descriptor)
 
     def claim(self, batch: str, n_bytes: int, seconds: float = math.inf) -> None:
-        """Wait until there is room for a batch, and claim it.
+        """Wait until there is space for a batch, and claim it.
 
         Parameters
         ----------
@@ -86,14 +87,14 @@ class DiskBudget:
         n_bytes : int
         seconds : float
             After this time no job uses the batch any more, and its files may be removed when
-            another batch needs the room.
+            another batch needs the space.
 
         Raises
         ------
         CheckpointError
-            If there will never be enough room.
+            If the batch needs more than the limit.
         TransientError
-            If nothing has left the disk for hours.
+            If no space has become free for hours.
         """
         if n_bytes > self.n_bytes:
             raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {self._limit()}")
@@ -103,19 +104,19 @@ class DiskBudget:
             now, held = time.monotonic(), self._claims()
             moved, before = (moved, before) if held == before else (now, held)
             if now - moved > PATIENCE:
-                raise TransientError(f"found no room: {self._limit()}, and {self._held()}")
+                raise TransientError(f"found no disk space: {self._limit()}, and {self._held()}")
             if now - spoken > MESSAGE:
                 spoken = now
-                _LOG.warning("waiting for room: %s, and %s", self._limit(), self._held())
+                _LOG.warning("waiting for disk space: %s, and %s", self._limit(), self._held())
             time.sleep(LOOK)
 
     def clear(self, planned: Collection[str] | None) -> None:
-        """Remove what earlier runs have left.
+        """Remove leftovers of earlier sweeps.
 
         Parameters
         ----------
         planned : collection of str or None
-            Places that this run needs; None if that is not known yet.
+            Batches that this sweep needs; None if they are not known yet.
         """
         for batch in self._claims():
             if self._is_dead(batch) or (planned is not None and batch not in planned):
@@ -147,13 +148,13 @@ class DiskBudget:
     def _claims(self) -> dict[str, Claim]:
         try:
             claims = json.loads(self.claims_file.read_bytes())
-            # Folders of claims are removed: a name from outside must not lead elsewhere.
+            # Folders of claims are removed, so names must not lead elsewhere.
             return {
                 batch: (int(n), float(end))
                 for batch, (n, end) in claims.items()
                 if _PLACE.fullmatch(batch)
             }
-        # The claims of an earlier version end here: they are made again.
+        # A damaged file, or one of an earlier version; new claims replace it.
         except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             return {}
 
@@ -163,11 +164,11 @@ class DiskBudget:
 
     def _markers(self, batch: str) -> list[Path]:
         folder = self.folder / batch
-        # A fingerprint holds no character that `glob` would interpret.
+        # A fingerprint contains no characters that `glob` would interpret.
         return list(folder.parent.glob(f".{folder.name}.*.used"))
 
     def _is_there(self, batch: str) -> bool:
-        """Whether anything of a batch is on the disk, or a process is at it."""
+        """Whether files of a batch exist, or a process uses it."""
         return (self.folder / batch).exists() or bool(self._markers(batch))
 
     def _is_dead(self, batch: str) -> bool:
@@ -192,7 +193,7 @@ class DiskBudget:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether the process that has made a marker has died without removing it."""
+    """Whether the process of a marker died without removing it."""
     try:
         # Network file systems lock only files that are open for writing.
         descriptor = os.open(path, os.O_RDWR)
@@ -200,7 +201,7 @@ def _is_left(path: Path) -> bool:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A process that ends well removes its marker before it unlocks it.
+        # A process that ends normally removes its marker before it releases the lock.
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
         return False

@@ -1,7 +1,7 @@
-"""The download: one checkpoint of the Hub on this disk, for as long as it takes to measure it.
+"""Downloads of checkpoints and tokenizers.
 
-Takes in what the manifest pins (commit, files, sha256); hands on a folder with exactly these
-files, every byte checked, or with the reason why it has none.
+The manifest pins commit, files and digests. A folder has exactly these files, verified, or a
+`failed.json` with the reason.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from shapesweep.storage import atomic, failures
 from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
 
-#: How many places are asked for a tokenizer.
+#: The most sources that are tried for a tokenizer.
 PLACES = 4
 
 
@@ -41,7 +41,7 @@ def checkpoints(
     Yields
     ------
     str
-        What was done, a line for each checkpoint.
+        A message for each checkpoint.
     """
     failure = None
     try:
@@ -61,7 +61,7 @@ def _checkpoint(wanted: Checkpoint, out: Path, failure: CheckpointError | None) 
             if failure:
                 raise failure
             if wanted.repository is None or wanted.commit is None:
-                raise CheckpointError("does not lie on the Hub")
+                raise CheckpointError("is not on the Hub")
             _fetch(wanted.repository, wanted.commit, wanted.files, partial)
         except CheckpointError as error:
             atomic.empty(partial)
@@ -71,7 +71,7 @@ def _checkpoint(wanted: Checkpoint, out: Path, failure: CheckpointError | None) 
 
 
 def _fetch(repository: str, commit: str, files: Sequence[File], out: Path) -> None:
-    """Fetch files into a folder, by their names alone: theirs in the repository may be deeper."""
+    """Download files into a folder, without the folders of their paths in the repository."""
     staging = out / ".hub"
     with progress.bar(sum(file.size for file in files), "downloading", "bytes") as shown:
         for file in files:
@@ -81,21 +81,21 @@ def _fetch(repository: str, commit: str, files: Sequence[File], out: Path) -> No
 
 
 def tokenizer(last: Checkpoint, sources: Iterable[Place], out: Path) -> str:
-    """Fetch a run's tokenizer from the first place that still has it.
+    """Download the tokenizer of a run from the first source that has it.
 
     Parameters
     ----------
     last : Checkpoint
-        One checkpoint of the run, for messages.
-    places : iterable of (str, str, list of File)
+        A checkpoint of the run, for messages.
+    sources : iterable of (str, str, list of File)
         Repository, commit and files.
     out : Path
-        A folder, made whole or not at all: the files, or `failed.json`.
+        A folder that is written atomically: the files, or `failed.json`.
 
     Returns
     -------
     str
-        What was done, in one line.
+        Message in one line.
     """
     failure = CheckpointError(
         f"{last.repository} has no tokenizer; name the repository that has it "

@@ -14,19 +14,19 @@ _FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 
 
 def is_weights(file: File) -> bool:
-    """Whether a file holds weights, not their index."""
+    """Whether a file contains weights, and is not their index."""
     return file.path.endswith((".safetensors", ".bin"))
 
 
 def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[File], list[str]]:
-    """The files of a checkpoint that are needed: its configuration and one format of its weights.
+    """The files that a checkpoint needs: its configuration and one format of its weights.
 
     Parameters
     ----------
     tree : sequence of File
-        Of a commit.
+        Files of a commit.
     folder : str
-        Inside the repository, empty at its top.
+        Folder in the repository; empty for its root.
     with_code : bool
         Whether the model's own code is needed too.
 
@@ -34,7 +34,7 @@ def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[Fil
     -------
     files : list of File
     status : list of str
-        `missing_config`, and what `choose_weights` finds.
+        `missing_config`, and the status of `choose_weights`.
     """
     inside = _inside(tree, folder)
     weights, status = choose_weights(inside)
@@ -44,27 +44,27 @@ def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[Fil
 
 
 def tokenizer(tree: Sequence[File], folder: str) -> list[File]:
-    """The files of a tokenizer; empty where there is none."""
+    """The files of a tokenizer; empty if there is none."""
     inside = _inside(tree, folder)
     files = [inside[name] for name in TOKENIZER if name in inside]
-    # Old tokenizers do not say their own class: the model's configuration does.
+    # For old tokenizers, the configuration of the model names their class.
     return [*files, inside["config.json"]] if files and "config.json" in inside else files
 
 
 def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
-    """One whole format of a checkpoint's weights: safetensors if whole, else pickles.
+    """The files of one complete format of the weights; safetensors are preferred to pickles.
 
     Parameters
     ----------
     files : dict of File
-        By name, of one folder.
+        Files of a folder, by name.
 
     Returns
     -------
     files : list of File
         Weights and their index.
     status : list of str
-        `missing_weights` where there are none, `missing_weights:<file>` where some are.
+        `missing_weights` if there are none, `missing_weights:<file>` if some are missing.
     """
     flaws: list[str] = []
     for stem, extension in _FORMATS:

@@ -1,8 +1,7 @@
-"""The listing: all that the Hub says of a suite, before anything of it is downloaded.
+"""The listing of a suite: refs, files and configurations of its repositories, in one JSON file.
 
-Takes in a suite's definition; hands on one JSON file with refs, trees and a `config.json` a
-repository. What a commit holds never changes: trees are kept by commit as they come, so that a
-listing that is made again, or was broken off, asks only for what is new.
+The files of a commit never change, so they are kept by commit as they arrive. A listing that is
+written again, or was interrupted, asks only for new commits.
 """
 
 import json
@@ -24,7 +23,7 @@ from shapesweep.storage import atomic
 from shapesweep.storage.files import File, is_inside
 
 Listing = dict[str, Repository]
-#: What is read back is held against its types: a listing may be damaged, or made by hand.
+#: Listings are validated when they are read: they may be damaged, or edited by hand.
 _LISTING = TypeAdapter(Listing)
 _TREE = TypeAdapter(tuple[str, list[File]])
 _STEPS = TypeAdapter(dict[str, list[int]])
@@ -33,25 +32,25 @@ Answer = TypeVar("Answer")
 
 
 def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
-    """Ask the Hub for all that a suite's manifest needs.
+    """Ask the Hub for everything that the manifest of a suite needs.
 
     Parameters
     ----------
     suite : HubSuite
     out : path-like
-        A JSON file; beside it, `trees/` keeps what was asked.
+        A JSON file; `trees/` beside it keeps the answers.
     parallel : int
         Calls at a time.
 
     Returns
     -------
     dict of Repository
-        By name. What the Hub refuses to tell is in `problem`.
+        By name; what the Hub refuses is in `problem`.
 
     Raises
     ------
     UnreachableError
-        If it does not answer.
+        If the Hub does not answer.
     """
     out = Path(out)
     group_of = _names(suite)
@@ -75,7 +74,7 @@ def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
 
 
 def read(path: str | Path) -> Listing:
-    """Read what `make` has written.
+    """Read a listing that `make` wrote.
 
     Raises
     ------
@@ -95,12 +94,12 @@ def read(path: str | Path) -> Listing:
 
 
 def write_steps(folders: Mapping[str, Path], out: str | Path) -> None:
-    """Write which checkpoints trainings have kept.
+    """Write the steps of the checkpoints that trainings have kept.
 
     Parameters
     ----------
     folders : dict of Path
-        By run, a Trainer's output folder.
+        Output folders of a Trainer, by run.
     out : path-like
         A JSON file: steps by run.
     """
@@ -110,7 +109,7 @@ def write_steps(folders: Mapping[str, Path], out: str | Path) -> None:
 
 
 def read_steps(path: str | Path) -> dict[str, list[int]]:
-    """Read what `write_steps` has written.
+    """Read steps that `write_steps` wrote.
 
     Raises
     ------
@@ -121,11 +120,11 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
-    """The group that each listed repository belongs to; those with tokenizers alone have none."""
+    """The group of each listed repository; repositories that only have a tokenizer have none."""
     patterns = asked(suite)
     found = {}
     for name in names:
-        # A repository's own name goes before a pattern that fits it too.
+        # The name of a repository has priority over a pattern that matches it.
         exact = [group for pattern, group in patterns if pattern == name]
         fits = [group for pattern, group in patterns if fnmatchcase(name, pattern)]
         if exact or fits:
@@ -147,10 +146,10 @@ def _step(folder: Path) -> int:
 
 
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:
-    """All repositories to be asked for, with their group; those of tokenizers have none."""
+    """All repositories to list, with their group; None for repositories of tokenizers."""
     names: dict[str, Repositories | None] = {}
     for pattern, group in asked(suite):
-        # A star that stands for nothing is listed by itself, as a problem.
+        # A pattern that matches nothing is listed as a problem.
         found = client.repositories(pattern) if "*" in pattern else []
         for name in found or [pattern]:
             names.setdefault(name, group)
@@ -162,7 +161,7 @@ def _names(suite: HubSuite) -> dict[str, Repositories | None]:
 
 def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
     if "*" in name:
-        return Repository(f"{name}: the Hub has no repository that is named so")
+        return Repository(f"{name}: the Hub has no repository with such a name")
     try:
         found = client.refs(name)
         branch = (group.branch if group else None) or "main"
@@ -175,7 +174,7 @@ def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
 def _ask_all(
     call: Callable[[Item], Answer], items: Collection[Item], parallel: int, unit: str
 ) -> Iterator[tuple[Item, Answer]]:
-    """Call for every item, some at a time; the first error ends it at once."""
+    """Call for every item, several in parallel; the first error ends all."""
     with ThreadPoolExecutor(parallel) as workers, progress.bar(len(items), "listing", unit) as bar:
         asking = [(item, workers.submit(call, item)) for item in items]
         try:
@@ -189,7 +188,7 @@ def _ask_all(
 def _commits(
     suite: HubSuite, group: Repositories | None, name: str, repository: Repository
 ) -> list[str]:
-    """The commits whose trees are needed, each once: main, and all that the suite knows."""
+    """The commits whose files are needed: `main`, and all revisions that the suite matches."""
     main = repository.branches.get("main")
     commits = [main] if main else []
     if group is not None and suite.mode != "folders":
@@ -200,7 +199,7 @@ def _commits(
 def _trees(
     wanted: list[tuple[str, str]], kept: Path, parallel: int
 ) -> Iterator[tuple[tuple[str, str], list[File] | None]]:
-    """The tree of every (repository, commit): as it was kept, else from the Hub."""
+    """The files of every (repository, commit), from earlier listings or from the Hub."""
     kept.mkdir(parents=True, exist_ok=True)
     known: dict[tuple[str, str], list[File] | None] = {}
     for name in dict.fromkeys(name for name, _ in wanted):
@@ -235,7 +234,7 @@ def _read_kept(path: Path, name: str) -> dict[tuple[str, str], list[File] | None
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             commit, files = _TREE.validate_python(json.loads(line))
-        except ValueError:  # The last line of a job that was killed.
+        except ValueError:  # A killed job may have written half a line.
             continue
         found[name, commit] = files
     return found
@@ -244,7 +243,7 @@ def _read_kept(path: Path, name: str) -> dict[tuple[str, str], list[File] | None
 def _with_config(
     suite: HubSuite, group: Repositories | None, name: str, repository: Repository
 ) -> Repository:
-    """Add the `config.json` of one of the checkpoints, which tells a run's shape."""
+    """Add the `config.json` of a checkpoint, which has the shape of the run."""
     if group is None:
         return repository
     for revision in revisions(suite.mode, group, name, repository):

@@ -1,8 +1,7 @@
-"""What a suite has published: the Hub's answers read by the suite's own rules.
+"""Checkpoints of a suite: the listing of the Hub, read by the rules of the suite.
 
-Takes in refs and trees as they are; hands on checkpoints with their place in training and the
-files that they need. Nothing is asked of the Hub here, and no name is made up: what is not
-listed there is at most a hole.
+The rules give each revision its step, tokens and phase. Only listed revisions are checkpoints;
+steps of the grid that are not listed are holes. This module does not call the Hub.
 """
 
 import re
@@ -28,20 +27,20 @@ from shapesweep.storage.schemas import LARGEST
 
 @dataclass(frozen=True)
 class Repository:
-    """What the Hub says of a repository.
+    """The listing of a repository.
 
     Attributes
     ----------
     problem : str or None
-        Why it says nothing.
+        Why the repository cannot be listed.
     branches, tags : dict
         Commit by name.
     commits : list of (str, str)
-        Commit and title, the newest first; asked for where the mode needs them.
+        Commit and title, the newest first; only if the mode needs them.
     trees : dict
-        By commit, its files; None of one that is gone.
+        Files by commit; None for a commit that no longer exists.
     config : dict
-        `config.json` of one checkpoint.
+        The `config.json` of one checkpoint.
     """
 
     problem: str | None = None
@@ -54,25 +53,25 @@ class Repository:
 
 @dataclass(frozen=True)
 class Published:
-    """A checkpoint that a suite has published, or one that it should have.
+    """A checkpoint that a suite has published, or a hole.
 
     Attributes
     ----------
     run, revision : str
-        `revision` is empty of a hole.
+        `revision` is empty for a hole.
     repository, commit : str
     folder : str
-        Inside the repository, empty at its top.
+        Folder in the repository; empty for its root.
     step, tokens, seed : int or None
     phase : str or None
     is_main : bool
-        The repository's `main`, which the suite's rules give no place.
+        Whether it is the `main` of a repository, which the rules give no step.
     files : tuple of File
-        What is needed: the configuration and one format of the weights.
+        The files that are needed: the configuration and one format of the weights.
     status : tuple of str
-        What is wrong with it by itself.
+        What is wrong with its files.
     config : dict
-        Of its run.
+        The `config.json` of its run.
     """
 
     run: str
@@ -91,7 +90,7 @@ class Published:
 
 
 def asked(suite: HubSuite) -> list[tuple[str, Repositories]]:
-    """Every repository, or pattern with `*`, that a suite's definition asks for, with its group."""
+    """Every repository or pattern with `*` of a suite, with its group."""
     return [
         (name, group)
         for group in suite.groups()
@@ -103,12 +102,12 @@ def asked(suite: HubSuite) -> list[tuple[str, Repositories]]:
 def revisions(
     mode: Mode, group: Repositories, name: str, repository: Repository
 ) -> Iterator[Published]:
-    """The revisions of a repository that a suite's pattern knows, and its `main`.
+    """The revisions of a repository that match the pattern of its group, and its `main`.
 
     Raises
     ------
     ShapesweepError
-        If the pattern finds a step that is no number.
+        If the step that the pattern finds is not a number.
     """
     run = _plain(name.partition("/")[2])
     main = repository.branches.get("main", "")
@@ -146,14 +145,14 @@ def _seed(group: Repositories, name: str) -> int | None:
 
 
 def _seed_of(text: str | None) -> int | None:
-    """The seed that a name tells; None where that is no whole number, or one for no table."""
+    """The seed in a name; None if it is not a whole number, or too large for a table."""
     return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def _read(
     group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]]
 ) -> Iterator[Published]:
-    """Those of (text, revision, commit, folder) that the group's pattern matches."""
+    """Checkpoints of those (text, revision, commit, folder) that match the pattern of the group."""
     pattern = re.compile(group.match or r"(?!)")
     steps_by_name = group.named or {}
     seen: dict[str, tuple[str, str, str]] = {}
@@ -165,8 +164,8 @@ def _read(
             twin, *source = seen[revision]
             if source != [commit, folder]:
                 raise ShapesweepError(
-                    f"match: finds both {twin!r} and {text!r} in {name}, which would have one "
-                    f"place for their results ({revision}); narrow it, or sweep them as two suites"
+                    f"match: finds both {twin!r} and {text!r} in {name}, which would have the "
+                    f"same folder of results ({revision}); narrow it, or sweep them as two suites"
                 )
             continue
         seen[revision] = text, commit, folder
@@ -192,15 +191,15 @@ def _read(
 def checkpoints(
     suite: HubSuite, listed: Mapping[str, Repository], groups: Mapping[str, Repositories]
 ) -> list[Published]:
-    """Every checkpoint of a suite, by run and step, holes among them.
+    """Every checkpoint of a suite, by run and step, including holes.
 
     Parameters
     ----------
     suite : HubSuite
     listed : dict of Repository
-        What the Hub says, by name.
+        Listings by the name of the repository.
     groups : dict of Repositories
-        The group that a repository belongs to.
+        Groups by the name of the repository.
 
     Returns
     -------
@@ -213,7 +212,7 @@ def checkpoints(
         group = groups[name]
         mine = list(revisions(suite.mode, group, name, repository))
         found.setdefault(id(group), (group, []))[1].extend(mine)
-        # Of what a star stands for, some may be none of the suite's; what is named must be there.
+        # Some repositories that match a star may not belong to the suite; named ones must exist.
         is_empty = all(checkpoint.is_main for checkpoint in mine) and "*" not in group.repository
         if repository.problem or is_empty:
             silent.append(_silent(name, repository.problem))
@@ -223,7 +222,7 @@ def checkpoints(
             tree = repository.trees.get(checkpoint.commit)
             with_files = _with_files(checkpoint, tree, repository.config, suite.remote_code)
             by_run.setdefault(checkpoint.run, []).append(with_files)
-    # What says nothing is told whichever runs are asked for: it may be one of them.
+    # A repository that cannot be listed is always reported: it may have a requested run.
     whole = silent
     for run, members in by_run.items():
         if suite.only is None or any(fnmatchcase(run, pattern) for pattern in suite.only):
@@ -234,14 +233,14 @@ def checkpoints(
 
 
 def _silent(name: str, problem: str | None) -> Published:
-    """A row for a repository of which no checkpoint is known."""
-    status = f"not_listed: {problem or f'{name} has no revision that the suite knows'}"
+    """A row for a repository without known checkpoints."""
+    status = f"not_listed: {problem or f'{name} has no revision that matches the suite'}"
     again = "; then ask again with --forcerun listing" if problem else ""
     return Published(_plain(name.partition("/")[2]), "", name, "", status=(f"{status}{again}",))
 
 
 def _refuse_twins(found: Sequence[Published]) -> None:
-    """Raise if two checkpoints would have one name, and so one place for their results."""
+    """Raise an error if two checkpoints have the same name, and so the same folder of results."""
     seen: dict[tuple[str, str], Published] = {}
     for checkpoint in found:
         twin = seen.setdefault((checkpoint.run, checkpoint.revision), checkpoint)
@@ -252,28 +251,30 @@ def _refuse_twins(found: Sequence[Published]) -> None:
             )
 
 
-#: Where files of a tokenizer lie: repository, commit, files.
+#: A source of a tokenizer: repository, commit, files.
 Place = tuple[str, str, list[File]]
 
 
 def tokenizers(
     run: Sequence[Published], listed: Mapping[str, Repository], group: Repositories
 ) -> Iterator[Place]:
-    """Where the tokenizer of a run lies, the best place first.
+    """Sources of the tokenizer of a run, the best first.
 
-    The suite's own word alone, if it has one; else `main`, else its checkpoints, the last first.
+    Only the repository that the suite names, if any; otherwise `main`, then the checkpoints from
+    the last to the first.
 
     Parameters
     ----------
     run : sequence of Published
     listed : dict of Repository
     group : Repositories
-        The run's.
+        The group of the run.
+
 
     Yields
     ------
     (str, str, list of File)
-        Repository, commit and files; nothing if no place has a tokenizer.
+        Repository, commit and files; nothing if there is no tokenizer.
     """
     own = [(c.repository, c.commit, c.folder) for c in reversed(run) if c.commit]
     names = [group.tokenizer] if group.tokenizer else list(dict.fromkeys(name for name, *_ in own))
@@ -285,12 +286,12 @@ def tokenizers(
 
 
 def _plain(name: str) -> str:
-    """A name from outside as one safe component of a path."""
+    """A name from outside as a safe component of a path."""
     return re.sub(r"[^A-Za-z0-9._-]", "--", name).lstrip("._-")[:120] or "unnamed"
 
 
 def _may_be_wanted(suite: HubSuite, name: str) -> bool:
-    """Whether a repository may hold a run that is asked for; its phases are runs too."""
+    """Whether a repository may have a requested run; phases can be runs, too."""
     run = name.partition("/")[2]
     return (
         suite.only is None
@@ -300,7 +301,7 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
 
 
 def _placed(group: Repositories, found: list[Published]) -> list[Published]:
-    """Give every checkpoint its tokens, and a phase that begins anew its own run."""
+    """Set the tokens of every checkpoint, and the run of a phase that is a separate run."""
     placed = []
     ranks: dict[tuple[str, str | None], int] = {}
     for checkpoint in sorted(
@@ -318,7 +319,7 @@ def _placed(group: Repositories, found: list[Published]) -> list[Published]:
             tokens += phase.start
             if tokens > LARGEST:
                 raise ShapesweepError(
-                    f"tokens: {checkpoint.revision} would have seen {tokens:.3g} of them"
+                    f"tokens: {checkpoint.revision} would have seen {tokens:.3g} tokens"
                 )
             tokens = round(tokens)
         run = _plain(f"{checkpoint.run}.{checkpoint.phase}") if phase.own_run else checkpoint.run
@@ -346,7 +347,7 @@ def _with_files(
 
 
 def _holes(group: Repositories, members: list[Published]) -> list[Published]:
-    """The steps of the grid that a run lacks; none where it has nothing at all."""
+    """Holes: steps of the grid without a checkpoint; none if the run has no steps at all."""
     there = [member for member in members if member.step is not None]
     if not there or not group.grid:
         return []

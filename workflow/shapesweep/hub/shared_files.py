@@ -1,7 +1,6 @@
-"""Integrity: what a suite's checkpoints tell against each other, by their files and their weights.
+"""Consistency check between checkpoints: files of weights that several checkpoints share.
 
-Pure functions. What is found here is a flag; which flags exclude a checkpoint is the
-manifest's matter.
+The result is a flag; the manifest decides which flags exclude a checkpoint.
 """
 
 from collections import defaultdict
@@ -15,10 +14,10 @@ from shapesweep.hub.revisions import Published
 def flag_shared(found: Sequence[Published]) -> list[Published]:
     """Flag checkpoints that share a file of weights, by its sha256, in `status`.
 
-    One that is wrong cannot be told from one that is right: every member of such a group is
-    flagged `shares_file_with:<revision>`. Two groups are as they should be: exactly a run's `main`
-    and its last step, and exactly steps 0 and 1 (a first step at learning rate 0). Runs may also
-    share their start, as those do that differ in the order of their data alone.
+    The wrong checkpoint of a group cannot be identified, so every member is flagged
+    `shares_file_with:<revision>`. Two groups are legitimate: `main` and the last step of a run, and
+    steps 0 and 1 (a first step with learning rate 0). Runs may also share their start, for example
+    runs that differ only in the order of their data.
 
     Parameters
     ----------
@@ -64,7 +63,7 @@ def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:
     for checkpoint in group:
         by_run[checkpoint.run].append(checkpoint)
     if len(by_run) > 1:
-        # A common start: every run may bring its steps 0 and 1, one run alone what it ends with.
+        # A common start: every run may have its steps 0 and 1, and one run its last step.
         later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
         whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
         return whole and len(later) <= 1 and all(_is_start(o) or _is_end(o, last) for o in group)
@@ -78,7 +77,7 @@ def _is_pair(group: Sequence[Published], last: Mapping[str, int]) -> bool:
         {checkpoint.run for checkpoint in group}
     ) == 1:
         return True
-    # The last stage may be a run of its own; main is that of the repository.
+    # The last stage may be a separate run; `main` belongs to the repository.
     main = [checkpoint for checkpoint in group if checkpoint.is_main]
     return len(main) == 1 and all(_is_end(checkpoint, last) for checkpoint in group)
 
@@ -92,7 +91,7 @@ def _is_end(checkpoint: Published, last: Mapping[str, int]) -> bool:
 
 
 def _shares(checkpoint: Published, others: Sequence[Published]) -> list[str]:
-    """Flags that name whom a checkpoint shares with; of many, the first few and their number."""
+    """The flag with the names of the other checkpoints; of many, the first few and their number."""
     names = [
         other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"
         for other in others

@@ -1,4 +1,4 @@
-"""How many tokens a checkpoint has seen, by the rule of its suite."""
+"""Tokens that a checkpoint has seen, by the rule of its suite."""
 
 from shapesweep.config.hub_suite import Each, PerStep, Ramp, Ramped, Table, TokensRule
 
@@ -13,7 +13,7 @@ def tokens_of(
     rule : str, PerStep, Each, Ramped, Table or None
     step : int or None
     label : int or None
-        Tokens that its name tells.
+        Tokens in its name.
     is_main : bool
         Whether it is the main revision, which only a label describes.
     rank : int
@@ -36,10 +36,10 @@ def tokens_of(
 
 
 def ramped(step: int, ramp: Ramp) -> int:
-    """Tokens seen after so many steps of a batch that grows.
+    """Tokens seen after a number of steps with a batch size that grows.
 
-    Megatron-LM: the batch grows by one increment each time that another equal share of the
-    ramp's samples has been seen (`RampupBatchsizeNumMicroBatches`).
+    As in Megatron-LM, the batch grows by one increment after each equal share of the samples of the
+    ramp (`RampupBatchsizeNumMicroBatches`).
 
     Examples
     --------

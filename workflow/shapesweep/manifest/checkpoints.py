@@ -1,7 +1,7 @@
 """The checkpoints of a suite: listed by name, and described by their files.
 
-Listing is cheap: it reads names of folders, or the listing of a suite on the Hub. It happens while
-Snakemake plans, so that a dry run shows every job. The manifest adds what the files say.
+Listing reads only names of folders, or the listing of the Hub, so that Snakemake can plan with it.
+The manifest adds what the files contain.
 """
 
 import os
@@ -33,7 +33,7 @@ from shapesweep.storage.schemas import LARGEST
 
 
 def listing_file(results: str | Path, suite: str) -> Path:
-    """Where what the Hub says of a suite is kept."""
+    """The file of the listing of a suite."""
     return Path(results) / "listings" / f"{suite}.json"
 
 
@@ -45,7 +45,7 @@ def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Li
     name : str
     suite : EmbeddedSuite, LocalSuite or HubSuite
     results : path-like
-        Where an embedded suite is trained to, a listing of the Hub lies, and a download will.
+        Folder of trained checkpoints, listings and downloads.
 
     Returns
     -------
@@ -91,12 +91,12 @@ def describe(
     suite : EmbeddedSuite, LocalSuite or HubSuite
     listed : sequence of Listed
     rule : 'all', Every, Steps or Log
-        Files of the checkpoints that it chooses are hashed.
+        The files of chosen checkpoints are hashed.
     known : iterable of Checkpoint
-        An earlier manifest. A file of the same size and modification time keeps its sha256.
+        An earlier manifest; files of the same size and modification time keep their sha256.
     planned : collection of (str, str), optional
-        Runs and revisions of the sound checkpoints that are chosen, if a plan has been made: more
-        checkpoints may have come since, and the rule may choose others.
+        Runs and revisions of the sound checkpoints that the plan has chosen; with checkpoints that
+        were added since, the rule might choose others.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def describe(
     Raises
     ------
     ShapesweepError
-        If a run was trained by another recipe than the suite's.
+        If a run was trained with another recipe.
     """
     if isinstance(suite, EmbeddedSuite):
         for run, folder in {
@@ -128,11 +128,11 @@ def describe(
 
 def _check_recipe(suite: EmbeddedSuite, run: str, folder: Path) -> None:
     recipe = folder / RECIPE
-    # Earlier versions have left none.
+    # Earlier versions did not write it.
     if not recipe.is_file():
         return
     if recipe.read_text(encoding="utf-8") != suite.with_run(run).model_dump_json():
-        raise ShapesweepError(f"{folder}: trained by another recipe; add --forcerun train")
+        raise ShapesweepError(f"{folder}: trained with another recipe; add --forcerun train")
 
 
 def _describe(
@@ -154,7 +154,7 @@ def _describe(
             status=checkpoint.published.status,
             selected=is_chosen and not checkpoint.flags,
         )
-    # A checkpoint that is not chosen is not read through: a sweep of a few stays cheap.
+    # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
     hashed = partial(digest, (checkpoint.run, checkpoint.revision)) if is_chosen else None
     seen = checkpoint_files.inspect(checkpoint.folder, hashed)
     return Checkpoint(
@@ -185,7 +185,7 @@ def _identity(name: str, checkpoint: Listed, is_chosen: bool) -> dict[str, Any]:
 def _digester(
     known: Iterable[Checkpoint],
 ) -> Callable[[tuple[str, str], Path, os.stat_result], str]:
-    """A function that gives a file's sha256, read only if the file has changed."""
+    """A function from a file to its sha256, which reads only files that have changed."""
     digests = {
         (checkpoint.run, checkpoint.revision, file.path, file.size, file.modified): file.sha256
         for checkpoint in known
@@ -203,14 +203,14 @@ def _digester(
 def tokenizers(
     name: str, suite: AnySuite, results: str | Path, run: str
 ) -> tuple[Checkpoint, Iterator[Place]]:
-    """Where the tokenizer of a run lies on the Hub.
+    """Sources of the tokenizer of a run on the Hub.
 
     Returns
     -------
     last : Checkpoint
-        The run's last one.
-    places : iterator of (str, str, list of File)
-        Repository, commit and files, the best place first.
+        The last checkpoint of the run.
+    sources : iterator of (str, str, list of File)
+        Repository, commit and files, the best source first.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
         runs = [
             run.partition("/")[2] for group in suite.groups() for run in expand(group.repository)
         ]
-        message = f"suites.{name}.only: no run is named like {', '.join(wanted)}"
+        message = f"suites.{name}.only: no run matches {', '.join(wanted)}"
         raise ShapesweepError(message + near(wanted[0], runs))
     found = shared_files.flag_shared(found)
     folders = {
@@ -275,7 +275,7 @@ def _tokenizer(
     listed: Mapping[str, Repository],
     groups: Mapping[str, Repositories],
 ) -> tuple[str, ...]:
-    """Digests of the files of a run's tokenizer, as the listing has them."""
+    """Digests of the files of a run's tokenizer, from the listing."""
     if not run:
         return ()
     group = groups[run[-1].repository]
@@ -295,12 +295,13 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
             tokens = None if suite.tokens_per_step is None else step * suite.tokens_per_step
             found.append(Listed(run, path.name, step, path, seed, tokens))
     if not found and (folder / "config.json").is_file():
-        # The folder is a checkpoint itself: one that has no place on the axis of steps.
+        # The folder itself is a checkpoint, whose step is not known.
         return [Listed(run, "main", None, folder, seed)]
     if not found:
         raise ShapesweepError(
-            f"suite {name}, run {run}: no folder in {folder} is named like {pattern.pattern} "
-            "(the suite's pattern), and it is no checkpoint itself (config.json); set the pattern"
+            f"suite {name}, run {run}: no folder in {folder} matches {pattern.pattern} (the "
+            "pattern of the suite), and it is not a checkpoint itself (config.json); set the "
+            "pattern"
         )
     return sorted(found, key=lambda checkpoint: checkpoint.step or 0)
 

@@ -1,7 +1,7 @@
-"""The history: what was recorded while runs were trained, by their logs and by probes.
+"""The history of runs: what logs and probes recorded during training, in one table per suite.
 
-Takes in a Trainer's `trainer_state.json`, a CSV or lines of JSON, and `probe.parquet`; hands on one
-table a suite. A log that is still being written is read as far as it goes.
+Logs are a Trainer's `trainer_state.json`, CSV, or lines of JSON; probes write `probe.parquet`. A
+log that is still being written is read as far as it goes.
 """
 
 import io
@@ -22,8 +22,8 @@ from shapesweep.storage import schemas, tables
 from shapesweep.storage.files import stats
 from shapesweep.storage.schemas import LARGEST, PROBE_FILE
 
-#: What logs call a step, and what they call the numbers that are read: Trainer's own name first,
-#: then those of Lucie's tables, of Megatron-LM and of Weights & Biases.
+#: Column names of steps and numbers in logs: of the Trainer first, then of Lucie's tables,
+#: Megatron-LM, and Weights & Biases.
 STEP = ("step", "training_steps", "iteration", "iter", "global_step", "_step", "steps")
 NAMES = {
     "loss": ("loss", "training_loss", "train_loss", "train/loss", "lm loss", "lm_loss", "lm-loss"),
@@ -31,31 +31,31 @@ NAMES = {
     "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
 }
 
-#: A log without entries; and a log with what could not be read of it.
+#: A log without entries; and a log with the problems that occurred when it was read.
 _NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
 Log = tuple[pd.DataFrame, list[str]]
 
 
 def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
-    """The numbers that a training has logged.
+    """Read the numbers that a training has logged.
 
     Parameters
     ----------
     path : path-like
-        `*.json` as the Trainer writes its state, `*.jsonl` with an object a line, or `*.csv`.
+        `*.json` of a Trainer's state, `*.jsonl` with one object per line, or `*.csv`.
     data : bytes, optional
-        What it holds, if it does not lie on this machine.
+        Its contents, if the file is not on this machine.
 
     Returns
     -------
     pandas.DataFrame
-        step, metric (`loss`, `gradient_norm`, `learning_rate`), value; by step, the last that was
-        logged of each.
+        With columns step, metric (`loss`, `gradient_norm`, `learning_rate`) and value; for each
+        step, the last value that was logged.
 
     Raises
     ------
     ShapesweepError
-        If it is absent, damaged, or knows no step or no loss.
+        If the file is absent, damaged, or has no step or no loss.
     """
     path = Path(path)
     try:
@@ -67,7 +67,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     try:
         found = _FORMATS[path.suffix](data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ShapesweepError(f"{path}: damaged: not what its name says") from None
+        raise ShapesweepError(f"{path}: damaged: its contents do not match its suffix") from None
     names = ", ".join(map(str, found.columns)) or "nothing"
     step = next((name for name in STEP if name in found), None)
     if step is None and len(found):
@@ -80,31 +80,31 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
         part = found[found[step].map(_is_number) & found[name].map(_is_number)]
         steps = pd.to_numeric(part[step], errors="coerce").to_numpy(float)
         if not (np.isfinite(steps) & (steps >= 0) & (steps <= LARGEST)).all():
-            raise ShapesweepError(f"{path}: {step}: not all are whole numbers from 0 on")
+            raise ShapesweepError(f"{path}: {step}: must hold whole numbers from 0")
         values = part[name].astype(float)
         parts.append(pd.DataFrame({"step": steps.astype(int), "metric": metric, "value": values}))
     table = pd.concat([part for part in parts if len(part)] or parts[:1])
     if len(found) and "loss" not in set(table.metric):
         raise ShapesweepError(f"{path}: has no column {' or '.join(NAMES['loss'][:3])}; {names}")
-    # A training that was set back has logged some steps again.
+    # A training that was resumed may have logged some steps twice.
     table = table.drop_duplicates(["step", "metric"], keep="last")
     return table.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
 
 
 def of_folder(folder: str | Path) -> Log:
-    """The log of a run whose checkpoints a Trainer has written: its longest state.
+    """The log of a Trainer's run: its longest state.
 
     Parameters
     ----------
     folder : path-like
-        With `checkpoint-<step>/trainer_state.json`, its own `trainer_state.json`, or both.
+        With `checkpoint-<step>/trainer_state.json`, `trainer_state.json`, or both.
 
     Returns
     -------
     log : pandas.DataFrame
-        As `read_log`; empty where there is none.
+        As `read_log`; empty if there is none.
     problems : list of str
-        What is damaged, and was not read: another checkpoint tells the same, but for its end.
+        Damaged states that were skipped; other states contain the same, except for the end.
     """
     found, problems = [], []
     for path in _states_of_trainer(folder):
@@ -124,19 +124,19 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     name : str
     suite : EmbeddedSuite, LocalSuite or HubSuite
     results : path-like
-        Where an embedded suite is trained to, and a listing of the Hub lies.
+        Folder of trained checkpoints and listings.
 
     Returns
     -------
     history : pandas.DataFrame
-        Of the runs of which something was recorded.
+        Rows of all runs with a log or a probe.
     problems : list of str
-        What could not be read, where another source tells nearly the same or nothing is lost.
+        What could not be read, if nothing essential is lost.
 
     Raises
     ------
     ShapesweepError
-        If a log that the suite names is absent or damaged, or a probe's file is.
+        If a log that the suite names, or the file of a probe, is absent or damaged.
     """
     parts = [pd.DataFrame(columns=schemas.HISTORY.names)]
     problems: list[str] = []
@@ -152,7 +152,7 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
 
 
 def states(name: str, suite: AnySuite) -> list[Any]:
-    """What the history of a suite depends on: names, sizes and times of its logs.
+    """The state that the history of a suite depends on: names, sizes and times of its logs.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def states(name: str, suite: AnySuite) -> list[Any]:
 def _logs(
     name: str, suite: AnySuite, results: str | Path
 ) -> Iterator[tuple[str, Log, Path | None]]:
-    """Every run with its log and, on this machine, its folder."""
+    """Every run with its log, and its folder if it is on this machine."""
     if isinstance(suite, HubSuite):
         for run, log in _published(name, suite, results) if suite.losses else ():
             yield run, log, None
@@ -191,13 +191,13 @@ def _logs(
 
 
 def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log]]:
-    """The logs that lie in the repositories of a suite's runs, at their `main`."""
+    """Logs in the repositories of a suite, at their `main`."""
     listed = listing.read(listing_file(results, name))
     found = (checkpoint.published for checkpoint in list_checkpoints(name, suite, results))
     by_run = {published.run: published.repository for published in found if published}
     for run, path in suite.losses.items():
         if run not in by_run:
-            # It may not be measured this time.
+            # The run may not be measured in this sweep.
             yield (
                 run,
                 (_NOTHING, [f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"]),
@@ -211,7 +211,7 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:
-    """The states that a Trainer has written: each checkpoint's, and the whole training's."""
+    """Files with states of a Trainer: of each checkpoint, and of the training."""
     return sorted(
         [*Path(folder).glob("trainer_state.json"), *Path(folder).glob("*/trainer_state.json")]
     )
@@ -229,7 +229,7 @@ def _lines(data: bytes) -> pd.DataFrame:
         try:
             entries += [json.loads(line)] if line.strip() else []
         except ValueError:
-            # What a training writes at this moment has no end yet.
+            # The last line may be incomplete while a training writes it.
             if number < len(lines) - 1:
                 raise
     if not all(isinstance(entry, dict) for entry in entries):
@@ -238,7 +238,7 @@ def _lines(data: bytes) -> pd.DataFrame:
 
 
 def _objects(entries: list[dict[str, Any]]) -> pd.DataFrame:
-    # What is not said is None, and told apart from a NaN that was logged.
+    # Missing values are None, which differs from a NaN that was logged.
     names = list(dict.fromkeys(name for entry in entries for name in entry))
     return pd.DataFrame(
         [[entry.get(n) for n in names] for entry in entries], columns=names, dtype=object
@@ -246,12 +246,12 @@ def _objects(entries: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _table(data: bytes) -> pd.DataFrame:
-    # As words, so that an empty cell is told apart from a NaN.
+    # As text, so that an empty cell differs from a NaN.
     return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, on_bad_lines="skip")
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a log's cell is a number, infinite ones and NaN among them; not an empty cell."""
+    """Whether a cell of a log is a number, including NaN and infinity."""
     try:
         float(value)
     except (TypeError, ValueError):

@@ -1,7 +1,4 @@
-"""The selection: which of the checkpoints that are listed a configuration chooses.
-
-Pure functions of names and steps.
-"""
+"""Selection: which of the listed checkpoints a configuration chooses, by names and steps."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,28 +11,29 @@ from shapesweep.config.sweep import Every, Log, Selection, Steps
 from shapesweep.errors import ShapesweepError
 from shapesweep.hub.revisions import Published
 
-#: Which checkpoints of a run a configuration chooses.
+#: Rule that chooses checkpoints of a run.
 Rule = Literal["all"] | Selection
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A checkpoint as its name and its listing tell it.
+    """A checkpoint as its name and its listing describe it.
 
     Attributes
     ----------
     run, revision : str
-        `revision` is empty of one that should be there and is not.
+        `revision` is empty for a hole.
     step, seed, tokens : int or None
     phase : str or None
     folder : Path
-        Where it lies, or will lie while it is measured.
+        Its folder, or the folder of its download.
     flags : tuple of str
-        What excludes it, known before its files are read.
+        What excludes it, as known from names and listings.
     published : Published or None
-        Of a suite on the Hub.
+        For a suite on the Hub.
+
     tokenizer : tuple of str
-        Digests of the files of the run's tokenizer, of a suite on the Hub.
+        Digests of the files of the run's tokenizer, for a suite on the Hub.
     """
 
     run: str
@@ -56,10 +54,10 @@ class Listed:
 
 
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
-    """The checkpoints that a configuration's `checkpoints` chooses, run by run.
+    """The checkpoints that the rule `checkpoints` of a configuration chooses, run by run.
 
-    A flagged one is chosen where the rule names it, and then reported; where the rule names a
-    number of checkpoints, a sound one stands in its place besides.
+    Flagged checkpoints that the rule names are chosen, and then reported. If the rule names a
+    number of checkpoints, a sound checkpoint is chosen in addition.
 
     Parameters
     ----------
@@ -73,18 +71,18 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     Raises
     ------
     ShapesweepError
-        If that is none.
+        If no checkpoint is chosen.
     """
     chosen = []
     for run in dict.fromkeys(checkpoint.run for checkpoint in listed):
-        # A main that has no place in training is listed, but is no checkpoint of the run.
+        # A `main` without a step is listed, but is not a checkpoint of the run.
         mine = [
             checkpoint
             for checkpoint in listed
             if checkpoint.run == run and not is_aside(checkpoint)
         ]
         wanted = _select(mine, rule) if mine else []
-        # Whatever is chosen, a repository that tells nothing might have had it.
+        # A repository that cannot be listed might have chosen checkpoints.
         wanted += [
             checkpoint
             for checkpoint in mine
@@ -96,19 +94,19 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
         kept = {id(checkpoint) for checkpoint in wanted}
         chosen += [checkpoint for checkpoint in mine if id(checkpoint) in kept]
     if not chosen:
-        raise ShapesweepError(f"checkpoints: chooses none of the {len(listed)} that there are")
+        raise ShapesweepError(f"checkpoints: chooses none of {len(listed)} checkpoints")
     return chosen
 
 
 def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> list[Listed]:
-    """Of the chosen checkpoints those of which a dimension budget is asked for.
+    """The chosen checkpoints that need a dimension budget.
 
     Parameters
     ----------
     chosen : iterable of Listed
     rule : 'last', as `select`, or None
-        `last` is every run's highest step; None is of none. A run that has none of the
-        steps that a rule names has no budget.
+        `last` is the highest step of every run; None chooses nothing. A run without any of the
+        steps of a rule has no budget.
 
     Returns
     -------
@@ -131,7 +129,7 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
 
 
 def is_aside(checkpoint: Listed) -> bool:
-    """Whether a checkpoint is a `main` that has no place in training."""
+    """Whether a checkpoint is a `main` without a step."""
     return checkpoint.published is not None and checkpoint.published.is_main
 
 

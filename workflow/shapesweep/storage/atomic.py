@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-#: How often a folder is replaced that other processes write at the same time.
+#: Attempts to replace a folder that other processes write at the same time.
 REPLACEMENTS = 100
 
 
@@ -56,12 +56,12 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
     Parameters
     ----------
     parent : path-like
-        Created if needed. Folders in it that dead processes have left are removed.
+        Created if needed. Leftover folders of dead processes are removed.
     name : str
-        For people who look into the parent.
+        Part of the folder's name, for people who look into the parent.
     """
     with _reserved(Path(parent), name) as partial:
-        # Its parent may be a folder that other users share.
+        # Other users may share the parent folder.
         partial.mkdir(0o700)
         try:
             yield partial
@@ -70,13 +70,13 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
 
 
 def partials(path: str | Path) -> list[Path]:
-    """The temporary paths from which a path is being written, or was when its process died."""
+    """The temporary paths of a path: of processes that are writing it, or died while writing it."""
     path = Path(path)
     return list(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
 
 def empty(folder: Path) -> None:
-    """Remove all that is in a folder; what cannot be removed is an error."""
+    """Remove all contents of a folder; raise an error if something cannot be removed."""
     for path in folder.iterdir():
         _remove(path, surely=True)
 
@@ -94,9 +94,9 @@ def _atomic(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
 
 
 def _replace(partial: Path, path: Path) -> None:
-    """Rename a path to another, which is replaced."""
+    """Rename a temporary path to the final path, which is replaced."""
     for _ in range(REPLACEMENTS):
-        # A folder that stands where a file is to be belongs to somebody: it is not removed.
+        # If the final path of a file is a folder, it may be a user's: it is not removed.
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         try:
@@ -115,7 +115,7 @@ def _reserved(parent: Path, name: str) -> Iterator[Path]:
 
     Every temporary path has a lock file while its process lives: the lock file is locked before the
     path is created, and removed after the path is gone. It is a regular file that is open for
-    writing, since network file systems lock no others across machines.
+    writing, because network file systems lock only such files across machines.
     """
     parent.mkdir(parents=True, exist_ok=True)
     _remove_dead(parent, name)
@@ -130,7 +130,7 @@ def _reserved(parent: Path, name: str) -> Iterator[Path]:
 def _locked(parent: Path, name: str) -> tuple[int, Path]:
     while True:
         descriptor, path = tempfile.mkstemp(prefix=f".{name}.", suffix=".lock", dir=parent)
-        # Without locks on this file system, nothing that is left is ever removed.
+        # On a file system without locks, leftovers are never removed.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Another process may have found the file before it was locked, and removed it.
@@ -140,7 +140,7 @@ def _locked(parent: Path, name: str) -> tuple[int, Path]:
 
 
 def _remove_dead(parent: Path, name: str) -> None:
-    """Remove what dead processes have left; the locks of living ones are held."""
+    """Remove leftovers of dead processes; living processes hold their locks."""
     left = parent.glob(f".{glob.escape(name)}.*")
     for path in [path for path in left if path.suffix in (".partial", ".lock")]:
         lock = path.with_suffix(".lock")
@@ -151,12 +151,12 @@ def _remove_dead(parent: Path, name: str) -> None:
 
 @contextlib.contextmanager
 def _taken(lock: Path) -> Iterator[None]:
-    """Hold the lock of a dead process, or none if it has left no lock file.
+    """Hold the lock of a dead process, if its lock file exists.
 
     Raises
     ------
     OSError
-        If its process lives.
+        If the process is alive.
     """
     try:
         descriptor = os.open(lock, os.O_RDWR)

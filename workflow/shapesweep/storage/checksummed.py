@@ -1,9 +1,9 @@
-"""Sealed Parquet: whatever bit of a file is changed, it is seen before anything is read.
+"""Parquet files with a CRC-32 over the whole file, which is verified on read.
 
-Parquet has checksums of its own, but of its pages alone: a bit of a page's header or of the footer
-could turn and make other numbers. So a file's metadata has the CRC-32 of the whole file, reckoned
-with zeros in its place, as tar does. Other programs read such a file as any other; a file without
-the seal, of an earlier version or another program, is read as it is.
+Parquet's own checksums cover only its pages: a flipped bit in a page header or in the footer could
+change numbers unnoticed. The checksum is stored in the file's metadata and computed with zeros in
+its place, as tar does. Other programs read such a file as any other. Files without a checksum, from
+an earlier version or another program, are read without this check.
 """
 
 import mmap
@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _KEY, _BLANK = "crc32", b"00000000"
-#: How Parquet's footer has it: the key, then a text of eight characters.
+#: The key in Parquet's footer, followed by the header of a string of eight characters.
 _MARK = _KEY.encode() + b"\x18\x08"
 
 
 class Writer(pq.ParquetWriter):
-    """Writes Parquet to a path, and seals it when it is closed."""
+    """Writes Parquet to a path, and adds the checksum when it is closed."""
 
     def __init__(self, where: str | Path, *arguments: Any, **options: Any) -> None:
         # pyarrow would read a relative path such as `a:b/c` as a URI.
@@ -38,41 +38,42 @@ class Writer(pq.ParquetWriter):
 
 
 def read(path: str | Path) -> pa.Table:
-    """Read a Parquet file whose every bit is as it was written.
+    """Read a Parquet file, and verify its checksum.
 
     Raises
     ------
     FileNotFoundError
     OSError, pyarrow.ArrowException
-        If it is damaged, or no Parquet.
+        If the file is damaged, or is not Parquet.
     """
     return pq.read_table(_whole(path))
 
 
 def read_schema(path: str | Path) -> pa.Schema:
-    """Read the columns and the metadata alone, from a file that is whole as well."""
+    """Read only the columns and the metadata of a file, and verify its checksum."""
     return pq.read_schema(_whole(path))
 
 
 def open_file(path: str | Path) -> pq.ParquetFile:
-    """Open a file that is whole as well, to be read part by part: it may be larger than memory."""
+    """Verify a file that may be larger than memory, and open it to be read in parts."""
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
         _check(content)
     return pq.ParquetFile(Path(path).absolute(), memory_map=True)
 
 
 def _whole(path: str | Path) -> pa.BufferReader:
-    """A file's contents, which are what is read afterwards, whatever happens to the file."""
+    """The verified contents of a file; changes to the file after this do not matter."""
     content = Path(path).read_bytes()
     _check(content)
     return pa.BufferReader(content)
 
 
 def _check(content: bytes | mmap.mmap) -> None:
-    """Raise an OSError unless a file's contents are what was sealed."""
+    """Raise an OSError if the contents of a file do not match its checksum."""
     start = content.rfind(_MARK) + len(_MARK)
     if start < len(_MARK):
-        # Without a seal: whoever wrote it has signed at the footer's end, if all of it is there.
+        # Without a checksum: the name of the program that wrote it is at the end of the footer, if
+        # the file is complete.
         is_whole = bool(pq.read_metadata(pa.BufferReader(content)).created_by)
     else:
         is_whole = content[start : start + len(_BLANK)] == _crc32(content, start)
@@ -82,6 +83,6 @@ def _check(content: bytes | mmap.mmap) -> None:
 
 def _crc32(content: bytes | mmap.mmap, start: int) -> bytes:
     end = start + len(_BLANK)
-    # Views have to go before a file is closed that they look into.
+    # Views into a file must be released before the file is closed.
     with memoryview(content) as view, view[:start] as before, view[end:] as behind:
         return b"%08x" % zlib.crc32(behind, zlib.crc32(_BLANK, zlib.crc32(before)))

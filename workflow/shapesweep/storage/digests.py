@@ -1,4 +1,4 @@
-"""Digests that stand for contents in names of files."""
+"""Digests of contents, for names of files."""
 
 import hashlib
 import json
@@ -8,6 +8,6 @@ DIGITS = 12
 
 
 def digest(*parts: object) -> str:
-    """The first `DIGITS` hexadecimal digits of the sha256 of values of JSON's types."""
+    """The first `DIGITS` hexadecimal digits of the sha256 of values that JSON can hold."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -1,6 +1,7 @@
-"""Failures: why a checkpoint is not measured is handed from step to step instead of its data.
+"""Failures: a step that fails for a checkpoint passes on the reason instead of data.
 
-A folder that holds `failed.json` holds nothing else; its reason ends in the table of failures.
+A folder with a `failed.json` holds nothing else. The reasons are collected in the table of
+failures.
 """
 
 import json
@@ -18,7 +19,7 @@ _NO_BUDGET = "no dimension budget: "
 
 
 def record(folder: Path, checkpoint: Checkpoint, error: CheckpointError) -> None:
-    """Write why there is nothing else in a folder."""
+    """Write the reason of a failure into a folder."""
     text = json.dumps(as_row(checkpoint, error), indent=1, ensure_ascii=False)
     (folder / _NAME).write_text(text, encoding="utf-8")
 
@@ -40,20 +41,20 @@ def without_budget(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, 
 
 
 def kind(row: Any) -> str:
-    """What a row of the table says of a checkpoint, in one or two words."""
+    """The kind of a row of the table: not measured, incomplete, or doubtful."""
     if not row.measured:
         return "not measured"
     return "incomplete" if row.reason.startswith(_NO_BUDGET) else "doubtful"
 
 
 def name(row: Any) -> str:
-    """Run and revision of a row of the table; of what should be there and is not, the step."""
+    """Run and revision of a row of the table; run and step if the revision does not exist."""
     step = "" if pd.isna(row.step) else f"/step {row.step}"
     return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
 
 
 def recorded(folder: str | Path) -> dict[str, Any] | None:
-    """The row of the table that `record` has written into a folder, if any."""
+    """The row that `record` wrote into a folder, if any."""
     path = Path(folder) / _NAME
     if not path.is_file():
         return None
@@ -64,7 +65,7 @@ def recorded(folder: str | Path) -> dict[str, Any] | None:
 
 
 def is_transient(folder: str | Path) -> bool:
-    """Whether a folder holds a failure that may pass; a damaged record is taken for one."""
+    """Whether a folder holds a transient failure; a damaged record counts as transient."""
     try:
         return bool((recorded(folder) or {}).get("transient"))
     except ShapesweepError:
@@ -72,7 +73,7 @@ def is_transient(folder: str | Path) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read what stands beside shards, or in their place.
+    """Read a JSON file of a folder of shards.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def raise_recorded(folder: str | Path) -> None:
-    """Hand a recorded failure on.
+    """Raise the failure that is recorded in a folder.
 
     Raises
     ------

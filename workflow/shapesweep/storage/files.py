@@ -17,13 +17,13 @@ class File:
     Attributes
     ----------
     path : str
-        Inside the repository.
+        Path inside the repository.
     size : int
         In bytes.
     sha256 : str or None
-        Of the contents; None of a small file, which git keeps by itself.
+        Of the contents; None for a small file, which is kept in git itself.
     blob : str
-        The file's id in git, of the contents where `sha256` is None.
+        The id of the file in git; it identifies the contents if `sha256` is None.
     """
 
     path: str
@@ -46,7 +46,7 @@ class LocalFile(File):
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path from outside leads to a place inside the folder that it is laid under."""
+    """Whether a relative path from outside stays inside the folder that it is joined to."""
     pure = PurePosixPath(path)
     return not pure.is_absolute() and ".." not in pure.parts
 

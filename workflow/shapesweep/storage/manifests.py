@@ -1,4 +1,4 @@
-"""The manifest as a table: one row a checkpoint, read and written as `Checkpoint`."""
+"""The table of a manifest: one row per checkpoint, read and written as `Checkpoint`."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +22,7 @@ class Checkpoint:
     ----------
     suite, run : str
     revision : str or None
-        None for a step that should be there and is not.
+        None for a step that should exist and does not.
     seed, step, tokens : int or None
         `tokens` is how many the model was trained on.
     phase : str or None
@@ -40,9 +40,9 @@ class Checkpoint:
     commit : str or None
         Of the repository; for a local checkpoint, a digest of its files.
     files : tuple of File
-        Those that are needed to load it; `LocalFile` for a local checkpoint.
+        The files that are needed to load it; `LocalFile` for a local checkpoint.
     status : tuple of str
-        Its defects.
+        What is wrong with it.
     """
 
     suite: str
@@ -90,7 +90,7 @@ def write(checkpoints: Iterable[Checkpoint], path: str | Path, text_sha256: str 
     """
     rows = [{**asdict(checkpoint), "bytes": checkpoint.n_bytes} for checkpoint in checkpoints]
     table = pa.Table.from_pylist(rows, schema=schemas.MANIFEST)
-    # They tell pandas that whole numbers may be null.
+    # They let pandas read whole numbers that may be null.
     metadata = pa.Schema.from_pandas(tables.as_pandas(table.slice(0, 0))).metadata
     table = table.replace_schema_metadata(metadata)
     tables.write(table, schemas.MANIFEST, path, {"text_sha256": text_sha256})
@@ -110,7 +110,7 @@ def read(path: str | Path) -> list[Checkpoint]:
 
 
 def text_sha256(path: str | Path) -> str:
-    """Digest of the file that the corpora are cut from, as `write` was given it.
+    """Digest of the file that the corpora are cut from.
 
     Raises
     ------

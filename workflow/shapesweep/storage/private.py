@@ -1,4 +1,4 @@
-"""Private folders in places that other users share, such as `/tmp` and the scratch of a node."""
+"""Private folders inside folders that users share, such as `/tmp` and a scratch disk."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from shapesweep.errors import ShapesweepError
 
 
 def private_folder(path: str | Path, advice: str) -> Path:
-    """A folder of this user that nobody else may read; it is created if needed.
+    """A folder that only this user may read; it is created if needed.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def private_folder(path: str | Path, advice: str) -> Path:
         path.mkdir(mode=0o700, parents=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise ShapesweepError(f"{path}: is no folder of yours; {advice}")
+        raise ShapesweepError(f"{path}: is not a folder of yours; {advice}")
     # Snakemake may have created it, with the usual permissions.
     path.chmod(0o700)
     return path

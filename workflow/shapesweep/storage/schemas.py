@@ -1,11 +1,12 @@
-"""The contracts: the columns of every table that one step hands to another.
+"""Schemas: the columns of every table that one step writes for another.
 
-Tidy, one number a row; `tables` writes and reads them, and refuses anything else.
+The tables are tidy, with one number per row. `tables` reads and writes them, and refuses other
+columns.
 """
 
 import pyarrow as pa
 
-#: Raise it when a checkpoint's own tables change: they are written anew, their numbers kept.
+#: Raise it when the tables of a checkpoint change: they are written again, from the kept numbers.
 VERSION = 6
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 
@@ -31,7 +32,8 @@ _NUMBER = [
     ("metric", _TEXT),
 ]
 
-#: `modified` is of files on this machine, in nanoseconds; `blob` is git's id of those on the Hub.
+#: `modified` (nanoseconds) is set for files on this machine, `blob` (the id in git) for files on
+#: the Hub.
 _FILE = [("path", _TEXT), ("size", _INT), ("sha256", _TEXT), ("blob", _TEXT), ("modified", _INT)]
 MANIFEST = pa.schema(
     [
@@ -104,9 +106,9 @@ _SIGNAL = [
     ("n_points", _INT),
     ("k", _INT),
 ]
-#: What a probe has measured while a run was trained; it knows no suite.
+#: Measured by a probe while a run was trained; the probe does not know the suite.
 PROBE = pa.schema(_SIGNAL)
-#: What was recorded while runs were trained: by their logs, and by probes.
+#: Recorded while runs were trained, by logs and by probes.
 HISTORY = pa.schema([("suite", _TEXT), ("run", _TEXT), ("source", _TEXT), *_SIGNAL])
 FAILURES = pa.schema(
     [
@@ -119,11 +121,11 @@ FAILURES = pa.schema(
         ("transient", pa.bool_()),
     ]
 )
-#: What is measured of a profile's shape.
+#: Measures of the shape of a profile.
 MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
-#: A few weights of every class of a checkpoint's matrices.
+#: A sample of the weights of a checkpoint, by the class of their matrix.
 SAMPLES = pa.schema([("revision", _TEXT), ("tensor_class", _TEXT), ("value", pa.float32())])
-#: What the weights of neighbouring checkpoints say of each other.
+#: Comparison of the weights of neighbouring checkpoints.
 CONTINUITY = pa.schema(
     [
         ("suite", _TEXT),
@@ -138,7 +140,7 @@ CONTINUITY = pa.schema(
         ("flag", _TEXT),
     ]
 )
-#: Of the curves: what the figures do not show.
+#: Checkpoints that figures cannot show, or show with doubts.
 MISSING = FAILURES
 ORIGINS = pa.schema(
     [
@@ -188,7 +190,7 @@ _CURVE = [
     ("metric", _TEXT),
     ("k", _INT),
 ]
-#: Which checkpoint; and how many breaks lie before it in its run.
+#: The checkpoint, and the number of breaks before it in its run.
 _WHEN = [
     ("revision", _TEXT),
     ("step", _INT),
@@ -283,7 +285,7 @@ DISTANCES = pa.schema(
         ("high", _FLOAT),
     ]
 )
-#: Runs whose loss was logged, and where it exploded first.
+#: Runs whose loss was logged, and the first onset of an explosion.
 SPIKES = pa.schema(
     [
         ("suite", _TEXT),
@@ -296,7 +298,7 @@ SPIKES = pa.schema(
         ("before", _FLOAT),
     ]
 )
-#: What signals do before an onset, beside stable runs at the same moments.
+#: Change of signals before an onset, beside stable runs at the same steps.
 APPROACHES = pa.schema(
     [
         ("suite", _TEXT),
@@ -312,7 +314,7 @@ APPROACHES = pa.schema(
         ("high", _FLOAT),
     ]
 )
-#: How well signals would have warned.
+#: Scores of signals as warnings.
 WARNINGS = pa.schema(
     [
         ("suite", _TEXT),
@@ -344,9 +346,9 @@ WARNINGS = pa.schema(
 )
 
 
-#: What a table's column of whole numbers holds.
+#: The largest whole number that a column can hold.
 LARGEST = 2**63 - 1
 
 
-#: Where a training's readings lie, in the folder of its checkpoints.
+#: File with the readings of a training, in the folder of its checkpoints.
 PROBE_FILE = "probe.parquet"

@@ -1,7 +1,7 @@
-"""The shards: the Parquet files between the activations and the geometry, one a (corpus, layer).
+"""Shards: Parquet files of hidden states, one for each corpus and layer of a checkpoint.
 
-Written batch by batch, read as a whole. Their schema's metadata says what they are
-made from; `origins.json` beside them says so for all corpora of the checkpoint.
+They are written batch by batch, and read as a whole. The metadata of a file says what it was
+computed from; `origins.json` beside the shards says so for all corpora of the checkpoint.
 """
 
 import json
@@ -21,10 +21,9 @@ from shapesweep.estimators.moments import norms
 from shapesweep.storage import checksummed
 from shapesweep.storage.selections import BOUNDS, LENGTHS, MASSIVE, SELECTIONS, are_massive
 
-#: Raise it when the shards' content changes: then everything is extracted anew.
+#: Raise it when the content of shards changes; then everything is extracted again.
 FORMAT_VERSION = 1
-#: In a folder of shards: what the shards of every corpus are made from, and the checkpoint's
-#: `fingerprint`.
+#: File in a folder of shards: the origin of every corpus, and the `fingerprint` of the checkpoint.
 ORIGINS = "origins.json"
 
 
@@ -47,16 +46,16 @@ class Shard:
 
     @cached_property
     def norms(self) -> NDArray[np.float64]:
-        """Of the tokens, not centred, shape (n_tokens,)."""
+        """Norms of the tokens, not centred, shape (n_tokens,)."""
         return norms(self.activation)
 
     def massive(self, bound: float = MASSIVE) -> NDArray[np.bool_]:
-        """Tokens whose norm is more than so many times the layer's median, shape (n_tokens,)."""
+        """Tokens whose norm exceeds `bound` times the median of the layer, shape (n_tokens,)."""
         return are_massive(self.norms, bound)
 
     @property
     def selections(self) -> list[str]:
-        """The selections that this shard has: documents are cut to what all are longer than."""
+        """The selections that this shard allows; documents are shortened only if all are longer."""
         shortest = int(np.bincount(self.document).min()) if len(self.document) else 0
         can_be_cut = self.metadata["causal"] and self.metadata["pooling"] == "tokens"
         limit = shortest if can_be_cut else 0
@@ -75,14 +74,14 @@ class Shard:
         return ~first & (self.position < lengths - self.metadata["n_suffix"])
 
     def contexts(self) -> NDArray[np.int64]:
-        """A number for what each token's state can depend on: equal numbers, repeated rows.
+        """A number for the context of each token; tokens with equal numbers are repeated points.
 
-        In a causal model that is the document up to the token, else the whole document
-        and the place. Rounding may tell such rows apart where they went through in
-        different batches; they are repeats all the same.
+        The context is all that the state can depend on: in a causal model the document up to the
+        token, otherwise the whole document and the position. Rounding in different batches may
+        make repeated points differ in the last bits.
         """
         if self.metadata["pooling"] == "last":
-            # The documents differ, and of each there is one token.
+            # All documents differ, and each has one token.
             return np.arange(len(self.token))
         seen: dict[Any, int] = {}
         contexts = np.empty(len(self.token), dtype=np.int64)
@@ -90,8 +89,8 @@ class Shard:
         starts = np.flatnonzero(np.diff(self.document[order], prepend=-1))
         causal = self.metadata["causal"]
         for rows in np.split(order, starts[1:]):
-            # A tree of tokens: a causal model's context is the way from its root, another's begins
-            # behind the whole document.
+            # A tree of tokens: the context in a causal model is the path from the root; otherwise,
+            # the path begins with the whole document.
             whole = None if causal else self.token[rows].tobytes()
             context = seen.setdefault(whole, len(seen))
             for row in rows:
@@ -113,7 +112,7 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path, n_features: int, metadata: dict[str, Any]) -> None:
-        # Nothing in it is ever null: said to Parquet, that makes it a quarter faster to read.
+        # Columns without nulls are read a quarter faster.
         self._states = pa.list_(pa.field("element", pa.float32(), nullable=False), n_features)
         kinds = dict.fromkeys(("document", "position", "token"), pa.int32())
         kinds["activation"] = self._states
@@ -126,7 +125,7 @@ class ShardWriter:
         )
 
     def append(self, tokens: list[pa.Array], values: NDArray[np.float32]) -> None:
-        """Add a batch: what `token_columns` gives, and states of shape (n_tokens, n_features)."""
+        """Add a batch: the columns of `token_columns`; states, shape (n_tokens, n_features)."""
         flat = pa.array(np.ascontiguousarray(values).ravel())
         activation = pa.FixedSizeListArray.from_arrays(flat, type=self._states)
         columns = [*tokens, activation]
@@ -138,10 +137,9 @@ class ShardWriter:
 
 
 class CorpusWriter:
-    """Writes the shards of a corpus in a thread of its own: the computing waits for no disk.
+    """Writes the shards of a corpus in a thread, so that computing does not wait for the disk.
 
-    To be used in a `with`; what goes wrong in the thread is raised by the next call, or at the
-    end.
+    Use it in a `with` statement. Errors of the thread are raised by the next call, or at the end.
 
     Parameters
     ----------
@@ -168,7 +166,10 @@ class CorpusWriter:
                 writer.close()
 
     def append(self, tokens: list[pa.Array], states: Sequence[NDArray[np.float32]]) -> None:
-        """Add a batch: what `token_columns` gives, and every layer's states; one waits at most."""
+        """Add a batch: the columns of `token_columns`, and the states of every layer.
+
+        At most one batch waits to be written.
+        """
         if self._written:
             self._written.result()
         self._written = self._thread.submit(self._append, tokens, states)
@@ -191,9 +192,9 @@ def token_columns(
     documents : list of ndarray of int64
         Token ids, of equal lengths.
     numbers : list of int
-        The documents' numbers in their corpus.
+        Numbers of the documents in their corpus.
     places : ndarray of int64
-        Positions that are kept of each.
+        Positions that are kept of each document.
     """
     return [
         pa.array(np.repeat(np.array(numbers, dtype=np.int32), len(positions))),
@@ -207,7 +208,7 @@ def in_order(folder: Path) -> list[Path]:
 
     def place(path: Path) -> tuple[str, int, bool]:
         _, layer, *block = path.stem.split("-")
-        # Before a final norm the last block's output stands under the same number.
+        # The output of the last block and that of the final norm have the same layer number.
         return path.parent.name, int(layer), not block
 
     return sorted(Path(folder).glob("*/layer-*.parquet"), key=place)
@@ -235,5 +236,5 @@ def read_shard(path: Path) -> Shard:
         values = activation.flatten().to_numpy().reshape(-1, width)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ShapesweepError(f"{path}: not a whole shard ({reason})") from None
+        raise ShapesweepError(f"{path}: not a complete shard ({reason})") from None
     return Shard(metadata, document, position, token, values)

@@ -1,7 +1,7 @@
-"""The tables that steps hand to each other, checked against their `schemas`.
+"""Tables that steps write for each other, checked against their `schemas`.
 
-Every table is sealed Parquet. Writing is atomic (a file is either whole or absent) and refuses a
-column that the contract does not name.
+Every table is Parquet with a checksum. Writing is atomic, and refuses columns that the schema does
+not have.
 """
 
 import json
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage import atomic, checksummed
 
-#: Where a table's metadata keeps ours.
+#: Key of our metadata in the metadata of a table.
 _KEY = "shapesweep"
 
 
@@ -31,11 +31,11 @@ def write(
     Parameters
     ----------
     rows : pyarrow.Table, pandas.DataFrame or list of dict
-        With the columns of the schema, each named; values may be null.
+        With the columns of the schema; values may be null.
     schema : pyarrow.Schema
     path : path-like
     metadata : dict, optional
-        Of JSON's types: what the table is made from.
+        Values that JSON can hold: what the table was computed from.
     """
     path = Path(path)
     if isinstance(rows, pa.Table):
@@ -47,7 +47,7 @@ def write(
         if unknown:
             raise ValueError(f"{path.name} has no column {sorted(unknown)}")
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-    # What pandas has written there keeps its whole numbers whole.
+    # The metadata of pandas keeps the types of whole numbers.
     more = {_KEY: json.dumps(metadata)} if metadata else {}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
     with atomic.file(path) as partial:
@@ -60,16 +60,16 @@ def write_parts(
     path: str | Path,
     metadata: dict[str, Any] | None = None,
 ) -> None:
-    """Write many tables as one, atomically; one of them is in memory at a time.
+    """Write many tables as one table, atomically; one of them is in memory at a time.
 
     Parameters
     ----------
     parts : iterable of pyarrow.Table
-        Of the schema; each becomes a row group.
+        Tables of the schema; each becomes a row group.
     schema : pyarrow.Schema
     path : path-like
     metadata : dict, optional
-        Of JSON's types.
+        Values that JSON can hold.
     """
     if metadata:
         schema = schema.with_metadata({_KEY: json.dumps(metadata)})
@@ -78,7 +78,7 @@ def write_parts(
 
 
 def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
-    """Read a table and hold it against its contract, as pandas.
+    """Read a table, and check it against its schema, as pandas.
 
     Returns
     -------
@@ -94,12 +94,12 @@ def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
 
 
 class Reader:
-    """Reads a table's rows of some checkpoints, and no others into memory.
+    """Reads the rows of chosen checkpoints into memory, and no others.
 
     Parameters
     ----------
     path : path-like
-        What `write_parts` has written.
+        A file of `write_parts`.
     schema : pyarrow.Schema
         With the columns `suite`, `run` and `revision`.
 
@@ -129,7 +129,7 @@ class Reader:
 
 
 def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
-    """Read a table and hold it against its contract.
+    """Read a table, and check it against its schema.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """What `write` was told that a table is made from: a dict, empty if nothing.
+    """The metadata of a table: a dict, empty if there is none.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _write(parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
 
 
 def _held(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
-    """A table held against its contract."""
+    """A table with the columns of its schema."""
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, KeyError) as error:
