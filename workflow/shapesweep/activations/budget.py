@@ -1,10 +1,9 @@
 """The dimension budget: how many dimensions of a layer does the rest of the model need?
 
-Takes in a checkpoint and the text's documents; hands on rows of `schemas.BUDGETS`. A layer's
-hidden states are projected on their leading principal axes on the way through the model, and the
-number of axes is bisected for a rise of the loss. The axes are fitted on other documents than those
-on which the loss is read, and special tokens and the first one are left as they are: they may be
-sinks, which are needed for what they do and not for what they say.
+During the forward pass, the hidden states of a layer are projected onto their leading principal
+axes. The number of axes for a given increase of the loss is found by bisection. The axes are fitted
+on other documents than those on which the loss is computed. Special tokens and the first token are
+not projected: they may be attention sinks, whose function does not depend on their content.
 """
 
 import contextlib
@@ -29,7 +28,7 @@ from shapesweep.estimators.moments import Moments
 from shapesweep.estimators.spectrum import eigh
 from shapesweep.storage.manifests import Checkpoint
 
-#: Raise it when the numbers change: then they are measured anew.
+#: Raise it when the numbers change; then they are measured again.
 VERSION = 1
 CORPUS = "text"
 
@@ -37,18 +36,18 @@ CORPUS = "text"
 def measure(
     of: Checkpoint, folder: Path, settings: Measurement, tokenizer: Path, most: float
 ) -> list[dict[str, Any]]:
-    """The budget of every layer of one checkpoint.
+    """Measure the budget of every layer of a checkpoint.
 
     Parameters
     ----------
     of : Checkpoint
     folder : path-like
-        Where its files are.
+        Folder of its files.
     settings : Measurement
     tokenizer : path-like
-        The folder of its tokenizer.
+        Folder of its tokenizer.
     most : float
-        Relative rise of the loss that is allowed.
+        Maximum relative increase of the loss.
 
     Returns
     -------
@@ -101,14 +100,14 @@ def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict
     k, low, high = (smallest(enough(sign), width) for sign in (0, -1, 1))
     found = rise(k)[0]
     flags = [] if np.isfinite(found) else ["undefined"]
-    # Of fewer tokens than axes the last axes are any.
+    # With fewer tokens than axes, the last axes are arbitrary.
     flags += ["undersampled"] if reader.n_fitted < 2 * width else []
     return {
         "layer": layer,
         "layer_kind": "block" if layer else "embedding",
         "n_features": width,
         "k": k,
-        # What is found by itself may lie beyond what is found at the ends of the interval.
+        # Bisection may find a k outside the interval if the loss is not monotone.
         "k_low": min(k, low),
         "k_high": max(k, high),
         "loss": full[0],
@@ -118,7 +117,7 @@ def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict
 
 
 class _Reader:
-    """A model that is read on the documents of a corpus, whole or with one layer projected."""
+    """Computes losses of a model on documents, also with one layer projected."""
 
     def __init__(
         self,
@@ -132,19 +131,19 @@ class _Reader:
         self._batch_tokens = settings.batch_tokens
         self._loss = losses.loss_of(model, anatomy, corpus, mask_token, settings.corpus.seed)
         if self._loss is None:
-            raise CheckpointError("has no loss: it neither predicts tokens nor fills in masks")
+            raise CheckpointError("has no loss: it predicts neither next tokens nor masked tokens")
         n_documents = len(corpus.documents)
         n_groups = min(settings.geometry.groups, n_documents)
-        # The groups of the jackknife, so that the halves are the same for every checkpoint.
+        # Halves are made of the jackknife's groups, so that they are the same for every checkpoint.
         self._half = jackknife.assign_groups(np.arange(n_documents), n_groups) % 2
         self.full = self._read(np.arange(n_documents), None, None)
         lengths = np.array([len(document) for document in corpus.documents])
         free = lengths - max(1, corpus.n_prefix) - corpus.n_suffix
-        #: Tokens of which axes are fitted, in the smaller half.
+        #: Tokens for fitting axes, in the smaller half.
         self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
 
     def axes(self, layer: int, half: int) -> tuple[Any, Any]:
-        """Mean and principal axes of a layer, of the documents that are not in that half."""
+        """Mean and principal axes of a layer, fitted on the documents outside a half."""
         import torch
 
         kept: list[NDArray[np.float32]] = []
@@ -161,7 +160,7 @@ class _Reader:
         return at, along
 
     def projected(self, layer: int, halves: list[tuple[Any, Any]], k: int) -> losses.Sums:
-        """Losses of every document with that layer projected on its k leading axes."""
+        """Losses of every document, with a layer projected onto its k leading axes."""
         totals = np.empty((2, len(self._one.documents)))
         for half, (mean, axes) in enumerate(halves):
             numbers = np.flatnonzero(self._half == half)
@@ -199,15 +198,15 @@ class _Reader:
 def at_layer(
     anatomy: Anatomy, layer: int | None, change: Callable[[Any], Any] | None
 ) -> Iterator[None]:
-    """Let a layer's hidden states become others on their way through the model.
+    """Change the hidden states of a layer during the forward pass.
 
     Parameters
     ----------
-    anatomy : shapesweep.anatomy.Anatomy
+    anatomy : shapesweep.checkpoint.hidden_states.Anatomy
     layer : int or None
-        0 is the embedding, k what block k hands on; None changes nothing.
+        0 is the embedding, k the output of block k; None changes nothing.
     change : callable or None
-        From states, shape (n_documents, n_tokens, n_features), to those that go on.
+        From states, shape (n_documents, n_tokens, n_features), to new states of this shape.
     """
     if layer is None or change is None:
         yield
@@ -234,7 +233,7 @@ def at_layer(
 
 
 def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean of a cloud and its principal axes.
+    """The mean and the principal axes of a cloud.
 
     Parameters
     ----------
@@ -244,7 +243,7 @@ def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], N
     -------
     mean : ndarray of float64, shape (n_features,)
     axes : ndarray of float64, shape (n_features, n_features)
-        One a column, the one of the largest variance first.
+        One axis per column, in the order of decreasing variance.
     """
     moments = Moments.of(points)
     _, axes = eigh(moments.scatter)
@@ -257,13 +256,13 @@ def relative_rise(
     full: float,
     full_without: NDArray[np.float64],
 ) -> tuple[float, float]:
-    """How much higher a loss is than the full model's, and half its 95 % interval.
+    """Relative increase of a loss over that of the full model, and half of its 95 % interval.
 
     Parameters
     ----------
     value, full : float
     without, full_without : ndarray of float64, shape (n_groups,)
-        The same without each group of documents: paired.
+        Paired values without each group of documents.
 
     Returns
     -------
@@ -275,20 +274,20 @@ def relative_rise(
 
 
 def smallest(is_enough: Callable[[int], bool], most: int) -> int:
-    """The smallest k that is enough, by bisection.
+    """The smallest sufficient k, by bisection.
 
     Parameters
     ----------
     is_enough : callable
-        Of k; where it is not monotone, what is found is a place where it begins to hold, not
-        necessarily the first.
+        Whether a k is sufficient. If this is not monotone, the result is a k at which it begins to
+        hold, not necessarily the first.
     most : int
-        Is taken to be enough.
+        Assumed to be sufficient.
 
     Returns
     -------
     int
-        In 0 … most.
+        Between 0 and `most`.
     """
     if is_enough(0):
         return 0

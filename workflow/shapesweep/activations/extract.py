@@ -1,7 +1,6 @@
-"""The activations: every layer's hidden states of every corpus, from one read of the weights.
+"""Extraction of activations: the hidden states of every layer on every corpus, and the losses.
 
-Takes in a checkpoint and the corpora; hands on one Parquet shard a (corpus, layer)
-and the model's loss on each corpus. One batch of documents is in memory at a time.
+The weights are read once for all corpora. One batch of documents is in memory at a time.
 """
 
 import itertools
@@ -33,24 +32,25 @@ from shapesweep.storage.shards import FORMAT_VERSION, ORIGINS, CorpusWriter, tok
 
 @dataclass(frozen=True)
 class Source:
-    """One checkpoint to be extracted.
+    """A checkpoint to extract.
 
     Attributes
     ----------
     checkpoint : Checkpoint
-        Of the manifest.
+        Row of the manifest.
+
     folder : Path
         Where its files are.
     out : Path
-        A folder, written atomically: `<corpus>/layer-<k>.parquet`, `losses.parquet`,
+        A folder that is written atomically: `<corpus>/layer-<k>.parquet`, `losses.parquet`,
         `samples.parquet` and `origins.json`, or `failed.json` alone.
     tokenizer : Path
         The folder of its tokenizer.
     measured : dict
-        By corpus, the origin of what is measured already: such a corpus, from the same origin,
-        gets no shards.
+        Origins of numbers that are already measured, by corpus. A corpus with the same origin is
+        skipped.
     fingerprint : str
-        Of the checkpoint's contents (`fingerprints.contents`); handed on in `origins.json`.
+        Of the contents of the checkpoint (`fingerprints.contents`), for `origins.json`.
     """
 
     checkpoint: Checkpoint
@@ -62,10 +62,10 @@ class Source:
 
 
 def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[Source, str]]:
-    """Write the shards and losses of checkpoints; an unusable one is recorded by its reason.
+    """Write the shards and losses of checkpoints; record the reason for unusable ones.
 
-    While one is run, or its shards are measured, the next is read. A device is held while a model
-    runs, and no longer.
+    The next checkpoint is read while one is run, or its shards are measured. A device is held only
+    while a model runs.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
     ------
     source : Source
     line : str
-        What was done.
+        Message in one line.
     """
     opener = Opener(settings, settings.corpora)
     for number, (source, ahead) in enumerate(_read_ahead(sources, opener)):
@@ -84,9 +84,10 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
         wait([ahead[0]])
         try:
             with atomic.folder(source.out) as out, devices.hold(settings.device) as device:
-                # Nothing else refers to its weights: they are gone before the device is released.
+                # No other reference to the weights exists: they are freed before the device is
+                # released.
                 names = _extract(source, ahead.popleft().result(), settings, device, out, part)
-            line = f"extracted {', '.join(names) or 'nothing: all is measured already'}"
+            line = f"extracted {', '.join(names) or 'nothing, because all corpora are measured'}"
         except CheckpointError as error:
             with atomic.folder(source.out) as out:
                 failures.record(out, source.checkpoint, error)
@@ -97,7 +98,7 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
 def _read_ahead(
     sources: Sequence[Source], opener: Opener
 ) -> Iterator[tuple[Source, deque[Future[Opened]]]]:
-    """Every checkpoint with a queue, whose first item opens it; the next is read meanwhile."""
+    """Every checkpoint with a queue whose first item opens it; the next is read in a thread."""
     with ThreadPoolExecutor(1) as reader:
         ahead: deque[Future[Opened]] = deque()
         for source, following in itertools.pairwise([None, *sources, None]):
@@ -153,7 +154,7 @@ def _extract(
 def _files(
     folder: Path, metadata: dict[str, Any], anatomy: Anatomy
 ) -> list[tuple[Path, dict[str, Any]]]:
-    """Every layer's shard, and what is written into it."""
+    """File and metadata of the shard of every layer."""
     folder.mkdir()
     return [
         (
@@ -215,7 +216,7 @@ def _run(
 
 
 def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The states at some places of every document, shape (n_tokens, n_features), on the CPU."""
+    """The states at some positions of every document, shape (n_tokens, n_features), on the CPU."""
     import torch
 
     if len(positions) < state.shape[1]:
@@ -231,7 +232,7 @@ def _loss_row(of: Checkpoint, corpus: Corpus, totals: Sums, n_groups: int) -> di
 
 
 def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
-    """What the shards of a corpus are made from (equal, equal shards), and what by."""
+    """What shards are computed `from`, and `by` which versions; equal `from`, equal shards."""
     import torch
     import transformers
 
@@ -259,7 +260,7 @@ def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) 
 def _metadata(
     origin: dict[str, Any], corpus: Corpus, model: Any, anatomy: Anatomy
 ) -> dict[str, Any]:
-    """A shard's metadata: its origin, and what the model tells of itself when it is run."""
+    """Metadata of a shard: its origin, and facts about the model."""
     lengths = [len(document) for document in corpus.documents]
     return {
         **origin["from"],

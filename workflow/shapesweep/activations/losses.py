@@ -1,7 +1,4 @@
-"""The losses of a language model on documents: of next tokens, or of masked tokens.
-
-A loss decides what a model reads of a batch, and computes the losses from what it puts out.
-"""
+"""Losses of a language model on documents: of next tokens, or of masked tokens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,14 +22,14 @@ class Loss(Protocol):
     """A loss of a language model."""
 
     def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
-        """What the model reads instead of a batch of these documents of the corpus."""
+        """The input of the model for a batch of documents of the corpus."""
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
         """Sum and number of the losses of each document; None if the model has no such head."""
 
 
 class NextToken:
-    """The loss of a causal model: it predicts every token from those before it."""
+    """The loss of a causal model, which predicts every token from earlier tokens."""
 
     def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
         """The batch itself."""
@@ -45,12 +42,12 @@ class NextToken:
 
 @dataclass(frozen=True)
 class Masked:
-    """The loss of an encoder: it predicts tokens that are masked.
+    """The loss of an encoder, which predicts masked tokens.
 
     Attributes
     ----------
     masks : list of ndarray of bool
-        Of every document of the corpus.
+        Masks of all documents of the corpus.
     mask_token : int
     """
 
@@ -66,7 +63,7 @@ class Masked:
         import torch
 
         mask = self._mask(batch, documents)
-        # BertForPreTraining has a second head, and calls the first by another name.
+        # BertForPreTraining has two heads, and another name for the logits.
         logits = output.logits if "logits" in output else output.prediction_logits
         losses = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2).float(), batch, reduction="none"
@@ -82,7 +79,7 @@ class Masked:
 def loss_of(
     model: Any, anatomy: Anatomy, corpus: Corpus, mask_token: int | None, seed: int
 ) -> Loss | None:
-    """The loss that a model is trained for; None if it has none.
+    """The loss of a model; None if it has none.
 
     Parameters
     ----------
@@ -90,9 +87,10 @@ def loss_of(
     anatomy : Anatomy
     corpus : Corpus
     mask_token : int or None
-        Of the tokenizer.
+        Id of the mask token of the tokenizer.
+
     seed : int
-        Of the masks, which are the same for every checkpoint.
+        Random seed of the masks, which are the same for every checkpoint.
     """
     if facts.family(type(model).__name__) == "encoder":
         return None if mask_token is None else Masked(masks(corpus, seed), mask_token)
@@ -119,7 +117,7 @@ def run(
     documents : sequence of int, optional
         Numbers of the documents; all if not given.
     watch : callable, optional
-        Is called after each batch, with the numbers of its documents and the model's output.
+        Called after each batch with the numbers of its documents and the output of the model.
 
     Returns
     -------
@@ -155,7 +153,8 @@ def next_token(logits: Any, batch: Any) -> Sums:
     """
     import torch
 
-    # One document at a time: the probabilities of a batch over a whole vocabulary are a gigabyte.
+    # One document at a time: for a batch, the probabilities over a large vocabulary need a
+    # gigabyte.
     sums = [
         torch.nn.functional.cross_entropy(each[:-1].float(), tokens[1:], reduction="none").sum()
         for each, tokens in zip(logits, batch, strict=True)
@@ -165,7 +164,7 @@ def next_token(logits: Any, batch: Any) -> Sums:
 
 
 def masks(corpus: Corpus, seed: int) -> list[NDArray[np.bool_]]:
-    """Which tokens of every document an encoder has to predict: the same for every checkpoint."""
+    """The masked tokens of every document, the same for every checkpoint."""
     rng = np.random.default_rng([seed, 3])
     found = []
     for document in corpus.documents:

@@ -1,6 +1,6 @@
-"""Opening a checkpoint: its model, its tokenizer, and the corpora that it is shown.
+"""Opening of checkpoints: model, tokenizer, and corpora.
 
-Checkpoints that share a tokenizer are shown the same documents, which are cut once.
+The documents of checkpoints that share a tokenizer are cut once.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from shapesweep.storage.manifests import Checkpoint
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint as it is run.
+    """A checkpoint that is ready to run.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class Opened:
 
 
 def refuse(checkpoint: Checkpoint, *folders: Path) -> None:
-    """Raise what is known against a checkpoint before it is loaded."""
+    """Raise an error if a checkpoint is known to be unusable before it is loaded."""
     if not checkpoint.selected and not checkpoint.status:
-        raise TransientError("the manifest does not choose it: it was made by another plan")
+        raise TransientError("the manifest does not choose it; another plan wrote the manifest")
     if not checkpoint.selected:
         raise CheckpointError(", ".join(checkpoint.status))
     for folder in folders:
@@ -56,25 +56,27 @@ def check_files(checkpoint: Checkpoint, folder: Path) -> None:
         If a file has changed since, or the folder is no longer there.
     """
     if not folder.is_dir():
-        raise TransientError(f"{folder}: no such folder any more")
+        raise TransientError(f"{folder}: the folder no longer exists")
     for file in checkpoint.files:
         path = folder / PurePosixPath(file.path).name
         if not path.is_file():
-            raise TransientError(f"{path.name} is missing: not fetched, or removed meanwhile")
+            raise TransientError(
+                f"{path.name} is missing: it was not downloaded, or has been removed"
+            )
         stat = path.stat()
         time = file.modified if isinstance(file, LocalFile) else None
         if stat.st_size != file.size or time not in (None, stat.st_mtime_ns):
-            raise TransientError(f"{path.name} is not as the manifest has it: changed meanwhile")
+            raise TransientError(f"{path.name} differs from the manifest: it has changed")
 
 
 class Opener:
-    """Opens checkpoints, one after the other.
+    """Opens checkpoints one after the other.
 
     Parameters
     ----------
     settings : Measurement
     names : sequence of str
-        Of the corpora.
+        Names of the corpora.
     """
 
     def __init__(self, settings: Measurement, names: Sequence[str]) -> None:
@@ -86,9 +88,9 @@ class Opener:
 
         Parameters
         ----------
-        one : Checkpoint
+        checkpoint : Checkpoint
         folder, tokenizer : Path
-            Where it lies, and where its tokenizer does.
+            Folders of its files and of its tokenizer.
 
         Raises
         ------
@@ -109,12 +111,12 @@ class Opener:
         return Opened(model, tokens, shown)
 
     def _show(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
-        """A tokenizer and the corpora that it makes, or what equal files have made before."""
+        """A tokenizer and its corpora; those of equal files are reused."""
         key = (_digest(folder), n_embeddings)
         if key not in self._shown:
             tokens, text = load.load_tokenizer(folder), self._read_text()
             shown = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
-            # Checkpoints of a run mostly share a tokenizer: the last one is enough.
+            # Checkpoints of a run mostly share a tokenizer, so keeping the last is enough.
             self._shown = {key: (tokens, shown)}
         return self._shown[key]
 
@@ -123,7 +125,7 @@ class Opener:
 
 
 def _digest(folder: Path) -> str:
-    """Of a tokenizer's files, and of the kind of model that decides where they do not."""
+    """Digest of the files of a tokenizer, and of the model type, on which its class may depend."""
     files = tokenizer_files(folder)
     read = [(path.name, sha256(path)) for path in files]
     kind = facts.description(files[0].parent) if files else None

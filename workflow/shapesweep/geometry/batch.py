@@ -1,7 +1,8 @@
-"""Measuring a batch: extract the activations of its checkpoints, measure them, write the tables.
+"""Measure a batch: extract the activations of its checkpoints, measure them, and write tables.
 
-Each checkpoint is finished by itself, in the folder that keeps its numbers. The tables of the batch
-are written at the end from these folders, so a job that is stopped loses one checkpoint at most.
+The numbers of each checkpoint are kept in a folder as soon as it is measured. The tables of the
+batch are written from these folders at the end, so a job that is stopped loses at most one
+checkpoint.
 """
 
 import shutil
@@ -19,7 +20,7 @@ from shapesweep.geometry.kept import Measured, write_budget
 from shapesweep.geometry.member import Member
 from shapesweep.storage import atomic, failures, schemas, tables
 
-#: Tables that are joined from those of the checkpoints.
+#: Tables of a batch that consist of the tables of its checkpoints.
 _JOINED = {
     "geometry": schemas.GEOMETRY,
     "replicates": schemas.REPLICATES,
@@ -43,15 +44,15 @@ def measure(
     out : path-like
         Folder of `geometry`, `replicates`, `losses`, `samples`, `origins`, `failures` (`.parquet`).
     temporary : path-like
-        Folder for shards, each removed when it is measured.
+        Folder for shards, which are removed after they are measured.
     settings : Measurement
     kept : path-like, optional
-        Folder for shards that are kept, of a single checkpoint.
+        Folder for the shards of a single checkpoint, to keep them.
 
     Yields
     ------
     str
-        What was done, line by line.
+        Messages, line by line.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def measure(
     with atomic.temporary(temporary, "shards") as folder:
         sources = []
         for member in members:
-            # Shards that are kept are all extracted, whether or not they are measured.
+            # To keep shards, extract all of them, also for numbers that are kept.
             if member.is_measured and not kept:
                 yield f"{member.checkpoint.name}: measured before"
                 continue
@@ -97,17 +98,18 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
 
     Parameters
     ----------
-    one : Member
+    member : Member
+
     out : path-like
         A Parquet file of `schemas.BUDGETS`. If the checkpoint cannot be measured, it has no rows,
         and its metadata has the row of `schemas.FAILURES`.
     rise : float
-        Relative rise of the loss that is allowed.
+        Maximum relative increase of the loss.
 
     Returns
     -------
     str
-        What was done, in one line.
+        Message in one line.
     """
     rows = member.budget(rise)
     line, failure = f"{member.checkpoint.name}: measured before", None
@@ -154,18 +156,18 @@ def _write(
 
 
 def _origins(measured: Measured) -> Iterator[dict[str, Any]]:
-    """What a checkpoint's numbers were made from and by, corpus by corpus."""
+    """Origins of the numbers of a checkpoint, a row for each corpus."""
     for corpus, origin in measured.origins.items():
         known = {**origin["from"], **origin["by"], "corpus": corpus}
         yield {name: known.get(name) for name in schemas.ORIGINS.names}
 
 
 def _finished(member: Member, settings: Measurement) -> Measured:
-    """What has been measured of a checkpoint, all of it."""
+    """The kept numbers of a checkpoint, which must be complete."""
     folder = _place(member)
     found = Measured.read(folder, settings)
     if not found.is_finished(member.fingerprint):
-        raise ShapesweepError(f"{folder}: changed by another job while it was read; run again")
+        raise ShapesweepError(f"{folder}: another job changed it while it was read; run again")
     return found
 
 

@@ -1,8 +1,6 @@
-"""The geometry: numbers per shard, each with its N, its error and its replicates.
+"""Measure the shards of a checkpoint: every metric with its N, standard error and replicates.
 
-Takes in the shards of a checkpoint; hands on rows of `schemas.GEOMETRY` and
-`schemas.REPLICATES`. One covariance and one neighbour search a cloud serve all metrics.
-What has been measured from the same shards already is kept.
+Numbers that were measured from equal shards before are kept.
 """
 
 from collections.abc import Mapping
@@ -23,7 +21,7 @@ from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.selections import LENGTHS, SENSITIVITY
 from shapesweep.storage.shards import ORIGINS, Shard, in_order, read_shard
 
-#: Of some selections only those metrics are measured that these are made for.
+#: Metrics of the selections for which only some are measured.
 PARTIAL = {
     **{s: [name for name, metric in METRICS.items() if metric.sensitivity] for s in SENSITIVITY},
     **{s: [name for name, metric in METRICS.items() if metric.dose] for s in LENGTHS},
@@ -33,22 +31,22 @@ PARTIAL = {
 def measure(
     activations: Path, out: Path, settings: Measurement, part: progress.Part = progress.WHOLE
 ) -> str:
-    """Measure the shards of a checkpoint; numbers in `out` of the same origin are kept.
+    """Measure the shards of a checkpoint; numbers in `out` with the same origin are kept.
 
     Parameters
     ----------
     activations : path-like
-        What `activations.extract` has made.
+        Folder that `activations.extract` wrote.
     out : path-like
-        Folder of `Measured`, replaced atomically.
+        Folder of `Measured`, which is replaced atomically.
     settings : Measurement
     part : (int, int)
-        Which of how many checkpoints this is, for the progress.
+        Number of this checkpoint and number of all, for the progress.
 
     Returns
     -------
     str
-        What was done, in one line.
+        Message in one line.
 
     Raises
     ------
@@ -88,7 +86,7 @@ def _measure(
         shard = read_shard(path)
         origin = origins[path.parent.name]
         if not {**origin["from"], "versions": origin["by"]}.items() <= shard.metadata.items():
-            raise ShapesweepError(f"{path}: not made from what {ORIGINS} beside it says")
+            raise ShapesweepError(f"{path}: does not match {ORIGINS} beside it")
         layer = layer_of(shard, settings.groups)
         beside = before[1] if before and before[0] == path.parent else None
         numbers = look(layer, settings.n_points, missing, beside, PARTIAL)
@@ -96,7 +94,7 @@ def _measure(
             geometry.append(row)
             replicates += without
         before = path.parent, layer
-    # The loss of a corpus that was not extracted again is known; a log is always read again.
+    # Losses of corpora that were not extracted again are kept.
     again = losses.corpus.isin(list(known.losses.corpus.dropna()))
     return Measured(
         origins,
@@ -107,7 +105,7 @@ def _measure(
 
 
 def layer_of(shard: Shard, n_groups: int) -> Layer:
-    """A shard as the microscope sees it."""
+    """A shard as a `Layer`."""
     n_groups = min(n_groups, shard.metadata["n_documents"])
     return Layer(
         shard.activation,
@@ -122,7 +120,7 @@ def layer_of(shard: Shard, n_groups: int) -> Layer:
 def rows_of(
     shard: Shard, layer: Layer, numbers: Mapping[str, list[Number]]
 ) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Every number as a row of `schemas.GEOMETRY` with its rows of `schemas.REPLICATES`."""
+    """Every number as a row of `schemas.GEOMETRY`, with its rows of `schemas.REPLICATES`."""
     metadata = shard.metadata
     shared = {key: metadata[key] for key in ("suite", "run", "revision", "step")}
     shared |= {key: metadata[key] for key in ("corpus", "pooling", "layer", "layer_kind")}

@@ -1,6 +1,6 @@
-"""Measuring a cloud that lies in a file: no suite, no configuration, the same microscope.
+"""Measure a cloud of points from a file, with all metrics of sweeps.
 
-Takes in what `cloudfile` has read; hands on words, JSON or the local IDs of single points.
+Results are a table for people, JSON, or the local ID of every point.
 """
 
 import json
@@ -22,16 +22,17 @@ from shapesweep.geometry.layer import Layer, Number, look
 from shapesweep.metrics import ALL_METRICS, Metric, NeighborMetric, PairMetric
 from shapesweep.storage import tables
 
-#: Groups of points (of documents, where the file tells them) that the jackknife leaves out.
+#: Groups of points, or of documents if the file has them, that the jackknife leaves out.
 N_GROUPS = 16
-#: Neighbours, where `--k` says nothing else.
+#: Number of neighbours, if `--k` is not given.
 NEIGHBORS = 20
-#: What the flags mean, for people.
+#: Meanings of the flags.
 FLAGS = {
-    "undersampled": "more than so few points can tell (an ID above 2 log10 N, or a spectrum of "
+    "undersampled": "exceeds what N points can resolve (an ID above 2 log10 N, or a spectrum of  "
     "fewer points than features)",
-    "shortfall": "fewer different points than were asked for",
-    "rounding": "nearest neighbours at the resolution of the file's numbers: ratios are noise",
+    "shortfall": "fewer different points than requested",
+    "rounding": "distances to nearest neighbours are at the resolution of the numbers in the file, "
+    "so ratios are noise",
     "undefined": "not defined for this cloud",
 }
 
@@ -49,13 +50,14 @@ def measure(
     ----------
     cloud : CloudFile
     metrics : sequence of str
-        By default all that the file allows: without documents nothing is said of them.
+        By default all that the file allows; some need documents.
     k : int, optional
-        Neighbours of `id_mle`, and outer ones of `id_corrint`; 20, if there are so many points.
+        Neighbours of `id_mle`, and the larger number of `id_corrint`; by default 20, or fewer with
+        few points.
     n_points : int, optional
-        N of the IDs: so many different points, drawn at random; by default all.
+        N of the IDs: number of different points, drawn at random; by default all.
     seed : int
-        Of that drawing, and of the decimation.
+        Random seed for drawing points, and for the decimation.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def measure(
     """
     n = len(cloud.points)
     k = _neighbors(cloud, k, n)
-    # One document alone is none: its points are left out as if each were its own.
+    # With a single document, the jackknife leaves out groups of points.
     documents = cloud.documents if _has_documents(cloud) else None
     documents = np.arange(n) if documents is None else documents
     n_groups = min(N_GROUPS, len(np.unique(documents)))
@@ -105,24 +107,26 @@ def local(cloud: CloudFile, k: int | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `row` in the file, what else the file tells of it, `local_id`.
+        `row` in the file, other columns of the file, and `local_id`.
     """
     rows = _different(cloud)
     if len(rows) < 3:
-        raise ShapesweepError(f"{cloud.path}: {len(rows)} different points have no local ID")
+        raise ShapesweepError(
+            f"{cloud.path}: {len(rows)} different points are too few for local IDs"
+        )
     distances, _ = search.nearest_neighbors(cloud.points[rows], _neighbors(cloud, k, len(rows)))
     columns = {name: values[rows] for name, values in cloud.columns.items()}
     return pd.DataFrame({"row": rows, **columns, "local_id": dimension.local_id(distances)})
 
 
 def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
-    """Write `local` to a Parquet file, whole or not at all."""
+    """Write `local` to a Parquet file, atomically."""
     table = pa.Table.from_pandas(local(cloud, k), preserve_index=False)
     tables.write(table, table.schema, out)
 
 
 def as_json(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
-    """One line of JSON; a number that is not defined is null."""
+    """One line of JSON; undefined numbers are null."""
     metrics: dict[str, Any] = {}
     for number in numbers:
         metric = ALL_METRICS[number.metric]
@@ -144,7 +148,7 @@ def as_json(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
 
 
 def as_table(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
-    """A table for people, and what its flags mean."""
+    """A table for people, with the meanings of its flags."""
     repeated = f", {head['n_duplicates']:,} of them repeated" if head["n_duplicates"] else ""
     lines = [
         f"{head['file']}: {head['n_points']:,} points{repeated}, {head['n_features']:,} features"
@@ -177,10 +181,10 @@ def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]
         metric = ALL_METRICS[name]
         reason = ""
         if isinstance(metric, PairMetric):
-            reason = "a matter of two layers"
+            reason = "computed from two layers"
         elif isinstance(metric, NeighborMetric):
             if metric.of_documents and not _has_documents(cloud):
-                reason = "a matter of documents, of which this file knows nothing"
+                reason = "computed from documents, which this file does not have"
             metric = replace(metric, k=(k,)) if metric.adjustable else metric
         if reason and names:
             raise ShapesweepError(f"{cloud.path}: {name} is {reason}")

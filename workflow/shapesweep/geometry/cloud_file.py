@@ -1,8 +1,4 @@
-"""A cloud as it lies in a file: read, checked, and nothing measured.
-
-Takes in `.npy`, `.safetensors` or `.parquet`, a shard of a sweep among them; hands on arrays, or
-one line that says what is wrong.
-"""
+"""Read and check clouds of points from files: `.npy`, `.safetensors`, `.parquet`, or shards."""
 
 import tokenize
 from dataclasses import dataclass, replace
@@ -19,13 +15,14 @@ from shapesweep.storage import checksummed
 from shapesweep.storage.selections import SELECTIONS, are_massive
 from shapesweep.storage.shards import Shard, read_shard
 
-#: A number beyond which squares do not fit into float64.
+#: The largest number whose square, summed over features, fits into float64.
 LARGEST = 1e140
 
 
 @dataclass(frozen=True)
 class CloudFile:
-    """A cloud as it lies in a file.
+    """A cloud from a file.
+
 
     Attributes
     ----------
@@ -34,10 +31,10 @@ class CloudFile:
     documents : ndarray of int, shape (n_points,), or None
     contexts : ndarray of int, shape (n_points,), or None
     columns : dict of ndarray
-        What else the file tells of every point.
+        Other columns of the file.
     massive : ndarray of bool, shape (n_points,)
     epsilon : float or None
-        The points' relative spacing, where they were coarser than float32.
+        Relative spacing of the numbers, if it is coarser than that of float32.
     """
 
     path: Path
@@ -57,9 +54,10 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
     path : path-like
         `.npy` of two axes; `.safetensors` with one such tensor, or the one that `tensor` names;
         `.parquet`: a shard of a sweep, one column of lists of equal length, or columns of numbers
-        (a column `document` says what belongs together).
+        (a column `document` assigns points to documents).
     selection : str
-        Of a shard's tokens.
+        Selection of a shard's tokens.
+
     tensor : str, optional
 
     Returns
@@ -69,7 +67,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
     Raises
     ------
     ShapesweepError
-        One line: which file, what is wrong with it, and what to do.
+        If the file is not a cloud; the message says what to do.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,7 +80,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
             )
         return _checked(_of_shard(path, read_shard(path), selection))
     if selection != "all":
-        raise ShapesweepError(f"{path}: only a sweep's shards know a selection {selection!r}")
+        raise ShapesweepError(f"{path}: only shards of a sweep have the selection {selection!r}")
     if path.suffix == ".parquet":
         return _checked(_plain(path, *_read_parquet(path)))
     if path.suffix == ".safetensors":
@@ -99,7 +97,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
         if not isinstance(found, np.ndarray):
             raise ValueError("it is an archive of arrays")
         return found
-    # Whatever numpy makes of a header that is none.
+    # Numpy raises all kinds of errors for damaged headers.
     except (
         ValueError,
         OSError,
@@ -123,8 +121,8 @@ def _read_safetensors(path: Path, tensor: str | None) -> tuple[NDArray[Any], flo
                 raise ShapesweepError(f"{path}: none of its {len(shapes)} tensors has two axes")
             if tensor is None and len(clouds) != 1:
                 raise ShapesweepError(
-                    f"{path}: {len(clouds)} of its {len(shapes)} tensors have two axes; say "
-                    f"which is meant with --tensor: {', '.join(clouds[:8])}"
+                    f"{path}: {len(clouds)} of its {len(shapes)} tensors have two axes; choose "
+                    f"one with --tensor: {', '.join(clouds[:8])}"
                 )
             if tensor is not None and tensor not in shapes:
                 raise ShapesweepError(
@@ -162,7 +160,7 @@ def _read_parquet(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         values = rest[lists[0]].combine_chunks()
         lengths = values.value_lengths()
         if values.null_count or len(set(lengths.to_pylist())) > 1:
-            raise ShapesweepError(f"{path}: the lists of {lists[0]!r} are not of one length")
+            raise ShapesweepError(f"{path}: the lists of {lists[0]!r} have different lengths")
         width = lengths[0].as_py() if len(values) else 0
         flat = values.flatten().to_numpy(zero_copy_only=False)
         return flat.reshape(len(values), width), columns
@@ -191,7 +189,7 @@ def _check_documents(path: Path, column: pa.ChunkedArray) -> None:
     )
     if column.null_count or not simple:
         raise ShapesweepError(
-            f"{path}: the column 'document' must hold whole numbers or words, and one in each row"
+            f"{path}: the column 'document' must hold whole numbers or words, without empty cells"
         )
 
 
@@ -219,7 +217,7 @@ def _plain(
         raise ShapesweepError(
             f"{path}: has {points.ndim} axes {points.shape}; a cloud has two, points and features"
         )
-    # What is coarser than float32 is the same in it, and whole numbers in float64.
+    # Coarser floats are exact in float32, and whole numbers in float64.
     narrow = points.dtype.kind == "f" and points.dtype.itemsize <= 4
     epsilon = float(np.finfo(points.dtype).eps) if points.dtype == np.float16 else None
     exact: NDArray[np.floating] = points.astype(np.float32 if narrow else np.float64)
@@ -238,7 +236,7 @@ def _checked(cloud: CloudFile) -> CloudFile:
     points, path = cloud.points, cloud.path
     if len(points) < 2 or not points.shape[1]:
         raise ShapesweepError(
-            f"{path}: {len(points)} points of {points.shape[1]} features are no cloud"
+            f"{path}: {len(points)} points of {points.shape[1]} features are not a cloud"
         )
     finite = np.isfinite(points)
     if not finite.all():
@@ -251,7 +249,8 @@ def _checked(cloud: CloudFile) -> CloudFile:
     largest = float(np.abs(points).max())
     if largest > LARGEST:
         raise ShapesweepError(
-            f"{path}: holds numbers of {largest:.0e}, whose squares are none: divide all of them"
+            f"{path}: holds numbers of {largest:.0e}, values overflow when squared; rescale the "
+            "data"
         )
     if (points == points[0]).all():
         raise ShapesweepError(f"{path}: all {len(points):,} points are equal")

@@ -1,7 +1,7 @@
-"""What has been measured of a checkpoint: kept in a folder of its own, and used again.
+"""Kept numbers: what has been measured of a checkpoint, in one folder for each checkpoint.
 
-These folders are no part of the plan: a job takes from them the numbers whose origin is the same,
-and measures the others. Without them everything is measured again, and nothing else changes.
+Jobs reuse numbers of equal origin from these folders, and measure only the others. The folders are
+not part of the plan: without them, everything is measured again.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from shapesweep.metrics import METRICS
 from shapesweep.plan import fingerprints
 from shapesweep.storage import atomic, schemas, tables
 
-#: The tables of a checkpoint, and the order in which corpora and layers are measured.
+#: The tables of a checkpoint, and the order of their rows.
 _SCHEMAS = {
     "geometry": schemas.GEOMETRY,
     "replicates": schemas.REPLICATES,
@@ -28,17 +28,18 @@ _ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
 
 @dataclass(frozen=True)
 class Measured:
-    """What has been measured of a checkpoint.
+    """The kept numbers of a checkpoint.
+
 
     Attributes
     ----------
     origins : dict
-        For every corpus, what its shards were made `from`, and `by` which versions.
+        By corpus: what its shards were computed `from`, and `by` which versions.
     geometry, replicates, losses, samples : pandas.DataFrame
     vocabulary : int or None
         Entries of the model's vocabulary.
     fingerprint : str
-        `fingerprints.contents` of the checkpoint; empty if nothing is known.
+        `fingerprints.contents` of the checkpoint; empty if there are no numbers.
     """
 
     origins: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +52,7 @@ class Measured:
 
     @classmethod
     def read(cls, folder: str | Path, settings: Measurement) -> "Measured":
-        """Read a folder; nothing, if it is absent, damaged or made under other settings."""
+        """Read a folder; the result is empty if it is absent, damaged or of other settings."""
         folder = Path(folder)
         try:
             metadata = tables.read_metadata(folder / "geometry.parquet")
@@ -85,26 +86,26 @@ class Measured:
                 tables.write(frame, schema, partial / f"{name}.parquet", metadata)
 
     def versions(self, corpus: str) -> set[tuple[str, int]]:
-        """(metric, version) of all that is measured of a corpus."""
+        """(metric, version) of all kept numbers of a corpus."""
         mine = self.geometry[self.geometry.corpus == corpus]
         pairs = mine[["metric", "metric_version"]].drop_duplicates()
         return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
 
     def complete(self) -> dict[str, Any]:
-        """Origins of the corpora of which every metric is there, in its present version.
+        """Origins of the corpora for which every metric is kept in its current version.
 
-        If shards would be made `from` the same, they need not be extracted again.
+        Shards of equal origin need not be extracted again.
         """
         wanted = {(name, metric.version) for name, metric in METRICS.items()}
         return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
 
     def is_finished(self, fingerprint: str) -> bool:
-        """Whether nothing is left to be measured of a checkpoint of this fingerprint."""
+        """Whether all numbers of a checkpoint with this fingerprint are kept."""
         complete = set(self.complete()) == set(self.origins)
         return complete and self.fingerprint == fingerprint
 
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
-        """The numbers that hold for shards of these origins."""
+        """The numbers that are valid for shards of these origins."""
         same = {
             name: origin
             for name, origin in self.origins.items()
@@ -114,7 +115,7 @@ class Measured:
         return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
 
     def joined(self, other: "Measured") -> "Measured":
-        """Both, in the order in which they would have been measured together."""
+        """The numbers of both, in the usual order of rows."""
 
         def together(name: str) -> pd.DataFrame:
             parts = [getattr(self, name), getattr(other, name)]
@@ -127,13 +128,13 @@ class Measured:
 
 
 def read_budget(folder: str | Path, fingerprint: str) -> list[dict[str, Any]] | None:
-    """The rows of a checkpoint's dimension budget, if it is kept.
+    """The rows of the dimension budget of a checkpoint, if they are kept.
 
     Parameters
     ----------
-    place : path-like
-        The folder of the checkpoint's `Measured`; budgets are kept beside it, since they are
-        measured by another job.
+    folder : path-like
+        Folder of the checkpoint's `Measured`; budgets are kept beside it, because another job
+        measures them.
     fingerprint : str
         `fingerprints.budget_contents`.
     """
@@ -153,7 +154,7 @@ def write_budget(rows: list[dict[str, Any]], folder: str | Path, fingerprint: st
 
 def _budget_file(folder: str | Path) -> Path:
     folder = Path(folder)
-    # No revision begins with a dot.
+    # Names of revisions do not begin with a dot.
     return folder.parent / ".budgets" / f"{folder.name}.parquet"
 
 

@@ -1,7 +1,7 @@
-"""The microscope: every metric of one layer's tokens, each number with its N, error, replicates.
+"""Measure a layer: every metric of its tokens, with N, standard error and replicates.
 
-Pure: it knows arrays and metrics, no file. One covariance and one neighbour search serve all of
-them; selections that keep the same tokens are looked at once.
+One covariance and one neighbour search serve all metrics of a cloud, and selections with equal
+tokens are measured once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,19 +18,19 @@ from shapesweep.estimators.moments import Moments, norms
 from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric, PairMetric
 from shapesweep.neighbors import sample
 
-#: Neighbours listed beyond the most that a metric asks for, so that enough are left whichever group
-#: of documents is left out.
+#: Neighbours to find in addition to the most that a metric needs, so that enough are left when a
+#: group of documents is left out.
 SPARE = 32
-#: A distance of fewer units in the last place than this is mostly rounding (a state is a sum over
-#: features and blocks); more than this share of such points, and the layer is flagged.
+#: A distance of fewer units in the last place is mostly rounding, because a state is a sum over
+#: features and blocks. A layer with more than this share of such points is flagged.
 ROUNDING, ROUNDING_SHARE = 32, 0.01
-#: Seed of the one permutation of tokens from which the N points of every cloud are taken.
+#: Random seed of the permutation from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One layer's tokens.
+    """The tokens of a layer.
 
     Attributes
     ----------
@@ -39,15 +39,15 @@ class Layer:
     groups : ndarray of int, shape (n_tokens,)
         Groups of documents that the jackknife leaves out.
     contexts : ndarray of int, shape (n_tokens,), or None
-        Tokens that share a context are repeats even where rounding tells them apart.
+        Tokens with equal contexts are repeated points, even if rounding makes them differ.
     selections : dict of ndarray of bool
-        By name, which tokens are kept.
+        Which tokens are kept, by name of the selection.
     massive : ndarray of bool, shape (n_tokens,)
     epsilon : float or None
-        The points' relative spacing, where it is coarser than their dtype's.
+        Relative spacing of the numbers, if it is coarser than that of their dtype.
     axes : dict
-        By selection (its mask's bytes) eigenvalues and axes, once the layer was looked at: what the
-        layer behind is compared with.
+        Eigenvalues and axes by selection (bytes of its mask), after the layer was measured; fits of
+        the next layer use them.
     """
 
     points: NDArray[np.floating]
@@ -67,7 +67,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Number:
-    """What one metric reads.
+    """A number: a metric of a selection, with its errors.
 
     Attributes
     ----------
@@ -77,13 +77,13 @@ class Number:
     replicates : list of float
         Without each group of documents.
     n_points, n_duplicates : int
-        Points it was read of, and repeated ones that were removed before.
+        Points that were used, and repeated points that were removed.
     k : int or None
-        Neighbours used.
+        Number of neighbours.
     radius : float or None
-        Mean distance to the k-th.
+        Mean distance to the k-th neighbour.
     model_stderr : float or None
-        Standard error by the estimator's own likelihood.
+        Standard error from the likelihood of the estimator.
     flags : tuple of str
     """
 
@@ -100,7 +100,7 @@ class Number:
 
     @property
     def stderr(self) -> float:
-        """Standard error: a jackknife over groups of documents."""
+        """Standard error by the jackknife over groups of documents."""
         return float(jackknife.stderr(self.replicates))
 
 
@@ -112,25 +112,26 @@ def look(
     partial: Mapping[str, Iterable[str]] | None = None,
     seed: int = PERMUTATION_SEED,
 ) -> dict[str, list[Number]]:
-    """Every metric of every selection of a layer.
+    """Measure every metric of every selection of a layer.
 
     Parameters
     ----------
     layer : Layer
     n_points : int or None
-        N of every ID estimate, counted after repeated rows are gone; None for all.
+        N of every ID estimate, after repeated points are removed; None for all.
     metrics : mapping of str to Metric
     before : Layer, optional
-        The layer before, looked at already; without it nothing is said of pairs of layers.
+        The previous layer, already measured; metrics of pairs of layers need it.
     partial : mapping of str to iterable of str, optional
-        The metrics of selections on which only some are measured.
+        Metrics of the selections for which only some are measured.
     seed : int
-        Of the permutation from which the N points are taken.
+        Random seed of the permutation from which the N points are taken.
 
     Returns
     -------
     dict of list of Number
-        By selection.
+        By name of the selection.
+
     """
     named = {name: set(few) for name, few in (partial or {}).items()}
     wanted = {
@@ -139,7 +140,7 @@ def look(
     }
 
     def masks(kind: type[Metric]) -> dict[bytes, NDArray[np.bool_]]:
-        """Of the selections that ask for metrics of a kind."""
+        """Masks of the selections with metrics of a kind."""
         every = layer.selections.items()
         return {mask.tobytes(): mask for name, mask in every if _of(kind, wanted[name])}
 
@@ -216,7 +217,7 @@ def _of_clouds(
 def _fits(
     layer: Layer, before: Layer | None, masks: Mapping[bytes, NDArray[np.bool_]]
 ) -> dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]]:
-    """Fits to the layer before, by selection; those of a few tokens more than another are its."""
+    """Fits to the previous layer, by selection; similar selections share most of a fit."""
     fits: dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]] = {}
     if before is None:
         return fits
@@ -226,7 +227,7 @@ def _fits(
         if key in fits or not core.any():
             continue
         if key not in before.axes:
-            # Other tokens are massive there.
+            # Other tokens are massive in the previous layer.
             before.axes[key] = spectrum.eigh(Moments.of(before.points[core]).scatter)
         eigenvalues, axes = before.axes[key]
         more = {
@@ -244,7 +245,7 @@ def _fits(
 def _of_pairs(
     metrics: dict[str, PairMetric], fit: linearity.Fit, without: list[linearity.Fit]
 ) -> Iterator[Number]:
-    # Twice as many tokens as coefficients leave the fit as many to be wrong about.
+    # With twice as many tokens as coefficients, the residuals have as many degrees of freedom.
     flags = ("undersampled",) if fit.n_points < 2 * (fit.n_features + 1) else ()
     for name, metric in metrics.items():
         replicates = [metric.compute(replicate) for replicate in without]
@@ -254,7 +255,7 @@ def _of_pairs(
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Tokens of a selection, each different, in the order in which they are taken."""
+    """Different tokens of a selection, in the order of the permutation."""
 
     rows: NDArray[np.int64]
     n_duplicates: int
@@ -263,7 +264,7 @@ class _Sample:
 def _samples(
     layer: Layer, masks: Mapping[bytes, NDArray[np.bool_]], n_points: int | None, seed: int
 ) -> dict[bytes, _Sample]:
-    """For every selection, the first N different rows in the order of one fixed permutation."""
+    """For every selection, the first N different rows in the order of the permutation."""
     permutation = np.random.default_rng(seed).permutation(len(layer.points))
     samples = {}
     for key, mask in masks.items():
@@ -278,7 +279,7 @@ def _samples(
 def _search(
     layer: Layer, pooled: NDArray[np.int64], metrics: Mapping[str, Metric]
 ) -> list[search.NeighborLists]:
-    """Neighbours of all samples at once, as they overlap almost wholly; with and without labels."""
+    """Neighbours within the union of all samples, which overlap almost entirely."""
     asked = [(max(m.k), m.between) for m in _of(NeighborMetric, metrics).values()]
     most = max(k for k, _ in asked)
     between = layer.documents[pooled] if any(between for _, between in asked) else None
@@ -299,13 +300,13 @@ def _of_neighbors(
     drawn: _Sample,
     n_points: int | None,
 ) -> Iterator[Number]:
-    """Every metric of nearest neighbours of a sample, from one search, with its replicates."""
+    """Every metric of nearest neighbours of a sample, with its replicates."""
     documents, groups = layer.documents[pooled], layer.groups[pooled]
     flags: tuple[str, ...] = (
         ("shortfall",) if n_points is not None and len(drawn.rows) < n_points else ()
     )
     flags += ("rounding",) if _is_rounded(layer, lists[0], np.isin(pooled, drawn.rows)) else ()
-    # What asks for the same neighbours sees the same ones: the most that any of them asks for.
+    # Metrics of the same neighbours share them, up to the largest k.
     views: dict[tuple[bool, int], list[str]] = {}
     for name, metric in metrics.items():
         views.setdefault((metric.between, metric.fraction), []).append(name)
@@ -341,7 +342,7 @@ def _of_neighbors(
 
 
 def _is_rounded(layer: Layer, lists: search.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
-    """Whether the nearest neighbours lie at the resolution of the points' own numbers."""
+    """Whether distances to nearest neighbours are at the resolution of the numbers."""
     if not sampled.any():
         return False
     nearest, _ = lists.nearest(1, sampled)

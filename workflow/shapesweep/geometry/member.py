@@ -1,4 +1,4 @@
-"""The checkpoints of a job: what the manifest says of them, and where their files are."""
+"""The checkpoints of a job: their rows of the manifest, and their folders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from shapesweep.storage.manifests import Checkpoint
 
 @dataclass(frozen=True)
 class Member:
-    """One of the checkpoints of a job.
+    """A checkpoint of a job.
 
     Attributes
     ----------
     checkpoint : Checkpoint
     folder : Path
-        Where its files are.
+        Folder of its files.
     tokenizer : Path
-        The folder of its tokenizer.
+        Folder of its tokenizer.
     place : Path or None
-        The folder of `Measured` that keeps its numbers.
+        Folder of its kept numbers (`Measured`).
     settings : Measurement
     """
 
@@ -37,25 +37,25 @@ class Member:
 
     @cached_property
     def known(self) -> Measured:
-        """What has been measured of it."""
+        """Its kept numbers."""
         return Measured.read(self.place, self.settings) if self.place else Measured()
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of its contents."""
+        """Fingerprint of its contents."""
         return fingerprints.contents(self.checkpoint, self.tokenizer, self.settings)
 
     @property
     def is_measured(self) -> bool:
-        """Whether all its numbers are there, from what it is now."""
+        """Whether all its numbers are kept, from its current contents."""
         return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
 
     def budget_fingerprint(self, rise: float) -> str:
-        """Of the contents that its dimension budget depends on."""
+        """Fingerprint of the contents that its dimension budget depends on."""
         return fingerprints.budget_contents(self.checkpoint, self.tokenizer, self.settings, rise)
 
     def budget(self, rise: float) -> list[dict[str, Any]] | None:
-        """The rows of its dimension budget, if they are there, from what it is now."""
+        """The rows of its dimension budget, if they are kept, from its current contents."""
         if not (self.place and self.checkpoint.selected):
             return None
         return read_budget(self.place, self.budget_fingerprint(rise))
@@ -75,22 +75,23 @@ def members(
     Parameters
     ----------
     manifest : path-like
-        Of their suite.
+        Manifest of their suite.
+
     run : str
     revisions : sequence of str
     settings : Measurement
     downloads : path-like
-        Where checkpoints of the Hub are fetched to.
+        Folder of downloads, for checkpoints from the Hub.
     tokenizer : path-like
-        Folder of the run's tokenizer; empty if each checkpoint has its own.
+        Folder of the run's tokenizer; empty if each checkpoint has one.
     measured : path-like
-        Folder that keeps the numbers of the run's checkpoints; empty if none are kept.
+        Folder with kept numbers of the run's checkpoints; empty to keep none.
 
     Returns
     -------
     list of Member
-        One for each revision. A checkpoint that the manifest does not have is not selected, and
-        its status says so.
+        One for each revision. A checkpoint that is not in the manifest is not selected, and its
+        status says so.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def members(
     suite = listed[0].suite if listed else Path(manifest).stem
     found = []
     for revision in revisions:
-        absent = Checkpoint(suite, run, revision, selected=False, status=("no longer there",))
+        absent = Checkpoint(suite, run, revision, selected=False, status=("no longer exists",))
         checkpoint = known.get(revision, absent)
         in_batch = Path(downloads) / revision if len(revisions) > 1 else Path(downloads)
         folder = in_batch if downloads else Path(checkpoint.folder or ".")

@@ -1,7 +1,7 @@
-"""Attempts: what failed for a reason that may pass is tried again under another name.
+"""Attempts: outputs of transient failures are tried again under another name.
 
-Snakemake takes a file that exists as done. The name of an output is its fingerprint, and the second
-attempt is `<fingerprint>-2`.
+Snakemake considers an existing file as done. The name of an output is its fingerprint, and its
+second attempt is `<fingerprint>-2`.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,18 +12,18 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.storage.digests import DIGITS
 from shapesweep.storage.tables import read_metadata
 
-#: The name of an attempt, as a regular expression.
+#: Regular expression of the name of an attempt.
 NAME = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"
 
 
 def name(fingerprint: str, failed: Callable[[str], bool]) -> str:
-    """The name of the attempt that did not fail for a reason that may pass, or of the next one.
+    """The name of the first attempt without a transient failure, which may be a new attempt.
 
     Parameters
     ----------
     fingerprint : str
     failed : callable
-        Whether the attempt of a name failed for such a reason.
+        Whether the attempt of a name is a transient failure.
     """
     attempt, number = fingerprint, 1
     while failed(attempt):
@@ -33,12 +33,12 @@ def name(fingerprint: str, failed: Callable[[str], bool]) -> str:
 
 
 def is_transient(table: Path) -> bool:
-    """Whether a table says that something failed for a reason that may pass."""
+    """Whether a table records a transient failure."""
     if not table.is_file():
         return False
     try:
         metadata: Mapping[str, Any] = read_metadata(table)
     except ShapesweepError:
-        # The job that reads the table says that it is damaged.
+        # The job that reads the table reports the damage.
         return False
     return bool(metadata.get("transient"))

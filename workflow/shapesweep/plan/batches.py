@@ -1,7 +1,7 @@
 """Batches: the checkpoints of a run that one job measures.
 
-A process starts, imports and tokenises once for each batch. Checkpoints are measured one by one: a
-job that is stopped loses one of them at most.
+Starting a process, importing and tokenizing happen once per batch. Checkpoints are measured one by
+one, so a job that is stopped loses at most one of them.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,16 @@ from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted
 from shapesweep.plan import costs, fingerprints
 
-#: A batch's name as a regular expression: its first checkpoint's revision, and how many follow.
+#: Regular expression of the name of a batch: the first revision, and the number that follow.
 BATCH = NAME.strip("^$") + r"(\+[1-9]\d*)?"
-#: A job measures checkpoints for at most this many seconds, by rough operations on one core: the
-#: start of its process is a small part of that. It measures at most `MOST`, so that there are
-#: enough jobs for all cores.
+#: Limit for the estimated seconds of a job on one core; the start of the process is a small part of
+#: it. A job measures at most `MOST` checkpoints, so that there are enough jobs for all cores.
 SECONDS, MOST = 1800.0, 8
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Checkpoints of one run that one job measures.
+    """Checkpoints of a run that one job measures.
 
     Attributes
     ----------
@@ -32,7 +31,7 @@ class Batch:
     definition : EmbeddedSuite, LocalSuite or HubSuite
     settings : shapesweep.config.Config
     members : tuple of Listed
-        At least one.
+        Not empty.
     """
 
     suite: str
@@ -43,24 +42,24 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """`checkpoint-8+3`: that checkpoint and the three that follow; alone, its revision."""
+        """For example `checkpoint-8+3`: that checkpoint and the next three."""
         more = len(self.members) - 1
         return f"{self.members[0].revision}+{more}" if more else self.members[0].revision
 
     @property
     def revisions(self) -> list[str]:
-        """Of its members."""
+        """Revisions of its members."""
         return [checkpoint.revision for checkpoint in self.members]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of all that its tables depend on."""
+        """Fingerprint of all that its tables depend on."""
         settings = self.settings.measurement(self.suite)
         return fingerprints.measuring(self.definition, self.members, settings)
 
     @property
     def models(self) -> list[costs.Model]:
-        """What the cost of its members depends on."""
+        """Models of its members, for estimates of costs."""
         return [costs.Model.of(checkpoint, self.definition) for checkpoint in self.members]
 
 
@@ -69,22 +68,21 @@ def cut(
 ) -> list[Batch]:
     """The batches of a suite.
 
-    Neighbours in a run go together, from its first checkpoint on, so that batches stay the same
-    when later checkpoints are added.
+    Batches are cut from the first checkpoint of a run, so that they stay the same when later
+    checkpoints are added.
 
     Parameters
     ----------
     suite : str
     definition : EmbeddedSuite, LocalSuite or HubSuite
     chosen : sequence of Listed
-        Sound ones.
+        Sound checkpoints.
     settings : shapesweep.config.Config
 
     Returns
     -------
     list of Batch
-        By run and step. A checkpoint whose weights or shards are asked for by themselves (for its
-        budget, to be kept) is a batch of its own.
+        By run and step. A checkpoint with a budget, or whose shards are kept, is a separate batch.
     """
     alone = {
         id(checkpoint) for checkpoint in budgeted(chosen, settings.budget.checkpoints.get(suite))
@@ -95,7 +93,7 @@ def cut(
         together = [checkpoint for checkpoint in mine if id(checkpoint) not in alone]
         parts += [[checkpoint] for checkpoint in mine if id(checkpoint) in alone]
         if together:
-            # All of a run have one shape.
+            # All checkpoints of a run have the same shape.
             model = costs.Model.of(together[0], definition)
             most = _most(model, settings, isinstance(definition, HubSuite))
             parts += [together[i : i + most] for i in range(0, len(together), most)]
@@ -103,7 +101,7 @@ def cut(
 
 
 def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
-    """How many checkpoints of a model a batch holds at most."""
+    """The most checkpoints of a batch."""
     if settings.keep_activations:
         return 1
     if settings.checkpoints_per_job != "auto":
@@ -113,6 +111,6 @@ def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
         most = min(MOST, max(1, int(SECONDS / max(seconds, 1e-9))))
     if not is_published:
         return most
-    # As many batches as are downloaded at a time, one that waits and one that is measured.
+    # Disk space for the parallel downloads, one batch that waits and one that is measured.
     room = settings.hub.disk_gb * 1e9 / (settings.hub.downloads + 2)
     return max(1, min(most, int(room / max(costs.footprint(model, settings), 1))))

@@ -1,14 +1,14 @@
-"""Damaged results: files that are not whole to their end.
+"""Damaged results: files that are empty or cut off.
 
-Snakemake takes a file that exists for done. Jobs check what they read; figures and pages are only
-read by people, so the plan checks them.
+Snakemake considers an existing file as done. Jobs check the files that they read; no job reads
+figures and pages, so the plan checks them.
 """
 
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-#: What the files of a sweep end with, by their suffix.
+#: The last bytes of complete files, by suffix.
 _ENDS = {
     ".html": b"</html>",
     ".parquet": b"PAR1",
@@ -16,12 +16,12 @@ _ENDS = {
     ".png": b"IEND\xaeB`\x82",
     ".svg": b"</svg>",
 }
-#: Bytes that are read: enough for the longest, and for white space behind it.
+#: Bytes to read: the longest ending, and white space.
 _TAIL = 16
 
 
 def damaged(paths: Iterable[str | Path]) -> list[Path]:
-    """The files among those given that exist, and are empty or cut off."""
+    """Those of the given files that exist, and are empty or cut off."""
     return [path for path in map(Path, paths) if path.is_file() and not _is_whole(path)]
 
 
@@ -33,7 +33,7 @@ def incomplete(folder: str | Path, extensions: Sequence[str]) -> list[Path]:
     folder : path-like
         Snakemake looks at the folder, and not at the files in it.
     extensions : sequence of str
-        What each name has a file of.
+        Extensions of the files that each name should have.
     """
     names = {path.stem for path in Path(folder).glob("[!.]*.*")}
     paths = [Path(folder, f"{name}.{kind}") for name in sorted(names) for kind in extensions]
@@ -47,5 +47,5 @@ def _is_whole(path: Path) -> bool:
         end = file.read()
     if path.suffix in _ENDS:
         return end.rstrip().endswith(_ENDS[path.suffix])
-    # Texts end with a line.
+    # Text files end with a newline.
     return end.endswith(b"\n")

@@ -1,4 +1,4 @@
-"""Definitions of suites for jobs: what a job reads, so that no other change starts it again."""
+"""Definitions of suites for jobs: only the keys that a job reads, so that others do not start it."""
 
 import json
 import shlex
@@ -7,9 +7,9 @@ from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.errors import ShapesweepError
 
-#: Parts of a definition that are for people alone.
+#: Keys of a definition that are only for people.
 FOR_PEOPLE = ("facts", "title", "license")
-#: Bytes of a definition in a shell command, for which Linux allows 128 KiB.
+#: The most bytes of a definition in a shell command; Linux allows 128 KiB.
 LONGEST = 100_000
 
 
@@ -35,7 +35,7 @@ def for_tokenizer(name: str, suite: AnySuite, run: str) -> str:
 
 
 def _checked(name: str, text: str) -> str:
-    """A definition that is not too long.
+    """Check that a definition is not too long.
 
     Raises
     ------

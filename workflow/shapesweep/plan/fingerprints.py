@@ -1,9 +1,8 @@
-"""Fingerprints: digests of all that a result depends on.
+"""Fingerprints: digests of everything that a result depends on.
 
-Snakemake compares the fingerprints of a plan, which cost no more than looking at files: sizes and
-modification times, commits, settings and versions. They are part of file names, so that every
-target sees a change, also where Snakemake's own records are missing. Jobs compare fingerprints of
-contents, to reuse what they have measured before.
+Fingerprints of a plan are cheap: sizes and modification times, commits, settings and versions. They
+are part of file names, so that every target sees a change, even without Snakemake's records. Jobs
+compare fingerprints of contents, to reuse numbers that they measured before.
 """
 
 import hashlib
@@ -29,23 +28,24 @@ from shapesweep.storage.shards import FORMAT_VERSION
 
 
 def training(suite: EmbeddedSuite, run: str) -> str:
-    """What the checkpoints of a trained run depend on: its recipe."""
+    """Fingerprint of the recipe of a trained run."""
     return digest(suite.with_run(run).model_dump())
 
 
 def weights(definition: AnySuite, checkpoint: Listed) -> object:
-    """What tells the files of a checkpoint from others, without reading them.
+    """Identify the files of a checkpoint without reading them.
 
     Parameters
     ----------
     definition : EmbeddedSuite, LocalSuite or HubSuite
-    one : Listed
+    checkpoint : Listed
+
 
     Returns
     -------
     object
-        Of JSON's types. A file that was mended with an old time (by rsync, say) differs by its
-        size or its time.
+        Values that JSON can hold. A replaced file with an old modification time (from rsync, for
+        example) still differs by its size or time.
     """
     if isinstance(definition, EmbeddedSuite):
         return training(definition, checkpoint.run)
@@ -61,19 +61,19 @@ def numbers(settings: Measurement) -> dict[str, Any]:
 
 
 def text(settings: Measurement) -> str | list[object]:
-    """Path, size and time of the file that the corpora are cut from, or the version of Python."""
+    """Path, size and time of the text file, or the version of Python."""
     path = text_file(settings.corpus.text)
     # The text `stdlib` is part of Python.
     return [str(path), *map(list, stats([path]))] if path else platform.python_version()
 
 
 def text_sha256(planned: str | list[object]) -> str:
-    """Sha256 of the text that a plan was made with, in hexadecimal; empty if it is no file.
+    """Sha256 of the text file of a plan, in hexadecimal; empty for `stdlib`.
 
     Parameters
     ----------
     planned : str or list
-        What `text` gave the plan.
+        The result of `text` in the plan.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def text_sha256(planned: str | list[object]) -> str:
 
 
 def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measurement) -> str:
-    """What the tables of a batch depend on.
+    """Fingerprint of the tables of a batch.
 
     Parameters
     ----------
@@ -104,14 +104,14 @@ def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measure
 
 
 def downloading(definition: AnySuite, members: Iterable[Listed]) -> str:
-    """What the files of a batch on the Hub depend on."""
+    """Fingerprint of the files of a batch on the Hub."""
     return digest(
         [[checkpoint.revision, weights(definition, checkpoint)] for checkpoint in members]
     )
 
 
 def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, rise: float) -> str:
-    """What the dimension budget of a checkpoint depends on."""
+    """Fingerprint of the dimension budget of a checkpoint."""
     of_budget, settings = [rise, budget.VERSION], settings.for_budget
     return digest(
         _checkpoint(definition, checkpoint), _reading(settings), text(settings), of_budget
@@ -119,14 +119,14 @@ def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, r
 
 
 def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> str:
-    """What the shards of a checkpoint depend on, by the contents of its files.
+    """Fingerprint of the shards of a checkpoint, from the contents of its files.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Of the manifest, with the digests of its files.
+        Row of the manifest, with digests of its files.
     tokenizer : Path
-        The folder that holds its tokenizer.
+        Folder of its tokenizer.
     settings : Measurement
     """
     shown = hashlib.sha256(
@@ -140,7 +140,7 @@ def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> 
 def budget_contents(
     checkpoint: Checkpoint, tokenizer: Path, settings: Measurement, rise: float
 ) -> str:
-    """What the dimension budget of a checkpoint depends on, by the contents of its files."""
+    """Fingerprint of the dimension budget of a checkpoint, from the contents of its files."""
     return digest(contents(checkpoint, tokenizer, settings.for_budget), rise, budget.VERSION)
 
 
@@ -149,7 +149,7 @@ def _checkpoint(definition: AnySuite, checkpoint: Listed) -> list[object]:
 
 
 def _reading(settings: Measurement) -> object:
-    """How checkpoints are read, but for the contents of the text."""
+    """How checkpoints are read, without the contents of the text."""
     return {
         "corpus": settings.corpus.model_dump(exclude={"text"}),
         "corpora": {corpus: CORPORA[corpus].version for corpus in settings.corpora},

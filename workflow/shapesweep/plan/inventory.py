@@ -1,7 +1,4 @@
-"""The inventory: what suites have published and what a sweep of them will cost, before it begins.
-
-Takes in manifests as they are planned; hands on words and tables for people.
-"""
+"""The inventory: what suites have published, and what a sweep of them will cost, as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +19,7 @@ from shapesweep.plan.costs import (
 
 
 def published(suites: Mapping[str, Sequence[Listed]]) -> str:
-    """What every suite has: checkpoints, bytes, holes, and what is wrong with them.
+    """What every suite has: checkpoints, bytes, holes, and defects.
 
     Parameters
     ----------
@@ -40,7 +37,8 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
         kinds: dict[str, list[str]] = {}
         for checkpoint in listed:
             for flag in checkpoint.published.status if checkpoint.published else checkpoint.flags:
-                # Why a repository tells nothing is said in full: it tells what to do.
+                # Show the full reason why a repository cannot be listed, because it says what to
+                # do.
                 kind = flag if flag.startswith("not_listed") else flag.partition(":")[0]
                 kinds.setdefault(kind, []).append(_name(checkpoint))
         holes = len(kinds.get("hole", []))
@@ -57,13 +55,13 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
 
 
 def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
-    """What a sweep will cost, a line a run: checkpoints, bytes, disk, tokens, operations, hours.
+    """What a sweep will cost, a line per run: checkpoints, bytes, disk, tokens, operations, hours.
 
     Parameters
     ----------
     suites : dict of sequence of Listed
-        What is selected.
-    settings : shapesweep.config.Config
+        Selected checkpoints by suite.
+    settings : shapesweep.config.sweep.Config
 
     Returns
     -------
@@ -81,7 +79,7 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
                 chosen = budgeted(mine, settings.budget.checkpoints.get(name))
                 rows.append({"run": f"{name}/{run}", **_cost(mine, chosen, settings)})
     if not rows:
-        return "nothing to be fetched"
+        return "nothing to download"
     total = pd.DataFrame(rows)
     peak = min(settings.hub.disk_gb * 1e9, total.at_once.sum())
     sums = total.drop(columns=["run", "one", "at_once"]).sum()
@@ -101,8 +99,8 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
     return (
         f"{table.to_string(index=False)}\n"
         f"peak disk: {_bytes(peak)} of the {settings.hub.disk_gb:g} GB that hub.disk_gb allows\n"
-        f"assumed: {LINE / 1e6:g} MB/s from the Hub, {CORE / 1e9:g} Gflop/s a core; "
-        "a GPU takes the forward passes off the cores"
+        f"assumed: {LINE / 1e6:g} MB/s from the Hub, {CORE / 1e9:g} Gflop/s per core; with a "
+        "GPU, forward passes need no core"
     )
 
 

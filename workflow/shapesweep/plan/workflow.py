@@ -1,8 +1,8 @@
-"""The plan of a sweep: which jobs there are, which files they read and write, and what they need.
+"""The plan of a sweep: its jobs, the files that they read and write, and their resources.
 
-Made from the configuration, the results folder and the listings, without Snakemake. Nothing is
-written here, and nothing but names, sizes and times of files is read, besides listings and what
-failed. `workflow/rules/plan.smk` hands it to Snakemake.
+The plan is computed from the configuration, the results folder and listings. It writes nothing, and
+reads only names, sizes and times of files, besides listings and failures. Snakemake gets it through
+`workflow/rules/plan.smk`.
 """
 
 import json
@@ -36,15 +36,15 @@ Answer = TypeVar("Answer")
 
 
 class Plan:
-    """The plan of a configuration's sweep, and of what `snakemake spikes` measures beside it.
+    """The plan of a sweep, and of `snakemake spikes`.
 
-    Paths that it gives are relative to the results folder.
+    Paths are relative to the results folder.
 
     Parameters
     ----------
-    config : shapesweep.config.Config
+    config : shapesweep.config.sweep.Config
     results : path-like
-        Where results of earlier runs are looked for.
+        Folder of earlier results.
     """
 
     def __init__(self, config: Config, results: str | Path) -> None:
@@ -54,7 +54,7 @@ class Plan:
         self._known: dict[Any, Any] = {}
 
     def settings(self, suite: str) -> Config:
-        """The configuration under which a suite is measured."""
+        """The configuration of a suite: of the sweep, or of `spikes`."""
         return self.config if suite in self.config.suites else self.spikes
 
     @cached_property
@@ -64,17 +64,17 @@ class Plan:
 
     @cached_property
     def listable(self) -> list[str]:
-        """Suites whose checkpoints are known once they are listed: by the Hub, or by a training."""
+        """Suites whose checkpoints are known only after a job lists them."""
         suites = self.suites.items()
         return self.published + [n for n, s in suites if isinstance(s, EmbeddedSuite) and s.onset]
 
     def listed(self, suite: str) -> list[Listed]:
-        """All checkpoints of a suite; a suite on the Hub needs its listing.
+        """All checkpoints of a suite; for a suite on the Hub, from its listing.
 
         Raises
         ------
         ShapesweepError
-            If there are none.
+            If the suite has no checkpoints.
         """
         return self._once(
             ("listed", suite), lambda: list_checkpoints(suite, self.suites[suite], self.results)
@@ -102,11 +102,11 @@ class Plan:
         )
 
     def batch(self, suite: str, run: str, name: str) -> Batch:
-        """The batch of this name, or that of one checkpoint.
+        """The batch of this name, or the batch of a single checkpoint.
 
-        A job on a cluster makes its own plan, and the run may have gone on meanwhile. If there is
-        no batch of this name any more, these are as many checkpoints of the run, which cost the
-        same; `recorded` gives those of the plan that the job belongs to.
+        A job on a cluster computes its own plan, and the run may have grown since. If the batch no
+        longer exists, the result has as many checkpoints of the run, which cost the same;
+        `recorded` returns the batch of the plan that started the job.
         """
         found = self._once(
             ("named", suite),
@@ -121,18 +121,18 @@ class Plan:
         return Batch(suite, run, self.suites[suite], self.settings(suite), members)
 
     def recorded(self, suite: str, output: str) -> dict[str, Any] | None:
-        """A batch as the plan that made it has recorded it.
+        """A batch from the recorded plan that started a job.
 
         Parameters
         ----------
         suite : str
         output : str
-            What the record names: `folder`, `download`, or a path of `budgets_of`.
+            `folder`, `download`, or a path of `budgets_of` of the batch.
 
         Returns
         -------
         dict or None
-            With `folder`, `download`, `budgets`, `run` and `revisions`; None if no record has it.
+            With `folder`, `download`, `budgets`, `run` and `revisions`; None if no plan has it.
         """
         for path in Path(self.results, "plans", suite).glob("*.json"):
             for batch in failures.read_json(path)["batches"]:
@@ -141,7 +141,7 @@ class Plan:
         return None
 
     def model(self, suite: str, run: str) -> costs.Model:
-        """What the cost of a job depends on; all checkpoints of a run have one shape."""
+        """The model of a run, for estimates of costs; its checkpoints have the same shape."""
 
         def first() -> costs.Model:
             checkpoints = self.selected(suite).values()
@@ -151,7 +151,7 @@ class Plan:
         return self._once(("model", suite, run), first)
 
     def folder(self, batch: Batch) -> str:
-        """`<suite>/<run>/<batch>/<fingerprint>`, which stands for a batch in its outputs' paths."""
+        """`<suite>/<run>/<batch>/<fingerprint>`, the folder of the outputs of a batch."""
         folder = f"{batch.suite}/{batch.run}/{batch.name}"
 
         def failed(name: str) -> bool:
@@ -162,10 +162,10 @@ class Plan:
         return f"{folder}/{attempt}"
 
     def download(self, batch: Batch) -> str:
-        """`<suite>/<run>/<batch>/<fingerprint>`, where the files of a batch are fetched to.
+        """`<suite>/<run>/<batch>/<fingerprint>`, the folder of the download of a batch.
 
-        The fingerprint stands for the files and for what they are fetched for: what is measured
-        already is not fetched, so files that an earlier sweep has left may not be enough.
+        The fingerprint covers the files and the outputs that need them: checkpoints that are
+        already measured are not downloaded, so leftovers of an earlier sweep may be incomplete.
         """
         files = fingerprints.downloading(batch.definition, batch.members)
         fingerprint = digest(files, self.folder(batch), self.budgets_of(batch))
@@ -177,7 +177,7 @@ class Plan:
         return [f"geometry/{folder}/{name}.parquet" for folder in folders for name in BATCH_TABLES]
 
     def shards(self, suites: Iterable[str]) -> list[str]:
-        """The folders of the shards of suites, where they are kept."""
+        """The folders of kept shards of suites."""
         return [
             f"activations/{self.folder(batch)}" for suite in suites for batch in self.batches(suite)
         ]
@@ -188,7 +188,7 @@ class Plan:
         Raises
         ------
         ShapesweepError
-            If the configuration asks for some, and there are none.
+            If the configuration asks for budgets, and no checkpoint matches.
         """
 
         def choose() -> dict[tuple[str, str], Listed]:
@@ -196,7 +196,7 @@ class Plan:
             measured = self.selected(suite).values()
             chosen = budgeted(measured, rule)
             if rule is not None and measured and not chosen:
-                reason = f"chooses none of the {len(measured)} that are measured"
+                reason = f"chooses none of {len(measured)} measured checkpoints"
                 raise ShapesweepError(f"budget.checkpoints.{suite}: {reason}")
             return {checkpoint.key: checkpoint for checkpoint in chosen}
 
@@ -232,7 +232,7 @@ class Plan:
         return f"{folder}/{self._once(folder, name)}.parquet"
 
     def tokenizer(self, suite: str, run: str) -> str:
-        """Where the tokenizer of a run on the Hub is fetched to."""
+        """The folder of the tokenizer of a run on the Hub."""
         folder = f"tokenizers/{suite}/{run}"
 
         def name() -> str:
@@ -244,12 +244,12 @@ class Plan:
         return f"{folder}/{self._once(folder, name)}"
 
     def tokenizer_fingerprint(self, suite: str, run: str) -> str:
-        """Digest of a run's tokenizer in its best place; if that is gone, another is fetched."""
+        """Digest of the files of a run's tokenizer."""
         listed = self.listed(suite)
         return digest(next(checkpoint.tokenizer for checkpoint in listed if checkpoint.run == run))
 
     def trained(self, suite: str) -> list[str]:
-        """The runs of a suite that are trained on the spot, each a Trainer's output folder."""
+        """The output folders of the runs of an embedded suite."""
         definition = self.suites[suite]
         runs = definition.runs if isinstance(definition, EmbeddedSuite) else ()
         return [f"checkpoints/{suite}/{run}" for run in runs]
@@ -278,7 +278,7 @@ class Plan:
         raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
 
     def record(self, suite: str) -> str:
-        """The plan of a suite, as JSON: what its manifest, its history and the join depend on."""
+        """The plan of a suite as JSON: what its manifest, its history and the join depend on."""
         return self._once(("record", suite), lambda: self._record(suite))
 
     def _record(self, suite: str) -> str:
@@ -305,19 +305,19 @@ class Plan:
                 for batch in self.batches(suite)
             ],
             "budgets": self.budgets([suite]),
-            # Further checkpoints of the manifest, and the logs.
+            # All checkpoints of the manifest, and the logs.
             "listed": digest(listed),
             "logs": digest(history.states(suite, definition)),
         }
         return json.dumps(record, indent=1)
 
     def record_text(self, suite: str, fingerprint: str) -> str:
-        """The contents of a record's file.
+        """The contents of the file of a recorded plan.
 
         Raises
         ------
         ShapesweepError
-            If the record of this plan has another fingerprint.
+            If this plan has another fingerprint.
         """
         text = self.record(suite)
         if digest(text) != fingerprint:
@@ -325,11 +325,11 @@ class Plan:
         return text
 
     def record_file(self, suite: str) -> str:
-        """The file of that record, named by its fingerprint."""
+        """The file of the recorded plan, named by its fingerprint."""
         return f"plans/{suite}/{digest(self.record(suite))}.json"
 
     def files(self, suites: Iterable[str]) -> list[str]:
-        """All that is kept of suites, and that the tables of the sweep are joined from."""
+        """All files of suites from which the tables of the sweep are joined."""
         names = list(suites)
         return [
             *self.tables(names),
@@ -340,23 +340,23 @@ class Plan:
         ]
 
     def geometry_minutes(self, batch: Batch) -> int:
-        """Minutes to allow a job that measures a batch."""
+        """Time limit of a job that measures a batch, in minutes."""
         model = self.model(batch.suite, batch.run)
         operations = costs.operations(model, self.settings(batch.suite))
         return costs.minutes(len(batch.members) * operations)
 
     def budget_minutes(self, suite: str, run: str) -> int:
-        """Minutes to allow a job that makes a dimension budget."""
+        """Time limit of a job that measures a dimension budget, in minutes."""
         operations = costs.budget_operations(self.model(suite, run), self.settings(suite))
         return costs.minutes(operations)
 
     def disk_bytes(self, batch: Batch) -> int:
-        """Bytes that a batch of the Hub fills while it is measured.
+        """Disk space of a batch from the Hub while it is measured, in bytes.
 
         Raises
         ------
         ShapesweepError
-            If that is more than the configuration allows.
+            If the batch needs more than the configuration allows.
         """
         settings = self.settings(batch.suite)
         needed = sum(costs.footprint(model, settings) for model in batch.models)
@@ -368,13 +368,13 @@ class Plan:
         return max(10**6, needed)
 
     def claim_seconds(self, batch: Batch) -> float:
-        """For how long a batch may claim a disk of a cluster's node, which no other node clears."""
+        """How long a batch may claim the disk of a node, which other nodes cannot clear."""
         if self.config.scratch is None:
             return float("inf")
         return costs.longest(batch.models, self.settings(batch.suite))
 
     def downloads(self) -> list[str] | None:
-        """Folders of the downloads that are left to be measured; None if that is not known yet."""
+        """Folders of the downloads that are still needed; None if they are not known yet."""
         try:
             every = (batch for suite in self.published for batch in self.batches(suite))
             return [self.download(batch) for batch in every if not self._is_finished(batch)]
@@ -389,12 +389,12 @@ class Plan:
         return all((self.results / path).is_file() for path in paths)
 
     def _once(self, key: Any, make: Callable[[], Answer]) -> Answer:
-        """The answer for a key, computed once: what this run writes must not change its plan."""
+        """Compute a value once: files that this sweep writes must not change its plan."""
         if key not in self._known:
             self._known[key] = make()
         return self._known[key]
 
 
 def _settings_file(settings: Measurement) -> str:
-    """The file of settings: other contents have another name."""
+    """The settings file, named by its contents."""
     return f"settings/{digest(as_yaml(settings))}.yaml"

@@ -1,7 +1,7 @@
-"""The probe: a few numbers of a few layers while a model is trained, in milliseconds.
+"""The probe: a few metrics of a few layers while a model is trained, in milliseconds.
 
-Takes in a model and the same documents every time; hands on readings. `Record` keeps them in a
-Parquet file that the workflow reads; `callback` does both from a Trainer.
+A probe measures a model on the same documents each time. `Record` keeps the readings in a Parquet
+file that the workflow reads; `probe_callback` does both in a Trainer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,15 +22,15 @@ from shapesweep.explosions import indicators
 from shapesweep.neighbors import search, unique_rows
 from shapesweep.storage import schemas, tables
 
-#: Neighbours that are looked for: those of `id_mle` and of the largest scale of `id_gride`.
+#: Number of neighbours: for `id_mle`, and the largest scale of `id_gride`.
 NEIGHBORS = 20
-#: From the distances to neighbours to an ID, with the k that stands in its row.
+#: Estimators of the ID from distances to neighbours, with their k.
 DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
     "id_twonn": (2, dimension.id_twonn),
     "id_gride": (16, lambda distances: dimension.id_gride(distances, 8, 16)[0]),
     "id_mle": (NEIGHBORS, lambda distances: dimension.id_mle(distances[:, :NEIGHBORS])),
 }
-#: Of every chosen layer; the IDs each with neighbours from anywhere and from other documents.
+#: Signals of each layer; the IDs with all neighbours, and with neighbours of other documents.
 OF_LAYERS = (
     "anisotropy",
     *(name + control for name in DIMENSIONS for control in ("", "_between")),
@@ -44,21 +44,21 @@ SIGNALS = (*OF_LAYERS, "parameter_norm")
 
 @dataclass(frozen=True)
 class Reading:
-    """One number at one moment of a training, in the columns of `schemas.PROBE`.
+    """A number at a step of a training, with the columns of `schemas.PROBE`.
 
     Attributes
     ----------
     metric : str
-        Of `SIGNALS`.
+        Name from `SIGNALS`.
     value : float
-        NaN where it is not defined, or the model's states are not finite.
+        NaN if it is not defined, or the states of the model are not finite.
     layer : int or None
         As in `hidden_states`; None for the whole model.
     layer_kind : str or None
     selection : str or None
         `all` tokens, or `no_first`: without position 0.
     n_points, k : int or None
-        Of an ID: its different points, and its neighbours.
+        For an ID: number of different points, and of neighbours.
     """
 
     metric: str
@@ -71,31 +71,32 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """Where it stands in a training's log: `shape/id_twonn/4`."""
+        """Its name in the log of a training, such as `shape/id_twonn/4`."""
         return "/".join(["shape", self.metric, *([] if self.layer is None else [str(self.layer)])])
 
 
 class Probe:
-    """Measures a model on fixed documents; called, it gives the readings of that moment.
+    """Measures a model on fixed documents; calling it returns the readings.
 
-    The model is left as it was: its modules' modes, its attention, the random numbers. What it
-    measures are estimates of one sample of tokens, the same every time: they tell of changes.
+    The model is unchanged afterwards: modes of its modules, attention, and random numbers. The
+    numbers are estimates from one sample of tokens, the same each time, so they show changes.
 
     Parameters
     ----------
     documents : array_like of int, shape (n_documents, n_tokens)
-        Token ids, special tokens included; no padding. Some 32 documents of 64 tokens are enough.
+        Token ids, including special tokens, without padding. About 32 documents of 64 tokens are
+        enough.
     layers : sequence of int, optional
-        By `hidden_states`; by default those at a quarter, half and three quarters of the depth.
+        Indices of `hidden_states`; by default at a quarter, half and three quarters of the depth.
     signals : sequence of str
-        Of `SIGNALS`. Without `attention_entropy` the model keeps its own way of attention.
+        Names from `SIGNALS`. With `attention_entropy`, the model is run with eager attention.
     n_points : int
-        Points of the IDs, at most.
+        The most points for the IDs.
 
     Raises
     ------
     ShapesweepError
-        If the documents are no such array, or a signal is not known.
+        If the documents are not such an array, or a signal is not known.
 
     Examples
     --------
@@ -123,7 +124,7 @@ class Probe:
                 "documents: a probe needs token ids, of shape (documents, tokens)"
             )
         if min(self.documents.shape) < 2:
-            raise ShapesweepError("documents: a probe needs two documents of two tokens at least")
+            raise ShapesweepError("documents: a probe needs at least two documents of two tokens")
         for name in signals:
             if name not in SIGNALS:
                 raise ShapesweepError(f"signals: there is no {name!r}{near(name, SIGNALS)}")
@@ -134,13 +135,13 @@ class Probe:
         self._directions: dict[str, NDArray[np.floating]] = {}
 
     def __call__(self, model: Any) -> list[Reading]:
-        """Measure.
+        """Measure a model.
+
 
         Parameters
         ----------
         model : transformers.PreTrainedModel
-            A causal or masked language model; one that is wrapped for several processes is seen
-            through.
+            A causal or masked language model; it may be wrapped for several processes.
 
         Returns
         -------
@@ -149,9 +150,9 @@ class Probe:
         Raises
         ------
         CheckpointError
-            If it has no stack of blocks that puts out its hidden states.
+            If its blocks cannot be found.
         ShapesweepError
-            If it has no such layer.
+            If the model does not have a layer.
         """
         import torch
 
@@ -218,7 +219,7 @@ class Probe:
         documents = np.repeat(np.arange(len(states)), states.shape[1] - 1)
         rows = unique_rows(points) if len(points) else np.zeros(0, np.int64)
         if len(rows) > self.n_points:
-            # One fixed order of the tokens, so that each time nearly the same ones are measured.
+            # A fixed order of the tokens, so that nearly the same tokens are measured each time.
             order = np.random.default_rng(0).permutation(len(points))
             rows = np.sort(order[np.isin(order, rows)][: self.n_points])
         lists = (
@@ -235,7 +236,7 @@ class Probe:
                     yield Reading(*shown)
 
     def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
-        """How one-sided what goes into a block's matrices lies, their mean; NaN without any."""
+        """How one-sided the inputs of a block's matrices are, their mean; NaN without any."""
         found = []
         for name, module in _matrices(anatomy, layer):
             if name in inputs:
@@ -247,15 +248,15 @@ class Probe:
 
 
 class Record:
-    """Readings of a training, kept in a Parquet file that is whole at any time.
+    """Readings of a training, in a Parquet file that is complete at any time.
 
     Parameters
     ----------
     path : path-like
-        `probe.parquet` in the folder of a run's checkpoints is where the workflow looks.
+        The workflow reads `probe.parquet` in the folder of a run's checkpoints.
     from_step : int
-        Steps of a training that goes on from there: what an earlier attempt has written of later
-        ones is dropped.
+        Step from which a training is resumed; readings of later steps from an earlier attempt are
+        dropped.
     """
 
     def __init__(self, path: str | Path, from_step: int = 0) -> None:
@@ -271,7 +272,7 @@ class Record:
         self._new += [{"step": step, **asdict(reading)} for reading in readings]
 
     def save(self) -> None:
-        """Write all that was added."""
+        """Write all readings."""
         if not self._new:
             return
         parts = [part for part in (self._rows, pd.DataFrame(self._new)) if len(part)]
@@ -280,7 +281,7 @@ class Record:
 
 
 def _matrices(anatomy: Anatomy, layer: int) -> list[tuple[str, Any]]:
-    """The linear maps of the block that puts a layer out, by name."""
+    """The linear maps of the block before a layer, by name."""
     import torch
 
     if not layer:
@@ -294,7 +295,7 @@ def _matrices(anatomy: Anatomy, layer: int) -> list[tuple[str, Any]]:
 def _listening(
     model: Any, anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any], wanted: bool
 ) -> Iterator[None]:
-    """Keep what goes into the linear maps of blocks."""
+    """Record the inputs of the linear maps of blocks."""
 
     def keeper(name: str) -> Callable[..., None]:
         def keep(_module: Any, given: tuple[Any, ...]) -> None:
@@ -313,12 +314,12 @@ def _listening(
 
 @contextmanager
 def _as_it_was(model: Any, attentions: bool) -> Iterator[None]:
-    """Evaluate a model, and leave it as it was."""
+    """Set a model to evaluation, and restore it afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     way = model.config._attn_implementation
     model.eval()
     if attentions and way != "eager":
-        # The fused kernels do not tell their weights.
+        # Fused kernels do not return attention weights.
         model.set_attn_implementation("eager")
     try:
         yield

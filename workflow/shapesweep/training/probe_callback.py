@@ -1,4 +1,4 @@
-"""The probe at work in transformers' Trainer: every n steps, into its logs and a Parquet file."""
+"""A callback of the Trainer that runs a probe every n steps, and records the readings."""
 
 import time
 import warnings
@@ -11,28 +11,28 @@ import transformers
 from shapesweep.storage.schemas import PROBE_FILE
 from shapesweep.training.probe import Probe, Record
 
-#: Seconds between two writings of the file, at least; also at every checkpoint and at the end.
+#: The least seconds between two writes of the file, besides at checkpoints and at the end.
 SAVE_SECONDS = 60.0
 
 
 class ProbeCallback(transformers.TrainerCallback):
-    """Measures the model while it is trained.
+    """Measures a model during training.
 
-    The file is written by the first process; where there are several, all of them run the model,
-    so that none waits for another. A training that is resumed goes on in the same file. What keeps
-    a model from being measured at all is raised the first time; later, a moment that cannot be
-    measured (for want of memory, say) is warned of and left out, and the training goes on.
+    The first process writes the file; with several processes, all run the model, so that none
+    waits. A resumed training continues the file. An error of the first measurement is raised;
+    later, a measurement that fails (because memory runs out, for example) gives a warning, and the
+    training goes on.
 
     Parameters
     ----------
     probe : Probe
     every : int
-        Optimiser steps from one measurement to the next; the first is before training.
+        Optimizer steps between two measurements; the first is before training.
     log : callable, optional
-        `trainer.log`: then the readings stand in the Trainer's `log_history`, and wherever it
-        reports to, as `shape/<metric>/<layer>`.
+        `trainer.log`: logs the readings as `shape/<metric>/<layer>` to the Trainer's `log_history`,
+        and wherever the Trainer reports to.
     path : path-like, optional
-        By default `probe.parquet` in the Trainer's output folder, where the workflow finds it.
+        By default `probe.parquet` in the Trainer's output folder, which the workflow reads.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class ProbeCallback(transformers.TrainerCallback):
     >>> callback.every
     10
 
-    A Trainer takes it with `trainer.add_callback(callback)`.
+    Add it with `trainer.add_callback(callback)`.
     """
 
     def __init__(
@@ -64,23 +64,23 @@ class ProbeCallback(transformers.TrainerCallback):
         self._measured = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure before the first step, and go on with a file that is there."""
+        """Measure before the first step, and continue an existing file."""
         path = Path(args.output_dir, PROBE_FILE) if self.path is None else Path(self.path)
         self._record, self._saved = Record(path, state.global_step), time.monotonic()
         if not state.global_step:
             self._measure(state, control, kwargs["model"])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure, if it is time to."""
+        """Measure every n steps."""
         if state.global_step % self.every == 0:
             self._measure(state, control, kwargs["model"])
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write what belongs to the checkpoint."""
+        """Write the readings up to the checkpoint."""
         self._save(state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write what is left."""
+        """Write the last readings."""
         self._save(state)
 
     def _measure(self, state: Any, control: Any, model: Any) -> None:
@@ -95,7 +95,7 @@ class ProbeCallback(transformers.TrainerCallback):
         self._measured = True
         self._record.add(state.global_step, readings)
         if self.log:
-            # Whoever logs has logged, to the Trainer: it would leave out its own loss.
+            # Logging sets this flag, and the Trainer would then skip its own log.
             wanted = control.should_log
             self.log({reading.name: reading.value for reading in readings})
             control.should_log = wanted

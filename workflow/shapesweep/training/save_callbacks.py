@@ -1,4 +1,4 @@
-"""When an embedded suite's training saves its checkpoints."""
+"""Callbacks that decide when the training of an embedded suite saves checkpoints."""
 
 import math
 import shutil
@@ -14,7 +14,7 @@ from shapesweep.explosions.onset import CONFIRMING, first_onset
 
 
 class AtSteps(transformers.TrainerCallback):
-    """Ask for a checkpoint, and for the loss, at a suite's steps; show how far the training is.
+    """Saves checkpoints and logs losses at the steps of a suite, and shows the progress.
 
     Parameters
     ----------
@@ -26,24 +26,24 @@ class AtSteps(transformers.TrainerCallback):
         self.steps, self.shown = set(steps), shown
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask."""
+        """Request a checkpoint and a log at the steps of the suite."""
         if state.global_step in self.steps:
             control.should_save = control.should_log = True
         self.shown.update()
 
 
 class AroundOnset(transformers.TrainerCallback):
-    """Keep the checkpoints around the onset of a loss explosion, and end the training behind it.
+    """Keeps the checkpoints around the onset of a loss explosion, and then ends the training.
 
-    They are saved every few steps, and the last few are kept until the logged loss has an onset
-    (`estimators.onset`). Nothing of the training itself depends on it but its end; without an onset
-    only the suite's own steps are kept.
+    Checkpoints are saved every few steps, and the last few are kept until the logged loss has an
+    onset (`explosions.onset`). Only the end of the training depends on it; without an onset, only
+    the steps of the suite are kept.
 
     Parameters
     ----------
     settings : OnsetConfig
     steps : sequence of int
-        At which checkpoints are kept anyway.
+        Steps at which checkpoints are kept anyway.
     """
 
     def __init__(self, settings: OnsetConfig, steps: Sequence[int]) -> None:
@@ -55,30 +55,30 @@ class AroundOnset(transformers.TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any
     ) -> None:
-        """Look whether there was an onset."""
+        """Check the logged losses for an onset."""
         if "loss" in logs and self.onset is None:
             self.logged.append((state.global_step, logs["loss"]))
             at = first_onset(np.array([loss for _, loss in self.logged]))
             self.onset = None if at is None else self.logged[at][0]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for a checkpoint, and for the end."""
+        """Request checkpoints, and the end of the training."""
         if state.global_step % self.settings.every == 0:
             control.should_save = True
         if self.onset is not None and len(self._after()) >= self.settings.after:
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Remove what is too old by now."""
+        """Remove checkpoints that are too old."""
         self.saved.append(state.global_step)
         if self.onset is None:
-            # An onset is known some entries of the log after it.
+            # An onset is detected some logged losses later.
             late = math.ceil(CONFIRMING * args.logging_steps / self.settings.every)
             spare = self.settings.before + late + 1
             self._keep(args.output_dir, set(self.saved[-spare:]))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Remove what is not around the onset."""
+        """Remove checkpoints that are not around the onset."""
         kept: set[int] = set()
         if self.onset is not None:
             before = [step for step in self.saved if step < self.onset]

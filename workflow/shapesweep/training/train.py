@@ -1,7 +1,7 @@
-"""The embedded suite's training: real models, on the spot, offline.
+"""Train the runs of an embedded suite, on this machine and offline.
 
-Takes in a suite and the standard library's text; hands on a Trainer's output folder:
-`checkpoint-<step>/` with weights, tokenizer and `trainer_state.json`.
+The result is the output folder of a Trainer: `checkpoint-<step>/` with weights, tokenizer and
+`trainer_state.json`.
 """
 
 from pathlib import Path
@@ -20,16 +20,16 @@ BOS, CLS, SEP, MASK, PAD = SPECIALS = ["<s>", "[CLS]", "[SEP]", "[MASK]", "[PAD]
 
 
 def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
-    """Train one run of an embedded suite from scratch.
+    """Train a run of an embedded suite from scratch.
 
-    The same suite gives the same checkpoints at an equal number of threads.
+    With the same number of threads, the same suite gives the same checkpoints.
 
     Parameters
     ----------
     suite : EmbeddedSuite
     run_name : str
     folder : path-like
-        Made whole or not at all.
+        Output folder, written atomically.
     """
     import torch
     import transformers
@@ -40,7 +40,7 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     transformers.logging.disable_progress_bar()
 
     config = _config(run.model, suite)
-    # BERT and its kin stand in both mappings; they are encoders.
+    # BERT and similar models are in both mappings; they are encoders.
     masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     tokenizer = make_tokenizer(stdlib_text("training"), suite.vocabulary, masked)
     documents = packed(stdlib_text("training"), tokenizer, suite.document_length)
@@ -59,7 +59,7 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
         recipe = suite.with_run(run_name).model_dump_json()
         (partial / RECIPE).write_text(recipe, encoding="utf-8")
         if 0 in suite.steps:
-            # Trainer itself saves nothing before the first step.
+            # The Trainer does not save before the first step.
             start = partial / "checkpoint-0"
             model.save_pretrained(start)
             tokenizer.save_pretrained(start)
@@ -94,7 +94,7 @@ def _arguments(suite: EmbeddedSuite, run: TrainedRun, folder: Path) -> Any:
         adam_epsilon=run.adam_epsilon,
         max_grad_norm=run.max_grad_norm,
         logging_steps=suite.logging_steps,
-        # A loss that is none is what a reader of the log must see.
+        # Losses that are not finite must be visible in the log.
         logging_nan_inf_filter=False,
         save_strategy="no",
         save_only_model=True,
@@ -106,15 +106,15 @@ def _arguments(suite: EmbeddedSuite, run: TrainedRun, folder: Path) -> Any:
 
 
 def make_tokenizer(text: str, vocabulary: int, masked: bool) -> Any:
-    """A byte-level BPE trained on a text; it puts its special tokens where such models have them.
+    """Train a byte-level BPE tokenizer on a text.
 
     Parameters
     ----------
     text : str
     vocabulary : int
-        Entries, special tokens and the 256 bytes included.
+        Number of entries, including special tokens and 256 bytes.
     masked : bool
-        For an encoder: CLS before and SEP behind; else BOS before.
+        For an encoder: adds CLS before and SEP after a text; otherwise BOS before.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def _config(model: dict[str, Any], suite: EmbeddedSuite) -> Any:
 
 
 def packed(text: str, tokenizer: Any, length: int) -> NDArray[np.int64]:
-    """Packed documents of a text, each with the tokenizer's own special tokens.
+    """Packed documents of a text, each with the special tokens of the tokenizer.
 
     Returns
     -------
@@ -182,7 +182,7 @@ def _callbacks(suite: EmbeddedSuite, tokenizer: Any, shown: Any) -> list[Any]:
         callbacks.append(AroundOnset(suite.onset, suite.steps))
     if suite.probe:
         held_out = packed(stdlib_text("measuring"), tokenizer, suite.document_length)
-        # From all over the text.
+        # Take documents from all over the text.
         chosen = np.linspace(0, len(held_out) - 1, suite.probe.documents).astype(int)
         callbacks.append(ProbeCallback(Probe(held_out[chosen]), suite.probe.every))
     return callbacks
