@@ -32,7 +32,7 @@ rule figures:
     message:
         "drawing all figures"
     shell:
-        "shapesweep figures {params.names} --curves {params.curves:q} --out {output:q} > {log:q} 2>&1"
+        "shapesweep figures {params.names:q} --curves {params.curves:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule summary:

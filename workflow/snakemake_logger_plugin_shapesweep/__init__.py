@@ -1,9 +1,8 @@
-"""What a person sees while the sweep runs: Snakemake's own words, and below them how far it is.
+"""A logger plugin for Snakemake that shows the progress of a sweep.
 
-Snakemake finds this package by its name and uses it where the profile says `logger:
-shapesweep`. In a terminal the last lines are kept up to date: the whole sweep with the
-time left, and every job that runs. In a log nothing moves: the time left stands behind
-Snakemake's own count.
+Snakemake finds this package by its name, and uses it if the profile has `logger: shapesweep`. In a
+terminal, the last lines show the progress of the sweep, the time left, and every running job. In a
+log file, the time left follows Snakemake's own count of jobs.
 """
 
 import sys
@@ -21,14 +20,14 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_shapesweep.ledger import Ledger
 
-#: Jobs that are shown at once; a terminal has so many lines.
+#: The most jobs that are shown at a time.
 SHOWN = 12
-#: Seconds between two words about the jobs that run, where nothing moves.
+#: Seconds between two reports on running jobs in a log file.
 INTERVAL = 60.0
 
 
 class LogHandler(LogHandlerBase):
-    """Snakemake's log handler of this name; the base class says what the properties mean."""
+    """The log handler; see the base class for the properties."""
 
     writes_to_stream = True
     writes_to_file = False
@@ -37,7 +36,7 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        """Nothing is shown until jobs are planned."""
+        """Start without a display, until jobs are planned."""
         stream = sys.stdout if self.common_settings.stdout else sys.stderr
         self.console = Console(file=stream, no_color=self.common_settings.nocolor, highlight=False)
         self.ledger = Ledger()
@@ -45,7 +44,7 @@ class LogHandler(LogHandlerBase):
         self.closed = threading.Event()
 
     def emit(self, record: LogRecord) -> None:
-        """Say what Snakemake says, and keep the ledger."""
+        """Print Snakemake's messages, and update the ledger."""
         try:
             self._note(record)
             text = self.format(record)
@@ -59,7 +58,7 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self.closed.set()
         if self.live:
             self.live.stop()
@@ -81,13 +80,12 @@ class LogHandler(LogHandlerBase):
             self.ledger.fail(said["jobid"])
 
     def _is_noise(self, record: LogRecord) -> bool:
-        # The rule that only names the targets has no command; in a terminal, what starts and ends
-        # is seen below.
+        # Rules that only name targets have no command; in a terminal, the display shows jobs that
+        # start and end.
         event = getattr(record, "event", None)
         if event == LogEvent.SHELLCMD:
             return record.__dict__.get("shellcmd") is None
-        # Every run with a configuration of its own extends the default one; the path of the copy
-        # that Snakemake reads helps nobody.
+        # Every configuration extends the default, and the path of Snakemake's copy is not useful.
         if event is None and "is extended by additional config" in str(record.msg):
             return True
         return self.live is not None and event == LogEvent.PROGRESS

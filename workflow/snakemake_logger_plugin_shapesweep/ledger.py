@@ -1,4 +1,4 @@
-"""What runs, how far it is, and how long the rest will take: told from Snakemake's events alone."""
+"""The running jobs, their progress, and the time left, from Snakemake's events."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,24 +7,24 @@ from pathlib import Path
 
 from shapesweep import progress
 
-#: The end of a log that is looked at for the job's own progress, in bytes.
+#: Bytes at the end of a log that are searched for the progress of a job.
 TAIL = 4096
-#: Where rules of which no job has been seen yet have more than this share of all jobs left, what is
-#: known is said to be the least.
+#: If rules without a finished job have more than this share of the jobs left, the time left is a
+#: lower bound.
 UNKNOWN_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Running:
-    """A job that runs.
+    """A running job.
 
     Attributes
     ----------
     rule, words : str
-        The rule's name, and its message: "measuring pythia/seed1/step512".
+        Name of the rule, and its message, such as "measuring pythia/seed1/step512".
     log : Path or None
     started : float
-        Seconds of the clock.
+        Start time in seconds.
     """
 
     rule: str
@@ -33,7 +33,7 @@ class Running:
     started: float
 
     def progress(self) -> tuple[str, int, int] | None:
-        """What the job's log says of how far it is: doing, done, total."""
+        """The progress of the job from its log: what it does, done, total."""
         if self.log is None:
             return None
         try:
@@ -46,16 +46,16 @@ class Running:
 
 @dataclass
 class Ledger:
-    """The jobs of one run of the workflow.
+    """The jobs of a run of the workflow.
 
     Attributes
     ----------
     planned : dict
-        Jobs by rule.
+        Number of jobs by rule.
     running : dict
-        By the jobs' numbers.
+        Running jobs by their numbers.
     seconds : dict
-        By rule, how long each of its finished jobs took.
+        Durations of finished jobs, by rule.
     clock : callable
         Seconds, as `time.monotonic`.
     """
@@ -66,38 +66,38 @@ class Ledger:
     clock: Callable[[], float] = time.monotonic
 
     def plan(self, jobs: Mapping[str, int]) -> None:
-        """Take in how many jobs of every rule there will be."""
+        """Set the number of jobs of every rule."""
         # Rules that only name targets take no time.
         targets = ("total", "all", "sweep", "numbers", "paper", "spikes")
         self.planned = {rule: n for rule, n in jobs.items() if rule not in targets}
 
     def start(self, number: int, rule: str, words: str, log: Path | None) -> None:
-        """A job begins."""
+        """Add a running job."""
         self.running[number] = Running(rule, words, log, self.clock())
 
     def finish(self, number: int) -> None:
-        """A job has done its work."""
+        """Record a finished job."""
         job = self.running.pop(number, None)
         if job is not None:
             self.seconds.setdefault(job.rule, []).append(self.clock() - job.started)
 
     def fail(self, number: int) -> None:
-        """A job has failed: how long it took says nothing about the others."""
+        """Remove a failed job, without recording its duration."""
         self.running.pop(number, None)
 
     @property
     def n_done(self) -> int:
-        """Jobs that are finished."""
+        """Number of finished jobs."""
         return sum(map(len, list(self.seconds.values())))
 
     @property
     def n_planned(self) -> int:
-        """Jobs that there will be."""
+        """Number of planned jobs."""
         return sum(self.planned.values())
 
     def left(self) -> str:
-        """How long the rest will take, as far as it can be known: "about 3 min left"."""
-        # Copies: the display asks from another thread than that which takes the events in.
+        """An estimate of the time left, such as "about 3 min left"."""
+        # Copies, because the display calls this from another thread.
         seconds, running = dict(self.seconds), list(self.running.values())
         means = {rule: sum(times) / len(times) for rule, times in seconds.items()}
         now, work = self.clock(), 0.0

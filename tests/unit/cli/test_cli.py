@@ -35,7 +35,7 @@ def test_a_checkpoint_is_checked(tmp_path, make_checkpoint, capsys):
             "absent.json: ",
         ),
         ("curves --tables absent --out x", "geometry.parquet: no such file"),
-        ("figures --curves absent --figure dome --out x", "no such file"),
+        ("figures dome --curves absent --out x", "no such file"),
     ],
 )
 def test_an_expected_failure_is_one_line_and_status_2(command, message, capsys):

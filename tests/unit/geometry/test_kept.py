@@ -18,8 +18,8 @@ from shapesweep.storage.selections import SELECTIONS
 #: Numbers of a selection with every metric, one for each of its scales.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
 #: Numbers of a corpus: five shards, three selections with every metric (but that the first has no
-#: layer before it), two with those of both microscopes, and one of documents cut to 8 tokens.
-PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 3) - 3
+#: layer before it), two selections with two metrics each, and documents cut to 8 tokens with two.
+PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 2) - 3
 
 
 @pytest.fixture

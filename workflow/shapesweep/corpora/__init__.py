@@ -124,11 +124,6 @@ class Corpus:
             digest.update(document.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of all documents."""
-        return sum(map(len, self.documents))
-
     def batches(self, n_tokens: int) -> list[list[int]]:
         """Numbers of the documents of every batch; documents of a batch have equal lengths."""
         return self.batches_of(self.documents, n_tokens)

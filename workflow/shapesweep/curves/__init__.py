@@ -1,16 +1,19 @@
-"""The curves: all checkpoints over depth and over training, with their uncertainty.
+"""Curves: all checkpoints over depth and over training, with their uncertainty.
 
-Takes in the joined tables; hands on what the figures draw, one file a table:
+In: the joined tables. Out: the tables of curves, a module for each. Imported by: figures, report,
+cli.
 
-- `profiles`: every number over depth;
-- `trajectories`: every number over training, of a layer and of the middle of the model;
+
+- `profiles`: every metric over depth;
+- `trajectories`: every metric over training, of each layer and of the middle blocks;
 - `phases`: does a trajectory rise and fall again?
 - `shapes`: is a profile a dome, a box, flat, or something else?
-- `distances`: how far is a profile from the run's last one, and from its family's mean?
-- `comparison`: are the authors' numbers ours?
+- `distances`: how far is a profile from the last profile of its run, and from the mean of its
+  family?
+- `comparison`: do our numbers agree with those of the authors?
 
-Averages and differences get their errors from the replicates, which belong together: the same
-groups of documents were left out everywhere.
+Errors of averages and differences come from paired replicates: the same groups of documents are
+left out everywhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,15 +48,15 @@ def build(
     Parameters
     ----------
     geometry, losses, continuity : pandas.DataFrame
-        Of `schemas`, under those names.
+        Tables as in `schemas`.
     replicates : callable
-        From a suite, a run and some revisions to their rows of `schemas.REPLICATES`: they are
-        sixteen times as many, and those of a few checkpoints are in memory at a time.
+        From a suite, a run and revisions to their rows of `schemas.REPLICATES`. Only those of a few
+        checkpoints are in memory at a time, because there are 16 times as many.
 
     Returns
     -------
     dict of pandas.DataFrame
-        Under those names, as `schemas` has them.
+        Tables by name, as in `schemas`.
     """
     n_groups, parts, middle_of, stacks = [], [], [], []
     for (suite, run), mine in intervals.with_names(geometry).groupby(["suite", "run"], sort=False):
@@ -81,7 +84,7 @@ def build(
     }
     for name, table in along.items():
         along[name] = table.assign(segment=segments(table, continuity))
-    # Behind a break it is another training's phases that would be seen.
+    # After a break, the phases would be those of another training.
     whole = middles[segments(middles, continuity) == 0]
     return {
         **along,

@@ -1,7 +1,7 @@
-"""The comparison: the authors' own numbers beside ours, where their models were measured.
+"""Comparison of our numbers with those of the authors.
 
-Theirs are read from the outputs that are stored in the notebooks of AIRI-Institute/LLM-Microscope;
-`authors.csv` has them, by the index of `hidden_states`.
+The authors' numbers are from the stored outputs of the notebooks in AIRI-Institute/LLM-Microscope;
+`authors.csv` has them by the index of `hidden_states`.
 """
 
 from importlib import resources
@@ -11,35 +11,34 @@ import pandas as pd
 
 from shapesweep.storage import schemas
 
-#: What two numbers may differ by, set before any of ours was seen: so much, and a share of theirs.
-#: Of the anisotropy, theirs are read off a figure to 0.005, and two draws of 128 chunks differ by
-#: as much. Of the ID, read off to 0.15, and two draws of tokens differ by 5.8 % in the median,
-#: twice which most stay within.
+#: Tolerances, absolute and relative, set before any of our numbers was seen. The anisotropy is read
+#: off a figure to 0.005, and two draws of 128 chunks differ by as much. The ID is read off to 0.15,
+#: and two draws of tokens differ by 5.8 % in the median; most stay within twice that.
 TOLERANCE = {"anisotropy": (0.005 + 0.005, 0.0), "id_twonn_paper": (0.15, 2 * 0.058)}
-#: Their tokens and ours of the same chunks; of another text or sampling there are other numbers.
+#: The largest relative difference in the number of tokens for the same sampling.
 SAME_TOKENS = 0.02
 
 
 def authors() -> pd.DataFrame:
-    """The authors' numbers: run, n_tokens, metric, layer, value."""
+    """The authors' numbers, with columns run, n_tokens, metric, layer and value."""
     path = resources.files("shapesweep") / "authors.csv"
     return pd.read_csv(path.open(encoding="utf-8"))
 
 
 def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
-    """The authors' numbers beside ours: `schemas.COMPARISON`.
+    """Compare the authors' numbers with ours: `schemas.COMPARISON`.
 
     Parameters
     ----------
     profiles : pandas.DataFrame
-        `schemas.PROFILES`: of the text with all tokens, as the authors measured, those of a run
-        with the model's name and without steps, or of its last step.
+        `schemas.PROFILES`. Used are the profiles of all tokens of the text, of runs with the name
+        of a model, at the last step or without steps.
 
     Returns
     -------
     pandas.DataFrame
-        `verdict` is `agrees` or `differs`, by the tolerance, `not run`, or `other sampling`
-        where the model was shown another number of tokens than theirs.
+        `verdict` is `agrees` or `differs` by the tolerance, `not run`, or `other sampling` if the
+        number of tokens differs.
     """
     asked = {"over": "documents", "corpus": "text", "selection": "all", "layer_kind": "block"}
     ours = profiles
@@ -66,7 +65,7 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(comparison: pd.DataFrame) -> str:
-    """How many numbers have which verdict."""
+    """Number of rows by verdict, as text."""
     counts = comparison.verdict.value_counts()
     named = ("agrees", "differs", "other sampling", "not run")
     return ", ".join(f"{counts.get(name, 0)} {name}" for name in named)

@@ -1,4 +1,4 @@
-"""Continuity: do the weights of a run's checkpoints follow each other in one training?"""
+"""Continuity: do the weights of a run's checkpoints follow each other as in one training?"""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -10,54 +10,56 @@ from numpy.typing import NDArray
 
 from shapesweep.storage.manifests import Checkpoint
 
-#: Weights of a checkpoint, by the class of their matrix.
+#: A sample of weights of a checkpoint, by the class of their matrix.
 Sample = dict[str, NDArray[np.float32]]
 
 
-#: A checkpoint is out of line if it is so many times farther from both of its neighbours than they
-#: are from each other, in 1 - correlation. A random walk gives 1/2, steps in one direction less
-#: (there the neighbours are the farthest pair); a stranger between two gives tens and more.
+#: A checkpoint is discontinuous if it is farther from both neighbours than this factor times their
+#: distance from each other (1 - correlation). A random walk gives 1/2, and steps in one direction
+#: give less; a checkpoint of another training gives tens and more.
 OUT_OF_LINE = 2.0
 
 
-#: Of three, the outer two lie farther apart than the later two, unless labels were swapped: then
-#: by 1.6 and more. Of every second or third checkpoint of a training: 0.94 at most.
+#: Of three checkpoints, the outer two are farther apart than the later two, unless labels are
+#: swapped: then the ratio is 1.6 and more. For every second or third checkpoint of a training it is
+#: at most 0.94.
 OUT_OF_ORDER = 1.25
 
 
-#: A step between neighbours is a break if it is so many times as long as the longer of the steps
-#: beside it. A training from which it was restarted two checkpoints ago makes it 2.2 to 3.8, other
-#: weights 6 and more; a schedule that warms up or decays, or labels twice as far apart, 1.4.
+#: A distance between neighbours is a break if it exceeds this factor times the longer of the
+#: adjacent distances. A training restarted from two checkpoints earlier gives 2.2 to 3.8, other
+#: weights 6 and more; warm-up, decay, or labels twice as far apart give 1.4.
 BROKEN = 2.0
 
 
-#: Weights that are kept in float16 differ by this much for no other reason.
+#: Distance that rounding to float16 causes.
 ROUNDING = 1e-6
 
 
 def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[int, str]:
-    """Which checkpoints of a run are no continuation of those before them, and how one sees it.
+    """Find checkpoints of a run that do not continue the training of earlier checkpoints.
 
-    - `discontinuous`: it lies far from both neighbours while these lie close together. A label that
-      was trained anew by itself, or belongs to another run, serves weights of another trajectory.
-    - `out_of_order`: a later one lies nearer to those before them both; one of both is flagged with
-      the other. Labels were swapped.
-    - `break`: it lies far from the one before it, and its followers near: a training that was
-      restarted goes on under the old one's labels. Seen once two checkpoints of the old training
-      lie beyond the point from which it was restarted; not before the second checkpoint, and not
-      behind the last but one, where there is no other distance to compare with.
+    - `discontinuous`: it is far from both neighbours, which are close together. Its weights are of
+      another training, or of another run.
+    - `out_of_order`: the labels of two checkpoints are swapped; both are flagged.
+    - `break`: it is far from the previous checkpoint, and later ones are close: a restarted
+      training
+      continues under the labels of the old one. This is detected if the old training went on for
+      two checkpoints after the restart, and not at the second or the last checkpoint, where there
+      is no other distance to compare with.
 
     Parameters
     ----------
     samples : sequence of dict of ndarray
         The same weights of every checkpoint by class, in the order of steps.
     steps : sequence of int or None
-        Where labels lie farther apart than on either side, so may weights.
+        Steps of the labels; weights may be farther apart if labels are.
 
     Returns
     -------
     dict of str
-        By position.
+        Flags by position.
+
     """
     found: dict[int, str] = {}
     known = [k for k, sample in enumerate(samples) if sample.keys() == samples[0].keys()]
@@ -65,7 +67,7 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     for index, (before, middle, after) in enumerate(zip(known, known[1:], known[2:], strict=False)):
         between = max(distance(samples[before], samples[after]), ROUNDING)
         apart = [distance(samples[k], samples[middle]) for k in (before, after)]
-        # What lies nearer to the one before them is no stranger: its label is swapped.
+        # If it is closer to the checkpoint before them, its label is swapped.
         last = samples[known[index - 1]] if index else None
         early = last and distance(last, samples[middle]) < distance(last, samples[before])
         if min(apart) > OUT_OF_LINE * between and not early:
@@ -79,7 +81,7 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     ways = [distance(samples[a], samples[b]) for a, b in itertools.pairwise(known)]
     gaps = [(steps[b] or 0) - (steps[a] or 0) for a, b in itertools.pairwise(known)]
     for k in range(1, len(ways) - 1):
-        # Over one that is flagged itself the way is longer for that.
+        # Distances across a flagged checkpoint are longer.
         beside = known[k + 1] == known[k] + 1
         wider = max(1.0, gaps[k] / max(gaps[k - 1], gaps[k + 1], 1))
         if beside and ways[k] > BROKEN * wider * max(ways[k - 1], ways[k + 1], ROUNDING):
@@ -88,12 +90,12 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
 
 
 def distance(a: Sample, b: Sample) -> float:
-    """1 - Pearson's correlation of the same weights of two checkpoints, the mean of the classes."""
+    """1 - Pearson's correlation between the weights of two checkpoints, the mean over classes."""
     return float(np.mean([1.0 - correlation(a[kind], b[kind]) for kind in a]))
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Pearson's correlation, in float64; of constants, 1 where they are equal and else 0."""
+    """Pearson's correlation in float64; for constants, 1 if they are equal and otherwise 0."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
@@ -136,7 +138,7 @@ def between_neighbours(
 
 
 def segments(curves: pd.DataFrame, continuity: pd.DataFrame) -> "pd.Series[int]":
-    """Which part of its run every row belongs to: so many breaks lie before it.
+    """The segment of every row: the number of breaks before it in its run.
 
     Parameters
     ----------
@@ -148,7 +150,7 @@ def segments(curves: pd.DataFrame, continuity: pd.DataFrame) -> "pd.Series[int]"
     Returns
     -------
     pandas.Series of int
-        Of the rows' index.
+        With the index of `curves`.
     """
     segment = pd.Series(0, index=curves.index)
     breaks = continuity[(continuity.flag == "break") & continuity.step.notna()]

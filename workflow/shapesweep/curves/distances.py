@@ -1,4 +1,4 @@
-"""Distances: how far is a profile from the run's last one, and from its family's mean?"""
+"""Distances: how far is a profile from the last of its run, and from the mean of its family?"""
 
 from collections.abc import Iterator
 
@@ -11,18 +11,18 @@ from shapesweep.curves.profile_stack import Stack
 from shapesweep.estimators import jackknife
 from shapesweep.storage import schemas
 
-#: The last checkpoint's profiles of a run, by what they are of: values and replicates.
+#: Profiles of the last checkpoint of a run: values and replicates by curve.
 Finals = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 def distances(stacks: list[Stack]) -> pd.DataFrame:
     """The distance of every profile to others: `schemas.DISTANCES`.
 
-    The root mean square difference over depth, between lines through the layers. `to` is
-    `final`, the run's last checkpoint, or `family`, the mean of the last checkpoints of all
-    other models of the family on the same corpus (of any suite; what differs by its seed alone is
-    the same model). Do all decoders converge to one profile? Then these fall to what seeds differ
-    by.
+    Root mean square differences over depth, with linear interpolation between layers. `to` is
+    `final`, the last checkpoint of the run, or `family`, the mean over the last checkpoints of all
+    other models of the family on the same corpus, from all suites; runs that differ by their seed
+    are the same model. If all decoders converge to the same profile, these distances fall to those
+    between seeds.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        With a 95 % interval over documents, cut off at zero; `n_runs` is how many profiles the mean
-        is of.
+        With a 95 % interval over documents, cut off at zero; `n_runs` is the number of profiles in
+        the mean.
     """
     finals = [_finals(stack) for stack in stacks]
     rows = []
@@ -71,7 +71,7 @@ def _to_final(stack: Stack, final: Finals) -> Iterator[pd.DataFrame]:
 
 
 def _to_family(stack: Stack, others: list[tuple[Stack, Finals]]) -> Iterator[pd.DataFrame]:
-    """To the mean over models; seeds of one model count as one together."""
+    """Distances to the mean over models; seeds of a model are averaged before."""
     known: dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
     rows, values, without, counts = [], [], [], []
     for i, key in enumerate(stack.curve_keys):
@@ -92,12 +92,12 @@ def _to_family(stack: Stack, others: list[tuple[Stack, Finals]]) -> Iterator[pd.
 def _mean(
     stack: Stack, theirs: list[tuple[Stack, tuple[NDArray[np.float64], NDArray[np.float64]]]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """The mean of other runs' profiles at this one's depths, with replicates, and how many."""
+    """The mean profile of other runs at the depths of this one, with replicates and counts."""
     by_model: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     n_groups = len(stack.without)
     theirs = [(o, (value, parts)) for o, (value, parts) in theirs if np.isfinite(value).all()]
     for other, (value, parts) in theirs:
-        # Other groups of documents than ours tell nothing of our errors: then they stand fixed.
+        # With other groups of documents, the other profiles are treated as fixed.
         paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
         both = np.concatenate([value[None], paired])
         placed = np.stack([np.interp(stack.depths, other.depths, line) for line in both])

@@ -1,4 +1,4 @@
-"""Intervals: over documents from the replicates, over seeds from runs that differ by no more."""
+"""Intervals: over documents from replicates, and over seeds from runs that differ only by seed."""
 
 import re
 from typing import Any
@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 from shapesweep.checkpoint.facts import family
 from shapesweep.estimators import jackknife
 
-#: What a band is over, as the tables say it.
+#: What an interval is over.
 DOCUMENTS, SEEDS = "documents", "seeds"
-#: What names one run, and one kind of number.
+#: Columns that identify a run, and a curve.
 RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
 CURVE = ["corpus", "pooling", "selection", "metric", "k"]
-#: What is added to the rows of single runs.
+#: Columns that are added to the rows of single runs.
 ADDED = ["family", "model", "n_groups", "low", "high", "over"]
 _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECASE)
 
 
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add to every row its `family`, and its `model`: the run's name without its seed."""
-    # A label that begins with an underscore is left out of a legend.
+    """Add the columns `family`, and `model`: the name of the run without its seed."""
+    # matplotlib leaves labels with a leading underscore out of legends.
     models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}
     return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
 
 
 def groups(replicates: pd.DataFrame) -> pd.DataFrame:
-    """How many groups of documents were left out in turn, by run and corpus."""
+    """Number of jackknife groups by run and corpus."""
     key = ["suite", "run", "corpus"]
     return replicates.groupby(key).group.nunique().rename("n_groups").reset_index()
 
 
 def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
-    """Add the interval that the standard error and the number of `groups` give."""
+    """Add intervals from the standard error and the number of groups."""
     counted = frame.merge(n_groups, on=["suite", "run", "corpus"], how="left")
     errors, groups = counted.stderr.to_numpy(float), counted.n_groups.to_numpy(float)
     half = jackknife.half_width(errors, np.nan_to_num(groups, nan=2))
@@ -42,20 +42,20 @@ def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The mean of runs that differ only by their seed, with the interval that their spread gives.
+    """The mean of runs that differ only by their seed, with an interval from their spread.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         Rows of single runs.
-    place : list of str
-        Columns that say where on a curve a row stands.
+    by : list of str
+        Columns that identify a point of a curve.
 
     Returns
     -------
     pandas.DataFrame
-        A row for every place at which all runs of a model were measured; `run` is
-        the model's name, `seed` and `revision` are null.
+        A row for every point at which all runs of a model were measured; `run` is the name of the
+        model, `seed` and `revision` are null.
     """
     key = ["suite", "model", "architecture", "family", "n_layers", *CURVE, *by]
     known = frame[frame.value.notna() & frame.step.notna()]
@@ -74,7 +74,7 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         flag=("flag", joined_flags),
         **{name: (name, "first") for name in shared},
     ).reset_index()
-    # A mean of fewer at one place than at the next would jump where a seed comes or goes.
+    # The mean would jump at points where a seed is missing.
     means = means[means.n_runs == means.n_seeds]
     n_runs = means.n_runs.to_numpy(float)
     half = jackknife.half_width(means.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)
@@ -83,16 +83,16 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    """The tables of all runs as one; of none, a table without rows."""
+    """The tables of all runs in one table."""
     known = [part for part in parts if len(part)] or parts[:1]
     return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=columns)
 
 
 def joined_flags(flags: Any) -> str:
-    """All flags of several rows, each once."""
+    """All flags of several rows, without duplicates."""
     return ",".join(sorted({f for flag_text in set(flags) for f in flag_text.split(",") if f}))
 
 
 def as_array(column: "pd.Series[Any]") -> NDArray[np.float64]:
-    """A column of numbers, null where there is none, as float64 with NaN."""
+    """A column of nullable numbers as float64 with NaN."""
     return column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -1,7 +1,7 @@
-"""The join: the tables of all batches become one, without the checkpoints that are inconsistent.
+"""The join: concatenates the tables of all batches, and drops inconsistent checkpoints.
 
-Takes in the plans, the manifests and the tables of every batch; hands on the joined tables, the
-failures among them. What can only be said of a checkpoint beside its neighbours is said here.
+Consistency checks that compare checkpoints with their neighbours are done here; their results are
+rows of the table of failures.
 """
 
 import functools
@@ -24,7 +24,7 @@ from shapesweep.storage.manifests import Checkpoint
 
 _KEY = ["suite", "run", "revision"]
 _NOTHING = pd.DataFrame(columns=schemas.HISTORY.names)
-#: An untrained causal model's loss lies this near to ln(vocabulary), in nats.
+#: Largest distance of the loss of an untrained causal model from ln(vocabulary), in nats.
 START_LOSS = 0.5
 
 
@@ -36,14 +36,14 @@ class Placed:
     ----------
     checkpoint : Checkpoint
     folder : Path
-        Of its batch's tables.
+        Folder of the tables of its batch.
     """
 
     checkpoint: Checkpoint
     folder: Path
 
     def read(self, name: str, schema: pa.Schema) -> pa.Table:
-        """Its rows of a table.
+        """The rows of the checkpoint in a table.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class Placed:
 
     @property
     def vocabulary(self) -> int | None:
-        """Entries of the model's vocabulary; None if it is not measured."""
+        """Size of the model's vocabulary; None if it is not measured."""
         metadata = tables.read_metadata(self.folder / "samples.parquet")
         return metadata.get("vocabularies", {}).get(self.checkpoint.revision)
 
@@ -72,10 +72,10 @@ def join(
     Parameters
     ----------
     plans, manifests, histories : sequence of path-like
-        One of each a suite. A plan names its batches and budgets; a manifest has the checkpoints
-        that could not be chosen, too.
+        One of each per suite. A plan names its batches and budgets; a manifest also has checkpoints
+        that could not be selected.
     results : path-like
-        Folder that the paths in the plans are relative to.
+        Folder of the results, to which paths in plans are relative.
     out : path-like
         Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins`, `failures`, `history`,
         `continuity` and `manifest` (`.parquet`).
@@ -127,7 +127,7 @@ def _placed(
 ) -> list[Placed]:
     """The checkpoints of all batches, in the order of the manifests.
 
-    Those that a live run has added since the sweep was planned wait for the next run.
+    Checkpoints that a running training has added since the plan wait for the next sweep.
     """
     folders = {
         (record["suite"], batch["run"], revision): results / "geometry" / batch["folder"]
@@ -137,7 +137,7 @@ def _placed(
     }
     known = {checkpoint.key for checkpoint in listed}
     sound = [checkpoint for checkpoint in listed if checkpoint.selected]
-    # A checkpoint that has gone since then is a row of its batch's failures.
+    # A checkpoint that was removed since then is among the failures of its batch.
     gone = [Checkpoint(*key) for key in folders if key not in known]
     return [
         Placed(checkpoint, folders[checkpoint.key])
@@ -148,12 +148,12 @@ def _placed(
 
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    """A table of a batch, whose checkpoints ask for it one after the other."""
+    """A table of a batch, cached for its checkpoints."""
     return tables.read_arrow(path, schema)
 
 
 def _losses(kept: Sequence[Placed], history: pd.DataFrame) -> pd.DataFrame:
-    """The losses of all checkpoints on the corpora, and those that trainings have logged."""
+    """The losses of all checkpoints on the corpora, and the logged losses of trainings."""
     parts = [tables.as_pandas(entry.read("losses", schemas.LOSSES)) for entry in kept]
     measured = pd.concat(parts) if parts else pd.DataFrame(columns=schemas.LOSSES.names)
     logged = history[(history.source == "log") & (history.metric == "loss")]
@@ -162,12 +162,12 @@ def _losses(kept: Sequence[Placed], history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_excluded(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint is a failure by what the manifest says."""
+    """Whether the manifest excludes a checkpoint."""
     return (checkpoint.chosen and not checkpoint.selected) or "empty_main" in checkpoint.status
 
 
 def _continuity(placed: Sequence[Placed]) -> pd.DataFrame:
-    """What the weights of every run's neighbours say of each other: `schemas.CONTINUITY`."""
+    """Compare the weights of neighbouring checkpoints of every run: `schemas.CONTINUITY`."""
     runs: dict[tuple[str, str], list[tuple[Checkpoint, Sample]]] = {}
     for entry in placed:
         found = entry.read("samples", schemas.SAMPLES).to_pandas()
@@ -181,7 +181,7 @@ def _continuity(placed: Sequence[Placed]) -> pd.DataFrame:
 
 
 def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Checkpoint]:
-    """The manifests of all suites, each status with what the weights say."""
+    """The manifests of all suites, with flags from the weights added to the status."""
     flags = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag.to_dict()
     return [
         replace(checkpoint, status=(*checkpoint.status, flags[checkpoint.key]))
@@ -191,11 +191,11 @@ def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Che
     ]
 
 
-#: Why a checkpoint is no continuation; only of a break it is not known which side is the wrong one.
+#: Reasons by flag. After a break, it is not known which side is wrong.
 _REASONS = {
-    "discontinuous": "its neighbours lie closer together",
-    "out_of_order": "its label and its neighbour's are swapped, by their weights",
-    "break": "it lies far from {previous}, and its like follow: a training was restarted",
+    "discontinuous": "its neighbours are closer to each other",
+    "out_of_order": "by their weights, its label and that of its neighbour are swapped",
+    "break": "it is far from {previous}, and close to later checkpoints: a training was restarted",
 }
 
 
@@ -204,7 +204,7 @@ def _doubts(
     continuity: pd.DataFrame,
     accepted: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
-    """What the weights and losses of a run's checkpoints say against each other."""
+    """Checkpoints that are doubtful by their weights or losses."""
     found = []
     flagged = continuity[continuity.flag != ""].drop_duplicates(_KEY)
     for row in flagged.itertuples():
@@ -219,7 +219,7 @@ def _doubts(
 
 
 def _start(entry: Placed) -> str | None:
-    """What is odd about the loss of a causal model that has not been trained yet."""
+    """A message if the loss of an untrained causal model is implausible."""
     if entry.checkpoint.step != 0 or family(entry.checkpoint.architecture) != "decoder":
         return None
     losses = entry.read("losses", schemas.LOSSES).to_pandas()

@@ -1,7 +1,7 @@
-"""Phases: does a number rise and fall again along training, by more than two noises?
+"""Phases: does a metric rise and fall again during training, by more than its noise?
 
-Documents are shared by all checkpoints, so their noise alone would make every wiggle a peak;
-training has a noise of its own, which a repeated training would show.
+All checkpoints share the documents, so their noise alone would make every wiggle a peak. Training
+has additional noise, which differs between repeated trainings.
 """
 
 from typing import Any
@@ -14,37 +14,37 @@ from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife, unimodal
 from shapesweep.storage import schemas
 
-#: Checkpoints that are asked, evenly spaced in log(1 + step): closer ones share their noise.
+#: The most checkpoints in the test, evenly spaced in log(1 + step); closer ones share their noise.
 MOST = 24
-#: Fewer tell nothing: of three, every curve that is not monotone looks like a peak.
+#: The least checkpoints: with three, every curve that is not monotone looks like a peak.
 LEAST = 5
-#: Trained checkpoints that seeds must share for their spread to be the noise of training.
+#: The least checkpoints after training began that seeds must share to estimate the noise of
+#: training.
 SHARED = 3
-#: A peak is one that noise alone would make in fewer than so many of all trainings.
+#: Significance level of a peak.
 LEVEL = 0.05
 
 
 def phases(middle: pd.DataFrame) -> pd.DataFrame:
-    """Does a number rise and fall again along training? `schemas.PHASES`.
+    """Test whether metrics rise and fall again during training: `schemas.PHASES`.
 
-    A peak stands out of both noises. Out of that of training: a unimodal fit is better than the
-    best monotone one by more than noise makes it (`unimodal.find_peak`, on log(1 + step)), the
-    noise taken from runs that differ only by their seed, else from the curve's own residuals. And
-    out of that of the documents: the 95 % interval of its prominence, min(peak - first,
-    peak - last), lies above zero. The noise is taken to be as large at every checkpoint, and that
-    of one to tell nothing of the next; so of many only `MOST` are asked.
+    A peak must exceed both kinds of noise. Training: a unimodal fit is better than the best
+    monotone fit by more than noise explains (`unimodal.find_peak`, on log(1 + step)). The noise is
+    estimated from runs that differ only by their seed, or else from residuals of the curve.
+    Documents: the 95 % interval of the prominence, min(peak - first, peak - last), lies above zero.
+    The test assumes independent noise of equal size, so only `MOST` of many checkpoints are used.
 
     Parameters
     ----------
     middle : pandas.DataFrame
-        Of `trajectories.middles`.
+        Result of `trajectories.middles`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a (run, corpus, selection, metric, k), for the average of the middle blocks, and one
-        for the mean over the seeds of a model. `verdict` is `peak`, `no peak`,
-        `too few checkpoints` or `undefined`.
+        A row for every run, corpus, selection, metric and k, for the average of the middle blocks,
+        and one for the mean over the seeds of a model. `verdict` is `peak`, `no peak`, `too few
+        checkpoints` or `undefined`.
     """
     steps = middle[middle.step.notna()].sort_values("step", kind="stable")
     rows = []
@@ -57,7 +57,7 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
         for run in runs:
             rows.append(_row(run, _judged(run, scale, freedom)))
         if mean is not None:
-            # A mean of several is as much less noisy.
+            # The mean over seeds has less noise.
             shrunk = None if scale is None else scale / np.sqrt(len(runs))
             judged = _judged(mean, shrunk, freedom)
             rows.append(_row(mean, judged) | {"over": intervals.SEEDS})
@@ -73,9 +73,9 @@ def _row(part: pd.DataFrame, judged: dict[str, Any]) -> dict[str, Any]:
 def _seeds(
     runs: list[pd.DataFrame],
 ) -> tuple[float | None, int, pd.DataFrame | None]:
-    """Noise from seed to seed, its degrees of freedom, and the mean of the runs."""
+    """Noise between seeds, its degrees of freedom, and the mean of the runs."""
     shared = set.intersection(*(set(run.step) for run in runs))
-    # Before training, seeds differ by their weights alone.
+    # Before training, seeds differ only by their initial weights.
     trained = sorted(step for step in shared if step > 0)
     if len(runs) < 2 or len(trained) < SHARED:
         return None, 0, None
@@ -134,7 +134,7 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
 def _prominence(
     values: NDArray[np.float64], without: NDArray[np.float64], top: int
 ) -> tuple[float, float]:
-    """min(peak - first, peak - last), and half its 95 % interval over documents."""
+    """min(peak - first, peak - last), and half of its 95 % interval over documents."""
     replicates = np.minimum(without[:, top] - without[:, 0], without[:, top] - without[:, -1])
     prominence = min(values[top] - values[0], values[top] - values[-1])
     return float(prominence), float(jackknife.half_width_of(replicates))

@@ -1,7 +1,4 @@
-"""Stacks: many profiles as one array over depth, each with its replicates.
-
-Takes in the joined tables; hands on what shapes and distances are read from.
-"""
+"""Stacks: the profiles of a run as arrays over depth, with their replicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,18 +15,18 @@ _KEY = ["revision", *intervals.CURVE]
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """All profiles of a run on a corpus.
+    """All profiles of a run on a corpus, as arrays.
 
     Attributes
     ----------
     keys : pandas.DataFrame
-        A row a profile: which checkpoint and which number it is.
+        A row per profile: its checkpoint and its curve.
     depths : ndarray of float64, shape (n_layers + 1,)
     values : ndarray of float64, shape (n_profiles, n_layers + 1)
-        From the embedding to the last hidden state, which a final norm may have made of the last
-        block's output, as `hidden_states` has them. NaN where there is no number.
+        From the embedding to the last hidden state (after a final norm, if there is one). NaN if
+        there is no number.
     without : ndarray of float64, shape (n_groups, n_profiles, n_layers + 1)
-        The same without each group of documents.
+        Values without each group of documents.
     """
 
     keys: pd.DataFrame
@@ -39,9 +36,9 @@ class Stack:
 
     @classmethod
     def joined(cls, parts: "Sequence[Stack]") -> "list[Stack]":
-        """Those of a run, a corpus each, of the stacks of some checkpoints each.
+        """Join the stacks of parts of a run, by corpus.
 
-        Checkpoints of another number of layers are another run's, and have a stack of their own.
+        Checkpoints with another number of layers get a separate stack.
         """
         by_corpus: dict[tuple[str, int], list[Stack]] = {}
         for part in parts:
@@ -62,19 +59,19 @@ class Stack:
 
     @cached_property
     def curve_keys(self) -> list[tuple[object, ...]]:
-        """Of every profile, which number it is of, whatever the checkpoint; None for null."""
+        """The curve of every profile, as a tuple with None for null."""
         table = self.keys[intervals.CURVE].astype(object)
         return [tuple(row) for row in table.where(table.notna(), None).itertuples(index=False)]
 
 
 def _padded(without: NDArray[np.float64], n_groups: int) -> NDArray[np.float64]:
-    """With NaN for the groups that there are not."""
+    """Replicates with NaN for missing groups."""
     lacking = n_groups - len(without)
     return np.pad(without, ((0, lacking), (0, 0), (0, 0)), constant_values=np.nan)
 
 
 def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
-    """Stack the profiles of every run and corpus, of whole checkpoints.
+    """Stack the profiles of every run and corpus.
 
     Parameters
     ----------
@@ -110,7 +107,7 @@ def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
 
 
 def _numbered(part: pd.DataFrame) -> tuple[NDArray[np.int64], pd.DataFrame]:
-    """The profile of every row, and of every profile its keys."""
+    """The number of the profile of every row, and the keys of every profile."""
     names = [*intervals.RUN, *_KEY, "step", "tokens", "n_documents"]
     codes = part.groupby(_KEY, sort=False, dropna=False).ngroup().to_numpy()
     kept = ~part.duplicated(_KEY)
@@ -121,7 +118,7 @@ def _numbered(part: pd.DataFrame) -> tuple[NDArray[np.int64], pd.DataFrame]:
 def _place(
     out: NDArray[np.float64], part: pd.DataFrame, rows: NDArray[np.int64], n_layers: int
 ) -> None:
-    """Put values into their profiles; a final norm's number stands above its block's."""
+    """Enter values into their profiles; the final norm replaces the last block."""
     layers, values = part.layer.to_numpy(int), intervals.as_array(part.value)
     after = (part.layer_kind == "final_norm").to_numpy(bool)
     for chosen in (~after, after):

@@ -7,7 +7,7 @@ from shapesweep.storage import schemas
 
 
 def profiles(single: pd.DataFrame) -> pd.DataFrame:
-    """Every number over depth: `schemas.PROFILES`.
+    """Every metric over depth: `schemas.PROFILES`.
 
     Parameters
     ----------
@@ -17,8 +17,8 @@ def profiles(single: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `depth` is the layer divided by the number of blocks; low and high are the ends
-        of a 95 % interval over documents, or over seeds.
+        `depth` is the layer divided by the number of blocks; `low` and `high` are the ends of a 95
+        % interval over documents, or over seeds.
     """
     parts = [single, intervals.over_seeds(single, ["step", "layer", "layer_kind"])]
     table = pd.concat([part for part in parts if len(part)] or parts[:1])

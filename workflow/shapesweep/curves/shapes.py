@@ -13,20 +13,20 @@ from shapesweep.estimators.shape import Rise, rise
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: A rise that deserves a name: a tenth of what the number can be, for a share; else of the
-#: profile's highest value. The paper's decoders rise by 0.8 and more, its encoders by none.
+#: The least rise of a dome: a tenth of the possible range for shares, and otherwise of the highest
+#: value of the profile. Decoders in the paper rise by 0.8 and more, encoders do not rise.
 NAMED_RISE = 0.1
-#: A plateau as wide as this makes a box of a dome: midway between a parabola (0.45) and a box (1).
+#: The least plateau of a box, midway between a parabola (0.45) and a box (1).
 BOX = 0.72
 
 
 def shapes(stacks: list[Stack]) -> pd.DataFrame:
     """The shape of every profile: `schemas.SHAPES`.
 
-    A profile is *flat* where its values differ by less than `NAMED_RISE`; a *dome* where an inner
-    layer lies at least that much above both ends and the 95 % interval of this height, over
-    documents and paired, lies above zero; a *box* if besides nine tenths of the height are kept
-    over more than `BOX` of the width at half height; else *other*.
+    A profile is *flat* if its values differ by less than `NAMED_RISE`. It is a *dome* if an inner
+    layer is at least that much above both ends, and the paired 95 % interval of this height over
+    documents is above zero. A dome is a *box* if its width at nine tenths of the height is more
+    than `BOX` of its width at half height. All others are *other*.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `sink_share`, of a dome or box of all tokens: the share of its height that is gone without
-        the first token. Null where it is not defined.
+        `sink_share`, for a dome or box of all tokens, is the share of its height that vanishes
+        without the first token. Null if it is not defined.
     """
     tables = [_of(stack) for stack in stacks]
     return pd.concat(tables) if tables else pd.DataFrame(columns=schemas.SHAPES.names)
@@ -53,7 +53,7 @@ def _of(stack: Stack) -> pd.DataFrame:
         _add(columns, name, getattr(whole, name), getattr(parts, name))
     shape = _named(whole, columns["height_low"], scale)
     _add(columns, "sink_share", *_sinks(stack, whole, parts, shape))
-    # Where nothing rises there is neither a centre nor an edge.
+    # Without a rise, there is no centre and no edge.
     risen = np.isin(shape, ["dome", "box"])
     for name in columns:
         if not name.startswith("height"):
@@ -84,7 +84,7 @@ def _named(
 def _sinks(
     stack: Stack, whole: Rise, parts: Rise, shape: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The share of the height of `all` that is gone in `no_first`, with its replicates."""
+    """The share of the height of `all` that vanishes in `no_first`, with its replicates."""
     match = ["revision", *intervals.CURVE]
     table = stack.keys[match].assign(row=np.arange(len(stack.keys)))
     every = table[(table.selection == "all") & np.isin(shape, ["dome", "box"])]

@@ -1,4 +1,4 @@
-"""The tables of curves: read together, as figures and texts need them."""
+"""The tables of curves, as figures and reports read them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from shapesweep.storage import schemas, tables
 
 
 def corpora(data: pd.DataFrame) -> list[str]:
-    """The corpora that are shown, the text first."""
+    """The corpora of a table, the text first."""
     return sorted(dict.fromkeys(data.corpus.dropna()), key=lambda name: name != "text")
 
 
@@ -19,7 +19,7 @@ OF_EXPLOSIONS = ("spikes", "approaches", "warnings")
 
 @dataclass(frozen=True)
 class Curves:
-    """What the figures draw: the tables of `<results>/curves/`, each under its name."""
+    """The tables of `<results>/curves/`, by name."""
 
     profiles: pd.DataFrame
     trajectories: pd.DataFrame
@@ -54,10 +54,10 @@ class Curves:
 
     @property
     def corpora(self) -> list[str]:
-        """The corpora of which all tokens are measured, the text first."""
+        """The corpora with all tokens measured, the text first."""
         return corpora(self.profiles[self.profiles.pooling == "tokens"])
 
     @property
     def corpus(self) -> str:
-        """The corpus that a figure of one corpus shows: the text, where there is one."""
+        """The corpus for figures with a single corpus: the text, if it is measured."""
         return (self.corpora or ["text"])[0]

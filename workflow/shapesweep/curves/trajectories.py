@@ -1,4 +1,4 @@
-"""Trajectories: every number over training, of a layer and averaged over the middle."""
+"""Trajectories: every metric over training, of each layer and averaged over the middle blocks."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife
 from shapesweep.storage import schemas
 
-#: Blocks whose average stands for the middle of a model: the middle third of its depth.
+#: The middle blocks: the middle third of the depth.
 MIDDLE = (1 / 3, 2 / 3)
 
 
@@ -17,24 +17,25 @@ def trajectories(
     losses: pd.DataFrame,
     middle: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Every number over training, by layer and averaged over the middle: `schemas.TRAJECTORIES`.
+    """Every metric over training, by layer and over the middle: `schemas.TRAJECTORIES`.
 
     Parameters
     ----------
     single : pandas.DataFrame
         `schemas.GEOMETRY` with names and bands over documents.
     n_groups : pandas.DataFrame
-        Of `bands.groups`.
+        Result of `intervals.groups`.
     losses : pandas.DataFrame
         `schemas.LOSSES`.
     middle : pandas.DataFrame
-        Of `middles`.
+        Result of `middles`.
+
 
     Returns
     -------
     pandas.DataFrame
-        `layers` is a block's number, or `middle`; the losses come as the metrics
-        `loss_eval` and `loss_log`.
+        `layers` is the number of a block, or `middle`; losses are the metrics `loss_eval` and
+        `loss_log`.
     """
     layers = single[single.layer_kind != "final_norm"]
     layers = layers.assign(layers=layers.layer.astype(str))
@@ -59,8 +60,8 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns of `schemas.TRAJECTORIES` and `replicates`; NaN where one layer's value is: an
-        average of fewer is another quantity.
+        Columns of `schemas.TRAJECTORIES` and `replicates`; NaN if the value of a layer is NaN,
+        because an average over fewer layers is another quantity.
     """
     depth = single.layer / single.n_layers
     layers = single[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (single.layer_kind == "block")]
@@ -87,7 +88,7 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Mean of `value` by key; NaN where one is."""
+    """Mean of `value` by key; NaN if a value is NaN."""
     known = frame.assign(missing=frame.value.isna())
     found = known.groupby(key, sort=False, dropna=False).agg(
         value=("value", "mean"), missing=("missing", "any")
@@ -99,7 +100,7 @@ def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) ->
     by_corpus = ["pooling", "n_documents", "document_length"]
     shown = runs[["suite", "run", "corpus", *by_corpus]].drop_duplicates(["suite", "run", "corpus"])
     table = losses.merge(runs[intervals.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
-    # A log knows no corpus.
+    # Logged losses have no corpus.
     table = table.merge(shown, on=["suite", "run", "corpus"], how="left")
     tokens = runs[["suite", "run", "step", "tokens"]].drop_duplicates()
     table = table.merge(tokens, on=["suite", "run", "step"], how="left")

@@ -1,7 +1,7 @@
-"""What a metric of all tokens sees: a cloud, or what is left of it without a group of documents.
+"""The input of metrics of all tokens: a cloud, and the cloud without each group of documents.
 
-Whatever several metrics need is computed once, for the whole cloud and for the cloud without each
-group, so that a metric is a function of what it sees, and its error costs it nothing.
+Everything that several metrics need is computed once, for the whole cloud and without each group. A
+metric is a function of a `Cloud`, and its replicates cost almost nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from shapesweep.estimators import spectrum
 from shapesweep.estimators.moments import Moments, blocks, norms
 
-#: How many leading axes of the whole cloud carry the leading eigenvalues of its replicates.
+#: Leading axes of the whole cloud in whose span the leading eigenvalues of replicates are computed.
 N_AXES = 128
-#: Largest activations of a token that are kept.
+#: Number of the largest activations that are kept of each token.
 N_LARGEST = 3
 
 Axes = NDArray[np.float64]
@@ -25,7 +25,7 @@ Axes = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cloud:
-    """All tokens of a selection, or what is left of them without a group of documents.
+    """All tokens of a selection, or those without a group of documents.
 
     Attributes
     ----------
@@ -36,23 +36,23 @@ class Cloud:
         Of the scatter matrix Σ(x - mean)(x - mean)ᵀ, ascending: the squared singular values of the
         centred points. Without a group, to first order; see `clouds`.
     uncentred : callable
-        To the same of Σxxᵀ, `eigenvalues_uncentred`: few selections are asked for them.
+        Computes `eigenvalues_uncentred` on demand.
     fourth : float
         Σ ‖x - mean‖⁴.
     direction_sum : ndarray, shape (n_features,), float64
         Sum of all points divided by their norms.
     n_directions : int
-        Points whose norm is not zero.
+        Number of points whose norm is not zero.
     norms : ndarray, shape (n_points,), float64
-        Not centred.
+        Norms of the points, not centred.
     largest : ndarray, shape (n_points, 3)
-        The largest activations of every point by their size, descending.
+        The largest absolute activations of every point, descending.
     massive : ndarray of bool, shape (n_points,)
-        Points whose norm is more than five times the layer's median.
+        Points whose norm exceeds five times the median of the layer.
     massive_gap : float
         ‖mean of the massive points - mean of the others‖²; 0 where there are none.
     noise_floor : float
-        What rounding can make of an eigenvalue.
+        The largest eigenvalue that rounding can cause.
     """
 
     whole: NDArray[np.floating]
@@ -75,7 +75,7 @@ class Cloud:
 
     @property
     def n_points(self) -> int:
-        """How many points there are."""
+        """Number of points."""
         return int(self.kept.sum())
 
     @property
@@ -102,22 +102,22 @@ def clouds(
     n_groups : int
     massive : ndarray of bool, shape (n_points,), optional
     epsilon : float, optional
-        The points' relative spacing, where it is coarser than their dtype's.
+        Relative spacing of the numbers, if it is coarser than that of their dtype.
     moments : Moments, optional
-        Of the points, where they are known.
+        Moments of the points, if they are known.
 
     Returns
     -------
     whole : Cloud
     axes : ndarray, shape (n_features, n_features), float64
-        Eigenvectors of its scatter matrix, one a column, in the order of the eigenvalues.
+        Eigenvectors of its scatter matrix, one per column, in the order of the eigenvalues.
     without : iterator of Cloud
-        One a group. The leading eigenvalues are taken within the span of the whole cloud's
-        `N_AXES` leading axes (Rayleigh-Ritz), the others along its other axes: their error is
-        of second order in the change, and one covariance serves all. Beyond so many features,
-        where the leading eigenvalues lie close together the error bar comes out too wide; that
-        of the entropies of a flat spectrum too narrow, by a third with three times as many
-        points as features, and by far with fewer points than features.
+        One cloud per group. The leading eigenvalues are computed within the span of the `N_AXES`
+        leading axes of the whole cloud (Rayleigh-Ritz), the others along its other axes. Their
+        error is of second order in the change, and one covariance serves all groups. With more
+        features than `N_AXES`, error bars are too wide if the leading eigenvalues lie close
+        together; error bars of entropies of a flat spectrum are too narrow, by a third with three
+        times as many points as features, and by much more with fewer points than features.
     """
     massive = np.zeros(len(points), dtype=bool) if massive is None else massive
     moments = moments or Moments.of(points)
@@ -159,17 +159,17 @@ def _without(
     out: NDArray[np.bool_],
     massive_total: NDArray[np.float64],
 ) -> Cloud:
-    """The cloud without some of its points, of whose massive ones `massive_total` is the sum."""
+    """The cloud without some of its points; `massive_total` is the sum of all massive points."""
     leaving, kept = whole.whole[out].astype(np.float64), ~out
     n_left, dtype = max(len(out) - len(leaving), 1), whole.whole.dtype
     centred = leaving - moments.mean
-    # On the axes: what leaves and, in a last row, how far that moves the mean of the others.
+    # On the axes: the points that are left out, and in a last row the shift of the mean.
     moved = np.empty((len(leaving) + 1, len(axes[0])))
     along = _along(centred, axes[0], dtype, out=moved[:-1])
     shift = -along.sum(axis=0) / n_left
     moved[-1] = np.sqrt(n_left) * shift
     mean = moments.mean + axes[0] @ shift
-    # ‖x - mean‖² of what leaves, about the mean of what is left.
+    # ‖x - mean‖² of the points that are left out, about the mean of the others.
     squares = np.einsum("ij,ij->i", along, along) - 2 * (along @ shift) + shift @ shift
     lengths = whole.norms[out]
     inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
@@ -193,10 +193,10 @@ def _without(
 def _along(
     points: NDArray[np.float64], axes: Axes, dtype: np.dtype[Any], out: Axes | None = None
 ) -> NDArray[np.float64]:
-    """Points on axes: along the leading ones in float64, along the rest in the points' own dtype.
+    """Coordinates on axes: in float64 along the leading axes, else in the dtype of the points.
 
-    It makes error bars alone, of which float32 takes nothing; but where a leading axis vanishes
-    with a group, what rounding left of it would be seen.
+    Only error bars depend on these, for which float32 is enough, except if a leading axis vanishes
+    with a group.
     """
     out = np.empty((len(points), axes.shape[1])) if out is None else out
     out[:, :-N_AXES] = points.astype(dtype) @ axes[:, :-N_AXES].astype(dtype)
@@ -205,7 +205,7 @@ def _along(
 
 
 def _smaller(eigenvalues: NDArray[np.float64], leaving: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Eigenvalues of Σxxᵀ without some rows x, given on the whole sum's axes."""
+    """Eigenvalues of Σxxᵀ without some rows x, which are given on the axes of the whole sum."""
     leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
     rest = leaving[:, :-N_AXES]
@@ -225,7 +225,7 @@ def _gap(
 
 
 def _largest(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The largest numbers of every point by their size, descending."""
+    """The largest absolute values of every point, descending."""
     n_largest = min(N_LARGEST, points.shape[1])
     largest = np.empty((len(points), n_largest), points.dtype)
     for rows in blocks(len(points)):

@@ -1,9 +1,8 @@
 """Intrinsic dimension (ID) from the distances to nearest neighbours.
 
-Pure functions on distances, so that they can be tested without data. Every value
-is an *estimate at N points and scale k by estimator E*, never "the" dimension.
-Repeated points must have been removed: they are neighbours at distance zero, and
-such points are left out here, which is not the same as to remove the repeats.
+Pure functions on distances. Every value is an *estimate at N points and scale k by estimator E*,
+never "the" dimension. Remove repeated points before: points with a neighbour at distance zero are
+left out here, which is not the same.
 """
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 Distances = NDArray[np.float64]
-#: Distances whose logarithms differ by less are equal but for rounding.
+#: Distances whose logarithms differ by less are equal up to rounding.
 TIE = 1e-11
 
 
@@ -26,11 +25,11 @@ def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
     Parameters
     ----------
     distances : ndarray, shape (n_points, 2 or more)
-        To the nearest neighbours, ascending; points without two neighbours at
-        positive finite distances are left out.
+        Distances to the nearest neighbours, ascending; points without two neighbours at positive
+        finite distances are left out.
     discard_fraction : float
-        Share of the largest ratios that is not fitted; Facco's 0.1. Not 0: of the very largest
-        ratio log(1 - F) is infinite.
+        Share of the largest ratios that are not fitted; Facco et al. use 0.1. It cannot be 0,
+        because log(1 - F) of the largest ratio is infinite.
 
     Returns
     -------
@@ -40,7 +39,7 @@ def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
     Raises
     ------
     ValueError
-        If the share does not lie between 0 and 1.
+        If the share is not between 0 and 1.
 
     Examples
     --------
@@ -59,7 +58,7 @@ def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
 def id_twonn_paper(distances: Distances) -> float:
     """TwoNN as Razzhigaev et al. 2024 compute it: only the lowest fifth of the ratios is fitted.
 
-    The authors leave repeated points in F, which shifts it; here they are removed before.
+    The authors keep repeated points in F, which shifts it; here they are removed before.
 
     Parameters and result as in `id_twonn`.
 
@@ -78,14 +77,14 @@ def id_twonn_paper(distances: Distances) -> float:
 def id_twonn_mle(distances: Distances, discard_fraction: float = 0.0) -> float:
     """TwoNN by maximum likelihood: (N - 1)/Σ log(r₂/r₁), unbiased under TwoNN's law.
 
-    With a discarded fraction the likelihood is that of the n lowest of N ratios (Type II
-    censoring): (n - 1)/(Σᵢ₌₁ⁿ log μᵢ + (N - n) log μₙ).
+    With a discarded fraction, it is the likelihood of the n lowest of N ratios (Type II censoring):
+    (n - 1)/(Σᵢ₌₁ⁿ log μᵢ + (N - n) log μₙ).
 
     Parameters
     ----------
     distances : ndarray, shape (n_points, 2 or more)
     discard_fraction : float
-        Share of the largest ratios of which only the number is used.
+        Share of the largest ratios, of which only the number is used.
 
     Returns
     -------
@@ -121,8 +120,8 @@ def local_id(distances: Distances) -> NDArray[np.float64]:
     Returns
     -------
     ndarray, shape (n_points,), float64
-        NaN at a point without k neighbours at positive finite distances; infinite where all of
-        them are equally far.
+        NaN at a point without k neighbours at positive finite distances; infinite if all distances
+        are equal.
     """
     inverse = _inverse_local_id(distances)
     return np.divide(1.0, inverse, out=np.full(len(inverse), np.inf), where=inverse != 0)
@@ -136,13 +135,13 @@ def id_mle(distances: Distances, mean: str = "harmonic") -> float:
     distances : ndarray, shape (n_points, k)
         To the k nearest neighbours, ascending.
     mean : {"harmonic", "arithmetic"}
-        Of the points' estimates: MacKay and Ghahramani's (2005), or Levina and Bickel's own,
-        which is biased upwards at small k.
+        Mean of the estimates of points: harmonic (MacKay and Ghahramani 2005), or arithmetic
+        (Levina and Bickel), which is biased upwards at small k.
 
     Returns
     -------
     float
-        NaN where no point has k neighbours at positive finite distances.
+        NaN if no point has k neighbours at positive finite distances.
 
     Examples
     --------
@@ -167,8 +166,8 @@ def id_gride(distances: Distances, n1: int = 1, n2: int | None = None) -> tuple[
 
     μ = r_n2/r_n1 has density d(μᵈ - 1)^(n2 - n1 - 1)/(B(n2 - n1, n1) μ^((n2 - 1)d + 1)). The
     likelihood's maximum is taken as scikit-dimension and DADApy do: with (N - 1) log d in place of
-    N log d, and without ratios above q₅₀ + 20(q₉₅ - q₅₀); ties are left out. Growing n1 looks at
-    growing scales.
+    N log d, and without ratios above q₅₀ + 20(q₉₅ - q₅₀); ties are left out. Larger n1 means a
+    larger scale.
 
     Parameters
     ----------
@@ -180,8 +179,8 @@ def id_gride(distances: Distances, n1: int = 1, n2: int | None = None) -> tuple[
     Returns
     -------
     value, stderr : float
-        The standard error is 1/√(observed Fisher information): it takes the ratios for
-        independent, which neighbouring points' are not. NaN with fewer than three ratios.
+        The standard error is 1/√(observed Fisher information). It assumes independent ratios, but
+        those of neighbouring points are dependent. NaN with fewer than three ratios.
 
     Examples
     --------
@@ -201,25 +200,25 @@ def id_gride(distances: Distances, n1: int = 1, n2: int | None = None) -> tuple[
         return float("nan"), float("nan")
     ratios = np.exp(log_ratios)
     middle, high = _quantiles(ratios, (0.5, 0.95))
-    # Where more than nine tenths of the ratios are equal, none lies below the bound.
+    # If more than nine tenths of the ratios are equal, none lies below the bound.
     kept = ratios < middle + 20 * (high - middle)
     log_ratios = log_ratios[kept] if kept.any() else log_ratios
     n, more, total = len(log_ratios), n2 - n1 - 1, log_ratios.sum()
 
     def score(d: float) -> tuple[float, float]:
-        """The derivative of the log-likelihood, and its own."""
+        """First and second derivative of the log-likelihood."""
         rest = -np.expm1(-d * log_ratios)
         value = (n - 1) / d + more * (log_ratios / rest).sum() - (n2 - 1) * total
         slope = (log_ratios**2 * (1 - rest) / rest**2).sum()
         return value, -(n - 1) / d**2 - more * slope
 
-    # The root for n2 = n1 + 1, scaled by how many neighbours lie between.
+    # The root for n2 = n1 + 1, scaled by the number of neighbours between.
     start = (n - 1) / total * np.log(n2 / n1) if more else (n - 1) / total
     d = start
     for _ in range(20):
         value, slope = score(d)
-        # The score falls ever more slowly: from the left Newton's steps cannot overshoot, and from
-        # the right at most to a tenth.
+        # The score is convex and decreasing: Newton's steps from the left cannot overshoot, and
+        # steps from the right are limited to a tenth.
         step = max(-value / slope, -0.9 * d)
         d += step
         if abs(step) < 1e-12 * d:
@@ -240,14 +239,14 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
     Parameters
     ----------
     pairs : tuple of int
-        Ordered pairs of points that lie nearer than each radius.
+        Ordered pairs of points with a distance below each radius.
     radii : tuple of float
         Ascending; by convention the medians of the distances to the 10th and the 20th neighbour.
 
     Returns
     -------
     float
-        log(C₂/C₁)/log(R₂/R₁); NaN where the radii are equal or one holds no pair.
+        log(C₂/C₁)/log(R₂/R₁); NaN if the radii are equal or a radius has no pairs.
     """
     if not 0 < radii[0] < radii[1] < np.inf or not min(pairs) > 0:
         return float("nan")
@@ -255,7 +254,7 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
 
 
 def _quantiles(values: NDArray[np.float64], shares: tuple[float, ...]) -> list[float]:
-    """As numpy's, without looking at what a jackknife has looked at a thousand times."""
+    """Quantiles as in numpy, without its checks, which are slow for a jackknife."""
     positions = [share * (len(values) - 1) for share in shares]
     lower = [int(position) for position in positions]
     upper = [min(index + 1, len(values) - 1) for index in lower]
@@ -267,7 +266,7 @@ def _quantiles(values: NDArray[np.float64], shares: tuple[float, ...]) -> list[f
 
 
 def _log_ratios(distances: Distances, n1: int, n2: int) -> NDArray[np.float64]:
-    """log(r_n2/r_n1) of the points where it is defined."""
+    """log(r_n2/r_n1) of points for which it is defined."""
     near, far = distances[:, n1 - 1], distances[:, n2 - 1]
     usable = (near > 0) & np.isfinite(far)
     return np.log(far[usable] / near[usable])

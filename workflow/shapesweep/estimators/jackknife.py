@@ -1,7 +1,7 @@
 """Uncertainty by leaving out groups of documents.
 
-Tokens of one document are not independent, and a bootstrap would repeat rows and
-put neighbours at distance zero; so whole groups of documents are left out in turn.
+Tokens of a document are not independent, and a bootstrap would repeat rows, which are then
+neighbours at distance zero. So whole groups of documents are left out in turn.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from scipy import special
 def assign_groups(documents: NDArray[np.integer], n_groups: int = 16) -> NDArray[np.integer]:
     """Jackknife group of every point: its document's number modulo the number of groups.
 
-    The same documents make the same group for every checkpoint, layer and metric,
-    so that any average, difference or peak has replicates that belong together.
+    Groups consist of the same documents for every checkpoint, layer and metric, so that replicates
+    of averages and differences are paired.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def stderr(replicates: ArrayLike) -> Any:
     Parameters
     ----------
     replicates : array_like, shape (n_groups, ...)
-        NaN where a value could not be computed.
+        NaN for values that could not be computed.
 
     Returns
     -------
     float or ndarray, shape (...)
-        NaN with fewer than two groups or where a replicate is NaN.
+        NaN with fewer than two groups, or if a replicate is NaN.
     """
     values = np.asarray(replicates, dtype=np.float64)
     n_groups = len(values)

@@ -1,4 +1,4 @@
-"""How far one layer is a linear map of the one before: a least squares fit and its replicates."""
+"""Linearity: the least squares fit of a layer by the previous layer, with its replicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from shapesweep.estimators import spectrum
 from shapesweep.estimators.moments import Moments
 
-#: Of more features, products that make error bars alone are taken in the points' own precision.
+#: With more features, products that only affect error bars are computed in the dtype of the points.
 FEW_FEATURES = 128
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The best affine map from one layer's tokens to the next one's, or that without a group.
+    """The best affine map from a layer to the next, of all tokens or without a group.
 
     Attributes
     ----------
     n_points, n_features : int
-        Tokens, and the axes that those of the layer before span: of a spread that float64 can
-        tell from none beside the largest, some 1e-8 of it.
+        Number of tokens, and of axes with variance in the previous layer; axes with less than about
+        1e-8 of the largest spread count as without variance.
     residual, total : float
-        Σ‖y - fit‖² and Σ‖y - mean‖² over the tokens y of the layer behind.
+        Σ‖y - fit‖² and Σ‖y - mean‖² over the tokens y of the later layer.
     """
 
     n_points: int
@@ -42,11 +42,11 @@ class Fit:
 
 
 def linearity(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
-    """Share of a layer's variance that an affine map of the layer before explains.
+    """Share of the variance of a layer that an affine map of the previous layer explains.
 
-    Razzhigaev et al. 2024, "Your Transformer is Secretly Linear": 1 - min_A ‖XA - Y‖² over both
-    clouds centred, Y of norm one (least squares over the same tokens: it knows them, and reads
-    n_features/n_points too high where nothing is explained).
+    Razzhigaev et al. 2024, "Your Transformer is Secretly Linear": 1 - min_A ‖XA - Y‖² with both
+    clouds centred, and Y of norm one. The fit is evaluated on the tokens that it was fitted on, so
+    the share is too high by about n_features/n_points if nothing is explained.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Pairs:
     groups: NDArray[np.integer]
 
     def of(self, chosen: NDArray[np.bool_]) -> "Pairs":
-        """Some of them."""
+        """The pairs of some tokens."""
         return Pairs(self.before[chosen], self.after[chosen], self.groups[chosen])
 
 
@@ -98,7 +98,7 @@ def fits(
     groups: NDArray[np.integer],
     n_groups: int,
 ) -> tuple[Fit, list[Fit]]:
-    """The fit, and the fit without each group of points: `fits_with` no further ones."""
+    """The fit, and the fit without each group of points."""
     return fits_with(Pairs(before, after, groups), eigenvalues, axes, n_groups)[0]
 
 
@@ -109,26 +109,26 @@ def fits_with(
     n_groups: int,
     more: Sequence[Pairs] = (),
 ) -> list[tuple[Fit, list[Fit]]]:
-    """The fit of many points, and those of the same and a few more, with their replicates.
+    """The fit of many points, and fits with a few more points, with their replicates.
 
     Parameters
     ----------
     core : Pairs
     eigenvalues, axes : ndarray
-        Of the scatter matrix of `core.before`; all positive, where there are more points.
+        Of the scatter matrix of `core.before`; all positive if `more` is not empty.
     n_groups : int
     more : sequence of Pairs
-        Each is added to the core by itself.
+        Each is added to the core separately.
 
     Returns
     -------
     list of (Fit, list of Fit)
-        Of the core, and of it with each of the others: the whole, and that without each group, by
-        the formula for several left-out cases (Cook and Weisberg 1982, eq. 2.2.11): with
-        orthonormal regressors U and residuals R, Σ‖R‖² falls by ‖R_g‖² + ‖L⁻¹U_gᵀR_g‖² with
-        LLᵀ = I - U_gᵀU_g when the rows of group g leave. With further rows U_m it rises by
-        ‖(I + VᵀV)^-½ R_m‖², V = L⁻¹U_mᵀ, R_m being their residuals about the fit of the others: a
-        sum of squares, so that massive tokens among them cost the others no digit.
+        For the core, and for the core with each of `more`: the fit of all points, and without each
+        group, by the formula for several left-out cases (Cook and Weisberg 1982, eq. 2.2.11): with
+        orthonormal regressors U and residuals R, Σ‖R‖² falls by ‖R_g‖² + ‖L⁻¹U_gᵀR_g‖² with LLᵀ = I
+        - U_gᵀU_g when the rows of group g leave. With further rows U_m it rises by ‖(I + VᵀV)^-½
+        R_m‖², V = L⁻¹U_mᵀ, R_m being their residuals about the fit of the others: a sum of squares,
+        so that massive tokens do not cause cancellation.
     """
     basis = _Basis.of(core, eigenvalues, axes)
     dtype = core.before.dtype if basis.rank > FEW_FEATURES else np.dtype(np.float64)
@@ -142,18 +142,18 @@ def fits_with(
     leaving = []
     for group, out in enumerate(rows):
         centred, targets = basis.centred(core.before[out]), basis.targets(core.after[out])
-        # By the residuals themselves: of a fit that explains all, the difference of two sums would
-        # be but rounding.
+        # Use the residuals: if a fit explains everything, the difference of two sums is only
+        # rounding.
         missed = targets - centred @ slope
         left = _Left.without(basis.regressors(centred.astype(dtype)), missed.astype(dtype))
         if not left.spans and dtype != np.float64:
-            # Float32 cannot tell.
+            # Float32 is not precise enough here.
             left = _Left.without(basis.regressors(centred), missed)
         leaving.append((_Sums.of(targets, _square(missed)), left.fallen))
         for rest, sums in zip(further, rising, strict=True):
             sums.append(rest.sums(left, group))
     every = reduce(_Sums.__add__, (out for out, _ in leaving))
-    # About their own mean.
+    # Totals about the mean.
     whole = replace(every, shift=np.zeros_like(every.shift))
     cores = [whole, *(whole.without(*out) for out in leaving)]
     sums_of_fits = [
@@ -168,7 +168,7 @@ def fits_with(
 
 @dataclass(frozen=True, eq=False)
 class _Basis:
-    """The core's orthonormal regressors: its axes, whitened, and the mean."""
+    """Orthonormal regressors of the core: its whitened axes, and the mean."""
 
     mean_before: NDArray[np.float64]
     mean_after: NDArray[np.float64]
@@ -195,7 +195,7 @@ class _Basis:
         return before - self.mean_before
 
     def regressors(self, centred: NDArray[np.floating]) -> NDArray[np.floating]:
-        """In the precision of the rows that are given."""
+        """Regressors of rows, in the dtype of the rows."""
         columns = np.full((len(centred), self.rank + 1), self.constant, centred.dtype)
         np.matmul(centred, self.whitened.astype(centred.dtype, copy=False), out=columns[:, :-1])
         return columns
@@ -206,7 +206,7 @@ class _Basis:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Over some tokens: what they add to the residual, Σ‖y‖² and Σy about the core's mean."""
+    """Sums over tokens: their part of the residual, Σ‖y‖² and Σy about the core's mean."""
 
     n_points: int
     residual: float
@@ -226,7 +226,7 @@ class _Sums:
         )
 
     def without(self, out: "_Sums", fallen: float) -> "_Sums":
-        """When some leave, and the others' residual falls on top."""
+        """Sums without some tokens, with the decrease of the others' residual."""
         return _Sums(
             self.n_points - out.n_points,
             max(self.residual - out.residual - fallen, 0.0),
@@ -241,10 +241,10 @@ class _Sums:
 
 @dataclass(frozen=True, eq=False)
 class _Left:
-    """The core when some rows U with residuals R have left.
+    """The core without some rows U with residuals R.
 
-    `root` is the L of I - UᵀU = LLᵀ, `solved` L⁻¹UᵀR; both NaN where the others do not span the
-    regressors.
+    `root` is the L of I - UᵀU = LLᵀ, `solved` is L⁻¹UᵀR; both are NaN if the other rows do not span
+    the regressors.
     """
 
     root: NDArray[np.floating]
@@ -252,7 +252,7 @@ class _Left:
 
     @classmethod
     def all(cls, n_regressors: int, width: int) -> "_Left":
-        """The core as it is."""
+        """The core without leaving out rows."""
         return cls(np.eye(n_regressors), np.zeros((n_regressors, width)))
 
     @classmethod
@@ -278,7 +278,7 @@ class _Left:
 
 @dataclass(frozen=True, eq=False)
 class _Further:
-    """A few rows that are added to the core, in float64: they may be massive."""
+    """A few rows that are added to the core; in float64, because they may be massive."""
 
     regressors: NDArray[np.floating]
     targets: NDArray[np.float64]
@@ -291,7 +291,7 @@ class _Further:
         return cls(basis.regressors(centred), targets, targets - centred @ slope, pairs.groups)
 
     def sums(self, left: _Left, group: int) -> _Sums:
-        """What those of other groups add to what is left of the core."""
+        """Sums that the rows of other groups add to the rest of the core."""
         kept, nothing = self.groups != group, float("nan")
         if not left.spans:
             return _Sums.of(self.targets[kept], nothing)

@@ -1,4 +1,4 @@
-"""The moments of a cloud in float64: all that its spectral numbers need, mergeable over parts."""
+"""Moments of a cloud in float64, which metrics of spectra need; moments of parts can be merged."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from functools import cached_property, reduce
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: Numbers of a block of points: 32 MiB in float64.
+#: Numbers in a block of points: 32 MiB in float64.
 BLOCK = 2**22
-#: Rows of a tile: 512 x 10,000 float32 values are 20 MiB.
+#: Rows of a block: 512 x 10,000 float32 values are 20 MiB.
 ROWS = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums over the points of a cloud; those of two clouds add up to those of both.
+    """Sums over the points of a cloud; the sums of two clouds add up to those of both.
 
     Attributes
     ----------
@@ -30,12 +30,12 @@ class Moments:
     direction_sum : ndarray, shape (n_features,), float64
         Σ x/‖x‖ over the points that are not zero, not centred.
     n_directions : int
-        How many those are.
+        Number of points that are not zero.
 
     Notes
     -----
-    Merged by the update formulas of Chan, Golub and LeVeque (1983), for third and fourth moments by
-    their expansion: exact but for rounding, and no difference of large numbers.
+    Moments are merged by the update formulas of Chan, Golub and LeVeque (1983), and their expansion
+    for third and fourth moments: exact up to rounding, without cancellation.
     """
 
     n_points: int
@@ -75,13 +75,13 @@ class Moments:
     def of_each(
         cls, points: NDArray[np.floating], selections: Sequence[NDArray[np.bool_]]
     ) -> list["Moments"]:
-        """Those of some selections of the points; what several keep is summed over once.
+        """Moments of selections of the points; points in several selections are summed once.
 
         Parameters
         ----------
         points : ndarray, shape (n_points, n_features)
         selections : sequence of ndarray of bool, shape (n_points,)
-            Each keeps at least one.
+            Each selection has at least one point.
         """
         keepers = np.zeros(len(points), dtype=np.int64)
         for bit, kept in enumerate(selections):
@@ -94,7 +94,7 @@ class Moments:
 
     @classmethod
     def merged(cls, parts: Iterable["Moments"]) -> "Moments":
-        """The moments of all parts together; at least one."""
+        """The moments of all parts together; there must be at least one part."""
         return reduce(cls.__add__, parts)
 
     def __add__(self, other: "Moments") -> "Moments":
@@ -114,7 +114,7 @@ class Moments:
     def _about(
         self, centre: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Scatter, cubes and fourth about another point than the mean."""
+        """Scatter, cubes and fourth about a point other than the mean."""
         n, shift = self.n_points, self.mean - centre
         scatter = self.scatter + n * np.outer(shift, shift)
         along = np.trace(self.scatter) + n * (shift @ shift)
@@ -140,7 +140,7 @@ def norms(points: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def directions(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Every point divided by its norm, shape (n_points, n_features); a zero stays a zero."""
+    """Every point divided by its norm, shape (n_points, n_features); zeros stay zero."""
     norms = np.linalg.norm(points, axis=1, keepdims=True)
     return np.divide(points, norms, out=np.zeros_like(points), where=norms > 0)
 

@@ -1,7 +1,4 @@
-"""The shape of a profile over depth: how high it rises inside, where, and how steeply.
-
-Pure functions on arrays, many profiles at a time.
-"""
+"""The shape of profiles over depth: how high they rise inside, where, and how steeply."""
 
 from dataclasses import dataclass
 
@@ -11,19 +8,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Rise:
-    """How profiles rise inside above both of their ends; each an ndarray of shape (...).
+    """How profiles rise inside above both ends; each attribute has shape (...).
 
     Attributes
     ----------
     height : ndarray of float64
-        Of the highest inner layer above the higher end; below zero where an end is the highest.
+        Height of the highest inner layer above the higher end; negative if an end is the highest.
     left, right : ndarray of float64
-        Depths at which a profile passes half of its height; NaN where it has none.
+        Depths at which a profile passes half of its height; NaN without a height.
     centre : ndarray of float64
-        Midway between them.
+        Midpoint of `left` and `right`.
     plateau : ndarray of float64
-        Width at nine tenths of the height over width at half: 1 of a box, 0.45 of a parabola, 0.2
-        of a triangle.
+        Width at nine tenths of the height divided by the width at half: 1 for a box, 0.45 for a
+        parabola, 0.2 for a triangle.
     span : ndarray of float64
         Highest minus lowest value.
     """
@@ -48,7 +45,7 @@ def rise(values: NDArray[np.float64], depths: NDArray[np.float64]) -> Rise:
     Returns
     -------
     Rise
-        NaN of profiles with a NaN, and of all that have no inner layer.
+        NaN for profiles with a NaN, and for profiles without inner layers.
     """
     shape = values.shape[:-1]
     nothing = np.full(shape, np.nan)
@@ -80,11 +77,11 @@ def _edges(
     height: NDArray[np.float64],
     share: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Depths left and right of the top at which a share of the height is passed."""
+    """Depths on both sides of the top at which a share of the height is passed."""
     level = base + share * height
     layers = np.arange(values.shape[1])
     low = values < level[:, None]
-    # The nearest layers on either side that lie below; both ends do where there is a height.
+    # The nearest lower layers on both sides; with a height, both ends are lower.
     before = np.where(low & (layers < top[:, None]), layers, -1).max(axis=1)
     behind = np.where(low & (layers > top[:, None]), layers, len(layers)).min(axis=1)
     risen = (height > 0) & (before >= 0) & (behind < len(layers))
@@ -101,7 +98,7 @@ def _crossing(
     inner: NDArray[np.int64],
     level: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Where the line between two layers passes a level."""
+    """Depth at which the line between two layers passes a level."""
     rows = np.arange(len(values))
     below, above = values[rows, outer], values[rows, inner]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,8 +1,8 @@
 """Spectral shape of a cloud of points.
 
-Pure functions on arrays: on a cloud, of shape (n_points, n_features), or on the
-eigenvalues of its scatter matrix, which `eigenvalues` computes once for all of them.
-Where only ratios of eigenvalues matter, those of the covariance are as good.
+Pure functions of a cloud of shape (n_points, n_features), or of the eigenvalues of its scatter
+matrix (see `eigenvalues`). If only ratios of eigenvalues matter, those of the covariance are
+equivalent.
 """
 
 import numpy as np
@@ -14,14 +14,14 @@ from shapesweep.estimators.moments import Moments, directions
 Eigenvalues = NDArray[np.float64]
 #: Ranks of the eigenvalues to which a power law is fitted (Agrawal et al. 2022).
 POWER_LAW_RANKS = (11, 100)
-#: Points of a block of the scatter matrix, at least.
+#: The least points in a block for the scatter matrix.
 SCATTER_ROWS = 2048
-#: An axis counts (Fukunaga and Olsen 1971) with more than this share of the largest eigenvalue.
+#: Share of the largest eigenvalue above which an axis counts (Fukunaga and Olsen 1971).
 LPCA_SHARE = 0.05
 
 
 def anisotropy(points: ArrayLike) -> float:
-    """Share of the variance that lies along the leading axis of the centred cloud.
+    """Share of the variance along the leading axis of the centred cloud.
 
     σ₁² / Σ σᵢ² over the singular values σ of the cloud minus its mean (no
     normalisation of rows), as Razzhigaev et al. 2024 define it. Only the leading
@@ -30,7 +30,7 @@ def anisotropy(points: ArrayLike) -> float:
     Parameters
     ----------
     points : array_like, shape (n_points, n_features)
-        At least two points that are not all equal. Computed in float64.
+        At least two points that are not all equal. The computation is in float64.
 
     Returns
     -------
@@ -55,13 +55,13 @@ def anisotropy(points: ArrayLike) -> float:
 
 
 def _smaller_scatter(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The smaller of the two matrices that share the centred cloud's singular values."""
+    """The smaller of the two matrices whose eigenvalues are the squared singular values."""
     mean = points.mean(axis=0, dtype=np.float64)
     n_points, n_features = points.shape
     if n_features > n_points:
         centred = np.subtract(points, mean, dtype=np.float64)
         return centred @ centred.T
-    # A room that is used again: new memory costs more than the product.
+    # Reuse a buffer: allocating memory takes longer than the product.
     size = max(n_features, SCATTER_ROWS)
     room = np.empty((min(size, n_points), n_features))
     scatter = np.zeros((n_features, n_features))
@@ -77,7 +77,8 @@ def _leading(scatter: NDArray[np.float64]) -> float:
     if len(scatter) < 64:
         return float(np.linalg.eigvalsh(scatter)[-1])
     try:
-        # The error of the value is the square of that of the vector, which 1e-7 bounds.
+        # The error of the eigenvalue is the square of that of the eigenvector, which is at most
+        # 1e-7.
         start = scatter[:, np.diag(scatter).argmax()]
         found = sparse.eigsh(
             scatter, k=1, which="LA", tol=1e-7, v0=start, ncv=32, return_eigenvectors=False
@@ -94,7 +95,7 @@ def eigenvalues(points: ArrayLike, centred: bool = True) -> Eigenvalues:
     ----------
     points : array_like, shape (n_points, n_features)
     centred : bool
-        Whether the mean is taken off.
+        Whether the mean is subtracted.
 
     Returns
     -------
@@ -112,21 +113,21 @@ def eigenvalues(points: ArrayLike, centred: bool = True) -> Eigenvalues:
 
 
 def eigh(matrix: NDArray[np.float64]) -> tuple[Eigenvalues, NDArray[np.float64]]:
-    """Eigenvalues, ascending, and eigenvectors, one a column, of a matrix with no negative ones."""
+    """Eigenvalues, ascending, and eigenvectors, as columns, of a semidefinite matrix."""
     values, axes = np.linalg.eigh(matrix)
-    # What rounding makes of a zero is as large as this, and may be negative.
+    # Rounding turns a zero eigenvalue into a value of this size, which may be negative.
     zero = len(values) * np.finfo(float).eps * values[-1]
     return np.where(values > zero, values, 0.0), axes
 
 
 def leading_share(eigenvalues: Eigenvalues) -> float:
-    """Largest eigenvalue over their sum; NaN where the sum is not positive."""
+    """Largest eigenvalue divided by the sum; NaN if the sum is not positive."""
     total = eigenvalues.sum()
     return float(eigenvalues[-1] / total) if total > 0 else float("nan")
 
 
 def participation_ratio(eigenvalues: Eigenvalues) -> float:
-    """(Σλ)²/Σλ² (Gao et al. 2017): from 1, one axis, to n_features, a ball.
+    """(Σλ)²/Σλ² (Gao et al. 2017): from 1 (one axis) to n_features (a ball).
 
     Examples
     --------
@@ -142,8 +143,8 @@ def isoscore(eigenvalues: Eigenvalues) -> float:
     """IsoScore (Rudman et al. 2022): 0 for a line, 1 for a ball.
 
     The distance of the covariance's spectrum, scaled to norm √n, from (1, …, 1), rescaled; in exact
-    arithmetic (PR - 1)/(n - 1) with the participation ratio PR. What their program (2.0.1) rounds
-    to float32 is rounded here too, so that the numbers agree: some 1e-7 of n.
+    arithmetic (PR - 1)/(n - 1) with the participation ratio PR. Their program (2.0.1) rounds some
+    values to float32; so does this function, so that the numbers agree.
 
     Examples
     --------
@@ -171,7 +172,7 @@ def entropy(weights: NDArray[np.float64]) -> float:
 
 
 def effective_rank(eigenvalues: Eigenvalues) -> float:
-    """Exp of the entropy of the eigenvalues λ/Σλ; `rankme` is that of the singular values.
+    """Exp of the entropy of the eigenvalues λ/Σλ; `rankme` uses singular values.
 
     Examples
     --------
@@ -185,7 +186,7 @@ def effective_rank(eigenvalues: Eigenvalues) -> float:
 def rankme(eigenvalues: Eigenvalues) -> float:
     """Exp of the entropy of the singular values σ/Σσ, σ = √λ (Roy and Vetterli 2007).
 
-    RankMe (Garrido et al. 2023) takes the cloud as it is; here it is centred, so that the cone
+    RankMe (Garrido et al. 2023) does not centre the cloud; here it is centred, so that the mean
     does not hide the shape.
     """
     return float(np.exp(entropy(np.sqrt(eigenvalues))))
@@ -203,23 +204,22 @@ def alpha_req(
 ) -> float:
     """Exponent of the eigenvalues' decay: λᵢ ~ i^-α (Agrawal et al. 2022, α-ReQ).
 
-    Least squares of log λ on log i over some ranks, each weighted by 1/i (Stringer et al. 2019), so
-    that every octave counts alike.
+    Least squares of log λ on log i over a range of ranks, weighted by 1/i (Stringer et al. 2019),
+    so that every octave has the same weight.
 
     Parameters
     ----------
     eigenvalues : ndarray, shape (n_features,)
         Ascending.
     noise_floor : float
-        What rounding can make of an eigenvalue that is zero; see `noise_floor`.
+        The largest eigenvalue that rounding can cause; see `noise_floor`.
     ranks : tuple of int
         First and last, counted from 1.
 
     Returns
     -------
     float
-        NaN where there are not so many eigenvalues, or the last of them is not above the floor: a
-        power law of rounding noise is none of the cloud's.
+        NaN if there are fewer eigenvalues, or if the last is not above the noise floor.
 
     Examples
     --------
@@ -240,33 +240,33 @@ def alpha_req(
 
 
 def noise_floor(points: NDArray[np.floating], epsilon: float | None = None) -> float:
-    """How large an eigenvalue of the scatter matrix the rounding of the points can make.
+    """The largest eigenvalue of the scatter matrix that rounding of the points can cause.
 
-    Every number x is rounded by at most u|x|; were it all along one axis, that axis had u²Σx².
+    Every number x is rounded by at most u|x|; along a single axis, these errors add up to u²Σx².
 
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features)
     epsilon : float, optional
-        2u, where the points were coarser than their dtype is.
+        2u, if the numbers are coarser than their dtype.
     """
     unit = (epsilon or np.finfo(points.dtype).eps) / 2
     return float(unit**2 * np.einsum("ij,ij->", points, points, dtype=np.float64))
 
 
 def matrix_entropy(eigenvalues: Eigenvalues) -> float:
-    """Entropy of the Gram matrix, in nats: of its eigenvalues over its trace (Skean et al. 2025).
+    """Entropy, in nats, of the eigenvalues of the Gram matrix (Skean et al. 2025).
 
     Parameters
     ----------
     eigenvalues : ndarray, shape (n_features,)
-        Of the cloud as it is, not centred: its Gram matrix has the same but for zeros.
+        Of the cloud without centring; its Gram matrix has the same positive eigenvalues.
     """
     return entropy(eigenvalues)
 
 
 def lpca_dimension(eigenvalues: Eigenvalues) -> float:
-    """Axes whose eigenvalue is more than a twentieth of the largest (Fukunaga and Olsen 1971)."""
+    """Number of eigenvalues above a twentieth of the largest (Fukunaga and Olsen 1971)."""
     if not eigenvalues[-1] > 0:
         return float("nan")
     return float((eigenvalues > LPCA_SHARE * eigenvalues[-1]).sum())
@@ -289,7 +289,7 @@ def participation_ratio_debiased(eigenvalues: Eigenvalues, fourth: float, n_poin
     Returns
     -------
     float
-        NaN for fewer than four points, or where the estimate of tr Σ² is not positive.
+        NaN for fewer than four points, or if the estimate of tr Σ² is not positive.
     """
     n = n_points
     if n < 4:
@@ -299,28 +299,6 @@ def participation_ratio_debiased(eigenvalues: Eigenvalues, fourth: float, n_poin
     above = 2 * squares + (n**2 - 3 * n + 1) * trace**2 - quartic
     below = (n - 1) * (n - 2) * squares + trace**2 - quartic
     return float(above / below) if below > 0 else float("nan")
-
-
-def participation_ratio_neuron(points: ArrayLike) -> float:
-    """Participation ratio of the neurons' dimensionality without the bias of few points.
-
-    Chun et al. 2026's γ_col of the transposed cloud: every *point* is centred over its features,
-    and products of a point with itself are left out. It asks how features, not points, vary.
-
-    Parameters
-    ----------
-    points : array_like, shape (n_points, n_features)
-
-    Returns
-    -------
-    float
-    """
-    exact = np.asarray(points, dtype=np.float64)
-    exact = exact - exact.mean(axis=1, keepdims=True)
-    squares = np.einsum("ij,ij->i", exact, exact)
-    own = squares @ squares
-    below = (np.linalg.norm(exact.T @ exact) ** 2) - own
-    return float((squares.sum() ** 2 - own) / below) if below > 0 else float("nan")
 
 
 def mean_cosine(points: ArrayLike) -> float:
@@ -355,7 +333,7 @@ def mean_of_pairs(direction_sum: NDArray[np.float64], n_directions: int, n_point
     direction_sum : ndarray, shape (n_features,)
         Of `moments.directions`.
     n_directions : int
-        Points that are not zero.
+        Number of points that are not zero.
     n_points : int
     """
     if n_points < 2:

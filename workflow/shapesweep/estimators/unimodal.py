@@ -1,6 +1,6 @@
-"""Does a curve rise and fall again, or is that noise? A unimodal fit against an isotonic one.
+"""Test whether a curve rises and falls again: a unimodal fit against a monotone fit.
 
-Pure functions on arrays; many curves at a time, for the law of the test is simulated.
+Functions take many curves at a time, because the null distribution is simulated.
 """
 
 import functools
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: Simulated curves: with so many a p value of 0.05 is known to within 0.007 (one standard error).
+#: Number of simulated curves; a p value of 0.05 then has a standard error of 0.007.
 SIMULATIONS = 999
-#: Of the simulation, so that the same curve always gives the same verdict.
+#: Random seed of the simulation, so that equal curves get equal verdicts.
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Peak:
-    """What a curve tells of a peak.
+    """The result of the test for a peak.
 
     Attributes
     ----------
     index : int
-        The highest value that is neither the first nor the last.
+        Index of the highest value, except for the first and the last.
     low, high : int
-        Ends of a 95 % interval of the peak's index; no narrower than its neighbours.
+        Ends of a 95 % interval of the index; at least from the previous to the next value.
     p_value : float
-        How often a curve without a peak looks as peaked, under noise of that size.
+        Probability that a curve without a peak looks as peaked, with the same noise.
     noise : float
         Standard deviation of a value, known or estimated.
     """
@@ -39,7 +39,7 @@ class Peak:
 
 
 def prefix_errors(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared error of the best non-decreasing fit to every beginning of a curve.
+    """Squared error of the best non-decreasing fit to every prefix of a curve.
 
     Pool adjacent violators (Ayer et al. 1955), for many curves at once.
 
@@ -50,12 +50,13 @@ def prefix_errors(values: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (n_curves, n + 1)
-        Entry i is that of the first i values; 0 for none and for one.
+        Entry i is the error of the first i values; 0 for i of 0 and 1.
     """
     n_curves, n = values.shape
     values = values - values.mean(axis=1, keepdims=True)
     rows = np.arange(n_curves)
-    # A stack of pooled blocks a curve, and below each block what those up to it explain.
+    # A stack of pooled blocks for each curve, with the sum of squares that blocks up to each
+    # explain.
     sums, counts = np.zeros((n_curves, n)), np.ones((n_curves, n))
     explained = np.zeros((n_curves, n + 1))
     top = np.full(n_curves, -1)
@@ -85,7 +86,7 @@ def prefix_errors(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def split_errors(
     values: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Squared errors of the best monotone fit, and of the best that turn at each place.
+    """Squared errors of the best monotone fit, and of the best fits with a turn at each position.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def split_errors(
     monotone : ndarray of float64, shape (n_curves,)
         Rising or falling, whichever fits better.
     turning : ndarray of float64, shape (n_curves, n - 1)
-        Entry i: rising up to value i, falling from value i + 1 on; its peak is one of the two.
+        Entry i: rising up to value i, falling from value i + 1; the peak is one of the two.
     """
     rising = prefix_errors(values)
     falling = prefix_errors(values[:, ::-1])[:, ::-1]
@@ -105,10 +106,10 @@ def split_errors(
 
 
 def noise(values: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Noise of a curve, from how far each value lies from the line through its neighbours.
+    """Noise of a curve, from the distances of values to the lines through their neighbours.
 
-    The estimator of Gasser, Sroka and Jennen-Steinmetz 1986 (eq. 2). What is curved counts as noise
-    too; noise that neighbours share does not.
+    The estimator of Gasser, Sroka and Jennen-Steinmetz 1986 (eq. 2). Curvature counts as noise, and
+    noise that neighbours share does not.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def noise(values: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.flo
     Returns
     -------
     ndarray of float64, shape (...)
-        Its standard deviation.
+        Standard deviation of the noise.
     """
     widths = x[2:] - x[:-2]
     before, behind = (x[2:] - x[1:-1]) / widths, (x[1:-1] - x[:-2]) / widths
@@ -127,10 +128,9 @@ def noise(values: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def thinned(x: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """Evenly spaced values among many, both ends among them.
+    """Choose evenly spaced values among many, including both ends.
 
-    Neighbours far closer together than the curve is wide share their noise, which a test would
-    take for a shape.
+    Values that are very close together share their noise, which a test would mistake for a shape.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def thinned(x: NDArray[np.float64], most: int) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of int64, at most `most`, increasing
-        Indices; all, if there are no more.
+        Indices of the chosen values.
     """
     if len(x) <= most:
         return np.arange(len(x))
@@ -176,21 +176,21 @@ def find_peak(
 ) -> Peak:
     """Whether a curve rises and falls again by more than its noise.
 
-    The statistic is the squared error that a turn saves against the best monotone fit, in units
-    of the noise's variance. Its law is simulated for a constant curve, under which noise looks
-    most like a peak; so the test holds for every monotone one, as long as the noise is as large
-    everywhere and that of one value tells nothing of the next. The interval of the peak holds
-    every place of the turn that costs no more than the true place does in 95 % of the simulated
-    curves around the unimodal fit.
+    The statistic is the decrease of the squared error by a turn, compared with the best monotone
+    fit, in units of the variance of the noise. Its distribution is simulated for a constant curve,
+    for which noise looks most like a peak. The test is therefore valid for every monotone curve, if
+    the noise is independent and equally large everywhere. The interval of the peak contains every
+    position of the turn whose error is no larger than that of the true position in 95 % of
+    simulated curves around the unimodal fit.
 
     Parameters
     ----------
     values : ndarray of float64, shape (n,), n >= 3
     places : ndarray of float64, shape (n,), increasing
-        On the scale on which the curve is smooth: log(1 + step).
+        On a scale on which the curve is smooth, such as log(1 + step).
     known_noise : float, optional
-        Standard deviation of a value from training to training, from runs that differ by their
-        seed; else it is estimated by `noise`.
+        Standard deviation of a value between trainings that differ by their seed; otherwise it is
+        estimated by `noise`.
     freedom : int
         Degrees of freedom of `known_noise`.
 
@@ -204,7 +204,7 @@ def find_peak(
     saved = monotone[0] - turning[0].min()
     rounding = 8 * np.finfo(np.float64).eps * float(np.abs(values).max())
     if scale <= rounding:
-        # Without any noise every turn is one.
+        # Without noise, every turn is a peak.
         p_value = 0.0 if saved > len(values) * rounding**2 else 1.0
         return Peak(index, index - 1, index + 1, p_value, scale)
     n_freedom = freedom if known_noise is not None else 0
@@ -216,14 +216,14 @@ def find_peak(
     _, turns = split_errors(simulated)
     costs = (turns[:, int(turning[0].argmin())] - turns.min(axis=1)) / scales**2
     kept = np.flatnonzero(turning[0] - turning[0].min() <= np.quantile(costs, 0.95) * scale**2)
-    # A turn between two values may be at either.
+    # A turn between two values may be at either of them.
     low, high = int(kept[0]), int(kept[-1]) + 1
     return Peak(index, min(low, index - 1), max(high, index + 1), p_value, scale)
 
 
 @functools.lru_cache(maxsize=64)
 def _constant_law(x: tuple[float, ...], freedom: int) -> NDArray[np.float64]:
-    """What a turn saves on a constant curve with noise of size one, over the estimated variance."""
+    """Simulated statistics of constant curves with unit noise."""
     simulated = _draws(len(x))
     monotone, turning = split_errors(simulated)
     scales = _scales(simulated, np.array(x), freedom, 1.0)
@@ -237,7 +237,7 @@ def _draws(n: int) -> NDArray[np.float64]:
 def _scales(
     simulated: NDArray[np.float64], x: NDArray[np.float64], freedom: int, scale: float
 ) -> NDArray[np.float64]:
-    """The noise as it would be estimated from each simulated curve, or from as many seeds."""
+    """The noise that would be estimated from each simulated curve, or from as many seeds."""
     if not freedom:
         return noise(simulated, x)
     rng = np.random.default_rng([SEED, 1])

@@ -1,7 +1,6 @@
-"""Early warning: what a change detector sees of a signal before a loss explosion, causally.
+"""Change detection: alarms of a CUSUM detector on signals of a training.
 
-Pure functions on arrays. A moment is told by the number of updates that the weights have had; a
-detector at a moment knows what was measured up to it and nothing else.
+Time is the number of updates of the weights. A detector only uses what was measured up to a time.
 """
 
 from dataclasses import dataclass
@@ -10,35 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-#: Samples before a moment, from whose line the next is foretold.
+#: Number of samples before each sample, from which it is predicted by a line.
 WINDOW = 16
-#: What a deviation must exceed, in standard deviations, to count towards an alarm (CUSUM's
-#: reference value, half of the shift that is looked for: of one standard deviation).
+#: Reference value of the CUSUM, in standard deviations: half of the shift to detect.
 SLACK = 0.5
-#: One deviation counts this much at most, so that a single one cannot be told from an infinite one.
+#: The largest deviation; infinite values count as much.
 MOST = 50.0
-#: Samples after an alarm that the detector does not look at: one event is one alarm.
+#: Samples that the detector skips after an alarm, so that an event gives one alarm.
 QUIET = 16
-#: Thresholds that are tried, in the unit of the sum of deviations; at the last there is no alarm.
+#: Thresholds for the sum of deviations; the last never gives an alarm.
 THRESHOLDS = np.append(np.geomspace(1.0, 2000.0, 160), np.inf)
 
 
 def deviations(values: Floats) -> Floats:
-    """How far each sample lies from what the samples before it foretold.
+    """Deviation of each sample from its prediction by earlier samples.
 
-    A line is fitted to the `WINDOW` samples before by least squares; the deviation from it is
-    divided by the standard error of such a prediction. A steady trend is none.
+    A line is fitted to the previous `WINDOW` samples by least squares. The deviation from it is
+    divided by the standard error of the prediction. A steady trend has no deviation.
 
     Parameters
     ----------
     values : ndarray of float64, shape (n_samples,)
-        Evenly spaced. NaN of what was not measured, infinite of what was and is not finite.
+        Evenly spaced samples; NaN if not measured, infinite if measured and not finite.
 
     Returns
     -------
     ndarray of float64, shape (n_samples,)
-        Within ±`MOST`; NaN of the first `WINDOW`. An infinite sample deviates by `MOST`; one that
-        was not measured, or before which nothing can be foretold, by nothing.
+        Within ±`MOST`; NaN for the first `WINDOW`. An infinite sample deviates by `MOST`; a sample
+        that was not measured, or cannot be predicted, by 0.
 
     Examples
     --------
@@ -58,7 +56,7 @@ def deviations(values: Floats) -> Floats:
         slope = before @ x / (x @ x)
         residual = before - mean[:, None] - slope[:, None] * x
         variance = (residual**2).sum(axis=1) / (WINDOW - 2)
-        # What rounding leaves of a line without noise is no noise.
+        # Rounding errors of a line without noise are not noise.
         floor = (1e-9 * np.abs(mean)) ** 2 + 1e-300
         error = np.sqrt(np.maximum(variance, floor) * (1 + 1 / WINDOW + ahead**2 / (x @ x)))
         z = (values[WINDOW:] - mean - slope * ahead) / error
@@ -68,15 +66,15 @@ def deviations(values: Floats) -> Floats:
 
 
 def alarms(z: Floats, thresholds: Floats = THRESHOLDS) -> NDArray[np.bool_]:
-    """When a one-sided CUSUM of deviations raises an alarm (Page 1954), for every threshold.
+    """Alarms of a one-sided CUSUM of deviations (Page 1954), for every threshold.
 
-    Its sum is max(0, sum + deviation - `SLACK`); above the threshold there is an alarm, the sum
-    begins anew, and `QUIET` samples are not looked at.
+    The sum is max(0, sum + deviation - `SLACK`). Above the threshold there is an alarm, the sum
+    restarts, and `QUIET` samples are skipped.
 
     Parameters
     ----------
     z : ndarray of float64, shape (n_samples, n_signals)
-        Of `deviations`, of which growth counts; NaN is not looked at.
+        Deviations, of which increases count; NaN is skipped.
     thresholds : ndarray of float64, shape (n_thresholds,)
 
     Returns
@@ -96,19 +94,18 @@ def alarms(z: Floats, thresholds: Floats = THRESHOLDS) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What detectors of many signals did on many runs, at every threshold.
+    """Alarms of detectors of many signals on many runs, at every threshold.
 
     Attributes
     ----------
     false : ndarray of int, shape (n_stable, n_signals, n_thresholds)
         Alarms on runs without an onset.
     watched : ndarray of float64, shape (n_stable,)
-        Steps during which they could have been raised.
+        Steps during which alarms could be raised.
     lead : ndarray of float64, shape (n_unstable, n_signals, n_thresholds)
-        Updates from the first alarm within the horizon to the weights whose loss is the onset; NaN
-        where there was none.
+        Updates from the first alarm within the horizon to the onset; NaN without an alarm.
     early : ndarray of int, shape (n_unstable, n_signals, n_thresholds)
-        Alarms on those runs before the horizon.
+        Alarms on unstable runs before the horizon.
     watched_early : ndarray of float64, shape (n_unstable,)
     """
 
@@ -119,14 +116,14 @@ class Outcomes:
     watched_early: Floats
 
     def chosen(self, stable: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
-        """Of every signal, the lowest threshold at which stable runs raise few enough alarms.
+        """For every signal, the lowest threshold at which stable runs raise few enough alarms.
 
         Parameters
         ----------
         stable : ndarray of int, shape (..., n_stable)
-            How often each stable run counts.
+            Weight of each stable run.
         rate : float
-            False alarms per 1,000 steps, at most.
+            The most false alarms per 1,000 steps.
 
         Returns
         -------
@@ -137,7 +134,7 @@ class Outcomes:
         counts = stable @ self.false.reshape(shape[0], -1).astype(float)
         rates = counts.reshape(*stable.shape[:-1], *shape[1:]) * 1000
         enough = rates <= rate * (stable @ self.watched)[..., None, None]
-        # Fewer alarms at a higher threshold, but for the times at which a sum begins anew.
+        # Alarms decrease with the threshold, except for effects of restarts.
         enough = np.flip(np.logical_and.accumulate(np.flip(enough, -1), axis=-1), -1)
         return enough.argmax(axis=-1)
 
@@ -155,11 +152,11 @@ def outcomes(
     Parameters
     ----------
     z : list of ndarray, each of shape (n_samples, n_signals)
-        The deviations of a run's signals, of which growth counts.
+        Deviations of the signals of a run, of which increases count.
     moments : list of ndarray, each of shape (n_samples,)
-        Updates that the weights have had, ascending.
+        Updates of the weights, ascending.
     onsets : list of float or None
-        Updates of the weights whose loss is the onset; None of a stable run.
+        Updates of the weights at the onset; None for a stable run.
     horizon : int
         Updates before an onset within which an alarm is a warning; earlier ones are false.
 
@@ -194,18 +191,18 @@ def outcomes(
 
 
 def elected(detected: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For every run, the signal that detects most of the other runs.
+    """For every run, the signal that detects the most other runs.
 
     Parameters
     ----------
     detected : ndarray of bool, shape (..., n_runs, n_signals)
     counts : ndarray of int, shape (..., n_runs)
-        How often each run counts; all copies of a run are left out together.
+        Weight of each run; all copies of a run are left out together.
 
     Returns
     -------
     ndarray of int, shape (..., n_runs)
-        Its position; of equally good ones the first.
+        Index of the signal; the first of equally good ones.
     """
     weighted = detected * counts[..., None]
     return (weighted.sum(axis=-2, keepdims=True) - weighted).argmax(axis=-1)

@@ -1,20 +1,17 @@
-"""What others watch to see a training become unstable, beside the shape of its hidden states.
-
-Pure functions on arrays.
-"""
+"""Indicators of unstable training from the literature, besides the geometry of hidden states."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-#: Steps of the power iteration that finds a weight matrix's leading direction anew.
+#: Steps of the power iteration for the leading direction of a weight matrix.
 ITERATIONS = 8
 
 
 def kurtosis(points: NDArray[np.floating]) -> float:
     """Kurtosis of all activations of a layer: E[(x - μ)⁴]/σ⁴ over tokens and features.
 
-    A normal law has 3; a few large activations among many small ones give tens and more.
+    A normal distribution has 3; a few large activations among many small ones give tens and more.
 
     Parameters
     ----------
@@ -38,11 +35,11 @@ def kurtosis(points: NDArray[np.floating]) -> float:
 
 
 def attention_entropy(weights: NDArray[np.floating]) -> float:
-    """Entropy of the attention of a layer, over its greatest: 1 is even, 0 is all on one token.
+    """Normalized entropy of the attention of a layer: 1 is uniform, 0 is all on a single token.
 
-    Of every query ln n is the greatest, where n is the number of keys that it may see, those with
-    a weight above zero; queries that see one key alone tell nothing. The mean over queries, heads
-    and documents.
+    The entropy of every query is divided by its maximum ln n, with n the number of keys with a
+    positive weight. Queries with a single key are skipped. The result is the mean over queries,
+    heads and documents.
 
     Parameters
     ----------
@@ -63,20 +60,20 @@ def attention_entropy(weights: NDArray[np.floating]) -> float:
 def leading_direction(
     matrix: NDArray[np.floating], start: NDArray[np.floating] | None = None
 ) -> NDArray[np.floating]:
-    """The direction that a matrix stretches most: its leading right singular vector.
+    """The leading right singular vector of a matrix, by power iteration.
 
-    By power iteration; from the last time's vector a few steps follow a matrix that is trained.
+    Starting from the previous vector, a few steps are enough to follow a matrix in training.
 
     Parameters
     ----------
     matrix : ndarray, shape (n_out, n_in)
     start : ndarray, shape (n_in,), optional
-        By default the row that is longest.
+        By default the row with the largest norm.
 
     Returns
     -------
     ndarray, shape (n_in,)
-        Of length 1, or NaN if the matrix is not finite or zero.
+        With norm 1; NaN if the matrix is zero or not finite.
     """
     if start is None or not np.isfinite(start).all():
         start = matrix[(matrix * matrix).sum(axis=1).argmax()]
@@ -89,10 +86,10 @@ def leading_direction(
 
 
 def sign_imbalance(points: NDArray[np.floating], direction: NDArray[np.floating]) -> float:
-    """How one-sided a cloud lies along a direction: |share above zero - share below|.
+    """How one-sided a cloud is along a direction: |share above zero - share below|.
 
-    Spectral alignment (Qiu et al. 2025) asks it of what goes into a weight matrix, along the
-    direction that the matrix stretches most: where signs lose their diversity, 1 is reached.
+    Spectral alignment (Qiu et al. 2025) applies it to the inputs of a weight matrix, along its
+    leading direction. It is 1 if all inputs have the same sign.
 
     Parameters
     ----------

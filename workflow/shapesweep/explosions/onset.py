@@ -1,39 +1,37 @@
-"""The onset of a loss explosion, by what was logged before it.
-
-Pure functions on arrays.
-"""
+"""The onset of a loss explosion, compared with the losses logged before it."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Losses whose median tells where a training stands.
+#: Number of losses whose median is the current level of a training.
 WINDOW = 32
-#: An onset lies so many standard deviations above the lowest such median, and so many nats. Losses
-#: of single batches scatter by one standard deviation, by their median absolute deviation (MAD);
-#: six are met by chance once in 10⁹ of a normal law; and no explosion is a third of a nat.
+#: The least increase above the lowest median at an onset, in standard deviations and in nats. The
+#: standard deviation is estimated from the median absolute deviation (MAD). Six are exceeded by
+#: chance once in 10⁹ for a normal distribution; and an explosion is more than a third of a nat.
 DEVIATIONS, NATS = 6.0, 0.5
-#: Of so many losses from the onset on half lie as high: one odd batch is no explosion.
+#: Half of this many losses from the onset on must be as high, so that a single batch is not an
+#: explosion.
 CONFIRMING = 8
-#: Of a normal law's standard deviation to its MAD.
+#: Ratio of the standard deviation to the MAD of a normal distribution.
 _MAD = 1.4826
 
 
 def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each loss must exceed to be the onset of an explosion, by the losses before it.
+    """The level that each loss must exceed to be an onset, from the losses before it.
 
-    The lowest median that any `WINDOW` losses in a row have had so far, and above it the larger of
-    `DEVIATIONS` of those losses' standard deviations (1.4826 MAD) and `NATS` nats. A loss that
-    creeps up does not take its level with it.
+    The lowest median of `WINDOW` consecutive losses so far, plus the larger of `DEVIATIONS`
+    standard deviations of these losses (1.4826 MAD) and `NATS` nats. A slowly rising loss does not
+    raise the level.
 
     Parameters
     ----------
     losses : ndarray of float64, shape (n_losses,)
-        In the order of training, as logged.
+        Logged losses in the order of training.
 
     Returns
     -------
     ndarray of float64, shape (n_losses,)
-        Infinite of the first `WINDOW`.
+        Infinite for the first `WINDOW`.
     """
     levels = np.full(len(losses), np.inf)
     if len(losses) <= WINDOW:
@@ -45,28 +43,27 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
         spreads = _MAD * np.nanmedian(np.abs(windows - middles[:, None]), axis=1)
         bounds = middles + np.maximum(DEVIATIONS * spreads, NATS)
     lowest = np.minimum.accumulate(middles)
-    # The window that the lowest median so far is of.
+    # The window of the lowest median so far.
     which = np.maximum.accumulate(np.where(middles <= lowest, np.arange(len(middles)), 0))
     levels[WINDOW:] = bounds[which]
     return levels
 
 
 def first_onset(losses: NDArray[np.float64]) -> int | None:
-    """Where a loss explodes first.
+    """The first onset of a loss explosion.
 
-    At the first loss that is not finite, or that lies above its level (`levels`) as at least half
-    of the `CONFIRMING` losses from it on do. When it is depends on what was logged before it; the
-    losses after it only tell whether it was one.
+    The first loss that is not finite, or that is above its level (`levels`) like at least half of
+    the `CONFIRMING` losses from it on. Later losses only confirm an onset.
 
     Parameters
     ----------
     losses : ndarray of float64, shape (n_losses,)
-        In the order of training, as logged.
+        Logged losses in the order of training.
 
     Returns
     -------
     int or None
-        Its position; None if there is none.
+        Index of the onset; None if there is none.
 
     Examples
     --------

@@ -1,9 +1,8 @@
-"""Warnings: does a signal announce a loss explosion, and better than the loss itself does?
+"""Scores of warnings: do signals announce loss explosions, and better than the loss does?
 
-Takes in the history of many runs; hands on `spikes` (which runs exploded, and when), `approaches`
-(what signals do on the way there) and `warnings` (how well each would have warned). A run whose
-loss has an onset is unstable, every other stable, whatever its settings were meant for; after its
-onset nothing of a run is looked at.
+The tables are `spikes` (which runs exploded, and when), `approaches` (signals before an onset) and
+`warnings` (scores). A run is unstable if its loss has an onset, and stable otherwise. Data after an
+onset is not used.
 """
 
 from collections.abc import Iterator
@@ -21,27 +20,27 @@ from shapesweep.explosions.onset import WINDOW, first_onset
 from shapesweep.explosions.signals import FAMILIES, LOGARITHMIC, Family, Name, Signals, read
 from shapesweep.storage import schemas
 
-#: False alarms per 1,000 steps of the stable runs that every detector may raise.
+#: Allowed false alarms of a detector per 1,000 steps of stable runs.
 RATE = 1.0
-#: Steps before an onset within which an alarm is a warning of it.
+#: Steps before an onset within which an alarm counts as a warning.
 HORIZON = 64
-#: Runs of each kind without which nothing is scored.
+#: The least stable and unstable runs for scores.
 LEAST = 4
-#: Resamplings of the runs, and how many of them at a time.
+#: Number of resamplings of the runs, and how many are computed together.
 RESAMPLED, AT_ONCE = 10_000, 200
 LEVEL = 0.95
-#: The family that the paper's claim is about: others are held against it.
+#: The family of the paper's claim, with which others are compared.
 CLAIMED = "ID"
 TABLES = ("spikes", "approaches", "warnings")
 
 
 def corrected(n: int) -> float:
-    """The level of one of n intervals that hold together at `LEVEL` (Bonferroni)."""
+    """The level of each of n intervals with a joint level of `LEVEL` (Bonferroni)."""
     return 1 - (1 - LEVEL) / n
 
 
 def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of a history: `spikes`, `approaches` and `warnings`, as `schemas` has them.
+    """Score a history: the tables `spikes`, `approaches` and `warnings`, as in `schemas`.
 
     Parameters
     ----------
@@ -51,8 +50,8 @@ def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of pandas.DataFrame
-        `spikes` has a row a run. `warnings` has a row a signal, and one a family of signals, of
-        the suites with enough runs of both kinds; `approaches` has those suites alone, too.
+        `spikes` has a row per run. `warnings` has a row per signal, and per family of signals; it
+        and `approaches` only have suites with enough runs of both kinds.
     """
     collected: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for suite, mine in history.groupby("suite", sort=False):
@@ -77,18 +76,18 @@ def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 @dataclass(frozen=True)
 class _Spike:
-    """Whether and where a run's loss explodes.
+    """Whether and when the loss of a run explodes.
 
     Attributes
     ----------
     row : dict
-        In the columns of `schemas.SPIKES`.
+        Row of `schemas.SPIKES`.
     moment : float or None
-        Updates of the first weights that the loss of the onset may tell of: those at the entry of
-        the log before it, for an entry is the mean since the one before.
+        Updates of the weights at the entry of the log before the onset, because a logged loss is
+        the mean since the previous entry.
     is_clear : bool
-        Whether the log is long enough to tell; an explosion among its first `WINDOW` losses is seen
-        too late, if it is not one of NaN.
+        Whether the log is long enough; an explosion within the first `WINDOW` losses is detected
+        too late, unless the loss is NaN.
     """
 
     row: dict[str, Any]
@@ -111,7 +110,7 @@ def _spike(losses: pd.DataFrame) -> _Spike:
 
 @dataclass(frozen=True, eq=False)
 class _Cohort:
-    """The runs of a suite, with the signals that all of them have."""
+    """The runs of a suite, with the signals that all runs have."""
 
     names: list[Name]
     detectors: list[tuple[Family, Name]]
@@ -125,7 +124,7 @@ class _Cohort:
         n = sum(run.onset is not None for run in every)
         if min(n, len(every) - n) < LEAST:
             return None
-        # Where enough runs were probed alike, one that was not tells nothing beside them.
+        # If enough runs were probed in the same way, drop the others.
         widest = max(every, key=lambda run: len(run.names)).names
         alike = [run for run in every if set(widest) <= set(run.names)]
         m = sum(run.onset is not None for run in alike)
@@ -143,7 +142,7 @@ class _Cohort:
 
     @cached_property
     def families(self) -> dict[str, list[int]]:
-        """Positions of the detectors of each family."""
+        """Indices of the detectors of each family."""
         detectors: dict[str, list[int]] = {}
         for i, (family, _) in enumerate(self.detectors):
             detectors.setdefault(family.name, []).append(i)
@@ -151,15 +150,15 @@ class _Cohort:
 
     @cached_property
     def interval(self) -> float:
-        """Steps between two samples, or between two losses, which tell no more of an onset."""
+        """Steps between two samples, or between two logged losses, if these are more."""
         return max(run.interval for run in (*self.unstable, *self.stable))
 
     @cached_property
     def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """How often resampling draws every unstable run, and which signals then detect which.
+        """Counts of unstable runs in every resampling, and which signals detect which runs.
 
-        Of shapes (n_drawn, n_unstable) and (n_drawn, n_unstable, n_detectors); the thresholds are
-        those of the stable runs that were drawn.
+        The shapes are (n_drawn, n_unstable) and (n_drawn, n_unstable, n_detectors). Thresholds are
+        from the stable runs that were drawn.
         """
         rng = np.random.default_rng(0)
         counts = [
@@ -173,7 +172,7 @@ class _Cohort:
         return counts[0], np.concatenate(detected)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """How well every family would have warned, and every signal."""
+        """Scores of every family and every signal."""
         chosen = [("family", family, at) for family, at in self.families.items()]
         chosen += [("signal", family.name, [i]) for i, (family, _) in enumerate(self.detectors)]
         compared = {"family": len(self.families), "signal": len(self.detectors)}
@@ -187,22 +186,22 @@ class _Cohort:
 
     @cached_property
     def thresholds(self) -> NDArray[np.int64]:
-        """Of every detector the position of the threshold that all stable runs set."""
+        """Indices of the thresholds from all stable runs, by detector."""
         return self.outcomes.chosen(np.ones(len(self.stable), dtype=int), RATE)
 
     @cached_property
     def others(self) -> NDArray[np.int64]:
-        """The same of all but one of the stable runs, shape (n_stable, n_detectors)."""
+        """Thresholds from all but one of the stable runs, shape (n_stable, n_detectors)."""
         return self.outcomes.chosen(1 - np.eye(len(self.stable), dtype=int), RATE)
 
     @cached_property
     def leads(self) -> NDArray[np.float64]:
-        """The leads at those thresholds, shape (n_unstable, n_detectors)."""
+        """Leads at the thresholds, shape (n_unstable, n_detectors)."""
         return self.outcomes.leads(self.thresholds)
 
     @cached_property
     def claimed(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
-        """Which runs the claimed family announces, and its rate in every resampling."""
+        """The runs that the claimed family announces, and its rate in every resampling."""
         at = self.families.get(CLAIMED)
         return (~np.isnan(self._leads(at)), self._rates(at)) if at else None
 
@@ -211,7 +210,7 @@ class _Cohort:
         mine = self._leads(at)
         known = mine[~np.isnan(mine)]
         best = at[int((~np.isnan(self.leads[:, at])).sum(axis=0).argmax())]
-        # A stable run's alarms are false ones by thresholds that the others have set.
+        # False alarms of a stable run, with thresholds from the other stable runs.
         false = self.outcomes.false[np.arange(n_stable), best, self.others[:, best]]
         false_alarms = 1000 * false.sum() / self.outcomes.watched.sum()
         early = self.outcomes.early[:, best, self.thresholds[best]]
@@ -237,7 +236,7 @@ class _Cohort:
         }
 
     def _rates(self, at: list[int]) -> NDArray[np.float64]:
-        """The rate of detection in every resampling, of the signal that is elected there."""
+        """The rate of detection of the elected signal in every resampling."""
         counts, detected = self.drawn
         mine = detected[:, :, at]
         elected = detector.elected(mine, counts)
@@ -245,13 +244,14 @@ class _Cohort:
         return (counts * hit).sum(axis=1) / counts.sum(axis=1)
 
     def _behind(self, at: list[int], rates: NDArray[np.float64], wanted: float) -> dict[str, Any]:
-        """By how much the claimed family detects more than some detectors do."""
+        """By how much the rate of the claimed family exceeds that of other detectors."""
         if self.claimed is None or set(at) <= set(self.families[CLAIMED]):
             return {}
         hits, its_rates = self.claimed
         mine = ~np.isnan(self._leads(at))
         low, high = _quantiles(its_rates - rates, wanted)
-        # Where few runs all differ the same way, resampling is certain; a sign test is not.
+        # If few runs all differ in the same direction, resampling has no spread, but a sign test
+        # does.
         only, either = int((hits & ~mine).sum()), int((hits ^ mine).sum())
         if not either or stats.binomtest(only, either).pvalue > 1 - wanted:
             low, high = min(low, 0.0), max(high, 0.0)
@@ -259,18 +259,18 @@ class _Cohort:
         return {"behind": float(behind), "behind_low": low, "behind_high": high}
 
     def _leads(self, at: list[int]) -> NDArray[np.float64]:
-        """Of every unstable run the lead of the detector that does best on the others."""
+        """The lead on every unstable run, of the detector that is best on the other runs."""
         leads = self.leads[:, at]
         elected = detector.elected(~np.isnan(leads), np.ones(len(leads), dtype=int))
         return leads[np.arange(len(leads)), elected]
 
     def approaches(self) -> list[dict[str, Any]]:
-        """What every signal does before an onset, beside stable runs at the same moments."""
+        """Changes of every signal before an onset, and in stable runs at the same times."""
         rows = []
         bins = np.arange(self.interval, HORIZON + self.interval, self.interval)
         onsets = [run.onset for run in self.unstable]
         own = [_change(run, run.onset, bins, self.interval) for run in self.unstable]
-        # Of a stable run the mean over the moments at which others explode.
+        # For a stable run, the mean over the times at which others explode.
         others = [
             np.ma.masked_invalid([_change(run, at, bins, self.interval) for at in onsets])
             for run in self.stable
@@ -294,7 +294,7 @@ class _Cohort:
 def _change(
     signals: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
 ) -> NDArray[np.float64]:
-    """What has changed since the farther half of the horizon, shape (n_bins, n_signals)."""
+    """Change since the first half of the horizon, shape (n_bins, n_signals)."""
     assert onset is not None
     ahead = onset - signals.moments
     far = (ahead > HORIZON / 2) & (ahead <= HORIZON)
@@ -303,7 +303,7 @@ def _change(
         return changes
     finite = np.where(np.isfinite(signals.values), signals.values, np.nan)
     base = pd.DataFrame(finite[far]).median().to_numpy()
-    # An onset may lie between two moments: the sample is of the last one that has been.
+    # An onset may be between two samples; use the earlier one.
     bin_numbers = np.ceil(ahead / interval).astype(int) - 1
     inside = (ahead >= 1) & (bin_numbers < len(bins))
     changes[bin_numbers[inside]] = finite[inside] - base
@@ -316,18 +316,18 @@ def _quantiles(values: NDArray[np.float64], wanted: float) -> tuple[float, float
 
 
 def _wider(rates: NDArray[np.float64], hits: int, n: int, wanted: float) -> tuple[float, float]:
-    """The interval of resampling, or the exact one of Clopper and Pearson where that is wider.
+    """The interval of resampling, or the exact interval of Clopper and Pearson if it is wider.
 
-    Runs that were all detected are all detected however they are drawn.
+    If all runs were detected, resampling gives an interval of width zero.
     """
     drawn, exact = _quantiles(rates, wanted), stats.binomtest(hits, n).proportion_ci(wanted)
     return min(drawn[0], float(exact.low)), max(drawn[1], float(exact.high))
 
 
 def _median(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """A median with its distribution-free interval: the order statistics that hold it.
+    """A median with its distribution-free interval, from order statistics.
 
-    The lowest and highest value, where there are too few for the level; NaN of none.
+    With too few values for the level, the lowest and the highest value; NaN without values.
     """
     if not len(values):
         return (np.nan,) * 3

@@ -1,8 +1,8 @@
-"""The signals of one training, side by side on the moments at which it was probed.
+"""The signals of a training, on the times at which it was probed.
 
-A moment is told by the number of updates that the weights have had: a probe at step s has seen the
-weights after s updates; the loss and the gradient of step s are those of the weights before it,
-after s - 1. What is not known at a moment is not used there.
+Time is the number of updates of the weights. A probe at step s measures the weights after s
+updates; the loss and the gradient of step s belong to the weights after s - 1 updates. At each
+time, only what is known then is used.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from shapesweep.explosions import detector
 
-#: (metric, layer, k): one signal.
+#: A signal: (metric, layer, k).
 Name = tuple[str, int | None, int | None]
 
 
 @dataclass(frozen=True)
 class Family:
-    """Signals that say the same in several ways or layers, and what they are held to say.
+    """A family of similar signals, and the direction in which they are claimed to warn.
 
     Attributes
     ----------
     name : str
     metrics : tuple of str
     direction : int
-        1 where growth is said to warn, -1 where a fall is, 0 where nothing was said: both count.
+        1 if an increase is claimed to warn, -1 if a decrease is, 0 if both count.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Family:
 
 
 _ID = ("id_twonn", "id_gride", "id_mle")
-#: What is held to announce an explosion, as others have said it before any data were looked at.
+#: Signals that the literature claims to announce an explosion, set before any data was seen.
 FAMILIES = (
     Family("ID", _ID, 1),
     Family("ID between documents", tuple(f"{name}_between" for name in _ID), 1),
@@ -48,11 +48,11 @@ FAMILIES = (
     Family("parameter norm", ("parameter_norm",), 1),
     Family("gradient norm", ("gradient_norm",), 1),
     Family("loss", ("loss",), 1),
-    # Nobody has said so: it was added once the embedded runs had shown it.
+    # This is not a claim of the literature; it was added after the embedded runs showed it.
     Family("ID, falling", _ID, -1),
 )
 METRICS = {metric for family in FAMILIES for metric in family.metrics}
-#: What is looked at by its ratios.
+#: Signals that are used as logarithms.
 LOGARITHMIC = METRICS - {"anisotropy", "spectral_alignment", "attention_entropy", "loss"}
 
 
@@ -64,16 +64,15 @@ class Signals:
     ----------
     run : str
     onset : float or None
-        Updates of the weights whose loss is the onset.
+        Updates of the weights at the onset.
     moments : ndarray of float64, shape (n_moments,)
         Updates of the weights, ascending and evenly spaced.
     names : list of (str, int or None, int or None)
         Metric, layer and k.
     values : ndarray of float64, shape (n_moments, n_signals)
-        Logarithms of what is looked at by its ratios; infinite of what was not finite, NaN of what
-        was not measured.
+        With logarithms of some signals; infinite if measured and not finite, NaN if not measured.
     interval : float
-        Steps between two moments, or between two entries of the log where those are more.
+        Steps between two samples, or between two entries of the log, if these are more.
     """
 
     run: str
@@ -84,17 +83,17 @@ class Signals:
     interval: float
 
     def of(self, names: Sequence[Name]) -> "Signals":
-        """The same with some of its signals, in that order."""
+        """The same run with some of its signals, in this order."""
         indices = [self.names.index(name) for name in names]
         return replace(self, names=list(names), values=self.values[:, indices])
 
     def toward(self, asked: Sequence[tuple[Name, int]]) -> NDArray[np.float64]:
-        """How far each moment deviates, in a signal's direction, shape (n_moments, n_asked)."""
+        """Deviations in the direction of each signal, shape (n_moments, n_asked)."""
         columns = []
         for name, way in asked:
             values = self.values[:, self.names.index(name)]
             z = detector.deviations(values)
-            # What is not finite any more is a warning whichever way it went.
+            # Values that are not finite are warnings in any direction.
             columns.append(np.where(np.isinf(values), z, z * way if way else np.abs(z)))
         return np.stack(columns, axis=1)
 
@@ -108,17 +107,17 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
     history : pandas.DataFrame
         Its rows of `schemas.HISTORY`.
     onset : float or None
-        Updates of the weights whose loss is its onset.
+        Updates of the weights at its onset.
 
     Returns
     -------
     Signals or None
-        None where too little was recorded before its onset, or at uneven steps.
+        None if too little was recorded before the onset, or at uneven steps.
     """
     known = history[history.metric.isin(METRICS)]
     probed = known[known.source == "probe"]
     logged = known[known.source == "log"]
-    # Where nothing was probed, moments are those of the log.
+    # Without a probe, use the times of the log.
     steps = probed.step if len(probed) else logged.step - 1
     grid = np.unique(steps.to_numpy(float))
     grid = grid[grid <= (np.inf if onset is None else onset)]
@@ -131,7 +130,7 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
         columns[str(metric), _or_none(layer), _or_none(k)] = by_step.to_numpy()
     for metric, part in logged.groupby("metric"):
         columns[str(metric), None, None] = _means(part, grid)
-    # What a model does not have is no signal.
+    # Drop signals that the model does not have.
     columns = {name: column for name, column in columns.items() if np.isfinite(column).any()}
     values = [_logarithm(v) if name[0] in LOGARITHMIC else v for name, v in columns.items()]
     between = np.diff(np.unique(logged.step.to_numpy(float)))
@@ -146,7 +145,7 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
 
 
 def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of what was logged since the moment before, the mean; where nothing was, what was before."""
+    """Mean of the entries logged since the previous time, or else the previous mean."""
     moments = logged.step.to_numpy(float) - 1
     indices = np.searchsorted(grid, moments)
     inside = indices < len(grid)
@@ -158,14 +157,14 @@ def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _finite(values: "pd.Series[float]") -> NDArray[np.float64]:
-    """Recorded numbers; what was recorded and is not finite is infinite."""
+    """Recorded numbers, with infinity for values that are not finite."""
     found = values.to_numpy(dtype=float, na_value=np.nan)
     return np.where(np.isfinite(found), found, np.inf)
 
 
 def _logarithm(values: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
-        # Of zero there is no ratio: it was not measured.
+        # Zero has no logarithm; treat it as not measured.
         return np.where(values > 0, np.log(values), np.nan)
 
 

@@ -1,4 +1,4 @@
-"""The pieces that figures are put together from: axes of layers and steps, lines, bands."""
+"""Building blocks of figures: axes of layers and steps, lines, and bands."""
 
 import itertools
 from collections.abc import Iterable
@@ -17,20 +17,20 @@ else:
     # As `Canvas`: matplotlib is imported only while a figure is drawn.
     Axes = Axis = Normalize = Any
 
-#: Okabe and Ito's colours, which colour-blind readers tell apart; the corpora's, in their order.
+#: Colours of Okabe and Ito, which colour-blind readers can distinguish.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 Sharing = bool | Literal["none", "all", "row", "col"]
 #: Name of the colour map of steps.
 STEPS = "viridis_r"
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
-#: Letters of a run's name that leave room beside it.
+#: The longest name of a run with its family on the same line.
 LONG = 12
-#: Powers of ten of an axis that are all written.
+#: The most powers of ten that are all labelled.
 FEW_POWERS = 4
-#: What is numbered of a decade; and where an axis spans no more than this factor.
+#: Labelled multiples within a decade, usually and for an axis that spans at most this factor.
 SUBS, NARROW, NARROW_SUBS = (1, 2, 5), 4, (1, 1.2, 1.5, 2, 3, 4, 6, 8)
-#: Points of a line that are marked one by one; of more, their marks would hide it.
+#: The most points of a line with markers.
 MARKED = 40
 
 
@@ -42,7 +42,7 @@ def grid(
     sharex: Sharing = False,
     sharey: Sharing = False,
 ) -> tuple[Canvas, Any]:
-    """Start a figure of panels; `height` inches a row, times its entry of `heights`."""
+    """Create a grid of panels; rows are `height` inches times their entry of `heights`."""
     from matplotlib import pyplot as plt
 
     return plt.subplots(
@@ -57,26 +57,26 @@ def grid(
 
 
 def title(run: str, family: str) -> str:
-    """What stands above a run's panels."""
+    """The title of the panels of a run."""
     between = " " if len(run) <= LONG else "\n"
     return run if run == family else f"{run}{between}({family})"
 
 
 def key_below(figure: Canvas, ax: Axes, columns: int) -> None:
-    """One key for all panels, below them: what has a label in one of them."""
+    """A legend for all panels, below them."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
 
 
 def layer_axis(ax: Axes) -> None:
-    """Number the layers, few enough to be read."""
+    """Label few enough layers to be readable."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
 
 
 def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None) -> None:
-    """Embedding and blocks as one line; behind it, dotted, what the final norm makes of it."""
+    """A line over the embedding and the blocks; dotted: output of the final norm."""
     line = line.sort_values("layer")
     stack, after = line[line.layer_kind != "final_norm"], line[line.layer_kind == "final_norm"]
     ax.fill_between(stack.layer.astype(float), stack.low, stack.high, color=color, alpha=0.25, lw=0)
@@ -89,23 +89,23 @@ def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = Non
 
 
 def unbroken(line: pd.DataFrame) -> list[pd.DataFrame]:
-    """The parts of a line along training; what has no step is left out.
+    """The segments of a line over training, without rows that have no step.
 
-    Where the weights of neighbours are no continuation of each other, one ends and another begins.
+    A segment ends where the weights of neighbours are discontinuous.
     """
     line = line[line.step.notna()].sort_values("step")
     return [part for _, part in line.groupby("segment")] or [line]
 
 
 def thin(ax: Axes, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any) -> None:
-    """A number along training without its interval."""
+    """A line over training without an interval."""
     for number, part in enumerate(unbroken(line)):
         first_label = label if number == 0 else None
         ax.plot(part.step, part.value, color=color, label=first_label, **{"lw": 0.8, **more})
 
 
 def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
-    """A number along training with its interval; dotted, where it is broken."""
+    """A line over training with its interval, and dotted lines at breaks."""
     from matplotlib import rcParams
 
     usual = {"ms": rcParams["lines.markersize"], "lw": rcParams["lines.linewidth"]}
@@ -120,7 +120,7 @@ def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **m
 def band_over(
     ax: Axes, x: Any, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any
 ) -> None:
-    """A line with its interval over any axis."""
+    """A line with its interval over a given axis."""
     x, low, high = (column.astype(float) for column in (x, line.low, line.high))
     ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
     usual = {"marker": "o" if len(line) <= MARKED else "", "ms": 1.5, "lw": 0.9}
@@ -128,18 +128,18 @@ def band_over(
 
 
 def step_axis(ax: Axes, steps: pd.Series) -> None:
-    """Training steps, logarithmic from 1 on; says so where there are none."""
+    """An axis of training steps, logarithmic from 1; a note if there are no steps."""
     steps = steps.dropna().astype(float)
     if not len(steps):
         ax.text(0.5, 0.5, "no training steps", ha="center", va="center", transform=ax.transAxes)
         ax.set_xticks([])
         return
-    # Linear below one step, so that the checkpoint before training has its place.
+    # Linear below 1, so that step 0 can be shown.
     ax.set_xscale("symlog", linthresh=1, linscale=0.4)
     top = steps.max()
     powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(top, 1))) + 1)
     powers = powers[powers <= top]
-    # Of many powers every other one, the last among them.
+    # With many powers, label every second, including the last.
     ticks = [0.0, *(powers if len(powers) <= FEW_POWERS else powers[::-1][::2][::-1])]
     ax.set_xticks(ticks, [short(t) for t in ticks])
     ax.set_xticks(powers, minor=True)
@@ -147,7 +147,7 @@ def step_axis(ax: Axes, steps: pd.Series) -> None:
 
 
 def short(step: float) -> str:
-    """A step as it stands at an axis: 512, 8k, 1.5M."""
+    """A step as a label of an axis: 512, 8k, 1.5M."""
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         text = f"{step / unit:.4g}"
         if step >= unit and float(text) * unit == step:
@@ -156,7 +156,7 @@ def short(step: float) -> str:
 
 
 def plain_log(axis: Axis) -> None:
-    """Number a logarithmic axis, all drawn by now, in plain figures, few enough to be read."""
+    """Label a logarithmic axis with a few plain numbers; call it after drawing."""
     from matplotlib import ticker
 
     low, high = axis.get_view_interval()
@@ -167,7 +167,7 @@ def plain_log(axis: Axis) -> None:
 
 
 def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
-    """Give axes the same range upwards from `bottom`, or from the lowest that there is."""
+    """Give axes the same range, from `bottom` or from the lowest limit."""
     axes = list(axes)
     limits = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:
@@ -183,7 +183,7 @@ def step_norm(steps: pd.Series) -> Normalize | None:
 
 
 def step_color(step: int, norm: Normalize | None) -> Any:
-    """The colour of a step on that scale."""
+    """The colour of a step on the scale of `step_norm`."""
     from matplotlib import colormaps
 
     if norm is None or pd.isna(step):
@@ -199,7 +199,7 @@ def depth_color(layer: int, n_layers: int) -> Any:
 
 
 def step_bar(figure: Canvas, axes: Any, norm: Normalize) -> None:
-    """The key to the steps' colours."""
+    """The colour bar of steps."""
     from matplotlib.cm import ScalarMappable
 
     mappable = ScalarMappable(norm, STEPS)

@@ -1,4 +1,4 @@
-"""The rows that figures draw: chosen from the curves, and told in one line."""
+"""Selection of rows for figures, and the note that describes them."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ import pandas as pd
 from shapesweep.curves.tables import corpora
 from shapesweep.estimators.unimodal import thinned
 
-#: Runs that have panels of their own; of more, the CSV has all and the page shows each.
+#: The most runs with panels; the CSV and the page have all.
 PANELS = 6
 
 
 def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """Rows of single runs with these values; a list is any of them."""
+    """Rows of single runs with given values; a list matches any of its values."""
     chosen = table
     if "over" in table and "over" not in wanted:
         wanted["over"] = "documents"
@@ -24,7 +24,7 @@ def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
 
 def at_last(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of every run's last checkpoint; of a run without steps, all."""
+    """Rows of the last checkpoint of every run; all rows of a run without steps."""
     last = table.groupby(["suite", "run"]).step.transform("max")
     return table[(table.step == last).fillna(False) | last.isna()]
 
@@ -46,9 +46,9 @@ def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """(suite, run, family) of those that get panels, decoders first.
+    """(suite, run, family) of the runs that get panels, decoders first.
 
-    Where there are more, each model has one before any has another by its seed, and each family.
+    If there are too many, each model and each family gets a panel before second seeds do.
     """
     found = data[["suite", "run", "family", "model"]].drop_duplicates().reset_index(drop=True)
     again = found.groupby(["suite", "model"]).cumcount()
@@ -66,9 +66,9 @@ def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
 
 
 def told(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
-    """What a figure shows, in a line or two: corpus, documents, N, and what else is said.
+    """The note of a figure: corpus, documents, N, and more texts.
 
-    Where there are more runs than are drawn, it says so; None draws all.
+    If there are more runs than `drawn`, the note says so; None draws all.
     """
     first = data[data.n_documents.notna()]
     parts = []

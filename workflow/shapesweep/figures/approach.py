@@ -1,4 +1,4 @@
-"""The approach: what signals do before a loss explodes, beside stable runs at the same moments."""
+"""Signals before a loss explosion, and in stable runs at the same times."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from shapesweep.explosions.scoring import HORIZON, LEAST
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below, plain_log
 
-#: What is shown, from the top left on.
+#: Signals in the order of panels.
 METRICS = {
     "id_twonn": "TwoNN ID",
     "id_twonn_between": "between documents",
@@ -17,11 +17,11 @@ METRICS = {
     "loss": "loss, nats",
 }
 COLORS = {"unstable": PALETTE[1], "stable": GRAY}
-WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same moments"}
+WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same times"}
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Those signals of the first suite that was scored, in the middle of the probed layers."""
+    """These signals of the first scored suite, in the middle of the probed layers."""
     found = curves.approaches[curves.approaches.metric.isin(list(METRICS))]
     if not len(found):
         return found
@@ -32,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def approach(shown: pd.DataFrame) -> Canvas:
-    """A panel a signal: its change since the farther half of the horizon."""
+    """A panel per signal: its change since the first half of the horizon."""
     figure, axes = grid(3, 2, 1.15, sharex=True)
     for ax, (metric, words) in zip(axes.ravel(), METRICS.items(), strict=True):
         part = shown[(shown.metric == metric) & (shown.n_runs > 1)]
@@ -51,7 +51,7 @@ def approach(shown: pd.DataFrame) -> Canvas:
     key_below(figure, axes[0, 0], 2)
     layer = shown.layer.dropna()
     where = f"layer {int(layer.iloc[0])}; " if len(layer) else ""
-    note(figure, f"{where}beside the farther half of what is shown\nmedian and 95 % over runs")
+    note(figure, f"{where}relative to the first half of the range\nmedian and 95 % over runs")
     return figure
 
 
@@ -60,9 +60,9 @@ FIGURE = Figure(
     draw=approach,
     title="On the way to a loss explosion",
     category="Loss explosions",
-    caption=f"What signals do in the {HORIZON} steps before the loss explodes, beside their median "
-    "in the farther half of them (how many times as large, or the difference): the runs that "
-    "explode, and the stable ones at the same moments of their training, which tell what training "
-    "itself does at that age.",
+    caption=f"Signals in the {HORIZON} steps before the loss explodes, relative to their median "
+    "in the first half of these steps (ratio or difference), for the runs that explode, and for "
+    "stable runs at the same times of training."
+    " Stable runs show how training changes the signals at that age.",
     needs=f"{LEAST} probed runs whose loss exploded and {LEAST} whose did not (`snakemake spikes`)",
 )

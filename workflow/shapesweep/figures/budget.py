@@ -1,4 +1,4 @@
-"""The dimension budget: how many dimensions can be discarded, beside what the estimates suggest."""
+"""Dimension budgets, beside estimates of the dimension."""
 
 import pandas as pd
 
@@ -24,9 +24,9 @@ BESIDE = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """The budget of every layer, and of the same checkpoints ID and effective rank."""
+    """Budgets of every layer, with the ID and ranks of the same checkpoints."""
     budgets = curves.budgets
-    # Of the corpus that the budget is of, whatever else is measured.
+    # Only the corpus of the budget.
     every = {"corpus": list(budgets.corpus.unique()), "selection": "no_first"}
     beside = rows(curves.profiles, metric=list(BESIDE), **every)
     beside = beside[beside.layer_kind != "final_norm"]
@@ -38,7 +38,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def budget(shown: pd.DataFrame) -> Canvas:
-    """A panel a run; the last of its checkpoints that has a budget."""
+    """A panel per run, with the last checkpoint that has a budget."""
     known = runs(shown)
     figure, axes = grid(1, len(known), 2.0, sharey=True)
     for ax, run in zip(axes[0], known, strict=True):
@@ -70,9 +70,8 @@ FIGURE = Figure(
     draw=budget,
     title="The dimension budget",
     category="Beyond the paper",
-    caption="How many leading principal axes of a layer (fitted on other documents, the "
-    "first token untouched) the rest of the model needs so that its loss rises by no more than "
-    "the threshold, beside what an estimate of the ID, the participation ratio and the effective "
-    "rank suggest.",
+    caption="Number of leading principal axes of a layer that the rest of the model needs so "
+    "that its loss increases by at most the threshold. The axes are fitted on other documents, "
+    "and the first token is not projected. Beside it: ID, participation ratio and effective rank.",
     needs="dimension budgets (`budget.checkpoints`)",
 )

@@ -11,15 +11,15 @@ METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's 
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """All of the authors' numbers, and ours where their models were measured."""
-    # Without a model of the paper there is nothing to compare.
+    """All numbers of the authors, and ours for models that were measured."""
+    # Without models of the paper there is nothing to compare.
     return curves.comparison[
         curves.comparison.ours.notna().any() & curves.comparison.theirs.notna()
     ]
 
 
 def comparison(shown: pd.DataFrame) -> Canvas:
-    """Theirs with the tolerance in gray, ours in colour."""
+    """The authors' numbers with the tolerance in gray, ours in colour."""
     models = list(dict.fromkeys(shown.run))
     figure, axes = grid(len(METRICS), len(models), 1.3)
     for column, model in enumerate(models):
@@ -52,7 +52,7 @@ FIGURE = Figure(
     draw=comparison,
     title="The authors' numbers beside ours",
     category="The paper's figures",
-    caption="What the authors' stored outputs say of two models, with the tolerance within "
-    "which ours count as equal, and ours where these models were measured.",
+    caption="Numbers for two models from the stored outputs of the authors, with the tolerance "
+    "for agreement, and our numbers for models that were measured.",
     needs="a model of the paper",
 )

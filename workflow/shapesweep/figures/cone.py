@@ -1,4 +1,4 @@
-"""What centring does: a narrow cone becomes a ball. Drawn from points, measured as models are."""
+"""What centring does: a narrow cone becomes a ball. Illustrated with points."""
 
 import numpy as np
 import pandas as pd
@@ -8,12 +8,12 @@ from shapesweep.estimators.spectrum import eigenvalues, leading_share, mean_cosi
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import FAMILIES, GRAY, grid
 
-#: Points, features, and how far the ball lies from the origin in its own standard deviations.
+#: Number of points and features, and distance of the ball from the origin in standard deviations.
 N, FEATURES, DISTANCE = 600, 16, 12.0
 
 
 def data(_curves: Curves) -> pd.DataFrame:
-    """A round cloud away from the origin, before and after centring: two of its features."""
+    """Two features of a round cloud away from the origin, before and after centring."""
     rng = np.random.default_rng(0)
     points = rng.standard_normal((N, FEATURES))
     points[:, 0] += DISTANCE
@@ -30,7 +30,7 @@ def data(_curves: Curves) -> pd.DataFrame:
 
 
 def cone(shown: pd.DataFrame) -> Canvas:
-    """Two panels on one scale; in each, what is measured of its points."""
+    """Two panels with the same scale, with the metrics of their points."""
     figure, axes = grid(1, 2, 2.0)
     for ax, name in zip(axes[0], ("before", "after"), strict=True):
         part = shown[shown.centring == name]
@@ -59,8 +59,8 @@ FIGURE = Figure(
     draw=cone,
     title="The cone that centring turns into a ball",
     category="What is measured",
-    caption="A round cloud away from the origin looks like a cone from there: every two "
-    "points point the same way, and the leading axis of the uncentred matrix is the way to the "
-    "mean. Centred, the same cloud is a ball. This is what encoders show, and why the anisotropy "
-    "is that of the centred matrix.",
+    caption="Seen from the origin, a round cloud away from it looks like a cone: all points lie "
+    "in nearly the same direction, and the leading axis of the uncentred matrix is the direction "
+    "of the mean. After centring, the same cloud is a ball. Encoders show this, and it is why "
+    "anisotropy is computed from the centred matrix.",
 )

@@ -1,4 +1,4 @@
-"""Do profiles converge: to the run's own last one, and to one that all of a family share?"""
+"""Do profiles converge to the last profile of their run, and to a common profile of the family?"""
 
 import pandas as pd
 
@@ -19,7 +19,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def convergence(shown: pd.DataFrame) -> Canvas:
-    """One line a run; columns are what the distance is to."""
+    """A line per run; columns are the targets of distances."""
     columns = [to for to in TO if to in set(shown.to)]
     figure, axes = grid(len(METRICS), len(columns), 1.3, sharex=True, sharey="row")
     for row, (metric, words) in enumerate(METRICS.items()):
@@ -44,9 +44,9 @@ FIGURE = Figure(
     draw=convergence,
     title="Do profiles converge?",
     category="Over depth",
-    caption="Root mean square difference over depth between a checkpoint's profile and the "
-    "run's last one; and, where a family has several models, the mean of the last profiles of "
-    "its other models. If all decoders converge to one dome, the second falls to what is between "
-    "repeated trainings.",
+    caption="Root mean square difference over depth between the profile of a checkpoint and the "
+    "last profile of its run and, if a family has several models, the mean of the last profiles "
+    "of its other models. If all decoders converge to the same dome, the second distance falls "
+    "to that between repeated trainings.",
     needs="a run with two checkpoints that have a step",
 )

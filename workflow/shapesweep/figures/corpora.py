@@ -1,4 +1,4 @@
-"""Text beside its shuffled tokens and random ones: what of it is language?"""
+"""Text beside shuffled and random tokens."""
 
 import pandas as pd
 
@@ -26,7 +26,7 @@ IDS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Anisotropy of the last checkpoint over depth; the middle blocks' IDs along training."""
+    """Anisotropy of the last checkpoint over depth, and IDs of the middle blocks over training."""
     every = {"corpus": curves.corpora, "selection": "no_first"}
     profiles = at_last(rows(curves.profiles, metric="anisotropy", **every))
     lines = rows(curves.trajectories, metric=list(IDS), layers="middle", **every)
@@ -34,7 +34,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def corpora(shown: pd.DataFrame) -> Canvas:
-    """Text beside its shuffled tokens and random ones: the dome at the end, the ID on the way."""
+    """The dome of the last checkpoint, and the IDs over training, by corpus."""
     known, names = runs(shown), tables.corpora(shown)
     figure, axes = grid(4, len(known), 1.3)
     for column, run in enumerate(known):
@@ -68,7 +68,7 @@ FIGURE = Figure(
     draw=corpora,
     title="Controls: text beside shuffled and random tokens",
     category="Controls",
-    caption="Top: anisotropy over depth at the last checkpoint. Below: the middle blocks "
-    "along training. What random tokens show too is not language's doing; what shuffled tokens "
-    "show too needs no order.",
+    caption="Top: anisotropy over depth at the last checkpoint. Below: the middle blocks over "
+    "training. Effects that also occur on random tokens do not depend on language; effects that "
+    "also occur on shuffled tokens do not depend on word order.",
 )

@@ -16,18 +16,18 @@ from shapesweep.figures._panels import (
 from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
-#: Lines of a panel, at most.
+#: The most lines of a panel.
 CHECKPOINTS = 24
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Anisotropy of every layer and some checkpoints, with and without the first token."""
+    """Anisotropy of every layer of some checkpoints, with and without the first token."""
     every = {"corpus": curves.corpus, "selection": list(SELECTIONS)}
     return at_chosen(rows(curves.profiles, metric="anisotropy", **every), CHECKPOINTS)
 
 
 def dome(shown: pd.DataFrame) -> Canvas:
-    """Anisotropy over depth, one line a checkpoint: with and without the first token."""
+    """Anisotropy over depth, a line per checkpoint, with and without the first token."""
     figure, axes = grid(len(SELECTIONS), len(runs(shown)), 1.25, sharex="col", sharey=True)
     norm = step_norm(shown.step)
     for column, run in enumerate(runs(shown)):
@@ -53,9 +53,8 @@ FIGURE = Figure(
     draw=dome,
     title="The dome: anisotropy over depth",
     category="Over depth",
-    caption="Share of the variance along the leading axis of each layer's hidden states, one "
-    "line a checkpoint (of many at most 24, evenly spaced in log step), with 95 % intervals over "
-    "documents. A *dome* rises in the middle layers and falls again. The dotted end is what the "
-    "final norm makes of the last block's output. Where the lower row is flat and the upper is "
-    "not, the dome is the first token's doing.",
+    caption="Share of the variance along the leading axis of the hidden states of each layer, a "
+    "line per checkpoint (at most 24, evenly spaced in log step), with 95 % intervals over "
+    "documents. A *dome* rises in the middle layers and falls again. Dotted: output of the final "
+    "norm. If the lower row is flat and the upper row is not, the first token causes the dome.",
 )

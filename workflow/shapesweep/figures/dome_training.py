@@ -1,4 +1,4 @@
-"""The dome along training: how high it is, and how much of it is the first token."""
+"""The dome over training: its height, and the share of the first token."""
 
 import pandas as pd
 
@@ -9,19 +9,19 @@ from shapesweep.figures._select import at_chosen, of_run, rows, runs, told, with
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
-#: Checkpoints of a line that are marked by their shape, at most.
+#: The most checkpoints of a line that are marked by their shape.
 MARKED = 12
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Shape and height of every checkpoint's anisotropy profile."""
+    """Shape and height of the anisotropy profile of every checkpoint."""
     every = {"corpus": curves.corpus, "selection": list(SELECTIONS)}
     found = rows(curves.shapes, metric="anisotropy", **every)
     return with_step(found[found["shape"] != "undefined"])
 
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
-    """Above heights, a mark for each shape; below the share of the height that is sinks."""
+    """Above: heights, with a mark for each shape. Below: the share of the height from sinks."""
     known = runs(shown)
     figure, axes = grid(2, len(known), 1.2, heights=[1.3, 0.8], sharex="col", sharey="row")
     for column, run in enumerate(known):
@@ -55,11 +55,11 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=dome_training,
-    title="The dome along training, and how much of it is sinks",
+    title="The dome over training, and the share of sinks",
     category="Sinks",
-    caption="Height of the anisotropy's profile: its highest inner layer above the higher of "
-    "its ends. Below, of checkpoints with a dome or box, the share of that height which is gone "
-    "without the first token: 0 where the dome is the bulk of the tokens, 1 where it is an "
-    "attention sink.",
+    caption="Height of the anisotropy profile: its highest inner layer above the higher end. "
+    "Below, for checkpoints with a dome or box: the share of this height that vanishes without "
+    "the first token. It is 0 if the bulk of the tokens causes the dome, and 1 if an attention "
+    "sink does.",
     needs="checkpoints with a step, of a model with inner layers",
 )

@@ -1,22 +1,22 @@
-"""Early warning: which signals announced loss explosions, at an equal rate of false alarms."""
+"""Which signals announced loss explosions, at an equal rate of false alarms."""
 
 import pandas as pd
 
 from shapesweep.curves.tables import Curves
-from shapesweep.explosions.scoring import HORIZON, LEAST, corrected
+from shapesweep.explosions.scoring import LEAST, corrected
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """The families of signals of the first suite that was scored, the best last."""
+    """Families of signals of the first scored suite, the best last."""
     found = curves.warnings[curves.warnings.level == "family"]
     found = found[found.suite == found.suite.iloc[0]] if len(found) else found
     return found.sort_values(["detection", "lead"], ascending=[True, True], kind="stable")
 
 
 def early_warning(shown: pd.DataFrame) -> Canvas:
-    """A row a family: how many explosions it announced, how long before, and by chance."""
+    """A row per family: the share of announced explosions, by chance, and the lead."""
     figure, axes = grid(1, 2, 0.24 * len(shown) + 0.5)
     detection, lead = axes[0]
     heights = range(len(shown))
@@ -44,7 +44,7 @@ def early_warning(shown: pd.DataFrame) -> Canvas:
     note(
         figure,
         f"{first.n_unstable} exploding and {first.n_stable} stable runs; at most {first.rate:g} "
-        f"false alarm in 1,000 steps\nleft: {level:.3g} % over runs; upright: by chance; "
+        f"false alarm in 1,000 steps\nleft: {level:.3g} % over runs; vertical marks: by chance;  "
         "right: 95 %; shaded: unresolved",
     )
     return figure
@@ -55,11 +55,11 @@ FIGURE = Figure(
     draw=early_warning,
     title="Does anything warn of a loss explosion?",
     category="Loss explosions",
-    caption="Of every family of signals, in how many runs a change detector raised an alarm in the "
-    f"{HORIZON} steps before the loss exploded, strictly before it, and how many steps before. All "
-    "detectors raise as few false alarms on stable runs; in a family of several signals each run "
-    "is spoken for by the one that does best on the other runs. Intervals are by resampling the "
-    "runs, corrected for the number of families. Upright: how many would be met by chance at that "
-    "rate of alarms.",
+    caption="For each family of signals: the share of runs in which a change detector raised an "
+    "alarm in the {HORIZON} steps before the loss exploded, and how many steps before. All "
+    "detectors have the same limit of false alarms on stable runs. In a family of several "
+    "signals, the signal for each run is the best on the other runs. Intervals are from "
+    "resampling the runs, corrected for the number of families. Vertical marks: the share that "
+    "would be met by chance at this rate of alarms.",
     needs=f"{LEAST} probed runs whose loss exploded and {LEAST} whose did not (`snakemake spikes`)",
 )

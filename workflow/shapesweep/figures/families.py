@@ -1,4 +1,4 @@
-"""Encoders beside decoders: anisotropy before and after centring, after the paper's figure."""
+"""Encoders beside decoders: anisotropy before and after centring, as in the paper."""
 
 import pandas as pd
 
@@ -11,13 +11,13 @@ WAYS = {"anisotropy_uncentred": "before centring", "anisotropy": "after centring
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Both anisotropies of every run's last checkpoint, of all tokens, over relative depth."""
+    """Both anisotropies of all tokens at the last checkpoint of every run, over relative depth."""
     every = {"corpus": curves.corpus, "selection": "all", "family": ["decoder", "encoder"]}
     return at_last(rows(curves.profiles, metric=list(WAYS), **every))
 
 
 def families(shown: pd.DataFrame) -> Canvas:
-    """One line a run, encoders left, decoders right."""
+    """A line per run; encoders left, decoders right."""
     figure, axes = grid(2, 2, 1.3, sharex=True, sharey=True)
     for column, family in enumerate(["encoder", "decoder"]):
         for row, (metric, words) in enumerate(WAYS.items()):
@@ -25,7 +25,7 @@ def families(shown: pd.DataFrame) -> Canvas:
             part = shown[(shown.family == family) & (shown.metric == metric)]
             for (_, run), line in part.groupby(["suite", "run"], sort=False):
                 line = line.sort_values(["layer", "layer_kind"])
-                # As `hidden_states` have it: the last is what a final norm has made.
+                # As in `hidden_states`: the last entry is the output of a final norm.
                 line = line.drop_duplicates("layer", keep="last")
                 band_over(ax, line.depth, line, FAMILIES[family], str(run))
             ax.set_ylim(0, 1.02)
@@ -47,7 +47,7 @@ FIGURE = Figure(
     draw=families,
     title="Encoders beside decoders",
     category="The paper's figures",
-    caption="Anisotropy over relative depth of every run's last checkpoint. Above, the token "
-    "matrix as it is: high where all tokens lie in a cone away from the origin. Below, centred: "
-    "what stays high is stretched along one line. After Razzhigaev et al. 2024.",
+    caption="Anisotropy over relative depth at the last checkpoint of every run. Above, without "
+    "centring: it is high if all tokens lie in a cone away from the origin. Below, centred: it "
+    "is high if the tokens are stretched along one line. After Razzhigaev et al. 2024.",
 )

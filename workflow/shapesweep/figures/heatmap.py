@@ -1,4 +1,4 @@
-"""Depth by training, at a glance: anisotropy and ID of every layer and checkpoint."""
+"""Anisotropy and ID of every layer and checkpoint as heat maps."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from shapesweep.figures._panels import grid, plain_log, short, title
 from shapesweep.figures._select import of_run, rows, runs, told
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID", "id_twonn_between": "between docs"}
-#: Steps that are written at the axis; of more checkpoints, as many evenly spaced ones.
+#: The most steps that are labelled.
 LABELS = 6
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Every layer and checkpoint of three metrics; what has no step has no place here."""
+    """Three metrics of every layer and checkpoint with a step."""
     every = {"corpus": curves.corpus, "selection": "no_first"}
     found = rows(curves.profiles, metric=list(METRICS), **every)
     return found[(found.layer_kind != "final_norm") & found.step.notna()]
 
 
 def heatmap(shown: pd.DataFrame) -> Canvas:
-    """Columns are runs, rows are metrics; a column of cells a checkpoint, layers upwards."""
+    """Columns are runs, rows are metrics; each column of cells is a checkpoint, layers upwards."""
     from matplotlib.colors import LogNorm
 
     known = runs(shown)
@@ -31,7 +31,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
     for row, (metric, words) in enumerate(METRICS.items()):
         values = shown[shown.metric == metric].value.astype(float)
         values = values[np.isfinite(values) & (values > 0)]
-        # IDs differ by factors, and the embedding's are far above the rest.
+        # IDs differ by factors, and those of the embedding are far above the rest.
         lowest, highest = (values.min(), values.max()) if len(values) else (1.0, 2.0)
         limits: dict[str, Any] = {"norm": LogNorm(lowest, highest)}
         if metric == "anisotropy":
@@ -70,8 +70,7 @@ FIGURE = Figure(
     draw=heatmap,
     title="Depth by training",
     category="Over training",
-    caption="Every layer (upwards) of every checkpoint (to the right, evenly spaced). A dome "
-    "is a bright band between darker edges; the two phases are a column brighter than those at "
-    "both ends.",
+    caption="Layers upwards, checkpoints to the right, evenly spaced. A dome is a bright band "
+    "between darker edges; two phases are columns that are brighter than those at both ends.",
     needs="checkpoints with a step",
 )

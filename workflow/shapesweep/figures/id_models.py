@@ -1,4 +1,4 @@
-"""ID over training of several models, on text and on random tokens, after the paper's figure."""
+"""ID over training of several models, on text and on random tokens, as in the paper."""
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ WAYS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """The middle blocks' ID of every model; of one with several seeds, their mean."""
+    """The ID of the middle blocks of every model; the mean over seeds, if there are several."""
     shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
     every = {"metric": list(WAYS), "layers": "middle", "selection": "all"}
     both = with_step(rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every))
@@ -25,7 +25,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_models(shown: pd.DataFrame) -> Canvas:
-    """One line a model; columns are corpora, rows are ways to ask."""
+    """A line per model; columns are corpora, rows are estimators."""
     names = corpora(shown)
     every = list(dict.fromkeys(zip(shown.suite, shown.model, strict=True)))
     models = every[: len(PALETTE)]
@@ -44,7 +44,7 @@ def id_models(shown: pd.DataFrame) -> Canvas:
         axes[row, 0].set_ylabel(words)
         same_scale(axes[row])
     key_below(figure, axes[0, 0], 3)
-    seeds = "bands: 95 % over documents, over seeds where a model has several"
+    seeds = "bands: 95 % over documents, or over seeds if a model has several"
     more = f"{len(models)} of {len(every)} models; " if len(every) > len(models) else ""
     head = told(shown, f"{more}all tokens", "middle blocks", drawn=None)
     note(figure, f"{head}\n{seeds}")
@@ -56,8 +56,8 @@ FIGURE = Figure(
     draw=id_models,
     title="ID over training, of several models, on text and on random tokens",
     category="The paper's figures",
-    caption="Does the ID grow and then shrink in every model, and on random tokens too? The "
-    "first row asks as Razzhigaev et al. 2024 did, with the lowest 20 % of the ratios; the last "
-    "takes neighbours of other documents alone.",
+    caption="Does the ID grow and then shrink in every model, and also on random tokens? The "
+    "first row uses the fit of Razzhigaev et al. 2024, with the lowest 20 % of the ratios; the "
+    "last row uses only neighbours of other documents.",
     needs="checkpoints with a step",
 )

@@ -1,4 +1,4 @@
-"""ID over training: do the two phases stay when neighbours come from other documents?"""
+"""ID over training: do the two phases remain with neighbours of other documents?"""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ METRICS = [*WAYS, "id_twonn_paper", "same_document_nn"]
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """ID of every block and of the middle, the share of neighbours in one document, the losses."""
+    """ID of every block and the middle blocks, share of neighbours in one document, losses."""
     lines = rows(curves.trajectories, metric=METRICS, corpus=curves.corpus, selection="no_first")
     lines = with_step(lines[lines.layers != "0"])
     if not len(lines):
@@ -39,7 +39,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_training(shown: pd.DataFrame) -> Canvas:
-    """ID over training, from any neighbour and between documents; below, what goes with it."""
+    """ID over training with all neighbours and between documents; below: related numbers."""
     known = runs(shown)
     heights = [1.5, 0.8] * len(known)
     figure, axes = grid(2 * len(known), 2, 1.05, heights=heights, sharex="row")
@@ -73,7 +73,7 @@ def id_training(shown: pd.DataFrame) -> Canvas:
 
 
 def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
-    """The blocks' lines, their middle, and where a peak is, if there is one."""
+    """Lines of the blocks, their average, and the interval of a peak."""
     for layers, line in lines[lines.layers != "middle"].groupby("layers", sort=False):
         shade: Any = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
         thin(ax, line, shade, lw=0.5, alpha=0.8)
@@ -86,7 +86,7 @@ def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
 
 
 def _losses(ax: Axes, part: pd.DataFrame) -> None:
-    """The loss on the corpus and, where one was logged, in training."""
+    """The loss on the corpus and, if logged, the training loss."""
     evaluated, logged = (part[part.metric == f"loss_{source}"] for source in ("eval", "log"))
     if len(logged):
         thin(ax, logged, "#999999", "training", lw=0.7)
@@ -103,10 +103,9 @@ FIGURE = Figure(
     draw=id_training,
     title="Two phases: ID over training",
     category="Over training",
-    caption="TwoNN's intrinsic dimension with neighbours from anywhere (left) and from other "
-    "documents only (right). Below: the share of nearest neighbours in the same document, and "
-    "the loss. Growth that is there on the left alone is that of single documents' trajectories. "
-    "Shaded where there is a peak by both noises, that of documents and that of training: the 95 "
-    "% interval of its step.",
+    caption="Intrinsic dimension by TwoNN, with all neighbours (left) and only neighbours of "
+    "other documents (right). Below: the share of nearest neighbours in the same document, and "
+    "the loss. Growth that occurs only on the left is that of trajectories of single documents. "
+    "Shaded: the 95 % interval of a peak that exceeds the noise of documents and of training.",
     needs="checkpoints with a step",
 )

@@ -1,4 +1,4 @@
-"""The loss against ID and anisotropy: does the shape follow what the model has learned?"""
+"""Loss against ID and anisotropy."""
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ METRICS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """The middle blocks' numbers of every checkpoint, each beside its loss on the same corpus."""
+    """Metrics of the middle blocks of every checkpoint, with its loss on the same corpus."""
     every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
     found = rows(curves.trajectories, metric=list(METRICS), **every)
     losses = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)
@@ -26,7 +26,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def loss(shown: pd.DataFrame) -> Canvas:
-    """A point a checkpoint, joined in the order of training; time runs to the right."""
+    """A point per checkpoint, joined in the order of training."""
     known = runs(shown)
     figure, axes = grid(len(METRICS), len(known), 1.2, sharex="col")
     norm = step_norm(shown.step)
@@ -57,7 +57,7 @@ FIGURE = Figure(
     draw=loss,
     title="Loss against anisotropy and ID",
     category="Over training",
-    caption="Each checkpoint by its loss on the corpus (falling to the right) and a number "
-    "of its middle blocks. What moves while the loss stands still is not what the loss knows.",
+    caption="Loss of each checkpoint on the corpus (decreasing to the right) against metrics of "
+    "its middle blocks. A metric that changes while the loss does not is independent of the loss.",
     needs="losses, measured or logged",
 )

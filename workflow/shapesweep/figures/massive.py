@@ -1,4 +1,4 @@
-"""Massive activations: how they grow, layer by layer."""
+"""Massive activations over training, layer by layer."""
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ KEY = ["suite", "run", "revision", "layers"]
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Of every layer and checkpoint the largest norm over the median one, and the largest |x|."""
+    """Largest norm over median norm, and the largest |x|, of every layer and checkpoint."""
     every = {"corpus": curves.corpus, "selection": "all"}
     names = ["activation_top1", "max_norm", "median_norm"]
     found = rows(curves.trajectories, metric=names, **every)
@@ -50,7 +50,7 @@ def massive(shown: pd.DataFrame) -> Canvas:
     note(
         figure,
         told(shown, "all tokens", "dark to light with depth")
-        + f"\ndashed: {MASSIVE:g}, from where on a token is called massive",
+        + f"\ndashed: {MASSIVE:g}, above which a token is massive",
     )
     return figure
 
@@ -58,10 +58,10 @@ def massive(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=massive,
-    title="Massive activations along training",
+    title="Massive activations over training",
     category="Sinks",
-    caption="Above: how much longer the longest token of a layer is than the median one. "
-    "Below: the largest activation. Large models grow tokens hundreds of times as long in their "
-    "middle layers, which the anisotropy then measures (Sun et al. 2024).",
+    caption="Above: the largest norm of a token divided by the median norm of the layer. Below: "
+    "the largest activation. In middle layers of large models, some tokens have norms hundreds "
+    "of times the median, which then determine the anisotropy (Sun et al. 2024).",
     needs="checkpoints with a step",
 )

@@ -1,4 +1,4 @@
-"""The last token of many passages beside all tokens of few: two clouds, two dimensions."""
+"""Last tokens of many passages beside all tokens of few documents."""
 
 import pandas as pd
 
@@ -16,13 +16,14 @@ from shapesweep.figures._panels import (
 from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
 METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
-#: The same ID of fewer points of the text: one is of about as many as there are passages.
+#: The ID of all, half and a quarter of the points; one of them has about as many points as there
+#: are passages.
 SIZES = ["id_twonn", "id_twonn_half", "id_twonn_quarter"]
 CHECKPOINTS = 2
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Profiles of the text's tokens and of last tokens, at the first and the last checkpoint."""
+    """Profiles of all tokens and of last tokens, at the first and the last checkpoint."""
     every = {"corpus": [curves.corpus, "last"], "selection": "no_first"}
     found = rows(curves.profiles, metric=["anisotropy", *SIZES], **every)
     last = found[found.corpus == "last"]
@@ -31,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
     text = found[(found.corpus != "last") & found.metric.isin(SIZES)]
     n_points = last[last.metric == "id_twonn"].n_points.max()
     sizes = text.groupby("metric").n_points.max()
-    # An ID is one at N points: the one of the text is of about as many.
+    # An ID depends on N; choose the one of the text with about as many points.
     like = (sizes - n_points).abs().astype(float).idxmin() if len(sizes) else "id_twonn"
     kept = (found.metric == "anisotropy") | (
         found.metric == found.corpus.map(lambda name: "id_twonn" if name == "last" else like)
@@ -40,7 +41,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def pooling(shown: pd.DataFrame) -> Canvas:
-    """Columns are runs, rows are metrics; thin and open the first checkpoint, bold the last."""
+    """Columns are runs, rows are metrics; dashed: the first checkpoint."""
     known = runs(shown)
     figure, axes = grid(len(METRICS), len(known), 1.2)
     names = [name for name in dict.fromkeys(shown.corpus) if name != "last"]
@@ -60,7 +61,7 @@ def pooling(shown: pd.DataFrame) -> Canvas:
                     ax.plot(stack.layer, stack.value, "--", color=colors[corpus], lw=0.7)
             layer_axis(ax)
             if metric == "id_twonn":
-                # The embedding's is far above the rest.
+                # The ID of the embedding is far above the rest.
                 ax.set_yscale("log")
                 plain_log(ax.yaxis)
             axes[row, 0].set_ylabel(label)
@@ -80,8 +81,8 @@ FIGURE = Figure(
     draw=pooling,
     title="Last tokens beside all tokens",
     category="Controls",
-    caption="All tokens of a text lie on its documents' trajectories; the last tokens of "
-    "many passages belong to no two alike. Cheng et al. 2025 and Lee et al. 2025 measure the "
-    "latter. Both IDs are of about as many points.",
+    caption="All tokens of a text lie on the trajectories of its documents; the last tokens of "
+    "many passages all belong to different passages. Cheng et al. 2025 and Lee et al. 2025 "
+    "measure the latter. Both IDs are computed from about the same number of points.",
     needs="the corpus `last`",
 )

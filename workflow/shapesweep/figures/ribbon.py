@@ -1,4 +1,4 @@
-"""What a local dimension is: a ribbon rolled up in space has two, its surroundings three."""
+"""What a local dimension is: a rolled ribbon has two dimensions, in a space of three."""
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,12 @@ from shapesweep.figures import WIDTH, Canvas, Figure, note
 from shapesweep.figures._panels import STEPS
 from shapesweep.neighbors import nearest_neighbors
 
-#: Points, turns of the roll, and its breadth in units of its radius.
+#: Number of points, turns of the roll, and its breadth in units of its radius.
 N, TURNS, BREADTH = 2000, 1.5, 2.0
 
 
 def data(_curves: Curves) -> pd.DataFrame:
-    """A ribbon, flat and rolled up, with what is measured of either."""
+    """A ribbon, flat and rolled, with the metrics of both."""
     rng = np.random.default_rng(0)
     along, across = rng.uniform(size=N), rng.uniform(size=N) * BREADTH
     angle = 2 * np.pi * TURNS * along + np.pi / 2
@@ -40,9 +40,7 @@ def ribbon(shown: pd.DataFrame) -> Canvas:
         ax = figure.add_subplot(1, 2, column, projection="3d")
         ax.scatter(part.x, part.y, part.z, c=part.along, cmap=STEPS, s=0.6, depthshade=False)
         row = part.iloc[0]
-        ax.set_title(
-            f"{name}: TwoNN {row.id_twonn:.2f}\naxes that matter {row.id_lpca:.0f}", pad=-2
-        )
+        ax.set_title(f"{name}: TwoNN {row.id_twonn:.2f}\nrelevant axes {row.id_lpca:.0f}", pad=-2)
         ax.set_box_aspect((1, 1, 0.8))
         ax.view_init(elev=22, azim=-62)
         ax.set_xticks([])
@@ -55,10 +53,9 @@ def ribbon(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=ribbon,
-    title="A rolled ribbon has two dimensions, in three",
+    title="A rolled ribbon has two dimensions in three",
     category="What is measured",
-    caption="An intrinsic dimension is local: TwoNN reads it off the distances to the two "
-    "nearest neighbours, and rolling the ribbon up changes none of them. The number of axes that "
-    "matter (eigenvalues above a twentieth of the largest) is that of the space it is rolled up "
-    "in.",
+    caption="An intrinsic dimension is local: TwoNN estimates it from the distances to the two "
+    "nearest neighbours, which rolling does not change. The number of relevant axes (eigenvalues "
+    "above a twentieth of the largest) is that of the surrounding space.",
 )

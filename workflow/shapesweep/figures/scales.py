@@ -1,4 +1,4 @@
-"""ID by scale and estimator: is there one dimension at all?"""
+"""ID by scale and estimator."""
 
 import pandas as pd
 
@@ -16,20 +16,20 @@ from shapesweep.figures._panels import (
 from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
 
 WAYS = {"id_gride": "all neighbours", "id_gride_between": "between documents"}
-#: Other estimators, and the neighbours that they see.
+#: Other estimators, and their numbers of neighbours.
 OTHERS = {"id_twonn": 2, "id_mle": 20, "id_corrint": 20}
 CHECKPOINTS = 5
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """The middle blocks' IDs at every scale, of a few checkpoints."""
+    """IDs of the middle blocks at every scale, for a few checkpoints."""
     names = [*WAYS, *OTHERS, *(f"{name}_between" for name in OTHERS)]
     every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
     return at_chosen(rows(curves.trajectories, metric=names, **every), CHECKPOINTS)
 
 
 def scales(shown: pd.DataFrame) -> Canvas:
-    """Gride's ID over the number of neighbours, a line a checkpoint; other estimators as marks."""
+    """The ID by Gride over the number of neighbours; marks: other estimators."""
     known = runs(shown)
     figure, axes = grid(2, len(known), 1.35, sharex=True)
     norm = step_norm(shown.step)
@@ -65,7 +65,7 @@ FIGURE = Figure(
     draw=scales,
     title="ID by scale and estimator",
     category="Controls",
-    caption="Gride's intrinsic dimension against the number of neighbours it sees, at "
-    "checkpoints along training. Where a line is not level, the cloud has no dimension of its "
-    "own, and what an estimator reads is a matter of its scale.",
+    caption="Intrinsic dimension by Gride against the number of neighbours, for checkpoints over "
+    "training. If a line is not level, the cloud has no scale-free dimension, and the estimate "
+    "depends on the scale.",
 )

@@ -1,4 +1,4 @@
-"""The sink's anatomy: what massive tokens predict of the anisotropy, at every document length."""
+"""Sinks: the anisotropy that massive tokens predict, also by document length."""
 
 import pandas as pd
 
@@ -23,7 +23,7 @@ PREDICTED = "predicted: p(1-p)‖δ‖²/tr Σ"
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Anisotropy and predicted shares of the last checkpoint; the same of shortened documents."""
+    """Anisotropy and predicted share at the last checkpoint, also for shortened documents."""
     names = ["anisotropy", "massive_share"]
     selections = [*MEASURED, *LENGTHS]
     found = rows(curves.profiles, metric=names, corpus=curves.corpus, selection=selections)
@@ -32,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def sinks(shown: pd.DataFrame) -> Canvas:
-    """Above over depth, measured beside predicted; below over document length, a line a layer."""
+    """Above: over depth, measured and predicted. Below: over document length, a line per layer."""
     known = runs(shown)
     figure, axes = grid(2, len(known), 1.4)
     for column, run in enumerate(known):
@@ -60,7 +60,7 @@ def _lengths(ax: Axes, part: pd.DataFrame) -> None:
     swept = part[part.selection.isin([*LENGTHS, "all"])]
     if not part.selection.isin(list(LENGTHS)).any():
         is_short = len(part) and part.family.iloc[0] == "decoder"
-        words = "documents too short\nto be cut" if is_short else "not of a model that\nlooks ahead"
+        words = "documents too short\nto shorten them" if is_short else "only for causal\nmodels"
         ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, color=GRAY)
         ax.set_xticks([])
         return
@@ -80,10 +80,10 @@ def _lengths(ax: Axes, part: pd.DataFrame) -> None:
 FIGURE = Figure(
     data=data,
     draw=sinks,
-    title="The sink's anatomy",
+    title="Sinks: measured and predicted anisotropy",
     category="Sinks",
-    caption="Above, of the last checkpoint: the anisotropy with and without the first token, "
-    "beside the share of the variance that massive tokens (five times as long as the median) "
+    caption="Above, at the last checkpoint: the anisotropy with and without the first token, and "
+    "the share of the variance that massive tokens (with norms above five times the median) "
     "explain alone. Below: the same for documents cut shorter. One massive token per document "
     "weighs less in a longer document; the anisotropy of the other tokens does not change.",
 )

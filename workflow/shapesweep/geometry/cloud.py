@@ -28,7 +28,7 @@ N_GROUPS = 16
 NEIGHBORS = 20
 #: Meanings of the flags.
 FLAGS = {
-    "undersampled": "exceeds what N points can resolve (an ID above 2 log10 N, or a spectrum of  "
+    "undersampled": "exceeds what N points can resolve (an ID above 2 log10 N, or a spectrum of "
     "fewer points than features)",
     "shortfall": "fewer different points than requested",
     "rounding": "distances to nearest neighbours are at the resolution of the numbers in the file, "

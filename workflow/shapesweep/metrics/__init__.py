@@ -1,8 +1,8 @@
-"""The metrics: one file each, named after the metric. `docs/how-to/add-a-metric.md` tells how.
+"""Metrics: one file each, named after the metric (see `docs/how-to/add-a-metric.md`).
 
-A metric is a function of what it sees of a layer's selection: of all its tokens (a `Cloud`), of the
-nearest neighbours in a sample of N of them (`Neighbors`), or of all its tokens beside the same ones
-a layer before (a `Fit`).
+In: all tokens of a selection (`Cloud`), the nearest neighbours of N of them (`Neighbors`), or the
+fit to the previous layer (`Fit`). Out: a number.
+Imported by: plan (versions), geometry, curves, report.
 """
 
 from collections.abc import Callable
@@ -13,29 +13,29 @@ from shapesweep.estimators.linearity import Fit
 from shapesweep.neighbors.sample import Neighbors
 from shapesweep.plugins import discover
 
-#: What the name of a metric's control ends with: the same with neighbours of other documents alone.
+#: Suffix of the control of a metric: only neighbours of other documents.
 BETWEEN = "_between"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What is true of every metric.
+    """Attributes of every metric.
 
     Attributes
     ----------
     version : int
-        Raise it when the numbers change: then, and only then, they are measured anew.
+        Raise it when the numbers change; only then are they measured again.
     definition, source, it_is_not : str
         For the reference: what it is, who defined it, and what it does not mean.
     is_share : bool
-        Whether it lies between 0 and 1 whatever the model's size: a tenth is a tenth of it.
+        Whether it lies between 0 and 1 for every model size.
     sensitivity : bool
-        Whether it is measured on the selections that other bounds of massive tokens give, too.
+        Whether it is also measured on selections with other bounds for massive tokens.
     derived : bool
         Whether it is a function of another metric: `shapesweep measure` computes it, sweeps do not.
     dose : bool
-        Whether it is measured on documents cut shorter, too: how much a sink weighs is a matter of
-        how many tokens there are to each.
+        Whether it is also measured on shortened documents, because the weight of a sink depends on
+        the number of tokens per document.
     """
 
     version: int
@@ -55,9 +55,9 @@ class CloudMetric(Metric):
     Attributes
     ----------
     compute : callable
-        From a `Cloud` to a float; NaN where the number is not defined.
+        From a `Cloud` to a float; NaN if it is not defined.
     capped : bool
-        Whether it cannot exceed the number of points: flagged where there are fewer than features.
+        Whether it cannot exceed the number of points; flagged with fewer points than features.
     """
 
     compute: Callable[[Cloud], float]
@@ -66,12 +66,12 @@ class CloudMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class PairMetric(Metric):
-    """A number of all tokens of a selection beside the same ones a layer before.
+    """A number of all tokens of a selection and the same tokens in the previous layer.
 
     Attributes
     ----------
     compute : callable
-        From a `Fit` to a float; NaN where the number is not defined.
+        From a `Fit` to a float; NaN if it is not defined.
     """
 
     compute: Callable[[Fit], float]
@@ -84,24 +84,24 @@ class NeighborMetric(Metric):
     Attributes
     ----------
     compute : callable
-        From `Neighbors` to a float; NaN where the number is not defined.
+        From `Neighbors` to a float; NaN if it is not defined.
     k : tuple of int
-        Neighbours that it sees, a row for each; the `radius` of a row is the mean distance to the
-        k-th.
+        Numbers of neighbours, with a row for each; the `radius` of a row is the mean distance to
+        the k-th neighbour.
     is_dimension : bool
-        Whether it estimates a dimension: flagged where N is too small for what it reads.
+        Whether it estimates a dimension; flagged if N is too small for the estimate.
     controlled : bool
-        Whether it is measured with neighbours of other documents alone, too.
+        Whether it is also measured with only neighbours of other documents.
     between : bool
-        Whether it is that control.
+        Whether it is such a control.
     of_documents : bool
-        Whether it means nothing of points that belong to no documents.
+        Whether it is only meaningful for points that belong to documents.
     adjustable : bool
         Whether `shapesweep measure --k` sets its k.
     fraction : int
-        It sees one in so many of the N points.
+        It uses one in this many of the N points.
     model_stderr : callable or None
-        From `Neighbors` to the standard error that the estimator's own likelihood gives.
+        From `Neighbors` to the standard error from the likelihood of the estimator.
     """
 
     compute: Callable[[Neighbors], float]
@@ -116,7 +116,7 @@ class NeighborMetric(Metric):
 
 
 def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
-    """Every metric, and behind each that has a control, that."""
+    """Add the controls of metrics after them."""
     metrics = {}
     for name, metric in found.items():
         metrics[name] = metric
@@ -136,5 +136,5 @@ def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
 
 #: Every metric by its name.
 ALL_METRICS: dict[str, Metric] = _with_controls(discover(__name__, Metric, "METRIC"))
-#: Those that sweeps measure.
+#: Metrics that sweeps measure.
 METRICS = {name: metric for name, metric in ALL_METRICS.items() if not metric.derived}

@@ -19,7 +19,7 @@ def _metric(rank: int, name: str) -> CloudMetric:
         compute=compute,
         definition=f"{name} |activation| of all tokens and features",
         source="Sun et al. 2024",
-        it_is_not="a sample average: its jackknife error is a rough one",
+        it_is_not="a sample average, so its jackknife error is rough",
     )
 
 

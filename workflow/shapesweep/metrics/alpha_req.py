@@ -1,4 +1,4 @@
-"""How fast the variance decays from axis to axis."""
+"""The exponent of the decay of eigenvalues."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -8,5 +8,5 @@ METRIC = CloudMetric(
     compute=lambda cloud: spectrum.alpha_req(cloud.eigenvalues, cloud.noise_floor),
     definition="α of λᵢ ~ i^-α over the eigenvalues of ranks 11 to 100, each weighted by 1/i",
     source="Agrawal et al. 2022; the fit of Stringer et al. 2019",
-    it_is_not="defined below 100 features, or where rounding could have made the 100th eigenvalue",
+    it_is_not="defined below 100 features, or if the 100th eigenvalue may be rounding noise",
 )

@@ -1,4 +1,4 @@
-"""How far the middle layers stretch along one line: the paper's first microscope."""
+"""Anisotropy: the share of the variance along the leading axis."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -11,6 +11,6 @@ METRIC = CloudMetric(
     sensitivity=True,
     definition="σ₁²/Σσᵢ² of the centred token matrix",
     source="Razzhigaev et al. 2024",
-    it_is_not="that all tokens share the direction: one massive token a document is enough, so "
-    "compare `all` with `no_first` and `no_massive`",
+    it_is_not="a proof that all tokens share the direction: one massive token per document is "
+    "enough, so compare `all` with `no_first` and `no_massive`",
 )

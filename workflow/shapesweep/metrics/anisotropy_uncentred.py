@@ -1,4 +1,4 @@
-"""How far all tokens lie along one line through the origin."""
+"""Anisotropy without centring."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -7,7 +7,7 @@ METRIC = CloudMetric(
     version=1,
     is_share=True,
     compute=lambda cloud: spectrum.leading_share(cloud.eigenvalues_uncentred),
-    definition="σ₁²/Σσᵢ² of the token matrix as it is",
-    source="the first of two ways in Razzhigaev et al. 2024: before centring",
-    it_is_not="the paper's anisotropy: a mean that is far from the origin has it high",
+    definition="σ₁²/Σσᵢ² of the token matrix, not centred",
+    source="Razzhigaev et al. 2024, before centring",
+    it_is_not="the paper's anisotropy: it is high if the mean is far from the origin",
 )

@@ -1,4 +1,4 @@
-"""How many axes the variance is spread over, by entropy."""
+"""Effective rank: over how many axes the variance is spread, by entropy."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -9,5 +9,5 @@ METRIC = CloudMetric(
     capped=True,
     definition="exp of the entropy of λ/Σλ over the eigenvalues λ of the covariance",
     source="Roy and Vetterli 2007, on eigenvalues",
-    it_is_not="RankMe, which takes singular values and reads two to three times as much",
+    it_is_not="RankMe, which uses singular values and is two to three times as large",
 )

@@ -8,9 +8,9 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def corrint(neighbors: Neighbors) -> float:
-    """The radii are the medians of the distances to the k-th neighbour and the one half as far.
+    """Correlation dimension between the median distances to the k-th and the (k/2)-th neighbour.
 
-    Without a group of documents they stay those of the whole sample.
+    Replicates use the radii of the whole sample.
     """
     k = neighbors.distances.shape[1]
     distances = (neighbors.whole or neighbors).distances
@@ -29,5 +29,5 @@ METRIC = NeighborMetric(
     definition="log C(R₂)/C(R₁) over log R₂/R₁: C the number of pairs of points nearer than R, R₁ "
     "and R₂ the medians of the distances to the 10th and the 20th neighbour",
     source="Grassberger and Procaccia 1983; the radii as in scikit-dimension",
-    it_is_not="local: it is a matter of the densest parts of the cloud, which hold most pairs",
+    it_is_not="local: the densest parts of the cloud, which have most pairs, dominate it",
 )

@@ -6,7 +6,7 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def gride(neighbors: Neighbors) -> tuple[float, float]:
-    """Value and standard error at n2 = k = 2·n1; NaN where the sample has no k neighbours."""
+    """Value and standard error at n2 = k = 2·n1; NaN if the sample has fewer than k neighbours."""
     k = neighbors.distances.shape[1]
     return dimension.id_gride(neighbors.distances, k // 2, k)
 
@@ -18,5 +18,5 @@ METRIC = NeighborMetric(
     model_stderr=lambda neighbors: gride(neighbors)[1],
     definition="Gride: maximum likelihood from r_k/r_(k/2), a row each for k = 2, 4, …, 64",
     source="Denti et al. 2022",
-    it_is_not="one number: where it changes with k, the cloud has no dimension of its own",
+    it_is_not="a single number: if it changes with k, the cloud has no scale-free dimension",
 )

@@ -1,4 +1,4 @@
-"""How many axes carry more than a little."""
+"""Number of axes with more than a small variance."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

@@ -27,7 +27,8 @@ def _part(name: str, fraction: int) -> NeighborMetric:
         fraction=fraction,
         definition=f"`id_twonn` of the first {name} of the N points",
         source="the decimation of Facco et al. 2017",
-        it_is_not="another dimension: where it differs from `id_twonn`, neither is the manifold's",
+        it_is_not="another dimension: if it differs from `id_twonn`, neither is that of the "
+        "manifold",
     )
 
 

@@ -1,4 +1,4 @@
-"""Intrinsic dimension as the paper's own code fits it."""
+"""TwoNN as in the published code of the paper."""
 
 from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
@@ -9,5 +9,5 @@ METRIC = NeighborMetric(
     compute=lambda neighbors: dimension.id_twonn_paper(neighbors.distances),
     definition="TwoNN with only the lowest 20 % of the ratios fitted",
     source="the published code of Razzhigaev et al. 2024",
-    it_is_not="the same number as `id_twonn`, where the ratios do not follow TwoNN's law",
+    it_is_not="the same number as `id_twonn`, if the ratios do not follow TwoNN's law",
 )

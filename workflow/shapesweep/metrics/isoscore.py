@@ -1,4 +1,4 @@
-"""How much of all features the cloud uses alike."""
+"""IsoScore: how evenly the cloud uses all features."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

@@ -1,4 +1,4 @@
-"""How far a layer is a linear map of the one before."""
+"""Linearity: how well an affine map of the previous layer explains a layer."""
 
 from shapesweep.metrics import PairMetric
 
@@ -6,8 +6,8 @@ METRIC = PairMetric(
     version=1,
     is_share=True,
     compute=lambda fit: fit.linearity,
-    definition="1 - min_A ‖XA - Y‖²/‖Y‖² of consecutive layers' centred token matrices; a row "
-    "belongs to the layer behind. The layers before and after a final norm are consecutive",
+    definition="1 - min_A ‖XA - Y‖²/‖Y‖² of the centred token matrices of consecutive layers; a "
+    "row belongs to the later layer. The layers before and after a final norm are consecutive",
     source="Razzhigaev et al. 2024b",
-    it_is_not="held out: with few tokens to a feature it is high whatever the layers do",
+    it_is_not="held out: with few tokens per feature it is always high",
 )

@@ -1,4 +1,4 @@
-"""How evenly the tokens' directions share their energy."""
+"""Matrix entropy: entropy of the spectrum without centring."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -8,6 +8,6 @@ METRIC = CloudMetric(
     compute=lambda cloud: spectrum.matrix_entropy(cloud.eigenvalues_uncentred),
     capped=True,
     definition="entropy, in nats, of the uncentred Gram matrix's eigenvalues over its trace",
-    source="Skean et al. 2025, there of every prompt by itself",
-    it_is_not="the entropy of single prompts: it is that of all tokens together",
+    source="Skean et al. 2025, who compute it for single prompts",
+    it_is_not="the entropy of single prompts: it is computed from all tokens together",
 )

@@ -1,4 +1,4 @@
-"""How long the longest token is."""
+"""The largest norm of a token."""
 
 from shapesweep.metrics import CloudMetric
 
@@ -7,5 +7,5 @@ METRIC = CloudMetric(
     compute=lambda cloud: float(cloud.norms.max()),
     definition="largest Euclidean norm of a token, not centred",
     source="Sun et al. 2024",
-    it_is_not="a sample average: its jackknife error is a rough one",
+    it_is_not="a sample average, so its jackknife error is rough",
 )

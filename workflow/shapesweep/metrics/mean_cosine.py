@@ -1,4 +1,4 @@
-"""How narrow the cone is in which all tokens lie."""
+"""Mean cosine: how narrow the cone of all tokens is."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -11,5 +11,6 @@ METRIC = CloudMetric(
     ),
     definition="mean cosine over all pairs of different tokens, not centred",
     source="Ethayarajh 2019",
-    it_is_not="anything about the spread around the mean: a cone that is round inside has it high",
+    it_is_not="a statement about the spread around the mean: a round cloud away from the origin "
+    "has a high one",
 )

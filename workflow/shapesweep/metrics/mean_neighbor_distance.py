@@ -1,4 +1,4 @@
-"""How far the nearest neighbours are."""
+"""Mean distance to the nearest neighbour."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def mean(neighbors: Neighbors) -> float:
-    """Mean over the points that have a neighbour."""
+    """Mean over points with a neighbour."""
     nearest = neighbors.distances[:, 0]
     nearest = nearest[np.isfinite(nearest)]
     return float(nearest.mean()) if len(nearest) else float("nan")
@@ -20,6 +20,6 @@ METRIC = NeighborMetric(
     is_dimension=False,
     controlled=False,
     definition="mean Euclidean distance to the nearest neighbour",
-    source="a companion that Schulte and Rügamer 2026 ask for beside an ID",
-    it_is_not="free of scale: set it against `median_norm`",
+    source="recommended beside an ID by Schulte and Rügamer 2026",
+    it_is_not="free of scale: compare it with `median_norm`",
 )

@@ -1,4 +1,4 @@
-"""How long the tokens are."""
+"""Median norm of the tokens."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The participation ratio of all tokens there could be, from those there are."""
+"""The participation ratio without the bias of a finite number of tokens."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -11,5 +11,6 @@ METRIC = CloudMetric(
     definition="the participation ratio with (tr Σ)² and tr Σ² estimated without bias from a "
     "finite number of tokens",
     source="Chun et al. 2026 (γ_row)",
-    it_is_not="free of the dependence between tokens of one document, which it takes for a sample",
+    it_is_not="corrected for the dependence between tokens of a document, which it assumes "
+    "independent",
 )

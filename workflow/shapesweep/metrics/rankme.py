@@ -1,4 +1,4 @@
-"""How many axes the spread is spread over, by entropy."""
+"""RankMe: over how many axes the singular values are spread, by entropy."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -8,6 +8,6 @@ METRIC = CloudMetric(
     compute=lambda cloud: spectrum.rankme(cloud.eigenvalues),
     capped=True,
     definition="exp of the entropy of σ/Σσ over the singular values σ of the centred token matrix",
-    source="Garrido et al. 2023, there without centring",
-    it_is_not="`effective_rank`, which takes eigenvalues",
+    source="Garrido et al. 2023, who do not centre",
+    it_is_not="`effective_rank`, which uses eigenvalues",
 )

@@ -1,11 +1,11 @@
-"""How far the nearest neighbours are about single documents."""
+"""Share of nearest neighbours in the same document."""
 
 from shapesweep.metrics import NeighborMetric
 from shapesweep.neighbors.sample import Neighbors
 
 
 def share(neighbors: Neighbors) -> float:
-    """Share of the points with a neighbour whose nearest one lies in their own document."""
+    """Share of points with a neighbour whose nearest neighbour is in the same document."""
     found = neighbors.indices[:, 0] >= 0
     return float(neighbors.same_document[found, 0].mean()) if found.any() else float("nan")
 
@@ -18,7 +18,8 @@ METRIC = NeighborMetric(
     is_dimension=False,
     controlled=False,
     of_documents=True,
-    definition="share of points whose nearest neighbour lies in their own document",
+    definition="share of points whose nearest neighbour is in the same document",
     source="ours",
-    it_is_not="a dimension; it tells how far `id_twonn` is about single documents' trajectories",
+    it_is_not="a dimension; it shows how much `id_twonn` depends on trajectories of single "
+    "documents",
 )

@@ -1,4 +1,4 @@
-"""How many times the variance of the leading axis there is."""
+"""Stable rank: total variance divided by that of the leading axis."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -10,5 +10,5 @@ METRIC = CloudMetric(
     derived=True,
     definition="Σλ/λ₁ over the eigenvalues λ of the covariance: the inverse of the anisotropy",
     source="Rudelson and Vershynin 2007",
-    it_is_not="news beside `anisotropy`, but its error bar is another one",
+    it_is_not="independent of `anisotropy`",
 )

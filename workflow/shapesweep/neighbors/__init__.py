@@ -1,10 +1,12 @@
-"""Exact nearest neighbours of a cloud: one search that serves every estimator.
+"""Exact nearest neighbours of a cloud, with one search for all metrics.
 
-The search proposes neighbours by lower bounds of their distance in a low precision and settles
-them in float64. What makes it exact is a certificate: beyond the last proposed neighbour of a row
-(its `reach`) nothing nearer can have been missed. Rows that the precision cannot settle are
-searched again in the next one; whatever a later question (other documents only, a group left out)
-asks beyond the reach is answered by looking at the whole row again.
+In: points of a cloud. Out: lists of neighbours. Imported by: metrics, geometry, training, figures.
+
+The search proposes candidates by lower bounds of distances in a low precision, and computes their
+distances in float64. It is exact because every row has a certified `reach`: no point below this
+distance is missing. Rows that a precision cannot decide are searched again in the next precision.
+If a later query (other documents only, a group left out) goes beyond the reach, the whole row is
+searched again.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,31 +21,31 @@ from shapesweep.neighbors.candidates import FEW, Candidates, Hits, propose, prop
 from shapesweep.neighbors.space import Space
 from shapesweep.neighbors.tiles import fast_half_precision
 
-#: Distances that differ by a smaller share are equal but for rounding.
+#: Distances with a smaller relative difference are equal up to rounding.
 EQUAL = 1e-11
-#: Of more points the keys of hits keep too few digits for counting pairs.
+#: With more points, the keys of hits have too few digits for counting pairs.
 MOST_KEYED = 2**20
-#: Up to so many neighbours a few candidates more make up for the coarseness of bfloat16.
+#: Up to this many neighbours, a few more candidates compensate for the low precision of bfloat16.
 FEW_NEIGHBORS = 8
 
 
 @dataclass(frozen=True)
 class NeighborLists:
-    """Every point's nearest neighbours, complete up to a certified distance.
+    """The nearest neighbours of every point, complete up to a certified distance.
 
     Attributes
     ----------
     space : Space
         The points.
     labels : ndarray of int, shape (n_points,), or None
-        Where given, points that share a label are no neighbours of each other.
+        If given, points with equal labels are not neighbours of each other.
     distances : ndarray, shape (n_points, length), float64
-        Euclidean, ascending; infinite where there is no such neighbour.
+        Euclidean, ascending; infinite if there is no such neighbour.
     indices : ndarray of int, shape (n_points, length)
     reach : ndarray, shape (n_points,), float64
-        Below this distance the row's list is complete.
+        The list of a row is complete below this distance.
     hits : Hits or None
-        All pairs that float32's search has found on the way, for `count_within`.
+        All pairs that the search in float32 found, for `count_within`.
     """
 
     space: Space
@@ -55,7 +57,7 @@ class NeighborLists:
 
     @cached_property
     def certified(self) -> NDArray[np.bool_]:
-        """Which entries of the lists are neighbours beyond doubt."""
+        """Which entries of the lists are certainly neighbours."""
         return np.isfinite(self.distances) & (self.distances <= self.reach[:, None])
 
     def nearest(
@@ -67,12 +69,12 @@ class NeighborLists:
         ----------
         k : int
         keep : ndarray of bool, shape (n_points,), optional
-            Points that count; by default all.
+            Points to keep; by default all.
 
         Returns
         -------
         distances : ndarray, shape (n_kept, k), float64
-            Infinite where a point has fewer than k neighbours.
+            Infinite if a point has fewer than k neighbours.
         indices : ndarray of int, shape (n_kept, k)
             -1 where there is none.
         """
@@ -82,7 +84,7 @@ class NeighborLists:
     def nearest_without(
         self, k: int, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
     ) -> Iterator[tuple[NDArray[np.float64], Callable[[], NDArray[np.int64]]]]:
-        """As `nearest`, without each of some groups of points in turn.
+        """As `nearest`, without each group of points in turn.
 
         Parameters
         ----------
@@ -96,20 +98,20 @@ class NeighborLists:
         ------
         distances : ndarray, shape (n_left, k), float64
         indices : callable
-            To an ndarray of int of the same shape: it is seldom asked for.
+            Computes an ndarray of int of the same shape on demand.
         """
         rows = np.flatnonzero(keep)
-        # The beginnings of the lists, of kept points alone: long enough for almost every row.
+        # The first kept entries of every list, which are enough for almost every row.
         width = min(k + k // 8 + 8, self.indices.shape[1])
         usable = self.certified[rows]
         usable &= keep[self.indices[rows]]
         present, positions = _beginnings(usable, width)
         listed, near = (table[rows].ravel()[positions] for table in (self.indices, self.distances))
-        # No group has the number of what is absent.
+        # No group has the number that marks absent entries.
         of = np.where(present, groups[listed], n_groups).astype(np.min_scalar_type(n_groups))
         own, members = groups[rows], _count(of, n_groups + 1)
         for group in range(n_groups):
-            # What is absent stands behind what is present, and is not reached where there are k.
+            # Absent entries come last, and are not used if there are k others.
             others, left = width - members[:, group], own != group
             begins = (np.cumsum(others) - others)[left]
             flat = np.flatnonzero(of != group).take(begins + np.arange(k)[:, None], mode="clip")
@@ -121,7 +123,7 @@ class NeighborLists:
     def _nearest_of(
         self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The k nearest of some rows, as `nearest`."""
+        """The k nearest neighbours of some rows, as `nearest`."""
         usable, listed = self.certified[rows], self.indices[rows]
         if keep is not None:
             usable &= keep[listed]
@@ -137,7 +139,7 @@ class NeighborLists:
     def _look_again(
         self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The k nearest of whole rows, as `nearest`, where the lists are too short."""
+        """Search whole rows again if their lists are too short."""
         distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
         pending = np.arange(len(rows))
         for precision in ("float32", "float64"):
@@ -158,7 +160,7 @@ class NeighborLists:
     def _by_difference(
         self, row: int, k: int, keep: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The k nearest of a row that lies among points which float64's products cannot tell."""
+        """The k nearest neighbours of a row whose distances need direct differences."""
         eligible = np.ones(len(self.reach), dtype=bool) if keep is None else keep.copy()
         eligible[row] = False
         if self.labels is not None:
@@ -175,10 +177,10 @@ class NeighborLists:
     def count_within(
         self, radius: float, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
     ) -> NDArray[np.int64]:
-        """Ordered pairs of kept points that lie nearer than a radius, by the groups of both.
+        """Number of ordered pairs of kept points within a radius, by the groups of both points.
 
-        A pair at the radius itself is none, though rounding brings it nearer: a median of distances
-        is the distance of a pair.
+        Pairs at the radius itself do not count, even if rounding makes them nearer: a radius that
+        is a median of distances is the distance of a pair.
 
         Parameters
         ----------
@@ -205,7 +207,7 @@ class NeighborLists:
 def _first_of_each(
     usable: NDArray[np.bool_], k: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which rows have k usable entries, and where in the flattened table their first k stand."""
+    """Which rows have k usable entries, and the flat indices of the first k."""
     flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
     whole = counts >= k
     return whole, flat[(np.cumsum(counts) - counts)[whole, None] + np.arange(k)]
@@ -214,7 +216,7 @@ def _first_of_each(
 def _beginnings(
     usable: NDArray[np.bool_], width: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which of a row's first usable entries there are, and where; each of shape (n_rows, width)."""
+    """Presence and flat indices of the first usable entries, each of shape (n_rows, width)."""
     flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
     positions = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
     present = np.arange(width) < counts[:, None]
@@ -222,7 +224,7 @@ def _beginnings(
 
 
 def _count(table: NDArray[Any], n_kinds: int) -> NDArray[np.int64]:
-    """How many entries of every row are 0, 1, … n_kinds - 1, shape (n_rows, n_kinds)."""
+    """Number of entries of every row that are 0, 1, … n_kinds - 1, shape (n_rows, n_kinds)."""
     kinds = np.arange(len(table))[:, None] * n_kinds + table
     return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
 
@@ -237,21 +239,21 @@ def _chosen(
 
 
 def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The k nearest neighbours of every point, exactly, itself excluded.
+    """The exact k nearest neighbours of every point, excluding itself.
 
     Parameters
     ----------
     points : array_like, shape (n_points, n_features)
-        Finite values. Repeated points are neighbours at distance zero of each
-        other: remove them first (`unique_rows`) where that is not wanted.
+        Finite values. Repeated points are neighbours at distance zero; remove them first with
+        `unique_rows` if that is not wanted.
     k : int
         At least 1 and less than n_points.
 
     Returns
     -------
     distances : ndarray, shape (n_points, k), float64
-        Euclidean, ascending; in float64 by the product of centred points, where a pair is near
-        by direct difference: to some 1e-13.
+        Euclidean, ascending, with a relative error of about 1e-13: products of centred points in
+        float64, and direct differences for near pairs.
     indices : ndarray of int, shape (n_points, k)
 
     Raises
@@ -278,22 +280,22 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], N
 def search(
     points: ArrayLike, length: int, need: int, labels: NDArray[np.integer] | None = None
 ) -> list[NeighborLists]:
-    """One pass over all pairs of points: a list for any neighbour, one more for other labels.
+    """Search all pairs: a list of all neighbours, and one of neighbours with other labels.
 
     Parameters
     ----------
     points : array_like, shape (n_points, n_features)
     length : int
-        Neighbours listed a row.
+        Neighbours per list.
     need : int
-        So many of them must be certain at once; at most `length`.
+        Number of neighbours that must be certain; at most `length`.
     labels : ndarray of int, shape (n_points,), optional
-        Points that share a label are not neighbours in the second list.
+        Points with equal labels are not neighbours in the second list.
 
     Returns
     -------
     list of NeighborLists
-        Of any neighbour; with labels, of neighbours with another label as well.
+        A list of all neighbours; with labels, a second list of neighbours with other labels.
 
     Raises
     ------
@@ -315,7 +317,7 @@ def search(
         for kind, candidates in zip((None, labels), proposed, strict=False)
     ]
     pending = np.arange(n_points)
-    # Rows with too few candidates, or among points that this precision cannot tell, go again.
+    # Rows with too few candidates, or that this precision cannot decide, are searched again.
     for precision in ("float32", "float64", None):
         for lists, candidates in zip(found, proposed, strict=True):
             _fill(lists, candidates)
@@ -335,20 +337,20 @@ def _empty(
 
 
 def _fill(lists: NeighborLists, proposed: Candidates) -> None:
-    """Put in exact distances to candidates, of the rows that they are of."""
+    """Enter exact distances to candidates into the lists of their rows."""
     distances, indices = lists.space.ordered(proposed)
     length = min(lists.distances.shape[1], distances.shape[1])
     lists.distances[proposed.rows, :length] = distances[:, :length]
     lists.indices[proposed.rows, :length] = indices[:, :length]
     reach = lists.space.reach(proposed)
     if length < distances.shape[1]:
-        # What is not listed for want of room is missing too.
+        # Candidates that do not fit into the list are missing, too.
         reach = np.minimum(reach, distances[:, length])
     lists.reach[proposed.rows] = reach
 
 
 def _is_short(lists: NeighborLists, rows: NDArray[np.int64], need: int) -> NDArray[np.bool_]:
-    """Whether less of a row's neighbours are certain than are needed and there are."""
+    """Whether fewer neighbours of a row are certain than are needed and exist."""
     distances = lists.distances[rows]
     certain = (np.isfinite(distances) & (distances <= lists.reach[rows, None])).sum(axis=1)
     if lists.labels is None:
@@ -364,15 +366,15 @@ def unique_rows(
 ) -> NDArray[np.int64]:
     """Indices of the first occurrence of every distinct row, in ascending order.
 
-    Rows repeat for certain in hidden states: the same token at layer 0, the first
-    position of every document of a causal model. A repeated row is a neighbour at
-    distance zero and ruins every estimate that divides by a distance.
+    Hidden states contain repeated rows: equal tokens at layer 0, or the first position of every
+    document of a causal model. A repeated row is a neighbour at distance zero, which ruins every
+    estimate that divides by a distance.
 
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features)
     contexts : ndarray of int, shape (n_points,), optional
-        Rows that share a context are repeats even where rounding tells them apart.
+        Rows with equal contexts are repeated points, even if rounding makes them differ.
 
     Returns
     -------
@@ -390,8 +392,7 @@ def unique_rows(
     # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
     left = np.ascontiguousarray(points[rows] + 0.0)
     as_bytes = left.view(np.dtype((np.void, left.dtype.itemsize * left.shape[1]))).ravel()
-    # A sum of words, each with a weight, sorts faster than they do; rows that differ hardly ever
-    # share one.
+    # Sorting by a weighted sum of words is faster; different rows hardly ever have equal sums.
     words: NDArray[Any] = left.view(np.uint32 if left.strides[0] % 8 else np.uint64)
     weights = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
     sums: NDArray[Any] = np.einsum("ij,j->i", words, np.asarray(weights))

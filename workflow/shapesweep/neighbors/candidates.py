@@ -1,8 +1,7 @@
-"""The search for neighbours: which points can be among the nearest, and what is farther than what.
+"""Candidates for nearest neighbours, by lower bounds of their distances (`tiles`).
 
-Proposes candidates by lower bounds of their distance (`tiles`), and says for every row below which
-bound nothing is missing. Every pair is looked at once: a tile above the diagonal serves its rows
-and its columns.
+Every row also gets a bound below which no point is missing. Every pair is computed once: a tile
+above the diagonal serves its rows and its columns.
 """
 
 from dataclasses import dataclass
@@ -14,31 +13,32 @@ from numpy.typing import NDArray
 from shapesweep.estimators.moments import ROWS, blocks
 from shapesweep.neighbors.tiles import Tiles
 
-#: Fewer points are searched row by row: the thresholds' sample would be the whole cloud.
+#: Clouds of fewer points are searched row by row, because the sample for thresholds would be the
+#: whole cloud.
 FEW = 2048
-#: Columns from which a row's threshold is guessed, and the share of all columns that they are.
+#: Columns in the sample for the threshold of a row, and their share of all columns.
 SAMPLE, SAMPLE_SHARE = 512, 16
-#: How many of a row's nearest lie within what is near by the others' standards, about: twice as
-#: many as the correlation dimension asks for.
+#: Usual number of hits of a row within the thresholds of others: twice as many as the correlation
+#: dimension needs.
 USUAL = 40
-#: A row of more hits than so many times what is asked for has a wrong threshold: it is searched by
-#: itself. (Many points at one distance, such as rounded ones, would fill the memory.)
+#: A row with more than this many times the needed hits has a wrong threshold, and is searched
+#: separately. Many points at equal distances, such as rounded points, would fill the memory.
 TOO_MANY = 32
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Points that can be nearest neighbours of some rows.
+    """Candidates for the nearest neighbours of some rows.
 
     Attributes
     ----------
     rows : ndarray of int, shape (n_rows,)
     columns : ndarray of int, shape (n_rows, width)
-        -1 where there is none.
+        -1 if there is none.
     beyond : ndarray, shape (n_rows,), float64
-        A lower bound of ½ distance² for all points that are not listed.
+        A lower bound of ½ distance² of all points that are not listed.
     hits : Hits or None
-        All pairs that were found on the way, where all rows were searched at once.
+        All pairs that were found, if all rows were searched at once.
     """
 
     rows: NDArray[np.int64]
@@ -50,20 +50,20 @@ class Candidates:
 def propose(
     tiles: Tiles, n_points: int, width: int, labels: NDArray[np.integer] | None = None
 ) -> list[Candidates]:
-    """Candidates of all rows, of any label and, with labels, of other labels as well.
+    """Candidates of all rows: of any label and, with labels, also of other labels.
 
     Parameters
     ----------
     tiles : Tiles
     n_points : int
     width : int
-        Candidates a row.
+        Candidates per row.
     labels : ndarray of int, shape (n_points,), optional
 
     Returns
     -------
     list of Candidates
-        A row for which less than `width` were found has all that lies below its `beyond`.
+        A row with fewer than `width` candidates has all points below its `beyond`.
     """
     if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
         found = propose_rows(tiles, np.arange(n_points), width, n_points, labels)
@@ -71,13 +71,13 @@ def propose(
     thresholds = _thresholds(tiles, n_points, width, labels)
     keys = Keys(n_points, thresholds.dtype)
     stopped = np.iinfo(np.int16).min
-    # Rows without a threshold (hardly any point has another label) are searched by themselves.
+    # Rows without a threshold (if hardly any point has another label) are searched separately.
     limits = np.where(thresholds == _largest(thresholds.dtype), stopped, thresholds)
     n_hits = np.zeros(n_points, dtype=np.int64)
     packed: list[NDArray[np.uint64]] = []
     for rows in blocks(n_points):
         tile = tiles.block(rows, slice(rows.start, n_points))
-        # What lies right of the tile's own rows is looked at for its columns, too.
+        # Entries to the right of the tile's rows also serve their columns.
         ahead = tile[:, rows.stop - rows.start :]
         row, column = _where(tile <= limits[rows, None])
         packed.append(keys.pack(row + rows.start, column + rows.start, tile[row, column]))
@@ -88,14 +88,14 @@ def propose(
         limits[n_hits > TOO_MANY * width] = stopped
     every = np.concatenate(packed)
     every.sort()
-    # Of a row that was stopped nothing is known.
+    # A row that was stopped has no known candidates.
     known = np.where(limits == thresholds, tiles.bound(thresholds), 0.0)
     sorted_kinds = [every]
     if labels is not None:
         sorted_kinds.append(every[labels[keys.rows(every)] != labels[keys.columns(every)]])
     proposed = []
     for kind in sorted_kinds:
-        # One more than asked for: the row itself is among its hits.
+        # One more than needed, because a row is among its own hits.
         hits = Hits(keys, kind, known)
         listed, following = hits.first(width + 1)
         listed[listed == np.arange(n_points)[:, None]] = -1
@@ -112,12 +112,12 @@ def propose_rows(
     labels: NDArray[np.integer] | None = None,
     keep: NDArray[np.bool_] | None = None,
 ) -> list[Candidates]:
-    """The same for some rows, each looked at as a whole; of any label and of other labels.
+    """Candidates of some rows, each searched completely; of any label, and of other labels.
 
     Parameters
     ----------
     keep : ndarray of bool, shape (n_points,), optional
-        Points that may be neighbours.
+        Points that can be neighbours.
     """
     width = min(width, n_points)
     parts: list[list[Candidates]] = [[], []]
@@ -162,10 +162,10 @@ def _joined(parts: list[Candidates], width: int) -> Candidates:
 
 
 def _rank(n_points: int, width: int) -> int:
-    """Rank in the sample at which a threshold lets through enough, but for one row in some 1,000.
+    """Rank in the sample whose threshold is too low for only about one row in 1,000.
 
-    How many of a row's nearest lie in the sample is Poisson's; 3.5 of its standard deviations and
-    two more are taken on top.
+    The number of a row's nearest neighbours in the sample has a Poisson distribution; 3.5 standard
+    deviations and 2 are added.
     """
     n_sample = _n_sample(n_points)
     expected = (width + 1) * n_sample / n_points
@@ -179,7 +179,7 @@ def _n_sample(n_points: int) -> int:
 def _thresholds(
     tiles: Tiles, n_points: int, width: int, labels: NDArray[np.integer] | None
 ) -> NDArray[Any]:
-    """For every row a bound below which, in all likelihood, it has more points than needed."""
+    """For every row, a bound below which it very likely has more points than needed."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
     rank = _rank(n_points, width)
     own, usual = [], []
@@ -189,14 +189,14 @@ def _thresholds(
             tile[labels[rows, None] == labels[sample]] = _largest(tile.dtype)
         own.append(np.partition(tile, rank, axis=1)[:, rank])
         if width > USUAL:
-            # For a median, one row in eight is enough.
+            # One row in eight is enough for a median.
             middle = min(rank, -(-USUAL * len(sample) // n_points))
             usual.append(np.partition(tile[::8], middle, axis=1)[:, middle])
     thresholds = np.concatenate(own)
     if not usual:
         return thresholds
-    # A dense row's threshold lets through all that is near by the others' standards, too: pairs
-    # are counted within one radius for all.
+    # The threshold of a dense row also lets through points within the usual distance, because pairs
+    # are counted within the same radius for all rows.
     common = np.sort(np.concatenate(usual))
     return np.maximum(thresholds, common[len(common) // 2])
 
@@ -210,16 +210,16 @@ def _where(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 class Keys:
-    """Hits as whole numbers that sort by row, then by bound; the column rides along.
+    """Hits as whole numbers that sort by row and then by bound, and also contain the column.
 
-    A number of 64 bits has room for both indices and for what is left of the bound's bits: cutting
-    its last ones makes it smaller, so that it stays a lower bound.
+    64 bits hold both indices and the leading bits of the bound. Cutting its last bits makes it
+    smaller, so that it remains a lower bound.
     """
 
     def __init__(self, n_points: int, dtype: np.dtype[Any]) -> None:
         self.index_bits = max(1, (n_points - 1).bit_length())
         self.dtype = dtype
-        # Numbers that are not negative need one bit less.
+        # Non-negative numbers need one bit less.
         n_bits = dtype.itemsize * 8 - 1
         self.value_bits = min(n_bits, 64 - 2 * self.index_bits)
         self.cut = n_bits - self.value_bits
@@ -239,7 +239,7 @@ class Keys:
         return (packed >> np.uint64(self.value_bits + self.index_bits)).astype(np.int64)
 
     def values(self, packed: NDArray[np.uint64]) -> NDArray[Any]:
-        """The bounds of keys, as the tiles gave them."""
+        """The bounds of keys."""
         bits = (packed >> np.uint64(self.index_bits)) & np.uint64((1 << self.value_bits) - 1)
         whole = bits.astype(np.int64) << self.cut
         return whole.astype(f"i{self.dtype.itemsize}").view(self.dtype)
@@ -247,7 +247,7 @@ class Keys:
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """All pairs below the rows' thresholds.
+    """All pairs below the thresholds of rows.
 
     Attributes
     ----------
@@ -255,7 +255,7 @@ class Hits:
     packed : ndarray of uint64
         Sorted.
     known : ndarray, shape (n_points,), float64
-        Below this bound of ½ distance² a row's pairs are all there.
+        All pairs of a row below this bound of ½ distance² are included.
     """
 
     keys: Keys
@@ -263,7 +263,7 @@ class Hits:
     known: NDArray[np.float64]
 
     def first(self, width: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The first columns of every row and the value that follows; -1 where there is none."""
+        """The first columns of every row and the next value; -1 if there is none."""
         n_points, dtype = len(self.known), self.keys.dtype
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
@@ -281,7 +281,7 @@ class Hits:
         low: NDArray[np.float64] | float,
         high: NDArray[np.float64] | float,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """How many hits of some rows have bounds from `low` to below `high`, and their columns."""
+        """Number of hits of some rows with bounds in [low, high), and their columns."""
         starts, stops = self._places(low, rows), self._places(high, rows)
         counts = np.maximum(stops - starts, 0)
         ends = np.cumsum(counts)
@@ -293,7 +293,7 @@ class Hits:
     def _places(
         self, bounds: NDArray[np.float64] | float, rows: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """Where among the hits of every row those begin whose bound is not less."""
+        """Position of the first hit of every row whose bound is not less."""
         rows = np.arange(len(self.known)) if rows is None else rows
         values = np.full(len(rows), bounds, dtype=self.keys.dtype)
         return np.searchsorted(self.packed, self.keys.pack(rows, 0, values))

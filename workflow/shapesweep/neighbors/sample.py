@@ -1,7 +1,7 @@
-"""What a metric of nearest neighbours sees: those of a sample, or of it without some documents.
+"""The input of metrics of nearest neighbours: neighbours in a sample, and without groups.
 
-One search over the samples of all selections serves every metric; what a selection, a decimation
-or a group of documents leaves out is filtered from its lists.
+One search over the samples of all selections serves every metric. Points that a selection, a
+decimation or a group of documents leaves out are filtered from its lists.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,18 +21,17 @@ class Neighbors:
     Attributes
     ----------
     distances : ndarray, shape (n_points, k), float64
-        Euclidean, ascending; infinite where there are fewer neighbours.
+        Euclidean, ascending; infinite if there are fewer neighbours.
     find : callable
-        To the neighbours' numbers, `indices`: few metrics ask who they are.
+        Computes `indices` on demand.
     rows : ndarray of int, shape (n_points,)
-        The points' own numbers.
+        Numbers of the points.
     documents : ndarray of int
-        The document of every number.
+        The document of every point.
     count_within : callable
-        From a radius to the number of ordered pairs of the sample's points that lie nearer.
+        From a radius to the number of ordered pairs of sample points within it.
     whole : Neighbors or None
-        The sample of which this is a part, where a group of documents was left out; all of its
-        neighbours.
+        The whole sample, if this is the sample without a group of documents.
     """
 
     distances: NDArray[np.float64]
@@ -44,17 +43,17 @@ class Neighbors:
 
     @cached_property
     def indices(self) -> NDArray[np.int64]:
-        """Numbers of the neighbours, shape (n_points, k); -1 where there is none."""
+        """Numbers of the neighbours, shape (n_points, k); -1 if there is none."""
         return self.find()
 
     @property
     def same_document(self) -> NDArray[np.bool_]:
-        """Whether a neighbour lies in the point's own document, shape (n_points, k)."""
+        """Whether a neighbour belongs to the document of the point, shape (n_points, k)."""
         same = self.documents[self.indices] == self.documents[self.rows][:, None]
         return same & (self.indices >= 0)
 
     def nearest(self, k: int) -> "Neighbors":
-        """The same points with only the k nearest of their neighbours."""
+        """The same points with only their k nearest neighbours."""
         distances = self.distances[:, :k]
         return replace(self, distances=distances, find=lambda: self.indices[:, :k])
 
@@ -82,7 +81,7 @@ def neighbors(
     -------
     whole : Neighbors
     without : iterator of Neighbors
-        One a group. Pairs are counted within the whole sample's radii there.
+        One per group. Pairs are counted within the radii of the whole sample.
     """
     counted: dict[float, NDArray[np.int64]] = {}
 

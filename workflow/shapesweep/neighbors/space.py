@@ -1,4 +1,4 @@
-"""A cloud made ready for the search: its tiles in every precision, and exact distances of pairs."""
+"""A cloud prepared for the search: tiles in every precision, and exact distances of pairs."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from shapesweep.estimators.moments import blocks
 from shapesweep.neighbors.candidates import Candidates, Hits
 from shapesweep.neighbors.tiles import Tiles
 
-#: Below this share of the squared norms, ‖a‖² + ‖b‖² - 2ab has lost more than three of float64's
-#: sixteen digits: such a distance is taken by direct difference.
+#: Below this share of the squared norms, ‖a‖² + ‖b‖² - 2ab has lost more than three of the sixteen
+#: digits of float64, and the distance is computed by direct difference.
 NEAR = 2.0**-10
-#: What a bound can have lost by its last bits, as a share of the squared norms: the 24 bits that
-#: are left of it among a million points have 16 for the digits.
+#: Relative loss of a bound by cutting its last bits: with a million points, 24 bits are left, of
+#: which 16 are digits.
 SHORTENED = 2.0**-15
-#: Up to so many numbers are subtracted one by one sooner than torch is loaded.
+#: Up to this many numbers, direct subtraction is faster than loading torch.
 FEW_NUMBERS = 2**21
-#: Numbers of a chunk of differences: 2 MiB in float64, which stay near the processor.
+#: Numbers in a chunk of differences: 2 MiB in float64, which fits into the cache.
 CHUNK = 2**18
 
 
@@ -44,7 +44,7 @@ class Space:
         if not np.isfinite(mean).all() or not np.isfinite(self.points).all():
             raise ValueError("points must be finite")
         self.centred = self.points - mean
-        # A power of two: no digit is lost.
+        # A power of two, so that scaling is exact.
         extent = max(self.centred.max(initial=0.0), -self.centred.min(initial=0.0))
         self.scale = float(2.0 ** np.ceil(np.log2(extent))) if extent > 0 else 1.0
         self.centred /= self.scale
@@ -55,13 +55,13 @@ class Space:
         return len(self.points)
 
     def tiles(self, precision: str) -> Tiles:
-        """Lower bounds of distances in a precision."""
+        """Tiles of lower bounds in a precision."""
         if precision not in self._tiles:
             self._tiles[precision] = Tiles(self.centred, self.squares / 2, precision)
         return self._tiles[precision]
 
     def reach(self, found: Candidates) -> NDArray[np.float64]:
-        """Below which distance no point is missing among a row's candidates, shape (n_rows,)."""
+        """Distance below which no candidate of a row is missing, shape (n_rows,)."""
         return np.sqrt(2 * found.beyond) * self.scale
 
     def ordered(self, found: Candidates) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -70,7 +70,7 @@ class Space:
         Returns
         -------
         distances : ndarray, shape (n_rows, width), float64
-            Ascending, equal ones by their indices; infinite where there is no candidate.
+            Ascending, then by index; infinite if there is no candidate.
         indices : ndarray of int, shape (n_rows, width)
         """
         distances = np.full(found.columns.shape, np.inf)
@@ -109,14 +109,14 @@ class Space:
     def _products(
         self, rows: NDArray[np.int64], starts: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Inner products of some rows with columns, those of row i from starts[i] on."""
+        """Inner products of rows with columns; those of row i begin at starts[i]."""
         import torch
 
         points = torch.from_numpy(self.centred)
         consecutive = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
         own = points[rows[0] : rows[-1] + 1] if consecutive else points[torch.from_numpy(rows)]
         with warnings.catch_warnings():
-            # Torch calls its sparse matrices a beta; this one is but a list of pairs.
+            # Torch warns that sparse matrices are in beta; here they are only lists of pairs.
             warnings.filterwarnings("ignore", "Sparse", UserWarning)
             pairs = torch.sparse_csr_tensor(
                 torch.from_numpy(starts),
@@ -142,23 +142,23 @@ class Space:
     def within(
         self, rows: NDArray[np.bool_], radius: float, hits: Hits | None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """All pairs of some rows with points that lie nearer than a radius, part by part.
+        """All pairs of some rows with points within a radius, in parts.
 
         Parameters
         ----------
         rows : ndarray of bool, shape (n_points,)
         radius : float
         hits : Hits or None
-            Of float32's search, if there was one: rows that it knows are not looked at again.
+            Hits of the search in float32, if any; complete rows are not searched again.
 
         Yields
         ------
         rows, columns : ndarray of int, shape (n_pairs,)
-            A point is none of its neighbours.
+            A point is not its own neighbour.
         """
         half, left = (radius / self.scale) ** 2 / 2, rows
         tiles = self.tiles("float32")
-        # What float32 and the last bits of a key can have taken off a bound, at most.
+        # The most that float32 and the cut bits of a key can take off a bound.
         slack = (2 * tiles.slack + SHORTENED) * (self.squares + self.squares.max(initial=0))
         if hits is not None:
             known = np.flatnonzero(rows & (hits.known >= half))
@@ -186,7 +186,7 @@ class Space:
         columns: NDArray[np.int64],
         radius: float,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of `counts` columns of each row those that lie within a radius, by exact distances."""
+        """Those of `counts` columns of each row that lie within a radius, by exact distances."""
         first = np.repeat(rows, counts)
         inside = self._pairs(rows, counts, columns) < radius
         inside &= first != columns

@@ -1,8 +1,8 @@
 """Tiles of half squared distances: certified lower bounds from one matrix product in low precision.
 
-½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖² is itself a product, of points with two more columns, so that a
-tile needs no further pass. What makes the search exact is that every value is a *lower bound*: the
-error that the precision can make is taken off the squared norms before.
+½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖² is a product of points with two more columns, so that a tile is a
+single matrix product. Every value is a *lower bound*, because the largest possible error of the
+precision is subtracted from the squared norms before; this makes the search exact.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ class Tiles:
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features), float64
-        Centred: the error grows with the norms, not with the distance.
+        Centred, because the error grows with the norms.
     halves : ndarray, shape (n_points,), float64
         Half of their squared norms.
     precision : {"bfloat16", "float32", "float64"}
-        Of the product. The bounds of bfloat16 are the bits of its numbers, as int16, which are in
-        the same order for positive numbers; `bound` makes numbers of them.
+        Precision of the product. Bounds in bfloat16 are kept as the bits of the numbers in int16,
+        which have the same order for positive numbers; `bound` converts them to numbers.
 
     Notes
     -----
@@ -46,7 +46,7 @@ class Tiles:
             self._half_precision(points, halves)
             return
         dtype = np.dtype(precision)
-        #: The error that was taken off, as a share of the half squared norms of both points.
+        #: The error that was subtracted, as a share of the half squared norms of both points.
         self.slack = float((n_features + 10) * np.finfo(dtype).eps)
         right = np.empty((len(points), n_features + 2), dtype)
         right[:, :-2] = points
@@ -61,10 +61,10 @@ class Tiles:
         return self._block(rows, columns)
 
     def bound(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Numbers of what `block` gives: lower bounds of ½‖a - b‖², none below zero."""
+        """Convert values of `block` to lower bounds of ½‖a - b‖², which are not negative."""
         if self.precision == "bfloat16":
             bits = np.maximum(values, 0).astype(np.uint32) << 16
-            # A rounded number lies at most half a unit in its last place of 8 bits too high.
+            # A rounded number is too high by at most half a unit in the last of its 8 bits.
             return bits.view(np.float32).astype(np.float64) / (1 + 2.0**-8)
         return np.maximum(values.astype(np.float64), 0)
 
@@ -84,7 +84,7 @@ class Tiles:
         self.slack = float(rounding + 2 * ratio * (1 + ratio))
         reduced = halves * (1 - self.slack) - _underflow(n_features, np.dtype(np.float32))
         left_over = torch.from_numpy(reduced)
-        for piece in (-3, -2, -1):  # three numbers of 8 bits make one of 24
+        for piece in (-3, -2, -1):  # three numbers of 8 bits represent one of 24 bits
             right[:, piece] = left_over.to(torch.bfloat16)
             left_over = left_over - right[:, piece]
 
@@ -96,12 +96,12 @@ class Tiles:
 
 
 def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:
-    """What terms too small for a precision can have lost, with the rounding of the sum itself."""
+    """The most that underflow and the rounding of the sum can lose."""
     return float((n_features + 10) * np.finfo(dtype).tiny)
 
 
 def _left(right: Any, n_more: int) -> Any:
-    """The left factor's rows: the coordinates negated, the ones and the squares exchanged."""
+    """Rows of the left factor: negated coordinates, with the ones and the squares exchanged."""
     left = -right
     left[:, -2 * n_more : -n_more] = right[:, -n_more:]
     left[:, -n_more:] = 1
@@ -109,7 +109,7 @@ def _left(right: Any, n_more: int) -> Any:
 
 
 def fast_half_precision() -> bool:
-    """Whether this processor multiplies bfloat16 by itself, some four times as fast as float32."""
+    """Whether this processor has instructions for bfloat16, about four times as fast as float32."""
     import torch
 
     known = torch.cpu.get_capabilities()

@@ -1,4 +1,4 @@
-"""Definitions of suites for jobs: only the keys that a job reads, so that others do not start it."""
+"""Definitions of suites for jobs, with only the keys that a job reads."""
 
 import json
 import shlex

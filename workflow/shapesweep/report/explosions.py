@@ -1,4 +1,4 @@
-"""The answer: what warned of loss explosions, and whether the ID did, in words and one table."""
+"""The report on loss explosions: what warned of them, and whether the ID did, in Markdown."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def as_markdown(curves: "Curves") -> str:
-    """What a sweep of unstable and stable runs shows.
+    """The results of a sweep of unstable and stable runs.
 
     Parameters
     ----------
     curves : Curves
-        With `spikes`, `approaches`, `warnings` and, of checkpoints, `trajectories`.
+        With the tables `spikes`, `approaches`, `warnings` and `trajectories`.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
 
 
 def _sentences(families: pd.DataFrame) -> Iterator[str]:
-    """Whether the claimed family warns, and whether better than others."""
+    """Whether the claimed family warns, and whether it is better than others."""
     claimed = families[families.family == CLAIMED]
     if not len(claimed):
         return
@@ -87,7 +87,7 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
 
 
 def _growth(approaches: pd.DataFrame) -> Iterator[str]:
-    """By how much the IDs have changed at the last moment before an onset."""
+    """Changes of the IDs at the last sample before an onset."""
     sentences = []
     for metric, words in (("id_twonn", "TwoNN's ID"), ("id_twonn_between", "between documents")):
         mine = approaches[(approaches.metric == metric) & approaches.value.notna()]
@@ -107,7 +107,7 @@ def _growth(approaches: pd.DataFrame) -> Iterator[str]:
 
 
 def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
-    """What the sweep measured at the last two checkpoints before the onsets, with error bars."""
+    """Changes between the last two checkpoints before the onsets, as the sweep measured them."""
     shown = trajectories[
         (trajectories.metric == "id_twonn")
         & (trajectories.layers == "middle")
@@ -117,13 +117,13 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
     counts = {"grown": 0, "fallen": 0, "neither": 0}
     for spike in spikes.itertuples():
         mine = shown[(shown.suite == spike.suite) & (shown.run == spike.run)]
-        # The weights one step before the onset are those whose loss it is.
+        # The loss at the onset is that of the weights one step before.
         mine = mine[mine.step < spike.onset - 1].sort_values("step")
         for _, line in mine.groupby("corpus"):
             if len(line) < 2:
                 continue
             first, last = line.iloc[-2], line.iloc[-1]
-            # Documents are the same: their errors would rather cancel than add up.
+            # The documents are the same, so their errors tend to cancel.
             room = ((first.high - first.value) ** 2 + (last.high - last.value) ** 2) ** 0.5
             change = last.value - first.value
             beyond = "grown" if change > 0 else "fallen"

@@ -6,7 +6,7 @@ from shapesweep.curves.comparison import counted
 
 
 def as_markdown(comparison: pd.DataFrame) -> str:
-    """The comparison as a table that a person reads."""
+    """The comparison as a Markdown table."""
     lines = [
         "# The authors' numbers beside ours",
         "",

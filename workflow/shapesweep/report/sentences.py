@@ -1,7 +1,7 @@
-"""The findings: what the curves of a run say, in sentences.
+"""The findings of a run as sentences, for the summary and the page.
 
-Takes in the curves; hands on words, for the closing words of a sweep and for its report. The first
-sentence on the ID says what remains of its two phases once neighbours come from other documents.
+The first sentence on the ID says what remains of its two phases if neighbours are from other
+documents.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-#: By whether there is a peak with all neighbours, and between documents.
+#: By whether there is a peak with all neighbours, and one between documents.
 _PHASES = {
     (True, False): "Of the two phases of the ID none is shown any more once neighbours come from "
     "other documents",
@@ -22,13 +22,13 @@ _PHASES = {
 
 @dataclass(frozen=True)
 class Run:
-    """The curves of one run on one corpus.
+    """The curves of a run on a corpus.
 
     Attributes
     ----------
     suite, run, corpus : str
     profiles, trajectories, phases, shapes : pandas.DataFrame
-        Rows of that run and corpus alone, over documents.
+        Rows of the run and the corpus, with intervals over documents.
     """
 
     suite: str
@@ -41,19 +41,19 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What the run is."""
+        """A title with facts about the run."""
         row = self.profiles.iloc[0]
         kind = f"{row.architecture} ({row.family}), {row.n_layers} blocks"
         return f"{self.suite}/{self.run}: {kind}; on {self.corpus}"
 
     @property
     def is_last(self) -> bool:
-        """Whether only the last token of each document was measured."""
+        """Whether only the last token of each document is measured."""
         return bool(self.profiles.pooling.iloc[0] == "last")
 
     @property
     def n_steps(self) -> int:
-        """Checkpoints with a step of their own."""
+        """Number of different steps."""
         return int(self.profiles.step.nunique())
 
 
@@ -63,7 +63,7 @@ def runs(
     phases: pd.DataFrame,
     shapes: pd.DataFrame,
 ) -> list[Run]:
-    """Every run with its curves on the text; without one, on the first corpus that it has.
+    """Every run with its curves on the text, or else on its first corpus.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def runs(
 
 
 def sentences(run: Run) -> list[str]:
-    """What a run shows: its dome, and what remains of the two phases.
+    """The findings of a run: its dome, and what remains of the two phases.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def on_dome(run: Run) -> list[str]:
 
 
 def on_phases(run: Run) -> list[str]:
-    """What remains of the ID's two phases between documents, and how near documents stay."""
+    """What remains of the two phases of the ID between documents."""
     found = run.phases[(run.phases.selection == "no_first") & (run.phases.layers == "middle")]
     ways = {n: found[found.metric == n] for n in ("id_twonn", "id_twonn_between")}
     if any(not len(rows) for rows in ways.values()):
@@ -159,7 +159,7 @@ def _peak(row: Any) -> str:
             f"ends, p = {row.p_value:.2g} against a curve without one"
         )
     ends = f"{row.first:.2f} at step {row.first_step:,}, {row.last:.2f} at {row.last_step:,}"
-    # How much of a peak the documents' noise leaves room for.
+    # The interval shows how large a peak could be.
     room = f"{row.prominence:+.2f} ± {row.half_width:.2f}"
     return f"no peak ({ends}; the highest between lies {room} above both, p = {row.p_value:.2g})"
 

@@ -1,4 +1,4 @@
-"""The closing words of a sweep: what was measured and skipped, what it shows, where it lies."""
+"""The summary of a sweep: what was measured and skipped, findings, and paths of results."""
 
 import textwrap
 from pathlib import Path
@@ -10,7 +10,7 @@ from shapesweep.curves.tables import Curves
 from shapesweep.report import sentences
 from shapesweep.storage import failures
 
-#: The ways to ask for the ID, and their names in a table of words.
+#: Estimators of the ID, and their names in the table.
 WAYS = {
     "id_twonn": "all neighbours",
     "id_twonn_paper": "the paper's fit",
@@ -18,9 +18,9 @@ WAYS = {
     "same_document_nn": "same-document nn",
 }
 
-#: Checkpoints that are named with what speaks against them; of more, the table tells.
+#: The most problems that are listed; the table of failures has all.
 NAMED = 60
-#: Columns of a terminal.
+#: Width of lines.
 COLUMNS = 100
 
 
@@ -36,7 +36,8 @@ def write(results: str | Path, out: str | Path) -> str:
     Returns
     -------
     str
-        What was written.
+        The summary.
+
     """
     results = Path(results)
     curves = Curves.read(results / "curves")
@@ -82,15 +83,15 @@ def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
 
 
 def _along(run: sentences.Run) -> list[str]:
-    """The ID of the middle blocks along training, as a table of words."""
+    """The ID of the middle blocks over training, as a text table."""
     mine = run.trajectories[
         (run.trajectories.layers == "middle") & (run.trajectories.selection == "no_first")
     ]
     mine = mine[mine.step.notna()]
     steps = sorted(mine.step.unique())
     if not steps:
-        return []  # So few blocks that none lies in the middle.
-    # A long run is told by a dozen of its checkpoints; the tables have all of them.
+        return []  # The model has no middle blocks.
+    # Show at most a dozen checkpoints of a run.
     shown = [steps[i] for i in sorted(set(np.linspace(0, len(steps) - 1, 12).astype(int)))]
     lines = [f"  TwoNN ID of the middle blocks ({run.corpus}, first token left out)"]
     width = max(7, len(str(shown[-1])) + 1)

@@ -1,8 +1,7 @@
-"""The page of a sweep: one file that a browser opens, without a network, to read all of it.
+"""The page of a sweep: one HTML file with all results, which needs no network.
 
-Takes in `<results>`: the curves, the figures, the manifests, what the numbers are made from, the
-closing words. Hands on `report.html`. What is on it is made by pure functions: the numbers
-(`series.py`), the record of the checkpoints (`record.py`), the figures (`gallery.py`).
+The parts of the page are computed by `numbers` (curves), `record` (checkpoints) and `gallery`
+(figures).
 """
 
 import base64
@@ -25,7 +24,7 @@ from shapesweep.report import sentences
 from shapesweep.report.page import gallery, numbers, record
 from shapesweep.storage import atomic, schemas, tables
 
-#: The curves that are on the page as numbers; the figures have the others.
+#: Tables of curves that are on the page as numbers; figures show the others.
 CURVES = ("profiles", "trajectories", "phases", "shapes", "missing")
 
 
@@ -37,9 +36,9 @@ def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> P
     results : path-like
         The folder of its results.
     out : path-like
-        The HTML file: whole or not at all.
+        The HTML file, which is written atomically.
     bound : int
-        Characters of curves that it may hold.
+        The most characters of curves on the page.
 
     Returns
     -------
@@ -60,7 +59,7 @@ def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> P
 
 
 def read(results: Path) -> dict[str, Any]:
-    """All that the page is made from, as `render` takes it."""
+    """The data of the page, as arguments of `render`."""
     curves = Curves.read(results / "curves")
     config = _text(results / "config.yaml")
     suites = (yaml.safe_load(config) or {}).get("suites", {})
@@ -93,18 +92,18 @@ def render(
     Parameters
     ----------
     profiles, trajectories, phases, shapes, missing, origins, manifests : pandas.DataFrame
-        As `shapesweep.tables` names them.
+        Tables of the sweep.
     figures : list of dict
-        Of `gallery.gallery`.
+        Result of `gallery.gallery`.
     summary, config : str
-        The closing words, and the configuration in YAML.
+        The summary, and the configuration in YAML.
     bound : int
         As in `write`.
 
     Returns
     -------
     str
-        It loads nothing, and its policy of content forbids it to.
+        HTML that loads nothing; its content security policy forbids it.
     """
     data = numbers.pack(profiles, trajectories, phases, shapes, bound)
     tables_of_figures = {f["name"]: f["csv"] for part in figures for f in part["figures"]}
@@ -144,7 +143,7 @@ def told(
     phases: pd.DataFrame,
     shapes: pd.DataFrame,
 ) -> list[dict[str, Any]]:
-    """What the sweep found, run by run: first what remains of the two phases, then the dome."""
+    """The findings by run: first the two phases, then the dome."""
     return [
         {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
         for run in sentences.runs(profiles, trajectories, phases, shapes)
@@ -152,13 +151,13 @@ def told(
 
 
 def as_json(data: dict[str, Any]) -> Markup:
-    """JSON that may stand in a script element: no name in it can end that element."""
+    """JSON that is safe in a script element: no text in it can end the element."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
 
 
 def _digest(script: str) -> str:
-    """What the policy of content knows a script by."""
+    """Digest of a script for the content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 

@@ -1,4 +1,4 @@
-"""The static figures on the page: each with its caption, and its rows as CSV."""
+"""The figures on the page, with their captions and their rows as CSV."""
 
 import base64
 from pathlib import Path
@@ -9,12 +9,12 @@ from markupsafe import Markup
 
 from shapesweep.figures import FIGURES
 
-#: Bytes of a figure's SVG, and of its CSV, that the page holds. A larger figure is shown as PNG.
+#: The most bytes of an SVG or CSV on the page. Larger figures are shown as PNG.
 BOUND = 1_000_000
 
 
 def gallery(folder: Path, bound: int = BOUND) -> list[dict[str, Any]]:
-    """Every figure that was drawn, by category.
+    """All drawn figures by category.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def gallery(folder: Path, bound: int = BOUND) -> list[dict[str, Any]]:
     -------
     list of dict
         `category` and its `figures`: name, title, `caption` (HTML), `image` (a data URL), `kind`
-        (svg or png), `csv` (text or None), and `too_large`, the files that the page does not hold.
+        (svg or png), `csv` (text or None), and `too_large` (files that are not on the page).
     """
     by_category: dict[str, list[dict[str, Any]]] = {}
     for name, figure in FIGURES.items():
@@ -56,6 +56,6 @@ def _entry(folder: Path, name: str, bound: int) -> dict[str, Any]:
 
 
 def as_html(caption: str) -> Markup:
-    """A caption of the code's own, from reStructuredText."""
+    """A caption as HTML, from reStructuredText."""
     quiet = {"report_level": 5, "file_insertion_enabled": False, "raw_enabled": False}
     return Markup(publish_parts(caption, writer="html5", settings_overrides=quiet)["body"])

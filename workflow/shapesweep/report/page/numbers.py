@@ -1,4 +1,4 @@
-"""The numbers on the page: curve by curve, rounded, and no more of them than a page can hold."""
+"""The numbers on the page: rounded curves, limited to what a page can hold."""
 
 import json
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from shapesweep.curves.intervals import CURVE, as_array
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: Characters of curves that a page may hold. What comes last in `ranked` is left out beyond it.
+#: The most characters of curves on a page. Beyond it, the last curves of `_ranked` are left out.
 BOUND = 24_000_000
-#: Points of one training log that are shown.
+#: The most points of a training log on the page.
 LOGGED = 512
-#: What a reader asks for first: these metrics, selections and corpora are the last to be left out.
+#: Metrics, selections and corpora that are the last to be left out.
 METRICS_FIRST = ("anisotropy", "id_twonn", "id_twonn_between", "same_document_nn")
 SELECTIONS_FIRST = ("no_first", "all", "no_massive")
 CORPORA_FIRST = ("text",)
@@ -31,33 +31,32 @@ def pack(
     shapes: pd.DataFrame,
     bound: int = BOUND,
 ) -> dict[str, Any]:
-    """All curves as JSON's types, within a bound.
+    """All curves as values that JSON can hold, within a bound.
 
     Parameters
     ----------
     profiles, trajectories, phases, shapes : pandas.DataFrame
         `schemas.PROFILES`, `schemas.TRAJECTORIES`, `schemas.PHASES` and `schemas.SHAPES`.
     bound : int
-        Characters that `curves` may take as JSON.
+        The most characters of `curves` as JSON.
 
     Returns
     -------
     dict
         runs : list of dict
-            With their `checkpoints` in the order of their steps and their `layers` from the
-            embedding up: the axes of every array of a curve.
+            With `checkpoints` in the order of steps and `layers` from the embedding up, which are
+            the axes of every array of a curve.
         flags : list of str
-            What a curve's `flag` counts.
+            Flags; the `flag` of a curve has indices into this list.
         curves : list of dict
-            One a (run, corpus, pooling, selection, metric, k): `value`, `low` and `high` by
-            checkpoint and layer, to four digits; `n` and `flag` likewise, or one number where
-            all are the same; the `middle` blocks, the `phase` and the `shapes`.
+            One for every run, corpus, pooling, selection, metric and k: `value`, `low` and `high`
+            by checkpoint and layer, to four digits; `n` and `flag` likewise, or a single number if
+            all are equal; the `middle` blocks, the `phase` and the `shapes`.
         losses : list of dict
         metrics : dict
-            What each means.
+            Meaning of each metric.
         left_out : list of dict
-            Curves that there was no room for, by metric, k, selection and corpus, with the number
-            of runs.
+            Curves that were left out, by metric, k, selection and corpus, with the number of runs.
     """
     profiles, trajectories = _keyed(profiles), _keyed(trajectories)
     runs = _runs(profiles)
@@ -90,7 +89,7 @@ def pack(
 
 
 def rounded(values: ArrayLike) -> Any:
-    """Numbers to four digits, as nested lists; None for what is not finite."""
+    """Numbers to four digits, as nested lists; None if not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim:
         return [rounded(part) for part in array]
@@ -98,18 +97,18 @@ def rounded(values: ArrayLike) -> Any:
 
 
 def _over_documents(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table that does not say what its bands are over has them over documents."""
+    """Rows with intervals over documents; a table without the column `over` only has such rows."""
     return frame if "over" in frame else frame.assign(over="documents")
 
 
 def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Name every checkpoint by one word, whether or not it has a revision and a step."""
+    """Add a key of the checkpoint to every row, from its revision or its step."""
     steps = frame.step.astype("string").fillna("")
     return frame.assign(checkpoint=frame.revision.astype("string").fillna("") + "@" + steps)
 
 
 def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
-    """The rows of every curve; of those without a k, it is 0."""
+    """The rows of every curve; k is 0 if there is none."""
     filled = frame.assign(k=frame.k.astype("Int64").fillna(0))
     found = filled.groupby([*_RUN, *CURVE], sort=False, dropna=False)
     return dict(iter(found))
@@ -118,7 +117,7 @@ def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
 def _ranked(
     units: dict[tuple[Any, ...], pd.DataFrame], runs: list[tuple[Any, ...]]
 ) -> list[tuple[Any, ...]]:
-    """The curves, what a reader asks for first to the front."""
+    """The curves in the order of their importance for readers."""
     names = list(METRICS)
     corpora = list(dict.fromkeys([*CORPORA_FIRST, *(key[3] for key in units)]))
 
@@ -162,7 +161,7 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
                 {
                     "key": c.checkpoint,
                     "revision": _text(c.revision),
-                    # So many breaks lie before it: lines are not drawn across one.
+                    # Number of breaks before it; lines are not drawn across breaks.
                     **_whole(c, "step", "tokens", "segment"),
                 }
                 for c in points.itertuples()
@@ -197,7 +196,7 @@ def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[st
 
 
 def _folded(array: np.ndarray) -> Any:
-    """One whole number where all known ones are the same, else all of them."""
+    """A single number if all known numbers are equal, otherwise all."""
     known = np.unique(array[np.isfinite(array)])
     if len(known) < 2:
         return int(known[0]) if len(known) else None
@@ -229,7 +228,7 @@ def _phase(part: pd.DataFrame | None) -> dict[str, Any] | None:
 
 
 def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
-    """By checkpoint: the shape's name, and [value, low, high] of what is known of it."""
+    """By checkpoint: the name of the shape, and [value, low, high] of its measures."""
     if part is None:
         return None
     found = {}
@@ -242,7 +241,7 @@ def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
 
 
 def _losses(trajectories: pd.DataFrame, runs: list[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """The losses of every run, of long logs `LOGGED` points."""
+    """The losses of every run; at most `LOGGED` points of a log."""
     found = trajectories[trajectories.metric.str.startswith("loss_") & trajectories.step.notna()]
     for key, part in found.groupby([*_RUN, "metric", "corpus"], sort=False, dropna=False):
         if key[:3] not in runs:
@@ -274,7 +273,7 @@ def _counted(left: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
 
 
 def _floats(values: Any) -> Any:
-    """A column or a cell as float64, with NaN for what is null."""
+    """A column or a cell as float64, with NaN for null."""
     if isinstance(values, pd.Series):
         return as_array(values)
     return np.float64("nan") if pd.isna(values) else np.float64(values)

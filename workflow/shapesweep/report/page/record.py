@@ -1,4 +1,4 @@
-"""The record of the checkpoints: which lack, and what the numbers are made from."""
+"""The record of the checkpoints: which are missing, and the origins of the numbers."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,14 +10,14 @@ from shapesweep.storage import failures
 
 
 def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, str]]:
-    """Every checkpoint that is not measured or doubtful, and all that a manifest has against one.
+    """Checkpoints that are not measured or doubtful, and all other defects in manifests.
 
     Parameters
     ----------
     missing : pandas.DataFrame
-        `schemas.FAILURES`, of the curves.
+        `schemas.FAILURES` of the curves.
     manifests : pandas.DataFrame
-        `schemas.MANIFEST`, of all suites.
+        `schemas.MANIFEST` of all suites.
 
     Returns
     -------
@@ -32,14 +32,14 @@ def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, 
     for row in manifests.itertuples():
         status = ", ".join(row.status if row.status is not None else [])
         line = _line(row, "manifest", status)
-        # A failure mostly says the same already.
+        # Mostly the failure already has the same reason.
         if status and status not in reasons.get((line["suite"], line["checkpoint"]), ""):
             lines.append(line)
     return lines
 
 
 def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every checkpoint that was to be measured: its commit, step, tokens and bytes.
+    """Every chosen checkpoint, with commit, step, tokens and bytes.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str
     Returns
     -------
     list of dict
-        suite, run, revision, repository, commit, step, tokens, bytes; `commit` is the one that
-        was measured, where one was. None for what is null.
+        suite, run, revision, repository, commit, step, tokens, bytes; `commit` is the measured
+        commit, if any. None for null.
     """
     key = ["suite", "run", "revision"]
     chosen = manifests[manifests.selected.astype(bool)]
@@ -62,24 +62,24 @@ def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str
 
 
 def corpora(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every corpus by its digest and seed, with the number of checkpoints that saw it."""
+    """Every corpus by digest and seed, with the number of checkpoints."""
     return _counted(origins, ["suite", "run", "corpus", "corpus_digest", "corpus_seed"])
 
 
 def versions(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """Devices and versions, with the number of checkpoints that were measured by them."""
+    """Devices and versions, with the number of checkpoints."""
     return _counted(origins, ["device", "shapesweep", "torch", "transformers"])
 
 
 def seeds(profiles: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every measured run: its model, seed, class and number of blocks."""
+    """Every measured run with its model, seed, class and number of blocks."""
     single = profiles[profiles.over == "documents"]
     names = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
     return _records(single[names].drop_duplicates())
 
 
 def manifests_of(results: Path, suites: Iterable[str]) -> list[Path]:
-    """The manifests of a sweep's suites; of others, older ones may lie there."""
+    """The manifests of the suites of a sweep; the folder may have older ones of others."""
     paths = [results / f"manifests/{suite}.parquet" for suite in suites]
     return [path for path in paths if path.is_file()]
 

@@ -1,1 +1,0 @@
-"""Breaks: where a run's weights are no continuation of those before them."""
