@@ -1,14 +1,14 @@
-# Each target sets up what it needs; it needs Python >= 3.11, make and git.
+# Each target installs what it needs. Required: Python >= 3.11, make and git.
 #   make sweep     the default sweep, to results/
 #   make report    report.zip: figures and summary of the default sweep in one page
 #   make test      the tests; ten minutes on two cores
-#   make test-all  the long forms too: more seeds, fifty kills, all changes that may run something
-#                  again, published suites, the default sweep
+#   make test-all  long forms too: more seeds, fifty kills, all changes that can run jobs again,
+#                  published suites, the default sweep
 #   make lint      format, style, types, the workflow's lint
 #   make docs      writes the reference from the code, builds docs/_build/index.html, checks links
-#   make bench     speed and memory beside other programs, and what a checkpoint, a probe and a large
-#                  sweep cost, to docs/reference/{speed,cost}.md; half an hour
-#   make faults    kills sweeps at fifty moments, to docs/reference/faults.md; half an hour
+#   make bench     speed and memory compared with other programs, and costs of a checkpoint, a probe and
+#                  a large sweep, to docs/reference/{speed,cost}.md; half an hour
+#   make faults    kills sweeps at fifty times, to docs/reference/faults.md; half an hour
 # Parts of continuous integration (.ci/run):
 #   make smoke        the default sweep in small (tests/smoke.yaml), its report, and a second run
 #   make test-readme  the README's commands on published suites, on miniatures
@@ -19,12 +19,12 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 BENCH := .venv-bench
 READY_BENCH := $(BENCH)/.ready
-# OpenBLAS chooses its own kernels, and in a second run takes the same as the other programs.
+# OpenBLAS chooses its kernels; in a second run, it uses the same as the other programs.
 TIME = env -u OPENBLAS_L2_SIZE $(1) $(BENCH)/bin/python -m pytest benchmarks -q -p no:cacheprovider \
   -c benchmarks/pytest.ini --benchmark-json $(BENCH)/$(2).json
 ACTIVATE := . $(VENV)/bin/activate &&
-# Several processes with a thread each; a file's tests run in one process, the long files first. No
-# process is restarted after a crash: with these options xdist would then wait forever.
+# Several processes with one thread each. All tests of a file run in one process, long files first.
+# Processes are not restarted after a crash, because xdist would then wait forever.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
   python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 SMOKE := snakemake --cores all --configfile tests/smoke.yaml
@@ -36,7 +36,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 sweep: $(READY)
 	@touch $(VENV)/.started
 	$(ACTIVATE) snakemake --cores all
-	@# Where nothing was left to do, the summary of the last run is shown again.
+	@# If nothing was left to do, print the summary of the last run.
 	@find results/summary.txt ! -newer $(VENV)/.started -exec cat {} +
 
 report: sweep
@@ -79,14 +79,14 @@ bench: $(READY) $(READY_BENCH)
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/probe.py
 	$(ACTIVATE) python benchmarks/scale.py
 
-# Fifty sweeps, each killed at another moment; the table lists only those that came through.
+# Fifty sweeps, each killed at another time; the table lists only those that recovered.
 faults: $(READY_DEV)
 	rm -f $(VENV)/faults.jsonl
 	$(ACTIVATE) SHAPESWEEP_KILLS=50 SHAPESWEEP_FAULTS=$(abspath $(VENV))/faults.jsonl \
 	  python -m pytest tests/faults/test_kills.py
 	$(ACTIVATE) python tests/faults/table.py $(VENV)/faults.jsonl
 
-# Links to the world, which not every machine reaches.
+# External links, which not every machine can reach.
 links: $(READY_DEV)
 	$(ACTIVATE) sphinx-build -q -b linkcheck docs docs/_build/links
 
@@ -95,9 +95,9 @@ clean:
 
 $(READY): envs/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "shapesweep needs Python 3.11 or newer; say which with: make PYTHON=python3.12"; exit 1; }
+	  || { echo "shapesweep needs Python 3.11 or newer; choose it with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' \
-	  || { echo "this Python cannot make environments; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	  || { echo "this Python cannot create environments; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q -r envs/requirements.txt
 	$(VENV)/bin/python -m pip install -q --no-deps -e .

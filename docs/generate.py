@@ -1,7 +1,7 @@
-"""Write what is told by the code itself: schemas, reference tables, the conda pins.
+"""Write files that are generated from the code: schemas, reference tables, conda pins.
 
-`make docs` runs it; with `--check` it writes nothing and fails where a file is not up to
-date. In a page, what it writes stands between two comments that name it.
+`make docs` runs it; with `--check` it writes nothing, and fails if a file is not up to date. In
+pages, generated text is between two comments that name it.
 """
 
 import json
@@ -28,7 +28,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def main(check: bool) -> int:
-    """Write or check every file; the number of those that were not up to date."""
+    """Write or check every file; return the number of files that were not up to date."""
     stale = 0
     for path, text in files():
         old = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -42,9 +42,9 @@ def main(check: bool) -> int:
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Every file that is written, as it should be."""
+    """Every generated file with its contents."""
     config = Config.model_json_schema()
-    # A file names what differs from the defaults; so none of its keys is required.
+    # A file only has keys that differ from the defaults, so no key is required.
     config.pop("required")
     schemas = {"config": config, "suite": TypeAdapter(Suite).json_schema()}
     for name, schema in schemas.items():
@@ -197,20 +197,20 @@ def figures() -> str:
 
 
 def command() -> str:
-    """The reference of the command: the help of every verb."""
+    """The reference of the command: the help of every subcommand."""
     # Else the help is wrapped to whatever terminal this runs in, or coloured.
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
     script = Path(sys.executable).with_name("shapesweep")
 
-    def told(*arguments: str) -> str:
+    def output(*arguments: str) -> str:
         done = subprocess.run(
             [script, *arguments], env=environment, stdout=-1, text=True, check=True
         )
         return done.stdout.strip()
 
-    verbs = re.findall(r"^    (\w+) ", told("--help"), re.MULTILINE)
+    names = re.findall(r"^    (\w+) ", output("--help"), re.MULTILINE)
     return "\n" + "\n".join(
-        f"## `shapesweep {verb}`\n\n```text\n{told(verb, '--help')}\n```\n" for verb in verbs
+        f"## `shapesweep {name}`\n\n```text\n{output(name, '--help')}\n```\n" for name in names
     )
 
 

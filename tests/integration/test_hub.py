@@ -148,8 +148,8 @@ def test_planted_defects_are_left_out_and_named(hub, tmp_path, text_file, tokeni
     assert said["step32", 32].startswith("discontinuous: ")
     assert said["step128", 128] == f"missing_weights:{shard}"
     assert "weights are missing: gpt_neox.final_layer_norm.weight" in said["step256", 256]
-    assert said["step512", 512] == "its pickle holds more than tensors, and is not read"
-    assert said["step1024", 1024] == "Org/neox: the revision is not there any more"
+    assert said["step512", 512] == "its pickle contains more than tensors, and is not read"
+    assert said["step1024", 1024] == "Org/neox: the revision no longer exists"
     assert said["main", pd.NA] == "empty_main"
     assert not Evil.ran.exists()
     geometry = tables.read(folder / "results/geometry.parquet", schemas.GEOMETRY)

@@ -187,8 +187,8 @@ def test_files_that_are_not_those_of_the_manifest_fail_for_now(
         shutil.rmtree(path.parent)
     line = extract(one, tmp_path / "model", settings, tmp_path / "out")
     assert line.startswith("s/run/main: skipped: ")
-    reasons = {"folder": "no such folder any more", "absent": "config.json is missing"}
-    reason = reasons.get(change, "config.json is not as the manifest has it")
+    reasons = {"folder": "the folder no longer exists", "absent": "config.json is missing"}
+    reason = reasons.get(change, "config.json differs from the manifest")
     assert reason in line
     assert failures.is_transient(tmp_path / "out")
 

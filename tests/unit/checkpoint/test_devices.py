@@ -96,7 +96,7 @@ def test_where_there_is_no_gpu_that_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with devices.hold("auto") as device:
         assert device == "cpu"
-    with pytest.raises(ShapesweepError, match="cuda is asked for, but"), devices.hold("cuda"):
+    with pytest.raises(ShapesweepError, match="cuda is required, but"), devices.hold("cuda"):
         pass
 
 

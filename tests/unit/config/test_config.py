@@ -149,7 +149,7 @@ def test_a_wrong_settings_file_is_named_in_one_line(tmp_path, text, message):
         ({"suites": ["../../etc/passwd"]}, "there is no"),
         ({"suites": {"a/b": LOCAL}}, "suites.a/b: found 'a/b'; write a name of letters"),
         ({"suites": {"mine": {**LOCAL, "pattern": "step.*"}}}, "pattern: found 'step.*'; needs a"),
-        ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "is no regular expression"),
+        ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "is not a valid regular expression"),
         (
             {"suites": {"mine": {**LOCAL, "patern": "x"}}},
             "mine.patern: there is no such key; did y",
@@ -160,7 +160,7 @@ def test_a_wrong_settings_file_is_named_in_one_line(tmp_path, text, message):
         ({"suites": {"mine": {"runs": {}}}}, "mine.source: this key is required"),
         ({"suites": {"mine": 3}}, "suites.mine: found 3; write keys and values"),
         ({"corpora": ["text", "texts"]}, "corpora.1: found 'texts'; there is no such corpus; did"),
-        ({"corpora": []}, "corpora: found []; needs at least one"),
+        ({"corpora": []}, "corpora: found []; name at least one"),
         ({"corpora": "text"}, "corpora: found 'text'; write a list"),
         ({"corpus": {"lenght": 64}}, "corpus.lenght: there is no such key; did you mean length?"),
         ({"corpus": {"length": "long"}}, "corpus.length: found 'long'; write a whole number"),
@@ -170,13 +170,16 @@ def test_a_wrong_settings_file_is_named_in_one_line(tmp_path, text, message):
         ({"results": "a<results>b"}, "'a<results>b'; must not contain <results>, which Snakemake"),
         ({"scratch": "/s<temp>"}, "scratch: found '/s<temp>'; must not contain <temp>, which"),
         ({"results": "./"}, "results: found './'; is the folder that Snakemake runs in"),
-        ({"results": "r" * 300}, "has a name of more than 255 bytes; write a shorter path"),
+        ({"results": "r" * 300}, "contains a name longer than 255 bytes; write a shorter path"),
         ({"results": "a/" * 3000}, "is longer than 4,095 bytes; write a shorter path"),
-        ({"corpus": {"text": "é" * 128}}, "has a name of more than 255 bytes"),
+        ({"corpus": {"text": "é" * 128}}, "contains a name longer than 255 bytes"),
         ({"suites": {"mine": {**LOCAL, "runs": {"r": ""}}}}, "mine.runs.r: found ''; write a path"),
-        ({"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}}, "has a name of more than 255"),
-        ({"scratch": "~/scratch"}, "scratch: found '~/scratch'; is taken as it is written"),
-        ({"scratch": "/local/$USER"}, "scratch: found '/local/$USER'; is taken as it is written"),
+        (
+            {"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}},
+            "contains a name longer than 255",
+        ),
+        ({"scratch": "~/scratch"}, "scratch: found '~/scratch'; must be an absolute path"),
+        ({"scratch": "/local/$USER"}, "scratch: found '/local/$USER'; must be an absolute path"),
         ({"geometry": {"n_points": -1}}, "geometry.n_points: found -1; write a number of at least"),
         ({"checkpoints": {"every": 0}}, "checkpoints.every: found 0; write a number of at least 1"),
         ({"checkpoints": {"evry": 2}}, "checkpoints.evry: there is no such key; did you mean ever"),
@@ -225,10 +228,10 @@ def test_a_broken_file_of_the_registry_is_named(tmp_path):
 def test_a_key_that_is_there_twice_is_named(tmp_path, text):
     path = tmp_path / "bad.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: is there twice \(line \d\)"):
+    with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice \(line \d\)"):
         yaml_file.read(path)
     # Snakemake has read it by then, and knows nothing of it.
-    with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: is there twice"):
+    with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice"):
         files.validate({"suites": ["embedded"]}, Path("workflow/shapesweep/suites"), [path])
 
 
@@ -237,7 +240,7 @@ def test_json_is_read_as_snakemake_reads_it(tmp_path):
     path.write_text('{\n\t"checkpoints": "all"\n}', encoding="utf-8")
     assert yaml_file.read(path) == {"checkpoints": "all"}
     path.write_text('{"a": {"x": 1, "x": 2}}', encoding="utf-8")
-    with pytest.raises(ShapesweepError, match="x: is there twice"):
+    with pytest.raises(ShapesweepError, match="x: appears twice"):
         yaml_file.read(path)
 
 
@@ -295,6 +298,6 @@ def test_a_suite_is_the_same_under_spikes():
     made = files.validate({"suites": {"s": one}, "spikes": {"suites": {"s": one}}})
     assert made.for_spikes.suites == made.suites
     with pytest.raises(
-        ShapesweepError, match=r"^suites\.s: spikes\.suites has another suite of this name"
+        ShapesweepError, match=r"^suites\.s: spikes\.suites has a different suite of this name"
     ):
         files.validate({"suites": {"s": one}, "spikes": {"suites": {"s": other}}})

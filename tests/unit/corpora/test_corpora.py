@@ -105,7 +105,7 @@ def test_the_papers_sampling_is_the_authors(tokenizers, build_corpora, text_file
 def test_too_little_text_says_how_much_there_is(tokenizers, build_corpora, tmp_path):
     path = tmp_path / "short.txt"
     path.write_text("A short text. " * 40, encoding="utf-8")
-    with pytest.raises(ShapesweepError, match=r"holds \d+ documents .* 16 are asked for"):
+    with pytest.raises(ShapesweepError, match=r"contains \d+ documents .* 16 are needed"):
         build_corpora(tokenizers["decoder"], text=str(path))
 
 

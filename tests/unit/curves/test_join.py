@@ -142,7 +142,7 @@ def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight,
     measured, failures = swept.measure(straight).join()
     assert measured == ["step0", "step1", "step4", "step8"]
     (one,) = failures.itertuples()
-    assert one.reason == "discontinuous: its neighbours lie closer together"
+    assert one.reason == "discontinuous: its neighbours are closer to each other"
     assert (one.revision, one.measured) == ("step2", False)
     listed = {
         one.revision: one.status for one in manifests.read(tmp_path / "joined/manifest.parquet")
@@ -207,11 +207,11 @@ def test_a_checkpoint_that_has_come_since_the_plan_waits_for_the_next_run(swept,
 
 
 def test_a_checkpoint_that_has_gone_since_the_plan_is_a_failure(swept, straight):
-    swept.measure(straight, failures={8: "no longer there"})
+    swept.measure(straight, failures={8: "no longer exists"})
     del swept.checkpoints[-1]
     measured, failures = swept.join()
     assert measured == ["step0", "step1", "step2", "step4"]
-    assert failures.reason.tolist() == ["no longer there"]
+    assert failures.reason.tolist() == ["no longer exists"]
 
 
 def test_an_absent_table_of_a_batch_is_named(swept, straight, tmp_path):

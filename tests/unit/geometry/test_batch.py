@@ -196,7 +196,7 @@ def test_a_checkpoint_that_has_gone_is_a_failure(sweep):
     sweep.list_files()
     _, found = sweep.measure()
     (row,) = found["failures"].itertuples()
-    assert (row.revision, row.reason) == ("checkpoint-5", "no longer there")
+    assert (row.revision, row.reason) == ("checkpoint-5", "no longer exists")
     assert list(found["geometry"].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
 
 
@@ -247,6 +247,6 @@ def test_numbers_that_another_job_has_replaced_are_not_taken(sweep, monkeypatch)
         return line
 
     monkeypatch.setattr(checkpoint, "measure", measure)
-    with pytest.raises(ShapesweepError, match="checkpoint-0: changed by another job"):
+    with pytest.raises(ShapesweepError, match="checkpoint-0: another job changed it"):
         sweep.measure()
     assert not (sweep.folder / "batch").exists()

@@ -301,6 +301,6 @@ def test_a_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
     extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     path = tmp_path / "out/text/layer-1.parquet"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ShapesweepError, match=r"layer-1\.parquet: not a whole shard"):
+    with pytest.raises(ShapesweepError, match=r"layer-1\.parquet: not a complete shard"):
         checkpoint.measure(tmp_path / "out", tmp_path / "geometry", settings.measurement("s"))
     assert not (tmp_path / "geometry").exists()

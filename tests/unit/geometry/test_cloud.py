@@ -148,9 +148,9 @@ def infinite(points):
     [
         (nan, "row 7 is NaN (1 of 600 rows are)"),
         (infinite, "row 7 is infinite"),
-        (lambda x: x[:1], "1 points of 12 features are no cloud"),
-        (lambda x: x[:0], "0 points of 12 features are no cloud"),
-        (lambda x: x[:, :0], "600 points of 0 features are no cloud"),
+        (lambda x: x[:1], "1 points of 12 features are not a cloud"),
+        (lambda x: x[:0], "0 points of 12 features are not a cloud"),
+        (lambda x: x[:, :0], "600 points of 0 features are not a cloud"),
         (lambda x: np.ones_like(x), "all 600 points are equal"),
         (lambda x: x[0], "has 1 axes (12,)"),
         (lambda x: x[None], "has 3 axes (1, 600, 12)"),
@@ -200,7 +200,7 @@ def test_tables_that_are_no_clouds_are_named(points, tmp_path):
     with pytest.raises(ShapesweepError, match="columns of numbers; a is neither"):
         cloud_file.read(tmp_path / "a.parquet")
     pd.DataFrame({"v": [[1.0, 2.0], [1.0]]}).to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(ShapesweepError, match="the lists of 'v' are not of one length"):
+    with pytest.raises(ShapesweepError, match="the lists of 'v' have different lengths"):
         cloud_file.read(tmp_path / "b.parquet")
     pd.DataFrame({"a": [1.0, None, 2.0]}).to_parquet(tmp_path / "c.parquet")
     with pytest.raises(ShapesweepError, match="row 1 is NaN"):
@@ -212,7 +212,7 @@ def test_tables_that_are_no_clouds_are_named(points, tmp_path):
     assert cloud_file.read(tmp_path / "a.safetensors", tensor="y").points.shape == (600, 12)
     with pytest.raises(ShapesweepError, match="there is no tensor 'z'"):
         cloud_file.read(tmp_path / "a.safetensors", tensor="z")
-    with pytest.raises(ShapesweepError, match="only a sweep's shards know a selection"):
+    with pytest.raises(ShapesweepError, match="only shards of a sweep have the selection"):
         cloud_file.read(tmp_path / "a.parquet", "no_first")
 
 
@@ -281,7 +281,7 @@ def test_scales_that_float32_does_not_hold(points, tmp_path, capsys):
             assert number["flags"] == found[0]["metrics"][name]["flags"]
     np.save(tmp_path / "a.npy", massive * 1e200)
     assert cli.main(["measure", str(tmp_path / "a.npy")]) == 2
-    assert "whose squares are none" in capsys.readouterr().err
+    assert "values overflow when squared" in capsys.readouterr().err
 
 
 def test_rounding_is_told_by_the_files_own_numbers(tmp_path, capsys):
@@ -314,8 +314,8 @@ def test_a_cloud_of_few_points_has_as_many_neighbours_as_there_are(points, tmp_p
     ("metrics", "said"),
     [
         ("id_twon", "there is no metric 'id_twon'"),
-        ("linearity", "linearity is a matter of two layers"),
-        ("same_document_nn", "a matter of documents, of which this file knows nothing"),
+        ("linearity", "linearity is computed from two layers"),
+        ("same_document_nn", "computed from documents, which this file does not have"),
     ],
 )
 def test_metrics_that_cannot_be_had_are_named(points, metrics, said, tmp_path, capsys):

@@ -50,7 +50,7 @@ def test_a_checkpoint_that_the_manifest_does_not_have_is_no_longer_there(manifes
     assert first.checkpoint.selected
     assert gone.checkpoint.key == ("s", "r", "step9")
     assert not gone.checkpoint.selected
-    assert gone.checkpoint.status == ("no longer there",)
+    assert gone.checkpoint.status == ("no longer exists",)
     assert not gone.is_measured
 
 

@@ -144,7 +144,7 @@ def test_what_the_users_cache_has_is_not_fetched_again(standin, commit, fetch, t
             lambda r: setattr(r["org/a"], "is_gated", True),
             "org/a is gated: accept its terms at http",
         ),
-        (lambda r: r["org/a"].commits.clear(), "org/a: the revision is not there any more"),
+        (lambda r: r["org/a"].commits.clear(), "org/a: the revision no longer exists"),
     ],
 )
 def test_an_answer_is_told_with_what_to_do_and_not_asked_for_again(standin, commit, spoil, said):
@@ -174,7 +174,9 @@ def test_a_token_opens_a_gated_repository_and_is_never_told(
 
 def test_offline_is_said_at_once(standin, commit, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(TransientError, match="HF_HUB_OFFLINE is set, and this is not on the"):
+    with pytest.raises(
+        TransientError, match="HF_HUB_OFFLINE is set, and this is not in the local cache"
+    ):
         client.refs("org/a")
     assert not standin.asked
 
@@ -218,7 +220,7 @@ def test_runs_that_are_not_there_are_told_with_those_that_are(standin, commit, t
     chosen = suite(only=["aa"])
     listing.make(chosen, checkpoints.listing_file(tmp_path, "s"), 1)
     with pytest.raises(
-        ShapesweepError, match=r"suites\.s\.only: no run is named like aa; did you mean a"
+        ShapesweepError, match=r"suites\.s\.only: no run matches aa; did you mean a"
     ):
         checkpoints.list_checkpoints("s", chosen, tmp_path)
 

@@ -62,7 +62,7 @@ def held(budget):
 
 @contextlib.contextmanager
 def waiting(budget, name, n_bytes):
-    """A claim in another thread, which has found no room yet."""
+    """A claim in another thread, which has found no disk space yet."""
     claim = threading.Thread(target=budget.claim, args=(place(name), n_bytes), daemon=True)
     claim.start()
     time.sleep(0.2)

@@ -101,12 +101,12 @@ def test_without_room_nothing_is_fetched(tmp_path, fetched):
 
     def claim():
         claims.append(1)
-        raise TransientError("found no room")
+        raise TransientError("found no disk space")
 
     file = File("config.json", 2, None, "a")
     wanted = [(pinned(file), tmp_path / name) for name in ("out", "more")]
     lines = list(download.checkpoints(wanted, claim, tmp_path / "none"))
-    assert lines == ["s/r/step1: could not be fetched: found no room"] * 2
+    assert lines == ["s/r/step1: could not be fetched: found no disk space"] * 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
     assert failures.is_transient(tmp_path / "out")
     # The checkpoints of a batch share a claim.
@@ -118,7 +118,7 @@ def test_without_room_nothing_is_fetched(tmp_path, fetched):
 def test_what_does_not_lie_on_the_hub_is_not_fetched(tmp_path, fetched):
     one = dataclasses.replace(pinned(File("config.json", 2, None, "a")), repository=None)
     download_one(one, tmp_path / "out")
-    assert failures.recorded(tmp_path / "out")["reason"] == "does not lie on the Hub"
+    assert failures.recorded(tmp_path / "out")["reason"] == "is not on the Hub"
     assert not failures.is_transient(tmp_path / "out")
 
 
@@ -153,7 +153,7 @@ def test_the_room_for_a_checkpoint_is_its_files_and_its_shards():
 def test_costs_are_added_up_and_say_what_they_assume():
     text = inventory.costs({"s": [published(1), published(2)]}, settings())
     assert "s/r" in text and "2.0 MB" in text and "assumed: 50 MB/s" in text
-    assert inventory.costs({"s": []}, settings()) == "nothing to be fetched"
+    assert inventory.costs({"s": []}, settings()) == "nothing to download"
 
 
 def test_defects_are_counted_by_kind():

@@ -203,7 +203,7 @@ def test_a_repository_that_tells_nothing_is_told_whatever_is_chosen():
     found = revisions.checkpoints(only, listed, groups)
     said = [one.status[0] for one in found if not one.is_main]
     assert said[0].startswith("not_listed: org/a: there is no such repository; then ask again")
-    assert said[1] == "not_listed: org/b has no revision that the suite knows"
+    assert said[1] == "not_listed: org/b has no revision that matches the suite"
     assert said[2].startswith("not_listed: org/c*: the Hub has no")
     every = [
         Listed(one.run, one.revision, one.step, Path("x"), flags=one.status, published=one)
@@ -278,12 +278,12 @@ def test_a_tokenizer_is_looked_for_in_main_and_then_in_the_checkpoints():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"match": "("}, "is no regular expression"),
+        ({"match": "("}, "is not a valid regular expression"),
         ({"match": "(?P<stepp>x)"}, "has the group stepp"),
-        ({"match": None}, "org/{a,b} needs a match"),
+        ({"match": None}, "org/{a,b} needs the key match"),
         ({"mode": "repositories"}, "needs the group run"),
         ({"mode": "branch"}, "did you mean branches"),
-        ({"grid": ["1000 to 2000"]}, "neither a step nor like"),
+        ({"grid": ["1000 to 2000"]}, "neither a step nor a range like"),
         ({"repositories": ["pythia"]}, "repositories.0: found 'pythia'; write org/name"),
         ({"tokens": {"per_stp": 1}}, "tokens"),
         ({"remote_code": True}, "write hub: {remote_code: [mine]}"),

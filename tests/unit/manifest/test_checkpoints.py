@@ -57,7 +57,7 @@ def test_a_folder_that_is_a_checkpoint_is_one(tmp_path):
 def test_absent_and_empty_folders_are_named(tmp_path):
     with pytest.raises(ShapesweepError, match="run run: path: there is no folder"):
         listed(tmp_path / "absent")
-    with pytest.raises(ShapesweepError, match=r"no folder in .* is named like checkpoint-"):
+    with pytest.raises(ShapesweepError, match=r"no folder in .* matches checkpoint-"):
         listed(tmp_path)
     (tmp_path / "checkpoint-x").mkdir()
     with pytest.raises(ShapesweepError, match="group step gives 'x'"):
@@ -84,7 +84,7 @@ def test_checkpoints_are_chosen(run_folder, rule, steps):
 def test_a_choice_of_nothing_is_an_error(run_folder):
     suites = {"s": {"source": "local", "runs": {"run": str(run_folder)}}}
     rule = config_files.validate({"suites": suites, "checkpoints": {"steps": [7]}}).checkpoints
-    with pytest.raises(ShapesweepError, match="chooses none of the 8"):
+    with pytest.raises(ShapesweepError, match="chooses none of 8"):
         select(listed(run_folder), rule)
 
 
@@ -266,7 +266,7 @@ def test_a_run_that_was_trained_by_another_recipe_is_refused(tmp_path):
     (folder / RECIPE).write_text(suite.with_run("r").model_dump_json(), encoding="utf-8")
     checkpoints.describe("s", suite, listed, "all")
     other = suite.model_copy(update={"batch_size": 1})
-    with pytest.raises(ShapesweepError, match="trained by another recipe; add --forcerun train"):
+    with pytest.raises(ShapesweepError, match="trained with another recipe; add --forcerun train"):
         checkpoints.describe("s", other, listed, "all")
 
 

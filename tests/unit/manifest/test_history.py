@@ -66,7 +66,7 @@ def test_logs_of_other_programs_are_read_as_far_as_they_go(tmp_path, name, text,
     [
         ("a.csv", "time,loss\n1,2\n", "has no column step or training_steps"),
         ("a.csv", "step,accuracy\n1,2\n", "has no column loss or training_loss"),
-        ("a.csv", "step,loss\n-1,2\n", "not all are whole numbers"),
+        ("a.csv", "step,loss\n-1,2\n", "must hold whole numbers"),
         ("a.jsonl", '{"st\n{"step": 1, "loss": 3}\n', "damaged"),
         ("a.jsonl", "[1]\n", "damaged"),
         ("a.json", "{}", "damaged"),

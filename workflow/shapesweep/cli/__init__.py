@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
             from shapesweep.config import files
 
             arguments.config = files.load(arguments.config)
-        return arguments.verb(arguments) or 0
+        return arguments.command(arguments) or 0
     except ShapesweepError as error:
         print(f"shapesweep: error: {error}", file=sys.stderr)
         return 2
@@ -65,16 +65,16 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=__version__)
     below = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for verb, names in _verbs().items():
-        summary = verb.__doc__
-        sub = below.add_parser(verb.__name__, help=summary, description=summary)
-        sub.set_defaults(verb=verb)
+    for command, names in _commands().items():
+        summary = command.__doc__
+        sub = below.add_parser(command.__name__, help=summary, description=summary)
+        sub.set_defaults(command=command)
         for name in names:
             sub.add_argument(name, **_OPTIONS[name])
     return top
 
 
-def _verbs() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
+def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
     """Every subcommand with its options, in the order of the steps."""
     suite = ["--definition", "--suite", "--results"]
     checkpoints = ["--settings", "--manifest", "--run", "--revision", "--tokenizer"]

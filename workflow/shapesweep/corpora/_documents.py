@@ -63,7 +63,7 @@ def cut(
     if len(found) < settings.documents:
         raise ShapesweepError(
             f"corpus.text: {settings.text} contains {len(found)} documents of {settings.length}  "
-            f"tokens, {settings.documents} are needed: use a longer text, or lower  "
+            f"tokens, {settings.documents} are needed: use a longer text, or lower "
             "corpus.documents or corpus.length"
         )
     return found, settings.seed
@@ -85,7 +85,7 @@ def cut_short(
     if len(different) < 2:
         raise ShapesweepError(
             f"corpus.text: {settings.text} contains fewer than two documents of {last.length} "
-            "tokens: use a  "
+            "tokens: use a "
             "longer text, or lower corpus.last.length"
         )
     return list(different.values()), settings.seed
@@ -132,7 +132,7 @@ def _windows(
     """Documents of `length` tokens, including special tokens, from all over the text."""
     if length - n_special < 2:
         raise ShapesweepError(
-            f"corpus: documents of {length} tokens leave no room for text beside the special  "
+            f"corpus: documents of {length} tokens leave no room for text beside the special "
             "tokens: raise corpus.length (or corpus.last.length)"
         )
     # Starts depend only on the text, so that runs with different tokenizers read the same passages.

@@ -44,7 +44,7 @@ def early_warning(shown: pd.DataFrame) -> Canvas:
     note(
         figure,
         f"{first.n_unstable} exploding and {first.n_stable} stable runs; at most {first.rate:g} "
-        f"false alarm in 1,000 steps\nleft: {level:.3g} % over runs; vertical marks: by chance;  "
+        f"false alarm in 1,000 steps\nleft: {level:.3g} % over runs; vertical marks: by chance; "
         "right: 95 %; shaded: unresolved",
     )
     return figure
