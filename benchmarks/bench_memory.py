@@ -1,4 +1,4 @@
-"""A cloud that is far too large for a table of its distances: how long, and how much memory."""
+"""Time and memory of a cloud that is far too large for a matrix of all its distances."""
 
 import json
 import resource
@@ -26,8 +26,8 @@ def test_a_large_cloud(timed, tmp_path):
         return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
     what = f"every number of a cloud, {N}x{D}: the whole command"
-    # One round: it is a matter of minutes.
-    found = timed(measure, who="shapesweep", what=what, rounds=1, warmup=0)
-    assert found["n_points"] == N
+    # A single round, because it takes minutes.
+    numbers = timed(measure, who="shapesweep", what=what, rounds=1, warmup=0)
+    assert numbers["n_points"] == N
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     timed.note(peak_memory=peak, cloud=N * D * 4, all_distances=N * N * 8)

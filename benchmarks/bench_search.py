@@ -1,4 +1,4 @@
-"""The neighbour search with all that it promises and every ID on top, against bare searches."""
+"""Compare the neighbour search, including every ID, with the searches of other programs."""
 
 import numpy as np
 import peers
@@ -12,21 +12,21 @@ from shapesweep.estimators import dimension
 
 
 def every_id(points, k):
-    """Repeated rows out, the search, float64 distances, and every ID that k neighbours allow."""
-    different = points[shapesweep.unique_rows(points)]
-    (lists,) = neighbors.search(different, k, k)
+    """Compute every ID that k neighbours allow, without repeated rows and from exact distances."""
+    unique = points[shapesweep.unique_rows(points)]
+    (lists,) = neighbors.search(unique, k, k)
     distances, _ = lists.nearest(k)
-    made = [f(distances) for f in (dimension.id_twonn, dimension.id_twonn_mle)]
-    made.append(dimension.id_twonn_paper(distances))
+    ids = [f(distances) for f in (dimension.id_twonn, dimension.id_twonn_mle)]
+    ids.append(dimension.id_twonn_paper(distances))
     scales = [n for n in (1, 2, 4, 8, 16, 32) if 2 * n <= k]
-    made += [dimension.id_gride(distances, n)[0] for n in scales]
+    ids += [dimension.id_gride(distances, n)[0] for n in scales]
     if k >= 20:
-        made.append(dimension.id_mle(distances[:, :20]))
-        radii = tuple(float(np.median(distances[:, place])) for place in (9, 19))
-        everything, one = np.ones(len(different), bool), np.zeros(len(different), int)
-        pairs = tuple(int(lists.count_within(r, everything, one, 1).sum()) for r in radii)
-        made.append(dimension.id_corrint(pairs, radii))
-    return made
+        ids.append(dimension.id_mle(distances[:, :20]))
+        radii = tuple(float(np.median(distances[:, column])) for column in (9, 19))
+        mask, group = np.ones(len(unique), bool), np.zeros(len(unique), int)
+        pairs = tuple(int(lists.count_within(r, mask, group, 1).sum()) for r in radii)
+        ids.append(dimension.id_corrint(pairs, radii))
+    return ids
 
 
 @pytest.mark.parametrize("k", [2, 64])
@@ -74,8 +74,8 @@ class TestPaper:
 
     def test_shapesweep(self, timed, cloud):
         def ours(points):
-            different = points[shapesweep.unique_rows(points)]
-            return shapesweep.id_twonn_paper(shapesweep.nearest_neighbors(different, 2)[0])
+            unique = points[shapesweep.unique_rows(points)]
+            return shapesweep.id_twonn_paper(shapesweep.nearest_neighbors(unique, 2)[0])
 
         timed(ours, cloud("10000x768")[:1024], who="shapesweep", what=self.what)
 

@@ -1,4 +1,4 @@
-"""Anisotropy by the leading eigenvalue alone, against whole singular value decompositions."""
+"""Compare the anisotropy, from the leading eigenvalue only, with full SVDs."""
 
 import numpy as np
 import peers

@@ -1,4 +1,4 @@
-"""The clouds that are timed, and what the machine is."""
+"""The clouds that are timed, and a description of the machine."""
 
 import os
 import platform
@@ -9,18 +9,21 @@ import pytest
 import threadpoolctl
 import torch
 
-#: As the issue of speed is put: a layer of 10,000 tokens of a small model, and of a large one.
+#: Shapes of a layer of a small and of a large model, with about 10,000 tokens.
 SHAPES = {"10000x768": (10_000, 768), "8192x2560": (8192, 2560)}
 SETTING = os.environ.get("OPENBLAS_CORETYPE", "own")
 
 
 def gaussian(n, d):
-    """No structure at all: neighbours hardly nearer than anything else, the worst for bounds."""
+    """Return a cloud without structure, the worst case: all points are about equally far."""
     return np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
 
 
 def states(n, d):
-    """Like hidden states: documents that wander on the axes of a decaying spectrum, off centre."""
+    """Return a cloud like hidden states: each document is a random walk, with an offset.
+
+    The variances of the axes decay.
+    """
     rng = np.random.default_rng(0)
     scale = np.arange(1, d + 1) ** -0.5
     walk = rng.standard_normal((n // 16, 16, d)).cumsum(axis=1) * 0.2
@@ -33,18 +36,18 @@ CLOUDS = {"gaussian": gaussian, "states": states}
 
 @pytest.fixture(scope="session")
 def cloud():
-    made = {}
+    clouds = {}
 
     def make(shape, kind="gaussian"):
-        if (shape, kind) not in made:
-            made[shape, kind] = CLOUDS[kind](*SHAPES[shape])
-        return made[shape, kind]
+        if (shape, kind) not in clouds:
+            clouds[shape, kind] = CLOUDS[kind](*SHAPES[shape])
+        return clouds[shape, kind]
 
     return make
 
 
 class Timed:
-    """Times a function: one round to warm up, the others counted."""
+    """Times a function, after a round that warms up."""
 
     def __init__(self, benchmark):
         self.benchmark = benchmark
@@ -54,7 +57,7 @@ class Timed:
         return self.benchmark.pedantic(function, arguments, rounds=rounds, warmup_rounds=warmup)
 
     def note(self, **more):
-        """Keep something with the times."""
+        """Store information with the times."""
         self.benchmark.extra_info.update(more)
 
 
@@ -78,12 +81,12 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 
 
 def kernel(pool):
-    """Which BLAS, and for which processor."""
+    """Return the name of a BLAS, and the processor of its kernels."""
     return f"{pool['prefix']} {pool.get('version')} {pool.get('architecture', '')}".strip()
 
 
 def cpu_name():
-    """As the kernel has it, with what matters to matrix products."""
-    known = torch.cpu.get_capabilities()
-    names = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if known.get(name)]
-    return f"{known.get('cpu_name', platform.processor())} ({', '.join(names)})"
+    """Return the name of the processor, with the features that speed up matrix products."""
+    cpu = torch.cpu.get_capabilities()
+    names = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if cpu.get(name)]
+    return f"{cpu.get('cpu_name', platform.processor())} ({', '.join(names)})"

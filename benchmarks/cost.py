@@ -1,9 +1,9 @@
-"""Where a checkpoint's seconds go, beside the bare forward passes that it cannot do without.
+"""The time of each stage of a checkpoint, compared with bare forward passes.
 
-Makes the first table of `docs/reference/cost.md`, on two cores: a sweep has as many jobs as cores,
-each with one thread. The stages are timed in a process that has the machine for itself; the whole
-as two batches at a time, by the commands that the rules call; the bare passes both as two
-processes of one thread and as one of two, of which the faster counts.
+Writes the first table of `docs/reference/cost.md`, for two cores. A sweep runs a job per core, each
+with a single thread. The stages are timed in a process that has the machine for itself. For the
+whole, the commands of the rules measure two batches at a time. The bare passes run in two processes
+with a thread each, and in a process with two threads. The faster time counts.
 """
 
 import contextlib
@@ -21,8 +21,6 @@ import yaml
 
 CORES = 2
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-#: The shapes: a model's configuration, checkpoints of a batch, how many of them are looked into
-#: stage by stage, and the documents.
 NEOX = {
     **{"vocab_size": 50304, "hidden_size": 512, "num_hidden_layers": 6},
     **{"num_attention_heads": 8, "intermediate_size": 2048},
@@ -31,18 +29,20 @@ LLAMA = {
     **{"vocab_size": 261, "hidden_size": 96, "num_hidden_layers": 8, "num_attention_heads": 6},
     **{"num_key_value_heads": 6, "intermediate_size": 256, "max_position_embeddings": 128},
 }
+#: Class and configuration of a model, number of checkpoints of a batch, number of checkpoints whose
+#: stages are timed, and the documents.
 SHAPES = {
     "Pythia-70m's shape": ("GPTNeoX", NEOX, 1, 1, {"documents": 128, "length": 110}),
     "the embedded decoder": ("Llama", LLAMA, 8, 2, {"documents": 128, "length": 64}),
 }
 CORPORA = ["text", "random", "shuffled"]
-#: What may be spent, set before: times the bare passes, or seconds a checkpoint.
+#: Limits, set in advance: a multiple of the bare passes, or seconds per checkpoint.
 ALLOWED = {"Pythia-70m's shape": "1.3 × bare", "the embedded decoder": "1 s"}
-#: What is timed stage by stage, and what does it.
+#: The function of each timed stage.
 STAGES = {
     "load": "load.load",
     "tokenise": "opener.Opener._show",
-    "forward": "extract.forward",
+    "forward": "losses.forward",
     "run": "extract._run",
     "write": "shards.ShardWriter.append",
     "read": "checkpoint.read_shard",
@@ -60,32 +60,32 @@ def main():
     rows = {}
     for name, (family, shape, n_batch, n_staged, corpus) in SHAPES.items():
         with tempfile.TemporaryDirectory() as folder:
-            halves = lay(Path(folder), family, shape, n_batch, corpus)
+            halves = write_sweep(Path(folder), family, shape, n_batch, corpus)
             rows[name] = measured(folder, halves, n_staged)
     put("cost.md", "cost", table(rows))
 
 
 def table(rows):
-    """A column a shape."""
+    """Return a table with a column for each shape."""
     lines = [f"| seconds a checkpoint | {' | '.join(rows)} |", "|---|" + " ---: |" * len(rows)]
     for key in next(iter(rows.values())):
-        lines.append(f"| {key} | {' | '.join(f'{one[key]:.2f}' for one in rows.values())} |")
-    told = {name: verdict(name, one) for name, one in rows.items()}
-    return "\n".join([*lines, f"| allowed | {' | '.join(told.values())} |", ""])
+        lines.append(f"| {key} | {' | '.join(f'{row[key]:.2f}' for row in rows.values())} |")
+    verdicts = [verdict(name, row) for name, row in rows.items()]
+    return "\n".join([*lines, f"| allowed | {' | '.join(verdicts)} |", ""])
 
 
 def verdict(name, row):
-    """What was allowed, and whether it was kept."""
-    kept = (
+    """Return the limit, and mark it if it was exceeded."""
+    is_kept = (
         row["times the bare passes"] <= 1.3
         if "bare" in ALLOWED[name]
         else row["whole (two cores)"] <= 1
     )
-    return ALLOWED[name] + ("" if kept else ": **missed**")
+    return ALLOWED[name] + ("" if is_kept else ": **missed**")
 
 
 def measured(folder, halves, n_staged):
-    """Seconds of a checkpoint: of every stage on one core, of the whole and of the bare passes."""
+    """Return the seconds per checkpoint of each stage, of the whole and of the bare passes."""
     n_batch = len(halves[0])
     together = at_once([["bare", folder, half[0]] for half in halves], threads=1)
     (alone,) = at_once([["bare", folder, halves[0][0]]], threads=CORES)
@@ -95,43 +95,43 @@ def measured(folder, halves, n_staged):
     at_once([["chain", folder, str(n), *half] for n, half in enumerate(halves)], threads=1)
     whole = (time.perf_counter() - start) / CORES / n_batch
     expected = stages.pop("expected")
-    made = {f"{key} (one core)": value for key, value in stages.items()}
-    made |= {"whole (two cores)": whole, "bare passes (two cores)": bare}
-    return made | {
+    seconds = {f"{key} (one core)": value for key, value in stages.items()}
+    seconds |= {"whole (two cores)": whole, "bare passes (two cores)": bare}
+    return seconds | {
         "times the bare passes": whole / bare,
         "counted by `costs.py` (one core)": expected,
     }
 
 
 def at_once(calls, threads):
-    """What children of this script tell that run beside one another."""
-    few = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
+    """Run calls of this script at the same time, and return their outputs."""
+    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
     children = [
         subprocess.Popen(
             [sys.executable, __file__, *call],
-            env=few,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
         for call in calls
     ]
-    told = [child.communicate()[0] for child in children]
+    outputs = [child.communicate()[0] for child in children]
     if any(child.returncode for child in children):
         raise SystemExit(f"{calls[0]}: failed")
-    return [json.loads(one) for one in told]
+    return [json.loads(output) for output in outputs]
 
 
-def lay(folder, family, shape, n_batch, corpus):
-    """Write a batch a core of a model that was never trained, and the sweep of them."""
+def write_sweep(folder, family, shape, n_batch, corpus):
+    """Write the checkpoints of an untrained model, a batch for each core, and their sweep."""
     import transformers
 
     from shapesweep.config.files import load
     from shapesweep.corpora import stdlib_text
     from shapesweep.manifest import checkpoints
-    from shapesweep.storage import manifests as table
-    from shapesweep.training.train import train
+    from shapesweep.storage import manifests
+    from shapesweep.training.train import make_tokenizer
 
-    tokenizer = train.make_tokenizer(stdlib_text("training"), 261, False)
+    tokenizer = make_tokenizer(stdlib_text("training"), 261, False)
     config = getattr(transformers, f"{family}Config")(**shape)
     revisions = [f"checkpoint-{n}" for n in range(CORES * n_batch)]
     for revision in revisions:
@@ -148,12 +148,13 @@ def lay(folder, family, shape, n_batch, corpus):
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
     suite = load(folder / "sweep.yaml").suites["s"]
     listed = checkpoints.list_checkpoints("s", suite, folder)
-    table.write(checkpoints.describe("s", suite, listed, "all"), folder / "manifest.parquet")
+    described = checkpoints.describe("s", suite, listed, "all")
+    manifests.write(described, folder / "manifest.parquet")
     return [revisions[n::CORES] for n in range(CORES)]
 
 
 def bare(folder, revision):
-    """Seconds of the bare forward passes of one checkpoint, head and hidden states included."""
+    """Return the seconds of the forward passes of a checkpoint, with head and hidden states."""
     import torch
 
     from shapesweep.activations.opener import Opener
@@ -161,95 +162,92 @@ def bare(folder, revision):
     from shapesweep.config import measurement
     from shapesweep.storage.manifests import Checkpoint
 
-    settings, place = measurement.load(folder / "sweep.yaml"), folder / "run" / revision
-    found = Opener(settings, CORPORA).open(Checkpoint("s", "r", revision), place, place)
+    settings, path = measurement.load(folder / "sweep.yaml"), folder / "run" / revision
+    opened = Opener(settings, CORPORA).open(Checkpoint("s", "r", revision), path, path)
     batches = [
-        to_batch(found.model, [one.documents[n] for n in numbers])
-        for one in found.corpora
-        for numbers in one.batches(settings.batch_tokens)
+        to_batch(opened.model, [corpus.documents[n] for n in numbers])
+        for corpus in opened.corpora
+        for numbers in corpus.batches(settings.batch_tokens)
     ]
     with torch.inference_mode():
-        forward(found.model, batches[0])  # Warm.
+        forward(opened.model, batches[0])  # Warm up.
         start = time.perf_counter()
         for batch in batches:
-            forward(found.model, batch)
+            forward(opened.model, batch)
         return time.perf_counter() - start
 
 
 def stages(folder, *revisions):
-    """Seconds of every stage, a checkpoint, by wrapping what does it."""
-    from shapesweep.activations import extract, opener
+    """Return the seconds per checkpoint of each stage, whose function is wrapped."""
+    from shapesweep.activations import extract, losses, opener
     from shapesweep.checkpoint import load
     from shapesweep.config import files
     from shapesweep.estimators import moments
-    from shapesweep.geometry import checkpoint as geometry
-    from shapesweep.geometry import layer, member
+    from shapesweep.geometry import checkpoint, layer, member
     from shapesweep.manifest.checkpoints import list_checkpoints
     from shapesweep.plan import costs
     from shapesweep.storage import shards
 
-    rooms = {
-        room.__name__.rpartition(".")[2]: room
-        for room in (extract, load, geometry, layer, moments, opener, shards)
+    modules = {
+        module.__name__.rpartition(".")[2]: module
+        for module in (extract, load, losses, checkpoint, layer, moments, opener, shards)
     }
     settings, spent = files.load(folder / "sweep.yaml"), Counter()
     measurement = settings.measurement("s")
     members = member.members(folder / "manifest.parquet", "r", revisions, measurement)
     sources = [
-        extract.Source(
-            one.checkpoint, one.folder, folder / "a" / one.checkpoint.revision, one.tokenizer
-        )
-        for one in members
+        extract.Source(m.checkpoint, m.folder, folder / "a" / m.checkpoint.revision, m.tokenizer)
+        for m in members
     ]
     with contextlib.ExitStack() as stack:
-        for stage, where in STAGES.items():
-            room, *inner, name = where.split(".")
-            owner = functools.reduce(getattr, inner, rooms[room])
+        for stage, path in STAGES.items():
+            module, *inner, name = path.split(".")
+            owner = functools.reduce(getattr, inner, modules[module])
             stack.callback(setattr, owner, name, vars(owner)[name])
             setattr(owner, name, timed(owner, name, stage, spent))
         start = time.perf_counter()
         list(extract.extract(sources, measurement))
-        for one in revisions:
-            geometry.measure(folder / "a" / one, folder / "g" / one, measurement)
-        every = time.perf_counter() - start
+        for revision in revisions:
+            checkpoint.measure(folder / "a" / revision, folder / "g" / revision, measurement)
+        total = time.perf_counter() - start
     n = len(revisions)
-    made = {stage: spent[stage] / n for stage in STAGES}
-    made["loss, copies"] = made.pop("run") - made["forward"]
-    # Writing, and reading the next checkpoint, go on beside the rest.
-    made["all else"] = every / n - sum(made.values()) + made["write"]
+    seconds = {stage: spent[stage] / n for stage in STAGES}
+    seconds["loss, copies"] = seconds.pop("run") - seconds["forward"]
+    # Another thread writes the shards, so this time is not part of the total.
+    seconds["all else"] = total / n - sum(seconds.values()) + seconds["write"]
     suite = settings.suites["s"]
     first = list_checkpoints("s", suite, folder)[0]
     n_operations = costs.operations(costs.Model.of(first, suite), settings)
-    return {"start": started(folder), **made, "expected": n_operations / costs.CORE}
+    return {"start": start_seconds(folder), **seconds, "expected": n_operations / costs.CORE}
 
 
 def timed(owner, name, stage, spent):
-    """A function or class method that counts its seconds."""
+    """Return a function or class method that also adds its seconds to those of a stage."""
     inner = getattr(owner, name)
 
     @functools.wraps(inner)
     def outer(*args, **more):
         start = time.perf_counter()
-        made = inner(*args, **more)
-        # What is made while it is asked for is spent here, not where it is asked for.
-        made = list(made) if hasattr(made, "__next__") else made
+        result = inner(*args, **more)
+        # A generator is run here, so that its time counts for this stage.
+        result = list(result) if hasattr(result, "__next__") else result
         spent[stage] += time.perf_counter() - start
-        return made
+        return result
 
     return staticmethod(outer) if hasattr(inner, "__self__") else outer
 
 
-def started(folder):
-    """Seconds until the process of a batch can begin, a checkpoint."""
+def start_seconds(folder):
+    """Return the seconds per checkpoint until the process of a batch has started."""
     start = time.perf_counter()
-    needed = "shapesweep.geometry.batch, torch, transformers"
-    subprocess.run([sys.executable, "-c", f"import {needed}"], check=True)
+    modules = "shapesweep.geometry.batch, torch, transformers"
+    subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
     seconds = time.perf_counter() - start
     return seconds / (len(list((folder / "run").iterdir())) / CORES)
 
 
 def chain(folder, number, *revisions):
-    """Measure a batch, as the rule does."""
+    """Measure a batch, with the command of the rule."""
     script = Path(sys.executable).with_name("shapesweep")
     words = ["--settings", "sweep.yaml", "--manifest", "manifest.parquet", "--run", "r"]
     words += ["--revision", *revisions, "--measured", "measured", "--temporary", "temporary"]
@@ -259,7 +257,7 @@ def chain(folder, number, *revisions):
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        child, where, *rest = sys.argv[1:]
-        print(json.dumps(globals()[child](Path(where), *rest)))
+        function, path, *rest = sys.argv[1:]
+        print(json.dumps(globals()[function](Path(path), *rest)))
     else:
         main()

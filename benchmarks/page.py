@@ -1,4 +1,4 @@
-"""Pages of the documentation that a program writes a part of."""
+"""Write generated parts of the documentation."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ REFERENCE = Path(__file__).parents[1] / "docs/reference"
 
 
 def put(name, part, text):
-    """Print a text, and put it into a page between the marks of a part."""
+    """Print a text, and write it to a page, between the comments of a part."""
     print(text, flush=True)
     path = REFERENCE / name
     begin, end = f"<!-- {part}: written by `make bench` -->", f"<!-- /{part} -->"

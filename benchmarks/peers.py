@@ -1,4 +1,4 @@
-"""The programs that we did not write, each as its users would call it."""
+"""Other programs, called as their users call them."""
 
 import importlib.metadata
 import importlib.util
@@ -11,19 +11,19 @@ from sklearn.neighbors import NearestNeighbors
 
 
 def faiss_flat(points, k):
-    """The k nearest and the point itself, exactly but for float32's rounding."""
+    """Return the k nearest neighbours and the point itself, exact up to rounding in float32."""
     index = faiss.IndexFlatL2(points.shape[1])
     index.add(points)
     return index.search(points, k + 1)
 
 
 def scikit_learn(points, k):
-    """The k nearest, by brute force in the points' own precision."""
+    """Return the k nearest neighbours, by brute force in the precision of the points."""
     return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors()
 
 
 def scikit_dimension(points):
-    """TwoNN, MLE, Gride and the correlation dimension: a search each."""
+    """Return TwoNN, MLE, Gride and the correlation dimension. Each of them searches again."""
     return [
         skdim.id.TwoNN().fit(points).dimension_,
         skdim.id.MLE(K=20).fit(points, n_neighbors=20).dimension_,
@@ -33,20 +33,20 @@ def scikit_dimension(points):
 
 
 def svd(points):
-    """Anisotropy from all singular values, in float64, as numpy has them."""
+    """Return the anisotropy from all singular values of numpy, in float64."""
     squares = np.linalg.svd(points - points.mean(axis=0), compute_uv=False) ** 2
     return squares[0] / squares.sum()
 
 
 def svd_torch(points):
-    """Anisotropy from all singular values, in float64, as torch has them."""
+    """Return the anisotropy from all singular values of torch, in float64."""
     exact = torch.from_numpy(points)
     squares = torch.linalg.svdvals(exact - exact.mean(dim=0)) ** 2
     return float(squares[0] / squares.sum())
 
 
 def paper():
-    """The authors' own functions; their package fails to import, its file does not."""
+    """Return the module of the paper's authors. The import of its whole package would fail."""
     files = importlib.metadata.files("llm-microscope")
     path = next(file for file in files if file.name == "functions.py").locate()
     spec = importlib.util.spec_from_file_location("paper", path)

@@ -1,7 +1,7 @@
-"""What a large sweep costs before, beside and after its measuring: planning, re-checking, joining.
+"""The time and memory that a large sweep needs for planning, checking and joining.
 
-Makes the second table of `docs/reference/cost.md`. Nothing is measured and nothing fetched:
-listings, plans and tables of checkpoints that never were are laid out, as many as are asked for.
+Writes the last table of `docs/reference/cost.md`. Nothing is measured or downloaded. Instead, the
+script writes listings, plans and tables of synthetic checkpoints.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ import pandas as pd
 import yaml
 
 from shapesweep import curves
-from shapesweep.config import files as config_files
-from shapesweep.curves import join
+from shapesweep.config.files import as_yaml, validate
+from shapesweep.curves.join import join
 from shapesweep.hub.revisions import Repository
 from shapesweep.metrics import METRICS
 from shapesweep.plan.batches import MOST
@@ -31,14 +31,14 @@ from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
 
 ROOT = Path(__file__).parents[1]
-#: Pythia-70m's shape, in float16 on the Hub.
+#: The shape of Pythia-70m, in float16 on the Hub.
 SHAPE = {
     **{"architectures": ["GPTNeoXForCausalLM"], "hidden_size": 512, "num_hidden_layers": 6},
     **{"vocab_size": 50304, "torch_dtype": "float16"},
 }
-#: Checkpoints of a run.
-A_RUN = 100
-#: What may be spent, set before: seconds and megabytes.
+#: The number of checkpoints of a run.
+RUN_LENGTH = 100
+#: Limits of seconds and megabytes, set in advance.
 ALLOWED = {"plan 10,000": (30, 1000), "re-check 1,000": (10, None)}
 
 
@@ -51,40 +51,40 @@ def main():
     ]
     for n in (2500, 5000, 10_000):
         with tempfile.TemporaryDirectory() as folder:
-            lay(Path(folder), n)
+            write_sweep(Path(folder), n)
             jobs, seconds, megabytes = snakemake(Path(folder))
         lines.append(row("plan", n, jobs, seconds, megabytes))
     with tempfile.TemporaryDirectory() as folder:
-        lay(Path(folder), 1000)
+        write_sweep(Path(folder), 1000)
         finish(Path(folder))
         jobs, seconds, megabytes = snakemake(Path(folder))
         assert jobs == 0, "a finished sweep has nothing to be done"
         lines.append(row("re-check", 1000, jobs, seconds, megabytes))
     for n in (250, 1000):
         with tempfile.TemporaryDirectory() as folder:
-            measured(Path(folder), n)
-            for what in ("join", "curves"):
-                lines.append(row(what, n, "", *run([sys.executable, __file__, what, folder])))
+            write_tables(Path(folder), n)
+            for name in ("join", "curves"):
+                lines.append(row(name, n, "", *run([sys.executable, __file__, name, folder])))
     put("cost.md", "scale", "\n".join([*lines, ""]))
 
 
-def row(what, n, jobs, seconds, megabytes):
-    most = ALLOWED.get(f"{what} {n:,}")
-    told = f"{most[0]} s" + (f", {most[1]:,} MB" if most[1] else "") if most else ""
-    if most and (seconds > most[0] or megabytes > (most[1] or megabytes)):
-        told += ": **missed**"
-    return f"| {what} | {n:,} | {jobs} | {seconds:.1f} s | {megabytes:,.0f} MB | {told} |"
+def row(name, n, jobs, seconds, megabytes):
+    limit = ALLOWED.get(f"{name} {n:,}")
+    allowed = f"{limit[0]} s" + (f", {limit[1]:,} MB" if limit[1] else "") if limit else ""
+    if limit and (seconds > limit[0] or megabytes > (limit[1] or megabytes)):
+        allowed += ": **missed**"
+    return f"| {name} | {n:,} | {jobs} | {seconds:.1f} s | {megabytes:,.0f} MB | {allowed} |"
 
 
-def digest(*of):
-    return hashlib.sha256(repr(of).encode()).hexdigest()
+def digest(*values):
+    return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
-def lay(folder, n):
-    """What the Hub would say of n checkpoints, and the sweep of them."""
+def write_sweep(folder, n):
+    """Write the listing of n checkpoints of the Hub, and the configuration of their sweep."""
     listing = {}
-    for run in range(n // A_RUN):
-        branches = {f"step{step}": digest(run, step)[:40] for step in range(A_RUN)}
+    for run in range(n // RUN_LENGTH):
+        branches = {f"step{step}": digest(run, step)[:40] for step in range(RUN_LENGTH)}
         trees = {
             commit: [
                 File("config.json", 600, None, digest(commit, 1)[:40]),
@@ -96,42 +96,42 @@ def lay(folder, n):
         repository = Repository(branches=branches, trees=trees, config=SHAPE)
         listing[f"org/run{run}"] = asdict(repository)
     suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
-    suite["repositories"] = [f"org/run{{0..{n // A_RUN - 1}}}"]
+    suite["repositories"] = [f"org/run{{0..{n // RUN_LENGTH - 1}}}"]
     sweep = {"suites": {"big": suite}, "corpora": ["text", "random", "shuffled"]}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
     plan, results = plan_of(folder), folder / "results"
     texts = {"settings/text.jinja": "{{ params.text }}", "listings/big.json": json.dumps(listing)}
     write(results, texts)
-    for run in range(n // A_RUN):
+    for run in range(n // RUN_LENGTH):
         (results / plan.tokenizer("big", f"run{run}")).mkdir(parents=True)
 
 
 def write(folder, texts):
-    """Write texts, by path, in their order."""
+    """Write texts by path, in their order."""
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 
 
 def plan_of(folder):
-    """The plan of the sweep in a folder."""
+    """Return the plan of the sweep in a folder."""
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     raw |= yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
-    return Plan(config_files.validate(raw), folder / "results")
+    return Plan(validate(raw), folder / "results")
 
 
 def finish(folder):
-    """Lay out what makes the plan believe that all is measured, joined and told."""
+    """Write all outputs, so that the sweep counts as finished."""
     plan, results = plan_of(folder), folder / "results"
     measurement, record = plan.measurement_file("big"), plan.record_file("big")
-    # In the order in which it is made.
-    every = dict.fromkeys([*plan.files(["big"]), *outputs()], "")
+    # The files are written in the order of the rules.
+    empty = dict.fromkeys([*plan.files(["big"]), *outputs()], "")
     write(
         results,
         {
-            "config.yaml": config_files.as_yaml(plan.config),
+            "config.yaml": as_yaml(plan.config),
             measurement: plan.settings_text(Path(measurement).stem),
-            **every,
+            **empty,
             record: plan.record("big"),
         },
     )
@@ -140,36 +140,36 @@ def finish(folder):
     for path in plan.tables(["big"]):
         if path.endswith("failures.parquet"):
             shutil.copyfile(failures, results / path)
-    # Snakemake's own records of what it has made.
+    # Write Snakemake's records of its outputs.
     run([*numbers(), "--touch", "--forceall"], cwd=folder, stdout=subprocess.DEVNULL)
 
 
 def outputs():
-    """What else the targets are, in the order in which it is made."""
+    """Return the remaining outputs of the targets, in the order of the rules."""
     curves = ["profiles", "trajectories", "phases", "shapes", "distances", "comparison"]
     curves += ["budgets", "missing", "spikes", "approaches", "warnings"]
-    made = [*(f"{name}.parquet" for name in TABLES), *(f"curves/{name}.parquet" for name in curves)]
-    return [*made, "summary.txt"]
+    names = [*TABLES, *(f"curves/{name}" for name in curves)]
+    return [*(f"{name}.parquet" for name in names), "summary.txt"]
 
 
 def numbers():
-    """Snakemake's command for all numbers."""
+    """Return the command of Snakemake for all numbers."""
     words = [Path(sys.executable).with_name("snakemake"), "numbers", "--quiet", "all"]
     return [*words, "--snakefile", ROOT / "Snakefile", "--configfile", "sweep.yaml", "--cores", "2"]
 
 
 def snakemake(folder):
-    """Jobs, seconds and megabytes of a dry run of all numbers."""
+    """Return the jobs, seconds and megabytes of a dry run of all numbers."""
     out = folder / "out.txt"
     with out.open("w", encoding="utf-8") as file:
         seconds, megabytes = run([*numbers(), "--dry-run"], cwd=folder, stdout=file, stderr=file)
-    told = [line.split() for line in out.read_text(encoding="utf-8").splitlines()]
-    jobs = next((int(line[1]) for line in told if line[:1] == ["total"]), 0)
+    lines = [line.split() for line in out.read_text(encoding="utf-8").splitlines()]
+    jobs = next((int(words[1]) for words in lines if words[:1] == ["total"]), 0)
     return jobs, seconds, megabytes
 
 
 def run(words, **more):
-    """Seconds and megabytes at most of a command, by what the kernel counts of its process."""
+    """Return the seconds of a command, and the largest memory of its process in megabytes."""
     start = time.perf_counter()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(list(map(str, words)), env={**os.environ, "PATH": path}, **more)
@@ -179,18 +179,18 @@ def run(words, **more):
     return time.perf_counter() - start, used.ru_maxrss / 1024
 
 
-def measured(folder, n):
-    """Tables of n checkpoints as the geometry leaves them, a corpus of eight layers each."""
+def write_tables(folder, n):
+    """Write tables like those of `geometry`, of n checkpoints with a corpus and eight layers."""
     rng, rows = np.random.default_rng(0), []
-    blank = {"suite": "big", "run": "run0", "seed": 0, "architecture": "A", "n_layers": 6}
-    blank |= {"corpus": "text", "pooling": "tokens", "n_points": 4096, "metric_version": 1}
-    blank |= {"document_length": 110, "n_documents": 128, "n_duplicates": 0, "n_dropped": 0}
+    shared = {"suite": "big", "run": "run0", "seed": 0, "architecture": "A", "n_layers": 6}
+    shared |= {"corpus": "text", "pooling": "tokens", "n_points": 4096, "metric_version": 1}
+    shared |= {"document_length": 110, "n_documents": 128, "n_duplicates": 0, "n_dropped": 0}
     layers = [(0, "embedding"), *((n, "block") for n in range(1, 7)), (6, "final_norm")]
     for layer, kind in layers:
         for selection in ("all", "no_first", "no_massive"):
             for metric in METRICS:
-                where = {"layer": layer, "layer_kind": kind, "selection": selection}
-                rows.append({**blank, **where, "metric": metric, "flag": ""})
+                keys = {"layer": layer, "layer_kind": kind, "selection": selection}
+                rows.append({**shared, **keys, "metric": metric, "flag": ""})
     numbers = pd.DataFrame(rows).reindex(columns=schemas.GEOMETRY.names)
     repeated = numbers.loc[numbers.index.repeat(16)].reset_index(drop=True)
     repeated = repeated.assign(group=np.tile(np.arange(16), len(numbers)))
@@ -199,21 +199,21 @@ def measured(folder, n):
     for start in range(0, n, MOST):
         steps = range(start, min(start + MOST, n))
         revisions = [f"step{step}" for step in steps]
-        place = f"big/run0/{revisions[0]}"
-        batches.append({"folder": place, "run": "run0", "revisions": revisions})
-        of_batch = {
+        batch = f"big/run0/{revisions[0]}"
+        batches.append({"folder": batch, "run": "run0", "revisions": revisions})
+        tables_of_batch = {
             name: pd.concat(
-                own.assign(revision=f"step{step}", step=step, value=rng.random(len(own)))
+                table.assign(revision=f"step{step}", step=step, value=rng.random(len(table)))
                 for step in steps
             )
-            for name, own in (("geometry", numbers), ("replicates", repeated))
+            for name, table in (("geometry", numbers), ("replicates", repeated))
         }
         for name in ("geometry", "replicates", "losses", "samples", "origins", "failures"):
-            path = folder / "geometry" / place / f"{name}.parquet"
-            tables.write(of_batch.get(name, []), getattr(schemas, name.upper()), path)
-        known = {key: blank[key] for key in ("seed", "architecture", "n_layers")}
+            path = folder / "geometry" / batch / f"{name}.parquet"
+            tables.write(tables_of_batch.get(name, []), getattr(schemas, name.upper()), path)
+        model = {key: shared[key] for key in ("seed", "architecture", "n_layers")}
         listed += [
-            Checkpoint("big", "run0", name, step=step, **known)
+            Checkpoint("big", "run0", name, step=step, **model)
             for step, name in zip(steps, revisions, strict=True)
         ]
     plan = {"suite": "big", "definition": {}, "batches": batches, "budgets": []}
@@ -223,7 +223,7 @@ def measured(folder, n):
 
 
 def make_curves(folder):
-    """The curves of what was joined, as the verb makes them."""
+    """Compute the curves of the joined tables, in the same way as `shapesweep curves`."""
     geometry, losses, continuity = (
         tables.read(folder / f"{name}.parquet", getattr(schemas, name.upper()))
         for name in ("geometry", "losses", "continuity")
@@ -234,9 +234,9 @@ def make_curves(folder):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["join"]:
-        where = Path(sys.argv[2])
-        files = ([where / name] for name in ("plan.json", "listed.parquet", "logged.parquet"))
-        join.join(*files, where, where)
+        path = Path(sys.argv[2])
+        files = ([path / name] for name in ("plan.json", "listed.parquet", "logged.parquet"))
+        join(*files, path, path)
     elif sys.argv[1:2] == ["curves"]:
         make_curves(Path(sys.argv[2]))
     else:

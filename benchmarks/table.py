@@ -1,4 +1,4 @@
-"""Make the tables of `docs/reference/speed.md` from what pytest-benchmark has written.
+"""Write the tables of `docs/reference/speed.md` from the results of pytest-benchmark.
 
 usage: table.py results.json [results-other-setting.json ...]
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from page import put
 
-#: What was promised before anything was timed: the peer, and its time over ours at least.
+#: The least ratio of the time of each program to that of shapesweep, promised in advance.
 PROMISED = {
     "search, k = 2": {"faiss flat": 2, "scikit-learn brute": 3},
     "search, k = 64": {"faiss flat": 1, "scikit-learn brute": 2},
@@ -23,34 +23,38 @@ SETTINGS = {
 
 
 def main(paths):
-    """Print the tables and put them into the page."""
+    """Print the tables, and write them to the page."""
     runs = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
     sections = [section(run) for run in runs]
     put("speed.md", "speed", "\n".join([best(runs), *sections] if len(runs) > 1 else sections))
 
 
 def best(runs):
-    """Every program with the kernels that suit it best: the faster of its times in all settings."""
+    """Return the table of the fastest setting of each program."""
     fastest = {}
-    in_all = [{name(one) for one in run["benchmarks"]} for run in runs]
+    names_by_run = [{name(benchmark) for benchmark in run["benchmarks"]} for run in runs]
     for run in runs:
-        for one in run["benchmarks"]:
-            known = fastest.setdefault(name(one), one)
-            if one["stats"]["median"] < known["stats"]["median"]:
-                fastest[name(one)] = one
-    chosen = [one for key, one in fastest.items() if all(key in names for names in in_all)]
+        for benchmark in run["benchmarks"]:
+            other = fastest.setdefault(name(benchmark), benchmark)
+            if benchmark["stats"]["median"] < other["stats"]["median"]:
+                fastest[name(benchmark)] = benchmark
+    chosen = [
+        benchmark
+        for key, benchmark in fastest.items()
+        if all(key in names for names in names_by_run)
+    ]
     title = "## Every program with the kernels that suit it best"
-    said = "The faster of the two settings below, for each program by itself."
-    return "\n".join([title, "", said, "", *table(chosen), ""])
+    text = "The faster of the two settings below, for each program by itself."
+    return "\n".join([title, "", text, "", *table(chosen), ""])
 
 
-def name(one):
-    """Of a benchmark: what was timed, and whom."""
-    return one["extra_info"]["what"], one["extra_info"]["who"]
+def name(benchmark):
+    """Return the task and the program of a benchmark."""
+    return benchmark["extra_info"]["what"], benchmark["extra_info"]["who"]
 
 
 def section(run):
-    """The machine and a table a setting."""
+    """Return the section of a setting: the machine and a table."""
     machine, benchmarks = run["machine_info"], run["benchmarks"]
     setting = benchmarks[0]["extra_info"]["setting"]
     lines = [
@@ -65,48 +69,49 @@ def section(run):
 
 
 def table(benchmarks):
-    """A row for each, grouped by what was timed."""
+    """Return a table of benchmarks, grouped by task."""
     lines = [
         "| what | who | median | fastest | times ours | promised |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    by_what = {}
-    for one in benchmarks:
-        by_what.setdefault(one["extra_info"]["what"], []).append(one)
-    for what, group in by_what.items():
+    by_task = {}
+    for benchmark in benchmarks:
+        by_task.setdefault(benchmark["extra_info"]["what"], []).append(benchmark)
+    for task, group in by_task.items():
         ours = next(x for x in group if x["extra_info"]["who"] == "shapesweep")["stats"]["median"]
-        for one in group:
-            lines.append(row(what, one, ours))
+        for benchmark in group:
+            lines.append(row(task, benchmark, ours))
     return lines
 
 
-def row(what, one, ours):
-    """A line of the table."""
-    who, stats = one["extra_info"]["who"], one["stats"]
+def row(task, benchmark, ours):
+    """Return a row of the table."""
+    program, stats = benchmark["extra_info"]["who"], benchmark["stats"]
     ratio = stats["median"] / ours
-    wanted = next((p for name, p in PROMISED.items() if what.startswith(name)), {}).get(who)
-    said = "" if wanted is None else f"≥ {wanted}" + ("" if ratio >= wanted else ": **missed**")
-    times = "" if who == "shapesweep" else f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
+    ratios = next((ratios for name, ratios in PROMISED.items() if task.startswith(name)), {})
+    least = ratios.get(program)
+    promised = "" if least is None else f"≥ {least}" + ("" if ratio >= least else ": **missed**")
+    times = "" if program == "shapesweep" else f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
     return (
-        f"| {what} | {who} | {seconds(stats['median'])} | {seconds(stats['min'])} | {times} | "
-        f"{said} |"
+        f"| {task} | {program} | {seconds(stats['median'])} | {seconds(stats['min'])} | {times} | "
+        f"{promised} |"
     )
 
 
 def seconds(time):
-    """Of a time, three digits."""
+    """Return a time with three digits."""
     return f"{time:.3g} s" if time >= 0.1 else f"{time * 1000:.3g} ms"
 
 
 def memory(benchmarks):
-    """What the largest cloud took."""
-    for one in benchmarks:
-        more = one["extra_info"]
-        if "peak_memory" in more:
-            peak, cloud, pairs = (more[k] / 1e9 for k in ("peak_memory", "cloud", "all_distances"))
+    """Yield a sentence about the time and memory of the largest cloud."""
+    for benchmark in benchmarks:
+        info = benchmark["extra_info"]
+        if "peak_memory" in info:
+            peak, cloud, pairs = (info[k] / 1e9 for k in ("peak_memory", "cloud", "all_distances"))
+            median = seconds(benchmark["stats"]["median"])
             yield (
-                f"{more['what']}: {seconds(one['stats']['median'])}, at most {peak:.1f} GB of "
-                "memory, "
+                f"{info['what']}: {median}, at most {peak:.1f} GB of memory, "
                 f"{peak / cloud:.0f} times the cloud ({cloud:.2f} GB); all distances would be "
                 f"{pairs:.0f} GB."
             )

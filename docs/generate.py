@@ -80,7 +80,7 @@ def files() -> Iterator[tuple[Path, str]]:
 
 
 def between(text: str, name: str, made: str, page: str) -> str:
-    """Put what is made between the comments of its name."""
+    """Replace the part of a page between the comments with its name."""
     pattern = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if len(pattern.findall(text)) != 1:
         raise SystemExit(f"{page}: needs the comments <!-- {name}: … --> and <!-- /{name} --> once")
@@ -88,7 +88,7 @@ def between(text: str, name: str, made: str, page: str) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown, with an empty line around it."""
+    """A table in Markdown, with an empty line before and after."""
     # A bar inside a cell would end it.
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *cells]
@@ -96,7 +96,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def keys(model: Any) -> str:
-    """The reference of a definition: a row a key."""
+    """The reference of a definition, a row for each key."""
     schema = model.model_json_schema()
     return table(["key", "default", "values", "what it is"], list(_rows(schema, schema, "")))
 
@@ -150,7 +150,7 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
 
 
 def suites() -> str:
-    """The registry: a row a file of `workflow/shapesweep/suites/` that lies on the Hub."""
+    """The registry: a row for each suite of `workflow/shapesweep/suites/` on the Hub."""
     rows = []
     for path in sorted((ROOT / "workflow/shapesweep/suites").glob("*.yaml")):
         one = SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -163,7 +163,7 @@ def suites() -> str:
 
 
 def metrics() -> str:
-    """The reference of the metrics: a row a file of `metrics/`."""
+    """The reference of the metrics, a row for each metric."""
     rows = []
     for name, one in ALL_METRICS.items():
         seen = "all tokens of the selection"
@@ -180,18 +180,19 @@ def metrics() -> str:
 
 
 def corpora() -> str:
-    """The reference of the corpora: a row a file of `corpora/`."""
+    """The reference of the corpora, a row for each file of `corpora/`."""
     rows = [[f"`{name}`", str(c.version), c.definition, c.asks] for name, c in CORPORA.items()]
     return table(["corpus", "version", "what it is", "what it asks"], rows)
 
 
 def figures() -> str:
-    """The reference of the figures: a section a file of `figures/`."""
+    """The reference of the figures, a section for each file of `figures/`."""
 
     def section(name: str) -> str:
         figure = FIGURES[name]
-        needs = f" *Drawn if there are {figure.needs}.*" if figure.needs else ""
-        return f"## `{name}`\n\n**{figure.title}.** {figure.caption}{needs}\n"
+        needs = f" *Needs {figure.needs}.*" if figure.needs else ""
+        end = "" if figure.title.endswith("?") else "."
+        return f"## `{name}`\n\n**{figure.title}{end}** {figure.caption}{needs}\n"
 
     return "\n" + "\n".join(map(section, FIGURES))
 

@@ -1,4 +1,4 @@
-"""Fixtures of several test modules: a text, tokenizers, tiny checkpoints, and folders to sweep."""
+"""Fixtures of several test modules: a text, tokenizers, tiny checkpoints and sweep folders."""
 
 import json
 import os
@@ -18,13 +18,16 @@ from shapesweep.training import train
 
 
 def pytest_xdist_auto_num_workers():
-    """One more than cores: tests of Slurm and of the Hub mostly wait. Each takes 2 GB at most."""
+    """Return one worker more than cores, since tests of Slurm and of the Hub mostly wait.
+
+    A worker needs at most 2 GB of memory.
+    """
     return min(os.cpu_count() or 1, 8) + 1
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    """End with a line on the tests that were skipped, if there are any."""
+    """Print a line about skipped tests at the end, if there are any."""
     skipped = [
         (report.nodeid.partition("::")[0], report.longrepr[2].removeprefix("Skipped: "))
         for report in terminalreporter.stats.get("skipped", [])
@@ -42,7 +45,7 @@ def text_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tokenizers():
-    """A decoder's tokenizer and an encoder's, by family."""
+    """The tokenizers of a decoder and of an encoder, by family."""
     return {
         "decoder": train.make_tokenizer(TEXT, 300, masked=False),
         "encoder": train.make_tokenizer(TEXT, 300, masked=True),
@@ -71,7 +74,7 @@ def make_checkpoint(tokenizers):
 
 @pytest.fixture
 def settings(text_file):
-    """A sweep's configuration that is small enough for a test."""
+    """The configuration of a small sweep."""
     return files.validate(
         {
             "suites": {"local": {"source": "local", "runs": {"run": "nowhere"}}},
@@ -86,7 +89,7 @@ def settings(text_file):
 
 @pytest.fixture
 def build_corpora(settings):
-    """A function from a tokenizer to the corpora that the test's configuration gives."""
+    """A function that builds the corpora of the configuration for a tokenizer."""
 
     def build(tokenizer, **more):
         chosen = settings.corpus.model_copy(update=more)
@@ -99,26 +102,29 @@ def build_corpora(settings):
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory, text_file, tokenizers):
-    """Two runs of three checkpoints in Trainer's layout."""
+    """Two runs with three checkpoints each, in the layout of transformers.Trainer."""
     folder = tmp_path_factory.mktemp("runs")
     for run, shape, auto in (
         ("decoder", tiny_llama(), transformers.AutoModelForCausalLM),
         ("encoder", tiny_bert(), transformers.AutoModelForMaskedLM),
     ):
         for step in (0, 10, 100):
-            place = folder / run / f"checkpoint-{step}"
+            checkpoint = folder / run / f"checkpoint-{step}"
             torch.manual_seed(step)
-            auto.from_config(shape).save_pretrained(place)
-            tokenizers[run].save_pretrained(place)
+            auto.from_config(shape).save_pretrained(checkpoint)
+            tokenizers[run].save_pretrained(checkpoint)
             history = [{"step": s, "loss": 6.0 - s / 100} for s in range(5, step + 1, 5)]
             state = json.dumps({"log_history": history})
-            (place / "trainer_state.json").write_text(state, encoding="utf-8")
+            (checkpoint / "trainer_state.json").write_text(state, encoding="utf-8")
     return folder
 
 
 @pytest.fixture
 def workspace(tmp_path, runs, text_file):
-    """A folder with a space and an umlaut in its name, a configuration, and its own checkpoints."""
+    """A folder with a configuration and checkpoints.
+
+    Its name contains a space and an umlaut.
+    """
     folder = tmp_path / "mein Prüfstand"
     shutil.copytree(runs, folder / "runs")
     paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
@@ -129,32 +135,32 @@ def workspace(tmp_path, runs, text_file):
 
 @pytest.fixture
 def clone(tmp_path):
-    """The program in another place, as a fresh clone has it: all its files are new."""
+    """A copy of the program in another folder. As in a fresh clone, all its files are new."""
     folder = tmp_path / "clone"
     folder.mkdir()
     shutil.copyfile(workflow.ROOT / "Snakefile", folder / "Snakefile")
     for name in ("workflow", "config", "profiles", "envs"):
-        # Contents without dates, so that everything is newer than any result.
+        # copyfile does not copy the dates, so every file is newer than any result.
         shutil.copytree(workflow.ROOT / name, folder / name, copy_function=shutil.copyfile)
     return folder
 
 
 @pytest.fixture
 def sweep(tmp_path):
-    """A sweep for plans without Snakemake; it has no checkpoint yet."""
+    """A sweep without checkpoints, for tests of the plan without Snakemake."""
     return Sweep(tmp_path)
 
 
 @pytest.fixture
 def one(sweep):
-    """A sweep of one checkpoint."""
+    """A sweep with a single checkpoint."""
     sweep.train(1)
     return sweep
 
 
 @pytest.fixture
 def hub(sweep):
-    """A sweep of a suite on the Hub."""
+    """A sweep with a suite of the Hub."""
     sweep.raw["suites"] = {"hub": HUB}
     list_hub(sweep.results)
     return sweep

@@ -1,4 +1,4 @@
-"""Run `snakemake --lint`, and fail on all that this workflow does not do on purpose.
+"""Run `snakemake --lint`, and fail on every finding that is not intended.
 
 python tests/lint_workflow.py [SNAKEFILE]
 """
@@ -7,14 +7,14 @@ import re
 import subprocess
 import sys
 
-#: All rules run in the environment that the package is installed in.
+#: Every rule runs in the environment in which the package is installed.
 ENVIRONMENT = "Specify a conda environment or container for each rule."
-#: Rules whose output Snakemake writes by itself have no log.
+#: Rules without a log, because Snakemake itself writes their output.
 RENDERED = {"config", "settings", "record"}
 
 
 def lints(snakefile):
-    """Pairs of rule and lint, without those that are on purpose; None for no rule."""
+    """Return the findings that are not intended, as pairs of a rule (or None) and a finding."""
     words = ["snakemake", "--lint", "--snakefile", snakefile]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     found, rule = [], None
@@ -26,7 +26,7 @@ def lints(snakefile):
     if not found:
         raise RuntimeError(f"snakemake --lint: {done.stdout}{done.stderr}")
     no_log = {(rule, "No log directive defined") for rule in RENDERED}
-    return [one for one in found if one[1] != ENVIRONMENT and one not in no_log]
+    return [pair for pair in found if pair[1] != ENVIRONMENT and pair not in no_log]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page in a browser: by mouse and by keyboard, on a phone, and without a network."""
+"""The page in a browser: with a mouse, with a keyboard, on a phone, and without a network."""
 
 import csv
 import io
@@ -31,51 +31,51 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, report):
-    """The page, just opened; afterwards nothing was said on its console and nothing asked for."""
-    yield from looked_at(browser, report, {"width": 1280, "height": 900})
+    """The page in a browser tab. It must cause no error, no message and no request."""
+    yield from open_page(browser, report, {"width": 1280, "height": 900})
 
 
 @pytest.fixture
 def phone(browser, report):
-    yield from looked_at(browser, report, {"width": 360, "height": 740})
+    yield from open_page(browser, report, {"width": 360, "height": 740})
 
 
-def looked_at(browser, report, viewport):
-    said, asked = [], []
+def open_page(browser, report, viewport):
+    messages, requests = [], []
     tab = browser.new_page(viewport=viewport)
-    # Other tests have the cores, too.
+    # Other tests use the cores at the same time.
     tab.set_default_timeout(30_000)
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
-    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.on("pageerror", lambda error: messages.append(str(error)))
+    tab.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
+    tab.on("request", lambda request: requests.append(request.url))
     tab.goto(report)
     tab.wait_for_selector("#training .main-svg")
     yield tab
     tab.close()
-    assert said == []
-    # What Plotly and the gallery make into pictures never leaves the page.
-    schemes = {urllib.parse.urlsplit(url).scheme for url in asked}
+    assert messages == []
+    # Images of Plotly and of the gallery are created in the page.
+    schemes = {urllib.parse.urlsplit(url).scheme for url in requests}
     assert schemes <= {"file", "data", "blob"}
-    assert [url for url in asked if url.startswith("file:")] == [report]
+    assert [url for url in requests if url.startswith("file:")] == [report]
 
 
 def drawn(tab):
-    """The values of the chosen profile, as they are drawn."""
+    """Return the values of the selected profile that are drawn."""
     return tab.evaluate("document.getElementById('profile').data.find(t => t.name === 'chosen').y")
 
 
 def downloaded(tab, label):
-    with tab.expect_download() as waiting:
+    with tab.expect_download() as download:
         tab.get_by_role("button", name=label, exact=True).click()
-    return waiting.value.suggested_filename, waiting.value.path().read_bytes()
+    return download.value.suggested_filename, download.value.path().read_bytes()
 
 
 def rows(content):
     return list(csv.DictReader(io.StringIO(content.decode())))
 
 
-def test_a_run_is_chosen_and_its_name_is_text(opened):
+def test_a_run_can_be_selected_and_its_name_is_escaped(opened):
     before = drawn(opened)
     opened.select_option("#run", label=page_results.HOSTILE)
     assert drawn(opened) != before
@@ -83,7 +83,7 @@ def test_a_run_is_chosen_and_its_name_is_text(opened):
     assert "decoder, mean over seeds" in opened.locator("#run").inner_text()
 
 
-def test_a_line_is_broken_where_a_training_is(opened):
+def test_lines_are_interrupted_at_a_break_of_the_training(opened):
     lines = "document.getElementById('training').data.filter(t => t.name).map(t => t.y)"
     marks = (
         "document.getElementById('map').layout.shapes.filter(s => s.type === 'line').map(s => s.x0)"
@@ -92,28 +92,28 @@ def test_a_line_is_broken_where_a_training_is(opened):
     assert opened.evaluate(marks) == []
     opened.select_option("#run", label=page_results.HOSTILE)
     found = opened.evaluate(lines)
-    # The middle, a layer, and two losses.
+    # Lines of the middle blocks, of a layer, and of two losses.
     assert len(found) == 4
     for line in found:
         assert [k for k, value in enumerate(line) if value is None] == [len(line) - 2]
     assert opened.evaluate(marks) == [len(page_results.STEPS) - 1.5]
 
 
-def test_the_lists_change_what_is_drawn(opened):
-    for name, wish in (("metric", "id_gride/4"), ("corpus", "random"), ("selection", "all")):
-        opened.select_option(f"#{name}", wish)
+def test_the_lists_change_the_plots(opened):
+    for name, option in (("metric", "id_gride/4"), ("corpus", "random"), ("selection", "all")):
+        opened.select_option(f"#{name}", option)
     assert opened.locator("#metric option:checked").inner_text() == "id_gride, k = 4"
     title = opened.evaluate("document.getElementById('profile').layout.yaxis.title.text")
     assert title == "id_gride, k = 4"
     assert "metric=id_gride%2F4" in opened.url
-    # The middle first, then the layer in the middle of the list.
+    # First the middle blocks, then the layer in the middle of the list.
     names = "document.getElementById('training').data.map(t => t.name).filter(Boolean)"
     assert opened.evaluate(names)[:2] == ["middle blocks", "layer 2"]
     opened.select_option("#layer", "3")
     assert opened.evaluate(names)[1] == "layer 3"
 
 
-def test_the_slider_is_moved_by_keyboard(opened):
+def test_the_slider_can_be_moved_by_keyboard(opened):
     before = drawn(opened)
     assert "a dome" in opened.locator("#shape").inner_text()
     opened.focus("#step")
@@ -127,15 +127,15 @@ def test_the_slider_is_moved_by_keyboard(opened):
     assert label == "step 1, 2,048 tokens (2 of 5)"
 
 
-def test_the_verdicts_are_in_words(opened):
-    said = opened.locator("#phase").inner_text()
-    assert "no peak, p = 0.25" in said
-    assert "95 % interval 10 to 1,000" in said
+def test_verdicts_are_shown_as_text(opened):
+    text = opened.locator("#phase").inner_text()
+    assert "no peak, p = 0.25" in text
+    assert "95 % interval 10 to 1,000" in text
     assert "95 % interval" in opened.locator("#shape").inner_text()
 
 
 def cell(tab, column, row):
-    """Where a cell of the map is, on the screen."""
+    """Return the position of a cell of the map on the screen."""
     plot = tab.locator("#map .nsewdrag")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
@@ -143,22 +143,22 @@ def cell(tab, column, row):
     return box["x"] + across * box["width"], box["y"] + (1 - up) * box["height"]
 
 
-def test_the_map_tells_its_numbers_and_chooses_a_checkpoint(opened):
+def test_the_map_shows_numbers_and_selects_a_checkpoint(opened):
     x, y = cell(opened, 2, 1)
-    # A pointer arrives from somewhere.
+    # The pointer must move to cause an event.
     opened.mouse.move(x - 3, y - 3)
     opened.mouse.move(x, y)
     opened.wait_for_selector("#map .hoverlayer .hovertext")
-    said = opened.locator("#map .hoverlayer").text_content()
+    text = opened.locator("#map .hoverlayer").text_content()
     for part in ("step 10", "layer 1", "95 %", "N = 4,096"):
-        assert part in said
+        assert part in text
     opened.mouse.click(x, y)
     opened.wait_for_function("document.getElementById('step').value === '2'")
     assert opened.locator("#step-label").inner_text().startswith("step 10,")
     assert opened.locator("#layer option:checked").inner_text() == "1"
 
 
-def test_a_view_is_linked(opened, browser):
+def test_the_address_restores_the_view(opened, browser):
     opened.select_option("#run", label="decoder-seed1")
     opened.focus("#step")
     opened.keyboard.press("Home")
@@ -168,28 +168,28 @@ def test_a_view_is_linked(opened, browser):
     assert drawn(other) == drawn(opened)
     assert other.locator("#run option:checked").inner_text() == "decoder-seed1"
     other.close()
-    # A link to a section is no choice, and takes none back.
+    # A link to a section does not change the selection.
     opened.get_by_role("link", name="Integrity").click()
     assert opened.locator("#run option:checked").inner_text() == "decoder-seed1"
 
 
-def test_what_is_plotted_is_downloaded(opened):
+def test_plots_and_their_data_can_be_downloaded(opened):
     name, content = downloaded(opened, "Over depth: CSV")
     assert name == "decoder-seed0-anisotropy-text-profile.csv"
-    made = rows(content)
-    assert len(made) == len(page_results.STEPS) * len(page_results.LAYERS)
-    one = next(r for r in made if (r["step"], r["layers"]) == ("100", "2"))
+    profile = rows(content)
+    assert len(profile) == len(page_results.STEPS) * len(page_results.LAYERS)
+    row = next(r for r in profile if (r["step"], r["layers"]) == ("100", "2"))
     expected = page_results.value("decoder-seed0", "anisotropy", 100, 2)
-    assert float(one["value"]) == pytest.approx(expected, rel=5e-4)
-    assert one["n_points"] == "4096"
-    made = rows(downloaded(opened, "Over training: CSV")[1])
-    assert {r["layers"] for r in made} == {"middle", "2", ""}
-    assert {r["metric"] for r in made} == {"anisotropy", "loss_eval", "loss_log"}
+    assert float(row["value"]) == pytest.approx(expected, rel=5e-4)
+    assert row["n_points"] == "4096"
+    training = rows(downloaded(opened, "Over training: CSV")[1])
+    assert {r["layers"] for r in training} == {"middle", "2", ""}
+    assert {r["metric"] for r in training} == {"anisotropy", "loss_eval", "loss_log"}
     assert b"<svg" in downloaded(opened, "Depth by training: SVG")[1]
     assert downloaded(opened, "Over depth: PNG")[1].startswith(b"\x89PNG")
 
 
-def test_static_figures_are_downloaded(opened):
+def test_static_figures_can_be_downloaded(opened):
     title = opened.locator("#figure-dome h4").inner_text()
     name, content = downloaded(opened, f"{title}: SVG")
     assert name == "dome.svg"
@@ -201,15 +201,15 @@ def test_static_figures_are_downloaded(opened):
     assert opened.locator("#figure-corpora [data-kind=csv]").count() == 0
 
 
-def test_a_phone_shows_all_of_it(phone):
+def test_the_page_fits_on_a_phone(phone):
     assert phone.evaluate("document.documentElement.scrollWidth") <= 360
     phone.get_by_text("The chosen profile as a table").click()
     assert phone.evaluate("document.documentElement.scrollWidth") <= 360
-    # Each line of controls is as wide as a finger needs.
+    # Controls are high enough for a finger.
     assert phone.locator("#run").bounding_box()["height"] >= 32
 
 
-def test_every_control_has_a_name_and_the_keyboard_reaches_it(opened):
+def test_every_control_has_a_name_and_can_be_reached_by_keyboard(opened):
     nameless = opened.evaluate(
         """[...document.querySelectorAll('select, input, button, summary, a, [role=region]')]
         .filter(e => !(e.labels && e.labels.length) && !e.getAttribute('aria-label')
@@ -239,13 +239,13 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(opened):
     assert opened.locator("img:not([alt])").count() == 0
 
 
-def test_nothing_from_outside_can_run_or_be_loaded(browser, report):
+def test_injected_code_and_external_files_are_blocked(browser, report):
     tab = browser.new_page()
-    refused = []
-    tab.on("console", lambda message: refused.append(message.text))
+    messages = []
+    tab.on("console", lambda message: messages.append(message.text))
     tab.goto(report)
     tab.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"ran = 1\">')")
     tab.wait_for_timeout(200)
     assert tab.evaluate("typeof ran") == "undefined"
-    assert any("Content Security Policy" in text for text in refused)
+    assert any("Content Security Policy" in text for text in messages)
     tab.close()

@@ -1,4 +1,4 @@
-"""Make the table of `docs/reference/faults.md` from what the sweeps that were killed have told."""
+"""Write the table of `docs/reference/faults.md` from the results of killed sweeps."""
 
 import json
 import sys
@@ -12,13 +12,13 @@ BEGIN, END = "<!-- faults: written by `make faults` -->", "<!-- /faults -->"
 
 def main(path):
     lines = Path(path).read_text(encoding="utf-8").splitlines()
-    found = pd.DataFrame(map(json.loads, lines))
+    kills = pd.DataFrame(map(json.loads, lines))
     table = [
         "| what was killed | times | between | went on to the same tables | checkpoints kept, of 6 "
         "| the run after it, median, of an undisturbed one's time |",
         "|---|---:|---|---:|---:|---:|",
     ]
-    for victim, part in found.groupby("victim"):
+    for victim, part in kills.groupby("victim"):
         shares = part.moment / part.seconds
         table.append(
             f"| {victim} | {len(part)} | {shares.min():.0%} and {shares.max():.0%} of the sweep "

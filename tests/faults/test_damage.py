@@ -1,4 +1,4 @@
-"""Damage: a Parquet file of which a bit or an end is lost is named, and never other numbers."""
+"""Parquet files with flipped bits or missing parts cause an error, and never other numbers."""
 
 import json
 import random
@@ -23,13 +23,13 @@ def write_shard(path):
     rng = np.random.default_rng(0)
     writer = ShardWriter(path, 3, METADATA)
     for document in range(2):
-        place = np.arange(4, dtype=np.int32)
-        columns = [pa.array(column) for column in (place * 0 + document, place, place + 7)]
+        position = np.arange(4, dtype=np.int32)
+        columns = [pa.array(column) for column in (position * 0 + document, position, position + 7)]
         writer.append(columns, rng.standard_normal((4, 3)).astype(np.float32))
     writer.close()
 
 
-def test_a_folder_with_a_colon_is_no_address(tmp_path, monkeypatch):
+def test_a_path_with_a_colon_is_not_read_as_a_url(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = Path("sweep:v2/layer-00.parquet")
     path.parent.mkdir()
@@ -50,9 +50,9 @@ def write_samples(path):
 
 
 def shard(path):
-    found = read_shard(path)
-    columns = (found.document, found.position, found.token, found.activation)
-    return found.metadata, *(column.tobytes() for column in columns)
+    read = read_shard(path)
+    columns = (read.document, read.position, read.token, read.activation)
+    return read.metadata, *(column.tobytes() for column in columns)
 
 
 def manifest(path):
@@ -69,70 +69,75 @@ every_kind = pytest.mark.parametrize(("write", "read"), KINDS.values(), ids=KIND
 
 
 def outcomes(path, read, damaged):
-    """What is read of each of some contents: counted as whole, or as named; anything else fails."""
-    before, counts = read(path), {"whole": 0, "named": 0}
+    """Read a file with each of the damaged contents, and count the outcomes.
+
+    A file is either read unchanged, or an error names it. Any other outcome fails the test.
+    """
+    before, counts = read(path), {"unchanged": 0, "error": 0}
     for content in damaged:
         path.write_bytes(content)
         try:
             assert read(path) == before
-            counts["whole"] += 1
+            counts["unchanged"] += 1
         except ShapesweepError as error:
             assert str(error).startswith(f"{path}: ")
             assert "\n" not in str(error)
-            counts["named"] += 1
+            counts["error"] += 1
     return counts
 
 
 @every_kind
-def test_every_bit_that_turns_is_seen_or_changes_nothing(tmp_path, write, read):
+def test_every_flipped_bit_is_detected_or_harmless(tmp_path, write, read):
     path = tmp_path / "file.parquet"
     write(path)
     content = path.read_bytes()
 
-    mark = content.rindex(b"crc32") - 2
-    seal = range(mark, mark + 20)
-    # Of the seal every bit, of all other bytes one: CRC-32 misses none by its making.
-    bits = [(n, bit) for n in range(len(content)) for bit in (range(8) if n in seal else [n % 8])]
+    start = content.rindex(b"crc32") - 2
+    checksum = range(start, start + 20)
+    # All bits of the checksum, and one bit of every other byte. CRC-32 detects every single bit.
+    bits = [
+        (n, bit) for n in range(len(content)) for bit in (range(8) if n in checksum else [n % 8])
+    ]
 
-    def turned():
+    def flipped():
         for n, bit in bits:
             yield content[:n] + bytes([content[n] ^ 1 << bit]) + content[n + 1 :]
 
-    counts = outcomes(path, read, turned())
-    # Only the name of the seal may turn unseen: what it seals is whole then.
-    assert counts["whole"] <= 8 * len("crc32--")
+    counts = outcomes(path, read, flipped())
+    # Only flips in the name of the checksum may go unnoticed. The contents are whole then.
+    assert counts["unchanged"] <= 8 * len("crc32--")
     assert sum(counts.values()) == len(bits)
 
 
 @every_kind
-def test_no_beginning_of_a_file_is_taken_for_the_file(tmp_path, write, read):
+def test_truncated_files_are_detected(tmp_path, write, read):
     path = tmp_path / "file.parquet"
     write(path)
     content = path.read_bytes()
     ends = sorted({*range(0, len(content), 9), *range(len(content) - 99, len(content))})
     counts = outcomes(path, read, (content[:end] for end in ends))
-    assert counts == {"whole": 0, "named": len(ends)}
+    assert counts == {"unchanged": 0, "error": len(ends)}
 
 
 @every_kind
-def test_runs_of_zeros_and_noise_are_seen(tmp_path, write, read):
+def test_blocks_of_zeros_and_noise_are_detected(tmp_path, write, read):
     path = tmp_path / "file.parquet"
     write(path)
     content, rng = path.read_bytes(), random.Random(0)
 
-    def spoilt():
+    def damaged():
         for _ in range(300):
             start, length = rng.randrange(len(content)), rng.randrange(1, 600)
-            for run in (bytes(length), rng.randbytes(length)):
-                whole = content[:start] + run + content[start + length :]
-                if whole[: len(content)] != content:
-                    yield whole
+            for block in (bytes(length), rng.randbytes(length)):
+                changed = content[:start] + block + content[start + length :]
+                if changed[: len(content)] != content:
+                    yield changed
 
-    counts = outcomes(path, read, spoilt())
-    assert counts["whole"] == 0
+    counts = outcomes(path, read, damaged())
+    assert counts["unchanged"] == 0
 
 
-def test_a_sealed_file_is_any_readers_parquet(tmp_path):
+def test_files_with_a_checksum_are_ordinary_parquet(tmp_path):
     path = tmp_path / "file.parquet"
     write_shard(path)
     read = pq.read_table(path, partitioning=None)
@@ -140,7 +145,7 @@ def test_a_sealed_file_is_any_readers_parquet(tmp_path):
     assert len(pq.read_metadata(path).metadata[b"crc32"]) == 8
 
 
-def test_what_was_written_before_there_were_seals_is_read(tmp_path):
+def test_files_without_a_checksum_are_read(tmp_path):
     path = tmp_path / "file.parquet"
     schema = schemas.SAMPLES.with_metadata({"shapesweep": json.dumps({"a": 1})})
     columns = {"revision": ["one"], "tensor_class": ["head"], "value": [0.5]}

@@ -1,4 +1,4 @@
-"""Configurations and suites that are spoilt somewhere: taken, or one line with file and key."""
+"""Damaged configurations and suites are accepted, or one line names the file and the key."""
 
 import contextlib
 import copy
@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shapesweep import cli
-from shapesweep.config import files, sweep
+from shapesweep.config import files
+from shapesweep.config.sweep import Config
 from shapesweep.errors import LONGEST, ShapesweepError
 
 LOCAL = {
@@ -42,7 +43,7 @@ KEYS = st.sampled_from(
 
 
 def defaults():
-    """Valid configurations: the files of config/, suites of its registry, folders of one's own."""
+    """Yield valid configurations: files of config/, suites of the registry, and local folders."""
     for name in ("config/config.yaml", "config/paper.yaml"):
         yield yaml.safe_load(Path(name).read_text(encoding="utf-8"))
     for name in REGISTRY:
@@ -51,63 +52,62 @@ def defaults():
     yield {"suites": {"mine": LOCAL}}
 
 
-def places(value, place=()):
-    """The way to everything that a configuration holds."""
-    if place:
-        yield place
-    inner = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
-    for key, one in inner:
-        yield from places(one, (*place, key))
+def paths(value, path=()):
+    """Yield the path of keys to every value of a configuration."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for key, item in items:
+        yield from paths(item, (*path, key))
 
 
-SOUND = tuple(defaults())
+VALID = tuple(defaults())
 
 
 @st.composite
-def spoilt(draw, sound=SOUND):
-    """A valid configuration with one value set, one key added, or one key left out."""
-    raw = copy.deepcopy(draw(st.sampled_from(sound)))
-    place = draw(st.sampled_from(list(places(raw))))
-    *above, last = place
-    holder = raw
-    for key in above:
-        holder = holder[key]
-    kind = draw(st.sampled_from(["set", "add", "leave out"]))
-    if kind == "leave out":
-        del holder[last]
-    elif kind == "add" and isinstance(holder, dict):
-        holder[draw(KEYS)] = draw(VALUES)
+def damaged(draw, valid=VALID):
+    """Draw a valid configuration in which a value is changed, or a key is added or removed."""
+    raw = copy.deepcopy(draw(st.sampled_from(valid)))
+    *parents, last = draw(st.sampled_from(list(paths(raw))))
+    container = raw
+    for key in parents:
+        container = container[key]
+    kind = draw(st.sampled_from(["set", "add", "remove"]))
+    if kind == "remove":
+        del container[last]
+    elif kind == "add" and isinstance(container, dict):
+        container[draw(KEYS)] = draw(VALUES)
     else:
-        holder[last] = draw(VALUES)
+        container[last] = draw(VALUES)
     return raw
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return tmp_path_factory.mktemp("spoilt") / "sweep.yaml"
+    return tmp_path_factory.mktemp("damaged") / "sweep.yaml"
 
 
-def assert_is_a_line(said):
-    assert said.isprintable()
-    assert len(said) <= LONGEST + 9
+def assert_is_one_line(message):
+    assert message.isprintable()
+    assert len(message) <= LONGEST + 9
 
 
 @settings(max_examples=200, deadline=None)
-@given(raw=spoilt())
-def test_a_spoilt_configuration_is_taken_or_told_by_file_and_key(path, raw):
+@given(raw=damaged())
+def test_errors_of_damaged_configurations_name_file_and_key(path, raw):
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
     try:
         files.load(path)
     except ShapesweepError as error:
-        said = str(error)
-        assert_is_a_line(said)
-        file, key, what = said.split(": ", 2)
+        message = str(error)
+        assert_is_one_line(message)
+        file, key, reason = message.split(": ", 2)
         assert file == str(path)
-        assert what
+        assert reason
         first = key.partition(".")[0]
-        known = {*sweep.Config.model_fields, *(printed(name) for name in raw)}
-        assert first in known or " … " in said
+        known = {*Config.model_fields, *(printed(name) for name in raw)}
+        assert first in known or " … " in message
 
 
 def printed(name):
@@ -115,19 +115,19 @@ def printed(name):
 
 
 @settings(max_examples=100, deadline=None)
-@given(raw=spoilt(sound=({"suites": {"mine": LOCAL}, "results": "results"},)))
-def test_the_command_tells_it_and_writes_nothing(path, raw):
+@given(raw=damaged(valid=({"suites": {"mine": LOCAL}, "results": "results"},)))
+def test_the_command_prints_one_line_and_writes_nothing(path, raw):
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path.parent)
-        told = io.StringIO()
-        with contextlib.redirect_stderr(told):
+        stderr = io.StringIO()
+        with contextlib.redirect_stderr(stderr):
             status = cli.main(["manifests", "--config", str(path), "--results", "results"])
     assert status == 2
-    head, said = told.getvalue().split("error: ", 1)
+    head, message = stderr.getvalue().split("error: ", 1)
     assert head == "shapesweep: "
-    assert said.endswith("\n")
-    assert_is_a_line(said[:-1])
+    assert message.endswith("\n")
+    assert_is_one_line(message[:-1])
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -155,24 +155,24 @@ FILES = {
 
 
 @pytest.mark.parametrize("content", FILES.values(), ids=FILES)
-def test_a_file_that_is_no_yaml_is_named(tmp_path, monkeypatch, content):
+def test_errors_name_files_that_cannot_be_used(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "sweep.yaml"
     path.write_bytes(content)
     with pytest.raises(ShapesweepError) as caught:
         files.load(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert_is_a_line(str(caught.value))
+    assert_is_one_line(str(caught.value))
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_for_a_file_is_named(tmp_path):
+def test_a_folder_instead_of_a_file_is_an_error(tmp_path):
     with pytest.raises(ShapesweepError, match=f"^{tmp_path}: is a directory$"):
         files.load(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         ({"hub": 3}, "hub: found 3; write keys and values"),
         ({"hub": {"downloads": 0}}, "hub.downloads: found 0; write a number of at least 1"),
@@ -187,7 +187,10 @@ def test_a_folder_for_a_file_is_named(tmp_path):
         ({"checkpoints": {"log": 10**9}}, "checkpoints.log: found 1000000000; write a number of"),
         ({"budget": {"checkpoints": {"x": "last"}}}, "budget.checkpoints.x: there is no such suit"),
         ({"suites": {"paper": {"not_loadable": "no"}}}, "suites.paper: cannot be measured: no"),
-        ({"suites": {"paper": {"seed": "("}}}, "suites.paper.seed: found '('; is no regular exp"),
+        (
+            {"suites": {"paper": {"seed": "("}}},
+            "suites.paper.seed: found '('; is not a valid",
+        ),
         ({"suites": {"paper": {"seed": "x"}}}, "suites.paper.seed: found 'x'; needs a group"),
         ({"suites": {"paper": {"ignored_weights": ["("]}}}, "suites.paper.ignored_weights.0: fou"),
         ({"suites": {"paper": {"grid": ["0..9999999 by 1"]}}}, "suites.paper.grid: found ['0.."),
@@ -195,11 +198,11 @@ def test_a_folder_for_a_file_is_named(tmp_path):
             {"suites": {"paper": {"repositories": ["a/{0..999}{0..999}"]}}},
             "suites.paper.repositories.0: found 'a/{0..999}{0..999}'; stands for more than",
         ),
-        ({"results": "-rf"}, "results: found '-rf'; write a path that can be seen"),
-        ({"results": "a\nb"}, r"results: found 'a\nb'; write a path that can be seen"),
+        ({"results": "-rf"}, "results: found '-rf'; the path must be printable"),
+        ({"results": "a\nb"}, r"results: found 'a\nb'; the path must be printable"),
     ],
 )
-def test_what_the_fuzzing_found_is_told_by_its_key(raw, said):
+def test_errors_that_fuzzing_found_name_the_key(raw, message):
     with pytest.raises(ShapesweepError) as caught:
         files.validate({"suites": ["embedded"], **raw})
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)

@@ -1,4 +1,4 @@
-"""Hostile checkpoints and texts: one clear line each, and no code of theirs is run."""
+"""Hostile checkpoints and texts cause one clear line each, and none of their code is run."""
 
 import copy
 import json
@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from helpers.shards import extract
 from shapesweep import corpora
 from shapesweep.checkpoint import facts, files
-from shapesweep.checkpoint import load as checkpoint
 from shapesweep.checkpoint.files import model_files
-from shapesweep.corpora import _documents
-from shapesweep.corpora import _text as text
+from shapesweep.checkpoint.load import load, load_tokenizer
+from shapesweep.corpora import _documents, read_text
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.storage.manifests import Checkpoint
 
@@ -27,7 +26,7 @@ WRONG = [None, True, -1, 0, 1.5, 10**30, 1e308, "x", "\0", "../x", [], [[]], {},
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, tokenizers):
-    """A sound checkpoint; not to be changed."""
+    """A valid checkpoint, which tests must not change."""
     import transformers
 
     from helpers.models import tiny_llama
@@ -41,15 +40,15 @@ def model(tmp_path_factory, tokenizers):
 
 @pytest.fixture
 def folder(model, tmp_path):
-    """A copy of it."""
+    """A copy of the valid checkpoint."""
     return shutil.copytree(model, tmp_path / "model")
 
 
-def load(folder):
-    """What a checkpoint is refused with: one line, or nothing."""
+def refusal(folder):
+    """Load a checkpoint, and return the message if it is refused. It must be a single line."""
     try:
         files.inspect(folder)
-        checkpoint.load(folder)
+        load(folder)
     except CheckpointError as error:
         assert str(error).isprintable()
         assert len(str(error)) < 400
@@ -59,14 +58,14 @@ def load(folder):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_config_that_is_spoilt_somewhere_is_loaded_or_refused(folder, data):
+def test_a_damaged_config_is_loaded_or_refused_in_one_line(folder, data):
     described = json.loads((folder / "config.json").read_bytes())
     key = data.draw(st.sampled_from([*described, "auto_map", "quantization_config"]))
-    spoilt = copy.copy(described) | {key: data.draw(st.sampled_from(WRONG))}
+    damaged = copy.copy(described) | {key: data.draw(st.sampled_from(WRONG))}
     path = folder / "config.json"
     try:
-        path.write_text(json.dumps(spoilt), encoding="utf-8")
-        load(folder)
+        path.write_text(json.dumps(damaged), encoding="utf-8")
+        refusal(folder)
     finally:
         path.write_text(json.dumps(described), encoding="utf-8")
 
@@ -74,19 +73,19 @@ def test_a_config_that_is_spoilt_somewhere_is_loaded_or_refused(folder, data):
 @pytest.mark.parametrize("number", [10**6, 10**30])
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_routed_experts"])
 @pytest.mark.parametrize("is_nested", [False, True])
-def test_a_config_of_countless_layers_is_refused_at_once(folder, key, number, is_nested):
+def test_a_config_with_too_many_layers_is_refused(folder, key, number, is_nested):
     described = json.loads((folder / "config.json").read_bytes())
     described |= {"text_config": {key: number}} if is_nested else {key: number}
     (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
-    assert load(folder) == f"config.json: {key} is above 10,000"
-    # Nor does it count in what a sweep's jobs are planned to need.
+    assert refusal(folder) == f"config.json: {key} is above 10,000"
+    # The plan does not use such a number of layers either.
     assert facts.n_layers({key: number}) is None
 
 
-def lying(header, length=None):
-    """A safetensors file whose header says what is not so."""
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text) if length is None else length) + text + bytes(64)
+def safetensors(header, length=None):
+    """Return a safetensors file with a header. `length` replaces the true length of the header."""
+    data = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(data) if length is None else length) + data + bytes(64)
 
 
 def tensor(start, end, shape=(4,), dtype="F32"):
@@ -97,23 +96,29 @@ def tensor(start, end, shape=(4,), dtype="F32"):
     "content",
     [
         *(b"", b"\0", bytes(8), bytes(99), b"\xff" * 99),
-        *(lying({}, 2**63), lying({}, 2**64 - 1), lying(b"{"), lying(b"[" * 9999), lying(b"[]")),
-        lying({"a": tensor(0, 2**40)}),
-        lying({"a": tensor(48, 16)}),
-        lying({"a": tensor(0, 16), "b": tensor(8, 24)}),
-        lying({"a": tensor(0, 16, (2**62, 2**62))}),
-        lying({"a": tensor(-16, 0)}),
-        lying({"a": tensor(0, 16, dtype="EVIL")}),
-        lying({"../a": tensor(0, 64, (16,))}),
+        *(
+            safetensors({}, 2**63),
+            safetensors({}, 2**64 - 1),
+            safetensors(b"{"),
+            safetensors(b"[" * 9999),
+            safetensors(b"[]"),
+        ),
+        safetensors({"a": tensor(0, 2**40)}),
+        safetensors({"a": tensor(48, 16)}),
+        safetensors({"a": tensor(0, 16), "b": tensor(8, 24)}),
+        safetensors({"a": tensor(0, 16, (2**62, 2**62))}),
+        safetensors({"a": tensor(-16, 0)}),
+        safetensors({"a": tensor(0, 16, dtype="EVIL")}),
+        safetensors({"../a": tensor(0, 64, (16,))}),
     ],
 )
-def test_a_safetensors_header_that_lies_is_refused(folder, content):
+def test_an_invalid_safetensors_header_is_refused(folder, content):
     (folder / "model.safetensors").write_bytes(content)
-    assert load(folder)
+    assert refusal(folder)
 
 
 class Evil:
-    """What would touch a file if it were unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -123,17 +128,17 @@ class Evil:
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
-def test_a_pickle_runs_nothing_whatever_it_is_called(folder, tmp_path, name):
+def test_a_pickle_runs_no_code_whatever_its_file_name(folder, tmp_path, name):
     (folder / "model.safetensors").unlink()
     torch.save({"weight": Evil(tmp_path / "touched")}, folder / name)
-    assert load(folder)
+    assert refusal(folder)
     assert not (tmp_path / "touched").exists()
 
 
 @pytest.mark.parametrize(
     "shard", ["../model.safetensors", "/etc/passwd", "a/b", "a\nb", "", "..", 3, None]
 )
-def test_an_index_that_names_no_plain_file_is_refused(folder, shard):
+def test_an_index_must_name_plain_files(folder, shard):
     (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": shard}}), encoding="utf-8")
@@ -143,35 +148,33 @@ def test_an_index_that_names_no_plain_file_is_refused(folder, shard):
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"{}", b"[" * 99_999])
-def test_a_damaged_tokenizer_is_one_line_or_still_one(folder, name, content):
+def test_a_damaged_tokenizer_is_loaded_or_refused_in_one_line(folder, name, content):
     (folder / name).write_bytes(content)
     try:
-        tokenizer = checkpoint.load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
         _documents.special_tokens(tokenizer)
     except CheckpointError as error:
         assert str(error).isprintable()
 
 
-def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tokenizers, settings, text_file):
-    words = text.read_text(str(text_file))
+def test_a_tokenizer_with_a_larger_vocabulary_is_refused(tokenizers, settings, text_file):
+    words = read_text(str(text_file))
     with pytest.raises(CheckpointError, match="they do not belong together"):
         corpora.build(["text"], words, tokenizers["decoder"], settings.corpus, 20)
 
 
 TEXTS = {
-    "empty": (b"", "holds 0 documents"),
-    "too short": (b"a few words", "holds 0 documents"),
+    "empty": (b"", "contains 0 documents"),
+    "too short": (b"a few words", "contains 0 documents"),
     "not UTF-8": ("ü".encode("latin-1") * 9999, "is not UTF-8"),
 }
 
 
-@pytest.mark.parametrize(("content", "said"), TEXTS.values(), ids=TEXTS)
-def test_a_text_of_which_no_documents_can_be_made_is_named(
-    folder, tmp_path, settings, content, said
-):
+@pytest.mark.parametrize(("content", "message"), TEXTS.values(), ids=TEXTS)
+def test_errors_name_texts_without_documents(folder, tmp_path, settings, content, message):
     path = tmp_path / "text.txt"
     path.write_bytes(content)
-    with pytest.raises(ShapesweepError, match=said) as caught:
+    with pytest.raises(ShapesweepError, match=message) as caught:
         extract_with(folder, tmp_path, settings, text=str(path))
     assert str(path) in str(caught.value)
     assert not (tmp_path / "shards").exists()
@@ -181,7 +184,7 @@ def test_a_text_of_which_no_documents_can_be_made_is_named(
     "content",
     [b"\0" * 99_999, b"word " * 99_999, b"\xef\xbb\xbf" + b"a b c\r\n" * 9999, b" \n" * 9999],
 )
-def test_an_odd_text_is_measured_as_it_is(folder, tmp_path, settings, content):
+def test_unusual_texts_are_measured(folder, tmp_path, settings, content):
     path = tmp_path / "text.txt"
     path.write_bytes(content)
     extract_with(folder, tmp_path, settings, text=str(path))
@@ -189,7 +192,9 @@ def test_an_odd_text_is_measured_as_it_is(folder, tmp_path, settings, content):
 
 
 @pytest.mark.parametrize("more", [{"length": 2**60}, {"documents": 2**60}, {"seed": 2**62}])
-def test_extremes_of_a_corpus_are_refused_or_measured(folder, tmp_path, settings, text_file, more):
+def test_extreme_corpus_settings_are_refused_or_measured(
+    folder, tmp_path, settings, text_file, more
+):
     try:
         extract_with(folder, tmp_path, settings, **more)
     except ShapesweepError as error:
@@ -197,13 +202,13 @@ def test_extremes_of_a_corpus_are_refused_or_measured(folder, tmp_path, settings
 
 
 @pytest.mark.parametrize("name", ["absent", "", ".", "a\0b"])
-def test_a_text_that_is_no_file_is_named(name):
+def test_a_text_must_be_a_file(name):
     with pytest.raises(ShapesweepError, match=r"corpus\.text: there is no file"):
-        text.read_text(name)
+        read_text(name)
 
 
 def extract_with(folder, tmp_path, settings, **more):
-    one = Checkpoint("local", "r", "v", seed=0, step=5, commit="c")
+    checkpoint = Checkpoint("local", "r", "v", seed=0, step=5, commit="c")
     corpus = settings.corpus.model_copy(update=more)
     chosen = settings.model_copy(update={"corpus": corpus, "corpora": ["text"]})
-    extract(one, Path(folder), chosen, tmp_path / "shards")
+    extract(checkpoint, Path(folder), chosen, tmp_path / "shards")

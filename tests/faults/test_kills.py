@@ -1,7 +1,7 @@
-"""Whatever is killed, whenever: the next run goes on, and its tables are the same to the last bit.
+"""After any process is killed at any time, the next run continues and writes identical tables.
 
-A short form runs always; `make faults` kills at fifty moments and writes down what it found
-(docs/reference/faults.md).
+A short form always runs. `make faults` kills fifty sweeps and writes the results to
+docs/reference/faults.md.
 """
 
 import json
@@ -17,9 +17,9 @@ import pytest
 
 from helpers.workflow import command, settings, sweep, write
 
-#: How many sweeps are killed, the moments and victims drawn from a seed.
+#: The number of sweeps that are killed, at random times. The index of a sweep is its random seed.
 N_KILLS = int(os.environ.get("SHAPESWEEP_KILLS", "3"))
-#: Where a line of JSON for each is added, if anywhere.
+#: A file to which each sweep appends a line of JSON, if any.
 FOUND = os.environ.get("SHAPESWEEP_FAULTS")
 TABLES = ("geometry", "replicates", "losses", "budgets", "origins", "failures")
 CURVES = ("profiles", "trajectories", "phases", "shapes", "distances")
@@ -27,72 +27,72 @@ CURVES = ("profiles", "trajectories", "phases", "shapes", "distances")
 
 @pytest.fixture(scope="module")
 def small(runs, text_file):
-    """A function that lays a sweep of two runs into a folder, three checkpoints a batch."""
+    """A function that writes a sweep of two runs to a folder, with three checkpoints per batch."""
 
-    def lay(folder):
+    def write_sweep(folder):
         shutil.copytree(runs, folder / "runs")
         paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
         suites = {"tiny": {"source": "local", "runs": paths}}
         write(folder, settings(text_file, suites=suites, checkpoints_per_job=3))
         return folder
 
-    return lay
+    return write_sweep
 
 
 @pytest.fixture(scope="module")
 def undisturbed(small, tmp_path_factory):
-    """What a sweep that nobody kills has made, and the seconds that it takes."""
+    """The tables of a sweep that is not killed, and its time in seconds."""
     folder = small(tmp_path_factory.mktemp("undisturbed") / "sweep")
     start = time.monotonic()
     done = sweep(folder, "numbers", cold=True)
     assert done.returncode == 0, done.stdout
-    return made(folder), time.monotonic() - start
+    return final_tables(folder), time.monotonic() - start
 
 
-def made(folder):
-    """The final tables, byte for byte."""
+def final_tables(folder):
+    """Return the contents of the final tables by path."""
     paths = [f"{name}.parquet" for name in TABLES] + [f"curves/{name}.parquet" for name in CURVES]
     return {path: (folder / "results" / path).read_bytes() for path in paths}
 
 
 def workers(session):
-    """Processes of a session that compute."""
-    found = []
+    """Return the process IDs of the jobs of a session."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             words = (path / "cmdline").read_bytes().split(b"\0")
             if os.getsid(int(path.name)) == session and any(
                 word.endswith(b"/shapesweep") for word in words
             ):
-                found.append(int(path.name))
+                pids.append(int(path.name))
         except (OSError, ProcessLookupError):
             pass
-    return sorted(found)
+    return sorted(pids)
 
 
 def kill(process, victim, rng):
-    """Kill a worker, Snakemake alone (its workers live on), or all at once."""
+    """Kill a worker, only Snakemake (its workers continue), or all processes together."""
     if process.poll() is not None:
-        return  # It was faster than the one that nobody disturbed.
+        return  # The sweep was faster than the undisturbed one.
     if victim == "all":
         os.killpg(process.pid, signal.SIGKILL)
     elif victim == "snakemake":
         process.kill()
     else:
-        found = workers(process.pid)
-        if found:
-            os.kill(rng.choice(found), signal.SIGKILL)
+        pids = workers(process.pid)
+        if pids:
+            os.kill(rng.choice(pids), signal.SIGKILL)
     process.wait()
 
 
 def finished(folder):
-    """Checkpoints that are measured, and when."""
+    """Return the folders of the measured checkpoints, with the times of their tables."""
     tables = (folder / "results/measured").glob("*/*/[!.]*/geometry.parquet")
     return {str(path.parent): path.stat().st_mtime_ns for path in tables}
 
 
 @pytest.mark.parametrize("number", range(N_KILLS))
-def test_what_is_killed_goes_on_to_the_same_tables(number, undisturbed, small, tmp_path):
+def test_a_killed_sweep_continues_to_the_same_tables(number, undisturbed, small, tmp_path):
     expected, seconds = undisturbed
     rng = random.Random(number)
     victim = ("worker", "snakemake", "all")[number % 3]
@@ -109,16 +109,16 @@ def test_what_is_killed_goes_on_to_the_same_tables(number, undisturbed, small, t
         kill(process, victim, rng)
         before = finished(folder)
         start = time.monotonic()
-        # What Snakemake itself asks for where it was killed.
+        # Snakemake itself asks for this after it was killed.
         sweep(folder, "--unlock")
         done = sweep(folder, "numbers")
         again = time.monotonic() - start
     finally:
-        # Those that were left behind.
+        # Kill the workers that are still running.
         if workers(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
     assert done.returncode == 0, done.stdout
-    assert made(folder) == expected
+    assert final_tables(folder) == expected
     after = finished(folder)
     assert {path: after[path] for path in before} == before, "measured again"
     assert not list((folder / "results").rglob(".*.partial")), "left behind"
@@ -145,4 +145,4 @@ def test_a_second_snakemake_on_the_same_folder_is_refused_and_harms_nothing(
     assert "cannot be locked" in second.stdout
     assert "Traceback" not in second.stdout
     assert first.wait() == 0
-    assert made(folder) == expected
+    assert final_tables(folder) == expected

@@ -1,4 +1,4 @@
-"""What is written beside the tables as JSON: spoilt anywhere, it is named and never a traceback."""
+"""Damaged or hostile JSON files next to the tables cause clear errors, and never a traceback."""
 
 import copy
 import json
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from helpers.shards import extract
 from shapesweep.config.suite import NAME, SUITE
 from shapesweep.errors import ShapesweepError
-from shapesweep.geometry import checkpoint
+from shapesweep.geometry.checkpoint import measure
 from shapesweep.manifest import checkpoints, history
 from shapesweep.storage import failures, manifests
 from shapesweep.storage.manifests import Checkpoint
 
-#: A log with a step that no table can hold.
-LATE = json.dumps({"log_history": [{"loss": 1, "step": 10**30}]})
+#: A log with a step that is too large for a table.
+TOO_LARGE = json.dumps({"log_history": [{"loss": 1, "step": 10**30}]})
 SUITE_OF_ANY_NAME = SUITE.validate_python(
     {
         "source": "hub",
@@ -30,28 +30,32 @@ SUITE_OF_ANY_NAME = SUITE.validate_python(
 FOLDERS = SUITE.validate_python(
     {**SUITE_OF_ANY_NAME.model_dump(exclude_none=True), "mode": "folders", "match": r"(?s)(.*)"}
 )
-WRONG = [None, True, -1, 1.5, 10**30, "x", "\0", [], [[]], {}, {"a": 1}, "wanting"]
+WRONG = [None, True, -1, 1.5, 10**30, "x", "\0", [], [[]], {}, {"a": 1}, "missing"]
 
 
-def said(path, sha256=None):
+def file_entry(path, sha256=None):
     return {"path": path, "size": 3, "sha256": sha256, "blob": "b"}
 
 
 def listing_of(*branches, files=("config.json", "model.safetensors")):
     names = {name: f"{n:040x}" for n, name in enumerate(branches)}
-    trees = {one: [said(path, f"{path} of {one}") for path in files] for one in names.values()}
+    trees = {
+        commit: [file_entry(path, f"{path} of {commit}") for path in files]
+        for commit in names.values()
+    }
     more = {"problem": None, "tags": {}, "commits": [], "config": {"num_hidden_layers": 2}}
     return {"org/a": {"branches": names, "trees": trees, **more}}
 
 
-def places(value, place=()):
-    yield place
-    inner = value.items() if isinstance(value, dict) else ()
-    for key, one in enumerate(value) if isinstance(value, list) else inner:
-        yield from places(one, (*place, key))
+def paths(value, path=()):
+    """Yield the path of keys to every value."""
+    yield path
+    items = value.items() if isinstance(value, dict) else ()
+    for key, item in enumerate(value) if isinstance(value, list) else items:
+        yield from paths(item, (*path, key))
 
 
-def listed(results, listing, suite=SUITE_OF_ANY_NAME):
+def list_checkpoints(results, listing, suite=SUITE_OF_ANY_NAME):
     path = checkpoints.listing_file(results, "s")
     path.parent.mkdir(exist_ok=True)
     path.write_text(listing if isinstance(listing, str) else json.dumps(listing), "utf-8")
@@ -63,22 +67,22 @@ def results(tmp_path_factory):
     return tmp_path_factory.mktemp("results")
 
 
-SOUND = listing_of("step1", "main")
+VALID = listing_of("step1", "main")
 
 
 @settings(max_examples=300, deadline=None)
-@given(place=st.sampled_from(list(places(SOUND))), wrong=st.sampled_from(WRONG))
-def test_a_listing_that_is_spoilt_somewhere_is_read_or_named(results, place, wrong):
-    spoilt = [copy.deepcopy(SOUND)]
-    holder, last = spoilt, 0
-    for key in place:
-        holder, last = holder[last], key
-    if wrong == "wanting" and place:
-        del holder[last]
+@given(path=st.sampled_from(list(paths(VALID))), wrong=st.sampled_from(WRONG))
+def test_a_damaged_listing_is_read_or_refused_in_one_line(results, path, wrong):
+    damaged = [copy.deepcopy(VALID)]
+    container, last = damaged, 0
+    for key in path:
+        container, last = container[last], key
+    if wrong == "missing" and path:
+        del container[last]
     else:
-        holder[last] = wrong
+        container[last] = wrong
     try:
-        found = listed(results, spoilt[0])
+        found = list_checkpoints(results, damaged[0])
         described = checkpoints.describe("s", SUITE_OF_ANY_NAME, found, "all")
         manifests.write(described, results / "manifest.parquet")
         assert manifests.read(results / "manifest.parquet") == described
@@ -86,11 +90,11 @@ def test_a_listing_that_is_spoilt_somewhere_is_read_or_named(results, place, wro
         assert str(error).isprintable()
 
 
-def test_no_beginning_of_a_listing_is_taken_for_it(results):
-    text = json.dumps(SOUND)
+def test_truncated_listings_are_refused(results):
+    text = json.dumps(VALID)
     for end in range(len(text)):
         with pytest.raises(ShapesweepError, match=r"s\.json: damaged; add --forcerun listing$"):
-            listed(results, text[:end])
+            list_checkpoints(results, text[:end])
 
 
 HOSTILE = [
@@ -102,87 +106,85 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_whatever_a_branch_is_called_its_results_lie_inside_and_its_name_is_plain(results, name):
-    for one in listed(results, listing_of(name)):
-        assert one.folder.resolve().parent == (results / "checkpoints/s/a").resolve()
-        # Of a repository that the pattern does not know nothing is fetched.
-        assert re.fullmatch(NAME, one.revision) or one.flags[0].startswith("not_listed")
+def test_hostile_branch_names_have_safe_revisions_and_folders(results, name):
+    for checkpoint in list_checkpoints(results, listing_of(name)):
+        assert checkpoint.folder.resolve().parent == (results / "checkpoints/s/a").resolve()
+        # Nothing is downloaded from a repository that is not listed.
+        is_safe = re.fullmatch(NAME, checkpoint.revision)
+        assert is_safe or checkpoint.flags[0].startswith("not_listed")
 
 
 @pytest.mark.parametrize("path", ["../x/config.json", "/etc/x/config.json", "a/../../config.json"])
-def test_a_file_that_leads_out_of_its_repository_is_refused(results, path):
+def test_file_paths_outside_the_repository_are_refused(results, path):
     with pytest.raises(ShapesweepError, match=r"s\.json: damaged"):
-        listed(results, listing_of("main", files=[path]), FOLDERS)
+        list_checkpoints(results, listing_of("main", files=[path]), FOLDERS)
 
 
-def test_a_step_or_a_seed_that_no_table_can_hold_is_no_traceback(results):
+def test_too_large_steps_and_invalid_seeds_cause_no_traceback(results):
     with pytest.raises(ShapesweepError, match=r"match: .* finds in 'step9+': .* too large"):
-        listed(results, listing_of("step" + "9" * 30))
+        list_checkpoints(results, listing_of("step" + "9" * 30))
     seeds = SUITE_OF_ANY_NAME.model_copy(update={"match": r"step(?P<step>\d)-(?P<seed>.+)"})
-    found = listed(results, listing_of("step1-" + "9" * 30, "step2-²", "step3-7"), seeds)
-    assert [one.seed for one in found] == [None, None, 7]
+    listing = listing_of("step1-" + "9" * 30, "step2-²", "step3-7")
+    found = list_checkpoints(results, listing, seeds)
+    assert [checkpoint.seed for checkpoint in found] == [None, None, 7]
 
 
-def test_a_folder_with_a_line_break_in_its_name_is_no_checkpoint(tmp_path):
+def test_folders_with_a_line_break_in_their_name_are_ignored(tmp_path):
     (tmp_path / "step1").mkdir()
     (tmp_path / "step2\n").mkdir()
     local = {"source": "local", "runs": {"r": str(tmp_path)}, "pattern": r"(?s)step(?P<step>\d+).*"}
     found = checkpoints.list_checkpoints("s", SUITE.validate_python(local), "results")
-    assert [one.revision for one in found] == ["step1"]
+    assert [checkpoint.revision for checkpoint in found] == ["step1"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", "[" * 100_000])
-def test_a_damaged_failure_is_named(tmp_path, text):
+def test_errors_name_damaged_failures(tmp_path, text):
     (tmp_path / "failed.json").write_text(text, encoding="utf-8")
     with pytest.raises(ShapesweepError, match=r"failed\.json: damaged"):
         failures.recorded(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "text", ["{", '{"log_history": [{"loss": 1, "step": 1e400}]}', "[" * 9999, LATE]
+    "text", ["{", '{"log_history": [{"loss": 1, "step": 1e400}]}', "[" * 9999, TOO_LARGE]
 )
-def test_a_damaged_log_is_named(tmp_path, text):
+def test_problems_name_damaged_logs(tmp_path, text):
     (tmp_path / "trainer_state.json").write_text(text, encoding="utf-8")
     log, (problem,) = history.of_folder(tmp_path)
     assert not len(log)
     assert "trainer_state.json: " in problem
 
 
-def test_shards_of_another_origin_than_is_said_are_not_measured(
-    tmp_path, make_checkpoint, settings
-):
+def test_shards_with_wrong_origins_are_not_measured(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
-    one = Checkpoint("s", "r", "v", seed=0, step=5, commit="c")
+    checkpoint = Checkpoint("s", "r", "v", seed=0, step=5, commit="c")
     small = settings.model_copy(update={"corpora": ["text"]})
-    extract(one, tmp_path / "model", small, tmp_path / "shards")
+    extract(checkpoint, tmp_path / "model", small, tmp_path / "shards")
     path = tmp_path / "shards/origins.json"
-    sound = path.read_text(encoding="utf-8")
-    for damaged, what in (
-        (sound[:-9], "damaged"),
-        (sound.replace('"step": 5', '"step": 7'), "beside it"),
+    valid = path.read_text(encoding="utf-8")
+    for damaged, message in (
+        (valid[:-9], "damaged"),
+        (valid.replace('"step": 5', '"step": 7'), "beside it"),
     ):
         path.write_text(damaged, encoding="utf-8")
-        with pytest.raises(ShapesweepError, match=what):
-            checkpoint.measure(
-                tmp_path / "shards", tmp_path / "geometry", settings.measurement("s")
-            )
+        with pytest.raises(ShapesweepError, match=message):
+            measure(tmp_path / "shards", tmp_path / "geometry", settings.measurement("s"))
     assert not (tmp_path / "geometry").exists()
 
 
-def test_every_word_of_a_rules_command_is_quoted_or_a_plain_name():
-    plain = {f"wildcards.{name}" for name in ("suite", "run", "revision", "batch", "figure")}
-    # Numbers, and one of the words that the configuration allows.
-    plain |= {f"params.{name}" for name in ("bytes", "seconds", "rise")}
-    plain |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "room")}
-    plain |= {"threads"}
+def test_placeholders_in_commands_of_rules_are_quoted_or_safe():
+    safe = {f"wildcards.{name}" for name in ("suite", "run", "revision", "batch", "figure")}
+    # Numbers, and words that the configuration restricts to a few values.
+    safe |= {f"params.{name}" for name in ("bytes", "seconds", "rise")}
+    safe |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "room")}
+    safe |= {"threads"}
     n_words = 0
     for path in Path("workflow/rules").glob("*.smk"):
         commands = re.findall(r"shell:\n((?:\s+f?\".*\"\n?)+)", path.read_text(encoding="utf-8"))
-        # In a string that Python formats, braces would mean something else.
+        # In an f-string, braces would have another meaning.
         assert not any(re.search(r"^\s+f\"", command, re.MULTILINE) for command in commands)
-        # Two braces stand for one that is no word.
+        # Double braces stand for a literal brace.
         text = "".join(commands).replace("{{", "").replace("}}", "")
         for word in re.findall(r"\{(.*?)\}", text):
-            assert word.endswith(":q") or word in plain, f"{path}: {word}"
+            assert word.endswith(":q") or word in safe, f"{path}: {word}"
             n_words += 1
     assert n_words > 50

@@ -1,4 +1,4 @@
-"""Secrets: the user's token is sent to the Hub, and told to nobody else."""
+"""The token of the user is sent to the Hub, and appears nowhere else."""
 
 import logging
 
@@ -17,7 +17,7 @@ SECRET = "hf_secretOfTheUser"
 
 @pytest.fixture
 def standin(monkeypatch, tmp_path):
-    """A Hub that echoes the token in all its errors."""
+    """A stand-in for the Hub whose error responses contain the token."""
     with StandIn() as server:
         files = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         for name, value in (
@@ -27,16 +27,16 @@ def standin(monkeypatch, tmp_path):
             monkeypatch.setattr(huggingface_hub.constants, name, value)
         monkeypatch.setenv("HF_TOKEN", SECRET)
         monkeypatch.setattr(client, "ATTEMPTS", 2)
-        # The client waits between its own attempts, too.
+        # The client of the Hub also waits between its own attempts.
         monkeypatch.setattr("time.sleep", lambda _: None)
-        server.is_telltale = True
+        server.echoes_token = True
         server.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": b"x" * 99})
         yield server
 
 
 @pytest.fixture
-def verb(tmp_path, monkeypatch):
-    """A function that runs one verb of a sweep of the stand-in's suite."""
+def run_command(tmp_path, monkeypatch):
+    """A function that runs a command for a suite of the stand-in."""
     monkeypatch.chdir(tmp_path)
     suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
     suites = {"s": {**suite, "repositories": ["org/a"]}}
@@ -45,45 +45,47 @@ def verb(tmp_path, monkeypatch):
     return lambda *words: cli.main([*words])
 
 
-def answers(standin, status, where=""):
-    """Let the Hub answer so, to all that it is asked for at a place."""
+def answer_with(standin, status, part=""):
+    """Answer all requests with a status whose path contains a part."""
 
     def scripted():
-        return (str(status), {}) if where in standin.asked[-1][1] else None
+        return (str(status), {}) if part in standin.asked[-1][1] else None
 
     standin.scripted = scripted
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 429, 500, 503])
-def test_no_answer_of_the_hub_brings_the_token_to_light(
-    standin, verb, tmp_path, status, capfd, caplog
+def test_the_token_is_never_printed_logged_or_written(
+    standin, run_command, tmp_path, status, capfd, caplog
 ):
     caplog.set_level(logging.INFO)
     (tmp_path / "results/listings").mkdir(parents=True)
     definition = config_files.load("sweep.yaml").suites["s"].model_dump_json()
     suite = ["--definition", definition, "--suite", "s", "--results", "results"]
     listing = ["listing", *suite, "--out", "results/listings/s.json"]
-    answers(standin, status)
-    verb(*listing)
+    answer_with(standin, status)
+    run_command(*listing)
     standin.scripted = lambda: None
-    assert verb(*listing) == 0
+    assert run_command(*listing) == 0
     record = Plan(config_files.load("sweep.yaml"), "results").record("s")
     (tmp_path / "plan.json").write_text(record, encoding="utf-8")
     manifest, tokenizer = "results/manifests/s.parquet", "results/tokenizers/s/a"
-    assert verb("manifest", "--plan", "plan.json", "--results", "results", "--out", manifest) == 0
-    answers(standin, status, "/resolve/")
-    assert verb("tokenizer", *suite, "--run", "a", "--out", tokenizer) == 0
+    describe = ["manifest", "--plan", "plan.json", "--results", "results", "--out", manifest]
+    assert run_command(*describe) == 0
+    answer_with(standin, status, "/resolve/")
+    assert run_command("tokenizer", *suite, "--run", "a", "--out", tokenizer) == 0
     out = "results/checkpoints/s/a/step1/0123456789ab"
-    one = ["--settings", "sweep.yaml", "--manifest", manifest, "--run", "a", "--revision", "step1"]
+    checkpoint = ["--settings", "sweep.yaml", "--manifest", manifest, "--run", "a"]
+    checkpoint += ["--revision", "step1"]
     disk = ["--temporary", "results", "--room", "100000", "--bytes", "1000"]
-    assert verb("download", *one, *disk, "--out", out) == 0
+    assert run_command("download", *checkpoint, *disk, "--out", out) == 0
     assert (tmp_path / out / "failed.json").is_file()
-    # The reasons why nothing could be measured.
+    # The table of failures contains the errors of the Hub.
     tables = ["--temporary", "results", "--measured", "results/measured", "--out", "results/tables"]
-    assert verb("geometry", *one, "--checkpoints", out, *tables) == 0
+    assert run_command("geometry", *checkpoint, "--checkpoints", out, *tables) == 0
     assert (tmp_path / "results/tables/failures.parquet").is_file()
 
-    assert standin.n_told
+    assert standin.n_echoes
     printed = capfd.readouterr()
     assert printed.out
     for text in (printed.out, printed.err, caplog.text):

@@ -1,1 +1,1 @@
-"""What several test modules share. Tests import from here, never from one another."""
+"""Code that test modules share. They import it from here, and do not import each other."""

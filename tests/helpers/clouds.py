@@ -1,10 +1,13 @@
-"""Deterministic clouds, the same with every version of numpy: no random generator of its own."""
+"""Deterministic clouds, without numpy's random generators, which may change between versions."""
 
 import numpy as np
 
 
 def _uniform(n, d, seed):
-    """Numbers in (0, 1) from a linear congruential generator (Lehmer, MINSTD), shape (n, d)."""
+    """Return numbers in (0, 1) of shape (n, d).
+
+    The linear congruential generator is Lehmer's (MINSTD).
+    """
     state, values = seed, np.empty(n * d)
     for i in range(n * d):
         state = state * 48271 % 2147483647
@@ -13,7 +16,7 @@ def _uniform(n, d, seed):
 
 
 def _normal(n, d, seed):
-    """Standard normal numbers by Box and Muller, shape (n, d)."""
+    """Return standard normal numbers of shape (n, d), by the Box-Muller method."""
     u = _uniform(n, 2 * d, seed)
     return np.sqrt(-2 * np.log(u[:, :d])) * np.cos(2 * np.pi * u[:, d:])
 
@@ -75,12 +78,12 @@ def torus2():
 
 
 def few():
-    """Fewer points than features."""
+    """Return a cloud with fewer points than features."""
     return _embedded(_normal(150, 24, 91), 200, 92)
 
 
 def power_law():
-    """Variances 1/k."""
+    """Return a cloud with the variances 1/k."""
     return _normal(600, 128, 101) * np.arange(1, 129) ** -0.5
 
 

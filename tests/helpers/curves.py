@@ -1,4 +1,4 @@
-"""Tables of a run whose curves are known, as `curves.build` takes them in."""
+"""Tables of a run with known curves, as input for `curves.build`."""
 
 import tempfile
 from pathlib import Path
@@ -26,9 +26,9 @@ def number(step, layer, metric, value, **more):
 
 
 def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy"), **more):
-    """Geometry and replicates of a run whose every block follows a trajectory."""
+    """Return geometry and replicates of a run in which every block follows a trajectory."""
     rng = np.random.default_rng(0)
-    # What the documents do to a number they do at every step: the differences are paired.
+    # The documents have the same effect at every step, so differences of steps are paired.
     shared = rng.standard_normal(GROUPS) * noise
     geometry, replicates = [], []
     for metric in metrics:
@@ -44,16 +44,16 @@ def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy
 
 
 def as_read(rows, schema):
-    """Rows as they come back from a file."""
+    """Write rows to a file, and return the table that is read from it."""
     with tempfile.TemporaryDirectory() as folder:
         tables.write(rows, schema, Path(folder) / "table.parquet")
         return tables.read(Path(folder) / "table.parquet", schema)
 
 
 def nothing_else(losses=(), continuity=()):
-    """The other tables that curves are made from."""
-    named = {"LOSSES": losses, "CONTINUITY": continuity}
-    return [as_read(list(rows), getattr(schemas, name)) for name, rows in named.items()]
+    """Return the other tables that `curves.build` needs; they are empty by default."""
+    rows_by_schema = {"LOSSES": losses, "CONTINUITY": continuity}
+    return [as_read(list(rows), getattr(schemas, name)) for name, rows in rows_by_schema.items()]
 
 
 def build(geometry, replicates):
@@ -61,10 +61,10 @@ def build(geometry, replicates):
 
 
 def by_checkpoint(replicates):
-    """A table of replicates as the curves ask for it."""
+    """Return a function that looks up replicates in a table, as `curves.build` needs it."""
 
-    def of(suite, run, revisions):
-        mine = (replicates.suite == suite) & (replicates.run == run)
-        return replicates[mine & replicates.revision.isin(revisions)]
+    def replicates_of(suite, run, revisions):
+        is_run = (replicates.suite == suite) & (replicates.run == run)
+        return replicates[is_run & replicates.revision.isin(revisions)]
 
-    return of
+    return replicates_of

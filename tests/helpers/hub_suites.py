@@ -1,4 +1,4 @@
-"""Miniature suites for the stand-in Hub: one in every mode, in the formats that are published."""
+"""Miniature suites for the stand-in Hub: one suite for each mode, in all published formats."""
 
 import io
 import shutil
@@ -11,7 +11,7 @@ from helpers.models import tiny_bert, tiny_bloom, tiny_neox, trajectory
 
 
 def files(saved, folder, form="safetensors"):
-    """The files of a model or tokenizer as they are published: whole, sharded, or a pickle."""
+    """Return the files of a model or tokenizer: whole, sharded or as a pickle."""
     shutil.rmtree(folder, ignore_errors=True)
     saved.save_pretrained(folder, **({"max_shard_size": "20KB"} if form == "sharded" else {}))
     found = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -28,41 +28,41 @@ def pickled(value):
 
 
 def changed(content, change):
-    """The bytes of a safetensors file after its weights were changed."""
+    """Change the weights of a safetensors file, and return its new bytes."""
     weights = load(content)
     change(weights)
     return save(weights, metadata={"format": "pt"})
 
 
-#: What else lies in such repositories, and is never fetched.
+#: Other files of published repositories, which are never downloaded.
 CLUTTER = {"tf_model.h5": b"\0" * 4096, "optimizer.bin": b"\0" * 4096, "README.md": b"hello"}
 
 
 def publish_all(hub, tokenizers, folder):
-    """Suites in all six modes; their definitions, by name."""
+    """Publish suites in all six modes, and return their definitions by name."""
     decoder = files(tokenizers["decoder"], folder / "t")
     encoder = files(tokenizers["encoder"], folder / "t")
     steps = (0, 8)
     forms = {0: "safetensors", 1: "bin", 8: "sharded"}
     for step, model in trajectory(tiny_neox(), (0, 1, 8)):
-        made = files(model, folder / "m", forms[step])
-        hub.add("Org/neox", f"step{step}", made | decoder | CLUTTER)
+        contents = files(model, folder / "m", forms[step])
+        hub.add("Org/neox", f"step{step}", contents | decoder | CLUTTER)
     for step, model in trajectory(tiny_bloom(), steps, seed=1):
-        # The tags have no tokenizer; another repository has.
+        # The tokenizer is not in the tags, but in another repository.
         hub.add("big/bloom-intermediate", f"global_step{step}", files(model, folder / "m"), "tags")
         hub.add("big/bloom", "main", decoder)
     bert = trajectory(tiny_bert(), steps, 2, transformers.AutoModelForPreTraining)
     for step, model in bert:
-        made = files(model, folder / "m", "bin")
-        hub.add(f"lab/berts-seed_3-step_{step}k", "main", made | encoder | CLUTTER)
+        contents = files(model, folder / "m", "bin")
+        hub.add(f"lab/berts-seed_3-step_{step}k", "main", contents | encoder | CLUTTER)
     for step, model in trajectory(tiny_neox(), steps, seed=3):
         kind = "tags" if step else "branches"
         name = f"{'ext' if step == 8 else 'step'}{step}"
         hub.add("pairs/either", name, files(model, folder / "m") | decoder, kind)
     nested = {}
     for step, model in trajectory(tiny_neox(), steps, seed=4):
-        made = files(model, folder / "m", forms[step])
-        nested |= {f"hf_ckpt/{step}.5B/{name}": content for name, content in made.items()}
+        contents = files(model, folder / "m", forms[step])
+        nested |= {f"hf_ckpt/{step}.5B/{name}": content for name, content in contents.items()}
     hub.add("nested/folders", "main", nested | decoder)
     for step, model in trajectory(tiny_neox(), steps, seed=5):
         title = f"Saving HF Model -- Step {step}"

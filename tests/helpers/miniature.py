@@ -1,4 +1,4 @@
-"""Miniature repositories on the stand-in Hub, under the names that the shipped sweeps ask for."""
+"""Miniature repositories on the stand-in Hub, with the names that the shipped sweeps use."""
 
 import numpy as np
 import transformers
@@ -10,7 +10,7 @@ from helpers.published_names import revisions
 SHAPE = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 POSITIONS = {"max_position_embeddings": 640}
 LLAMA = SHAPE | POSITIONS | {"intermediate_size": 32, "num_key_value_heads": 2}
-#: Each repository's architecture; the first that its name begins with.
+#: The architecture of each repository, by the start of the repository's name.
 CONFIGS = {
     "EleutherAI/": transformers.GPTNeoXConfig(**SHAPE, **POSITIONS, intermediate_size=32),
     "allenai/": transformers.Olmo2Config(**LLAMA),
@@ -24,13 +24,13 @@ CONFIGS = {
     "google-bert/": transformers.BertConfig(**SHAPE, **POSITIONS, intermediate_size=32),
     "FacebookAI/": transformers.RobertaConfig(**SHAPE, **POSITIONS, intermediate_size=32),
 }
-#: Checkpoints of a run, at most, from the first to the last.
-MOST = 2
+#: The largest number of checkpoints of a run; the first and the last are among them.
+MAX_CHECKPOINTS = 2
 ENCODERS = ("google-bert/", "FacebookAI/")
 
 
 def publish(hub, name, suite, repositories, tokenizers, folder):
-    """Add a suite's repositories to a stand-in, each with some of its published names.
+    """Add the repositories of a suite to a stand-in, each with some of its published names.
 
     Parameters
     ----------
@@ -52,9 +52,10 @@ def publish(hub, name, suite, repositories, tokenizers, folder):
             "encoder": transformers.AutoModelForMaskedLM,
         }[family]
         names = revisions(name, suite, repository)
-        places = np.linspace(0, len(names) - 1, min(MOST, len(names))).astype(int)
-        names = [names[place] for place in places]
-        # Another seed for each run: no two of them share a file.
+        n_chosen = min(MAX_CHECKPOINTS, len(names))
+        chosen = np.linspace(0, len(names) - 1, n_chosen).astype(int)
+        names = [names[index] for index in chosen]
+        # Each run has its own seed, so no two runs share a file.
         seed = sum(f"{name} {repository}".encode())
         for revision, (_, model) in zip(
             names, trajectory(shape, range(len(names)), seed, kind), strict=True

@@ -1,4 +1,4 @@
-"""Tiny models and a text, small enough to be made anew in every test session."""
+"""A text, and models that are small enough to be created in every test session."""
 
 import torch
 import transformers
@@ -36,15 +36,16 @@ def tiny_bloom():
 def trajectory(config, steps, seed=0, kind=transformers.AutoModelForCausalLM):
     """Yield (step, model) along a straight line in weight space, with a little noise.
 
-    It looks like a training to the checks of continuity, without the cost of one.
+    The checks of continuity accept it as a training. A real training would take longer.
     """
     torch.manual_seed(seed)
     model = kind.from_config(config).eval()
     direction = [torch.randn_like(weights) * 0.02 for weights in model.parameters()]
-    done = 0
+    last_step = 0
     for step in steps:
         with torch.no_grad():
-            for weights, whole in zip(model.parameters(), direction, strict=True):
-                weights += whole * (step - done) / max(*steps, 1) + 1e-4 * torch.randn_like(weights)
-        done = step
+            for weights, change in zip(model.parameters(), direction, strict=True):
+                noise = 1e-4 * torch.randn_like(weights)
+                weights += change * (step - last_step) / max(*steps, 1) + noise
+        last_step = step
         yield step, model

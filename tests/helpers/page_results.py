@@ -1,4 +1,4 @@
-"""The results of a small sweep, made without one: what the page of a sweep is tested on."""
+"""Synthetic results of a small sweep, for tests of the report page."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from shapesweep.storage import schemas, tables
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-#: A name that would be a picture, were it not escaped.
+#: A name of a run. A page that does not escape it shows an image instead.
 HOSTILE = "<img src=x onerror=alert(1)>"
 STEPS = (0, 1, 10, 100, 1000)
 BLOCKS = 4
@@ -20,7 +20,7 @@ METRICS = [("anisotropy", None), ("id_twonn", 2), ("id_gride", 2), ("id_gride", 
 
 
 def value(run, metric, step, layer):
-    """A number that differs from place to place: a dome that grows with the step."""
+    """Return a dome over the layers that grows with the step and depends on the run."""
     height = math.log10(1 + step) / 4 * math.sin(math.pi * layer / BLOCKS)
     return (1 if metric == "anisotropy" else 9) * (0.1 + 0.6 * height) + 0.001 * len(run)
 
@@ -34,22 +34,22 @@ def curve(run, model, corpus, selection, metric, k, over="documents"):
     }  # fmt: skip
 
 
-def band(at, n_points=4096):
+def band(center, n_points=4096):
     return {
-        "value": at, "low": 0.9 * at, "high": 1.1 * at, "n_points": n_points,
+        "value": center, "low": 0.9 * center, "high": 1.1 * center, "n_points": n_points,
         "n_documents": 128, "document_length": 64, "flag": "",
     }  # fmt: skip
 
 
 def when(step, run, over="documents"):
     revision = None if over == "seeds" else f"checkpoint-{step}"
-    # One training is broken before its last checkpoint.
+    # One training has a break before its last checkpoint.
     segment = int(run == HOSTILE and step == STEPS[-1])
     return {"revision": revision, "step": step, "tokens": 2048 * step, "segment": segment}
 
 
 def write(folder):
-    """Write everything that a page is made from.
+    """Write all tables and files that a page needs.
 
     Returns
     -------
@@ -57,28 +57,29 @@ def write(folder):
         `folder`.
     """
     profiles, trajectories, phases, shapes = [], [], [], []
-    every = [(*run, "documents") for run in RUNS] + [("decoder", "decoder", "seeds")]
-    kinds = itertools.product(every, ("text", "random"), ("all", "no_first"), METRICS)
+    models = [(*run, "documents") for run in RUNS] + [("decoder", "decoder", "seeds")]
+    kinds = itertools.product(models, ("text", "random"), ("all", "no_first"), METRICS)
     for (run, model, over), corpus, selection, (metric, k) in kinds:
-        one = curve(run, model, corpus, selection, metric, k, over)
+        keys = curve(run, model, corpus, selection, metric, k, over)
         for step in STEPS:
             for layer, kind in LAYERS:
                 flag = {"flag": "undersampled"} if (step, layer) == (0, 0) else {}
-                at = value(run, metric, step, layer)
-                place = {"layer": layer, "layer_kind": kind, "depth": layer / BLOCKS}
-                profiles.append(one | when(step, run, over) | place | band(at) | flag)
-            at = value(run, metric, step, BLOCKS // 2)
-            trajectories.append(one | when(step, run, over) | {"layers": "middle"} | band(at))
+                depth = {"layer": layer, "layer_kind": kind, "depth": layer / BLOCKS}
+                numbers = band(value(run, metric, step, layer)) | flag
+                profiles.append(keys | when(step, run, over) | depth | numbers)
+            middle = value(run, metric, step, BLOCKS // 2)
+            numbers = {"layers": "middle"} | band(middle)
+            trajectories.append(keys | when(step, run, over) | numbers)
             if over == "documents":
-                shapes.append(shape(one, step, at))
-        phases.append(phase(one))
+                shapes.append(shape(keys, step, middle))
+        phases.append(phase(keys))
     for run, model in RUNS:
         for source, corpus in (("eval", "text"), ("log", None)):
             for step in STEPS:
-                one = curve(run, model, corpus, None, f"loss_{source}", None)
-                there = when(step, run) | {"layers": None} | band(5 - math.log10(1 + step), None)
-                trajectories.append(one | there)
-    kept = {
+                keys = curve(run, model, corpus, None, f"loss_{source}", None)
+                loss = {"layers": None} | band(5 - math.log10(1 + step), None)
+                trajectories.append(keys | when(step, run) | loss)
+    contents = {
         "curves/profiles": (profiles, schemas.PROFILES),
         "curves/trajectories": (trajectories, schemas.TRAJECTORIES),
         "curves/phases": (phases, schemas.PHASES),
@@ -94,7 +95,7 @@ def write(folder):
         "manifests/tiny": (manifest(), schemas.MANIFEST),
         "origins": (origins(), schemas.ORIGINS),
     }
-    for name, (rows, schema) in kept.items():
+    for name, (rows, schema) in contents.items():
         tables.write(rows, schema, folder / f"{name}.parquet")
     (folder / "config.yaml").write_text(f"suites: {{tiny: {{runs: '{HOSTILE}'}}}}\n", "utf-8")
     (folder / "summary.txt").write_text(f"{len(RUNS)} runs, {HOSTILE}\n", "utf-8")
@@ -102,16 +103,16 @@ def write(folder):
     return folder
 
 
-def shape(one, step, height):
-    known = {k: v for k, v in one.items() if k != "over"} | when(step, one["run"])
+def shape(keys, step, height):
+    row = {k: v for k, v in keys.items() if k != "over"} | when(step, keys["run"])
     name = "flat" if step < 10 else "dome"
     measured = {f"{m}{end}": None for m in schemas.MEASURES for end in ("", "_low", "_high")}
     measured |= {"height": height, "height_low": 0.9 * height, "height_high": 1.1 * height}
-    return known | {"n_documents": 128, "document_length": 64, "shape": name} | measured
+    return row | {"n_documents": 128, "document_length": 64, "shape": name} | measured
 
 
-def phase(one):
-    return one | {
+def phase(keys):
+    return keys | {
         "layers": "middle", "n_checkpoints": 5, "first_step": 0, "first": 0.1, "peak_step": 100,
         "peak_step_low": 10, "peak_step_high": 1000, "peak": 0.4, "last_step": 1000, "last": 0.7,
         "prominence": -0.3, "half_width": 0.05, "noise": 0.02, "noise_source": "residuals",
@@ -120,39 +121,39 @@ def phase(one):
 
 
 def missing():
-    one = {"suite": "tiny", "run": "decoder-seed0", "transient": False}
+    run = {"suite": "tiny", "run": "decoder-seed0", "transient": False}
     return [
-        one | {"revision": "checkpoint-7", "step": 7, "reason": "NaN", "measured": False},
-        one | {"revision": "checkpoint-10", "step": 10, "reason": HOSTILE, "measured": True},
+        run | {"revision": "checkpoint-7", "step": 7, "reason": "NaN", "measured": False},
+        run | {"revision": "checkpoint-10", "step": 10, "reason": HOSTILE, "measured": True},
     ]
 
 
 def manifest():
-    made = []
+    rows = []
     for run, _ in RUNS:
         for step in STEPS:
             status = ["missing_config"] if step == 100 and run == HOSTILE else []
-            made.append(
+            rows.append(
                 dict.fromkeys(schemas.MANIFEST.names)
                 | {"suite": "tiny", "run": run, "revision": f"checkpoint-{step}", "step": step,
                    "tokens": 2048 * step, "seed": 0, "commit": f"c{step}", "files": [],
                    "bytes": 2_902_248, "status": status, "chosen": True, "selected": not status}
             )  # fmt: skip
-    return made
+    return rows
 
 
 def origins():
-    by = {"device": "cpu", "shapesweep": "0.4.0", "torch": "2.13.0", "transformers": "5.23.0"}
+    versions = {"device": "cpu", "shapesweep": "0.4.0", "torch": "2.13.0", "transformers": "5.23.0"}
     return [
         {"suite": "tiny", "run": run, "revision": f"checkpoint-{step}", "step": step,
          "commit": f"measured-{step}", "corpus": corpus, "corpus_digest": f"digest-of-{corpus}",
-         "corpus_seed": 0, **by}
+         "corpus_seed": 0, **versions}
         for (run, _), step, corpus in itertools.product(RUNS, STEPS, ("text", "random"))
     ]  # fmt: skip
 
 
 def figure(folder):
-    """One figure with a CSV, and one that has none."""
+    """Draw a figure with a CSV, and a figure without one."""
     folder.mkdir(parents=True)
     for name in ("dome", "corpora"):
         drawn, axes = plt.subplots(figsize=(3.4, 2))

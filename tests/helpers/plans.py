@@ -1,4 +1,4 @@
-"""A sweep in a temporary folder, for plans without Snakemake."""
+"""A sweep in a temporary folder, for tests of the plan without Snakemake."""
 
 import copy
 import json
@@ -37,13 +37,13 @@ def files_of(name, weights=10**6):
 
 
 def list_hub(results, suite="hub", revisions=("step1", "step2"), **more):
-    """Write what the Hub says of a repository."""
+    """Write the listing of a repository of the Hub."""
     branches = {name: f"commit of {name}" for name in revisions}
     trees = {commit: files_of(commit) for commit in branches.values()}
-    listed = Repository(branches=branches, trees=trees, config=SHAPE, **more)
+    repository = Repository(branches=branches, trees=trees, config=SHAPE, **more)
     path = results / f"listings/{suite}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"org/a": asdict(listed)}), encoding="utf-8")
+    path.write_text(json.dumps({"org/a": asdict(repository)}), encoding="utf-8")
 
 
 class Sweep:
@@ -65,11 +65,11 @@ class Sweep:
             write_checkpoint(self.run / f"checkpoint-{step}", f"of {step}".encode())
 
     def plan(self, **more):
-        """A new plan; keys of a mapping are laid over those that are there."""
+        """Return a new plan. The keys of a mapping replace those of the configuration."""
         raw = copy.deepcopy(self.raw)
         for key, value in more.items():
-            both = isinstance(value, dict) and key in raw
-            raw[key] = {**raw[key], **value} if both else value
+            is_merged = isinstance(value, dict) and key in raw
+            raw[key] = {**raw[key], **value} if is_merged else value
         return Plan(files.validate(raw), self.results)
 
     def fingerprint(self, **more):
@@ -77,7 +77,7 @@ class Sweep:
         return batch.fingerprint
 
     def fail(self, folder, n_transient):
-        """Write that checkpoints of a batch failed, some for a reason that may pass."""
+        """Record failures of a batch, of which `n_transient` are transient."""
         row = {"suite": "s", "run": "r", "revision": "checkpoint-1", "step": 1, "reason": "no"}
         row |= {"measured": False, "transient": bool(n_transient)}
         path = self.results / "geometry" / folder / "failures.parquet"

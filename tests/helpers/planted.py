@@ -1,7 +1,7 @@
 """Synthetic runs with a planted dome or a planted peak.
 
-Every shard is drawn from a law whose anisotropy and dimension are known, and goes through geometry
-and curves as a model's would.
+The shards are drawn from distributions with known anisotropy and dimension. They go through
+`geometry` and `curves` like the shards of a model.
 """
 
 import os
@@ -13,27 +13,29 @@ from scipy import stats
 from helpers.curves import by_checkpoint
 from shapesweep import curves
 from shapesweep.geometry import checkpoint
-from shapesweep.geometry.layer import look
+from shapesweep.geometry.layer import Layer, measure_layer
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 from shapesweep.storage.shards import Shard
 
-#: Fixed beforehand. `make test-all` takes 100.
+#: Seeds of the runs, set in advance. `make test-all` uses 100.
 SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
-#: So many must agree: where each agrees with probability 0.95, fewer do in at most 2.5 % of cases.
-LEAST = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
+#: The number of seeds that must agree. If each agrees with probability 0.95, fewer than these agree
+#: in at most 2.5 % of all cases.
+MIN_AGREEING = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
 STEPS = (0, 1, 4, 16, 64, 256, 1024, 4096, 16384)
 DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 8, 40
-#: Variance of the bulk along that axis. Of a bulk without a leading one, a finite number of tokens
-#: makes one, half again as large as the others; this one it raises by under a hundredth.
+#: Variance of the bulk along its leading axis. With equal variances along all axes, sampling noise
+#: makes the largest sampled variance half again as large as the others. It raises this leading
+#: variance by less than 1 %.
 LEADING = 10.0
 
 
 def cloud(rng, dimension, shared):
-    """Tokens of a known ID, the same ones at every step.
+    """Return tokens with a known ID, drawn from the same numbers at every step.
 
-    Uniform in a cube of so many dimensions (a share of the tokens in one more, for a fractional
-    one), turned into the features, so that no axis is special.
+    They are uniform in a cube of `dimension` dimensions. If it is fractional, a share of the tokens
+    has another dimension. A rotation spreads the dimensions over all features.
     """
     low = int(dimension)
     n = DOCUMENTS * LENGTH
@@ -45,7 +47,7 @@ def cloud(rng, dimension, shared):
 
 
 def bulk(rng, sink):
-    """Normal tokens with one leading axis, along which the first of each document is pushed."""
+    """Return normal tokens with a leading axis. First tokens are shifted along it by `sink`."""
     points = rng.standard_normal((DOCUMENTS * LENGTH, FEATURES))
     points[:, 0] *= np.sqrt(LEADING)
     points[::LENGTH, 0] += sink
@@ -53,14 +55,14 @@ def bulk(rng, sink):
 
 
 def expected(sink):
-    """Anisotropy of `bulk`: the sink adds p(1-p)A² along its leading axis."""
+    """Return the anisotropy of `bulk`: the sink A adds p(1-p)A² along the leading axis."""
     p = 1 / LENGTH
     added = p * (1 - p) * sink**2
     return (LEADING + added) / (LEADING + FEATURES - 1 + added)
 
 
 def measured(metric_names, shards, n_layers):
-    """The curves of shards, (step, layer) by (points); a run of one corpus."""
+    """Return the curves of a run with a single corpus, from its points by step and layer."""
     metrics = {name: METRICS[name] for name in metric_names}
     numbers, replicates = [], []
     for (step, layer), points in shards.items():
@@ -71,19 +73,21 @@ def measured(metric_names, shards, n_layers):
             np.arange(DOCUMENTS * LENGTH, dtype=np.int32),
             points.astype(np.float32),
         )
-        one = checkpoint.layer_of(shard, GROUPS)
-        kept = {name: one.selections[name] for name in ("all", "no_first")}
-        one = type(one)(one.points, one.documents, one.groups, None, kept, one.massive)
-        for row, without in checkpoint.rows_of(shard, one, look(one, 512, metrics)):
+        whole = checkpoint.layer_of(shard, GROUPS)
+        selections = {name: whole.selections[name] for name in ("all", "no_first")}
+        layer_data = Layer(
+            whole.points, whole.documents, whole.groups, None, selections, whole.massive
+        )
+        values = measure_layer(layer_data, 512, metrics)
+        for row, replicate_rows in checkpoint.rows_of(shard, layer_data, values):
             numbers.append(row)
-            replicates += without
-    tabled = [
+            replicates += replicate_rows
+    frames = [
         typed(pd.DataFrame(rows, columns=schema.names))
         for rows, schema in ((numbers, schemas.GEOMETRY), (replicates, schemas.REPLICATES))
     ]
-    nothing = [schemas.LOSSES, schemas.CONTINUITY]
-    empty = [pd.DataFrame(columns=schema.names) for schema in nothing]
-    return curves.build(tabled[0], by_checkpoint(tabled[1]), *empty)
+    empty = [pd.DataFrame(columns=s.names) for s in (schemas.LOSSES, schemas.CONTINUITY)]
+    return curves.build(frames[0], by_checkpoint(frames[1]), *empty)
 
 
 def typed(frame):

@@ -1,8 +1,8 @@
-"""Names of checkpoints as their authors have published them, and listings made of these names.
+"""Published names of checkpoints, and listings with these names.
 
-A listing is what `shapesweep listing` would have written, so that a sweep of every suite of the
-registry can be planned without a network. The names are the authors' where they are known. Where
-only their form is known, the list is short.
+The listings look like the output of `shapesweep listing`. With them, a sweep of every suite of the
+registry can be planned without a network. Where only the form of the names is known, a few names
+of this form are listed.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ import re
 from fnmatch import fnmatchcase
 
 from shapesweep.config.names import expand
-from shapesweep.hub import revisions as publication
+from shapesweep.hub.revisions import patterns
 
 _PYTHIA = "step{0,1,2,4,8,16,32,64,128,256,512} step{1000..143000 by 1000}"
 _MISTRAL = (
     "checkpoint-0 checkpoint-{10..100 by 10} checkpoint-{150..2000 by 50} "
     "checkpoint-{2100..20000 by 100} checkpoint-{21000..400000 by 1000}"
 )
-#: Tokens of OLMo 2 1B's checkpoints are rounded up to billions.
+#: Steps of OLMo 2 1B. The names also have the number of tokens, rounded up to billions.
 _OLMO2_1B = [0, 300, *range(10_000, 1_900_001, 10_000), 1_907_359]
 _OLMO2_1B_EARLY = range(0, 37_000, 1000)
 
@@ -28,8 +28,9 @@ def _olmo2(steps):
     return " ".join(f"stage1-step{n}-tokens{math.ceil(n * 2_097_152 / 1e9)}B" for n in steps)
 
 
-#: (suite, repositories, names) with `*` for any repository. Names are branches, tags, folders or
-#: titles of commits, as the suite's mode says; of `repositories` they are the repositories.
+#: (suite, repositories, names). A `*` stands for any repository. Names are branches, tags, folders
+#: or titles of commits, depending on the mode of the suite. In rows of `repositories`, names are
+#: names of repositories.
 _NAMES = [
     ("amber", "*", "ckpt_{000..358 by 1}"),
     ("apertus", "*", "step50000-tokens210B step1432000-tokens6014B step2627139-tokens15T"),
@@ -111,48 +112,48 @@ _NAMES = [
 ]
 
 
-def spelt_out(names):
-    """The names that braces stand for; `{000..358 by 1}` keeps its zeros.
+def expand_names(names):
+    """Return the names that braces stand for. `{000..358 by 1}` keeps its leading zeros.
 
     Examples
     --------
-    >>> spelt_out("a{08..10 by 1} b{x,y}")
+    >>> expand_names("a{08..10 by 1} b{x,y}")
     ['a08', 'a09', 'a10', 'bx', 'by']
     """
 
-    def counted(match):
+    def expand_range(match):
         first, last, by = match.groups()
         numbers = range(int(first), int(last) + 1, int(by))
         return "{" + ",".join(str(n).zfill(len(first)) for n in numbers) + "}"
 
-    names = re.sub(r"\{(\d+)\.\.(\d+) by (\d+)\}", counted, names)
+    names = re.sub(r"\{(\d+)\.\.(\d+) by (\d+)\}", expand_range, names)
     return [name for word in names.split() for name in expand(word)]
 
 
 def repositories(name, suite):
-    """Every repository of a suite; those that a `*` stands for are in the table."""
-    known = [pattern for pattern, _ in publication.asked(suite) if "*" not in pattern]
-    return list(dict.fromkeys([*known, *_of(name, lambda where: where == "repositories")]))
+    """Return every repository of a suite. The table lists those that a `*` stands for."""
+    known = [pattern for pattern, _ in patterns(suite) if "*" not in pattern]
+    return list(dict.fromkeys([*known, *_published(name, lambda row: row == "repositories")]))
 
 
 def revisions(name, suite, repository):
-    """The names of a repository's checkpoints; a row of that repository wins over patterns."""
+    """Return the names of a repository's checkpoints. Its own rows come before patterns."""
     if suite.mode == "repositories":
         return ["main"]
-    found = _of(name, lambda where: where == repository) or _of(
-        name, lambda where: where != "repositories" and fnmatchcase(repository, where)
+    found = _published(name, lambda row: row == repository) or _published(
+        name, lambda row: row != "repositories" and fnmatchcase(repository, row)
     )
-    # Spaces separate the names of the table.
-    return [one.replace("_", " ") for one in found] if suite.mode == "commits" else found
+    # Titles of commits contain spaces, but spaces separate the names of the table.
+    return [title.replace("_", " ") for title in found] if suite.mode == "commits" else found
 
 
-def _of(suite, is_wanted):
-    rows = [names for known, where, names in _NAMES if known == suite and is_wanted(where)]
-    return [one for names in rows for one in spelt_out(names)]
+def _published(suite, is_wanted):
+    rows = [names for known, row, names in _NAMES if known == suite and is_wanted(row)]
+    return [name for names in rows for name in expand_names(names)]
 
 
 def write_listing(name, suite, path, config):
-    """Write the listing of a suite whose checkpoints all have one small file of weights.
+    """Write the listing of a suite. Every checkpoint has a single small file of weights.
 
     Parameters
     ----------
@@ -160,9 +161,9 @@ def write_listing(name, suite, path, config):
     suite : HubSuite
     path : pathlib.Path
     config : dict
-        `config.json` of all models.
+        The contents of `config.json`, the same for every model.
     """
-    listing = {one: _listed(name, suite, one, config) for one in repositories(name, suite)}
+    listing = {repo: _listed(name, suite, repo, config) for repo in repositories(name, suite)}
     for group in suite.groups():
         if group.tokenizer:
             listing.setdefault(group.tokenizer, _listed("", suite, group.tokenizer, config))
@@ -172,20 +173,20 @@ def write_listing(name, suite, path, config):
 
 def _listed(name, suite, repository, config):
     names = revisions(name, suite, repository)
-    commit = {one: hashlib.sha1(f"{repository} {one}".encode()).hexdigest() for one in names}
+    commit = {ref: hashlib.sha1(f"{repository} {ref}".encode()).hexdigest() for ref in names}
     main = hashlib.sha1(repository.encode()).hexdigest()
     branches, tags, commits = {"main": main}, {}, []
     trees = {main: _tree("main", "") if suite.mode == "repositories" else []}
     if suite.mode == "folders":
-        trees[main] = [file for one in names for file in _tree(f"{repository} {one}", f"{one}/")]
+        trees[main] = [file for ref in names for file in _tree(f"{repository} {ref}", f"{ref}/")]
     elif suite.mode == "commits":
-        commits = [(commit[one], one) for one in reversed(names)]
+        commits = [(commit[ref], ref) for ref in reversed(names)]
     elif suite.mode == "tags":
         tags = commit
     else:
         branches |= commit
     if suite.mode != "folders":
-        trees |= {commit[one]: _tree(f"{repository} {one}", "") for one in names}
+        trees |= {commit[ref]: _tree(f"{repository} {ref}", "") for ref in names}
     return {
         "problem": None,
         "branches": branches,

@@ -1,30 +1,31 @@
-"""What some tests need besides Python; where it is absent they are skipped."""
+"""Programs that some tests need besides Python. Without them, these tests are skipped."""
 
 import os
 import shutil
 import subprocess
+from collections import Counter
 
 import pytest
 
-#: Debian packages, and the programs that each provides.
+#: Debian packages, and the programs of each.
 PACKAGES = {
     "chromium": ("chromium", "google-chrome", "chromium-browser"),
     "munge": ("munged",),
     "slurm-wlm": ("slurmctld", "slurmd", "sbatch"),
 }
 INSTALL, ROOT = "apt-get install ", "run as root, where root may mount disks"
-#: Where daemons are, which an ordinary user's PATH may lack.
+#: Folders of daemons, which may not be on the PATH of an ordinary user.
 SBIN = ("/usr/sbin", "/sbin")
 
 
 def browser():
-    """The path of a browser, or skip."""
+    """Return the path of a browser, or skip the test if there is none."""
     path = next(filter(None, map(shutil.which, PACKAGES["chromium"])), None)
     return path or pytest.skip(f"{INSTALL}chromium")
 
 
 def slurm():
-    """Skip where no Slurm can be started for a test."""
+    """Skip the test if Slurm cannot be started."""
     missing = [
         package
         for package in ("munge", "slurm-wlm")
@@ -42,7 +43,7 @@ def _is_installed(program):
 
 
 def mounting():
-    """Skip where this process may not mount a disk."""
+    """Skip the test if this process may not mount a disk."""
     program = shutil.which("unshare")
     words = [program, "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     if program is None or subprocess.run(words, check=False, capture_output=True).returncode:
@@ -50,17 +51,17 @@ def mounting():
 
 
 def closing_line(skipped):
-    """One line that names skipped tests and says how to run them.
+    """Return a line that names skipped tests and says how to run them.
 
     Parameters
     ----------
     skipped : list of (str, str)
         File and reason of every skipped test.
     """
-    files = {file: sum(one == file for one, _ in skipped) for file, _ in sorted(skipped)}
-    named = ", ".join(f"{file} ({n})" for file, n in files.items())
+    counts = Counter(file for file, _ in sorted(skipped))
+    named = ", ".join(f"{file} ({n})" for file, n in counts.items())
     reasons = {reason for _, reason in skipped}
-    packages = {word for one in reasons for word in one.partition(INSTALL)[2].split()}
+    packages = {word for reason in reasons for word in reason.partition(INSTALL)[2].split()}
     remedies = [INSTALL + " ".join(sorted(packages))] if packages else []
-    remedies += sorted(one for one in reasons if not one.startswith(INSTALL))
+    remedies += sorted(reason for reason in reasons if not reason.startswith(INSTALL))
     return f"skipped: {named}; to run them: {'; '.join(remedies)}"

@@ -1,4 +1,4 @@
-"""The table of docs/how-to/run-again.md: what runs again after a change of the configuration."""
+"""The table of docs/how-to/run-again.md: which rules run again after a change."""
 
 import copy
 import re
@@ -7,7 +7,7 @@ import yaml
 
 from helpers.workflow import ROOT, plan, write
 
-#: Every change of the table, by its row: keys of the configuration and their new values.
+#: The changes of each row of the table: keys of the configuration and their new values.
 CHANGES = {
     "`checkpoints`, or a checkpoint is added": [{"checkpoints": "all"}],
     "`corpora`": [{"corpora": ["text", "last", "random"]}],
@@ -42,7 +42,7 @@ CHANGES = {
     "`spikes.suites`": [{"spikes.suites.tiny.runs.small.seed": 1}],
     "`spikes.corpora`": [{"spikes.corpora": ["text", "random"]}],
 }
-#: The rules after the checkpoints' that a target needs.
+#: The rules that each target needs after those that measure checkpoints.
 TARGETS = {
     "all": {"join", "curves", "figures", "summary", "page"},
     "numbers": {"join", "curves", "summary"},
@@ -55,14 +55,14 @@ WATCHED = {"train", "geometry", "budget"}.union(*TARGETS.values())
 
 
 def table():
-    """The rows of the page: jobs of the checkpoints and later outputs, by change."""
+    """Return the rows of the page: the jobs of checkpoints and the later outputs, by change."""
     page = (ROOT / "docs/how-to/run-again.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
-    return {what: (checkpoints, again) for what, checkpoints, again in rows[1:]}
+    return {change: (checkpoints, again) for change, checkpoints, again in rows[1:]}
 
 
 def expected(row, target):
-    """The rules that run after a change, by the table."""
+    """Return the rules that run after a change, according to the table."""
     checkpoints, again = table()[row]
     rules = set(re.findall(r"`(\w+)`", checkpoints))
     if again == "tables":
@@ -71,19 +71,19 @@ def expected(row, target):
 
 
 def changed(configuration, change):
-    """A configuration with other values of some keys."""
-    made = copy.deepcopy(configuration)
+    """Return a copy of a configuration in which some keys have new values."""
+    result = copy.deepcopy(configuration)
     for path, value in change.items():
         *parents, key = path.split(".")
-        at = made
+        mapping = result
         for parent in parents:
-            at = at.setdefault(parent, {})
-        at[key] = value
-    return made
+            mapping = mapping.setdefault(parent, {})
+        mapping[key] = value
+    return result
 
 
 def planned(folder, change, *targets):
-    """The watched rules that a dry run would run after a change."""
+    """Return the watched rules that run after a change, from a dry run."""
     configuration = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
     write(folder, changed(configuration, change))
     return plan(folder, *targets).keys() & WATCHED

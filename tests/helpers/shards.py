@@ -1,22 +1,23 @@
-"""One checkpoint's shards, without a sweep around them."""
+"""The shards of a single checkpoint, without a sweep."""
 
-from shapesweep.activations import extract as activations
+from shapesweep.activations.extract import Source
+from shapesweep.activations.extract import extract as extract_sources
 from shapesweep.config import files
 from shapesweep.manifest import checkpoints
 
-#: Of the contents of every checkpoint that is extracted here.
+#: The fingerprint of every checkpoint that is extracted here.
 FINGERPRINT = "0123456789ab"
 
 
 def extract(checkpoint, folder, settings, out, measured=None):
-    """Extract one checkpoint under a configuration; the line that says what was done."""
-    source = activations.Source(checkpoint, folder, out, folder, measured or {}, FINGERPRINT)
-    ((_, line),) = activations.extract([source], settings.measurement(checkpoint.suite))
+    """Extract a checkpoint with the settings of a sweep, and return the line of its log."""
+    source = Source(checkpoint, folder, out, folder, measured or {}, FINGERPRINT)
+    ((_, line),) = extract_sources([source], settings.measurement(checkpoint.suite))
     return line
 
 
 def checkpoint_of(folder):
-    """The manifest's entry of a checkpoint in a folder."""
+    """Return the entry in the manifest of the checkpoint in a folder."""
     suite = files.validate({"suites": {"s": {"source": "local", "runs": {"run": str(folder)}}}})
     listed = checkpoints.list_checkpoints("s", suite.suites["s"], "results")
     return checkpoints.describe("s", suite.suites["s"], listed, "all")[0]

@@ -1,8 +1,8 @@
-"""A stand-in for the Hub on loopback: the real client talks to it, and it can misbehave.
+"""A stand-in for the Hub on the loopback interface. The real client uses it, and it can fail.
 
-It speaks what huggingface_hub asks for: models, refs, trees (in pages), commits, and files with
-ETag, `X-Repo-Commit` and Range. Its faults are those of the real one: 429 with Retry-After,
-errors of the server, and connections that are cut in the middle of a file.
+It answers the requests of huggingface_hub: models, refs, trees (in pages), commits, and files with
+ETag, `X-Repo-Commit` and Range. It has the same faults as the real Hub: 429 with Retry-After,
+server errors, and connections that are cut in the middle of a file.
 """
 
 import hashlib
@@ -35,23 +35,24 @@ class Repository:
 
 
 class StandIn:
-    """The server. Use it in a `with`; its address is `url`."""
+    """The server. Use it in a `with` statement. Its address is `url`."""
 
     def __init__(self):
         self.repositories = {}
+        #: All requests, as pairs of a method and a path.
         self.asked = []
-        #: Share of requests that go wrong.
+        #: The share of requests that fail.
         self.fault_rate = 0.0
         self.n_faults = 0
         self.random = random.Random(0)
-        #: What the next request is answered with, (status, headers), or None to go on.
+        #: Returns (status, headers) of the next answer, or None for a normal answer.
         self.scripted = lambda: None
-        #: Whether an error's answer tells the token that it was asked with.
-        self.is_telltale = False
-        self.n_told = 0
-        #: Files whose contents are always answered with 500, to be asked for again a second later.
+        #: Whether an error response contains the token of the request.
+        self.echoes_token = False
+        self.n_echoes = 0
+        #: Paths that are always answered with 500 and `Retry-After: 1`.
         self.broken = set()
-        #: By path of a file, how its bytes are spoilt on the way.
+        #: Functions that damage the contents of a file, by its path.
         self.spoilt = {}
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -68,7 +69,10 @@ class StandIn:
         self.server.server_close()
 
     def add(self, name, revision="main", files=None, kind="branches", title=""):
-        """Commit files (a mapping, or a folder) to a repository, as a branch or a tag; its sha."""
+        """Commit files to a repository, as a branch or a tag, and return the sha of the commit.
+
+        `files` is a mapping or a folder.
+        """
         if files is not None and not isinstance(files, dict):
             paths = [path for path in files.rglob("*") if path.is_file()]
             files = {str(path.relative_to(files)): path.read_bytes() for path in paths}
@@ -86,7 +90,7 @@ class StandIn:
         return commit
 
     def fault(self):
-        """The next request's fault, if it has one."""
+        """Return the fault of the next request, or None."""
         with self.lock:
             if self.random.random() >= self.fault_rate:
                 return None
@@ -169,17 +173,17 @@ class _Handler(BaseHTTPRequestHandler):
             files = sorted(repository.commits[commit].items())
             self.page([_entry(path, content) for path, content in files], query, head)
         elif verb == "commits":
-            told = [
+            commits = [
                 {
-                    "id": one,
+                    "id": sha,
                     "authors": [{"user": "someone"}],
                     "date": "2026-01-01T00:00:00.000Z",
-                    "title": repository.titles[one],
+                    "title": repository.titles[sha],
                     "message": "",
                 }
-                for one in repository.history
+                for sha in repository.history
             ]
-            self.page(told, query, head)
+            self.page(commits, query, head)
         else:
             self.json({"id": name, "sha": commit, "siblings": []}, head)
 
@@ -187,9 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(query.get("cursor", 0))
         more = {}
         if start + PAGE < len(entries):
-            here = urlsplit(self.path).path
+            path = urlsplit(self.path).path
             host = self.server.standin.url
-            more = {"Link": f'<{host}{here}?recursive=True&cursor={start + PAGE}>; rel="next"'}
+            more = {"Link": f'<{host}{path}?recursive=True&cursor={start + PAGE}>; rel="next"'}
         self.json(entries[start : start + PAGE], head, more)
 
     def resolve(self, path, head):
@@ -212,11 +216,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers["ETag"] = f'"{etag}"'
         if "lfs" in entry:
             headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
-        spoil = self.server.standin.spoilt.get(file)
-        content = spoil(content) if spoil else content
-        asked, status = self.headers.get("Range"), 200
-        if asked and not head:
-            start = int(asked.removeprefix("bytes=").split("-")[0])
+        damage = self.server.standin.spoilt.get(file)
+        content = damage(content) if damage else content
+        requested, status = self.headers.get("Range"), 200
+        if requested and not head:
+            start = int(requested.removeprefix("bytes=").split("-")[0])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             content, status = content[start:], 206
         self.send(status, content, headers, head)
@@ -231,14 +235,14 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return found
 
-    def json(self, said, head, headers=None):
-        body = json.dumps(said).encode()
+    def json(self, content, head, headers=None):
+        body = json.dumps(content).encode()
         self.send(200, body, {"Content-Type": "application/json"} | (headers or {}), head)
 
     def send(self, status, body, headers, head):
         token = self.headers.get("Authorization")
-        if self.server.standin.is_telltale and token and status >= 400:
-            self.server.standin.n_told += 1
+        if self.server.standin.echoes_token and token and status >= 400:
+            self.server.standin.n_echoes += 1
             body = json.dumps({"error": token, "token": token}).encode()
             headers = headers | {"X-Error-Message": token, "X-Request-Id": token}
         self.send_response(status)

@@ -1,9 +1,9 @@
-"""A server that runs commands in forks of a process that has imported everything they need.
+"""A server that runs commands in forks of a process that has already imported their modules.
 
-A sweep of a test starts a dozen jobs of well under a second each, and each would first import
-torch, transformers and pandas for three seconds. The server imports them once. A command that is
-sent to it runs in a fork, with the client's arguments, folder, environment and streams, and calls
-the same function as the installed program. If the client is killed, the fork ends too.
+The sweep of a test starts a dozen jobs. Each takes less than a second, but would need three more
+seconds to import torch, transformers and pandas. The server imports them only once. It runs each
+command in a fork, with the arguments, folder, environment and streams of the client, and calls the
+same function as the installed program. If the client is killed, the fork ends too.
 
     python warm.py serve SOCKET              # runs until its standard input is closed
     python warm.py run SOCKET PROGRAM [ARGUMENT ...]
@@ -19,9 +19,9 @@ import struct
 import sys
 from pathlib import Path
 
-#: Programs and the function that each of them calls.
+#: The module of each program, which has a function `main`.
 PROGRAMS = {"shapesweep": "shapesweep.cli", "snakemake": "snakemake.cli"}
-#: What they import after they have started.
+#: Modules that the programs import after they have started.
 IMPORTED = (
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_pdf",
@@ -50,18 +50,18 @@ IMPORTED = (
 
 
 def serve(path):
-    """Answer every client in a fork."""
+    """Run the command of every client in a fork."""
     import importlib
 
     for name in (*PROGRAMS.values(), *IMPORTED):
         importlib.import_module(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel buries the forks.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel reaps the forks.
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{path}.new")
         server.listen(64)
-        # Clients see the socket once it listens.
+        # Under its final name, the socket appears only when it already listens.
         Path(f"{path}.new").rename(path)
-        # Nothing is written to standard input: it is readable once the test process has ended.
+        # Nothing is ever written to standard input. It is readable when the test process has ended.
         while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
             client, _ = server.accept()
             if os.fork() == 0:
@@ -71,32 +71,33 @@ def serve(path):
 
 
 def answer(client):
-    """Run a client's command, and send its exit status."""
+    """Run the command of a client, and send the exit status."""
     import importlib
     import threading
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, streams, *_ = socket.recv_fds(client, 4, 3)
     (length,) = struct.unpack("!I", length)
-    asked = json.loads(client.recv(length, socket.MSG_WAITALL))
+    request = json.loads(client.recv(length, socket.MSG_WAITALL))
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    os.chdir(asked["folder"])
+    os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(asked["environment"])
-    # The client of the Hub reads its environment when it is imported. Transformers keeps the client
-    # of the server, which reaches nothing: it must not ask the Hub.
+    os.environ.update(request["environment"])
+    # huggingface_hub reads its environment variables when it is imported, so it is imported again.
+    # transformers keeps the old module. Its endpoint does not exist, as transformers must not use
+    # the Hub.
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]
-    sys.argv = asked["arguments"]
-    # Ends with the client: it sends nothing more, and an empty answer means that it is gone.
+    sys.argv = request["arguments"]
+    # End with the client. It sends nothing more, so an empty answer means that it has ended.
     threading.Thread(
         target=lambda: client.recv(1) or os.kill(os.getpid(), signal.SIGTERM), daemon=True
     ).start()
     status = 1
     try:
-        status = importlib.import_module(PROGRAMS[asked["program"]]).main()
+        status = importlib.import_module(PROGRAMS[request["program"]]).main()
     except SystemExit as end:
         status = end.code
         if isinstance(status, str):
@@ -114,20 +115,20 @@ def answer(client):
 
 
 def run(path, program, arguments):
-    """Have the server run a command; its exit status."""
-    asked = {
+    """Run a command on the server, and return its exit status."""
+    request = {
         "program": program,
         "arguments": [program, *arguments],
         "folder": str(Path.cwd()),
         "environment": dict(os.environ),
     }
-    body = json.dumps(asked).encode()
+    body = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(path)
         socket.send_fds(server, [struct.pack("!I", len(body))], [0, 1, 2])
         server.sendall(body)
         status = server.recv(1)
-    # As a shell reports a process that was killed.
+    # Shells report a killed process in this way.
     return status[0] if status else 128 + signal.SIGKILL
 
 

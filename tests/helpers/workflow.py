@@ -1,7 +1,7 @@
-"""The command `snakemake` on this workflow, in a folder of a test.
+"""Run `snakemake` on this workflow, in a folder of a test.
 
-Commands run in forks of a server that has imported their modules (`warm.py`): the same code,
-without three seconds of imports a job. Those with `cold=True` are started as a user starts them.
+Commands run in forks of a server that has already imported their modules (`warm.py`). They run the
+same code, but each job saves three seconds. With `cold=True`, a command starts as a user starts it.
 """
 
 import atexit
@@ -17,13 +17,13 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-#: Where the programs of this environment are.
+#: The folder of the programs of this environment.
 SCRIPTS = Path(sys.executable).parent
 WARM = Path(__file__).with_name("warm.py")
 _PROGRAM = """#!/bin/sh
 exec "{python}" -IS "{warm}" run "{socket}" {name} "$@"
 """
-#: A scheduler: it starts what it is given, and prints a number.
+#: A scheduler: it starts a job script, and prints the ID of its process.
 SUBMIT = """#!/bin/sh
 sh "$1" > "$1.out" 2>&1 &
 echo $!
@@ -31,11 +31,11 @@ echo $!
 
 
 def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snakefile", cold=False):
-    """Arguments of `subprocess.run` for `snakemake` in a folder that has a configuration.
+    """Return arguments of `subprocess.run` for `snakemake` in a folder with a configuration.
 
-    `configfile` is relative to the folder; None leaves the configuration that is shipped.
+    `configfile` is relative to the folder. With None, the default configuration is used.
     """
-    # A clone elsewhere brings its own package, which the server has not imported.
+    # A clone in another folder has its own package, which the server has not imported.
     cold = cold or not snakefile.is_relative_to(ROOT)
     package = (
         snakefile.parent if snakefile.parent.name == "workflow" else snakefile.parent / "workflow"
@@ -50,9 +50,9 @@ def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snake
 
 
 def sweep(folder, *arguments, **more):
-    """Run `snakemake`; `stdout` of the result holds both its streams.
+    """Run `snakemake`. The `stdout` of the result also contains the standard error.
 
-    The target `numbers` measures everything and draws nothing.
+    The target `numbers` measures everything, but draws no figure.
     """
     return subprocess.run(
         **command(folder, *arguments, **more),
@@ -63,20 +63,20 @@ def sweep(folder, *arguments, **more):
 
 
 def submitting(folder):
-    """Options of `snakemake` with which every job is a process that makes its own plan."""
+    """Return options of `snakemake` that run every job in a separate process, as on a cluster."""
     submit = folder / "submit"
     submit.write_text(SUBMIT, encoding="utf-8")
     submit.chmod(0o755)
     return [
         *("--executor", "cluster-generic", "--cluster-generic-submit-cmd", submit),
         *("--jobs", 4, "--latency-wait", 5, "--retries", 0),
-        # No scheduler gives less than a core.
+        # Schedulers allocate at least a core.
         *("--set-threads", "download=1", "tokenizer=1"),
     ]
 
 
 def job(folder, *arguments):
-    """Run one `shapesweep` command as a job of the workflow does."""
+    """Run a `shapesweep` command in the same way as a job of the workflow."""
     done = subprocess.run(
         list(map(str, [warm_programs() / "shapesweep", *arguments])),
         cwd=folder,
@@ -88,7 +88,7 @@ def job(folder, *arguments):
 
 
 def plan(folder, *arguments, **more):
-    """Number of planned jobs by rule, from a dry run."""
+    """Return the number of planned jobs by rule, from a dry run."""
     planned = sweep(folder, "--dry-run", *arguments, **more)
     assert planned.returncode == 0, planned.stdout
     words = [line.split() for line in planned.stdout.splitlines()]
@@ -96,7 +96,7 @@ def plan(folder, *arguments, **more):
 
 
 def settings(text_file, **more):
-    """A configuration whose sweep takes seconds."""
+    """Return a configuration whose sweep takes seconds."""
     return {
         "corpus": {"text": str(text_file), "documents": 16, "length": 16},
         "geometry": {"n_points": 100, "groups": 4},
@@ -107,16 +107,16 @@ def settings(text_file, **more):
 
 
 def write(folder, configuration):
-    """Write the configuration of a folder's sweep."""
+    """Write the configuration of the sweep in a folder."""
     (folder / "sweep.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
 
 
 @functools.cache
 def warm_programs():
-    """A folder of programs that a server runs; it is started once for each test process."""
+    """Return a folder of programs that a server runs. Each test process starts one server."""
     folder = Path(tempfile.mkdtemp(prefix="shapesweep-warm-"))
     socket = folder / "socket"
-    # As many threads as a job of the workflow has.
+    # The same number of threads as a job of the workflow.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     server = subprocess.Popen(
         [sys.executable, "-P", WARM, "serve", socket],

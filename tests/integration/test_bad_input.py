@@ -1,4 +1,4 @@
-"""What a configuration of Snakemake's is refused with: one line, and nothing is made."""
+"""An invalid configuration ends Snakemake with one line, and nothing is written."""
 
 import pytest
 
@@ -8,24 +8,26 @@ LOCAL = {"source": "local", "runs": {"r": "runs"}}
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"hub": {"disk_gb": float("inf")}}, "sweep.yaml: hub.disk_gb: found inf; "),
-        ({"results": "a\nb"}, r"sweep.yaml: results: found 'a\nb'; write a path that can be seen"),
+        ({"results": "a\nb"}, r"sweep.yaml: results: found 'a\nb'; the path must be printable"),
         ({"suites": {"$(touch x)": LOCAL}}, "sweep.yaml: suites.$(touch x): found '$(touch x)'; "),
     ],
 )
-def test_a_refused_configuration_is_one_line_and_makes_nothing(tmp_path, text_file, more, said):
+def test_an_invalid_configuration_is_one_line_and_writes_nothing(
+    tmp_path, text_file, more, message
+):
     write(tmp_path, settings(text_file, **{"suites": {"mine": LOCAL}, **more}))
     done = sweep(tmp_path, "--dry-run")
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     (line,) = [line for line in done.stdout.splitlines() if "shapesweep: error: " in line]
-    assert said in line
+    assert message in line
     assert {path.name for path in tmp_path.iterdir()} <= {"sweep.yaml", ".snakemake"}
 
 
-def test_folders_with_hostile_names_are_no_checkpoints(workspace):
+def test_folders_with_hostile_names_are_ignored(workspace):
     planned = plan(workspace)
     for name in ("checkpoint-7; touch x", "checkpoint-7\n", "$(touch x)", "-rf", "checkpoint-7 8"):
         (workspace / "runs/decoder" / name).mkdir()

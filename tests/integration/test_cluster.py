@@ -1,6 +1,6 @@
-"""Jobs that make their own plans: every job is a separate process, as on a cluster.
+"""Jobs in separate processes, which make their own plans, as on a cluster.
 
-The scheduler is a shell script that starts what it is given.
+The scheduler is a shell script that starts each job.
 """
 
 import shutil
@@ -20,7 +20,7 @@ def options(tmp_path):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch, tokenizers):
-    """A run of three checkpoints."""
+    """A stand-in for the Hub with a run of three checkpoints."""
     tokenizer = files(tokenizers["decoder"], tmp_path / "t")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
@@ -31,7 +31,7 @@ def hub(tmp_path, monkeypatch, tokenizers):
         yield standin
 
 
-def test_what_failed_for_now_is_done_by_the_next_sweep(hub, options, tmp_path, text_file):
+def test_transient_failures_are_measured_by_the_next_sweep(hub, options, tmp_path, text_file):
     folder = tmp_path / "sweep"
     folder.mkdir()
     suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
@@ -62,12 +62,12 @@ def branches(hub):
 
 
 def measured(folder):
-    """Revisions that have numbers."""
+    """Return the revisions that have been measured."""
     return set(tables.read(folder / "results/geometry.parquet", schemas.GEOMETRY).revision)
 
 
-def test_a_text_that_changes_while_jobs_wait_is_named(options, runs, tmp_path, text_file):
-    """Jobs of a cluster may begin long after the plan was made."""
+def test_a_text_that_changes_before_a_job_starts_is_reported(options, runs, tmp_path, text_file):
+    """Jobs on a cluster may start long after the plan was made."""
     folder = tmp_path / "sweep"
     folder.mkdir()
     shutil.copytree(runs / "decoder", folder / "runs/decoder")
@@ -75,7 +75,7 @@ def test_a_text_that_changes_while_jobs_wait_is_named(options, runs, tmp_path, t
     shutil.copyfile(text_file, text)
     suites = {"mine": {"source": "local", "runs": {"a": "runs/decoder"}}}
     write(folder, settings(text, suites=suites, corpora=["text"]))
-    # The scheduler holds every job until the text is another.
+    # The scheduler changes the text before it starts a job.
     submit = tmp_path / "submit"
     change = f"printf more >> '{text}'\n"
     submit.write_text(SUBMIT.replace("sh ", change + "sh ", 1), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The workflow in other workflows, with options that others use, and without its profile."""
+"""The workflow as a module of other workflows, with other options, and without its profile."""
 
 import shutil
 import subprocess
@@ -33,7 +33,7 @@ rule all:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A git repository of the workflow, as it is now."""
+    """A git repository with the current workflow."""
     folder = tmp_path_factory.mktemp("repository")
     for name in ("workflow", "config", "profiles"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -47,7 +47,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture
 def importer(tmp_path, runs, text_file):
-    """A folder with a configuration of one tiny checkpoint."""
+    """A folder with the configuration of a sweep of a single tiny checkpoint."""
     shutil.copytree(runs / "decoder", tmp_path / "runs/decoder")
     suites = {"mine": {"source": "local", "runs": {"a": "runs/decoder"}}}
     chosen = settings(text_file, suites=suites, corpora=["text"], checkpoints={"steps": [10]})
@@ -56,7 +56,7 @@ def importer(tmp_path, runs, text_file):
 
 
 def run(importer, *options):
-    """Run `snakemake` on the importing workflow, as its user does."""
+    """Run `snakemake` on the workflow that imports this one."""
     words = command(importer, *options, configfile=None, snakefile=ROOT / "Snakefile")
     program, *rest = words["args"]
     words["args"] = [program, *rest[rest.index("--cores") :]]
@@ -66,7 +66,7 @@ def run(importer, *options):
 def import_workflow(importer, snakefile, prefix, names):
     """Write a workflow that imports this one."""
     line = f'prefix:\n        "{prefix}"' if prefix else ""
-    # Names of two rules must not be the same.
+    # Two rules cannot have the same name.
     text = IMPORTER.format(
         snakefile=snakefile, prefix=line, names=names, names_of=names.removesuffix("*")
     )
@@ -75,7 +75,7 @@ def import_workflow(importer, snakefile, prefix, names):
 
 
 def check(importer, prefix):
-    """Check that all results are there, and nothing else."""
+    """Check that all results exist, and no other files."""
     results = importer / prefix / "results"
     measured = tables.read(results / "geometry.parquet", schemas.GEOMETRY)
     assert set(measured.step) == {10}
@@ -88,7 +88,9 @@ def check(importer, prefix):
 @pytest.mark.parametrize(
     ("prefix", "names"), [("", "*"), ("", "p_*"), ("deep/er", "p_*")], ids=["plain", "as", "prefix"]
 )
-def test_a_module_measures_and_is_done(importer, repository, source, prefix, names):
+def test_an_imported_workflow_measures_and_then_has_nothing_to_do(
+    importer, repository, source, prefix, names
+):
     snakefile = {
         "path": f'"{ROOT}/workflow/Snakefile"',
         "git": f'gitfile("{repository}", path="workflow/Snakefile", ref="main")',
@@ -100,7 +102,7 @@ def test_a_module_measures_and_is_done(importer, repository, source, prefix, nam
     check(importer, prefix)
 
 
-def test_a_prefix_concerns_no_path_of_the_configuration(importer, text_file):
+def test_a_prefix_does_not_change_paths_of_the_configuration(importer, text_file):
     shutil.copyfile(text_file, importer / "text.txt")
     configuration = yaml.safe_load((importer / "sweep.yaml").read_text(encoding="utf-8"))
     configuration["corpus"]["text"] = "text.txt"
@@ -112,11 +114,11 @@ def test_a_prefix_concerns_no_path_of_the_configuration(importer, text_file):
     assert not (importer / "deep").exists()
 
 
-def test_an_error_in_the_configuration_of_a_module_is_one_line(importer):
+def test_an_error_in_the_configuration_of_a_module_is_reported_in_one_line(importer):
     import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "", "p_*")
     path = importer / "sweep.yaml"
     text = path.read_text(encoding="utf-8")
-    # Other keys of the importing workflow are none of ours, even if they are there twice.
+    # This workflow ignores other keys of the importing workflow, even if they are repeated.
     snakefile = importer / "Snakefile"
     rules = snakefile.read_text(encoding="utf-8")
     snakefile.write_text(
@@ -133,16 +135,16 @@ def test_an_error_in_the_configuration_of_a_module_is_one_line(importer):
     assert "Traceback" not in done.stdout
 
 
-def test_jobs_of_a_module_make_their_own_plans(importer, tmp_path_factory):
+def test_an_imported_workflow_runs_on_a_cluster(importer, tmp_path_factory):
     import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "deep/er", "p_*")
     options = submitting(tmp_path_factory.mktemp("scheduler"))
-    # The rules have other names.
+    # Without --set-threads, because the rules have other names here.
     done = run(importer, *options[: options.index("--set-threads")])
     assert done.returncode == 0, done.stdout
     check(importer, "deep/er")
 
 
-def test_a_storage_is_refused_in_one_line(workspace):
+def test_remote_storage_is_refused_in_one_line(workspace):
     more = ["--default-storage-provider", "fs", "--default-storage-prefix", "store"]
     done = sweep(workspace, "--dry-run", *more)
     assert done.returncode != 0
@@ -152,12 +154,12 @@ def test_a_storage_is_refused_in_one_line(workspace):
 
 
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
-def test_the_profile_is_loaded_from_anywhere(workspace, snakefile):
+def test_both_snakefiles_load_the_profile(workspace, snakefile):
     planned = sweep(workspace, "--dry-run", snakefile=ROOT / snakefile)
     assert "profiles/default for setting default command line arguments" in planned.stdout
     assert "profile is not in use" not in planned.stdout
-    without = sweep(workspace, "--dry-run", "--workflow-profile", "none")
-    assert without.stdout.count("the workflow's profile is not in use") == 1
+    no_profile = sweep(workspace, "--dry-run", "--workflow-profile", "none")
+    assert no_profile.stdout.count("the workflow's profile is not in use") == 1
 
 
 @pytest.mark.parametrize("words", [["--containerize"], ["--sdm", "conda", "--dry-run"]])

@@ -1,4 +1,4 @@
-"""Everything plans: each shipped configuration and each suite of the registry, for each target."""
+"""Every shipped configuration and every suite of the registry can be planned, for every target."""
 
 import html
 import re
@@ -27,7 +27,7 @@ TARGETS = {
     "dag": ["--dag"],
     "summary": ["--summary"],
 }
-#: `config.json` of every published model, small.
+#: The small `config.json` that stands for that of every published model.
 SHAPE = {
     "architectures": ["GPTNeoXForCausalLM"],
     "model_type": "gpt_neox",
@@ -37,8 +37,8 @@ SHAPE = {
 }
 
 
-def place_inputs(folder, chosen):
-    """Put what a configuration needs into a folder: its text, and a listing of each Hub suite."""
+def write_inputs(folder, chosen):
+    """Write the inputs of a configuration: its text, and a listing of each suite of the Hub."""
     text = Path(chosen.corpus.text)
     if chosen.corpus.text != "stdlib" and not text.is_absolute():
         (folder / text).write_text(TEXT, encoding="utf-8")
@@ -49,13 +49,13 @@ def place_inputs(folder, chosen):
 
 
 def jobs(planned):
-    """Jobs by rule, of a dry run."""
+    """Return the number of jobs by rule, from the output of a dry run."""
     table = planned.partition("Job stats:")[2].partition("total")[0]
     return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
 def assert_planned(folder, target, **more):
-    """A target plans, and has the jobs that it is for."""
+    """Plan a target, and check that it includes its last job."""
     done = sweep(folder, *TARGETS[target], **more)
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
@@ -71,10 +71,10 @@ def assert_planned(folder, target, **more):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_shipped_configuration_plans_every_target(path, tmp_path):
+def test_every_target_of_every_shipped_configuration_can_be_planned(path, tmp_path):
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     default = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    place_inputs(tmp_path, files.validate({**default, **raw}, ROOT / "workflow/shapesweep/suites"))
+    write_inputs(tmp_path, files.validate({**default, **raw}, ROOT / "workflow/shapesweep/suites"))
     configfile = None if path.name == "config.yaml" else path
     for target in TARGETS:
         assert_planned(tmp_path, target, configfile=configfile)
@@ -82,16 +82,16 @@ def test_every_shipped_configuration_plans_every_target(path, tmp_path):
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    """A folder whose configuration names every suite that can be measured, with their listings."""
+    """A folder with a configuration of all suites that can be measured, and with their listings."""
     folder = tmp_path_factory.mktemp("registry")
     measured = {
         name: suite
         for name, suite in REGISTRY.items()
-        # What `unstable` has is known once it is trained; `snakemake spikes` plans it.
+        # The checkpoints of `unstable` are unknown until it is trained; `spikes` plans it.
         if name != "unstable" and not getattr(suite, "not_loadable", None)
     }
     remote = [name for name, suite in measured.items() if getattr(suite, "remote_code", False)]
-    # Of two suites the registry knows how checkpoints are named, and users name the repositories.
+    # Two suites of the registry have no repositories, because users add their own.
     own = {
         name: {"repositories": [f"org/{name}"]}
         for name, suite in measured.items()
@@ -105,12 +105,12 @@ def registry(tmp_path_factory):
         "budget": {"checkpoints": dict.fromkeys(measured, "last")},
     }
     write(folder, raw)
-    place_inputs(folder, files.validate(raw, ROOT / "workflow/shapesweep/suites"))
+    write_inputs(folder, files.validate(raw, ROOT / "workflow/shapesweep/suites"))
     return folder
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_suite_of_the_registry_plans(registry, target):
+def test_every_suite_of_the_registry_can_be_planned(registry, target):
     planned = assert_planned(registry, target)
     if target in ("all", "numbers"):
         named = yaml.safe_load((registry / "sweep.yaml").read_text(encoding="utf-8"))["suites"]
@@ -126,15 +126,15 @@ def test_a_suite_that_cannot_be_measured_is_refused_in_one_line(tmp_path, name):
     assert f"suites.{name}: cannot be measured: " in line
 
 
-def test_text_of_users_is_taken_literally(runs, tmp_path):
-    """Braces, dollars, percent signs and quotes in patterns, paths and texts, to the last page."""
+def test_special_characters_of_users_are_taken_literally(runs, tmp_path):
+    """Patterns and paths contain braces, dollar signs, percent signs and quotes."""
     odd = "{run} {8} {a,b} $HOME $x$ %s 'q' [1] #_"
     shutil.copytree(runs, tmp_path / odd / "runs")
     (tmp_path / odd / "text.txt").write_text(TEXT, encoding="utf-8")
     pattern = r"[a-z]{5,}-?(?P<step>\d{1,8})"
     suite = {"source": "local", "pattern": pattern, "runs": {"decoder": f"{odd}/runs/decoder"}}
     chosen = settings(tmp_path / odd / "text.txt", suites={"odd": suite}, corpora=["text"])
-    # Snakemake's wildcards cannot be escaped in the path of every output.
+    # The path of the results cannot contain braces, which are wildcards of Snakemake.
     results = odd.replace("{", "(").replace("}", ")")
     write(tmp_path, {**chosen, "results": results, "budget": {"checkpoints": {"odd": "last"}}})
     done = sweep(tmp_path)

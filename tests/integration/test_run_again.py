@@ -1,6 +1,6 @@
-"""What runs again after a change: the table of docs/how-to/run-again.md, by real dry runs.
+"""Rules run again after a change as the table of docs/how-to/run-again.md says.
 
-A sample of the table runs always; with SHAPESWEEP_ALL set, all of it.
+Dry runs test a sample of the table, or the whole table if SHAPESWEEP_ALL is set.
 """
 
 import itertools
@@ -30,7 +30,7 @@ TRAINED = {
     **{"source": "embedded", "vocabulary": 300, "document_length": 16, "batch_size": 4},
     **{"steps": [0, 2], "logging_steps": 1, "runs": RUNS},
 }
-#: Rows about what is not in the configuration; other tests are about them.
+#: Rows about changes outside the configuration, which have their own tests.
 OTHERS = {
     "a checkpoint's files",
     "a metric is added, or its `version` raised",
@@ -40,8 +40,9 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory, runs, text_file):
-    """A finished sweep of three of four checkpoints, with a budget, the paper's figures, and a
-    trained run for `spikes`.
+    """A finished sweep of three of four checkpoints.
+
+    It has a budget, the figures of the paper, and a trained run for `spikes`.
     """
     folder = tmp_path_factory.mktemp("swept")
     shutil.copytree(runs, folder / "runs")
@@ -65,7 +66,7 @@ def swept(tmp_path_factory, runs, text_file):
 
 @pytest.fixture(autouse=True)
 def unchanged(swept):
-    """No dry run changes a file; the configuration is as it was for the next test."""
+    """Check that dry runs change no result, and restore the configuration for the next test."""
     text = (swept / "sweep.yaml").read_text(encoding="utf-8")
     before = listing(swept / "results")
     yield
@@ -74,7 +75,7 @@ def unchanged(swept):
 
 
 def listing(folder):
-    """All files with their sizes and modification times."""
+    """Return all files with their sizes and modification times."""
     found = {path: path.stat() for path in folder.rglob("*")}
     return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
 
@@ -88,7 +89,7 @@ def test_the_table_has_a_row_for_every_key(swept):
     for key, field in Config.model_fields.items():
         parts = getattr(field.annotation, "model_fields", {})
         for path in [f"{key}.{part}" for part in parts if part != "last"] or [key]:
-            # The folder of all results is not a change of them.
+            # A change of `results` moves the results, but does not change them.
             assert f"`{path}`" in named or path == "results", path
 
 
@@ -98,7 +99,7 @@ CASES = [(row, target) for row in CHANGES for target in TARGETS]
 @pytest.mark.parametrize(
     ("row", "target"), CASES if ALL else [*CASES[::7], *CASES[3::7]], ids=lambda word: word
 )
-def test_a_change_runs_what_the_table_has(swept, row, target):
+def test_a_change_runs_the_rules_of_the_table(swept, row, target):
     for change in CHANGES[row]:
         assert planned(swept, change, target) == expected(row, target), change
 
@@ -125,7 +126,7 @@ def test_spikes_have_their_own_corpora_and_no_budgets(swept, change, rules):
 
 @pytest.mark.parametrize("target", ["manifests", "plan"])
 @pytest.mark.parametrize("row", ["`corpora`", "`checkpoints`, or a checkpoint is added"])
-def test_what_only_counts_measures_nothing(swept, row, target):
+def test_manifests_and_plan_measure_nothing(swept, row, target):
     assert planned(swept, CHANGES[row][0], target) == set()
 
 
@@ -137,7 +138,7 @@ def copied(swept, tmp_path):
     return folder
 
 
-#: A file for each kind of output, as a pattern below the results.
+#: A file of each kind of output, as a pattern in the folder of the results.
 OUTPUTS = [
     *("geometry.parquet", "failures.parquet", "curves/phases.parquet", "summary.txt"),
     *("config.yaml", "manifests/mine.parquet", "history/mine.parquet", "plans/mine/*.json"),
@@ -145,14 +146,14 @@ OUTPUTS = [
     "budgets/mine/a/checkpoint-100/*.parquet",
     *("report.html", "comparison.md", "spikes/geometry.parquet", "spikes/warnings.md"),
 ]
-#: Files that come back when a job needs them.
+#: Files that are only written again when a job needs them.
 NEEDED = ["settings/*.yaml", "settings/text.jinja", "measured/mine/a/checkpoint-0/*.parquet"]
 SAMPLE = [OUTPUTS[0], "geometry/mine/a/checkpoint-0+1/*/losses.parquet", "report.html"]
 TARGETS_OF = {"spikes": ["spikes"], "comparison": ["paper"]}
 
 
 def target_of(pattern):
-    """The target that a file belongs to."""
+    """Return the target that writes a file."""
     for start, names in TARGETS_OF.items():
         if pattern.startswith(start):
             return names
@@ -160,13 +161,13 @@ def target_of(pattern):
 
 
 @pytest.mark.parametrize("pattern", OUTPUTS if ALL else SAMPLE)
-def test_a_deleted_output_comes_back(copied, pattern):
+def test_a_deleted_output_is_written_again(copied, pattern):
     (path,) = (copied / "results").glob(pattern)
     content = path.read_bytes()
     path.unlink()
     done = sweep(copied, *target_of(pattern))
     assert done.returncode == 0, done.stdout
-    # A page has the time at which it was written, and so have figures.
+    # Pages and figures contain the time at which they were written.
     if path.suffix not in (".html", ".pdf", ".svg"):
         assert path.read_bytes() == content
     assert path.stat().st_size > 0
@@ -174,7 +175,7 @@ def test_a_deleted_output_comes_back(copied, pattern):
 
 
 @pytest.mark.parametrize("pattern", OUTPUTS if ALL else SAMPLE)
-def test_a_truncated_output_comes_back_or_is_named(copied, pattern):
+def test_a_truncated_output_is_written_again_or_reported(copied, pattern):
     (path,) = (copied / "results").glob(pattern)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -190,7 +191,7 @@ def test_a_truncated_output_comes_back_or_is_named(copied, pattern):
         assert done.returncode == 0, done.stdout
 
 
-def test_a_figure_that_is_missing_or_damaged_is_named(copied):
+def test_missing_and_damaged_figures_are_reported(copied):
     folder = copied / "results/figures"
     (folder / "dome.svg").unlink()
     (folder / "loss.pdf").write_bytes(b"%PDF-1.4")
@@ -207,7 +208,7 @@ def test_a_figure_that_is_missing_or_damaged_is_named(copied):
 
 
 @pytest.mark.parametrize("pattern", NEEDED if ALL else NEEDED[:1])
-def test_what_is_needed_comes_back_when_it_is_needed(copied, pattern):
+def test_deleted_inputs_are_written_again_when_a_job_needs_them(copied, pattern):
     for path in (copied / "results").glob(pattern):
         path.unlink()
     configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
@@ -218,7 +219,7 @@ def test_what_is_needed_comes_back_when_it_is_needed(copied, pattern):
     assert found[found.metric == "id_twonn"].n_points.max() == 50
 
 
-def test_settings_that_are_cut_off_are_not_used(copied):
+def test_truncated_settings_are_not_used(copied):
     (path,) = (
         path
         for path in (copied / "results/settings").glob("*.yaml")
@@ -234,11 +235,11 @@ def test_settings_that_are_cut_off_are_not_used(copied):
 def test_a_manifest_of_another_text_is_not_used(copied):
     configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
     write(copied, changed(configuration, {"corpus.text": "other.txt"}))
-    # The sweep of another text ends early,
+    # The sweep of the other text ends early.
     done = sweep(copied, "numbers", "--until", "manifest")
     assert done.returncode == 0, done.stdout
     write(copied, configuration)
-    # and Snakemake does not remember the first one.
+    # Snakemake does not remember the first sweep.
     shutil.rmtree(copied / ".snakemake")
     shutil.rmtree(copied / "results/geometry")
     done = sweep(copied, "numbers")
@@ -246,14 +247,14 @@ def test_a_manifest_of_another_text_is_not_used(copied):
     assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
 
 
-def test_looks_at_a_sweep_that_runs_leave_it_alone(copied):
+def test_dry_runs_do_not_disturb_a_running_sweep(copied):
     configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
     write(copied, changed(configuration, {"corpus.seed": 2}))
     running = subprocess.Popen(
         **command(copied, "numbers"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    looks = [["--dry-run"], ["--summary"], ["--dag"], ["--dry-run", "results/summary.txt"]]
-    for words in itertools.cycle(looks):
+    options = [["--dry-run"], ["--summary"], ["--dag"], ["--dry-run", "results/summary.txt"]]
+    for words in itertools.cycle(options):
         done = sweep(copied, *words)
         assert "Traceback" not in done.stdout
         if running.poll() is not None:

@@ -1,6 +1,6 @@
-"""What runs again after a change of a sweep of the Hub, by real dry runs and real sweeps.
+"""Rules run again after a change of a sweep of the Hub as docs/how-to/run-again.md says.
 
-A sample of the table of docs/how-to/run-again.md runs always; with SHAPESWEEP_ALL set, all of it.
+Dry runs test a sample of the table, or the whole table if SHAPESWEEP_ALL is set.
 """
 
 import os
@@ -21,7 +21,7 @@ SUITE = {
     **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
     **{"repositories": REPOSITORIES[:2], "only": ["first"]},
 }
-#: Rows whose change is another of a suite on the Hub.
+#: Rows whose changes have another form for suites of the Hub.
 OTHER_CHANGES = {
     "`suites`: `seed` of a run, `tokens_per_step`": [
         {"suites.mine.seed": 7},
@@ -29,16 +29,16 @@ OTHER_CHANGES = {
     ],
     "`suites`: `accept`, `losses` of a run": [{"suites.mine.accept": ["discontinuous"]}],
 }
-#: Rows of which a dry run shows no more than a new listing, and rows of other suites.
+#: Rows after whose change a dry run only shows a new listing, and rows of other suites.
 LEFT_OUT = {"`suites`: a run is added", "`spikes.suites`"}
-#: Rows that concern other checkpoints than the budgeted one.
-OF_OTHERS = {"`checkpoints`, or a checkpoint is added", "`checkpoints_per_job`"}
+#: Rows about other checkpoints than that with a budget.
+WITHOUT_BUDGET = {"`checkpoints`, or a checkpoint is added", "`checkpoints_per_job`"}
 BOTH = {"geometry", "budget"}
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory, tokenizers):
-    """Three runs of four checkpoints."""
+    """A stand-in for the Hub with three runs of four checkpoints."""
     folder = tmp_path_factory.mktemp("published")
     with StandIn() as standin, pytest.MonkeyPatch.context() as patch:
         tokenizer = files(tokenizers["decoder"], folder / "t")
@@ -53,7 +53,7 @@ def hub(tmp_path_factory, tokenizers):
 
 @pytest.fixture(scope="module")
 def finished(hub, tmp_path_factory, text_file):
-    """A finished sweep of three of four checkpoints of a run, with a budget of the last."""
+    """A finished sweep of three of four checkpoints of a run, with a budget of the last one."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copyfile(text_file, folder / "other.txt")
     configuration = settings(
@@ -71,21 +71,21 @@ def finished(hub, tmp_path_factory, text_file):
 
 @pytest.fixture
 def swept(finished):
-    """The finished sweep; its configuration is as it was for the next test."""
+    """The finished sweep. Its configuration is restored for the next test."""
     text = (finished / "sweep.yaml").read_text(encoding="utf-8")
     yield finished
     (finished / "sweep.yaml").write_text(text, encoding="utf-8")
 
 
 def expected_of_hub(row, target):
-    """What the page says of suites on the Hub: both jobs of a checkpoint run, or none."""
+    """Return the rules that run. For suites of the Hub, a checkpoint runs both its jobs or none."""
     if row == "`scratch`":
         return BOTH | TARGETS[target]
     rules = expected(row, target)
-    # Shards of the budgeted checkpoint, which are kept from now on, belong to two targets.
+    # Only the targets all and numbers include the kept shards of the checkpoint with a budget.
     if row == "`keep_activations`" and target not in ("all", "numbers"):
         return rules
-    return rules | BOTH if rules & BOTH and row not in OF_OTHERS else rules
+    return rules | BOTH if rules & BOTH and row not in WITHOUT_BUDGET else rules
 
 
 ROWS = [row for row in CHANGES if row not in LEFT_OUT]
@@ -93,7 +93,7 @@ CASES = [(row, target) for row in ROWS for target in TARGETS]
 
 
 @pytest.mark.parametrize(("row", "target"), CASES if ALL else CASES[2::11], ids=lambda word: word)
-def test_a_change_runs_what_the_page_says_of_the_hub(swept, row, target):
+def test_a_change_runs_the_rules_of_the_table(swept, row, target):
     for change in OTHER_CHANGES.get(row, CHANGES[row]):
         assert planned(swept, change, target) == expected_of_hub(row, target), change
 
@@ -110,15 +110,16 @@ def configure(folder, change):
 
 
 def times(folder):
-    """When the outputs of a run's jobs were written."""
+    """Return the times at which the outputs of the jobs were written."""
     kinds = ("geometry", "budgets", "tokenizers")
-    found = [path for kind in kinds for path in (folder / "results" / kind).rglob("*")]
-    return {path: path.stat().st_mtime_ns for path in found if path.is_file()}
+    paths = [path for kind in kinds for path in (folder / "results" / kind).rglob("*")]
+    return {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
 
 
 def weights(hub):
-    """Weights that were fetched."""
-    return [path for verb, path in hub.asked if verb == "GET" and path.endswith(".safetensors")]
+    """Return the paths of weights that were downloaded."""
+    requested = [path for method, path in hub.asked if method == "GET"]
+    return [path for path in requested if path.endswith(".safetensors")]
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def copied(finished, tmp_path):
     ],
     ids=["only", "repositories"],
 )
-def test_another_run_leaves_a_measured_run_alone(hub, copied, change):
+def test_a_new_run_does_not_repeat_a_measured_run(hub, copied, change):
     before, hub.asked = times(copied), []
     configure(copied, change)
     done = sweep(copied, "numbers")
@@ -153,14 +154,14 @@ def test_another_run_leaves_a_measured_run_alone(hub, copied, change):
     [
         ({"scratch": "scratch"}, 0),
         ({"checkpoints_per_job": 1}, 0),
-        # Of the last one for its budget, and of no other.
+        # Only the weights of the last checkpoint, for its budget.
         ({"budget.rise": 0.1}, 1),
         ({"geometry.n_points": 50}, 3),
         ({"checkpoints": {"steps": [0, 1, 4, 8]}}, 1),
     ],
     ids=str,
 )
-def test_weights_are_fetched_only_for_what_is_missing(hub, copied, change, n_fetched):
+def test_only_weights_for_missing_results_are_downloaded(hub, copied, change, n_fetched):
     hub.asked = []
     if "scratch" in change:
         change = {"scratch": str(copied / "scratch")}
@@ -175,9 +176,9 @@ def failures(folder):
     return tables.read(folder / "results/failures.parquet", schemas.FAILURES).reason.tolist()
 
 
-def test_a_download_that_is_left_is_not_used_for_something_else(hub, copied):
+def test_a_leftover_download_is_not_used_for_other_jobs(hub, copied):
     configure(copied, {"checkpoints_per_job": 1})
-    # All is measured: nothing needs to be fetched for these batches.
+    # Everything is measured, so these batches need no downloads.
     done = sweep(copied, "numbers", "--notemp")
     assert done.returncode == 0, done.stdout
     left = list((copied / "results/checkpoints/mine/first").glob("*/*"))
@@ -204,7 +205,7 @@ def test_a_download_that_failed_is_tried_again_with_notemp(hub, copied):
     assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
 
 
-def test_a_budget_that_is_kept_is_not_measured_again(hub, copied):
+def test_a_kept_budget_is_not_measured_again(hub, copied):
     (path,) = (copied / "results/budgets/mine/first/step8").glob("*.parquet")
     content = path.read_bytes()
     path.unlink()
@@ -213,7 +214,7 @@ def test_a_budget_that_is_kept_is_not_measured_again(hub, copied):
     assert done.returncode == 0, done.stdout
     assert path.read_bytes() == content
     assert not weights(hub)
-    # A kept budget of other contents is not used.
+    # A damaged kept budget is not used.
     (kept,) = (copied / "results/measured/mine/first/.budgets").iterdir()
     for damaged in (kept, path):
         damaged.write_bytes(b"PAR1")

@@ -1,4 +1,4 @@
-"""Own runs while they are trained, and explosions: trained, swept, scored and drawn."""
+"""Runs that are still being trained, restarts, and loss explosions."""
 
 import json
 import shutil
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+import yaml
 
 from helpers.models import tiny_llama
 from helpers.workflow import plan, settings, sweep, write
@@ -29,7 +30,7 @@ SHAPE = {
 }
 
 
-def test_explosions_are_trained_swept_scored_and_drawn(tmp_path, text_file):
+def test_the_spikes_target_trains_measures_scores_and_draws(tmp_path, text_file):
     wild = {"learning_rate": 3.0, "warmup_steps": 60, "adam_epsilon": 0.01, "max_grad_norm": 0.0}
     wild |= {"weight_decay": 0.0}
     runs = {f"wild-{n}": {**wild, "seed": n, "model": SHAPE} for n in range(4)}
@@ -71,16 +72,16 @@ def test_explosions_are_trained_swept_scored_and_drawn(tmp_path, text_file):
     assert {"loss", "gradient_norm", "id_twonn", "parameter_norm"} <= set(history.metric)
     scored = read(tmp_path, "spikes/curves/warnings", schemas.WARNINGS)
     assert {"ID", "loss", "maximal norm", "kurtosis"} <= set(scored.family)
-    told = (tmp_path / "results/spikes/warnings.md").read_text(encoding="utf-8")
-    assert "The loss of 4 of 8 runs explodes" in told
+    text = (tmp_path / "results/spikes/warnings.md").read_text(encoding="utf-8")
+    assert "The loss of 4 of 8 runs explodes" in text
     for name in ("early_warning", "approach"):
         for extension in EXTENSIONS:
             assert (tmp_path / f"results/spikes/figures/{name}.{extension}").stat().st_size
     assert "Nothing to be done" in sweep(tmp_path, "spikes").stdout
 
 
-def trained(folder, step, seed=0, losses=()):
-    """A checkpoint as a Trainer leaves it."""
+def write_checkpoint(folder, step, seed=0, losses=()):
+    """Write a checkpoint in the layout of transformers.Trainer."""
     torch.manual_seed(seed)
     model = transformers.LlamaForCausalLM(tiny_llama())
     with torch.no_grad():
@@ -93,22 +94,22 @@ def trained(folder, step, seed=0, losses=()):
 
 @pytest.fixture
 def live(tmp_path, text_file, tokenizers):
-    """A run of which two checkpoints are there, and its configuration."""
+    """A run with two checkpoints, and its configuration."""
     folder = tmp_path / "run"
     for step in (10, 20):
-        trained(folder, step, losses=[(s, 6.0 - s / 100) for s in range(5, step + 1, 5)])
+        write_checkpoint(folder, step, losses=[(s, 6.0 - s / 100) for s in range(5, step + 1, 5)])
     tokenizers["decoder"].save_pretrained(folder)
     suites = {"mine": {"source": "local", "runs": {"r": "run"}}}
     write(tmp_path, settings(text_file, suites=suites, corpora=["text"]))
     return tmp_path
 
 
-def test_a_run_that_is_being_trained_is_followed(live):
+def test_a_running_training_is_followed(live):
     assert sweep(live, "numbers").returncode == 0
     losses = read(live, "losses", schemas.LOSSES)
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20]
-    # A checkpoint more, one that is being written, and an older one that was removed.
-    trained(live / "run", 30, losses=[(s, 6.0 - s / 100) for s in range(5, 31, 5)])
+    # A new checkpoint, an unfinished one, and the measurements of a probe.
+    write_checkpoint(live / "run", 30, losses=[(s, 6.0 - s / 100) for s in range(5, 31, 5)])
     (live / "run/tmp-checkpoint-40").mkdir()
     row = dict.fromkeys(schemas.PROBE.names) | {"step": 30, "metric": "kurtosis", "value": 3.0}
     tables.write([row], schemas.PROBE, live / "run/probe.parquet")
@@ -119,24 +120,21 @@ def test_a_run_that_is_being_trained_is_followed(live):
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20, 25, 30]
     assert read(live, "history", schemas.HISTORY).query("source == 'probe'").step.tolist() == [30]
     assert sorted(set(read(live, "geometry", schemas.GEOMETRY).step)) == [10, 20, 30]
-    # A log that has grown measures nothing anew.
-    trained_state = live / "run/checkpoint-30/trainer_state.json"
-    state = json.loads(trained_state.read_text(encoding="utf-8"))
+    # A longer log does not repeat any measurement.
+    state_file = live / "run/checkpoint-30/trainer_state.json"
+    state = json.loads(state_file.read_text(encoding="utf-8"))
     state["log_history"].append({"step": 31, "loss": 5.0})
-    trained_state.write_text(json.dumps(state), encoding="utf-8")
+    state_file.write_text(json.dumps(state), encoding="utf-8")
     jobs = plan(live, "numbers")
     assert jobs["history"] == 1
     assert "geometry" not in jobs
 
 
-def test_a_log_of_its_own_is_the_runs_loss(live):
-    configuration = json.loads(json.dumps({"path": "run", "losses": "log.csv"}))
+def test_a_log_file_provides_the_training_loss(live):
     (live / "log.csv").write_text("step,loss\n1,5.9\n2,5.8\n", encoding="utf-8")
-    import yaml
-
-    written = yaml.safe_load((live / "sweep.yaml").read_text(encoding="utf-8"))
-    written["suites"]["mine"]["runs"]["r"] = configuration
-    write(live, written)
+    configuration = yaml.safe_load((live / "sweep.yaml").read_text(encoding="utf-8"))
+    configuration["suites"]["mine"]["runs"]["r"] = {"path": "run", "losses": "log.csv"}
+    write(live, configuration)
     assert sweep(live, "numbers").returncode == 0
     losses = read(live, "losses", schemas.LOSSES)
     assert losses[losses.source == "log"].value.tolist() == [5.9, 5.8]
@@ -146,8 +144,8 @@ def test_a_log_of_its_own_is_the_runs_loss(live):
     assert "Traceback" not in done.stdout
 
 
-def test_a_restart_is_flagged_in_the_manifest_and_nothing_else(tmp_path, text_file, tokenizers):
-    """A walk through weights that goes on elsewhere from the fifth checkpoint on."""
+def test_only_the_restart_is_flagged_in_the_manifest(tmp_path, text_file, tokenizers):
+    """The weights follow a random walk, with a jump before the fifth checkpoint."""
     folder, rng = tmp_path / "run", np.random.default_rng(0)
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(tiny_llama())
@@ -155,7 +153,7 @@ def test_a_restart_is_flagged_in_the_manifest_and_nothing_else(tmp_path, text_fi
         with torch.no_grad():
             for weights in model.parameters():
                 moved = torch.from_numpy(rng.standard_normal(tuple(weights.shape)))
-                # At a restart, as far as fifty steps.
+                # The restart moves the weights as far as fifty steps of a random walk.
                 weights += moved.float() * 0.002 * (50**0.5 if step == 40 else 1)
         model.save_pretrained(folder / f"checkpoint-{step}")
     tokenizers["decoder"].save_pretrained(folder)
@@ -164,7 +162,7 @@ def test_a_restart_is_flagged_in_the_manifest_and_nothing_else(tmp_path, text_fi
     done = sweep(tmp_path, "numbers")
     assert done.returncode == 0, done.stdout
     manifest = read(tmp_path, "manifest", schemas.MANIFEST)
-    status = {one.step: list(one.status) for one in manifest.itertuples()}
+    status = {row.step: list(row.status) for row in manifest.itertuples()}
     assert status == {step: ["break"] if step == 40 else [] for step in range(0, 80, 10)}
     continuity = read(tmp_path, "continuity", schemas.CONTINUITY)
     assert set(continuity[continuity.step == 40].flag) == {"break"}

@@ -1,4 +1,4 @@
-"""The real Snakefile on tiny suites: to the figures, through kills and broken folders."""
+"""Whole sweeps of tiny suites, also with damaged checkpoints and wrong configurations."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def read(folder, name, schema):
 
 def test_a_sweep_from_checkpoints_to_figures(workspace):
     jobs = plan(workspace)
-    # The three checkpoints of a run are one batch.
+    # The three checkpoints of a run form a single batch.
     assert (jobs["geometry"], jobs["figures"]) == (2, 1)
     assert not (workspace / "results").exists()
 
@@ -28,17 +28,17 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert done.returncode == 0, done.stdout
     geometry = read(workspace, "geometry", schemas.GEOMETRY)
     found = geometry.groupby(["run", "revision"]).size()
-    # Three corpora; three selections with every metric at its every scale (but that the embedding
-    # has no layer before it), two with those of both microscopes, and of a causal model the two
-    # of documents cut shorter; three blocks with an embedding and a final norm, or two blocks with
-    # an embedding and none.
+    # There are three corpora. Three selections have every metric at each of its scales (but the
+    # embedding has no previous layer), and two selections have two numbers each. Causal models
+    # also have two numbers of truncated documents. The decoder has three blocks, an embedding and
+    # a final norm; the encoder has two blocks and an embedding.
     scales = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
     assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2 + 2) - 3)}
     assert set(found["encoder"]) == {3 * (3 * (3 * scales + 2 * 2) - 3)}
     undefined = geometry.flag.str.contains("undefined")
     assert (geometry.value.isna() == undefined).all()
-    # Of 16 features there are no hundred eigenvalues, and of so few different embeddings no 64
-    # neighbours; all else is defined, with its error.
+    # 16 features have fewer than a hundred eigenvalues, and few embeddings differ, so some have no
+    # 64 neighbours. All other numbers are defined and have errors.
     blocks = geometry[geometry.layer_kind != "embedding"]
     assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
     assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}
@@ -50,7 +50,7 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert logged.step.tolist() == list(range(5, 101, 5))
     assert len(losses[losses.source == "eval"]) == 2 * 3 * 3
     assert not len(read(workspace, "failures", schemas.FAILURES))
-    # Neither budgets nor last tokens are measured, no model is the paper's, and no loss explodes.
+    # The sweep has no budgets, no last tokens, no model of the paper, and no loss explosion.
     absent = {"budget", "pooling", "comparison", "approach", "early_warning"}
     drawn = {f"{name}.{kind}" for name in FIGURES.keys() - absent for kind in EXTENSIONS}
     found = {path.name: path for path in (workspace / "results/figures").glob("[!.]*")}
@@ -69,13 +69,13 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert "Nothing to be done" in again.stdout
 
 
-def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
+def test_damaged_checkpoints_are_reported_and_the_others_measured(workspace):
     runs = workspace / "runs"
     shutil.copytree(runs / "decoder/checkpoint-10", runs / "decoder/checkpoint-20")
     shutil.copytree(runs / "decoder/checkpoint-10", runs / "decoder/checkpoint-30")
     truncated = runs / "decoder/checkpoint-10/model.safetensors"
     truncated.write_bytes(truncated.read_bytes()[:-64])
-    for path, spoil in (
+    for path, damage in (
         (runs / "decoder/checkpoint-20/model.safetensors", lambda w: w.pop("model.norm.weight")),
         (
             runs / "decoder/checkpoint-30/model.safetensors",
@@ -83,7 +83,7 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
         ),
     ):
         weights = load_file(path)
-        spoil(weights)
+        damage(weights)
         save_file(weights, path, metadata={"format": "pt"})
     (runs / "encoder/checkpoint-10/model.safetensors").unlink()
 
@@ -106,7 +106,7 @@ def test_broken_checkpoints_are_named_and_the_others_measured(workspace):
     ]
 
 
-def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
+def test_an_embedded_suite_is_trained_and_measured(tmp_path, text_file):
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 2}
     suite = {
@@ -137,7 +137,7 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
         assert [e["step"] for e in state["log_history"] if "loss" in e] == [1, 2, 3, 4]
     losses = read(tmp_path, "losses", schemas.LOSSES)
     started = losses[(losses.source == "eval") & (losses.step == 0)].value
-    # ln(300) = 5.70 at the start: the models know nothing, and the loss is computed as it should.
+    # Before training, the loss is that of a uniform distribution: ln(300) = 5.70.
     assert ((started - 5.70).abs() < 0.2).all()
     geometry = read(tmp_path, "geometry", schemas.GEOMETRY)
     assert sorted(geometry.tokens.unique()) == [0, 64, 256]
@@ -151,7 +151,7 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             {"suites": {"tiny": {"source": "local", "runs": {"r": "absent"}}}},
@@ -161,17 +161,17 @@ def test_the_embedded_suite_is_trained_and_swept(tmp_path, text_file):
         ({"geometri": {}}, "geometri: there is no such key"),
     ],
 )
-def test_a_bad_configuration_is_one_line_and_nothing_runs(workspace, change, said):
+def test_an_invalid_configuration_is_reported_and_nothing_runs(workspace, change, message):
     configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
     write(workspace, configuration | change)
     done = sweep(workspace, "numbers")
     assert done.returncode != 0
-    assert said in done.stdout
+    assert message in done.stdout
     assert "Traceback" not in done.stdout
     assert not (workspace / "results").exists()
 
 
-def test_a_user_error_is_one_clear_line_for_each_checkpoint(workspace):
+def test_too_long_documents_are_reported_for_each_checkpoint(workspace):
     configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
     configuration["corpus"]["length"] = 65
     configuration["checkpoints"] = {"steps": [0]}
@@ -182,7 +182,7 @@ def test_a_user_error_is_one_clear_line_for_each_checkpoint(workspace):
     assert "Traceback" not in done.stdout
 
 
-def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace):
+def test_only_repaired_or_changed_checkpoints_are_measured_again(workspace):
     configuration = yaml.safe_load((workspace / "sweep.yaml").read_text(encoding="utf-8"))
     configuration |= {"checkpoints": {"steps": [0, 10]}, "corpora": ["text"]}
     configuration["checkpoints_per_job"] = 1
@@ -194,7 +194,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
         path.write_bytes(content[:-50])
     assert sweep(workspace, "numbers").returncode == 0
     reasons = read(workspace, "failures", schemas.FAILURES).reason.tolist()
-    # What a Trainer says of its losses is not what its weights are worth.
+    # A damaged log of losses does not prevent a measurement of the weights.
     assert reasons == ["damaged:model.safetensors"]
     log = (workspace / "results/logs/history/tiny.log").read_text(encoding="utf-8")
     assert "encoder/checkpoint-10/trainer_state.json: damaged" in log
@@ -202,7 +202,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
 
     for path, (content, stat) in whole.items():
         path.write_bytes(content)
-        # As rsync does: the file has the time that it had before it was measured.
+        # Like rsync, restore the time of the original file.
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert {name: plan(workspace)[name] for name in ("geometry", "history")} == {
         "geometry": 1,
@@ -221,7 +221,7 @@ def test_what_is_mended_or_changed_is_measured_again_and_nothing_else(workspace)
         assert plan(workspace)["geometry"] == 4
 
 
-def test_one_checkpoint_without_steps_is_a_sweep(tmp_path, runs, text_file):
+def test_a_single_checkpoint_without_a_step_is_measured(tmp_path, runs, text_file):
     suites = {"one": {"source": "local", "runs": {"model": str(runs / "decoder/checkpoint-100")}}}
     write(tmp_path, settings(text_file, suites=suites, keep_activations=True))
     done = sweep(tmp_path, "numbers")

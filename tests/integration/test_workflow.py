@@ -1,4 +1,4 @@
-"""What Snakemake's users expect: it lints, reports, does nothing twice, and can be added to."""
+"""The workflow passes the lint, writes reports, repeats nothing, and can be extended."""
 
 import json
 import re
@@ -25,23 +25,23 @@ def configuration(folder):
 
 
 def newest_logs(folder, rule):
-    """The texts of the newest logs of a rule, one for each batch."""
+    """Return the text of the newest log of a rule for each batch."""
     newest = {}
     for log in (folder / "results/logs" / rule).rglob("*.log"):
-        place = log.parent
-        if place not in newest or log.stat().st_mtime_ns > newest[place].stat().st_mtime_ns:
-            newest[place] = log
-    return [newest[place].read_text(encoding="utf-8") for place in sorted(newest)]
+        batch = log.parent
+        if batch not in newest or log.stat().st_mtime_ns > newest[batch].stat().st_mtime_ns:
+            newest[batch] = log
+    return [newest[batch].read_text(encoding="utf-8") for batch in sorted(newest)]
 
 
 def logged(folder, rule):
-    """The last line of each of them."""
+    """Return the last line of the newest log of a rule for each batch."""
     return [text.splitlines()[-1] for text in newest_logs(folder, rule)]
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory, runs, text_file):
-    """A finished sweep of four checkpoints on one corpus; each test takes a copy."""
+    """A finished sweep of four checkpoints on a single corpus. Tests use copies of it."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copytree(runs, folder / "runs")
     paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
@@ -60,15 +60,15 @@ def swept(tmp_path_factory, runs, text_file):
 
 
 def assert_one_metric_measured(folder, metric):
-    """Of every checkpoint, all numbers of a metric were measured in the last run, and no other."""
-    made = pd.read_parquet(folder / "results/geometry.parquet")
-    asked = sorted(made.groupby(["run", "revision"]).metric.agg(lambda m: (m == metric).sum()))
-    total = sorted(made.groupby(["run", "revision"]).size())
-    found = [
-        re.search(r"(\d+) numbers measured, (\d+) kept", x) for x in logged(folder, "geometry")
+    """Check that the last run measured only one metric, but for every checkpoint."""
+    numbers = pd.read_parquet(folder / "results/geometry.parquet").groupby(["run", "revision"])
+    expected = sorted(numbers.metric.agg(lambda m: (m == metric).sum()))
+    matches = [
+        re.search(r"(\d+) numbers measured, (\d+) kept", line)
+        for line in logged(folder, "geometry")
     ]
-    assert sorted(int(one[1]) for one in found) == asked
-    assert sorted(int(one[1]) + int(one[2]) for one in found) == total
+    assert sorted(int(match[1]) for match in matches) == expected
+    assert sorted(int(match[1]) + int(match[2]) for match in matches) == sorted(numbers.size())
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def again(swept, tmp_path):
 
 
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
-def test_both_entries_lint_and_plan_the_same(workspace, snakefile):
+def test_both_snakefiles_pass_the_lint_and_plan_the_same_jobs(workspace, snakefile):
     words = [sys.executable, ROOT / "tests/lint_workflow.py", ROOT / snakefile]
     linted = subprocess.run(words, env=command(workspace)["env"], check=False)
     assert linted.returncode == 0
@@ -87,7 +87,7 @@ def test_both_entries_lint_and_plan_the_same(workspace, snakefile):
     assert (jobs["manifest"], jobs["geometry"]) == (1, 2)
 
 
-def test_every_rule_says_what_it_does_needs_and_leaves():
+def test_every_rule_has_comments_a_message_logs_and_resources():
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         if path.name in ("plan.smk", "internals.smk"):
             continue
@@ -95,12 +95,12 @@ def test_every_rule_says_what_it_does_needs_and_leaves():
         assert text.startswith(("# In: ", "# Out: ")), path.name
         for rule in re.split(r"^(?:rule|checkpoint) ", text, flags=re.MULTILINE)[1:]:
             if rule.startswith(("paper:", "spikes:")):
-                continue  # Targets: they only name what others make.
-            # Two rules only say something.
+                continue  # Targets, which only name files of other rules.
+            # Two rules only print.
             parts = [] if rule.startswith(("manifests:", "plan:")) else ["output:"]
             if "\n    shell:" in rule:
                 parts.append("log:")
-            # Rules that write a text, or print, are over at once.
+            # Rules that only write a text or print finish at once.
             if not rule.startswith(("template:", "manifests:", "plan:")) and "shell:" in rule:
                 parts += ["benchmark:", "threads:"]
                 assert "mem_mb=" in rule
@@ -109,7 +109,7 @@ def test_every_rule_says_what_it_does_needs_and_leaves():
                 assert f"\n    {part}" in rule, (path.name, rule.split(":")[0], part)
 
 
-def test_the_rules_threads_are_the_jobs(workspace):
+def test_jobs_use_the_threads_of_their_rule(workspace):
     planned = sweep(workspace, "--dry-run", "--cores", "4", "--set-threads", "geometry=3")
     assert planned.stdout.count("--threads 3 --out results/geometry") == 2
 
@@ -124,24 +124,24 @@ def test_the_report_has_every_figure_with_title_category_and_caption(again):
     drawn = {path.stem for path in (again / "results/figures").glob("[!.]*")}
     assert len(drawn) > 10
     for name, figure in FIGURES.items():
-        assert any(one.endswith(f"/{name}.svg") for one in names) == (name in drawn)
+        assert any(path.endswith(f"/{name}.svg") for path in names) == (name in drawn)
         if name not in drawn:
             continue
         assert json.dumps(figure.title)[1:-1] in page
         assert f'"{figure.category}"' in page
-        # Up to the first emphasis; the page breaks no line of it.
+        # The start of the caption, without emphasis and line breaks.
         assert figure.caption.split("*")[0].split(".")[0] in page
-    assert "What the sweep has found" in page
+    assert "Summary of the sweep" in page
 
 
-def test_a_fresh_clone_over_old_results_does_nothing_again(again, clone):
-    # Another program, all its files newer than the results, and no memory of the first runs.
+def test_a_fresh_clone_does_not_repeat_a_finished_sweep(again, clone):
+    # All files of the clone are newer than the results, and Snakemake's records are deleted.
     shutil.rmtree(again / ".snakemake")
     done = sweep(again, snakefile=clone / "Snakefile")
     assert "Nothing to be done" in done.stdout
 
 
-def test_a_new_checkpoint_alone_is_measured(again):
+def test_only_a_new_checkpoint_is_measured(again):
     runs = again / "runs/decoder"
     shutil.copytree(runs / "checkpoint-100", runs / "checkpoint-200")
     write(again, {**configuration(again), "checkpoints": {"steps": [0, 100, 200]}})
@@ -152,7 +152,7 @@ def test_a_new_checkpoint_alone_is_measured(again):
     assert measured.step.max() == 200
 
 
-def test_a_new_corpus_alone_is_extracted_and_measured(again):
+def test_only_a_new_corpus_is_extracted_and_measured(again):
     write(again, {**configuration(again), "corpora": ["text", "shuffled"]})
     assert plan(again, "numbers")["geometry"] == 4
     done = sweep(again, "numbers")
@@ -160,13 +160,13 @@ def test_a_new_corpus_alone_is_extracted_and_measured(again):
     logs = [text.splitlines() for text in newest_logs(again, "geometry")]
     extracted = {line.split(": ")[1] for log in logs for line in log if ": extracted " in line}
     assert extracted == {"extracted shuffled"}
-    found = [re.search(r"(\d+) numbers measured, (\d+) kept", log[-1]) for log in logs]
-    # As many of the new corpus as of the old one.
-    assert all(one[1] == one[2] != "0" for one in found)
+    matches = [re.search(r"(\d+) numbers measured, (\d+) kept", log[-1]) for log in logs]
+    # Both corpora have the same number of numbers.
+    assert all(match[1] == match[2] != "0" for match in matches)
     assert "Nothing to be done" in sweep(again, "numbers").stdout
 
 
-def test_shards_that_are_kept_are_extracted_again_when_the_text_changes(workspace, text_file):
+def test_kept_shards_are_extracted_again_when_the_text_changes(workspace, text_file):
     text = workspace / "text.txt"
     shutil.copyfile(text_file, text)
     chosen = {**configuration(workspace), "keep_activations": True, "corpora": ["text"]}
@@ -176,7 +176,7 @@ def test_shards_that_are_kept_are_extracted_again_when_the_text_changes(workspac
     assert "Nothing to be done" in sweep(workspace, "numbers").stdout
     with text.open("a", encoding="utf-8") as file:
         file.write("More of it than before.\n")
-    # Also where Snakemake does not remember what the shards were made from.
+    # Also when Snakemake does not remember the inputs of the shards.
     for remembered in (True, False):
         if not remembered:
             shutil.rmtree(workspace / ".snakemake")
@@ -186,7 +186,7 @@ def test_shards_that_are_kept_are_extracted_again_when_the_text_changes(workspac
     assert len(list((workspace / "results/activations").glob("*/*/*/*/text"))) == 4
 
 
-def test_a_metrics_new_version_alone_is_measured(again, clone):
+def test_only_a_metric_with_a_new_version_is_measured(again, clone):
     path = clone / "workflow/shapesweep/metrics/mean_cosine.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("version=1", "version=2"), encoding="utf-8")
@@ -207,15 +207,15 @@ def test_a_metrics_new_version_alone_is_measured(again, clone):
     assert "Nothing to be done" in sweep(again, "numbers", snakefile=clone / "Snakefile").stdout
 
 
-def page(name):
-    """The files that a how-to tells to write: path and content."""
+def example_files(name):
+    """Return the path and the content of each file in a how-to."""
     text = (ROOT / f"docs/how-to/{name}.md").read_text(encoding="utf-8")
     return re.findall(r"^Write `([^`]+)`:\n\n```\w+\n(.*?)```$", text, re.MULTILINE | re.DOTALL)
 
 
-def test_what_the_how_tos_add_works_and_is_one_file_each(again, clone):
+def test_how_to_examples_work_and_are_single_files(again, clone):
     for name in ("add-a-metric", "add-a-corpus", "add-a-figure", "add-a-suite"):
-        ((path, content),) = page(name)
+        ((path, content),) = example_files(name)
         assert not (clone / path).exists()
         (clone / path).write_text(content, encoding="utf-8")
     (again / "path/to").mkdir(parents=True)
@@ -231,24 +231,24 @@ def test_what_the_how_tos_add_works_and_is_one_file_each(again, clone):
     assert set(geometry.corpus) == {"text", "reversed"}
     assert set(geometry.metric) == {*METRICS, "top10_share"}
     ratio = geometry[geometry.metric == "top10_share"]
-    # Ten of 16 axes; and a number of all tokens does not depend on their order within a document.
+    # The share of 10 of 16 axes is at least 10/16.
     assert ratio.value.between(10 / 16, 1).all()
     assert (ratio.stderr > 0).all()
     embedding = ratio[(ratio.layer_kind == "embedding") & (ratio.selection == "no_first")]
     decoder = embedding[embedding.run == "decoder"].pivot(
         index="step", columns="corpus", values="value"
     )
-    # The same tokens but for the position; the decoder's embedding knows none.
+    # The order of the tokens does not matter here: the decoder's embedding has no positions.
     assert decoder.text.tolist() == pytest.approx(decoder.reversed.tolist(), rel=1e-9)
     assert set(geometry[geometry.suite == "mine"].run) == {"seed-0"}
     assert (again / "results/figures/cosine.svg").stat().st_size > 5000
-    # What was known of the first corpus is kept.
+    # The numbers of the first corpus are kept.
     kept = [line for line in logged(again, "geometry") if "/tiny/" in line]
     assert all(int(re.search(r"(\d+) kept", line)[1]) > 0 for line in kept)
 
 
-def test_no_how_to_names_what_is_there_already():
+def test_how_to_examples_use_new_names():
     names = {"add-a-metric": METRICS, "add-a-corpus": CORPORA, "add-a-figure": FIGURES}
     for name, known in names.items():
-        ((path, _),) = page(name)
+        ((path, _),) = example_files(name)
         assert path.split("/")[-1].removesuffix(".py") not in known

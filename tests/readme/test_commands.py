@@ -1,4 +1,4 @@
-"""The README's commands on published suites, to the end, on miniatures under published names."""
+"""The README's commands on published suites, with miniature models under the published names."""
 
 import os
 import re
@@ -17,15 +17,15 @@ from shapesweep.config.files import validate
 from shapesweep.figures import EXTENSIONS
 from shapesweep.storage import schemas, tables
 
-#: Checkpoints that each command measures: two of a run, where so many are published. The last of
-#: OLMo 2 1B is of its second stage, a run that the configuration leaves out.
+#: Checkpoints that each command measures: at most two of each run. The last checkpoint of OLMo 2 1B
+#: belongs to its second stage, a run that the configuration leaves out.
 N_CHECKPOINTS = {"pythia": 3 * 2, "olmo": 1 + 2, "paper": 6 + 2 + 2 + 2 * 2}
-#: Repositories that a user has no access to without a token.
+#: Repositories that users can only access with a token.
 GATED = ("meta-llama/Llama-2-7b-hf",)
 
 
 def commands():
-    """The README's commands with a shipped configuration, by its name."""
+    """Return the README's commands with a shipped configuration, by its name."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.findall(r"^(snakemake [^#\n]*config/(\w+)\.yaml)", text, re.MULTILINE)
     return {name: line for line, name in found if not {"manifests", "plan"} & set(line.split())}
@@ -33,7 +33,7 @@ def commands():
 
 @pytest.fixture
 def published(clone, tmp_path, tokenizers, monkeypatch):
-    """A function that publishes what a configuration of a clone asks for."""
+    """A function that publishes everything that a configuration of the clone needs."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with StandIn() as hub:
@@ -41,8 +41,8 @@ def published(clone, tmp_path, tokenizers, monkeypatch):
 
         def publish(name):
             shipped = [
-                yaml.safe_load((clone / f"config/{one}.yaml").read_text(encoding="utf-8"))
-                for one in ("config", name)
+                yaml.safe_load((clone / f"config/{file}.yaml").read_text(encoding="utf-8"))
+                for file in ("config", name)
             ]
             chosen = validate(shipped[0] | shipped[1], clone / "workflow/shapesweep/suites")
             for suite_name, suite in chosen.suites.items():
@@ -61,12 +61,12 @@ def published(clone, tmp_path, tokenizers, monkeypatch):
         yield publish
 
 
-def test_every_sweep_of_the_readme_is_here():
+def test_all_commands_of_the_readme_are_tested():
     assert set(commands()) == {"pythia", "olmo", "paper"}
 
 
 @pytest.mark.parametrize("name", ["pythia", "olmo", "paper"])
-def test_a_command_of_the_readme_runs_to_its_end(published, clone, name):
+def test_a_command_of_the_readme_completes(published, clone, name):
     chosen = published(name)
     path = os.pathsep.join(map(str, [warm_programs(), SCRIPTS, os.environ["PATH"]]))
     done = subprocess.run(
@@ -86,10 +86,10 @@ def test_a_command_of_the_readme_runs_to_its_end(published, clone, name):
     assert set(measured.suite) == set(chosen.suites)
     failed = tables.read(results / "failures.parquet", schemas.FAILURES)
     refused = failed[~failed.reason.isin(["empty_main", "hole"])]
-    # Every published checkpoint was measured, but for the model that asks for a token.
+    # Every published checkpoint was measured, except the model that needs a token.
     assert set(refused.run) == ({"Llama-2-7b-hf"} if name == "paper" else set()), refused
     n_measured = measured.groupby(["suite", "run"]).revision.nunique()
-    assert set(n_measured) <= set(range(1, miniature.MOST + 1))
+    assert set(n_measured) <= set(range(1, miniature.MAX_CHECKPOINTS + 1))
     assert n_measured.sum() == N_CHECKPOINTS[name]
     drawn = {path.stem for path in (results / "figures").glob("[!.]*")}
     assert {"dome", "families", "id_models"} <= drawn

@@ -1,6 +1,6 @@
-"""Make fixtures.json: what programs that we did not write compute on deterministic clouds.
+"""Write fixtures.json: values that other programs compute for deterministic clouds.
 
-Run in an environment of its own, not by the tests:
+The tests do not run this script. It needs a separate environment:
     python -m venv peers
     peers/bin/pip install scikit-dimension torch==2.13.0 tqdm matplotlib IsoScore dimensionality
     peers/bin/pip install --no-deps llm-microscope==0.0.7
@@ -26,7 +26,7 @@ from helpers.clouds import CLOUDS
 
 
 def _paper():
-    """The paper's own functions; the package itself fails to import, its file does not."""
+    """Return the module of the paper's authors. The import of its whole package would fail."""
     files = importlib.metadata.files("llm-microscope")
     path = next(file for file in files if file.name == "functions.py").locate()
     spec = importlib.util.spec_from_file_location("paper", path)
@@ -38,8 +38,8 @@ def _paper():
 PAPER = _paper()
 
 
-def peers(points):
-    """Values of one cloud; the repeated rows are removed by numpy before the IDs."""
+def values_of(points):
+    """Return all values of a cloud. Repeated rows are removed before the IDs are computed."""
     unique = np.unique(points, axis=0)
     return {
         **distances(points),
@@ -52,13 +52,14 @@ def peers(points):
 
 
 def distances(points):
-    """Of the first points, to their five nearest neighbours."""
-    found, indices = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(points).kneighbors()
-    return {"neighbor_distances": found[:5].tolist(), "neighbor_indices": indices[:5].tolist()}
+    """Return the nearest neighbours of the first five points."""
+    search = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(points)
+    lengths, indices = search.kneighbors()
+    return {"neighbor_distances": lengths[:5].tolist(), "neighbor_indices": indices[:5].tolist()}
 
 
 def dimensions(points):
-    """Every ID, by scikit-dimension and by the authors' own code."""
+    """Return every ID, computed by scikit-dimension and by the authors' code."""
     gride = skdim.id.GRIDE(multiscale=True, range_max=64).fit(points)
     return {
         "id_twonn": skdim.id.TwoNN(discard_fraction=0.1).fit(points).dimension_,
@@ -76,7 +77,10 @@ def dimensions(points):
 
 
 def spectra(points):
-    """Every number of the spectrum: numpy's singular values where nobody has a program."""
+    """Return every number of the spectrum.
+
+    If no other program computes it, it is computed from the singular values of numpy.
+    """
     centred = points - points.mean(axis=0)
     sigma = np.linalg.svd(centred, compute_uv=False)
     plain = np.linalg.svd(points, compute_uv=False)
@@ -109,7 +113,7 @@ def main():
         versions[name] = importlib.metadata.version(name)
     fixtures = {
         "made_by": {**versions, "numpy": np.__version__},
-        "clouds": {name: peers(make()) for name, make in CLOUDS.items()},
+        "clouds": {name: values_of(make()) for name, make in CLOUDS.items()},
     }
     path = Path(__file__).with_name("fixtures.json")
     path.write_text(json.dumps(fixtures, indent=1, default=float) + "\n", encoding="utf-8")

@@ -1,34 +1,35 @@
-"""A planted dome over depth comes back with its height, and a sink is recognized as one."""
+"""A planted dome over depth is found with its height, and attributed to the attention sink."""
 
 import numpy as np
 
-from helpers.planted import LEAST, SEEDS, bulk, expected, measured
+from helpers.planted import MIN_AGREEING, SEEDS, bulk, expected, measured
 
-#: Of the first token, in bulk standard deviations, by layer: a dome that is a sink.
+#: The shift of the first token by layer, in standard deviations: a dome caused by a sink.
 SINK = (0.0, 10.0, 20.0, 25.0, 20.0, 10.0, 0.0)
 
 
 def dome_of(seed, sinks):
-    """The shapes of one checkpoint, with all tokens and without the first."""
+    """Return the shapes of a checkpoint, with all tokens and without the first ones."""
     rng = np.random.default_rng([2, seed])
     shards = {(7, layer): bulk(rng, sink) for layer, sink in enumerate(sinks)}
-    made = measured(["anisotropy"], shards, n_layers=6)["shapes"]
-    return made[made.metric == "anisotropy"].set_index("selection")
+    shapes = measured(["anisotropy"], shards, n_layers=6)["shapes"]
+    return shapes[shapes.metric == "anisotropy"].set_index("selection")
 
 
-def test_a_planted_dome_comes_back_with_its_height_and_is_known_for_a_sink():
+def test_a_planted_dome_is_found_with_its_height_and_attributed_to_the_sink():
     truth = expected(max(SINK)) - expected(0)
-    found = [dome_of(seed, SINK) for seed in SEEDS]
-    every = [one.loc["all"] for one in found]
-    # Each interval is one of 95 %: of two at once, 90 would be nominal.
-    assert sum(one.height_low <= truth <= one.height_high for one in every) >= LEAST
-    assert sum(one.centre_low <= 0.5 <= one.centre_high for one in every) >= LEAST
-    assert sum(one["shape"] == "dome" for one in every) >= LEAST
-    # Without the first token nothing is left of it.
-    assert sum(one.loc["no_first"]["shape"] == "flat" for one in found) >= LEAST
-    assert sum(one.sink_share_low <= 1 and one.sink_share > 0.9 for one in every) >= LEAST
+    runs = [dome_of(seed, SINK) for seed in SEEDS]
+    domes = [shapes.loc["all"] for shapes in runs]
+    # The intervals are tested separately, because each has a confidence level of 95 %.
+    assert sum(dome.height_low <= truth <= dome.height_high for dome in domes) >= MIN_AGREEING
+    assert sum(dome.centre_low <= 0.5 <= dome.centre_high for dome in domes) >= MIN_AGREEING
+    assert sum(dome["shape"] == "dome" for dome in domes) >= MIN_AGREEING
+    # Without the first tokens, the dome disappears.
+    assert sum(shapes.loc["no_first"]["shape"] == "flat" for shapes in runs) >= MIN_AGREEING
+    is_sink = [dome.sink_share_low <= 1 and dome.sink_share > 0.9 for dome in domes]
+    assert sum(is_sink) >= MIN_AGREEING
 
 
-def test_where_no_dome_is_planted_none_is_found():
-    found = [dome_of(seed, (0.0,) * 7)["shape"] for seed in SEEDS]
-    assert sum(set(one) == {"flat"} for one in found) >= LEAST
+def test_no_dome_is_found_without_a_planted_one():
+    shapes = [dome_of(seed, (0.0,) * 7)["shape"] for seed in SEEDS]
+    assert sum(set(names) == {"flat"} for names in shapes) >= MIN_AGREEING

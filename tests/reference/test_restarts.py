@@ -1,4 +1,4 @@
-"""Restarts that are planted in real trainings: each is flagged, and no clean neighbour is."""
+"""In real trainings, planted restarts are flagged, and checkpoints next to them are not."""
 
 import copy
 
@@ -10,19 +10,19 @@ import transformers
 from helpers.models import tiny_llama
 from shapesweep.checkpoint import weight_sample
 from shapesweep.corpora import stdlib_text
-from shapesweep.curves import continuity as curves_continuity
-from shapesweep.training import train as training
+from shapesweep.curves.continuity import continuity
+from shapesweep.training.train import packed
 
-#: Steps between two checkpoints, and how many there are.
+#: Steps between two checkpoints, and the number of checkpoints.
 EVERY, N = 20, 14
-#: Checkpoints from which a training is restarted.
-FROM = (3, 6, 9)
+#: Checkpoints from which the training is restarted.
+RESTARTS = (3, 6, 9)
 
 
 @pytest.fixture(scope="module")
 def trainings(tokenizers):
-    """Samples of every checkpoint of two seeds, and of the first one restarted three times."""
-    packed = torch.from_numpy(training.packed(stdlib_text("measuring"), tokenizers["decoder"], 24))
+    """Weight samples of two trainings, and of three restarts of the first training."""
+    documents = torch.from_numpy(packed(stdlib_text("measuring"), tokenizers["decoder"], 24))
 
     def train(seed, start=None, first=0):
         torch.manual_seed(seed)
@@ -34,58 +34,58 @@ def trainings(tokenizers):
         order = torch.Generator().manual_seed(seed)
         samples, states = [weight_sample.sample(model)], {}
         for step in range(first * EVERY, (N - 1) * EVERY):
-            # Warm-up and decay, as most have them.
+            # Like most trainings, with warm-up and decay.
             for group in optimizer.param_groups:
                 group["lr"] = 3e-3 * min(1, (step + 1) / 20) * (1 - 0.9 * step / EVERY / N)
-            batch = packed[torch.randint(len(packed), (8,), generator=order)]
+            batch = documents[torch.randint(len(documents), (8,), generator=order)]
             optimizer.zero_grad()
             model(input_ids=batch, labels=batch).loss.backward()
             optimizer.step()
             if (step + 1) % EVERY == 0:
                 samples.append(weight_sample.sample(model))
-                kept = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
-                states[(step + 1) // EVERY] = kept
+                state = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
+                states[(step + 1) // EVERY] = state
         return samples, states
 
     first, states = train(0)
     other, _ = train(1)
-    branches = {k: [*first[:k], *train(100 + k, states[k], k)[0]] for k in FROM}
+    branches = {k: [*first[:k], *train(100 + k, states[k], k)[0]] for k in RESTARTS}
     return first, other, branches
 
 
-def continuity(samples):
-    return curves_continuity.continuity(samples, range(0, EVERY * len(samples), EVERY))
+def flags(samples):
+    return continuity(samples, range(0, EVERY * len(samples), EVERY))
 
 
-def test_trainings_are_continuous(trainings):
+def test_trainings_without_restarts_are_continuous(trainings):
     first, other, branches = trainings
     for run in (first, other, *branches.values()):
-        assert continuity(run) == {}
-        # And of every second one of their checkpoints.
-        assert continuity(run[::2]) == {}
+        assert flags(run) == {}
+        # Also with only every second checkpoint.
+        assert flags(run[::2]) == {}
 
 
-def test_a_restart_from_other_weights_is_flagged_wherever_it_is(trainings):
+def test_a_restart_from_other_weights_is_flagged_at_any_checkpoint(trainings):
     first, other, _ = trainings
-    for place in range(2, N - 2):
-        assert continuity([*first[:place], *other[place:]]) == {place: "break"}
+    for index in range(2, N - 2):
+        assert flags([*first[:index], *other[index:]]) == {index: "break"}
 
 
-def test_a_restart_from_an_earlier_checkpoint_is_flagged_once_two_have_passed(trainings):
+def test_a_restart_from_at_least_three_checkpoints_before_is_flagged(trainings):
     first, _, branches = trainings
     for start, branch in branches.items():
-        for place in range(start + 3, N - 2):
-            found = continuity([*first[:place], *branch[place:]])
-            assert found == {place: "break"}, (start, place)
+        for index in range(start + 3, N - 2):
+            found = flags([*first[:index], *branch[index:]])
+            assert found == {index: "break"}, (start, index)
 
 
-def test_a_stranger_and_swapped_labels_are_told_apart(trainings):
+def test_foreign_and_swapped_checkpoints_have_different_flags(trainings):
     first, other, _ = trainings
-    for place in range(1, N - 1):
-        one = [*first[:place], other[place], *first[place + 1 :]]
-        assert continuity(one) == {place: "discontinuous"}
-    for place in range(1, N - 2):
+    for index in range(1, N - 1):
+        samples = [*first[:index], other[index], *first[index + 1 :]]
+        assert flags(samples) == {index: "discontinuous"}
+    for index in range(1, N - 2):
         order = np.arange(N)
-        order[place : place + 2] = order[place : place + 2][::-1]
-        found = continuity([first[k] for k in order])
-        assert found == dict.fromkeys((place, place + 1), "out_of_order")
+        order[index : index + 2] = order[index : index + 2][::-1]
+        found = flags([first[k] for k in order])
+        assert found == dict.fromkeys((index, index + 1), "out_of_order")

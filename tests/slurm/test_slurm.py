@@ -1,6 +1,6 @@
-"""Sweeps through a real Slurm: one node on the loopback, with more cores and GPUs than there are.
+"""Sweeps on a real Slurm with a single local node, which claims more cores and GPUs than it has.
 
-Other schedulers are stood in for by it: their commands call its own.
+Other schedulers are imitated: their commands call those of Slurm.
 """
 
 import functools
@@ -18,11 +18,11 @@ from helpers.standin import StandIn
 from helpers.workflow import ROOT, command, settings, sweep, write
 
 CLUSTER = Path(__file__).with_name("cluster")
-#: The profile; and what makes it quick where a job starts at once and the disk is one.
+#: The profile, with shorter waiting times: here jobs start at once, and all share a disk.
 PROFILE = ["--profile", ROOT / "profiles/slurm", "--latency-wait", "5"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "1"]
 
-#: One job that needs more memory than it asks for at first, and one that needs more time.
+#: A job that needs more memory than it first requests, and a job that needs more time.
 TROUBLE = """
 rule all:
     input: "grown", "late"
@@ -39,16 +39,16 @@ rule late:
     shell: "sleep 600"
 """
 
-#: PBS's commands, as far as the profile uses them.
+#: The commands of PBS that the profile uses.
 PBS = {
     "qsub": """
-        echo "$@" >> "${0%/*}/asked"
+        echo "$@" >> "${0%/*}/requests"
         sbatch --parsable --output /dev/null "${@: -1}"
     """,
     "qstat": """
-        told=$(scontrol show job "$3")
-        [[ $told =~ JobState=(COMPLETED|FAILED) ]] && echo "job_state = F"
-        [[ $told =~ ExitCode=([0-9]+) ]] && echo "Exit_status = ${BASH_REMATCH[1]}"
+        job=$(scontrol show job "$3")
+        [[ $job =~ JobState=(COMPLETED|FAILED) ]] && echo "job_state = F"
+        [[ $job =~ ExitCode=([0-9]+) ]] && echo "Exit_status = ${BASH_REMATCH[1]}"
     """,
     "qdel": 'scancel "$@"',
 }
@@ -67,7 +67,7 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trouble(slurm, tmp_path_factory):
-    """The run of TROUBLE: it takes a minute of waiting, so that it goes beside the others."""
+    """The running workflow of TROUBLE. It takes a minute, so it runs at the same time as others."""
     folder = tmp_path_factory.mktemp("trouble")
     (folder / "Snakefile").write_text(TROUBLE, encoding="utf-8")
     write(folder, {})
@@ -87,7 +87,7 @@ def workspace(tmp_path):
 
 @pytest.fixture
 def published(tmp_path, monkeypatch, tokenizers):
-    """A suite of two checkpoints on a Hub that jobs reach as one reaches the real one."""
+    """A suite of two checkpoints on a stand-in for the Hub, which the jobs can reach."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     with StandIn() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
@@ -98,64 +98,64 @@ def published(tmp_path, monkeypatch, tokenizers):
         yield {"neox": {"source": "hub", **match, "repositories": ["Org/neox"]}}
 
 
-#: A job runs where the scheduler starts it, which a server outside could not do.
+#: Jobs must run where the scheduler starts them, and not in a server.
 on_cluster = functools.partial(sweep, cold=True)
 
 
-def told(*words):
+def output_of(*words):
     return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def jobs(output):
-    """What Slurm knows of the jobs of a run, the first one first."""
+    """Return what Slurm reports about the jobs of a run, in the order of submission."""
     run = re.search(r"SLURM run ID: (\S+)", output)[1]
-    lines = told("scontrol", "show", "jobs", "--oneliner").splitlines()
-    known = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+    lines = output_of("scontrol", "show", "jobs", "--oneliner").splitlines()
+    reported = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
     return sorted(
-        (job for job in known if job["JobName"] == run), key=lambda job: int(job["JobId"])
+        (job for job in reported if job["JobName"] == run), key=lambda job: int(job["JobId"])
     )
 
 
-def test_a_sweep_on_slurm_gives_the_numbers_of_a_sweep_here(
+def test_a_sweep_on_slurm_gives_the_same_numbers_as_a_local_sweep(
     trouble, slurm, workspace, published, text_file
 ):
     here = workspace.with_name("here")
     here.mkdir()
     chosen = settings(text_file, suites=published, corpora=["text"], checkpoints_per_job=1)
     write(here, chosen)
-    # A disk that is the node's alone.
+    # A disk that only the node can access.
     write(workspace, {**chosen, "scratch": str(slurm / "disk")})
-    # Beside the other, which mostly waits.
+    # At the same time as the sweep on Slurm, which mostly waits.
     local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
     gpu = ["--set-resources", "geometry:gpu=1"]
     done = on_cluster(workspace, *PROFILE, *gpu, "--", "numbers")
     assert done.returncode == 0, done.stdout
     known = jobs(done.stdout)
     assert {job["JobState"] for job in known} == {"COMPLETED"}
-    # From its download to its numbers a batch is one job, on one node, with one GPU.
+    # A single job with a GPU downloads and measures a batch, so all of it is on one node.
     name = "rule_checkpoint_download_geometry"
     grouped = [job for job in known if job["Comment"] == name]
-    made = list((workspace / "results/geometry").rglob("geometry.parquet"))
-    assert len(grouped) == len(made) == 2
+    written = list((workspace / "results/geometry").rglob("geometry.parquet"))
+    assert len(grouped) == len(written) == 2
     assert {job["TresPerJob"] for job in grouped} == {"gres:gpu:1"}
-    # All else that is not local; what follows the name are wildcards.
+    # The other jobs that are not local. The wildcards follow the name of the rule.
     others = {job["Comment"].split("_")[1] for job in known if job not in grouped}
     assert others == {"listing", "tokenizer"}
     for kind in ("checkpoints", "activations"):
         assert not (workspace / "results" / kind).exists()
-        # There they were, and were removed.
-        (there,) = (slurm / "node").glob(f"shapesweep-*/{kind}")
-        assert not list(there.rglob("*.[sp]a*"))
+        # The files were on the disk of the node, and were removed.
+        (folder,) = (slurm / "node").glob(f"shapesweep-*/{kind}")
+        assert not list(folder.rglob("*.[sp]a*"))
         assert not list((slurm / "disk").iterdir())
     assert "Nothing to be done" in on_cluster(workspace, *PROFILE, "--", "numbers").stdout
 
     assert local.wait() == 0
     for name in ("geometry", "replicates", "losses", "failures"):
-        # Not a digit differs: a job has as many threads there as here.
-        there, expected = (
+        # Jobs have the same number of threads on both, so the numbers are identical.
+        actual, expected = (
             pd.read_parquet(folder / f"results/{name}.parquet") for folder in (workspace, here)
         )
-        pd.testing.assert_frame_equal(there, expected, check_exact=True)
+        pd.testing.assert_frame_equal(actual, expected, check_exact=True)
 
 
 def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_file, monkeypatch):
@@ -172,13 +172,13 @@ def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_fil
     profile = ["--profile", ROOT / "profiles/generic", *quick]
     done = on_cluster(workspace, *profile, "--", "results/geometry.parquet")
     assert done.returncode == 0, done.stdout
-    asked = (programs / "asked").read_text(encoding="utf-8").splitlines()
-    # The checkpoint alone.
-    assert len(asked) == done.stdout.count("with external jobid") == 1
-    assert all(re.search(r"ncpus=1:mem=\d+mb -l walltime=\d+ ", line) for line in asked)
+    requests = (programs / "requests").read_text(encoding="utf-8").splitlines()
+    # Only the job of the checkpoint is submitted.
+    assert len(requests) == done.stdout.count("with external jobid") == 1
+    assert all(re.search(r"ncpus=1:mem=\d+mb -l walltime=\d+ ", line) for line in requests)
 
 
-def test_what_fails_is_submitted_again_with_more_memory_and_what_is_late_is_stopped(trouble):
+def test_failed_jobs_get_more_memory_and_late_jobs_are_stopped(trouble):
     output, _ = trouble.communicate(timeout=180)
     assert trouble.returncode == 1, output
     known = jobs(output)
@@ -188,4 +188,4 @@ def test_what_fails_is_submitted_again_with_more_memory_and_what_is_late_is_stop
     (late,) = [job for job in known if job not in grown]
     assert late["JobState"] == "TIMEOUT"
     assert "SLURM status is: 'TIMEOUT'" in output
-    assert told("squeue", "--noheader") == ""
+    assert output_of("squeue", "--noheader") == ""

@@ -1,4 +1,4 @@
-"""One source of pins: pip, conda, the package and this environment agree."""
+"""Pinned versions: pip, conda, the package and this environment agree."""
 
 import importlib.metadata
 import re
@@ -18,7 +18,7 @@ PINS = dict(
 )
 
 
-def test_the_conda_environment_has_the_same_pins():
+def test_conda_environment_has_the_same_pins():
     environment = yaml.safe_load((ROOT / "envs/environment.yaml").read_text(encoding="utf-8"))
     conda = [d for d in environment["dependencies"] if isinstance(d, str)]
     (pip,) = (d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
@@ -26,14 +26,14 @@ def test_the_conda_environment_has_the_same_pins():
     assert dict(pin.split("==") for pin in pip) == PINS
 
 
-def test_the_package_reads_the_same_pins():
+def test_package_reads_the_same_pins():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["dynamic"] == ["dependencies"]
     hook = project["tool"]["hatch"]["metadata"]["hooks"]["requirements_txt"]
     assert hook["files"] == ["envs/requirements.txt"]
 
 
-def test_a_wheel_holds_the_workflow_and_all_data(tmp_path):
+def test_wheel_holds_the_workflow_and_all_data(tmp_path):
     words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
     subprocess.run(words, check=True, cwd=ROOT, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -54,12 +54,12 @@ def test_a_wheel_holds_the_workflow_and_all_data(tmp_path):
     assert workflow | data <= held
 
 
-def test_what_is_installed_is_what_is_pinned():
+def test_installed_versions_are_the_pinned_versions():
     installed = {name: importlib.metadata.version(name).split("+")[0] for name in PINS}
     assert installed == PINS
 
 
-def test_the_promised_versions_are_pinned():
+def test_promised_versions_are_pinned():
     promised = {"snakemake": "9.27", "torch": "2.13", "transformers": "5.23", "pandas": "3.1"}
     promised |= {"huggingface_hub": "2.4", "pyarrow": "26", "numpy": "2.4", "matplotlib": "3.11"}
     for name, version in promised.items():

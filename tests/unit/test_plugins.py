@@ -1,4 +1,4 @@
-"""One file a thing: what lies in the folder is found, and nothing is listed twice."""
+"""Plugins: every file of a package is found, and defines entries that are named after it."""
 
 import sys
 from pathlib import Path
@@ -9,18 +9,18 @@ from shapesweep import corpora, figures, metrics, plugins
 from shapesweep.errors import ShapesweepError
 
 
-@pytest.mark.parametrize("room", [corpora, figures, metrics])
-def test_every_file_of_a_room_is_a_thing_of_its_name(room):
-    things = {corpora: "CORPORA", figures: "FIGURES", metrics: "ALL_METRICS"}[room]
-    (folder,) = room.__path__
+@pytest.mark.parametrize("package", [corpora, figures, metrics])
+def test_every_file_of_a_package_defines_entries_of_its_name(package):
+    registry = {corpora: "CORPORA", figures: "FIGURES", metrics: "ALL_METRICS"}[package]
+    (folder,) = package.__path__
     files = Path(folder).glob("[!_]*.py")
-    # A file may define several metrics, whose names begin with its own.
-    names, stems = set(getattr(room, things)), {path.stem for path in files}
+    # A file may define several metrics. Their names start with the name of the file.
+    names, stems = set(getattr(package, registry)), {path.stem for path in files}
     assert all(any(name.startswith(stem) for stem in stems) for name in names)
     assert all(any(name.startswith(stem) for name in names) for stem in stems)
 
 
-def test_a_file_that_defines_nothing_is_named(tmp_path, monkeypatch):
+def test_error_names_a_file_without_a_definition(tmp_path, monkeypatch):
     (tmp_path / "room").mkdir()
     (tmp_path / "room/__init__.py").touch()
     (tmp_path / "room/_helper.py").touch()

@@ -1,6 +1,6 @@
 # In: the files of a checkpoint, and the manifest. Out: <results>/budgets/<suite>/<run>/<revision>/
-# <fingerprint>.parquet: how many dimensions each of its layers needs. Only checkpoints that the
-# configuration names under budget are measured.
+# <fingerprint>.parquet, the number of dimensions that each layer needs. Only the checkpoints under
+# budget in the configuration are measured.
 rule budget:
     input:
         text=text,
@@ -18,7 +18,7 @@ rule budget:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.model_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.budget_minutes(w.suite, w.run),
-        # Numbers do not depend on these. As resources, they do not trigger another run.
+        # No number depends on these. A change of a resource does not run the job again.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,
@@ -27,7 +27,7 @@ rule budget:
         measured=measured,
         rise=CONFIG.budget.rise,
     message:
-        "budgeting {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
+        "computing the dimension budget of {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep budget --settings {input.settings:q} --manifest {input.manifest:q} "
         "--run {wildcards.run} --revision {wildcards.revision} --checkpoints={params.downloaded:q} "

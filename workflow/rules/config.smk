@@ -1,7 +1,8 @@
 # Out: <results>/config.yaml, the configuration in use, merged from all files; and
-# <results>/settings/, the settings that jobs read. Each settings file is named by its contents, so
-# that a job depends on no more of the configuration than it reads.
-# Snakemake's template engine writes texts of any length in its own process.
+# <results>/settings/, the settings that jobs read. The name of a settings file is the digest of its
+# contents, so a job depends only on the part of the configuration that it reads.
+# Snakemake's template engine writes these files in the main process. A command line would limit the
+# length of their text.
 rule template:
     output:
         f"{RESULTS}/settings/text.jinja",
@@ -21,7 +22,7 @@ rule config:
         f"{RESULTS}/config.yaml",
     localrule: True
     params:
-        # A function, since Snakemake expands the braces of a plain string.
+        # Snakemake expands braces in a string, but not in what a function returns.
         text=lambda w: configuration.as_yaml(CONFIG),
     message:
         "writing the configuration"

@@ -1,6 +1,6 @@
-# In: the tables of all batches, and what was recorded while the runs were trained. Out: all of them
-# joined, <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,
-# manifest}.parquet, and the curves that figures show, <results>/curves/.
+# In: the tables of all batches, and the training logs of the runs. Out: the joined tables,
+# <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,manifest}.parquet,
+# and the curves that the figures show, <results>/curves/.
 CURVES = expand(
     f"{RESULTS}/curves/{{name}}.parquet",
     name=[
@@ -63,6 +63,6 @@ rule curves:
         tables=subpath(input[0], parent=True),
         out=subpath(output[0], parent=True),
     message:
-        "making the curves"
+        "computing the curves"
     shell:
         "shapesweep curves --tables {params.tables:q} --out {params.out:q} > {log:q} 2>&1"

@@ -1,8 +1,8 @@
-# In: the checkpoints of the Hub that the manifest pins. Out: their files,
-# <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/ (or in the configuration's scratch), which
-# are removed after they are measured, and the run's tokenizer, which is kept, in
-# <results>/tokenizers/. Downloads need no core. They run ahead of the measuring as far as
-# hub.downloads and hub.disk_gb allow, and wait for room by themselves.
+# In: the manifest, which pins the commits of a suite of the Hub. Out: the files of its checkpoints,
+# <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/ (or in the configuration's scratch),
+# which are removed after they are measured; and the tokenizer of each run, <results>/tokenizers/,
+# which is kept. Downloads need no core. They run ahead of the measurements as far as hub.downloads
+# and hub.disk_gb allow. A download waits until there is room on the disk.
 rule download:
     input:
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
@@ -28,7 +28,7 @@ rule download:
         temporary=TEMPORARY_HERE,
     params:
         revisions=revisions,
-        # Shards that are kept need the files of measured checkpoints, too.
+        # To keep shards, checkpoints that were measured earlier are downloaded, too.
         measured="" if CONFIG.keep_activations else measured,
         rise=lambda w: (
             f"--budget-rise {CONFIG.budget.rise}" if PLAN.budgets_of(batch(w)) else ""
@@ -62,9 +62,9 @@ rule tokenizer:
         hub=1,
     params:
         results=HERE,
-        # The name of the output stands for the contents. Snakemake does not compare parameters that
-        # depend on the output, so no change of the definition fetches the same files again.
-        naming=reported(
+        # The name of the output changes with its contents. Snakemake does not compare params that
+        # depend on the output, so other changes of the definition do not fetch the files again.
+        definition=reported(
             lambda w, output: definitions.for_tokenizer(
                 w.suite, PLAN.suites[w.suite], w.run
             )
@@ -72,5 +72,5 @@ rule tokenizer:
     message:
         "fetching the tokenizer of {wildcards.suite}/{wildcards.run}"
     shell:
-        "shapesweep tokenizer --definition {params.naming:q} --suite {wildcards.suite} "
+        "shapesweep tokenizer --definition {params.definition:q} --suite {wildcards.suite} "
         "--run {wildcards.run} --results {params.results:q} --out {output:q} > {log:q} 2>&1"

@@ -1,11 +1,11 @@
 # In: the curves. Out: <results>/figures/<figure>.{svg,pdf,png,csv}, <results>/summary.txt,
-# <results>/comparison.md and <results>/report.html. `snakemake --report report.zip` shows the figures
-# and the summary with their captions.
+# <results>/comparison.md and <results>/report.html. `snakemake --report report.zip` shows the
+# figures and the summary with their captions.
 rule figures:
     input:
         CURVES,
     output:
-        # Which figures have data is known only when they are drawn.
+        # A directory, because a figure without data is not drawn.
         report(
             directory(f"{RESULTS}/figures"),
             patterns=["{figure}.svg"],
@@ -44,7 +44,7 @@ rule summary:
             f"{RESULTS}/summary.txt",
             caption="../report/summary.rst",
             category="Summary",
-            labels={"figure": "What the sweep has found"},
+            labels={"figure": "Summary of the sweep"},
         ),
     log:
         f"{RESULTS}/logs/summary.log",
@@ -80,7 +80,7 @@ rule comparison:
     params:
         curves=subpath(input[0], parent=True),
     message:
-        "comparing with the authors' numbers"
+        "comparing with the numbers of the paper"
     shell:
         "shapesweep comparison --curves {params.curves:q} --out {output:q} > {log:q} 2>&1"
 

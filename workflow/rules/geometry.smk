@@ -1,8 +1,9 @@
 # In: the files of a batch of checkpoints, and the manifest. Out: the tables of their metrics,
-# <results>/geometry/<suite>/<run>/<batch>/<fingerprint>/. Shards of hidden states are extracted and
-# measured one checkpoint at a time; with keep_activations they are kept in <results>/activations/.
-# The numbers of every checkpoint are kept in <results>/measured/ and are not measured again.
-PLACE = "{suite}/{run}/{batch}/{fingerprint}"
+# <results>/geometry/<suite>/<run>/<batch>/<fingerprint>/. A job extracts and measures one
+# checkpoint at a time, and then removes its shards of hidden states. With keep_activations they are
+# kept in <results>/activations/. <results>/measured/ keeps the numbers of every checkpoint, so that
+# a later sweep does not measure them again.
+BATCH = "{suite}/{run}/{batch}/{fingerprint}"
 
 
 rule geometry:
@@ -13,21 +14,21 @@ rule geometry:
         tokenizer=ancient(tokenizer),
         settings=measurement_file,
     output:
-        [f"{RESULTS}/geometry/{PLACE}/{name}.parquet" for name in BATCH_TABLES],
+        [f"{RESULTS}/geometry/{BATCH}/{name}.parquet" for name in BATCH_TABLES],
         kept=(
-            [directory(f"{RESULTS}/activations/{PLACE}")]
+            [directory(f"{RESULTS}/activations/{BATCH}")]
             if CONFIG.keep_activations
             else []
         ),
     log:
-        f"{RESULTS}/logs/geometry/{PLACE}.log",
+        f"{RESULTS}/logs/geometry/{BATCH}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/geometry/{PLACE}.tsv"
+        f"{RESULTS}/benchmarks/geometry/{BATCH}.tsv"
     threads: 1
     resources:
         mem_mb=lambda w, attempt: attempt * costs.geometry_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.geometry_minutes(batch(w)),
-        # Numbers do not depend on these. As resources, they do not trigger another run.
+        # No number depends on these. A change of a resource does not run the job again.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,

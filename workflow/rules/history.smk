@@ -1,5 +1,5 @@
-# In: the logs of runs, and what probes measured while they were trained. Out:
-# <results>/history/<suite>.parquet. For a run in training, it holds what has been logged so far.
+# In: the training logs of the runs, and the measurements of probes during training. Out:
+# <results>/history/<suite>.parquet. For a run that is still training, it holds the log so far.
 rule history:
     input:
         suite_files,

@@ -1,12 +1,12 @@
-# What the workflow needs of Snakemake beyond its documented interface, each with the reason.
+# Everything here uses internals of Snakemake, and says why.
 import os
 import sys
 
 
 def shipped_configuration():
-    """The configuration of the workflow itself.
+    """Return the path of config/config.yaml of this workflow.
 
-    Snakemake gives files of a workflow as copies, also where the workflow is on this machine.
+    Snakemake returns the path of a copy, even if the workflow is on this machine.
     """
     copy = workflow.source_path("../../config/config.yaml")
     original = os.path.normpath(copy.flags["sourcecache_entry"])
@@ -14,10 +14,10 @@ def shipped_configuration():
 
 
 def configuration_files():
-    """The files that the configuration was merged from, so that an error names the one at fault.
+    """Return the files that the configuration was merged from, for error messages.
 
-    Snakemake hands on the merged configuration alone. A workflow that imports this one gives
-    its configuration, which may come from anywhere.
+    Snakemake passes on only the merged configuration. A workflow that imports this one sets the
+    configuration itself, so no files are known.
     """
     if workflow.modifier.skip_configfile:
         return []
@@ -25,9 +25,9 @@ def configuration_files():
 
 
 def is_main_process():
-    """Whether this process plans the sweep, and is not a job of it.
+    """Return whether this process plans the sweep, rather than runs one of its jobs.
 
-    A job on a cluster makes its own plan, in which checkpoint rules are never complete.
+    A job on a cluster plans again, and in its process no checkpoint rule is ever complete.
     """
     return workflow.is_main_process
 
@@ -35,18 +35,18 @@ def is_main_process():
 def set_limits(chosen):
     """Limit the downloads, unless the command line or the profile does.
 
-    Snakemake has no way to set global resources from a configuration.
+    Snakemake's documented interface cannot set global resources from a configuration.
     """
-    # What all downloads may fill together, and how many may run at a time.
+    # disk_mb limits the disk space of all downloads together, hub how many run at a time.
     limits = {"disk_mb": int(chosen.hub.disk_gb * 1000), "hub": chosen.hub.downloads}
     for resource, limit in limits.items():
         workflow.global_resources.setdefault(resource, max(1, limit))
 
 
 def refuse_storage():
-    """End with one line if outputs are to go to a remote storage.
+    """End with one line if a remote storage is set for the outputs.
 
-    Plans and jobs read earlier results from the disk, and would miss what lies in a store.
+    Plans and jobs read earlier results from the disk, and would not find them in a remote storage.
     """
     provider = workflow.storage_settings.default_storage_provider
     if provider:
@@ -59,8 +59,8 @@ def refuse_storage():
 def warn_without_profile():
     """Print one line if the workflow's profile is not in use.
 
-    A workflow that is imported as a module does not bring its profile. While the workflow is read,
-    only some of the profile's options can be seen.
+    A workflow that is imported as a module comes without its profile. While Snakemake reads the
+    workflow, it shows only some of the profile's options. show_failed_logs is one of them.
     """
     if is_main_process() and not workflow.output_settings.show_failed_logs:
         logger.warning(

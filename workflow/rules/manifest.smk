@@ -1,8 +1,8 @@
-# In: the folders of a suite's checkpoints, or what the Hub lists. The Hub is asked once (again with
-# --forcerun listing), and its answers are kept in <results>/listings/. Out:
-# <results>/manifests/<suite>.parquet, one row per checkpoint, and <results>/plans/<suite>/, the
-# batches that are measured. `snakemake manifests` prints what the suites have, and `snakemake plan`
-# prints what the sweep will cost; neither measures anything.
+# In: the folders of a suite's checkpoints, or the Hub. The Hub is asked once (and again with
+# --forcerun listing); <results>/listings/ keeps its answers. Out:
+# <results>/manifests/<suite>.parquet, with one row per checkpoint, and <results>/plans/<suite>/,
+# the batches to be measured. `snakemake manifests` prints the checkpoints of all suites, and
+# `snakemake plan` prints the cost of the sweep. Neither measures anything.
 checkpoint listing:
     input:
         trained,
@@ -19,11 +19,13 @@ checkpoint listing:
         calls=CONFIG.hub.downloads,
     params:
         results=HERE,
-        asked=reported(lambda w: definitions.for_listing(w.suite, PLAN.suites[w.suite])),
+        definition=reported(
+            lambda w: definitions.for_listing(w.suite, PLAN.suites[w.suite])
+        ),
     message:
-        "listing what {wildcards.suite} has"
+        "listing the checkpoints of {wildcards.suite}"
     shell:
-        "shapesweep listing --definition {params.asked:q} --suite {wildcards.suite} "
+        "shapesweep listing --definition {params.definition:q} --suite {wildcards.suite} "
         "--results {params.results:q} --calls {resources.calls} --out {output:q} > {log:q} 2>&1"
 
 
@@ -61,14 +63,14 @@ rule manifest:
     params:
         results=HERE,
     message:
-        "listing the checkpoints of {wildcards.suite}"
+        "checking the files of {wildcards.suite}"
     shell:
         "shapesweep manifest --plan {input.plan:q} "
         "--results {params.results:q} --out {output:q} > {log:q} 2>&1"
 
 
-# What is trained on the spot need not be trained to be counted.
-COUNTED = [
+# Embedded suites are left out: their checkpoints can be counted before they are trained.
+MANIFESTS = [
     f"{RESULTS}/manifests/{name}.parquet"
     for name, suite in CONFIG.suites.items()
     if not isinstance(suite, EmbeddedSuite)
@@ -77,7 +79,7 @@ COUNTED = [
 
 rule manifests:
     input:
-        COUNTED,
+        MANIFESTS,
         config=rules.config.output,
     log:
         f"{RESULTS}/logs/manifests.log",
@@ -85,7 +87,7 @@ rule manifests:
     params:
         results=HERE,
     message:
-        "what the suites have"
+        "counting the checkpoints of all suites"
     shell:
         "shapesweep manifests --config {input.config:q} --results {params.results:q} "
         "2>&1 | tee {log:q}"
@@ -93,7 +95,7 @@ rule manifests:
 
 rule plan:
     input:
-        COUNTED,
+        MANIFESTS,
         config=rules.config.output,
     log:
         f"{RESULTS}/logs/plan.log",
@@ -101,6 +103,6 @@ rule plan:
     params:
         results=HERE,
     message:
-        "what the sweep will cost"
+        "estimating the cost of the sweep"
     shell:
         "shapesweep plan --config {input.config:q} --results {params.results:q} 2>&1 | tee {log:q}"

@@ -1,5 +1,5 @@
-# The plan in Snakemake's words: what rules read, write and need, as functions of wildcards. The plan
-# itself is Python (workflow/shapesweep/plan/workflow.py). Nothing is written while it is made.
+# Input functions, params and resources of the rules. They read the plan, which is an object of
+# Python (workflow/shapesweep/plan/workflow.py). Reading these files writes nothing.
 import functools
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from shapesweep.storage.digests import digest
 
 
 def reported(function):
-    """A function whose expected errors end Snakemake with one line."""
+    """Wrap a function so that an expected error ends Snakemake with one line."""
 
     @functools.wraps(function)
     def call(*arguments, **named):
@@ -45,10 +45,11 @@ RESULTS = CONFIG.results
 include: "config.smk"
 
 
-# A module's prefix stands before the paths of rules, and is not known otherwise.
+# A workflow that imports this one as a module may set a prefix. Only the paths of rules show it.
 HERE = Path(str(rules.config.output[0])).parent
 PLAN = Plan(CONFIG, HERE)
-# The folder of temporary files: without a module's prefix, for rules, and with it, for jobs.
+# The folder of temporary files: TEMPORARY is a path for rules, to which Snakemake adds the prefix;
+# TEMPORARY_HERE is the same path for jobs, with the prefix.
 TEMPORARY = CONFIG.scratch_folder(HERE) or RESULTS
 TEMPORARY_HERE = CONFIG.scratch_folder(HERE) or str(HERE)
 set_limits(CONFIG)
@@ -57,14 +58,14 @@ warn_without_profile()
 
 
 def listed(suite):
-    """Make sure that a suite is listed before its plan is made."""
-    # A job on a cluster makes its own plan, in which no checkpoint rule is complete.
+    """Wait until the checkpoints of a suite of the Hub are listed."""
+    # A job on a cluster plans again, and in its process no checkpoint rule is complete.
     if suite in PLAN.listable and is_main_process():
         checkpoints.listing.get(suite=suite)
 
 
 def of_suites(function):
-    """An input function: paths of the suites that are named, once they are listed."""
+    """Return a function from suites to an input function, which waits for their listings."""
 
     @reported
     def paths(suites):
@@ -79,22 +80,23 @@ tables = of_suites(PLAN.tables)
 budgets = of_suites(PLAN.budgets)
 plans = of_suites(lambda suites: [PLAN.record_file(suite) for suite in suites])
 shards = of_suites(PLAN.shards)
-# Snakemake sees that a file is missing only if a target names it.
+# Snakemake notices that a file is missing only if a target names that file.
 files = of_suites(PLAN.files)
 
 
 @reported
 def batch(w):
-    """The batch of a job, or a batch of its single checkpoint."""
+    """Return the batch of a job. A job without a batch has one checkpoint."""
     listed(w.suite)
     return PLAN.batch(w.suite, w.run, w.get("batch") or w.revision)
 
 
 @reported
 def recorded(w):
-    """What the recorded plan has of a job's batch; nothing in the process that makes the plan.
+    """Return what the recorded plan holds on a job's batch, and {} in the main process.
 
-    A job on a cluster makes its own plan, and results that have come meanwhile make it another one.
+    A job on a cluster plans again. Its plan differs if more results exist by then, so the job
+    takes its batch from the recorded plan.
     """
     if is_main_process():
         return {}
@@ -106,90 +108,94 @@ def recorded(w):
 
 
 def revisions(w):
-    """The checkpoints of a job's batch."""
+    """Return the checkpoints of a job's batch."""
     return recorded(w).get("revisions") or batch(w).revisions
 
 
 def model(w):
-    """A run's model and its settings, on which the memory of a job depends."""
+    """Return a run's model and settings. The memory of a job depends on both."""
     return PLAN.model(w.suite, w.run), PLAN.settings(w.suite)
 
 
 @reported
 def disk_bytes(w):
-    """Bytes that a batch of the Hub fills while it is measured."""
+    """Return the bytes on disk that a batch of the Hub needs while it is measured."""
     return PLAN.disk_bytes(batch(w))
 
 
 @reported
 def text(w):
-    """The file that the corpora are cut from. Names of outputs change with its size and time."""
+    """Return the text file of the corpora. Its size and time are part of the outputs' names."""
     path = text_file(CONFIG.corpus.text)
-    # Snakemake takes braces for wildcards, and there is no way to escape them.
+    # Snakemake reads braces as wildcards. They cannot be escaped.
     if path is None or "{" in str(path.absolute()):
         return []
-    # A module's prefix stands before paths that are not absolute.
+    # Snakemake adds a module's prefix to relative paths.
     has_no_prefix = str(HERE) == RESULTS and not Path(RESULTS).is_absolute()
     return [ancient(str(path if has_no_prefix else path.absolute()))]
 
 
 def measurement_file(w):
-    """The settings file of a job that measures, named by its contents."""
+    """Return the settings file of a geometry job. Its name is the digest of its contents."""
     return f"{RESULTS}/{PLAN.measurement_file(w.suite)}"
 
 
 def checkpoint_files(w):
-    """What a job waits for: its checkpoints' training, or their download."""
+    """Return what a job waits for: the training of its checkpoints, or their download."""
     if isinstance(PLAN.suites[w.suite], EmbeddedSuite):
         return [f"{RESULTS}/checkpoints/{w.suite}/{w.run}"]
     if w.suite in PLAN.published:
         folder = recorded(w).get("download") or PLAN.download(batch(w))
         return [f"{TEMPORARY}/checkpoints/{folder}"]
-    # A local checkpoint is there already; its fingerprint tells when it changes.
+    # A local checkpoint exists already. Its fingerprint changes with its files.
     return []
 
 
 def suite_files(w):
-    """What a suite waits for as a whole: its listing, or the training of all its runs."""
+    """Return what a manifest waits for: the listing of its suite, or the training of all runs."""
     if w.suite in PLAN.published:
         return [f"{RESULTS}/listings/{w.suite}.json"]
     return trained(w)
 
 
 def trained(w):
+    """Return the folders of all runs of an embedded suite, once they are trained."""
     return [f"{RESULTS}/{path}" for path in PLAN.trained(w.suite)]
 
 
 def tokenizer(w):
-    """The tokenizer of a run of the Hub; other checkpoints bring their own."""
+    """Return the tokenizer of a run of the Hub. Other checkpoints hold their own."""
     if w.suite not in PLAN.published:
         return []
-    place = f"tokenizers/{w.suite}/{w.run}"
+    folder = f"tokenizers/{w.suite}/{w.run}"
     found = list(
-        Path(HERE, place).glob(f"{PLAN.tokenizer_fingerprint(w.suite, w.run)}*")
+        Path(HERE, folder).glob(f"{PLAN.tokenizer_fingerprint(w.suite, w.run)}*")
     )
     if is_main_process() or not found:
         return f"{RESULTS}/{PLAN.tokenizer(w.suite, w.run)}"
-    # The plan of a job would ask again for what has failed in this run.
-    return f"{RESULTS}/{place}/{max(found, key=lambda path: path.stat().st_mtime).name}"
+    # A fetch that failed in this run gets a new name in the plan of a job, which would repeat it.
+    return (
+        f"{RESULTS}/{folder}/{max(found, key=lambda path: path.stat().st_mtime).name}"
+    )
 
 
 def measured(w):
-    """The folder that keeps the numbers of a run's checkpoints."""
+    """Return the folder that keeps the numbers of a run's checkpoints."""
     return f"{HERE}/measured/{w.suite}/{w.run}"
 
 
 def downloaded(w, input):
+    """Return the folder of downloaded checkpoints, and "" for a suite that is not of the Hub."""
     return input.checkpoints if w.suite in PLAN.published else ""
 
 
 def plan_file(w):
-    """The recorded plan of a suite, named by its contents."""
+    """Return the recorded plan of a suite. Its name is the digest of its contents."""
     return plans([w.suite])(w)
 
 
 class Captions(dict):
-    """Captions of all figures; reports show parameters, of which these are too long."""
+    """Captions of all figures. They print as a digest, since reports print the params of rules."""
 
     def __repr__(self):
         return digest(dict(self))
@@ -205,11 +211,11 @@ wildcard_constraints:
 
 onstart:
     disk = DiskBudget(TEMPORARY_HERE, 0)
-    # PLAN must not be used yet: a job of this run may make a listing anew.
+    # PLAN would keep the listings that exist now, and a job of this run may replace them.
     disk.clear(Plan(CONFIG, HERE).downloads())
 
 
 onsuccess:
     if Path(HERE, "summary.txt").is_file():
-        # Through Snakemake's logger, so that it comes last.
+        # Snakemake's logger prints it after the log of the jobs.
         logger.info(Path(HERE, "summary.txt").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-# In: the suites that the configuration names under spikes. Out: <results>/spikes/: the same tables and
-# curves as for the sweep, of these suites only; whether any signal warned of their explosions,
-# warnings.md; and two figures. Only `snakemake spikes` makes them.
+# In: the suites under spikes in the configuration. Out: <results>/spikes/, with the tables and
+# curves of these suites; warnings.md, which says whether a signal warned of their loss explosions;
+# and two figures. Only `snakemake spikes` computes them.
 SPIKE_SUITES = PLAN.spikes.suites
 SPIKE_CURVES = [f"{RESULTS}/spikes/curves/{Path(curve).name}" for curve in CURVES]
 
@@ -50,7 +50,7 @@ rule warnings:
         tables=subpath(input[0], parent=True),
         curves=subpath(output[1], parent=True),
     message:
-        "scoring what warned of explosions"
+        "scoring the warnings of loss explosions"
     shell:
         "shapesweep warnings --tables {params.tables:q} --curves {params.curves:q} --out {output.report:q} "
         "2>&1 | tee {log:q}"

@@ -1,5 +1,6 @@
-# In: the definition of an embedded suite. Out: <results>/checkpoints/<suite>/<run>/, the output folder
-# of a Trainer. Each run uses one thread, so that all machines of a kind train the same checkpoints.
+# In: the definition of an embedded suite. Out: <results>/checkpoints/<suite>/<run>/, laid out like
+# the output folder of a Trainer. A run uses one thread, so that machines with the same processor
+# train the same checkpoints.
 rule train:
     output:
         directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}"),

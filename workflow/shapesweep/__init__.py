@@ -1,53 +1,7 @@
 """shapesweep: follow the shape of a language model's hidden states through its training."""
 
-from shapesweep.estimators.dimension import (
-    id_corrint,
-    id_gride,
-    id_mle,
-    id_twonn,
-    id_twonn_mle,
-    id_twonn_paper,
-    local_id,
-)
-from shapesweep.estimators.linearity import linearity
-from shapesweep.estimators.moments import Moments
-from shapesweep.estimators.spectrum import (
-    alpha_req,
-    anisotropy,
-    effective_rank,
-    eigenvalues,
-    isoscore,
-    matrix_entropy,
-    mean_cosine,
-    participation_ratio,
-    participation_ratio_debiased,
-    rankme,
-    stable_rank,
-)
-from shapesweep.neighbors import nearest_neighbors, unique_rows
+import lazy_loader
 
 __version__ = "0.5.0"
-__all__ = [
-    "Moments",
-    "alpha_req",
-    "anisotropy",
-    "effective_rank",
-    "eigenvalues",
-    "id_corrint",
-    "id_gride",
-    "id_mle",
-    "id_twonn",
-    "id_twonn_mle",
-    "id_twonn_paper",
-    "isoscore",
-    "linearity",
-    "local_id",
-    "matrix_entropy",
-    "mean_cosine",
-    "nearest_neighbors",
-    "participation_ratio",
-    "participation_ratio_debiased",
-    "rankme",
-    "stable_rank",
-    "unique_rows",
-]
+# The estimators load scipy, which takes far longer than all else that `shapesweep --help` needs.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

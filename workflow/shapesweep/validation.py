@@ -43,7 +43,9 @@ class Strict(BaseModel):
 
 def at(key: Sequence[Any], message: str) -> PydanticCustomError:
     """A problem with a key below the one that is validated."""
-    return PydanticCustomError("at_key", "{said}", {"key": list(key), "said": printable(message)})
+    return PydanticCustomError(
+        "at_key", "{message}", {"key": list(key), "message": printable(message)}
+    )
 
 
 def pattern(text: str) -> str:

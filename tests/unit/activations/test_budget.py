@@ -1,4 +1,4 @@
-"""The dimension budget: what is projected, on which axes, and how few are enough."""
+"""The dimension budget: the projection, its axes, and the smallest sufficient number of axes."""
 
 import os
 
@@ -27,8 +27,8 @@ CHECKPOINT = Checkpoint("s", "r", "main", seed=0, step=7)
 
 
 @pytest.fixture
-def reader(tmp_path, make_checkpoint, build_corpora, tokenizers, settings):
-    """A function from a family to a model, what reads it, and its corpus."""
+def make_reader(tmp_path, make_checkpoint, build_corpora, tokenizers, settings):
+    """A function from a family to a model, its reader, and its corpus."""
 
     def make(family="decoder"):
         folder = tmp_path / family
@@ -48,90 +48,90 @@ def measure(folder, settings):
     return budget.measure(CHECKPOINT, folder, settings.measurement("s"), folder, 0.01)
 
 
-def test_bisection_finds_what_counting_finds():
+def test_bisection_agrees_with_a_linear_search():
     for n in (1, 2, 7, 96):
         for first in range(n + 1):
             assert smallest(lambda k, first=first: k >= first, n) == first
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
-def test_bisection_ends_where_it_begins_to_hold(holds):
+def test_bisection_ends_at_a_change_to_true(holds):
     holds = [*holds, True]
     found = smallest(lambda k: holds[k], len(holds) - 1)
     assert holds[found]
     assert found == 0 or not holds[found - 1]
 
 
-def test_the_axes_are_numpys():
+def test_axes_match_numpy():
     points = np.random.default_rng(0).standard_normal((200, 5)) * [5, 4, 3, 2, 1] + 7
     mean, axes = principal_axes(points)
-    _, _, theirs = np.linalg.svd(points - points.mean(axis=0))
+    _, _, expected = np.linalg.svd(points - points.mean(axis=0))
     np.testing.assert_allclose(mean, points.mean(axis=0))
-    np.testing.assert_allclose(np.abs(axes.T @ theirs.T), np.eye(5), atol=1e-6)
+    np.testing.assert_allclose(np.abs(axes.T @ expected.T), np.eye(5), atol=1e-6)
 
 
-def test_a_rise_is_paired():
+def test_rise_is_paired_by_document():
     full = np.array([1.0, 2.0, 3.0])
     rise, half = relative_rise(2.2, 1.1 * full, 2.0, full)
     assert rise == pytest.approx(0.1)
-    # What the documents do to the loss, they do to both.
+    # Differences between documents affect both losses equally.
     assert half == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
-def test_all_axes_change_no_loss_and_none_changes_it_much(reader, family):
-    _, one, _ = reader(family)
+def test_all_axes_keep_the_loss_and_one_axis_does_not(make_reader, family):
+    _, reader, _ = make_reader(family)
     for layer in range(3):
-        halves = [one.axes(layer, half) for half in (0, 1)]
-        whole = one.projected(layer, halves, 16)
-        # In float32, a state of 16 numbers turned there and back.
-        np.testing.assert_allclose(whole, one.full, rtol=1e-4)
-        assert np.abs(one.projected(layer, halves, 1) - one.full).max() > 1e-3
+        halves = [reader.axes(layer, half) for half in (0, 1)]
+        whole = reader.projected(layer, halves, 16)
+        # A state of 16 float32 numbers is rotated there and back.
+        np.testing.assert_allclose(whole, reader.full, rtol=1e-4)
+        assert np.abs(reader.projected(layer, halves, 1) - reader.full).max() > 1e-3
 
 
-def test_a_projection_is_what_the_rest_of_the_model_makes_of_the_projected_states(reader):
-    model, one, text = reader()
+def test_loss_of_a_projection_matches_a_forward_pass_by_hand(make_reader):
+    model, reader, text = make_reader()
     batch = torch.from_numpy(np.stack(text.documents))
-    mean, axes = one.axes(2, 0)
+    mean, axes = reader.axes(2, 0)
     states = model(batch, output_hidden_states=True).hidden_states[2]
     changed = states.clone()
     changed[:, 1:] = mean + (states[:, 1:] - mean) @ axes[:, :3] @ axes[:, :3].T
-    # By hand through the last of three blocks, its norm and head.
-    places = torch.arange(batch.shape[1])[None]
-    rotary = model.model.rotary_emb(changed, places)
-    behind = model.model.layers[2](changed, position_embeddings=rotary, position_ids=places)
-    behind = behind[0] if isinstance(behind, tuple) else behind
-    logits = model.lm_head(model.model.norm(behind))
+    # The same by hand: the last of three blocks, the norm and the head.
+    positions = torch.arange(batch.shape[1])[None]
+    rotary = model.model.rotary_emb(changed, positions)
+    output = model.model.layers[2](changed, position_embeddings=rotary, position_ids=positions)
+    output = output[0] if isinstance(output, tuple) else output
+    logits = model.lm_head(model.model.norm(output))
     expected = losses.next_token(logits, batch)
-    made = one.projected(2, [(mean, axes), (mean, axes)], 3)
-    np.testing.assert_allclose(made, expected, rtol=1e-5)
+    found = reader.projected(2, [(mean, axes), (mean, axes)], 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_first_token_is_left_as_it_is(reader):
-    _, one, text = reader()
+def test_first_token_is_not_projected(make_reader):
+    _, reader, text = make_reader()
     states = torch.randn(2, len(text.documents[0]), 16)
-    mean, axes = one.axes(1, 0)
-    made = one._projection(mean, axes[:, :0])(states)
-    assert torch.equal(made[:, 0], states[:, 0])
-    assert torch.allclose(made[:, 1:], mean.expand_as(made[:, 1:]))
+    mean, axes = reader.axes(1, 0)
+    projected = reader._projection(mean, axes[:, :0])(states)
+    assert torch.equal(projected[:, 0], states[:, 0])
+    assert torch.allclose(projected[:, 1:], mean.expand_as(projected[:, 1:]))
 
 
-def test_axes_come_from_other_documents(reader, monkeypatch):
-    _, one, _ = reader()
+def test_axes_are_fitted_on_other_documents(make_reader, monkeypatch):
+    _, reader, _ = make_reader()
     seen = []
-    read = one._read
-    monkeypatch.setattr(one, "_read", lambda n, *rest: seen.append(set(n)) or read(n, *rest))
-    halves = [one.axes(1, half) for half in (0, 1)]
-    one.projected(1, halves, 2)
+    read = reader._read
+    monkeypatch.setattr(reader, "_read", lambda n, *rest: seen.append(set(n)) or read(n, *rest))
+    halves = [reader.axes(1, half) for half in (0, 1)]
+    reader.projected(1, halves, 2)
     fitted, evaluated = seen[:2], seen[2:]
     assert all(not fit & read for fit, read in zip(fitted, evaluated, strict=True))
     assert evaluated[0] | evaluated[1] == set(range(16))
 
 
-def test_states_of_few_dimensions_need_no_more(tmp_path, make_checkpoint, settings):
+def test_states_of_three_dimensions_need_at_most_three_axes(tmp_path, make_checkpoint, settings):
     model = make_checkpoint(tmp_path / "m", config=tiny_llama(tie_word_embeddings=False))
     with torch.no_grad():
-        # Embeddings in three dimensions, and blocks that add nothing.
+        # The embeddings have three dimensions, and the blocks add nothing.
         weight = model.model.embed_tokens.weight
         weight[:, 3:] = 0
         weight[:, :3] *= 50
@@ -140,19 +140,19 @@ def test_states_of_few_dimensions_need_no_more(tmp_path, make_checkpoint, settin
             block.mlp.down_proj.weight.zero_()
     model.save_pretrained(tmp_path / "m")
     rows = measure(tmp_path / "m", settings)
-    assert [one["layer"] for one in rows] == [0, 1, 2, 3]
-    assert all(one["k_low"] <= one["k"] <= one["k_high"] <= 3 for one in rows)
-    assert all(one["rise"] <= 0.01 for one in rows)
+    assert [row["layer"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["k_low"] <= row["k"] <= row["k_high"] <= 3 for row in rows)
+    assert all(row["rise"] <= 0.01 for row in rows)
 
 
-def test_what_has_no_loss_has_no_budget(reader, tokenizers, settings, build_corpora):
-    model, _, text = reader("encoder")
+def test_encoder_without_mask_token_has_no_budget(make_reader, tokenizers, settings, build_corpora):
+    model, _, text = make_reader("encoder")
     anatomy = find_anatomy(model, text.documents[0])
     with pytest.raises(CheckpointError, match="has no loss"):
         budget._Reader(model, anatomy, text, settings.measurement("s"), None)
 
 
-def test_a_model_without_a_head_has_no_budget(tmp_path, tokenizers, settings):
+def test_model_without_a_head_has_no_budget(tmp_path, tokenizers, settings):
     import transformers
 
     shape = {"vocab_size": 300, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
@@ -166,25 +166,23 @@ def test_a_model_without_a_head_has_no_budget(tmp_path, tokenizers, settings):
     ("rule", "steps"),
     [("last", [100]), (None, []), ("all", [0, 100]), (Steps(steps=[0, 5]), [0])],
 )
-def test_a_budget_is_asked_of_chosen_checkpoints(rule, steps):
+def test_budget_rule_selects_checkpoints(rule, steps):
     listed = [Listed("r", f"step{step}", step, "") for step in (0, 100)]
-    assert [one.step for one in budgeted(listed, rule)] == steps
+    assert [checkpoint.step for checkpoint in budgeted(listed, rule)] == steps
 
 
-def test_axes_of_fewer_tokens_than_they_have_room_for_are_flagged(
-    tmp_path, make_checkpoint, settings
-):
+def test_axes_of_fewer_tokens_than_features_are_flagged(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "m")
     corpus = settings.corpus.model_copy(update={"documents": 4, "length": 8})
     few = settings.model_copy(update={"corpus": corpus})
-    # Twice 7 tokens a half, of 16 features.
-    assert {one["flag"] for one in measure(tmp_path / "m", few)} == {"undersampled"}
+    # Each half has 2 · 7 tokens, fewer than the 16 features.
+    assert {row["flag"] for row in measure(tmp_path / "m", few)} == {"undersampled"}
 
 
 @pytest.mark.parametrize(
     ("change", "n_transient", "n_rows"), [(None, 0, 4), ("time", 1, 0), ("weights", 0, 0)]
 )
-def test_the_table_of_a_budget_tells_whether_to_try_again(
+def test_table_of_a_budget_records_transient_failures(
     tmp_path, make_checkpoint, settings, change, n_transient, n_rows
 ):
     folder, manifest = tmp_path / "run/checkpoint-1", tmp_path / "manifest.parquet"
@@ -199,18 +197,20 @@ def test_the_table_of_a_budget_tells_whether_to_try_again(
         os.utime(folder / "config.json", ns=(0, 0))
     written = tmp_path / "settings.yaml"
     written.write_text(as_yaml(settings.measurement("s")), encoding="utf-8")
-    words = ["--settings", written, "--manifest", manifest, "--run", "r", "--device", "cpu"]
-    words += ["--revision", "checkpoint-1", "--rise", "0.01", "--threads", "1"]
-    assert cli.main(["budget", *map(str, words), "--out", str(tmp_path / "budget.parquet")]) == 0
+    arguments = ["--settings", written, "--manifest", manifest, "--run", "r", "--device", "cpu"]
+    arguments += ["--revision", "checkpoint-1", "--rise", "0.01", "--threads", "1"]
+    assert (
+        cli.main(["budget", *map(str, arguments), "--out", str(tmp_path / "budget.parquet")]) == 0
+    )
     assert len(tables.read(tmp_path / "budget.parquet", schemas.BUDGETS)) == n_rows
     metadata = tables.read_metadata(tmp_path / "budget.parquet")
     assert metadata["transient"] == n_transient
     assert bool(metadata["failure"]) == (change is not None)
 
 
-def test_the_mask_is_the_same_for_every_checkpoint(build_corpora, tokenizers):
+def test_mask_is_the_same_for_every_checkpoint(build_corpora, tokenizers):
     text, *_ = build_corpora(tokenizers["encoder"])
-    one, two = losses.masks(text, 0), losses.masks(text, 0)
-    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-    assert not any(mask[0] or mask[-1] for mask in one)
+    first, second = losses.masks(text, 0), losses.masks(text, 0)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not any(mask[0] or mask[-1] for mask in first)
     assert tiny_bert().model_type == "bert"

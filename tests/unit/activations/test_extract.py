@@ -1,4 +1,4 @@
-"""The activations: a shard read back is what the model says, row for row."""
+"""The activations: every row of a shard equals the output of the model."""
 
 import json
 import os
@@ -26,17 +26,17 @@ def shards(out, name):
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
-def test_shards_equal_the_models_hidden_states(
+def test_shards_equal_the_hidden_states_of_the_model(
     tmp_path, family, make_checkpoint, settings, tokenizers, build_corpora
 ):
     model = make_checkpoint(tmp_path / "model", family)
     out = tmp_path / "out"
     line = extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, out)
     assert line == "s/run/main: extracted text, random, shuffled"
-    for one in build_corpora(tokenizers[family]):
-        found = shards(out, one.name)
-        for numbers in one.batches(settings.batch_tokens):
-            batch = torch.from_numpy(np.stack([one.documents[n] for n in numbers]))
+    for corpus in build_corpora(tokenizers[family]):
+        found = shards(out, corpus.name)
+        for numbers in corpus.batches(settings.batch_tokens):
+            batch = torch.from_numpy(np.stack([corpus.documents[n] for n in numbers]))
             with torch.no_grad():
                 states = model(batch, output_hidden_states=True).hidden_states
             for layer, state in enumerate(states):
@@ -45,7 +45,7 @@ def test_shards_equal_the_models_hidden_states(
                 kind = "final_norm" if last and family == "decoder" else kind
                 shard = found[layer, kind]
                 rows = np.isin(shard.document, list(numbers))
-                # Bit for bit: the same batch through the same weights.
+                # Bit-identical, since batch and weights are the same.
                 np.testing.assert_array_equal(
                     shard.activation[rows], state.reshape(-1, state.shape[-1]).numpy()
                 )
@@ -53,7 +53,7 @@ def test_shards_equal_the_models_hidden_states(
                 assert shard.position[rows].tolist() == [*range(24)] * len(numbers)
 
 
-def test_the_last_block_is_kept_before_the_final_norm(tmp_path, make_checkpoint, settings):
+def test_last_block_is_stored_before_the_final_norm(tmp_path, make_checkpoint, settings):
     model = make_checkpoint(tmp_path / "model")
     extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     found = shards(tmp_path / "out", "text")
@@ -67,7 +67,7 @@ def test_the_last_block_is_kept_before_the_final_norm(tmp_path, make_checkpoint,
     before = torch.from_numpy(found[3, "block"].activation.copy())
     with torch.no_grad():
         after = model.model.norm(before).numpy()
-    # One norm of 16 numbers in float32, in other batches.
+    # A norm of 16 float32 numbers, in other batches.
     np.testing.assert_allclose(after, found[3, "final_norm"].activation, rtol=1e-5, atol=1e-6)
 
 
@@ -87,7 +87,7 @@ def test_the_last_block_is_kept_before_the_final_norm(tmp_path, make_checkpoint,
         (transformers.BloomConfig(vocab_size=300, hidden_size=16, n_layer=2, n_head=2), True),
     ],
 )  # fmt: skip
-def test_the_anatomy_is_found_in_every_architecture(config, has_final_norm):
+def test_anatomy_is_found_in_every_architecture(config, has_final_norm):
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.inference_mode():
@@ -97,7 +97,7 @@ def test_the_anatomy_is_found_in_every_architecture(config, has_final_norm):
     assert anatomy.causal
 
 
-def test_what_cannot_read_tokens_alone_is_named():
+def test_model_that_needs_more_than_tokens_raises_an_error():
     config = transformers.T5Config(
         vocab_size=300, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
     )
@@ -106,7 +106,7 @@ def test_what_cannot_read_tokens_alone_is_named():
         find_anatomy(model, np.arange(5, 15))
 
 
-def test_an_encoder_without_a_final_norm_has_none(make_checkpoint, tmp_path):
+def test_encoder_without_a_final_norm_has_no_final_norm_layer(make_checkpoint, tmp_path):
     model = make_checkpoint(tmp_path, "encoder")
     with torch.inference_mode():
         anatomy = find_anatomy(model, np.arange(5, 15))
@@ -114,7 +114,7 @@ def test_an_encoder_without_a_final_norm_has_none(make_checkpoint, tmp_path):
     assert not anatomy.causal
 
 
-def test_a_decoders_name_does_not_make_a_model_causal(tmp_path, make_checkpoint):
+def test_name_of_a_class_does_not_make_a_model_causal(tmp_path, make_checkpoint):
     make_checkpoint(tmp_path, "encoder")
     config = transformers.BertConfig.from_pretrained(tmp_path, is_decoder=False)
     model = transformers.BertLMHeadModel(config).eval()
@@ -122,58 +122,58 @@ def test_a_decoders_name_does_not_make_a_model_causal(tmp_path, make_checkpoint)
         assert not find_anatomy(model, np.arange(5, 15)).causal
 
 
-def test_the_decoders_loss_is_transformers_own(
+def test_loss_of_a_decoder_matches_transformers(
     tmp_path, make_checkpoint, settings, tokenizers, build_corpora
 ):
     model = make_checkpoint(tmp_path / "model")
     extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     losses = tables.read(tmp_path / "out/losses.parquet", schemas.LOSSES).set_index("corpus")
-    for one in build_corpora(tokenizers["decoder"]):
-        batch = torch.from_numpy(np.stack(one.documents))
+    for corpus in build_corpora(tokenizers["decoder"]):
+        batch = torch.from_numpy(np.stack(corpus.documents))
         with torch.no_grad():
-            theirs = model(batch, labels=batch).loss.item()
-        # The mean of some 370 float32 losses, in another order.
-        assert losses.value[one.name] == pytest.approx(theirs, rel=1e-5)
-        assert 0 < losses.stderr[one.name] < 1
+            expected = model(batch, labels=batch).loss.item()
+        # The mean of about 370 float32 losses, in another order.
+        assert losses.value[corpus.name] == pytest.approx(expected, rel=1e-5)
+        assert 0 < losses.stderr[corpus.name] < 1
 
 
-def test_the_encoders_loss_is_of_a_fixed_mask(tmp_path, make_checkpoint, settings):
+def test_loss_of_an_encoder_uses_a_fixed_mask(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model", "encoder")
     values = []
     for name in ("a", "b"):
         extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / name)
         values.append(tables.read(tmp_path / name / "losses.parquet", schemas.LOSSES).value)
     assert values[0].tolist() == values[1].tolist()
-    # An untrained model knows nothing: ln(300) = 5.70, and small random weights change it little.
+    # The loss of a uniform guess is ln(300) = 5.70; small random weights change it little.
     np.testing.assert_allclose(values[0], np.log(300), atol=0.5)
 
 
-def test_an_encoder_with_two_heads_has_a_loss_too(tmp_path, make_checkpoint, settings):
+def test_encoder_with_two_heads_has_a_loss(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model", "encoder")
     config = transformers.BertConfig.from_pretrained(tmp_path / "model")
     transformers.BertForPreTraining(config).save_pretrained(tmp_path / "model")
-    one = checkpoint_of(tmp_path / "model")
-    assert one.architecture == "BertForPreTraining"
-    extract(one, tmp_path / "model", settings, tmp_path / "out")
+    checkpoint = checkpoint_of(tmp_path / "model")
+    assert checkpoint.architecture == "BertForPreTraining"
+    extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
     assert len(tables.read(tmp_path / "out/losses.parquet", schemas.LOSSES)) == 3
 
 
-def test_what_cannot_be_measured_is_recorded_not_raised(tmp_path, make_checkpoint, settings):
+def test_damaged_checkpoint_is_recorded_without_an_error(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
     path = tmp_path / "model/model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
-    one = checkpoint_of(tmp_path / "model")
-    line = extract(one, tmp_path / "model", settings, tmp_path / "out")
+    checkpoint = checkpoint_of(tmp_path / "model")
+    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
     assert line == "s/run/main: skipped: damaged:model.safetensors"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
 
 
 @pytest.mark.parametrize("change", ["size", "time", "absent", "folder"])
-def test_files_that_are_not_those_of_the_manifest_fail_for_now(
+def test_files_that_differ_from_the_manifest_are_a_transient_failure(
     tmp_path, make_checkpoint, settings, change
 ):
     make_checkpoint(tmp_path / "model")
-    one = checkpoint_of(tmp_path / "model")
+    checkpoint = checkpoint_of(tmp_path / "model")
     path = tmp_path / "model/config.json"
     before = path.stat()
     if change == "size":
@@ -185,7 +185,7 @@ def test_files_that_are_not_those_of_the_manifest_fail_for_now(
         path.unlink()
     else:
         shutil.rmtree(path.parent)
-    line = extract(one, tmp_path / "model", settings, tmp_path / "out")
+    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
     assert line.startswith("s/run/main: skipped: ")
     reasons = {"folder": "the folder no longer exists", "absent": "config.json is missing"}
     reason = reasons.get(change, "config.json differs from the manifest")
@@ -193,9 +193,7 @@ def test_files_that_are_not_those_of_the_manifest_fail_for_now(
     assert failures.is_transient(tmp_path / "out")
 
 
-def test_a_sample_of_the_weights_is_handed_on_with_its_revision(
-    tmp_path, make_checkpoint, settings
-):
+def test_sample_of_the_weights_is_written_with_its_revision(tmp_path, make_checkpoint, settings):
     model = make_checkpoint(tmp_path / "model")
     extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     path = tmp_path / "out/samples.parquet"
@@ -206,14 +204,14 @@ def test_a_sample_of_the_weights_is_handed_on_with_its_revision(
     assert tables.read_metadata(path) == {"vocabulary": 300}
 
 
-def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
+def test_activations_that_are_not_finite_are_reported(tmp_path, make_checkpoint, settings):
     model = make_checkpoint(tmp_path / "model")
     with torch.no_grad():
         model.model.layers[1].mlp.down_proj.weight.fill_(3e38)
         model.model.layers[1].mlp.up_proj.weight.fill_(100)
     model.save_pretrained(tmp_path / "model")
-    one = checkpoint_of(tmp_path / "model")
-    line = extract(one, tmp_path / "model", settings, tmp_path / "out")
+    checkpoint = checkpoint_of(tmp_path / "model")
+    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
     assert line.endswith("skipped: layer 2 (block) is not finite on the corpus text")
 
 
@@ -225,7 +223,7 @@ def test_exploding_activations_are_named(tmp_path, make_checkpoint, settings):
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
     ],
 )
-def test_want_of_memory_condemns_no_checkpoint(
+def test_lack_of_memory_is_not_a_failure_of_the_checkpoint(
     tmp_path, make_checkpoint, settings, monkeypatch, error
 ):
     make_checkpoint(tmp_path / "model")
@@ -241,8 +239,8 @@ def test_want_of_memory_condemns_no_checkpoint(
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model", config=tiny_llama(vocab_size=40))
-    one = checkpoint_of(tmp_path / "model")
-    line = extract(one, tmp_path / "model", settings, tmp_path / "out")
+    checkpoint = checkpoint_of(tmp_path / "model")
+    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
     assert "do not belong together" in line
 
 
@@ -251,12 +249,12 @@ def test_documents_longer_than_the_model_reads_are_refused(tmp_path, make_checkp
     longer = settings.model_copy(
         update={"corpus": settings.corpus.model_copy(update={"length": 65})}
     )
-    one = checkpoint_of(tmp_path / "model")
-    line = extract(one, tmp_path / "model", longer, tmp_path / "out")
+    checkpoint = checkpoint_of(tmp_path / "model")
+    line = extract(checkpoint, tmp_path / "model", longer, tmp_path / "out")
     assert "has 65 tokens, the model reads at most 64" in line
 
 
-def test_the_papers_ragged_documents_go_through_one_by_one(
+def test_documents_of_the_papers_sampling_are_run_separately(
     tmp_path, make_checkpoint, settings, tokenizers
 ):
     config = tiny_llama(max_position_embeddings=512)
@@ -265,16 +263,16 @@ def test_the_papers_ragged_documents_go_through_one_by_one(
     chosen = settings.model_copy(update={"corpus": paper, "corpora": ["text"]})
     extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", chosen, tmp_path / "out")
     text = read_text(paper.text)
-    (one,) = corpora.build(["text"], text, tokenizers["decoder"], paper, 300)
+    (corpus,) = corpora.build(["text"], text, tokenizers["decoder"], paper, 300)
     shard = shards(tmp_path / "out", "text")[2, "block"]
     with torch.no_grad():
-        state = model(torch.from_numpy(one.documents[5])[None], output_hidden_states=True)
+        state = model(torch.from_numpy(corpus.documents[5])[None], output_hidden_states=True)
     np.testing.assert_array_equal(
         shard.activation[shard.document == 5], state.hidden_states[2][0].numpy()
     )
 
 
-def test_nothing_half_done_is_left(tmp_path, make_checkpoint, settings, monkeypatch):
+def test_interrupted_extraction_leaves_nothing(tmp_path, make_checkpoint, settings, monkeypatch):
     make_checkpoint(tmp_path / "model")
 
     def stop(*_args):
@@ -286,26 +284,26 @@ def test_nothing_half_done_is_left(tmp_path, make_checkpoint, settings, monkeypa
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_measured_from_the_same_is_not_extracted_again(tmp_path, make_checkpoint, settings):
+def test_corpora_with_unchanged_inputs_are_not_extracted_again(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
-    one = checkpoint_of(tmp_path / "model")
-    extract(one, tmp_path / "model", settings, tmp_path / "first")
+    checkpoint = checkpoint_of(tmp_path / "model")
+    extract(checkpoint, tmp_path / "model", settings, tmp_path / "first")
     origins = json.loads((tmp_path / "first" / ORIGINS).read_bytes())["corpora"]
     origins["random"]["from"]["corpus_digest"] = "of other tokens"
-    # Who made them with which versions does not make other shards.
+    # The versions that computed the shards do not matter.
     origins["text"]["by"]["torch"] = "1.0"
-    line = extract(one, tmp_path / "model", settings, tmp_path / "second", origins)
+    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "second", origins)
     assert line == "s/run/main: extracted random"
     found = [path.name for path in (tmp_path / "second").iterdir() if path.is_dir()]
     assert found == ["random"]
-    # All that the sweep wants is named, so that the rest is known to be up to date.
-    handed_on = json.loads((tmp_path / "second" / ORIGINS).read_bytes())
-    assert handed_on["fingerprint"] == FINGERPRINT
-    assert set(handed_on["corpora"]) == set(origins)
+    # All requested corpora are listed, so that the others are known to be up to date.
+    written = json.loads((tmp_path / "second" / ORIGINS).read_bytes())
+    assert written["fingerprint"] == FINGERPRINT
+    assert set(written["corpora"]) == set(origins)
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
-def test_of_many_short_documents_the_last_token_is_kept(
+def test_last_token_of_many_short_documents_is_kept(
     tmp_path, family, make_checkpoint, settings, tokenizers
 ):
     model = make_checkpoint(tmp_path / "model", family)
@@ -314,22 +312,22 @@ def test_of_many_short_documents_the_last_token_is_kept(
     chosen = settings.model_copy(update={"corpora": ["last"], "corpus": corpus})
     out = tmp_path / "out"
     extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", chosen, out)
-    (one,) = corpora.build(["last"], read_text(corpus.text), tokenizers[family], corpus, 300)
+    (built,) = corpora.build(["last"], read_text(corpus.text), tokenizers[family], corpus, 300)
     found = shards(out, "last")
     shard = found[2, "block"]
-    n = len(one.documents)
-    # Documents that repeat another are left out.
+    n = len(built.documents)
+    # Repeated documents are left out.
     assert 100 < n <= 150
-    assert len({document.tobytes() for document in one.documents}) == n
+    assert len({document.tobytes() for document in built.documents}) == n
     assert shard.document.tolist() == [*range(n)]
-    # An encoder's last token before SEP.
-    assert set(shard.position) == {9 - one.n_suffix}
-    batch = torch.from_numpy(np.stack(one.documents))
+    # For an encoder, the last token before SEP.
+    assert set(shard.position) == {9 - built.n_suffix}
+    batch = torch.from_numpy(np.stack(built.documents))
     with torch.no_grad():
         states = model(batch, output_hidden_states=True).hidden_states
     # The same documents in smaller batches.
     np.testing.assert_allclose(
-        shard.activation, states[2][:, 9 - one.n_suffix].numpy(), rtol=1e-4, atol=1e-6
+        shard.activation, states[2][:, 9 - built.n_suffix].numpy(), rtol=1e-4, atol=1e-6
     )
     assert shard.metadata["pooling"] == "last"
     assert all(shard.selected(selection).all() for selection in ("all", "no_first"))

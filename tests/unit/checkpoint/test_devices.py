@@ -1,4 +1,4 @@
-"""One job a GPU, by a lock that frees itself; threads as many as the rule says."""
+"""Devices: a lock gives every GPU to one job at a time, and jobs use the threads of their rule."""
 
 import itertools
 import multiprocessing
@@ -17,28 +17,28 @@ from shapesweep.errors import ShapesweepError
 
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path, monkeypatch):
-    """Not those of a sweep that runs on this machine."""
+    """Use other locks than a sweep that runs on this machine."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
-def use(folder, names, seconds, told, together=None):
+def use(folder, names, seconds, queue, barrier=None):
     tempfile.tempdir = folder
-    if together:
-        together.wait(60)
+    if barrier:
+        barrier.wait(60)
     with devices.lock(names) as name:
         start = time.monotonic()
         time.sleep(seconds)
-        told.put((name, start, time.monotonic()))
+        queue.put((name, start, time.monotonic()))
 
 
-def test_no_two_jobs_hold_one_device_and_none_lies_idle(tmp_path):
+def test_every_device_is_used_by_one_job_at_a_time_and_none_is_idle(tmp_path):
     context = multiprocessing.get_context("spawn")
-    told, together = context.Queue(), context.Barrier(6)
-    arguments = (str(tmp_path), ["0", "GPU-1:x"], 0.3, told, together)
+    queue, barrier = context.Queue(), context.Barrier(6)
+    arguments = (str(tmp_path), ["0", "GPU-1:x"], 0.3, queue, barrier)
     jobs = [context.Process(target=use, args=arguments) for _ in range(6)]
     for job in jobs:
         job.start()
-    held = [told.get(timeout=60) for _ in jobs]
+    held = [queue.get(timeout=60) for _ in jobs]
     for job in jobs:
         job.join()
     for device in ("0", "GPU-1:x"):
@@ -47,10 +47,10 @@ def test_no_two_jobs_hold_one_device_and_none_lies_idle(tmp_path):
         assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
 
 
-def test_a_killed_job_frees_its_device(tmp_path):
+def test_killed_job_frees_its_device(tmp_path):
     context = multiprocessing.get_context("spawn")
-    told = context.Queue()
-    job = context.Process(target=use, args=(str(tmp_path), ["0"], 600, told))
+    queue = context.Queue()
+    job = context.Process(target=use, args=(str(tmp_path), ["0"], 600, queue))
     job.start()
     lock = tmp_path / f"shapesweep-{os.getuid()}" / "0.lock"
     deadline = time.monotonic() + 60
@@ -64,14 +64,14 @@ def test_a_killed_job_frees_its_device(tmp_path):
         assert name == "0"
 
 
-def test_an_error_under_the_lock_is_passed_on_and_frees_it():
+def test_error_under_the_lock_is_raised_and_frees_the_lock():
     with pytest.raises(ShapesweepError, match="mine"), devices.lock(["0"]):
         raise ShapesweepError("mine")
     with devices.lock(["0"]):
         pass
 
 
-def test_the_environment_names_the_devices(monkeypatch):
+def test_visible_devices_come_from_the_environment(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert devices.visible(3) == ["0", "1", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-8f,")
@@ -80,7 +80,7 @@ def test_the_environment_names_the_devices(monkeypatch):
     assert devices.visible(0) == []
 
 
-def test_a_job_is_given_torchs_own_number_of_its_gpu(monkeypatch):
+def test_job_gets_the_number_that_torch_gives_its_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     chosen = []
@@ -92,7 +92,7 @@ def test_a_job_is_given_torchs_own_number_of_its_gpu(monkeypatch):
         assert device == "cpu"
 
 
-def test_where_there_is_no_gpu_that_is_said(monkeypatch):
+def test_without_a_gpu_auto_means_cpu_and_cuda_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with devices.hold("auto") as device:
         assert device == "cpu"
@@ -116,7 +116,7 @@ sys.exit(cli.main(["geometry", "--settings", "s", "--manifest", "m", "--run", "x
 """
 
 
-def test_the_rules_threads_reach_torch_and_the_tokenizer():
+def test_threads_of_a_rule_reach_torch_and_the_tokenizer():
     done = subprocess.run(
         [sys.executable, "-c", THREADS],
         check=True,

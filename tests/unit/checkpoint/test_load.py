@@ -1,4 +1,4 @@
-"""The checkpoint: wrong weights are never loaded under a right name."""
+"""The checkpoint: incomplete or wrong weights are never loaded."""
 
 import json
 from pathlib import Path
@@ -27,14 +27,14 @@ def edit(folder, change):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def test_a_whole_checkpoint_is_loaded_in_float32(folder):
+def test_complete_checkpoint_is_loaded_in_float32(folder):
     assert files.inspect(folder).status == ()
     model = load.load(folder)
     assert type(model).__name__ == "LlamaForCausalLM"
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_files_are_told_with_size_time_and_what_they_hold(folder):
+def test_files_have_their_size_time_and_digest(folder):
     seen = files.inspect(folder, lambda path, _stat: sha256(path))
     assert (seen.architecture, seen.n_layers) == ("LlamaForCausalLM", 3)
     assert [file.path for file in seen.files] == ["config.json", "model.safetensors"]
@@ -46,7 +46,7 @@ def test_files_are_told_with_size_time_and_what_they_hold(folder):
     assert files.inspect(folder, lambda path, _stat: sha256(path)).commit != seen.commit
 
 
-def test_files_that_nobody_asks_the_contents_of_are_not_read(folder):
+def test_files_are_not_hashed_unless_requested(folder):
     seen = files.inspect(folder)
     assert seen.commit is None
     assert [file.sha256 for file in seen.files] == [None, None]
@@ -57,16 +57,16 @@ def test_half_precision_is_loaded_in_float32(tmp_path, make_checkpoint):
     assert {p.dtype for p in load.load(tmp_path).parameters()} == {torch.float32}
 
 
-def test_a_reason_keeps_its_letters_whatever_the_folder_is_called(folder, monkeypatch):
-    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    described["rope_parameters"] = {"rope_type": "model.layers.0"}
-    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+def test_message_is_intact_if_the_folder_is_the_working_directory(folder, monkeypatch):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["rope_parameters"] = {"rope_type": "model.layers.0"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     monkeypatch.chdir(folder)
     with pytest.raises(CheckpointError, match=r"model\.layers\.0"):
         load.load(Path())
 
 
-def test_a_missing_weight_is_named(folder):
+def test_error_names_a_missing_weight(folder):
     edit(folder, lambda w: w.pop("model.layers.1.mlp.up_proj.weight"))
     with pytest.raises(
         CheckpointError, match=r"weights are missing: model\.layers\.1\.mlp\.up_proj"
@@ -74,7 +74,7 @@ def test_a_missing_weight_is_named(folder):
         load.load(folder)
 
 
-def test_a_superfluous_weight_is_named(folder):
+def test_error_names_a_superfluous_weight(folder):
     edit(folder, lambda w: w.update({"model.layers.9.extra": torch.ones(2)}))
     with pytest.raises(
         CheckpointError, match=r"are not used by the model: model\.layers\.9\.extra"
@@ -82,19 +82,19 @@ def test_a_superfluous_weight_is_named(folder):
         load.load(folder)
 
 
-def test_a_weight_of_another_shape_is_an_error(folder):
+def test_weight_of_another_shape_is_an_error(folder):
     edit(folder, lambda w: w.update({"model.norm.weight": torch.ones(7)}))
     with pytest.raises(CheckpointError, match=r"model\.norm\.weight"):
         load.load(folder)
 
 
-def test_nan_weights_are_named(folder):
+def test_error_names_nan_weights(folder):
     edit(folder, lambda w: w["model.norm.weight"].fill_(float("nan")))
     with pytest.raises(CheckpointError, match=r"model\.norm\.weight holds NaN"):
         load.load(folder)
 
 
-def test_a_truncated_file_is_seen_without_loading(folder):
+def test_truncated_file_is_found_without_loading(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     assert files.inspect(folder).status == ("damaged:model.safetensors",)
@@ -102,7 +102,7 @@ def test_a_truncated_file_is_seen_without_loading(folder):
         load.load(folder)
 
 
-def test_a_missing_shard_is_named(folder):
+def test_status_names_a_missing_shard(folder):
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
     weight_map = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
     index = folder / "model.safetensors.index.json"
@@ -111,7 +111,7 @@ def test_a_missing_shard_is_named(folder):
     assert status == ("missing_weights:model-00002-of-00002.safetensors",)
 
 
-def test_an_index_cannot_point_outside_the_folder(folder):
+def test_index_cannot_point_outside_the_folder(folder):
     (folder / "model.safetensors").unlink()
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "../../secret"}}), encoding="utf-8")
@@ -137,27 +137,27 @@ def test_pickled_weights_are_loaded_without_running_them(folder):
 
 
 def test_remote_code_is_not_run(folder):
-    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    described["auto_map"] = {"AutoModelForCausalLM": "modeling.Evil"}
-    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoModelForCausalLM": "modeling.Evil"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "modeling.py").write_text("raise SystemExit", encoding="utf-8")
-    # transformers has this class: the repository's own is not needed.
+    # transformers has this class, so that the class of the repository is not needed.
     assert type(load.load(folder)).__module__.startswith("transformers.")
-    described["architectures"] = ["EvilForCausalLM"]
-    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    config["architectures"] = ["EvilForCausalLM"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(CheckpointError, match="remote code"):
         load.load(folder)
-    described["auto_map"] = {"AutoModelForCausalLM": "elsewhere/repository--modeling.Evil"}
-    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    config["auto_map"] = {"AutoModelForCausalLM": "elsewhere/repository--modeling.Evil"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(CheckpointError, match="is not in its own repository"):
         load.load(folder, remote_code=True)
 
 
-def test_code_beside_the_weights_is_run_where_it_is_allowed(folder):
-    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    described["auto_map"] = {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
-    described["architectures"] = ["OwnForCausalLM"]
-    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+def test_code_of_a_checkpoint_is_run_only_if_allowed(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    config["architectures"] = ["OwnForCausalLM"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     code = (
         "from transformers import LlamaForCausalLM\n\nclass OwnForCausalLM(LlamaForCausalLM): ...\n"
     )
@@ -167,7 +167,7 @@ def test_code_beside_the_weights_is_run_where_it_is_allowed(folder):
     assert type(load.load(folder, remote_code=True)).__name__ == "OwnForCausalLM"
 
 
-def test_weights_without_a_place_are_refused_unless_they_are_known(folder):
+def test_unused_weights_are_refused_unless_they_are_ignored(folder):
     weights = load_file(folder / "model.safetensors")
     weights["model.layers.0.self_attn.masked_bias"] = torch.zeros(1)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -176,7 +176,7 @@ def test_weights_without_a_place_are_refused_unless_they_are_known(folder):
     load.load(folder, ignored_weights=[r"masked_bias$"])
 
 
-def test_a_sample_of_weights_tells_the_same_weights_of_every_checkpoint(folder, make_checkpoint):
+def test_sample_has_the_same_weights_of_every_checkpoint(folder, make_checkpoint):
     model = load.load(folder)
     first = weight_sample.sample(model)
     assert list(first) == ["head", "embedding", "feed_forward", "attention"]
@@ -189,16 +189,16 @@ def test_a_sample_of_weights_tells_the_same_weights_of_every_checkpoint(folder, 
 
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json"])
-def test_a_tokenizers_remote_code_is_refused(folder, name):
-    described = json.loads((folder / name).read_text(encoding="utf-8"))
-    described["auto_map"] = {"AutoTokenizer": ["evil.Evil", None]}
-    (folder / name).write_text(json.dumps(described), encoding="utf-8")
+def test_remote_code_of_a_tokenizer_is_refused(folder, name):
+    config = json.loads((folder / name).read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoTokenizer": ["evil.Evil", None]}
+    (folder / name).write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(CheckpointError, match="its tokenizer needs remote code"):
         load.load_tokenizer(folder)
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"x"', "{", '{"architectures": [3]}', "{}"])
-def test_a_configuration_that_is_none_is_no_traceback(folder, text):
+def test_invalid_configuration_is_a_checkpoint_error(folder, text):
     (folder / "config.json").write_text(text, encoding="utf-8")
     files.inspect(folder)
     with pytest.raises(CheckpointError, match=r"config\.json"):
@@ -206,7 +206,7 @@ def test_a_configuration_that_is_none_is_no_traceback(folder, text):
 
 
 @pytest.mark.parametrize("number", [True, -1, 1.5, "3", None, 10**30, [3]])
-def test_what_is_no_number_of_layers_is_not_taken_for_one(number):
+def test_invalid_number_of_layers_is_none(number):
     assert facts.n_layers({"num_hidden_layers": number}) is None
 
 
@@ -222,7 +222,7 @@ def test_what_is_no_number_of_layers_is_not_taken_for_one(number):
         ("no file named a in /data/run.", "/data/run", "no file named a in ."),
     ],
 )
-def test_only_the_checkpoints_folder_leaves_a_message(message, folder, shown):
+def test_only_the_folder_of_the_checkpoint_is_removed_from_a_message(message, folder, shown):
     assert load._one_line(OSError(message), Path(folder)) == shown
 
 
@@ -231,7 +231,7 @@ def test_tied_weights_are_not_missing(tmp_path, make_checkpoint):
     assert load.load(tmp_path).num_parameters() > 0
 
 
-def test_the_tokenizer_may_lie_above_the_checkpoint(tmp_path, make_checkpoint, tokenizers):
+def test_tokenizer_may_be_in_the_parent_folder(tmp_path, make_checkpoint, tokenizers):
     make_checkpoint(tmp_path / "checkpoint-1", tokenizer=False)
     with pytest.raises(CheckpointError, match="has no tokenizer"):
         load.load_tokenizer(tmp_path / "checkpoint-1")

@@ -1,4 +1,4 @@
-"""The command: one line for every expected failure, and a verb for every room."""
+"""The command line: a subcommand for every step, and one line for every expected failure."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ def run(*arguments):
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
-def test_a_checkpoint_is_checked(tmp_path, make_checkpoint, capsys):
+def test_checkpoint_command_describes_a_checkpoint(tmp_path, make_checkpoint, capsys):
     make_checkpoint(tmp_path)
     assert cli.main(["checkpoint", str(tmp_path)]) == 0
     assert "LlamaForCausalLM (decoder)" in capsys.readouterr().out
@@ -38,7 +38,7 @@ def test_a_checkpoint_is_checked(tmp_path, make_checkpoint, capsys):
         ("figures dome --curves absent --out x", "no such file"),
     ],
 )
-def test_an_expected_failure_is_one_line_and_status_2(command, message, capsys):
+def test_expected_failure_is_one_line_and_status_2(command, message, capsys):
     assert cli.main(command.split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -47,13 +47,21 @@ def test_an_expected_failure_is_one_line_and_status_2(command, message, capsys):
     assert captured.err.count("\n") == 1
 
 
-def test_help_names_every_verb():
-    told = run("--help").stdout
-    for verb in ("train", "manifest", "checkpoint", "activations", "geometry", "curves", "figures"):
-        assert verb in told
+def test_help_lists_the_subcommands():
+    text = run("--help").stdout
+    for command in (
+        "train",
+        "manifest",
+        "checkpoint",
+        "activations",
+        "geometry",
+        "curves",
+        "figures",
+    ):
+        assert command in text
 
 
-def test_the_library_answers_without_torch():
+def test_library_works_without_importing_torch():
     code = "import sys, shapesweep; shapesweep.anisotropy([[0, 1], [2, 3], [4, 9]]); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Configuration and suites: what is wrong is said in one line that names the key."""
+"""Configuration and suites: an error is one line that names the key."""
 
 import json
 from pathlib import Path
@@ -8,27 +8,27 @@ import pytest
 import yaml
 
 from shapesweep.config import files, measurement, yaml_file
-from shapesweep.config import sweep as config
 from shapesweep.config.measurement import Loader
+from shapesweep.config.sweep import Config
 from shapesweep.errors import ShapesweepError
 
 LOCAL = {"source": "local", "runs": {"mine": "some/folder"}}
 
 
-def test_six_lines_are_a_sweep():
-    made = files.validate({"suites": {"mine": LOCAL}})
-    assert made.suites["mine"].runs["mine"].path == "some/folder"
-    assert made.corpora == ["text", "random", "shuffled", "last"]
-    assert made.geometry.n_points == 4096
+def test_minimal_configuration_has_the_defaults():
+    config = files.validate({"suites": {"mine": LOCAL}})
+    assert config.suites["mine"].runs["mine"].path == "some/folder"
+    assert config.corpora == ["text", "random", "shuffled", "last"]
+    assert config.geometry.n_points == 4096
 
 
-def test_results_in_the_home_folder_are_one_folder_to_all_programs(monkeypatch):
+def test_home_folder_in_results_is_expanded(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    made = files.validate({"suites": {"mine": LOCAL}, "results": "~/sweep"})
-    assert made.results == "/home/me/sweep"
+    config = files.validate({"suites": {"mine": LOCAL}, "results": "~/sweep"})
+    assert config.results == "/home/me/sweep"
 
 
-def test_a_named_suite_is_read_from_the_registry(tmp_path):
+def test_named_suite_is_read_from_the_registry(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(LOCAL), encoding="utf-8")
     assert files.validate({"suites": ["mine"]}, tmp_path).suites["mine"].source == "local"
     with pytest.raises(ShapesweepError, match=r"yours\.yaml; there are mine"):
@@ -43,35 +43,35 @@ def test_the_embedded_suite_is_valid():
     assert {0, 1, 2, 4, 512} <= set(suite.steps)
 
 
-def test_written_and_read_back_it_is_the_same(tmp_path):
+def test_configuration_survives_a_round_trip(tmp_path):
     local = {**LOCAL, "runs": {"r": "é 日本"}}
-    made = files.validate({"suites": {"mine": local}, "checkpoints": {"every": 3}})
-    (tmp_path / "config.yaml").write_text(files.as_yaml(made), encoding="utf-8")
+    config = files.validate({"suites": {"mine": local}, "checkpoints": {"every": 3}})
+    (tmp_path / "config.yaml").write_text(files.as_yaml(config), encoding="utf-8")
     assert "path: é 日本" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
-    assert files.load(tmp_path / "config.yaml") == made
+    assert files.load(tmp_path / "config.yaml") == config
 
 
-def test_a_locale_without_unicode_changes_no_value(tmp_path, monkeypatch):
+def test_locale_without_unicode_changes_no_value(tmp_path, monkeypatch):
     monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ANSI_X3.4-1968")
-    made = files.validate({"suites": {"mine": {**LOCAL, "runs": {"r": "é 日本"}}}})
-    (tmp_path / "config.yaml").write_text(files.as_yaml(made), encoding="ascii")
-    assert files.load(tmp_path / "config.yaml") == made
+    config = files.validate({"suites": {"mine": {**LOCAL, "runs": {"r": "é 日本"}}}})
+    (tmp_path / "config.yaml").write_text(files.as_yaml(config), encoding="ascii")
+    assert files.load(tmp_path / "config.yaml") == config
 
 
-def test_a_suite_that_is_named_is_found_wherever_a_command_runs(tmp_path, monkeypatch):
+def test_named_suite_is_found_from_any_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert set(files.validate({"suites": ["embedded"]}).suites) == {"embedded"}
 
 
-def test_temporary_files_of_two_sweeps_have_two_folders(tmp_path, monkeypatch):
+def test_sweeps_have_different_scratch_folders(tmp_path, monkeypatch):
     assert files.validate({"suites": {"mine": LOCAL}}).scratch_folder("results") is None
-    made = files.validate({"suites": {"mine": LOCAL}, "scratch": "/scratch/me"})
-    one, two = made.scratch_folder(tmp_path / "one"), made.scratch_folder(tmp_path / "two")
-    assert one != two
-    assert Path(one).parent == Path("/scratch/me")
-    # A folder is the same however it is written.
+    config = files.validate({"suites": {"mine": LOCAL}, "scratch": "/scratch/me"})
+    first, second = config.scratch_folder(tmp_path / "one"), config.scratch_folder(tmp_path / "two")
+    assert first != second
+    assert Path(first).parent == Path("/scratch/me")
+    # A relative path of the same folder gives the same result.
     monkeypatch.chdir(tmp_path)
-    assert made.scratch_folder("one") == one
+    assert config.scratch_folder("one") == first
 
 
 HUB = {
@@ -80,8 +80,8 @@ HUB = {
 }
 
 
-def test_a_measurement_is_what_its_numbers_depend_on():
-    made = files.validate(
+def test_measurement_has_the_settings_that_numbers_depend_on():
+    config = files.validate(
         {
             "suites": {"hub": HUB, "mine": LOCAL},
             "corpora": ["text"],
@@ -92,34 +92,34 @@ def test_a_measurement_is_what_its_numbers_depend_on():
             "batch_tokens": 11,
         }
     )
-    for name in made.suites:
-        found = made.measurement(name)
+    for name in config.suites:
+        found = config.measurement(name)
         assert (found.corpora, found.corpus, found.geometry) == (
-            made.corpora,
-            made.corpus,
-            made.geometry,
+            config.corpora,
+            config.corpus,
+            config.geometry,
         )
         assert (found.device, found.batch_tokens) == ("cpu", 11)
-    assert made.measurement("hub").loader == Loader(ignored_weights=["bias$"], remote_code=True)
-    assert made.measurement("mine").loader == Loader()
+    assert config.measurement("hub").loader == Loader(ignored_weights=["bias$"], remote_code=True)
+    assert config.measurement("mine").loader == Loader()
 
 
-def test_a_settings_file_is_read_back_without_what_numbers_do_not_depend_on(tmp_path):
+def test_settings_file_has_only_what_numbers_depend_on(tmp_path):
     raw = {"suites": {"hub": HUB}, "hub": {"remote_code": ["hub"]}, "corpus": {"text": "é.txt"}}
-    made = files.validate({**raw, "device": "cpu", "batch_tokens": 11}).measurement("hub")
+    expected = files.validate({**raw, "device": "cpu", "batch_tokens": 11}).measurement("hub")
     path = tmp_path / "settings.yaml"
-    path.write_text(measurement.as_yaml(made), encoding="utf-8")
+    path.write_text(measurement.as_yaml(expected), encoding="utf-8")
     assert not {"device", "batch_tokens"} & set(yaml_file.read(path))
-    assert measurement.load(path, device="cpu", batch_tokens=11) == made
+    assert measurement.load(path, device="cpu", batch_tokens=11) == expected
     assert measurement.load(path).device == "auto"
     other = files.validate({**raw, "device": "cuda"}).measurement("hub")
-    assert measurement.as_yaml(other) == measurement.as_yaml(made)
+    assert measurement.as_yaml(other) == measurement.as_yaml(expected)
 
 
-def test_a_whole_configuration_is_a_settings_file_too(tmp_path):
-    made = files.validate({"suites": {"mine": LOCAL}, "corpora": ["text"], "device": "cpu"})
-    (tmp_path / "config.yaml").write_text(files.as_yaml(made), encoding="utf-8")
-    assert measurement.load(tmp_path / "config.yaml") == made.measurement("mine")
+def test_configuration_file_can_be_used_as_a_settings_file(tmp_path):
+    config = files.validate({"suites": {"mine": LOCAL}, "corpora": ["text"], "device": "cpu"})
+    (tmp_path / "config.yaml").write_text(files.as_yaml(config), encoding="utf-8")
+    assert measurement.load(tmp_path / "config.yaml") == config.measurement("mine")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_whole_configuration_is_a_settings_file_too(tmp_path):
         ("geometry: {}", "corpora: this key is required"),
     ],
 )
-def test_a_wrong_settings_file_is_named_in_one_line(tmp_path, text, message):
+def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, message):
     path = tmp_path / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ShapesweepError) as caught:
@@ -142,7 +142,7 @@ def test_a_wrong_settings_file_is_named_in_one_line(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"suites": []}, "suites: found []; name at least one suite"),
         ({"suites": ["embeded"]}, "did you mean embedded?"),
@@ -193,31 +193,31 @@ def test_a_wrong_settings_file_is_named_in_one_line(tmp_path, text, message):
         ({"zzz": 1}, "zzz: there is no such key; there are results, suites, "),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_with_what_to_write(change, said):
+def test_configuration_error_is_one_line_with_a_correction(change, message):
     with pytest.raises(ShapesweepError) as caught:
         files.validate({"suites": {"mine": LOCAL}, **change}, Path("workflow/shapesweep/suites"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_the_file_at_fault_is_named(tmp_path):
+def test_error_names_the_file_with_the_wrong_value(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     first.write_text("corpus: {lenght: 3}\ndevice: cpu\n", encoding="utf-8")
     second.write_text("device: gpu\n", encoding="utf-8")
-    sweep = {"suites": {"mine": LOCAL}}
+    raw = {"suites": {"mine": LOCAL}}
     for change, name in (
         ({"corpus": {"lenght": 3}}, f"{first}: corpus.lenght: "),
         ({"device": "gpu"}, f"{second}: device: "),
         ({"batch_tokens": "few"}, "--config: batch_tokens: "),
-        # The file's value is another one: the command line's has come over it.
+        # The file has another value, so this value comes from the command line.
         ({"device": "tpu"}, "--config: device: "),
     ):
         with pytest.raises(ShapesweepError) as caught:
-            files.validate({**sweep, **change}, files=[first, second])
+            files.validate({**raw, **change}, files=[first, second])
         assert str(caught.value).startswith(name)
 
 
-def test_a_broken_file_of_the_registry_is_named(tmp_path):
+def test_error_names_a_broken_file_of_the_registry(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("source: local\nruns: {a: x}\npatern: y\n", encoding="utf-8")
     with pytest.raises(ShapesweepError, match=rf"{path}: patern: .* did you mean pattern"):
@@ -225,12 +225,12 @@ def test_a_broken_file_of_the_registry_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["x: 1\nx: 2", "a: {x: 1, y: 2, x: 3}", "a: [{x: 1, x: 1}]"])
-def test_a_key_that_is_there_twice_is_named(tmp_path, text):
+def test_error_names_a_duplicate_key(tmp_path, text):
     path = tmp_path / "bad.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice \(line \d\)"):
         yaml_file.read(path)
-    # Snakemake has read it by then, and knows nothing of it.
+    # Snakemake has already read the file, and does not report duplicates.
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice"):
         files.validate({"suites": ["embedded"]}, Path("workflow/shapesweep/suites"), [path])
 
@@ -244,60 +244,63 @@ def test_json_is_read_as_snakemake_reads_it(tmp_path):
         yaml_file.read(path)
 
 
-def test_keys_of_two_kinds_are_two(tmp_path):
+def test_keys_of_different_types_are_different(tmp_path):
     path = tmp_path / "good.yaml"
     path.write_text("{1: x, '1': y}", encoding="utf-8")
     assert yaml_file.read(path) == {1: "x", "1": "y"}
 
 
-def test_what_is_merged_may_be_said_again(tmp_path):
+def test_merged_keys_may_be_overridden(tmp_path):
     path = tmp_path / "good.yaml"
     path.write_text("o: {a: &a {x: 1, <<: &b {x: 2, y: 3}}}\nc: {<<: *a, x: 4}", encoding="utf-8")
     assert yaml_file.read(path)["c"] == {"x": 4, "y": 3}
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
-def test_a_file_that_is_no_configuration_is_named(tmp_path, text):
+def test_error_names_a_file_that_is_no_configuration(tmp_path, text):
     (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: "):
         files.load(tmp_path / "bad.yaml")
 
 
-def test_the_default_configuration_holds_the_defaults():
+def test_default_configuration_file_has_the_defaults():
     written = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-    assert set(written) == set(config.Config.model_fields)
+    assert set(written) == set(Config.model_fields)
     suites = {"suites": written.pop("suites")}
-    # Which suites are looked at has no default.
+    # The suites of spikes have no default.
     assert written["spikes"].pop("suites") == ["unstable"]
     registry = Path("workflow/shapesweep/suites")
     assert files.validate({**written, **suites}, registry) == files.validate(suites, registry)
 
 
 @pytest.mark.parametrize("name", ["config", "suite"])
-def test_the_editors_schema_accepts_what_is_right_and_refuses_what_is_not(name):
+def test_editor_schema_accepts_valid_and_rejects_invalid_files(name):
     schema = json.loads(Path(f"workflow/schemas/{name}.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
-    right = {
+    valid = {
         "config": [
             "config/config.yaml",
             {"suites": {"mine": LOCAL, "embedded": None}, "checkpoints": {"log": 3}},
         ],
         "suite": ["workflow/shapesweep/suites/embedded.yaml", LOCAL],
     }[name]
-    for one in right:
-        text = Path(one).read_text(encoding="utf-8") if isinstance(one, str) else None
-        jsonschema.validate(yaml.safe_load(text) if text else one, schema)
-    wrong = {"config": {"suites": ["embedded"], "corpora": ["texts"]}, "suite": {"source": "local"}}
+    for example in valid:
+        text = Path(example).read_text(encoding="utf-8") if isinstance(example, str) else None
+        jsonschema.validate(yaml.safe_load(text) if text else example, schema)
+    invalid = {
+        "config": {"suites": ["embedded"], "corpora": ["texts"]},
+        "suite": {"source": "local"},
+    }
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(wrong[name], schema)
+        jsonschema.validate(invalid[name], schema)
 
 
-def test_a_suite_is_the_same_under_spikes():
-    one = {"source": "local", "runs": {"r": "a"}}
+def test_suite_of_the_same_name_under_spikes_must_be_equal():
+    suite = {"source": "local", "runs": {"r": "a"}}
     other = {"source": "local", "runs": {"r": "b"}}
-    made = files.validate({"suites": {"s": one}, "spikes": {"suites": {"s": one}}})
-    assert made.for_spikes.suites == made.suites
+    config = files.validate({"suites": {"s": suite}, "spikes": {"suites": {"s": suite}}})
+    assert config.for_spikes.suites == config.suites
     with pytest.raises(
         ShapesweepError, match=r"^suites\.s: spikes\.suites has a different suite of this name"
     ):
-        files.validate({"suites": {"s": one}, "spikes": {"suites": {"s": other}}})
+        files.validate({"suites": {"s": suite}, "spikes": {"suites": {"s": other}}})

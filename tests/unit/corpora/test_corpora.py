@@ -1,4 +1,4 @@
-"""The corpora: the same tokens for every checkpoint, and the paper's own to the letter."""
+"""The corpora: the same tokens for every checkpoint, and exactly the sampling of the paper."""
 
 import hashlib
 import itertools
@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from shapesweep import corpora
-from shapesweep.corpora import _documents as documents
-from shapesweep.corpora import _text as text
+from shapesweep.corpora import _documents, _text
 from shapesweep.errors import ShapesweepError
 
 
-def test_documents_are_packed_with_the_tokenizers_own_special_tokens(tokenizers, build_corpora):
+def test_documents_have_the_special_tokens_of_their_tokenizer(tokenizers, build_corpora):
     for family, n_prefix, n_suffix in (("decoder", 1, 0), ("encoder", 1, 1)):
         tokenizer = tokenizers[family]
         text = build_corpora(tokenizer)[0]
@@ -26,14 +25,14 @@ def test_documents_are_packed_with_the_tokenizers_own_special_tokens(tokenizers,
             assert not set(body) & set(tokenizer.all_special_ids)
 
 
-def test_documents_do_not_overlap_and_are_text(tokenizers, build_corpora, text_file):
+def test_documents_are_passages_of_the_text_without_overlap(tokenizers, build_corpora, text_file):
     text = text_file.read_text(encoding="utf-8")
     decoded = [
         tokenizers["decoder"].decode(d[1:])
         for d in build_corpora(tokenizers["decoder"])[0].documents
     ]
-    places = sorted(text.index(passage) for passage in decoded)
-    assert all(b - a >= len(decoded[0]) // 2 for a, b in itertools.pairwise(places))
+    positions = sorted(text.index(passage) for passage in decoded)
+    assert all(b - a >= len(decoded[0]) // 2 for a, b in itertools.pairwise(positions))
 
 
 def test_runs_with_different_tokenizers_see_the_same_passages(tokenizers, build_corpora):
@@ -44,18 +43,18 @@ def test_runs_with_different_tokenizers_see_the_same_passages(tokenizers, build_
     assert starts[0] == starts[1]
 
 
-def test_same_seed_same_corpora_other_seed_others(tokenizers, build_corpora):
+def test_seed_determines_the_corpora(tokenizers, build_corpora):
     digests = [
-        [one.digest for one in build_corpora(tokenizers["decoder"], seed=seed)]
+        [corpus.digest for corpus in build_corpora(tokenizers["decoder"], seed=seed)]
         for seed in (0, 0, 1)
     ]
     assert digests[0] == digests[1]
     assert not set(digests[0]) & set(digests[2])
 
 
-def test_shuffled_has_the_texts_tokens_in_another_order(tokenizers, build_corpora):
+def test_shuffled_has_the_tokens_of_the_text_in_another_order(tokenizers, build_corpora):
     text, _, shuffled = build_corpora(tokenizers["encoder"])
-    flat = [np.concatenate([d[1:-1] for d in one.documents]) for one in (text, shuffled)]
+    flat = [np.concatenate([d[1:-1] for d in corpus.documents]) for corpus in (text, shuffled)]
     np.testing.assert_array_equal(np.sort(flat[0]), np.sort(flat[1]))
     assert (flat[0] != flat[1]).mean() > 0.5
     np.testing.assert_array_equal(text.documents[3][[0, -1]], shuffled.documents[3][[0, -1]])
@@ -64,11 +63,11 @@ def test_shuffled_has_the_texts_tokens_in_another_order(tokenizers, build_corpor
 def test_random_draws_uniformly_from_ordinary_tokens(tokenizers, build_corpora):
     tokenizer = tokenizers["decoder"]
     _, drawn, _ = build_corpora(tokenizer, documents=128)
-    ordinary = documents.ordinary_tokens(tokenizer, 300)
+    ordinary = _documents.ordinary_tokens(tokenizer, 300)
     flat = np.concatenate([d[1:] for d in drawn.documents])
     assert set(flat) <= set(ordinary)
     assert not set(ordinary) & set(tokenizer.all_special_ids)
-    # 2,944 draws from 295: the chance that fewer than 280 are seen is far below 1e-9.
+    # 2,944 draws of 295 tokens: the chance to see fewer than 280 is far below 1e-9.
     assert len(set(flat)) > 280
 
 
@@ -88,47 +87,47 @@ def test_unused_and_padded_entries_are_not_ordinary(tokenizers):
             ]
             return {name: i for i, name in enumerate(names)}
 
-    assert documents.ordinary_tokens(Vocabulary(), 5).tolist() == [4]
+    assert _documents.ordinary_tokens(Vocabulary(), 5).tolist() == [4]
 
 
-def test_the_papers_sampling_is_the_authors(tokenizers, build_corpora, text_file):
+def test_sampling_of_the_paper_matches_the_authors(tokenizers, build_corpora, text_file):
     text = text_file.read_text(encoding="utf-8")
     random.seed(0)
     starts = random.sample(list(range(len(text) // 512)), 128)
     tokenizer = tokenizers["encoder"]
     expected = [tokenizer(text[j * 512 : j * 512 + 512])["input_ids"] for j in starts]
-    (made, *_) = build_corpora(tokenizer, sampling="paper", documents=7, length=9, seed=5)
-    assert [document.tolist() for document in made.documents] == expected
-    assert [len(batch) for batch in made.batches(4096)] == [1] * 128
+    (corpus, *_) = build_corpora(tokenizer, sampling="paper", documents=7, length=9, seed=5)
+    assert [document.tolist() for document in corpus.documents] == expected
+    assert [len(batch) for batch in corpus.batches(4096)] == [1] * 128
 
 
-def test_too_little_text_says_how_much_there_is(tokenizers, build_corpora, tmp_path):
+def test_error_for_too_little_text_says_how_much_there_is(tokenizers, build_corpora, tmp_path):
     path = tmp_path / "short.txt"
     path.write_text("A short text. " * 40, encoding="utf-8")
     with pytest.raises(ShapesweepError, match=r"contains \d+ documents .* 16 are needed"):
         build_corpora(tokenizers["decoder"], text=str(path))
 
 
-def test_bad_text_files_are_named(tmp_path):
+def test_absent_and_undecodable_text_files_are_errors(tmp_path):
     with pytest.raises(ShapesweepError, match="there is no file"):
-        text.read_text(str(tmp_path / "absent.txt"))
+        _text.read_text(str(tmp_path / "absent.txt"))
     (tmp_path / "latin.txt").write_bytes("déjà vu".encode("latin-1"))
     with pytest.raises(ShapesweepError, match="not UTF-8"):
-        text.read_text(str(tmp_path / "latin.txt"))
+        _text.read_text(str(tmp_path / "latin.txt"))
 
 
-def test_a_text_of_another_digest_is_refused(tmp_path):
+def test_text_with_another_digest_is_refused(tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes(b"one\r\ntwo\rthree")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert text.read_text(str(path), digest) == text.read_text(str(path)) == "one\ntwo\nthree"
+    assert _text.read_text(str(path), digest) == _text.read_text(str(path)) == "one\ntwo\nthree"
     path.write_bytes(b"another")
     with pytest.raises(ShapesweepError, match=r"text\.txt has changed since the plan was made"):
-        text.read_text(str(path), digest)
+        _text.read_text(str(path), digest)
 
 
-def test_the_standard_librarys_text_is_english_and_held_out():
-    training, measuring = (text.stdlib_text(part) for part in ("training", "measuring"))
+def test_stdlib_texts_for_training_and_measuring_are_separate():
+    training, measuring = (_text.stdlib_text(part) for part in ("training", "measuring"))
     assert len(training) > 1_000_000
     assert 0.04 < len(measuring) / len(training) < 0.25
     assert not set(training.split("\n\n")[:50]) & {
@@ -136,19 +135,19 @@ def test_the_standard_librarys_text_is_english_and_held_out():
     }
 
 
-def test_as_many_short_documents_as_the_text_holds(tokenizers, settings):
+def test_number_of_short_documents_is_limited_by_the_text(tokenizers, settings):
     last = settings.corpus.last.model_copy(update={"documents": 10**6, "length": 12})
     chosen = settings.corpus.model_copy(update={"last": last})
     text = "It was a day like every other. " * 3 + "".join(
         f"Song {n} of many. " for n in range(900)
     )
-    (one,) = corpora.build(["last"], text, tokenizers["decoder"], chosen, 300)
-    # Repeated ones do not count.
+    (corpus,) = corpora.build(["last"], text, tokenizers["decoder"], chosen, 300)
+    # Repeated documents do not count.
     few = settings.corpus.model_copy(update={"last": last.model_copy(update={"documents": 15})})
     repeated = text[: 8 * 12 * 15] * 3 + text
     (fewer,) = corpora.build(["last"], repeated, tokenizers["decoder"], few, 300)
     assert len(fewer.documents) == len({d.tobytes() for d in fewer.documents}) == 15
-    assert 20 < len(one.documents) <= len(text) // (8 * 12)
-    assert one.measured(12).tolist() == [11]
+    assert 20 < len(corpus.documents) <= len(text) // (8 * 12)
+    assert corpus.measured(12).tolist() == [11]
     with pytest.raises(ShapesweepError, match=r"lower corpus\.last\.length"):
         corpora.build(["last"], "short", tokenizers["decoder"], chosen, 300)

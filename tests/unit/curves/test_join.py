@@ -1,4 +1,4 @@
-"""The join: what a run's weights and losses tell against a checkpoint, before it is believed."""
+"""The join: suspicious weights or losses of a checkpoint exclude or mark it."""
 
 import json
 
@@ -11,12 +11,12 @@ from shapesweep.storage import manifests, schemas, tables
 from shapesweep.storage.failures import kind, without_budget
 from shapesweep.storage.manifests import Checkpoint
 
-#: Checkpoints of a batch, at most.
-MOST = 3
+#: Maximum number of checkpoints in a batch.
+MAX_BATCH = 3
 
 
 class Swept:
-    """A run as the rooms before leave it: a plan, a manifest, and the tables of its batches."""
+    """The results of a run before the join: a plan, a manifest, and the tables of its batches."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -26,11 +26,11 @@ class Swept:
     def measure(
         self, samples, losses=(), failures=(), vocabulary=300, architecture="LlamaForCausalLM"
     ):
-        """Write the tables of checkpoints whose weights are known, by step."""
+        """Write the tables of checkpoints with these samples of weights, by step."""
         steps = list(samples)
-        for start in range(0, len(steps), MOST):
-            part = steps[start : start + MOST]
-            place = f"s/r/step{part[0]}/0123456789ab"
+        for start in range(0, len(steps), MAX_BATCH):
+            part = steps[start : start + MAX_BATCH]
+            location = f"s/r/step{part[0]}/0123456789ab"
             rows = [self._rows(step, samples[step], dict(losses), dict(failures)) for step in part]
             measured = [step for step in part if step not in dict(failures)]
             metadata = {
@@ -38,13 +38,13 @@ class Swept:
             }
             for name in rows[0]:
                 tables.write(
-                    [row for one in rows for row in one[name]],
+                    [row for step_rows in rows for row in step_rows[name]],
                     getattr(schemas, name.upper()),
-                    self.folder / f"geometry/{place}/{name}.parquet",
+                    self.folder / f"geometry/{location}/{name}.parquet",
                     metadata.get(name),
                 )
             revisions = [f"step{step}" for step in part]
-            self.plan["batches"].append({"folder": place, "run": "r", "revisions": revisions})
+            self.plan["batches"].append({"folder": location, "run": "r", "revisions": revisions})
         self.checkpoints += [
             Checkpoint("s", "r", f"step{step}", step=step, architecture=architecture)
             for step in steps
@@ -73,7 +73,7 @@ class Swept:
         }
 
     def join(self):
-        """Join all; revisions that have numbers, and the table of failures."""
+        """Join all tables. Return the revisions with numbers and the table of failures."""
         (self.folder / "plan.json").write_text(json.dumps(self.plan), encoding="utf-8")
         manifests.write(self.checkpoints, self.folder / "s.parquet")
         tables.write([], schemas.HISTORY, self.folder / "history.parquet")
@@ -93,11 +93,11 @@ def swept(tmp_path):
 @pytest.fixture
 def straight():
     rng = np.random.default_rng(0)
-    start, way = rng.standard_normal((2, 500))
-    return {step: start + way * step / 8 for step in (0, 1, 2, 4, 8)}
+    start, direction = rng.standard_normal((2, 500))
+    return {step: start + direction * step / 8 for step in (0, 1, 2, 4, 8)}
 
 
-def test_all_that_is_sound_is_joined(swept, straight):
+def test_checkpoints_without_problems_are_joined(swept, straight):
     measured, failures = swept.measure(straight).join()
     assert measured == ["step0", "step1", "step2", "step4", "step8"]
     assert not len(failures)
@@ -106,7 +106,7 @@ def test_all_that_is_sound_is_joined(swept, straight):
     assert swept.read("continuity").step.tolist() == [1, 2, 4, 8]
 
 
-def test_a_budget_of_what_is_left_out_is_left_out(swept, straight, tmp_path):
+def test_budget_of_an_excluded_checkpoint_is_excluded(swept, straight, tmp_path):
     straight[2] = np.random.default_rng(9).standard_normal(500)
     swept.measure(straight)
     for step in (2, 8):
@@ -121,7 +121,7 @@ def test_a_budget_of_what_is_left_out_is_left_out(swept, straight, tmp_path):
     assert budgets.k.tolist() == [3]
 
 
-def test_a_budget_that_could_not_be_measured_is_named(swept, straight, tmp_path):
+def test_budget_that_could_not_be_measured_is_a_failure(swept, straight, tmp_path):
     swept.measure(straight, failures={4: "broken"})
     for step in (4, 8):
         checkpoint = Checkpoint("s", "r", f"step{step}", step=step)
@@ -130,22 +130,23 @@ def test_a_budget_that_could_not_be_measured_is_named(swept, straight, tmp_path)
         swept.plan["budgets"].append(path)
         tables.write([], schemas.BUDGETS, tmp_path / path, {"failure": failure})
     _, failures = swept.join()
-    # What is not measured at all has one row.
+    # A checkpoint that was not measured at all has a single row.
     assert [(row.revision, kind(row), row.reason) for row in failures.itertuples()] == [
         ("step8", "incomplete", "no dimension budget: has no head"),
         ("step4", "not measured", "broken"),
     ]
 
 
-def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight, tmp_path):
+def test_checkpoint_of_another_training_is_excluded_and_is_a_failure(swept, straight, tmp_path):
     straight[2] = np.random.default_rng(9).standard_normal(500)
     measured, failures = swept.measure(straight).join()
     assert measured == ["step0", "step1", "step4", "step8"]
-    (one,) = failures.itertuples()
-    assert one.reason == "discontinuous: its neighbours are closer to each other"
-    assert (one.revision, one.measured) == ("step2", False)
+    (failure,) = failures.itertuples()
+    assert failure.reason == "discontinuous: its neighbours are closer to each other"
+    assert (failure.revision, failure.measured) == ("step2", False)
     listed = {
-        one.revision: one.status for one in manifests.read(tmp_path / "joined/manifest.parquet")
+        checkpoint.revision: checkpoint.status
+        for checkpoint in manifests.read(tmp_path / "joined/manifest.parquet")
     }
     assert listed["step2"] == ("discontinuous",)
     assert listed["step4"] == ()
@@ -164,7 +165,7 @@ def test_a_checkpoint_of_another_training_is_left_out_and_named(swept, straight,
         (2.0, "BertForMaskedLM", False),
     ],
 )
-def test_a_loss_at_step_0_that_is_not_that_of_an_untrained_model_is_doubtful(
+def test_loss_at_step_0_that_no_untrained_model_has_is_doubtful(
     swept, straight, loss, architecture, is_odd
 ):
     swept.measure(straight, losses={0: loss}, architecture=architecture)
@@ -177,28 +178,28 @@ def test_a_loss_at_step_0_that_is_not_that_of_an_untrained_model_is_doubtful(
         )
 
 
-def test_failures_of_batches_are_told_with_whether_they_may_pass(swept, straight):
+def test_failures_of_batches_are_marked_as_transient_or_not(swept, straight):
     measured, failures = swept.measure(straight, failures={1: "later", 2: "never"}).join()
     assert measured == ["step0", "step4", "step8"]
     found = failures[["reason", "revision", "transient"]].itertuples(index=False)
-    assert [tuple(one) for one in found] == [("later", "step1", True), ("never", "step2", False)]
+    assert [tuple(row) for row in found] == [("later", "step1", True), ("never", "step2", False)]
 
 
-def test_what_the_manifest_has_against_a_checkpoint_is_a_failure(swept, straight):
+def test_problem_in_the_manifest_is_a_failure(swept, straight):
     swept.measure(straight)
     status = ("hole", "missing_weights")
     for step, chosen in ((16, True), (32, False)):
-        one = Checkpoint(
+        checkpoint = Checkpoint(
             "s", "r", f"step{step}", step=step, status=status, chosen=chosen, selected=False
         )
-        swept.checkpoints.append(one)
+        swept.checkpoints.append(checkpoint)
     measured, failures = swept.join()
     assert len(measured) == 5
     assert failures.reason.tolist() == ["hole, missing_weights"]
     assert failures.revision.tolist() == ["step16"]
 
 
-def test_a_checkpoint_that_has_come_since_the_plan_waits_for_the_next_run(swept, straight):
+def test_checkpoint_added_after_the_plan_waits_for_the_next_run(swept, straight):
     swept.measure(straight)
     swept.checkpoints.append(Checkpoint("s", "r", "step16", step=16))
     measured, failures = swept.join()
@@ -206,7 +207,7 @@ def test_a_checkpoint_that_has_come_since_the_plan_waits_for_the_next_run(swept,
     assert not len(failures)
 
 
-def test_a_checkpoint_that_has_gone_since_the_plan_is_a_failure(swept, straight):
+def test_checkpoint_removed_after_the_plan_is_a_failure(swept, straight):
     swept.measure(straight, failures={8: "no longer exists"})
     del swept.checkpoints[-1]
     measured, failures = swept.join()
@@ -214,7 +215,7 @@ def test_a_checkpoint_that_has_gone_since_the_plan_is_a_failure(swept, straight)
     assert failures.reason.tolist() == ["no longer exists"]
 
 
-def test_an_absent_table_of_a_batch_is_named(swept, straight, tmp_path):
+def test_error_names_an_absent_table_of_a_batch(swept, straight, tmp_path):
     swept.measure(straight)
     path = tmp_path / "geometry/s/r/step4/0123456789ab/origins.parquet"
     path.unlink()

@@ -1,4 +1,4 @@
-"""Intrinsic dimension against exact laws: no data, no other program."""
+"""Intrinsic dimension: estimates for distances with known distributions."""
 
 import numpy as np
 import pytest
@@ -8,26 +8,26 @@ from shapesweep.estimators import dimension
 
 
 def pareto(d, n=4096, seed=0):
-    """Distances whose ratio follows TwoNN's law exactly in dimension d."""
+    """Distances whose ratio has exactly the distribution of TwoNN in dimension d."""
     ratios = np.random.default_rng(seed).pareto(d, n) + 1
     return np.stack([np.ones(n), ratios], axis=1)
 
 
 @pytest.mark.parametrize("d", [2, 8, 40])
-def test_id_twonn_recovers_the_law(d):
-    # 1.6 % is the sampling standard deviation at N = 4096 (shared simulations agree with 1/√N);
-    # the mean of 16 seeds is held to 4 of its standard errors.
+def test_id_twonn_recovers_the_dimension(d):
+    # 1.6 % is the sampling standard deviation at N = 4096 (simulations agree with 1/√N). The
+    # tolerance is 4 standard errors of the mean of 16 seeds.
     estimates = [dimension.id_twonn(pareto(d, seed=s)) for s in range(16)]
     assert abs(np.mean(estimates) / d - 1) < 4 * 0.016 / 4
 
 
-def test_id_twonn_paper_recovers_the_law():
-    # 3.9 % is the standard deviation with the lowest fifth alone.
+def test_id_twonn_paper_recovers_the_dimension():
+    # 3.9 % is the standard deviation if only the lowest fifth is used.
     estimates = [dimension.id_twonn_paper(pareto(12, seed=s)) for s in range(16)]
     assert abs(np.mean(estimates) / 12 - 1) < 4 * 0.039 / 4
 
 
-def test_scale_does_not_matter():
+def test_scale_does_not_change_the_estimate():
     distances = pareto(5)
     assert dimension.id_twonn(distances * 1e-4) == pytest.approx(dimension.id_twonn(distances))
 
@@ -39,7 +39,7 @@ def test_points_without_neighbours_are_left_out():
 
 
 @pytest.mark.parametrize("distances", [np.ones((0, 2)), np.ones((2, 2)), np.ones((100, 2))])
-def test_what_cannot_be_estimated_is_nan(distances):
+def test_undefined_estimates_are_nan(distances):
     assert np.isnan(dimension.id_twonn(distances))
     assert np.isnan(dimension.id_twonn_paper(distances))
 
@@ -53,40 +53,41 @@ def test_repeated_rows_do_not_change_the_estimate():
 
 
 def poisson(d, k, n=4096, seed=0):
-    """Distances r_i = Γ_i^(1/d) to the neighbours in a Poisson process of dimension d: exact."""
+    """Exact distances r_i = Γ_i^(1/d) to the neighbours in a Poisson process of dimension d."""
     gaps = np.random.default_rng(seed).exponential(size=(n, k))
     return gaps.cumsum(axis=1) ** (1 / d)
 
 
 @pytest.mark.parametrize("d", [2, 8, 40])
-def test_the_likelihoods_recover_their_laws(d):
-    # Relative standard deviations 1/√N of TwoNN's, and less of the others; 4 of the mean's of 16.
-    made = {
+def test_likelihood_estimators_recover_the_dimension(d):
+    # The relative standard deviation is 1/√N for TwoNN, and less for the others. The tolerance is
+    # 4 standard errors of the mean of 16 seeds.
+    found = {
         "twonn": [dimension.id_twonn_mle(pareto(d, seed=s)) for s in range(16)],
         "censored": [dimension.id_twonn_mle(pareto(d, seed=s), 0.1) for s in range(16)],
         "mle": [dimension.id_mle(poisson(d, 20, seed=s)) for s in range(16)],
         "gride": [dimension.id_gride(poisson(d, 16, seed=s), 8)[0] for s in range(16)],
     }
-    for name, estimates in made.items():
+    for name, estimates in found.items():
         assert abs(np.mean(estimates) / d - 1) < 4 / np.sqrt(4096 * 16), name
 
 
 @pytest.mark.parametrize("n1", [1, 4, 32])
-def test_grides_standard_error_is_that_of_repeated_samples(n1):
-    # The ratio's own standard deviation is 1/√(2·63), 9 %: 0.8 to 1.2 is two of them either way.
+def test_standard_error_of_gride_matches_repeated_samples(n1):
+    # The standard deviation of the ratio is 1/√(2·63) = 9 %. The tolerance is two of them.
     found = [dimension.id_gride(poisson(6, 2 * n1, n=1500, seed=s), n1) for s in range(64)]
     values, errors = np.array(found).T
     assert 0.8 < errors.mean() / values.std(ddof=1) < 1.2
 
 
-def test_gride_at_one_is_twonn_by_likelihood():
+def test_gride_of_order_one_is_twonn_by_likelihood():
     distances = poisson(5, 2)
     value, error = dimension.id_gride(distances, 1)
     assert value == pytest.approx(dimension.id_twonn_mle(distances), rel=1e-9)
     assert error == pytest.approx(value / np.sqrt(4096), rel=1e-3)
 
 
-def test_local_ids_have_the_global_one_as_their_harmonic_mean():
+def test_harmonic_mean_of_local_ids_is_the_global_id():
     distances = poisson(7, 20)
     local = dimension.local_id(distances)
     assert local.shape == (4096,)
@@ -94,7 +95,7 @@ def test_local_ids_have_the_global_one_as_their_harmonic_mean():
     assert np.mean(local) == pytest.approx(dimension.id_mle(distances, mean="arithmetic"))
 
 
-def test_a_point_without_neighbours_has_no_local_id():
+def test_point_without_neighbours_has_no_local_id():
     distances = np.array([[1.0, 2.0, 4.0], [0.0, 1.0, 2.0], [1.0, 2.0, np.inf], [3.0, 3.0, 3.0]])
     local = dimension.local_id(distances)
     np.testing.assert_array_equal(np.isnan(local), [False, True, True, False])
@@ -102,24 +103,24 @@ def test_a_point_without_neighbours_has_no_local_id():
     assert np.isinf(local[3])
 
 
-def test_the_correlation_dimension_is_a_slope():
+def test_correlation_dimension_is_a_slope():
     assert dimension.id_corrint((100, 800), (0.1, 0.2)) == pytest.approx(3)
     assert np.isnan(dimension.id_corrint((0, 800), (0.1, 0.2)))
     assert np.isnan(dimension.id_corrint((100, 800), (0.2, 0.2)))
 
 
 @pytest.mark.parametrize("orders", [(0, 2), (2, 2), (2, 9)])
-def test_orders_that_there_are_not_are_refused(orders):
+def test_invalid_orders_are_refused(orders):
     with pytest.raises(ValueError, match="must hold"):
         dimension.id_gride(poisson(2, 8), *orders)
 
 
-def test_gride_of_nothing_or_of_ties_is_nan():
+def test_gride_of_ties_is_nan():
     assert np.isnan(dimension.id_gride(np.ones((100, 4)), 2)).all()
     assert np.isnan(dimension.id_gride(np.ones((2, 4)), 2)).all()
 
 
-def test_ties_that_rounding_has_broken_are_ties():
+def test_ties_broken_by_rounding_are_ties():
     distances = poisson(5, 8)
     distances[::4, 3] = distances[::4, 1]
     broken = distances.copy()
@@ -128,19 +129,19 @@ def test_ties_that_rounding_has_broken_are_ties():
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1])
-def test_a_share_that_cannot_be_discarded_is_refused(share):
+def test_invalid_discard_fraction_is_refused(share):
     with pytest.raises(ValueError, match="discard_fraction"):
         dimension.id_twonn(pareto(3), share)
 
 
 @pytest.mark.parametrize("offset, scale, dtype", [(300, 1, float), (0, 1e-4, float), (0, 1, "f4")])
-def test_no_id_sees_an_offset_a_scale_or_float32(offset, scale, dtype):
+def test_offset_scale_and_float32_do_not_change_any_id(offset, scale, dtype):
     rng = np.random.default_rng(1)
     points = rng.standard_normal((1500, 4)) @ rng.standard_normal((4, 16))
     changed = (points * scale + offset).astype(dtype)
-    # float32 rounds coordinates of a few units to 1e-7, neighbours lie some 0.3 apart.
+    # float32 rounds coordinates of a few units to 1e-7, and neighbours are about 0.3 apart.
     rtol = 1e-3 if dtype == "f4" else 1e-6
-    one, two = (neighbors.nearest_neighbors(x, 64)[0] for x in (points, changed))
+    before, after = (neighbors.nearest_neighbors(x, 64)[0] for x in (points, changed))
     for estimate in (
         dimension.id_twonn,
         dimension.id_twonn_mle,
@@ -148,4 +149,4 @@ def test_no_id_sees_an_offset_a_scale_or_float32(offset, scale, dtype):
         lambda d: dimension.id_mle(d[:, :20]),
         lambda d: dimension.id_gride(d, 32)[0],
     ):
-        assert estimate(two) == pytest.approx(estimate(one), rel=rtol)
+        assert estimate(after) == pytest.approx(estimate(before), rel=rtol)

@@ -1,4 +1,4 @@
-"""The jackknife: equal to the textbook where there is one, and honest coverage."""
+"""The jackknife: textbook formulas, and the coverage of its intervals."""
 
 import numpy as np
 import pytest
@@ -7,24 +7,24 @@ from scipy import stats
 from shapesweep.estimators import jackknife
 
 
-def test_stderr_of_a_mean_is_the_textbooks():
+def test_stderr_of_a_mean_matches_the_textbook():
     values = np.random.default_rng(0).standard_normal(16)
     without = [np.delete(values, g).mean() for g in range(16)]
     assert jackknife.stderr(without) == pytest.approx(values.std(ddof=1) / 4)
 
 
-def test_a_missing_replicate_is_no_small_error():
+def test_missing_replicate_gives_nan():
     assert np.isnan(jackknife.stderr([1.0, np.nan, 2.0]))
     assert np.isnan(jackknife.stderr([1.0]))
 
 
-def test_half_width_is_students():
+def test_half_width_uses_students_t():
     assert jackknife.half_width(1.0, 16) == pytest.approx(stats.t.ppf(0.975, 15))
 
 
-def test_the_interval_covers_under_dependence_within_documents():
-    # 400 seeds, 16 documents whose tokens share a mean: 95 % nominal; the binomial standard
-    # deviation is 1.1 %, so four of them either way.
+def test_interval_covers_with_dependence_within_documents():
+    # 400 seeds, with 16 documents whose tokens share a mean. The nominal coverage is 95 %, with a
+    # binomial standard deviation of 1.1 %. The tolerance is four of them.
     covered = 0
     documents = np.repeat(np.arange(16), 20)
     groups = jackknife.assign_groups(documents)

@@ -1,4 +1,4 @@
-"""Linearity: a least squares fit, and exactly what it is without a group of documents."""
+"""Linearity: a least squares fit, with exact replicates for every group of documents."""
 
 import numpy as np
 import pytest
@@ -20,11 +20,11 @@ def by_lstsq(before, after):
     return 1 - (residual**2).sum() / (y**2).sum()
 
 
-def test_it_is_the_share_that_least_squares_explain():
+def test_linearity_is_the_share_of_variance_that_least_squares_explain():
     assert linearity.linearity(*pair()) == pytest.approx(by_lstsq(*pair()), rel=1e-12)
 
 
-def test_each_replicate_is_the_refit():
+def test_replicates_equal_refits():
     before, after = pair()
     groups = np.arange(400) // 50
     eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
@@ -33,26 +33,26 @@ def test_each_replicate_is_the_refit():
     np.testing.assert_allclose([fit.linearity for fit in without], refits, rtol=1e-10)
 
 
-def test_a_map_that_is_linear_reads_one_to_the_last_digits():
+def test_linear_map_has_a_linearity_of_one_up_to_the_last_digits():
     before, _ = pair()
     assert 1 - linearity.linearity(before, before @ np.ones((12, 3)) - 7) < 1e-20
 
 
-def test_noise_reads_what_the_coefficients_can_explain_of_it():
+def test_linearity_of_noise_is_the_share_of_degrees_of_freedom():
     rng = np.random.default_rng(1)
     before, after = rng.standard_normal((600, 60)), rng.standard_normal((600, 80))
     # 60 of 599 degrees of freedom; the mean of 80 features has a standard deviation of 0.002.
     assert linearity.linearity(before, after) == pytest.approx(60 / 599, abs=0.01)
 
 
-def test_no_more_tokens_than_coefficients_say_nothing():
+def test_linearity_is_nan_with_fewer_tokens_than_coefficients():
     rng = np.random.default_rng(2)
     assert np.isnan(
         linearity.linearity(rng.standard_normal((20, 30)), rng.standard_normal((20, 4)))
     )
 
 
-def test_a_group_without_which_the_fit_is_not_determined_has_no_replicate():
+def test_replicate_is_nan_if_its_fit_is_not_determined():
     before, after = pair(n=40)
     # Only the first group moves along the first axis.
     before[10:, 0] = 0
@@ -61,7 +61,7 @@ def test_a_group_without_which_the_fit_is_not_determined_has_no_replicate():
     assert np.isnan(next(fit.linearity for fit in without))
 
 
-def test_a_few_more_tokens_are_added_exactly_however_massive():
+def test_adding_a_few_massive_tokens_gives_exact_fits():
     before, after = pair()
     before[::40] *= 1e4
     groups, few = np.arange(400) // 50, np.arange(400) % 40 == 0
@@ -70,7 +70,7 @@ def test_a_few_more_tokens_are_added_exactly_however_massive():
     core, more = linearity.fits_with(beside.of(~few), *spread, 8, [beside.of(few)])
     for (whole, without), kept in ((core, ~few), (more, np.ones(400, dtype=bool))):
         left = [kept & (groups != group) for group in range(-1, 8)]
-        refits = [by_lstsq(before[one], after[one]) for one in left]
-        made = [fit.linearity for fit in (whole, *without)]
-        np.testing.assert_allclose(made, refits, rtol=1e-10)
-        assert [fit.n_points for fit in (whole, *without)] == [one.sum() for one in left]
+        refits = [by_lstsq(before[rows], after[rows]) for rows in left]
+        found = [fit.linearity for fit in (whole, *without)]
+        np.testing.assert_allclose(found, refits, rtol=1e-10)
+        assert [fit.n_points for fit in (whole, *without)] == [rows.sum() for rows in left]

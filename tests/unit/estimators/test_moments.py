@@ -1,4 +1,4 @@
-"""Moments: those of parts add up to those of the whole."""
+"""Moments: the moments of parts add up to those of the whole."""
 
 import numpy as np
 import pytest
@@ -10,19 +10,19 @@ from shapesweep.estimators import moments
 from shapesweep.estimators.moments import Moments
 
 
-def assert_equal(one, other, scale):
-    """Equal to float64's digits of the largest of what was added."""
-    assert one.n_points == other.n_points
-    assert one.n_directions == other.n_directions
+def assert_equal(first, second, scale):
+    """Equal up to the float64 precision of the largest term of the sums."""
+    assert first.n_points == second.n_points
+    assert first.n_directions == second.n_directions
     for name, power in (("mean", 1), ("scatter", 2), ("cubes", 3), ("fourth", 4)):
-        size = one.n_points * scale**power
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-11 * size)
-    np.testing.assert_allclose(one.direction_sum, other.direction_sum, atol=1e-9)
+        size = first.n_points * scale**power
+        np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-11 * size)
+    np.testing.assert_allclose(first.direction_sum, second.direction_sum, atol=1e-9)
 
 
 @settings(max_examples=50, deadline=None)
 @given(cuts=st.lists(st.integers(0, 300), max_size=5), offset=st.sampled_from([0, 1, 300]))
-def test_any_split_into_shards_gives_the_same(cuts, offset):
+def test_moments_do_not_depend_on_the_split_into_shards(cuts, offset):
     points = np.random.default_rng(0).standard_normal((300, 7)) + offset
     points[17] = 0
     parts = [Moments.of(part) for part in np.split(points, sorted(cuts))]
@@ -30,27 +30,27 @@ def test_any_split_into_shards_gives_the_same(cuts, offset):
     assert_equal(Moments.merged(parts[::-1]), Moments.of(points), offset + 3)
 
 
-def test_they_are_what_they_are_called():
+def test_moments_match_their_definitions():
     points = np.random.default_rng(1).standard_normal((50, 4)) + 2
-    made, y = Moments.of(points), points - points.mean(axis=0)
+    found, y = Moments.of(points), points - points.mean(axis=0)
     squares = (y**2).sum(axis=1)
-    np.testing.assert_allclose(made.scatter, y.T @ y, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(made.second_moment, points.T @ points, rtol=1e-12)
-    np.testing.assert_allclose(made.cubes, squares @ y, rtol=1e-10, atol=1e-10)
-    assert made.fourth == pytest.approx((squares**2).sum(), rel=1e-12)
-    away = made.fourth_about(np.ones(4))
+    np.testing.assert_allclose(found.scatter, y.T @ y, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found.second_moment, points.T @ points, rtol=1e-12)
+    np.testing.assert_allclose(found.cubes, squares @ y, rtol=1e-10, atol=1e-10)
+    assert found.fourth == pytest.approx((squares**2).sum(), rel=1e-12)
+    away = found.fourth_about(np.ones(4))
     assert away == pytest.approx((((points - 1) ** 2).sum(axis=1) ** 2).sum(), rel=1e-12)
 
 
-def test_the_size_of_a_block_does_not_matter(monkeypatch):
+def test_size_of_a_block_does_not_change_the_moments(monkeypatch):
     points = np.random.default_rng(2).standard_normal((500, 6)) + 300
     whole = Moments.of(points)
     monkeypatch.setattr(moments, "BLOCK", 6 * 33)
     assert_equal(Moments.of(points), whole, 303)
 
 
-def test_shards_merge_to_the_spectrum_of_all():
-    # Averages of the parts' anisotropies are another number.
+def test_merged_shards_have_the_spectrum_of_all_points():
+    # The average anisotropy of the parts is a different number.
     rng = np.random.default_rng(3)
     parts = [rng.standard_normal((200, 9)) + 5 * rng.standard_normal(9) for _ in range(4)]
     merged = Moments.merged(map(Moments.of, parts))

@@ -1,4 +1,4 @@
-"""Spectral shape: what the paper defines, and the replicates of its error."""
+"""Spectral shape: the definitions of the paper, and the replicates for its error bars."""
 
 import numpy as np
 import pytest
@@ -17,18 +17,18 @@ def points():
 
 def test_anisotropy_is_the_leading_share_of_squared_singular_values(points):
     sigma = np.linalg.svd(points - points.mean(0), compute_uv=False)
-    # Two float64 ways to one spectrum of condition 36.
+    # Two float64 computations of a spectrum with a condition number of 36.
     assert spectrum.anisotropy(points) == pytest.approx(sigma[0] ** 2 / (sigma**2).sum(), rel=1e-12)
 
 
-def test_anisotropy_does_not_see_offset_scale_or_order(points):
+def test_anisotropy_does_not_depend_on_offset_scale_or_order(points):
     value = spectrum.anisotropy(points)
     assert spectrum.anisotropy(points + 300) == pytest.approx(value, rel=1e-9)
     assert spectrum.anisotropy(points * 1e-4) == pytest.approx(value, rel=1e-9)
     assert spectrum.anisotropy(points[::-1]) == pytest.approx(value, rel=1e-9)
 
 
-def test_a_line_and_a_point():
+def test_anisotropy_of_a_line_is_one_and_of_a_point_is_nan():
     assert spectrum.anisotropy(np.outer(np.arange(5), [1, 2, 3])) == pytest.approx(1)
     assert np.isnan(spectrum.anisotropy(np.ones((5, 3))))
 
@@ -44,28 +44,28 @@ def anisotropy_without(points, groups, n_groups):
     return [spectrum.leading_share(part.eigenvalues) for part in parts]
 
 
-def test_error_bars_are_not_too_narrow_where_no_axis_leads():
+def test_error_bars_are_not_too_narrow_without_a_leading_axis():
     # The worst case for replicates on fixed axes: documents with isotropic means. The error bar may
-    # come out wider, and by less than a quarter; never narrower by more than a tenth.
+    # be up to a quarter too wide, and at most a tenth too narrow.
     rng = np.random.default_rng(0)
     document = np.repeat(np.arange(64), 32)
     points = rng.standard_normal((64, 128))[document] + rng.standard_normal((2048, 128))
     groups = jackknife.assign_groups(document)
-    made = jackknife.stderr(anisotropy_without(points, groups, 16))
+    approximate = jackknife.stderr(anisotropy_without(points, groups, 16))
     exact = jackknife.stderr([spectrum.anisotropy(points[groups != g]) for g in range(16)])
-    assert 0.9 < made / exact < 1.25
+    assert 0.9 < approximate / exact < 1.25
 
 
 def test_replicates_equal_refits(points):
     groups = np.arange(len(points)) // 40
     *_, parts = clouds(points, groups, 16)
     parts = list(parts)
-    made = [spectrum.leading_share(part.eigenvalues) for part in parts]
+    replicates = [spectrum.leading_share(part.eigenvalues) for part in parts]
     refits = [spectrum.anisotropy(points[groups != g]) for g in range(16)]
-    # Rayleigh-Ritz on the full sample's axes errs to second order: a sixteenth left out moves
-    # the axes by some (1/16)·noise, so 1e-3 of the value and less of the error bar.
-    np.testing.assert_allclose(made, refits, rtol=1e-3)
-    assert np.std(np.subtract(made, refits)) < 0.1 * np.std(refits)
+    # Rayleigh-Ritz on the axes of the full sample has a second-order error. Without a sixteenth of
+    # the points, the axes move by about (1/16)·noise: 1e-3 of the value, and less of the error bar.
+    np.testing.assert_allclose(replicates, refits, rtol=1e-3)
+    assert np.std(np.subtract(replicates, refits)) < 0.1 * np.std(refits)
     cosines = [
         spectrum.mean_of_pairs(part.direction_sum, part.n_directions, part.n_points)
         for part in parts
@@ -74,15 +74,15 @@ def test_replicates_equal_refits(points):
     np.testing.assert_allclose(cosines, again, rtol=1e-9)
 
 
-def test_replicates_have_a_whole_spectrum():
-    # Wider than the axes that carry the leading eigenvalues: the rest is told along its own axes.
+def test_replicates_have_a_complete_spectrum():
+    # More features than leading axes: the other eigenvalues are computed along their own axes.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((960, 96)) * np.linspace(3, 0.1, 96)
     groups = np.arange(960) % 16
     for group, part in enumerate(clouds(points, groups, 16)[2]):
         np.testing.assert_array_equal(part.points, points[groups != group])
         exact = np.linalg.svd(part.points - part.points.mean(0), compute_uv=False)[::-1] ** 2
-        # The trace is exact whatever the axes; a sum of squares errs to second order, as above.
+        # The trace is exact for any axes. A sum of squares has a second-order error, as above.
         np.testing.assert_allclose(part.eigenvalues.sum(), exact.sum(), rtol=1e-12)
         np.testing.assert_allclose((part.eigenvalues**2).sum(), (exact**2).sum(), rtol=2e-3)
 
@@ -92,7 +92,7 @@ def with_spectrum(eigenvalues):
 
 
 @pytest.mark.parametrize(("rank", "n_features"), [(1, 10), (4, 10), (10, 10), (3, 200)])
-def test_laws_of_a_flat_spectrum(rank, n_features):
+def test_numbers_of_a_flat_spectrum(rank, n_features):
     flat = with_spectrum([2.0] * rank + [0.0] * (n_features - rank))
     assert spectrum.participation_ratio(flat) == pytest.approx(rank)
     assert spectrum.effective_rank(flat) == pytest.approx(rank)
@@ -100,12 +100,12 @@ def test_laws_of_a_flat_spectrum(rank, n_features):
     assert spectrum.stable_rank(flat) == pytest.approx(rank)
     assert spectrum.lpca_dimension(flat) == rank
     assert spectrum.matrix_entropy(flat) == pytest.approx(np.log(rank))
-    # Rudman et al. 2022; what their program rounds to float32 is some 1e-7.
+    # Rudman et al. 2022. Their program rounds to float32, which is about 1e-7.
     expected = (rank - 1) / (n_features - 1)
     assert spectrum.isoscore(flat) == pytest.approx(expected, abs=1e-6)
 
 
-def test_no_spectrum_no_number():
+def test_zero_spectrum_gives_nan():
     nothing = np.zeros(120)
     for number in (
         spectrum.participation_ratio,
@@ -126,14 +126,14 @@ def test_alpha_req_recovers_a_power_law(alpha):
     assert spectrum.alpha_req(decay) == pytest.approx(alpha, rel=1e-9)
 
 
-def test_alpha_req_is_refused_under_the_noise_floor():
+def test_alpha_req_is_nan_below_the_noise_floor():
     rng = np.random.default_rng(0)
     low = (rng.standard_normal((500, 20)) @ rng.standard_normal((20, 120))).astype(np.float16)
     eigenvalues = spectrum.eigenvalues(low)
-    # Rounding makes a hundred eigenvalues that are not zero, and a fine power law.
+    # Rounding gives a hundred nonzero eigenvalues that follow a power law.
     assert spectrum.alpha_req(eigenvalues) > 1
     assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(low)))
-    # Where it has been stored as float32 since, it must be told.
+    # If the cloud was later stored as float32, the caller must pass the original precision.
     stored = low.astype(np.float32)
     assert spectrum.alpha_req(eigenvalues, spectrum.noise_floor(stored)) > 1
     assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(stored, 2.0**-10)))
@@ -143,8 +143,8 @@ def test_alpha_req_is_refused_under_the_noise_floor():
     assert np.isnan(spectrum.alpha_req(np.arange(1.0, 100)))
 
 
-def test_the_debiased_participation_ratio_knows_the_truth_of_few_points():
-    # 24 equal axes; 200 seeds of 60 points. The plain ratio reads 17.
+def test_debiased_participation_ratio_is_unbiased_for_few_points():
+    # 24 equal axes, and 200 seeds of 60 points. The plain ratio is 17.
     rng = np.random.default_rng(0)
     plain, debiased = [], []
     for _ in range(200):
@@ -155,11 +155,11 @@ def test_the_debiased_participation_ratio_knows_the_truth_of_few_points():
         debiased.append(spectrum.participation_ratio_debiased(eigenvalues, moments.fourth, 60))
     error = np.std(debiased) / np.sqrt(200)
     assert np.mean(plain) < 19
-    # A ratio of two unbiased estimates is not quite unbiased: by its relative variance, 1 %.
+    # A ratio of two unbiased estimates has a bias of about its relative variance, 1 %.
     assert abs(np.mean(debiased) - 24) < 4 * error + 0.3
 
 
-def test_the_leading_eigenvalue_alone_is_that_of_the_whole_spectrum():
+def test_leading_eigenvalue_matches_the_whole_spectrum():
     rng = np.random.default_rng(0)
     for shape in ((900, 300), (100, 700), (500, 80)):
         for points in (
@@ -171,15 +171,17 @@ def test_the_leading_eigenvalue_alone_is_that_of_the_whole_spectrum():
             assert spectrum.anisotropy(points) == pytest.approx(whole, rel=1e-9)
 
 
-def test_massive_rows_pull_the_anisotropy_and_rankme_and_not_twonn():
+def test_massive_rows_change_anisotropy_and_rankme_but_not_twonn():
     rng = np.random.default_rng(0)
     points = rng.standard_normal((2000, 8)) @ np.linalg.qr(rng.standard_normal((64, 8)))[0].T
     massive = np.where(np.arange(2000) % 500 == 0, 2000, 1)[:, None] * points
     before, after = spectrum.eigenvalues(points), spectrum.eigenvalues(massive)
     assert spectrum.leading_share(before) < 0.2 < 0.3 < spectrum.leading_share(after)
     assert spectrum.rankme(after) < 0.7 * spectrum.rankme(before)
-    one, two = (dimension.id_twonn(nearest_neighbors(x, 2)[0]) for x in (points, massive))
-    assert two == pytest.approx(one, rel=0.02)
+    id_before, id_after = (
+        dimension.id_twonn(nearest_neighbors(x, 2)[0]) for x in (points, massive)
+    )
+    assert id_after == pytest.approx(id_before, rel=0.02)
 
 
 @pytest.mark.parametrize("number", [
@@ -187,21 +189,21 @@ def test_massive_rows_pull_the_anisotropy_and_rankme_and_not_twonn():
     spectrum.matrix_entropy, spectrum.isoscore,
 ])  # fmt: skip
 def test_replicates_of_the_whole_spectrum_equal_refits(points, number):
-    # The error bars' own check: made to first order on the full sample's axes, against refits.
+    # Replicates on the axes of the full sample, which are correct to first order, match refits.
     groups = np.arange(len(points)) % 16
     *_, parts = clouds(points, groups, 16)
-    made = [number(part.eigenvalues) for part in parts]
+    replicates = [number(part.eigenvalues) for part in parts]
     refits = [number(spectrum.eigenvalues(points[groups != g])) for g in range(16)]
-    np.testing.assert_allclose(made, refits, rtol=1e-3)
-    assert jackknife.stderr(made) == pytest.approx(jackknife.stderr(refits), rel=0.1)
+    np.testing.assert_allclose(replicates, refits, rtol=1e-3)
+    assert jackknife.stderr(replicates) == pytest.approx(jackknife.stderr(refits), rel=0.1)
 
 
 def test_uncentred_replicates_equal_refits(points):
     groups = np.arange(len(points)) % 16
     *_, parts = clouds(points, groups, 16)
-    made = [spectrum.leading_share(part.eigenvalues_uncentred) for part in parts]
+    replicates = [spectrum.leading_share(part.eigenvalues_uncentred) for part in parts]
     refits = [
         spectrum.leading_share(spectrum.eigenvalues(points[groups != g], centred=False))
         for g in range(16)
     ]
-    np.testing.assert_allclose(made, refits, rtol=1e-6)
+    np.testing.assert_allclose(replicates, refits, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The figures: drawn of whatever there is, legible where there is more than can be seen."""
+"""The figures: drawn from any available data, and legible if there is a lot of it."""
 
 import numpy as np
 import pandas as pd
@@ -15,19 +15,19 @@ from shapesweep.report import summary
 from shapesweep.storage import schemas, tables
 
 
-def test_of_many_runs_every_model_and_family_has_a_panel_before_a_second_seed():
-    made = [
+def test_panels_are_shared_equally_between_models():
+    rows = [
         {"suite": "s", "run": f"{model}-seed{seed}", "model": model, "family": family}
         for model, family in (("a", "decoder"), ("b", "decoder"), ("e", "encoder"))
         for seed in range(20)
     ]
-    chosen = runs(pd.DataFrame(made))
+    chosen = runs(pd.DataFrame(rows))
     assert len(chosen) == PANELS
     names = [run for _, run, _ in chosen]
     assert names == ["a-seed0", "a-seed1", "b-seed0", "b-seed1", "e-seed0", "e-seed1"]
 
 
-def test_of_many_checkpoints_those_are_drawn_that_are_evenly_spaced_in_log_step():
+def test_drawn_checkpoints_are_evenly_spaced_in_log_step():
     steps = [0, *(2**n for n in range(10)), *range(1000, 144_000, 1000)]
     table = pd.DataFrame({"suite": "s", "run": "r", "step": pd.array(steps, dtype="Int64")})
     chosen = sorted(at_chosen(table, 12).step)
@@ -40,7 +40,7 @@ def test_of_many_checkpoints_those_are_drawn_that_are_evenly_spaced_in_log_step(
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "label"),
     [
         (0, "0"),
         (512, "512"),
@@ -50,15 +50,15 @@ def test_of_many_checkpoints_those_are_drawn_that_are_evenly_spaced_in_log_step(
         (131_072, "131,072"),
     ],
 )
-def test_a_step_is_short(step, said):
-    assert short(step) == said
+def test_steps_are_abbreviated(step, label):
+    assert short(step) == label
 
 
-def written(made, folder):
-    """Write curves; what is not among them has no rows."""
-    for name in {**made, "missing": None, "budgets": None}:
+def write_curves(results, folder):
+    """Write the tables of curves. Absent tables are written without rows."""
+    for name in {**results, "missing": None, "budgets": None}:
         schema = getattr(schemas, name.upper())
-        tables.write(made.get(name, []), schema, folder / f"{name}.parquet")
+        tables.write(results.get(name, []), schema, folder / f"{name}.parquet")
 
 
 @pytest.mark.parametrize("measured", [True, False])
@@ -77,17 +77,17 @@ def test_figures_with_data_are_drawn_and_the_summary_is_written(tmp_path, measur
         schemas.FAILURES,
     )
     folder = tmp_path / "curves"
-    made = curves.build(
+    results = curves.build(
         geometry, by_checkpoint(replicates), losses, as_read([], schemas.CONTINUITY)
     )
-    made |= {"missing": failures}
-    written(made, folder)
+    results |= {"missing": failures}
+    write_curves(results, folder)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures/old.svg").touch()
     drawn = figures.draw_all(folder, tmp_path / "figures")
     found = {path.name: path for path in (tmp_path / "figures").iterdir()}
     assert set(found) == {f"{name}.{kind}" for name in drawn for kind in figures.EXTENSIONS}
-    # Without numbers, only what is drawn from made-up points is left.
+    # Without numbers, only the figures of synthetic points are drawn.
     assert len(drawn) > 10 if measured else drawn == ["cone", "ribbon"]
     first = {name: path.read_bytes() for name, path in found.items()}
     again = figures.draw(["dome", "cone"], folder, tmp_path / "figures")
@@ -115,7 +115,7 @@ def _metrics():
     return METRICS
 
 
-def test_figures_are_drawn_of_numbers_that_are_not_defined_and_of_one_block(tmp_path):
+def test_figures_are_drawn_with_undefined_numbers_and_with_one_block(tmp_path):
     metrics = ["anisotropy", "id_twonn", "id_twonn_between", "same_document_nn"]
     geometry, replicates = make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection="no_first")
     geometry.loc[geometry.metric == "id_twonn_between", "value"] = np.nan
@@ -123,23 +123,24 @@ def test_figures_are_drawn_of_numbers_that_are_not_defined_and_of_one_block(tmp_
     few[1] = few[1].drop(columns="n_layers")
     for name, both in (("undefined", (geometry, replicates)), ("one block", few)):
         folder = tmp_path / name
-        written(build(*both), folder / "curves")
+        write_curves(build(*both), folder / "curves")
         drawn = curves_tables.Curves.read(folder / "curves")
-        for title, one in figures.FIGURES.items():
+        for title, figure in figures.FIGURES.items():
             if name == "one block":
                 figures.draw([title], folder / "curves", folder / "figures")
-            elif len(shown := one.data(drawn)):
-                one.draw(shown).canvas.draw()
+            elif len(shown := figure.data(drawn)):
+                figure.draw(shown).canvas.draw()
         plt.close("all")
         assert "5 checkpoints" in summary.write(folder, folder / "summary.txt")
 
 
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_no_line_crosses_a_break(tmp_path, is_broken):
-    """Over training, that is: what has a logarithmic axis of steps."""
+    """Figures over training have a logarithmic axis of steps."""
     metrics = sorted(_metrics())
     both = [
-        make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection=one) for one in ("all", "no_first")
+        make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection=selection)
+        for selection in ("all", "no_first")
     ]
     geometry, replicates = (pd.concat(part) for part in zip(*both, strict=True))
     run = {"suite": "s", "run": "decoder"}
@@ -148,17 +149,17 @@ def test_no_line_crosses_a_break(tmp_path, is_broken):
                "revision": f"checkpoint-{s}"}
         for source, corpus in (("eval", "text"), ("log", None)) for s in STEPS
     ]  # fmt: skip
-    place = run | {"revision": "checkpoint-10", "step": 10, "flag": "break"}
-    found = [dict.fromkeys(schemas.CONTINUITY.names) | place] if is_broken else []
-    made = curves.build(
+    break_row = run | {"revision": "checkpoint-10", "step": 10, "flag": "break"}
+    found = [dict.fromkeys(schemas.CONTINUITY.names) | break_row] if is_broken else []
+    results = curves.build(
         geometry, by_checkpoint(replicates), *nothing_else(losses, continuity=found)
     )
-    written(made, tmp_path)
+    write_curves(results, tmp_path)
     drawn = curves_tables.Curves.read(tmp_path)
     crossing = set()
-    for name, one in figures.FIGURES.items():
-        shown = one.data(drawn)
-        for ax in one.draw(shown).axes if len(shown) else ():
+    for name, figure in figures.FIGURES.items():
+        shown = figure.data(drawn)
+        for ax in figure.draw(shown).axes if len(shown) else ():
             if ax.get_xscale() != "symlog":
                 continue
             lines = [line.get_xdata() for line in ax.lines if line.get_linestyle() != "None"]
@@ -178,13 +179,13 @@ def test_no_line_crosses_a_break(tmp_path, is_broken):
 
 
 @pytest.mark.parametrize("text", ["ID of {layers}", "{8}"])
-def test_a_title_with_braces_is_refused(text):
-    kept = {"data": None, "draw": None, "caption": "", "title": "ID", "category": "Models"}
+def test_title_with_braces_is_refused(text):
+    fields = {"data": None, "draw": None, "caption": "", "title": "ID", "category": "Models"}
     for name in ("title", "category"):
         with pytest.raises(ValueError, match="must not hold braces"):
-            figures.Figure(**(kept | {name: text}))
+            figures.Figure(**(fields | {name: text}))
 
 
-def test_an_unknown_figure_is_named(tmp_path):
+def test_error_names_an_unknown_figure(tmp_path):
     with pytest.raises(ShapesweepError, match=r"no figure 'dame'; did you mean dome"):
         figures.draw(["dame"], tmp_path, tmp_path)

@@ -1,4 +1,4 @@
-"""Measuring a batch: a table holds all its checkpoints, and a stop costs one of them at most."""
+"""Measuring a batch: tables hold all its checkpoints, and an interruption loses at most one."""
 
 import json
 import os
@@ -12,8 +12,7 @@ from shapesweep.activations import extract
 from shapesweep.config import files
 from shapesweep.config.measurement import as_yaml
 from shapesweep.errors import ShapesweepError
-from shapesweep.geometry import batch, checkpoint
-from shapesweep.geometry import member as job
+from shapesweep.geometry import batch, checkpoint, member
 from shapesweep.geometry.kept import Measured
 from shapesweep.manifest import checkpoints
 from shapesweep.plan.workflow import BATCH_TABLES
@@ -35,15 +34,15 @@ class Sweep:
         self.list_files()
 
     def list_files(self):
-        """Write the manifest anew."""
+        """Write the manifest again."""
         listed = checkpoints.list_checkpoints("s", self.suite, self.folder)
         manifests.write(checkpoints.describe("s", self.suite, listed, "all"), self.manifest)
 
     def members(self, revisions=REVISIONS):
-        return job.members(self.manifest, "r", revisions, self.settings, measured=self.measured)
+        return member.members(self.manifest, "r", revisions, self.settings, measured=self.measured)
 
     def measure(self, revisions=REVISIONS, out="batch", kept=None):
-        """The lines that tell what was done, and the tables."""
+        """Measure a batch. Return the lines of the log, and the tables."""
         members = self.members(revisions)
         lines = [*batch.measure(members, self.folder / out, self.temporary, self.settings, kept)]
         return lines, self.tables(out)
@@ -70,12 +69,12 @@ def sweep(tmp_path, make_checkpoint, settings):
     return Sweep(tmp_path, settings.model_copy(update={"corpora": ["text"]}))
 
 
-def same(one, two):
+def assert_same(first, second):
     for name in BATCH_TABLES:
-        pd.testing.assert_frame_equal(one[name], two[name], check_exact=True)
+        pd.testing.assert_frame_equal(first[name], second[name], check_exact=True)
 
 
-def test_the_tables_of_a_batch_hold_all_its_checkpoints(sweep):
+def test_tables_of_a_batch_hold_all_its_checkpoints(sweep):
     lines, found = sweep.measure()
     assert [line.partition(": ")[0] for line in lines] == [
         f"s/r/{name}" for name in REVISIONS for _ in range(2)
@@ -95,19 +94,19 @@ def test_the_tables_of_a_batch_hold_all_its_checkpoints(sweep):
     assert not list(sweep.temporary.iterdir())
 
 
-def test_what_is_measured_is_not_measured_again(sweep, monkeypatch):
+def test_measured_checkpoints_are_not_measured_again(sweep, monkeypatch):
     _, before = sweep.measure()
     folders = [path.stat() for path in sorted(sweep.measured.iterdir())]
     lines, after = sweep.measure(out="again")
     assert lines == [f"s/r/{name}: measured before" for name in REVISIONS]
-    same(before, after)
+    assert_same(before, after)
     assert [path.stat() for path in sorted(sweep.measured.iterdir())] == folders
-    # Whichever batch it is in.
+    # The batch of a checkpoint does not matter.
     lines, _ = sweep.measure(REVISIONS[1:2], out="alone")
     assert lines == ["s/r/checkpoint-5: measured before"]
 
 
-def test_a_checkpoint_that_has_changed_is_measured_again(sweep, make_checkpoint):
+def test_changed_checkpoint_is_measured_again(sweep, make_checkpoint):
     sweep.measure()
     make_checkpoint(sweep.folder / "run/checkpoint-5", seed=77)
     sweep.list_files()
@@ -119,7 +118,7 @@ def test_a_checkpoint_that_has_changed_is_measured_again(sweep, make_checkpoint)
     ]
 
 
-def test_files_that_are_only_touched_are_not_measured_again(sweep):
+def test_touched_files_are_not_measured_again(sweep):
     sweep.measure()
     for path in (sweep.folder / "run/checkpoint-5").iterdir():
         os.utime(path, ns=(0, 0))
@@ -129,7 +128,7 @@ def test_files_that_are_only_touched_are_not_measured_again(sweep):
 
 
 @pytest.mark.parametrize("module", [extract, checkpoint])
-def test_a_job_that_is_stopped_loses_one_checkpoint_at_most(sweep, monkeypatch, module):
+def test_interrupted_job_loses_at_most_one_checkpoint(sweep, monkeypatch, module):
     _, undisturbed = sweep.measure(out="undisturbed")
     shutil.rmtree(sweep.measured)
     real = {extract: extract._extract, checkpoint: checkpoint.measure}[module]
@@ -150,10 +149,10 @@ def test_a_job_that_is_stopped_loses_one_checkpoint_at_most(sweep, monkeypatch, 
     lines, found = sweep.measure()
     assert lines[0] == "s/r/checkpoint-0: measured before"
     assert len(lines) == 5
-    same(found, undisturbed)
+    assert_same(found, undisturbed)
 
 
-def test_a_checkpoint_that_cannot_be_measured_costs_no_other(sweep):
+def test_failed_checkpoint_does_not_affect_the_others(sweep):
     path = sweep.folder / "run/checkpoint-5/model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     sweep.list_files()
@@ -168,8 +167,8 @@ def test_a_checkpoint_that_cannot_be_measured_costs_no_other(sweep):
     assert not (sweep.measured / "checkpoint-5").exists()
 
 
-def test_a_failure_that_may_pass_is_counted(sweep):
-    # Changed since the manifest was written.
+def test_transient_failures_are_counted(sweep):
+    # The files have changed since the manifest was written.
     for step in (0, 9):
         os.utime(sweep.folder / f"run/checkpoint-{step}/config.json", ns=(0, 0))
     _, found = sweep.measure()
@@ -181,7 +180,7 @@ def test_a_failure_that_may_pass_is_counted(sweep):
     assert sweep.metadata("failures") == {"transient": 0}
 
 
-def test_a_checkpoint_that_breaks_has_no_numbers_any_more(sweep):
+def test_checkpoint_that_loses_its_weights_loses_its_numbers(sweep):
     sweep.measure()
     (sweep.folder / "run/checkpoint-5/model.safetensors").unlink()
     sweep.list_files()
@@ -190,7 +189,7 @@ def test_a_checkpoint_that_breaks_has_no_numbers_any_more(sweep):
     assert list(found["geometry"].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
 
 
-def test_a_checkpoint_that_has_gone_is_a_failure(sweep):
+def test_removed_checkpoint_is_a_failure(sweep):
     sweep.measure()
     shutil.rmtree(sweep.folder / "run/checkpoint-5")
     sweep.list_files()
@@ -200,7 +199,7 @@ def test_a_checkpoint_that_has_gone_is_a_failure(sweep):
     assert list(found["geometry"].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
 
 
-def test_shards_that_are_asked_for_are_kept_whether_or_not_they_are_measured(sweep):
+def test_requested_shards_are_kept_even_if_they_were_measured_before(sweep):
     kept = sweep.folder / "kept"
     for _ in range(2):
         lines, _ = sweep.measure(REVISIONS[:1], kept=kept)
@@ -210,39 +209,39 @@ def test_shards_that_are_asked_for_are_kept_whether_or_not_they_are_measured(swe
     assert lines[1].startswith("s/r/checkpoint-0: 0 numbers measured")
 
 
-def test_the_verb_measures_a_batch(sweep, capsys):
+def test_geometry_command_measures_a_batch(sweep, capsys):
     _, expected = sweep.measure(out="expected")
     settings = sweep.folder / "settings.yaml"
     settings.write_text(as_yaml(sweep.settings), encoding="utf-8")
-    words = ["--settings", settings, "--manifest", sweep.manifest, "--run", "r"]
-    words += ["--revision", *REVISIONS, "--checkpoints=", "--tokenizer=", "--keep="]
-    words += ["--device", "cpu", "--batch-tokens", "96", "--temporary", sweep.temporary]
-    words += ["--measured", sweep.folder / "own", "--out", sweep.folder / "batch"]
-    assert cli.main(["geometry", *map(str, words), "--threads", "1"]) == 0
+    arguments = ["--settings", settings, "--manifest", sweep.manifest, "--run", "r"]
+    arguments += ["--revision", *REVISIONS, "--checkpoints=", "--tokenizer=", "--keep="]
+    arguments += ["--device", "cpu", "--batch-tokens", "96", "--temporary", sweep.temporary]
+    arguments += ["--measured", sweep.folder / "own", "--out", sweep.folder / "batch"]
+    assert cli.main(["geometry", *map(str, arguments), "--threads", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "s/r/checkpoint-0: extracted text"
-    same(sweep.tables(), expected)
+    assert_same(sweep.tables(), expected)
     assert not list((sweep.temporary / "activations").iterdir())
 
 
-def test_the_verb_of_the_activations_extracts_a_batch(sweep):
+def test_activations_command_extracts_a_batch(sweep):
     settings = sweep.folder / "settings.yaml"
     settings.write_text(as_yaml(sweep.settings), encoding="utf-8")
-    words = ["--settings", settings, "--manifest", sweep.manifest, "--run", "r"]
-    words += ["--device", "cpu", "--revision", *REVISIONS, "--out", sweep.folder / "shards"]
-    assert cli.main(["activations", *map(str, words), "--threads", "1"]) == 0
-    for member in sweep.members():
-        place = sweep.folder / "shards" / member.checkpoint.revision
-        handed_on = json.loads((place / "origins.json").read_bytes())
-        assert handed_on["fingerprint"] == member.fingerprint
-        assert (place / "text/layer-0.parquet").is_file()
+    arguments = ["--settings", settings, "--manifest", sweep.manifest, "--run", "r"]
+    arguments += ["--device", "cpu", "--revision", *REVISIONS, "--out", sweep.folder / "shards"]
+    assert cli.main(["activations", *map(str, arguments), "--threads", "1"]) == 0
+    for item in sweep.members():
+        folder = sweep.folder / "shards" / item.checkpoint.revision
+        origins = json.loads((folder / "origins.json").read_bytes())
+        assert origins["fingerprint"] == item.fingerprint
+        assert (folder / "text/layer-0.parquet").is_file()
 
 
-def test_numbers_that_another_job_has_replaced_are_not_taken(sweep, monkeypatch):
+def test_numbers_replaced_by_another_job_are_not_used(sweep, monkeypatch):
     real = checkpoint.measure
 
     def measure(*arguments):
         line = real(*arguments)
-        # A job that an earlier sweep has left behind, with other settings.
+        # A job of an earlier sweep with other settings is still running.
         shutil.rmtree(sweep.measured / REVISIONS[0], ignore_errors=True)
         return line
 

@@ -9,13 +9,13 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import dimension, jackknife, spectrum
 from shapesweep.geometry import checkpoint
 from shapesweep.geometry.checkpoint import PARTIAL
-from shapesweep.geometry.layer import look
+from shapesweep.geometry.layer import measure_layer
 from shapesweep.metrics import METRICS, NeighborMetric
 from shapesweep.storage import schemas
 from shapesweep.storage.selections import SENSITIVITY
 from shapesweep.storage.shards import Shard
 
-#: What tells the rows of a metric with several scales apart.
+#: Suffixes for the names of metrics with several scales.
 SCALE = {
     name: " {}" for name, m in METRICS.items() if isinstance(m, NeighborMetric) and len(m.k) > 1
 }
@@ -36,12 +36,12 @@ METADATA = {
 
 
 def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **metadata):
-    """Documents that wander: neighbours lie in the same document, as in untrained models."""
+    """Documents as random walks: neighbours are in the same document, as in untrained models."""
     rng = np.random.default_rng(seed)
     walk = rng.standard_normal((n_documents, length, n_features)).cumsum(axis=1) * 0.2
     states = walk + rng.standard_normal((n_documents, 1, n_features)) * 2
     states[:, 0] = first
-    # No two documents share a prefix but the first token.
+    # Documents have only the first token in common.
     tokens = 1 + np.arange(n_documents * length).reshape(n_documents, length)
     tokens[:, 0] = 0
     return Shard(
@@ -54,9 +54,9 @@ def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **meta
 
 
 def rows_of(shard, n_points=400, n_groups=8, before=None):
-    """By selection and metric; of a metric with several scales, by its name and k."""
+    """Rows by selection and metric, with k in the names of metrics with several scales."""
     layer = checkpoint.layer_of(shard, n_groups)
-    numbers = look(
+    numbers = measure_layer(
         layer,
         n_points,
         before=before and checkpoint.layer_of(before, n_groups),
@@ -71,31 +71,31 @@ def rows_of(shard, n_points=400, n_groups=8, before=None):
     }
 
 
-def test_every_selection_and_metric_has_a_row_in_the_contract():
+def test_every_selection_and_metric_has_a_row_that_fits_the_schema():
     found = rows_of(make_shard(), before=make_shard())
     few = [name for name in NAMES if name in METRICS and METRICS[name].sensitivity]
     assert few == ["anisotropy", "id_twonn"]
     whole = {(s, m) for s in ("all", "no_first", "no_massive") for m in NAMES}
-    # Of documents of 20 tokens only the first 8 are a beginning.
+    # Documents of 20 tokens are only truncated to 8 tokens.
     cut = {("length_8", m) for m in ("anisotropy", "massive_share")}
-    asked = whole | cut | {(s, m) for s in SENSITIVITY for m in few}
-    assert set(found) == asked
+    expected = whole | cut | {(s, m) for s in SENSITIVITY for m in few}
+    assert set(found) == expected
     for row, replicates in found.values():
         assert set(row) == set(schemas.GEOMETRY.names)
         assert len(replicates) == 8
-        assert all(set(one) == set(schemas.REPLICATES.names) for one in replicates)
+        assert all(set(replicate) == set(schemas.REPLICATES.names) for replicate in replicates)
         np.testing.assert_allclose(
-            row["stderr"], jackknife.stderr([one["value"] for one in replicates])
+            row["stderr"], jackknife.stderr([replicate["value"] for replicate in replicates])
         )
         assert (row["model_stderr"] is None) == (not row["metric"].startswith("id_gride"))
 
 
-def test_values_are_the_estimators_own():
+def test_values_match_the_estimators():
     shard = make_shard()
     found = rows_of(shard, n_points=10_000)
     kept = shard.position > 0
     cloud = shard.activation[kept].astype(float)
-    # One is a whole spectrum, the other its leading value by itself.
+    # The shard needs the whole spectrum, the estimator only the leading eigenvalue.
     assert found["no_first", "anisotropy"][0]["value"] == pytest.approx(
         spectrum.anisotropy(cloud), rel=1e-12
     )
@@ -108,7 +108,7 @@ def test_values_are_the_estimators_own():
     assert same.mean() > 0.5
 
 
-def test_between_documents_excludes_the_documents_own_tokens():
+def test_between_documents_excludes_tokens_of_the_same_document():
     shard = make_shard()
     kept = shard.position > 0
     cloud, document = shard.activation[kept].astype(float), shard.document[kept]
@@ -117,7 +117,7 @@ def test_between_documents_excludes_the_documents_own_tokens():
     expected = dimension.id_twonn(np.sort(distances, axis=1)[:, :2])
     row = rows_of(shard, n_points=10_000)["no_first", "id_twonn_between"][0]
     assert row["value"] == pytest.approx(expected, rel=1e-9)
-    # The walk of a document is one-dimensional in the small; the cloud of documents is not.
+    # Neighbours in the same document follow a one-dimensional walk. Other documents do not.
     assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
 
 
@@ -127,17 +127,17 @@ def without_group(shard, group):
     return Shard(shard.metadata, *(a[keep] for a in columns))
 
 
-# Those of decimated samples are held against the obvious way in test_sample.py.
+# test_sample.py checks the replicates of decimated samples against a direct computation.
 @pytest.mark.parametrize("metric", [n for n in NAMES if n not in DECIMATED])
 def test_replicates_are_the_numbers_without_a_group(metric):
-    # Nothing is massive here, so that leaving out a group cannot change what is.
+    # No token is massive here, so that leaving out a group does not change which tokens are.
     shard, before = make_shard(first=1), make_shard(seed=1, first=1)
     _, replicates = rows_of(shard, n_points=10_000, before=before)["no_first", metric]
-    fewer = [without_group(one, 3) for one in (shard, before)]
+    fewer = [without_group(whole, 3) for whole in (shard, before)]
     expected = rows_of(fewer[0], n_points=10_000, before=fewer[1])["no_first", metric][0]["value"]
-    # Exact but for spectra, whose replicates are taken on the full sample's axes; here these are
-    # all six, so that nothing is lost but the last digits. Pairs are counted within the radii of
-    # the whole sample: a fit of log C over log R, within 2 % of the one at its own radii.
+    # Exact except for spectra, whose replicates use the axes of the full sample. Here these are all
+    # six axes, so that only the last digits differ. Pairs are counted within the radii of the full
+    # sample: the fit of log C over log R is within 2 % of the fit at its own radii.
     tolerance = 0.02 if metric.startswith("id_corrint") else 1e-9
     if not np.isnan(replicates[3]["value"]):
         assert replicates[3]["value"] == pytest.approx(expected, rel=tolerance)
@@ -146,7 +146,7 @@ def test_replicates_are_the_numbers_without_a_group(metric):
     assert replicates[3]["group"] == 3
 
 
-def test_documents_cut_shorter_are_what_a_causal_model_makes_of_shorter_documents(
+def test_truncated_documents_match_a_causal_model_on_shorter_documents(
     tmp_path, make_checkpoint, build_corpora, tokenizers
 ):
     import torch
@@ -169,7 +169,7 @@ def test_documents_cut_shorter_are_what_a_causal_model_makes_of_shorter_document
     shard = Shard({**METADATA, **more}, **numbers, activation=states.reshape(-1, states.shape[-1]))
     row = rows_of(shard, n_points=100, n_groups=4)["length_8", "anisotropy"][0]
     expected = spectrum.anisotropy(beginnings.reshape(-1, beginnings.shape[-1]))
-    # Two forward passes in float32, of other shapes.
+    # Two float32 forward passes with different shapes.
     assert row["value"] == pytest.approx(expected, rel=1e-5)
     assert row["document_length"] == 8
     encoder = Shard({**shard.metadata, "causal": False}, **numbers, activation=shard.activation)
@@ -188,14 +188,14 @@ def test_selections_without_massive_tokens():
     }  # fmt: skip
     found = rows_of(shard)
     measured, predicted = (found["all", m][0]["value"] for m in ("anisotropy", "massive_share"))
-    # One token 400 times as long as the median carries nearly all of the variance.
+    # A token with 400 times the median norm has nearly all of the variance.
     assert measured > 0.99
     assert predicted == pytest.approx(measured, abs=0.01)
     assert found["no_massive", "massive_share"][0]["value"] == 0
     assert found["no_massive", "anisotropy"][0]["value"] < 0.4
 
 
-def test_the_share_of_massive_tokens_is_the_variance_between_the_two_means():
+def test_massive_share_is_the_variance_between_the_two_means():
     shard = make_shard()
     found = rows_of(shard)
     x, massive = shard.activation.astype(float), shard.massive()
@@ -205,7 +205,7 @@ def test_the_share_of_massive_tokens_is_the_variance_between_the_two_means():
     assert found["all", "massive_share"][0]["value"] == pytest.approx(expected, rel=1e-12)
 
 
-def test_first_tokens_are_one_point_not_many():
+def test_equal_first_tokens_count_as_a_single_point():
     found = rows_of(make_shard(), n_points=10_000)
     row = found["all", "id_twonn"][0]
     assert (row["n_points"], row["n_duplicates"], row["n_dropped"]) == (32 * 19 + 1, 31, 0)
@@ -215,7 +215,7 @@ def test_first_tokens_are_one_point_not_many():
     assert (row["n_points"], row["n_duplicates"]) == (32 * 20, 0)
 
 
-def test_same_prefixes_are_repeats_in_a_causal_model_only():
+def test_equal_prefixes_are_duplicates_only_in_a_causal_model():
     shard = make_shard()
     length = 20
     shard.token[length : length + 10] = shard.token[:10]
@@ -239,15 +239,15 @@ def test_n_is_the_same_for_every_selection_and_a_shortfall_is_flagged():
 def test_neighbours_at_the_resolution_of_float32_are_flagged():
     shard = make_shard()
     assert rows_of(shard)["no_first", "id_twonn"][0]["flag"] == ""
-    # Every second token is its predecessor but for the last places.
+    # Every second token equals its predecessor except for the last digits.
     shard.activation[3::2] = shard.activation[2:-1:2] * np.float32(1 + 3e-7)
     found = rows_of(shard)
     assert found["no_first", "id_twonn"][0]["flag"] == "rounding"
     assert found["no_first", "anisotropy"][0]["flag"] == ""
 
 
-def test_an_id_that_so_few_points_cannot_tell_is_flagged():
-    # Eckmann and Ruelle (1992): at most 2 log10 N, which is 5.2 of 400 points.
+def test_id_that_is_too_high_for_the_number_of_points_is_flagged():
+    # Eckmann and Ruelle (1992): at most 2 log10 N, which is 5.2 for 400 points.
     found = rows_of(make_shard(n_features=30, first=1))
     for metric in ("id_mle_between", "id_twonn_between"):
         row = found["no_first", metric][0]
@@ -255,7 +255,7 @@ def test_an_id_that_so_few_points_cannot_tell_is_flagged():
         assert row["flag"] == "undersampled"
 
 
-def test_a_spectrum_of_fewer_points_than_features_is_flagged():
+def test_spectrum_of_fewer_points_than_features_is_flagged():
     shard = make_shard(n_documents=4, length=5, n_features=40)
     found = rows_of(shard, n_groups=4)
     assert found["all", "participation_ratio"][0]["flag"] == "undersampled"
@@ -267,13 +267,13 @@ def test_special_tokens_on_both_sides_are_dropped():
     assert row["n_dropped"] == 64
 
 
-def test_a_collapsed_cloud_is_undefined_not_an_error():
+def test_collapsed_cloud_is_undefined_and_no_error():
     shard = make_shard()
     shard.activation[:] = 1
     found = rows_of(shard)
     assert np.isnan(found["all", "anisotropy"][0]["value"])
     assert found["all", "id_twonn"][0]["flag"] == "shortfall,undefined"
-    # Lengths there are; no number of what there is not.
+    # Only metrics that do not need variance are defined.
     finite = {m for (s, m), (row, _) in found.items() if s == "all" and np.isfinite(row["value"])}
     assert finite == {
         "activation_top1", "activation_top2", "activation_top3", "anisotropy_uncentred",
@@ -281,22 +281,22 @@ def test_a_collapsed_cloud_is_undefined_not_an_error():
     }  # fmt: skip
 
 
-def test_order_of_rows_does_not_matter_to_spectra():
+def test_order_of_rows_does_not_change_spectra():
     shard = make_shard()
     order = np.random.default_rng(1).permutation(len(shard.token))
     mixed = Shard(
         shard.metadata,
         *(a[order] for a in (shard.document, shard.position, shard.token, shard.activation)),
     )
-    one, two = (rows_of(s)["all", "anisotropy"][0]["value"] for s in (shard, mixed))
-    assert one == pytest.approx(two, rel=1e-12)
+    first, second = (rows_of(s)["all", "anisotropy"][0]["value"] for s in (shard, mixed))
+    assert first == pytest.approx(second, rel=1e-12)
     np.testing.assert_array_equal(
         mixed.contexts() == mixed.contexts()[0],
         (shard.contexts() == shard.contexts()[order[0]])[order],
     )
 
 
-def test_a_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
+def test_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):
     make_checkpoint(tmp_path / "model")
     extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     path = tmp_path / "out/text/layer-1.parquet"

@@ -1,4 +1,4 @@
-"""`shapesweep measure`: any cloud from a file, the same numbers, one clear line for bad input."""
+"""`shapesweep measure`: the numbers of a cloud in a file, and one clear line for invalid input."""
 
 import json
 
@@ -24,14 +24,14 @@ def points():
     return (rng.standard_normal((600, 3)) @ rng.standard_normal((3, 12))).astype(np.float32)
 
 
-def told(capsys, *arguments):
+def measure(capsys, *arguments):
     assert cli.main(["measure", "--json", *map(str, arguments)]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_json_tells_every_number_with_its_error_and_scale(points, tmp_path, capsys):
+def test_json_has_every_number_with_its_error_and_scale(points, tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.concatenate([points, points[:50]]))
-    (found,) = told(capsys, tmp_path / "a.npy")
+    (found,) = measure(capsys, tmp_path / "a.npy")
     head = {key: found[key] for key in ("file", "n_points", "n_features", "n_duplicates")}
     assert head == {
         "file": str(tmp_path / "a.npy"), "n_points": 650, "n_features": 12, "n_duplicates": 50,
@@ -42,55 +42,55 @@ def test_json_tells_every_number_with_its_error_and_scale(points, tmp_path, caps
     }
     assert set(found["metrics"]) == set(ALL_METRICS) - about_more
     distances, _ = shapesweep.nearest_neighbors(points, 64)
-    one = found["metrics"]["id_twonn"]
-    assert one["value"] == pytest.approx(shapesweep.id_twonn(distances), rel=1e-9)
-    assert one["scale"] == pytest.approx(distances[:, 1].mean(), rel=1e-9)
-    assert 0 < one["stderr"] < 0.5
+    twonn = found["metrics"]["id_twonn"]
+    assert twonn["value"] == pytest.approx(shapesweep.id_twonn(distances), rel=1e-9)
+    assert twonn["scale"] == pytest.approx(distances[:, 1].mean(), rel=1e-9)
+    assert 0 < twonn["stderr"] < 0.5
     gride = found["metrics"]["id_gride"]
     expected = [shapesweep.id_gride(distances, n) for n in (1, 2, 4, 8, 16, 32)]
     np.testing.assert_allclose([g["value"] for g in gride], [v for v, _ in expected], rtol=1e-9)
     np.testing.assert_allclose([g["model_stderr"] for g in gride], [e for _, e in expected])
-    # Of 12 features no hundred eigenvalues: null, and said so.
+    # 12 features give fewer than a hundred eigenvalues, so the value is null with a flag.
     assert found["metrics"]["alpha_req"]["value"] is None
     assert found["metrics"]["alpha_req"]["flags"] == ["undefined"]
 
 
-def test_every_format_gives_the_same(points, tmp_path, capsys):
+def test_every_format_gives_the_same_numbers(points, tmp_path, capsys):
     np.save(tmp_path / "a.npy", points)
     np.save(tmp_path / "b.npy", points.astype(np.float64))
     safetensors.numpy.save_file({"x": points, "bias": points[0]}, tmp_path / "a.safetensors")
     pd.DataFrame(points).rename(columns=str).to_parquet(tmp_path / "a.parquet")
     lists = pa.FixedSizeListArray.from_arrays(pa.array(points.ravel()), 12)
     pq.write_table(pa.table({"v": lists}), tmp_path / "b.parquet")
-    found = told(capsys, *sorted(tmp_path.iterdir()), "--metrics", "id_mle,anisotropy")
+    found = measure(capsys, *sorted(tmp_path.iterdir()), "--metrics", "id_mle,anisotropy")
     assert len(found) == 5
-    for one in found:
-        assert list(one["metrics"]) == ["id_mle", "anisotropy"]
-        for name, number in one["metrics"].items():
+    for cloud in found:
+        assert list(cloud["metrics"]) == ["id_mle", "anisotropy"]
+        for name, number in cloud["metrics"].items():
             expected = found[0]["metrics"][name]["value"]
             assert number["value"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_coarse_numbers_are_told_by_their_own_noise(tmp_path, capsys):
+def test_precision_of_the_file_sets_the_noise_floor(tmp_path, capsys):
     rng = np.random.default_rng(0)
     low = rng.standard_normal((500, 20)) @ rng.standard_normal((20, 120))
     np.save(tmp_path / "a.npy", low.astype(np.float16))
     tensor = {"x": torch.from_numpy(low).bfloat16()}
     safetensors.torch.save_file(tensor, tmp_path / "b.safetensors")
-    for found in told(capsys, tmp_path / "a.npy", tmp_path / "b.safetensors"):
+    for found in measure(capsys, tmp_path / "a.npy", tmp_path / "b.safetensors"):
         assert found["metrics"]["alpha_req"]["flags"] == ["undefined"]
         assert found["metrics"]["participation_ratio"]["value"] < 20
 
 
-def test_documents_make_the_controls_and_the_error_bars(points, tmp_path, capsys):
+def test_documents_give_the_controls(points, tmp_path, capsys):
     frame = pd.DataFrame(points).rename(columns=str).assign(document=np.repeat(np.arange(40), 15))
     frame.to_parquet(tmp_path / "a.parquet")
-    (found,) = told(capsys, tmp_path / "a.parquet", "--metrics", "id_twonn_between,id_twonn")
+    (found,) = measure(capsys, tmp_path / "a.parquet", "--metrics", "id_twonn_between,id_twonn")
     assert found["n_features"] == 12
     assert set(found["metrics"]) == {"id_twonn", "id_twonn_between"}
 
 
-def test_a_shard_is_a_cloud_with_documents_selections_and_local_ids(
+def test_shard_is_a_cloud_with_documents_selections_and_local_ids(
     tmp_path, make_checkpoint, settings, capsys
 ):
     from helpers.shards import checkpoint_of, extract
@@ -99,7 +99,7 @@ def test_a_shard_is_a_cloud_with_documents_selections_and_local_ids(
     extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
     shard = tmp_path / "out/text/layer-2.parquet"
     out = tmp_path / "local.parquet"
-    (found,) = told(capsys, shard, "--selection", "no_first", "--local", out, "--k", 10)
+    (found,) = measure(capsys, shard, "--selection", "no_first", "--local", out, "--k", 10)
     assert found["n_points"] == 16 * 23
     assert "same_document_nn" in found["metrics"]
     local = pd.read_parquet(out)
@@ -110,10 +110,10 @@ def test_a_shard_is_a_cloud_with_documents_selections_and_local_ids(
     assert found["metrics"]["id_mle"]["k"] == 10
 
 
-def test_a_seed_draws_the_points(points, tmp_path, capsys):
+def test_seed_determines_the_sampled_points(points, tmp_path, capsys):
     np.save(tmp_path / "a.npy", points)
     drawn = [
-        told(capsys, tmp_path / "a.npy", "--n-points", 200, "--seed", seed)[0]["metrics"]
+        measure(capsys, tmp_path / "a.npy", "--n-points", 200, "--seed", seed)[0]["metrics"]
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1]
@@ -122,7 +122,7 @@ def test_a_seed_draws_the_points(points, tmp_path, capsys):
     assert drawn[0]["anisotropy"] == drawn[2]["anisotropy"]
 
 
-def test_the_table_is_for_people(points, tmp_path, capsys):
+def test_table_is_readable(points, tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.concatenate([points, points[:7]]))
     assert cli.main(["measure", str(tmp_path / "a.npy")]) == 0
     table = capsys.readouterr().out
@@ -144,7 +144,7 @@ def infinite(points):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (nan, "row 7 is NaN (1 of 600 rows are)"),
         (infinite, "row 7 is infinite"),
@@ -159,18 +159,18 @@ def infinite(points):
         (lambda x: np.array([{}, {}]), "not an array of numbers"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(points, spoil, said, tmp_path, capsys):
+def test_invalid_array_is_one_line_and_status_2(points, spoil, message, tmp_path, capsys):
     np.save(tmp_path / "a.npy", spoil(points), allow_pickle=True)
     assert cli.main(["measure", str(tmp_path / "a.npy")]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(f"shapesweep: error: {tmp_path / 'a.npy'}: ")
-    assert said in captured.err
+    assert message in captured.err
     assert captured.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.npy", b"text", "not an array of numbers"),
         ("a.npy", b"", "not an array of numbers"),
@@ -179,15 +179,15 @@ def test_bad_input_is_one_line_and_status_2(points, spoil, said, tmp_path, capsy
         ("a.csv", b"1,2", "not one of .npy, .safetensors, .parquet"),
     ],
 )
-def test_what_is_no_cloud_at_all_is_said(name, content, said, tmp_path, capsys):
+def test_file_that_is_no_cloud_is_one_line_and_status_2(name, content, message, tmp_path, capsys):
     (tmp_path / name).write_bytes(content)
     assert cli.main(["measure", str(tmp_path / name)]) == 2
     captured = capsys.readouterr()
-    assert said in captured.err
+    assert message in captured.err
     assert captured.err.count("\n") == 1
 
 
-def test_what_is_wrong_with_one_file_costs_no_other(points, tmp_path, capsys):
+def test_error_in_one_file_does_not_affect_the_others(points, tmp_path, capsys):
     np.save(tmp_path / "a.npy", points)
     assert cli.main(["measure", "--json", "absent.npy", str(tmp_path / "a.npy")]) == 2
     captured = capsys.readouterr()
@@ -195,7 +195,7 @@ def test_what_is_wrong_with_one_file_costs_no_other(points, tmp_path, capsys):
     assert json.loads(captured.out)["n_points"] == 600
 
 
-def test_tables_that_are_no_clouds_are_named(points, tmp_path):
+def test_errors_for_files_that_are_no_clouds(points, tmp_path):
     pd.DataFrame({"a": ["x", "y"], "b": [1.0, 2.0]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(ShapesweepError, match="columns of numbers; a is neither"):
         cloud_file.read(tmp_path / "a.parquet")
@@ -205,8 +205,8 @@ def test_tables_that_are_no_clouds_are_named(points, tmp_path):
     pd.DataFrame({"a": [1.0, None, 2.0]}).to_parquet(tmp_path / "c.parquet")
     with pytest.raises(ShapesweepError, match="row 1 is NaN"):
         cloud_file.read(tmp_path / "c.parquet")
-    two = {"x": points, "y": points}
-    safetensors.numpy.save_file(two, tmp_path / "a.safetensors")
+    tensors = {"x": points, "y": points}
+    safetensors.numpy.save_file(tensors, tmp_path / "a.safetensors")
     with pytest.raises(ShapesweepError, match=r"2 of its 2 tensors have two axes.*--tensor: x, y"):
         cloud_file.read(tmp_path / "a.safetensors")
     assert cloud_file.read(tmp_path / "a.safetensors", tensor="y").points.shape == (600, 12)
@@ -216,7 +216,7 @@ def test_tables_that_are_no_clouds_are_named(points, tmp_path):
         cloud_file.read(tmp_path / "a.parquet", "no_first")
 
 
-def test_parquet_that_is_no_cloud_is_one_line(points, tmp_path, capsys):
+def test_error_for_parquet_that_is_no_cloud_is_one_line(points, tmp_path, capsys):
     def table(**columns):
         return pa.table({**columns, "x": [1.0, 2.0, 3.0], "y": [0.0, 1.0, 4.0]})
 
@@ -232,12 +232,12 @@ def test_parquet_that_is_no_cloud_is_one_line(points, tmp_path, capsys):
             table().replace_schema_metadata({"shapesweep": "{}"}), "its metadata has no causal"
         ),
     }  # fmt: skip
-    for name, (content, said) in cases.items():
+    for name, (content, message) in cases.items():
         path = tmp_path / f"{name}.parquet"
         pq.write_table(content, path)
         assert cli.main(["measure", str(path)]) == 2, name
         captured = capsys.readouterr()
-        assert said in captured.err, (name, captured.err)
+        assert message in captured.err, (name, captured.err)
         assert captured.err.count("\n") == 1
     whole = tmp_path / "pages.parquet"
     pd.DataFrame(points).rename(columns=str).to_parquet(whole, compression="snappy")
@@ -252,7 +252,7 @@ def test_parquet_that_is_no_cloud_is_one_line(points, tmp_path, capsys):
     assert json.loads(captured.out)["n_points"] == 600
 
 
-def test_arrays_whose_header_is_none_are_one_line(points, tmp_path, capsys):
+def test_error_for_an_array_with_an_invalid_header_is_one_line(points, tmp_path, capsys):
     np.savez(tmp_path / "a.npz", points)
     (tmp_path / "a.npz").rename(tmp_path / "archive.npy")
     for name, shape in (("broken", b"(3,"), ("vast", b"(999999999999999999999999, 4)")):
@@ -268,13 +268,15 @@ def test_arrays_whose_header_is_none_are_one_line(points, tmp_path, capsys):
     assert "is a folder" in capsys.readouterr().err
 
 
-def test_scales_that_float32_does_not_hold(points, tmp_path, capsys):
+def test_scale_does_not_change_numbers_even_if_float32_squares_overflow(points, tmp_path, capsys):
     massive = points.astype(np.float64)
     massive[::100] *= 100
     found = []
     for scale in (1, 1e30, 1e-30):
         np.save(tmp_path / "a.npy", (massive * scale).astype(np.float32))
-        found += told(capsys, tmp_path / "a.npy", "--metrics", "massive_share,id_twonn,anisotropy")
+        found += measure(
+            capsys, tmp_path / "a.npy", "--metrics", "massive_share,id_twonn,anisotropy"
+        )
     for other in found[1:]:
         for name, number in other["metrics"].items():
             assert number["value"] == pytest.approx(found[0]["metrics"][name]["value"], rel=1e-4)
@@ -284,41 +286,41 @@ def test_scales_that_float32_does_not_hold(points, tmp_path, capsys):
     assert "values overflow when squared" in capsys.readouterr().err
 
 
-def test_rounding_is_told_by_the_files_own_numbers(tmp_path, capsys):
+def test_rounding_flag_depends_on_the_precision_of_the_file(tmp_path, capsys):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "a.npy", rng.standard_normal((400, 8)) + 1e6)
     np.save(tmp_path / "b.npy", (10 + 0.05 * rng.standard_normal((400, 3))).astype(np.float16))
-    exact, coarse = told(capsys, *sorted(tmp_path.iterdir()), "--metrics", "id_twonn")
+    exact, coarse = measure(capsys, *sorted(tmp_path.iterdir()), "--metrics", "id_twonn")
     assert "rounding" not in exact["metrics"]["id_twonn"]["flags"]
     assert "rounding" in coarse["metrics"]["id_twonn"]["flags"]
 
 
-def test_one_document_is_none(points, tmp_path, capsys):
+def test_single_document_gives_no_document_controls(points, tmp_path, capsys):
     pd.DataFrame(points).rename(columns=str).assign(document="x").to_parquet(tmp_path / "a.parquet")
-    (found,) = told(capsys, tmp_path / "a.parquet")
+    (found,) = measure(capsys, tmp_path / "a.parquet")
     assert "same_document_nn" not in found["metrics"]
     assert found["metrics"]["id_twonn"]["stderr"] > 0
 
 
-def test_a_cloud_of_few_points_has_as_many_neighbours_as_there_are(points, tmp_path, capsys):
+def test_small_cloud_uses_all_available_neighbours(points, tmp_path, capsys):
     np.save(tmp_path / "a.npy", points[:10])
-    (found,) = told(capsys, tmp_path / "a.npy")
+    (found,) = measure(capsys, tmp_path / "a.npy")
     assert found["metrics"]["id_mle"]["k"] == 9
     assert found["metrics"]["id_gride"][-1]["flags"] == ["undefined"]
     np.save(tmp_path / "a.npy", points[:2])
-    (found,) = told(capsys, tmp_path / "a.npy")
+    (found,) = measure(capsys, tmp_path / "a.npy")
     assert found["metrics"]["anisotropy"]["value"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
-    ("metrics", "said"),
+    ("metrics", "message"),
     [
         ("id_twon", "there is no metric 'id_twon'"),
         ("linearity", "linearity is computed from two layers"),
         ("same_document_nn", "computed from documents, which this file does not have"),
     ],
 )
-def test_metrics_that_cannot_be_had_are_named(points, metrics, said, tmp_path, capsys):
+def test_error_names_metrics_that_are_unavailable(points, metrics, message, tmp_path, capsys):
     np.save(tmp_path / "a.npy", points)
     assert cli.main(["measure", str(tmp_path / "a.npy"), "--metrics", metrics]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

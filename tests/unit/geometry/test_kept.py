@@ -1,4 +1,4 @@
-"""The geometry of a checkpoint: what is measured anew, and what is kept from the last time."""
+"""The geometry of a checkpoint: which numbers are measured again, and which are kept."""
 
 import dataclasses
 import shutil
@@ -11,45 +11,44 @@ from helpers.shards import FINGERPRINT, checkpoint_of, extract
 from shapesweep.geometry import checkpoint
 from shapesweep.geometry.kept import Measured
 from shapesweep.metrics import METRICS
-from shapesweep.storage import schemas as contracts
-from shapesweep.storage import tables
+from shapesweep.storage import schemas, tables
 from shapesweep.storage.selections import SELECTIONS
 
-#: Numbers of a selection with every metric, one for each of its scales.
+#: The count of numbers of a selection with every metric: one for each scale of a metric.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
-#: Numbers of a corpus: five shards, three selections with every metric (but that the first has no
-#: layer before it), two selections with two metrics each, and documents cut to 8 tokens with two.
+#: The count of numbers of a corpus of five shards: three selections with every metric (the first
+#: layer lacks one metric), two selections with two metrics, and documents of 8 tokens with two.
 PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 2) - 3
 
 
 @pytest.fixture
 def extracted(tmp_path, make_checkpoint, settings):
-    """A function that extracts a checkpoint; the arguments of `geometry.measure`."""
+    """A function that extracts a checkpoint, and returns the arguments of `measure`."""
     make_checkpoint(tmp_path / "model")
-    one = checkpoint_of(tmp_path / "model")
+    described = checkpoint_of(tmp_path / "model")
 
     def extracted(**more):
         chosen = settings.model_copy(update=more)
         out = tmp_path / "shards"
         known = Measured.read(tmp_path / "geometry", chosen.measurement("s")).complete()
-        extract(one, tmp_path / "model", chosen, out, known)
+        extract(described, tmp_path / "model", chosen, out, known)
         return out, tmp_path / "geometry", chosen.measurement("s")
 
     return extracted
 
 
 def read_all(folder):
-    schemas = {"geometry": contracts.GEOMETRY, "replicates": contracts.REPLICATES}
-    schemas |= {"losses": contracts.LOSSES, "samples": contracts.SAMPLES}
-    return {name: tables.read(folder / f"{name}.parquet", s) for name, s in schemas.items()}
+    by_name = {"geometry": schemas.GEOMETRY, "replicates": schemas.REPLICATES}
+    by_name |= {"losses": schemas.LOSSES, "samples": schemas.SAMPLES}
+    return {name: tables.read(folder / f"{name}.parquet", s) for name, s in by_name.items()}
 
 
-def assert_same(one, two):
-    for name, table in one.items():
-        pd.testing.assert_frame_equal(table.reset_index(drop=True), two[name], check_exact=True)
+def assert_same(first, second):
+    for name, table in first.items():
+        pd.testing.assert_frame_equal(table.reset_index(drop=True), second[name], check_exact=True)
 
 
-def test_another_corpus_is_measured_and_the_others_kept(extracted):
+def test_new_corpus_is_measured_and_the_others_are_kept(extracted):
     at_once = extracted()
     assert checkpoint.measure(*at_once) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
     whole = read_all(at_once[1])
@@ -62,7 +61,7 @@ def test_another_corpus_is_measured_and_the_others_kept(extracted):
         checkpoint.measure(*extracted()) == f"{PER_CORPUS} numbers measured, {2 * PER_CORPUS} kept"
     )
     assert_same(read_all(at_once[1]), whole)
-    # A corpus that is wanted no more is gone.
+    # A corpus that is no longer requested is removed.
     assert (
         checkpoint.measure(*extracted(corpora=["random"]))
         == f"0 numbers measured, {PER_CORPUS} kept"
@@ -70,7 +69,7 @@ def test_another_corpus_is_measured_and_the_others_kept(extracted):
     assert set(read_all(at_once[1])["losses"].corpus) == {"random"}
 
 
-def test_a_metrics_new_version_is_measured_and_the_others_kept(extracted, monkeypatch):
+def test_new_version_of_a_metric_is_measured_and_the_others_are_kept(extracted, monkeypatch):
     checkpoint.measure(*extracted())
     old = METRICS["mean_cosine"]
     changed = dataclasses.replace(old, version=2, compute=lambda cloud: 2 * old.compute(cloud))
@@ -84,7 +83,7 @@ def test_a_metrics_new_version_is_measured_and_the_others_kept(extracted, monkey
     assert after[~is_new].equals(before[~is_new])
 
 
-def test_other_settings_or_other_weights_keep_nothing(
+def test_other_settings_or_other_weights_keep_no_numbers(
     extracted, settings, tmp_path, make_checkpoint
 ):
     checkpoint.measure(*extracted())
@@ -108,7 +107,7 @@ def test_other_settings_or_other_weights_keep_nothing(
     )
 
 
-def test_a_checkpoint_is_finished_until_it_or_a_metric_changes(extracted, monkeypatch):
+def test_checkpoint_is_finished_until_it_or_a_metric_changes(extracted, monkeypatch):
     _, folder, chosen = extracted()
     assert not Measured.read(folder, chosen).is_finished(FINGERPRINT)
     checkpoint.measure(*extracted())
@@ -121,24 +120,24 @@ def test_a_checkpoint_is_finished_until_it_or_a_metric_changes(extracted, monkey
     assert Measured.read(folder, chosen).is_finished(FINGERPRINT)
 
 
-def test_nothing_is_finished_of_what_is_not_known():
+def test_unmeasured_checkpoint_is_not_finished():
     assert not Measured().is_finished(FINGERPRINT)
     assert not Measured().complete()
     assert not len(Measured().geometry)
 
 
-def test_what_is_written_is_read_back(extracted, tmp_path):
+def test_measured_numbers_survive_a_round_trip(extracted, tmp_path):
     checkpoint.measure(*extracted())
     _, folder, chosen = extracted()
-    one = Measured.read(folder, chosen)
-    one.write(tmp_path / "copy", chosen)
-    two = Measured.read(tmp_path / "copy", chosen)
-    assert (two.origins, two.fingerprint, two.vocabulary) == (one.origins, FINGERPRINT, 300)
+    written = Measured.read(folder, chosen)
+    written.write(tmp_path / "copy", chosen)
+    read = Measured.read(tmp_path / "copy", chosen)
+    assert (read.origins, read.fingerprint, read.vocabulary) == (written.origins, FINGERPRINT, 300)
     assert_same(read_all(folder), read_all(tmp_path / "copy"))
 
 
 @pytest.mark.parametrize("name", ["geometry", "replicates", "losses", "samples"])
-def test_a_damaged_table_is_measured_anew(extracted, name):
+def test_damaged_table_is_measured_again(extracted, name):
     _, folder, chosen = extracted()
     checkpoint.measure(*extracted())
     path = folder / f"{name}.parquet"
@@ -147,7 +146,7 @@ def test_a_damaged_table_is_measured_anew(extracted, name):
     assert checkpoint.measure(*extracted()) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
 
 
-def test_a_tables_metadata_says_what_it_is_made_from(extracted):
+def test_metadata_of_a_table_has_its_settings_and_origins(extracted):
     checkpoint.measure(*extracted())
     metadata = tables.read_metadata(extracted()[1] / "geometry.parquet")
     assert metadata["settings"] == {"n_points": 128, "groups": 4, "selections": list(SELECTIONS)}

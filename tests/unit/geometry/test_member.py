@@ -1,4 +1,4 @@
-"""The checkpoints of a job: what the manifest has of them, and where their files are."""
+"""The checkpoints of a job: their rows in the manifest, and their files."""
 
 from pathlib import Path
 
@@ -27,25 +27,29 @@ def settings(settings):
     return settings.measurement("s")
 
 
-def test_a_local_checkpoint_brings_its_files_and_its_tokenizer(manifest, settings):
+def test_local_checkpoint_has_its_files_and_tokenizer_in_its_folder(manifest, settings):
     first, second = member.members(manifest, "r", ["step1", "step2"], settings)
     assert (first.checkpoint.run, first.checkpoint.step) == ("r", 1)
     assert first.folder == first.tokenizer == Path("/runs/r/step1")
     assert second.folder == second.tokenizer == Path("/runs/r/step2")
-    assert first.place is None
+    assert first.kept_folder is None
     assert not first.is_measured
 
 
-def test_of_several_downloads_each_has_a_folder(manifest, settings):
+def test_several_downloads_have_separate_folders(manifest, settings):
     more = {"downloads": "d", "tokenizer": "t", "measured": "m"}
-    (one,) = member.members(manifest, "r", ["step1"], settings, **more)
-    assert (one.folder, one.tokenizer, one.place) == (Path("d"), Path("t"), Path("m/step1"))
+    (item,) = member.members(manifest, "r", ["step1"], settings, **more)
+    assert (item.folder, item.tokenizer, item.kept_folder) == (
+        Path("d"),
+        Path("t"),
+        Path("m/step1"),
+    )
     found = member.members(manifest, "r", ["step1", "step2"], settings, **more)
-    assert [one.folder for one in found] == [Path("d/step1"), Path("d/step2")]
-    assert [one.place for one in found] == [Path("m/step1"), Path("m/step2")]
+    assert [item.folder for item in found] == [Path("d/step1"), Path("d/step2")]
+    assert [item.kept_folder for item in found] == [Path("m/step1"), Path("m/step2")]
 
 
-def test_a_checkpoint_that_the_manifest_does_not_have_is_no_longer_there(manifest, settings):
+def test_checkpoint_absent_from_the_manifest_no_longer_exists(manifest, settings):
     first, gone = member.members(manifest, "r", ["step1", "step9"], settings)
     assert first.checkpoint.selected
     assert gone.checkpoint.key == ("s", "r", "step9")
@@ -54,6 +58,6 @@ def test_a_checkpoint_that_the_manifest_does_not_have_is_no_longer_there(manifes
     assert not gone.is_measured
 
 
-def test_an_absent_manifest_is_named(tmp_path, settings):
+def test_error_names_an_absent_manifest(tmp_path, settings):
     with pytest.raises(ShapesweepError, match=r"s\.parquet: no such file"):
         member.members(tmp_path / "s.parquet", "r", ["step1"], settings)

@@ -1,4 +1,4 @@
-"""The Hub through the real client: every call is answered, or tells what to do."""
+"""The Hub through the real client: a call succeeds, or raises an error that says what to do."""
 
 import logging
 from pathlib import Path
@@ -19,7 +19,7 @@ WEIGHTS = bytes(range(256)) * 400
 @pytest.fixture
 def standin(monkeypatch, tmp_path):
     with StandIn() as server:
-        # What the client has read from HF_ENDPOINT and HF_HOME when it was imported.
+        # The client reads HF_ENDPOINT and HF_HOME when it is imported.
         files = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         for name, value in (
             *(("ENDPOINT", server.url), ("HUGGINGFACE_CO_URL_TEMPLATE", files)),
@@ -39,14 +39,14 @@ def fetch(standin, commit, tmp_path):
     """A function that fetches the weights into a new folder."""
 
     def fetch(name="folder"):
-        (file,) = [one for one in client.tree("org/a", commit) if one.sha256]
+        (file,) = [entry for entry in client.tree("org/a", commit) if entry.sha256]
         with tqdm(total=file.size, disable=True) as shown:
             return client.fetch("org/a", commit, file, tmp_path / name, shown)
 
     return fetch
 
 
-def test_what_there_is_is_told_in_pages(standin, commit):
+def test_refs_files_commits_and_repositories_are_read_from_all_pages(standin, commit):
     files = {f"{k}.txt": b"x" for k in range(12)}
     other = standin.add("org/b", "v1", files, kind="tags", title="the first")
     assert client.refs("org/a")["branches"]["step1"] == commit
@@ -54,14 +54,14 @@ def test_what_there_is_is_told_in_pages(standin, commit):
     assert len(client.tree("org/b", other)) == 12
     assert ("the first") in [title for _, title in client.commits("org/b", "main")]
     assert client.repositories("org/*") == ["org/a", "org/b"]
-    by_path = {one.path: one for one in client.tree("org/a", commit)}
+    by_path = {file.path: file for file in client.tree("org/a", commit)}
     assert by_path["config.json"].sha256 is None
     assert by_path["model.safetensors"].size == len(WEIGHTS)
     assert client.read("org/a", commit, "config.json") == b"{}"
 
 
-def test_every_call_is_repeated_until_it_is_answered(standin, commit, fetch, monkeypatch):
-    # What is not the client's own waiting takes no time here.
+def test_calls_are_repeated_until_they_succeed(standin, commit, fetch, monkeypatch):
+    # Do not wait between attempts.
     monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
     standin.fault_rate = 0.3
     for k in range(6):
@@ -71,7 +71,7 @@ def test_every_call_is_repeated_until_it_is_answered(standin, commit, fetch, mon
         assert fetch(f"folder {k}").read_bytes() == WEIGHTS
 
 
-def test_a_wait_that_the_hub_asks_for_is_waited(standin, commit, monkeypatch):
+def test_client_waits_as_long_as_the_hub_asks(standin, commit, monkeypatch):
     waits = []
     real = client._wait
     monkeypatch.setattr(client, "_wait", lambda state: waits.append(real(state)) or 0.0)
@@ -81,7 +81,7 @@ def test_a_wait_that_the_hub_asks_for_is_waited(standin, commit, monkeypatch):
     assert waits == [7.0, 0.5, 1.0]
 
 
-def test_a_hub_that_never_answers_is_told_and_asked_again_next_time(standin, commit, monkeypatch):
+def test_hub_that_never_answers_is_a_transient_error(standin, commit, monkeypatch):
     monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
     standin.scripted = lambda: ("500", {})
     with pytest.raises(
@@ -90,23 +90,23 @@ def test_a_hub_that_never_answers_is_told_and_asked_again_next_time(standin, com
         client.refs("org/a")
 
 
-def test_a_transfer_that_breaks_in_any_way_is_begun_again(commit, fetch, monkeypatch):
-    """What goes wrong with a transfer by xet comes as a plain RuntimeError."""
+def test_broken_transfer_is_restarted_after_any_error(commit, fetch, monkeypatch):
+    """Errors of a transfer by xet are plain RuntimeErrors."""
     monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
     faults = iter([RuntimeError("Task error"), OSError("cut")])
     real = huggingface_hub.HfApi.hf_hub_download
 
-    def broken(*words, **options):
+    def broken(*arguments, **options):
         fault = next(faults, None)
         if fault:
             raise fault
-        return real(*words, **options)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", broken)
     assert fetch().read_bytes() == WEIGHTS
 
 
-def test_damaged_bytes_never_pass_for_whole(standin, commit, fetch, tmp_path):
+def test_damaged_files_are_never_accepted(standin, commit, fetch, tmp_path):
     for spoil in (lambda b: b[:-1] + b"?", lambda b: b[:-10]):
         standin.spoilt["model.safetensors"] = spoil
         with pytest.raises(client.RefusedError, match=r"model\.safetensors arrives damaged"):
@@ -117,18 +117,18 @@ def test_damaged_bytes_never_pass_for_whole(standin, commit, fetch, tmp_path):
     assert fetch().read_bytes() == WEIGHTS
 
 
-def test_a_small_file_is_checked_too(standin, commit, tmp_path):
-    (file,) = [one for one in client.tree("org/a", commit) if one.path == "config.json"]
+def test_small_files_are_checked_too(standin, commit, tmp_path):
+    (file,) = [entry for entry in client.tree("org/a", commit) if entry.path == "config.json"]
     (tmp_path / "config.json").write_bytes(b"[]")
     assert not client.is_whole(tmp_path / "config.json", file)
     (tmp_path / "config.json").write_bytes(b"{}")
     assert client.is_whole(tmp_path / "config.json", file)
 
 
-def test_what_the_users_cache_has_is_not_fetched_again(standin, commit, fetch, tmp_path):
+def test_files_in_the_cache_of_the_user_are_not_downloaded_again(standin, commit, fetch, tmp_path):
     cache = str(tmp_path / "cache")
     huggingface_hub.hf_hub_download("org/a", "model.safetensors", revision=commit, cache_dir=cache)
-    (file,) = [one for one in client.tree("org/a", commit) if one.sha256]
+    (file,) = [entry for entry in client.tree("org/a", commit) if entry.sha256]
     standin.asked.clear()
     with tqdm(disable=True) as shown:
         linked = client.fetch("org/a", commit, file, tmp_path / "folder", shown)
@@ -137,7 +137,7 @@ def test_what_the_users_cache_has_is_not_fetched_again(standin, commit, fetch, t
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda r: r.clear(), "org/a: there is no such repository, or it is private (set HF_TOKEN"),
         (
@@ -147,17 +147,17 @@ def test_what_the_users_cache_has_is_not_fetched_again(standin, commit, fetch, t
         (lambda r: r["org/a"].commits.clear(), "org/a: the revision no longer exists"),
     ],
 )
-def test_an_answer_is_told_with_what_to_do_and_not_asked_for_again(standin, commit, spoil, said):
+def test_refused_call_is_a_one_line_error_and_is_not_repeated(standin, commit, spoil, message):
     spoil(standin.repositories)
     standin.asked.clear()
     with pytest.raises(client.RefusedError) as error:
         client.tree("org/a", commit)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(standin.asked) == 1
 
 
-def test_a_token_opens_a_gated_repository_and_is_never_told(
+def test_token_opens_a_gated_repository_and_is_never_shown(
     standin, commit, monkeypatch, caplog, capfd
 ):
     standin.repositories["org/a"].is_gated = True
@@ -168,11 +168,11 @@ def test_a_token_opens_a_gated_repository_and_is_never_told(
     del standin.repositories["org/a"]
     with pytest.raises(client.RefusedError, match="your token has no access") as error:
         client.tree("org/a", commit)
-    said = capfd.readouterr()
-    assert "abcdefghij" not in f"{error.value}{caplog.text}{said.out}{said.err}"
+    captured = capfd.readouterr()
+    assert "abcdefghij" not in f"{error.value}{caplog.text}{captured.out}{captured.err}"
 
 
-def test_offline_is_said_at_once(standin, commit, monkeypatch):
+def test_offline_mode_is_an_error_without_any_call(standin, commit, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(
         TransientError, match="HF_HUB_OFFLINE is set, and this is not in the local cache"
@@ -181,51 +181,51 @@ def test_offline_is_said_at_once(standin, commit, monkeypatch):
     assert not standin.asked
 
 
-def test_a_path_that_leads_out_of_its_folder_is_no_file(standin):
+def test_paths_outside_the_folder_are_ignored(standin):
     commit = standin.add("org/c", "main", {"../evil.safetensors": b"x", "model.safetensors": b"y"})
-    assert [one.path for one in client.tree("org/c", commit)] == ["model.safetensors"]
+    assert [file.path for file in client.tree("org/c", commit)] == ["model.safetensors"]
 
 
 def suite(**more):
-    said = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
-    return SUITE.validate_python({**said, "repositories": ["org/{a,b}"], **more})
+    definition = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
+    return SUITE.validate_python({**definition, "repositories": ["org/{a,b}"], **more})
 
 
-def test_a_listing_is_kept_and_asks_only_for_what_is_new(standin, commit, tmp_path):
+def test_stored_listing_only_asks_for_new_revisions(standin, commit, tmp_path):
     out = tmp_path / "listings/s.json"
-    made = listing.make(suite(), out, 2)
-    assert made["org/b"].problem.startswith("org/b: there is no such repository")
-    assert listing.read(out) == made
-    assert made["org/a"].config == {}
+    first = listing.request(suite(), out, 2)
+    assert first["org/b"].problem.startswith("org/b: there is no such repository")
+    assert listing.read(out) == first
+    assert first["org/a"].config == {}
     new = standin.add("org/a", "step2", {"config.json": b"{}", "model.safetensors": b"z"})
     standin.asked.clear()
-    again = listing.make(suite(), out, 2)
+    second = listing.request(suite(), out, 2)
     trees = [path for _, path in standin.asked if "/tree/" in path]
     assert trees == [f"/api/models/org/a/tree/{new}"]
-    assert set(again["org/a"].trees) == {*made["org/a"].trees, new}
+    assert set(second["org/a"].trees) == {*first["org/a"].trees, new}
 
 
-def test_a_listing_that_was_broken_off_is_continued(standin, commit, tmp_path):
+def test_interrupted_listing_is_continued(standin, commit, tmp_path):
     out = tmp_path / "listings/s.json"
-    listing.make(suite(), out, 1)
+    listing.request(suite(), out, 1)
     kept = tmp_path / "listings/trees/org--a.jsonl"
     lines = kept.read_text(encoding="utf-8").splitlines()
     kept.write_text(f"{lines[0]}\n{lines[1][:9]}", encoding="utf-8")
     standin.asked.clear()
-    assert len(listing.make(suite(), out, 1)["org/a"].trees) == 2
+    assert len(listing.request(suite(), out, 1)["org/a"].trees) == 2
     assert len([path for _, path in standin.asked if "/tree/" in path]) == 1
 
 
-def test_runs_that_are_not_there_are_told_with_those_that_are(standin, commit, tmp_path):
+def test_error_for_an_unknown_run_suggests_an_existing_one(standin, commit, tmp_path):
     chosen = suite(only=["aa"])
-    listing.make(chosen, checkpoints.listing_file(tmp_path, "s"), 1)
+    listing.request(chosen, checkpoints.listing_file(tmp_path, "s"), 1)
     with pytest.raises(
         ShapesweepError, match=r"suites\.s\.only: no run matches aa; did you mean a"
     ):
         checkpoints.list_checkpoints("s", chosen, tmp_path)
 
 
-def test_a_damaged_listing_is_one_line(tmp_path):
+def test_error_for_an_absent_or_damaged_listing_says_what_to_do(tmp_path):
     path = Path(tmp_path, "s.json")
     with pytest.raises(Exception, match="no such file; run snakemake first"):
         listing.read(path)

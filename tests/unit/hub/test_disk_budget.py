@@ -1,4 +1,4 @@
-"""The disk budget: never more on the disk than there is room for, and no room for the dead."""
+"""The disk budget: downloads never exceed it, and dead processes hold no space."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def short_waits(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Give up what finds no room at once."""
+    """Give up at once if there is no disk space."""
     monkeypatch.setattr(disk_budget, "PATIENCE", 0.05)
 
 
@@ -41,15 +41,15 @@ def budget(tmp_path):
     return DiskBudget(tmp_path, 100)
 
 
-def place(name):
+def batch_folder(name):
     return f"s/r/{name}/0123456789ab"
 
 
 def fill(budget, name, n_bytes, seconds=float("inf")):
     """Download a batch, as a job does."""
-    with budget.using(place(name), "download"):
-        budget.claim(place(name), n_bytes, seconds)
-        folder = budget.folder / place(name)
+    with budget.using(batch_folder(name), "download"):
+        budget.claim(batch_folder(name), n_bytes, seconds)
+        folder = budget.folder / batch_folder(name)
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(b"x")
     return folder
@@ -63,7 +63,7 @@ def held(budget):
 @contextlib.contextmanager
 def waiting(budget, name, n_bytes):
     """A claim in another thread, which has found no disk space yet."""
-    claim = threading.Thread(target=budget.claim, args=(place(name), n_bytes), daemon=True)
+    claim = threading.Thread(target=budget.claim, args=(batch_folder(name), n_bytes), daemon=True)
     claim.start()
     time.sleep(0.2)
     assert claim.is_alive()
@@ -75,8 +75,8 @@ def waiting(budget, name, n_bytes):
 @contextlib.contextmanager
 def another_job(tmp_path, name, job):
     """Another process that uses a batch; killed at the end."""
-    words = [sys.executable, "-c", USING, tmp_path, place(name), job]
-    other = subprocess.Popen(words, stdout=subprocess.PIPE)
+    arguments = [sys.executable, "-c", USING, tmp_path, batch_folder(name), job]
+    other = subprocess.Popen(arguments, stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"begun\n"
     yield other
     other.kill()
@@ -88,26 +88,26 @@ def kill(process):
     process.wait()
 
 
-def test_room_is_given_to_as_many_as_fit_and_taken_back(budget):
+def test_space_is_granted_while_it_fits_and_freed_after_use(budget):
     first, second = fill(budget, "a", 50), fill(budget, "b", 50)
     with waiting(budget, "c", 50):
         (first / "model.safetensors").unlink()
         first.rmdir()
-    # One that is begun again takes the place of itself.
-    budget.claim(place("b"), 50)
+    # A batch that is downloaded again replaces its own claim.
+    budget.claim(batch_folder("b"), 50)
     assert second.is_dir()
 
 
-def test_a_claim_is_held_before_anything_is_downloaded(budget, impatient):
-    with budget.using(place("a"), "download"):
-        budget.claim(place("a"), 60)
+def test_claim_is_held_before_the_download_starts(budget, impatient):
+    with budget.using(batch_folder("a"), "download"):
+        budget.claim(batch_folder("a"), 60)
         with pytest.raises(TransientError):
-            budget.claim(place("b"), 60)
-    # Nothing was downloaded.
-    budget.claim(place("b"), 60)
+            budget.claim(batch_folder("b"), 60)
+    # The claim has ended without a download.
+    budget.claim(batch_folder("b"), 60)
 
 
-def test_the_claims_of_many_processes_fit_together(tmp_path):
+def test_claims_of_many_processes_never_exceed_the_budget(tmp_path):
     context = multiprocessing.get_context("fork")
     jobs = [context.Process(target=_download, args=(tmp_path, k)) for k in range(8)]
     for job in jobs:
@@ -126,17 +126,17 @@ def _download(folder, number):
     path.rmdir()
 
 
-def test_a_job_that_is_killed_holds_no_room(budget, tmp_path):
+def test_killed_job_holds_no_space(budget, tmp_path):
     fill(budget, "a", 60)
     with another_job(tmp_path, "a", "geometry") as job, waiting(budget, "b", 60):
         kill(job)
     assert held(budget) == set()
 
 
-def test_a_download_that_is_killed_holds_no_room(budget, tmp_path):
+def test_killed_download_holds_no_space(budget, tmp_path):
     with another_job(tmp_path, "a", "download") as job:
-        budget.claim(place("a"), 60)
-        partial = budget.folder / f"s/r/a/.{place('a').rpartition('/')[2]}.x.partial"
+        budget.claim(batch_folder("a"), 60)
+        partial = budget.folder / f"s/r/a/.{batch_folder('a').rpartition('/')[2]}.x.partial"
         partial.mkdir()
         with waiting(budget, "b", 60):
             kill(job)
@@ -144,107 +144,107 @@ def test_a_download_that_is_killed_holds_no_room(budget, tmp_path):
 
 
 @pytest.mark.parametrize("error", [CheckpointError("no"), KeyboardInterrupt()])
-def test_a_job_that_fails_holds_no_room(budget, error):
+def test_failed_job_holds_no_space(budget, error):
     fill(budget, "a", 60)
-    with pytest.raises(type(error)), budget.using(place("a"), "geometry"):
+    with pytest.raises(type(error)), budget.using(batch_folder("a"), "geometry"):
         raise error
-    # Its files stay for as long as nobody needs the room.
-    budget.claim(place("b"), 40)
+    # The files stay until the space is needed.
+    budget.claim(batch_folder("b"), 40)
     assert held(budget) == {"a"}
-    budget.claim(place("c"), 60)
+    budget.claim(batch_folder("c"), 60)
     assert held(budget) == set()
 
 
-def test_a_job_that_ends_well_holds_its_room_for_the_next_one(budget, impatient):
+def test_successful_job_keeps_its_space_for_the_next_job(budget, impatient):
     fill(budget, "a", 60)
-    with budget.using(place("a"), "geometry"):
+    with budget.using(batch_folder("a"), "geometry"):
         pass
     with pytest.raises(TransientError):
-        budget.claim(place("b"), 60)
+        budget.claim(batch_folder("b"), 60)
     assert held(budget) == {"a"}
 
 
-def test_a_job_that_is_begun_again_takes_the_place_of_the_one_that_died(budget, impatient):
+def test_restarted_job_replaces_the_failed_job(budget, impatient):
     fill(budget, "a", 60)
-    with pytest.raises(KeyboardInterrupt), budget.using(place("a"), "geometry"):
+    with pytest.raises(KeyboardInterrupt), budget.using(batch_folder("a"), "geometry"):
         raise KeyboardInterrupt
-    with budget.using(place("a"), "geometry"), pytest.raises(TransientError):
-        budget.claim(place("b"), 60)
+    with budget.using(batch_folder("a"), "geometry"), pytest.raises(TransientError):
+        budget.claim(batch_folder("b"), 60)
     with pytest.raises(TransientError):
-        budget.claim(place("b"), 60)
+        budget.claim(batch_folder("b"), 60)
     assert held(budget) == {"a"}
 
 
-def test_two_jobs_use_one_batch(budget, tmp_path, impatient):
+def test_batch_is_kept_while_one_of_two_jobs_uses_it(budget, tmp_path, impatient):
     fill(budget, "a", 60)
     with another_job(tmp_path, "a", "budget") as job:
-        with budget.using(place("a"), "geometry"):
+        with budget.using(batch_folder("a"), "geometry"):
             kill(job)
-            # One of them lives.
+            # The other job is still running.
             with pytest.raises(TransientError):
-                budget.claim(place("b"), 60)
+                budget.claim(batch_folder("b"), 60)
             assert held(budget) == {"a"}
-        budget.claim(place("b"), 60)
+        budget.claim(batch_folder("b"), 60)
         assert held(budget) == set()
 
 
-def test_a_batch_that_no_job_works_on_any_more_makes_room_when_another_needs_it(budget, impatient):
+def test_expired_batch_is_removed_when_another_needs_the_space(budget, impatient):
     fill(budget, "living", 40, 3600)
     fill(budget, "over", 40, -1)
-    budget.claim(place("small"), 20)
+    budget.claim(batch_folder("small"), 20)
     assert held(budget) == {"living", "over"}
     fill(budget, "large", 40)
     assert held(budget) == {"living", "large"}
     with pytest.raises(TransientError):
-        budget.claim(place("too much"), 40)
+        budget.claim(batch_folder("too much"), 40)
 
 
 @pytest.mark.parametrize("text", ['{"s/r/a": 50}', "[]", "{", '{"s/r/a": ["x", "y"]}'])
-def test_claims_of_an_earlier_version_end(budget, text):
+def test_claims_of_earlier_versions_are_ignored(budget, text):
     budget.folder.mkdir()
     budget.claims_file.write_text(text, encoding="utf-8")
-    budget.claim(place("b"), 100)
+    budget.claim(batch_folder("b"), 100)
 
 
-def test_what_never_fits_and_what_waits_in_vain_is_said(tmp_path, impatient):
+def test_errors_for_claims_that_never_fit_and_claims_that_time_out(tmp_path, impatient):
     budget = DiskBudget(tmp_path, 2 * 10**9)
     with pytest.raises(CheckpointError, match=r"needs 3\.0 GB, hub\.disk_gb allows 2") as caught:
-        budget.claim(place("a"), 3 * 10**9)
+        budget.claim(batch_folder("a"), 3 * 10**9)
     assert not isinstance(caught.value, TransientError)
     fill(budget, "a", 10**9)
     with pytest.raises(TransientError, match="it is held by s/r/a/0123456789ab"):
-        budget.claim(place("b"), 2 * 10**9)
+        budget.claim(batch_folder("b"), 2 * 10**9)
 
 
-def test_what_an_earlier_run_has_left_is_cleared_but_not_what_is_needed(budget, tmp_path):
+def test_leftovers_are_removed_and_needed_batches_are_kept(budget, tmp_path):
     for name in ("needed", "left", "broken"):
         fill(budget, name, 10)
-    with pytest.raises(KeyboardInterrupt), budget.using(place("broken"), "geometry"):
+    with pytest.raises(KeyboardInterrupt), budget.using(batch_folder("broken"), "geometry"):
         raise KeyboardInterrupt
     (tmp_path / "checkpoints/embedded/decoder/checkpoint-1").mkdir(parents=True)
-    # Before all suites are listed, what is left over is not known.
+    # Leftovers are unknown until all suites are listed.
     budget.clear(None)
     assert held(budget) == {"needed", "left"}
-    budget.clear([place("needed"), place("broken")])
+    budget.clear([batch_folder("needed"), batch_folder("broken")])
     assert held(budget) == {"needed"}
     assert (tmp_path / "checkpoints/embedded/decoder/checkpoint-1").is_dir()
-    budget.claim(place("new"), 90)
+    budget.claim(batch_folder("new"), 90)
 
 
-def test_what_another_job_uses_is_not_cleared_as_dead(budget, tmp_path):
+def test_batch_of_a_running_job_is_not_removed(budget, tmp_path):
     fill(budget, "a", 10)
     with another_job(tmp_path, "a", "geometry"):
         budget.clear(None)
         assert held(budget) == {"a"}
 
 
-@pytest.mark.parametrize("place", ["{outside}", "../outside", "s/r/../../../outside", "s/r/a"])
-def test_a_claim_on_a_folder_elsewhere_removes_nothing(tmp_path, place):
+@pytest.mark.parametrize("path", ["{outside}", "../outside", "s/r/../../../outside", "s/r/a"])
+def test_claim_on_a_folder_outside_removes_nothing(tmp_path, path):
     outside = tmp_path / "outside"
     outside.mkdir()
     disk = DiskBudget(tmp_path / "results", 100)
     disk.claims_file.parent.mkdir(parents=True)
-    claims = {place.format(outside=outside): [50, 0.0]}
+    claims = {path.format(outside=outside): [50, 0.0]}
     disk.claims_file.write_text(json.dumps(claims), encoding="utf-8")
     disk.clear([])
     disk.claim("s/r/a/0123456789ab", 100)

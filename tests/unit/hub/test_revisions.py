@@ -1,4 +1,4 @@
-"""Published suites: names give places in training, and nothing is made up."""
+"""Published suites: names of revisions give runs, steps and tokens, and nothing is invented."""
 
 import json
 from pathlib import Path
@@ -21,8 +21,8 @@ from shapesweep.storage.files import File
 
 REGISTRY = Path("workflow/shapesweep/suites")
 NAMES = sorted(path.stem for path in REGISTRY.glob("*.yaml"))
-#: Names as their authors write them, and what they mean: the suite, the repository, the name, then
-#: the run (`~`: the repository's name), the step and the tokens (`-`: not said here).
+#: Published names of revisions and their meaning: the suite, the repository, the name, the run
+#: (`~`: the name of the repository), the step and the tokens (`-`: not checked).
 EXAMPLES = """
 pythia  EleutherAI/pythia-70m  step512  ~  512  1073741824
 polypythias  EleutherAI/pythia-14m-seed3  step143000  ~  143000  -
@@ -64,7 +64,7 @@ def load(name):
 
 
 def listed_as(suite, repository, *names):
-    """A repository whose checkpoints have these names, and what its suite makes of it."""
+    """The checkpoints that a suite finds in a repository with revisions of these names."""
     tree = [File("config.json", 2, None, "a"), File("model.safetensors", 9, "b", "c")]
     commits = {name: f"{k:040}" for k, name in enumerate(names)}
     refs = {"tags": commits} if suite.mode == "tags" else {"branches": commits}
@@ -81,17 +81,18 @@ def test_every_file_of_the_registry_validates(name):
     suite = SUITE.validate_python(raw)
     if isinstance(suite, HubSuite):
         assert suite.title and suite.facts
-        assert len(revisions.asked(suite)) >= len(suite.repositories)
+        assert len(revisions.patterns(suite)) >= len(suite.repositories)
 
 
 @pytest.mark.parametrize("example", EXAMPLES.strip().splitlines())
-def test_names_as_their_authors_write_them_are_understood(example):
+def test_published_names_of_revisions_are_understood(example):
     suite, repository, name, run, step, tokens = example.split()
-    (one,) = [one for one in listed_as(load(suite), repository, name) if one.revision]
-    assert one.step == int(step)
-    assert one.run == run.replace("~", repository.split("/")[1])
-    assert tokens == "-" or one.tokens == int(tokens)
-    assert not one.is_main and not one.status
+    found = listed_as(load(suite), repository, name)
+    (checkpoint,) = [entry for entry in found if entry.revision]
+    assert checkpoint.step == int(step)
+    assert checkpoint.run == run.replace("~", repository.split("/")[1])
+    assert tokens == "-" or checkpoint.tokens == int(tokens)
+    assert not checkpoint.is_main and not checkpoint.status
 
 
 @pytest.mark.parametrize(
@@ -103,20 +104,22 @@ def test_names_as_their_authors_write_them_are_understood(example):
         ("pythia", "EleutherAI/pythia-70m", "step1000-fixed"),
     ],
 )
-def test_names_that_mean_something_else_are_not(suite, repository, name):
-    assert not [one for one in listed_as(load(suite), repository, name) if one.revision]
+def test_names_with_another_meaning_are_ignored(suite, repository, name):
+    assert not [
+        checkpoint for checkpoint in listed_as(load(suite), repository, name) if checkpoint.revision
+    ]
 
 
 @pytest.mark.parametrize(
     ("suite", "count"),
     [("pythia", 154), ("mistral-gpt2", 609), ("b-gpt", 46), ("earlyberts", 31), ("amber", 360)],
 )
-def test_a_grid_has_as_many_steps_as_its_authors_count(suite, count):
+def test_grid_has_the_published_number_of_steps(suite, count):
     assert len(config_names.steps(load(suite).grid)) == count
 
 
-def test_a_growing_batch_ends_where_its_authors_count():
-    """Lucie's authors count 762,144,586 samples at step 753,851: one batch is 1,024 of them."""
+def test_tokens_of_a_growing_batch_match_the_published_number():
+    """Lucie's authors report 762,144,586 samples at step 753,851. A batch has 1,024 samples."""
     lucie = Ramp(first=256, increment=64, over=10_000_000, last=1024, length=1)
     assert abs(tokens.ramped(753_851, lucie) - 762_144_586) < 1024
     bloom = Ramp(first=192, increment=16, over=9_765_625, last=512, length=2048)
@@ -124,27 +127,29 @@ def test_a_growing_batch_ends_where_its_authors_count():
 
 
 def define(**more):
-    said = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
-    return SUITE.validate_python({**said, "repositories": ["org/{a,b}"], **more})
+    definition = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
+    return SUITE.validate_python({**definition, "repositories": ["org/{a,b}"], **more})
 
 
-def test_what_is_said_of_a_repository_goes_before_what_is_said_of_the_suite():
+def test_keys_of_a_repository_override_those_of_the_suite():
     suite = define(
         tokens={"per_step": 2},
         repositories=["org/a", {"repository": "org/b", "tokens": {"per_step": 3}}],
     )
-    assert [one.tokens.per_step for one in suite.groups()] == [2, 3]
+    assert [group.tokens.per_step for group in suite.groups()] == [2, 3]
 
 
-def test_only_some_runs_are_asked_for_their_phases_among_them():
+def test_key_only_limits_the_requested_repositories():
     suite = define(only=["a.stage2*"])
-    assert [name for name, _ in revisions.asked(suite)] == ["org/a"]
-    assert len(revisions.asked(define(only=["*"]))) == 2
+    assert [name for name, _ in revisions.patterns(suite)] == ["org/a"]
+    assert len(revisions.patterns(define(only=["*"]))) == 2
 
 
-def test_holes_of_the_grid_are_listed_and_nothing_is_made_up():
+def test_missing_steps_of_the_grid_are_listed_as_holes():
     found = listed_as(define(grid=[0, "10..30 by 10"]), "org/a", "main", "step0", "step20")
-    assert [(one.step, one.revision, one.status) for one in found[:4]] == [
+    assert [
+        (checkpoint.step, checkpoint.revision, checkpoint.status) for checkpoint in found[:4]
+    ] == [
         *[(0, "step0", ()), (10, "", ("hole",)), (20, "step20", ()), (30, "", ("hole",))],
     ]
     assert found[4].is_main
@@ -177,88 +182,94 @@ def test_holes_of_the_grid_are_listed_and_nothing_is_made_up():
         (["flax_model.msgpack"], [], ["missing_weights"]),
     ],
 )
-def test_one_whole_format_of_the_weights_is_chosen(names, files, status):
+def test_one_complete_format_of_the_weights_is_chosen(names, files, status):
     tree = {name: File(name, 1, "a", "b") for name in names}
-    chosen, said = choose_weights(tree)
-    assert ([file.path for file in chosen], said) == (files, status)
+    chosen, problems = choose_weights(tree)
+    assert ([file.path for file in chosen], problems) == (files, status)
 
 
 @pytest.mark.parametrize("remote_code", [True, False])
-def test_code_is_fetched_only_where_it_is_asked_for(remote_code):
+def test_code_is_downloaded_only_if_requested(remote_code):
     suite = define(remote_code=remote_code)
     tree = [File(name, 1, "a", "b") for name in ("config.json", "modeling.py", "model.safetensors")]
     listed = {"org/a": Repository(branches={"step1": "c"}, trees={"c": tree})}
-    (one,) = revisions.checkpoints(suite, listed, listing.groups(suite, listed))
-    assert ("modeling.py" in [file.path for file in one.files]) == remote_code
+    (checkpoint,) = revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+    assert ("modeling.py" in [file.path for file in checkpoint.files]) == remote_code
 
 
-def test_a_repository_that_tells_nothing_is_told_whatever_is_chosen():
+def test_repositories_without_checkpoints_are_reported_for_any_selection():
     suite = define(repositories=["org/a", "org/b", "org/c*"])
     gone = Repository("org/a: there is no such repository")
     silent = Repository(branches={"main": "m"}, trees={"m": []})
     listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
     groups = listing.groups(suite, listed)
-    # Whichever runs are asked for: these might have had them.
+    # These repositories might contain any run, so they are reported for any choice of runs.
     only = suite.model_copy(update={"only": ["z"]})
     found = revisions.checkpoints(only, listed, groups)
-    said = [one.status[0] for one in found if not one.is_main]
-    assert said[0].startswith("not_listed: org/a: there is no such repository; then ask again")
-    assert said[1] == "not_listed: org/b has no revision that matches the suite"
-    assert said[2].startswith("not_listed: org/c*: the Hub has no")
+    messages = [entry.status[0] for entry in found if not entry.is_main]
+    assert messages[0].startswith("not_listed: org/a: there is no such repository; then ask again")
+    assert messages[1] == "not_listed: org/b has no revision that matches the suite"
+    assert messages[2].startswith("not_listed: org/c*: the Hub has no")
     every = [
-        Listed(one.run, one.revision, one.step, Path("x"), flags=one.status, published=one)
-        for one in found
+        Listed(
+            entry.run, entry.revision, entry.step, Path("x"), flags=entry.status, published=entry
+        )
+        for entry in found
     ]
     chosen = select(every, sweep.Steps(steps=[7]))
     assert len(chosen) == 3
 
 
-def test_ranks_go_over_all_repositories_of_a_run():
+def test_ranks_count_over_all_repositories_of_a_run():
     match = r"org/(?P<run>m)-(?P<step>\d+)"
     suite = define(mode="repositories", match=match, tokens={"each": 100}, repositories=["org/m-*"])
     listed = {f"org/m-{k}": Repository(branches={"main": f"{k}"}, trees={}) for k in (9, 1, 4)}
     found = revisions.checkpoints(suite, listed, listing.groups(suite, listed))
-    assert [(one.step, one.tokens) for one in found] == [(1, 100), (4, 200), (9, 300)]
+    assert [(checkpoint.step, checkpoint.tokens) for checkpoint in found] == [
+        (1, 100),
+        (4, 200),
+        (9, 300),
+    ]
 
 
-def test_two_checkpoints_of_one_name_are_refused():
+def test_checkpoints_of_the_same_name_are_refused():
     suite = define(repositories=["orgA/x", "orgB/x"])
-    one = Repository(branches={"step1": "c"}, trees={})
-    listed = {"orgA/x": one, "orgB/x": one}
+    repository = Repository(branches={"step1": "c"}, trees={})
+    listed = {"orgA/x": repository, "orgB/x": repository}
     with pytest.raises(
         ShapesweepError, match="orgA/x and orgB/x both have a run x with a revision"
     ):
         revisions.checkpoints(suite, listed, listing.groups(suite, listed))
 
 
-def test_two_branches_that_would_have_one_folder_are_refused():
+def test_branches_with_the_same_folder_name_are_refused():
     suite = define(match=r".*step[-/]*(?P<step>\d+)", repositories=["org/x"])
     listed = {"org/x": Repository(branches={"step/1": "c", "step--1": "d"}, trees={})}
     with pytest.raises(ShapesweepError, match="finds both 'step/1' and 'step--1' in org/x"):
         revisions.checkpoints(suite, listed, listing.groups(suite, listed))
 
 
-def test_a_phase_from_outside_is_a_safe_name_too():
+def test_names_of_phases_are_safe_as_folders():
     suite = define(match=r"(?P<phase>.*)-step(?P<step>\d+)", phases={"*": {"own_run": True}})
-    (one, *_) = listed_as(suite, "org/a", "../b/c-step5")
-    assert "/" not in one.run and ".." not in one.run.split("/")
+    (checkpoint, *_) = listed_as(suite, "org/a", "../b/c-step5")
+    assert "/" not in checkpoint.run and ".." not in checkpoint.run.split("/")
 
 
-def test_names_from_outside_are_safe_as_folders():
+def test_names_of_revisions_are_safe_as_folders():
     suite = define(match=r".*?(?P<step>\d+)")
     found = listed_as(suite, "org/a", "../../etc/passwd1", "feature/x+2", ".hidden3")
-    names = [one.revision for one in found]
+    names = [checkpoint.revision for checkpoint in found]
     assert all(name and "/" not in name and not name.startswith(".") for name in names)
     assert len(names) == 3
 
 
-def test_a_step_that_is_no_number_is_an_error_that_names_the_pattern():
+def test_error_for_a_step_that_is_no_number_names_the_pattern():
     suite = define(match=r"(?P<step>\w+)")
     with pytest.raises(ShapesweepError, match=r"match: \(\?P<step>.* finds in 'latest'"):
         listed_as(suite, "org/a", "latest")
 
 
-def test_a_tokenizer_is_looked_for_in_main_and_then_in_the_checkpoints():
+def test_tokenizer_is_searched_in_main_and_then_in_the_checkpoints():
     both = [File("tokenizer.json", 1, None, "a"), File("model.safetensors", 1, "b", "c")]
     refs = {"main": "m", "step1": "1", "step2": "2"}
     trees = {"m": [], "1": both, "2": both}
@@ -266,8 +277,8 @@ def test_a_tokenizer_is_looked_for_in_main_and_then_in_the_checkpoints():
     (group,) = suite.groups()
     listed = {"org/a": Repository(branches=refs, trees=trees)}
     found = revisions.checkpoints(suite, listed, {"org/a": group})
-    run = [one for one in found if not one.is_main]
-    assert [place[1] for place in revisions.tokenizers(run, listed, group)] == ["2", "1"]
+    run = [checkpoint for checkpoint in found if not checkpoint.is_main]
+    assert [source[1] for source in revisions.tokenizers(run, listed, group)] == ["2", "1"]
     trees["m"] = [both[0], File("config.json", 1, None, "a"), File("other", 1, None, "a")]
     assert next(revisions.tokenizers(run, listed, group)) == ("org/a", "m", trees["m"][:2])
     other = {**listed, "org/t": Repository(branches={"main": "t"}, trees={"t": both})}
@@ -276,7 +287,7 @@ def test_a_tokenizer_is_looked_for_in_main_and_then_in_the_checkpoints():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"match": "("}, "is not a valid regular expression"),
         ({"match": "(?P<stepp>x)"}, "has the group stepp"),
@@ -291,16 +302,16 @@ def test_a_tokenizer_is_looked_for_in_main_and_then_in_the_checkpoints():
         ({"repositories": []}, "names no repositories"),
     ],
 )
-def test_a_wrong_definition_is_told_in_one_line(change, said):
+def test_invalid_definition_is_a_one_line_error(change, message):
     suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
     suite |= {"repositories": ["org/{a,b}"], **change}
     with pytest.raises(ShapesweepError) as error:
         config_files.validate({"suites": {"mine": suite}})
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_suite_of_the_registry_is_named_with_what_differs():
+def test_suite_of_the_registry_can_be_named_with_changes():
     chosen = {"pythia": {"only": ["pythia-70m"], "accept": ["shares_file_with"]}}
     suite = config_files.validate({"suites": chosen}, REGISTRY).suites["pythia"]
     assert suite.only == ["pythia-70m"] and suite.tokens.per_step == 2097152

@@ -1,4 +1,4 @@
-"""The history: losses from whatever a training has written, as far as it has."""
+"""The history: losses are read from the logs of a training."""
 
 import json
 
@@ -16,25 +16,25 @@ def losses(found):
     return found[found.metric == "loss"].set_index("step").value.to_dict()
 
 
-def test_a_trainers_state_is_read(tmp_path):
+def test_trainer_state_is_read(tmp_path):
     entries = [{"step": 8, "loss": 5.5, "grad_norm": 0.5}, {"step": 16, "eval_loss": 5.0}]
     for step, known in ((8, entries[:1]), (16, [*entries, {"step": 16, "loss": 4.0}])):
-        place = tmp_path / f"checkpoint-{step}"
-        place.mkdir()
-        (place / "trainer_state.json").write_text(json.dumps({"log_history": known}))
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text(json.dumps({"log_history": known}))
     found, problems = history.of_folder(tmp_path)
     assert losses(found) == {8: 5.5, 16: 4.0}
     assert found[found.metric == "gradient_norm"].value.tolist() == [0.5]
     assert problems == []
-    # The newest is being written: the one before tells the same, but for its end.
+    # The newest state is incomplete. The previous state is read, which lacks the last entries.
     (tmp_path / "checkpoint-16/trainer_state.json").write_text('{"log_history": [{"lo')
     found, (problem,) = history.of_folder(tmp_path)
     assert losses(found) == {8: 5.5}
     assert "checkpoint-16" in problem
 
 
-def test_lucies_table_is_read(tmp_path):
-    # Her authors' plots are made from these columns.
+def test_log_of_lucie_is_read(tmp_path):
+    # Lucie's authors plot these columns.
     (tmp_path / "log.csv").write_text(
         "training_steps,training_tokens,training_loss,walltime,gputime,learning_rate\n"
         "25,26214400,10.5,0.1,51.2,3.75e-06\n"
@@ -56,13 +56,13 @@ def test_lucies_table_is_read(tmp_path):
         ("a.json", '{"log_history": []}', {}),
     ],
 )
-def test_logs_of_other_programs_are_read_as_far_as_they_go(tmp_path, name, text, expected):
+def test_other_logs_are_read_up_to_the_last_complete_line(tmp_path, name, text, expected):
     (tmp_path / name).write_text(text)
     np.testing.assert_equal(losses(history.read_log(tmp_path / name)), expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("a.csv", "time,loss\n1,2\n", "has no column step or training_steps"),
         ("a.csv", "step,accuracy\n1,2\n", "has no column loss or training_loss"),
@@ -73,15 +73,15 @@ def test_logs_of_other_programs_are_read_as_far_as_they_go(tmp_path, name, text,
         ("a.txt", "step,loss\n", r"a log is \.json, \.jsonl or \.csv"),
     ],
 )
-def test_what_is_no_log_is_one_line(tmp_path, name, text, said):
+def test_invalid_log_raises_an_error(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    with pytest.raises(ShapesweepError, match=said):
+    with pytest.raises(ShapesweepError, match=message):
         history.read_log(tmp_path / name)
     with pytest.raises(ShapesweepError, match="there is no such log"):
         history.read_log(tmp_path / "absent.csv")
 
 
-def test_a_local_suites_history_has_its_own_log_and_its_probe(tmp_path):
+def test_history_of_a_local_suite_has_its_log_and_its_probe(tmp_path):
     (tmp_path / "log.csv").write_text("step,loss\n1,2.5\n")
     row = dict.fromkeys(schemas.PROBE.names) | {"step": 0, "metric": "kurtosis", "value": 3.0}
     tables.write([row], schemas.PROBE, tmp_path / PROBE_FILE)

@@ -1,4 +1,4 @@
-"""The search by lower bounds: what it may never miss, in every precision and on both its ways."""
+"""The search by lower bounds: no neighbour is missed, in any precision and on both paths."""
 
 import itertools
 import tracemalloc
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
+from hypothesis.extra.numpy import arrays
 
 from shapesweep import neighbors
-from shapesweep.neighbors import candidates, tiles
+from shapesweep.neighbors import candidates, lists, tiles
 from shapesweep.neighbors.candidates import Keys
 from shapesweep.neighbors.space import Space
 from shapesweep.neighbors.tiles import Tiles
@@ -20,7 +20,7 @@ N = candidates.FEW + 200
 
 
 def grid(rng):
-    """Rounded points, at a handful of distances: most pairs are tied with thousands."""
+    """Rounded points with few different distances: most pairs are tied with thousands."""
     return rng.integers(0, 3, (N, 8)).astype(float) + 1e-9 * rng.standard_normal((N, 8))
 
 
@@ -35,7 +35,7 @@ CLOUDS = {
     "clusters": lambda rng: rng.standard_normal((N, 24)) * 1e-5 + 10 * (np.arange(N) % 7)[:, None],
     "line": lambda rng: rng.random((N, 1)) * np.ones(24),
     "grid": grid,
-    # Beyond what float32 holds, at its end, and below what it can multiply.
+    # Beyond the range of float32, at its end, and too small for products in float32.
     "huge": lambda rng: rng.standard_normal((N, 24)) * 1e60,
     "largest": lambda rng: (rng.random((N, 24)) * 3e38 - 1.5e38).astype(np.float32),
     "specks": lambda rng: np.vstack(
@@ -48,7 +48,7 @@ CLOUDS = {
 @pytest.fixture(scope="module", params=CLOUDS)
 def cloud(request):
     points = CLOUDS[request.param](np.random.default_rng(0))
-    # A power of two: nothing is rounded, and no square is none.
+    # A power of two, so that nothing is rounded and no square overflows or underflows.
     unit = 2.0 ** np.floor(np.log2(np.abs(points.astype(float)).max()))
     exact = points.astype(np.float64) / unit
     squared = np.zeros((N, N))
@@ -61,43 +61,43 @@ def cloud(request):
 
 @pytest.mark.parametrize("half_precision", [False, True])
 @pytest.mark.parametrize("k", [1, 2, 8, 64])
-def test_the_nearest_of_all_are_found(cloud, k, half_precision, monkeypatch):
-    monkeypatch.setattr(neighbors, "fast_half_precision", lambda: half_precision)
+def test_nearest_neighbours_are_found(cloud, k, half_precision, monkeypatch):
+    monkeypatch.setattr(lists, "fast_half_precision", lambda: half_precision)
     points, distances = cloud
     found, indices = neighbors.nearest_neighbors(points, k)
-    # Both in float64; ours by a product where the distance is no small share of the norms (1e-3 of
-    # their squares, so 13 digits are left), else by difference.
+    # Both in float64. The search computes squares from a product if they are at least 1e-3 of the
+    # squared norms (13 digits are left), and from differences otherwise.
     np.testing.assert_allclose(found, np.sort(distances, axis=1)[:, :k], rtol=1e-11)
     np.testing.assert_allclose(
         np.take_along_axis(distances, indices, axis=1), found, rtol=1e-11, atol=1e-300
     )
 
 
-def test_neighbours_with_other_labels_and_pairs_within_a_radius(cloud):
+def test_neighbours_of_other_labels_and_pairs_within_a_radius_are_found(cloud):
     points, distances = cloud
     labels = np.arange(N) // 40
     groups = labels % 5
     keep = np.arange(N) % 11 > 0
     both = neighbors.search(points, 24, 20, labels)
-    for lists, allowed in zip(both, [None, labels[:, None] != labels], strict=True):
+    for found_lists, allowed in zip(both, [None, labels[:, None] != labels], strict=True):
         expected = distances if allowed is None else np.where(allowed, distances, np.inf)
         expected = np.where(keep, expected, np.inf)[keep]
-        found, _ = lists.nearest(20, keep)
+        found, _ = found_lists.nearest(20, keep)
         np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :20], rtol=1e-11)
         ordered = np.sort(expected[np.isfinite(expected)])
-        # Between two distances, so that no rounding decides; the densest rows have far more
-        # neighbours there than are listed.
-        for place in (1000, 40_000):
-            at = place + int(np.argmax(np.diff(ordered[place:]) > 1e-9 * ordered[place]))
+        # Radii between two distances, so that rounding does not matter. The densest rows have far
+        # more neighbours within them than are listed.
+        for start in (1000, 40_000):
+            at = start + int(np.argmax(np.diff(ordered[start:]) > 1e-9 * ordered[start]))
             radius = float(np.sqrt(ordered[at] * ordered[at + 1]))
-            counts = lists.count_within(radius, keep, groups, 5)
+            counts = found_lists.count_within(radius, keep, groups, 5)
             pairs = np.argwhere(expected < radius)
             by_group = np.zeros((5, 5), dtype=int)
             np.add.at(by_group, (groups[keep][pairs[:, 0]], groups[pairs[:, 1]]), 1)
             np.testing.assert_array_equal(counts, by_group)
 
 
-def test_neither_the_size_of_tiles_nor_the_order_of_rows_matters(monkeypatch):
+def test_size_of_tiles_and_order_of_rows_do_not_change_the_result(monkeypatch):
     points = np.random.default_rng(1).standard_normal((N, 12)) + 5
     found, indices = neighbors.nearest_neighbors(points, 10)
     order = np.random.default_rng(2).permutation(N)
@@ -112,7 +112,7 @@ def test_neither_the_size_of_tiles_nor_the_order_of_rows_matters(monkeypatch):
 
 
 @pytest.mark.parametrize("alone", [0, 20])
-def test_one_label_for_nearly_all_leaves_few_neighbours_and_little_memory(alone):
+def test_one_label_for_nearly_all_points_needs_little_memory(alone):
     points = np.random.default_rng(0).standard_normal((N, 6))
     labels = np.zeros(N, dtype=int)
     labels[:alone] = np.arange(1, alone + 1)
@@ -120,7 +120,7 @@ def test_one_label_for_nearly_all_leaves_few_neighbours_and_little_memory(alone)
     _, between = neighbors.search(points, 24, 20, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Far from all pairs as keys, 8 bytes each, which they once were.
+    # Much less than a key of 8 bytes for each pair.
     assert peak < 8 * N * N / 2
     found, _ = between.nearest(20)
     distances = np.linalg.norm(points[:, None] - points[:alone], axis=2)
@@ -130,7 +130,7 @@ def test_one_label_for_nearly_all_leaves_few_neighbours_and_little_memory(alone)
     np.testing.assert_allclose(found[alone:], expected[alone:], rtol=1e-11)
 
 
-def test_equal_distances_come_by_their_indices():
+def test_equal_distances_are_sorted_by_index():
     points = np.array([[0.0], [1.0], [-1.0], [3.0], [-3.0]])
     _, indices = neighbors.nearest_neighbors(points, 4)
     assert indices[0].tolist() == [1, 2, 3, 4]
@@ -141,34 +141,32 @@ numbers = st.floats(-1e6, 1e6, width=32).map(float)
 
 @settings(max_examples=60, deadline=None)
 @given(
-    points=arrays.arrays(
-        np.float64, st.tuples(st.integers(2, 12), st.integers(1, 40)), elements=numbers
-    ),
+    points=arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(1, 40)), elements=numbers),
     precision=st.sampled_from(PRECISIONS),
 )
-def test_no_tile_exceeds_a_distance(points, precision):
+def test_bounds_never_exceed_the_distance(points, precision):
     space = Space(points)
-    made = Tiles(space.centred, space.squares / 2, precision)
-    bounds = made.bound(made.block(slice(None), slice(None)))
+    whole = Tiles(space.centred, space.squares / 2, precision)
+    bounds = whole.bound(whole.block(slice(None), slice(None)))
     apart = space.centred[:, None] - space.centred
     halves = np.einsum("ijk,ijk->ij", apart, apart) / 2
-    # What the comparison itself rounds.
+    # The rounding of the comparison.
     rounding = 1e-15 * len(points[0]) * (space.squares[:, None] + space.squares)
     assert (bounds <= halves + rounding).all()
-    # And none is uselessly low.
-    slack = 4 * made.slack + (2**-7 if precision == "bfloat16" else 0)
+    # No bound is uselessly low.
+    slack = 4 * whole.slack + (2**-7 if precision == "bfloat16" else 0)
     assert (bounds >= halves - rounding - slack * (space.squares[:, None] + space.squares)).all()
 
 
 @settings(max_examples=100, deadline=None)
 @given(
     n_points=st.sampled_from([2, 3, 4096, 100_000, 1_000_000]),
-    places=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    fractions=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     value=st.floats(-1, 2.0**100, width=32, allow_subnormal=False),
 )
-def test_a_key_keeps_its_indices_and_never_raises_its_bound(n_points, places, value):
+def test_key_keeps_its_indices_and_never_increases_its_bound(n_points, fractions, value):
     keys = Keys(n_points, np.dtype(np.float32))
-    row, column = (np.array([int(place * (n_points - 1))]) for place in places)
+    row, column = (np.array([int(fraction * (n_points - 1))]) for fraction in fractions)
     packed = keys.pack(row, column, np.array([value], dtype=np.float32))
     assert (keys.rows(packed), keys.columns(packed)) == (row, column)
     kept = keys.values(packed)[0]
@@ -184,14 +182,14 @@ def test_keys_sort_by_row_then_by_bound():
     np.testing.assert_array_equal(np.argsort(packed), np.arange(len(rows)))
 
 
-def test_the_way_through_a_whole_cloud_is_taken(monkeypatch):
-    # Else the tests above would look at every row by itself.
-    asked = []
+def test_search_of_a_whole_cloud_uses_the_path_by_tiles(monkeypatch):
+    # Otherwise the tests above would only check the search row by row.
+    calls = []
     by_rows = candidates.propose_rows
     monkeypatch.setattr(
         candidates,
         "propose_rows",
-        lambda *given, **more: asked.append(1) or by_rows(*given, **more),
+        lambda *given, **more: calls.append(1) or by_rows(*given, **more),
     )
     neighbors.nearest_neighbors(np.random.default_rng(0).standard_normal((N, 24)), 2)
-    assert not asked
+    assert not calls

@@ -1,4 +1,4 @@
-"""The neighbour search: exact under every condition that hidden states bring."""
+"""The neighbour search: exact for all kinds of hidden states."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from shapesweep import neighbors
 
 
 def brute(points, k, labels=None, keep=None):
-    """The obvious way, in float64 and by direct difference."""
+    """A direct computation in float64, from differences of coordinates."""
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     np.fill_diagonal(distances, np.inf)
     if labels is not None:
@@ -28,7 +28,7 @@ CLOUDS = {
 
 @pytest.fixture(params=CLOUDS)
 def points(request):
-    # More columns than 16 residue classes of the search need, so that its fast way is taken.
+    # More columns than the 16 residue classes of the search need, so that its fast path is used.
     return CLOUDS[request.param](np.random.default_rng(0).standard_normal((700, 12)))
 
 
@@ -40,7 +40,7 @@ def test_nearest_neighbors_are_exact(points):
     np.testing.assert_allclose(distances, direct, rtol=1e-12)
 
 
-def test_lists_answer_for_other_documents_and_left_out_groups(points):
+def test_lists_are_exact_between_documents_and_without_a_group(points):
     documents = np.arange(len(points)) // 50
     anywhere, between = neighbors.search(points, 16, 2, documents)
     for left_out in range(3):
@@ -53,8 +53,8 @@ def test_lists_answer_for_other_documents_and_left_out_groups(points):
         )
 
 
-def test_a_list_that_a_left_out_group_empties_is_looked_up_again():
-    # Every point's sixteen nearest neighbours lie in its own cluster, and all but itself leave.
+def test_neighbours_are_searched_again_if_a_group_empties_a_list():
+    # The sixteen nearest neighbours of a point are in its cluster, and all of them are left out.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((400, 3)) * 0.01 + 100 * np.repeat(np.eye(20, 3), 20, axis=0)
     keep = np.arange(400) % 20 == 0
@@ -62,7 +62,7 @@ def test_a_list_that_a_left_out_group_empties_is_looked_up_again():
     np.testing.assert_allclose(lists.nearest(2, keep)[0], brute(points, 2, keep=keep), rtol=1e-12)
 
 
-def test_too_few_neighbours_are_infinitely_far():
+def test_missing_neighbours_are_infinitely_far():
     points = np.arange(4.0)[:, None]
     _, between = neighbors.search(points, 3, 3, np.array([0, 0, 0, 1]))
     distances, indices = between.nearest(2)
@@ -71,20 +71,20 @@ def test_too_few_neighbours_are_infinitely_far():
 
 
 @pytest.mark.parametrize(("k", "value"), [(0, 1.0), (3, 1.0), (1, np.nan)])
-def test_bad_input_is_refused(k, value):
+def test_invalid_input_is_refused(k, value):
     with pytest.raises(ValueError, match=r"k must lie|finite"):
         neighbors.nearest_neighbors([[0.0], [value], [2.0]], k)
 
 
 @pytest.mark.parametrize("scale", [1e150, 1e-170, 1e-180])
-def test_distances_whose_squares_are_none_are_right(scale):
+def test_distances_are_right_if_their_squares_overflow_or_underflow(scale):
     points = np.random.default_rng(0).standard_normal((300, 3))
     points[:40] *= 1e-9
     found, _ = neighbors.nearest_neighbors(points * scale, 2)
     np.testing.assert_allclose(found / scale, brute(points, 2), rtol=1e-9)
 
 
-def test_specks_beside_far_points_are_told_apart():
+def test_tiny_distances_beside_far_points_are_right():
     rng = np.random.default_rng(0)
     points = np.vstack([np.ones((1, 8)), -np.ones((1, 8)), 1e-23 * rng.standard_normal((400, 8))])
     found, _ = neighbors.nearest_neighbors(points, 5)
@@ -93,15 +93,15 @@ def test_specks_beside_far_points_are_told_apart():
 
 
 @pytest.mark.parametrize("n", [100, 3000])
-def test_a_pair_at_the_radius_is_not_nearer(n):
-    # Equal gaps: half of all nearest neighbours lie at the median distance, but for rounding.
+def test_pair_exactly_at_the_radius_is_not_counted(n):
+    # Equal gaps: all nearest neighbours are at the median distance, up to rounding.
     points = np.arange(n)[:, None] * np.array([0.1, 0.3, -0.7])
     (lists,) = neighbors.search(points, 8, 2)
-    everything, one = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
+    everything, group = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     gap = float(np.median(lists.nearest(1)[0]))
-    assert lists.count_within(gap, everything, one, 1).item() == 0
-    assert lists.count_within(gap * 1.5, everything, one, 1).item() == 2 * (n - 1)
-    assert lists.count_within(gap * 2, everything, one, 1).item() == 2 * (n - 1)
+    assert lists.count_within(gap, everything, group, 1).item() == 0
+    assert lists.count_within(gap * 1.5, everything, group, 1).item() == 2 * (n - 1)
+    assert lists.count_within(gap * 2, everything, group, 1).item() == 2 * (n - 1)
 
 
 def test_unique_rows_keep_the_first_of_each():
@@ -109,6 +109,6 @@ def test_unique_rows_keep_the_first_of_each():
     np.testing.assert_array_equal(neighbors.unique_rows(points), [0, 1, 3])
 
 
-def test_rows_of_one_context_are_repeats_though_rounding_differs():
+def test_rows_of_the_same_context_are_duplicates_despite_rounding():
     points = np.array([[1.0], [1.0 + 1e-12], [2.0]])
     np.testing.assert_array_equal(neighbors.unique_rows(points, np.array([5, 5, 6])), [0, 2])

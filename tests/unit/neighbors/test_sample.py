@@ -1,18 +1,18 @@
-"""Samples: what is left out is left out of everything, and decimation takes fewer points."""
+"""Samples: replicates leave out a group everywhere, and decimation takes fewer points."""
 
 import numpy as np
 import pytest
 
 from shapesweep import neighbors
 from shapesweep.estimators import dimension
-from shapesweep.geometry.layer import PERMUTATION_SEED, Layer, look
+from shapesweep.geometry.layer import PERMUTATION_SEED, Layer, measure_layer
 from shapesweep.metrics import METRICS
 from shapesweep.neighbors import sample
 
 
 @pytest.fixture
 def walk():
-    """Documents that wander, as a layer."""
+    """A layer of documents that are random walks."""
     rng = np.random.default_rng(0)
     steps = rng.standard_normal((40, 30, 5)).cumsum(axis=1) * 0.2
     points = (steps + 2 * rng.standard_normal((40, 1, 5))).reshape(-1, 5)
@@ -27,8 +27,8 @@ def brute(points, k):
     return np.sort(distances, axis=1)[:, :k]
 
 
-def test_a_decimated_sample_and_its_replicates(walk):
-    numbers = {one.metric: one for one in look(walk, 1000, METRICS)["all"]}
+def test_decimated_samples_and_their_replicates_are_exact(walk):
+    numbers = {number.metric: number for number in measure_layer(walk, 1000, METRICS)["all"]}
     taken = np.random.default_rng(PERMUTATION_SEED).permutation(1200)[:1000]
     for name, fraction in (("id_twonn", 1), ("id_twonn_half", 2), ("id_twonn_quarter", 4)):
         rows = taken[: 1000 // fraction]
@@ -40,7 +40,7 @@ def test_a_decimated_sample_and_its_replicates(walk):
         np.testing.assert_allclose(numbers[name].replicates, without, rtol=1e-9)
 
 
-def test_indices_are_found_where_they_are_asked_for(walk):
+def test_indices_of_neighbours_match_their_distances(walk):
     lists = neighbors.search(walk.points, 12, 4, walk.documents)
     sampled = np.arange(1200) % 3 > 0
     for kind in lists:
@@ -54,7 +54,7 @@ def test_indices_are_found_where_they_are_asked_for(walk):
             assert seen.nearest(2).indices.shape == (len(seen.rows), 2)
 
 
-def test_pairs_without_a_group_are_those_of_the_others(walk):
+def test_pairs_without_a_group_are_pairs_of_the_other_groups(walk):
     lists, _ = neighbors.search(walk.points, 40, 20, walk.documents)
     sampled = np.ones(1200, dtype=bool)
     whole, without = sample.neighbors(lists, 20, sampled, walk.documents, walk.groups, 8)
@@ -67,24 +67,28 @@ def test_pairs_without_a_group_are_those_of_the_others(walk):
         assert part.whole is whole
 
 
-def test_equal_selections_are_looked_at_once_and_told_twice(walk):
+def test_equal_selections_share_their_numbers(walk):
     both = {"all": np.ones(1200, dtype=bool), "same": np.ones(1200, dtype=bool)}
     layer = Layer(walk.points, walk.documents, walk.groups, None, both, walk.massive)
     few = [name for name, metric in METRICS.items() if metric.sensitivity]
-    made = look(layer, 1000, METRICS)
-    assert made["all"] == made["same"]
-    assert [one.metric for one in look(layer, 1000, METRICS, partial={"same": few})["same"]] == [
+    found = measure_layer(layer, 1000, METRICS)
+    assert found["all"] == found["same"]
+    assert [
+        number.metric
+        for number in measure_layer(layer, 1000, METRICS, partial={"same": few})["same"]
+    ] == [
         "anisotropy",
         "id_twonn",
     ]
 
 
-def test_rows_of_one_causal_prefix_are_one_point_though_rounding_tells_them_apart(walk):
+def test_rows_of_the_same_causal_prefix_are_a_single_point_despite_rounding(walk):
     points = np.concatenate([walk.points, walk.points * (1 + 1e-15)])
     doubled = {"all": np.ones(2400, dtype=bool)}
     contexts = np.tile(np.arange(1200), 2)
     more = [np.tile(a, 2) for a in (walk.documents, walk.groups)]
     layer = Layer(points, *more, contexts, doubled, np.zeros(2400, dtype=bool))
-    number = next(one for one in look(layer, None, METRICS)["all"] if one.metric == "id_twonn")
+    numbers = measure_layer(layer, None, METRICS)["all"]
+    (number,) = (entry for entry in numbers if entry.metric == "id_twonn")
     assert (number.n_points, number.n_duplicates) == (1200, 1200)
     assert number.value == pytest.approx(dimension.id_twonn(brute(walk.points, 2)), rel=1e-6)

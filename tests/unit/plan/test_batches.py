@@ -1,4 +1,4 @@
-"""Batches: neighbours together, what is asked for alone alone, and names that stay the same."""
+"""Batches: which checkpoints are measured together, and which names and fingerprints they have."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from shapesweep.plan.costs import Model
 from shapesweep.storage.files import File
 
 HUB = {"source": "hub", "mode": "branches", "match": "x", "repositories": ["o/a"]}
-#: Pythia-70m's shape: a checkpoint of it is measured in some minutes.
+#: The shape of Pythia-70m. Measuring such a checkpoint takes a few minutes.
 SMALL = {"hidden_size": 512, "num_hidden_layers": 6, "vocab_size": 50304}
 LARGE = {"hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 50304}
 
@@ -34,50 +34,51 @@ def cut(chosen, **more):
     return batches.cut("s", chosen_settings.suites["s"], chosen, chosen_settings)
 
 
-def test_neighbours_go_together_from_the_first_checkpoint_on():
+def test_consecutive_checkpoints_share_a_batch():
     found = cut([published(n) for n in range(10)], checkpoints_per_job=4)
-    assert [one.name for one in found] == ["step0+3", "step4+3", "step8+1"]
-    assert [revision for one in found for revision in one.revisions] == [
+    assert [batch.name for batch in found] == ["step0+3", "step4+3", "step8+1"]
+    assert [revision for batch in found for revision in batch.revisions] == [
         f"step{n}" for n in range(10)
     ]
 
 
 @pytest.mark.parametrize("n_later", [1, 3, 4, 9])
-def test_later_checkpoints_leave_the_full_batches_as_they_are(n_later):
+def test_later_checkpoints_do_not_change_full_batches(n_later):
     before = cut([published(n) for n in range(10)], checkpoints_per_job=4)
     after = cut([published(n) for n in range(10 + n_later)], checkpoints_per_job=4)
-    assert [(one.name, one.fingerprint) for one in after[:2]] == [
-        (one.name, one.fingerprint) for one in before[:2]
+    assert [(batch.name, batch.fingerprint) for batch in after[:2]] == [
+        (batch.name, batch.fingerprint) for batch in before[:2]
     ]
 
 
-def test_runs_are_never_mixed():
+def test_batch_has_checkpoints_of_a_single_run():
     found = cut([published(0), published(0, run="q"), published(1)], checkpoints_per_job=8)
-    assert [(one.run, one.name) for one in found] == [("r", "step0+1"), ("q", "step0")]
+    assert [(batch.run, batch.name) for batch in found] == [("r", "step0+1"), ("q", "step0")]
 
 
-def test_small_checkpoints_go_together_and_large_ones_alone():
-    assert max(len(one.members) for one in cut([published(n) for n in range(99)])) > 1
+def test_small_checkpoints_share_a_batch_and_large_ones_do_not():
+    assert max(len(batch.members) for batch in cut([published(n) for n in range(99)])) > 1
     alone = cut([published(n, LARGE, 10**10) for n in range(9)])
-    assert [len(one.members) for one in alone] == [1] * 9
+    assert [len(batch.members) for batch in alone] == [1] * 9
 
 
-def test_what_is_asked_for_alone_goes_alone():
+def test_checkpoints_with_a_budget_or_kept_activations_have_their_own_batch():
     chosen = [published(n) for n in range(5)]
     found = cut(chosen, checkpoints_per_job=8, budget={"checkpoints": {"s": "last"}})
-    assert [one.name for one in found] == ["step4", "step0+3"]
+    assert [batch.name for batch in found] == ["step4", "step0+3"]
     kept = cut(chosen, checkpoints_per_job=8, keep_activations=True)
-    assert [one.name for one in kept] == [one.revision for one in chosen]
+    assert [batch.name for batch in kept] == [checkpoint.revision for checkpoint in chosen]
 
 
-def test_a_batch_fits_the_disk_beside_those_that_are_downloaded_and_measured():
+def test_batch_fits_on_the_disk_with_the_batches_in_progress():
     chosen, hub = [published(n) for n in range(64)], {"disk_gb": 4, "downloads": 2}
     found = cut(chosen, checkpoints_per_job=64, hub=hub)
-    one = costs.footprint(Model.published(chosen[0]), settings(hub=hub))
-    assert max(len(b.members) for b in found) * one <= 1e9 < (len(found[0].members) + 1) * one
+    footprint = costs.footprint(Model.published(chosen[0]), settings(hub=hub))
+    assert max(len(b.members) for b in found) * footprint <= 1e9
+    assert (len(found[0].members) + 1) * footprint > 1e9
 
 
-def test_a_batchs_name_is_no_revision_and_safe_in_a_path():
+def test_name_of_a_batch_is_no_revision_and_is_safe_in_a_path():
     name = cut([published(0), published(1)], checkpoints_per_job=2)[0].name
     assert re.fullmatch(batches.BATCH, name)
     assert not re.match(NAME, name)
@@ -85,8 +86,8 @@ def test_a_batchs_name_is_no_revision_and_safe_in_a_path():
         assert not re.fullmatch(batches.BATCH, bad)
 
 
-def test_budgets_are_chosen_once(sweep, monkeypatch):
-    """Every job asks for the budgets of its batch: a plan of thousands must not choose anew."""
+def test_budgets_are_selected_once(sweep, monkeypatch):
+    """Every job asks for the budgets of its batch. The plan must select them only once."""
     calls = []
     choose = workflow.budgeted
     monkeypatch.setattr(workflow, "budgeted", lambda *of: calls.append(of) or choose(*of))

@@ -1,4 +1,4 @@
-"""Results that are cut off are found, and settings that are cut off are not read."""
+"""Truncated results are found, and truncated settings are not read."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from shapesweep.storage.digests import digest
 
 
 @pytest.fixture
-def whole(tmp_path):
-    """A file of each kind, whole."""
+def complete(tmp_path):
+    """A complete file of each kind."""
     contents = {
         "a.svg": b"<svg>\n</svg>\n",
         "a.pdf": b"%PDF-1.4\n%%EOF\n",
@@ -26,23 +26,23 @@ def whole(tmp_path):
     return sorted(tmp_path.iterdir())
 
 
-def test_files_that_are_whole_or_absent_are_not_damaged(whole, tmp_path):
-    assert damaged([*whole, tmp_path / "absent.svg"]) == []
+def test_complete_and_absent_files_are_not_damaged(complete, tmp_path):
+    assert damaged([*complete, tmp_path / "absent.svg"]) == []
 
 
 @pytest.mark.parametrize("length", [0, -3])
-def test_files_that_are_cut_off_are_damaged(whole, length):
-    for path in whole:
+def test_truncated_files_are_damaged(complete, length):
+    for path in complete:
         path.write_bytes(path.read_bytes()[:length])
-    assert damaged(whole) == whole
+    assert damaged(complete) == complete
 
 
-def test_settings_are_read_as_they_were_written_or_not_at_all(tmp_path):
+def test_settings_that_differ_from_their_fingerprint_are_not_read(tmp_path):
     text = measurement.as_yaml(measurement.Measurement(corpora=["text", "random"]))
     path = tmp_path / f"{digest(text)}.yaml"
     path.write_text(text, encoding="utf-8")
     assert measurement.load(path).corpora == ["text", "random"]
-    # What is left is valid, and says something else.
+    # The truncated text is valid YAML with another meaning.
     path.write_text("corpora: [text]\n", encoding="utf-8")
     with pytest.raises(ShapesweepError, match="damaged; remove it, and run again"):
         measurement.load(path)

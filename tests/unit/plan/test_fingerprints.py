@@ -1,4 +1,4 @@
-"""Names that change with all that numbers depend on, and with nothing else."""
+"""Fingerprints change with everything that numbers depend on, and with nothing else."""
 
 import copy
 import dataclasses
@@ -16,7 +16,7 @@ from shapesweep.plan import fingerprints
 from shapesweep.storage import schemas
 from shapesweep.storage.manifests import Checkpoint
 
-#: Values other than the default of each key that numbers depend on.
+#: Other values than the default, for every key that numbers depend on.
 DEPENDS = [
     *({"geometry": {key: value}} for key, value in (("n_points", 99), ("groups", 7))),
     *(
@@ -29,7 +29,7 @@ DEPENDS = [
     {"corpora": ["text"]},
     {"suites": {"s": {"tokens_per_step": 9}}},
 ]
-#: The same of each key that they do not depend on.
+#: Other values than the default, for every key that numbers do not depend on.
 INDEPENDENT = [
     {"results": "elsewhere"},
     {"checkpoints": {"steps": [1]}},
@@ -48,15 +48,15 @@ INDEPENDENT = [
 
 
 def keys(changes):
-    return {f"{key}.{part}" for one in changes for key in one for part in _parts(one[key])}
+    return {f"{key}.{part}" for change in changes for key in change for part in _parts(change[key])}
 
 
 def _parts(value):
     return value if isinstance(value, dict) else [""]
 
 
-def test_every_key_of_a_configuration_is_one_that_numbers_depend_on_or_not():
-    every = {key for one in DEPENDS + INDEPENDENT for key in one}
+def test_every_key_of_a_configuration_is_in_one_of_the_lists():
+    every = {key for change in DEPENDS + INDEPENDENT for key in change}
     assert every == set(Config.model_fields)
     inside = {
         f"{name}.{key}"
@@ -66,8 +66,8 @@ def test_every_key_of_a_configuration_is_one_that_numbers_depend_on_or_not():
     assert inside <= keys(DEPENDS)
 
 
-def laid_over(change, sweep):
-    """A change of a suite's definition is laid over the suite of the sweep."""
+def merged(change, sweep):
+    """Merge a change of a suite into the definition of that suite."""
     if "suites" not in change:
         return change
     suites = {
@@ -77,18 +77,18 @@ def laid_over(change, sweep):
 
 
 @pytest.mark.parametrize("change", DEPENDS, ids=str)
-def test_what_numbers_depend_on_changes_the_name_of_a_batch(one, change):
+def test_settings_that_numbers_depend_on_change_the_fingerprint(one, change):
     assert one.fingerprint() == one.fingerprint()
-    assert one.fingerprint(**laid_over(change, one)) != one.fingerprint()
+    assert one.fingerprint(**merged(change, one)) != one.fingerprint()
 
 
 @pytest.mark.parametrize("change", INDEPENDENT, ids=str)
-def test_what_numbers_do_not_depend_on_changes_the_name_of_no_batch(one, change):
+def test_settings_that_numbers_do_not_depend_on_change_no_fingerprint(one, change):
     before, after = one.plan(), one.plan(**change)
     assert after.tables(["s"]) == before.tables(["s"])
 
 
-def test_a_seed_of_a_run_changes_the_name_of_its_batches(one):
+def test_seed_of_a_run_changes_the_fingerprint(one):
     runs = {"r": {"path": str(one.run), "seed": 9}}
     assert one.fingerprint(suites={"s": {"source": "local", "runs": runs}}) != one.fingerprint()
 
@@ -99,7 +99,7 @@ def touch(path):
 
 
 def rewrite(path):
-    """Other contents of another size, and the old time."""
+    """Change the contents and the size, and keep the time."""
     stat = path.stat()
     path.write_bytes(path.read_bytes() + b"!")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -107,26 +107,26 @@ def rewrite(path):
 
 @pytest.mark.parametrize("change", [touch, rewrite])
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_files_that_change_change_the_name_of_a_batch(one, change, name):
+def test_changed_files_change_the_fingerprint(one, change, name):
     before = one.fingerprint()
     change(one.run / "checkpoint-1" / name)
     assert one.fingerprint() != before
 
 
 @pytest.mark.parametrize("change", [touch, rewrite])
-def test_a_text_that_changes_changes_the_name_of_a_batch(one, change):
+def test_changed_text_changes_the_fingerprint(one, change):
     before = one.fingerprint()
     change(one.text)
     assert one.fingerprint() != before
 
 
-def test_files_that_nothing_reads_change_nothing(one):
+def test_files_that_are_not_read_do_not_change_the_fingerprint(one):
     before = one.fingerprint()
     (one.run / "checkpoint-1/optimizer.pt").write_bytes(b"x")
     assert one.fingerprint() == before
 
 
-def test_a_new_version_changes_the_name_of_a_batch(one, monkeypatch):
+def test_new_versions_change_the_fingerprint(one, monkeypatch):
     before = {one.fingerprint()}
     name, metric = next(iter(metrics.METRICS.items()))
     raised = dataclasses.replace(metric, version=metric.version + 1)
@@ -159,7 +159,7 @@ def hub_batch(hub, **more):
     ],
     ids=str,
 )
-def test_how_a_suite_of_the_hub_is_read_changes_the_name_of_its_batches(hub, more):
+def test_how_a_hub_suite_is_loaded_changes_the_fingerprint(hub, more):
     assert hub_batch(hub, **more) != hub_batch(hub)
 
 
@@ -173,11 +173,11 @@ def test_how_a_suite_of_the_hub_is_read_changes_the_name_of_its_batches(hub, mor
     ],
     ids=str,
 )
-def test_what_else_is_known_of_a_suite_changes_the_name_of_no_batch(hub, more):
+def test_other_keys_of_a_hub_suite_do_not_change_the_fingerprint(hub, more):
     assert hub_batch(hub, **more) == hub_batch(hub)
 
 
-def test_another_commit_changes_the_name_of_a_batch(hub):
+def test_another_commit_changes_the_fingerprint(hub):
     before = hub_batch(hub)
     path = hub.results / "listings/hub.json"
     text = path.read_text(encoding="utf-8")
@@ -185,7 +185,7 @@ def test_another_commit_changes_the_name_of_a_batch(hub):
     assert hub_batch(hub) != before
 
 
-def test_the_recipe_of_a_training_changes_the_names_of_its_runs_batches_alone(sweep):
+def test_recipe_changes_only_the_fingerprints_of_its_runs(sweep):
     sweep.raw["suites"] = {"t": TRAINED}
 
     def names(suite):
@@ -202,8 +202,8 @@ def test_the_recipe_of_a_training_changes_the_names_of_its_runs_batches_alone(sw
     assert all(other[run] != before[run] for run in before)
 
 
-def test_contents_tell_what_names_sizes_and_times_do_not(one, tmp_path):
-    """Fingerprints of contents are the same wherever a file lies, and whenever it was written."""
+def test_fingerprint_of_contents_does_not_depend_on_paths_and_times(one, tmp_path):
+    """Fingerprints of contents do not depend on where a file is and when it was written."""
     settings = one.plan().config.measurement("s")
     checkpoint = Checkpoint("s", "r", "checkpoint-1", step=1, commit="c")
     folder = one.run / "checkpoint-1"
@@ -233,17 +233,17 @@ def test_contents_tell_what_names_sizes_and_times_do_not(one, tmp_path):
     assert contents() != before
 
 
-def test_other_numbers_need_no_other_contents(one):
+def test_geometry_settings_do_not_change_the_fingerprint_of_contents(one):
     checkpoint = Checkpoint("s", "r", "checkpoint-1", step=1, commit="c")
-    one_, other = (one.plan(geometry={"n_points": n}).config.measurement("s") for n in (100, 200))
+    first, second = (one.plan(geometry={"n_points": n}).config.measurement("s") for n in (100, 200))
     folder = one.run / "checkpoint-1"
-    assert fingerprints.contents(checkpoint, folder, one_) == fingerprints.contents(
-        checkpoint, folder, other
+    assert fingerprints.contents(checkpoint, folder, first) == fingerprints.contents(
+        checkpoint, folder, second
     )
-    assert fingerprints.numbers(one_) != fingerprints.numbers(other)
+    assert fingerprints.numbers(first) != fingerprints.numbers(second)
 
 
-def test_the_rise_that_is_allowed_changes_budgets_alone(one):
+def test_allowed_rise_changes_only_budgets(one):
     plans = [one.plan(budget={"checkpoints": {"s": "last"}, "rise": rise}) for rise in (0.01, 0.02)]
     first, second = (plan.budgets(["s"]) for plan in plans)
     assert len(first) == len(second) == 1
@@ -255,7 +255,7 @@ def test_the_rise_that_is_allowed_changes_budgets_alone(one):
 @pytest.mark.parametrize(
     "change", [{"corpora": ["random"]}, {"geometry": {"n_points": 99}}, {"corpus": {"last": {}}}]
 )
-def test_a_budget_depends_on_the_text_and_its_groups_alone(one, change):
+def test_budget_depends_only_on_the_text_and_its_groups(one, change):
     budget = {"budget": {"checkpoints": {"s": "last"}}}
     before = one.plan(**budget, corpus={"last": {"documents": 9}})
     after = one.plan(**budget, **{"corpus": {"last": {"documents": 9}}, **change})
@@ -267,14 +267,14 @@ def test_a_budget_depends_on_the_text_and_its_groups_alone(one, change):
 @pytest.mark.parametrize(
     "change", [{"geometry": {"groups": 7}}, {"corpus": {"seed": 9}}, {"corpus": {"documents": 9}}]
 )
-def test_a_budget_depends_on_how_the_text_is_cut(one, change):
+def test_budget_depends_on_how_the_text_is_split(one, change):
     budget = {"budget": {"checkpoints": {"s": "last"}}}
     before, after = one.plan(**budget), one.plan(**budget, **change)
     assert after.budgets(["s"]) != before.budgets(["s"])
     assert after.budget_file("s") != before.budget_file("s")
 
 
-def test_documents_that_no_corpus_reads_change_nothing(one):
+def test_documents_of_an_unused_corpus_change_nothing(one):
     text = {"corpora": ["text"]}
     other = one.plan(**text, corpus={"last": {"documents": 9}})
     assert other.tables(["s"]) == one.plan(**text).tables(["s"])

@@ -21,7 +21,7 @@ from shapesweep.storage.digests import digest
 from shapesweep.storage.manifests import Checkpoint
 
 
-def test_paths_are_what_the_rules_expect(one):
+def test_paths_match_the_rules(one):
     plan = one.plan(budget={"checkpoints": {"s": "last"}})
     (batch,) = plan.batches("s")
     folder = plan.folder(batch)
@@ -34,24 +34,24 @@ def test_paths_are_what_the_rules_expect(one):
     assert re.fullmatch(rf"settings/{FINGERPRINT}\.yaml", plan.measurement_file("s"))
 
 
-def test_the_files_of_a_suite_are_all_that_is_joined(one):
+def test_files_of_a_suite_are_the_inputs_of_the_join(one):
     plan = one.plan(budget={"checkpoints": {"s": "last"}})
     parts = [*plan.tables(["s"]), *plan.budgets(["s"]), plan.record_file("s")]
     assert plan.files(["s"]) == [*parts, "manifests/s.parquet", "history/s.parquet"]
 
 
-def test_a_budget_that_chooses_nothing_is_an_error(one):
+def test_budget_rule_that_selects_nothing_is_an_error(one):
     plan = one.plan(budget={"checkpoints": {"s": {"steps": [7]}}})
     with pytest.raises(ShapesweepError, match=r"budget\.checkpoints\.s: chooses none of 1"):
         plan.budgets(["s"])
 
 
-def test_a_choice_of_nothing_names_the_suite(one):
+def test_error_for_a_rule_that_selects_nothing_names_the_suite(one):
     with pytest.raises(ShapesweepError, match=r"^suites\.s: checkpoints: chooses none of 1"):
         one.plan(checkpoints={"steps": [7]}).batches("s")
 
 
-def test_later_checkpoints_leave_full_batches_as_they_are(sweep):
+def test_later_checkpoints_do_not_change_full_batches(sweep):
     sweep.train(*range(10))
     before = [sweep.plan().folder(batch) for batch in sweep.plan().batches("s")]
     sweep.train(10, 11, 12)
@@ -60,12 +60,12 @@ def test_later_checkpoints_leave_full_batches_as_they_are(sweep):
     assert len(before) == 3 and len(after) == 4
     assert after[:2] == before[:2]
     assert after[2] != before[2]
-    # Together they are all checkpoints, each once.
+    # The batches have every checkpoint once.
     revisions = [name for batch in plan.batches("s") for name in batch.revisions]
     assert revisions == [f"checkpoint-{n}" for n in range(13)]
 
 
-def test_a_name_stands_for_the_same_checkpoints_when_the_run_has_grown(sweep):
+def test_name_of_a_batch_keeps_its_checkpoints_after_the_run_has_grown(sweep):
     sweep.train(*range(6))
     old = sweep.plan()
     _, before = old.batches("s")
@@ -76,24 +76,24 @@ def test_a_name_stands_for_the_same_checkpoints_when_the_run_has_grown(sweep):
     assert before.name not in [batch.name for batch in plan.batches("s")]
     after = plan.batch("s", "r", before.name)
     assert after.revisions == before.revisions
-    # The checkpoints that it was planned with are on record, whatever is chosen now.
+    # The record has the checkpoints of the old plan, whatever the current plan has.
     path = sweep.results / record_file
     path.parent.mkdir(parents=True)
     path.write_text(record, encoding="utf-8")
     assert plan.recorded("s", old.folder(before))["revisions"] == before.revisions
     assert plan.recorded("s", "s/r/another/0123456789ab") is None
     assert plan.folder(after) == sweep.plan().folder(before)
-    # So does the revision of a checkpoint by itself.
+    # A revision is the name of a batch of that checkpoint alone.
     assert plan.batch("s", "r", "checkpoint-6").revisions == ["checkpoint-6"]
 
 
-def test_what_failed_for_now_is_tried_again_under_another_name(sweep):
+def test_transient_failure_is_retried_under_another_name(sweep):
     sweep.train(1, 2)
     plan = sweep.plan()
     (batch,) = plan.batches("s")
     first = plan.folder(batch)
     sweep.fail(first, 1)
-    # What a sweep adds itself does not change its plan.
+    # Results that a sweep adds do not change its own plan.
     assert plan.folder(batch) == first
     again = sweep.plan()
     assert again.folder(batch) == f"{first}-2"
@@ -104,20 +104,20 @@ def test_what_failed_for_now_is_tried_again_under_another_name(sweep):
     assert sweep.plan().folder(batch) == f"{first}-3"
 
 
-def test_what_failed_for_good_is_not_tried_again(sweep):
+def test_permanent_failure_is_not_retried(sweep):
     sweep.train(1)
     (batch,) = sweep.plan().batches("s")
     first = sweep.plan().folder(batch)
     sweep.fail(first, 0)
     assert sweep.plan().folder(batch) == first
-    # A table that is damaged is named by the job that reads it.
+    # The job that reads a damaged table reports it.
     path = sweep.results / "geometry" / first / "failures.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     assert sweep.plan().folder(batch) == first
 
 
 @pytest.mark.parametrize(("n_transient", "attempt"), [(0, ""), (1, "-2")])
-def test_a_budget_that_failed_for_now_is_tried_again(one, n_transient, attempt):
+def test_transient_failure_of_a_budget_is_retried(one, n_transient, attempt):
     more = {"budget": {"checkpoints": {"s": "last"}}}
     (path,) = one.plan(**more).budgets(["s"])
     metadata = {"transient": n_transient}
@@ -126,7 +126,7 @@ def test_a_budget_that_failed_for_now_is_tried_again(one, n_transient, attempt):
 
 
 @pytest.mark.parametrize(("kind", "attempt"), [(CheckpointError, ""), (TransientError, "-2")])
-def test_a_tokenizer_that_failed_for_now_is_tried_again(hub, kind, attempt):
+def test_transient_failure_of_a_tokenizer_is_retried(hub, kind, attempt):
     path = hub.plan().tokenizer("hub", "a")
     assert re.fullmatch(rf"tokenizers/hub/a/{FINGERPRINT}", path)
     (hub.results / path).mkdir(parents=True)
@@ -134,7 +134,7 @@ def test_a_tokenizer_that_failed_for_now_is_tried_again(hub, kind, attempt):
     assert hub.plan().tokenizer("hub", "a") == path + attempt
 
 
-def test_the_folder_of_a_tokenizer_stands_for_its_contents(hub):
+def test_folder_of_a_tokenizer_depends_only_on_its_contents(hub):
     path = hub.results / "listings/hub.json"
     tokenizer, tables = hub.plan().tokenizer("hub", "a"), hub.plan().tables(["hub"])
     listed = json.loads(path.read_bytes())
@@ -156,7 +156,7 @@ def listing_of(folder):
     return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
-def test_nothing_is_written_while_a_plan_is_made(sweep, tmp_path, monkeypatch):
+def test_planning_writes_no_files(sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweep.train(*range(6))
     list_hub(sweep.results)
@@ -180,7 +180,7 @@ def test_nothing_is_written_while_a_plan_is_made(sweep, tmp_path, monkeypatch):
     assert listing_of(tmp_path) == before
 
 
-def test_a_new_plan_knows_the_texts_of_all_settings_files(sweep):
+def test_new_plan_has_the_text_of_every_settings_file(sweep):
     sweep.train(1)
     list_hub(sweep.results)
     sweep.raw["suites"] |= {"hub": {**HUB, "ignored_weights": ["bias$"]}, "t": TRAINED}
@@ -200,7 +200,7 @@ def test_a_new_plan_knows_the_texts_of_all_settings_files(sweep):
     assert plan.measurement_file("hub") != plan.measurement_file("s")
 
 
-def test_jobs_are_given_the_part_of_a_definition_that_they_read(sweep):
+def test_jobs_get_only_the_part_of_a_definition_that_they_read(sweep):
     sweep.raw["suites"] = {"hub": HUB, "t": TRAINED}
     list_hub(sweep.results)
     plan = sweep.plan()
@@ -219,7 +219,7 @@ def test_jobs_are_given_the_part_of_a_definition_that_they_read(sweep):
         )
 
 
-def test_the_job_of_a_tokenizer_finds_every_run(hub):
+def test_tokenizer_job_finds_every_run(hub):
     phases = {"match": r"(?P<phase>stage\d)-step(?P<step>\d+)", "main_step": 9}
     phases["phases"] = {"stage2": {"own_run": True}}
     list_hub(hub.results, revisions=["stage1-step1", "stage2-step1", "main"])
@@ -229,13 +229,13 @@ def test_the_job_of_a_tokenizer_finds_every_run(hub):
     assert sorted(set(runs)) == ["a", "a.stage2"]
     for run in runs:
         alone = SUITE.validate_json(definitions.for_tokenizer("hub", whole, run))
-        _, places = checkpoints.tokenizers("hub", whole, hub.results, run)
-        expected = list(places)
+        _, sources = checkpoints.tokenizers("hub", whole, hub.results, run)
+        expected = list(sources)
         assert expected
         assert list(checkpoints.tokenizers("hub", alone, hub.results, run)[1]) == expected
 
 
-def test_a_definition_that_is_too_long_for_a_command_is_an_error(hub):
+def test_definition_too_long_for_a_command_is_an_error(hub):
     names = [f"org/{number:099}" for number in range(1000)]
     suite = hub.plan(suites={"hub": {**HUB, "repositories": names}}).suites["hub"]
     with pytest.raises(ShapesweepError, match=r"suites\.hub: more than 100 kB; name repositories"):
@@ -243,11 +243,11 @@ def test_a_definition_that_is_too_long_for_a_command_is_an_error(hub):
 
 
 @pytest.mark.parametrize("change", [{"device": "cpu"}, {"batch_tokens": 9}, {"scratch": "/s"}])
-def test_a_settings_file_changes_with_what_its_job_reads_alone(one, change):
+def test_settings_file_depends_only_on_what_its_job_reads(one, change):
     assert one.plan(**change).measurement_file("s") == one.plan().measurement_file("s")
 
 
-def test_a_recipe_is_that_of_its_run_alone(sweep):
+def test_recipe_depends_only_on_its_run(sweep):
     def recipe(run, **more):
         suites = copy.deepcopy({"t": TRAINED})
         suites["t"]["runs"]["second"] |= more
@@ -257,10 +257,10 @@ def test_a_recipe_is_that_of_its_run_alone(sweep):
     assert recipe("second", learning_rate=0.5) != recipe("second")
 
 
-def test_downloads_are_the_folders_of_the_batches_on_the_hub(sweep):
+def test_downloads_are_the_folders_of_hub_batches(sweep):
     sweep.train(1)
     sweep.raw["suites"] |= {"hub": HUB}
-    # Before a suite is listed, what is left over of it is not known.
+    # Leftovers of a suite are unknown until it is listed.
     assert sweep.plan().downloads() is None
     list_hub(sweep.results, revisions=[f"step{n}" for n in range(6)])
     plan = sweep.plan()
@@ -268,18 +268,18 @@ def test_downloads_are_the_folders_of_the_batches_on_the_hub(sweep):
     assert [name.split("/")[2] for name in plan.downloads()] == ["step0+3", "step4+1"]
 
 
-def test_what_is_finished_is_not_downloaded(hub):
+def test_finished_batches_are_not_downloaded(hub):
     list_hub(hub.results, revisions=[f"step{n}" for n in range(6)])
     more = {"budget": {"checkpoints": {"hub": "last"}}}
     plan = hub.plan(**more)
     budgeted, full, rest = (plan.download(batch) for batch in plan.batches("hub"))
     assert plan.downloads() == [budgeted, full, rest]
-    places = [plan.folder(batch) for batch in plan.batches("hub")][:2]
-    done = [path for path in plan.tables(["hub"]) if any(f"/{one}/" in path for one in places)]
+    folders = [plan.folder(batch) for batch in plan.batches("hub")][:2]
+    done = [path for path in plan.tables(["hub"]) if any(f"/{name}/" in path for name in folders)]
     for path in done:
         (hub.results / path).parent.mkdir(parents=True, exist_ok=True)
         (hub.results / path).touch()
-    # The weights of one are wanted for its budget, too.
+    # The weights of the first batch are still needed for its budget.
     assert hub.plan(**more).downloads() == [budgeted, rest]
     (path,) = plan.budgets(["hub"])
     (hub.results / path).parent.mkdir(parents=True)
@@ -289,8 +289,8 @@ def test_what_is_finished_is_not_downloaded(hub):
     assert hub.plan(**more).downloads() == [full, rest]
 
 
-def test_files_are_fetched_for_what_is_to_be_measured(hub):
-    """A download that another sweep has left may lack what was measured then."""
+def test_download_folder_depends_on_what_is_to_be_measured(hub):
+    """The download of another sweep may lack the checkpoints that it had already measured."""
     more = {"budget": {"checkpoints": {"hub": "last"}}}
     plan = hub.plan(**more)
     batch, *_ = plan.batches("hub")
@@ -301,7 +301,7 @@ def test_files_are_fetched_for_what_is_to_be_measured(hub):
     hub.fail(plan.folder(batch), 1)
     names.add(hub.plan(**more).download(batch))
     assert len(names) == 4
-    # Jobs that run by themselves find it in the record, by any of their outputs.
+    # Separate jobs find the download in the record, by any of their outputs.
     path = hub.results / plan.record_file("hub")
     path.parent.mkdir(parents=True)
     path.write_text(plan.record("hub"), encoding="utf-8")
@@ -309,18 +309,18 @@ def test_files_are_fetched_for_what_is_to_be_measured(hub):
         assert hub.plan(**more).recorded("hub", output)["download"] == plan.download(batch)
 
 
-def test_a_sweep_without_the_hub_has_no_downloads(one):
+def test_sweep_without_the_hub_has_no_downloads(one):
     assert one.plan().downloads() == []
 
 
-def test_a_suite_on_the_hub_needs_its_listing(sweep):
+def test_suite_on_the_hub_needs_its_listing(sweep):
     plan = sweep.plan(suites={"hub": HUB})
     assert plan.listable == plan.published == ["hub"]
     with pytest.raises(ShapesweepError, match=r"hub\.json: no such file"):
         plan.batches("hub")
 
 
-def test_a_record_is_what_manifest_history_and_join_depend_on(sweep):
+def test_record_has_what_manifest_history_and_join_depend_on(sweep):
     sweep.train(*range(6))
     plan = sweep.plan(budget={"checkpoints": {"s": {"steps": [0]}}})
     record = json.loads(plan.record("s"))
@@ -336,12 +336,12 @@ def test_a_record_is_what_manifest_history_and_join_depend_on(sweep):
     assert plan.record_file("s") == f"plans/s/{digest(plan.record('s'))}.json"
 
 
-def test_a_record_changes_with_checkpoints_logs_and_what_is_accepted(sweep):
+def test_record_depends_on_checkpoints_logs_and_accepted_flags(sweep):
     sweep.train(0, 5)
     chosen = {"checkpoints": {"steps": [0]}}
     found = [sweep.plan(**chosen).record_file("s")]
     assert sweep.plan(**chosen).record_file("s") == found[0]
-    # A checkpoint that is not chosen is a row of the manifest.
+    # A checkpoint that is not selected is also a row of the manifest.
     sweep.train(9)
     found.append(sweep.plan(**chosen).record_file("s"))
     (sweep.run / "checkpoint-9/trainer_state.json").write_text("{}", encoding="utf-8")
@@ -353,12 +353,12 @@ def test_a_record_changes_with_checkpoints_logs_and_what_is_accepted(sweep):
     assert len(set(found)) == 6
 
 
-def test_what_people_read_about_a_suite_changes_no_record(hub):
+def test_title_and_facts_of_a_suite_do_not_change_its_record(hub):
     titled = hub.plan(suites={"hub": {**HUB, "title": "A title", "facts": [FACT]}})
     assert titled.record_file("hub") == hub.plan().record_file("hub")
 
 
-def test_a_batch_that_is_larger_than_the_disk_is_an_error(hub):
+def test_batch_larger_than_the_disk_budget_is_an_error(hub):
     plan = hub.plan()
     (batch,) = plan.batches("hub")
     needed = sum(costs.footprint(model, plan.config) for model in batch.models)
@@ -368,7 +368,7 @@ def test_a_batch_that_is_larger_than_the_disk_is_an_error(hub):
         small.disk_bytes(small.batch("hub", "a", "step1"))
 
 
-def test_a_claim_on_a_disk_of_one_node_ends(hub):
+def test_claim_on_the_local_disk_of_a_node_expires(hub):
     (batch,) = hub.plan().batches("hub")
     assert hub.plan().claim_seconds(batch) == float("inf")
     there = hub.plan(scratch="/scratch")
@@ -376,7 +376,7 @@ def test_a_claim_on_a_disk_of_one_node_ends(hub):
     assert least < there.claim_seconds(batch) < float("inf")
 
 
-def test_more_checkpoints_are_given_more_time(sweep):
+def test_more_checkpoints_get_more_time(sweep):
     sweep.train(*range(4))
     plan = sweep.plan(geometry={"n_points": 100_000})
     (batch,) = plan.batches("s")
@@ -384,7 +384,7 @@ def test_more_checkpoints_are_given_more_time(sweep):
     assert plan.geometry_minutes(batch) > plan.geometry_minutes(alone) > costs.LEAST_MINUTES
 
 
-def test_what_spikes_are_asked_of_is_measured_beside_the_sweep(sweep, tmp_path):
+def test_suites_of_spikes_have_their_own_corpora_and_no_budget(sweep, tmp_path):
     sweep.train(1)
     for step in (1, 2):
         write_checkpoint(tmp_path / f"other/checkpoint-{step}")
@@ -394,6 +394,6 @@ def test_what_spikes_are_asked_of_is_measured_beside_the_sweep(sweep, tmp_path):
     assert set(plan.suites) == {"s", "other"}
     assert plan.settings("other").corpora == ["text"]
     assert plan.settings("s").corpora == ["text", "random"]
-    # The sweep's choice of checkpoints is not theirs.
-    assert [one.step for one in plan.selected("other").values()] == [1]
+    # The checkpoint rule of the sweep applies, but its budget does not.
+    assert [checkpoint.step for checkpoint in plan.selected("other").values()] == [1]
     assert plan.budgets(["other"]) == []

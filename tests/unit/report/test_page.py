@@ -1,4 +1,4 @@
-"""The page: its numbers are the tables', bounded, escaped, and loaded from nowhere."""
+"""The page: numbers match the tables, size is limited, names are escaped, nothing is loaded."""
 
 import base64
 import hashlib
@@ -32,66 +32,66 @@ def packed(read, **more):
     return numbers.pack(*(read[name] for name in four), **more)
 
 
-def test_every_number_of_the_profiles_is_there_to_four_digits(read):
-    made, profiles = packed(read), read["profiles"]
-    assert made["left_out"] == []
-    n_numbers = sum(np.isfinite(np.array(c["value"], float)).sum() for c in made["curves"])
+def test_page_has_every_number_of_the_profiles_to_four_digits(read):
+    data, profiles = packed(read), read["profiles"]
+    assert data["left_out"] == []
+    n_numbers = sum(np.isfinite(np.array(c["value"], float)).sum() for c in data["curves"])
     assert n_numbers == len(profiles)
     row = profiles.query("run == 'decoder-seed1' and metric == 'id_gride' and k == 4").iloc[17]
-    (index,) = (i for i, r in enumerate(made["runs"]) if r["run"] == "decoder-seed1")
-    run = made["runs"][index]
+    (index,) = (i for i, r in enumerate(data["runs"]) if r["run"] == "decoder-seed1")
+    run = data["runs"][index]
     (curve,) = (
-        c for c in made["curves"]
+        c for c in data["curves"]
         if (c["run"], c["metric"], c["k"]) == (index, row.metric, row.k)
         and (c["corpus"], c["selection"]) == (row.corpus, row.selection)
     )  # fmt: skip
     i = [point["step"] for point in run["checkpoints"]].index(row.step)
     j = run["layers"].index([row.layer, row.layer_kind])
     for name in ("value", "low", "high"):
-        # Four digits are within half of one in a thousand.
+        # Rounding to four digits changes a number by at most 0.05 %.
         assert curve[name][i][j] == pytest.approx(row[name], rel=5e-4)
     assert curve["n"] == row.n_points
-    assert made["flags"][curve["flag"][0][0]] == "undersampled"
+    assert data["flags"][curve["flag"][0][0]] == "undersampled"
     assert curve["middle"]["value"][i] is not None
     assert curve["phase"]["verdict"] == "no peak"
-    assert [one["shape"] for one in curve["shapes"]] == ["flat", "flat", "dome", "dome", "dome"]
+    assert [shape["shape"] for shape in curve["shapes"]] == ["flat", "flat", "dome", "dome", "dome"]
 
 
-def test_the_final_norm_comes_last_and_the_mean_over_seeds_is_a_run_of_its_own(read):
-    made = packed(read)
-    assert made["runs"][0]["layers"][-2:] == [[4, "block"], [4, "final_norm"]]
-    assert [r["over"] for r in made["runs"]] == ["documents", "documents", "documents", "seeds"]
-    assert made["runs"][-1]["checkpoints"][0]["revision"] is None
+def test_final_norm_is_last_and_the_mean_over_seeds_is_a_separate_run(read):
+    data = packed(read)
+    assert data["runs"][0]["layers"][-2:] == [[4, "block"], [4, "final_norm"]]
+    assert [r["over"] for r in data["runs"]] == ["documents", "documents", "documents", "seeds"]
+    assert data["runs"][-1]["checkpoints"][0]["revision"] is None
 
 
-def test_what_is_not_a_number_is_null():
+def test_nan_and_infinity_become_null():
     assert numbers.rounded([[1.23456, np.nan], [np.inf, -0.000123456]]) == [
         [1.235, None],
         [None, -0.0001235],
     ]
 
 
-def test_a_page_is_bounded_and_says_what_is_left_out(read):
-    made = packed(read, bound=20_000)
-    assert len(json.dumps(made["curves"], separators=(",", ":"))) <= 20_000 + 2
-    kept = {(c["metric"], c["selection"], c["corpus"]) for c in made["curves"]}
+def test_page_has_a_size_limit_and_lists_omitted_curves(read):
+    data = packed(read, bound=20_000)
+    assert len(json.dumps(data["curves"], separators=(",", ":"))) <= 20_000 + 2
+    kept = {(c["metric"], c["selection"], c["corpus"]) for c in data["curves"]}
     assert ("anisotropy", "no_first", "text") in kept
-    left = {(one["metric"], one["k"]) for one in made["left_out"]}
+    left = {(omitted["metric"], omitted["k"]) for omitted in data["left_out"]}
     assert ("id_gride", 2) in left
     total = len(packed(read)["curves"])
-    assert len(made["curves"]) + sum(one["runs"] for one in made["left_out"]) == total
+    assert len(data["curves"]) + sum(omitted["runs"] for omitted in data["left_out"]) == total
 
 
-def test_a_long_log_is_thinned(read):
+def test_long_log_is_thinned(read):
     long = read["trajectories"].query("metric == 'loss_log' and run == 'decoder-seed0'").iloc[:1]
     long = pd.concat([long] * 2000).assign(step=range(2000)).astype({"step": "Int64"})
-    made = packed({**read, "trajectories": long})
-    (one,) = made["losses"]
-    assert len(one["step"]) == numbers.LOGGED
-    assert (one["step"][0], one["step"][-1]) == (0, 1999)
+    data = packed({**read, "trajectories": long})
+    (curve,) = data["losses"]
+    assert len(curve["step"]) == numbers.LOGGED
+    assert (curve["step"][0], curve["step"][-1]) == (0, 1999)
 
 
-def test_names_from_outside_stay_text(folder, read):
+def test_names_are_escaped(folder, read):
     text = page.render(**read)
     assert page_results.HOSTILE not in text
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
@@ -100,7 +100,7 @@ def test_names_from_outside_stay_text(folder, read):
     assert page.as_json({"a": "</script><!--"}) == '{"a":"\\u003c/script>\\u003c!--"}'
 
 
-def test_only_the_pages_own_scripts_may_run(read):
+def test_only_scripts_of_the_page_may_run(read):
     text = page.render(**read)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
@@ -111,9 +111,9 @@ def test_only_the_pages_own_scripts_may_run(read):
     assert not re.findall(r"<(?:link|script|img|iframe)[^>]*(?:src|href)=\"(?!data:|#)", text)
 
 
-def test_the_record_names_what_lacks(read):
+def test_record_lists_missing_and_doubtful_checkpoints(read):
     found = record.integrity(read["missing"], read["manifests"])
-    assert [(one["what"], one["checkpoint"]) for one in found] == [
+    assert [(problem["what"], problem["checkpoint"]) for problem in found] == [
         ("not measured", "decoder-seed0/checkpoint-7"),
         ("doubtful", "decoder-seed0/checkpoint-10"),
         ("manifest", f"{page_results.HOSTILE}/checkpoint-100"),
@@ -121,21 +121,21 @@ def test_the_record_names_what_lacks(read):
     assert found[-1]["reason"] == "missing_config"
 
 
-def test_the_record_says_what_was_measured(read):
-    made = record.checkpoints(read["manifests"], read["origins"])
-    assert len(made) == 14
-    assert made[4] == {
+def test_record_lists_what_was_measured(read):
+    checkpoints = record.checkpoints(read["manifests"], read["origins"])
+    assert len(checkpoints) == 14
+    assert checkpoints[4] == {
         "suite": "tiny", "run": "decoder-seed0", "revision": "checkpoint-1000", "repository": None,
         "commit": "measured-1000", "step": 1000, "tokens": 2_048_000, "bytes": 2_902_248,
     }  # fmt: skip
-    assert [one["checkpoints"] for one in record.versions(read["origins"])] == [15]
-    assert {one["corpus_digest"] for one in record.corpora(read["origins"])} == {
+    assert [row["checkpoints"] for row in record.versions(read["origins"])] == [15]
+    assert {row["corpus_digest"] for row in record.corpora(read["origins"])} == {
         "digest-of-text",
         "digest-of-random",
     }
 
 
-def test_a_figure_that_is_too_large_is_named(folder):
+def test_figures_that_are_too_large_are_listed(folder):
     entries = {
         f["name"]: f for part in gallery.gallery(folder / "figures") for f in part["figures"]
     }
@@ -148,7 +148,7 @@ def test_a_figure_that_is_too_large_is_named(folder):
     assert (dome["kind"], dome["too_large"]) == ("png", ["dome.svg"])
 
 
-def test_a_caption_is_set():
+def test_caption_is_converted_to_html():
     assert gallery.as_html("A *dome* < a box.") == "<p>A <em>dome</em> &lt; a box.</p>\n"
 
 
@@ -158,7 +158,7 @@ def test_the_same_results_give_the_same_page(folder, tmp_path):
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
 
 
-def test_a_sweep_of_nothing_has_a_page(read):
+def test_empty_sweep_has_a_page(read):
     empty = {
         name: part.iloc[:0] if isinstance(part, pd.DataFrame) else part
         for name, part in read.items()
@@ -168,7 +168,7 @@ def test_a_sweep_of_nothing_has_a_page(read):
     assert "No figure was drawn" in text
 
 
-def test_what_is_absent_is_named(tmp_path):
+def test_error_names_an_absent_or_foreign_file(tmp_path):
     with pytest.raises(ShapesweepError, match=r"profiles\.parquet: no such file"):
         page.write(tmp_path, tmp_path / "report.html")
     page_results.write(tmp_path / "results")

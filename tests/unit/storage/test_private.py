@@ -1,4 +1,4 @@
-"""Folders in places that all users of a machine share."""
+"""Private folders in directories that all users of a machine share."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.storage.private import private_folder
 
 
-def test_a_folder_is_created_and_closed_to_others(tmp_path):
+def test_folder_is_created_with_access_for_its_owner_only(tmp_path):
     for path in (tmp_path / "new/folder", tmp_path / "old"):
         if path.name == "old":
             path.mkdir(mode=0o755)
@@ -18,7 +18,7 @@ def test_a_folder_is_created_and_closed_to_others(tmp_path):
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_link_is_refused(tmp_path, exists):
+def test_link_is_refused(tmp_path, exists):
     if exists:
         (tmp_path / "target").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "target")
@@ -26,7 +26,7 @@ def test_a_link_is_refused(tmp_path, exists):
         private_folder(tmp_path / "link", "use another")
 
 
-def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+def test_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     own = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: own + 1)
     with pytest.raises(ShapesweepError, match="is not a folder of yours"):

@@ -1,4 +1,4 @@
-"""The probe: the numbers of the estimators, a model left as it was, a file that is always whole."""
+"""The probe: numbers match the estimators, the model is unchanged, and files are complete."""
 
 import numpy as np
 import pytest
@@ -28,10 +28,10 @@ def documents():
 
 
 def by_name(readings):
-    return {(one.metric, one.layer): one for one in readings}
+    return {(reading.metric, reading.layer): reading for reading in readings}
 
 
-def test_readings_are_what_the_estimators_say_of_the_models_states(model, documents):
+def test_readings_match_the_estimators_on_the_hidden_states(model, documents):
     found = by_name(Probe(documents, layers=[2])(model))
     assert {name for name, _ in found} == set(SIGNALS)
     model.eval()
@@ -50,7 +50,7 @@ def test_readings_are_what_the_estimators_say_of_the_models_states(model, docume
         "max_norm": np.linalg.norm(every, axis=1).max(),
     }
     for name, value in expected.items():
-        # Kernels of attention differ by rounding alone.
+        # Attention kernels differ only by rounding.
         assert found[name, 2].value == pytest.approx(value, rel=1e-3), name
     assert found["id_twonn", 2].n_points == len(later)
     assert found["id_mle", 2].k == 20
@@ -58,7 +58,7 @@ def test_readings_are_what_the_estimators_say_of_the_models_states(model, docume
     assert found["parameter_norm", None].value == pytest.approx(norm, rel=1e-5)
 
 
-def test_attention_and_alignment_are_what_torch_says(model, documents):
+def test_attention_and_alignment_match_torch(model, documents):
     found = by_name(Probe(documents, layers=[2])(model))
     model.eval().set_attn_implementation("eager")
     block, kept = model.model.layers[1], {}
@@ -78,11 +78,11 @@ def test_attention_and_alignment_are_what_torch_says(model, documents):
     for module, given in kept.items():
         direction = torch.linalg.svd(module.weight.detach())[2][0]
         signs.append(abs(float((given @ direction).sign().mean())))
-    # Eight steps of power iteration have not settled which of two near axes is longer.
+    # Eight power iterations do not separate two axes of nearly equal length.
     assert found["spectral_alignment", 2].value == pytest.approx(np.mean(signs), abs=0.1)
 
 
-def test_the_leading_direction_is_followed(model):
+def test_leading_direction_converges(model):
     weight = model.lm_head.weight.detach().numpy()
     first = indicators.leading_direction(weight)
     for _ in range(20):
@@ -90,7 +90,7 @@ def test_the_leading_direction_is_followed(model):
     assert abs(first @ np.linalg.svd(weight)[2][0]) == pytest.approx(1, abs=1e-4)
 
 
-def test_kurtosis_of_a_normal_law_is_three():
+def test_kurtosis_of_a_normal_distribution_is_three():
     points = np.random.default_rng(0).standard_normal((20_000, 10))
     # Its standard error is sqrt(24/n) = 0.011.
     assert indicators.kurtosis(points) == pytest.approx(3, abs=0.05)
@@ -98,32 +98,32 @@ def test_kurtosis_of_a_normal_law_is_three():
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
-def test_a_model_is_left_as_it_was(family, documents):
+def test_probe_leaves_the_model_unchanged(family, documents):
     torch.manual_seed(0)
-    one = (
+    model = (
         transformers.LlamaForCausalLM(tiny_llama())
         if family == "decoder"
         else transformers.BertForMaskedLM(tiny_bert())
     )
-    one.train()
-    frozen = next(iter(one.children()))
+    model.train()
+    frozen = next(iter(model.children()))
     frozen.eval()
-    # transformers keeps hooks of its own from the first time that its states are asked for.
-    asked = {"output_hidden_states": True, "output_attentions": True}
-    one(torch.from_numpy(documents), **asked)
-    before = [m.training for m in one.modules()], one.config._attn_implementation
-    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in one.modules()]
-    state, values = torch.get_rng_state(), {k: v.clone() for k, v in one.state_dict().items()}
-    readings = Probe(documents)(one)
-    assert ([m.training for m in one.modules()], one.config._attn_implementation) == before
+    # transformers registers its own hooks when its states are first requested.
+    options = {"output_hidden_states": True, "output_attentions": True}
+    model(torch.from_numpy(documents), **options)
+    before = [m.training for m in model.modules()], model.config._attn_implementation
+    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
+    state, values = torch.get_rng_state(), {k: v.clone() for k, v in model.state_dict().items()}
+    readings = Probe(documents)(model)
+    assert ([m.training for m in model.modules()], model.config._attn_implementation) == before
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(value, values[name]) for name, value in one.state_dict().items())
-    assert all(p.grad is None for p in one.parameters())
-    assert [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in one.modules()] == hooks
-    assert all(np.isfinite(one.value) for one in readings)
+    assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()] == hooks
+    assert all(np.isfinite(reading.value) for reading in readings)
 
 
-def test_what_exploded_reads_as_nan_and_raises_nothing(model, documents):
+def test_exploded_model_gives_nan_without_an_error(model, documents):
     probe = Probe(documents)
     probe(model)
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_what_exploded_reads_as_nan_and_raises_nothing(model, documents):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"documents": [[1.0, 2.0]] * 2}, "token ids"),
         ({"documents": [1, 2]}, "token ids"),
@@ -143,12 +143,12 @@ def test_what_exploded_reads_as_nan_and_raises_nothing(model, documents):
         ({"documents": [[1, 2]] * 2, "signals": ["id_twon"]}, "did you mean id_twonn"),
     ],
 )
-def test_bad_input_is_one_line(arguments, said):
-    with pytest.raises(ShapesweepError, match=said):
+def test_invalid_arguments_raise_an_error(arguments, message):
+    with pytest.raises(ShapesweepError, match=message):
         Probe(**arguments)
 
 
-def test_a_layer_that_there_is_not_is_named(model, documents):
+def test_error_names_a_layer_that_does_not_exist(model, documents):
     with pytest.raises(ShapesweepError, match="the model has 0 to 3, not 9"):
         Probe(documents, layers=[9])(model)
 
@@ -158,71 +158,71 @@ def trainer(folder, model, documents, steps, callback=None, **more):
         output_dir=folder, max_steps=steps, per_device_train_batch_size=4, report_to="none",
         use_cpu=True, disable_tqdm=True, logging_steps=2, save_steps=4, learning_rate=1e-3, **more,
     )  # fmt: skip
-    rows = [{"input_ids": one, "labels": one} for one in torch.from_numpy(documents)]
-    made = transformers.Trainer(model=model, args=arguments, train_dataset=rows)
+    rows = [{"input_ids": document, "labels": document} for document in torch.from_numpy(documents)]
+    training = transformers.Trainer(model=model, args=arguments, train_dataset=rows)
     if callback:
-        made.add_callback(callback(made))
-    return made
+        training.add_callback(callback(training))
+    return training
 
 
-def test_the_callback_writes_to_the_trainers_log_and_to_a_file(tmp_path, model, documents):
-    def callback(made):
-        return ProbeCallback(Probe(documents), every=3, log=made.log)
+def test_callback_writes_to_the_trainer_log_and_to_a_file(tmp_path, model, documents):
+    def callback(training):
+        return ProbeCallback(Probe(documents), every=3, log=training.log)
 
-    made = trainer(tmp_path, model, documents, 8, callback)
-    made.train()
+    training = trainer(tmp_path, model, documents, 8, callback)
+    training.train()
     found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
     assert sorted(found.step.unique()) == [0, 3, 6]
-    logged = {e["step"]: e for e in made.state.log_history if "shape/id_twonn/2" in e}
+    logged = {e["step"]: e for e in training.state.log_history if "shape/id_twonn/2" in e}
     assert sorted(logged) == [0, 3, 6]
     row = found.query("step == 6 and metric == 'id_twonn' and layer == 2").iloc[0]
     assert logged[6]["shape/id_twonn/2"] == row.value
-    assert sum("loss" in e for e in made.state.log_history) == 4
+    assert sum("loss" in e for e in training.state.log_history) == 4
 
 
-def test_a_probe_that_fails_later_does_not_end_the_training(tmp_path, model, documents):
+def test_probe_that_fails_later_does_not_end_the_training(tmp_path, model, documents):
     class Failing(Probe):
         def __call__(self, model):
-            if made.state.global_step == failing:
+            if training.state.global_step == failing:
                 raise MemoryError("no room")
             return super().__call__(model)
 
-    def callback(_made):
+    def callback(_training):
         return ProbeCallback(Failing(documents, signals=["max_norm"]), every=1)
 
     failing = 2
-    made = trainer(tmp_path, model, documents, 4, callback)
+    training = trainer(tmp_path, model, documents, 4, callback)
     with pytest.warns(UserWarning, match="not measured at step 2: no room"):
-        made.train()
+        training.train()
     found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
     assert sorted(found.step.unique()) == [0, 1, 3, 4]
     failing = 0
-    made = trainer(tmp_path / "other", model, documents, 4, callback)
+    training = trainer(tmp_path / "other", model, documents, 4, callback)
     with pytest.raises(MemoryError):
-        made.train()
+        training.train()
 
 
-def test_a_training_is_the_same_with_a_probe(tmp_path, documents):
+def test_training_is_the_same_with_a_probe(tmp_path, documents):
     ends = []
     for number, callback in enumerate([None, lambda _: ProbeCallback(Probe(documents), 1)]):
         torch.manual_seed(0)
-        one = transformers.LlamaForCausalLM(tiny_llama(attention_dropout=0.2))
-        trainer(tmp_path / str(number), one, documents, 5, callback, seed=3).train()
-        ends.append(one.state_dict())
+        model = transformers.LlamaForCausalLM(tiny_llama(attention_dropout=0.2))
+        trainer(tmp_path / str(number), model, documents, 5, callback, seed=3).train()
+        ends.append(model.state_dict())
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
 
-def test_a_training_that_is_resumed_goes_on_in_its_file(tmp_path, model, documents):
-    def callback(_made):
+def test_resumed_training_continues_its_file(tmp_path, model, documents):
+    def callback(_training):
         return ProbeCallback(Probe(documents, signals=["max_norm"]), every=1)
 
     trainer(tmp_path, model, documents, 7, callback).train()
-    # What was written after the checkpoint belongs to steps that are made again.
+    # Rows after the checkpoint belong to steps that are trained again.
     trainer(tmp_path, model, documents, 9, callback).train(resume_from_checkpoint=True)
     found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
     assert found[found.layer == 2].step.tolist() == list(range(10))
 
 
-def test_a_record_without_readings_leaves_no_file(tmp_path):
+def test_record_without_readings_writes_no_file(tmp_path):
     Record(tmp_path / PROBE_FILE).save()
     assert not (tmp_path / PROBE_FILE).exists()

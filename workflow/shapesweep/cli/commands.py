@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def train(arguments: argparse.Namespace) -> None:
     """Train one run of an embedded suite."""
     from shapesweep.config.suite import EmbeddedSuite
-    from shapesweep.training import train as training
+    from shapesweep.training.train import train
 
     suite = _suite(arguments)
     if not isinstance(suite, EmbeddedSuite) or arguments.run not in suite.runs:
         raise ShapesweepError(f"--definition: has no run {arguments.run!r} to train")
-    training.train(suite, arguments.run, arguments.out)
+    train(suite, arguments.run, arguments.out)
 
 
 def listing(arguments: argparse.Namespace) -> None:
@@ -43,7 +43,7 @@ def listing(arguments: argparse.Namespace) -> None:
         return
     if not isinstance(suite, HubSuite):
         raise ShapesweepError(f"suite {name} is not on the Hub")
-    found = listing.make(suite, arguments.out, arguments.calls)
+    found = listing.request(suite, arguments.out, arguments.calls)
     for repository, listed in found.items():
         print(listed.problem or f"{repository}: {len(listed.trees)} commits")
 
@@ -65,16 +65,16 @@ def manifest(arguments: argparse.Namespace) -> None:
     """List a suite's checkpoints with their files; earlier plans of the suite are removed."""
     from shapesweep.manifest import checkpoints
     from shapesweep.plan import fingerprints
-    from shapesweep.storage import manifests as table
+    from shapesweep.storage import manifests
 
     name, suite, rule, planned, text = _planned(arguments)
     listed = checkpoints.list_checkpoints(name, suite, arguments.results)
     try:
-        known = table.read(arguments.out)
+        known = manifests.read(arguments.out)
     except ShapesweepError:
         known = []  # Absent, damaged or of an earlier version; all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
-    table.write(described, arguments.out, fingerprints.text_sha256(text))
+    manifests.write(described, arguments.out, fingerprints.text_sha256(text))
     # A later sweep with an earlier plan finds its file absent, and writes the manifest again.
     plan = Path(arguments.plan)
     for other in plan.parent.glob("*.json"):
@@ -88,7 +88,7 @@ def manifest(arguments: argparse.Namespace) -> None:
 def checkpoint(arguments: argparse.Namespace) -> None:
     """Load a checkpoint, check all of its weights, and describe it."""
     from shapesweep.checkpoint import facts, files
-    from shapesweep.checkpoint import load as checkpoint
+    from shapesweep.checkpoint.load import load
 
     if not Path(arguments.folder).is_dir():
         raise ShapesweepError(f"{arguments.folder}: there is no such folder")
@@ -96,7 +96,7 @@ def checkpoint(arguments: argparse.Namespace) -> None:
     if status:
         raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")
     try:
-        model = checkpoint.load(arguments.folder)
+        model = load(arguments.folder)
     except ShapesweepError as error:
         raise ShapesweepError(f"{arguments.folder}: {error}") from None
     kind = facts.family(type(model).__name__)
@@ -140,12 +140,12 @@ def tokenizer(arguments: argparse.Namespace) -> None:
 
 def activations(arguments: argparse.Namespace) -> None:
     """Extract the activations of checkpoints."""
-    from shapesweep.activations import extract as activations
+    from shapesweep.activations.extract import Source, extract
 
     out = Path(arguments.out)
     several = len(arguments.revision) > 1
     sources = [
-        activations.Source(
+        Source(
             member.checkpoint,
             member.folder,
             out / str(member.checkpoint.revision) if several else out,
@@ -154,17 +154,17 @@ def activations(arguments: argparse.Namespace) -> None:
         )
         for member in _members(arguments, downloads=arguments.checkpoints)
     ]
-    for _, line in activations.extract(sources, _settings(arguments)):
+    for _, line in extract(sources, _settings(arguments)):
         print(line, flush=True)
 
 
 def geometry(arguments: argparse.Namespace) -> None:
     """Measure checkpoints: extract their activations, and write the tables of their metrics."""
-    from shapesweep.geometry import batch as measuring
+    from shapesweep.geometry import batch
 
     members = _members(arguments, downloads=arguments.checkpoints)
     with _used(arguments, "geometry"):
-        for line in measuring.measure(
+        for line in batch.measure(
             members,
             arguments.out,
             _temporary(arguments) / "activations",
@@ -176,17 +176,16 @@ def geometry(arguments: argparse.Namespace) -> None:
 
 def budget(arguments: argparse.Namespace) -> None:
     """Count the dimensions that each layer of one checkpoint needs."""
-    from shapesweep.geometry import batch as measuring
+    from shapesweep.geometry import batch
 
     (member,) = _members(arguments, downloads=arguments.checkpoints)
     with _used(arguments, "budget"):
-        print(measuring.measure_budget(member, arguments.out, arguments.rise))
+        print(batch.measure_budget(member, arguments.out, arguments.rise))
 
 
 def measure(arguments: argparse.Namespace) -> int:
     """Measure clouds of points in files."""
-    from shapesweep.geometry import cloud as measure
-    from shapesweep.geometry import cloud_file
+    from shapesweep.geometry import cloud, cloud_file
 
     names = [name for part in arguments.metrics for name in part.split(",") if name]
     if arguments.local and len(arguments.files) > 1:
@@ -194,11 +193,11 @@ def measure(arguments: argparse.Namespace) -> int:
     status = 0
     for path in arguments.files:
         try:
-            cloud = cloud_file.read(path, arguments.selection, arguments.tensor)
+            points = cloud_file.read(path, arguments.selection, arguments.tensor)
             if arguments.local:
-                measure.write_local(cloud, arguments.k, arguments.local)
-            result = measure.measure(cloud, names, arguments.k, arguments.n_points, arguments.seed)
-            text = measure.as_json(*result) if arguments.json else measure.as_table(*result)
+                cloud.write_local(points, arguments.k, arguments.local)
+            result = cloud.measure(points, names, arguments.k, arguments.n_points, arguments.seed)
+            text = cloud.as_json(*result) if arguments.json else cloud.as_table(*result)
             print(text, flush=True)
         except ShapesweepError as error:
             # An error in one file does not affect the others.
@@ -352,19 +351,19 @@ def _planned(
 def _settings(arguments: argparse.Namespace) -> Measurement:
     """The settings of a measurement, with the digest of the text from the manifest."""
     from shapesweep.config import measurement
-    from shapesweep.storage import manifests as table
+    from shapesweep.storage import manifests
 
     more = {key: getattr(arguments, key, None) for key in ("device", "batch_tokens")}
     given = {key: value for key, value in more.items() if value is not None}
     settings = measurement.load(arguments.settings, **given)
-    return settings.model_copy(update={"text_sha256": table.text_sha256(arguments.manifest)})
+    return settings.model_copy(update={"text_sha256": manifests.text_sha256(arguments.manifest)})
 
 
 def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Member]:
     """The checkpoints of a command."""
-    from shapesweep.geometry import member as job
+    from shapesweep.geometry.member import members
 
-    return job.members(
+    return members(
         arguments.manifest,
         arguments.run,
         arguments.revision,

@@ -211,7 +211,7 @@ class HubSuite(Naming):
         ]
 
     @model_validator(mode="after")
-    def _has_a_pattern(self) -> "HubSuite":
+    def _check_pattern(self) -> "HubSuite":
         for group in self.groups():
             if not (group.match or group.named or self.not_loadable):
                 raise ValueError(

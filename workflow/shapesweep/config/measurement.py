@@ -27,7 +27,7 @@ class GeometryConfig(Strict):
     )
 
 
-def _known_corpus(name: str) -> str:
+def _check_corpus(name: str) -> str:
     if name not in CORPORA:
         raise ValueError(f"there is no such corpus{near(name, CORPORA)}")
     return name
@@ -35,7 +35,7 @@ def _known_corpus(name: str) -> str:
 
 CorpusName = Annotated[
     str,
-    AfterValidator(_known_corpus),
+    AfterValidator(_check_corpus),
     WithJsonSchema({"type": "string", "enum": list(CORPORA)}),
 ]
 
@@ -63,7 +63,7 @@ class Measurement(Strict):
     text_sha256: str = Field("", exclude=True)
 
     @model_validator(mode="after")
-    def _without_what_no_corpus_reads(self) -> "Measurement":
+    def _without_unused_keys(self) -> "Measurement":
         if all(CORPORA[name].pooling != "last" for name in self.corpora):
             self.corpus = self.corpus.model_copy(update={"last": LastConfig()})
         return self

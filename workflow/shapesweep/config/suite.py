@@ -47,7 +47,7 @@ class TrainedRun(Strict):
 
     @field_validator("model")
     @classmethod
-    def _has_a_type(cls, model: dict[str, Any]) -> dict[str, Any]:
+    def _check_type(cls, model: dict[str, Any]) -> dict[str, Any]:
         if "model_type" not in model:
             raise ValueError("needs the key model_type, as in the config.json of transformers")
         return model

@@ -192,18 +192,18 @@ class Config(Strict):
         return None if path is None else output_folder(path)
 
     @model_validator(mode="after")
-    def _budgets_what_there_is(self, info: ValidationInfo) -> "Config":
+    def _check_budget(self, info: ValidationInfo) -> "Config":
         registry = Path((info.context or {}).get("registry", REGISTRY))
         known = {*self.suites, *BudgetConfig().checkpoints}
         known |= {path.stem for path in registry.glob("*.yaml")}
-        asked = self.budget.checkpoints
-        for name in asked:
+        requested = self.budget.checkpoints
+        for name in requested:
             if name not in known:
                 raise at(
                     ["budget", "checkpoints", name], f"there is no such suite{near(name, known)}"
                 )
         # Other configurations inherit the default, whose suite they may not have.
-        mine = {name: rule for name, rule in asked.items() if name in self.suites}
+        mine = {name: rule for name, rule in requested.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
         return self
 

@@ -62,7 +62,7 @@ def cut(
     found = list(itertools.islice(bodies, settings.documents))
     if len(found) < settings.documents:
         raise ShapesweepError(
-            f"corpus.text: {settings.text} contains {len(found)} documents of {settings.length}  "
+            f"corpus.text: {settings.text} contains {len(found)} documents of {settings.length} "
             f"tokens, {settings.documents} are needed: use a longer text, or lower "
             "corpus.documents or corpus.length"
         )

@@ -40,9 +40,9 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
         `verdict` is `agrees` or `differs` by the tolerance, `not run`, or `other sampling` if the
         number of tokens differs.
     """
-    asked = {"over": "documents", "corpus": "text", "selection": "all", "layer_kind": "block"}
+    requested = {"over": "documents", "corpus": "text", "selection": "all", "layer_kind": "block"}
     ours = profiles
-    for name, value in asked.items():
+    for name, value in requested.items():
         ours = ours[ours[name] == value]
     ours = ours.sort_values("step", kind="stable", na_position="first")
     ours = ours.drop_duplicates(["run", "metric", "layer"], keep="last")

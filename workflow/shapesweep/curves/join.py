@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 from shapesweep.checkpoint.facts import family
 from shapesweep.curves.continuity import Sample, between_neighbours
 from shapesweep.storage import failures, schemas, tables
-from shapesweep.storage import manifests as manifest_tables
 from shapesweep.storage.manifests import Checkpoint
+from shapesweep.storage.manifests import read as read_manifest
+from shapesweep.storage.manifests import write as write_manifest
 
 _KEY = ["suite", "run", "revision"]
 _NOTHING = pd.DataFrame(columns=schemas.HISTORY.names)
@@ -29,7 +30,7 @@ START_LOSS = 0.5
 
 
 @dataclass(frozen=True)
-class Placed:
+class CheckpointTables:
     """A checkpoint with the tables of its batch.
 
     Attributes
@@ -87,14 +88,14 @@ def join(
     """
     _read.cache_clear()
     records = [failures.read_json(Path(path)) for path in plans]
-    listed = [checkpoint for path in manifests for checkpoint in manifest_tables.read(path)]
-    placed = _placed(records, listed, Path(results))
-    continuity = _continuity(placed)
+    listed = [checkpoint for path in manifests for checkpoint in read_manifest(path)]
+    entries = _with_tables(records, listed, Path(results))
+    continuity = _continuity(entries)
     accepted = {record["suite"]: record["definition"].get("accept", []) for record in records}
-    doubts = _doubts(placed, continuity, accepted)
+    doubts = _doubts(entries, continuity, accepted)
     key = operator.itemgetter("suite", "run", "revision")
     excluded = {key(row) for row in doubts if not row["measured"]}
-    kept = [entry for entry in placed if entry.checkpoint.key not in excluded]
+    kept = [entry for entry in entries if entry.checkpoint.key not in excluded]
     out = Path(out)
     for name in ("geometry", "replicates", "origins"):
         schema = getattr(schemas, name.upper())
@@ -110,11 +111,11 @@ def join(
     tables.write(history, schemas.HISTORY, out / "history.parquet")
     tables.write(_losses(kept, history), schemas.LOSSES, out / "losses.parquet")
     tables.write(continuity, schemas.CONTINUITY, out / "continuity.parquet")
-    manifest_tables.write(_flagged(listed, continuity), out / "manifest.parquet")
+    write_manifest(_flagged(listed, continuity), out / "manifest.parquet")
     flagged = [checkpoint for checkpoint in listed if _is_excluded(checkpoint)]
     found = [_failure(checkpoint, ", ".join(checkpoint.status)) for checkpoint in flagged] + doubts
     failed = [
-        row for entry in placed for row in entry.read("failures", schemas.FAILURES).to_pylist()
+        row for entry in entries for row in entry.read("failures", schemas.FAILURES).to_pylist()
     ]
     without_budget = [tables.read_metadata(path).get("failure") for path in paths]
     not_measured = excluded | {key(row) for row in failed}
@@ -122,9 +123,9 @@ def join(
     tables.write([*found, *failed], schemas.FAILURES, out / "failures.parquet")
 
 
-def _placed(
+def _with_tables(
     records: Sequence[Mapping[str, Any]], listed: Sequence[Checkpoint], results: Path
-) -> list[Placed]:
+) -> list[CheckpointTables]:
     """The checkpoints of all batches, in the order of the manifests.
 
     Checkpoints that a running training has added since the plan wait for the next sweep.
@@ -140,7 +141,7 @@ def _placed(
     # A checkpoint that was removed since then is among the failures of its batch.
     gone = [Checkpoint(*key) for key in folders if key not in known]
     return [
-        Placed(checkpoint, folders[checkpoint.key])
+        CheckpointTables(checkpoint, folders[checkpoint.key])
         for checkpoint in [*sound, *gone]
         if checkpoint.key in folders
     ]
@@ -152,7 +153,7 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     return tables.read_arrow(path, schema)
 
 
-def _losses(kept: Sequence[Placed], history: pd.DataFrame) -> pd.DataFrame:
+def _losses(kept: Sequence[CheckpointTables], history: pd.DataFrame) -> pd.DataFrame:
     """The losses of all checkpoints on the corpora, and the logged losses of trainings."""
     parts = [tables.as_pandas(entry.read("losses", schemas.LOSSES)) for entry in kept]
     measured = pd.concat(parts) if parts else pd.DataFrame(columns=schemas.LOSSES.names)
@@ -166,10 +167,10 @@ def _is_excluded(checkpoint: Checkpoint) -> bool:
     return (checkpoint.chosen and not checkpoint.selected) or "empty_main" in checkpoint.status
 
 
-def _continuity(placed: Sequence[Placed]) -> pd.DataFrame:
+def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
     """Compare the weights of neighbouring checkpoints of every run: `schemas.CONTINUITY`."""
     runs: dict[tuple[str, str], list[tuple[Checkpoint, Sample]]] = {}
-    for entry in placed:
+    for entry in entries:
         found = entry.read("samples", schemas.SAMPLES).to_pandas()
         if len(found):
             by_class = found.groupby("tensor_class", sort=False).value
@@ -200,7 +201,7 @@ _REASONS = {
 
 
 def _doubts(
-    placed: Sequence[Placed],
+    entries: Sequence[CheckpointTables],
     continuity: pd.DataFrame,
     accepted: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
@@ -211,14 +212,14 @@ def _doubts(
         reason = _REASONS[row.flag].format(previous=row.previous)
         kept = row.flag == "break" or "discontinuous" in accepted.get(row.suite, ())
         found.append(_failure(row, f"{row.flag}: {reason}", measured=kept))
-    for entry in placed:
+    for entry in entries:
         doubt = _start(entry)
         if doubt:
             found.append(_failure(entry.checkpoint, doubt, measured=True))
     return found
 
 
-def _start(entry: Placed) -> str | None:
+def _start(entry: CheckpointTables) -> str | None:
     """A message if the loss of an untrained causal model is implausible."""
     if entry.checkpoint.step != 0 or family(entry.checkpoint.architecture) != "decoder":
         return None

@@ -91,16 +91,16 @@ def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
         n_layers = int(part.n_layers.iloc[0])
         codes, keys = _numbered(part)
         values = np.full((len(keys), n_layers + 1), np.nan)
-        _place(values, part, codes, n_layers)
+        _enter(values, part, codes, n_layers)
         mine = groups[key]
         n_groups = int(mine.group.max()) + 1
         without = np.full((n_groups, *values.shape), np.nan)
         known = pd.MultiIndex.from_frame(keys[_KEY].astype(object).fillna(-1))
-        asked = pd.MultiIndex.from_frame(mine[_KEY].astype(object).fillna(-1))
-        rows = known.get_indexer(asked)
+        requested = pd.MultiIndex.from_frame(mine[_KEY].astype(object).fillna(-1))
+        rows = known.get_indexer(requested)
         for group in range(n_groups):
             of_group = (mine.group == group).to_numpy(bool)
-            _place(without[group], mine[of_group], rows[of_group], n_layers)
+            _enter(without[group], mine[of_group], rows[of_group], n_layers)
         depths = np.arange(n_layers + 1) / n_layers
         stacks.append(Stack(keys, depths, values, without))
     return stacks
@@ -115,7 +115,7 @@ def _numbered(part: pd.DataFrame) -> tuple[NDArray[np.int64], pd.DataFrame]:
     return codes, keys
 
 
-def _place(
+def _enter(
     out: NDArray[np.float64], part: pd.DataFrame, rows: NDArray[np.int64], n_layers: int
 ) -> None:
     """Enter values into their profiles; the final norm replaces the last block."""

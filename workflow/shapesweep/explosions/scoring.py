@@ -135,8 +135,8 @@ class _Cohort:
         detectors = [
             (family, name) for family in FAMILIES for name in names if name[0] in family.metrics
         ]
-        asked = [(name, family.direction) for family, name in detectors]
-        z, moments = [run.toward(asked) for run in every], [run.moments for run in every]
+        requested = [(name, family.direction) for family, name in detectors]
+        z, moments = [run.toward(requested) for run in every], [run.moments for run in every]
         found = detector.outcomes(z, moments, [run.onset for run in every], HORIZON)
         return cls(names, detectors, every[:n], every[n:], found)
 

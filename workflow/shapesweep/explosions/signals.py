@@ -87,10 +87,10 @@ class Signals:
         indices = [self.names.index(name) for name in names]
         return replace(self, names=list(names), values=self.values[:, indices])
 
-    def toward(self, asked: Sequence[tuple[Name, int]]) -> NDArray[np.float64]:
+    def toward(self, requested: Sequence[tuple[Name, int]]) -> NDArray[np.float64]:
         """Deviations in the direction of each signal, shape (n_moments, n_asked)."""
         columns = []
-        for name, way in asked:
+        for name, way in requested:
             values = self.values[:, self.names.index(name)]
             z = detector.deviations(values)
             # Values that are not finite are warnings in any direction.

@@ -51,11 +51,9 @@ def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
     If there are too many, each model and each family gets a panel before second seeds do.
     """
     found = data[["suite", "run", "family", "model"]].drop_duplicates().reset_index(drop=True)
-    again = found.groupby(["suite", "model"]).cumcount()
-    rank = found.assign(again=again).groupby(["again", "family"]).cumcount()
-    order = pd.DataFrame({"again": again, "place": rank}).sort_values(
-        ["again", "place"], kind="stable"
-    )
+    seed = found.groupby(["suite", "model"]).cumcount()
+    rank = found.assign(seed=seed).groupby(["seed", "family"]).cumcount()
+    order = pd.DataFrame({"seed": seed, "rank": rank}).sort_values(["seed", "rank"], kind="stable")
     chosen = found.loc[order.index[:PANELS], ["suite", "run", "family"]].sort_index()
     return sorted(chosen.itertuples(index=False, name=None), key=lambda run: run[2])
 
@@ -65,7 +63,7 @@ def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
     return data[(data.suite == run[0]) & (data.run == run[1])]
 
 
-def told(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
+def subtitle(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
     """The note of a figure: corpus, documents, N, and more texts.
 
     If there are more runs than `drawn`, the note says so; None draws all.

@@ -14,7 +14,7 @@ from shapesweep.figures._panels import (
     plain_log,
     title,
 )
-from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.figures._select import of_run, rows, runs, subtitle
 
 BESIDE = {
     "id_twonn": "TwoNN ID",
@@ -61,7 +61,7 @@ def budget(shown: pd.DataFrame) -> Canvas:
     key_below(figure, axes[0, 0], 2)
     rise = shown[shown.metric == "budget"].threshold.iloc[0]
     words = f"a loss {rise:.0%} higher; dashed: the model's width; bands: 95 % over documents"
-    note(figure, f"{told(shown)}\n{words}")
+    note(figure, f"{subtitle(shown)}\n{words}")
     return figure
 
 

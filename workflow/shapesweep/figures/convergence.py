@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis
-from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.figures._select import of_run, rows, runs, subtitle
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID"}
 TO = {"final": "to the run's last profile", "family": "to the mean of the family's others"}
@@ -35,7 +35,7 @@ def convergence(shown: pd.DataFrame) -> Canvas:
         axes[row, 0].set_ylabel(f"distance of\n{words} profiles")
     key_below(figure, axes[0, 0], 3)
     more = ["all tokens", "bands: 95 % over documents"]
-    note(figure, told(shown, *more))
+    note(figure, subtitle(shown, *more))
     return figure
 
 

@@ -16,7 +16,7 @@ from shapesweep.figures._panels import (
     step_axis,
     title,
 )
-from shapesweep.figures._select import at_last, of_run, rows, runs, told
+from shapesweep.figures._select import at_last, of_run, rows, runs, subtitle
 
 IDS = {
     "id_twonn": "TwoNN ID\nall neighbours",
@@ -59,7 +59,7 @@ def corpora(shown: pd.DataFrame) -> Canvas:
     axes[0, 0].set_ylabel("anisotropy")
     key_below(figure, axes[0, 0], len(names))
     more = ["first token left out", "ID of the middle blocks", "bands: 95 % over documents"]
-    note(figure, told(shown, *more))
+    note(figure, subtitle(shown, *more))
     return figure
 
 

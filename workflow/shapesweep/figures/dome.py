@@ -13,7 +13,7 @@ from shapesweep.figures._panels import (
     step_norm,
     title,
 )
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, subtitle
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 #: The most lines of a panel.
@@ -44,7 +44,7 @@ def dome(shown: pd.DataFrame) -> Canvas:
         axes[-1, column].set_xlabel("layer")
     if norm is not None:
         step_bar(figure, axes, norm)
-    note(figure, told(shown, "bands: 95 % over documents"))
+    note(figure, subtitle(shown, "bands: 95 % over documents"))
     return figure
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis, title
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, told, with_step
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, subtitle, with_step
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
@@ -47,7 +47,7 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
     key_below(figure, axes[0, 0], 2)
     note(
         figure,
-        told(shown, "△ dome, □ box, – flat, × other") + "\nbands: 95 % over documents",
+        subtitle(shown, "△ dome, □ box, – flat, × other") + "\nbands: 95 % over documents",
     )
     return figure
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from shapesweep.curves.tables import Curves
-from shapesweep.explosions.scoring import LEAST, corrected
+from shapesweep.explosions.scoring import HORIZON, LEAST, corrected
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid
 
@@ -56,7 +56,7 @@ FIGURE = Figure(
     title="Does anything warn of a loss explosion?",
     category="Loss explosions",
     caption="For each family of signals: the share of runs in which a change detector raised an "
-    "alarm in the {HORIZON} steps before the loss exploded, and how many steps before. All "
+    f"alarm in the {HORIZON} steps before the loss exploded, and how many steps before. All "
     "detectors have the same limit of false alarms on stable runs. In a family of several "
     "signals, the signal for each run is the best on the other runs. Intervals are from "
     "resampling the runs, corrected for the number of families. Vertical marks: the share that "

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import FAMILIES, band_over, grid
-from shapesweep.figures._select import PANELS, at_last, rows, told
+from shapesweep.figures._select import PANELS, at_last, rows, subtitle
 
 WAYS = {"anisotropy_uncentred": "before centring", "anisotropy": "after centring"}
 
@@ -38,7 +38,7 @@ def families(shown: pd.DataFrame) -> Canvas:
         if 1 < shown[shown.family == family].run.nunique() <= PANELS:
             axes[0, column].legend(loc="best")
     more = ["all tokens, last checkpoints", "bands: 95 % over documents"]
-    note(figure, told(shown, *more, drawn=None))
+    note(figure, subtitle(shown, *more, drawn=None))
     return figure
 
 

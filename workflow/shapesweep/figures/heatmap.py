@@ -8,7 +8,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import grid, plain_log, short, title
-from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.figures._select import of_run, rows, runs, subtitle
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID", "id_twonn_between": "between docs"}
 #: The most steps that are labelled.
@@ -61,7 +61,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
             plain_log(bar.ax.yaxis)
         bar.outline.set_linewidth(0.5)
     figure.supxlabel("checkpoint, by its step", fontsize=7)
-    note(figure, told(shown, "first token left out"))
+    note(figure, subtitle(shown, "first token left out"))
     return figure
 
 

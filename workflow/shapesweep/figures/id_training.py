@@ -17,7 +17,7 @@ from shapesweep.figures._panels import (
     step_axis,
     thin,
 )
-from shapesweep.figures._select import of_run, rows, runs, told, with_step
+from shapesweep.figures._select import of_run, rows, runs, subtitle, with_step
 
 WAYS = {"id_twonn": "all neighbours", "id_twonn_between": "between documents"}
 METRICS = [*WAYS, "id_twonn_paper", "same_document_nn"]
@@ -62,7 +62,7 @@ def id_training(shown: pd.DataFrame) -> Canvas:
     figure.supxlabel("training step", fontsize=7)
     note(
         figure,
-        told(
+        subtitle(
             shown,
             "first token left out",
             "thin: single blocks, dark to light with depth",

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, grid, step_bar, step_color, step_norm, title, unbroken
-from shapesweep.figures._select import of_run, rows, runs, told
+from shapesweep.figures._select import of_run, rows, runs, subtitle
 
 METRICS = {
     "anisotropy": "anisotropy",
@@ -48,7 +48,7 @@ def loss(shown: pd.DataFrame) -> Canvas:
         axes[-1, column].invert_xaxis()
     if norm is not None:
         step_bar(figure, axes, norm)
-    note(figure, told(shown, "first token left out", "middle blocks") + "\n95 % over documents")
+    note(figure, subtitle(shown, "first token left out", "middle blocks") + "\n95 % over documents")
     return figure
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import depth_color, grid, plain_log, step_axis, thin, title
-from shapesweep.figures._select import of_run, rows, runs, told, with_step
+from shapesweep.figures._select import of_run, rows, runs, subtitle, with_step
 from shapesweep.storage.selections import MASSIVE
 
 KEY = ["suite", "run", "revision", "layers"]
@@ -49,7 +49,7 @@ def massive(shown: pd.DataFrame) -> Canvas:
         axes[1, column].set_xlabel("training step")
     note(
         figure,
-        told(shown, "all tokens", "dark to light with depth")
+        subtitle(shown, "all tokens", "dark to light with depth")
         + f"\ndashed: {MASSIVE:g}, above which a token is massive",
     )
     return figure

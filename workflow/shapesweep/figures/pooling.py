@@ -13,7 +13,7 @@ from shapesweep.figures._panels import (
     same_scale,
     title,
 )
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, subtitle
 
 METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
 #: The ID of all, half and a quarter of the points; one of them has about as many points as there
@@ -72,7 +72,9 @@ def pooling(shown: pd.DataFrame) -> Canvas:
     axes[0, 0].legend(loc="best")
     lengths = shown[shown.corpus == "last"].iloc[0]
     passages = f"last tokens of {lengths.n_documents} passages of {lengths.document_length}"
-    note(figure, told(shown[shown.corpus != "last"], passages) + "\ndashed: the first checkpoint")
+    note(
+        figure, subtitle(shown[shown.corpus != "last"], passages) + "\ndashed: the first checkpoint"
+    )
     return figure
 
 

@@ -13,7 +13,7 @@ from shapesweep.figures._panels import (
     step_norm,
     title,
 )
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, told
+from shapesweep.figures._select import at_chosen, of_run, rows, runs, subtitle
 
 WAYS = {"id_gride": "all neighbours", "id_gride_between": "between documents"}
 #: Other estimators, and their numbers of neighbours.
@@ -42,8 +42,8 @@ def scales(shown: pd.DataFrame) -> Canvas:
                 line = line.sort_values("k")
                 band_over(ax, line.k, line, color)
             for (name, k), mark in zip(OTHERS.items(), "s^v", strict=True):
-                asked = name if row == 0 else f"{name}_between"
-                for point in part[part.metric == asked].itertuples():
+                requested = name if row == 0 else f"{name}_between"
+                for point in part[part.metric == requested].itertuples():
                     color = step_color(point.step, norm)
                     ax.plot(k, point.value, mark, mfc="none", color=color, ms=3.5, mew=0.7)
             ax.set_xscale("log", base=2)
@@ -56,7 +56,7 @@ def scales(shown: pd.DataFrame) -> Canvas:
     if norm is not None:
         step_bar(figure, axes, norm)
     marks = "lines: Gride; □ TwoNN, △ MLE, ▽ correlation dimension"
-    note(figure, told(shown, "first token left out", "middle blocks") + f"\n{marks}")
+    note(figure, subtitle(shown, "first token left out", "middle blocks") + f"\n{marks}")
     return figure
 
 

@@ -15,7 +15,7 @@ from shapesweep.figures._panels import (
     layer_axis,
     title,
 )
-from shapesweep.figures._select import at_last, of_run, rows, runs, told
+from shapesweep.figures._select import at_last, of_run, rows, runs, subtitle
 from shapesweep.storage.selections import LENGTHS
 
 MEASURED = {"all": "measured, all tokens", "no_first": "measured, without the first"}
@@ -52,7 +52,7 @@ def sinks(shown: pd.DataFrame) -> Canvas:
     axes[1, 0].set_ylabel("anisotropy")
     key_below(figure, axes[0, 0], 2)
     below = "below: solid measured, dashed predicted; dark to light with depth"
-    note(figure, told(shown[shown.selection == "all"], "last checkpoints") + f"\n{below}")
+    note(figure, subtitle(shown[shown.selection == "all"], "last checkpoints") + f"\n{below}")
     return figure
 
 

@@ -119,8 +119,8 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
                 member.checkpoint, member.folder, member.settings, member.tokenizer, rise
             )
             line = f"{member.checkpoint.name}: {len(rows)} layers"
-            if member.place:
-                write_budget(rows, member.place, member.budget_fingerprint(rise))
+            if member.kept_folder:
+                write_budget(rows, member.kept_folder, member.budget_fingerprint(rise))
         except CheckpointError as error:
             rows, failure = [], failures.without_budget(member.checkpoint, error)
             line = f"{member.checkpoint.name}: {failure['reason']}"
@@ -172,6 +172,6 @@ def _finished(member: Member, settings: Measurement) -> Measured:
 
 
 def _place(member: Member) -> Path:
-    if member.place is None:
+    if member.kept_folder is None:
         raise ValueError(f"{member.checkpoint.name} has no folder that keeps its numbers")
-    return member.place
+    return member.kept_folder

@@ -15,7 +15,7 @@ from shapesweep.config.measurement import GeometryConfig, Measurement
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
 from shapesweep.geometry.kept import Measured
-from shapesweep.geometry.layer import Layer, Number, look
+from shapesweep.geometry.layer import Layer, Number, measure_layer
 from shapesweep.metrics import METRICS
 from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.selections import LENGTHS, SENSITIVITY
@@ -89,7 +89,7 @@ def _measure(
             raise ShapesweepError(f"{path}: does not match {ORIGINS} beside it")
         layer = layer_of(shard, settings.groups)
         beside = before[1] if before and before[0] == path.parent else None
-        numbers = look(layer, settings.n_points, missing, beside, PARTIAL)
+        numbers = measure_layer(layer, settings.n_points, missing, beside, PARTIAL)
         for row, without in rows_of(shard, layer, numbers):
             geometry.append(row)
             replicates += without

@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shapesweep import neighbors as search
+from shapesweep import neighbors
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.estimators import dimension, jackknife
 from shapesweep.geometry.cloud_file import CloudFile
-from shapesweep.geometry.layer import Layer, Number, look
+from shapesweep.geometry.layer import Layer, Number, measure_layer
 from shapesweep.metrics import ALL_METRICS, Metric, NeighborMetric, PairMetric
 from shapesweep.storage import tables
 
@@ -86,7 +86,7 @@ def measure(
         cloud.epsilon,
     )
     chosen = _chosen(cloud, metrics, k)
-    numbers = look(layer, n_points, chosen, seed=seed)["all"]
+    numbers = measure_layer(layer, n_points, chosen, seed=seed)["all"]
     counted = [number.n_duplicates for number in numbers if number.k is not None]
     n_duplicates = counted[0] if counted else n - len(_different(cloud))
     head = {"file": str(cloud.path), "n_points": n, "n_features": cloud.points.shape[1]}
@@ -114,7 +114,7 @@ def local(cloud: CloudFile, k: int | None = None) -> pd.DataFrame:
         raise ShapesweepError(
             f"{cloud.path}: {len(rows)} different points are too few for local IDs"
         )
-    distances, _ = search.nearest_neighbors(cloud.points[rows], _neighbors(cloud, k, len(rows)))
+    distances, _ = neighbors.nearest_neighbors(cloud.points[rows], _neighbors(cloud, k, len(rows)))
     columns = {name: values[rows] for name, values in cloud.columns.items()}
     return pd.DataFrame({"row": rows, **columns, "local_id": dimension.local_id(distances)})
 
@@ -198,4 +198,4 @@ def _has_documents(cloud: CloudFile) -> bool:
 
 
 def _different(cloud: CloudFile) -> NDArray[np.int64]:
-    return search.unique_rows(cloud.points, cloud.contexts)
+    return neighbors.unique_rows(cloud.points, cloud.contexts)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep import neighbors as search
+from shapesweep import neighbors
 from shapesweep.estimators import jackknife, linearity, spectrum
 from shapesweep.estimators.cloud import clouds
 from shapesweep.estimators.moments import Moments, norms
@@ -104,7 +104,7 @@ class Number:
         return float(jackknife.stderr(self.replicates))
 
 
-def look(
+def measure_layer(
     layer: Layer,
     n_points: int | None,
     metrics: Mapping[str, Metric] = METRICS,
@@ -158,9 +158,9 @@ def look(
         numbers = list(_of_clouds(_of(CloudMetric, new), layer, mask, moments.get(key)))
         if key in fits:
             numbers += _of_pairs(_of(PairMetric, new), *fits[key])
-        asked = _of(NeighborMetric, new)
-        if asked:
-            numbers += _of_neighbors(asked, layer, lists, pooled, samples[key], n_points)
+        requested = _of(NeighborMetric, new)
+        if requested:
+            numbers += _of_neighbors(requested, layer, lists, pooled, samples[key], n_points)
         for number in numbers:
             known.setdefault((key, number.metric), []).append(number)
         numbers_by_selection[selection] = [
@@ -270,7 +270,7 @@ def _samples(
     for key, mask in masks.items():
         shuffled = permutation[mask[permutation]]
         contexts = None if layer.contexts is None else layer.contexts[shuffled]
-        unique = search.unique_rows(layer.points[shuffled], contexts)
+        unique = neighbors.unique_rows(layer.points[shuffled], contexts)
         rows = shuffled[unique[:n_points]]
         samples[key] = _Sample(rows, len(shuffled) - len(unique))
     return samples
@@ -278,13 +278,13 @@ def _samples(
 
 def _search(
     layer: Layer, pooled: NDArray[np.int64], metrics: Mapping[str, Metric]
-) -> list[search.NeighborLists]:
+) -> list[neighbors.NeighborLists]:
     """Neighbours within the union of all samples, which overlap almost entirely."""
-    asked = [(max(m.k), m.between) for m in _of(NeighborMetric, metrics).values()]
-    most = max(k for k, _ in asked)
-    between = layer.documents[pooled] if any(between for _, between in asked) else None
+    requested = [(max(m.k), m.between) for m in _of(NeighborMetric, metrics).values()]
+    most = max(k for k, _ in requested)
+    between = layer.documents[pooled] if any(between for _, between in requested) else None
     spare = SPARE if layer.n_groups > 1 else 0
-    return search.search(layer.points[pooled], most + spare, most, between)
+    return neighbors.search(layer.points[pooled], most + spare, most, between)
 
 
 def _pooled(samples: dict[bytes, _Sample]) -> NDArray[np.int64]:
@@ -295,7 +295,7 @@ def _pooled(samples: dict[bytes, _Sample]) -> NDArray[np.int64]:
 def _of_neighbors(
     metrics: dict[str, NeighborMetric],
     layer: Layer,
-    lists: list[search.NeighborLists],
+    lists: list[neighbors.NeighborLists],
     pooled: NDArray[np.int64],
     drawn: _Sample,
     n_points: int | None,
@@ -317,12 +317,12 @@ def _of_neighbors(
         whole, without = sample.neighbors(
             lists[between], most, sampled, documents, groups, layer.n_groups
         )
-        asked = [(name, k) for name in names for k in metrics[name].k]
+        requested = [(name, k) for name in names for k in metrics[name].k]
         parts = [
-            {(name, k): metrics[name].compute(part.nearest(k)) for name, k in asked}
+            {(name, k): metrics[name].compute(part.nearest(k)) for name, k in requested}
             for part in without
         ]
-        for name, k in asked:
+        for name, k in requested:
             metric, near = metrics[name], whole.nearest(k)
             value, n = metric.compute(near), int(sampled.sum())
             few = metric.is_dimension and value > 2 * np.log10(max(n, 1))
@@ -341,7 +341,7 @@ def _of_neighbors(
     yield from (_flagged(measured[name, k]) for name in metrics for k in metrics[name].k)
 
 
-def _is_rounded(layer: Layer, lists: search.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
+def _is_rounded(layer: Layer, lists: neighbors.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
     """Whether distances to nearest neighbours are at the resolution of the numbers."""
     if not sampled.any():
         return False

@@ -24,7 +24,7 @@ class Member:
         Folder of its files.
     tokenizer : Path
         Folder of its tokenizer.
-    place : Path or None
+    kept_folder : Path or None
         Folder of its kept numbers (`Measured`).
     settings : Measurement
     """
@@ -32,13 +32,13 @@ class Member:
     checkpoint: Checkpoint
     folder: Path
     tokenizer: Path
-    place: Path | None
+    kept_folder: Path | None
     settings: Measurement
 
     @cached_property
     def known(self) -> Measured:
         """Its kept numbers."""
-        return Measured.read(self.place, self.settings) if self.place else Measured()
+        return Measured.read(self.kept_folder, self.settings) if self.kept_folder else Measured()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -56,9 +56,9 @@ class Member:
 
     def budget(self, rise: float) -> list[dict[str, Any]] | None:
         """The rows of its dimension budget, if they are kept, from its current contents."""
-        if not (self.place and self.checkpoint.selected):
+        if not (self.kept_folder and self.checkpoint.selected):
             return None
-        return read_budget(self.place, self.budget_fingerprint(rise))
+        return read_budget(self.kept_folder, self.budget_fingerprint(rise))
 
 
 def members(

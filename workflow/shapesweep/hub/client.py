@@ -206,16 +206,16 @@ def _ask(about: str, call: Callable[[Any], Answer]) -> Answer:
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=_wait,
         retry=tenacity.retry_if_exception(_is_transient),
-        before_sleep=_say_again,
+        before_sleep=_print_retry,
         reraise=True,
     )
     try:
         return retrying(call, HfApi())
     except Exception as error:
-        known = _told(about, error)
-        if known is None:
+        expected = _expected_error(about, error)
+        if expected is None:
             raise
-        raise known from None
+        raise expected from None
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -249,24 +249,24 @@ _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 def _wait(state: Any) -> float:
     """Seconds until the next attempt: what the Hub asks for, or twice the last wait."""
     error = state.outcome.exception()
-    asked = next((_retry_after(cause) for cause in _causes(error) if _retry_after(cause)), None)
-    return asked or min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
+    requested = next((_retry_after(cause) for cause in _causes(error) if _retry_after(cause)), None)
+    return requested or min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
 
 
 def _retry_after(error: BaseException) -> float | None:
-    asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+    requested = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
     # The Hub limits rates in windows of five minutes, so it never asks for more.
-    return min(float(asked), 300.0) if asked.isdigit() else None
+    return min(float(requested), 300.0) if requested.isdigit() else None
 
 
-def _say_again(state: Any) -> None:
+def _print_retry(state: Any) -> None:
     error = state.outcome.exception()
     status = _status(error)
     reason = f"HTTP {status}" if status else type(error).__name__
     _LOG.warning("calling the Hub again after %s (attempt %d)", reason, state.attempt_number)
 
 
-def _told(about: str, error: BaseException) -> ShapesweepError | None:
+def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
     """The message for an error of the client, with advice; None for other errors."""
     from huggingface_hub import constants, errors, get_token
 

@@ -60,7 +60,7 @@ class DiskBudget:
 
         Parameters
         ----------
-        place : str
+        batch : str
             `<suite>/<run>/<batch>/<fingerprint>`.
         job : str
             Kind of job, one word.
@@ -83,7 +83,7 @@ class DiskBudget:
 
         Parameters
         ----------
-        place : str
+        batch : str
         n_bytes : int
         seconds : float
             After this time no job uses the batch any more, and its files may be removed when

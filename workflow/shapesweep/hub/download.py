@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from shapesweep import progress
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.hub import client
-from shapesweep.hub.revisions import Place
+from shapesweep.hub.revisions import TokenizerSource
 from shapesweep.storage import atomic, failures
 from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
@@ -80,7 +80,7 @@ def _fetch(repository: str, commit: str, files: Sequence[File], out: Path) -> No
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def tokenizer(last: Checkpoint, sources: Iterable[Place], out: Path) -> str:
+def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -> str:
     """Download the tokenizer of a run from the first source that has it.
 
     Parameters

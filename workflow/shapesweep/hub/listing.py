@@ -18,7 +18,7 @@ from shapesweep import progress
 from shapesweep.config.hub_suite import HubSuite, Repositories
 from shapesweep.errors import ShapesweepError
 from shapesweep.hub import client
-from shapesweep.hub.revisions import Repository, asked, revisions
+from shapesweep.hub.revisions import Repository, patterns, revisions
 from shapesweep.storage import atomic
 from shapesweep.storage.files import File, is_inside
 
@@ -31,7 +31,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
+def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
     """Ask the Hub for everything that the manifest of a suite needs.
 
     Parameters
@@ -54,8 +54,9 @@ def make(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
     """
     out = Path(out)
     group_of = _names(suite)
-    asked = _ask_all(lambda n: _refs(suite, group_of[n], n), group_of, parallel, "repositories")
-    listed = dict(asked)
+    listed = dict(
+        _ask_all(lambda n: _refs(suite, group_of[n], n), group_of, parallel, "repositories")
+    )
     wanted = [
         (name, commit)
         for name, group in group_of.items()
@@ -121,12 +122,12 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
     """The group of each listed repository; repositories that only have a tokenizer have none."""
-    patterns = asked(suite)
+    groups_of_patterns = patterns(suite)
     found = {}
     for name in names:
         # The name of a repository has priority over a pattern that matches it.
-        exact = [group for pattern, group in patterns if pattern == name]
-        fits = [group for pattern, group in patterns if fnmatchcase(name, pattern)]
+        exact = [group for pattern, group in groups_of_patterns if pattern == name]
+        fits = [group for pattern, group in groups_of_patterns if fnmatchcase(name, pattern)]
         if exact or fits:
             found[name] = (exact or fits)[0]
     return found
@@ -148,7 +149,7 @@ def _step(folder: Path) -> int:
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:
     """All repositories to list, with their group; None for repositories of tokenizers."""
     names: dict[str, Repositories | None] = {}
-    for pattern, group in asked(suite):
+    for pattern, group in patterns(suite):
         # A pattern that matches nothing is listed as a problem.
         found = client.repositories(pattern) if "*" in pattern else []
         for name in found or [pattern]:

@@ -89,7 +89,7 @@ class Published:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def asked(suite: HubSuite) -> list[tuple[str, Repositories]]:
+def patterns(suite: HubSuite) -> list[tuple[str, Repositories]]:
     """Every repository or pattern with `*` of a suite, with its group."""
     return [
         (name, group)
@@ -252,12 +252,12 @@ def _refuse_twins(found: Sequence[Published]) -> None:
 
 
 #: A source of a tokenizer: repository, commit, files.
-Place = tuple[str, str, list[File]]
+TokenizerSource = tuple[str, str, list[File]]
 
 
 def tokenizers(
     run: Sequence[Published], listed: Mapping[str, Repository], group: Repositories
-) -> Iterator[Place]:
+) -> Iterator[TokenizerSource]:
     """Sources of the tokenizer of a run, the best first.
 
     Only the repository that the suite names, if any; otherwise `main`, then the checkpoints from

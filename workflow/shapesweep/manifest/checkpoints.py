@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shapesweep.checkpoint import facts
-from shapesweep.checkpoint import files as checkpoint_files
+from shapesweep.checkpoint.files import inspect
 from shapesweep.config.hub_suite import HubSuite, Repositories
 from shapesweep.config.names import expand
 from shapesweep.config.suite import (
@@ -25,7 +25,7 @@ from shapesweep.config.suite import (
 )
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.hub import listing, revisions, shared_files
-from shapesweep.hub.revisions import Place, Published, Repository
+from shapesweep.hub.revisions import Published, Repository, TokenizerSource
 from shapesweep.manifest.selection import Listed, Rule, is_aside, select
 from shapesweep.storage.files import LocalFile, sha256
 from shapesweep.storage.manifests import Checkpoint
@@ -156,7 +156,7 @@ def _describe(
         )
     # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
     hashed = partial(digest, (checkpoint.run, checkpoint.revision)) if is_chosen else None
-    seen = checkpoint_files.inspect(checkpoint.folder, hashed)
+    seen = inspect(checkpoint.folder, hashed)
     return Checkpoint(
         **_identity(name, checkpoint, is_chosen),
         folder=str(checkpoint.folder),
@@ -202,7 +202,7 @@ def _digester(
 
 def tokenizers(
     name: str, suite: AnySuite, results: str | Path, run: str
-) -> tuple[Checkpoint, Iterator[Place]]:
+) -> tuple[Checkpoint, Iterator[TokenizerSource]]:
     """Sources of the tokenizer of a run on the Hub.
 
     Returns

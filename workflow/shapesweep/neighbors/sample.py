@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.neighbors import NeighborLists
+from shapesweep.neighbors.lists import NeighborLists
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,8 @@ def for_listing(name: str, suite: AnySuite) -> str:
     if not isinstance(suite, HubSuite):
         return _checked(name, suite.model_dump_json())
     key = suite.listing_key()
-    asked = {"source": "hub", "mode": key["mode"], "only": key["only"]}
-    return _checked(name, json.dumps({**asked, "repositories": key["groups"]}))
+    requested = {"source": "hub", "mode": key["mode"], "only": key["only"]}
+    return _checked(name, json.dumps({**requested, "repositories": key["groups"]}))
 
 
 def for_tokenizer(name: str, suite: AnySuite, run: str) -> str:

@@ -118,7 +118,7 @@ def render(
         n_runs=len(single[["suite", "run"]].drop_duplicates()),
         n_checkpoints=len(single[["suite", "run", "revision"]].drop_duplicates()),
         n_missing=int((~missing.measured.astype(bool)).sum()),
-        findings=told(profiles, trajectories, phases, shapes),
+        findings=findings_of_runs(profiles, trajectories, phases, shapes),
         summary=summary,
         config=config,
         integrity=record.integrity(missing, manifests),
@@ -137,7 +137,7 @@ def render(
     )
 
 
-def told(
+def findings_of_runs(
     profiles: pd.DataFrame,
     trajectories: pd.DataFrame,
     phases: pd.DataFrame,

@@ -127,10 +127,10 @@ def _ranked(
         known = METRICS_FIRST if first else names
         return (
             not first,
-            _place(selection, SELECTIONS_FIRST),
-            _place(corpus, corpora),
+            _position(selection, SELECTIONS_FIRST),
+            _position(corpus, corpora),
             pooling,
-            _place(metric, known),
+            _position(metric, known),
             (metric, selection, k),
             runs.index(key[:3]),
         )
@@ -138,7 +138,7 @@ def _ranked(
     return sorted(units, key=rank)
 
 
-def _place(name: str, order: list[str] | tuple[str, ...]) -> int:
+def _position(name: str, order: list[str] | tuple[str, ...]) -> int:
     return order.index(name) if name in order else len(order)
 
 

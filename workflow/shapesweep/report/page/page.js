@@ -1,5 +1,5 @@
-// What the page does: the choice is in the location's hash and nowhere else; everything that is
-// shown follows from it. Plotly draws.
+// The interactive part of the page. The hash of the address holds the reader's choice, and everything
+// shown follows from it. Plotly draws the plots.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -23,33 +23,33 @@
   const curvesOf = new Map(data.runs.map((_, i) => [i, data.curves.filter((c) => c.run === i)]));
   const shown = data.runs.map((_, i) => i).filter((i) => curvesOf.get(i).length);
 
-  function wished() {
-    const said = new URLSearchParams(location.hash.slice(1));
-    return Object.fromEntries(["run", "corpus", "selection", "metric", "layer", "step"].map((k) => [k, said.get(k)]));
+  function choiceOfHash() {
+    const parameters = new URLSearchParams(location.hash.slice(1));
+    return Object.fromEntries(["run", "corpus", "selection", "metric", "layer", "step"].map((k) => [k, parameters.get(k)]));
   }
 
-  const either = (wish, options, otherwise) =>
-    options.includes(wish) ? wish : options.includes(otherwise) ? otherwise : options[0];
+  const firstOf = (wanted, options, otherwise) =>
+    options.includes(wanted) ? wanted : options.includes(otherwise) ? otherwise : options[0];
 
-  // Of what is wished, what there is; for the rest, what a reader would look at first.
-  function choose(wish) {
+  // Keep the parts of a choice that the data hold, and take defaults for the others.
+  function choose(wanted) {
     const keys = shown.map((i) => runKey(data.runs[i]));
-    const run = shown[keys.indexOf(either(wish.run, keys))];
+    const run = shown[keys.indexOf(firstOf(wanted.run, keys))];
     const about = data.runs[run];
     let left = curvesOf.get(run);
-    const pick = (key, wanted, otherwise) => {
-      const picked = either(wanted, [...new Set(left.map(key))], otherwise);
+    const pick = (key, value, otherwise) => {
+      const picked = firstOf(value, [...new Set(left.map(key))], otherwise);
       left = left.filter((c) => key(c) === picked);
       return picked;
     };
-    const corpus = pick(corpusKey, wish.corpus, "text");
-    const metric = pick(metricKey, wish.metric, "anisotropy");
-    const selection = pick((c) => c.selection, wish.selection, "no_first");
+    const corpus = pick(corpusKey, wanted.corpus, "text");
+    const metric = pick(metricKey, wanted.metric, "anisotropy");
+    const selection = pick((c) => c.selection, wanted.selection, "no_first");
     const points = about.checkpoints.map((p) => p.key);
-    const step = points.indexOf(either(wish.step, points, points.at(-1)));
+    const step = points.indexOf(firstOf(wanted.step, points, points.at(-1)));
     const layers = about.layers.map(layerKey);
     const middle = layerKey([Math.round(about.n_layers / 2), "block"]);
-    const layer = layers.indexOf(either(wish.layer, layers, middle));
+    const layer = layers.indexOf(firstOf(wanted.layer, layers, middle));
     return { run, about, corpus, selection, metric, step, layer, curve: left[0] };
   }
 
@@ -58,24 +58,24 @@
     kind === "final_norm" ? "after the final norm" : kind === "embedding" ? "0, embedding" : String(number);
 
   function hashOf(now) {
-    const said = new URLSearchParams({
+    const parameters = new URLSearchParams({
       run: runKey(now.about), corpus: now.corpus, selection: now.selection, metric: now.metric,
       layer: layerKey(now.about.layers[now.layer]), step: now.about.checkpoints[now.step].key,
     });
-    return `#${said}`;
+    return `#${parameters}`;
   }
 
-  // ---- words ------------------------------------------------------------------------------
+  // ---- sentences --------------------------------------------------------------------------
 
   const number = (v) => (v === null || v === undefined ? "?" : String(v));
-  const whole = (v) => (v === null ? "?" : v.toLocaleString("en"));
+  const integer = (v) => (v === null ? "?" : v.toLocaleString("en"));
   const short = (v) => (v === null ? "?" : String(Number(v.toPrecision(3))));
   const interval = ([v, low, high]) => `${short(v)} (95 % interval ${short(low)} to ${short(high)})`;
   const cell = (folded, i, j) => (Array.isArray(folded) ? folded[i][j] : folded);
 
   function pointLabel(point) {
-    const step = point.step === null ? "no step" : `step ${whole(point.step)}`;
-    const tokens = point.tokens === null ? "" : `, ${whole(point.tokens)} tokens`;
+    const step = point.step === null ? "no step" : `step ${integer(point.step)}`;
+    const tokens = point.tokens === null ? "" : `, ${integer(point.tokens)} tokens`;
     return `${point.step === null && point.revision ? point.revision : step}${tokens}`;
   }
 
@@ -85,26 +85,26 @@
     if (p.peak === null) return `${what}: ${p.verdict}.`;
     const noise = p.noise_source ? ` Noise of training: ${short(p.noise)}, from ${p.noise_source}.` : "";
     const chance = p.p_value === null ? "" : `, p = ${p.p_value}`;
-    const where = p.peak_step_low === null ? "" : ` (95 % interval ${whole(p.peak_step_low)} to ${whole(p.peak_step_high)})`;
-    return `${what}: ${p.verdict}${chance}. From ${short(p.first)} at step ${whole(p.first_step)} ` +
-      `through ${short(p.peak)} at step ${whole(p.peak_step)}${where} to ${short(p.last)} at step ` +
-      `${whole(p.last_step)}; prominence ${short(p.prominence)} ± ${short(p.half_width)}.${noise}`;
+    const where = p.peak_step_low === null ? "" : ` (95 % interval ${integer(p.peak_step_low)} to ${integer(p.peak_step_high)})`;
+    return `${what}: ${p.verdict}${chance}. From ${short(p.first)} at step ${integer(p.first_step)} ` +
+      `through ${short(p.peak)} at step ${integer(p.peak_step)}${where} to ${short(p.last)} at step ` +
+      `${integer(p.last_step)}; prominence ${short(p.prominence)} ± ${short(p.half_width)}.${noise}`;
   }
 
   function shapeWords(now) {
     const s = (now.curve.shapes || [])[now.step], where = `Over depth, ${pointLabel(now.about.checkpoints[now.step])}`;
     if (!s) return `${where}: no verdict.`;
-    const told = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"], ["sink_share", "share of the height that is the first token's"]]
+    const parts = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"], ["sink_share", "share of the height that is the first token's"]]
       .filter(([name]) => s[name]).map(([name, words]) => `${words} ${interval(s[name])}`);
-    return `${where}: ${SHAPES[s.shape] || s.shape}${told.length ? `; ${told.join(", ")}` : ""}.`;
+    return `${where}: ${SHAPES[s.shape] || s.shape}${parts.length ? `; ${parts.join(", ")}` : ""}.`;
   }
 
   function meaningWords(now) {
-    const said = data.metrics[now.curve.metric], c = now.curve;
-    const of = c.n_documents === null ? "" : ` Of ${whole(c.n_documents)} documents of ${whole(c.document_length)} tokens.`;
-    const bands = now.about.over === "seeds" ? " Bands are over seeds." : " Bands are over documents.";
-    const plain = said ? `${c.metric}: ${said[0]}. It does not mean ${said[1]}.`.replaceAll("`", "") : "";
-    return plain + of + bands;
+    const texts = data.metrics[now.curve.metric], c = now.curve;
+    const documents = c.n_documents === null ? "" : ` ${integer(c.n_documents)} documents of ${integer(c.document_length)} tokens.`;
+    const bands = now.about.over === "seeds" ? " The bands show the spread over seeds." : " The bands show the error over documents.";
+    const meaning = texts ? `${c.metric}: ${texts[0]}. It does not mean ${texts[1]}.`.replaceAll("`", "") : "";
+    return meaning + documents + bands;
   }
 
   // ---- plots ------------------------------------------------------------------------------
@@ -117,7 +117,7 @@
   }
 
   const log = (step) => Math.log10(1 + step);
-  // Plotly reads what stands in angle brackets in a text as a tag.
+  // Plotly reads text in angle brackets as a tag.
   const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const faded = (color, share) => (color.startsWith("#")
     ? color + Math.round(share * 255).toString(16).padStart(2, "0") : color.replace("rgb(", "rgba(").replace(")", `,${share})`));
@@ -133,7 +133,7 @@
     };
   }
 
-  // The ends of a band as one outline, piece by piece where a number lacks.
+  // The outline of a band. A missing value splits it into pieces.
   function outline(x, low, high, color, more) {
     const out = { x: [], y: [] };
     let piece = [];
@@ -153,7 +153,7 @@
     const c = now.curve, flag = data.flags[cell(c.flag, i, j)];
     return `${safe(pointLabel(now.about.checkpoints[i]))}<br>layer ${layerLabel(now.about.layers[j])}<br>` +
       `${safe(metricLabel(c))} ${number(c.value[i][j])}<br>95 % ${number(c.low[i][j])} to ${number(c.high[i][j])}<br>` +
-      `N = ${whole(cell(c.n, i, j))}${flag ? `<br>${safe(flag)}` : ""}`;
+      `N = ${integer(cell(c.n, i, j))}${flag ? `<br>${safe(flag)}` : ""}`;
   }
 
   function stepShare(now, i) {
@@ -192,8 +192,8 @@
     const { curve, about } = now, columns = about.checkpoints.map((_, i) => i), rows = about.layers.map((_, j) => j);
     const few = (all, n) => [...new Set(Array.from({ length: Math.min(n, all.length) }, (_, i, m = Math.min(n, all.length)) =>
       all[m > 1 ? Math.round((i * (all.length - 1)) / (m - 1)) : 0]))];
-    const step = (i) => { const p = about.checkpoints[i]; return p.step === null ? safe(p.revision ?? "") : whole(p.step); };
-    // As many as stand beside each other.
+    const step = (i) => { const p = about.checkpoints[i]; return p.step === null ? safe(p.revision ?? "") : integer(p.step); };
+    // Label as many columns as fit side by side.
     const widest = Math.max(...columns.map((i) => step(i).length)), room = at("map").clientWidth - 150;
     const xs = few(columns, Math.max(2, Math.floor(room / (9 * widest + 12)))), ys = rows.length < 14 ? rows : few(rows, 9);
     const trace = {
@@ -214,9 +214,9 @@
     Plotly.react("map", [trace], drawn, CONFIG);
   }
 
-  // Where the weights of neighbours are no continuation of each other, lines are broken.
-  function broken(all, segments) {
-    return all.flatMap((one, k) => (k && segments[k] !== segments[k - 1] ? [null, one] : [one]));
+  // Split a line where the weights of a checkpoint do not continue those of the one before.
+  function broken(values, segments) {
+    return values.flatMap((value, k) => (k && segments[k] !== segments[k - 1] ? [null, value] : [value]));
   }
 
   function lossesOf(now) {
@@ -235,7 +235,7 @@
     if (curve.middle) {
       const m = curve.middle;
       line("middle blocks", m, PALETTE[corpora.indexOf(curve.corpus) % PALETTE.length], "solid", (i) => `${safe(pointLabel(points[i]))}<br>middle blocks<br>` +
-        `${number(m.value[i])}<br>95 % ${number(m.low[i])} to ${number(m.high[i])}<br>N = ${whole(cell(m.n, 0, i))}`);
+        `${number(m.value[i])}<br>95 % ${number(m.low[i])} to ${number(m.high[i])}<br>N = ${integer(cell(m.n, 0, i))}`);
     }
     const single = { value: of(curve.value), low: of(curve.low), high: of(curve.high) };
     line(`layer ${layerLabel(layer)}`, single, mixed(CIVIDIS, 0.85 * layer[0] / (about.n_layers || 1)), "dash", (i) => hoverText(now, i, now.layer));
@@ -244,14 +244,14 @@
       const color = l.source === "eval" ? "#1d2530" : "#97a1ac", take = (all) => broken(all, l.segment), places = take(l.step.map(log));
       traces.push(outline(places, take(l.low), take(l.high), color, { yaxis: "y2" }));
       traces.push({ x: places, y: take(l.value), type: "scatter", mode: "lines", name: `loss, ${l.source}`, yaxis: "y2", line: { color, width: 1.5 }, showlegend: true,
-        text: take(l.step.map((s, k) => `step ${whole(s)}<br>loss ${number(l.value[k])}`)), hoverinfo: "text" });
+        text: take(l.step.map((s, k) => `step ${integer(s)}<br>loss ${number(l.value[k])}`)), hoverinfo: "text" });
     });
     const top = Math.max(1, ...kept.map((i) => points[i].step), ...losses.flatMap((l) => l.step));
     const ticks = [0, ...Array.from({ length: 1 + Math.floor(Math.log10(top)) }, (_, i) => 10 ** i)];
     const chosen = points[now.step].step;
     const drawn = layout({
       showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, margin: { l: 58, r: 12, t: 12, b: 46 },
-      xaxis: { title: { text: "training step" }, tickvals: ticks.map(log), ticktext: ticks.map(whole), anchor: losses.length ? "y2" : "y", range: [-0.05, log(top) + 0.05] },
+      xaxis: { title: { text: "training step" }, tickvals: ticks.map(log), ticktext: ticks.map(integer), anchor: losses.length ? "y2" : "y", range: [-0.05, log(top) + 0.05] },
       yaxis: { title: { text: safe(metricLabel(curve)) }, domain: losses.length ? [0.4, 1] : [0, 1], rangemode: "tozero" },
       ...(losses.length ? { yaxis2: { title: { text: "loss" }, domain: [0, 0.3] } } : {}),
       shapes: chosen === null ? [] : [{ type: "line", yref: "paper", x0: log(chosen), x1: log(chosen), y0: 0, y1: 1, line: { color: QUIET, width: 1, dash: "dot" } }],
@@ -260,17 +260,17 @@
     Plotly.react("training", traces, drawn, CONFIG);
   }
 
-  // ---- rows of what is shown --------------------------------------------------------------
+  // ---- rows of the tables -------------------------------------------------------------------
 
   const HEAD = ["suite", "run", "over", "corpus", "pooling", "selection", "metric", "k"];
-  const PLACE = ["revision", "step", "tokens", "layers", "value", "low", "high", "n_points", "flag"];
+  const POINT = ["revision", "step", "tokens", "layers", "value", "low", "high", "n_points", "flag"];
   const named = (now) => { const { about: a, curve: c } = now; return [a.suite, a.run, a.over, c.corpus, c.pooling, c.selection, c.metric, c.k]; };
   const place = (now, i) => { const p = now.about.checkpoints[i]; return [p.revision, p.step, p.tokens]; };
   const single = (now, i, j) => [...named(now), ...place(now, i), layerKey(now.about.layers[j]),
     now.curve.value[i][j], now.curve.low[i][j], now.curve.high[i][j], cell(now.curve.n, i, j), data.flags[cell(now.curve.flag, i, j)] ?? ""];
 
   const rowsOf = {
-    // The other checkpoints are in the plot, too.
+    // The plot shows the other checkpoints, too.
     profile: (now) => rowsOf.map(now),
     map: (now) => now.about.checkpoints.flatMap((_, i) => now.about.layers.map((_, j) => single(now, i, j))),
     training: (now) => {
@@ -283,12 +283,12 @@
   };
 
   const quoted = (v) => { const text = v === null || v === undefined ? "" : String(v); return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text; };
-  const asCsv = (rows) => `${[[...HEAD, ...PLACE], ...rows].map((row) => row.map(quoted).join(",")).join("\n")}\n`;
+  const asCsv = (rows) => `${[[...HEAD, ...POINT], ...rows].map((row) => row.map(quoted).join(",")).join("\n")}\n`;
 
   function tableOf(now) {
     const head = ["layer", "value", "low", "high", "N", "flag"];
     const rows = now.about.layers.map((layer, j) => [layerLabel(layer), ...single(now, now.step, j).slice(12)]);
-    const line = (values, tag) => { const tr = document.createElement("tr"); values.forEach((v) => { const one = document.createElement(tag); one.textContent = v ?? ""; if (tag === "th") one.scope = "col"; tr.append(one); }); return tr; };
+    const line = (values, tag) => { const tr = document.createElement("tr"); values.forEach((v) => { const td = document.createElement(tag); td.textContent = v ?? ""; if (tag === "th") td.scope = "col"; tr.append(td); }); return tr; };
     at("profile-table").replaceChildren(line(head, "th"), ...rows.map((row) => line(row, "td")));
   }
 
@@ -328,7 +328,7 @@
     return canvas.toBlob((blob) => save(blob, `${figure}.png`), "image/png");
   }
 
-  // ---- all of it --------------------------------------------------------------------------
+  // ---- the whole page ----------------------------------------------------------------------
 
   let now = null, before = "";
 
@@ -339,10 +339,10 @@
   const unique = (curves, key, label) => [...new Map(curves.map((c) => [key(c), label(c)]))];
 
   function draw() {
-    now = choose(wished());
+    now = choose(choiceOfHash());
     const { about, curve } = now, all = curvesOf.get(now.run);
     const same = all.filter((c) => corpusKey(c) === now.corpus), alike = same.filter((c) => metricKey(c) === now.metric);
-    // While the slider moves the lists stay as they are.
+    // The slider changes none of the lists.
     const lists = [now.run, now.corpus, now.selection, now.metric, now.layer].join(" ");
     if (lists !== before) {
       const suites = new Set(shown.map((i) => data.runs[i].suite));
@@ -368,9 +368,9 @@
   }
 
   function change(more) {
-    const said = new URLSearchParams(hashOf(now).slice(1));
-    Object.entries(more).forEach(([key, value]) => said.set(key, value));
-    history.replaceState(null, "", `#${said}`);
+    const parameters = new URLSearchParams(hashOf(now).slice(1));
+    Object.entries(more).forEach(([key, value]) => parameters.set(key, value));
+    history.replaceState(null, "", `#${parameters}`);
     draw();
   }
 
@@ -379,7 +379,7 @@
     ["run", "corpus", "selection", "metric", "layer"].forEach((id) => at(id).addEventListener("change", (e) => change({ [id]: e.target.value })));
     at("step").addEventListener("input", (e) => change({ step: now.about.checkpoints[Number(e.target.value)].key }));
     at("map").on("plotly_click", ({ points: [point] }) => change({ step: now.about.checkpoints[point.x].key, layer: layerKey(now.about.layers[point.y]) }));
-    // A link within the page is no choice.
+    // Links within the page also change the hash.
     addEventListener("hashchange", () => location.hash.includes("run=") && draw());
   } else {
     at("interactive").hidden = true;

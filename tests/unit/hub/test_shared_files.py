@@ -1,0 +1,48 @@
+"""Weight files that several checkpoints share are flagged, unless the sharing is expected."""
+
+import pytest
+
+from shapesweep.hub import shared_files
+from shapesweep.hub.revisions import Published
+from shapesweep.storage.files import File
+
+
+def entry(run, step, *contents, main=False):
+    files = [File("config.json", 1, None, "same")]
+    files += [File(f"model-{k}.safetensors", 1, sha, "x") for k, sha in enumerate(contents)]
+    name = "main" if main else f"step{step}"
+    return Published(run, name, "org/a", "c", step=step, is_main=main, files=tuple(files))
+
+
+def flags(*found):
+    return [", ".join(checkpoint.status) for checkpoint in shared_files.flag_shared(found)]
+
+
+def test_checkpoints_that_share_a_shard_are_flagged_with_each_other():
+    found = [entry("a", 0, "p", "q"), entry("a", 5, "r", "s"), entry("a", 9, "r", "t")]
+    assert flags(*found) == ["", "shares_file_with:step9", "shares_file_with:step5"]
+    many = [entry("a", step, "same") for step in range(5)]
+    assert flags(*many)[0] == "shares_file_with:step1, step2, step3, and 1 more"
+
+
+@pytest.mark.parametrize(
+    ("found", "benign"),
+    [
+        ([entry("a", 0, "p"), entry("a", 1, "p"), entry("a", 2, "q")], True),
+        ([entry("a", 0, "p"), entry("a", 9, "q"), entry("a", None, "q", main=True)], True),
+        ([entry("a", 0, "q"), entry("a", 9, "p"), entry("a", None, "q", main=True)], False),
+        ([entry("a", 0, "p"), entry("a", 1, "p"), entry("a", 2, "p")], False),
+        ([entry("a", 8, "q"), entry("a", 9, "q"), entry("a", None, "q", main=True)], False),
+        # Runs that differ only in the data seed start with equal weights, and never end with them.
+        ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "p"), entry("b", 9, "r")], True),
+        ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "r"), entry("b", 9, "q")], False),
+        # The last stage is a separate run, and main is its last checkpoint.
+        ([entry("a", 9, "p"), entry("a", None, "r", main=True), entry("a.s", 9, "r")], True),
+        ([entry("a", None, "r", main=True), entry("a.s", 5, "r"), entry("a.s", 9, "q")], False),
+        # A second stage starts with the last weights of the first.
+        ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "q"), entry("b", 9, "r")], True),
+        ([entry("a", 5, "q"), entry("a", 9, "r"), entry("b", 0, "q"), entry("b", 9, "s")], False),
+    ],
+)
+def test_sharing_is_flagged_only_where_it_is_unexpected(found, benign):
+    assert (not any(flags(*found))) == benign

@@ -1,0 +1,359 @@
+"""Exact nearest neighbours of all points of a cloud, from one search.
+
+The search proposes candidates by lower bounds of distances in a low precision, and computes their
+distances in float64. It is exact because every row has a certified `reach`: no point below this
+distance is missing. Rows that a precision cannot decide are searched again in the next precision.
+If a later query (other documents only, a group left out) goes beyond the reach, the whole row is
+searched again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shapesweep.neighbors.candidates import FEW, Candidates, Hits, propose, propose_rows
+from shapesweep.neighbors.space import Space
+from shapesweep.neighbors.tiles import fast_half_precision
+
+#: Distances with a smaller relative difference are equal up to rounding.
+EQUAL = 1e-11
+#: With more points, the keys of hits have too few digits for counting pairs.
+MOST_KEYED = 2**20
+#: Up to this many neighbours, a few more candidates compensate for the low precision of bfloat16.
+FEW_NEIGHBORS = 8
+
+
+@dataclass(frozen=True)
+class NeighborLists:
+    """The nearest neighbours of every point, complete up to a certified distance.
+
+    Attributes
+    ----------
+    space : Space
+        The points.
+    labels : ndarray of int, shape (n_points,), or None
+        If given, points with equal labels are not neighbours of each other.
+    distances : ndarray, shape (n_points, length), float64
+        Euclidean, ascending; infinite if there is no such neighbour.
+    indices : ndarray of int, shape (n_points, length)
+    reach : ndarray, shape (n_points,), float64
+        The list of a row is complete below this distance.
+    hits : Hits or None
+        All pairs that the search in float32 found, for `count_within`.
+    """
+
+    space: Space
+    labels: NDArray[np.integer] | None
+    distances: NDArray[np.float64]
+    indices: NDArray[np.int64]
+    reach: NDArray[np.float64]
+    hits: Hits | None = None
+
+    @cached_property
+    def certified(self) -> NDArray[np.bool_]:
+        """Which entries of the lists are certainly neighbours."""
+        return np.isfinite(self.distances) & (self.distances <= self.reach[:, None])
+
+    def nearest(
+        self, k: int, keep: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest neighbours of each kept point among the kept points.
+
+        Parameters
+        ----------
+        k : int
+        keep : ndarray of bool, shape (n_points,), optional
+            Points to keep; by default all.
+
+        Returns
+        -------
+        distances : ndarray, shape (n_kept, k), float64
+            Infinite if a point has fewer than k neighbours.
+        indices : ndarray of int, shape (n_kept, k)
+            -1 where there is none.
+        """
+        rows = np.arange(len(self.reach)) if keep is None else np.flatnonzero(keep)
+        return self._nearest_of(rows, k, keep)
+
+    def nearest_without(
+        self, k: int, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
+    ) -> Iterator[tuple[NDArray[np.float64], Callable[[], NDArray[np.int64]]]]:
+        """As `nearest`, without each group of points in turn.
+
+        Parameters
+        ----------
+        k : int
+        keep : ndarray of bool, shape (n_points,)
+        groups : ndarray of int, shape (n_points,)
+            In 0 … n_groups - 1.
+        n_groups : int
+
+        Yields
+        ------
+        distances : ndarray, shape (n_left, k), float64
+        indices : callable
+            Computes an ndarray of int of the same shape on demand.
+        """
+        rows = np.flatnonzero(keep)
+        # The first kept entries of every list, which are enough for almost every row.
+        width = min(k + k // 8 + 8, self.indices.shape[1])
+        usable = self.certified[rows]
+        usable &= keep[self.indices[rows]]
+        present, positions = _beginnings(usable, width)
+        listed, near = (table[rows].ravel()[positions] for table in (self.indices, self.distances))
+        # No group has the number that marks absent entries.
+        of = np.where(present, groups[listed], n_groups).astype(np.min_scalar_type(n_groups))
+        own, members = groups[rows], _count(of, n_groups + 1)
+        for group in range(n_groups):
+            # Absent entries come last, and are not used if there are k others.
+            others, left = width - members[:, group], own != group
+            begins = (np.cumsum(others) - others)[left]
+            flat = np.flatnonzero(of != group).take(begins + np.arange(k)[:, None], mode="clip")
+            short = np.flatnonzero((others - members[:, n_groups])[left] < k)
+            again = self._nearest_of(rows[left][short], k, keep & (groups != group))
+            chosen = partial(_chosen, flat, short)
+            yield chosen(near, again[0]), partial(chosen, listed, again[1])
+
+    def _nearest_of(
+        self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest neighbours of some rows, as `nearest`."""
+        usable, listed = self.certified[rows], self.indices[rows]
+        if keep is not None:
+            usable &= keep[listed]
+        whole, flat = _first_of_each(usable, k)
+        distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
+        distances[whole] = self.distances[rows].ravel()[flat]
+        indices[whole] = listed.ravel()[flat]
+        again = np.flatnonzero(~whole)
+        if len(again):
+            distances[again], indices[again] = self._look_again(rows[again], k, keep)
+        return distances, indices
+
+    def _look_again(
+        self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Search whole rows again if their lists are too short."""
+        distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
+        pending = np.arange(len(rows))
+        for precision in ("float32", "float64"):
+            tiles = self.space.tiles(precision)
+            n_points = len(self.reach)
+            found = propose_rows(tiles, rows[pending], k + 8, n_points, self.labels, keep)[-1]
+            near, who = self.space.ordered(found)
+            width = min(k, near.shape[1])
+            distances[pending, :width], indices[pending, :width] = near[:, :width], who[:, :width]
+            certain = distances[pending] <= self.space.reach(found)[:, None]
+            pending = pending[~(certain | np.isinf(distances[pending])).all(axis=1)]
+            if not len(pending):
+                break
+        for number in pending:
+            distances[number], indices[number] = self._by_difference(rows[number], k, keep)
+        return distances, indices
+
+    def _by_difference(
+        self, row: int, k: int, keep: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k nearest neighbours of a row whose distances need direct differences."""
+        eligible = np.ones(len(self.reach), dtype=bool) if keep is None else keep.copy()
+        eligible[row] = False
+        if self.labels is not None:
+            eligible &= self.labels != self.labels[row]
+        candidates = np.flatnonzero(eligible)
+        distances = self.space.difference(np.full(len(candidates), row), candidates)
+        order = np.argsort(distances, kind="stable")[:k]
+        missing = k - len(order)
+        return (
+            np.pad(distances[order], (0, missing), constant_values=np.inf),
+            np.pad(candidates[order], (0, missing), constant_values=-1),
+        )
+
+    def count_within(
+        self, radius: float, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
+    ) -> NDArray[np.int64]:
+        """Number of ordered pairs of kept points within a radius, by the groups of both points.
+
+        Pairs at the radius itself do not count, even if rounding makes them nearer: a radius that
+        is a median of distances is the distance of a pair.
+
+        Parameters
+        ----------
+        radius : float
+        keep : ndarray of bool, shape (n_points,)
+        groups : ndarray of int, shape (n_points,)
+            In 0 … n_groups - 1.
+        n_groups : int
+
+        Returns
+        -------
+        ndarray of int, shape (n_groups, n_groups)
+        """
+        counts = np.zeros(n_groups**2, dtype=np.int64)
+        for rows, columns in self.space.within(keep, radius * (1 - EQUAL), self.hits):
+            inside = keep[columns]
+            if self.labels is not None:
+                inside &= self.labels[rows] != self.labels[columns]
+            pairs = groups[rows[inside]] * n_groups + groups[columns[inside]]
+            counts += np.bincount(pairs, minlength=n_groups**2)
+        return counts.reshape(n_groups, n_groups)
+
+
+def _first_of_each(
+    usable: NDArray[np.bool_], k: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which rows have k usable entries, and the flat indices of the first k."""
+    flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
+    whole = counts >= k
+    return whole, flat[(np.cumsum(counts) - counts)[whole, None] + np.arange(k)]
+
+
+def _beginnings(
+    usable: NDArray[np.bool_], width: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Presence and flat indices of the first usable entries, each of shape (n_rows, width)."""
+    flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
+    positions = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
+    present = np.arange(width) < counts[:, None]
+    return present, flat.take(positions, mode="clip") if len(flat) else np.zeros_like(positions)
+
+
+def _count(table: NDArray[Any], n_kinds: int) -> NDArray[np.int64]:
+    """Number of entries of every row that are 0, 1, … n_kinds - 1, shape (n_rows, n_kinds)."""
+    kinds = np.arange(len(table))[:, None] * n_kinds + table
+    return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
+
+
+def _chosen(
+    index: NDArray[np.int64], short: NDArray[np.int64], table: NDArray[Any], others: NDArray[Any]
+) -> NDArray[Any]:
+    """Entries of a table by flat index, a column for each row; for short rows, those of others."""
+    chosen = table.ravel()[index]
+    chosen[:, short] = others.T
+    return chosen.T
+
+
+def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The exact k nearest neighbours of every point, excluding itself.
+
+    Parameters
+    ----------
+    points : array_like, shape (n_points, n_features)
+        Finite values. Repeated points are neighbours at distance zero; remove them first with
+        `unique_rows` if that is not wanted.
+    k : int
+        At least 1 and less than n_points.
+
+    Returns
+    -------
+    distances : ndarray, shape (n_points, k), float64
+        Euclidean, ascending, with a relative error of about 1e-13: products of centred points in
+        float64, and direct differences for near pairs.
+    indices : ndarray of int, shape (n_points, k)
+
+    Raises
+    ------
+    ValueError
+        If k is out of range or a value is not finite.
+
+    Examples
+    --------
+    >>> import shapesweep
+    >>> distances, indices = shapesweep.nearest_neighbors([[0.0], [1.0], [3.0]], k=2)
+    >>> distances.tolist()
+    [[1.0, 3.0], [1.0, 2.0], [2.0, 3.0]]
+    >>> indices.tolist()
+    [[1, 2], [0, 2], [1, 0]]
+    """
+    points = np.asarray(points)
+    if not 1 <= k < len(points):
+        raise ValueError(f"k must lie between 1 and {len(points) - 1}, got {k}")
+    (lists,) = search(points, k, k)
+    return lists.nearest(k)
+
+
+def search(
+    points: ArrayLike, length: int, need: int, labels: NDArray[np.integer] | None = None
+) -> list[NeighborLists]:
+    """Search all pairs: a list of all neighbours, and one of neighbours with other labels.
+
+    Parameters
+    ----------
+    points : array_like, shape (n_points, n_features)
+    length : int
+        Neighbours per list.
+    need : int
+        Number of neighbours that must be certain; at most `length`.
+    labels : ndarray of int, shape (n_points,), optional
+        Points with equal labels are not neighbours in the second list.
+
+    Returns
+    -------
+    list of NeighborLists
+        A list of all neighbours; with labels, a second list of neighbours with other labels.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+    space = Space(points)
+    n_points = len(space)
+    coarse = need <= FEW_NEIGHBORS and n_points >= FEW and fast_half_precision()
+    wide = length + 8
+    if coarse:
+        proposed = propose(space.tiles("bfloat16"), n_points, length + 12 + 5 * need, labels)
+    else:
+        proposed = propose(space.tiles("float32"), n_points, wide, labels)
+    found = [
+        _empty(
+            space, kind, length, candidates.hits if n_points <= MOST_KEYED and not coarse else None
+        )
+        for kind, candidates in zip((None, labels), proposed, strict=False)
+    ]
+    pending = np.arange(n_points)
+    # Rows with too few candidates, or that this precision cannot decide, are searched again.
+    for precision in ("float32", "float64", None):
+        for lists, candidates in zip(found, proposed, strict=True):
+            _fill(lists, candidates)
+        pending = pending[np.any([_is_short(lists, pending, need) for lists in found], axis=0)]
+        if precision is None or not len(pending):
+            break
+        proposed = propose_rows(space.tiles(precision), pending, wide, n_points, labels)
+    return found
+
+
+def _empty(
+    space: Space, labels: NDArray[np.integer] | None, length: int, hits: Hits | None
+) -> NeighborLists:
+    shape = (len(space), length)
+    distances, indices = np.full(shape, np.inf), np.full(shape, -1)
+    return NeighborLists(space, labels, distances, indices, np.zeros(len(space)), hits)
+
+
+def _fill(lists: NeighborLists, proposed: Candidates) -> None:
+    """Enter exact distances to candidates into the lists of their rows."""
+    distances, indices = lists.space.ordered(proposed)
+    length = min(lists.distances.shape[1], distances.shape[1])
+    lists.distances[proposed.rows, :length] = distances[:, :length]
+    lists.indices[proposed.rows, :length] = indices[:, :length]
+    reach = lists.space.reach(proposed)
+    if length < distances.shape[1]:
+        # Candidates that do not fit into the list are missing, too.
+        reach = np.minimum(reach, distances[:, length])
+    lists.reach[proposed.rows] = reach
+
+
+def _is_short(lists: NeighborLists, rows: NDArray[np.int64], need: int) -> NDArray[np.bool_]:
+    """Whether fewer neighbours of a row are certain than are needed and exist."""
+    distances = lists.distances[rows]
+    certain = (np.isfinite(distances) & (distances <= lists.reach[rows, None])).sum(axis=1)
+    if lists.labels is None:
+        there_are = len(lists.reach) - 1
+    else:
+        _, own, sizes = np.unique(lists.labels, return_inverse=True, return_counts=True)
+        there_are = len(lists.reach) - sizes[own[rows]]
+    return certain < np.minimum(need, there_are)
