@@ -41,7 +41,7 @@ ALLOWED = {"Pythia-70m's shape": "1.3 × bare", "the embedded decoder": "1 s"}
 #: The function of each timed stage.
 STAGES = {
     "load": "load.load",
-    "tokenise": "opener.Opener._show",
+    "tokenise": "loader.Loader._tokenize",
     "forward": "losses.forward",
     "run": "extract._run",
     "write": "shards.ShardWriter.append",
@@ -157,13 +157,13 @@ def bare(folder, revision):
     """Return the seconds of the forward passes of a checkpoint, with head and hidden states."""
     import torch
 
-    from shapesweep.activations.opener import Opener
+    from shapesweep.activations.loader import Loader
     from shapesweep.checkpoint.hidden_states import forward, to_batch
     from shapesweep.config import measurement
     from shapesweep.storage.manifests import Checkpoint
 
     settings, path = measurement.load(folder / "sweep.yaml"), folder / "run" / revision
-    opened = Opener(settings, CORPORA).open(Checkpoint("s", "r", revision), path, path)
+    opened = Loader(settings, CORPORA).load(Checkpoint("s", "r", revision), path, path)
     batches = [
         to_batch(opened.model, [corpus.documents[n] for n in numbers])
         for corpus in opened.corpora
@@ -179,7 +179,7 @@ def bare(folder, revision):
 
 def stages(folder, *revisions):
     """Return the seconds per checkpoint of each stage, whose function is wrapped."""
-    from shapesweep.activations import extract, losses, opener
+    from shapesweep.activations import extract, loader, losses
     from shapesweep.checkpoint import load
     from shapesweep.config import files
     from shapesweep.estimators import moments
@@ -190,7 +190,7 @@ def stages(folder, *revisions):
 
     modules = {
         module.__name__.rpartition(".")[2]: module
-        for module in (extract, load, losses, checkpoint, layer, moments, opener, shards)
+        for module in (extract, load, losses, checkpoint, layer, moments, loader, shards)
     }
     settings, spent = files.load(folder / "sweep.yaml"), Counter()
     measurement = settings.measurement("s")

@@ -86,7 +86,7 @@ def child():
     spent = {"step": [], **{name: [] for name in probes}}
     for _ in range(WARM_UP + ROUNDS):
         for name, probe in probes.items():
-            # As in a training, a probe follows a step, and not another probe.
+            # As in a training run, a probe follows a step, and not another probe.
             for timed_name, call in (("step", step), (name, partial(probe, model))):
                 start = time.perf_counter()
                 call()

@@ -36,7 +36,7 @@ def tiny_bloom():
 def trajectory(config, steps, seed=0, kind=transformers.AutoModelForCausalLM):
     """Yield (step, model) along a straight line in weight space, with a little noise.
 
-    The checks of continuity accept it as a training. A real training would take longer.
+    The checks of continuity accept it as a training run. A real training would take longer.
     """
     torch.manual_seed(seed)
     model = kind.from_config(config).eval()

@@ -43,7 +43,7 @@ def _is_installed(program):
 
 
 def mounting():
-    """Skip the test if this process may not mount a disk."""
+    """Skip the test if this process has no permission to mount a disk."""
     program = shutil.which("unshare")
     words = [program, "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     if program is None or subprocess.run(words, check=False, capture_output=True).returncode:

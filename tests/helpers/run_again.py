@@ -1,4 +1,4 @@
-"""The table of docs/how-to/run-again.md: which rules run again after a change."""
+"""The table in docs/how-to/run-again.md: which rules run again after a change."""
 
 import copy
 import re

@@ -17,12 +17,12 @@ from helpers.planted import (
 #: ID of the middle blocks at each step. The planted peak is at step 256.
 PEAKED = (3.0, 3.0, 4.0, 6.0, 8.0, 10.0, 8.0, 6.0, 5.0)
 RISING = (3.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 8.5, 9.0)
-#: Standard deviation of the ID between trainings.
+#: Standard deviation of the ID between training runs.
 TRAINING_STD = 0.3
 
 
 def id_verdict(seed, line):
-    """Return the row of `phases` for a training whose middle blocks have these dimensions."""
+    """Return the row of `phases` for a training run whose middle blocks have these dimensions."""
     rng = np.random.default_rng([1, seed])
     shared = rng.uniform(size=(DOCUMENTS * LENGTH, FEATURES))
     shards = {}

@@ -1,4 +1,4 @@
-"""In real trainings, planted restarts are flagged, and checkpoints next to them are not."""
+"""In real training runs, planted restarts are flagged, and checkpoints next to them are not."""
 
 import copy
 
@@ -21,7 +21,7 @@ RESTARTS = (3, 6, 9)
 
 @pytest.fixture(scope="module")
 def trainings(tokenizers):
-    """Weight samples of two trainings, and of three restarts of the first training."""
+    """Weight samples of two training runs, and of three restarts of the first run."""
     documents = torch.from_numpy(packed(stdlib_text("measuring"), tokenizers["decoder"], 24))
 
     def train(seed, start=None, first=0):
@@ -34,7 +34,7 @@ def trainings(tokenizers):
         order = torch.Generator().manual_seed(seed)
         samples, states = [weight_sample.sample(model)], {}
         for step in range(first * EVERY, (N - 1) * EVERY):
-            # Like most trainings, with warm-up and decay.
+            # Like most training runs, with warm-up and decay.
             for group in optimizer.param_groups:
                 group["lr"] = 3e-3 * min(1, (step + 1) / 20) * (1 - 0.9 * step / EVERY / N)
             batch = documents[torch.randint(len(documents), (8,), generator=order)]

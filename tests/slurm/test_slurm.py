@@ -1,6 +1,6 @@
 """Sweeps on a real Slurm with a single local node, which claims more cores and GPUs than it has.
 
-Other schedulers are imitated: their commands call those of Slurm.
+Other schedulers are emulated by commands that call those of Slurm.
 """
 
 import functools

@@ -19,7 +19,7 @@ from shapesweep.storage.schemas import LARGEST
 
 #: Stands for a key that is absent, where None is a value.
 NOTHING = object()
-#: The most bytes that file systems allow for a path, and for each name in it.
+#: The maximum number of bytes of a path, and of each name in it, on common file systems.
 PATH_BYTES, NAME_BYTES = 4095, 255
 _PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
 

@@ -82,7 +82,8 @@ def test_replicates_have_a_complete_spectrum():
     for group, part in enumerate(clouds(points, groups, 16)[2]):
         np.testing.assert_array_equal(part.points, points[groups != group])
         exact = np.linalg.svd(part.points - part.points.mean(0), compute_uv=False)[::-1] ** 2
-        # The trace is exact for any axes. A sum of squares has a second-order error, as above.
+        # The trace is exact for any choice of axes. A sum of squares has a second-order error, as
+        # above.
         np.testing.assert_allclose(part.eigenvalues.sum(), exact.sum(), rtol=1e-12)
         np.testing.assert_allclose((part.eigenvalues**2).sum(), (exact**2).sum(), rtol=2e-3)
 

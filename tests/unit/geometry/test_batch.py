@@ -13,7 +13,7 @@ from shapesweep.config import files
 from shapesweep.config.measurement import as_yaml
 from shapesweep.errors import ShapesweepError
 from shapesweep.geometry import batch, checkpoint, member
-from shapesweep.geometry.kept import Measured
+from shapesweep.geometry.measured import Measured
 from shapesweep.manifest import checkpoints
 from shapesweep.plan.workflow import BATCH_TABLES
 from shapesweep.storage import manifests, schemas, tables

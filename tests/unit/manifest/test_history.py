@@ -1,4 +1,4 @@
-"""The history: losses are read from the logs of a training."""
+"""The history: losses are read from the logs of a training run."""
 
 import json
 

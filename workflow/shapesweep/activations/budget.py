@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shapesweep import progress
 from shapesweep.activations import losses
-from shapesweep.activations.opener import Opener
+from shapesweep.activations.loader import Loader
 from shapesweep.checkpoint import devices
 from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
 from shapesweep.config.measurement import Measurement
@@ -62,7 +62,7 @@ def measure(
     import torch
 
     with devices.hold(settings.device) as device, torch.inference_mode():
-        found = Opener(settings, [CORPUS]).open(of, folder, tokenizer)
+        found = Loader(settings, [CORPUS]).load(of, folder, tokenizer)
         model, tokens, (corpus,) = found.model.to(device), found.tokenizer, found.corpora
         anatomy = find_anatomy(model, corpus.documents[0])
         reader = _Reader(model, anatomy, corpus, settings, tokens.mask_token_id)

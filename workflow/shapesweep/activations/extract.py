@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from shapesweep import __version__, progress
 from shapesweep.activations import losses
+from shapesweep.activations.loader import LoadedCheckpoint, Loader
 from shapesweep.activations.losses import Sums
-from shapesweep.activations.opener import Opened, Opener
 from shapesweep.checkpoint import devices, weight_sample
 from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
 from shapesweep.config.measurement import Measurement
@@ -78,8 +78,8 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
     line : str
         Message in one line.
     """
-    opener = Opener(settings, settings.corpora)
-    for number, (source, ahead) in enumerate(_read_ahead(sources, opener)):
+    loader = Loader(settings, settings.corpora)
+    for number, (source, ahead) in enumerate(_read_ahead(sources, loader)):
         part = (number, len(sources))
         wait([ahead[0]])
         try:
@@ -96,22 +96,22 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
 
 
 def _read_ahead(
-    sources: Sequence[Source], opener: Opener
-) -> Iterator[tuple[Source, deque[Future[Opened]]]]:
+    sources: Sequence[Source], loader: Loader
+) -> Iterator[tuple[Source, deque[Future[LoadedCheckpoint]]]]:
     """Every checkpoint with a queue whose first item opens it; the next is read in a thread."""
     with ThreadPoolExecutor(1) as reader:
-        ahead: deque[Future[Opened]] = deque()
+        ahead: deque[Future[LoadedCheckpoint]] = deque()
         for source, following in itertools.pairwise([None, *sources, None]):
             if following:
                 folders = following.folder, following.tokenizer
-                ahead.append(reader.submit(opener.open, following.checkpoint, *folders))
+                ahead.append(reader.submit(loader.load, following.checkpoint, *folders))
             if source:
                 yield source, ahead
 
 
 def _extract(
     source: Source,
-    opened: Opened,
+    opened: LoadedCheckpoint,
     settings: Measurement,
     device: str,
     out: Path,
@@ -172,7 +172,7 @@ def shard_name(layer: int, layer_kind: str, anatomy: Anatomy) -> str:
 
 
 def _run(
-    opened: Opened,
+    opened: LoadedCheckpoint,
     anatomy: Anatomy,
     corpus: Corpus,
     settings: Measurement,

@@ -31,7 +31,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def listing(arguments: argparse.Namespace) -> None:
-    """List what a suite has published on the Hub, or which checkpoints trainings have kept."""
+    """List what a suite has published on the Hub, or which checkpoints training runs have kept."""
     from shapesweep.config.hub_suite import HubSuite
     from shapesweep.config.suite import EmbeddedSuite, checkpoint_folder
     from shapesweep.hub import listing

@@ -84,7 +84,7 @@ def build(
     }
     for name, table in along.items():
         along[name] = table.assign(segment=segments(table, continuity))
-    # After a break, the phases would be those of another training.
+    # After a break, the phases would be those of another training run.
     whole = middles[segments(middles, continuity) == 0]
     return {
         **along,

@@ -1,7 +1,7 @@
 """Comparison of our numbers with those of the authors.
 
 The authors' numbers are from the stored outputs of the notebooks in AIRI-Institute/LLM-Microscope;
-`authors.csv` has them by the index of `hidden_states`.
+`paper_numbers.csv` has them by the index of `hidden_states`.
 """
 
 from importlib import resources
@@ -21,7 +21,7 @@ SAME_TOKENS = 0.02
 
 def authors() -> pd.DataFrame:
     """The authors' numbers, with columns run, n_tokens, metric, layer and value."""
-    path = resources.files("shapesweep") / "authors.csv"
+    path = resources.files("shapesweep.curves") / "paper_numbers.csv"
     return pd.read_csv(path.open(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""Continuity: do the weights of a run's checkpoints follow each other as in one training?"""
+"""Continuity: do the weights of a run's checkpoints follow each other as in one training run?"""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -16,18 +16,18 @@ Sample = dict[str, NDArray[np.float32]]
 
 #: A checkpoint is discontinuous if it is farther from both neighbours than this factor times their
 #: distance from each other (1 - correlation). A random walk gives 1/2, and steps in one direction
-#: give less; a checkpoint of another training gives tens and more.
+#: give less; a checkpoint of another training run gives tens and more.
 OUT_OF_LINE = 2.0
 
 
 #: Of three checkpoints, the outer two are farther apart than the later two, unless labels are
-#: swapped: then the ratio is 1.6 and more. For every second or third checkpoint of a training it is
-#: at most 0.94.
+#: swapped: then the ratio is 1.6 and more. For every second or third checkpoint of a training run
+#: it is at most 0.94.
 OUT_OF_ORDER = 1.25
 
 
 #: A distance between neighbours is a break if it exceeds this factor times the longer of the
-#: adjacent distances. A training restarted from two checkpoints earlier gives 2.2 to 3.8, other
+#: adjacent distances. A training run restarted from two checkpoints earlier gives 2.2 to 3.8, other
 #: weights 6 and more; warm-up, decay, or labels twice as far apart give 1.4.
 BROKEN = 2.0
 
@@ -40,7 +40,7 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     """Find checkpoints of a run that do not continue the training of earlier checkpoints.
 
     - `discontinuous`: it is far from both neighbours, which are close together. Its weights are of
-      another training, or of another run.
+      another training run, or of another run.
     - `out_of_order`: the labels of two checkpoints are swapped; both are flagged.
     - `break`: it is far from the previous checkpoint, and later ones are close: a restarted
       training

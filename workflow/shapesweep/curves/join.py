@@ -154,7 +154,7 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def _losses(kept: Sequence[CheckpointTables], history: pd.DataFrame) -> pd.DataFrame:
-    """The losses of all checkpoints on the corpora, and the logged losses of trainings."""
+    """The losses of all checkpoints on the corpora, and the logged losses of training runs."""
     parts = [tables.as_pandas(entry.read("losses", schemas.LOSSES)) for entry in kept]
     measured = pd.concat(parts) if parts else pd.DataFrame(columns=schemas.LOSSES.names)
     logged = history[(history.source == "log") & (history.metric == "loss")]
@@ -196,7 +196,7 @@ def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Che
 _REASONS = {
     "discontinuous": "its neighbours are closer to each other",
     "out_of_order": "by their weights, its label and that of its neighbour are swapped",
-    "break": "it is far from {previous}, and close to later checkpoints: a training was restarted",
+    "break": "it is far from {previous}, and close to later checkpoints: the training was restarted",
 }
 
 

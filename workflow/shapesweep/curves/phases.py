@@ -1,7 +1,7 @@
 """Phases: does a metric rise and fall again during training, by more than its noise?
 
 All checkpoints share the documents, so their noise alone would make every wiggle a peak. Training
-has additional noise, which differs between repeated trainings.
+has additional noise, which differs between repeated training runs.
 """
 
 from typing import Any

@@ -189,8 +189,8 @@ def find_peak(
     places : ndarray of float64, shape (n,), increasing
         On a scale on which the curve is smooth, such as log(1 + step).
     known_noise : float, optional
-        Standard deviation of a value between trainings that differ by their seed; otherwise it is
-        estimated by `noise`.
+        Standard deviation of a value between training runs that differ by their seed; otherwise it
+        is estimated by `noise`.
     freedom : int
         Degrees of freedom of `known_noise`.
 

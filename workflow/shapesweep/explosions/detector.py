@@ -1,4 +1,4 @@
-"""Change detection: alarms of a CUSUM detector on signals of a training.
+"""Change detection: alarms of a CUSUM detector on signals of a training run.
 
 Time is the number of updates of the weights. A detector only uses what was measured up to a time.
 """

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-#: Number of losses whose median is the current level of a training.
+#: The current level of a run is the median of this many losses.
 WINDOW = 32
 #: The least increase above the lowest median at an onset, in standard deviations and in nats. The
 #: standard deviation is estimated from the median absolute deviation (MAD). Six are exceeded by

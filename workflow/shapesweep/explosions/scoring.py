@@ -327,7 +327,8 @@ def _wider(rates: NDArray[np.float64], hits: int, n: int, wanted: float) -> tupl
 def _median(values: NDArray[np.float64]) -> tuple[float, float, float]:
     """A median with its distribution-free interval, from order statistics.
 
-    With too few values for the level, the lowest and the highest value; NaN without values.
+    If there are too few values for the level, the interval is from the lowest to the highest value.
+    Without values, it is NaN.
     """
     if not len(values):
         return (np.nan,) * 3

@@ -1,4 +1,4 @@
-"""The signals of a training, on the times at which it was probed.
+"""The signals of a training run, on the times at which it was probed.
 
 Time is the number of updates of the weights. A probe at step s measures the weights after s
 updates; the loss and the gradient of step s belong to the weights after s - 1 updates. At each

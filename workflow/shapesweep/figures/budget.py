@@ -71,7 +71,8 @@ FIGURE = Figure(
     title="The dimension budget",
     category="Beyond the paper",
     caption="Number of leading principal axes of a layer that the rest of the model needs so "
-    "that its loss increases by at most the threshold. The axes are fitted on other documents, "
-    "and the first token is not projected. Beside it: ID, participation ratio and effective rank.",
+    "that its loss increases by no more than the threshold. The axes are fitted on other "
+    "documents, and the first token is not projected. The figure also shows the ID, the "
+    "participation ratio and the effective rank.",
     needs="dimension budgets (`budget.checkpoints`)",
 )

@@ -47,6 +47,6 @@ FIGURE = Figure(
     caption="Root mean square difference over depth between the profile of a checkpoint and the "
     "last profile of its run and, if a family has several models, the mean of the last profiles "
     "of its other models. If all decoders converge to the same dome, the second distance falls "
-    "to that between repeated trainings.",
+    "to that between repeated training runs.",
     needs="a run with two checkpoints that have a step",
 )

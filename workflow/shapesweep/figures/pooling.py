@@ -83,8 +83,9 @@ FIGURE = Figure(
     draw=pooling,
     title="Last tokens beside all tokens",
     category="Controls",
-    caption="All tokens of a text lie on the trajectories of its documents; the last tokens of "
-    "many passages all belong to different passages. Cheng et al. 2025 and Lee et al. 2025 "
-    "measure the latter. Both IDs are computed from about the same number of points.",
+    caption="With all tokens, many points come from each document, and lie on its trajectory. "
+    "With the last tokens of many passages, every point comes from another passage, as in Cheng "
+    "et al. 2025 and Lee et al. 2025. Both IDs are computed from about the same number of "
+    "points.",
     needs="the corpus `last`",
 )

@@ -16,7 +16,7 @@ from shapesweep.activations import budget, extract
 from shapesweep.config.measurement import Measurement
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.geometry import checkpoint
-from shapesweep.geometry.kept import Measured, write_budget
+from shapesweep.geometry.measured import Measured, write_budget
 from shapesweep.geometry.member import Member
 from shapesweep.storage import atomic, failures, schemas, tables
 

@@ -14,8 +14,8 @@ from shapesweep import progress
 from shapesweep.config.measurement import GeometryConfig, Measurement
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
-from shapesweep.geometry.kept import Measured
 from shapesweep.geometry.layer import Layer, Number, measure_layer
+from shapesweep.geometry.measured import Measured
 from shapesweep.metrics import METRICS
 from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.selections import LENGTHS, SENSITIVITY

@@ -18,8 +18,8 @@ from shapesweep.estimators.moments import Moments, norms
 from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric, PairMetric
 from shapesweep.neighbors import sample
 
-#: Neighbours to find in addition to the most that a metric needs, so that enough are left when a
-#: group of documents is left out.
+#: Neighbours to find beyond the maximum that a metric needs, so that enough remain without a group
+#: of documents.
 SPARE = 32
 #: A distance of fewer units in the last place is mostly rounding, because a state is a sum over
 #: features and blocks. A layer with more than this share of such points is flagged.
@@ -67,7 +67,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Number:
-    """A number: a metric of a selection, with its errors.
+    """The value of a metric for a selection, with its standard error.
 
     Attributes
     ----------

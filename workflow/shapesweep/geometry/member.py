@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shapesweep.config.measurement import Measurement
-from shapesweep.geometry.kept import Measured, read_budget
+from shapesweep.geometry.measured import Measured, read_budget
 from shapesweep.plan import fingerprints
 from shapesweep.storage import manifests
 from shapesweep.storage.manifests import Checkpoint

@@ -95,7 +95,7 @@ def read(path: str | Path) -> Listing:
 
 
 def write_steps(folders: Mapping[str, Path], out: str | Path) -> None:
-    """Write the steps of the checkpoints that trainings have kept.
+    """Write the steps of the checkpoints that training runs have kept.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ Log = tuple[pd.DataFrame, list[str]]
 
 
 def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
-    """Read the numbers that a training has logged.
+    """Read the numbers that a training run has logged.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     table = pd.concat([part for part in parts if len(part)] or parts[:1])
     if len(found) and "loss" not in set(table.metric):
         raise ShapesweepError(f"{path}: has no column {' or '.join(NAMES['loss'][:3])}; {names}")
-    # A training that was resumed may have logged some steps twice.
+    # A training run that was resumed may have logged some steps twice.
     table = table.drop_duplicates(["step", "metric"], keep="last")
     return table.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
 
@@ -229,7 +229,7 @@ def _lines(data: bytes) -> pd.DataFrame:
         try:
             entries += [json.loads(line)] if line.strip() else []
         except ValueError:
-            # The last line may be incomplete while a training writes it.
+            # The last line may be incomplete while a training run writes it.
             if number < len(lines) - 1:
                 raise
     if not all(isinstance(entry, dict) for entry in entries):

@@ -158,7 +158,7 @@ class Space:
         """
         half, left = (radius / self.scale) ** 2 / 2, rows
         tiles = self.tiles("float32")
-        # The most that float32 and the cut bits of a key can take off a bound.
+        # The maximum that float32 and the cut bits of a key can take off a bound.
         slack = (2 * tiles.slack + SHORTENED) * (self.squares + self.squares.max(initial=0))
         if hits is not None:
             known = np.flatnonzero(rows & (hits.known >= half))

@@ -96,7 +96,7 @@ class Tiles:
 
 
 def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:
-    """The most that underflow and the rounding of the sum can lose."""
+    """The maximum that underflow and the rounding of the sum can lose."""
     return float((n_features + 10) * np.finfo(dtype).tiny)
 
 

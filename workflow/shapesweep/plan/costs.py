@@ -117,7 +117,7 @@ def corpus_tokens(model: Model, settings: Config) -> int:
 
 
 def footprint(model: Model, settings: Config) -> int:
-    """The most bytes of a checkpoint while it is measured: its files and its shards.
+    """The maximum number of bytes of a checkpoint while it is measured: its files and its shards.
 
     Shards to keep are results, and are not counted.
     """

@@ -9,7 +9,7 @@ from shapesweep.errors import ShapesweepError
 
 #: Keys of a definition that are only for people.
 FOR_PEOPLE = ("facts", "title", "license")
-#: The most bytes of a definition in a shell command; Linux allows 128 KiB.
+#: The maximum number of bytes of a definition in a shell command; Linux allows 128 KiB.
 LONGEST = 100_000
 
 

@@ -363,7 +363,7 @@ class Plan:
         if needed > settings.hub.disk_gb * 1e9:
             raise ShapesweepError(
                 f"hub.disk_gb: {batch.suite}/{batch.run}/{batch.name} needs "
-                f"{needed / 1e9:.3g}, {settings.hub.disk_gb:g} are allowed"
+                f"{needed / 1e9:.3g}, the limit is {settings.hub.disk_gb:g}"
             )
         return max(10**6, needed)
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear complete or not at all.
+"""Atomic writing of files and folders: each appears completely or not at all.
 
 Contents are written to a temporary path beside the final one, which is renamed at the end. Two
 processes that write the same path do not disturb each other. A lock file shows whether the process

@@ -350,5 +350,5 @@ WARNINGS = pa.schema(
 LARGEST = 2**63 - 1
 
 
-#: File with the readings of a training, in the folder of its checkpoints.
+#: File with the readings of a training run, in the folder of its checkpoints.
 PROBE_FILE = "probe.parquet"

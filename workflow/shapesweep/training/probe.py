@@ -44,7 +44,7 @@ SIGNALS = (*OF_LAYERS, "parameter_norm")
 
 @dataclass(frozen=True)
 class Reading:
-    """A number at a step of a training, with the columns of `schemas.PROBE`.
+    """A number at a step of a training run, with the columns of `schemas.PROBE`.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """Its name in the log of a training, such as `shape/id_twonn/4`."""
+        """Its name in the log of a training run, such as `shape/id_twonn/4`."""
         return "/".join(["shape", self.metric, *([] if self.layer is None else [str(self.layer)])])
 
 
@@ -248,15 +248,15 @@ class Probe:
 
 
 class Record:
-    """Readings of a training, in a Parquet file that is complete at any time.
+    """Readings of a training run, in a Parquet file that is complete at any time.
 
     Parameters
     ----------
     path : path-like
         The workflow reads `probe.parquet` in the folder of a run's checkpoints.
     from_step : int
-        Step from which a training is resumed; readings of later steps from an earlier attempt are
-        dropped.
+        Step from which a training run is resumed; readings of later steps from an earlier attempt
+        are dropped.
     """
 
     def __init__(self, path: str | Path, from_step: int = 0) -> None:

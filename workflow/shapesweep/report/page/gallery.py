@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from shapesweep.figures import FIGURES
 
-#: The most bytes of an SVG or CSV on the page. Larger figures are shown as PNG.
+#: The maximum number of bytes of an SVG or CSV on the page. Larger figures are shown as PNG.
 BOUND = 1_000_000
 
 

@@ -97,7 +97,7 @@ def rounded(values: ArrayLike) -> Any:
 
 
 def _over_documents(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows with intervals over documents; a table without the column `over` only has such rows."""
+    """Rows with intervals over documents: all rows, if a table has no column `over`."""
     return frame if "over" in frame else frame.assign(over="documents")
 
 

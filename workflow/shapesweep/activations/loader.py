@@ -1,4 +1,4 @@
-"""Opening of checkpoints: model, tokenizer, and corpora.
+"""Loading of checkpoints: model, tokenizer, and corpora.
 
 The documents of checkpoints that share a tokenizer are cut once.
 """
@@ -21,7 +21,7 @@ from shapesweep.storage.manifests import Checkpoint
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedCheckpoint:
     """A checkpoint that is ready to run.
 
     Attributes
@@ -69,7 +69,7 @@ def check_files(checkpoint: Checkpoint, folder: Path) -> None:
             raise TransientError(f"{path.name} differs from the manifest: it has changed")
 
 
-class Opener:
+class Loader:
     """Opens checkpoints one after the other.
 
     Parameters
@@ -81,10 +81,10 @@ class Opener:
 
     def __init__(self, settings: Measurement, names: Sequence[str]) -> None:
         self.settings, self.names = settings, names
-        self._shown: dict[tuple[str, int], tuple[Any, list[Corpus]]] = {}
+        self._cached: dict[tuple[str, int], tuple[Any, list[Corpus]]] = {}
 
-    def open(self, checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> Opened:
-        """Open a checkpoint, on the CPU.
+    def load(self, checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> LoadedCheckpoint:
+        """Load a checkpoint, on the CPU.
 
         Parameters
         ----------
@@ -106,19 +106,19 @@ class Opener:
         n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
         if n_embeddings is None:
             raise CheckpointError(f"{type(model).__name__} does not read tokens")
-        tokens, shown = self._show(tokenizer, n_embeddings)
-        _fits(model.config, shown)
-        return Opened(model, tokens, shown)
+        tokens, built = self._tokenize(tokenizer, n_embeddings)
+        _fits(model.config, built)
+        return LoadedCheckpoint(model, tokens, built)
 
-    def _show(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
+    def _tokenize(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
         """A tokenizer and its corpora; those of equal files are reused."""
         key = (_digest(folder), n_embeddings)
-        if key not in self._shown:
+        if key not in self._cached:
             tokens, text = load.load_tokenizer(folder), self._read_text()
-            shown = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
+            built = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
             # Checkpoints of a run mostly share a tokenizer, so keeping the last is enough.
-            self._shown = {key: (tokens, shown)}
-        return self._shown[key]
+            self._cached = {key: (tokens, built)}
+        return self._cached[key]
 
     def _read_text(self) -> str:
         return read_text(self.settings.corpus.text, self.settings.text_sha256)

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.shards import FINGERPRINT, checkpoint_of, extract
 from shapesweep.geometry import checkpoint
-from shapesweep.geometry.kept import Measured
+from shapesweep.geometry.measured import Measured
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas, tables
 from shapesweep.storage.selections import SELECTIONS
