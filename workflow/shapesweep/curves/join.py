@@ -196,7 +196,7 @@ def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Che
 _REASONS = {
     "discontinuous": "its neighbours are closer to each other",
     "out_of_order": "by their weights, its label and that of its neighbour are swapped",
-    "break": "it is far from {previous}, and close to later checkpoints: the training was restarted",
+    "break": "it is far from {previous}, and close to later ones: the training was restarted",
 }
 
 
