@@ -1,354 +1,111 @@
 """Schemas: the columns of every table that one step writes for another.
 
 The tables are tidy, with one number per row. `tables` reads and writes them, and refuses other
-columns.
+columns. A column has the same type in every table, with two exceptions.
 """
 
 import pyarrow as pa
 
 #: Raise it when the tables of a checkpoint change: they are written again, from the kept numbers.
 VERSION = 6
-_TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
+#: The largest whole number that a column can hold.
+LARGEST = 2**63 - 1
+#: File with the readings of a training run, in the folder of its checkpoints.
+PROBE_FILE = "probe.parquet"
+#: Measures of the shape of a profile, each with the bounds of its interval in SHAPES.
+MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
 
-_RUN = [
-    ("suite", _TEXT),
-    ("run", _TEXT),
-    ("seed", _INT),
-    ("architecture", _TEXT),
-    ("n_layers", _INT),
-]
-_CHECKPOINT = [
-    *_RUN,
-    ("revision", _TEXT),
-    ("step", _INT),
-    ("tokens", _INT),
-]
-_NUMBER = [
-    ("corpus", _TEXT),
-    ("pooling", _TEXT),
-    ("layer", _INT),
-    ("layer_kind", _TEXT),
-    ("selection", _TEXT),
-    ("metric", _TEXT),
-]
+_NAMES = {
+    pa.string(): "suite run architecture revision repository folder commit phase corpus pooling "
+    "layer_kind selection metric flag source reason tensor_class previous corpus_digest device "
+    "shapesweep torch transformers model family over layers noise_source verdict shape to kind "
+    "level path sha256 blob",
+    pa.int64(): "seed n_layers step tokens bytes layer n_points k document_length n_documents "
+    "n_duplicates n_dropped metric_version group n_weights corpus_seed n_features k_low k_high "
+    "segment n_checkpoints first_step peak_step peak_step_low peak_step_high last_step n_runs "
+    "n_losses onset n_unstable n_stable horizon interval size modified",
+    pa.float64(): "value stderr model_stderr radius correlation distance threshold loss rise depth "
+    "low high first peak last prominence half_width noise p_value theirs tolerance ours ours_low "
+    "ours_high before rate detection detection_low detection_high chance false_alarms "
+    "early_alarms lead lead_low lead_high behind behind_low behind_high",
+    pa.bool_(): "chosen selected measured transient relative resolved",
+    pa.list_(pa.string()): "status",
+}
+_TYPES = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+_TYPES |= {f"{name}{end}": pa.float64() for name in MEASURES for end in ("", "_low", "_high")}
+
+
+def _schema(names: str, **types: pa.DataType) -> pa.Schema:
+    """A schema of columns by name; `types` are exceptions."""
+    return pa.schema([(name, types.get(name) or _TYPES[name]) for name in names.split()])
+
+
+_RUN = "suite run seed architecture n_layers"
+_REVISION = "suite run revision step"
+_CHECKPOINT = f"{_RUN} revision step tokens"
+_NUMBER = "corpus pooling layer layer_kind selection metric"
+_SIGNAL = "step metric value layer layer_kind selection n_points k"
+_CURVE = "suite run model seed architecture family n_layers corpus pooling selection metric k"
+#: The checkpoint, and the number of breaks before it in its run.
+_POINT = "revision step tokens segment"
+_DOCUMENTS = "n_documents document_length"
+_BAND = f"value low high n_points {_DOCUMENTS} flag"
 
 #: `modified` (nanoseconds) is set for files on this machine, `blob` (the id in git) for files on
 #: the Hub.
-_FILE = [("path", _TEXT), ("size", _INT), ("sha256", _TEXT), ("blob", _TEXT), ("modified", _INT)]
-MANIFEST = pa.schema(
-    [
-        *_RUN,
-        ("revision", _TEXT),
-        ("repository", _TEXT),
-        ("folder", _TEXT),
-        ("commit", _TEXT),
-        ("step", _INT),
-        ("tokens", _INT),
-        ("phase", _TEXT),
-        ("files", pa.list_(pa.struct(_FILE))),
-        ("bytes", _INT),
-        ("status", pa.list_(_TEXT)),
-        ("chosen", pa.bool_()),
-        ("selected", pa.bool_()),
-    ]
+_FILES = pa.list_(pa.struct(list(_schema("path size sha256 blob modified"))))
+MANIFEST = _schema(
+    f"{_RUN} revision repository folder commit step tokens phase files bytes status chosen "
+    "selected",
+    files=_FILES,
 )
-GEOMETRY = pa.schema(
-    [
-        *_CHECKPOINT,
-        *_NUMBER,
-        ("value", _FLOAT),
-        ("stderr", _FLOAT),
-        ("model_stderr", _FLOAT),
-        ("n_points", _INT),
-        ("k", _INT),
-        ("radius", _FLOAT),
-        ("document_length", _INT),
-        ("n_documents", _INT),
-        ("n_duplicates", _INT),
-        ("n_dropped", _INT),
-        ("flag", _TEXT),
-        ("metric_version", _INT),
-    ]
+GEOMETRY = _schema(
+    f"{_CHECKPOINT} {_NUMBER} value stderr model_stderr n_points k radius document_length "
+    "n_documents n_duplicates n_dropped flag metric_version"
 )
-REPLICATES = pa.schema(
-    [
-        ("suite", _TEXT),
-        ("run", _TEXT),
-        ("revision", _TEXT),
-        ("step", _INT),
-        *_NUMBER,
-        ("n_points", _INT),
-        ("k", _INT),
-        ("group", _INT),
-        ("value", _FLOAT),
-        ("metric_version", _INT),
-    ]
-)
-LOSSES = pa.schema(
-    [
-        ("suite", _TEXT),
-        ("run", _TEXT),
-        ("revision", _TEXT),
-        ("step", _INT),
-        ("source", _TEXT),
-        ("corpus", _TEXT),
-        ("value", _FLOAT),
-        ("stderr", _FLOAT),
-    ]
-)
-_SIGNAL = [
-    ("step", _INT),
-    ("metric", _TEXT),
-    ("value", _FLOAT),
-    ("layer", _INT),
-    ("layer_kind", _TEXT),
-    ("selection", _TEXT),
-    ("n_points", _INT),
-    ("k", _INT),
-]
+REPLICATES = _schema(f"{_REVISION} {_NUMBER} n_points k group value metric_version")
+LOSSES = _schema(f"{_REVISION} source corpus value stderr")
 #: Measured by a probe while a run was trained; the probe does not know the suite.
-PROBE = pa.schema(_SIGNAL)
+PROBE = _schema(_SIGNAL)
 #: Recorded while runs were trained, by logs and by probes.
-HISTORY = pa.schema([("suite", _TEXT), ("run", _TEXT), ("source", _TEXT), *_SIGNAL])
-FAILURES = pa.schema(
-    [
-        ("suite", _TEXT),
-        ("run", _TEXT),
-        ("revision", _TEXT),
-        ("step", _INT),
-        ("reason", _TEXT),
-        ("measured", pa.bool_()),
-        ("transient", pa.bool_()),
-    ]
-)
-#: Measures of the shape of a profile.
-MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
-#: A sample of the weights of a checkpoint, by the class of their matrix.
-SAMPLES = pa.schema([("revision", _TEXT), ("tensor_class", _TEXT), ("value", pa.float32())])
-#: Comparison of the weights of neighbouring checkpoints.
-CONTINUITY = pa.schema(
-    [
-        ("suite", _TEXT),
-        ("run", _TEXT),
-        ("previous", _TEXT),
-        ("revision", _TEXT),
-        ("step", _INT),
-        ("tensor_class", _TEXT),
-        ("n_weights", _INT),
-        ("correlation", _FLOAT),
-        ("distance", _FLOAT),
-        ("flag", _TEXT),
-    ]
-)
+HISTORY = _schema(f"suite run source {_SIGNAL}")
+FAILURES = _schema(f"{_REVISION} reason measured transient")
 #: Checkpoints that figures cannot show, or show with doubts.
 MISSING = FAILURES
-ORIGINS = pa.schema(
-    [
-        ("suite", _TEXT),
-        ("run", _TEXT),
-        ("revision", _TEXT),
-        ("step", _INT),
-        ("commit", _TEXT),
-        ("corpus", _TEXT),
-        ("corpus_digest", _TEXT),
-        ("corpus_seed", _INT),
-        ("device", _TEXT),
-        ("shapesweep", _TEXT),
-        ("torch", _TEXT),
-        ("transformers", _TEXT),
-    ]
+#: A sample of the weights of a checkpoint, by the class of their matrix.
+SAMPLES = _schema("revision tensor_class value", value=pa.float32())
+#: Comparison of the weights of neighbouring checkpoints.
+CONTINUITY = _schema(
+    "suite run previous revision step tensor_class n_weights correlation distance flag"
 )
-BUDGETS = pa.schema(
-    [
-        *_CHECKPOINT,
-        ("corpus", _TEXT),
-        ("layer", _INT),
-        ("layer_kind", _TEXT),
-        ("n_features", _INT),
-        ("k", _INT),
-        ("k_low", _INT),
-        ("k_high", _INT),
-        ("threshold", _FLOAT),
-        ("loss", _FLOAT),
-        ("rise", _FLOAT),
-        ("n_documents", _INT),
-        ("document_length", _INT),
-        ("flag", _TEXT),
-    ]
+ORIGINS = _schema(
+    f"{_REVISION} commit corpus corpus_digest corpus_seed device shapesweep torch transformers"
 )
-_CURVE = [
-    ("suite", _TEXT),
-    ("run", _TEXT),
-    ("model", _TEXT),
-    ("seed", _INT),
-    ("architecture", _TEXT),
-    ("family", _TEXT),
-    ("n_layers", _INT),
-    ("corpus", _TEXT),
-    ("pooling", _TEXT),
-    ("selection", _TEXT),
-    ("metric", _TEXT),
-    ("k", _INT),
-]
-#: The checkpoint, and the number of breaks before it in its run.
-_WHEN = [
-    ("revision", _TEXT),
-    ("step", _INT),
-    ("tokens", _INT),
-    ("segment", _INT),
-]
-_BAND = [
-    ("value", _FLOAT),
-    ("low", _FLOAT),
-    ("high", _FLOAT),
-    ("n_points", _INT),
-    ("n_documents", _INT),
-    ("document_length", _INT),
-    ("flag", _TEXT),
-]
-PROFILES = pa.schema(
-    [
-        *_CURVE,
-        ("over", _TEXT),
-        *_WHEN,
-        ("layer", _INT),
-        ("layer_kind", _TEXT),
-        ("depth", _FLOAT),
-        *_BAND,
-    ]
+BUDGETS = _schema(
+    f"{_CHECKPOINT} corpus layer layer_kind n_features k k_low k_high threshold loss rise "
+    f"{_DOCUMENTS} flag"
 )
-TRAJECTORIES = pa.schema(
-    [
-        *_CURVE,
-        ("over", _TEXT),
-        ("layers", _TEXT),
-        *_WHEN,
-        *_BAND,
-    ]
+PROFILES = _schema(f"{_CURVE} over {_POINT} layer layer_kind depth {_BAND}")
+TRAJECTORIES = _schema(f"{_CURVE} over layers {_POINT} {_BAND}")
+PHASES = _schema(
+    f"{_CURVE} over layers n_checkpoints first_step first peak_step peak_step_low peak_step_high "
+    "peak last_step last prominence half_width noise noise_source p_value verdict"
 )
-PHASES = pa.schema(
-    [
-        *_CURVE,
-        ("over", _TEXT),
-        ("layers", _TEXT),
-        ("n_checkpoints", _INT),
-        ("first_step", _INT),
-        ("first", _FLOAT),
-        ("peak_step", _INT),
-        ("peak_step_low", _INT),
-        ("peak_step_high", _INT),
-        ("peak", _FLOAT),
-        ("last_step", _INT),
-        ("last", _FLOAT),
-        ("prominence", _FLOAT),
-        ("half_width", _FLOAT),
-        ("noise", _FLOAT),
-        ("noise_source", _TEXT),
-        ("p_value", _FLOAT),
-        ("verdict", _TEXT),
-    ]
+SHAPES = _schema(
+    f"{_CURVE} {_POINT} {_DOCUMENTS} shape "
+    + " ".join(f"{name} {name}_low {name}_high" for name in MEASURES)
 )
-SHAPES = pa.schema(
-    [
-        *_CURVE,
-        *_WHEN,
-        ("n_documents", _INT),
-        ("document_length", _INT),
-        ("shape", _TEXT),
-        *((f"{name}{end}", _FLOAT) for name in MEASURES for end in ("", "_low", "_high")),
-    ]
-)
-COMPARISON = pa.schema(
-    [
-        ("run", _TEXT),
-        ("metric", _TEXT),
-        ("layer", _INT),
-        ("theirs", _FLOAT),
-        ("tolerance", _FLOAT),
-        ("ours", _FLOAT),
-        ("ours_low", _FLOAT),
-        ("ours_high", _FLOAT),
-        ("n_points", _INT),
-        ("verdict", _TEXT),
-    ]
-)
-DISTANCES = pa.schema(
-    [
-        *_CURVE,
-        *_WHEN,
-        ("n_documents", _INT),
-        ("document_length", _INT),
-        ("to", _TEXT),
-        ("n_runs", _INT),
-        ("value", _FLOAT),
-        ("low", _FLOAT),
-        ("high", _FLOAT),
-    ]
-)
+COMPARISON = _schema("run metric layer theirs tolerance ours ours_low ours_high n_points verdict")
+DISTANCES = _schema(f"{_CURVE} {_POINT} {_DOCUMENTS} to n_runs value low high")
 #: Runs whose loss was logged, and the first onset of an explosion.
-SPIKES = pa.schema(
-    [
-        ("suite", _TEXT),
-        ("run", _TEXT),
-        ("n_losses", _INT),
-        ("first_step", _INT),
-        ("last_step", _INT),
-        ("onset", _INT),
-        ("loss", _FLOAT),
-        ("before", _FLOAT),
-    ]
-)
+SPIKES = _schema("suite run n_losses first_step last_step onset loss before")
 #: Change of signals before an onset, beside stable runs at the same steps.
-APPROACHES = pa.schema(
-    [
-        ("suite", _TEXT),
-        ("metric", _TEXT),
-        ("layer", _INT),
-        ("k", _INT),
-        ("kind", _TEXT),
-        ("lead", _INT),
-        ("n_runs", _INT),
-        ("relative", pa.bool_()),
-        ("value", _FLOAT),
-        ("low", _FLOAT),
-        ("high", _FLOAT),
-    ]
+APPROACHES = _schema(
+    "suite metric layer k kind lead n_runs relative value low high", lead=pa.int64()
 )
 #: Scores of signals as warnings.
-WARNINGS = pa.schema(
-    [
-        ("suite", _TEXT),
-        ("level", _TEXT),
-        ("family", _TEXT),
-        ("metric", _TEXT),
-        ("layer", _INT),
-        ("k", _INT),
-        ("n_unstable", _INT),
-        ("n_stable", _INT),
-        ("rate", _FLOAT),
-        ("horizon", _INT),
-        ("interval", _INT),
-        ("threshold", _FLOAT),
-        ("detection", _FLOAT),
-        ("detection_low", _FLOAT),
-        ("detection_high", _FLOAT),
-        ("chance", _FLOAT),
-        ("false_alarms", _FLOAT),
-        ("early_alarms", _FLOAT),
-        ("lead", _FLOAT),
-        ("lead_low", _FLOAT),
-        ("lead_high", _FLOAT),
-        ("resolved", pa.bool_()),
-        ("behind", _FLOAT),
-        ("behind_low", _FLOAT),
-        ("behind_high", _FLOAT),
-    ]
+WARNINGS = _schema(
+    "suite level family metric layer k n_unstable n_stable rate horizon interval threshold "
+    "detection detection_low detection_high chance false_alarms early_alarms lead lead_low "
+    "lead_high resolved behind behind_low behind_high"
 )
-
-
-#: The largest whole number that a column can hold.
-LARGEST = 2**63 - 1
-
-
-#: File with the readings of a training run, in the folder of its checkpoints.
-PROBE_FILE = "probe.parquet"
