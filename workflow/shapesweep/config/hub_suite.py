@@ -115,7 +115,7 @@ class Naming(Strict):
 
     @field_validator("match")
     @classmethod
-    def _is_a_pattern(cls, match: str | None) -> str | None:
+    def _check_match(cls, match: str | None) -> str | None:
         if match is None:
             return None
         groups = set(re.compile(pattern(match)).groupindex)
@@ -125,14 +125,14 @@ class Naming(Strict):
 
     @field_validator("seed")
     @classmethod
-    def _finds_a_seed(cls, seed: int | str | None) -> int | str | None:
+    def _check_seed(cls, seed: int | str | None) -> int | str | None:
         if isinstance(seed, str) and not re.compile(pattern(seed)).groups:
             raise ValueError("needs a group that finds the seed, such as seed(\\d+)$")
         return seed
 
     @field_validator("grid")
     @classmethod
-    def _can_be_read(cls, grid: list[int | str] | None) -> list[int | str] | None:
+    def _check_grid(cls, grid: list[int | str] | None) -> list[int | str] | None:
         steps(grid or [])
         return grid
 
@@ -147,7 +147,7 @@ class Repositories(Naming):
 
     @field_validator("repository")
     @classmethod
-    def _can_be_counted(cls, repository: str) -> str:
+    def _check_repository(cls, repository: str) -> str:
         ranges = re.findall(r"\{(\d+)\.\.(\d+)\}", repository)
         if math.prod(max(1, int(last) - int(first)) for first, last in ranges) > MOST:
             raise ValueError(f"stands for more than {MOST:,} repositories")
@@ -202,7 +202,7 @@ class HubSuite(Naming):
 
     @field_validator("repositories", mode="before", json_schema_input_type=list[str | Repositories])
     @classmethod
-    def _name_alone(cls, repositories: Any) -> Any:
+    def _expand_names(cls, repositories: Any) -> Any:
         if not isinstance(repositories, list):
             return repositories
         return [

@@ -136,14 +136,14 @@ class LocalSuite(Strict):
 
     @field_validator("runs", mode="before", json_schema_input_type=dict[Name, str | LocalRun])
     @classmethod
-    def _path_alone(cls, runs: Any) -> Any:
+    def _expand_paths(cls, runs: Any) -> Any:
         if not isinstance(runs, dict):
             return runs
         return {k: {"path": v} if isinstance(v, str) else v for k, v in runs.items()}
 
     @field_validator("pattern")
     @classmethod
-    def _yields_the_step(cls, text: str) -> str:
+    def _check_pattern(cls, text: str) -> str:
         if "step" not in re.compile(pattern(text)).groupindex:
             raise ValueError(r"needs a group named step, such as checkpoint-(?P<step>\d+)")
         return text

@@ -181,14 +181,14 @@ class Config(Strict):
 
     @field_validator("scratch")
     @classmethod
-    def _the_same_everywhere(cls, path: str | None) -> str | None:
+    def _check_scratch(cls, path: str | None) -> str | None:
         if path is not None and (not path.startswith("/") or "$" in path):
             raise ValueError("must be an absolute path without variables, the same on every node")
         return path
 
     @field_validator("results", "scratch")
     @classmethod
-    def _one_way_to_write_it(cls, path: str | None) -> str | None:
+    def _normalize_path(cls, path: str | None) -> str | None:
         return None if path is None else output_folder(path)
 
     @model_validator(mode="after")
@@ -208,7 +208,7 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
-    def _can_be_loaded(self) -> "Config":
+    def _check_suites(self) -> "Config":
         for name, suite in self.spikes.suites.items():
             if self.suites.get(name, suite) != suite:
                 raise at(["suites", name], "spikes.suites has a different suite of this name")
@@ -230,7 +230,7 @@ class Config(Strict):
 
     @field_validator("corpora")
     @classmethod
-    def _some_and_once(cls, corpora: list[str]) -> list[str]:
+    def _check_corpora(cls, corpora: list[str]) -> list[str]:
         if not corpora or len(set(corpora)) < len(corpora):
             raise ValueError("name at least one corpus, and each only once")
         return corpora
