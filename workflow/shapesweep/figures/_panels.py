@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from shapesweep.figures import WIDTH, Canvas
+from shapesweep.figures._select import of_run, runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +55,18 @@ def grid(
         sharex=sharex,
         sharey=sharey,
     )
+
+
+def run_grid(
+    data: pd.DataFrame, rows: int, height: float, xlabel: str, **more: Any
+) -> tuple[Canvas, Any, list[tuple[Any, pd.DataFrame]]]:
+    """Create a grid with a column per run; also return each column with the rows of its run."""
+    known = runs(data)
+    figure, axes = grid(rows, len(known), height, **more)
+    for column, run in zip(axes.T, known, strict=True):
+        column[0].set_title(title(run[1], run[2]))
+        column[-1].set_xlabel(xlabel)
+    return figure, axes, [(c, of_run(data, run)) for c, run in zip(axes.T, known, strict=True)]
 
 
 def title(run: str, family: str) -> str:

@@ -8,13 +8,12 @@ from shapesweep.figures._panels import (
     GRAY,
     PALETTE,
     band_over,
-    grid,
     key_below,
     layer_axis,
     plain_log,
-    title,
+    run_grid,
 )
-from shapesweep.figures._select import of_run, rows, runs, subtitle
+from shapesweep.figures._select import rows, subtitle
 
 BESIDE = {
     "id_twonn": "TwoNN ID",
@@ -39,10 +38,8 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def budget(shown: pd.DataFrame) -> Canvas:
     """A panel per run, with the last checkpoint that has a budget."""
-    known = runs(shown)
-    figure, axes = grid(1, len(known), 2.0, sharey=True)
-    for ax, run in zip(axes[0], known, strict=True):
-        part = of_run(shown, run)
+    figure, axes, columns = run_grid(shown, 1, 2.0, "layer", sharey=True)
+    for (ax,), part in columns:
         last = part[part.metric == "budget"].step.max()
         part = part if pd.isna(last) else part[part.step == last]
         part = part.sort_values("layer")
@@ -54,8 +51,6 @@ def budget(shown: pd.DataFrame) -> Canvas:
         ax.axhline(int(mine.n_features.iloc[0]), color=GRAY, lw=0.6, ls="--")
         ax.set_yscale("log")
         plain_log(ax.yaxis)
-        ax.set_title(title(run[1], run[2]))
-        ax.set_xlabel("layer")
         layer_axis(ax)
     axes[0, 0].set_ylabel("dimensions")
     key_below(figure, axes[0, 0], 2)

@@ -9,14 +9,13 @@ from shapesweep.figures._panels import (
     PALETTE,
     band,
     depth_line,
-    grid,
     key_below,
     layer_axis,
+    run_grid,
     same_scale,
     step_axis,
-    title,
 )
-from shapesweep.figures._select import at_last, of_run, rows, runs, subtitle
+from shapesweep.figures._select import at_last, rows, subtitle
 
 IDS = {
     "id_twonn": "TwoNN ID\nall neighbours",
@@ -35,28 +34,25 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def corpora(shown: pd.DataFrame) -> Canvas:
     """The dome of the last checkpoint, and the IDs over training, by corpus."""
-    known, names = runs(shown), tables.corpora(shown)
-    figure, axes = grid(4, len(known), 1.3)
-    for column, run in enumerate(known):
-        part = of_run(shown, run)
+    names = tables.corpora(shown)
+    figure, axes, columns = run_grid(shown, 4, 1.3, "training step")
+    for column, part in columns:
         profiles = part[part.metric == "anisotropy"]
         for corpus, color in zip(names, PALETTE, strict=False):
             mine = part[part.corpus == corpus]
-            depth_line(axes[0, column], mine[mine.metric == "anisotropy"], color, corpus)
+            depth_line(column[0], mine[mine.metric == "anisotropy"], color, corpus)
             for row, metric in enumerate(IDS, start=1):
-                band(axes[row, column], mine[mine.metric == metric], color)
-        for row, (metric, words) in enumerate(IDS.items(), start=1):
-            step_axis(axes[row, column], part[part.metric == metric].step)
-            axes[row, 0].set_ylabel(words)
+                band(column[row], mine[mine.metric == metric], color)
+        for ax, metric in zip(column[1:], IDS, strict=True):
+            step_axis(ax, part[part.metric == metric].step)
         last = profiles.step.max()
-        axes[0, column].set_title(title(run[1], run[2]))
-        layer_axis(axes[0, column])
-        axes[0, column].set_xlabel("layer" if pd.isna(last) else f"layer, at step {last:,}")
-        axes[3, column].set_ylim(-0.03, 1.03)
-        axes[3, column].set_xlabel("training step")
-        same_scale(axes[1:3, column])
+        layer_axis(column[0])
+        column[0].set_xlabel("layer" if pd.isna(last) else f"layer, at step {last:,}")
+        column[3].set_ylim(-0.03, 1.03)
+        same_scale(column[1:3])
     same_scale(axes[0])
-    axes[0, 0].set_ylabel("anisotropy")
+    for ax, words in zip(axes[:, 0], ["anisotropy", *IDS.values()], strict=True):
+        ax.set_ylabel(words)
     key_below(figure, axes[0, 0], len(names))
     more = ["first token left out", "ID of the middle blocks", "bands: 95 % over documents"]
     note(figure, subtitle(shown, *more))

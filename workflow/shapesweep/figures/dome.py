@@ -6,14 +6,13 @@ from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     depth_line,
-    grid,
     layer_axis,
+    run_grid,
     step_bar,
     step_color,
     step_norm,
-    title,
 )
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, subtitle
+from shapesweep.figures._select import at_chosen, rows, subtitle
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 #: The most lines of a panel.
@@ -28,20 +27,18 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def dome(shown: pd.DataFrame) -> Canvas:
     """Anisotropy over depth, a line per checkpoint, with and without the first token."""
-    figure, axes = grid(len(SELECTIONS), len(runs(shown)), 1.25, sharex="col", sharey=True)
+    figure, axes, columns = run_grid(
+        shown, len(SELECTIONS), 1.25, "layer", sharex="col", sharey=True
+    )
     norm = step_norm(shown.step)
-    for column, run in enumerate(runs(shown)):
-        for row, (selection, words) in enumerate(SELECTIONS.items()):
-            ax = axes[row, column]
-            part = of_run(shown, run)
+    for column, part in columns:
+        for ax, selection in zip(column, SELECTIONS, strict=True):
             for _, line in part[part.selection == selection].groupby("revision", sort=False):
                 depth_line(ax, line, step_color(line.step.iloc[0], norm))
             ax.set_ylim(0, 1)
             layer_axis(ax)
-            if column == 0:
-                ax.set_ylabel(f"anisotropy\n{words}")
-        axes[0, column].set_title(title(run[1], run[2]))
-        axes[-1, column].set_xlabel("layer")
+    for ax, words in zip(axes[:, 0], SELECTIONS.values(), strict=True):
+        ax.set_ylabel(f"anisotropy\n{words}")
     if norm is not None:
         step_bar(figure, axes, norm)
     note(figure, subtitle(shown, "bands: 95 % over documents"))

@@ -4,8 +4,8 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis, title
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, subtitle, with_step
+from shapesweep.figures._panels import PALETTE, band, key_below, run_grid, step_axis
+from shapesweep.figures._select import at_chosen, rows, subtitle, with_step
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
@@ -22,11 +22,10 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
     """Above: heights, with a mark for each shape. Below: the share of the height from sinks."""
-    known = runs(shown)
-    figure, axes = grid(2, len(known), 1.2, heights=[1.3, 0.8], sharex="col", sharey="row")
-    for column, run in enumerate(known):
-        part = of_run(shown, run)
-        top, below = axes[:, column]
+    figure, axes, columns = run_grid(
+        shown, 2, 1.2, "training step", heights=[1.3, 0.8], sharex="col", sharey="row"
+    )
+    for (top, below), part in columns:
         for (selection, words), color in zip(SELECTIONS.items(), PALETTE, strict=False):
             line = part[part.selection == selection]
             heights = line.assign(value=line.height, low=line.height_low, high=line.height_high)
@@ -40,8 +39,6 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
         band(below, sinks.assign(**share, high=sinks.sink_share_high), "black")
         below.set_ylim(-0.15, 1.05)
         step_axis(below, part.step)
-        top.set_title(title(run[1], run[2]))
-        below.set_xlabel("training step")
     axes[0, 0].set_ylabel("rise of the anisotropy\nabove both ends")
     axes[1, 0].set_ylabel("share of it\nthat is sinks")
     key_below(figure, axes[0, 0], 2)

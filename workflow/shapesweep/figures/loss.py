@@ -4,8 +4,15 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import GRAY, grid, step_bar, step_color, step_norm, title, unbroken
-from shapesweep.figures._select import of_run, rows, runs, subtitle
+from shapesweep.figures._panels import (
+    GRAY,
+    run_grid,
+    step_bar,
+    step_color,
+    step_norm,
+    unbroken,
+)
+from shapesweep.figures._select import rows, subtitle
 
 METRICS = {
     "anisotropy": "anisotropy",
@@ -27,13 +34,11 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def loss(shown: pd.DataFrame) -> Canvas:
     """A point per checkpoint, joined in the order of training."""
-    known = runs(shown)
-    figure, axes = grid(len(METRICS), len(known), 1.2, sharex="col")
+    figure, axes, columns = run_grid(shown, len(METRICS), 1.2, "loss (nats)", sharex="col")
     norm = step_norm(shown.step)
-    for column, run in enumerate(known):
-        part = of_run(shown, run)
-        for row, (metric, words) in enumerate(METRICS.items()):
-            ax, line = axes[row, column], part[part.metric == metric]
+    for column, part in columns:
+        for ax, metric in zip(column, METRICS, strict=True):
+            line = part[part.metric == metric]
             for joined in unbroken(line):
                 ax.plot(joined.loss, joined.value, color=GRAY, lw=0.6)
             for point in line.itertuples():
@@ -42,10 +47,9 @@ def loss(shown: pd.DataFrame) -> Canvas:
                 ax.errorbar(
                     point.loss, point.value, height, fmt="o", color=color, ms=3, elinewidth=0.6
                 )
-            axes[row, 0].set_ylabel(words)
-        axes[0, column].set_title(title(run[1], run[2]))
-        axes[-1, column].set_xlabel("loss (nats)")
-        axes[-1, column].invert_xaxis()
+        column[-1].invert_xaxis()
+    for ax, words in zip(axes[:, 0], METRICS.values(), strict=True):
+        ax.set_ylabel(words)
     if norm is not None:
         step_bar(figure, axes, norm)
     note(figure, subtitle(shown, "first token left out", "middle blocks") + "\n95 % over documents")

@@ -4,8 +4,8 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import depth_color, grid, plain_log, step_axis, thin, title
-from shapesweep.figures._select import of_run, rows, runs, subtitle, with_step
+from shapesweep.figures._panels import depth_color, plain_log, run_grid, step_axis, thin
+from shapesweep.figures._select import rows, subtitle, with_step
 from shapesweep.storage.selections import MASSIVE
 
 KEY = ["suite", "run", "revision", "layers"]
@@ -27,26 +27,23 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def massive(shown: pd.DataFrame) -> Canvas:
     """Lines are layers, dark to light with depth."""
-    known = runs(shown)
-    figure, axes = grid(2, len(known), 1.3)
+    figure, _, columns = run_grid(shown, 2, 1.3, "training step")
     words = {
         "max_norm / median_norm": "largest norm\n/ median norm",
         "activation_top1": "largest |activation|",
     }
-    for column, run in enumerate(known):
-        part = of_run(shown, run)
-        axes[0, column].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
-        for row, (metric, label) in enumerate(words.items()):
-            ax, lines = axes[row, column], part[part.metric == metric]
+    for column, part in columns:
+        column[0].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
+        for ax, metric in zip(column, words, strict=True):
+            lines = part[part.metric == metric]
             for layers, line in lines.groupby("layers", sort=False):
                 color = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
                 thin(ax, line, color, marker="o", ms=1.5)
             step_axis(ax, lines.step)
             ax.set_yscale("log")
             plain_log(ax.yaxis)
-            axes[row, 0].set_ylabel(label)
-        axes[0, column].set_title(title(run[1], run[2]))
-        axes[1, column].set_xlabel("training step")
+    for ax, label in zip(columns[0][0], words.values(), strict=True):
+        ax.set_ylabel(label)
     note(
         figure,
         subtitle(shown, "all tokens", "dark to light with depth")

@@ -7,13 +7,12 @@ from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     PALETTE,
     depth_line,
-    grid,
     layer_axis,
     plain_log,
+    run_grid,
     same_scale,
-    title,
 )
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, subtitle
+from shapesweep.figures._select import at_chosen, rows, subtitle
 
 METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
 #: The ID of all, half and a quarter of the points; one of them has about as many points as there
@@ -42,15 +41,13 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def pooling(shown: pd.DataFrame) -> Canvas:
     """Columns are runs, rows are metrics; dashed: the first checkpoint."""
-    known = runs(shown)
-    figure, axes = grid(len(METRICS), len(known), 1.2)
+    figure, axes, columns = run_grid(shown, len(METRICS), 1.2, "layer")
     names = [name for name in dict.fromkeys(shown.corpus) if name != "last"]
     colors = {**dict.fromkeys(names, PALETTE[0]), "last": PALETTE[1]}
     words = {**dict.fromkeys(names, "all tokens"), "last": "last tokens"}
-    for column, run in enumerate(known):
-        part = of_run(shown, run)
-        for row, (metric, label) in enumerate(METRICS.items()):
-            ax, lines = axes[row, column], part[part.metric.str.startswith(metric)]
+    for column, part in columns:
+        for ax, metric in zip(column, METRICS, strict=True):
+            lines = part[part.metric.str.startswith(metric)]
             last = lines.step.max()
             for (corpus, _), line in lines.groupby(["corpus", "revision"], sort=False):
                 is_last = pd.isna(last) or line.step.iloc[0] == last
@@ -64,9 +61,8 @@ def pooling(shown: pd.DataFrame) -> Canvas:
                 # The ID of the embedding is far above the rest.
                 ax.set_yscale("log")
                 plain_log(ax.yaxis)
-            axes[row, 0].set_ylabel(label)
-        axes[0, column].set_title(title(run[1], run[2]))
-        axes[-1, column].set_xlabel("layer")
+    for ax, label in zip(axes[:, 0], METRICS.values(), strict=True):
+        ax.set_ylabel(label)
     same_scale(axes[0], bottom=None)
     same_scale(axes[1])
     axes[0, 0].legend(loc="best")

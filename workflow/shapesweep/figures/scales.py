@@ -6,14 +6,13 @@ from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     band_over,
-    grid,
+    run_grid,
     same_scale,
     step_bar,
     step_color,
     step_norm,
-    title,
 )
-from shapesweep.figures._select import at_chosen, of_run, rows, runs, subtitle
+from shapesweep.figures._select import at_chosen, rows, subtitle
 
 WAYS = {"id_gride": "all neighbours", "id_gride_between": "between documents"}
 #: Other estimators, and their numbers of neighbours.
@@ -30,13 +29,10 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def scales(shown: pd.DataFrame) -> Canvas:
     """The ID by Gride over the number of neighbours; marks: other estimators."""
-    known = runs(shown)
-    figure, axes = grid(2, len(known), 1.35, sharex=True)
+    figure, axes, columns = run_grid(shown, 2, 1.35, "neighbours k", sharex=True)
     norm = step_norm(shown.step)
-    for column, run in enumerate(known):
-        part = of_run(shown, run)
-        for row, (metric, words) in enumerate(WAYS.items()):
-            ax = axes[row, column]
+    for column, part in columns:
+        for row, (ax, metric) in enumerate(zip(column, WAYS, strict=True)):
             for _, line in part[part.metric == metric].groupby("revision", sort=False):
                 color = step_color(line.step.iloc[0], norm)
                 line = line.sort_values("k")
@@ -48,10 +44,8 @@ def scales(shown: pd.DataFrame) -> Canvas:
                     ax.plot(k, point.value, mark, mfc="none", color=color, ms=3.5, mew=0.7)
             ax.set_xscale("log", base=2)
             ax.set_xticks([2, 4, 8, 16, 32, 64], ["2", "4", "8", "16", "32", "64"])
-            axes[row, 0].set_ylabel(f"ID\n{words}")
-        axes[0, column].set_title(title(run[1], run[2]))
-        axes[1, column].set_xlabel("neighbours k")
-    for row in axes:
+    for row, words in zip(axes, WAYS.values(), strict=True):
+        row[0].set_ylabel(f"ID\n{words}")
         same_scale(row)
     if norm is not None:
         step_bar(figure, axes, norm)

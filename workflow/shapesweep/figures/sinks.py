@@ -10,12 +10,11 @@ from shapesweep.figures._panels import (
     Axes,
     band_over,
     depth_color,
-    grid,
     key_below,
     layer_axis,
-    title,
+    run_grid,
 )
-from shapesweep.figures._select import at_last, of_run, rows, runs, subtitle
+from shapesweep.figures._select import at_last, rows, subtitle
 from shapesweep.storage.selections import LENGTHS
 
 MEASURED = {"all": "measured, all tokens", "no_first": "measured, without the first"}
@@ -33,10 +32,8 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def sinks(shown: pd.DataFrame) -> Canvas:
     """Above: over depth, measured and predicted. Below: over document length, a line per layer."""
-    known = runs(shown)
-    figure, axes = grid(2, len(known), 1.4)
-    for column, run in enumerate(known):
-        part, top, below = of_run(shown, run), axes[0, column], axes[1, column]
+    figure, axes, columns = run_grid(shown, 2, 1.4, "")
+    for (top, below), part in columns:
         whole = part[part.selection.isin(list(MEASURED))].sort_values("layer")
         for (selection, words), color in zip(MEASURED.items(), PALETTE, strict=False):
             line = whole[(whole.selection == selection) & (whole.metric == "anisotropy")]
@@ -46,7 +43,6 @@ def sinks(shown: pd.DataFrame) -> Canvas:
         top.set_ylim(-0.02, 1.02)
         layer_axis(top)
         top.set_xlabel("layer")
-        top.set_title(title(run[1], run[2]))
         _lengths(below, part)
     axes[0, 0].set_ylabel("share of the variance")
     axes[1, 0].set_ylabel("anisotropy")
