@@ -92,7 +92,7 @@ def write(folder):
             f"curves/{name}": ([], getattr(schemas, name.upper()))
             for name in ("spikes", "approaches", "warnings")
         },
-        "manifests/tiny": (manifest(), schemas.MANIFEST),
+        "manifest": (manifest(), schemas.MANIFEST),
         "origins": (origins(), schemas.ORIGINS),
     }
     for name, (rows, schema) in contents.items():

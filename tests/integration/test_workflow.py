@@ -102,7 +102,9 @@ def test_every_rule_has_comments_a_message_logs_and_resources():
                 parts.append("log:")
             # Rules that only write a text or print finish at once.
             if not rule.startswith(("template:", "manifests:", "plan:")) and "shell:" in rule:
-                parts += ["benchmark:", "threads:"]
+                parts.append("benchmark:")
+            if "\n    localrule: True" not in rule:
+                parts.append("threads:")
                 assert "mem_mb=" in rule
                 assert "runtime=" in rule
             for part in (*parts, "message:"):

@@ -30,10 +30,6 @@ rule join:
     benchmark:
         f"{RESULTS}/benchmarks/join.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         results=HERE,
         out=subpath(output[0], parent=True),
@@ -55,10 +51,6 @@ rule curves:
     benchmark:
         f"{RESULTS}/benchmarks/curves.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         tables=subpath(input[0], parent=True),
         out=subpath(output[0], parent=True),

@@ -19,10 +19,6 @@ rule figures:
     benchmark:
         f"{RESULTS}/benchmarks/figures.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
     params:
         curves=subpath(input[0], parent=True),
         names=[],
@@ -51,10 +47,6 @@ rule summary:
     benchmark:
         f"{RESULTS}/benchmarks/summary.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         results=subpath(output[0], parent=True),
     message:
@@ -73,10 +65,6 @@ rule comparison:
     benchmark:
         f"{RESULTS}/benchmarks/comparison.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         curves=subpath(input[0], parent=True),
     message:
@@ -89,7 +77,6 @@ rule page:
     input:
         CURVES,
         rules.join.output,
-        rules.join.input.manifests,
         rules.summary.output,
         rules.config.output,
         rules.figures.output,
@@ -100,10 +87,6 @@ rule page:
     benchmark:
         f"{RESULTS}/benchmarks/page.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         results=subpath(output[0], parent=True),
     message:

@@ -11,10 +11,6 @@ rule history:
     benchmark:
         f"{RESULTS}/benchmarks/history/{{suite}}.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=60,
     params:
         results=HERE,
     message:

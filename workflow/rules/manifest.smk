@@ -56,10 +56,6 @@ rule manifest:
     benchmark:
         f"{RESULTS}/benchmarks/manifest/{{suite}}.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=60,
     params:
         results=HERE,
     message:

@@ -42,10 +42,6 @@ rule warnings:
     benchmark:
         f"{RESULTS}/benchmarks/spikes/warnings.tsv"
     localrule: True
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         tables=subpath(input[0], parent=True),
         curves=subpath(output[1], parent=True),

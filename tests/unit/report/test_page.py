@@ -112,7 +112,7 @@ def test_only_scripts_of_the_page_may_run(read):
 
 
 def test_record_lists_missing_and_doubtful_checkpoints(read):
-    found = record.integrity(read["missing"], read["manifests"])
+    found = record.integrity(read["missing"], read["manifest"])
     assert [(problem["what"], problem["checkpoint"]) for problem in found] == [
         ("not measured", "decoder-seed0/checkpoint-7"),
         ("doubtful", "decoder-seed0/checkpoint-10"),
@@ -122,7 +122,7 @@ def test_record_lists_missing_and_doubtful_checkpoints(read):
 
 
 def test_record_lists_what_was_measured(read):
-    checkpoints = record.checkpoints(read["manifests"], read["origins"])
+    checkpoints = record.checkpoints(read["manifest"], read["origins"])
     assert len(checkpoints) == 14
     assert checkpoints[4] == {
         "suite": "tiny", "run": "decoder-seed0", "revision": "checkpoint-1000", "repository": None,

@@ -13,7 +13,6 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -61,16 +60,13 @@ def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> P
 def read(results: Path) -> dict[str, Any]:
     """The data of the page, as arguments of `render`."""
     curves = Curves.read(results / "curves")
-    config = _text(results / "config.yaml")
-    suites = (yaml.safe_load(config) or {}).get("suites", {})
-    known = [tables.read(p, schemas.MANIFEST) for p in record.manifests_of(results, suites)]
     return {
         **{n: getattr(curves, n) for n in CURVES},
         "origins": tables.read(results / "origins.parquet", schemas.ORIGINS),
-        "manifests": pd.concat(known or [pd.DataFrame(columns=schemas.MANIFEST.names)]),
+        "manifest": tables.read(results / "manifest.parquet", schemas.MANIFEST),
         "figures": gallery.gallery(results / "figures"),
         "summary": _text(results / "summary.txt"),
-        "config": config,
+        "config": _text(results / "config.yaml"),
     }
 
 
@@ -81,7 +77,7 @@ def render(
     shapes: pd.DataFrame,
     missing: pd.DataFrame,
     origins: pd.DataFrame,
-    manifests: pd.DataFrame,
+    manifest: pd.DataFrame,
     figures: list[dict[str, Any]],
     summary: str,
     config: str,
@@ -91,7 +87,7 @@ def render(
 
     Parameters
     ----------
-    profiles, trajectories, phases, shapes, missing, origins, manifests : pandas.DataFrame
+    profiles, trajectories, phases, shapes, missing, origins, manifest : pandas.DataFrame
         Tables of the sweep.
     figures : list of dict
         Result of `gallery.gallery`.
@@ -121,8 +117,8 @@ def render(
         findings=findings_of_runs(profiles, trajectories, phases, shapes),
         summary=summary,
         config=config,
-        integrity=record.integrity(missing, manifests),
-        checkpoints=record.checkpoints(manifests, origins),
+        integrity=record.integrity(missing, manifest),
+        checkpoints=record.checkpoints(manifest, origins),
         corpora=record.corpora(origins),
         versions=record.versions(origins),
         seeds=record.seeds(profiles),

@@ -1,7 +1,5 @@
 """The record of the checkpoints: which are missing, and the origins of the numbers."""
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,14 +7,14 @@ import pandas as pd
 from shapesweep.storage import failures
 
 
-def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, str]]:
-    """Checkpoints that are not measured or doubtful, and all other defects in manifests.
+def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, str]]:
+    """Checkpoints that are not measured or doubtful, and all other defects in the manifest.
 
     Parameters
     ----------
     missing : pandas.DataFrame
         `schemas.FAILURES` of the curves.
-    manifests : pandas.DataFrame
+    manifest : pandas.DataFrame
         `schemas.MANIFEST` of all suites.
 
     Returns
@@ -29,7 +27,7 @@ def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, 
         again = "; the next run tries again" if row.transient else ""
         lines.append(_line(row, failures.kind(row), f"{row.reason}{again}"))
     reasons = {(row["suite"], row["checkpoint"]): row["reason"] for row in lines}
-    for row in manifests.itertuples():
+    for row in manifest.itertuples():
         status = ", ".join(row.status if row.status is not None else [])
         line = _line(row, "manifest", status)
         # Mostly the failure already has the same reason.
@@ -38,12 +36,12 @@ def integrity(missing: pd.DataFrame, manifests: pd.DataFrame) -> list[dict[str, 
     return lines
 
 
-def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str, Any]]:
+def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str, Any]]:
     """Every chosen checkpoint, with commit, step, tokens and bytes.
 
     Parameters
     ----------
-    manifests, origins : pandas.DataFrame
+    manifest, origins : pandas.DataFrame
         `schemas.MANIFEST` of all suites, and `schemas.ORIGINS`.
 
     Returns
@@ -53,7 +51,7 @@ def checkpoints(manifests: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str
         commit, if any. None for null.
     """
     key = ["suite", "run", "revision"]
-    chosen = manifests[manifests.selected.astype(bool)]
+    chosen = manifest[manifest.selected.astype(bool)]
     measured = origins[[*key, "commit"]].drop_duplicates(key)
     joined = chosen.merge(measured, on=key, how="left", suffixes=("", "_measured"))
     joined["commit"] = joined.commit_measured.fillna(joined.commit)
@@ -76,12 +74,6 @@ def seeds(profiles: pd.DataFrame) -> list[dict[str, Any]]:
     single = profiles[profiles.over == "documents"]
     names = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
     return _records(single[names].drop_duplicates())
-
-
-def manifests_of(results: Path, suites: Iterable[str]) -> list[Path]:
-    """The manifests of the suites of a sweep; the folder may have older ones of others."""
-    paths = [results / f"manifests/{suite}.parquet" for suite in suites]
-    return [path for path in paths if path.is_file()]
 
 
 def _line(row: Any, what: str, reason: str) -> dict[str, str]:
