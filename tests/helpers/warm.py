@@ -59,7 +59,7 @@ def serve(path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{path}.new")
         server.listen(64)
-        # Under its final name, the socket appears only when it already listens.
+        # The socket gets its final name only when it listens.
         Path(f"{path}.new").rename(path)
         # Nothing is ever written to standard input. It is readable when the test process has ended.
         while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:

@@ -20,7 +20,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_shapesweep.ledger import Ledger
 
-#: The most jobs that are shown at a time.
+#: Maximum number of jobs that are shown at a time.
 SHOWN = 12
 #: Seconds between two reports on running jobs in a log file.
 INTERVAL = 60.0

@@ -184,7 +184,7 @@ class _Reader:
     def _read(
         self, numbers: NDArray[np.int64], layer: int | None, change: Callable[[Any], Any] | None
     ) -> losses.Sums:
-        """Losses of some documents, with the hidden states of a layer changed on the way."""
+        """Losses of some documents, with a change of the hidden states of a layer."""
         with at_layer(self._anatomy, layer, change):
             sums = losses.run(
                 self._model, self._one, self._batch_tokens, self._loss, numbers.tolist()

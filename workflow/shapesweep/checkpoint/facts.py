@@ -7,8 +7,8 @@ from typing import Any
 
 from shapesweep.storage.schemas import LARGEST
 
-#: The most layers or experts of a model. The loader builds all of them before it reads a weight, so
-#: a wrong number would fill the memory.
+#: Maximum number of layers or experts of a model. The loader builds all of them before it reads a
+#: weight, so a wrong number would fill the memory.
 MAX_PARTS = 10_000
 
 

@@ -14,7 +14,7 @@ def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
     ----------
     model : transformers.PreTrainedModel
     n_weights : int
-        The most weights of each class; at least one of each matrix.
+        Maximum number of weights of each class; at least one of each matrix.
 
     Returns
     -------

@@ -247,7 +247,7 @@ def comparison(arguments: argparse.Namespace) -> None:
 
 
 def warnings(arguments: argparse.Namespace) -> None:
-    """Score what warned of loss explosions, and report it."""
+    """Score the warnings of loss explosions, and write the report."""
     from shapesweep.curves.tables import Curves
     from shapesweep.explosions import scoring
     from shapesweep.report.explosions import as_markdown

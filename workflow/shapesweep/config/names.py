@@ -4,7 +4,7 @@ import re
 
 from shapesweep.storage.schemas import LARGEST
 
-#: The most steps of a grid, and the most names of a pattern.
+#: Maximum number of steps of a grid, and of names of a pattern.
 MOST = 100_000
 
 

@@ -12,7 +12,7 @@ import yaml
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage.digests import DIGITS, digest
 
-#: The most values of a file, with aliases expanded.
+#: Maximum number of values of a file, with aliases expanded.
 MOST = 1_000_000
 
 

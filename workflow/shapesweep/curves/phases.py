@@ -14,11 +14,12 @@ from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife, unimodal
 from shapesweep.storage import schemas
 
-#: The most checkpoints in the test, evenly spaced in log(1 + step); closer ones share their noise.
+#: Maximum number of checkpoints in the test, evenly spaced in log(1 + step); closer ones share
+#: their noise.
 MOST = 24
-#: The least checkpoints: with three, every curve that is not monotone looks like a peak.
+#: Minimum number of checkpoints: with three, every curve that is not monotone looks like a peak.
 LEAST = 5
-#: The least checkpoints after training began that seeds must share to estimate the noise of
+#: Minimum number of checkpoints after training began that seeds must share to estimate the noise of
 #: training.
 SHARED = 3
 #: Significance level of a peak.

@@ -13,10 +13,10 @@ from shapesweep.estimators.shape import Rise, rise
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: The least rise of a dome: a tenth of the possible range for shares, and otherwise of the highest
+#: Minimum rise of a dome: a tenth of the possible range for shares, and otherwise of the highest
 #: value of the profile. Decoders in the paper rise by 0.8 and more, encoders do not rise.
 NAMED_RISE = 0.1
-#: The least plateau of a box, midway between a parabola (0.45) and a box (1).
+#: Minimum plateau of a box, midway between a parabola (0.45) and a box (1).
 BOX = 0.72
 
 

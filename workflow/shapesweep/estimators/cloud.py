@@ -1,4 +1,4 @@
-"""The input of metrics of all tokens: a cloud, and the cloud without each group of documents.
+"""The input of metrics of all tokens: a cloud, with and without each group of documents.
 
 Everything that several metrics need is computed once, for the whole cloud and without each group. A
 metric is a function of a `Cloud`, and its replicates cost almost nothing.
@@ -25,7 +25,7 @@ Axes = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cloud:
-    """All tokens of a selection, or those without a group of documents.
+    """The tokens of a selection, with or without a group of documents.
 
     Attributes
     ----------

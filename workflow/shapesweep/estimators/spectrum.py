@@ -14,7 +14,7 @@ from shapesweep.estimators.moments import Moments, directions
 Eigenvalues = NDArray[np.float64]
 #: Ranks of the eigenvalues to which a power law is fitted (Agrawal et al. 2022).
 POWER_LAW_RANKS = (11, 100)
-#: The least points in a block for the scatter matrix.
+#: Minimum number of points in a block for the scatter matrix.
 SCATTER_ROWS = 2048
 #: Share of the largest eigenvalue above which an axis counts (Fukunaga and Olsen 1971).
 LPCA_SHARE = 0.05

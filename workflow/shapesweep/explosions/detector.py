@@ -123,7 +123,7 @@ class Outcomes:
         stable : ndarray of int, shape (..., n_stable)
             Weight of each stable run.
         rate : float
-            The most false alarms per 1,000 steps.
+            Maximum number of false alarms per 1,000 steps.
 
         Returns
         -------

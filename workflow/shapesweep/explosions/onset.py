@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 #: The current level of a run is the median of this many losses.
 WINDOW = 32
-#: The least increase above the lowest median at an onset, in standard deviations and in nats. The
+#: Minimum increase above the lowest median at an onset, in standard deviations and in nats. The
 #: standard deviation is estimated from the median absolute deviation (MAD). Six are exceeded by
 #: chance once in 10⁹ for a normal distribution; and an explosion is more than a third of a nat.
 DEVIATIONS, NATS = 6.0, 0.5

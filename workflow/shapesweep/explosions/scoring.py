@@ -24,7 +24,7 @@ from shapesweep.storage import schemas
 RATE = 1.0
 #: Steps before an onset within which an alarm counts as a warning.
 HORIZON = 64
-#: The least stable and unstable runs for scores.
+#: Minimum number of stable and unstable runs for scores.
 LEAST = 4
 #: Number of resamplings of the runs, and how many are computed together.
 RESAMPLED, AT_ONCE = 10_000, 200

@@ -87,7 +87,7 @@ def draw_all(curves: Path, out: Path) -> list[str]:
 
 
 def draw(names: Sequence[str], curves: Path, out: Path) -> list[str]:
-    """Draw figures, those that have rows.
+    """Draw the figures that have rows.
 
     Parameters
     ----------

@@ -27,11 +27,11 @@ FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
 #: The longest name of a run with its family on the same line.
 LONG = 12
-#: The most powers of ten that are all labelled.
+#: Maximum number of powers of ten that are all labelled.
 FEW_POWERS = 4
 #: Labelled multiples within a decade, usually and for an axis that spans at most this factor.
 SUBS, NARROW, NARROW_SUBS = (1, 2, 5), 4, (1, 1.2, 1.5, 2, 3, 4, 6, 8)
-#: The most points of a line with markers.
+#: Maximum number of points of a line with markers.
 MARKED = 40
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from shapesweep.curves.tables import corpora
 from shapesweep.estimators.unimodal import thinned
 
-#: The most runs with panels; the CSV and the page have all.
+#: Maximum number of runs with panels; the CSV and the page have all.
 PANELS = 6
 
 

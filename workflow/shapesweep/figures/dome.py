@@ -15,7 +15,7 @@ from shapesweep.figures._panels import (
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
-#: The most lines of a panel.
+#: Maximum number of lines of a panel.
 CHECKPOINTS = 24
 
 

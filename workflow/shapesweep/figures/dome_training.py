@@ -9,7 +9,7 @@ from shapesweep.figures._select import at_chosen, rows, subtitle, with_step
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
-#: The most checkpoints of a line that are marked by their shape.
+#: Maximum number of checkpoints of a line that are marked by their shape.
 MARKED = 12
 
 

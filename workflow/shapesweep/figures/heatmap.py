@@ -11,7 +11,7 @@ from shapesweep.figures._panels import grid, plain_log, short, title
 from shapesweep.figures._select import of_run, rows, runs, subtitle
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID", "id_twonn_between": "between docs"}
-#: The most steps that are labelled.
+#: Maximum number of steps that are labelled.
 LABELS = 6
 
 

@@ -17,7 +17,7 @@ from shapesweep.storage import atomic, failures
 from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
 
-#: The most sources that are tried for a tokenizer.
+#: Maximum number of sources to try for a tokenizer.
 PLACES = 4
 
 

@@ -82,7 +82,7 @@ class NeighborLists:
     def nearest_without(
         self, k: int, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
     ) -> Iterator[tuple[NDArray[np.float64], Callable[[], NDArray[np.int64]]]]:
-        """As `nearest`, without each group of points in turn.
+        """Like `nearest`, with each group of points left out in turn.
 
         Parameters
         ----------

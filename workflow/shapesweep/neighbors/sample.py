@@ -1,4 +1,4 @@
-"""The input of metrics of nearest neighbours: neighbours in a sample, and without groups.
+"""The input of metrics of nearest neighbours: neighbours in a sample, with and without groups.
 
 One search over the samples of all selections serves every metric. Points that a selection, a
 decimation or a group of documents leaves out are filtered from its lists.

@@ -55,7 +55,7 @@ class Space:
         return len(self.points)
 
     def tiles(self, precision: str) -> Tiles:
-        """Tiles of lower bounds in a precision."""
+        """Tiles of lower bounds, in the given precision."""
         if precision not in self._tiles:
             self._tiles[precision] = Tiles(self.centred, self.squares / 2, precision)
         return self._tiles[precision]
@@ -109,7 +109,7 @@ class Space:
     def _products(
         self, rows: NDArray[np.int64], starts: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Inner products of rows with columns; those of row i begin at starts[i]."""
+        """Inner products of rows with columns; columns of row i begin at starts[i]."""
         import torch
 
         points = torch.from_numpy(self.centred)

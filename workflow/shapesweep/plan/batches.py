@@ -101,7 +101,7 @@ def cut(
 
 
 def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
-    """The most checkpoints of a batch."""
+    """Maximum number of checkpoints of a batch."""
     if settings.keep_activations:
         return 1
     if settings.checkpoints_per_job != "auto":

@@ -28,7 +28,7 @@ PAIR, POINT = 600, 4.5e5
 OVERHEAD = 16_384
 #: Megabytes of a process with torch and transformers.
 PROCESS_MB = 1000
-#: The least time limit of a job, in minutes, and the factor over its expected time: another machine
+#: Minimum time limit of a job, in minutes, and the factor over its expected time: another machine
 #: may be slower, and the limit only has to end jobs that hang.
 LEAST_MINUTES, PATIENCE = 20, 6
 #: Time limit of a download in minutes, and attempts of a job that fails.
@@ -101,7 +101,7 @@ class Model:
 
 
 def n_tokens(model: Model, settings: Config) -> int:
-    """The most tokens that a checkpoint reads, over all corpora."""
+    """Maximum number of tokens that a checkpoint reads, over all corpora."""
     last = settings.corpus.last
     poolings = [CORPORA[name].pooling for name in settings.corpora]
     whole = poolings.count("tokens") * corpus_tokens(model, settings)
@@ -109,7 +109,7 @@ def n_tokens(model: Model, settings: Config) -> int:
 
 
 def corpus_tokens(model: Model, settings: Config) -> int:
-    """The most tokens of a corpus of which all tokens are measured."""
+    """Maximum number of tokens of a corpus of which all tokens are measured."""
     entries = facts.vocabulary(model.config) or 0
     chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
     length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk

@@ -18,7 +18,7 @@ WAYS = {
     "same_document_nn": "same-document nn",
 }
 
-#: The most problems that are listed; the table of failures has all.
+#: Maximum number of problems that are listed; the table of failures has all.
 NAMED = 60
 #: Width of lines.
 COLUMNS = 100

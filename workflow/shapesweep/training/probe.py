@@ -91,7 +91,7 @@ class Probe:
     signals : sequence of str
         Names from `SIGNALS`. With `attention_entropy`, the model is run with eager attention.
     n_points : int
-        The most points for the IDs.
+        Maximum number of points for the IDs.
 
     Raises
     ------

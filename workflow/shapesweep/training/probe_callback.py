@@ -11,7 +11,7 @@ import transformers
 from shapesweep.storage.schemas import PROBE_FILE
 from shapesweep.training.probe import Probe, Record
 
-#: The least seconds between two writes of the file, besides at checkpoints and at the end.
+#: Minimum seconds between two writes of the file, besides at checkpoints and at the end.
 SAVE_SECONDS = 60.0
 
 

@@ -37,7 +37,7 @@ def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> P
     out : path-like
         The HTML file, which is written atomically.
     bound : int
-        The most characters of curves on the page.
+        Maximum number of characters of curves on the page.
 
     Returns
     -------

@@ -12,9 +12,10 @@ from shapesweep.curves.intervals import CURVE, as_array
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: The most characters of curves on a page. Beyond it, the last curves of `_ranked` are left out.
+#: Maximum number of characters of curves on a page. Beyond it, the last curves of `_ranked` are
+#: left out.
 BOUND = 24_000_000
-#: The most points of a training log on the page.
+#: Maximum number of points of a training log on the page.
 LOGGED = 512
 #: Metrics, selections and corpora that are the last to be left out.
 METRICS_FIRST = ("anisotropy", "id_twonn", "id_twonn_between", "same_document_nn")
@@ -38,7 +39,7 @@ def pack(
     profiles, trajectories, phases, shapes : pandas.DataFrame
         `schemas.PROFILES`, `schemas.TRAJECTORIES`, `schemas.PHASES` and `schemas.SHAPES`.
     bound : int
-        The most characters of `curves` as JSON.
+        Maximum number of characters of `curves` as JSON.
 
     Returns
     -------
