@@ -4,11 +4,10 @@ Snakemake considers an existing file as done. The name of an output is its finge
 second attempt is `<fingerprint>-2`.
 """
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from shapesweep.errors import ShapesweepError
+from shapesweep.storage import failures
 from shapesweep.storage.digests import DIGITS
 from shapesweep.storage.tables import read_metadata
 
@@ -16,29 +15,30 @@ from shapesweep.storage.tables import read_metadata
 NAME = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"
 
 
-def name(fingerprint: str, failed: Callable[[str], bool]) -> str:
+def name(folder: Path, fingerprint: str, ending: str = "") -> str:
     """The name of the first attempt without a transient failure, which may be a new attempt.
 
     Parameters
     ----------
+    folder : Path
+        Folder of the attempts.
     fingerprint : str
-    failed : callable
-        Whether the attempt of a name is a transient failure.
+    ending : str
+        `folder/<name><ending>` is the table or folder that records a failure.
     """
     attempt, number = fingerprint, 1
-    while failed(attempt):
+    while _is_transient(Path(f"{folder}/{attempt}{ending}")):
         number += 1
         attempt = f"{fingerprint}-{number}"
     return attempt
 
 
-def is_transient(table: Path) -> bool:
-    """Whether a table records a transient failure."""
-    if not table.is_file():
-        return False
+def _is_transient(output: Path) -> bool:
+    """Whether a table or a folder records a transient failure."""
+    if not output.is_file():
+        return failures.is_transient(output)
     try:
-        metadata: Mapping[str, Any] = read_metadata(table)
+        return bool(read_metadata(output).get("transient"))
     except ShapesweepError:
         # The job that reads the table reports the damage.
         return False
-    return bool(metadata.get("transient"))

@@ -5,11 +5,11 @@ reads only names, sizes and times of files, besides listings and failures. Snake
 `workflow/rules/plan.smk`.
 """
 
+import functools
 import json
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import Measurement, as_yaml
@@ -32,7 +32,23 @@ TABLES = (
     *("history", "continuity", "manifest"),
 )
 
-Answer = TypeVar("Answer")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _once(method: Method) -> Method:
+    """Compute the result of a method of `Plan` once for its arguments.
+
+    Files that a sweep writes must not change its plan.
+    """
+
+    @functools.wraps(method)
+    def call(plan: "Plan", *arguments: str) -> Any:
+        key = (method.__name__, *arguments)
+        if key not in plan.known:
+            plan.known[key] = method(plan, *arguments)
+        return plan.known[key]
+
+    return cast(Method, call)
 
 
 class Plan:
@@ -51,23 +67,24 @@ class Plan:
         self.config, self.spikes = config, config.for_spikes
         self.results = Path(results)
         self.suites: dict[str, AnySuite] = {**self.spikes.suites, **config.suites}
-        self._known: dict[Any, Any] = {}
+        self.known: dict[tuple[str, ...], Any] = {}
 
     def settings(self, suite: str) -> Config:
         """The configuration of a suite: of the sweep, or of `spikes`."""
         return self.config if suite in self.config.suites else self.spikes
 
-    @cached_property
+    @functools.cached_property
     def published(self) -> list[str]:
         """Suites on the Hub."""
         return [name for name, suite in self.suites.items() if isinstance(suite, HubSuite)]
 
-    @cached_property
+    @functools.cached_property
     def listable(self) -> list[str]:
         """Suites whose checkpoints are known only after a job lists them."""
         suites = self.suites.items()
         return self.published + [n for n, s in suites if isinstance(s, EmbeddedSuite) and s.onset]
 
+    @_once
     def listed(self, suite: str) -> list[Listed]:
         """All checkpoints of a suite; for a suite on the Hub, from its listing.
 
@@ -76,30 +93,26 @@ class Plan:
         ShapesweepError
             If the suite has no checkpoints.
         """
-        return self._once(
-            ("listed", suite), lambda: list_checkpoints(suite, self.suites[suite], self.results)
-        )
+        return list_checkpoints(suite, self.suites[suite], self.results)
 
+    @_once
     def selected(self, suite: str) -> dict[tuple[str, str], Listed]:
         """The sound checkpoints that the configuration chooses, by run and revision."""
+        try:
+            chosen = select(self.listed(suite), self.settings(suite).checkpoints)
+        except ShapesweepError as error:
+            raise ShapesweepError(f"suites.{suite}: {error}") from None
+        return {checkpoint.key: checkpoint for checkpoint in chosen if not checkpoint.flags}
 
-        def choose() -> dict[tuple[str, str], Listed]:
-            try:
-                chosen = select(self.listed(suite), self.settings(suite).checkpoints)
-            except ShapesweepError as error:
-                raise ShapesweepError(f"suites.{suite}: {error}") from None
-            return {checkpoint.key: checkpoint for checkpoint in chosen if not checkpoint.flags}
-
-        return self._once(("selected", suite), choose)
-
+    @_once
     def batches(self, suite: str) -> list[Batch]:
         """The batches of a suite."""
-        return self._once(
-            ("batches", suite),
-            lambda: batches.cut(
-                suite, self.suites[suite], [*self.selected(suite).values()], self.settings(suite)
-            ),
-        )
+        selected = [*self.selected(suite).values()]
+        return batches.cut(suite, self.suites[suite], selected, self.settings(suite))
+
+    @_once
+    def _batches_by_name(self, suite: str) -> dict[tuple[str, str], Batch]:
+        return {(batch.run, batch.name): batch for batch in self.batches(suite)}
 
     def batch(self, suite: str, run: str, name: str) -> Batch:
         """The batch of this name, or the batch of a single checkpoint.
@@ -108,10 +121,7 @@ class Plan:
         longer exists, the result has as many checkpoints of the run, which cost the same;
         `recorded` returns the batch of the plan that started the job.
         """
-        found = self._once(
-            ("named", suite),
-            lambda: {(batch.run, batch.name): batch for batch in self.batches(suite)},
-        )
+        found = self._batches_by_name(suite)
         if (run, name) in found:
             return found[run, name]
         first, _, more = name.partition("+")
@@ -140,25 +150,21 @@ class Plan:
                     return batch
         return None
 
+    @_once
     def model(self, suite: str, run: str) -> costs.Model:
         """The model of a run, for estimates of costs; its checkpoints have the same shape."""
+        checkpoints = self.selected(suite).values()
+        member = next(checkpoint for checkpoint in checkpoints if checkpoint.run == run)
+        return costs.Model.of(member, self.suites[suite])
 
-        def first() -> costs.Model:
-            checkpoints = self.selected(suite).values()
-            member = next(checkpoint for checkpoint in checkpoints if checkpoint.run == run)
-            return costs.Model.of(member, self.suites[suite])
-
-        return self._once(("model", suite, run), first)
+    @_once
+    def _attempt(self, folder: str, fingerprint: str, ending: str = "") -> str:
+        return attempts.name(self.results / folder, fingerprint, ending)
 
     def folder(self, batch: Batch) -> str:
         """`<suite>/<run>/<batch>/<fingerprint>`, the folder of the outputs of a batch."""
         folder = f"{batch.suite}/{batch.run}/{batch.name}"
-
-        def failed(name: str) -> bool:
-            path = self.results / "geometry" / folder / name / "failures.parquet"
-            return attempts.is_transient(path)
-
-        attempt = self._once(folder, lambda: attempts.name(batch.fingerprint, failed))
+        attempt = self._attempt(f"geometry/{folder}", batch.fingerprint, "/failures.parquet")
         return f"{folder}/{attempt}"
 
     def download(self, batch: Batch) -> str:
@@ -182,6 +188,7 @@ class Plan:
             f"activations/{self.folder(batch)}" for suite in suites for batch in self.batches(suite)
         ]
 
+    @_once
     def budgeted(self, suite: str) -> dict[tuple[str, str], Listed]:
         """The checkpoints that need a dimension budget, by run and revision.
 
@@ -190,58 +197,37 @@ class Plan:
         ShapesweepError
             If the configuration asks for budgets, and no checkpoint matches.
         """
-
-        def choose() -> dict[tuple[str, str], Listed]:
-            rule = self.settings(suite).budget.checkpoints.get(suite)
-            measured = self.selected(suite).values()
-            chosen = budgeted(measured, rule)
-            if rule is not None and measured and not chosen:
-                reason = f"chooses none of {len(measured)} measured checkpoints"
-                raise ShapesweepError(f"budget.checkpoints.{suite}: {reason}")
-            return {checkpoint.key: checkpoint for checkpoint in chosen}
-
-        return self._once(("budgeted", suite), choose)
+        rule = self.settings(suite).budget.checkpoints.get(suite)
+        measured = self.selected(suite).values()
+        chosen = budgeted(measured, rule)
+        if rule is not None and measured and not chosen:
+            reason = f"chooses none of {len(measured)} measured checkpoints"
+            raise ShapesweepError(f"budget.checkpoints.{suite}: {reason}")
+        return {checkpoint.key: checkpoint for checkpoint in chosen}
 
     def budgets(self, suites: Iterable[str]) -> list[str]:
         """The tables of all dimension budgets of suites."""
-        return [
-            self._budget(suite, checkpoint)
-            for suite in suites
-            for checkpoint in self.budgeted(suite).values()
-        ]
+        keys = [(suite, *key) for suite in suites for key in self.budgeted(suite)]
+        return [self._budget(*key) for key in keys]
 
     def budgets_of(self, batch: Batch) -> list[str]:
         """The tables of the dimension budgets of a batch's checkpoints."""
-        wanted = self.budgeted(batch.suite)
         keys = [(batch.run, revision) for revision in batch.revisions]
-        return [self._budget(batch.suite, wanted[key]) for key in keys if key in wanted]
+        return [self._budget(batch.suite, *k) for k in keys if k in self.budgeted(batch.suite)]
 
-    def _budget(self, suite: str, checkpoint: Listed) -> str:
-        definition, settings = self.suites[suite], self.settings(suite)
-        folder = f"budgets/{suite}/{checkpoint.run}/{checkpoint.revision}"
-
-        def name() -> str:
-            measurement, rise = settings.measurement(suite), settings.budget.rise
-            fingerprint = fingerprints.budgeting(definition, checkpoint, measurement, rise)
-
-            def failed(name: str) -> bool:
-                return attempts.is_transient(self.results / folder / f"{name}.parquet")
-
-            return attempts.name(fingerprint, failed)
-
-        return f"{folder}/{self._once(folder, name)}.parquet"
+    @_once
+    def _budget(self, suite: str, run: str, revision: str) -> str:
+        settings, checkpoint = self.settings(suite), self.budgeted(suite)[run, revision]
+        fingerprint = fingerprints.budgeting(
+            self.suites[suite], checkpoint, settings.measurement(suite), settings.budget.rise
+        )
+        folder = f"budgets/{suite}/{run}/{revision}"
+        return f"{folder}/{self._attempt(folder, fingerprint, '.parquet')}.parquet"
 
     def tokenizer(self, suite: str, run: str) -> str:
         """The folder of the tokenizer of a run on the Hub."""
         folder = f"tokenizers/{suite}/{run}"
-
-        def name() -> str:
-            def failed(name: str) -> bool:
-                return failures.is_transient(self.results / folder / name)
-
-            return attempts.name(self.tokenizer_fingerprint(suite, run), failed)
-
-        return f"{folder}/{self._once(folder, name)}"
+        return f"{folder}/{self._attempt(folder, self.tokenizer_fingerprint(suite, run))}"
 
     def tokenizer_fingerprint(self, suite: str, run: str) -> str:
         """Digest of the files of a run's tokenizer."""
@@ -277,11 +263,9 @@ class Plan:
                     return as_yaml(settings)
         raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
 
+    @_once
     def record(self, suite: str) -> str:
         """The plan of a suite as JSON: what its manifest, its history and the join depend on."""
-        return self._once(("record", suite), lambda: self._record(suite))
-
-    def _record(self, suite: str) -> str:
         definition, settings = self.suites[suite], self.settings(suite)
         dumped = definition.model_dump(mode="json", exclude=set(FOR_PEOPLE))
         chosen = settings.model_dump(mode="json", include={"checkpoints"})
@@ -387,12 +371,6 @@ class Plan:
         paths = [f"geometry/{folder}/{name}.parquet" for name in BATCH_TABLES]
         paths += self.budgets_of(batch)
         return all((self.results / path).is_file() for path in paths)
-
-    def _once(self, key: Any, make: Callable[[], Answer]) -> Answer:
-        """Compute a value once: files that this sweep writes must not change its plan."""
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]
 
 
 def _settings_file(settings: Measurement) -> str:
