@@ -218,7 +218,7 @@ def stages(folder, *revisions):
     suite = settings.suites["s"]
     first = list_checkpoints("s", suite, folder)[0]
     n_operations = costs.operations(costs.Model.of(first, suite), settings)
-    return {"start": start_seconds(folder), **seconds, "expected": n_operations / costs.CORE}
+    return {"start": start_seconds(folder), **seconds, "expected": n_operations / costs.CORE_SPEED}
 
 
 def timed(owner, name, stage, spent):

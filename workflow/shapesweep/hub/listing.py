@@ -75,7 +75,7 @@ def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
 
 
 def read(path: str | Path) -> Listing:
-    """Read a listing that `make` wrote.
+    """Read a listing that `request` wrote.
 
     Raises
     ------

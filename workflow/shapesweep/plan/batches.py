@@ -107,7 +107,7 @@ def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
     if settings.checkpoints_per_job != "auto":
         most = settings.checkpoints_per_job
     else:
-        seconds = costs.operations(model, settings) / costs.CORE
+        seconds = costs.operations(model, settings) / costs.CORE_SPEED
         most = min(MOST, max(1, int(SECONDS / max(seconds, 1e-9))))
     if not is_published:
         return most

@@ -20,7 +20,7 @@ from shapesweep.storage.selections import LENGTHS
 
 #: Assumed speed of downloads (bytes per second) and of a core (operations per second). Counted
 #: operations divided by the times in docs/reference/cost.md give 40 to 90 Gflop/s.
-LINE, CORE = 50e6, 50e9
+DOWNLOAD_SPEED, CORE_SPEED = 50e6, 50e9
 #: Operations of a search for each pair of points besides the product, and of the IDs for each point
 #: and replicate, over all selections; from the times in docs/reference/cost.md.
 PAIR, POINT = 600, 4.5e5
@@ -158,7 +158,7 @@ def budget_operations(model: Model, settings: Config) -> float:
 
 def minutes(n_operations: float) -> int:
     """Time limit in minutes of a job with this many operations on one core."""
-    return LEAST_MINUTES + math.ceil(PATIENCE * n_operations / CORE / 60)
+    return LEAST_MINUTES + math.ceil(PATIENCE * n_operations / CORE_SPEED / 60)
 
 
 def longest(models: Sequence[Model], settings: Config) -> float:

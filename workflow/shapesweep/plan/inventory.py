@@ -8,8 +8,8 @@ import pandas as pd
 from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted, is_aside
 from shapesweep.plan.costs import (
-    CORE,
-    LINE,
+    CORE_SPEED,
+    DOWNLOAD_SPEED,
     Model,
     budget_operations,
     footprint,
@@ -82,25 +82,25 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
         return "nothing to download"
     total = pd.DataFrame(rows)
     peak = min(settings.hub.disk_gb * 1e9, total.at_once.sum())
-    sums = total.drop(columns=["run", "one", "at_once"]).sum()
+    sums = total.drop(columns=["run", "largest", "at_once"]).sum()
     shown = pd.concat([total, pd.DataFrame([{"run": "all", **sums}])])
     table = pd.DataFrame(
         {
             "run": shown.run,
             "checkpoints": shown.checkpoints.astype(int),
-            "to fetch": shown.fetched.map(_bytes),
-            "one on disk": shown.one.map(lambda n: "" if pd.isna(n) else _bytes(n)),
+            "download": shown.fetched.map(_bytes),
+            "disk per checkpoint": shown.largest.map(lambda n: "" if pd.isna(n) else _bytes(n)),
             "tokens read": shown.tokens.map(lambda n: f"{n / 1e6:.1f} M"),
             "operations": shown.operations.map(lambda n: f"{n:.1e}"),
-            "hours of download": shown.line.map(lambda n: f"{n:.1f}"),
-            "core-hours": shown.core.map(lambda n: f"{n:.1f}"),
+            "hours of download": shown.download.map(lambda n: f"{n:.1f}"),
+            "core-hours": shown.compute.map(lambda n: f"{n:.1f}"),
         }
     )
     return (
         f"{table.to_string(index=False)}\n"
         f"peak disk: {_bytes(peak)} of the {settings.hub.disk_gb:g} GB that hub.disk_gb allows\n"
-        f"assumed: {LINE / 1e6:g} MB/s from the Hub, {CORE / 1e9:g} Gflop/s per core; with a "
-        "GPU, forward passes need no core"
+        f"assumed: {DOWNLOAD_SPEED / 1e6:g} MB/s from the Hub, {CORE_SPEED / 1e9:g} Gflop/s per "
+        "core; with a GPU, forward passes need no core"
     )
 
 
@@ -115,12 +115,12 @@ def _cost(mine: Sequence[Listed], budgeted: Sequence[Listed], settings: Config) 
     return {
         "checkpoints": len(mine),
         "fetched": fetched,
-        "one": max(room),
+        "largest": max(room),
         "at_once": sum(room),
         "tokens": sum(n_tokens(model, settings) for model in models),
         "operations": needed,
-        "line": fetched / LINE / 3600,
-        "core": needed / CORE / 3600,
+        "download": fetched / DOWNLOAD_SPEED / 3600,
+        "compute": needed / CORE_SPEED / 3600,
     }
 
 
