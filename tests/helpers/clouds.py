@@ -16,7 +16,7 @@ def _uniform(n, d, seed):
 
 
 def _normal(n, d, seed):
-    """Return standard normal numbers of shape (n, d), by the Box-Muller method."""
+    """Return standard normal samples of shape (n, d), by the Box-Muller method."""
     u = _uniform(n, 2 * d, seed)
     return np.sqrt(-2 * np.log(u[:, :d])) * np.cos(2 * np.pi * u[:, d:])
 

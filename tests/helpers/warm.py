@@ -1,6 +1,6 @@
 """A server that runs commands in forks of a process that has already imported their modules.
 
-The sweep of a test starts a dozen jobs. Each takes less than a second, but would need three more
+The sweep in a test starts a dozen jobs. Each takes less than a second, but would need three more
 seconds to import torch, transformers and pandas. The server imports them only once. It runs each
 command in a fork, with the arguments, folder, environment and streams of the client, and calls the
 same function as the installed program. If the client is killed, the fork ends too.

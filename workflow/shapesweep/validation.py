@@ -93,7 +93,9 @@ def output_folder(text: str) -> str:
     if "{" in text or "}" in text:
         raise ValueError("must not contain braces, which are Snakemake's wildcards")
     if found := re.search(r"<[a-z][a-z0-9_]*>", text):
-        raise ValueError(f"must not contain {found[0]}, which Snakemake replaces; leave out the <")
+        raise ValueError(
+            f"must not contain {found[0]}, which Snakemake replaces; remove the character <"
+        )
     if not text.isprintable() or text.startswith("-"):
         raise ValueError("the path must be printable, and must not begin with '-'")
     folder = str(Path(text).expanduser() if text.startswith("~/") else Path(text))

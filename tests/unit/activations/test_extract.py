@@ -212,7 +212,7 @@ def test_activations_that_are_not_finite_are_reported(tmp_path, make_checkpoint,
     model.save_pretrained(tmp_path / "model")
     checkpoint = checkpoint_of(tmp_path / "model")
     line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
-    assert line.endswith("skipped: layer 2 (block) is not finite on the corpus text")
+    assert line.endswith("skipped: layer 2 (block) has infinite or NaN values on the corpus text")
 
 
 @pytest.mark.parametrize(

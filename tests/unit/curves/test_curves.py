@@ -134,8 +134,8 @@ def test_runs_that_differ_only_in_seed_are_averaged_with_a_band_over_seeds():
     assert len(profiles) == 3
     phase_rows = results["phases"].query("metric == 'id_twonn'").set_index("run")
     assert set(phase_rows.noise_source) == {"seeds"}
-    # The runs differ at one of four trained steps, with a variance of 1. The variance of the mean
-    # is a third of it.
+    # The runs differ at one of the four steps after step 0, where their variance is 1. The variance
+    # of the mean is a third of it.
     assert phase_rows.loc["decoder-seed0"].noise == pytest.approx(np.sqrt(1 / 4))
     assert phase_rows.loc["decoder"].noise == pytest.approx(np.sqrt(1 / 12))
     assert phase_rows.loc["decoder"].over == "seeds"

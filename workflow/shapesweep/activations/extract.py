@@ -196,7 +196,7 @@ def _run(
         for (layer, kind), part in zip(anatomy.names(), values, strict=True):
             if not np.isfinite(part).all():
                 raise CheckpointError(
-                    f"layer {layer} ({kind}) is not finite on the corpus {corpus.name}"
+                    f"layer {layer} ({kind}) has infinite or NaN values on the corpus {corpus.name}"
                 )
         writer.append(tokens, values)
         shown.update(len(documents))

@@ -52,7 +52,9 @@ def load(
     model_class: Any = getattr(transformers, named, None) if named else None
     is_remote = not hasattr(model_class, "from_pretrained")
     if is_remote and not isinstance(config.get("auto_map"), dict):
-        raise CheckpointError(f"config.json names no architecture that transformers has: {named!r}")
+        raise CheckpointError(
+            f"config.json names no architecture that transformers supports: {named!r}"
+        )
     if is_remote:
         model_class = _remote_class(config, remote_code)
     try:

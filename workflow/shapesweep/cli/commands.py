@@ -175,7 +175,7 @@ def geometry(arguments: argparse.Namespace) -> None:
 
 
 def budget(arguments: argparse.Namespace) -> None:
-    """Count the dimensions that each layer of one checkpoint needs."""
+    """Measure how many dimensions each layer of a checkpoint needs to keep its loss."""
     from shapesweep.geometry import batch
 
     (member,) = _members(arguments, downloads=arguments.checkpoints)

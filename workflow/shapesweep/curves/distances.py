@@ -97,7 +97,7 @@ def _mean(
     n_groups = len(stack.without)
     theirs = [(o, (value, parts)) for o, (value, parts) in theirs if np.isfinite(value).all()]
     for other, (value, parts) in theirs:
-        # With other groups of documents, the other profiles are treated as fixed.
+        # If the other profiles have other groups of documents, they are treated as fixed.
         paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
         both = np.concatenate([value[None], paired])
         placed = np.stack([np.interp(stack.depths, other.depths, line) for line in both])

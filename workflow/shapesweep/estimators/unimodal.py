@@ -1,6 +1,7 @@
 """Test whether a curve rises and falls again: a unimodal fit against a monotone fit.
 
-Functions take many curves at a time, because the null distribution is simulated.
+Functions take many curves at a time, because the null distribution is that of many simulated
+curves.
 """
 
 import functools

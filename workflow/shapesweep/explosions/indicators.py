@@ -11,7 +11,8 @@ ITERATIONS = 8
 def kurtosis(points: NDArray[np.floating]) -> float:
     """Kurtosis of all activations of a layer: E[(x - μ)⁴]/σ⁴ over tokens and features.
 
-    A normal distribution has 3; a few large activations among many small ones give tens and more.
+    A normal distribution has a kurtosis of 3. A few large activations among many small ones raise
+    it to tens or more.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
 
 
 def subtitle(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
-    """The note of a figure: corpus, documents, N, and more texts.
+    """The note of a figure: corpus, documents and N, and additional texts.
 
     If there are more runs than `drawn`, the note says so; None draws all.
     """

@@ -53,6 +53,6 @@ FIGURE = Figure(
     title="The authors' numbers beside ours",
     category="The paper's figures",
     caption="Numbers for two models from the stored outputs of the authors, with the tolerance "
-    "for agreement, and our numbers for models that were measured.",
+    "for agreement, and our numbers for the same models if they were measured.",
     needs="a model of the paper",
 )

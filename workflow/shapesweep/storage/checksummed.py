@@ -2,8 +2,8 @@
 
 Parquet's own checksums cover only its pages: a flipped bit in a page header or in the footer could
 change numbers unnoticed. The checksum is stored in the file's metadata and computed with zeros in
-its place, as tar does. Other programs read such a file as any other. Files without a checksum, from
-an earlier version or another program, are read without this check.
+its place, as tar does. Other programs can read the file like any other Parquet file. Files without
+a checksum, from an earlier version or another program, are read without this check.
 """
 
 import mmap

@@ -64,7 +64,7 @@ class ProbeCallback(transformers.TrainerCallback):
         self._measured = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure before the first step, and continue an existing file."""
+        """Measure before the first step. If the file exists, append to it."""
         path = Path(args.output_dir, PROBE_FILE) if self.path is None else Path(self.path)
         self._record, self._saved = Record(path, state.global_step), time.monotonic()
         if not state.global_step:
