@@ -119,10 +119,10 @@ def _table(
 ) -> pd.DataFrame:
     value = _distance(stack.values[rows], values)
     half = jackknife.half_width_of(_distance(stack.without[:, rows], without))
-    made = stack.keys.iloc[rows].assign(
+    table = stack.keys.iloc[rows].assign(
         to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
     )
-    return made.filter(schemas.DISTANCES.names)
+    return table.filter(schemas.DISTANCES.names)
 
 
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

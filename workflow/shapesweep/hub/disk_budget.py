@@ -98,16 +98,18 @@ class DiskBudget:
         """
         if n_bytes > self.n_bytes:
             raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {self._limit()}")
-        spoken = moved = time.monotonic()
+        reported = changed = time.monotonic()
         before: dict[str, Claim] = {}
         while not self._take(batch, n_bytes, time.time() + seconds):
             now, held = time.monotonic(), self._claims()
-            moved, before = (moved, before) if held == before else (now, held)
-            if now - moved > PATIENCE:
-                raise TransientError(f"found no disk space: {self._limit()}, and {self._held()}")
-            if now - spoken > MESSAGE:
-                spoken = now
-                _LOG.warning("waiting for disk space: %s, and %s", self._limit(), self._held())
+            changed, before = (changed, before) if held == before else (now, held)
+            if now - changed > PATIENCE:
+                raise TransientError(
+                    f"found no disk space: {self._limit()}, and {self._claimants()}"
+                )
+            if now - reported > MESSAGE:
+                reported = now
+                _LOG.warning("waiting for disk space: %s, and %s", self._limit(), self._claimants())
             time.sleep(LOOK)
 
     def clear(self, planned: Collection[str] | None) -> None:
@@ -188,7 +190,7 @@ class DiskBudget:
     def _limit(self) -> str:
         return f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
 
-    def _held(self) -> str:
+    def _claimants(self) -> str:
         return f"it is held by {', '.join(sorted(self._claims()))}"
 
 

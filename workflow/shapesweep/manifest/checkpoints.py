@@ -249,9 +249,9 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
         checkpoint.run: checkpoint_folder(results, name, checkpoint.run) for checkpoint in found
     }
     members: dict[str, list[Published]] = {run: [] for run in folders}
-    for one in found:
-        if one.revision and not one.is_main:
-            members[one.run].append(one)
+    for checkpoint in found:
+        if checkpoint.revision and not checkpoint.is_main:
+            members[checkpoint.run].append(checkpoint)
     tokens = {run: _tokenizer(mine, listed, groups) for run, mine in members.items()}
     return [
         Listed(

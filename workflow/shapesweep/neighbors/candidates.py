@@ -267,7 +267,7 @@ class Hits:
         n_points, dtype = len(self.known), self.keys.dtype
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
-        starts = self._places(0.0)
+        starts = self._positions(0.0)
         positions = starts[:, None] + np.arange(width + 1)
         present = positions < np.append(starts[1:], len(self.packed))[:, None]
         taken = self.packed[np.minimum(positions, len(self.packed) - 1)]
@@ -282,7 +282,7 @@ class Hits:
         high: NDArray[np.float64] | float,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Number of hits of some rows with bounds in [low, high), and their columns."""
-        starts, stops = self._places(low, rows), self._places(high, rows)
+        starts, stops = self._positions(low, rows), self._positions(high, rows)
         counts = np.maximum(stops - starts, 0)
         ends = np.cumsum(counts)
         positions = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
@@ -290,7 +290,7 @@ class Hits:
         )
         return counts, self.keys.columns(self.packed[positions])
 
-    def _places(
+    def _positions(
         self, bounds: NDArray[np.float64] | float, rows: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
         """Position of the first hit of every row whose bound is not less."""

@@ -111,21 +111,23 @@ class Reader:
 
     def __init__(self, path: str | Path, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema
-        self._file = _opened(path, checksummed.open_file)
-        self._places: dict[tuple[str, str, str], list[int]] = {}
+        self._file = _open(path, checksummed.open_file)
+        self._row_groups: dict[tuple[str, str, str], list[int]] = {}
         for number in range(self._file.num_row_groups):
             found = self._file.read_row_group(number, columns=["suite", "run", "revision"])
             names = pa.TableGroupBy(found, found.column_names).aggregate([])
             for key in zip(*(column.to_pylist() for column in names.columns), strict=True):
-                self._places.setdefault(key, []).append(number)
+                self._row_groups.setdefault(key, []).append(number)
 
     def __call__(self, suite: str, run: str, revisions: Sequence[str]) -> pd.DataFrame:
         """The rows of checkpoints of a run, as `read` gives them."""
-        groups = {n for revision in revisions for n in self._places.get((suite, run, revision), [])}
+        groups = {
+            n for revision in revisions for n in self._row_groups.get((suite, run, revision), [])
+        }
         table = self._file.read_row_groups(sorted(groups))
         mine = pc.and_(pc.equal(table["suite"], suite), pc.equal(table["run"], run))
         mine = pc.and_(mine, pc.is_in(table["revision"], pa.array(revisions)))
-        return as_pandas(_held(table.filter(mine), self._schema, self._path))
+        return as_pandas(_conform(table.filter(mine), self._schema, self._path))
 
 
 def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
@@ -140,7 +142,7 @@ def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
     ShapesweepError
         If the file is absent, damaged, or has other columns.
     """
-    return _held(_opened(path, checksummed.read), schema, path)
+    return _conform(_open(path, checksummed.read), schema, path)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     ShapesweepError
         If the file is absent or damaged.
     """
-    found = _opened(path, checksummed.read_schema).metadata or {}
+    found = _open(path, checksummed.read_schema).metadata or {}
     return json.loads(found.get(_KEY.encode(), b"{}"))
 
 
@@ -161,7 +163,7 @@ def _write(parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
             writer.write_table(part)
 
 
-def _held(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
+def _conform(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
     """A table with the columns of its schema."""
     try:
         return table.select(schema.names).cast(schema)
@@ -174,9 +176,9 @@ def as_pandas(table: pa.Table) -> pd.DataFrame:
     return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 
-def _opened(path: str | Path, way: Callable[[str | Path], Any]) -> Any:
+def _open(path: str | Path, reader: Callable[[str | Path], Any]) -> Any:
     try:
-        return way(path)
+        return reader(path)
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (pa.ArrowException, OSError) as error:
