@@ -96,16 +96,8 @@ def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         commands.activations: [*fetched, "--out"],
         commands.geometry: [*fetched, "--measured", "--temporary", "--keep", "--out"],
         commands.measure: [
-            "files",
-            "--json",
-            "--metrics",
-            "--k",
-            "--n-points",
-            "--seed",
-            "--selection",
-            "--tensor",
-            "--local",
-            "--threads",
+            *("files", "--json", "--metrics", "--k", "--n-points", "--seed", "--selection"),
+            *("--tensor", "--local", "--threads"),
         ],
         commands.budget: [*fetched, "--measured", "--rise", "--temporary", "--out"],
         commands.join: ["--plans", "--manifests", "--history", "--results", "--out"],
@@ -133,97 +125,87 @@ def _at_least(least: int) -> Callable[[str], int]:
     return read
 
 
-def _option(text: str, **more: Any) -> dict[str, Any]:
+def _needed(text: str, **more: Any) -> dict[str, Any]:
     return {"required": True, "help": text, **more}
 
 
+def _optional(text: str, default: Any = None, **more: Any) -> dict[str, Any]:
+    return {"help": text, "default": default, **more}
+
+
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "--config": _option("configuration of the sweep, as written beside its results"),
-    "--settings": _option("settings of the measurement, or a whole configuration"),
-    "--device": {"choices": ["auto", "cpu", "cuda"], "help": "device of the model (default: auto)"},
-    "--batch-tokens": {"type": int, "help": "tokens of a forward pass (default: 4096)"},
-    "--calls": {"type": int, "default": 2, "help": "calls to the Hub at a time (default: 2)"},
-    "--rise": _option("maximum relative increase of the loss", type=float),
-    "--budget-rise": {
-        "type": float,
-        "help": "maximum relative increase of the loss, if a dimension budget is needed, too",
-    },
-    "--room": _option("total bytes that all downloads may fill", type=int),
-    "--definition": _option("definition of the suite, as JSON"),
-    "--suite": _option("name of the suite"),
-    "--run": _option("name of a run of the suite"),
-    "--revision": _option("revisions of checkpoints of the run", nargs="+"),
-    "--plan": _option("recorded plan of the suite"),
-    "--manifest": _option("manifest of the suite"),
-    "--manifests": _option("manifests of all suites", nargs="+"),
-    "--plans": _option("recorded plans of all suites", nargs="+"),
-    "--history": _option("histories of all suites", nargs="+"),
-    "--checkpoints": {
-        "default": "",
-        "help": "folder of the downloads; one subfolder per revision if there are several",
-    },
-    "--tokenizer": {
-        "default": "",
-        "help": "folder of the run's tokenizer, if the checkpoint has none",
-    },
-    "--measured": {
-        "default": "",
-        "help": "folder with kept numbers of the run's checkpoints",
-    },
-    "--keep": {"default": "", "help": "folder for the shards (default: shards are removed)"},
-    "--temporary": {
-        "default": tempfile.gettempdir(),
-        "help": "folder of temporary files (default: the system's)",
-    },
-    "--bytes": {"type": int, "default": 0, "help": "bytes of the disk budget to claim"},
-    "--seconds": {
-        "type": float,
-        "default": math.inf,
-        "help": "seconds after which the download may be removed if others need the room",
-    },
-    "--tables": _option("folder of the joined tables"),
-    "--curves": _option("folder of the curves"),
-    "names": {
-        "metavar": "NAME",
-        "nargs": "*",
-        "help": "figures to draw (default: all, and the output folder is replaced)",
-    },
-    "--results": _option("folder of the results"),
-    "--out": _option("output: a folder or a file, written atomically"),
-    "--threads": {"type": int, "default": os.cpu_count(), "help": "threads to compute with"},
-    "files": {
-        "metavar": "FILE",
-        "nargs": "+",
-        "help": "cloud of points: .npy, .safetensors or .parquet, such as a shard of a sweep",
-    },
-    "--json": {"action": "store_true", "help": "print one line of JSON per file"},
-    "--metrics": {
-        "metavar": "NAME,...",
-        "action": "append",
-        "default": [],
-        "help": "metrics by name (default: all that the file allows)",
-    },
-    "--k": {
-        "type": _at_least(1),
-        "help": "number of neighbours for id_mle, id_corrint and --local (default: 20)",
-    },
-    "--n-points": {
-        "type": _at_least(1),
-        "help": "N of the IDs: number of different points, drawn at random (default: all)",
-    },
-    "--seed": {
-        "type": _at_least(0),
-        "default": 0,
-        "help": "random seed for drawing points, and for the decimation",
-    },
-    "--selection": {
-        "default": "all",
-        "help": "tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10",
-    },
-    "--tensor": {"help": "tensor of a .safetensors file, if several have two axes"},
-    "--local": {
-        "metavar": "OUT",
-        "help": "also write the local ID of every point to this .parquet file",
-    },
+    "--config": _needed("configuration of the sweep, as written beside its results"),
+    "--settings": _needed("settings of the measurement, or a whole configuration"),
+    "--device": _optional("device of the model (default: auto)", choices=["auto", "cpu", "cuda"]),
+    "--batch-tokens": _optional("tokens of a forward pass (default: 4096)", type=int),
+    "--calls": _optional("calls to the Hub at a time (default: 2)", 2, type=int),
+    "--rise": _needed("maximum relative increase of the loss", type=float),
+    "--budget-rise": _optional(
+        "maximum relative increase of the loss, if a dimension budget is needed, too", type=float
+    ),
+    "--room": _needed("total bytes that all downloads may fill", type=int),
+    "--definition": _needed("definition of the suite, as JSON"),
+    "--suite": _needed("name of the suite"),
+    "--run": _needed("name of a run of the suite"),
+    "--revision": _needed("revisions of checkpoints of the run", nargs="+"),
+    "--plan": _needed("recorded plan of the suite"),
+    "--manifest": _needed("manifest of the suite"),
+    "--manifests": _needed("manifests of all suites", nargs="+"),
+    "--plans": _needed("recorded plans of all suites", nargs="+"),
+    "--history": _needed("histories of all suites", nargs="+"),
+    "--checkpoints": _optional(
+        "folder of the downloads; one subfolder per revision if there are several", ""
+    ),
+    "--tokenizer": _optional("folder of the run's tokenizer, if the checkpoint has none", ""),
+    "--measured": _optional("folder with kept numbers of the run's checkpoints", ""),
+    "--keep": _optional("folder for the shards (default: shards are removed)", ""),
+    "--temporary": _optional(
+        "folder of temporary files (default: the system's)", tempfile.gettempdir()
+    ),
+    "--bytes": _optional("bytes of the disk budget to claim", 0, type=int),
+    "--seconds": _optional(
+        "seconds after which the download may be removed if others need the room",
+        math.inf,
+        type=float,
+    ),
+    "--tables": _needed("folder of the joined tables"),
+    "--curves": _needed("folder of the curves"),
+    "names": _optional(
+        "figures to draw (default: all, and the output folder is replaced)",
+        metavar="NAME",
+        nargs="*",
+    ),
+    "--results": _needed("folder of the results"),
+    "--out": _needed("output: a folder or a file, written atomically"),
+    "--threads": _optional("threads to compute with", os.cpu_count(), type=int),
+    "files": _optional(
+        "cloud of points: .npy, .safetensors or .parquet, such as a shard of a sweep",
+        metavar="FILE",
+        nargs="+",
+    ),
+    "--json": {"help": "print one line of JSON per file", "action": "store_true"},
+    "--metrics": _optional(
+        "metrics by name (default: all that the file allows)",
+        [],
+        metavar="NAME,...",
+        action="append",
+    ),
+    "--k": _optional(
+        "number of neighbours for id_mle, id_corrint and --local (default: 20)", type=_at_least(1)
+    ),
+    "--n-points": _optional(
+        "N of the IDs: number of different points, drawn at random (default: all)",
+        type=_at_least(1),
+    ),
+    "--seed": _optional(
+        "random seed for drawing points, and for the decimation", 0, type=_at_least(0)
+    ),
+    "--selection": _optional(
+        "tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10", "all"
+    ),
+    "--tensor": _optional("tensor of a .safetensors file, if several have two axes"),
+    "--local": _optional(
+        "also write the local ID of every point to this .parquet file", metavar="OUT"
+    ),
     "folder": {"help": "checkpoint in Hugging Face format"},
 }
