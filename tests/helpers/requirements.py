@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+CLUSTER = Path(__file__).parents[1] / "slurm/cluster"
 #: Debian packages, and the programs of each.
 PACKAGES = {
     "chromium": ("chromium", "google-chrome", "chromium-browser"),
@@ -33,7 +35,7 @@ def slurm():
     ]
     if missing:
         pytest.skip(INSTALL + " ".join(missing))
-    if os.path.lexists("/etc/slurm/slurm.conf"):
+    if subprocess.run([CLUSTER, "check", ""], check=False, capture_output=True).returncode:
         pytest.skip("remove /etc/slurm/slurm.conf, unless it is a real cluster's")
     mounting()
 

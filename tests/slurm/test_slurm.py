@@ -7,7 +7,6 @@ import functools
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,7 +16,6 @@ from helpers.hub_suites import files, tiny_neox, trajectory
 from helpers.standin import StandIn
 from helpers.workflow import ROOT, command, settings, sweep, write
 
-CLUSTER = Path(__file__).with_name("cluster")
 #: The profile, with shorter waiting times: here jobs start at once, and all share a disk.
 PROFILE = ["--profile", ROOT / "profiles/slurm", "--latency-wait", "5"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "1"]
@@ -58,11 +56,13 @@ PBS = {
 def slurm(tmp_path_factory):
     requirements.slurm()
     folder = tmp_path_factory.mktemp("slurm")
-    started = subprocess.run([CLUSTER, "start", folder], stderr=subprocess.PIPE, text=True)
+    started = subprocess.run(
+        [requirements.CLUSTER, "start", folder], stderr=subprocess.PIPE, text=True
+    )
     if started.returncode:
         pytest.fail(started.stderr, pytrace=False)
     yield folder
-    subprocess.run([CLUSTER, "stop", folder], check=True)
+    subprocess.run([requirements.CLUSTER, "stop", folder], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Pinned versions: pip, conda, the package and this environment agree."""
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import yaml
+
+from helpers import requirements
 
 ROOT = Path(__file__).parents[2]
 PINS = dict(
@@ -64,3 +67,21 @@ def test_promised_versions_are_pinned():
     promised |= {"huggingface_hub": "2.4", "pyarrow": "26", "numpy": "2.4", "matplotlib": "3.11"}
     for name, version in promised.items():
         assert f"{PINS[name]}.".startswith(f"{version}.")
+
+
+def test_link_of_a_killed_slurm_test_is_replaced_and_no_other(tmp_path):
+    def check(folder):
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder / "slurm.conf")
+        environment = {"SLURM_LINK": str(link), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        words = [requirements.CLUSTER, "check", ""]
+        return subprocess.run(words, env=environment, capture_output=True).returncode
+
+    link, folder = tmp_path / "slurm.conf", tmp_path / "pytest-0/slurm0"
+    assert check(Path("/nfs/slurm")) == 1
+    assert check(folder) == 0
+    # This process has the program and the number of a daemon that is running.
+    folder.mkdir(parents=True)
+    (tmp_path / "slurmctld").symlink_to(sys.executable)
+    (folder / "slurmctld.pid").write_text(str(os.getpid()), encoding="utf-8")
+    assert check(folder) == 1
