@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shapesweep.checkpoint.facts import architecture, description, n_layers
+from shapesweep.checkpoint.facts import description
 from shapesweep.storage.files import LocalFile
 
 WEIGHTS = (
@@ -76,19 +76,18 @@ class Inspection:
 
     Attributes
     ----------
-    architecture : str
-    n_layers : int or None
+    config : dict
+        Its `config.json`; empty if it is missing or damaged.
     files : tuple of LocalFile
-    commit : str or None
-        Digest of the files' names and contents; None if they were not hashed.
+    commit : str
+        Digest of the files' names and contents; empty if they were not hashed.
     status : tuple of str
         `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`.
     """
 
-    architecture: str
-    n_layers: int | None
+    config: dict[str, Any]
     files: tuple[LocalFile, ...]
-    commit: str | None
+    commit: str
     status: tuple[str, ...]
 
 
@@ -109,14 +108,12 @@ def inspect(
     """
     folder = Path(folder)
     files = model_files(folder)
-    status: list[str] = []
-    config: dict[str, Any] = {}
+    config = description(folder) or {}
+    status = []
     if folder / "config.json" not in files:
         status.append("missing_config")
-    else:
-        config = description(folder) or {}
-        if not config:
-            status.append("damaged:config.json")
+    elif not config:
+        status.append("damaged:config.json")
     weights = [path for path in files if path.name != "config.json"]
     if not weights:
         status.append("missing_weights")
@@ -134,8 +131,8 @@ def inspect(
         contents = digest(path, stat) if digest else None
         found.append(LocalFile(path.name, stat.st_size, contents, "", stat.st_mtime_ns))
     pin = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in found).encode())
-    commit = pin.hexdigest()[:40] if digest else None
-    return Inspection(architecture(config), n_layers(config), tuple(found), commit, tuple(status))
+    commit = pin.hexdigest()[:40] if digest else ""
+    return Inspection(config, tuple(found), commit, tuple(status))
 
 
 def _whole_safetensors(path: Path) -> bool:

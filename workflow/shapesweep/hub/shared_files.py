@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shapesweep.hub.files import is_weights
-from shapesweep.hub.revisions import Published
+from shapesweep.hub.revisions import Listed
 
 
-def flag_shared(found: Sequence[Published]) -> list[Published]:
+def flag_shared(found: Sequence[Listed]) -> list[Listed]:
     """Flag checkpoints that share a file of weights, by its sha256, in `status`.
 
     The wrong checkpoint of a group cannot be identified, so every member is flagged
@@ -21,11 +21,11 @@ def flag_shared(found: Sequence[Published]) -> list[Published]:
 
     Parameters
     ----------
-    found : sequence of Published
+    found : sequence of Listed
 
     Returns
     -------
-    list of Published
+    list of Listed
         In the same order.
     """
     groups: dict[str, set[int]] = defaultdict(set)
@@ -56,10 +56,10 @@ def flag_shared(found: Sequence[Published]) -> list[Published]:
     ]
 
 
-def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:
+def _is_benign(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     if len(group) == 1 or _is_pair(group, last):
         return True
-    by_run: dict[str, list[Published]] = defaultdict(list)
+    by_run: dict[str, list[Listed]] = defaultdict(list)
     for checkpoint in group:
         by_run[checkpoint.run].append(checkpoint)
     if len(by_run) > 1:
@@ -70,7 +70,7 @@ def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:
     return False
 
 
-def _is_pair(group: Sequence[Published], last: Mapping[str, int]) -> bool:
+def _is_pair(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     if len(group) != 2 or len({checkpoint.repository for checkpoint in group}) > 1:
         return False
     if {checkpoint.step for checkpoint in group} == {0, 1} and len(
@@ -82,15 +82,15 @@ def _is_pair(group: Sequence[Published], last: Mapping[str, int]) -> bool:
     return len(main) == 1 and all(_is_end(checkpoint, last) for checkpoint in group)
 
 
-def _is_start(checkpoint: Published) -> bool:
+def _is_start(checkpoint: Listed) -> bool:
     return checkpoint.step in (0, 1)
 
 
-def _is_end(checkpoint: Published, last: Mapping[str, int]) -> bool:
+def _is_end(checkpoint: Listed, last: Mapping[str, int]) -> bool:
     return checkpoint.is_main or checkpoint.step == last.get(checkpoint.run)
 
 
-def _shares(checkpoint: Published, others: Sequence[Published]) -> list[str]:
+def _shares(checkpoint: Listed, others: Sequence[Listed]) -> list[str]:
     """The flag with the names of the other checkpoints; of many, the first few and their number."""
     names = [
         other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"

@@ -6,14 +6,14 @@ The manifest adds what the files contain.
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from shapesweep.checkpoint import facts
 from shapesweep.checkpoint.files import inspect
-from shapesweep.config.hub_suite import HubSuite, Repositories
+from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.names import expand
 from shapesweep.config.suite import (
     NAME,
@@ -25,8 +25,8 @@ from shapesweep.config.suite import (
 )
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.hub import listing, revisions, shared_files
-from shapesweep.hub.revisions import Published, Repository, TokenizerSource
-from shapesweep.manifest.selection import Listed, Rule, is_aside, select
+from shapesweep.hub.revisions import Listed, TokenizerSource
+from shapesweep.manifest.selection import Rule, select
 from shapesweep.storage.files import LocalFile, sha256
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.schemas import LARGEST
@@ -108,22 +108,17 @@ def describe(
         If a run was trained with another recipe.
     """
     if isinstance(suite, EmbeddedSuite):
-        for run, folder in {
-            checkpoint.run: checkpoint.folder.parent for checkpoint in listed
-        }.items():
+        for run, folder in dict.fromkeys((found.run, found.folder.parent) for found in listed):
             _check_recipe(suite, run, folder)
-    chosen = {id(checkpoint) for checkpoint in select(listed, rule)}
-    if planned is not None:
-        chosen = {
-            id(checkpoint) for checkpoint in listed if checkpoint.flags and id(checkpoint) in chosen
-        }
-        chosen |= {
-            id(checkpoint)
-            for checkpoint in listed
-            if (checkpoint.run, checkpoint.revision) in planned
-        }
+    by_rule = {id(checkpoint) for checkpoint in select(listed, rule)}
     digest = _digester(known)
-    return [_describe(name, checkpoint, id(checkpoint) in chosen, digest) for checkpoint in listed]
+    described = []
+    for checkpoint in listed:
+        is_chosen = id(checkpoint) in by_rule
+        if planned is not None:
+            is_chosen = checkpoint.key in planned or (is_chosen and bool(checkpoint.flags))
+        described.append(_describe(name, checkpoint, is_chosen, digest))
+    return described
 
 
 def _check_recipe(suite: EmbeddedSuite, run: str, folder: Path) -> None:
@@ -141,45 +136,30 @@ def _describe(
     is_chosen: bool,
     digest: Callable[[tuple[str, str], Path, os.stat_result], str],
 ) -> Checkpoint:
-    if checkpoint.published:
-        config = checkpoint.published.config
-        return Checkpoint(
-            **_identity(name, checkpoint, is_chosen),
-            architecture=facts.architecture(config),
-            n_layers=facts.n_layers(config),
-            repository=checkpoint.published.repository,
-            folder=checkpoint.published.folder,
-            files=checkpoint.published.files,
-            commit=checkpoint.published.commit or None,
-            status=checkpoint.published.status,
-            selected=is_chosen and not checkpoint.flags,
-        )
-    # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
-    hashed = partial(digest, (checkpoint.run, checkpoint.revision)) if is_chosen else None
-    seen = inspect(checkpoint.folder, hashed)
+    if checkpoint.repository is None:
+        # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
+        hashed = partial(digest, checkpoint.key) if is_chosen else None
+        seen = inspect(checkpoint.folder, hashed)
+        inside = str(checkpoint.folder)
+        checkpoint = replace(checkpoint, **vars(seen), flags=seen.status, inside=inside)
     return Checkpoint(
-        **_identity(name, checkpoint, is_chosen),
-        folder=str(checkpoint.folder),
-        architecture=seen.architecture,
-        n_layers=seen.n_layers,
-        files=seen.files,
-        commit=seen.commit,
-        status=seen.status,
-        selected=is_chosen and not seen.status,
+        suite=name,
+        run=checkpoint.run,
+        revision=checkpoint.revision or None,
+        seed=checkpoint.seed,
+        step=checkpoint.step,
+        tokens=checkpoint.tokens,
+        phase=checkpoint.phase,
+        chosen=is_chosen,
+        selected=is_chosen and not checkpoint.flags,
+        architecture=facts.architecture(checkpoint.config),
+        n_layers=facts.n_layers(checkpoint.config),
+        repository=checkpoint.repository,
+        folder=checkpoint.inside,
+        commit=checkpoint.commit or None,
+        files=checkpoint.files,
+        status=checkpoint.status,
     )
-
-
-def _identity(name: str, checkpoint: Listed, is_chosen: bool) -> dict[str, Any]:
-    return {
-        "suite": name,
-        "run": checkpoint.run,
-        "revision": checkpoint.revision or None,
-        "seed": checkpoint.seed,
-        "step": checkpoint.step,
-        "tokens": checkpoint.tokens,
-        "phase": checkpoint.phase,
-        "chosen": is_chosen,
-    }
 
 
 def _digester(
@@ -217,20 +197,17 @@ def tokenizers(
     ShapesweepError
         If the suite has no such run on the Hub.
     """
-    listed = list_checkpoints(name, suite, results)
     mine = [
         checkpoint
-        for checkpoint in listed
-        if checkpoint.run == run and checkpoint.revision and not is_aside(checkpoint)
+        for checkpoint in list_checkpoints(name, suite, results)
+        if checkpoint.run == run and checkpoint.revision and not checkpoint.is_main
     ]
-    found = [checkpoint.published for checkpoint in mine if checkpoint.published]
-    if not found or not isinstance(suite, HubSuite):
+    if not mine or not isinstance(suite, HubSuite):
         raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
     repositories = listing.read(listing_file(results, name))
-    group = listing.groups(suite, [found[-1].repository])[found[-1].repository]
-    return describe(name, suite, mine[-1:], "all")[0], revisions.tokenizers(
-        found, repositories, group
-    )
+    groups = listing.groups(suite, repositories)
+    sources = revisions.tokenizers(mine, repositories, groups[mine[-1].repository or ""])
+    return describe(name, suite, mine[-1:], "all")[0], sources
 
 
 def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Listed]:
@@ -244,43 +221,24 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
         ]
         message = f"suites.{name}.only: no run matches {', '.join(wanted)}"
         raise ShapesweepError(message + near(wanted[0], runs))
-    found = shared_files.flag_shared(found)
-    folders = {
-        checkpoint.run: checkpoint_folder(results, name, checkpoint.run) for checkpoint in found
-    }
-    members: dict[str, list[Published]] = {run: [] for run in folders}
+    members: dict[str, list[Listed]] = {}
     for checkpoint in found:
         if checkpoint.revision and not checkpoint.is_main:
-            members[checkpoint.run].append(checkpoint)
-    tokens = {run: _tokenizer(mine, listed, groups) for run, mine in members.items()}
+            members.setdefault(checkpoint.run, []).append(checkpoint)
+    tokenizer: dict[str, tuple[str, ...]] = {}
+    for run, mine in members.items():
+        group = groups[mine[-1].repository or ""]
+        _, _, files = next(revisions.tokenizers(mine, listed, group), ("", "", []))
+        tokenizer[run] = tuple(file.sha256 or file.blob for file in files)
     return [
-        Listed(
-            *(
-                checkpoint.run,
-                checkpoint.revision,
-                checkpoint.step,
-                folders[checkpoint.run] / (checkpoint.revision or "-"),
-            ),
-            *(checkpoint.seed, checkpoint.tokens, checkpoint.phase),
+        replace(
+            checkpoint,
+            folder=checkpoint_folder(results, name, checkpoint.run) / (checkpoint.revision or "-"),
             flags=tuple(f for f in checkpoint.status if f.partition(":")[0] not in suite.accept),
-            published=checkpoint,
-            tokenizer=tokens[checkpoint.run],
+            tokenizer=tokenizer.get(checkpoint.run, ()),
         )
-        for checkpoint in found
+        for checkpoint in shared_files.flag_shared(found)
     ]
-
-
-def _tokenizer(
-    run: Sequence[Published],
-    listed: Mapping[str, Repository],
-    groups: Mapping[str, Repositories],
-) -> tuple[str, ...]:
-    """Digests of the files of a run's tokenizer, from the listing."""
-    if not run:
-        return ()
-    group = groups[run[-1].repository]
-    _, _, files = next(revisions.tokenizers(run, listed, group), ("", "", []))
-    return tuple(file.sha256 or file.blob for file in files)
 
 
 def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str]) -> list[Listed]:

@@ -193,8 +193,8 @@ def _logs(
 def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log]]:
     """Logs in the repositories of a suite, at their `main`."""
     listed = listing.read(listing_file(results, name))
-    found = (checkpoint.published for checkpoint in list_checkpoints(name, suite, results))
-    by_run = {published.run: published.repository for published in found if published}
+    found = list_checkpoints(name, suite, results)
+    by_run = {checkpoint.run: checkpoint.repository or "" for checkpoint in found}
     for run, path in suite.losses.items():
         if run not in by_run:
             # The run may not be measured in this sweep.

@@ -1,56 +1,16 @@
 """Selection: which of the listed checkpoints a configuration chooses, by names and steps."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from shapesweep.config.sweep import Every, Log, Selection, Steps
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub.revisions import Published
+from shapesweep.hub.revisions import Listed
 
 #: Rule that chooses checkpoints of a run.
 Rule = Literal["all"] | Selection
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A checkpoint as its name and its listing describe it.
-
-    Attributes
-    ----------
-    run, revision : str
-        `revision` is empty for a hole.
-    step, seed, tokens : int or None
-    phase : str or None
-    folder : Path
-        Its folder, or the folder of its download.
-    flags : tuple of str
-        What excludes it, as known from names and listings.
-    published : Published or None
-        For a suite on the Hub.
-
-    tokenizer : tuple of str
-        Digests of the files of the run's tokenizer, for a suite on the Hub.
-    """
-
-    run: str
-    revision: str
-    step: int | None
-    folder: Path
-    seed: int | None = None
-    tokens: int | None = None
-    phase: str | None = None
-    flags: tuple[str, ...] = ()
-    published: Published | None = None
-    tokenizer: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Run and revision, which identify it within its suite."""
-        return self.run, self.revision
 
 
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
@@ -77,9 +37,7 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     for run in dict.fromkeys(checkpoint.run for checkpoint in listed):
         # A `main` without a step is listed, but is not a checkpoint of the run.
         mine = [
-            checkpoint
-            for checkpoint in listed
-            if checkpoint.run == run and not is_aside(checkpoint)
+            checkpoint for checkpoint in listed if checkpoint.run == run and not checkpoint.is_main
         ]
         wanted = _select(mine, rule) if mine else []
         # A repository that cannot be listed might have chosen checkpoints.
@@ -126,11 +84,6 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
         )
         selected += [checkpoint for checkpoint in mine if checkpoint.step == last]
     return selected
-
-
-def is_aside(checkpoint: Listed) -> bool:
-    """Whether a checkpoint is a `main` without a step."""
-    return checkpoint.published is not None and checkpoint.published.is_main
 
 
 def _select(run: list[Listed], rule: Rule) -> list[Listed]:
