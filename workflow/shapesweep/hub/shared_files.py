@@ -42,18 +42,11 @@ def flag_shared(found: Sequence[Listed]) -> list[Listed]:
         if not _is_benign([found[k] for k in members], last):
             for k in members:
                 partners[k] |= members - {k}
-    return [
-        replace(
-            checkpoint,
-            status=(
-                *checkpoint.status,
-                *_shares(checkpoint, [found[k] for k in sorted(partners[k])]),
-            ),
-        )
-        if k in partners
-        else checkpoint
-        for k, checkpoint in enumerate(found)
-    ]
+    flagged = list(found)
+    for k, others in partners.items():
+        flag = _flag(found[k], [found[other] for other in sorted(others)])
+        flagged[k] = replace(found[k], status=(*found[k].status, flag))
+    return flagged
 
 
 def _is_benign(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
@@ -90,11 +83,11 @@ def _is_end(checkpoint: Listed, last: Mapping[str, int]) -> bool:
     return checkpoint.is_main or checkpoint.step == last.get(checkpoint.run)
 
 
-def _shares(checkpoint: Listed, others: Sequence[Listed]) -> list[str]:
+def _flag(checkpoint: Listed, others: Sequence[Listed]) -> str:
     """The flag with the names of the other checkpoints; of many, the first few and their number."""
     names = [
         other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"
         for other in others
     ]
     more = [f"and {len(names) - 3} more"] if len(names) > 3 else []
-    return [f"shares_file_with:{', '.join([*names[:3], *more])}"]
+    return f"shares_file_with:{', '.join([*names[:3], *more])}"

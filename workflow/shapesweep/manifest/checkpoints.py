@@ -6,10 +6,11 @@ The manifest adds what the files contain.
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from shapesweep.checkpoint import facts
 from shapesweep.checkpoint.files import inspect
@@ -111,13 +112,18 @@ def describe(
         for run, folder in dict.fromkeys((found.run, found.folder.parent) for found in listed):
             _check_recipe(suite, run, folder)
     by_rule = {id(checkpoint) for checkpoint in select(listed, rule)}
-    digest = _digester(known)
+    digests = {
+        (checkpoint.run, checkpoint.revision, file.path, file.size, file.modified): file.sha256
+        for checkpoint in known
+        for file in checkpoint.files
+        if isinstance(file, LocalFile)
+    }
     described = []
     for checkpoint in listed:
         is_chosen = id(checkpoint) in by_rule
         if planned is not None:
             is_chosen = checkpoint.key in planned or (is_chosen and bool(checkpoint.flags))
-        described.append(_describe(name, checkpoint, is_chosen, digest))
+        described.append(_describe(name, checkpoint, is_chosen, digests))
     return described
 
 
@@ -134,11 +140,11 @@ def _describe(
     name: str,
     checkpoint: Listed,
     is_chosen: bool,
-    digest: Callable[[tuple[str, str], Path, os.stat_result], str],
+    digests: Mapping[tuple[Any, ...], str | None],
 ) -> Checkpoint:
     if checkpoint.repository is None:
         # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
-        hashed = partial(digest, checkpoint.key) if is_chosen else None
+        hashed = partial(_sha256, digests, checkpoint.key) if is_chosen else None
         seen = inspect(checkpoint.folder, hashed)
         inside = str(checkpoint.folder)
         checkpoint = replace(checkpoint, **vars(seen), flags=seen.status, inside=inside)
@@ -162,22 +168,14 @@ def _describe(
     )
 
 
-def _digester(
-    known: Iterable[Checkpoint],
-) -> Callable[[tuple[str, str], Path, os.stat_result], str]:
-    """A function from a file to its sha256, which reads only files that have changed."""
-    digests = {
-        (checkpoint.run, checkpoint.revision, file.path, file.size, file.modified): file.sha256
-        for checkpoint in known
-        for file in checkpoint.files
-        if isinstance(file, LocalFile)
-    }
-
-    def digest(key: tuple[str, str], path: Path, stat: os.stat_result) -> str:
-        found = digests.get((*key, path.name, stat.st_size, stat.st_mtime_ns))
-        return found or sha256(path)
-
-    return digest
+def _sha256(
+    digests: Mapping[tuple[Any, ...], str | None],
+    key: tuple[str, str],
+    path: Path,
+    stat: os.stat_result,
+) -> str:
+    """Sha256 of a file of a checkpoint, which is read only if it has changed."""
+    return digests.get((*key, path.name, stat.st_size, stat.st_mtime_ns)) or sha256(path)
 
 
 def tokenizers(

@@ -39,18 +39,16 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
         mine = [
             checkpoint for checkpoint in listed if checkpoint.run == run and not checkpoint.is_main
         ]
-        wanted = _select(mine, rule) if mine else []
+        wanted = list(_select(mine, rule))
+        if isinstance(rule, Log):
+            wanted += _select([checkpoint for checkpoint in mine if not checkpoint.flags], rule)
+        kept = {id(checkpoint) for checkpoint in wanted}
         # A repository that cannot be listed might have chosen checkpoints.
-        wanted += [
+        chosen += [
             checkpoint
             for checkpoint in mine
-            if any(f.startswith("not_listed") for f in checkpoint.flags)
+            if id(checkpoint) in kept or any(f.startswith("not_listed") for f in checkpoint.flags)
         ]
-        if isinstance(rule, Log):
-            sound = [checkpoint for checkpoint in mine if not checkpoint.flags]
-            wanted += _select(sound, rule) if sound else []
-        kept = {id(checkpoint) for checkpoint in wanted}
-        chosen += [checkpoint for checkpoint in mine if id(checkpoint) in kept]
     if not chosen:
         raise ShapesweepError(f"checkpoints: chooses none of {len(listed)} checkpoints")
     return chosen
@@ -70,25 +68,20 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
     -------
     list of Listed
     """
-    known = list(chosen)
-    if rule is None or not known:
+    if rule is None:
         return []
-    selected = []
-    for run in dict.fromkeys(checkpoint.run for checkpoint in known):
-        mine = [checkpoint for checkpoint in known if checkpoint.run == run]
-        if rule != "last":
-            selected += _select(mine, rule)
-            continue
-        last = max(
-            (checkpoint.step for checkpoint in mine if checkpoint.step is not None), default=None
-        )
-        selected += [checkpoint for checkpoint in mine if checkpoint.step == last]
-    return selected
+    by_run: dict[str, list[Listed]] = {}
+    for checkpoint in chosen:
+        by_run.setdefault(checkpoint.run, []).append(checkpoint)
+    return [checkpoint for mine in by_run.values() for checkpoint in _select(mine, rule)]
 
 
-def _select(run: list[Listed], rule: Rule) -> list[Listed]:
-    if rule == "all":
+def _select(run: list[Listed], rule: Rule | Literal["last"]) -> list[Listed]:
+    if rule == "all" or not run:
         return run
+    if rule == "last":
+        last = max((member.step for member in run if member.step is not None), default=None)
+        return [checkpoint for checkpoint in run if checkpoint.step == last]
     if isinstance(rule, Every):
         return run[:: rule.every]
     if isinstance(rule, Steps):
