@@ -33,16 +33,10 @@ def model_files(folder: str | Path) -> list[Path]:
         Only files that exist; safetensors are preferred to pickles.
     """
     folder = Path(folder)
-    files = [folder / "config.json"] if (folder / "config.json").is_file() else []
-    for name in WEIGHTS:
-        path = folder / name
-        if not path.is_file():
-            continue
-        files.append(path)
-        if name.endswith(".index.json"):
-            files += [folder / shard for shard in shards_of(path) if (folder / shard).is_file()]
-        break
-    return files
+    names = [name for name in WEIGHTS if (folder / name).is_file()][:1]
+    if names and names[0].endswith(".index.json"):
+        names += shards_of(folder / names[0])
+    return [folder / name for name in ("config.json", *names) if (folder / name).is_file()]
 
 
 def tokenizer_files(folder: str | Path) -> list[Path]:

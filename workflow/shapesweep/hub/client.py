@@ -267,27 +267,20 @@ def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
     """The message for an error of the client, with advice; None for other errors."""
     from huggingface_hub import constants, errors, get_token
 
-    causes = list(_causes(error))
-
-    def is_a(kind: Any) -> bool:
-        return any(isinstance(cause, kind) for cause in causes)
-
     token = "your token has no access" if get_token() else "set HF_TOKEN or run `hf auth login`"
-    if is_a(errors.OfflineModeIsEnabled):
-        return UnreachableError(
-            f"{about}: HF_HUB_OFFLINE is set, and this is not in the local cache"
-        )
-    if is_a(errors.GatedRepoError):
-        page = f"{constants.ENDPOINT}/{about}"
-        return NoAccessError(f"{about} is gated: accept its terms at {page} ({token})")
-    if is_a(errors.RepositoryNotFoundError):
-        return NoAccessError(f"{about}: there is no such repository, or it is private ({token})")
-    if is_a(errors.RevisionNotFoundError):
-        return RefusedError(f"{about}: the revision no longer exists")
-    if is_a(errors.RemoteEntryNotFoundError):
-        return RefusedError(f"{about}: the file no longer exists")
-    if is_a(errors.HFValidationError):
-        return RefusedError(f"{about}: is not a valid name of a repository")
+    offline = ": HF_HUB_OFFLINE is set, and this is not in the local cache"
+    gated = f" is gated: accept its terms at {constants.ENDPOINT}/{about} ({token})"
+    private = f": there is no such repository, or it is private ({token})"
+    for kind, raised, text in (
+        (errors.OfflineModeIsEnabled, UnreachableError, offline),
+        (errors.GatedRepoError, NoAccessError, gated),
+        (errors.RepositoryNotFoundError, NoAccessError, private),
+        (errors.RevisionNotFoundError, RefusedError, ": the revision no longer exists"),
+        (errors.RemoteEntryNotFoundError, RefusedError, ": the file no longer exists"),
+        (errors.HFValidationError, RefusedError, ": is not a valid name of a repository"),
+    ):
+        if any(isinstance(cause, kind) for cause in _causes(error)):
+            return raised(f"{about}{text}")
     status = _status(error)
     if status in (401, 403):
         return NoAccessError(f"{about}: the Hub refuses ({status}): {token}")

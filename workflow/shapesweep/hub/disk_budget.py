@@ -95,20 +95,20 @@ class DiskBudget:
         TransientError
             If no space has become free for hours.
         """
+        limit = f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
         if n_bytes > self.n_bytes:
-            raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {self._limit()}")
+            raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {limit}")
         reported = changed = time.monotonic()
         before: dict[str, Claim] = {}
         while not self._take(batch, n_bytes, time.time() + seconds):
             now, held = time.monotonic(), self._claims()
             changed, before = (changed, before) if held == before else (now, held)
+            reason = f"{limit}, and it is held by {', '.join(sorted(held))}"
             if now - changed > PATIENCE:
-                raise TransientError(
-                    f"found no disk space: {self._limit()}, and {self._claimants()}"
-                )
+                raise TransientError(f"found no disk space: {reason}")
             if now - reported > MESSAGE:
                 reported = now
-                _LOG.warning("waiting for disk space: %s, and %s", self._limit(), self._claimants())
+                _LOG.warning("waiting for disk space: %s", reason)
             time.sleep(LOOK)
 
     def clear(self, planned: Collection[str] | None) -> None:
@@ -178,12 +178,6 @@ class DiskBudget:
         shutil.rmtree(folder, ignore_errors=True)
         for path in self._markers(batch):
             path.unlink(missing_ok=True)
-
-    def _limit(self) -> str:
-        return f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
-
-    def _claimants(self) -> str:
-        return f"it is held by {', '.join(sorted(self._claims()))}"
 
 
 def _is_left(path: Path) -> bool:

@@ -122,14 +122,14 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
     """The group of each listed repository; repositories that only have a tokenizer have none."""
-    groups_of_patterns = patterns(suite)
+    known = patterns(suite)
     found = {}
     for name in names:
+        fits = [(pattern, group) for pattern, group in known if fnmatchcase(name, pattern)]
         # The name of a repository has priority over a pattern that matches it.
-        exact = [group for pattern, group in groups_of_patterns if pattern == name]
-        fits = [group for pattern, group in groups_of_patterns if fnmatchcase(name, pattern)]
-        if exact or fits:
-            found[name] = (exact or fits)[0]
+        fits.sort(key=lambda fit: fit[0] != name)
+        if fits:
+            found[name] = fits[0][1]
     return found
 
 

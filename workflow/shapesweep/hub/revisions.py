@@ -61,10 +61,9 @@ class Listed:
     phase : str or None
     flags : tuple of str
         What excludes it, as known from names and listings.
-    repository : str or None
-        On the Hub; None for a checkpoint on this machine. The attributes below are set for
-        checkpoints on the Hub.
-    commit : str
+    repository, commit : str
+        On the Hub; empty for a checkpoint on this machine, for which only the attributes above are
+        set.
     inside : str
         Folder in the repository; empty for its root.
     is_main : bool
@@ -87,7 +86,7 @@ class Listed:
     tokens: int | None = None
     phase: str | None = None
     flags: tuple[str, ...] = ()
-    repository: str | None = None
+    repository: str = ""
     commit: str = ""
     inside: str = ""
     is_main: bool = False
@@ -236,12 +235,12 @@ def checkpoints(
     by_run: dict[str, list[Listed]] = {}
     for group, mine in found.values():
         for checkpoint in _placed(group, mine):
-            repository = listed[checkpoint.repository or ""]
+            repository = listed[checkpoint.repository]
             with_files = _with_files(checkpoint, repository, suite.remote_code)
             by_run.setdefault(checkpoint.run, []).append(with_files)
     for run, members in by_run.items():
         if suite.only is None or any(fnmatchcase(run, pattern) for pattern in suite.only):
-            group = groups[members[0].repository or ""]
+            group = groups[members[0].repository]
             whole += sorted(
                 [*members, *_holes(group, members)],
                 key=lambda member: (member.is_main, member.step or 0, member.revision),
@@ -290,7 +289,7 @@ def tokenizers(
     (str, str, list of File)
         Repository, commit and files; nothing if there is no tokenizer.
     """
-    own = [(c.repository or "", c.commit, c.inside) for c in reversed(run) if c.commit]
+    own = [(c.repository, c.commit, c.inside) for c in reversed(run) if c.commit]
     names = [group.tokenizer] if group.tokenizer else list(dict.fromkeys(name for name, *_ in own))
     mains = [(name, listed[name].branches.get("main", ""), "") for name in names if name in listed]
     for name, commit, folder in [*mains, *([] if group.tokenizer else own)]:

@@ -55,24 +55,24 @@ def _is_benign(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     by_run: dict[str, list[Listed]] = defaultdict(list)
     for checkpoint in group:
         by_run[checkpoint.run].append(checkpoint)
-    if len(by_run) > 1:
-        # A common start: every run may have its steps 0 and 1, and one run its last step.
-        later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
-        whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
-        return whole and len(later) <= 1 and all(_is_start(o) or _is_end(o, last) for o in group)
-    return False
+    # A common start: every run may have its steps 0 and 1, and one run its last step.
+    later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
+    whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
+    known = all(_is_start(checkpoint) or _is_end(checkpoint, last) for checkpoint in group)
+    return len(by_run) > 1 and len(later) <= 1 and whole and known
 
 
 def _is_pair(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
-    if len(group) != 2 or len({checkpoint.repository for checkpoint in group}) > 1:
+    if len(group) != 2:
         return False
-    if {checkpoint.step for checkpoint in group} == {0, 1} and len(
-        {checkpoint.run for checkpoint in group}
-    ) == 1:
+    first, second = group
+    if first.repository != second.repository:
+        return False
+    if first.run == second.run and {first.step, second.step} == {0, 1}:
         return True
     # The last stage may be a separate run; `main` belongs to the repository.
-    main = [checkpoint for checkpoint in group if checkpoint.is_main]
-    return len(main) == 1 and all(_is_end(checkpoint, last) for checkpoint in group)
+    is_last = _is_end(first, last) and _is_end(second, last)
+    return first.is_main != second.is_main and is_last
 
 
 def _is_start(checkpoint: Listed) -> bool:

@@ -142,7 +142,7 @@ def _describe(
     is_chosen: bool,
     digests: Mapping[tuple[Any, ...], str | None],
 ) -> Checkpoint:
-    if checkpoint.repository is None:
+    if not checkpoint.repository:
         # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
         hashed = partial(_sha256, digests, checkpoint.key) if is_chosen else None
         seen = inspect(checkpoint.folder, hashed)
@@ -160,7 +160,7 @@ def _describe(
         selected=is_chosen and not checkpoint.flags,
         architecture=facts.architecture(checkpoint.config),
         n_layers=facts.n_layers(checkpoint.config),
-        repository=checkpoint.repository,
+        repository=checkpoint.repository or None,
         folder=checkpoint.inside,
         commit=checkpoint.commit or None,
         files=checkpoint.files,
@@ -204,7 +204,7 @@ def tokenizers(
         raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
     repositories = listing.read(listing_file(results, name))
     groups = listing.groups(suite, repositories)
-    sources = revisions.tokenizers(mine, repositories, groups[mine[-1].repository or ""])
+    sources = revisions.tokenizers(mine, repositories, groups[mine[-1].repository])
     return describe(name, suite, mine[-1:], "all")[0], sources
 
 
@@ -225,7 +225,7 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
             members.setdefault(checkpoint.run, []).append(checkpoint)
     tokenizer: dict[str, tuple[str, ...]] = {}
     for run, mine in members.items():
-        group = groups[mine[-1].repository or ""]
+        group = groups[mine[-1].repository]
         _, _, files = next(revisions.tokenizers(mine, listed, group), ("", "", []))
         tokenizer[run] = tuple(file.sha256 or file.blob for file in files)
     return [
