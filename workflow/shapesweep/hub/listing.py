@@ -80,13 +80,8 @@ def read(path: str | Path) -> Listing:
         If the file is absent or damaged.
     """
     listed = _read(path, _LISTING)
-    files = (
-        file
-        for repository in listed.values()
-        for tree in repository.trees.values()
-        for file in tree or []
-    )
-    if not all(is_inside(file.path) for file in files):
+    trees = [tree or [] for repository in listed.values() for tree in repository.trees.values()]
+    if not all(is_inside(file.path) for tree in trees for file in tree):
         raise ShapesweepError(f"{path}: damaged; add --forcerun listing")
     return listed
 

@@ -231,7 +231,11 @@ def checkpoints(
         is_empty = all(checkpoint.is_main for checkpoint in mine) and "*" not in group.repository
         # A repository that cannot be listed is always reported: it may have a requested run.
         if repository.problem or is_empty:
-            whole.append(_silent(name, repository.problem))
+            problem = repository.problem or f"{name} has no revision that matches the suite"
+            again = "; then ask again with --forcerun listing" if repository.problem else ""
+            status = f"not_listed: {problem}{again}"
+            run = _plain(name.partition("/")[2])
+            whole.append(Listed(run, "", repository=name, status=(status,)))
     by_run: dict[str, list[Listed]] = {}
     for group, mine in found.values():
         for checkpoint in _placed(group, mine):
@@ -255,14 +259,6 @@ def checkpoints(
                 f"{checkpoint.run} with a revision {checkpoint.revision}; sweep them as two suites"
             )
     return whole
-
-
-def _silent(name: str, problem: str | None) -> Listed:
-    """A row for a repository without known checkpoints."""
-    status = f"not_listed: {problem or f'{name} has no revision that matches the suite'}"
-    again = "; then ask again with --forcerun listing" if problem else ""
-    run = _plain(name.partition("/")[2])
-    return Listed(run, "", repository=name, status=(f"{status}{again}",))
 
 
 #: A source of a tokenizer: repository, commit, files.

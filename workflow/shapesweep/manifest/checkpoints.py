@@ -32,6 +32,9 @@ from shapesweep.storage.files import LocalFile, sha256
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.schemas import LARGEST
 
+#: Sha256 of known files by run, revision, path, size and modification time.
+Digests = Mapping[tuple[Any, ...], str | None]
+
 
 def listing_file(results: str | Path, suite: str) -> Path:
     """The file of the listing of a suite."""
@@ -69,11 +72,7 @@ def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Li
         ]
     if isinstance(suite, HubSuite):
         return _list_published(name, suite, results)
-    return [
-        found
-        for run in suite.runs
-        for found in _list_folder(name, suite, run, re.compile(suite.pattern))
-    ]
+    return [found for run in suite.runs for found in _list_folder(name, suite, run)]
 
 
 def describe(
@@ -110,7 +109,12 @@ def describe(
     """
     if isinstance(suite, EmbeddedSuite):
         for run, folder in dict.fromkeys((found.run, found.folder.parent) for found in listed):
-            _check_recipe(suite, run, folder)
+            recipe, wanted = folder / RECIPE, suite.with_run(run).model_dump_json()
+            # Earlier versions did not write it.
+            if recipe.is_file() and recipe.read_text(encoding="utf-8") != wanted:
+                raise ShapesweepError(
+                    f"{folder}: trained with another recipe; add --forcerun train"
+                )
     by_rule = {id(checkpoint) for checkpoint in select(listed, rule)}
     digests = {
         (checkpoint.run, checkpoint.revision, file.path, file.size, file.modified): file.sha256
@@ -127,21 +131,7 @@ def describe(
     return described
 
 
-def _check_recipe(suite: EmbeddedSuite, run: str, folder: Path) -> None:
-    recipe = folder / RECIPE
-    # Earlier versions did not write it.
-    if not recipe.is_file():
-        return
-    if recipe.read_text(encoding="utf-8") != suite.with_run(run).model_dump_json():
-        raise ShapesweepError(f"{folder}: trained with another recipe; add --forcerun train")
-
-
-def _describe(
-    name: str,
-    checkpoint: Listed,
-    is_chosen: bool,
-    digests: Mapping[tuple[Any, ...], str | None],
-) -> Checkpoint:
+def _describe(name: str, checkpoint: Listed, is_chosen: bool, digests: Digests) -> Checkpoint:
     if not checkpoint.repository:
         # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
         hashed = partial(_sha256, digests, checkpoint.key) if is_chosen else None
@@ -168,12 +158,7 @@ def _describe(
     )
 
 
-def _sha256(
-    digests: Mapping[tuple[Any, ...], str | None],
-    key: tuple[str, str],
-    path: Path,
-    stat: os.stat_result,
-) -> str:
+def _sha256(digests: Digests, key: tuple[str, str], path: Path, stat: os.stat_result) -> str:
     """Sha256 of a file of a checkpoint, which is read only if it has changed."""
     return digests.get((*key, path.name, stat.st_size, stat.st_mtime_ns)) or sha256(path)
 
@@ -239,13 +224,13 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
     ]
 
 
-def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str]) -> list[Listed]:
+def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
     folder, seed = Path(suite.runs[run].path), suite.runs[run].seed
     if not folder.is_dir():
         raise ShapesweepError(f"suite {name}, run {run}: path: there is no folder {folder}")
     found = []
     for path in sorted(folder.iterdir()):
-        match = pattern.fullmatch(path.name)
+        match = re.fullmatch(suite.pattern, path.name)
         if match and path.is_dir() and re.fullmatch(NAME, path.name):
             step = _step(match)
             tokens = None if suite.tokens_per_step is None else step * suite.tokens_per_step
@@ -255,7 +240,7 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
         return [Listed(run, "main", None, folder, seed)]
     if not found:
         raise ShapesweepError(
-            f"suite {name}, run {run}: no folder in {folder} matches {pattern.pattern} (the "
+            f"suite {name}, run {run}: no folder in {folder} matches {suite.pattern} (the "
             "pattern of the suite), and it is not a checkpoint itself (config.json); set the "
             "pattern"
         )
@@ -265,10 +250,10 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
 def _step(match: re.Match[str]) -> int:
     try:
         step = int(match["step"])
-        if not 0 <= step <= LARGEST:
-            raise ValueError
-        return step
     except (TypeError, ValueError):
+        step = -1
+    if not 0 <= step <= LARGEST:
         raise ShapesweepError(
             f"pattern: the group step gives {match['step']!r} for {match.string!r}, not a number"
-        ) from None
+        )
+    return step

@@ -180,8 +180,7 @@ def _logs(
 ) -> Iterator[tuple[str, Log, Path | None]]:
     """Every run with its log, and its folder if it is on this machine."""
     if isinstance(suite, HubSuite):
-        for run, log in _published(name, suite, results) if suite.losses else ():
-            yield run, log, None
+        yield from _published(name, suite, results) if suite.losses else ()
     elif isinstance(suite, LocalSuite):
         for run, local in suite.runs.items():
             log = (read_log(local.losses), []) if local.losses else of_folder(local.path)
@@ -192,7 +191,7 @@ def _logs(
             yield run, of_folder(folder), folder
 
 
-def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log]]:
+def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log, None]]:
     """Logs in the repositories of a suite, at their `main`."""
     listed = listing.read(listing_file(results, name))
     found = list_checkpoints(name, suite, results)
@@ -200,16 +199,14 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
     for run, path in suite.losses.items():
         if run not in by_run:
             # The run may not be measured in this sweep.
-            yield (
-                run,
-                (_NOTHING, [f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"]),
-            )
+            problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
+            yield run, (_NOTHING, [problem]), None
             continue
         commit = listed[by_run[run]].branches.get("main", "main")
         try:
-            yield run, (read_log(path, client.read(by_run[run], commit, path)), [])
+            yield run, (read_log(path, client.read(by_run[run], commit, path)), []), None
         except client.RefusedError as error:
-            yield run, (_NOTHING, [f"{path}: {error}"])
+            yield run, (_NOTHING, [f"{path}: {error}"]), None
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:
