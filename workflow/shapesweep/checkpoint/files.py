@@ -102,12 +102,12 @@ def inspect(
     """
     folder = Path(folder)
     files = model_files(folder)
-    config = description(folder) or {}
-    status = []
+    config, status = {}, []
     if folder / "config.json" not in files:
         status.append("missing_config")
-    elif not config:
-        status.append("damaged:config.json")
+    else:
+        config = description(folder) or {}
+        status += [] if config else ["damaged:config.json"]
     weights = [path for path in files if path.name != "config.json"]
     if not weights:
         status.append("missing_weights")

@@ -69,9 +69,9 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
         for hook in hooks:
             hook.remove()
     for stack in stacks:
-        if len(stack) != len(states) - 1 or not all(block in outputs for block in stack):
+        put_out = [outputs[block] for block in stack if block in outputs]
+        if not len(stack) == len(put_out) == len(states) - 1:
             continue
-        put_out = [outputs[block] for block in stack]
         if all(map(torch.equal, put_out[:-1], states[1:-1])):
             has_final_norm = not torch.equal(put_out[-1], states[-1])
             causal = _is_causal(model, document, states)

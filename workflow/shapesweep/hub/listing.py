@@ -215,10 +215,8 @@ def _tree(checkpoint: tuple[str, str]) -> list[File] | None:
 
 def _read_kept(path: Path) -> dict[str, list[File]]:
     """Files by commit."""
-    if not path.is_file():
-        return {}
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         # A killed job may have written half a line.
         with contextlib.suppress(ValueError):
             found.append(_TREE.validate_python(json.loads(line)))

@@ -36,9 +36,7 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     chosen = []
     for run in dict.fromkeys(checkpoint.run for checkpoint in listed):
         # A `main` without a step is listed, but is not a checkpoint of the run.
-        mine = [
-            checkpoint for checkpoint in listed if checkpoint.run == run and not checkpoint.is_main
-        ]
+        mine = [member for member in listed if member.run == run and not member.is_main]
         wanted = list(_select(mine, rule))
         if isinstance(rule, Log):
             wanted += _select([checkpoint for checkpoint in mine if not checkpoint.flags], rule)
