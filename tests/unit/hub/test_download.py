@@ -8,8 +8,7 @@ import pytest
 from shapesweep.config import files as config_files
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.hub import client, download
-from shapesweep.hub.revisions import Published
-from shapesweep.manifest.selection import Listed
+from shapesweep.hub.revisions import Listed
 from shapesweep.plan import costs, inventory
 from shapesweep.plan.costs import Model
 from shapesweep.storage import failures
@@ -128,12 +127,11 @@ def settings(**more):
     return config_files.validate({"suites": {"s": suite}, "corpora": corpora, **more})
 
 
-def published(step, status=(), main=False):
+def published(step, main=False):
     shape = {"num_hidden_layers": 4, "hidden_size": 100, "dtype": "float16", "vocab_size": 500}
     files = (File("model.safetensors", 10**6, f"{step}", "a"),)
     name = "main" if main else f"step{step}"
-    found = Published("r", name, "o/a", "c", step=step, is_main=main, files=files, config=shape)
-    return Listed("r", name, step, "", flags=tuple(status), published=found)
+    return Listed("r", name, step, repository="o/a", is_main=main, files=files, config=shape)
 
 
 def test_footprint_of_a_checkpoint_is_its_files_and_its_shards():
@@ -146,7 +144,7 @@ def test_footprint_of_a_checkpoint_is_its_files_and_its_shards():
     assert costs.footprint(Model.published(listed), settings(keep_activations=True)) == 10**6
     paper = settings(corpus={"documents": 10, "sampling": "paper"})
     assert costs.n_tokens(Model.published(listed), paper) == 3 * 10 * 512
-    listed.published.config["vocab_size"] = None
+    listed.config["vocab_size"] = None
     assert costs.n_tokens(Model.published(listed), paper) == 3 * 10 * 512
 
 
@@ -158,9 +156,7 @@ def test_costs_are_summed_and_state_their_assumptions():
 
 def test_defects_are_counted_by_kind():
     def flagged(entry, flag):
-        return dataclasses.replace(
-            entry, published=dataclasses.replace(entry.published, status=(flag,))
-        )
+        return dataclasses.replace(entry, status=(flag,))
 
     hole = dataclasses.replace(flagged(published(3), "hole"), revision="")
     listed = [published(1), flagged(published(2), "shares_file_with:step9"), hole]

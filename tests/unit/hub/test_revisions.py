@@ -1,5 +1,6 @@
 """Published suites: names of revisions give runs, steps and tokens, and nothing is invented."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.hub import listing, revisions, tokens
 from shapesweep.hub.files import choose_weights
 from shapesweep.hub.revisions import Repository
-from shapesweep.manifest.selection import Listed, select
+from shapesweep.manifest.selection import select
 from shapesweep.storage.files import File
 
 REGISTRY = Path("workflow/shapesweep/suites")
@@ -210,12 +211,7 @@ def test_repositories_without_checkpoints_are_reported_for_any_selection():
     assert messages[0].startswith("not_listed: org/a: there is no such repository; then ask again")
     assert messages[1] == "not_listed: org/b has no revision that matches the suite"
     assert messages[2].startswith("not_listed: org/c*: the Hub has no")
-    every = [
-        Listed(
-            entry.run, entry.revision, entry.step, Path("x"), flags=entry.status, published=entry
-        )
-        for entry in found
-    ]
+    every = [dataclasses.replace(entry, flags=entry.status) for entry in found]
     chosen = select(every, sweep.Steps(steps=[7]))
     assert len(chosen) == 3
 

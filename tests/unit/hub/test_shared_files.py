@@ -3,7 +3,7 @@
 import pytest
 
 from shapesweep.hub import shared_files
-from shapesweep.hub.revisions import Published
+from shapesweep.hub.revisions import Listed
 from shapesweep.storage.files import File
 
 
@@ -11,7 +11,7 @@ def entry(run, step, *contents, main=False):
     files = [File("config.json", 1, None, "same")]
     files += [File(f"model-{k}.safetensors", 1, sha, "x") for k, sha in enumerate(contents)]
     name = "main" if main else f"step{step}"
-    return Published(run, name, "org/a", "c", step=step, is_main=main, files=tuple(files))
+    return Listed(run, name, step, repository="org/a", is_main=main, files=tuple(files))
 
 
 def flags(*found):

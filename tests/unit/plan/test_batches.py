@@ -1,14 +1,12 @@
 """Batches: which checkpoints are measured together, and which names and fingerprints they have."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from shapesweep.config import files as config_files
 from shapesweep.config.suite import NAME
-from shapesweep.hub.revisions import Published
-from shapesweep.manifest.selection import Listed
+from shapesweep.hub.revisions import Listed
 from shapesweep.plan import batches, costs, workflow
 from shapesweep.plan.costs import Model
 from shapesweep.storage.files import File
@@ -25,8 +23,8 @@ def settings(**more):
 
 def published(step, shape=SMALL, n_bytes=10**8, run="r"):
     files = (File("model.safetensors", n_bytes, "a", "b"),)
-    found = Published(run, f"step{step}", "o/a", f"c{step}", files=files, config=shape)
-    return Listed(run, f"step{step}", step, Path("x"), published=found)
+    location = {"repository": "o/a", "commit": f"c{step}"}
+    return Listed(run, f"step{step}", step, files=files, config=shape, **location)
 
 
 def cut(chosen, **more):

@@ -5,6 +5,7 @@ first free GPU, and waits while all are in use.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import tempfile
@@ -88,26 +89,14 @@ def lock(names: list[str]) -> Iterator[str]:
     # All sweeps of a user on this machine share this folder.
     path = Path(tempfile.gettempdir()) / f"shapesweep-{os.getuid()}"
     folder = private_folder(path, "set TMPDIR to a folder of yours")
-    locks = {name: FileLock(folder / f"{_file_name(name)}.lock") for name in names}
-    while True:
-        for name, lock in locks.items():
-            if _is_taken(lock):
-                try:
-                    yield name
-                finally:
-                    lock.release()
-                return
-        time.sleep(PATIENCE)
-
-
-def _is_taken(lock: FileLock) -> bool:
-    """Try to take a lock; whether it was free."""
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return False
-    return True
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    for name in itertools.cycle(names):
+        file_name = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+        try:
+            held = FileLock(folder / f"{file_name}.lock").acquire(blocking=False)
+        except Timeout:
+            if name == names[-1]:
+                time.sleep(PATIENCE)
+            continue
+        with held:
+            yield name
+        return

@@ -53,8 +53,7 @@ def description(folder: str | Path, name: str = "config.json") -> dict[str, Any]
 
 
 def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:
-    found = (config.get(key) for key in keys)
-    return next(
-        (n for n in found if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= LARGEST),
-        None,
-    )
+    for found in map(config.get, keys):
+        if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= LARGEST:
+            return found
+    return None

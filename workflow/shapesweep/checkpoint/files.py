@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shapesweep.checkpoint.facts import architecture, description, n_layers
+from shapesweep.checkpoint.facts import description
 from shapesweep.storage.files import LocalFile
 
 WEIGHTS = (
@@ -33,16 +33,10 @@ def model_files(folder: str | Path) -> list[Path]:
         Only files that exist; safetensors are preferred to pickles.
     """
     folder = Path(folder)
-    files = [folder / "config.json"] if (folder / "config.json").is_file() else []
-    for name in WEIGHTS:
-        path = folder / name
-        if not path.is_file():
-            continue
-        files.append(path)
-        if name.endswith(".index.json"):
-            files += [folder / shard for shard in shards_of(path) if (folder / shard).is_file()]
-        break
-    return files
+    names = [name for name in WEIGHTS if (folder / name).is_file()][:1]
+    if names and names[0].endswith(".index.json"):
+        names += shards_of(folder / names[0])
+    return [folder / name for name in ("config.json", *names) if (folder / name).is_file()]
 
 
 def tokenizer_files(folder: str | Path) -> list[Path]:
@@ -76,19 +70,18 @@ class Inspection:
 
     Attributes
     ----------
-    architecture : str
-    n_layers : int or None
+    config : dict
+        Its `config.json`; empty if it is missing or damaged.
     files : tuple of LocalFile
-    commit : str or None
-        Digest of the files' names and contents; None if they were not hashed.
+    commit : str
+        Digest of the files' names and contents; empty if they were not hashed.
     status : tuple of str
         `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`.
     """
 
-    architecture: str
-    n_layers: int | None
+    config: dict[str, Any]
     files: tuple[LocalFile, ...]
-    commit: str | None
+    commit: str
     status: tuple[str, ...]
 
 
@@ -109,14 +102,12 @@ def inspect(
     """
     folder = Path(folder)
     files = model_files(folder)
-    status: list[str] = []
-    config: dict[str, Any] = {}
+    config, status = {}, []
     if folder / "config.json" not in files:
         status.append("missing_config")
     else:
         config = description(folder) or {}
-        if not config:
-            status.append("damaged:config.json")
+        status += [] if config else ["damaged:config.json"]
     weights = [path for path in files if path.name != "config.json"]
     if not weights:
         status.append("missing_weights")
@@ -134,8 +125,8 @@ def inspect(
         contents = digest(path, stat) if digest else None
         found.append(LocalFile(path.name, stat.st_size, contents, "", stat.st_mtime_ns))
     pin = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in found).encode())
-    commit = pin.hexdigest()[:40] if digest else None
-    return Inspection(architecture(config), n_layers(config), tuple(found), commit, tuple(status))
+    commit = pin.hexdigest()[:40] if digest else ""
+    return Inspection(config, tuple(found), commit, tuple(status))
 
 
 def _whole_safetensors(path: Path) -> bool:

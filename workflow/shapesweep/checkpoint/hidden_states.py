@@ -69,11 +69,11 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
         for hook in hooks:
             hook.remove()
     for stack in stacks:
-        if len(stack) != len(states) - 1 or not all(block in outputs for block in stack):
+        put_out = [outputs[block] for block in stack if block in outputs]
+        if not len(stack) == len(put_out) == len(states) - 1:
             continue
-        put_out = [outputs[block] for block in stack]
-        if all(_equal(put_out[k - 1], states[k]) for k in range(1, len(stack))):
-            has_final_norm = not _equal(put_out[-1], states[-1])
+        if all(map(torch.equal, put_out[:-1], states[1:-1])):
+            has_final_norm = not torch.equal(put_out[-1], states[-1])
             causal = _is_causal(model, document, states)
             return Anatomy(len(stack), tuple(stack), has_final_norm, causal)
     raise CheckpointError(
@@ -116,9 +116,3 @@ def to_batch(model: Any, documents: list[NDArray[np.int64]]) -> Any:
     import torch
 
     return torch.from_numpy(np.stack(documents)).to(model.device)
-
-
-def _equal(a: Any, b: Any) -> bool:
-    import torch
-
-    return a.shape == b.shape and torch.equal(a, b)

@@ -57,6 +57,7 @@ def load(
         )
     if is_remote:
         model_class = _remote_class(config, remote_code)
+    has_safetensors = any((folder / name).is_file() for name in WEIGHTS[:2])
     try:
         model, loaded = model_class.from_pretrained(
             folder,
@@ -64,7 +65,7 @@ def load(
             local_files_only=True,
             trust_remote_code=is_remote and remote_code,
             weights_only=True,
-            use_safetensors=(None if _has_safetensors(folder) else False),
+            use_safetensors=None if has_safetensors else False,
             # So that they are reported; any mismatch is an error below.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -149,10 +150,6 @@ def _check_counts(config: Mapping[str, Any]) -> None:
         is_count = re.search("layer|expert", key) and not re.search("size|dim|capacity", key)
         if is_count and isinstance(value, int) and value > MAX_PARTS:
             raise CheckpointError(f"config.json: {key[:80]} is above {MAX_PARTS:,}")
-
-
-def _has_safetensors(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in WEIGHTS[:2])
 
 
 def _one_line(error: Exception, folder: Path) -> str:

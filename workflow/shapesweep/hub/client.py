@@ -8,7 +8,6 @@ arrives damaged is downloaded again.
 import errno
 import fnmatch
 import functools
-import hashlib
 import logging
 import re
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
-from shapesweep.storage.files import File, is_inside
+from shapesweep.storage.files import File, is_inside, sha256
 
 #: Attempts per call, and the longest wait between two of them, in seconds.
 ATTEMPTS, LONGEST_WAIT = 8, 60.0
@@ -149,7 +148,7 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
         If the Hub has no such file, or repeatedly sends other contents than it lists.
     UnreachableError
     """
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import HfApi, try_to_load_from_cache
 
     target = folder / file.path
     cached = try_to_load_from_cache(repository, file.path, revision=commit)
@@ -162,10 +161,16 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
     for attempt in range(DAMAGED):
         # Otherwise the client would keep the file that is already there.
         target.unlink(missing_ok=True)
-        options = {"revision": commit, "local_dir": folder, "tqdm_class": _counting(shown)}
-        # Otherwise it could be copied again from a damaged cache.
-        options["force_download"] = attempt > 0
-        download = functools.partial(_download, repository, file.path, options)
+        download = functools.partial(
+            HfApi.hf_hub_download,
+            repo_id=repository,
+            filename=file.path,
+            revision=commit,
+            local_dir=folder,
+            tqdm_class=_counting(shown),
+            # Otherwise it could be copied again from a damaged cache.
+            force_download=attempt > 0,
+        )
         try:
             _ask(repository, download)
         except OSError as error:
@@ -181,20 +186,15 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
     )
 
 
-def _download(repository: str, path: str, options: dict[str, Any], api: Any) -> str:
-    return api.hf_hub_download(repository, path, **options)
-
-
 def is_whole(path: Path, file: File) -> bool:
     """Whether the contents of a path are those that the Hub lists."""
+    from huggingface_hub.utils.sha import git_hash
+
     if not path.is_file() or path.stat().st_size != file.size:
         return False
-    with path.open("rb") as opened:
-        if file.sha256:
-            return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
-        blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
-        blob.update(opened.read())
-        return blob.hexdigest() == file.blob
+    if file.sha256:
+        return sha256(path) == file.sha256
+    return git_hash(path.read_bytes()) == file.blob
 
 
 def _ask(about: str, call: Callable[[Any], Answer]) -> Answer:
@@ -248,15 +248,12 @@ _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
 def _wait(state: Any) -> float:
     """Seconds until the next attempt: what the Hub asks for, or twice the last wait."""
-    error = state.outcome.exception()
-    requested = next((_retry_after(cause) for cause in _causes(error) if _retry_after(cause)), None)
-    return requested or min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
-
-
-def _retry_after(error: BaseException) -> float | None:
-    requested = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
-    # The Hub limits rates in windows of five minutes, so it never asks for more.
-    return min(float(requested), 300.0) if requested.isdigit() else None
+    for cause in _causes(state.outcome.exception()):
+        requested = getattr(getattr(cause, "response", None), "headers", {}).get("Retry-After", "")
+        if requested.isdigit() and float(requested):
+            # The Hub limits rates in windows of five minutes, so it never asks for more.
+            return min(float(requested), 300.0)
+    return min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
 
 
 def _print_retry(state: Any) -> None:
@@ -270,27 +267,20 @@ def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
     """The message for an error of the client, with advice; None for other errors."""
     from huggingface_hub import constants, errors, get_token
 
-    causes = list(_causes(error))
-
-    def is_a(kind: Any) -> bool:
-        return any(isinstance(cause, kind) for cause in causes)
-
     token = "your token has no access" if get_token() else "set HF_TOKEN or run `hf auth login`"
-    if is_a(errors.OfflineModeIsEnabled):
-        return UnreachableError(
-            f"{about}: HF_HUB_OFFLINE is set, and this is not in the local cache"
-        )
-    if is_a(errors.GatedRepoError):
-        page = f"{constants.ENDPOINT}/{about}"
-        return NoAccessError(f"{about} is gated: accept its terms at {page} ({token})")
-    if is_a(errors.RepositoryNotFoundError):
-        return NoAccessError(f"{about}: there is no such repository, or it is private ({token})")
-    if is_a(errors.RevisionNotFoundError):
-        return RefusedError(f"{about}: the revision no longer exists")
-    if is_a(errors.RemoteEntryNotFoundError):
-        return RefusedError(f"{about}: the file no longer exists")
-    if is_a(errors.HFValidationError):
-        return RefusedError(f"{about}: is not a valid name of a repository")
+    offline = ": HF_HUB_OFFLINE is set, and this is not in the local cache"
+    gated = f" is gated: accept its terms at {constants.ENDPOINT}/{about} ({token})"
+    private = f": there is no such repository, or it is private ({token})"
+    for kind, raised, text in (
+        (errors.OfflineModeIsEnabled, UnreachableError, offline),
+        (errors.GatedRepoError, NoAccessError, gated),
+        (errors.RepositoryNotFoundError, NoAccessError, private),
+        (errors.RevisionNotFoundError, RefusedError, ": the revision no longer exists"),
+        (errors.RemoteEntryNotFoundError, RefusedError, ": the file no longer exists"),
+        (errors.HFValidationError, RefusedError, ": is not a valid name of a repository"),
+    ):
+        if any(isinstance(cause, kind) for cause in _causes(error)):
+            return raised(f"{about}{text}")
     status = _status(error)
     if status in (401, 403):
         return NoAccessError(f"{about}: the Hub refuses ({status}): {token}")

@@ -65,18 +65,17 @@ class DiskBudget:
         job : str
             Kind of job, one word.
         """
-        path = self._marker(batch, job)
+        folder = self.folder / batch
+        path = folder.with_name(f".{folder.name}.{job}.used")
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".new")
-        try:
+        with os.fdopen(descriptor):
             # The marker is locked before it is visible: an unlocked marker belongs to a dead
             # process.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             Path(name).replace(path)
             yield
             path.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
 
     def claim(self, batch: str, n_bytes: int, seconds: float = math.inf) -> None:
         """Wait until there is space for a batch, and claim it.
@@ -96,20 +95,20 @@ class DiskBudget:
         TransientError
             If no space has become free for hours.
         """
+        limit = f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
         if n_bytes > self.n_bytes:
-            raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {self._limit()}")
+            raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {limit}")
         reported = changed = time.monotonic()
         before: dict[str, Claim] = {}
         while not self._take(batch, n_bytes, time.time() + seconds):
             now, held = time.monotonic(), self._claims()
             changed, before = (changed, before) if held == before else (now, held)
+            reason = f"{limit}, and it is held by {', '.join(sorted(held))}"
             if now - changed > PATIENCE:
-                raise TransientError(
-                    f"found no disk space: {self._limit()}, and {self._claimants()}"
-                )
+                raise TransientError(f"found no disk space: {reason}")
             if now - reported > MESSAGE:
                 reported = now
-                _LOG.warning("waiting for disk space: %s, and %s", self._limit(), self._claimants())
+                _LOG.warning("waiting for disk space: %s", reason)
             time.sleep(LOOK)
 
     def clear(self, planned: Collection[str] | None) -> None:
@@ -130,7 +129,8 @@ class DiskBudget:
             claims = self._claims()
             claims.pop(batch, None)
             for other, (_, end) in list(claims.items()):
-                if not self._is_there(other):
+                # No files of the batch exist, and no process uses it.
+                if not (self.folder / other).exists() and not self._markers(other):
                     del claims[other]
                 elif self._is_dead(other) or end < time.time():
                     if self._fits(claims, n_bytes):
@@ -160,18 +160,10 @@ class DiskBudget:
         except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             return {}
 
-    def _marker(self, batch: str, job: str) -> Path:
-        folder = self.folder / batch
-        return folder.with_name(f".{folder.name}.{job}.used")
-
     def _markers(self, batch: str) -> list[Path]:
         folder = self.folder / batch
         # A fingerprint contains no characters that `glob` would interpret.
         return list(folder.parent.glob(f".{folder.name}.*.used"))
-
-    def _is_there(self, batch: str) -> bool:
-        """Whether files of a batch exist, or a process uses it."""
-        return (self.folder / batch).exists() or bool(self._markers(batch))
 
     def _is_dead(self, batch: str) -> bool:
         """Whether the processes that used a batch have died or failed."""
@@ -187,25 +179,12 @@ class DiskBudget:
         for path in self._markers(batch):
             path.unlink(missing_ok=True)
 
-    def _limit(self) -> str:
-        return f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
-
-    def _claimants(self) -> str:
-        return f"it is held by {', '.join(sorted(self._claims()))}"
-
 
 def _is_left(path: Path) -> bool:
     """Whether the process of a marker died without removing it."""
-    try:
-        # Network file systems lock only files that are open for writing.
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Network file systems lock only files that are open for writing.
+    with contextlib.suppress(OSError), path.open("r+b") as marker:
+        fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A process that ends normally removes its marker before it releases the lock.
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(marker.fileno()), path.stat())
+    return False

@@ -7,9 +7,6 @@ from pathlib import PurePosixPath
 from shapesweep.checkpoint.files import TOKENIZER
 from shapesweep.storage.files import File
 
-_SHARD = re.compile(r"(model|pytorch_model)-(\d+)-of-(\d+)\.(safetensors|bin)")
-
-
 _FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 
 
@@ -71,21 +68,22 @@ def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
         whole = files.get(f"{stem}.{extension}")
         if whole:
             return [whole], []
-        shards = {
-            int(match[2]): (int(match[3]), file)
-            for name, file in files.items()
-            if (match := _SHARD.fullmatch(name)) and (match[1], match[4]) == (stem, extension)
-        }
-        index = files.get(f"{stem}.{extension}.index.json")
-        if not shards and not index:
+        shard = re.compile(rf"{stem}-(\d+)-of-(\d+)\.{extension}")
+        matches = [(shard.fullmatch(name), file) for name, file in files.items()]
+        shards = {int(match[1]): (int(match[2]), file) for match, file in matches if match}
+        index = f"{stem}.{extension}.index.json"
+        if not shards and index not in files:
             continue
         count = max((n for n, _ in shards.values()), default=1)
-        missing = [f"{stem}-{k:05}-of-{count:05}.{extension}" for k in range(1, count + 1)]
-        missing = [name for k, name in enumerate(missing, 1) if k not in shards]
-        if index and not missing:
-            return [index, *(file for _, (_, file) in sorted(shards.items()))], []
-        if not index:
-            missing.append(f"{stem}.{extension}.index.json")
+        missing = [
+            f"{stem}-{k:05}-of-{count:05}.{extension}"
+            for k in range(1, count + 1)
+            if k not in shards
+        ]
+        if index not in files:
+            missing.append(index)
+        if not missing:
+            return [files[index], *(file for _, (_, file) in sorted(shards.items()))], []
         flaws = flaws or [f"missing_weights:{name}" for name in missing]
     return [], flaws or ["missing_weights"]
 

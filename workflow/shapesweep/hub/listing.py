@@ -4,13 +4,14 @@ The files of a commit never change, so they are kept by commit as they arrive. A
 written again, or was interrupted, asks only for new commits.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -57,17 +58,13 @@ def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
     listed = dict(
         _ask_all(lambda n: _refs(suite, group_of[n], n), group_of, parallel, "repositories")
     )
-    wanted = [
-        (name, commit)
-        for name, group in group_of.items()
-        for commit in _commits(suite, group, name, listed[name])
-    ]
+    wanted = {name: _commits(suite, group, name, listed[name]) for name, group in group_of.items()}
     for (name, commit), tree in _trees(wanted, out.parent / "trees", parallel):
         listed[name].trees[commit] = tree
-    shapes = _ask_all(
-        lambda n: _with_config(suite, group_of[n], n, listed[n]), group_of, parallel, "shapes"
+    configs = _ask_all(
+        lambda n: _config(suite, group_of[n], n, listed[n]), group_of, parallel, "shapes"
     )
-    listed = dict(shapes)
+    listed = {name: replace(listed[name], config=config) for name, config in configs}
     with atomic.file(out) as partial:
         text = json.dumps({name: asdict(repository) for name, repository in listed.items()})
         partial.write_text(text, encoding="utf-8")
@@ -83,13 +80,8 @@ def read(path: str | Path) -> Listing:
         If the file is absent or damaged.
     """
     listed = _read(path, _LISTING)
-    files = (
-        file
-        for repository in listed.values()
-        for tree in repository.trees.values()
-        for file in tree or []
-    )
-    if not all(is_inside(file.path) for file in files):
+    trees = [tree or [] for repository in listed.values() for tree in repository.trees.values()]
+    if not all(is_inside(file.path) for tree in trees for file in tree):
         raise ShapesweepError(f"{path}: damaged; add --forcerun listing")
     return listed
 
@@ -104,7 +96,10 @@ def write_steps(folders: Mapping[str, Path], out: str | Path) -> None:
     out : path-like
         A JSON file: steps by run.
     """
-    kept = {run: sorted(map(_step, folder.glob("checkpoint-*"))) for run, folder in folders.items()}
+    kept = {
+        run: sorted(int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*"))
+        for run, folder in folders.items()
+    }
     with atomic.file(out) as partial:
         partial.write_text(json.dumps(kept), encoding="utf-8")
 
@@ -122,14 +117,14 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
     """The group of each listed repository; repositories that only have a tokenizer have none."""
-    groups_of_patterns = patterns(suite)
+    known = patterns(suite)
     found = {}
     for name in names:
+        fits = [(pattern, group) for pattern, group in known if fnmatchcase(name, pattern)]
         # The name of a repository has priority over a pattern that matches it.
-        exact = [group for pattern, group in groups_of_patterns if pattern == name]
-        fits = [group for pattern, group in groups_of_patterns if fnmatchcase(name, pattern)]
-        if exact or fits:
-            found[name] = (exact or fits)[0]
+        fits.sort(key=lambda fit: fit[0] != name)
+        if fits:
+            found[name] = fits[0][1]
     return found
 
 
@@ -140,10 +135,6 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (ValueError, RecursionError):
         raise ShapesweepError(f"{path}: damaged; add --forcerun listing") from None
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.removeprefix("checkpoint-"))
 
 
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:
@@ -177,10 +168,9 @@ def _ask_all(
 ) -> Iterator[tuple[Item, Answer]]:
     """Call for every item, several in parallel; the first error ends all."""
     with ThreadPoolExecutor(parallel) as workers, progress.bar(len(items), "listing", unit) as bar:
-        asking = [(item, workers.submit(call, item)) for item in items]
         try:
-            for item, answer in asking:
-                yield item, answer.result()
+            for answered in zip(items, workers.map(call, items), strict=True):
+                yield answered
                 bar.update()
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
@@ -198,61 +188,51 @@ def _commits(
 
 
 def _trees(
-    wanted: list[tuple[str, str]], kept: Path, parallel: int
+    wanted: Mapping[str, list[str]], kept: Path, parallel: int
 ) -> Iterator[tuple[tuple[str, str], list[File] | None]]:
     """The files of every (repository, commit), from earlier listings or from the Hub."""
     kept.mkdir(parents=True, exist_ok=True)
-    known: dict[tuple[str, str], list[File] | None] = {}
-    for name in dict.fromkeys(name for name, _ in wanted):
-        known.update(_read_kept(_kept_file(kept, name), name))
-    yield from ((item, known[item]) for item in wanted if item in known)
-    new = [item for item in wanted if item not in known]
-    for (name, commit), tree in _ask_all(
-        lambda checkpoint: _tree(*checkpoint), new, parallel, "trees"
-    ):
+    paths = {name: kept / f"{name.replace('/', '--')}.jsonl" for name in wanted}
+    new = []
+    for name, commits in wanted.items():
+        known = _read_kept(paths[name])
+        yield from (((name, commit), known[commit]) for commit in commits if commit in known)
+        new += [(name, commit) for commit in commits if commit not in known]
+    for (name, commit), tree in _ask_all(_tree, new, parallel, "trees"):
         yield (name, commit), tree
         if tree is not None:
             line = json.dumps([commit, [asdict(file) for file in tree]])
-            with _kept_file(kept, name).open("a", encoding="utf-8") as file:
+            with paths[name].open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
 
-def _kept_file(kept: Path, name: str) -> Path:
-    return kept / f"{name.replace('/', '--')}.jsonl"
-
-
-def _tree(name: str, commit: str) -> list[File] | None:
+def _tree(checkpoint: tuple[str, str]) -> list[File] | None:
     try:
-        return client.tree(name, commit)
+        return client.tree(*checkpoint)
     except client.RefusedError:
         return None
 
 
-def _read_kept(path: Path, name: str) -> dict[tuple[str, str], list[File] | None]:
-    if not path.is_file():
-        return {}
-    found: dict[tuple[str, str], list[File] | None] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            commit, files = _TREE.validate_python(json.loads(line))
-        except ValueError:  # A killed job may have written half a line.
-            continue
-        found[name, commit] = files
-    return found
+def _read_kept(path: Path) -> dict[str, list[File]]:
+    """Files by commit."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        # A killed job may have written half a line.
+        with contextlib.suppress(ValueError):
+            found.append(_TREE.validate_python(json.loads(line)))
+    return dict(found)
 
 
-def _with_config(
+def _config(
     suite: HubSuite, group: Repositories | None, name: str, repository: Repository
-) -> Repository:
-    """Add the `config.json` of a checkpoint, which has the shape of the run."""
-    if group is None:
-        return repository
-    for revision in revisions(suite.mode, group, name, repository):
-        path = str(PurePosixPath(revision.folder, "config.json"))
+) -> dict[str, Any]:
+    """The `config.json` of a checkpoint, which has the shape of the run; empty if none is read."""
+    for revision in revisions(suite.mode, group, name, repository) if group else ():
+        path = str(PurePosixPath(revision.inside, "config.json"))
         if path in {file.path for file in repository.trees.get(revision.commit) or []}:
             try:
                 config = json.loads(client.read(name, revision.commit, path))
             except (client.RefusedError, ValueError):
                 continue
-            return replace(repository, config=config if isinstance(config, dict) else {})
-    return repository
+            return config if isinstance(config, dict) else {}
+    return {}

@@ -5,18 +5,14 @@ steps of the grid that are not listed are holes. This module does not call the H
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from shapesweep.config.hub_suite import (
-    HubSuite,
-    Mode,
-    Phase,
-    Repositories,
-)
+from shapesweep.config.hub_suite import HubSuite, Mode, Phase, Repositories
 from shapesweep.config.names import expand, number, steps
 from shapesweep.errors import ShapesweepError
 from shapesweep.hub.files import is_weights, needed, tokenizer
@@ -52,18 +48,24 @@ class Repository:
 
 
 @dataclass(frozen=True)
-class Published:
-    """A checkpoint that a suite has published, or a hole.
+class Listed:
+    """A checkpoint as its name and its listing describe it, or a hole.
 
     Attributes
     ----------
     run, revision : str
         `revision` is empty for a hole.
-    repository, commit : str
-    folder : str
-        Folder in the repository; empty for its root.
-    step, tokens, seed : int or None
+    step, seed, tokens : int or None
+    folder : Path
+        Its folder, or the folder of its download.
     phase : str or None
+    flags : tuple of str
+        What excludes it, as known from names and listings.
+    repository, commit : str
+        On the Hub; empty for a checkpoint on this machine, for which only the attributes above are
+        set.
+    inside : str
+        Folder in the repository; empty for its root.
     is_main : bool
         Whether it is the `main` of a repository, which the rules give no step.
     files : tuple of File
@@ -72,21 +74,31 @@ class Published:
         What is wrong with its files.
     config : dict
         The `config.json` of its run.
+    tokenizer : tuple of str
+        Digests of the files of the run's tokenizer.
     """
 
     run: str
     revision: str
-    repository: str
-    commit: str
-    folder: str = ""
     step: int | None = None
-    tokens: int | None = None
+    folder: Path = Path()
     seed: int | None = None
+    tokens: int | None = None
     phase: str | None = None
+    flags: tuple[str, ...] = ()
+    repository: str = ""
+    commit: str = ""
+    inside: str = ""
     is_main: bool = False
     files: tuple[File, ...] = ()
     status: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Run and revision, which identify it within its suite."""
+        return self.run, self.revision
 
 
 def patterns(suite: HubSuite) -> list[tuple[str, Repositories]]:
@@ -101,7 +113,7 @@ def patterns(suite: HubSuite) -> list[tuple[str, Repositories]]:
 
 def revisions(
     mode: Mode, group: Repositories, name: str, repository: Repository
-) -> Iterator[Published]:
+) -> Iterator[Listed]:
     """The revisions of a repository that match the pattern of its group, and its `main`.
 
     Raises
@@ -111,55 +123,57 @@ def revisions(
     """
     run = _plain(name.partition("/")[2])
     main = repository.branches.get("main", "")
+    # The text that the pattern matches, the name of the revision, commit, and folder.
     if mode == "repositories":
-        if main:
-            yield from _read(group, name, run, [(name, run, main, "")])
-        return
-    if mode == "commits":
-        named = [(title, _plain(commit), commit, "") for commit, title in repository.commits]
+        named = [(name, run, main, "")] if main else []
+    elif mode == "commits":
+        named = [(title, commit, commit, "") for commit, title in repository.commits]
     elif mode == "folders":
         tree = repository.trees.get(main) or []
         folders = sorted({str(PurePosixPath(file.path).parent) for file in tree} - {"."})
-        named = [(folder, _plain(folder), main, folder) for folder in folders]
+        named = [(folder, folder, main, folder) for folder in folders]
     else:
-        kinds = {"branches": [0], "tags": [1], "refs": [1, 0]}[mode]
-        found = [repository.branches, repository.tags]
-        refs = {ref: commit for kind in kinds for ref, commit in found[kind].items()}
-        named = [(ref, _plain(ref), commit, "") for ref, commit in refs.items()]
+        refs = {
+            "branches": repository.branches,
+            "tags": repository.tags,
+            "refs": {**repository.tags, **repository.branches},
+        }[mode]
+        named = [(ref, ref, commit, "") for ref, commit in refs.items()]
     known = list(_read(group, name, run, named))
     yield from known
-    if main and mode in ("branches", "tags", "refs"):
-        by_name = {repository.revision for repository in known}
-        if group.main_step is not None and "main" not in by_name:
-            step, seed = group.main_step, _seed(group, name)
-            yield Published(run, "main", name, main, step=step, seed=seed)
-        elif "main" not in by_name:
-            yield Published(run, "main", name, main, seed=_seed(group, name), is_main=True)
+    is_read = any(checkpoint.revision == "main" for checkpoint in known)
+    if main and mode in ("branches", "tags", "refs") and not is_read:
+        yield Listed(
+            *(run, "main", group.main_step),
+            seed=_seed(group, name),
+            repository=name,
+            commit=main,
+            is_main=group.main_step is None,
+        )
 
 
-def _seed(group: Repositories, name: str) -> int | None:
-    if not isinstance(group.seed, str):
-        return group.seed
-    found = re.search(group.seed, name)
-    return _seed_of(found[1]) if found else None
-
-
-def _seed_of(text: str | None) -> int | None:
-    """The seed in a name; None if it is not a whole number, or too large for a table."""
-    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
+def _seed(group: Repositories, name: str, label: str | None = None) -> int | None:
+    """The seed in the name of a revision, in that of its repository, or else of the group."""
+    found = re.search(group.seed, name) if isinstance(group.seed, str) else None
+    for text in (label, found[1] if found else None):
+        # A larger number would not fit into a table.
+        if text and re.fullmatch("[0-9]{1,18}", text):
+            return int(text)
+    return None if isinstance(group.seed, str) else group.seed
 
 
 def _read(
     group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]]
-) -> Iterator[Published]:
-    """Checkpoints of those (text, revision, commit, folder) that match the pattern of the group."""
+) -> Iterator[Listed]:
+    """Checkpoints of those (text, name, commit, folder) that match the pattern of the group."""
     pattern = re.compile(group.match or r"(?!)")
     steps_by_name = group.named or {}
     seen: dict[str, tuple[str, str, str]] = {}
-    for text, revision, commit, folder in named:
+    for text, revision_name, commit, folder in named:
         match = pattern.fullmatch(text)
         if match is None and text not in steps_by_name:
             continue
+        revision = _plain(revision_name)
         if revision in seen:
             twin, *source = seen[revision]
             if source != [commit, folder]:
@@ -172,25 +186,27 @@ def _read(
         groups = match.groupdict() if match else {"step": str(steps_by_name[text])}
         labels = {key: value for key, value in groups.items() if value is not None}
         try:
-            step = number(labels["step"]) if "step" in labels else None
-            tokens = number(labels["tokens"]) if "tokens" in labels else None
+            step, tokens = (
+                number(labels[key]) if key in labels else None for key in ("step", "tokens")
+            )
         except ValueError as error:
             raise ShapesweepError(f"match: {pattern.pattern} finds in {text!r}: {error}") from None
-        seed = _seed_of(labels.get("seed"))
         within = labels.get("run")
         mine = within if within and text == name else f"{run}.{within}" if within else run
-        yield Published(
-            *(_plain(mine), revision, name, commit, folder),
-            step=step,
+        yield Listed(
+            *(_plain(mine), revision, step),
+            seed=_seed(group, name, labels.get("seed")),
             tokens=tokens,
-            seed=_seed(group, name) if seed is None else seed,
             phase=labels.get("phase"),
+            repository=name,
+            commit=commit,
+            inside=folder,
         )
 
 
 def checkpoints(
     suite: HubSuite, listed: Mapping[str, Repository], groups: Mapping[str, Repositories]
-) -> list[Published]:
+) -> list[Listed]:
     """Every checkpoint of a suite, by run and step, including holes.
 
     Parameters
@@ -203,52 +219,46 @@ def checkpoints(
 
     Returns
     -------
-    list of Published
+    list of Listed
     """
-    by_run: dict[str, list[Published]] = {}
-    found: dict[int, tuple[Repositories, list[Published]]] = {}
-    silent = []
+    found: dict[int, tuple[Repositories, list[Listed]]] = {}
+    whole = []
     for name, repository in listed.items():
         group = groups[name]
         mine = list(revisions(suite.mode, group, name, repository))
         found.setdefault(id(group), (group, []))[1].extend(mine)
         # Some repositories that match a star may not belong to the suite; named ones must exist.
         is_empty = all(checkpoint.is_main for checkpoint in mine) and "*" not in group.repository
+        # A repository that cannot be listed is always reported: it may have a requested run.
         if repository.problem or is_empty:
-            silent.append(_silent(name, repository.problem))
+            problem = repository.problem or f"{name} has no revision that matches the suite"
+            again = "; then ask again with --forcerun listing" if repository.problem else ""
+            status = f"not_listed: {problem}{again}"
+            run = _plain(name.partition("/")[2])
+            whole.append(Listed(run, "", repository=name, status=(status,)))
+    by_run: dict[str, list[Listed]] = {}
     for group, mine in found.values():
         for checkpoint in _placed(group, mine):
             repository = listed[checkpoint.repository]
-            tree = repository.trees.get(checkpoint.commit)
-            with_files = _with_files(checkpoint, tree, repository.config, suite.remote_code)
+            with_files = _with_files(checkpoint, repository, suite.remote_code)
             by_run.setdefault(checkpoint.run, []).append(with_files)
-    # A repository that cannot be listed is always reported: it may have a requested run.
-    whole = silent
     for run, members in by_run.items():
         if suite.only is None or any(fnmatchcase(run, pattern) for pattern in suite.only):
             group = groups[members[0].repository]
-            whole += sorted([*members, *_holes(group, members)], key=_order)
-    _refuse_twins(whole)
-    return whole
-
-
-def _silent(name: str, problem: str | None) -> Published:
-    """A row for a repository without known checkpoints."""
-    status = f"not_listed: {problem or f'{name} has no revision that matches the suite'}"
-    again = "; then ask again with --forcerun listing" if problem else ""
-    return Published(_plain(name.partition("/")[2]), "", name, "", status=(f"{status}{again}",))
-
-
-def _refuse_twins(found: Sequence[Published]) -> None:
-    """Raise an error if two checkpoints have the same name, and so the same folder of results."""
-    seen: dict[tuple[str, str], Published] = {}
-    for checkpoint in found:
-        twin = seen.setdefault((checkpoint.run, checkpoint.revision), checkpoint)
+            whole += sorted(
+                [*members, *_holes(group, members)],
+                key=lambda member: (member.is_main, member.step or 0, member.revision),
+            )
+    twins: dict[tuple[str, str], Listed] = {}
+    for checkpoint in whole:
+        twin = twins.setdefault(checkpoint.key, checkpoint)
+        # They would have the same folder of results.
         if checkpoint.revision and twin is not checkpoint:
             raise ShapesweepError(
                 f"repositories: {twin.repository} and {checkpoint.repository} both have a run "
                 f"{checkpoint.run} with a revision {checkpoint.revision}; sweep them as two suites"
             )
+    return whole
 
 
 #: A source of a tokenizer: repository, commit, files.
@@ -256,7 +266,7 @@ TokenizerSource = tuple[str, str, list[File]]
 
 
 def tokenizers(
-    run: Sequence[Published], listed: Mapping[str, Repository], group: Repositories
+    run: Sequence[Listed], listed: Mapping[str, Repository], group: Repositories
 ) -> Iterator[TokenizerSource]:
     """Sources of the tokenizer of a run, the best first.
 
@@ -265,18 +275,17 @@ def tokenizers(
 
     Parameters
     ----------
-    run : sequence of Published
+    run : sequence of Listed
     listed : dict of Repository
     group : Repositories
         The group of the run.
-
 
     Yields
     ------
     (str, str, list of File)
         Repository, commit and files; nothing if there is no tokenizer.
     """
-    own = [(c.repository, c.commit, c.folder) for c in reversed(run) if c.commit]
+    own = [(c.repository, c.commit, c.inside) for c in reversed(run) if c.commit]
     names = [group.tokenizer] if group.tokenizer else list(dict.fromkeys(name for name, *_ in own))
     mains = [(name, listed[name].branches.get("main", ""), "") for name in names if name in listed]
     for name, commit, folder in [*mains, *([] if group.tokenizer else own)]:
@@ -300,19 +309,16 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
     )
 
 
-def _placed(group: Repositories, found: list[Published]) -> list[Published]:
+def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
     """Set the tokens of every checkpoint, and the run of a phase that is a separate run."""
     placed = []
-    ranks: dict[tuple[str, str | None], int] = {}
-    for checkpoint in sorted(
-        found, key=lambda checkpoint: (checkpoint.run, checkpoint.phase or "", checkpoint.step or 0)
-    ):
+    ranks: Counter[tuple[str, str | None]] = Counter()
+    for checkpoint in sorted(found, key=lambda c: (c.run, c.phase or "", c.step or 0)):
         phase = _phase(group, checkpoint.phase)
         if phase.skip:
             continue
-        rank = ranks[checkpoint.run, checkpoint.phase] = ranks.get(
-            (checkpoint.run, checkpoint.phase), 0
-        ) + (not checkpoint.is_main)
+        ranks[checkpoint.run, checkpoint.phase] += not checkpoint.is_main
+        rank = ranks[checkpoint.run, checkpoint.phase]
         rule = phase.tokens if phase.own_run else phase.tokens or group.tokens
         tokens = tokens_of(rule, checkpoint.step, checkpoint.tokens, checkpoint.is_main, rank)
         if tokens is not None:
@@ -334,32 +340,22 @@ def _phase(group: Repositories, name: str | None) -> Phase:
     return Phase()
 
 
-def _with_files(
-    checkpoint: Published, tree: list[File] | None, config: Mapping[str, Any], with_code: bool
-) -> Published:
+def _with_files(checkpoint: Listed, repository: Repository, with_code: bool) -> Listed:
     """Add the files that are needed, and what is wrong with them."""
+    tree = repository.trees.get(checkpoint.commit)
     if tree is None:
-        return replace(checkpoint, status=("gone",), config=config)
-    found, status = needed(tree, checkpoint.folder, with_code)
-    if checkpoint.is_main and not any(is_weights(file) for file in found):
+        return replace(checkpoint, status=("gone",), config=repository.config)
+    found, status = needed(tree, checkpoint.inside, with_code)
+    if checkpoint.is_main and not any(map(is_weights, found)):
         status = ["empty_main"]
-    return replace(checkpoint, files=tuple(found), status=tuple(status), config=config)
+    return replace(checkpoint, files=tuple(found), status=tuple(status), config=repository.config)
 
 
-def _holes(group: Repositories, members: list[Published]) -> list[Published]:
+def _holes(group: Repositories, members: list[Listed]) -> list[Listed]:
     """Holes: steps of the grid without a checkpoint; none if the run has no steps at all."""
     there = [member for member in members if member.step is not None]
-    if not there or not group.grid:
+    if not there:
         return []
-    example, known = there[0], {checkpoint.step for checkpoint in there}
-    return [
-        Published(
-            example.run, "", example.repository, "", step=step, seed=example.seed, status=("hole",)
-        )
-        for step in steps(group.grid)
-        if step not in known
-    ]
-
-
-def _order(checkpoint: Published) -> tuple[bool, int, str]:
-    return checkpoint.is_main, checkpoint.step or 0, checkpoint.revision
+    first, known = there[0], {member.step for member in there}
+    hole = Listed(first.run, "", seed=first.seed, repository=first.repository, status=("hole",))
+    return [replace(hole, step=step) for step in steps(group.grid or []) if step not in known]

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shapesweep.hub.files import is_weights
-from shapesweep.hub.revisions import Published
+from shapesweep.hub.revisions import Listed
 
 
-def flag_shared(found: Sequence[Published]) -> list[Published]:
+def flag_shared(found: Sequence[Listed]) -> list[Listed]:
     """Flag checkpoints that share a file of weights, by its sha256, in `status`.
 
     The wrong checkpoint of a group cannot be identified, so every member is flagged
@@ -21,11 +21,11 @@ def flag_shared(found: Sequence[Published]) -> list[Published]:
 
     Parameters
     ----------
-    found : sequence of Published
+    found : sequence of Listed
 
     Returns
     -------
-    list of Published
+    list of Listed
         In the same order.
     """
     groups: dict[str, set[int]] = defaultdict(set)
@@ -42,59 +42,52 @@ def flag_shared(found: Sequence[Published]) -> list[Published]:
         if not _is_benign([found[k] for k in members], last):
             for k in members:
                 partners[k] |= members - {k}
-    return [
-        replace(
-            checkpoint,
-            status=(
-                *checkpoint.status,
-                *_shares(checkpoint, [found[k] for k in sorted(partners[k])]),
-            ),
-        )
-        if k in partners
-        else checkpoint
-        for k, checkpoint in enumerate(found)
-    ]
+    flagged = list(found)
+    for k, others in partners.items():
+        flag = _flag(found[k], [found[other] for other in sorted(others)])
+        flagged[k] = replace(found[k], status=(*found[k].status, flag))
+    return flagged
 
 
-def _is_benign(group: Sequence[Published], last: Mapping[str, int]) -> bool:
+def _is_benign(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     if len(group) == 1 or _is_pair(group, last):
         return True
-    by_run: dict[str, list[Published]] = defaultdict(list)
+    by_run: dict[str, list[Listed]] = defaultdict(list)
     for checkpoint in group:
         by_run[checkpoint.run].append(checkpoint)
-    if len(by_run) > 1:
-        # A common start: every run may have its steps 0 and 1, and one run its last step.
-        later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
-        whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
-        return whole and len(later) <= 1 and all(_is_start(o) or _is_end(o, last) for o in group)
-    return False
+    # A common start: every run may have its steps 0 and 1, and one run its last step.
+    later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
+    whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
+    known = all(_is_start(checkpoint) or _is_end(checkpoint, last) for checkpoint in group)
+    return len(by_run) > 1 and len(later) <= 1 and whole and known
 
 
-def _is_pair(group: Sequence[Published], last: Mapping[str, int]) -> bool:
-    if len(group) != 2 or len({checkpoint.repository for checkpoint in group}) > 1:
+def _is_pair(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
+    if len(group) != 2:
         return False
-    if {checkpoint.step for checkpoint in group} == {0, 1} and len(
-        {checkpoint.run for checkpoint in group}
-    ) == 1:
+    first, second = group
+    if first.repository != second.repository:
+        return False
+    if first.run == second.run and {first.step, second.step} == {0, 1}:
         return True
     # The last stage may be a separate run; `main` belongs to the repository.
-    main = [checkpoint for checkpoint in group if checkpoint.is_main]
-    return len(main) == 1 and all(_is_end(checkpoint, last) for checkpoint in group)
+    is_last = _is_end(first, last) and _is_end(second, last)
+    return first.is_main != second.is_main and is_last
 
 
-def _is_start(checkpoint: Published) -> bool:
+def _is_start(checkpoint: Listed) -> bool:
     return checkpoint.step in (0, 1)
 
 
-def _is_end(checkpoint: Published, last: Mapping[str, int]) -> bool:
+def _is_end(checkpoint: Listed, last: Mapping[str, int]) -> bool:
     return checkpoint.is_main or checkpoint.step == last.get(checkpoint.run)
 
 
-def _shares(checkpoint: Published, others: Sequence[Published]) -> list[str]:
+def _flag(checkpoint: Listed, others: Sequence[Listed]) -> str:
     """The flag with the names of the other checkpoints; of many, the first few and their number."""
     names = [
         other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"
         for other in others
     ]
     more = [f"and {len(names) - 3} more"] if len(names) > 3 else []
-    return [f"shares_file_with:{', '.join([*names[:3], *more])}"]
+    return f"shares_file_with:{', '.join([*names[:3], *more])}"

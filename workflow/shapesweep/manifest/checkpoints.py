@@ -6,14 +6,15 @@ The manifest adds what the files contain.
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shapesweep.checkpoint import facts
 from shapesweep.checkpoint.files import inspect
-from shapesweep.config.hub_suite import HubSuite, Repositories
+from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.names import expand
 from shapesweep.config.suite import (
     NAME,
@@ -25,11 +26,14 @@ from shapesweep.config.suite import (
 )
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.hub import listing, revisions, shared_files
-from shapesweep.hub.revisions import Published, Repository, TokenizerSource
-from shapesweep.manifest.selection import Listed, Rule, is_aside, select
+from shapesweep.hub.revisions import Listed, TokenizerSource
+from shapesweep.manifest.selection import Rule, select
 from shapesweep.storage.files import LocalFile, sha256
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.schemas import LARGEST
+
+#: Sha256 of known files by run, revision, path, size and modification time.
+Digests = Mapping[tuple[Any, ...], str | None]
 
 
 def listing_file(results: str | Path, suite: str) -> Path:
@@ -68,11 +72,7 @@ def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Li
         ]
     if isinstance(suite, HubSuite):
         return _list_published(name, suite, results)
-    return [
-        found
-        for run in suite.runs
-        for found in _list_folder(name, suite, run, re.compile(suite.pattern))
-    ]
+    return [found for run in suite.runs for found in _list_folder(name, suite, run)]
 
 
 def describe(
@@ -108,96 +108,59 @@ def describe(
         If a run was trained with another recipe.
     """
     if isinstance(suite, EmbeddedSuite):
-        for run, folder in {
-            checkpoint.run: checkpoint.folder.parent for checkpoint in listed
-        }.items():
-            _check_recipe(suite, run, folder)
-    chosen = {id(checkpoint) for checkpoint in select(listed, rule)}
-    if planned is not None:
-        chosen = {
-            id(checkpoint) for checkpoint in listed if checkpoint.flags and id(checkpoint) in chosen
-        }
-        chosen |= {
-            id(checkpoint)
-            for checkpoint in listed
-            if (checkpoint.run, checkpoint.revision) in planned
-        }
-    digest = _digester(known)
-    return [_describe(name, checkpoint, id(checkpoint) in chosen, digest) for checkpoint in listed]
-
-
-def _check_recipe(suite: EmbeddedSuite, run: str, folder: Path) -> None:
-    recipe = folder / RECIPE
-    # Earlier versions did not write it.
-    if not recipe.is_file():
-        return
-    if recipe.read_text(encoding="utf-8") != suite.with_run(run).model_dump_json():
-        raise ShapesweepError(f"{folder}: trained with another recipe; add --forcerun train")
-
-
-def _describe(
-    name: str,
-    checkpoint: Listed,
-    is_chosen: bool,
-    digest: Callable[[tuple[str, str], Path, os.stat_result], str],
-) -> Checkpoint:
-    if checkpoint.published:
-        config = checkpoint.published.config
-        return Checkpoint(
-            **_identity(name, checkpoint, is_chosen),
-            architecture=facts.architecture(config),
-            n_layers=facts.n_layers(config),
-            repository=checkpoint.published.repository,
-            folder=checkpoint.published.folder,
-            files=checkpoint.published.files,
-            commit=checkpoint.published.commit or None,
-            status=checkpoint.published.status,
-            selected=is_chosen and not checkpoint.flags,
-        )
-    # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
-    hashed = partial(digest, (checkpoint.run, checkpoint.revision)) if is_chosen else None
-    seen = inspect(checkpoint.folder, hashed)
-    return Checkpoint(
-        **_identity(name, checkpoint, is_chosen),
-        folder=str(checkpoint.folder),
-        architecture=seen.architecture,
-        n_layers=seen.n_layers,
-        files=seen.files,
-        commit=seen.commit,
-        status=seen.status,
-        selected=is_chosen and not seen.status,
-    )
-
-
-def _identity(name: str, checkpoint: Listed, is_chosen: bool) -> dict[str, Any]:
-    return {
-        "suite": name,
-        "run": checkpoint.run,
-        "revision": checkpoint.revision or None,
-        "seed": checkpoint.seed,
-        "step": checkpoint.step,
-        "tokens": checkpoint.tokens,
-        "phase": checkpoint.phase,
-        "chosen": is_chosen,
-    }
-
-
-def _digester(
-    known: Iterable[Checkpoint],
-) -> Callable[[tuple[str, str], Path, os.stat_result], str]:
-    """A function from a file to its sha256, which reads only files that have changed."""
+        for run, folder in dict.fromkeys((found.run, found.folder.parent) for found in listed):
+            recipe, wanted = folder / RECIPE, suite.with_run(run).model_dump_json()
+            # Earlier versions did not write it.
+            if recipe.is_file() and recipe.read_text(encoding="utf-8") != wanted:
+                raise ShapesweepError(
+                    f"{folder}: trained with another recipe; add --forcerun train"
+                )
+    by_rule = {id(checkpoint) for checkpoint in select(listed, rule)}
     digests = {
         (checkpoint.run, checkpoint.revision, file.path, file.size, file.modified): file.sha256
         for checkpoint in known
         for file in checkpoint.files
         if isinstance(file, LocalFile)
     }
+    described = []
+    for checkpoint in listed:
+        is_chosen = id(checkpoint) in by_rule
+        if planned is not None:
+            is_chosen = checkpoint.key in planned or (is_chosen and bool(checkpoint.flags))
+        described.append(_describe(name, checkpoint, is_chosen, digests))
+    return described
 
-    def digest(key: tuple[str, str], path: Path, stat: os.stat_result) -> str:
-        found = digests.get((*key, path.name, stat.st_size, stat.st_mtime_ns))
-        return found or sha256(path)
 
-    return digest
+def _describe(name: str, checkpoint: Listed, is_chosen: bool, digests: Digests) -> Checkpoint:
+    if not checkpoint.repository:
+        # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
+        hashed = partial(_sha256, digests, checkpoint.key) if is_chosen else None
+        seen = inspect(checkpoint.folder, hashed)
+        inside = str(checkpoint.folder)
+        checkpoint = replace(checkpoint, **vars(seen), flags=seen.status, inside=inside)
+    return Checkpoint(
+        suite=name,
+        run=checkpoint.run,
+        revision=checkpoint.revision or None,
+        seed=checkpoint.seed,
+        step=checkpoint.step,
+        tokens=checkpoint.tokens,
+        phase=checkpoint.phase,
+        chosen=is_chosen,
+        selected=is_chosen and not checkpoint.flags,
+        architecture=facts.architecture(checkpoint.config),
+        n_layers=facts.n_layers(checkpoint.config),
+        repository=checkpoint.repository or None,
+        folder=checkpoint.inside,
+        commit=checkpoint.commit or None,
+        files=checkpoint.files,
+        status=checkpoint.status,
+    )
+
+
+def _sha256(digests: Digests, key: tuple[str, str], path: Path, stat: os.stat_result) -> str:
+    """Sha256 of a file of a checkpoint, which is read only if it has changed."""
+    return digests.get((*key, path.name, stat.st_size, stat.st_mtime_ns)) or sha256(path)
 
 
 def tokenizers(
@@ -217,20 +180,17 @@ def tokenizers(
     ShapesweepError
         If the suite has no such run on the Hub.
     """
-    listed = list_checkpoints(name, suite, results)
     mine = [
         checkpoint
-        for checkpoint in listed
-        if checkpoint.run == run and checkpoint.revision and not is_aside(checkpoint)
+        for checkpoint in list_checkpoints(name, suite, results)
+        if checkpoint.run == run and checkpoint.revision and not checkpoint.is_main
     ]
-    found = [checkpoint.published for checkpoint in mine if checkpoint.published]
-    if not found or not isinstance(suite, HubSuite):
+    if not mine or not isinstance(suite, HubSuite):
         raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
     repositories = listing.read(listing_file(results, name))
-    group = listing.groups(suite, [found[-1].repository])[found[-1].repository]
-    return describe(name, suite, mine[-1:], "all")[0], revisions.tokenizers(
-        found, repositories, group
-    )
+    groups = listing.groups(suite, repositories)
+    sources = revisions.tokenizers(mine, repositories, groups[mine[-1].repository])
+    return describe(name, suite, mine[-1:], "all")[0], sources
 
 
 def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Listed]:
@@ -244,52 +204,33 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
         ]
         message = f"suites.{name}.only: no run matches {', '.join(wanted)}"
         raise ShapesweepError(message + near(wanted[0], runs))
-    found = shared_files.flag_shared(found)
-    folders = {
-        checkpoint.run: checkpoint_folder(results, name, checkpoint.run) for checkpoint in found
-    }
-    members: dict[str, list[Published]] = {run: [] for run in folders}
+    members: dict[str, list[Listed]] = {}
     for checkpoint in found:
         if checkpoint.revision and not checkpoint.is_main:
-            members[checkpoint.run].append(checkpoint)
-    tokens = {run: _tokenizer(mine, listed, groups) for run, mine in members.items()}
+            members.setdefault(checkpoint.run, []).append(checkpoint)
+    tokenizer: dict[str, tuple[str, ...]] = {}
+    for run, mine in members.items():
+        group = groups[mine[-1].repository]
+        _, _, files = next(revisions.tokenizers(mine, listed, group), ("", "", []))
+        tokenizer[run] = tuple(file.sha256 or file.blob for file in files)
     return [
-        Listed(
-            *(
-                checkpoint.run,
-                checkpoint.revision,
-                checkpoint.step,
-                folders[checkpoint.run] / (checkpoint.revision or "-"),
-            ),
-            *(checkpoint.seed, checkpoint.tokens, checkpoint.phase),
+        replace(
+            checkpoint,
+            folder=checkpoint_folder(results, name, checkpoint.run) / (checkpoint.revision or "-"),
             flags=tuple(f for f in checkpoint.status if f.partition(":")[0] not in suite.accept),
-            published=checkpoint,
-            tokenizer=tokens[checkpoint.run],
+            tokenizer=tokenizer.get(checkpoint.run, ()),
         )
-        for checkpoint in found
+        for checkpoint in shared_files.flag_shared(found)
     ]
 
 
-def _tokenizer(
-    run: Sequence[Published],
-    listed: Mapping[str, Repository],
-    groups: Mapping[str, Repositories],
-) -> tuple[str, ...]:
-    """Digests of the files of a run's tokenizer, from the listing."""
-    if not run:
-        return ()
-    group = groups[run[-1].repository]
-    _, _, files = next(revisions.tokenizers(run, listed, group), ("", "", []))
-    return tuple(file.sha256 or file.blob for file in files)
-
-
-def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str]) -> list[Listed]:
+def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
     folder, seed = Path(suite.runs[run].path), suite.runs[run].seed
     if not folder.is_dir():
         raise ShapesweepError(f"suite {name}, run {run}: path: there is no folder {folder}")
     found = []
     for path in sorted(folder.iterdir()):
-        match = pattern.fullmatch(path.name)
+        match = re.fullmatch(suite.pattern, path.name)
         if match and path.is_dir() and re.fullmatch(NAME, path.name):
             step = _step(match)
             tokens = None if suite.tokens_per_step is None else step * suite.tokens_per_step
@@ -299,7 +240,7 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
         return [Listed(run, "main", None, folder, seed)]
     if not found:
         raise ShapesweepError(
-            f"suite {name}, run {run}: no folder in {folder} matches {pattern.pattern} (the "
+            f"suite {name}, run {run}: no folder in {folder} matches {suite.pattern} (the "
             "pattern of the suite), and it is not a checkpoint itself (config.json); set the "
             "pattern"
         )
@@ -309,10 +250,10 @@ def _list_folder(name: str, suite: LocalSuite, run: str, pattern: re.Pattern[str
 def _step(match: re.Match[str]) -> int:
     try:
         step = int(match["step"])
-        if not 0 <= step <= LARGEST:
-            raise ValueError
-        return step
     except (TypeError, ValueError):
+        step = -1
+    if not 0 <= step <= LARGEST:
         raise ShapesweepError(
             f"pattern: the group step gives {match['step']!r} for {match.string!r}, not a number"
-        ) from None
+        )
+    return step

@@ -65,26 +65,28 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     if path.suffix not in _FORMATS:
         raise ShapesweepError(f"{path}: a log is .json, .jsonl or .csv")
     try:
-        found = _FORMATS[path.suffix](data)
+        entries = _FORMATS[path.suffix](data)
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ShapesweepError(f"{path}: damaged: its contents do not match its suffix") from None
-    names = ", ".join(map(str, found.columns)) or "nothing"
-    step = next((name for name in STEP if name in found), None)
-    if step is None and len(found):
+    columns = dict.fromkeys(name for entry in entries for name in entry)
+    names = ", ".join(map(str, columns)) or "nothing"
+    step = next((name for name in STEP if name in columns), None)
+    if step is None and entries:
         raise ShapesweepError(f"{path}: has no column {' or '.join(STEP[:3])}; it has {names}")
-    parts = [_NOTHING]
+    rows = []
     for metric, known in NAMES.items():
-        name = next((name for name in known if name in found), None)
-        if name is None or step is None:
-            continue
-        part = found[found[step].map(_is_number) & found[name].map(_is_number)]
-        steps = pd.to_numeric(part[step], errors="coerce").to_numpy(float)
-        if not (np.isfinite(steps) & (steps >= 0) & (steps <= LARGEST)).all():
-            raise ShapesweepError(f"{path}: {step}: must hold whole numbers from 0")
-        values = part[name].astype(float)
-        parts.append(pd.DataFrame({"step": steps.astype(int), "metric": metric, "value": values}))
-    table = pd.concat([part for part in parts if len(part)] or parts[:1])
-    if len(found) and "loss" not in set(table.metric):
+        name = next((name for name in known if name in columns), None)
+        # Missing values are None, which differs from a NaN that was logged.
+        values = [(entry.get(step), metric, entry.get(name)) for entry in entries]
+        rows += [row for row in values if _is_number(row[0]) and _is_number(row[2])]
+    table = pd.DataFrame(rows, columns=_NOTHING.columns)
+    steps = pd.to_numeric(table.step, errors="coerce").to_numpy(float)
+    if not (np.isfinite(steps) & (steps >= 0) & (steps <= LARGEST)).all():
+        raise ShapesweepError(f"{path}: {step}: must hold whole numbers from 0")
+    table = table.assign(step=steps.astype(int), value=table.value.astype(float))
+    if entries and "loss" not in set(table.metric):
         raise ShapesweepError(f"{path}: has no column {' or '.join(NAMES['loss'][:3])}; {names}")
     # A training run that was resumed may have logged some steps twice.
     table = table.drop_duplicates(["step", "metric"], keep="last")
@@ -178,8 +180,7 @@ def _logs(
 ) -> Iterator[tuple[str, Log, Path | None]]:
     """Every run with its log, and its folder if it is on this machine."""
     if isinstance(suite, HubSuite):
-        for run, log in _published(name, suite, results) if suite.losses else ():
-            yield run, log, None
+        yield from _published(name, suite, results) if suite.losses else ()
     elif isinstance(suite, LocalSuite):
         for run, local in suite.runs.items():
             log = (read_log(local.losses), []) if local.losses else of_folder(local.path)
@@ -190,24 +191,22 @@ def _logs(
             yield run, of_folder(folder), folder
 
 
-def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log]]:
+def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log, None]]:
     """Logs in the repositories of a suite, at their `main`."""
     listed = listing.read(listing_file(results, name))
-    found = (checkpoint.published for checkpoint in list_checkpoints(name, suite, results))
-    by_run = {published.run: published.repository for published in found if published}
+    found = list_checkpoints(name, suite, results)
+    by_run = {checkpoint.run: checkpoint.repository for checkpoint in found}
     for run, path in suite.losses.items():
         if run not in by_run:
             # The run may not be measured in this sweep.
-            yield (
-                run,
-                (_NOTHING, [f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"]),
-            )
+            problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
+            yield run, (_NOTHING, [problem]), None
             continue
         commit = listed[by_run[run]].branches.get("main", "main")
         try:
-            yield run, (read_log(path, client.read(by_run[run], commit, path)), [])
+            yield run, (read_log(path, client.read(by_run[run], commit, path)), []), None
         except client.RefusedError as error:
-            yield run, (_NOTHING, [f"{path}: {error}"])
+            yield run, (_NOTHING, [f"{path}: {error}"]), None
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:
@@ -217,14 +216,13 @@ def _states_of_trainer(folder: str | Path) -> list[Path]:
     )
 
 
-def _state(data: bytes) -> pd.DataFrame:
-    history = json.loads(data)["log_history"]
-    return _objects([entry for entry in history if "loss" in entry])
+def _state(data: bytes) -> list[Any]:
+    return [entry for entry in json.loads(data)["log_history"] if "loss" in entry]
 
 
-def _lines(data: bytes) -> pd.DataFrame:
+def _lines(data: bytes) -> list[Any]:
     lines = data.decode().splitlines()
-    entries: list[Any] = []
+    entries = []
     for number, line in enumerate(lines):
         try:
             entries += [json.loads(line)] if line.strip() else []
@@ -232,22 +230,13 @@ def _lines(data: bytes) -> pd.DataFrame:
             # The last line may be incomplete while a training run writes it.
             if number < len(lines) - 1:
                 raise
-    if not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError
-    return _objects(entries)
+    return entries
 
 
-def _objects(entries: list[dict[str, Any]]) -> pd.DataFrame:
-    # Missing values are None, which differs from a NaN that was logged.
-    names = list(dict.fromkeys(name for entry in entries for name in entry))
-    return pd.DataFrame(
-        [[entry.get(n) for n in names] for entry in entries], columns=names, dtype=object
-    )
-
-
-def _table(data: bytes) -> pd.DataFrame:
+def _table(data: bytes) -> list[Any]:
     # As text, so that an empty cell differs from a NaN.
-    return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, on_bad_lines="skip")
+    table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, on_bad_lines="skip")
+    return table.to_dict("records")
 
 
 def _is_number(value: Any) -> bool:

@@ -1,56 +1,16 @@
 """Selection: which of the listed checkpoints a configuration chooses, by names and steps."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from shapesweep.config.sweep import Every, Log, Selection, Steps
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub.revisions import Published
+from shapesweep.hub.revisions import Listed
 
 #: Rule that chooses checkpoints of a run.
 Rule = Literal["all"] | Selection
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A checkpoint as its name and its listing describe it.
-
-    Attributes
-    ----------
-    run, revision : str
-        `revision` is empty for a hole.
-    step, seed, tokens : int or None
-    phase : str or None
-    folder : Path
-        Its folder, or the folder of its download.
-    flags : tuple of str
-        What excludes it, as known from names and listings.
-    published : Published or None
-        For a suite on the Hub.
-
-    tokenizer : tuple of str
-        Digests of the files of the run's tokenizer, for a suite on the Hub.
-    """
-
-    run: str
-    revision: str
-    step: int | None
-    folder: Path
-    seed: int | None = None
-    tokens: int | None = None
-    phase: str | None = None
-    flags: tuple[str, ...] = ()
-    published: Published | None = None
-    tokenizer: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Run and revision, which identify it within its suite."""
-        return self.run, self.revision
 
 
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
@@ -76,23 +36,17 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     chosen = []
     for run in dict.fromkeys(checkpoint.run for checkpoint in listed):
         # A `main` without a step is listed, but is not a checkpoint of the run.
-        mine = [
-            checkpoint
-            for checkpoint in listed
-            if checkpoint.run == run and not is_aside(checkpoint)
-        ]
-        wanted = _select(mine, rule) if mine else []
+        mine = [member for member in listed if member.run == run and not member.is_main]
+        wanted = list(_select(mine, rule))
+        if isinstance(rule, Log):
+            wanted += _select([checkpoint for checkpoint in mine if not checkpoint.flags], rule)
+        kept = {id(checkpoint) for checkpoint in wanted}
         # A repository that cannot be listed might have chosen checkpoints.
-        wanted += [
+        chosen += [
             checkpoint
             for checkpoint in mine
-            if any(f.startswith("not_listed") for f in checkpoint.flags)
+            if id(checkpoint) in kept or any(f.startswith("not_listed") for f in checkpoint.flags)
         ]
-        if isinstance(rule, Log):
-            sound = [checkpoint for checkpoint in mine if not checkpoint.flags]
-            wanted += _select(sound, rule) if sound else []
-        kept = {id(checkpoint) for checkpoint in wanted}
-        chosen += [checkpoint for checkpoint in mine if id(checkpoint) in kept]
     if not chosen:
         raise ShapesweepError(f"checkpoints: chooses none of {len(listed)} checkpoints")
     return chosen
@@ -112,30 +66,20 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
     -------
     list of Listed
     """
-    known = list(chosen)
-    if rule is None or not known:
+    if rule is None:
         return []
-    selected = []
-    for run in dict.fromkeys(checkpoint.run for checkpoint in known):
-        mine = [checkpoint for checkpoint in known if checkpoint.run == run]
-        if rule != "last":
-            selected += _select(mine, rule)
-            continue
-        last = max(
-            (checkpoint.step for checkpoint in mine if checkpoint.step is not None), default=None
-        )
-        selected += [checkpoint for checkpoint in mine if checkpoint.step == last]
-    return selected
+    by_run: dict[str, list[Listed]] = {}
+    for checkpoint in chosen:
+        by_run.setdefault(checkpoint.run, []).append(checkpoint)
+    return [checkpoint for mine in by_run.values() for checkpoint in _select(mine, rule)]
 
 
-def is_aside(checkpoint: Listed) -> bool:
-    """Whether a checkpoint is a `main` without a step."""
-    return checkpoint.published is not None and checkpoint.published.is_main
-
-
-def _select(run: list[Listed], rule: Rule) -> list[Listed]:
-    if rule == "all":
+def _select(run: list[Listed], rule: Rule | Literal["last"]) -> list[Listed]:
+    if rule == "all" or not run:
         return run
+    if rule == "last":
+        last = max((member.step for member in run if member.step is not None), default=None)
+        return [checkpoint for checkpoint in run if checkpoint.step == last]
     if isinstance(rule, Every):
         return run[:: rule.every]
     if isinstance(rule, Steps):

@@ -66,7 +66,7 @@ class Model:
 
         suite : EmbeddedSuite, LocalSuite or HubSuite
         """
-        if checkpoint.published:
+        if checkpoint.repository:
             return cls.published(checkpoint)
         if isinstance(suite, EmbeddedSuite):
             config = {"vocab_size": suite.vocabulary, **suite.runs[checkpoint.run].model}
@@ -78,10 +78,7 @@ class Model:
     @classmethod
     def published(cls, checkpoint: Listed) -> "Model":
         """The facts about a checkpoint on the Hub; empty for a hole."""
-        published = checkpoint.published
-        return (
-            cls(published.config, sum(f.size for f in published.files)) if published else cls({}, 0)
-        )
+        return cls(checkpoint.config, sum(file.size for file in checkpoint.files))
 
     @property
     def width(self) -> int:

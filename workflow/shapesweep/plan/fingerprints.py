@@ -49,9 +49,9 @@ def weights(definition: AnySuite, checkpoint: Listed) -> object:
     """
     if isinstance(definition, EmbeddedSuite):
         return training(definition, checkpoint.run)
-    if checkpoint.published:
-        contents = [file.sha256 or file.blob for file in checkpoint.published.files]
-        return [checkpoint.published.commit, contents, checkpoint.tokenizer]
+    if checkpoint.repository:
+        contents = [file.sha256 or file.blob for file in checkpoint.files]
+        return [checkpoint.commit, contents, checkpoint.tokenizer]
     return stats(model_files(checkpoint.folder) + tokenizer_files(checkpoint.folder))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from shapesweep.config.sweep import Config
-from shapesweep.manifest.selection import Listed, budgeted, is_aside
+from shapesweep.manifest.selection import Listed, budgeted
 from shapesweep.plan.costs import (
     CORE_SPEED,
     DOWNLOAD_SPEED,
@@ -32,21 +32,22 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
     lines = []
     for name, listed in suites.items():
         here = [
-            checkpoint for checkpoint in listed if checkpoint.revision and not is_aside(checkpoint)
+            checkpoint for checkpoint in listed if checkpoint.revision and not checkpoint.is_main
         ]
         kinds: dict[str, list[str]] = {}
         for checkpoint in listed:
-            for flag in checkpoint.published.status if checkpoint.published else checkpoint.flags:
+            for flag in checkpoint.status:
                 # Show the full reason why a repository cannot be listed, because it says what to
                 # do.
                 kind = flag if flag.startswith("not_listed") else flag.partition(":")[0]
                 kinds.setdefault(kind, []).append(_name(checkpoint))
         holes = len(kinds.get("hole", []))
         defects = sum(map(len, kinds.values())) - holes
+        size = sum(file.size for checkpoint in here for file in checkpoint.files)
         n_runs = len({checkpoint.run for checkpoint in listed})
         lines.append(
             f"{name}: checkpoints {len(here)}, runs {n_runs}, "
-            f"{_bytes(sum(map(_size, here)))}, holes {holes}, defects {defects}"
+            f"{_bytes(size)}, holes {holes}, defects {defects}"
         )
         for kind, names in kinds.items():
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
@@ -73,7 +74,7 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
             mine = [
                 checkpoint
                 for checkpoint in listed
-                if checkpoint.run == run and checkpoint.published
+                if checkpoint.run == run and checkpoint.repository
             ]
             if mine:
                 chosen = budgeted(mine, settings.budget.checkpoints.get(name))
@@ -122,10 +123,6 @@ def _cost(mine: Sequence[Listed], budgeted: Sequence[Listed], settings: Config) 
         "download": fetched / DOWNLOAD_SPEED / 3600,
         "compute": needed / CORE_SPEED / 3600,
     }
-
-
-def _size(checkpoint: Listed) -> int:
-    return sum(file.size for file in checkpoint.published.files) if checkpoint.published else 0
 
 
 def _name(checkpoint: Listed) -> str:
