@@ -67,21 +67,14 @@ class Model:
         suite : EmbeddedSuite, LocalSuite or HubSuite
         """
         if checkpoint.published:
-            return cls.published(checkpoint)
+            n_bytes = sum(file.size for file in checkpoint.published.files)
+            return cls(checkpoint.published.config, n_bytes)
         if isinstance(suite, EmbeddedSuite):
             config = {"vocab_size": suite.vocabulary, **suite.runs[checkpoint.run].model}
             d, layers = facts.width(config) or 0, facts.n_layers(config) or 0
             return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
         n_bytes = sum(size for _, size, _ in stats(model_files(checkpoint.folder)))
         return cls(facts.description(checkpoint.folder) or {}, n_bytes)
-
-    @classmethod
-    def published(cls, checkpoint: Listed) -> "Model":
-        """The facts about a checkpoint on the Hub; empty for a hole."""
-        published = checkpoint.published
-        return (
-            cls(published.config, sum(f.size for f in published.files)) if published else cls({}, 0)
-        )
 
     @property
     def width(self) -> int:
