@@ -9,7 +9,6 @@ with a thread each, and in a process with two threads. The faster time counts.
 import contextlib
 import functools
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,9 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
+from page import at_once, put
 
 CORES = 2
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 NEOX = {
     **{"vocab_size": 50304, "hidden_size": 512, "num_hidden_layers": 6},
     **{"num_attention_heads": 8, "intermediate_size": 2048},
@@ -55,8 +54,6 @@ STAGES = {
 
 
 def main():
-    from page import put
-
     rows = {}
     for name, (family, shape, n_batch, n_staged, corpus) in SHAPES.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -86,13 +83,14 @@ def verdict(name, row):
 
 def measured(folder, halves, n_staged):
     """Return the seconds per checkpoint of each stage, of the whole and of the bare passes."""
+    call = functools.partial(at_once, __file__)
     n_batch = len(halves[0])
-    together = at_once([["bare", folder, half[0]] for half in halves], threads=1)
-    (alone,) = at_once([["bare", folder, halves[0][0]]], threads=CORES)
+    together = call([["bare", folder, half[0]] for half in halves], threads=1)
+    (alone,) = call([["bare", folder, halves[0][0]]], threads=CORES)
     bare = min(max(together) / CORES, alone)
-    (stages,) = at_once([["stages", folder, *halves[0][:n_staged]]], threads=1)
+    (stages,) = call([["stages", folder, *halves[0][:n_staged]]], threads=1)
     start = time.perf_counter()
-    at_once([["chain", folder, str(n), *half] for n, half in enumerate(halves)], threads=1)
+    call([["chain", folder, str(n), *half] for n, half in enumerate(halves)], threads=1)
     whole = (time.perf_counter() - start) / CORES / n_batch
     expected = stages.pop("expected")
     seconds = {f"{key} (one core)": value for key, value in stages.items()}
@@ -101,24 +99,6 @@ def measured(folder, halves, n_staged):
         "times the bare passes": whole / bare,
         "counted by `costs.py` (one core)": expected,
     }
-
-
-def at_once(calls, threads):
-    """Run calls of this script at the same time, and return their outputs."""
-    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
-    children = [
-        subprocess.Popen(
-            [sys.executable, __file__, *call],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        for call in calls
-    ]
-    outputs = [child.communicate()[0] for child in children]
-    if any(child.returncode for child in children):
-        raise SystemExit(f"{calls[0]}: failed")
-    return [json.loads(output) for output in outputs]
 
 
 def write_sweep(folder, family, shape, n_batch, corpus):
