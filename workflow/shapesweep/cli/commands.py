@@ -291,16 +291,10 @@ def page(arguments: argparse.Namespace) -> None:
 
 def _suite(arguments: argparse.Namespace) -> AnySuite:
     """The definition of a suite from the command line."""
-    from pydantic import ValidationError
-
     from shapesweep.config.suite import SUITE
-    from shapesweep.validation import explain
+    from shapesweep.validation import validated
 
-    try:
-        return SUITE.validate_json(arguments.definition)
-    except ValidationError as error:
-        key, message = explain(error, arguments.definition)
-        raise ShapesweepError(f"--definition: {'.'.join(key)}: {message}") from None
+    return validated(SUITE.validate_json, arguments.definition, "--definition")
 
 
 def manifests(arguments: argparse.Namespace) -> None:

@@ -8,12 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
@@ -199,9 +194,8 @@ class Config(Strict):
         requested = self.budget.checkpoints
         for name in requested:
             if name not in known:
-                raise at(
-                    ["budget", "checkpoints", name], f"there is no such suite{near(name, known)}"
-                )
+                where = ["budget", "checkpoints", name]
+                raise at(where, f"there is no such suite{near(name, known)}")
         # Other configurations inherit the default, whose suite they may not have.
         mine = {name: rule for name, rule in requested.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
