@@ -7,7 +7,6 @@ script writes listings, plans and tables of synthetic checkpoints.
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -151,20 +150,12 @@ def finish(folder):
     measurement, record = plan.measurement_file("big"), plan.record_file("big")
     # The files are written in the order of the rules.
     empty = dict.fromkeys([*plan.files(["big"]), *outputs()], "")
-    write(
-        results,
-        {
-            "config.yaml": as_yaml(plan.config),
-            measurement: plan.settings_text(Path(measurement).stem),
-            **empty,
-            record: plan.record("big"),
-        },
-    )
-    failures = folder / "failures.parquet"
-    tables.write([], schemas.FAILURES, failures, {"transient": 0})
+    texts = {"config.yaml": as_yaml(plan.config)}
+    texts[measurement] = plan.settings_text(Path(measurement).stem)
+    write(results, {**texts, **empty, record: plan.record("big")})
     for path in plan.tables(["big"]):
         if path.endswith("failures.parquet"):
-            shutil.copyfile(failures, results / path)
+            tables.write([], schemas.FAILURES, results / path, {"transient": 0})
     # Write Snakemake's records of its outputs.
     run([*numbers(), "--touch", "--forceall"], cwd=folder, stdout=subprocess.DEVNULL)
 
