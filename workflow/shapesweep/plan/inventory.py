@@ -6,15 +6,7 @@ import pandas as pd
 
 from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted, is_aside
-from shapesweep.plan.costs import (
-    CORE_SPEED,
-    DOWNLOAD_SPEED,
-    Model,
-    budget_operations,
-    footprint,
-    n_tokens,
-    operations,
-)
+from shapesweep.plan import costs as estimates
 
 
 def published(suites: Mapping[str, Sequence[Listed]]) -> str:
@@ -72,16 +64,18 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
         rule = settings.budget.checkpoints.get(name)
         with_budget = {checkpoint.key for checkpoint in budgeted(mine, rule)}
         for checkpoint in mine:
-            model = Model.of(checkpoint, settings.suites[name])
-            more = budget_operations(model, settings) if checkpoint.key in with_budget else 0
+            model = estimates.Model.of(checkpoint, settings.suites[name])
+            more = (
+                estimates.budget_operations(model, settings) if checkpoint.key in with_budget else 0
+            )
             rows.append(
                 {
                     "run": f"{name}/{checkpoint.run}",
                     "checkpoints": 1,
                     "bytes": model.n_bytes,
-                    "disk": footprint(model, settings),
-                    "tokens": n_tokens(model, settings),
-                    "operations": operations(model, settings) + more,
+                    "disk": estimates.footprint(model, settings),
+                    "tokens": estimates.n_tokens(model, settings),
+                    "operations": estimates.operations(model, settings) + more,
                 }
             )
     if not rows:
@@ -98,15 +92,18 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
             "disk per checkpoint": each.disk.max().map(_bytes).reindex(runs.index, fill_value=""),
             "tokens read": (runs.tokens / 1e6).map("{:.1f} M".format),
             "operations": runs.operations.map("{:.1e}".format),
-            "hours of download": (runs.bytes / DOWNLOAD_SPEED / 3600).map("{:.1f}".format),
-            "core-hours": (runs.operations / CORE_SPEED / 3600).map("{:.1f}".format),
+            "hours of download": (runs.bytes / estimates.DOWNLOAD_SPEED / 3600).map(
+                "{:.1f}".format
+            ),
+            "core-hours": (runs.operations / estimates.CORE_SPEED / 3600).map("{:.1f}".format),
         }
     )
+    speeds = estimates.DOWNLOAD_SPEED / 1e6, estimates.CORE_SPEED / 1e9
     return (
         f"{table.to_string(index=False)}\n"
         f"peak disk: {_bytes(peak)} of the {settings.hub.disk_gb:g} GB that hub.disk_gb allows\n"
-        f"assumed: {DOWNLOAD_SPEED / 1e6:g} MB/s from the Hub, {CORE_SPEED / 1e9:g} Gflop/s per "
-        "core; with a GPU, forward passes need no core"
+        f"assumed: {speeds[0]:g} MB/s from the Hub, {speeds[1]:g} Gflop/s per core; with a GPU, "
+        "forward passes need no core"
     )
 
 
