@@ -43,14 +43,12 @@ _DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 class Model:
     """The facts about a checkpoint on which its costs depend.
 
-
     Attributes
     ----------
     config : mapping
         Its `config.json`, as far as known.
     n_bytes : int
         Size of its files.
-
     """
 
     config: Mapping[str, Any]
@@ -63,7 +61,6 @@ class Model:
         Parameters
         ----------
         checkpoint : Listed
-
         suite : EmbeddedSuite, LocalSuite or HubSuite
         """
         if checkpoint.published:
