@@ -73,7 +73,7 @@ docs: $(READY_DEV)
 
 bench: $(READY) $(READY_BENCH)
 	$(call TIME,-u OPENBLAS_CORETYPE,own)
-	$(call TIME,OPENBLAS_CORETYPE=Haswell,same) -k 'TestSearch'
+	$(call TIME,OPENBLAS_CORETYPE=Haswell,same) -k test_search
 	$(BENCH)/bin/python benchmarks/table.py $(BENCH)/own.json $(BENCH)/same.json
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/cost.py
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/probe.py

@@ -12,7 +12,7 @@ from numpy.lib.format import open_memmap
 N, D = 100_000, 1024
 
 
-def test_a_large_cloud(timed, tmp_path):
+def test_a_large_cloud(benchmark, timed, tmp_path):
     path = tmp_path / "large.npy"
     rng = np.random.default_rng(0)
     array = open_memmap(path, "w+", np.float32, (N, D))
@@ -30,4 +30,4 @@ def test_a_large_cloud(timed, tmp_path):
     numbers = timed(measure, who="shapesweep", what=what, rounds=1, warmup=0)
     assert numbers["n_points"] == N
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    timed.note(peak_memory=peak, cloud=N * D * 4, all_distances=N * N * 8)
+    benchmark.extra_info.update(peak_memory=peak, cloud=N * D * 4, all_distances=N * N * 8)

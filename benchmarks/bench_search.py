@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import shapesweep
-from conftest import SHAPES
+from conftest import SHAPES, cloud
 from shapesweep import neighbors
 from shapesweep.estimators import dimension
 
@@ -29,42 +29,40 @@ def every_id(points, k):
     return ids
 
 
+def product(points, k):
+    """Compute the product of all pairs of points in float32, which any search needs."""
+    tile = np.empty((512, len(points)), np.float32)
+    for start in range(0, len(points), 512):
+        part = points[start : start + 512]
+        np.matmul(part, points.T, out=tile[: len(part)])
+
+
+#: Function, cloud and number of rounds of each program.
+PROGRAMS = {
+    "shapesweep": (every_id, "gaussian", 5),
+    "faiss flat": (peers.faiss_flat, "gaussian", 5),
+    "scikit-learn brute": (peers.scikit_learn, "gaussian", 3),
+    "all pairs' float32 product alone": (product, "gaussian", 5),
+    "shapesweep, on cloud like hidden states": (every_id, "states", 5),
+}
+
+
 @pytest.mark.parametrize("k", [2, 64])
 @pytest.mark.parametrize("shape", SHAPES)
-class TestSearch:
-    def test_shapesweep(self, timed, cloud, shape, k):
-        timed(every_id, cloud(shape), k, who="shapesweep", what=f"search, k = {k}, {shape}")
-
-    def test_faiss(self, timed, cloud, shape, k):
-        timed(peers.faiss_flat, cloud(shape), k, who="faiss flat", what=f"search, k = {k}, {shape}")
-
-    def test_scikit_learn(self, timed, cloud, shape, k):
-        timed(peers.scikit_learn, cloud(shape), k, who="scikit-learn brute",
-              what=f"search, k = {k}, {shape}", rounds=3)  # fmt: skip
-
-    def test_product(self, timed, cloud, shape, k):
-        points = cloud(shape)
-        tile = np.empty((512, len(points)), np.float32)
-
-        def product():
-            for start in range(0, len(points), 512):
-                part = points[start : start + 512]
-                np.matmul(part, points.T, out=tile[: len(part)])
-
-        timed(product, who="all pairs' float32 product alone", what=f"search, k = {k}, {shape}")
-
-    def test_shapesweep_on_states(self, timed, cloud, shape, k):
-        timed(every_id, cloud(shape, "states"), k, who="shapesweep, on cloud like hidden states",
-              what=f"search, k = {k}, {shape}")  # fmt: skip
+@pytest.mark.parametrize("who", PROGRAMS)
+def test_search(timed, who, shape, k):
+    function, kind, rounds = PROGRAMS[who]
+    what = f"search, k = {k}, {shape}"
+    timed(function, cloud(shape, kind), k, who=who, what=what, rounds=rounds)
 
 
 class TestEveryId:
     what = "TwoNN, MLE, Gride, correlation dimension, 10000x768"
 
-    def test_shapesweep(self, timed, cloud):
+    def test_shapesweep(self, timed):
         timed(every_id, cloud("10000x768"), 64, who="shapesweep", what=self.what)
 
-    def test_scikit_dimension(self, timed, cloud):
+    def test_scikit_dimension(self, timed):
         points = cloud("10000x768")
         timed(peers.scikit_dimension, points, who="scikit-dimension", what=self.what, rounds=1)
 
@@ -72,14 +70,14 @@ class TestEveryId:
 class TestPaper:
     what = "the paper's ID, 1024x768 (more does not fit in its memory)"
 
-    def test_shapesweep(self, timed, cloud):
+    def test_shapesweep(self, timed):
         def ours(points):
             unique = points[shapesweep.unique_rows(points)]
             return shapesweep.id_twonn_paper(shapesweep.nearest_neighbors(unique, 2)[0])
 
         timed(ours, cloud("10000x768")[:1024], who="shapesweep", what=self.what)
 
-    def test_llm_microscope(self, timed, cloud):
+    def test_llm_microscope(self, timed):
         points = torch.from_numpy(cloud("10000x768")[:1024])
         theirs = peers.paper().intrinsic_dimension
         timed(theirs, points, "cpu", who="llm-microscope", what=self.what, rounds=3)

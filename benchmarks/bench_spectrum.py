@@ -7,22 +7,18 @@ import pytest
 import shapesweep
 
 SHAPES = {"4096x768": (4096, 768), "8192x2560": (8192, 2560)}
+#: Function and number of rounds of each program.
+PROGRAMS = {
+    "shapesweep": (shapesweep.anisotropy, 5),
+    "numpy's SVD": (peers.svd, 2),
+    "torch's SVD": (peers.svd_torch, 2),
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-class TestAnisotropy:
-    def points(self, shape):
-        n, d = SHAPES[shape]
-        return np.random.default_rng(0).standard_normal((n, d)) * np.arange(1, d + 1) ** -0.25
-
-    def test_shapesweep(self, timed, shape):
-        what = f"anisotropy, {shape}, float64"
-        timed(shapesweep.anisotropy, self.points(shape), who="shapesweep", what=what)
-
-    def test_numpy(self, timed, shape):
-        what = f"anisotropy, {shape}, float64"
-        timed(peers.svd, self.points(shape), who="numpy's SVD", what=what, rounds=2)
-
-    def test_torch(self, timed, shape):
-        what = f"anisotropy, {shape}, float64"
-        timed(peers.svd_torch, self.points(shape), who="torch's SVD", what=what, rounds=2)
+@pytest.mark.parametrize("who", PROGRAMS)
+def test_anisotropy(timed, who, shape):
+    n, d = SHAPES[shape]
+    points = np.random.default_rng(0).standard_normal((n, d)) * np.arange(1, d + 1) ** -0.25
+    function, rounds = PROGRAMS[who]
+    timed(function, points, who=who, what=f"anisotropy, {shape}, float64", rounds=rounds)

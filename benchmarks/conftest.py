@@ -1,5 +1,6 @@
 """The clouds that are timed, and a description of the machine."""
 
+import functools
 import os
 import platform
 
@@ -34,36 +35,21 @@ def states(n, d):
 CLOUDS = {"gaussian": gaussian, "states": states}
 
 
-@pytest.fixture(scope="session")
-def cloud():
-    clouds = {}
-
-    def make(shape, kind="gaussian"):
-        if (shape, kind) not in clouds:
-            clouds[shape, kind] = CLOUDS[kind](*SHAPES[shape])
-        return clouds[shape, kind]
-
-    return make
-
-
-class Timed:
-    """Times a function, after a round that warms up."""
-
-    def __init__(self, benchmark):
-        self.benchmark = benchmark
-
-    def __call__(self, function, *arguments, who, what, rounds=5, warmup=1):
-        self.note(who=who, what=what, setting=SETTING)
-        return self.benchmark.pedantic(function, arguments, rounds=rounds, warmup_rounds=warmup)
-
-    def note(self, **more):
-        """Store information with the times."""
-        self.benchmark.extra_info.update(more)
+@functools.cache
+def cloud(shape, kind="gaussian"):
+    """Return a cloud of one of the shapes."""
+    return CLOUDS[kind](*SHAPES[shape])
 
 
 @pytest.fixture
 def timed(benchmark):
-    return Timed(benchmark)
+    """Return a function that times another, after a round that warms up."""
+
+    def call(function, *arguments, who, what, rounds=5, warmup=1):
+        benchmark.extra_info.update(who=who, what=what, setting=SETTING)
+        return benchmark.pedantic(function, arguments, rounds=rounds, warmup_rounds=warmup)
+
+    return call
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):

@@ -1,8 +1,25 @@
-"""Write generated parts of the documentation."""
+"""Run parts of a benchmark in processes of their own, and write its table to the documentation."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def at_once(script, calls, threads):
+    """Run calls of a script at the same time, and return what they print as JSON."""
+    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    commands = [[sys.executable, script, *call] for call in calls]
+    children = [subprocess.Popen(command, env=environment, **quiet) for command in commands]
+    outputs = [child.communicate()[0] for child in children]
+    if any(child.returncode for child in children):
+        raise SystemExit(f"{calls[0]}: failed")
+    return [json.loads(output) for output in outputs]
 
 
 def put(name, part, text):

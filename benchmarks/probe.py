@@ -6,13 +6,13 @@ probes are timed alternately.
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
+
+from page import at_once, put
 
 EVERY = 50
 #: The largest share of the time between two probes, set in advance.
@@ -26,10 +26,8 @@ SIGNALS = {
 
 
 def main():
-    from page import put
-
     lines = ["| | one thread | two threads |", "|---|---:|---:|"]
-    columns = [timed(threads) for threads in (1, 2)]
+    columns = [at_once(__file__, [["child"]], threads)[0] for threads in (1, 2)]
     steps = [f"{1000 * seconds['step']:.0f} ms" for seconds in columns]
     lines.append(f"| a step | {' | '.join(steps)} |")
     for name in SIGNALS:
@@ -41,15 +39,6 @@ def main():
 def cell(seconds, step):
     share = seconds / (EVERY * step)
     return f"{1000 * seconds:.0f} ms, {share:.1%}" + ("" if share <= ALLOWED else ": **missed**")
-
-
-def timed(threads):
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = {**os.environ, **dict.fromkeys(names, str(threads))}
-    done = subprocess.run(
-        [sys.executable, __file__, "child"], env=environment, stdout=subprocess.PIPE, check=True
-    )
-    return json.loads(done.stdout)
 
 
 def child():

@@ -7,7 +7,6 @@ script writes listings, plans and tables of synthetic checkpoints.
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from page import put
 
-from shapesweep import curves
 from shapesweep.config.files import as_yaml, validate
-from shapesweep.curves.join import join
 from shapesweep.hub.revisions import Repository
 from shapesweep.metrics import METRICS
 from shapesweep.plan.batches import MOST
@@ -38,6 +36,14 @@ SHAPE = {
 }
 #: The number of checkpoints of a run.
 RUN_LENGTH = 100
+#: Options of the timed commands, in the folder of `write_tables`.
+COMMANDS = {
+    "join": [
+        *("--plans", "plan.json", "--manifests", "listed.parquet", "--history", "logged.parquet"),
+        *("--results", ".", "--out", "."),
+    ],
+    "curves": ["--tables", ".", "--out", "curves"],
+}
 #: Limits of seconds and megabytes, set in advance.
 ALLOWED = {
     "`shapesweep --help`": (0.5, None),
@@ -47,8 +53,6 @@ ALLOWED = {
 
 
 def main():
-    from page import put
-
     lines = [
         "| what | checkpoints | jobs | time | memory | allowed |",
         "|---|---:|---:|---:|---:|---:|",
@@ -70,14 +74,15 @@ def main():
     for n in (250, 1000):
         with tempfile.TemporaryDirectory() as folder:
             write_tables(Path(folder), n)
-            for name in ("join", "curves"):
-                lines.append(row(name, n, "", *run([sys.executable, __file__, name, folder])))
+            for name, options in COMMANDS.items():
+                words = ["shapesweep", name, *options]
+                lines.append(row(name, n, "", *run(words, cwd=folder, stdout=subprocess.DEVNULL)))
     put("cost.md", "scale", "\n".join([*lines, ""]))
 
 
 def start(name, program, *words):
     """Return the row of a command in an empty folder, with the median of five times."""
-    words = [Path(sys.executable).with_name(program), *words]
+    words = [program, *words]
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         run(words, **quiet)  # writes the bytecode
@@ -145,20 +150,12 @@ def finish(folder):
     measurement, record = plan.measurement_file("big"), plan.record_file("big")
     # The files are written in the order of the rules.
     empty = dict.fromkeys([*plan.files(["big"]), *outputs()], "")
-    write(
-        results,
-        {
-            "config.yaml": as_yaml(plan.config),
-            measurement: plan.settings_text(Path(measurement).stem),
-            **empty,
-            record: plan.record("big"),
-        },
-    )
-    failures = folder / "failures.parquet"
-    tables.write([], schemas.FAILURES, failures, {"transient": 0})
+    texts = {"config.yaml": as_yaml(plan.config)}
+    texts[measurement] = plan.settings_text(Path(measurement).stem)
+    write(results, {**texts, **empty, record: plan.record("big")})
     for path in plan.tables(["big"]):
         if path.endswith("failures.parquet"):
-            shutil.copyfile(failures, results / path)
+            tables.write([], schemas.FAILURES, results / path, {"transient": 0})
     # Write Snakemake's records of its outputs.
     run([*numbers(), "--touch", "--forceall"], cwd=folder, stdout=subprocess.DEVNULL)
 
@@ -173,7 +170,7 @@ def outputs():
 
 def numbers():
     """Return the command of Snakemake for all numbers."""
-    words = [Path(sys.executable).with_name("snakemake"), "numbers", "--quiet", "all"]
+    words = ["snakemake", "numbers", "--quiet", "all"]
     return [*words, "--snakefile", ROOT / "Snakefile", "--configfile", "sweep.yaml", "--cores", "2"]
 
 
@@ -241,22 +238,5 @@ def write_tables(folder, n):
     tables.write([], schemas.HISTORY, folder / "logged.parquet")
 
 
-def make_curves(folder):
-    """Compute the curves of the joined tables, in the same way as `shapesweep curves`."""
-    geometry, losses, continuity = (
-        tables.read(folder / f"{name}.parquet", getattr(schemas, name.upper()))
-        for name in ("geometry", "losses", "continuity")
-    )
-    replicates = tables.Reader(folder / "replicates.parquet", schemas.REPLICATES)
-    curves.build(geometry, replicates, losses, continuity)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["join"]:
-        path = Path(sys.argv[2])
-        files = ([path / name] for name in ("plan.json", "listed.parquet", "logged.parquet"))
-        join(*files, path, path)
-    elif sys.argv[1:2] == ["curves"]:
-        make_curves(Path(sys.argv[2]))
-    else:
-        main()
+    main()

@@ -31,17 +31,11 @@ def main(paths):
 
 def best(runs):
     """Return the table of the fastest setting of each program."""
-    fastest = {}
-    names_by_run = [{name(benchmark) for benchmark in run["benchmarks"]} for run in runs]
-    for run in runs:
-        for benchmark in run["benchmarks"]:
-            other = fastest.setdefault(name(benchmark), benchmark)
-            if benchmark["stats"]["median"] < other["stats"]["median"]:
-                fastest[name(benchmark)] = benchmark
+    settings = [{name(benchmark): benchmark for benchmark in run["benchmarks"]} for run in runs]
     chosen = [
-        benchmark
-        for key, benchmark in fastest.items()
-        if all(key in names for names in names_by_run)
+        min((setting[key] for setting in settings), key=lambda b: b["stats"]["median"])
+        for key in settings[0]
+        if all(key in setting for setting in settings)
     ]
     title = "## Every program with the kernels that suit it best"
     text = "The faster of the two settings below, for each program by itself."

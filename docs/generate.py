@@ -4,10 +4,11 @@
 pages, generated text is between two comments that name it.
 """
 
+import contextlib
+import io
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from shapesweep import cli
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.suite import SUITE, EmbeddedSuite, LocalSuite, Suite
 from shapesweep.config.sweep import Config
@@ -46,8 +48,7 @@ def files() -> Iterator[tuple[Path, str]]:
     config = Config.model_json_schema()
     # A file only has keys that differ from the defaults, so no key is required.
     config.pop("required")
-    schemas = {"config": config, "suite": TypeAdapter(Suite).json_schema()}
-    for name, schema in schemas.items():
+    for name, schema in (("config", config), ("suite", TypeAdapter(Suite).json_schema())):
         text = json.dumps({"$schema": DIALECT, **schema}, indent=1, ensure_ascii=False)
         yield ROOT / f"workflow/schemas/{name}.schema.json", f"{text}\n"
     pages = {
@@ -105,11 +106,12 @@ def _rows(schema: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator
     for key, field in schema["properties"].items():
         # A union of forms is told by its examples, a form of its own by its keys.
         inner = _resolved(field, whole)
-        default = field.get("default", "required" if key in schema.get("required", ()) else None)
+        needed = key in schema.get("required", ())
+        default = "required" if needed else _default(field.get("default"))
         if "properties" in inner:
             yield from _rows(inner, whole, f"{above}{key}.")
             continue
-        yield [f"`{above}{key}`", _default(default), _values(field, whole), field["description"]]
+        yield [f"`{above}{key}`", default, _values(field, whole), field["description"]]
         for each in inner.get("patternProperties", {}).values() if key == "runs" else ():
             forms = [_resolved(form, whole) for form in each.get("anyOf", [each])]
             for form in (form for form in forms if "properties" in form):
@@ -121,29 +123,24 @@ def _resolved(field: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def _default(default: Any) -> str:
-    if default == "required":
-        return "required"
     if default is None or isinstance(default, str):
         return f"`{default}`" if default else ""
     return f"`{json.dumps(default)}`".replace('"', "")
 
 
 def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
-    if "examples" in field:
-        return ", ".join(f"`{example}`" for example in field["examples"])
-    if "const" in field:
-        return f"`{field['const']}`"
-    if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
+    for key in ("examples", "enum", "const"):
+        if key in field:
+            choices = field[key] if key != "const" else [field[key]]
+            return ", ".join(f"`{choice}`" for choice in choices)
     if "anyOf" in field:
         forms = [_resolved(form, whole) for form in field["anyOf"]]
         return " or ".join(_values(form, whole) for form in forms if form.get("type") != "null")
     kind = field.get("type")
     if kind == "array":
-        items = _resolved(field["items"], whole)
-        return f"list of {_values(items, whole)}"
-    words = {"integer": "whole number", "number": "number", "string": "text", "object": "mapping"}
-    said = words.get(kind, "`true`, `false`" if kind == "boolean" else str(kind))
+        return f"list of {_values(_resolved(field['items'], whole), whole)}"
+    words = {"integer": "whole number", "string": "text", "boolean": "`true`, `false`"}
+    said = {**words, "object": "mapping"}.get(kind, str(kind))
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {field[bound]:g}" for bound, sign in signs.items() if bound in field]
     return " ".join([said, ", ".join(bounds)]).strip()
@@ -200,18 +197,16 @@ def figures() -> str:
 def command() -> str:
     """The reference of the command: the help of every subcommand."""
     # Else the help is wrapped to whatever terminal this runs in, or coloured.
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
-    script = Path(sys.executable).with_name("shapesweep")
+    os.environ.update(COLUMNS="100", NO_COLOR="1")
 
     def output(*arguments: str) -> str:
-        done = subprocess.run(
-            [script, *arguments], env=environment, stdout=-1, text=True, check=True
-        )
-        return done.stdout.strip()
+        with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+            cli.main([*arguments, "--help"])
+        return text.getvalue().strip()
 
-    names = re.findall(r"^    (\w+) ", output("--help"), re.MULTILINE)
+    names = re.findall(r"^    (\w+) ", output(), re.MULTILINE)
     return "\n" + "\n".join(
-        f"## `shapesweep {name}`\n\n```text\n{output(name, '--help')}\n```\n" for name in names
+        f"## `shapesweep {name}`\n\n```text\n{output(name)}\n```\n" for name in names
     )
 
 

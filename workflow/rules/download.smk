@@ -9,15 +9,11 @@ rule download:
         tokenizer=ancient(tokenizer),
         settings=measurement_file,
     output:
-        temp(
-            directory(
-                f"{TEMPORARY}/checkpoints/{{suite}}/{{run}}/{{batch}}/{{fingerprint}}"
-            )
-        ),
+        temp(directory(f"{TEMPORARY}/checkpoints/{BATCH}")),
     log:
-        f"{RESULTS}/logs/download/{{suite}}/{{run}}/{{batch}}/{{fingerprint}}.log",
+        f"{RESULTS}/logs/download/{BATCH}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/download/{{suite}}/{{run}}/{{batch}}/{{fingerprint}}.tsv"
+        f"{RESULTS}/benchmarks/download/{BATCH}.tsv"
     threads: 0
     resources:
         mem_mb=1000,

@@ -3,9 +3,6 @@
 # checkpoint at a time, and then removes its shards of hidden states. With keep_activations they are
 # kept in <results>/activations/. <results>/measured/ keeps the numbers of every checkpoint, so that
 # a later sweep does not measure them again.
-BATCH = "{suite}/{run}/{batch}/{fingerprint}"
-
-
 rule geometry:
     input:
         text=text,

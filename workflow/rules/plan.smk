@@ -52,6 +52,8 @@ PLAN = Plan(CONFIG, HERE)
 # TEMPORARY_HERE is the same path for jobs, with the prefix.
 TEMPORARY = CONFIG.scratch_folder(HERE) or RESULTS
 TEMPORARY_HERE = CONFIG.scratch_folder(HERE) or str(HERE)
+# The folder of a batch.
+BATCH = "{suite}/{run}/{batch}/{fingerprint}"
 set_limits(CONFIG)
 refuse_storage()
 warn_without_profile()
@@ -168,15 +170,13 @@ def tokenizer(w):
     if w.suite not in PLAN.published:
         return []
     folder = f"tokenizers/{w.suite}/{w.run}"
-    found = list(
-        Path(HERE, folder).glob(f"{PLAN.tokenizer_fingerprint(w.suite, w.run)}*")
-    )
+    fingerprint = PLAN.tokenizer_fingerprint(w.suite, w.run)
+    found = list(Path(HERE, folder).glob(f"{fingerprint}*"))
     if is_main_process() or not found:
         return f"{RESULTS}/{PLAN.tokenizer(w.suite, w.run)}"
     # A fetch that failed in this run gets a new name in the plan of a job, which would repeat it.
-    return (
-        f"{RESULTS}/{folder}/{max(found, key=lambda path: path.stat().st_mtime).name}"
-    )
+    latest = max(found, key=lambda path: path.stat().st_mtime)
+    return f"{RESULTS}/{folder}/{latest.name}"
 
 
 def measured(w):

@@ -38,9 +38,8 @@ def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing
     """
     found: dict[str, Thing] = {}
     folder = importlib.import_module(package).__path__
-    for name in sorted(info.name for info in pkgutil.iter_modules(folder)):
-        if name.startswith("_"):
-            continue
+    names = (info.name for info in pkgutil.iter_modules(folder))
+    for name in (name for name in names if not name.startswith("_")):
         module = importlib.import_module(f"{package}.{name}")
         thing = getattr(module, attribute, None)
         several: dict[str, Any] = thing if isinstance(thing, dict) and thing else {name: thing}

@@ -6,8 +6,8 @@ jobs.
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sized
-from typing import Protocol, TextIO, TypeVar
+from collections.abc import Collection, Iterator
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -20,11 +20,7 @@ _WRITTEN = re.compile(r"^(?P<doing>\w+): (?P<done>\d+) of (?P<total>\d+) \w+, [\
 Part = tuple[int, int]
 WHOLE: Part = (0, 1)
 
-Item = TypeVar("Item", covariant=True)
-
-
-class SizedIterable(Sized, Iterable[Item], Protocol[Item]):
-    """An iterable with a length."""
+Item = TypeVar("Item")
 
 
 class _Lines:
@@ -54,27 +50,14 @@ def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
         Number of this bar, from 0, and the number of bars that are shown as one.
     """
     number, of = part
-    if sys.stderr.isatty():
-        return tqdm(
-            initial=number * total,
-            total=of * total,
-            desc=doing,
-            unit=f" {unit}",
-            dynamic_ncols=True,
-        )
-    return tqdm(
-        initial=number * total,
-        total=of * total,
-        desc=doing,
-        unit=unit,
-        file=_Lines(sys.stderr),
-        bar_format=_LINE,
-        mininterval=INTERVAL,
-        miniters=1,
-    )
+    style: dict[str, Any] = {"unit": f" {unit}", "dynamic_ncols": True}
+    if not sys.stderr.isatty():
+        style = {"unit": unit, "file": _Lines(sys.stderr), "bar_format": _LINE}
+        style |= {"mininterval": INTERVAL, "miniters": 1}
+    return tqdm(initial=number * total, total=of * total, desc=doing, **style)
 
 
-def track(items: SizedIterable[Item], doing: str, unit: str, part: Part = WHOLE) -> Iterator[Item]:
+def track(items: Collection[Item], doing: str, unit: str, part: Part = WHOLE) -> Iterator[Item]:
     """Iterate over items with a progress bar; see `bar`."""
     with bar(len(items), doing, unit, part) as shown:
         for item in items:

@@ -7,15 +7,17 @@ the configuration are generated from the same classes.
 import difflib
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from shapesweep.errors import near, printable
+from shapesweep.errors import ShapesweepError, near, printable
 from shapesweep.storage.schemas import LARGEST
+
+Valid = TypeVar("Valid")
 
 #: Stands for a key that is absent, where None is a value.
 NOTHING = object()
@@ -32,10 +34,11 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _knows_every_key(cls, data: Any) -> Any:
-        for key in data if isinstance(data, dict) else ():
+        given = data if isinstance(data, dict) else {}
+        for key in given:
             if key not in cls.model_fields:
                 raise at([key], f"there is no such key{near(str(key), cls.model_fields)}")
-        for key, value in data.items() if isinstance(data, dict) else ():
+        for key, value in given.items():
             if isinstance(value, int) and abs(value) > LARGEST:
                 raise at([key], f"found {_shown(value)}; write a number of at most {LARGEST}")
         return data
@@ -117,6 +120,21 @@ def below(found: Any, part: str) -> Any:
     return NOTHING
 
 
+def validated(validate: Callable[[Any], Valid], raw: Any, where: str | Path) -> Valid:
+    """Validate a definition by a method such as `SUITE.validate_python`.
+
+    Raises
+    ------
+    ShapesweepError
+        If it is not valid. The message begins with `where`.
+    """
+    try:
+        return validate(raw)
+    except ValidationError as error:
+        key, message = explain(error, raw)
+        raise ShapesweepError(f"{where}: {'.'.join(key)}: {message}") from None
+
+
 def explain(
     error: ValidationError, raw: Any, model: type[BaseModel] | None = None
 ) -> tuple[list[str], str]:
@@ -179,16 +197,11 @@ def _path(problem: ErrorDetails, raw: Any) -> list[str]:
     return key
 
 
-class _Shown(reprlib.Repr):
-    """Shortens long values for messages."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxdict, self.maxlist = 3, 8, 8
-        self.maxstring = self.maxother = self.maxlong = 200
-
-
-_shown = _Shown().repr
+# Shortens long values for messages.
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxdict, _short.maxlist = 3, 8, 8
+_short.maxstring = _short.maxother = _short.maxlong = 200
+_shown = _short.repr
 
 
 def _tags(problem: ErrorDetails) -> str:
@@ -198,22 +211,18 @@ def _tags(problem: ErrorDetails) -> str:
 
 def _instead(problem: ErrorDetails) -> str:
     kind, context = problem["type"], problem.get("ctx", {})
-    numbers = {
+    if kind == "literal_error":
+        expected = context["expected"].replace("'", "")
+        choices = re.split(", | or ", expected)
+        close = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.75)
+        return f"write {expected}" + (f"; did you mean {close[0]}?" if close else "")
+    if kind == "string_pattern_mismatch" and "/" in context["pattern"]:
+        return "write org/name"
+    words = {
         "greater_than_equal": "a number of at least {ge}",
         "greater_than": "a number above {gt}",
         "less_than_equal": "a number of at most {le}",
         "less_than": "a number below {lt}",
-    }
-    if kind in numbers:
-        return "write " + numbers[kind].format(**context)
-    if kind == "literal_error":
-        choices = [
-            choice.strip("' ") for choice in context["expected"].replace(" or ", ",").split(",")
-        ]
-        return f"write {context['expected']}".replace("'", "") + _meant(problem["input"], choices)
-    if kind == "string_pattern_mismatch" and "/" in context["pattern"]:
-        return "write org/name"
-    words = {
         "int": "a whole number",
         "float": "a number",
         "bool": "true or false",
@@ -228,10 +237,5 @@ def _instead(problem: ErrorDetails) -> str:
     }
     for start, replacement in words.items():
         if kind.startswith(start):
-            return f"write {replacement}"
+            return f"write {replacement.format(**context)}"
     return problem["msg"].removeprefix("Value error, ")
-
-
-def _meant(found: Any, choices: list[str]) -> str:
-    close = difflib.get_close_matches(str(found), choices, n=1, cutoff=0.75)
-    return f"; did you mean {close[0]}?" if close else ""

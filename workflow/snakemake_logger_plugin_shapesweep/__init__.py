@@ -9,6 +9,7 @@ import sys
 import threading
 from logging import ERROR, WARNING, LogRecord
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -46,11 +47,12 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: LogRecord) -> None:
         """Print Snakemake's messages, and update the ledger."""
         try:
-            self._note(record)
+            event = getattr(record, "event", None)
+            self._note(event, record.__dict__)
             text = self.format(record)
-            if getattr(record, "event", None) == LogEvent.PROGRESS and self.ledger.left():
+            if event == LogEvent.PROGRESS and self.ledger.left():
                 text = f"{text}, {self.ledger.left()}"
-            if text and text != "None" and not self._is_noise(record):
+            if text and text != "None" and not self._is_noise(event, record):
                 self._say(text, record.levelno)
         except BrokenPipeError:
             raise
@@ -65,8 +67,7 @@ class LogHandler(LogHandlerBase):
             self.live = None
         super().close()
 
-    def _note(self, record: LogRecord) -> None:
-        event, said = getattr(record, "event", None), record.__dict__
+    def _note(self, event: LogEvent | None, said: dict[str, Any]) -> None:
         if event == LogEvent.RUN_INFO and not self.common_settings.dryrun:
             self.ledger.plan(said["stats"])
             self._start()
@@ -79,10 +80,9 @@ class LogHandler(LogHandlerBase):
         elif event == LogEvent.JOB_ERROR:
             self.ledger.fail(said["jobid"])
 
-    def _is_noise(self, record: LogRecord) -> bool:
+    def _is_noise(self, event: LogEvent | None, record: LogRecord) -> bool:
         # Rules that only name targets have no command; in a terminal, the display shows jobs that
         # start and end.
-        event = getattr(record, "event", None)
         if event == LogEvent.SHELLCMD:
             return record.__dict__.get("shellcmd") is None
         # Every configuration extends the default, and the path of Snakemake's copy is not useful.

@@ -139,13 +139,16 @@ def test_footprint_of_a_checkpoint_is_its_files_and_its_shards():
     corpus = {"documents": 10, "length": 20}
     tokens = 3 * 10 * 20
     shards = tokens * 6 * (4 * 100 + 12)
-    footprint = costs.footprint(Model.published(listed), settings(corpus=corpus))
+    footprint = costs.footprint(Model.of(listed, settings().suites["s"]), settings(corpus=corpus))
     assert 10**6 + shards < footprint < 10**6 + shards + 20 * costs.OVERHEAD
-    assert costs.footprint(Model.published(listed), settings(keep_activations=True)) == 10**6
+    assert (
+        costs.footprint(Model.of(listed, settings().suites["s"]), settings(keep_activations=True))
+        == 10**6
+    )
     paper = settings(corpus={"documents": 10, "sampling": "paper"})
-    assert costs.n_tokens(Model.published(listed), paper) == 3 * 10 * 512
+    assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 10 * 512
     listed.config["vocab_size"] = None
-    assert costs.n_tokens(Model.published(listed), paper) == 3 * 10 * 512
+    assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 10 * 512
 
 
 def test_costs_are_summed_and_state_their_assumptions():

@@ -8,7 +8,6 @@ from shapesweep.config import files as config_files
 from shapesweep.config.suite import NAME
 from shapesweep.hub.revisions import Listed
 from shapesweep.plan import batches, costs, workflow
-from shapesweep.plan.costs import Model
 from shapesweep.storage.files import File
 
 HUB = {"source": "hub", "mode": "branches", "match": "x", "repositories": ["o/a"]}
@@ -71,7 +70,7 @@ def test_checkpoints_with_a_budget_or_kept_activations_have_their_own_batch():
 def test_batch_fits_on_the_disk_with_the_batches_in_progress():
     chosen, hub = [published(n) for n in range(64)], {"disk_gb": 4, "downloads": 2}
     found = cut(chosen, checkpoints_per_job=64, hub=hub)
-    footprint = costs.footprint(Model.published(chosen[0]), settings(hub=hub))
+    footprint = costs.footprint(found[0].models[0], settings(hub=hub))
     assert max(len(b.members) for b in found) * footprint <= 1e9
     assert (len(found[0].members) + 1) * footprint > 1e9
 

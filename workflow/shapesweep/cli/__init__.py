@@ -37,21 +37,18 @@ def main(argv: list[str] | None = None) -> int:
             arguments.config = files.load(arguments.config)
         return arguments.command(arguments) or 0
     except ShapesweepError as error:
-        print(f"shapesweep: error: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
     except OSError as error:
         # Errors of the Parquet writer do not name the file.
         path = error.filename or getattr(arguments, "out", None)
         reason = os.strerror(error.errno) if error.errno else str(error)
         message = f"{path}: {reason}" if path else reason
-        print(f"shapesweep: error: {message}", file=sys.stderr)
-        return 2
     except MemoryError as error:
-        message = str(error) or "the data does not fit in memory"
-        print(f"shapesweep: error: out of memory: {message}", file=sys.stderr)
-        return 2
+        message = f"out of memory: {str(error) or 'the data does not fit in memory'}"
     except KeyboardInterrupt:
         return 130
+    print(f"shapesweep: error: {message}", file=sys.stderr)
+    return 2
 
 
 def parser() -> argparse.ArgumentParser:

@@ -163,14 +163,9 @@ def geometry(arguments: argparse.Namespace) -> None:
     from shapesweep.geometry import batch
 
     members = _members(arguments, downloads=arguments.checkpoints)
+    shards, settings = _temporary(arguments) / "activations", _settings(arguments)
     with _used(arguments, "geometry"):
-        for line in batch.measure(
-            members,
-            arguments.out,
-            _temporary(arguments) / "activations",
-            _settings(arguments),
-            arguments.keep,
-        ):
+        for line in batch.measure(members, arguments.out, shards, settings, arguments.keep):
             print(line, flush=True)
 
 
@@ -220,18 +215,16 @@ def curves(arguments: argparse.Namespace) -> None:
     from shapesweep import curves
     from shapesweep.storage import schemas, tables
 
-    tables_in = Path(arguments.tables)
-    geometry = tables.read(tables_in / "geometry.parquet", schemas.GEOMETRY)
-    replicates = tables.Reader(tables_in / "replicates.parquet", schemas.REPLICATES)
-    losses = tables.read(tables_in / "losses.parquet", schemas.LOSSES)
-    out = Path(arguments.out)
-    continuity = tables.read(tables_in / "continuity.parquet", schemas.CONTINUITY)
-    for name, table in curves.build(geometry, replicates, losses, continuity).items():
-        tables.write(table, getattr(schemas, name.upper()), out / f"{name}.parquet")
-    missing = tables.read(tables_in / "failures.parquet", schemas.FAILURES)
-    tables.write(missing, schemas.MISSING, out / "missing.parquet")
-    budgets = tables.read(tables_in / "budgets.parquet", schemas.BUDGETS)
-    tables.write(budgets, schemas.BUDGETS, out / "budgets.parquet")
+    folder = Path(arguments.tables)
+    geometry, losses, continuity, failures, budgets = (
+        tables.read(folder / f"{name}.parquet", getattr(schemas, name.upper()))
+        for name in ("geometry", "losses", "continuity", "failures", "budgets")
+    )
+    replicates = tables.Reader(folder / "replicates.parquet", schemas.REPLICATES)
+    built = curves.build(geometry, replicates, losses, continuity)
+    for name, table in {**built, "missing": failures, "budgets": budgets}.items():
+        path = Path(arguments.out) / f"{name}.parquet"
+        tables.write(table, getattr(schemas, name.upper()), path)
 
 
 def comparison(arguments: argparse.Namespace) -> None:
@@ -239,11 +232,10 @@ def comparison(arguments: argparse.Namespace) -> None:
     from shapesweep.report.paper_numbers import as_markdown
     from shapesweep.storage import schemas, tables
 
-    comparison_table = tables.read(
-        Path(arguments.curves) / "comparison.parquet", schemas.COMPARISON
-    )
-    Path(arguments.out).write_text(as_markdown(comparison_table), encoding="utf-8")
-    print(as_markdown(comparison_table))
+    table = tables.read(Path(arguments.curves) / "comparison.parquet", schemas.COMPARISON)
+    text = as_markdown(table)
+    Path(arguments.out).write_text(text, encoding="utf-8")
+    print(text)
 
 
 def warnings(arguments: argparse.Namespace) -> None:
@@ -291,39 +283,28 @@ def page(arguments: argparse.Namespace) -> None:
 
 def _suite(arguments: argparse.Namespace) -> AnySuite:
     """The definition of a suite from the command line."""
-    from pydantic import ValidationError
-
     from shapesweep.config.suite import SUITE
-    from shapesweep.validation import explain
+    from shapesweep.validation import validated
 
-    try:
-        return SUITE.validate_json(arguments.definition)
-    except ValidationError as error:
-        key, message = explain(error, arguments.definition)
-        raise ShapesweepError(f"--definition: {'.'.join(key)}: {message}") from None
+    return validated(SUITE.validate_json, arguments.definition, "--definition")
 
 
 def manifests(arguments: argparse.Namespace) -> None:
     """Print what every suite has: checkpoints, bytes, holes, defects."""
-    from shapesweep.manifest import checkpoints
     from shapesweep.plan import inventory
+    from shapesweep.plan.workflow import Plan
 
-    suites = arguments.config.suites.items()
-    listed = {n: checkpoints.list_checkpoints(n, suite, arguments.results) for n, suite in suites}
-    print(inventory.published(listed))
+    config, listed = arguments.config, Plan(arguments.config, arguments.results).listed
+    print(inventory.published({name: listed(name) for name in config.suites}))
 
 
 def plan(arguments: argparse.Namespace) -> None:
     """Print what the sweep will cost: checkpoints, bytes, disk, tokens, operations, hours."""
-    from shapesweep.manifest import checkpoints, selection
     from shapesweep.plan import inventory
+    from shapesweep.plan.workflow import Plan
 
-    config = arguments.config
-    chosen = {}
-    for name, suite in config.suites.items():
-        listed = checkpoints.list_checkpoints(name, suite, arguments.results)
-        wanted = selection.select(listed, config.checkpoints)
-        chosen[name] = [checkpoint for checkpoint in wanted if not checkpoint.flags]
+    config, selected = arguments.config, Plan(arguments.config, arguments.results).selected
+    chosen = {name: list(selected(name).values()) for name in config.suites}
     print(inventory.costs(chosen, config))
 
 

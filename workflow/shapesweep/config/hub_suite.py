@@ -74,10 +74,22 @@ class Phase(Strict):
     skip: bool = Field(False, description="leave this phase out")
 
 
+def _check_match(match: str) -> str:
+    groups = set(re.compile(pattern(match)).groupindex)
+    if groups - _GROUPS:
+        raise ValueError(f"has the group {min(groups - _GROUPS)}; use {', '.join(_GROUPS)}")
+    return match
+
+
+def _check_grid(grid: list[int | str]) -> list[int | str]:
+    steps(grid)
+    return grid
+
+
 class Naming(Strict):
     """How checkpoints are named, for a suite or for some of its repositories."""
 
-    match: str | None = Field(
+    match: Annotated[str, AfterValidator(_check_match)] | None = Field(
         None,
         description="regular expression over the whole revision (of `folders` the folder, of "
         "`commits` the title, of `repositories` the repository), with the groups `step` and, where "
@@ -95,7 +107,7 @@ class Naming(Strict):
     phases: dict[str, Phase] | None = Field(
         None, description="phases by name; `stage2*` stands for several"
     )
-    grid: list[int | str] | None = Field(
+    grid: Annotated[list[int | str], AfterValidator(_check_grid)] | None = Field(
         None,
         description="steps that should exist, such as `[0, 512, 1000..143000 by 1000]`; a step "
         "without a checkpoint is reported as a hole",
@@ -113,28 +125,12 @@ class Naming(Strict):
         "of the repository, such as `seed(\\d+)$`",
     )
 
-    @field_validator("match")
-    @classmethod
-    def _check_match(cls, match: str | None) -> str | None:
-        if match is None:
-            return None
-        groups = set(re.compile(pattern(match)).groupindex)
-        if groups - _GROUPS:
-            raise ValueError(f"has the group {min(groups - _GROUPS)}; use {', '.join(_GROUPS)}")
-        return match
-
     @field_validator("seed")
     @classmethod
     def _check_seed(cls, seed: int | str | None) -> int | str | None:
         if isinstance(seed, str) and not re.compile(pattern(seed)).groups:
             raise ValueError("needs a group that finds the seed, such as seed(\\d+)$")
         return seed
-
-    @field_validator("grid")
-    @classmethod
-    def _check_grid(cls, grid: list[int | str] | None) -> list[int | str] | None:
-        steps(grid or [])
-        return grid
 
 
 class Repositories(Naming):

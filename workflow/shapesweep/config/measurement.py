@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from shapesweep.config import yaml_file
 from shapesweep.corpora import CORPORA, CorpusConfig, LastConfig
-from shapesweep.errors import ShapesweepError, near
-from shapesweep.validation import Strict, explain
+from shapesweep.errors import near
+from shapesweep.validation import Strict, validated
 
 
 class GeometryConfig(Strict):
@@ -97,8 +97,4 @@ def load(path: str | Path, **more: Any) -> Measurement:
     """
     raw = yaml_file.read_settings(path)
     fields = {key: value for key, value in raw.items() if key in Measurement.model_fields}
-    try:
-        return Measurement.model_validate({**fields, **more})
-    except ValidationError as error:
-        key, message = explain(error, fields, Measurement)
-        raise ShapesweepError(f"{path}: {'.'.join(key)}: {message}") from None
+    return validated(Measurement.model_validate, {**fields, **more}, path)

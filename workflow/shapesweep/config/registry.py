@@ -4,18 +4,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from shapesweep.config import yaml_file
 from shapesweep.config.hub_suite import HubSuite, Mode, Repositories
 from shapesweep.config.suite import SUITE, AnySuite, Name, Suite
-from shapesweep.errors import ShapesweepError, near
-from shapesweep.validation import at, explain
+from shapesweep.errors import near
+from shapesweep.validation import at, validated
 
 #: Folder of the suites of the registry.
 REGISTRY = Path(str(resources.files("shapesweep") / "suites"))
@@ -68,9 +63,4 @@ def _named_suite(name: str, registry: Path) -> AnySuite:
     if name not in known:
         raise at([name], f"there is no {registry / name}.yaml{near(name, known)}")
     path = registry / f"{name}.yaml"
-    raw = yaml_file.read(path)
-    try:
-        return SUITE.validate_python(raw)
-    except ValidationError as error:
-        key, message = explain(error, raw)
-        raise ShapesweepError(f"{path}: {'.'.join(key)}: {message}") from None
+    return validated(SUITE.validate_python, yaml_file.read(path), path)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.validation import AnyPath, Strict, pattern
@@ -22,10 +22,16 @@ Name = Annotated[str, Field(pattern=NAME)]
 RECIPE = "recipe.json"
 
 
+def _check_type(model: dict[str, Any]) -> dict[str, Any]:
+    if "model_type" not in model:
+        raise ValueError("needs the key model_type, as in the config.json of transformers")
+    return model
+
+
 class TrainedRun(Strict):
     """A run of an embedded suite."""
 
-    model: dict[str, Any] = Field(
+    model: Annotated[dict[str, Any], AfterValidator(_check_type)] = Field(
         description="shape of the model, as in the `config.json` of transformers; `model_type` "
         "is required"
     )
@@ -44,13 +50,6 @@ class TrainedRun(Strict):
     seed: int = Field(
         0, ge=0, lt=2**32, description="random seed for the weights and the order of documents"
     )
-
-    @field_validator("model")
-    @classmethod
-    def _check_type(cls, model: dict[str, Any]) -> dict[str, Any]:
-        if "model_type" not in model:
-            raise ValueError("needs the key model_type, as in the config.json of transformers")
-        return model
 
 
 class ProbeConfig(Strict):
@@ -115,6 +114,12 @@ class LocalRun(Strict):
     )
 
 
+def _check_pattern(text: str) -> str:
+    if "step" not in re.compile(pattern(text)).groupindex:
+        raise ValueError(r"needs a group named step, such as checkpoint-(?P<step>\d+)")
+    return text
+
+
 class LocalSuite(Strict):
     """Checkpoints on this machine in Hugging Face format, such as a Trainer's output folder."""
 
@@ -122,7 +127,7 @@ class LocalSuite(Strict):
     runs: dict[Name, LocalRun] = Field(
         min_length=1, description="runs by name; a path is enough: `{my-run: path/to/folder}`"
     )
-    pattern: str = Field(
+    pattern: Annotated[str, AfterValidator(_check_pattern)] = Field(
         r"checkpoint-(?P<step>\d+)",
         description="regular expression for the names of checkpoint folders, with a group `step`",
     )
@@ -140,13 +145,6 @@ class LocalSuite(Strict):
         if not isinstance(runs, dict):
             return runs
         return {k: {"path": v} if isinstance(v, str) else v for k, v in runs.items()}
-
-    @field_validator("pattern")
-    @classmethod
-    def _check_pattern(cls, text: str) -> str:
-        if "step" not in re.compile(pattern(text)).groupindex:
-            raise ValueError(r"needs a group named step, such as checkpoint-(?P<step>\d+)")
-        return text
 
 
 #: The key `source` selects the kind of suite.

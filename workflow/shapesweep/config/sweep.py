@@ -8,12 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
@@ -93,6 +88,12 @@ class SpikesConfig(Strict):
     )
 
 
+def _check_corpora(corpora: list[str]) -> list[str]:
+    if not corpora or len(set(corpora)) < len(corpora):
+        raise ValueError("name at least one corpus, and each only once")
+    return corpora
+
+
 class Config(Strict):
     """The configuration of a sweep."""
 
@@ -111,9 +112,8 @@ class Config(Strict):
         description="checkpoints of every run to measure",
         examples=["all", "{every: 4}", "{steps: [0, 512]}", "{log: 20}"],
     )
-    corpora: list[CorpusName] = Field(
-        ["text", "random", "shuffled", "last"],
-        description="corpora that the models read",
+    corpora: Annotated[list[CorpusName], AfterValidator(_check_corpora)] = Field(
+        ["text", "random", "shuffled", "last"], description="corpora that the models read"
     )
     corpus: CorpusConfig = Field(
         CorpusConfig(), description="text, and how it is cut into documents"
@@ -199,9 +199,8 @@ class Config(Strict):
         requested = self.budget.checkpoints
         for name in requested:
             if name not in known:
-                raise at(
-                    ["budget", "checkpoints", name], f"there is no such suite{near(name, known)}"
-                )
+                where = ["budget", "checkpoints", name]
+                raise at(where, f"there is no such suite{near(name, known)}")
         # Other configurations inherit the default, whose suite they may not have.
         mine = {name: rule for name, rule in requested.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
@@ -227,10 +226,3 @@ class Config(Strict):
                     f"hub: {{remote_code: [{name}]}}",
                 )
         return self
-
-    @field_validator("corpora")
-    @classmethod
-    def _check_corpora(cls, corpora: list[str]) -> list[str]:
-        if not corpora or len(set(corpora)) < len(corpora):
-            raise ValueError("name at least one corpus, and each only once")
-        return corpora

@@ -4,6 +4,7 @@ Snakemake considers an existing file as done. The name of an output is its finge
 second attempt is `<fingerprint>-2`.
 """
 
+import itertools
 from pathlib import Path
 
 from shapesweep.errors import ShapesweepError
@@ -26,11 +27,9 @@ def name(folder: Path, fingerprint: str, ending: str = "") -> str:
     ending : str
         `folder/<name><ending>` is the table or folder that records a failure.
     """
-    attempt, number = fingerprint, 1
-    while _is_transient(Path(f"{folder}/{attempt}{ending}")):
-        number += 1
-        attempt = f"{fingerprint}-{number}"
-    return attempt
+    later = (f"{fingerprint}-{number}" for number in itertools.count(2))
+    names = itertools.chain([fingerprint], later)
+    return next(each for each in names if not _is_transient(Path(folder, f"{each}{ending}")))
 
 
 def _is_transient(output: Path) -> bool:

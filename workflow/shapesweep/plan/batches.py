@@ -84,14 +84,13 @@ def cut(
     list of Batch
         By run and step. A checkpoint with a budget, or whose shards are kept, is a separate batch.
     """
-    alone = {
-        id(checkpoint) for checkpoint in budgeted(chosen, settings.budget.checkpoints.get(suite))
-    }
+    rule = settings.budget.checkpoints.get(suite)
+    alone = {checkpoint.key for checkpoint in budgeted(chosen, rule)}
     parts: list[list[Listed]] = []
     for run in dict.fromkeys(checkpoint.run for checkpoint in chosen):
         mine = [checkpoint for checkpoint in chosen if checkpoint.run == run]
-        together = [checkpoint for checkpoint in mine if id(checkpoint) not in alone]
-        parts += [[checkpoint] for checkpoint in mine if id(checkpoint) in alone]
+        together = [checkpoint for checkpoint in mine if checkpoint.key not in alone]
+        parts += [[checkpoint] for checkpoint in mine if checkpoint.key in alone]
         if together:
             # All checkpoints of a run have the same shape.
             model = costs.Model.of(together[0], definition)

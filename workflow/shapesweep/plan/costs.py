@@ -43,14 +43,12 @@ _DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 class Model:
     """The facts about a checkpoint on which its costs depend.
 
-
     Attributes
     ----------
     config : mapping
         Its `config.json`, as far as known.
     n_bytes : int
         Size of its files.
-
     """
 
     config: Mapping[str, Any]
@@ -63,22 +61,16 @@ class Model:
         Parameters
         ----------
         checkpoint : Listed
-
         suite : EmbeddedSuite, LocalSuite or HubSuite
         """
         if checkpoint.repository:
-            return cls.published(checkpoint)
+            return cls(checkpoint.config, sum(file.size for file in checkpoint.files))
         if isinstance(suite, EmbeddedSuite):
             config = {"vocab_size": suite.vocabulary, **suite.runs[checkpoint.run].model}
             d, layers = facts.width(config) or 0, facts.n_layers(config) or 0
             return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
         n_bytes = sum(size for _, size, _ in stats(model_files(checkpoint.folder)))
         return cls(facts.description(checkpoint.folder) or {}, n_bytes)
-
-    @classmethod
-    def published(cls, checkpoint: Listed) -> "Model":
-        """The facts about a checkpoint on the Hub; empty for a hole."""
-        return cls(checkpoint.config, sum(file.size for file in checkpoint.files))
 
     @property
     def width(self) -> int:

@@ -40,7 +40,6 @@ def weights(definition: AnySuite, checkpoint: Listed) -> object:
     definition : EmbeddedSuite, LocalSuite or HubSuite
     checkpoint : Listed
 
-
     Returns
     -------
     object

@@ -1,21 +1,12 @@
 """The inventory: what suites have published, and what a sweep of them will cost, as text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
 from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted
-from shapesweep.plan.costs import (
-    CORE_SPEED,
-    DOWNLOAD_SPEED,
-    Model,
-    budget_operations,
-    footprint,
-    n_tokens,
-    operations,
-)
+from shapesweep.plan import costs as estimates
 
 
 def published(suites: Mapping[str, Sequence[Listed]]) -> str:
@@ -68,61 +59,53 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
     -------
     str
     """
-    rows: list[dict[str, Any]] = []
+    rows = []
     for name, listed in suites.items():
-        for run in dict.fromkeys(checkpoint.run for checkpoint in listed):
-            mine = [
-                checkpoint
-                for checkpoint in listed
-                if checkpoint.run == run and checkpoint.repository
-            ]
-            if mine:
-                chosen = budgeted(mine, settings.budget.checkpoints.get(name))
-                rows.append({"run": f"{name}/{run}", **_cost(mine, chosen, settings)})
+        mine = [checkpoint for checkpoint in listed if checkpoint.repository]
+        rule = settings.budget.checkpoints.get(name)
+        with_budget = {checkpoint.key for checkpoint in budgeted(mine, rule)}
+        for checkpoint in mine:
+            model = estimates.Model.of(checkpoint, settings.suites[name])
+            more = (
+                estimates.budget_operations(model, settings) if checkpoint.key in with_budget else 0
+            )
+            rows.append(
+                {
+                    "run": f"{name}/{checkpoint.run}",
+                    "checkpoints": 1,
+                    "bytes": model.n_bytes,
+                    "disk": estimates.footprint(model, settings),
+                    "tokens": estimates.n_tokens(model, settings),
+                    "operations": estimates.operations(model, settings) + more,
+                }
+            )
     if not rows:
         return "nothing to download"
-    total = pd.DataFrame(rows)
-    peak = min(settings.hub.disk_gb * 1e9, total.at_once.sum())
-    sums = total.drop(columns=["run", "largest", "at_once"]).sum()
-    shown = pd.concat([total, pd.DataFrame([{"run": "all", **sums}])])
+    each = pd.DataFrame(rows).groupby("run", sort=False)
+    runs = each.sum()
+    runs.loc["all"] = runs.sum()
+    peak = min(settings.hub.disk_gb * 1e9, runs.disk["all"])
     table = pd.DataFrame(
         {
-            "run": shown.run,
-            "checkpoints": shown.checkpoints.astype(int),
-            "download": shown.fetched.map(_bytes),
-            "disk per checkpoint": shown.largest.map(lambda n: "" if pd.isna(n) else _bytes(n)),
-            "tokens read": shown.tokens.map(lambda n: f"{n / 1e6:.1f} M"),
-            "operations": shown.operations.map(lambda n: f"{n:.1e}"),
-            "hours of download": shown.download.map(lambda n: f"{n:.1f}"),
-            "core-hours": shown.compute.map(lambda n: f"{n:.1f}"),
+            "run": runs.index,
+            "checkpoints": runs.checkpoints.astype(int),
+            "download": runs.bytes.map(_bytes),
+            "disk per checkpoint": each.disk.max().map(_bytes).reindex(runs.index, fill_value=""),
+            "tokens read": (runs.tokens / 1e6).map("{:.1f} M".format),
+            "operations": runs.operations.map("{:.1e}".format),
+            "hours of download": (runs.bytes / estimates.DOWNLOAD_SPEED / 3600).map(
+                "{:.1f}".format
+            ),
+            "core-hours": (runs.operations / estimates.CORE_SPEED / 3600).map("{:.1f}".format),
         }
     )
+    speeds = estimates.DOWNLOAD_SPEED / 1e6, estimates.CORE_SPEED / 1e9
     return (
         f"{table.to_string(index=False)}\n"
         f"peak disk: {_bytes(peak)} of the {settings.hub.disk_gb:g} GB that hub.disk_gb allows\n"
-        f"assumed: {DOWNLOAD_SPEED / 1e6:g} MB/s from the Hub, {CORE_SPEED / 1e9:g} Gflop/s per "
-        "core; with a GPU, forward passes need no core"
+        f"assumed: {speeds[0]:g} MB/s from the Hub, {speeds[1]:g} Gflop/s per core; with a GPU, "
+        "forward passes need no core"
     )
-
-
-def _cost(mine: Sequence[Listed], budgeted: Sequence[Listed], settings: Config) -> dict[str, Any]:
-    models = [Model.published(checkpoint) for checkpoint in mine]
-    needed = sum(operations(model, settings) for model in models)
-    needed += sum(
-        budget_operations(Model.published(checkpoint), settings) for checkpoint in budgeted
-    )
-    fetched = sum(model.n_bytes for model in models)
-    room = [footprint(model, settings) for model in models]
-    return {
-        "checkpoints": len(mine),
-        "fetched": fetched,
-        "largest": max(room),
-        "at_once": sum(room),
-        "tokens": sum(n_tokens(model, settings) for model in models),
-        "operations": needed,
-        "download": fetched / DOWNLOAD_SPEED / 3600,
-        "compute": needed / CORE_SPEED / 3600,
-    }
 
 
 def _name(checkpoint: Listed) -> str:

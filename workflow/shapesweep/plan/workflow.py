@@ -7,9 +7,9 @@ reads only names, sizes and times of files, besides listings and failures. Snake
 
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import Measurement, as_yaml
@@ -32,24 +32,6 @@ TABLES = (
     *("history", "continuity", "manifest"),
 )
 
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def _once(method: Method) -> Method:
-    """Compute the result of a method of `Plan` once for its arguments.
-
-    Files that a sweep writes must not change its plan.
-    """
-
-    @functools.wraps(method)
-    def call(plan: "Plan", *arguments: str) -> Any:
-        key = (method.__name__, *arguments)
-        if key not in plan.known:
-            plan.known[key] = method(plan, *arguments)
-        return plan.known[key]
-
-    return cast(Method, call)
-
 
 class Plan:
     """The plan of a sweep, and of `snakemake spikes`.
@@ -67,24 +49,26 @@ class Plan:
         self.config, self.spikes = config, config.for_spikes
         self.results = Path(results)
         self.suites: dict[str, AnySuite] = {**self.spikes.suites, **config.suites}
-        self.known: dict[tuple[str, ...], Any] = {}
+        # Files that a sweep writes must not change its plan, so these are computed only once.
+        of_suite = (self.listed, self.selected, self.batches, self.budgeted, self.record)
+        for method in (*of_suite, self._batches_by_name, self.model, self._attempt, self._budget):
+            setattr(self, method.__name__, functools.cache(method))
 
     def settings(self, suite: str) -> Config:
         """The configuration of a suite: of the sweep, or of `spikes`."""
         return self.config if suite in self.config.suites else self.spikes
 
-    @functools.cached_property
+    @property
     def published(self) -> list[str]:
         """Suites on the Hub."""
         return [name for name, suite in self.suites.items() if isinstance(suite, HubSuite)]
 
-    @functools.cached_property
+    @property
     def listable(self) -> list[str]:
         """Suites whose checkpoints are known only after a job lists them."""
         suites = self.suites.items()
         return self.published + [n for n, s in suites if isinstance(s, EmbeddedSuite) and s.onset]
 
-    @_once
     def listed(self, suite: str) -> list[Listed]:
         """All checkpoints of a suite; for a suite on the Hub, from its listing.
 
@@ -95,7 +79,6 @@ class Plan:
         """
         return list_checkpoints(suite, self.suites[suite], self.results)
 
-    @_once
     def selected(self, suite: str) -> dict[tuple[str, str], Listed]:
         """The sound checkpoints that the configuration chooses, by run and revision."""
         try:
@@ -104,13 +87,11 @@ class Plan:
             raise ShapesweepError(f"suites.{suite}: {error}") from None
         return {checkpoint.key: checkpoint for checkpoint in chosen if not checkpoint.flags}
 
-    @_once
     def batches(self, suite: str) -> list[Batch]:
         """The batches of a suite."""
         selected = [*self.selected(suite).values()]
         return batches.cut(suite, self.suites[suite], selected, self.settings(suite))
 
-    @_once
     def _batches_by_name(self, suite: str) -> dict[tuple[str, str], Batch]:
         return {(batch.run, batch.name): batch for batch in self.batches(suite)}
 
@@ -150,14 +131,12 @@ class Plan:
                     return batch
         return None
 
-    @_once
     def model(self, suite: str, run: str) -> costs.Model:
         """The model of a run, for estimates of costs; its checkpoints have the same shape."""
         checkpoints = self.selected(suite).values()
         member = next(checkpoint for checkpoint in checkpoints if checkpoint.run == run)
         return costs.Model.of(member, self.suites[suite])
 
-    @_once
     def _attempt(self, folder: str, fingerprint: str, ending: str = "") -> str:
         return attempts.name(self.results / folder, fingerprint, ending)
 
@@ -179,16 +158,17 @@ class Plan:
 
     def tables(self, suites: Iterable[str]) -> list[str]:
         """The tables of all batches of suites."""
-        folders = [self.folder(batch) for suite in suites for batch in self.batches(suite)]
-        return [f"geometry/{folder}/{name}.parquet" for folder in folders for name in BATCH_TABLES]
+        every = [batch for suite in suites for batch in self.batches(suite)]
+        return [table for batch in every for table in self._tables_of(batch)]
+
+    def _tables_of(self, batch: Batch) -> list[str]:
+        return [f"geometry/{self.folder(batch)}/{name}.parquet" for name in BATCH_TABLES]
 
     def shards(self, suites: Iterable[str]) -> list[str]:
         """The folders of kept shards of suites."""
-        return [
-            f"activations/{self.folder(batch)}" for suite in suites for batch in self.batches(suite)
-        ]
+        every = [batch for suite in suites for batch in self.batches(suite)]
+        return [f"activations/{self.folder(batch)}" for batch in every]
 
-    @_once
     def budgeted(self, suite: str) -> dict[tuple[str, str], Listed]:
         """The checkpoints that need a dimension budget, by run and revision.
 
@@ -207,15 +187,13 @@ class Plan:
 
     def budgets(self, suites: Iterable[str]) -> list[str]:
         """The tables of all dimension budgets of suites."""
-        keys = [(suite, *key) for suite in suites for key in self.budgeted(suite)]
-        return [self._budget(*key) for key in keys]
+        return [self._budget(suite, *key) for suite in suites for key in self.budgeted(suite)]
 
     def budgets_of(self, batch: Batch) -> list[str]:
         """The tables of the dimension budgets of a batch's checkpoints."""
         keys = [(batch.run, revision) for revision in batch.revisions]
         return [self._budget(batch.suite, *k) for k in keys if k in self.budgeted(batch.suite)]
 
-    @_once
     def _budget(self, suite: str, run: str, revision: str) -> str:
         settings, checkpoint = self.settings(suite), self.budgeted(suite)[run, revision]
         fingerprint = fingerprints.budgeting(
@@ -258,25 +236,22 @@ class Plan:
         """
         for suite in self.suites:
             measurement = self.settings(suite).measurement(suite)
-            for settings in (measurement, measurement.for_budget):
-                if digest(as_yaml(settings)) == fingerprint:
-                    return as_yaml(settings)
+            for text in (as_yaml(measurement), as_yaml(measurement.for_budget)):
+                if digest(text) == fingerprint:
+                    return text
         raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
 
-    @_once
     def record(self, suite: str) -> str:
         """The plan of a suite as JSON: what its manifest, its history and the join depend on."""
         definition, settings = self.suites[suite], self.settings(suite)
-        dumped = definition.model_dump(mode="json", exclude=set(FOR_PEOPLE))
-        chosen = settings.model_dump(mode="json", include={"checkpoints"})
         listed = [
             (*c.key, c.step, c.flags, fingerprints.weights(definition, c))
             for c in self.listed(suite)
         ]
         record = {
             "suite": suite,
-            "definition": dumped,
-            **chosen,
+            "definition": definition.model_dump(mode="json", exclude=set(FOR_PEOPLE)),
+            **settings.model_dump(mode="json", include={"checkpoints"}),
             "text": fingerprints.text(settings.measurement(suite)),
             "batches": [
                 {
@@ -325,9 +300,8 @@ class Plan:
 
     def geometry_minutes(self, batch: Batch) -> int:
         """Time limit of a job that measures a batch, in minutes."""
-        model = self.model(batch.suite, batch.run)
-        operations = costs.operations(model, self.settings(batch.suite))
-        return costs.minutes(len(batch.members) * operations)
+        model, settings = self.model(batch.suite, batch.run), self.settings(batch.suite)
+        return costs.minutes(len(batch.members) * costs.operations(model, settings))
 
     def budget_minutes(self, suite: str, run: str) -> int:
         """Time limit of a job that measures a dimension budget, in minutes."""
@@ -359,18 +333,15 @@ class Plan:
 
     def downloads(self) -> list[str] | None:
         """Folders of the downloads that are still needed; None if they are not known yet."""
+        needed = []
         try:
-            every = (batch for suite in self.published for batch in self.batches(suite))
-            return [self.download(batch) for batch in every if not self._is_finished(batch)]
+            for batch in (batch for suite in self.published for batch in self.batches(suite)):
+                outputs = [*self._tables_of(batch), *self.budgets_of(batch)]
+                if not all((self.results / path).is_file() for path in outputs):
+                    needed.append(self.download(batch))
         except ShapesweepError:
             return None
-
-    def _is_finished(self, batch: Batch) -> bool:
-        """Whether all tables that need the files of a batch exist."""
-        folder = self.folder(batch)
-        paths = [f"geometry/{folder}/{name}.parquet" for name in BATCH_TABLES]
-        paths += self.budgets_of(batch)
-        return all((self.results / path).is_file() for path in paths)
+        return needed
 
 
 def _settings_file(settings: Measurement) -> str:
