@@ -179,10 +179,7 @@ class _Reader:
         return slice(max(1, self._one.n_prefix), n_tokens - self._one.n_suffix)
 
     def _read(
-        self,
-        numbers: NDArray[np.int64],
-        layer: int = 0,
-        change: Callable[[Any], Any] | None = None,
+        self, numbers: NDArray[np.int64], layer: int = 0, change: Callable[[Any], Any] | None = None
     ) -> losses.Sums:
         """Losses of some documents, with a change of the hidden states of a layer."""
         hook = at_layer(self._anatomy, layer, change) if change else contextlib.nullcontext()
@@ -243,10 +240,7 @@ def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], N
 
 
 def relative_rise(
-    value: float,
-    without: NDArray[np.float64],
-    full: float,
-    full_without: NDArray[np.float64],
+    value: float, without: NDArray[np.float64], full: float, full_without: NDArray[np.float64]
 ) -> tuple[float, float]:
     """Relative increase of a loss over that of the full model, and half of its 95 % interval.
 

@@ -249,10 +249,6 @@ def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) 
         "dtype": "float32",
         "format_version": FORMAT_VERSION,
     }
-    made_by = {
-        "device": device.partition(":")[0],
-        "shapesweep": __version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-    return {"from": made_from, "by": made_by}
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    device = device.partition(":")[0]
+    return {"from": made_from, "by": {"device": device, "shapesweep": __version__, **versions}}

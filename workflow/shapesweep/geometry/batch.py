@@ -102,21 +102,20 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
     str
         Message in one line.
     """
-    rows = member.budget(rise)
-    line, failure = f"{member.checkpoint.name}: measured before", None
+    rows, failure, line = member.budget(rise), None, "measured before"
     if rows is None:
         try:
             rows = budget.measure(
                 member.checkpoint, member.folder, member.settings, member.tokenizer, rise
             )
-            line = f"{member.checkpoint.name}: {len(rows)} layers"
+            line = f"{len(rows)} layers"
             member.keep_budget(rise, rows)
         except CheckpointError as error:
             rows, failure = [], failures.without_budget(member.checkpoint, error)
-            line = f"{member.checkpoint.name}: {failure['reason']}"
+            line = failure["reason"]
     metadata = {"transient": int(bool(failure and failure["transient"])), "failure": failure}
     tables.write(rows, schemas.BUDGETS, out, metadata)
-    return line
+    return f"{member.checkpoint.name}: {line}"
 
 
 def _write(

@@ -152,9 +152,9 @@ def as_table(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
     """A table for people, with the meanings of its flags."""
     repeated = f", {head['n_duplicates']:,} of them repeated" if head["n_duplicates"] else ""
     lines = [
-        f"{head['file']}: {head['n_points']:,} points{repeated}, {head['n_features']:,} features"
+        f"{head['file']}: {head['n_points']:,} points{repeated}, {head['n_features']:,} features",
+        f"  {'metric':28}{'value':>11}   {'stderr':>9}{'k':>5}{'N':>9}  {'scale':>9}",
     ]
-    lines.append(f"  {'metric':28}{'value':>11}   {'stderr':>9}{'k':>5}{'N':>9}  {'scale':>9}")
     for number in numbers:
         k = "" if number.k is None else str(number.k)
         scale = "" if number.radius is None else f"{number.radius:.4g}"

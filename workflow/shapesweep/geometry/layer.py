@@ -174,10 +174,7 @@ def _of(kind: type[Any], metrics: Mapping[str, Metric]) -> dict[str, Any]:
 
 
 def _of_clouds(
-    metrics: dict[str, CloudMetric],
-    layer: Layer,
-    kept: NDArray[np.bool_],
-    moments: Moments | None,
+    metrics: dict[str, CloudMetric], layer: Layer, kept: NDArray[np.bool_], moments: Moments | None
 ) -> Iterator[Number]:
     whole: Cloud | None = None
     without: Iterable[Cloud | None] = [None] * layer.n_groups

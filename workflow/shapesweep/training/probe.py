@@ -233,7 +233,7 @@ class Probe:
     def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
         """How one-sided the inputs of a block's matrices are, their mean; NaN without any."""
         found = []
-        for name, module in _matrices(anatomy, layer):
+        for name, module in _matrices(anatomy, layer).items():
             if name in inputs:
                 weight = module.weight.detach().float().cpu().numpy()
                 known = self._directions.get(name)
@@ -275,15 +275,12 @@ class Record:
         tables.write(self._rows, schemas.PROBE, self.path)
 
 
-def _matrices(anatomy: Anatomy, layer: int) -> list[tuple[str, Any]]:
+def _matrices(anatomy: Anatomy, layer: int) -> dict[str, Any]:
     """The linear maps of the block before a layer, by name."""
     import torch
 
-    if not layer:
-        return []
-    block = anatomy.blocks[layer - 1]
-    linear = [(n, m) for n, m in block.named_modules() if isinstance(m, torch.nn.Linear)]
-    return [(f"{layer}.{name}", module) for name, module in linear]
+    modules = anatomy.blocks[layer - 1].named_modules() if layer else ()
+    return {f"{layer}.{n}": m for n, m in modules if isinstance(m, torch.nn.Linear)}
 
 
 def _entropy(weights: Any) -> float:
@@ -299,7 +296,7 @@ def _listening(anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any]) 
 
     with ExitStack() as stack:
         for layer in layers:
-            for name, module in _matrices(anatomy, layer):
+            for name, module in _matrices(anatomy, layer).items():
                 stack.enter_context(module.register_forward_pre_hook(partial(keep, name)))
         yield
 
