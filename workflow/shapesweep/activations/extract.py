@@ -125,6 +125,8 @@ def _extract(
     }
     known = {name: origin["from"] for name, origin in source.measured.items()}
     new = [each for each in opened.corpora if known.get(each.name) != origins[each.name]["from"]]
+    names = ("suite", "run", "revision", "step")
+    identity = {name: getattr(source.checkpoint, name) for name in names}
     found: list[dict[str, Any]] = []
     n_documents = sum(len(each.documents) for each in new)
     anatomy: Anatomy | None = None
@@ -136,7 +138,9 @@ def _extract(
             with CorpusWriter(shards) as writer:
                 totals = _run(opened, anatomy, each, settings, writer, shown)
             if totals is not None:
-                found.append(_loss_row(source.checkpoint, each, totals, settings.geometry.groups))
+                value, without = losses.mean(totals, settings.geometry.groups)
+                measured = {"value": value, "stderr": float(jackknife.stderr(without))}
+                found.append({**identity, "source": "eval", "corpus": each.name, **measured})
     tables.write(found, schemas.LOSSES, out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
     samples = [
@@ -223,13 +227,6 @@ def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     if len(positions) < state.shape[1]:
         state = state.index_select(1, torch.from_numpy(positions).to(state.device))
     return state.reshape(-1, state.shape[-1]).float().cpu().numpy()
-
-
-def _loss_row(of: Checkpoint, corpus: Corpus, totals: Sums, n_groups: int) -> dict[str, Any]:
-    value, without = losses.mean(totals, n_groups)
-    record = {key: getattr(of, key) for key in ("suite", "run", "revision", "step")}
-    measured = {"value": value, "stderr": float(jackknife.stderr(without))}
-    return {**record, "source": "eval", "corpus": corpus.name, **measured}
 
 
 def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) -> dict[str, Any]:

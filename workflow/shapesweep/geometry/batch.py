@@ -59,16 +59,8 @@ def measure(
             if member.is_measured and not kept:
                 yield f"{member.checkpoint.name}: measured before"
                 continue
-            sources.append(
-                extract.Source(
-                    member.checkpoint,
-                    member.folder,
-                    Path(kept) if kept else folder / str(member.checkpoint.revision),
-                    member.tokenizer,
-                    {} if kept else member.known.complete(),
-                    member.fingerprint,
-                )
-            )
+            place = Path(kept) if kept else folder / str(member.checkpoint.revision)
+            sources.append(member.source(place, None if kept else member.known.complete()))
         folders = {member.checkpoint.revision: _place(member) for member in members}
         for number, (source, line) in enumerate(extract.extract(sources, settings)):
             yield line

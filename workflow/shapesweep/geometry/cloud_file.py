@@ -85,14 +85,23 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
         return _of_shard(path, read_shard(path), selection)
     if selection != "all":
         raise ShapesweepError(f"{path}: only shards of a sweep have the selection {selection!r}")
+    document, epsilon = None, None
     if path.suffix == ".parquet":
-        return _plain(path, *_read_parquet(path))
-    if path.suffix == ".safetensors":
+        points, document = _read_parquet(path)
+    elif path.suffix == ".safetensors":
         points, epsilon = _read_safetensors(path, tensor)
-        return _plain(path, points, epsilon=epsilon)
-    if path.suffix == ".npy":
-        return _plain(path, _read_npy(path))
-    raise ShapesweepError(f"{path}: not one of .npy, .safetensors, .parquet")
+    elif path.suffix == ".npy":
+        points = _read_npy(path)
+    else:
+        raise ShapesweepError(f"{path}: not one of .npy, .safetensors, .parquet")
+    if points.dtype == np.float16:
+        epsilon = float(np.finfo(points.dtype).eps)
+    points, columns, documents = _exact(path, points), {}, None
+    _check(path, points)
+    if document is not None:
+        columns = {"document": document}
+        documents = _several(np.unique(document, return_inverse=True)[1])
+    return CloudFile(path, points, documents, None, columns, are_massive(norms(points)), epsilon)
 
 
 @contextlib.contextmanager
@@ -195,12 +204,7 @@ def _of_shard(path: Path, shard: Shard, selection: str) -> CloudFile:
     return CloudFile(path, points, documents, contexts, columns, massive)
 
 
-def _plain(
-    path: Path,
-    points: NDArray[Any],
-    document: NDArray[Any] | None = None,
-    epsilon: float | None = None,
-) -> CloudFile:
+def _exact(path: Path, points: NDArray[Any]) -> NDArray[np.floating]:
     if points.dtype.kind not in "fiu":
         raise ShapesweepError(f"{path}: holds {points.dtype}, not numbers")
     if points.ndim != 2:
@@ -209,15 +213,7 @@ def _plain(
         )
     # Coarser floats are exact in float32, and whole numbers in float64.
     narrow = points.dtype.kind == "f" and points.dtype.itemsize <= 4
-    exact: NDArray[np.floating] = points.astype(np.float32 if narrow else np.float64)
-    _check(path, exact)
-    if points.dtype == np.float16:
-        epsilon = float(np.finfo(points.dtype).eps)
-    columns = {} if document is None else {"document": document}
-    documents = None
-    if document is not None:
-        documents = _several(np.unique(document, return_inverse=True)[1])
-    return CloudFile(path, exact, documents, None, columns, are_massive(norms(exact)), epsilon)
+    return points.astype(np.float32 if narrow else np.float64)
 
 
 def _several(documents: NDArray[np.integer]) -> NDArray[np.integer] | None:

@@ -237,7 +237,7 @@ def _of_pairs(
     # With twice as many tokens as coefficients, the residuals have as many degrees of freedom.
     flags = ("undersampled",) if fit.n_points < 2 * (fit.n_features + 1) else ()
     for name, metric in metrics.items():
-        replicates = [metric.compute(replicate) for replicate in without]
+        replicates = [metric.compute(each) for each in without]
         yield Number(name, metric.compute(fit), replicates, fit.n_points, flags=flags)
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from shapesweep.activations.extract import Source
 from shapesweep.config.measurement import Measurement
 from shapesweep.errors import ShapesweepError
 from shapesweep.geometry.measured import Measured
@@ -51,6 +52,12 @@ class Member:
     def is_measured(self) -> bool:
         """Whether all its numbers are kept, from its current contents."""
         return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
+
+    def source(self, out: Path, known: dict[str, Any] | None = None) -> Source:
+        """What is extracted from it into a folder, besides corpora of `known` origins."""
+        return Source(
+            self.checkpoint, self.folder, out, self.tokenizer, known or {}, self.fingerprint
+        )
 
     def budget(self, rise: float) -> list[dict[str, Any]] | None:
         """The rows of its dimension budget, if they are kept, from its current contents."""

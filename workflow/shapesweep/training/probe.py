@@ -166,7 +166,7 @@ class Probe:
             aligned = layers if "spectral_alignment" in self.signals else ()
             with _listening(anatomy, aligned, inputs):
                 output = model(
-                    input_ids=to_batch(model, [d.astype(np.int64) for d in self.documents]),
+                    input_ids=to_batch(model, list(self.documents.astype(np.int64))),
                     output_hidden_states=True,
                     output_attentions=attentions,
                     use_cache=False,
