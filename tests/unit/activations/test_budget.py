@@ -111,7 +111,7 @@ def test_first_token_is_not_projected(make_reader):
     _, reader, text = make_reader()
     states = torch.randn(2, len(text.documents[0]), 16)
     mean, axes = reader.axes(1, 0)
-    projected = reader._projection(mean, axes[:, :0])(states)
+    projected = reader._projected(mean, axes[:, :0], states)
     assert torch.equal(projected[:, 0], states[:, 0])
     assert torch.allclose(projected[:, 1:], mean.expand_as(projected[:, 1:]))
 

@@ -7,8 +7,8 @@ not projected: they may be attention sinks, whose function does not depend on th
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,10 @@ def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict
         totals = reader.projected(layer, halves, k)
         return relative_rise(*losses.mean(totals, n_groups), *full)
 
-    def enough(sign: int) -> Callable[[int], bool]:
-        return lambda k: rise(k)[0] + sign * rise(k)[1] <= most
+    def enough(k: int, sign: int) -> bool:
+        return rise(k)[0] + sign * rise(k)[1] <= most
 
-    k, low, high = (smallest(enough(sign), width) for sign in (0, -1, 1))
+    k, low, high = (smallest(partial(enough, sign=sign), width) for sign in (0, -1, 1))
     found = rise(k)[0]
     flags = [] if np.isfinite(found) else ["undefined"]
     # With fewer tokens than axes, the last axes are arbitrary.
@@ -136,7 +136,7 @@ class _Reader:
         n_groups = min(settings.geometry.groups, n_documents)
         # Halves are made of the jackknife's groups, so that they are the same for every checkpoint.
         self._half = jackknife.assign_groups(np.arange(n_documents), n_groups) % 2
-        self.full = self._read(np.arange(n_documents), None, None)
+        self.full = self._read(np.arange(n_documents))
         lengths = np.array([len(document) for document in corpus.documents])
         free = lengths - max(1, corpus.n_prefix) - corpus.n_suffix
         #: Tokens for fitting axes, in the smaller half.
@@ -153,39 +153,37 @@ class _Reader:
             return states
 
         self._read(np.flatnonzero(self._half != half), layer, keep)
-        mean, axes = principal_axes(np.concatenate(kept))
-        device = self._model.device
-        fitted = (np.ascontiguousarray(x, dtype=np.float32) for x in (mean, axes))
-        at, along = (torch.from_numpy(x).to(device) for x in fitted)
-        return at, along
+        mean, axes = (
+            torch.as_tensor(np.ascontiguousarray(x), dtype=torch.float32, device=self._model.device)
+            for x in principal_axes(np.concatenate(kept))
+        )
+        return mean, axes
 
     def projected(self, layer: int, halves: list[tuple[Any, Any]], k: int) -> losses.Sums:
         """Losses of every document, with a layer projected onto its k leading axes."""
         totals = np.empty((2, len(self._one.documents)))
         for half, (mean, axes) in enumerate(halves):
             numbers = np.flatnonzero(self._half == half)
-            change = self._projection(mean, axes[:, :k])
+            change = partial(self._projected, mean, axes[:, :k])
             totals[:, numbers] = self._read(numbers, layer, change)
         return totals
 
-    def _projection(self, mean: Any, axes: Any) -> Callable[[Any], Any]:
-        def change(states: Any) -> Any:
-            free = self._free(states.shape[1])
-            projected = states.clone()
-            centred = states[:, free].float() - mean
-            projected[:, free] = (mean + centred @ axes @ axes.T).to(states.dtype)
-            return projected
-
-        return change
+    def _projected(self, mean: Any, axes: Any, states: Any) -> Any:
+        free = self._free(states.shape[1])
+        projected = states.clone()
+        centred = states[:, free].float() - mean
+        projected[:, free] = (mean + centred @ axes @ axes.T).to(states.dtype)
+        return projected
 
     def _free(self, n_tokens: int) -> slice:
         return slice(max(1, self._one.n_prefix), n_tokens - self._one.n_suffix)
 
     def _read(
-        self, numbers: NDArray[np.int64], layer: int | None, change: Callable[[Any], Any] | None
+        self, numbers: NDArray[np.int64], layer: int = 0, change: Callable[[Any], Any] | None = None
     ) -> losses.Sums:
         """Losses of some documents, with a change of the hidden states of a layer."""
-        with at_layer(self._anatomy, layer, change):
+        hook = at_layer(self._anatomy, layer, change) if change else contextlib.nullcontext()
+        with hook:
             sums = losses.run(
                 self._model, self._one, self._batch_tokens, self._loss, numbers.tolist()
             )
@@ -194,23 +192,19 @@ class _Reader:
         return sums
 
 
-@contextlib.contextmanager
 def at_layer(
-    anatomy: Anatomy, layer: int | None, change: Callable[[Any], Any] | None
-) -> Iterator[None]:
-    """Change the hidden states of a layer during the forward pass.
+    anatomy: Anatomy, layer: int, change: Callable[[Any], Any]
+) -> contextlib.AbstractContextManager[Any]:
+    """Change the hidden states of a layer during the forward pass, until the context ends.
 
     Parameters
     ----------
     anatomy : shapesweep.checkpoint.hidden_states.Anatomy
-    layer : int or None
-        0 is the embedding, k the output of block k; None changes nothing.
-    change : callable or None
+    layer : int
+        0 is the embedding, k the output of block k.
+    change : callable
         From states, shape (n_documents, n_tokens, n_features), to new states of this shape.
     """
-    if layer is None or change is None:
-        yield
-        return
 
     def behind(_module: Any, _inputs: Any, output: Any) -> Any:
         if isinstance(output, tuple):
@@ -223,13 +217,8 @@ def at_layer(
         return inputs, {**named, "hidden_states": change(named["hidden_states"])}
 
     if layer:
-        hook = anatomy.blocks[layer - 1].register_forward_hook(behind)
-    else:
-        hook = anatomy.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
-    try:
-        yield
-    finally:
-        hook.remove()
+        return anatomy.blocks[layer - 1].register_forward_hook(behind)
+    return anatomy.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
 
 
 def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -251,10 +240,7 @@ def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], N
 
 
 def relative_rise(
-    value: float,
-    without: NDArray[np.float64],
-    full: float,
-    full_without: NDArray[np.float64],
+    value: float, without: NDArray[np.float64], full: float, full_without: NDArray[np.float64]
 ) -> tuple[float, float]:
     """Relative increase of a loss over that of the full model, and half of its 95 % interval.
 

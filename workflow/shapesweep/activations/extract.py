@@ -38,7 +38,6 @@ class Source:
     ----------
     checkpoint : Checkpoint
         Row of the manifest.
-
     folder : Path
         Where its files are.
     out : Path
@@ -126,6 +125,8 @@ def _extract(
     }
     known = {name: origin["from"] for name, origin in source.measured.items()}
     new = [each for each in opened.corpora if known.get(each.name) != origins[each.name]["from"]]
+    names = ("suite", "run", "revision", "step")
+    identity = {name: getattr(source.checkpoint, name) for name in names}
     found: list[dict[str, Any]] = []
     n_documents = sum(len(each.documents) for each in new)
     anatomy: Anatomy | None = None
@@ -133,11 +134,13 @@ def _extract(
     with torch.inference_mode(), shown:
         for each in new:
             anatomy = anatomy or find_anatomy(model, each.documents[0])
-            metadata = _metadata(origins[each.name], each, model, anatomy)
-            with CorpusWriter(_files(out / each.name, metadata, anatomy)) as writer:
+            shards = _shards(out / each.name, origins[each.name], each, model, anatomy)
+            with CorpusWriter(shards) as writer:
                 totals = _run(opened, anatomy, each, settings, writer, shown)
             if totals is not None:
-                found.append(_loss_row(source.checkpoint, each, totals, settings.geometry.groups))
+                value, without = losses.mean(totals, settings.geometry.groups)
+                measured = {"value": value, "stderr": float(jackknife.stderr(without))}
+                found.append({**identity, "source": "eval", "corpus": each.name, **measured})
     tables.write(found, schemas.LOSSES, out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
     samples = [
@@ -151,24 +154,28 @@ def _extract(
     return [each.name for each in new]
 
 
-def _files(
-    folder: Path, metadata: dict[str, Any], anatomy: Anatomy
+def _shards(
+    folder: Path, origin: dict[str, Any], corpus: Corpus, model: Any, anatomy: Anatomy
 ) -> list[tuple[Path, dict[str, Any]]]:
-    """File and metadata of the shard of every layer."""
+    """File and metadata of the shard of every layer, in a new folder."""
+    lengths = [len(document) for document in corpus.documents]
+    metadata = {
+        **origin["from"],
+        "architecture": type(model).__name__,
+        "n_layers": anatomy.n_layers,
+        "causal": anatomy.causal,
+        "document_length": round(sum(lengths) / len(lengths)),
+        "n_documents": len(lengths),
+        "versions": origin["by"],
+    }
     folder.mkdir()
-    return [
-        (
-            folder / shard_name(layer, kind, anatomy),
-            {**metadata, "layer": layer, "layer_kind": kind},
-        )
-        for layer, kind in anatomy.names()
-    ]
-
-
-def shard_name(layer: int, layer_kind: str, anatomy: Anatomy) -> str:
-    """File name of a layer's shard; the last block before a final norm shares its number."""
-    before_norm = anatomy.has_final_norm and (layer, layer_kind) == (anatomy.n_layers, "block")
-    return f"layer-{layer}{'-block' if before_norm else ''}.parquet"
+    shards = []
+    for layer, kind in anatomy.names():
+        # The last block before a final norm shares its number.
+        before_norm = anatomy.has_final_norm and (layer, kind) == (anatomy.n_layers, "block")
+        path = folder / f"layer-{layer}{'-block' if before_norm else ''}.parquet"
+        shards.append((path, {**metadata, "layer": layer, "layer_kind": kind}))
+    return shards
 
 
 def _run(
@@ -206,12 +213,10 @@ def _run(
     )
     # Hidden states are of the documents as they are, so masked tokens need a second pass.
     is_masked = isinstance(loss, losses.Masked)
-    try:
+    with hook:
         sums = losses.run(
             model, corpus, settings.batch_tokens, None if is_masked else loss, watch=write
         )
-    finally:
-        hook.remove()
     return losses.run(model, corpus, settings.batch_tokens, loss) if is_masked else sums
 
 
@@ -222,13 +227,6 @@ def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     if len(positions) < state.shape[1]:
         state = state.index_select(1, torch.from_numpy(positions).to(state.device))
     return state.reshape(-1, state.shape[-1]).float().cpu().numpy()
-
-
-def _loss_row(of: Checkpoint, corpus: Corpus, totals: Sums, n_groups: int) -> dict[str, Any]:
-    value, without = losses.mean(totals, n_groups)
-    record = {key: getattr(of, key) for key in ("suite", "run", "revision", "step")}
-    measured = {"value": value, "stderr": float(jackknife.stderr(without))}
-    return {**record, "source": "eval", "corpus": corpus.name, **measured}
 
 
 def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
@@ -248,26 +246,6 @@ def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) 
         "dtype": "float32",
         "format_version": FORMAT_VERSION,
     }
-    made_by = {
-        "device": device.partition(":")[0],
-        "shapesweep": __version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-    return {"from": made_from, "by": made_by}
-
-
-def _metadata(
-    origin: dict[str, Any], corpus: Corpus, model: Any, anatomy: Anatomy
-) -> dict[str, Any]:
-    """Metadata of a shard: its origin, and facts about the model."""
-    lengths = [len(document) for document in corpus.documents]
-    return {
-        **origin["from"],
-        "architecture": type(model).__name__,
-        "n_layers": anatomy.n_layers,
-        "causal": anatomy.causal,
-        "document_length": round(sum(lengths) / len(lengths)),
-        "n_documents": len(lengths),
-        "versions": origin["by"],
-    }
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    device = device.partition(":")[0]
+    return {"from": made_from, "by": {"device": device, "shapesweep": __version__, **versions}}

@@ -16,7 +16,7 @@ from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus, read_text
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.storage import failures
-from shapesweep.storage.files import LocalFile, sha256
+from shapesweep.storage.files import sha256
 from shapesweep.storage.manifests import Checkpoint
 
 
@@ -38,10 +38,10 @@ class LoadedCheckpoint:
 
 def refuse(checkpoint: Checkpoint, *folders: Path) -> None:
     """Raise an error if a checkpoint is known to be unusable before it is loaded."""
-    if not checkpoint.selected and not checkpoint.status:
-        raise TransientError("the manifest does not choose it; another plan wrote the manifest")
     if not checkpoint.selected:
-        raise CheckpointError(", ".join(checkpoint.status))
+        if checkpoint.status:
+            raise CheckpointError(", ".join(checkpoint.status))
+        raise TransientError("the manifest does not choose it; another plan wrote the manifest")
     for folder in folders:
         failures.raise_recorded(folder)
     check_files(checkpoint, folders[0])
@@ -64,8 +64,9 @@ def check_files(checkpoint: Checkpoint, folder: Path) -> None:
                 f"{path.name} is missing: it was not downloaded, or has been removed"
             )
         stat = path.stat()
-        time = file.modified if isinstance(file, LocalFile) else None
-        if stat.st_size != file.size or time not in (None, stat.st_mtime_ns):
+        # Only files on this machine have a time.
+        modified = getattr(file, "modified", stat.st_mtime_ns)
+        if (stat.st_size, stat.st_mtime_ns) != (file.size, modified):
             raise TransientError(f"{path.name} differs from the manifest: it has changed")
 
 
@@ -107,21 +108,25 @@ class Loader:
         if n_embeddings is None:
             raise CheckpointError(f"{type(model).__name__} does not read tokens")
         tokens, built = self._tokenize(tokenizer, n_embeddings)
-        _fits(model.config, built)
+        longest = max(len(document) for corpus in built for document in corpus.documents)
+        limit = getattr(model.config, "max_position_embeddings", None)
+        if limit and longest > limit:
+            raise CheckpointError(
+                f"a document has {longest} tokens, the model reads at most {limit} (see "
+                "corpus.length; the paper's sampling needs a model that reads 512 characters)"
+            )
         return LoadedCheckpoint(model, tokens, built)
 
     def _tokenize(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
         """A tokenizer and its corpora; those of equal files are reused."""
         key = (_digest(folder), n_embeddings)
         if key not in self._cached:
-            tokens, text = load.load_tokenizer(folder), self._read_text()
+            tokens = load.load_tokenizer(folder)
+            text = read_text(self.settings.corpus.text, self.settings.text_sha256)
             built = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
             # Checkpoints of a run mostly share a tokenizer, so keeping the last is enough.
             self._cached = {key: (tokens, built)}
         return self._cached[key]
-
-    def _read_text(self) -> str:
-        return read_text(self.settings.corpus.text, self.settings.text_sha256)
 
 
 def _digest(folder: Path) -> str:
@@ -130,13 +135,3 @@ def _digest(folder: Path) -> str:
     read = [(path.name, sha256(path)) for path in files]
     kind = facts.description(files[0].parent) if files else None
     return hashlib.sha256(repr([read, (kind or {}).get("model_type")]).encode()).hexdigest()
-
-
-def _fits(config: Any, every: Sequence[Corpus]) -> None:
-    longest = max(len(document) for corpus in every for document in corpus.documents)
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit and longest > limit:
-        raise CheckpointError(
-            f"a document has {longest} tokens, the model reads at most {limit} (see corpus.length; "
-            "the paper's sampling needs a model that reads 512 characters)"
-        )

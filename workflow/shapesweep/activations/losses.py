@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,30 +18,20 @@ MASKED_SHARE = 0.15
 Sums = NDArray[np.float64]
 
 
-class Loss(Protocol):
-    """A loss of a language model."""
-
-    def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
-        """The input of the model for a batch of documents of the corpus."""
-
-    def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
-        """Sum and number of the losses of each document; None if the model has no such head."""
-
-
-class NextToken:
+class Loss:
     """The loss of a causal model, which predicts every token from earlier tokens."""
 
     def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
-        """The batch itself."""
+        """The input of the model for a batch of documents of the corpus: the batch itself."""
         return batch
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
-        """Sum and number of the next-token losses of each document."""
+        """Sum and number of the losses of each document; None if the model has no such head."""
         return next_token(output.logits, batch) if "logits" in output else None
 
 
 @dataclass(frozen=True)
-class Masked:
+class Masked(Loss):
     """The loss of an encoder, which predicts masked tokens.
 
     Attributes
@@ -88,13 +78,12 @@ def loss_of(
     corpus : Corpus
     mask_token : int or None
         Id of the mask token of the tokenizer.
-
     seed : int
         Random seed of the masks, which are the same for every checkpoint.
     """
     if facts.family(type(model).__name__) == "encoder":
         return None if mask_token is None else Masked(masks(corpus, seed), mask_token)
-    return NextToken() if anatomy.causal else None
+    return Loss() if anatomy.causal else None
 
 
 def run(
@@ -192,6 +181,6 @@ def mean(totals: Sums, n_groups: int) -> tuple[float, NDArray[np.float64]]:
     sums, counts = totals
     n_groups = min(n_groups, len(sums))
     groups = jackknife.assign_groups(np.arange(len(sums)), n_groups)
-    left = [groups != g for g in range(n_groups)]
+    left = (groups != g for g in range(n_groups))
     without = [sums[keep].sum() / counts[keep].sum() for keep in left]
     return float(sums.sum() / counts.sum()), np.array(without)

@@ -140,18 +140,11 @@ def tokenizer(arguments: argparse.Namespace) -> None:
 
 def activations(arguments: argparse.Namespace) -> None:
     """Extract the activations of checkpoints."""
-    from shapesweep.activations.extract import Source, extract
+    from shapesweep.activations.extract import extract
 
-    out = Path(arguments.out)
-    several = len(arguments.revision) > 1
+    out, several = Path(arguments.out), len(arguments.revision) > 1
     sources = [
-        Source(
-            member.checkpoint,
-            member.folder,
-            out / str(member.checkpoint.revision) if several else out,
-            member.tokenizer,
-            fingerprint=member.fingerprint,
-        )
+        member.source(out / str(member.checkpoint.revision) if several else out)
         for member in _members(arguments, downloads=arguments.checkpoints)
     ]
     for _, line in extract(sources, _settings(arguments)):

@@ -16,17 +16,9 @@ from shapesweep.activations import budget, extract
 from shapesweep.config.measurement import Measurement
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.geometry import checkpoint
-from shapesweep.geometry.measured import Measured, write_budget
+from shapesweep.geometry.measured import SCHEMAS, Measured
 from shapesweep.geometry.member import Member
 from shapesweep.storage import atomic, failures, schemas, tables
-
-#: Tables of a batch that consist of the tables of its checkpoints.
-_JOINED = {
-    "geometry": schemas.GEOMETRY,
-    "replicates": schemas.REPLICATES,
-    "losses": schemas.LOSSES,
-    "samples": schemas.SAMPLES,
-}
 
 
 def measure(
@@ -59,7 +51,7 @@ def measure(
     ShapesweepError
         If a shard is damaged.
     """
-    failed: dict[str, dict[str, Any]] = {}
+    failed: dict[str | None, dict[str, Any]] = {}
     with atomic.temporary(temporary, "shards") as folder:
         sources = []
         for member in members:
@@ -67,26 +59,18 @@ def measure(
             if member.is_measured and not kept:
                 yield f"{member.checkpoint.name}: measured before"
                 continue
-            sources.append(
-                extract.Source(
-                    member.checkpoint,
-                    member.folder,
-                    Path(kept) if kept else folder / str(member.checkpoint.revision),
-                    member.tokenizer,
-                    {} if kept else member.known.complete(),
-                    member.fingerprint,
-                )
-            )
+            place = Path(kept) if kept else folder / str(member.checkpoint.revision)
+            sources.append(member.source(place, None if kept else member.known.complete()))
         folders = {member.checkpoint.revision: _place(member) for member in members}
         for number, (source, line) in enumerate(extract.extract(sources, settings)):
             yield line
-            name = str(source.checkpoint.revision)
+            revision = source.checkpoint.revision
             failure = failures.recorded(source.out)
             if failure:
-                failed[name] = failure
+                failed[revision] = failure
             else:
                 part = (number, len(sources))
-                line = checkpoint.measure(source.out, folders[name], settings, part)
+                line = checkpoint.measure(source.out, folders[revision], settings, part)
                 yield f"{source.checkpoint.name}: {line}"
             if not kept:
                 shutil.rmtree(source.out)
@@ -99,7 +83,6 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
     Parameters
     ----------
     member : Member
-
     out : path-like
         A Parquet file of `schemas.BUDGETS`. If the checkpoint cannot be measured, it has no rows,
         and its metadata has the row of `schemas.FAILURES`.
@@ -111,64 +94,54 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
     str
         Message in one line.
     """
-    rows = member.budget(rise)
-    line, failure = f"{member.checkpoint.name}: measured before", None
+    rows, failure, line = member.budget(rise), None, "measured before"
     if rows is None:
         try:
             rows = budget.measure(
                 member.checkpoint, member.folder, member.settings, member.tokenizer, rise
             )
-            line = f"{member.checkpoint.name}: {len(rows)} layers"
-            if member.kept_folder:
-                write_budget(rows, member.kept_folder, member.budget_fingerprint(rise))
+            line = f"{len(rows)} layers"
+            member.keep_budget(rise, rows)
         except CheckpointError as error:
             rows, failure = [], failures.without_budget(member.checkpoint, error)
-            line = f"{member.checkpoint.name}: {failure['reason']}"
+            line = failure["reason"]
     metadata = {"transient": int(bool(failure and failure["transient"])), "failure": failure}
     tables.write(rows, schemas.BUDGETS, out, metadata)
-    return line
+    return f"{member.checkpoint.name}: {line}"
 
 
 def _write(
     members: Sequence[Member],
-    failed: dict[str, dict[str, Any]],
+    failed: dict[str | None, dict[str, Any]],
     out: Path,
     settings: Measurement,
 ) -> None:
     """Write the tables of a batch from those of its checkpoints."""
-    names = [str(member.checkpoint.revision) for member in members]
-    measured = {
-        name: _finished(member, settings)
-        for name, member in zip(names, members, strict=True)
-        if name not in failed
-    }
-    for name, schema in _JOINED.items():
+    measured = {}
+    for member in members:
+        if member.checkpoint.revision in failed:
+            continue
+        folder = _place(member)
+        numbers = Measured.read(folder, settings)
+        if not numbers.is_finished(member.fingerprint):
+            raise ShapesweepError(f"{folder}: another job changed it while it was read; run again")
+        measured[member.checkpoint.revision] = numbers
+    for name, schema in SCHEMAS.items():
         frames = (getattr(numbers, name) for numbers in measured.values())
         parts = (pa.Table.from_pandas(frame, schema, preserve_index=False) for frame in frames)
         vocabularies = {revision: numbers.vocabulary for revision, numbers in measured.items()}
         metadata = {"vocabularies": vocabularies} if name == "samples" else None
         tables.write_parts(parts, schema, out / f"{name}.parquet", metadata)
-    origins = [row for numbers in measured.values() for row in _origins(numbers)]
-    tables.write(origins, schemas.ORIGINS, out / "origins.parquet")
-    rows = [failed[name] for name in names if name in failed]
+    origins = [
+        origin["from"] | origin["by"]
+        for numbers in measured.values()
+        for origin in numbers.origins.values()
+    ]
+    rows = [{name: origin.get(name) for name in schemas.ORIGINS.names} for origin in origins]
+    tables.write(rows, schemas.ORIGINS, out / "origins.parquet")
+    rows = [failed[m.checkpoint.revision] for m in members if m.checkpoint.revision in failed]
     transient = sum(row["transient"] for row in rows)
     tables.write(rows, schemas.FAILURES, out / "failures.parquet", {"transient": transient})
-
-
-def _origins(measured: Measured) -> Iterator[dict[str, Any]]:
-    """Origins of the numbers of a checkpoint, a row for each corpus."""
-    for corpus, origin in measured.origins.items():
-        known = {**origin["from"], **origin["by"], "corpus": corpus}
-        yield {name: known.get(name) for name in schemas.ORIGINS.names}
-
-
-def _finished(member: Member, settings: Measurement) -> Measured:
-    """The kept numbers of a checkpoint, which must be complete."""
-    folder = _place(member)
-    found = Measured.read(folder, settings)
-    if not found.is_finished(member.fingerprint):
-        raise ShapesweepError(f"{folder}: another job changed it while it was read; run again")
-    return found
 
 
 def _place(member: Member) -> Path:

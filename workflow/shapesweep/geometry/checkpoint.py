@@ -4,7 +4,6 @@ Numbers that were measured from equal shards before are kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +52,10 @@ def measure(
     ShapesweepError
         If a shard is absent or damaged.
     """
-    activations = Path(activations)
     origins = failures.read_json(activations / ORIGINS)
-    before = Measured.read(out, settings)
-    known = before.from_origins(origins["corpora"])
-    fresh = _measure(activations, origins["corpora"], known, settings.geometry, part)
-    joined = known.joined(fresh)
-    samples = tables.read(activations / "samples.parquet", schemas.SAMPLES)
-    vocabulary = tables.read_metadata(activations / "samples.parquet").get("vocabulary")
-    replace(
-        joined, samples=samples, vocabulary=vocabulary, fingerprint=origins["fingerprint"]
-    ).write(out, settings)
+    known = Measured.read(out, settings).from_origins(origins["corpora"])
+    fresh = _measure(activations, origins, known, settings.geometry, part)
+    known.joined(fresh).write(out, settings)
     return f"{len(fresh.geometry)} numbers measured, {len(known.geometry)} kept"
 
 
@@ -84,7 +76,7 @@ def _measure(
         if not missing:
             continue
         shard = read_shard(path)
-        origin = origins[path.parent.name]
+        origin = origins["corpora"][path.parent.name]
         if not {**origin["from"], "versions": origin["by"]}.items() <= shard.metadata.items():
             raise ShapesweepError(f"{path}: does not match {ORIGINS} beside it")
         layer = layer_of(shard, settings.groups)
@@ -94,13 +86,16 @@ def _measure(
             geometry.append(row)
             replicates += without
         before = path.parent, layer
-    # Losses of corpora that were not extracted again are kept.
-    again = losses.corpus.isin(list(known.losses.corpus.dropna()))
+    samples = activations / "samples.parquet"
     return Measured(
-        origins,
+        origins["corpora"],
         pd.DataFrame(geometry, columns=schemas.GEOMETRY.names),
         pd.DataFrame(replicates, columns=schemas.REPLICATES.names),
-        losses[~again],
+        # Losses of corpora that were not extracted again are kept.
+        losses[~losses.corpus.isin(known.losses.corpus)],
+        tables.read(samples, schemas.SAMPLES),
+        tables.read_metadata(samples).get("vocabulary"),
+        origins["fingerprint"],
     )
 
 
@@ -121,32 +116,23 @@ def rows_of(
     shard: Shard, layer: Layer, numbers: Mapping[str, list[Number]]
 ) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Every number as a row of `schemas.GEOMETRY`, with its rows of `schemas.REPLICATES`."""
-    metadata = shard.metadata
-    shared = {key: metadata[key] for key in ("suite", "run", "revision", "step")}
-    shared |= {key: metadata[key] for key in ("corpus", "pooling", "layer", "layer_kind")}
-    named = ("seed", "architecture", "n_layers", "tokens", "document_length", "n_documents")
-    named_values = {key: metadata[key] for key in named}
     rows = []
     for selection, found in numbers.items():
+        length = LENGTHS.get(selection, shard.metadata["document_length"])
         n_dropped = int((~layer.selections[selection]).sum())
+        shared = {**shard.metadata, "selection": selection, "document_length": length}
         for number in found:
-            own = {"selection": selection, "metric": number.metric, "k": number.k}
-            own |= {"n_points": number.n_points, "metric_version": number.version}
-            row = {
+            known = {
                 **shared,
-                **own,
-                **named_values,
-                "document_length": LENGTHS.get(selection, metadata["document_length"]),
-                "value": number.value,
+                **vars(number),
+                "metric_version": METRICS[number.metric].version,
                 "stderr": number.stderr,
-                "model_stderr": number.model_stderr,
-                "n_duplicates": number.n_duplicates,
                 "n_dropped": n_dropped,
-                "radius": number.radius,
                 "flag": ",".join(number.flags),
             }
+            of_each = {name: known.get(name) for name in schemas.REPLICATES.names}
             replicates = [
-                {**shared, **own, "group": g, "value": v} for g, v in enumerate(number.replicates)
+                {**of_each, "group": g, "value": v} for g, v in enumerate(number.replicates)
             ]
-            rows.append((row, replicates))
+            rows.append(({name: known[name] for name in schemas.GEOMETRY.names}, replicates))
     return rows

@@ -72,9 +72,8 @@ def measure(
     """
     n = len(cloud.points)
     k = _neighbors(cloud, k, n)
-    # With a single document, the jackknife leaves out groups of points.
-    documents = cloud.documents if _has_documents(cloud) else None
-    documents = np.arange(n) if documents is None else documents
+    # Without documents, the jackknife leaves out groups of points.
+    documents = np.arange(n) if cloud.documents is None else cloud.documents
     n_groups = min(N_GROUPS, len(np.unique(documents)))
     layer = Layer(
         cloud.points,
@@ -85,12 +84,15 @@ def measure(
         cloud.massive,
         cloud.epsilon,
     )
-    chosen = _chosen(cloud, metrics, k)
-    numbers = measure_layer(layer, n_points, chosen, seed=seed)["all"]
+    numbers = measure_layer(layer, n_points, _chosen(cloud, metrics, k), seed=seed)["all"]
     counted = [number.n_duplicates for number in numbers if number.k is not None]
-    n_duplicates = counted[0] if counted else n - len(_different(cloud))
-    head = {"file": str(cloud.path), "n_points": n, "n_features": cloud.points.shape[1]}
-    return {**head, "n_duplicates": n_duplicates}, numbers
+    head = {
+        "file": str(cloud.path),
+        "n_points": n,
+        "n_features": cloud.points.shape[1],
+        "n_duplicates": counted[0] if counted else n - len(_different(cloud)),
+    }
+    return head, numbers
 
 
 def _neighbors(cloud: CloudFile, k: int | None, n_points: int) -> int:
@@ -101,13 +103,16 @@ def _neighbors(cloud: CloudFile, k: int | None, n_points: int) -> int:
     return k
 
 
-def local(cloud: CloudFile, k: int | None = None) -> pd.DataFrame:
-    """The local ID of every different point, from k neighbours.
+def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
+    """Write the local ID of every different point to a Parquet file, atomically.
 
-    Returns
-    -------
-    pandas.DataFrame
-        `row` in the file, other columns of the file, and `local_id`.
+    Parameters
+    ----------
+    cloud : CloudFile
+    k : int, optional
+        Number of neighbours, as in `measure`.
+    out : path-like
+        Columns `row` in the file of the cloud, other columns of that file, and `local_id`.
     """
     rows = _different(cloud)
     if len(rows) < 3:
@@ -116,12 +121,8 @@ def local(cloud: CloudFile, k: int | None = None) -> pd.DataFrame:
         )
     distances, _ = neighbors.nearest_neighbors(cloud.points[rows], _neighbors(cloud, k, len(rows)))
     columns = {name: values[rows] for name, values in cloud.columns.items()}
-    return pd.DataFrame({"row": rows, **columns, "local_id": dimension.local_id(distances)})
-
-
-def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
-    """Write `local` to a Parquet file, atomically."""
-    table = pa.Table.from_pandas(local(cloud, k), preserve_index=False)
+    frame = pd.DataFrame({"row": rows, **columns, "local_id": dimension.local_id(distances)})
+    table = pa.Table.from_pandas(frame, preserve_index=False)
     tables.write(table, table.schema, out)
 
 
@@ -151,9 +152,9 @@ def as_table(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
     """A table for people, with the meanings of its flags."""
     repeated = f", {head['n_duplicates']:,} of them repeated" if head["n_duplicates"] else ""
     lines = [
-        f"{head['file']}: {head['n_points']:,} points{repeated}, {head['n_features']:,} features"
+        f"{head['file']}: {head['n_points']:,} points{repeated}, {head['n_features']:,} features",
+        f"  {'metric':28}{'value':>11}   {'stderr':>9}{'k':>5}{'N':>9}  {'scale':>9}",
     ]
-    lines.append(f"  {'metric':28}{'value':>11}   {'stderr':>9}{'k':>5}{'N':>9}  {'scale':>9}")
     for number in numbers:
         k = "" if number.k is None else str(number.k)
         scale = "" if number.radius is None else f"{number.radius:.4g}"
@@ -183,7 +184,7 @@ def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]
         if isinstance(metric, PairMetric):
             reason = "computed from two layers"
         elif isinstance(metric, NeighborMetric):
-            if metric.of_documents and not _has_documents(cloud):
+            if metric.of_documents and cloud.documents is None:
                 reason = "computed from documents, which this file does not have"
             metric = replace(metric, k=(k,)) if metric.adjustable else metric
         if reason and names:
@@ -191,10 +192,6 @@ def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]
         if not reason:
             chosen[name] = metric
     return chosen
-
-
-def _has_documents(cloud: CloudFile) -> bool:
-    return cloud.documents is not None and len(np.unique(cloud.documents)) > 1
 
 
 def _different(cloud: CloudFile) -> NDArray[np.int64]:

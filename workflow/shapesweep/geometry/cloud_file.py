@@ -1,13 +1,16 @@
 """Read and check clouds of points from files: `.npy`, `.safetensors`, `.parquet`, or shards."""
 
+import contextlib
 import tokenize
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import types
 
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.estimators.moments import norms
@@ -17,18 +20,20 @@ from shapesweep.storage.shards import Shard, read_shard
 
 #: The largest number whose square, summed over features, fits into float64.
 LARGEST = 1e140
+NOT_PARQUET = "damaged or not Parquet"
+LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 
 
 @dataclass(frozen=True)
 class CloudFile:
     """A cloud from a file.
 
-
     Attributes
     ----------
     path : Path
     points : ndarray, shape (n_points, n_features), float32 or float64
     documents : ndarray of int, shape (n_points,), or None
+        None without documents, and with a single document.
     contexts : ndarray of int, shape (n_points,), or None
     columns : dict of ndarray
         Other columns of the file.
@@ -57,7 +62,6 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
         (a column `document` assigns points to documents).
     selection : str
         Selection of a shard's tokens.
-
     tensor : str, optional
 
     Returns
@@ -78,59 +82,68 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
             raise ShapesweepError(
                 f"--selection: there is no {selection!r}{near(selection, SELECTIONS)}"
             )
-        return _checked(_of_shard(path, read_shard(path), selection))
+        return _of_shard(path, read_shard(path), selection)
     if selection != "all":
         raise ShapesweepError(f"{path}: only shards of a sweep have the selection {selection!r}")
+    document, epsilon = None, None
     if path.suffix == ".parquet":
-        return _checked(_plain(path, *_read_parquet(path)))
-    if path.suffix == ".safetensors":
+        points, document = _read_parquet(path)
+    elif path.suffix == ".safetensors":
         points, epsilon = _read_safetensors(path, tensor)
-        return replace(_checked(_plain(path, points)), epsilon=epsilon)
-    if path.suffix == ".npy":
-        return _checked(_plain(path, _read_npy(path)))
-    raise ShapesweepError(f"{path}: not one of .npy, .safetensors, .parquet")
+    elif path.suffix == ".npy":
+        points = _read_npy(path)
+    else:
+        raise ShapesweepError(f"{path}: not one of .npy, .safetensors, .parquet")
+    if points.dtype == np.float16:
+        epsilon = float(np.finfo(points.dtype).eps)
+    points, columns, documents = _exact(path, points), {}, None
+    _check(path, points)
+    if document is not None:
+        columns = {"document": document}
+        documents = _several(np.unique(document, return_inverse=True)[1])
+    return CloudFile(path, points, documents, None, columns, are_massive(norms(points)), epsilon)
+
+
+@contextlib.contextmanager
+def _refusing(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Raise the errors of a reader as an error of one line, which says `what` the file is."""
+    try:
+        yield
+    except errors as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ShapesweepError(f"{path}: {what} ({reason})") from None
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
-    try:
+    # Numpy raises all kinds of errors for damaged headers.
+    errors = (ValueError, OSError, EOFError, OverflowError, SyntaxError, tokenize.TokenError)
+    with _refusing(path, "not an array of numbers", *errors):
         found = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(found, np.ndarray):
             raise ValueError("it is an archive of arrays")
-        return found
-    # Numpy raises all kinds of errors for damaged headers.
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        OverflowError,
-        SyntaxError,
-        tokenize.TokenError,
-    ) as error:
-        raise ShapesweepError(f"{path}: not an array of numbers ({_line(error)})") from None
+    return found
 
 
 def _read_safetensors(path: Path, tensor: str | None) -> tuple[NDArray[Any], float | None]:
     import torch
     from safetensors import SafetensorError, safe_open
 
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-            clouds = [name for name, shape in shapes.items() if len(shape) == 2]
-            if not clouds:
-                raise ShapesweepError(f"{path}: none of its {len(shapes)} tensors has two axes")
-            if tensor is None and len(clouds) != 1:
-                raise ShapesweepError(
-                    f"{path}: {len(clouds)} of its {len(shapes)} tensors have two axes; choose "
-                    f"one with --tensor: {', '.join(clouds[:8])}"
-                )
-            if tensor is not None and tensor not in shapes:
-                raise ShapesweepError(
-                    f"{path}: there is no tensor {tensor!r}{near(tensor, shapes)}"
-                )
-            found = file.get_tensor(tensor or clouds[0])
-    except (SafetensorError, OSError) as error:
-        raise ShapesweepError(f"{path}: not safetensors ({_line(error)})") from None
+    with (
+        _refusing(path, "not safetensors", SafetensorError, OSError),
+        safe_open(path, framework="pt") as file,
+    ):
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        clouds = [name for name, shape in shapes.items() if len(shape) == 2]
+        if not clouds:
+            raise ShapesweepError(f"{path}: none of its {len(shapes)} tensors has two axes")
+        if tensor is None and len(clouds) != 1:
+            raise ShapesweepError(
+                f"{path}: {len(clouds)} of its {len(shapes)} tensors have two axes; choose "
+                f"one with --tensor: {', '.join(clouds[:8])}"
+            )
+        if tensor is not None and tensor not in shapes:
+            raise ShapesweepError(f"{path}: there is no tensor {tensor!r}{near(tensor, shapes)}")
+        found = file.get_tensor(tensor or clouds[0])
     if found.is_floating_point() and found.itemsize < 4:
         # Numpy has no bfloat16.
         return found.float().numpy(), torch.finfo(found.dtype).eps
@@ -138,79 +151,60 @@ def _read_safetensors(path: Path, tensor: str | None) -> tuple[NDArray[Any], flo
 
 
 def _is_shard(path: Path) -> bool:
-    try:
+    with _refusing(path, NOT_PARQUET, pa.ArrowException, OSError):
         return b"shapesweep" in (checksummed.read_schema(path).metadata or {})
-    except (pa.ArrowException, OSError) as error:
-        raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
 
 
-def _read_parquet(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-    try:
+def _read_parquet(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The points, and the column `document`, if any."""
+    with _refusing(path, NOT_PARQUET, pa.ArrowException, OSError):
         table = checksummed.read(path)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        raise ShapesweepError(f"{path}: damaged or not Parquet ({_line(error)})") from None
-    names = table.column_names
-    if "document" in names:
-        _check_documents(path, table["document"])
-    columns = {name: table[name].to_numpy() for name in ("document",) if name in names}
-    rest = table.drop_columns(list(columns))
-    lists = [field.name for field in rest.schema if _is_list(field.type)]
+    documents = None
+    if "document" in table.column_names:
+        column, kind = table["document"], table["document"].type
+        is_word = types.is_string(kind) or types.is_large_string(kind)
+        if column.null_count or not (types.is_integer(kind) or is_word):
+            raise ShapesweepError(
+                f"{path}: the column 'document' must hold whole numbers or words, without empty "
+                "cells"
+            )
+        documents, table = column.to_numpy(), table.drop_columns("document")
+    lists = [field.name for field in table.schema if isinstance(field.type, LISTS)]
     if len(lists) == 1:
-        values = rest[lists[0]].combine_chunks()
-        lengths = values.value_lengths()
-        if values.null_count or len(set(lengths.to_pylist())) > 1:
+        values = table[lists[0]].combine_chunks()
+        widths = set(values.value_lengths().to_pylist())
+        if values.null_count or len(widths) > 1:
             raise ShapesweepError(f"{path}: the lists of {lists[0]!r} have different lengths")
-        width = lengths[0].as_py() if len(values) else 0
         flat = values.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(len(values), width), columns
+        return flat.reshape(len(values), *(widths or {0})), documents
     wrong = [
         field.name
-        for field in rest.schema
-        if not (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
+        for field in table.schema
+        if not (types.is_floating(field.type) or types.is_integer(field.type))
     ]
-    if wrong or not rest.num_columns:
+    if wrong or not table.num_columns:
         raise ShapesweepError(
             f"{path}: needs one column of lists, or columns of numbers; "
             + (f"{', '.join(wrong[:4])} is neither" if wrong else "there is none")
         )
-    return np.stack([rest[name].to_numpy() for name in rest.column_names], axis=1), columns
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list,
-                                       pa.types.is_fixed_size_list))  # fmt: skip
-
-
-def _check_documents(path: Path, column: pa.ChunkedArray) -> None:
-    simple = any(
-        test(column.type)
-        for test in (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
-    )
-    if column.null_count or not simple:
-        raise ShapesweepError(
-            f"{path}: the column 'document' must hold whole numbers or words, without empty cells"
-        )
+    return np.stack([table[name].to_numpy() for name in table.column_names], axis=1), documents
 
 
 def _of_shard(path: Path, shard: Shard, selection: str) -> CloudFile:
     if not len(shard.token):
         raise ShapesweepError(f"{path}: holds no tokens")
     kept = shard.selected(selection)
-    columns = {"document": shard.document, "position": shard.position, "token": shard.token}
-    return CloudFile(
-        path,
-        shard.activation[kept],
-        shard.document[kept],
-        shard.contexts()[kept],
-        {name: values[kept] for name, values in columns.items()},
-        shard.massive()[kept],
-    )
+    names = ("document", "position", "token")
+    columns = {name: getattr(shard, name)[kept] for name in names}
+    points = shard.activation[kept]
+    _check(path, points)
+    documents = _several(columns["document"])
+    contexts, massive = shard.contexts()[kept], shard.massive()[kept]
+    return CloudFile(path, points, documents, contexts, columns, massive)
 
 
-def _plain(
-    path: Path, points: NDArray[Any], columns: dict[str, NDArray[Any]] | None = None
-) -> CloudFile:
+def _exact(path: Path, points: NDArray[Any]) -> NDArray[np.floating]:
     if points.dtype.kind not in "fiu":
         raise ShapesweepError(f"{path}: holds {points.dtype}, not numbers")
     if points.ndim != 2:
@@ -219,32 +213,23 @@ def _plain(
         )
     # Coarser floats are exact in float32, and whole numbers in float64.
     narrow = points.dtype.kind == "f" and points.dtype.itemsize <= 4
-    epsilon = float(np.finfo(points.dtype).eps) if points.dtype == np.float16 else None
-    exact: NDArray[np.floating] = points.astype(np.float32 if narrow else np.float64)
-    columns = columns or {}
-    documents = None
-    if "document" in columns:
-        _, documents = np.unique(columns["document"], return_inverse=True)
-    massive = np.zeros(len(exact), dtype=bool)
-    if len(exact):
-        with np.errstate(invalid="ignore", over="ignore"):
-            massive = are_massive(norms(exact))
-    return CloudFile(path, exact, documents, None, columns, massive, epsilon)
+    return points.astype(np.float32 if narrow else np.float64)
 
 
-def _checked(cloud: CloudFile) -> CloudFile:
-    points, path = cloud.points, cloud.path
+def _several(documents: NDArray[np.integer]) -> NDArray[np.integer] | None:
+    return documents if (documents != documents[0]).any() else None
+
+
+def _check(path: Path, points: NDArray[np.floating]) -> None:
     if len(points) < 2 or not points.shape[1]:
         raise ShapesweepError(
             f"{path}: {len(points)} points of {points.shape[1]} features are not a cloud"
         )
-    finite = np.isfinite(points)
-    if not finite.all():
-        row = int(np.flatnonzero(~finite.all(axis=1))[0])
-        what = "NaN" if np.isnan(points[row]).any() else "infinite"
-        n_bad = int((~finite.all(axis=1)).sum())
+    wrong = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(wrong):
+        what = "NaN" if np.isnan(points[wrong[0]]).any() else "infinite"
         raise ShapesweepError(
-            f"{path}: row {row} is {what} ({n_bad:,} of {len(points):,} rows are)"
+            f"{path}: row {wrong[0]} is {what} ({len(wrong):,} of {len(points):,} rows are)"
         )
     largest = float(np.abs(points).max())
     if largest > LARGEST:
@@ -254,8 +239,3 @@ def _checked(cloud: CloudFile) -> CloudFile:
         )
     if (points == points[0]).all():
         raise ShapesweepError(f"{path}: all {len(points):,} points are equal")
-    return cloud
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -6,14 +6,14 @@ tokens are measured once.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep import neighbors
 from shapesweep.estimators import jackknife, linearity, spectrum
-from shapesweep.estimators.cloud import clouds
+from shapesweep.estimators.cloud import Cloud, clouds
 from shapesweep.estimators.moments import Moments, norms
 from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric, PairMetric
 from shapesweep.neighbors import sample
@@ -72,7 +72,6 @@ class Number:
     Attributes
     ----------
     metric : str
-    version : int
     value : float
     replicates : list of float
         Without each group of documents.
@@ -88,7 +87,6 @@ class Number:
     """
 
     metric: str
-    version: int
     value: float
     replicates: list[float]
     n_points: int
@@ -133,85 +131,74 @@ def measure_layer(
         By name of the selection.
 
     """
-    named = {name: set(few) for name, few in (partial or {}).items()}
+    few = {selection: set(names) for selection, names in (partial or {}).items()}
     wanted = {
-        name: {n: m for n, m in metrics.items() if n in named.get(name, metrics)}
-        for name in layer.selections
+        selection: {n: m for n, m in metrics.items() if n in few.get(selection, metrics)}
+        for selection in layer.selections
     }
+    masks = {mask.tobytes(): mask for mask in layer.selections.values()}
+    chosen: dict[bytes, dict[str, Metric]] = {key: {} for key in masks}
+    for selection, mask in layer.selections.items():
+        chosen[mask.tobytes()] |= wanted[selection]
 
-    def masks(kind: type[Metric]) -> dict[bytes, NDArray[np.bool_]]:
+    def masks_of(kind: type[Metric]) -> dict[bytes, NDArray[np.bool_]]:
         """Masks of the selections with metrics of a kind."""
-        every = layer.selections.items()
-        return {mask.tobytes(): mask for name, mask in every if _of(kind, wanted[name])}
+        return {key: mask for key, mask in masks.items() if _of(kind, chosen[key])}
 
-    many = {key: mask for key, mask in masks(CloudMetric).items() if mask.sum() > 1}
+    many = {key: mask for key, mask in masks_of(CloudMetric).items() if mask.sum() > 1}
     moments = dict(zip(many, Moments.of_each(layer.points, list(many.values())), strict=True))
-    fits = _fits(layer, before, masks(PairMetric))
-    samples = _samples(layer, masks(NeighborMetric), n_points, seed)
-    pooled = _pooled(samples)
+    fits = _fits(layer, before, masks_of(PairMetric))
+    samples = _samples(layer, masks_of(NeighborMetric), n_points, seed)
+    pooled = np.unique(np.concatenate([np.empty(0, np.int64), *(s.rows for s in samples.values())]))
     lists = _search(layer, pooled, metrics) if len(pooled) else []
     known: dict[tuple[bytes, str], list[Number]] = {}
-    numbers_by_selection = {}
-    for selection, mask in layer.selections.items():
-        key = mask.tobytes()
-        new = {n: m for n, m in wanted[selection].items() if (key, n) not in known}
-        numbers = list(_of_clouds(_of(CloudMetric, new), layer, mask, moments.get(key)))
+    for key, mask in masks.items():
+        numbers = [*_of_clouds(_of(CloudMetric, chosen[key]), layer, mask, moments.get(key))]
         if key in fits:
-            numbers += _of_pairs(_of(PairMetric, new), *fits[key])
-        requested = _of(NeighborMetric, new)
-        if requested:
+            numbers += _of_pairs(_of(PairMetric, chosen[key]), *fits[key])
+        if key in samples:
+            requested = _of(NeighborMetric, chosen[key])
             numbers += _of_neighbors(requested, layer, lists, pooled, samples[key], n_points)
         for number in numbers:
+            if not np.isfinite(number.value):
+                number = replace(number, flags=(*number.flags, "undefined"))
             known.setdefault((key, number.metric), []).append(number)
-        numbers_by_selection[selection] = [
-            number for n in wanted[selection] for number in known.get((key, n), [])
-        ]
-    return numbers_by_selection
+    return {
+        selection: [x for n in wanted[selection] for x in known.get((mask.tobytes(), n), [])]
+        for selection, mask in layer.selections.items()
+    }
 
 
 def _of(kind: type[Any], metrics: Mapping[str, Metric]) -> dict[str, Any]:
     return {name: metric for name, metric in metrics.items() if isinstance(metric, kind)}
 
 
-def _flagged(number: Number) -> Number:
-    if np.isfinite(number.value):
-        return number
-    return replace(number, flags=(*number.flags, "undefined"))
-
-
 def _of_clouds(
-    metrics: dict[str, CloudMetric],
-    layer: Layer,
-    kept: NDArray[np.bool_],
-    moments: Moments | None,
+    metrics: dict[str, CloudMetric], layer: Layer, kept: NDArray[np.bool_], moments: Moments | None
 ) -> Iterator[Number]:
-    n_points, nothing = int(kept.sum()), float("nan")
-    if not metrics:
-        return
-    if n_points < 2:
-        for name, metric in metrics.items():
-            replicates = [nothing] * layer.n_groups
-            yield _flagged(Number(name, metric.version, nothing, replicates, n_points))
-        return
-    whole, axes, without = clouds(
-        layer.points[kept],
-        layer.groups[kept],
-        layer.n_groups,
-        layer.massive[kept],
-        layer.epsilon,
-        moments,
-    )
-    layer.axes[kept.tobytes()] = whole.eigenvalues, axes
-    parts = [
-        {n: m.compute(part) if part.n_points > 1 else nothing for n, m in metrics.items()}
-        for part in without
-    ]
+    whole: Cloud | None = None
+    without: Iterable[Cloud | None] = [None] * layer.n_groups
+    if moments is not None:
+        whole, axes, without = clouds(
+            layer.points[kept],
+            layer.groups[kept],
+            layer.n_groups,
+            layer.massive[kept],
+            layer.epsilon,
+            moments,
+        )
+        layer.axes[kept.tobytes()] = whole.eigenvalues, axes
+
+    def value(metric: CloudMetric, cloud: Cloud | None) -> float:
+        return metric.compute(cloud) if cloud and cloud.n_points > 1 else float("nan")
+
+    n_points = int(kept.sum())
+    parts = [{name: value(metric, part) for name, metric in metrics.items()} for part in without]
     for name, metric in metrics.items():
-        capped = metric.capped and n_points < layer.points.shape[1]
-        flags: tuple[str, ...] = ("undersampled",) if capped else ()
+        capped = metric.capped and 1 < n_points < layer.points.shape[1]
+        flags = ("undersampled",) if capped else ()
         replicates = [part[name] for part in parts]
-        value = metric.compute(whole)
-        yield _flagged(Number(name, metric.version, value, replicates, n_points, flags=flags))
+        yield Number(name, value(metric, whole), replicates, n_points, flags=flags)
 
 
 def _fits(
@@ -230,15 +217,17 @@ def _fits(
             # Other tokens are massive in the previous layer.
             before.axes[key] = spectrum.eigh(Moments.of(before.points[core]).scatter)
         eigenvalues, axes = before.axes[key]
-        more = {
-            other: mask & ~core
+        larger = {
+            other: mask
             for other, mask in masks.items()
-            if other not in fits and not (core & ~mask).any() and (eigenvalues > 0).all()
+            if other not in fits
+            and (eigenvalues > 0).all()
+            and not (core & ~mask).any()
+            and 0 < (mask & ~core).sum() < len(eigenvalues)
         }
-        few = {other: more[other] for other in more if 0 < more[other].sum() < len(eigenvalues)}
-        further = [beside.of(mask) for mask in few.values()]
+        further = [beside.of(mask & ~core) for mask in larger.values()]
         found = linearity.fits_with(beside.of(core), eigenvalues, axes, layer.n_groups, further)
-        fits |= dict(zip([key, *few], found, strict=True))
+        fits |= dict(zip([key, *larger], found, strict=True))
     return fits
 
 
@@ -248,13 +237,11 @@ def _of_pairs(
     # With twice as many tokens as coefficients, the residuals have as many degrees of freedom.
     flags = ("undersampled",) if fit.n_points < 2 * (fit.n_features + 1) else ()
     for name, metric in metrics.items():
-        replicates = [metric.compute(replicate) for replicate in without]
-        number = Number(name, metric.version, metric.compute(fit), replicates, fit.n_points)
-        yield _flagged(replace(number, flags=flags))
+        replicates = [metric.compute(each) for each in without]
+        yield Number(name, metric.compute(fit), replicates, fit.n_points, flags=flags)
 
 
-@dataclass(frozen=True, eq=False)
-class _Sample:
+class _Sample(NamedTuple):
     """Different tokens of a selection, in the order of the permutation."""
 
     rows: NDArray[np.int64]
@@ -271,8 +258,7 @@ def _samples(
         shuffled = permutation[mask[permutation]]
         contexts = None if layer.contexts is None else layer.contexts[shuffled]
         unique = neighbors.unique_rows(layer.points[shuffled], contexts)
-        rows = shuffled[unique[:n_points]]
-        samples[key] = _Sample(rows, len(shuffled) - len(unique))
+        samples[key] = _Sample(shuffled[unique[:n_points]], len(shuffled) - len(unique))
     return samples
 
 
@@ -280,16 +266,11 @@ def _search(
     layer: Layer, pooled: NDArray[np.int64], metrics: Mapping[str, Metric]
 ) -> list[neighbors.NeighborLists]:
     """Neighbours within the union of all samples, which overlap almost entirely."""
-    requested = [(max(m.k), m.between) for m in _of(NeighborMetric, metrics).values()]
-    most = max(k for k, _ in requested)
-    between = layer.documents[pooled] if any(between for _, between in requested) else None
+    requested = _of(NeighborMetric, metrics).values()
+    most = max(k for metric in requested for k in metric.k)
+    between = layer.documents[pooled] if any(metric.between for metric in requested) else None
     spare = SPARE if layer.n_groups > 1 else 0
     return neighbors.search(layer.points[pooled], most + spare, most, between)
-
-
-def _pooled(samples: dict[bytes, _Sample]) -> NDArray[np.int64]:
-    rows = [taken.rows for taken in samples.values()]
-    return np.unique(np.concatenate(rows)) if rows else np.empty(0, dtype=np.int64)
 
 
 def _of_neighbors(
@@ -302,43 +283,38 @@ def _of_neighbors(
 ) -> Iterator[Number]:
     """Every metric of nearest neighbours of a sample, with its replicates."""
     documents, groups = layer.documents[pooled], layer.groups[pooled]
-    flags: tuple[str, ...] = (
-        ("shortfall",) if n_points is not None and len(drawn.rows) < n_points else ()
-    )
-    flags += ("rounding",) if _is_rounded(layer, lists[0], np.isin(pooled, drawn.rows)) else ()
+    flags = ["shortfall"] if n_points is not None and len(drawn.rows) < n_points else []
+    flags += ["rounding"] if _is_rounded(layer, lists[0], np.isin(pooled, drawn.rows)) else []
     # Metrics of the same neighbours share them, up to the largest k.
-    views: dict[tuple[bool, int], list[str]] = {}
+    views: dict[tuple[bool, int], list[tuple[str, int]]] = {}
     for name, metric in metrics.items():
-        views.setdefault((metric.between, metric.fraction), []).append(name)
-    measured: dict[tuple[str, int], Number] = {}
-    for (between, fraction), names in views.items():
+        views.setdefault((metric.between, metric.fraction), []).extend((name, k) for k in metric.k)
+    for (between, fraction), requested in views.items():
         sampled = np.isin(pooled, drawn.rows[: max(1, len(drawn.rows) // fraction)])
-        most = max(max(metrics[name].k) for name in names)
+        most, n = max(k for _, k in requested), int(sampled.sum())
         whole, without = sample.neighbors(
             lists[between], most, sampled, documents, groups, layer.n_groups
         )
-        requested = [(name, k) for name in names for k in metrics[name].k]
         parts = [
             {(name, k): metrics[name].compute(part.nearest(k)) for name, k in requested}
             for part in without
         ]
         for name, k in requested:
             metric, near = metrics[name], whole.nearest(k)
-            value, n = metric.compute(near), int(sampled.sum())
+            value, distances = metric.compute(near), near.distances[:, -1]
+            finite = distances[np.isfinite(distances)]
             few = metric.is_dimension and value > 2 * np.log10(max(n, 1))
-            measured[name, k] = Number(
+            yield Number(
                 name,
-                metric.version,
                 value,
                 [part[name, k] for part in parts],
                 n,
                 drawn.n_duplicates,
                 k,
-                _mean_finite(near.distances[:, -1]),
+                float(finite.mean()) if len(finite) else None,
                 metric.model_stderr(near) if metric.model_stderr else None,
-                (*flags, "undersampled") if few else flags,
+                (*flags, "undersampled") if few else tuple(flags),
             )
-    yield from (_flagged(measured[name, k]) for name in metrics for k in metrics[name].k)
 
 
 def _is_rounded(layer: Layer, lists: neighbors.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
@@ -349,8 +325,3 @@ def _is_rounded(layer: Layer, lists: neighbors.NeighborLists, sampled: NDArray[n
     epsilon = layer.epsilon or np.finfo(layer.points.dtype).eps
     resolution = epsilon * norms(lists.space.points[sampled])
     return bool((nearest[:, 0] < ROUNDING * resolution).mean() > ROUNDING_SHARE)
-
-
-def _mean_finite(distances: NDArray[np.float64]) -> float | None:
-    finite = distances[np.isfinite(distances)]
-    return float(finite.mean()) if len(finite) else None

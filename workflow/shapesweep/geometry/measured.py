@@ -4,7 +4,8 @@ Jobs reuse numbers of equal origin from these folders, and measure only the othe
 not part of the plan: without them, everything is measured again.
 """
 
-from dataclasses import dataclass, field
+import contextlib
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,20 @@ from shapesweep.metrics import METRICS
 from shapesweep.plan import fingerprints
 from shapesweep.storage import atomic, schemas, tables
 
-#: The tables of a checkpoint, and the order of their rows.
-_SCHEMAS = {
+#: The tables of a checkpoint.
+SCHEMAS = {
     "geometry": schemas.GEOMETRY,
     "replicates": schemas.REPLICATES,
     "losses": schemas.LOSSES,
     "samples": schemas.SAMPLES,
 }
+#: The order of their rows.
 _ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
 
 
 @dataclass(frozen=True)
 class Measured:
     """The kept numbers of a checkpoint.
-
 
     Attributes
     ----------
@@ -54,22 +55,21 @@ class Measured:
     def read(cls, folder: str | Path, settings: Measurement) -> "Measured":
         """Read a folder; the result is empty if it is absent, damaged or of other settings."""
         folder = Path(folder)
-        try:
+        # Absent, damaged or of an older version: it is measured again.
+        with contextlib.suppress(ShapesweepError, KeyError):
             metadata = tables.read_metadata(folder / "geometry.parquet")
             if metadata.get("settings") == fingerprints.numbers(settings):
                 frames = {
                     name: tables.read(folder / f"{name}.parquet", schema)
-                    for name, schema in _SCHEMAS.items()
+                    for name, schema in SCHEMAS.items()
                 }
-                keys = ("origins", "vocabulary", "fingerprint")
                 # A metric may have been removed, or have another version.
                 current = {name: metric.version for name, metric in METRICS.items()}
                 for name in ("geometry", "replicates"):
                     today = frames[name].metric.map(current) == frames[name].metric_version
                     frames[name] = frames[name][today]
-                return cls(**{key: metadata[key] for key in keys}, **frames)
-        except (ShapesweepError, KeyError):
-            pass  # Absent, damaged or of an older version: it is measured again.
+                more = {key: metadata[key] for key in ("origins", "vocabulary", "fingerprint")}
+                return cls(**more, **frames)
         return cls()
 
     def write(self, folder: str | Path, settings: Measurement) -> None:
@@ -81,7 +81,7 @@ class Measured:
             "fingerprint": self.fingerprint,
         }
         with atomic.folder(folder) as partial:
-            for name, schema in _SCHEMAS.items():
+            for name, schema in SCHEMAS.items():
                 frame = getattr(self, name)
                 tables.write(frame, schema, partial / f"{name}.parquet", metadata)
 
@@ -101,8 +101,7 @@ class Measured:
 
     def is_finished(self, fingerprint: str) -> bool:
         """Whether all numbers of a checkpoint with this fingerprint are kept."""
-        complete = set(self.complete()) == set(self.origins)
-        return complete and self.fingerprint == fingerprint
+        return self.fingerprint == fingerprint and len(self.complete()) == len(self.origins)
 
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
         """The numbers that are valid for shards of these origins."""
@@ -114,49 +113,16 @@ class Measured:
         frames = (self.geometry, self.replicates, self.losses)
         return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
 
-    def joined(self, other: "Measured") -> "Measured":
-        """The numbers of both, in the usual order of rows."""
-
-        def together(name: str) -> pd.DataFrame:
-            parts = [getattr(self, name), getattr(other, name)]
+    def joined(self, fresh: "Measured") -> "Measured":
+        """Newly measured numbers, with these added, in the usual order of rows."""
+        frames = {}
+        for name in ("geometry", "replicates", "losses"):
+            parts = [getattr(self, name), getattr(fresh, name)]
             table = pd.concat([part for part in parts if len(part)] or parts[:1])
             keys = [key for key in _ORDER if key in table]
-            return table.sort_values(keys, kind="stable", na_position="first")
-
-        frames = map(together, ("geometry", "replicates", "losses"))
-        return Measured({**other.origins, **self.origins}, *frames)
-
-
-def read_budget(folder: str | Path, fingerprint: str) -> list[dict[str, Any]] | None:
-    """The rows of the dimension budget of a checkpoint, if they are kept.
-
-    Parameters
-    ----------
-    folder : path-like
-        Folder of the checkpoint's `Measured`; budgets are kept beside it, because another job
-        measures them.
-    fingerprint : str
-        `fingerprints.budget_contents`.
-    """
-    path = _budget_file(folder)
-    try:
-        if tables.read_metadata(path).get("fingerprint") == fingerprint:
-            return tables.read_arrow(path, schemas.BUDGETS).to_pylist()
-    except ShapesweepError:
-        pass  # Absent, damaged or of an older version: it is measured again.
-    return None
-
-
-def write_budget(rows: list[dict[str, Any]], folder: str | Path, fingerprint: str) -> None:
-    """Keep the rows of a checkpoint's dimension budget."""
-    tables.write(rows, schemas.BUDGETS, _budget_file(folder), {"fingerprint": fingerprint})
-
-
-def _budget_file(folder: str | Path) -> Path:
-    folder = Path(folder)
-    # Names of revisions do not begin with a dot.
-    return folder.parent / ".budgets" / f"{folder.name}.parquet"
+            frames[name] = table.sort_values(keys, kind="stable", na_position="first")
+        return replace(fresh, origins={**fresh.origins, **self.origins}, **frames)
 
 
 def _empty(name: str) -> pd.DataFrame:
-    return pd.DataFrame(columns=_SCHEMAS[name].names)
+    return pd.DataFrame(columns=SCHEMAS[name].names)

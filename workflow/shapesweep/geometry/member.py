@@ -1,15 +1,18 @@
 """The checkpoints of a job: their rows of the manifest, and their folders."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from shapesweep.activations.extract import Source
 from shapesweep.config.measurement import Measurement
-from shapesweep.geometry.measured import Measured, read_budget
+from shapesweep.errors import ShapesweepError
+from shapesweep.geometry.measured import Measured
 from shapesweep.plan import fingerprints
-from shapesweep.storage import manifests
+from shapesweep.storage import manifests, schemas, tables
 from shapesweep.storage.manifests import Checkpoint
 
 
@@ -50,15 +53,38 @@ class Member:
         """Whether all its numbers are kept, from its current contents."""
         return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
 
-    def budget_fingerprint(self, rise: float) -> str:
-        """Fingerprint of the contents that its dimension budget depends on."""
-        return fingerprints.budget_contents(self.checkpoint, self.tokenizer, self.settings, rise)
+    def source(self, out: Path, known: dict[str, Any] | None = None) -> Source:
+        """What is extracted from it into a folder, besides corpora of `known` origins."""
+        return Source(
+            self.checkpoint, self.folder, out, self.tokenizer, known or {}, self.fingerprint
+        )
 
     def budget(self, rise: float) -> list[dict[str, Any]] | None:
         """The rows of its dimension budget, if they are kept, from its current contents."""
-        if not (self.kept_folder and self.checkpoint.selected):
+        if not (self._budget_file and self.checkpoint.selected):
             return None
-        return read_budget(self.kept_folder, self.budget_fingerprint(rise))
+        fingerprint = self._budget_fingerprint(rise)
+        # Absent, damaged or of an older version: it is measured again.
+        with contextlib.suppress(ShapesweepError):
+            if tables.read_metadata(self._budget_file).get("fingerprint") == fingerprint:
+                return tables.read_arrow(self._budget_file, schemas.BUDGETS).to_pylist()
+        return None
+
+    def keep_budget(self, rise: float, rows: list[dict[str, Any]]) -> None:
+        """Keep the rows of its dimension budget, if it has a folder for its numbers."""
+        if self._budget_file:
+            metadata = {"fingerprint": self._budget_fingerprint(rise)}
+            tables.write(rows, schemas.BUDGETS, self._budget_file, metadata)
+
+    def _budget_fingerprint(self, rise: float) -> str:
+        return fingerprints.budget_contents(self.checkpoint, self.tokenizer, self.settings, rise)
+
+    @property
+    def _budget_file(self) -> Path | None:
+        """Beside its kept numbers, because another job measures it."""
+        # Names of revisions do not begin with a dot.
+        kept = self.kept_folder
+        return kept.parent / ".budgets" / f"{kept.name}.parquet" if kept else None
 
 
 def members(
@@ -76,7 +102,6 @@ def members(
     ----------
     manifest : path-like
         Manifest of their suite.
-
     run : str
     revisions : sequence of str
     settings : Measurement
@@ -105,10 +130,9 @@ def members(
     for revision in revisions:
         absent = Checkpoint(suite, run, revision, selected=False, status=("no longer exists",))
         checkpoint = known.get(revision, absent)
-        in_batch = Path(downloads) / revision if len(revisions) > 1 else Path(downloads)
-        folder = in_batch if downloads else Path(checkpoint.folder or ".")
+        folder = Path(downloads or checkpoint.folder or ".")
+        if downloads and len(revisions) > 1:
+            folder /= revision
         kept = Path(measured) / revision if measured else None
-        found.append(
-            Member(checkpoint, folder, Path(tokenizer) if tokenizer else folder, kept, settings)
-        )
+        found.append(Member(checkpoint, folder, Path(tokenizer or folder), kept, settings))
     return found

@@ -5,8 +5,9 @@ file that the workflow reads; `probe_callback` does both in a Trainer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,16 @@ DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
     "id_gride": (16, lambda distances: dimension.id_gride(distances, 8, 16)[0]),
     "id_mle": (NEIGHBORS, lambda distances: dimension.id_mle(distances[:, :NEIGHBORS])),
 }
-#: Signals of each layer; the IDs with all neighbours, and with neighbours of other documents.
-OF_LAYERS = (
+#: Signals of layers and of the whole model; IDs are of all neighbours, and of other documents.
+SIGNALS = (
     "anisotropy",
     *(name + control for name in DIMENSIONS for control in ("", "_between")),
     "max_norm",
     "kurtosis",
     "spectral_alignment",
     "attention_entropy",
+    "parameter_norm",
 )
-SIGNALS = (*OF_LAYERS, "parameter_norm")
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,6 @@ class Probe:
     def __call__(self, model: Any) -> list[Reading]:
         """Measure a model.
 
-
         Parameters
         ----------
         model : transformers.PreTrainedModel
@@ -158,32 +158,21 @@ class Probe:
 
         model = getattr(model, "module", model)
         readings: list[Reading] = []
-        with torch.no_grad(), _as_it_was(model, "attention_entropy" in self.signals):
+        attentions = "attention_entropy" in self.signals
+        with torch.no_grad(), _as_it_was(model, attentions):
             anatomy = self._anatomy = self._anatomy or find_anatomy(model, self.documents[0])
             layers = self._chosen(anatomy)
             inputs: dict[str, Any] = {}
-            with _listening(model, anatomy, layers, inputs, "spectral_alignment" in self.signals):
+            aligned = layers if "spectral_alignment" in self.signals else ()
+            with _listening(anatomy, aligned, inputs):
                 output = model(
-                    input_ids=to_batch(model, [d.astype(np.int64) for d in self.documents]),
+                    input_ids=to_batch(model, list(self.documents.astype(np.int64))),
                     output_hidden_states=True,
-                    output_attentions="attention_entropy" in self.signals,
+                    output_attentions=attentions,
                     use_cache=False,
                 )
-            kinds = dict(anatomy.names())
             for layer in layers:
-                states = output.hidden_states[layer].float().cpu().numpy()
-                readings += self._of_states(states, layer, kinds[layer])
-                if "attention_entropy" in self.signals and layer:
-                    weights = output.attentions[layer - 1].float().cpu().numpy()
-                    entropy = indicators.attention_entropy(weights)
-                    readings.append(
-                        Reading("attention_entropy", entropy, layer, kinds[layer], "all")
-                    )
-                if "spectral_alignment" in self.signals and layer:
-                    value = self._alignment(anatomy, layer, inputs)
-                    readings.append(
-                        Reading("spectral_alignment", value, layer, kinds[layer], "all")
-                    )
+                readings += self._of_layer(output, layer, anatomy, inputs)
             if "parameter_norm" in self.signals:
                 norms = torch.stack([p.detach().norm().float() for p in model.parameters()])
                 readings.append(Reading("parameter_norm", float(norms.norm())))
@@ -197,48 +186,54 @@ class Probe:
                 raise ShapesweepError(f"layers: the model has 0 to {n}, not {layer}")
         return chosen
 
-    def _of_states(self, states: NDArray[np.float32], layer: int, kind: str) -> Iterator[Reading]:
+    def _of_layer(
+        self, output: Any, layer: int, anatomy: Anatomy, inputs: dict[str, Any]
+    ) -> list[Reading]:
+        states, kind = (
+            output.hidden_states[layer].float().cpu().numpy(),
+            dict(anatomy.names())[layer],
+        )
         every = states.reshape(-1, states.shape[-1])
         later = states[:, 1:].reshape(-1, states.shape[-1])
         sound = bool(np.isfinite(every).all())
-        if "anisotropy" in self.signals:
-            value = anisotropy(later) if sound else np.nan
-            yield Reading("anisotropy", value, layer, kind, "no_first")
-        if any(name.startswith("id_") for name in self.signals):
-            yield from self._dimensions(later if sound else later[:0], states, layer, kind)
-        if "max_norm" in self.signals:
-            norm = float(np.linalg.norm(every, axis=1).max()) if sound else np.nan
-            yield Reading("max_norm", norm, layer, kind, "all")
-        if "kurtosis" in self.signals:
-            value = indicators.kurtosis(every) if sound else np.nan
-            yield Reading("kurtosis", value, layer, kind, "all")
+        readings: list[Reading] = []
 
-    def _dimensions(
-        self, points: NDArray[np.float32], states: NDArray[np.float32], layer: int, kind: str
-    ) -> Iterator[Reading]:
-        documents = np.repeat(np.arange(len(states)), states.shape[1] - 1)
+        def add(metric: str, compute: Callable[[], float], selection: str = "all") -> None:
+            if metric in self.signals:
+                readings.append(Reading(metric, compute(), layer, kind, selection))
+
+        add("anisotropy", lambda: anisotropy(later) if sound else np.nan, "no_first")
+        if any(name.startswith("id_") for name in self.signals):
+            readings += self._dimensions(later if sound else later[:0], layer, kind)
+        add("max_norm", lambda: float(np.linalg.norm(every, axis=1).max()) if sound else np.nan)
+        add("kurtosis", lambda: indicators.kurtosis(every) if sound else np.nan)
+        if layer:
+            add("attention_entropy", lambda: _entropy(output.attentions[layer - 1]))
+            add("spectral_alignment", lambda: self._alignment(anatomy, layer, inputs))
+        return readings
+
+    def _dimensions(self, points: NDArray[np.float32], layer: int, kind: str) -> Iterator[Reading]:
+        n_documents, n_tokens = self.documents.shape
+        documents = np.repeat(np.arange(n_documents), n_tokens - 1)
         rows = unique_rows(points) if len(points) else np.zeros(0, np.int64)
         if len(rows) > self.n_points:
             # A fixed order of the tokens, so that nearly the same tokens are measured each time.
             order = np.random.default_rng(0).permutation(len(points))
             rows = np.sort(order[np.isin(order, rows)][: self.n_points])
-        lists = (
-            search(points[rows], NEIGHBORS, NEIGHBORS, documents[rows])
-            if len(rows) > NEIGHBORS
-            else []
-        )
+        lists = []
+        if len(rows) > NEIGHBORS:
+            lists = search(points[rows], NEIGHBORS, NEIGHBORS, documents[rows])
         for number, control in enumerate(("", "_between")):
             distances = lists[number].nearest(NEIGHBORS)[0] if lists else None
             for name, (k, estimate) in DIMENSIONS.items():
                 if name + control in self.signals:
                     value = np.nan if distances is None else estimate(distances)
-                    shown = (name + control, value, layer, kind, "no_first", len(rows), k)
-                    yield Reading(*shown)
+                    yield Reading(name + control, value, layer, kind, "no_first", len(rows), k)
 
     def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
         """How one-sided the inputs of a block's matrices are, their mean; NaN without any."""
         found = []
-        for name, module in _matrices(anatomy, layer):
+        for name, module in _matrices(anatomy, layer).items():
             if name in inputs:
                 weight = module.weight.detach().float().cpu().numpy()
                 known = self._directions.get(name)
@@ -280,36 +275,30 @@ class Record:
         tables.write(self._rows, schemas.PROBE, self.path)
 
 
-def _matrices(anatomy: Anatomy, layer: int) -> list[tuple[str, Any]]:
+def _matrices(anatomy: Anatomy, layer: int) -> dict[str, Any]:
     """The linear maps of the block before a layer, by name."""
     import torch
 
-    if not layer:
-        return []
-    block = anatomy.blocks[layer - 1]
-    linear = [(n, m) for n, m in block.named_modules() if isinstance(m, torch.nn.Linear)]
-    return [(f"{layer}.{name}", module) for name, module in linear]
+    modules = anatomy.blocks[layer - 1].named_modules() if layer else ()
+    return {f"{layer}.{n}": m for n, m in modules if isinstance(m, torch.nn.Linear)}
+
+
+def _entropy(weights: Any) -> float:
+    return indicators.attention_entropy(weights.float().cpu().numpy())
 
 
 @contextmanager
-def _listening(
-    model: Any, anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any], wanted: bool
-) -> Iterator[None]:
+def _listening(anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any]) -> Iterator[None]:
     """Record the inputs of the linear maps of blocks."""
 
-    def keeper(name: str) -> Callable[..., None]:
-        def keep(_module: Any, given: tuple[Any, ...]) -> None:
-            inputs[name] = given[0].reshape(-1, given[0].shape[-1]).float().cpu().numpy()
+    def keep(name: str, _module: Any, given: tuple[Any, ...]) -> None:
+        inputs[name] = given[0].reshape(-1, given[0].shape[-1]).float().cpu().numpy()
 
-        return keep
-
-    found = [matrix for layer in layers for matrix in _matrices(anatomy, layer)] if wanted else []
-    hooks = [module.register_forward_pre_hook(keeper(name)) for name, module in found]
-    try:
+    with ExitStack() as stack:
+        for layer in layers:
+            for name, module in _matrices(anatomy, layer).items():
+                stack.enter_context(module.register_forward_pre_hook(partial(keep, name)))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager

@@ -59,8 +59,8 @@ class ProbeCallback(transformers.TrainerCallback):
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
         self.probe, self.every, self.log, self.path = probe, every, log, path
-        self._record: Record | None = None
-        self._saved = 0.0
+        self._record: Record
+        self._saved: float
         self._measured = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -68,23 +68,22 @@ class ProbeCallback(transformers.TrainerCallback):
         path = Path(args.output_dir, PROBE_FILE) if self.path is None else Path(self.path)
         self._record, self._saved = Record(path, state.global_step), time.monotonic()
         if not state.global_step:
-            self._measure(state, control, kwargs["model"])
+            self._measure(args, state, control, kwargs["model"])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure every n steps."""
         if state.global_step % self.every == 0:
-            self._measure(state, control, kwargs["model"])
+            self._measure(args, state, control, kwargs["model"])
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the readings up to the checkpoint."""
-        self._save(state)
+        """Write the readings up to this step."""
+        if state.is_world_process_zero:
+            self._record.save()
+        self._saved = time.monotonic()
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the last readings."""
-        self._save(state)
+    on_train_end = on_save
 
-    def _measure(self, state: Any, control: Any, model: Any) -> None:
-        assert self._record is not None
+    def _measure(self, args: Any, state: Any, control: Any, model: Any) -> None:
         try:
             readings = self.probe(model)
         except Exception as error:
@@ -100,10 +99,4 @@ class ProbeCallback(transformers.TrainerCallback):
             self.log({reading.name: reading.value for reading in readings})
             control.should_log = wanted
         if time.monotonic() - self._saved > SAVE_SECONDS:
-            self._save(state)
-
-    def _save(self, state: Any) -> None:
-        assert self._record is not None
-        if state.is_world_process_zero:
-            self._record.save()
-        self._saved = time.monotonic()
+            self.on_save(args, state, control)

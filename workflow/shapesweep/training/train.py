@@ -85,14 +85,7 @@ def _arguments(suite: EmbeddedSuite, run: TrainedRun, folder: Path) -> Any:
         output_dir=folder,
         max_steps=max(suite.steps),
         per_device_train_batch_size=suite.batch_size,
-        learning_rate=run.learning_rate,
         lr_scheduler_type="constant_with_warmup",
-        warmup_steps=run.warmup_steps,
-        weight_decay=run.weight_decay,
-        adam_beta1=run.adam_beta1,
-        adam_beta2=run.adam_beta2,
-        adam_epsilon=run.adam_epsilon,
-        max_grad_norm=run.max_grad_norm,
         logging_steps=suite.logging_steps,
         # Losses that are not finite must be visible in the log.
         logging_nan_inf_filter=False,
@@ -101,7 +94,7 @@ def _arguments(suite: EmbeddedSuite, run: TrainedRun, folder: Path) -> Any:
         report_to="none",
         disable_tqdm=True,
         use_cpu=True,
-        seed=run.seed,
+        **run.model_dump(exclude={"model", "masked_share"}),
     )
 
 
@@ -135,15 +128,13 @@ def make_tokenizer(text: str, vocabulary: int, masked: bool) -> Any:
             show_progress=False,
         ),
     )
-    single = f"{CLS} $A {SEP}" if masked else f"{BOS} $A"
-    used = [CLS, SEP] if masked else [BOS]
+    single, used = (f"{CLS} $A {SEP}", [CLS, SEP]) if masked else (f"{BOS} $A", [BOS])
     bpe.post_processor = processors.TemplateProcessing(
         single=single, special_tokens=[(token, bpe.token_to_id(token)) for token in used]
     )
-    names = {"pad_token": PAD}
-    names |= {"cls_token": CLS, "sep_token": SEP, "mask_token": MASK} if masked else {}
-    names |= {} if masked else {"bos_token": BOS}
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, **names)
+    of_encoder = {"cls_token": CLS, "sep_token": SEP, "mask_token": MASK}
+    names = of_encoder if masked else {"bos_token": BOS}
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token=PAD, **names)
 
 
 def _config(model: dict[str, Any], suite: EmbeddedSuite) -> Any:
@@ -168,8 +159,8 @@ def packed(text: str, tokenizer: Any, length: int) -> NDArray[np.int64]:
     stream = np.concatenate([np.array(piece + newline, dtype=np.int64) for piece in pieces])
     body = length - len(prefix) - len(suffix)
     bodies = stream[: len(stream) // body * body].reshape(-1, body)
-    sides = [np.tile(side, (len(bodies), 1)) for side in (prefix, suffix)]
-    return np.concatenate([sides[0], bodies, sides[1]], axis=1)
+    before, after = (np.tile(side, (len(bodies), 1)) for side in (prefix, suffix))
+    return np.concatenate([before, bodies, after], axis=1)
 
 
 def _callbacks(suite: EmbeddedSuite, tokenizer: Any, shown: Any) -> list[Any]:
