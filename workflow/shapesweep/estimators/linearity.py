@@ -6,9 +6,9 @@ from functools import reduce
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
+from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
 from shapesweep.estimators.moments import Moments
 
 #: With more features, products that only affect error bars are computed in the dtype of the points.
@@ -41,7 +41,7 @@ class Fit:
         return 1 - self.residual / self.total
 
 
-def linearity(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
+def linearity(before: Points, after: Points) -> float:
     """Share of the variance of a layer that an affine map of the previous layer explains.
 
     Razzhigaev et al. 2024, "Your Transformer is Secretly Linear": 1 - min_A ‖XA - Y‖² with both
@@ -81,33 +81,24 @@ class Pairs:
         In 0 … n_groups - 1.
     """
 
-    before: NDArray[np.floating]
-    after: NDArray[np.floating]
-    groups: NDArray[np.integer]
+    before: Points
+    after: Points
+    groups: Labels
 
-    def of(self, chosen: NDArray[np.bool_]) -> "Pairs":
+    def of(self, chosen: Mask) -> "Pairs":
         """The pairs of some tokens."""
         return Pairs(self.before[chosen], self.after[chosen], self.groups[chosen])
 
 
 def fits(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    eigenvalues: NDArray[np.float64],
-    axes: NDArray[np.float64],
-    groups: NDArray[np.integer],
-    n_groups: int,
+    before: Points, after: Points, eigenvalues: Floats, axes: Floats, groups: Labels, n_groups: int
 ) -> tuple[Fit, list[Fit]]:
     """The fit, and the fit without each group of points."""
     return fits_with(Pairs(before, after, groups), eigenvalues, axes, n_groups)[0]
 
 
 def fits_with(
-    core: Pairs,
-    eigenvalues: NDArray[np.float64],
-    axes: NDArray[np.float64],
-    n_groups: int,
-    more: Sequence[Pairs] = (),
+    core: Pairs, eigenvalues: Floats, axes: Floats, n_groups: int, more: Sequence[Pairs] = ()
 ) -> list[tuple[Fit, list[Fit]]]:
     """The fit of many points, and fits with a few more points, with their replicates.
 
@@ -170,15 +161,13 @@ def fits_with(
 class _Basis:
     """Orthonormal regressors of the core: its whitened axes, and the mean."""
 
-    mean_before: NDArray[np.float64]
-    mean_after: NDArray[np.float64]
-    whitened: NDArray[np.float64]
+    mean_before: Floats
+    mean_after: Floats
+    whitened: Floats
     constant: float
 
     @classmethod
-    def of(
-        cls, core: Pairs, eigenvalues: NDArray[np.float64], axes: NDArray[np.float64]
-    ) -> "_Basis":
+    def of(cls, core: Pairs, eigenvalues: Floats, axes: Floats) -> "_Basis":
         spanned = eigenvalues > 0
         return cls(
             core.before.mean(axis=0, dtype=np.float64),
@@ -191,16 +180,16 @@ class _Basis:
     def rank(self) -> int:
         return self.whitened.shape[1]
 
-    def centred(self, before: NDArray[np.floating]) -> NDArray[np.float64]:
+    def centred(self, before: Points) -> Floats:
         return before - self.mean_before
 
-    def regressors(self, centred: NDArray[np.floating]) -> NDArray[np.floating]:
+    def regressors(self, centred: Points) -> Points:
         """Regressors of rows, in the dtype of the rows."""
         columns = np.full((len(centred), self.rank + 1), self.constant, centred.dtype)
         np.matmul(centred, self.whitened.astype(centred.dtype, copy=False), out=columns[:, :-1])
         return columns
 
-    def targets(self, after: NDArray[np.floating]) -> NDArray[np.float64]:
+    def targets(self, after: Points) -> Floats:
         return after - self.mean_after
 
 
@@ -211,10 +200,10 @@ class _Sums:
     n_points: int
     residual: float
     square: float
-    shift: NDArray[np.float64]
+    shift: Floats
 
     @classmethod
-    def of(cls, targets: NDArray[np.float64], residual: float) -> "_Sums":
+    def of(cls, targets: Floats, residual: float) -> "_Sums":
         return cls(len(targets), residual, _square(targets), targets.sum(axis=0))
 
     def __add__(self, other: "_Sums") -> "_Sums":
@@ -247,8 +236,8 @@ class _Left:
     the regressors.
     """
 
-    root: NDArray[np.floating]
-    solved: NDArray[np.floating]
+    root: Points
+    solved: Points
 
     @classmethod
     def all(cls, n_regressors: int, width: int) -> "_Left":
@@ -256,7 +245,7 @@ class _Left:
         return cls(np.eye(n_regressors), np.zeros((n_regressors, width)))
 
     @classmethod
-    def without(cls, regressors: NDArray[np.floating], missed: NDArray[np.floating]) -> "_Left":
+    def without(cls, regressors: Points, missed: Points) -> "_Left":
         matrix = np.eye(regressors.shape[1], dtype=regressors.dtype) - regressors.T @ regressors
         try:
             root = scipy.linalg.cholesky(matrix.T, lower=True, check_finite=False)
@@ -280,13 +269,13 @@ class _Left:
 class _Further:
     """A few rows that are added to the core; in float64, because they may be massive."""
 
-    regressors: NDArray[np.floating]
-    targets: NDArray[np.float64]
-    missed: NDArray[np.float64]
-    groups: NDArray[np.integer]
+    regressors: Points
+    targets: Floats
+    missed: Floats
+    groups: Labels
 
     @classmethod
-    def of(cls, pairs: Pairs, basis: _Basis, slope: NDArray[np.float64]) -> "_Further":
+    def of(cls, pairs: Pairs, basis: _Basis, slope: Floats) -> "_Further":
         centred, targets = basis.centred(pairs.before), basis.targets(pairs.after)
         return cls(basis.regressors(centred), targets, targets - centred @ slope, pairs.groups)
 
@@ -306,6 +295,6 @@ class _Further:
         )
 
 
-def _square(matrix: NDArray[np.floating]) -> float:
+def _square(matrix: Points) -> float:
     """Sum of squares, in float64."""
     return float(np.einsum("ij,ij->", matrix, matrix, dtype=np.float64))

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapesweep.estimators.arrays import Array, Floats, Labels
 from shapesweep.estimators.moments import ROWS
 
-Index = slice | NDArray[np.integer]
+Index = slice | Labels
 
 
 class Tiles:
@@ -37,9 +38,7 @@ class Tiles:
     largest ‖l‖/‖x‖, the sum is in float32, and its own rounding is divided out in `bound`.
     """
 
-    def __init__(
-        self, points: NDArray[np.float64], halves: NDArray[np.float64], precision: str
-    ) -> None:
+    def __init__(self, points: Floats, halves: Floats, precision: str) -> None:
         n_features = points.shape[1]
         self.precision = precision
         if precision == "bfloat16":
@@ -52,15 +51,15 @@ class Tiles:
         right[:, :-2] = points
         right[:, -2] = 1
         right[:, -1] = halves * (1 - self.slack) - _underflow(n_features, dtype)
-        self._block: Callable[[Index, Index], NDArray[Any]] = lambda rows, columns: np.matmul(
+        self._block: Callable[[Index, Index], Array] = lambda rows, columns: np.matmul(
             _left(right[rows], 1), right[columns].T
         )
 
-    def block(self, rows: Index, columns: Index) -> NDArray[Any]:
+    def block(self, rows: Index, columns: Index) -> Array:
         """Bounds of all pairs of some rows and columns, shape (n_rows, n_columns)."""
         return self._block(rows, columns)
 
-    def bound(self, values: NDArray[Any]) -> NDArray[np.float64]:
+    def bound(self, values: Array) -> Floats:
         """Convert values of `block` to lower bounds of ½‖a - b‖², which are not negative."""
         if self.precision == "bfloat16":
             bits = np.maximum(values, 0).astype(np.uint32) << 16
@@ -68,7 +67,7 @@ class Tiles:
             return bits.view(np.float32).astype(np.float64) / (1 + 2.0**-8)
         return np.maximum(values.astype(np.float64), 0)
 
-    def _half_precision(self, points: NDArray[np.float64], halves: NDArray[np.float64]) -> None:
+    def _half_precision(self, points: Floats, halves: Floats) -> None:
         import torch
 
         n_points, n_features = points.shape
