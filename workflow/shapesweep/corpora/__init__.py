@@ -81,11 +81,11 @@ class CorpusKind:
         `last` the text is cut into many short documents (`corpus.last`).
     """
 
-    version: int
     make: Callable[[Material], Documents]
     definition: str
     asks: str
     pooling: str = "tokens"
+    version: int = 1
 
 
 @dataclass(frozen=True)

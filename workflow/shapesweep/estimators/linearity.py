@@ -1,8 +1,10 @@
 """Linearity: the least squares fit of a layer by the previous layer, with its replicates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
+from operator import add, sub
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -66,7 +68,8 @@ def linearity(before: Points, after: Points) -> float:
     1.0
     """
     eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
-    whole, _ = fits(before, after, eigenvalues, axes, np.zeros(len(before), dtype=int), 1)
+    pairs = Pairs(before, after, np.zeros(len(before), dtype=int))
+    ((whole, _),) = fits_with(pairs, eigenvalues, axes, 1)
     return whole.linearity
 
 
@@ -88,13 +91,6 @@ class Pairs:
     def of(self, chosen: Mask) -> "Pairs":
         """The pairs of some tokens."""
         return Pairs(self.before[chosen], self.after[chosen], self.groups[chosen])
-
-
-def fits(
-    before: Points, after: Points, eigenvalues: Floats, axes: Floats, groups: Labels, n_groups: int
-) -> tuple[Fit, list[Fit]]:
-    """The fit, and the fit without each group of points."""
-    return fits_with(Pairs(before, after, groups), eigenvalues, axes, n_groups)[0]
 
 
 def fits_with(
@@ -143,18 +139,15 @@ def fits_with(
         leaving.append((_Sums.of(targets, _square(missed)), left.fallen))
         for rest, sums in zip(further, rising, strict=True):
             sums.append(rest.sums(left, group))
-    every = reduce(_Sums.__add__, (out for out, _ in leaving))
+    every = reduce(_Sums.plus, (out for out, _ in leaving))
     # Totals about the mean.
-    whole = replace(every, shift=np.zeros_like(every.shift))
+    whole = every._replace(shift=np.zeros_like(every.shift))
     cores = [whole, *(whole.without(*out) for out in leaving)]
-    sums_of_fits = [
-        cores,
-        *([core + other for core, other in zip(cores, sums, strict=True)] for sums in rising),
+    further_sums = [
+        [core.plus(rest) for core, rest in zip(cores, sums, strict=True)] for sums in rising
     ]
-    return [
-        (fit_sums[0].fit(basis.rank), [part.fit(basis.rank) for part in fit_sums[1:]])
-        for fit_sums in sums_of_fits
-    ]
+    found = [[each.fit(basis.rank) for each in sums] for sums in (cores, *further_sums)]
+    return [(of_all, without) for of_all, *without in found]
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +186,7 @@ class _Basis:
         return after - self.mean_after
 
 
-@dataclass(frozen=True, eq=False)
-class _Sums:
+class _Sums(NamedTuple):
     """Sums over tokens: their part of the residual, Σ‖y‖² and Σy about the core's mean."""
 
     n_points: int
@@ -206,22 +198,13 @@ class _Sums:
     def of(cls, targets: Floats, residual: float) -> "_Sums":
         return cls(len(targets), residual, _square(targets), targets.sum(axis=0))
 
-    def __add__(self, other: "_Sums") -> "_Sums":
-        return _Sums(
-            self.n_points + other.n_points,
-            self.residual + other.residual,
-            self.square + other.square,
-            self.shift + other.shift,
-        )
+    def plus(self, other: "_Sums") -> "_Sums":
+        return _Sums(*map(add, self, other))
 
     def without(self, out: "_Sums", fallen: float) -> "_Sums":
         """Sums without some tokens, with the decrease of the others' residual."""
-        return _Sums(
-            self.n_points - out.n_points,
-            max(self.residual - out.residual - fallen, 0.0),
-            self.square - out.square,
-            self.shift - out.shift,
-        )
+        left = _Sums(*map(sub, self, out))
+        return left._replace(residual=max(left.residual - fallen, 0.0))
 
     def fit(self, rank: int) -> Fit:
         total = self.square - float(self.shift @ self.shift) / max(self.n_points, 1)

@@ -6,7 +6,7 @@ decimation or a group of documents leaves out are filtered from its lists.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -78,12 +78,10 @@ def neighbors(
     without : iterator of Neighbors
         One per group. Pairs are counted within the radii of the whole sample.
     """
-    counted: dict[float, Ints] = {}
 
+    @cache
     def counts(radius: float) -> Ints:
-        if radius not in counted:
-            counted[radius] = lists.count_within(radius, sampled, groups, n_groups)
-        return counted[radius]
+        return lists.count_within(radius, sampled, groups, n_groups)
 
     distances, indices = lists.nearest(k, sampled)
     rows = np.flatnonzero(sampled)

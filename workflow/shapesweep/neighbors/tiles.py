@@ -5,11 +5,9 @@ single matrix product. Every value is a *lower bound*, because the largest possi
 precision is subtracted from the squared norms before; this makes the search exact.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shapesweep.estimators.arrays import Array, Floats, Labels
 from shapesweep.estimators.moments import ROWS
@@ -51,13 +49,17 @@ class Tiles:
         right[:, :-2] = points
         right[:, -2] = 1
         right[:, -1] = halves * (1 - self.slack) - _underflow(n_features, dtype)
-        self._block: Callable[[Index, Index], Array] = lambda rows, columns: np.matmul(
-            _left(right[rows], 1), right[columns].T
-        )
+        self._right: Any = right
 
     def block(self, rows: Index, columns: Index) -> Array:
         """Bounds of all pairs of some rows and columns, shape (n_rows, n_columns)."""
-        return self._block(rows, columns)
+        n_more = 3 if self.precision == "bfloat16" else 1
+        product = _left(self._right[rows], n_more) @ self._right[columns].T
+        if self.precision != "bfloat16":
+            return product
+        import torch
+
+        return product.view(torch.int16).numpy()
 
     def bound(self, values: Array) -> Floats:
         """Convert values of `block` to lower bounds of ½‖a - b‖², which are not negative."""
@@ -86,12 +88,7 @@ class Tiles:
         for piece in (-3, -2, -1):  # three numbers of 8 bits represent one of 24 bits
             right[:, piece] = left_over.to(torch.bfloat16)
             left_over = left_over - right[:, piece]
-
-        def block(rows: Index, columns: Index) -> NDArray[np.int16]:
-            product = torch.mm(_left(right[rows], 3), right[columns].T)
-            return product.view(torch.int16).numpy()
-
-        self._block = block
+        self._right = right
 
 
 def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:

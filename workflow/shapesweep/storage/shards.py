@@ -99,7 +99,7 @@ class Shard:
         return contexts
 
 
-class ShardWriter:
+class ShardWriter(checksummed.Writer):
     """Writes one shard, a batch of documents at a time.
 
     Parameters
@@ -120,7 +120,7 @@ class ShardWriter:
             [pa.field(name, kind, nullable=False) for name, kind in kinds.items()],
             metadata={"shapesweep": json.dumps(metadata)},
         )
-        self._writer = checksummed.Writer(
+        super().__init__(
             path, schema, compression="none", use_dictionary=False, write_statistics=False
         )
 
@@ -128,12 +128,7 @@ class ShardWriter:
         """Add a batch: the columns of `token_columns`; states, shape (n_tokens, n_features)."""
         flat = pa.array(np.ascontiguousarray(values).ravel())
         activation = pa.FixedSizeListArray.from_arrays(flat, type=self._states)
-        columns = [*tokens, activation]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._writer.schema))
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._writer.close()
+        self.write_batch(pa.record_batch([*tokens, activation], schema=self.schema))
 
 
 class CorpusWriter:
