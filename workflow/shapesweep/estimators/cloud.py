@@ -5,7 +5,7 @@ metric is a function of a `Cloud`, and its replicates cost almost nothing.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -172,19 +172,18 @@ def _without(
     lengths = whole.norms[out]
     inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     massive_left = massive_total - leaving[whole.massive[out]].sum(axis=0)
-    return Cloud(
-        whole.whole,
-        kept,
-        _smaller(whole.eigenvalues, moved),
-        lambda: _smaller(whole.eigenvalues_uncentred, _along(leaving, axes[1](), dtype)),
-        max(moments.fourth_about(mean) - float(squares @ squares), 0.0),
-        whole.direction_sum - inverse @ leaving,
-        whole.n_directions - int((lengths > 0).sum()),
-        whole.norms[kept],
-        whole.largest[kept],
-        whole.massive[kept],
-        _gap(massive_left, mean * n_left, int(whole.massive[kept].sum()), n_left),
-        whole.noise_floor,
+    return replace(
+        whole,
+        kept=kept,
+        eigenvalues=_smaller(whole.eigenvalues, moved),
+        uncentred=lambda: _smaller(whole.eigenvalues_uncentred, _along(leaving, axes[1](), dtype)),
+        fourth=max(moments.fourth_about(mean) - float(squares @ squares), 0.0),
+        direction_sum=whole.direction_sum - inverse @ leaving,
+        n_directions=whole.n_directions - int((lengths > 0).sum()),
+        norms=whole.norms[kept],
+        largest=whole.largest[kept],
+        massive=whole.massive[kept],
+        massive_gap=_gap(massive_left, mean * n_left, int(whole.massive[kept].sum()), n_left),
     )
 
 

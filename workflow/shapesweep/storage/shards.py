@@ -20,6 +20,7 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.estimators.moments import norms
 from shapesweep.storage import checksummed
 from shapesweep.storage.selections import BOUNDS, LENGTHS, MASSIVE, SELECTIONS, are_massive
+from shapesweep.storage.tables import first_line
 
 #: Raise it when the content of shards changes; then everything is extracted again.
 FORMAT_VERSION = 1
@@ -230,6 +231,5 @@ def read_shard(path: Path) -> Shard:
         width = activation.type.list_size
         values = activation.flatten().to_numpy().reshape(-1, width)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ShapesweepError(f"{path}: not a complete shard ({reason})") from None
+        raise ShapesweepError(f"{path}: not a complete shard ({first_line(error)})") from None
     return Shard(metadata, document, position, token, values)

@@ -163,7 +163,9 @@ def _conform(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, KeyError) as error:
-        raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
+        raise ShapesweepError(
+            f"{path}: not a table of this version ({first_line(error)})"
+        ) from None
 
 
 def as_pandas(table: pa.Table) -> pd.DataFrame:
@@ -178,9 +180,10 @@ def _open(path: str | Path, reader: Callable[[str | Path], Any]) -> Any:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (pa.ArrowException, OSError) as error:
         raise ShapesweepError(
-            f"{path}: damaged ({_line(error)}); remove it, and run again"
+            f"{path}: damaged ({first_line(error)}); remove it, and run again"
         ) from None
 
 
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def first_line(error: Exception) -> str:
+    """The first line of a message; the kind of the error if it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
