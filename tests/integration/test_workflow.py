@@ -191,7 +191,7 @@ def test_kept_shards_are_extracted_again_when_the_text_changes(workspace, text_f
 def test_only_a_metric_with_a_new_version_is_measured(again, clone):
     path = clone / "workflow/shapesweep/metrics/mean_cosine.py"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("version=1", "version=2"), encoding="utf-8")
+    path.write_text(text.replace("CloudMetric(", "CloudMetric(version=2,"), encoding="utf-8")
     before = pd.read_parquet(again / "results/geometry.parquet")
     for remembered in (True, False):
         if not remembered:

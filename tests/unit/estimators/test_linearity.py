@@ -28,7 +28,8 @@ def test_replicates_equal_refits():
     before, after = pair()
     groups = np.arange(400) // 50
     eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
-    _, without = linearity.fits(before, after, eigenvalues, axes, groups, 8)
+    pairs = linearity.Pairs(before, after, groups)
+    ((_, without),) = linearity.fits_with(pairs, eigenvalues, axes, 8)
     refits = [by_lstsq(before[groups != g], after[groups != g]) for g in range(8)]
     np.testing.assert_allclose([fit.linearity for fit in without], refits, rtol=1e-10)
 
@@ -57,7 +58,8 @@ def test_replicate_is_nan_if_its_fit_is_not_determined():
     # Only the first group moves along the first axis.
     before[10:, 0] = 0
     eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
-    _, without = linearity.fits(before, after, eigenvalues, axes, np.arange(40) // 10, 4)
+    pairs = linearity.Pairs(before, after, np.arange(40) // 10)
+    ((_, without),) = linearity.fits_with(pairs, eigenvalues, axes, 4)
     assert np.isnan(next(fit.linearity for fit in without))
 
 

@@ -116,7 +116,7 @@ def run(
     numbers = range(len(corpus.documents)) if documents is None else documents
     bodies = [corpus.documents[n] for n in numbers]
     sums = []
-    for chosen in corpus.batches_of(bodies, batch_tokens):
+    for chosen in corpus.batches(batch_tokens, bodies):
         members = [int(numbers[i]) for i in chosen]
         batch = to_batch(model, [bodies[i] for i in chosen])
         output = forward(model, loss.tokens(batch, members) if loss else batch)

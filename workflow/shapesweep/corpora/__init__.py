@@ -81,11 +81,11 @@ class CorpusKind:
         `last` the text is cut into many short documents (`corpus.last`).
     """
 
-    version: int
     make: Callable[[Material], Documents]
     definition: str
     asks: str
     pooling: str = "tokens"
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,11 @@ class Corpus:
             digest.update(document.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def batches(self, n_tokens: int) -> list[list[int]]:
-        """Numbers of the documents of every batch; documents of a batch have equal lengths."""
-        return self.batches_of(self.documents, n_tokens)
-
-    @staticmethod
-    def batches_of(documents: Sequence[NDArray[np.int64]], n_tokens: int) -> list[list[int]]:
-        """Batches of any documents, as `batches`."""
-        size = max(1, n_tokens // max(map(len, documents)))
-        if len(set(map(len, documents))) > 1:
-            size = 1
-        numbers = range(len(documents))
+    def batches(self, n_tokens: int, some: Documents | None = None) -> list[list[int]]:
+        """Numbers of the documents (all, or some) of every batch, which have equal lengths."""
+        lengths = [len(each) for each in (self.documents if some is None else some)]
+        size = 1 if len(set(lengths)) > 1 else max(1, n_tokens // lengths[0])
+        numbers = range(len(lengths))
         return [list(numbers[i : i + size]) for i in range(0, len(numbers), size)]
 
 

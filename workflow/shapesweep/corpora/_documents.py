@@ -85,8 +85,7 @@ def cut_short(
     if len(different) < 2:
         raise ShapesweepError(
             f"corpus.text: {settings.text} contains fewer than two documents of {last.length} "
-            "tokens: use a "
-            "longer text, or lower corpus.last.length"
+            "tokens: use a longer text, or lower corpus.last.length"
         )
     return list(different.values()), settings.seed
 
@@ -105,10 +104,8 @@ def special_tokens(
     full = tokenizer(probe)["input_ids"]
     for start in range(len(full) - len(bare) + 1):
         if full[start : start + len(bare)] == bare:
-            return (
-                np.array(full[:start], dtype=np.int64),
-                np.array(full[start + len(bare) :], dtype=np.int64),
-            )
+            prefix, suffix = full[:start], full[start + len(bare) :]
+            return np.array(prefix, dtype=np.int64), np.array(suffix, dtype=np.int64)
     raise CheckpointError("the tokenizer rewrites a text when it adds its special tokens")
 
 
@@ -142,9 +139,9 @@ def _windows(
         passage = text[start : start + size]
         if start:
             passage = passage[passage.find(" ") + 1 :]
-        ids = tokenizer(passage, add_special_tokens=False, verbose=False)["input_ids"]
+        ids = _ids(tokenizer, passage)
         if len(ids) >= length - n_special:
-            yield np.array(ids[: length - n_special], dtype=np.int64)
+            yield ids[: length - n_special]
 
 
 def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDArray[np.int64]]:
@@ -155,7 +152,9 @@ def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDA
     drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
     starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
     passages = [text[start : start + PAPER_CHARACTERS] for start in starts]
-    return [
-        np.array(tokenizer(p, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
-        for p in passages
-    ]
+    return [_ids(tokenizer, passage) for passage in passages]
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> NDArray[np.int64]:
+    found = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return np.array(found, dtype=np.int64)

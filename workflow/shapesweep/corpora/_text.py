@@ -69,10 +69,10 @@ def stdlib_text(part: str) -> str:
     str
         It depends on the Python version; its digest is in the metadata of every shard.
     """
-    return "\n\n".join(text for _, text in _stdlib_pieces(part == "measuring"))
+    return "\n\n".join(_stdlib_pieces(part == "measuring"))
 
 
-def _stdlib_pieces(held_out: bool) -> Iterator[tuple[str, str]]:
+def _stdlib_pieces(held_out: bool) -> Iterator[str]:
     def wanted(name: str) -> bool:
         return (hashlib.sha256(name.encode()).digest()[0] % 10 == 0) == held_out
 
@@ -96,6 +96,5 @@ def _stdlib_pieces(held_out: bool) -> Iterator[tuple[str, str]]:
             continue
         kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
         nodes = (node for node in ast.walk(tree) if isinstance(node, kinds))
-        found = (ast.get_docstring(node) for node in nodes)
-        yield from ((name, docstring) for docstring in found if docstring)
-    yield from ((name, topics[name]) for name in sorted(topics) if wanted(f"topic {name}"))
+        yield from filter(None, map(ast.get_docstring, nodes))
+    yield from (topics[name] for name in sorted(topics) if wanted(f"topic {name}"))

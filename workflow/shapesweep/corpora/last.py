@@ -3,7 +3,6 @@
 from shapesweep.corpora import CorpusKind
 
 CORPUS = CorpusKind(
-    version=1,
     make=lambda material: material.documents,
     pooling="last",
     definition="the last token of each of about a thousand different short documents "

@@ -13,7 +13,6 @@ def uniform(material: Material) -> Documents:
 
 
 CORPUS = CorpusKind(
-    version=1,
     make=uniform,
     definition="tokens drawn uniformly from the ordinary ones (not special, unused or padded)",
     asks="does it occur without language?",

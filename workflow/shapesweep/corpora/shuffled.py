@@ -13,7 +13,6 @@ def shuffle(material: Material) -> Documents:
 
 
 CORPUS = CorpusKind(
-    version=1,
     make=shuffle,
     definition="the tokens of the text, in random order across documents",
     asks="does it occur with the token frequencies of the text alone?",

@@ -3,7 +3,6 @@
 from shapesweep.corpora import CorpusKind
 
 CORPUS = CorpusKind(
-    version=1,
     make=lambda material: material.documents,
     definition="the documents of the text",
     asks="how does the model represent language?",

@@ -5,22 +5,20 @@ metric is a function of a `Cloud`, and its replicates cost almost nothing.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
+from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
 from shapesweep.estimators.moments import Moments, blocks, norms
 
 #: Leading axes of the whole cloud in whose span the leading eigenvalues of replicates are computed.
 N_AXES = 128
 #: Number of the largest activations that are kept of each token.
 N_LARGEST = 3
-
-Axes = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -55,21 +53,21 @@ class Cloud:
         The largest eigenvalue that rounding can cause.
     """
 
-    whole: NDArray[np.floating]
-    kept: NDArray[np.bool_]
-    eigenvalues: NDArray[np.float64]
-    uncentred: Callable[[], NDArray[np.float64]]
+    whole: Points
+    kept: Mask
+    eigenvalues: Floats
+    uncentred: Callable[[], Floats]
     fourth: float
-    direction_sum: NDArray[np.float64]
+    direction_sum: Floats
     n_directions: int
-    norms: NDArray[np.float64]
-    largest: NDArray[np.floating]
-    massive: NDArray[np.bool_]
+    norms: Floats
+    largest: Points
+    massive: Mask
     massive_gap: float
     noise_floor: float
 
     @cached_property
-    def eigenvalues_uncentred(self) -> NDArray[np.float64]:
+    def eigenvalues_uncentred(self) -> Floats:
         """Eigenvalues of Σxxᵀ, ascending, shape (n_features,)."""
         return self.uncentred()
 
@@ -79,19 +77,19 @@ class Cloud:
         return int(self.kept.sum())
 
     @property
-    def points(self) -> NDArray[np.float64]:
+    def points(self) -> Floats:
         """The points themselves, shape (n_points, n_features), float64."""
         return self.whole[self.kept].astype(np.float64)
 
 
 def clouds(
-    points: NDArray[np.floating],
-    groups: NDArray[np.integer],
+    points: Points,
+    groups: Labels,
     n_groups: int,
-    massive: NDArray[np.bool_] | None = None,
+    massive: Mask | None = None,
     epsilon: float | None = None,
     moments: Moments | None = None,
-) -> tuple[Cloud, Axes, Iterator[Cloud]]:
+) -> tuple[Cloud, Floats, Iterator[Cloud]]:
     """A cloud, and the cloud without each of its groups of points: the jackknife's replicates.
 
     Parameters
@@ -124,7 +122,7 @@ def clouds(
     eigenvalues, axes = spectrum.eigh(moments.scatter)
 
     @cache
-    def uncentred() -> tuple[NDArray[np.float64], Axes]:
+    def uncentred() -> tuple[Floats, Floats]:
         return spectrum.eigh(moments.second_moment)
 
     massive_total = points[massive].sum(axis=0, dtype=np.float64)
@@ -155,9 +153,9 @@ def clouds(
 def _without(
     whole: Cloud,
     moments: Moments,
-    axes: tuple[Axes, Callable[[], Axes]],
-    out: NDArray[np.bool_],
-    massive_total: NDArray[np.float64],
+    axes: tuple[Floats, Callable[[], Floats]],
+    out: Mask,
+    massive_total: Floats,
 ) -> Cloud:
     """The cloud without some of its points; `massive_total` is the sum of all massive points."""
     leaving, kept = whole.whole[out].astype(np.float64), ~out
@@ -174,25 +172,22 @@ def _without(
     lengths = whole.norms[out]
     inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     massive_left = massive_total - leaving[whole.massive[out]].sum(axis=0)
-    return Cloud(
-        whole.whole,
-        kept,
-        _smaller(whole.eigenvalues, moved),
-        lambda: _smaller(whole.eigenvalues_uncentred, _along(leaving, axes[1](), dtype)),
-        max(moments.fourth_about(mean) - float(squares @ squares), 0.0),
-        whole.direction_sum - inverse @ leaving,
-        whole.n_directions - int((lengths > 0).sum()),
-        whole.norms[kept],
-        whole.largest[kept],
-        whole.massive[kept],
-        _gap(massive_left, mean * n_left, int(whole.massive[kept].sum()), n_left),
-        whole.noise_floor,
+    return replace(
+        whole,
+        kept=kept,
+        eigenvalues=_smaller(whole.eigenvalues, moved),
+        uncentred=lambda: _smaller(whole.eigenvalues_uncentred, _along(leaving, axes[1](), dtype)),
+        fourth=max(moments.fourth_about(mean) - float(squares @ squares), 0.0),
+        direction_sum=whole.direction_sum - inverse @ leaving,
+        n_directions=whole.n_directions - int((lengths > 0).sum()),
+        norms=whole.norms[kept],
+        largest=whole.largest[kept],
+        massive=whole.massive[kept],
+        massive_gap=_gap(massive_left, mean * n_left, int(whole.massive[kept].sum()), n_left),
     )
 
 
-def _along(
-    points: NDArray[np.float64], axes: Axes, dtype: np.dtype[Any], out: Axes | None = None
-) -> NDArray[np.float64]:
+def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | None = None) -> Floats:
     """Coordinates on axes: in float64 along the leading axes, else in the dtype of the points.
 
     Only error bars depend on these, for which float32 is enough, except if a leading axis vanishes
@@ -204,7 +199,7 @@ def _along(
     return out
 
 
-def _smaller(eigenvalues: NDArray[np.float64], leaving: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smaller(eigenvalues: Floats, leaving: Floats) -> Floats:
     """Eigenvalues of Σxxᵀ without some rows x, which are given on the axes of the whole sum."""
     leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
@@ -214,9 +209,7 @@ def _smaller(eigenvalues: NDArray[np.float64], leaving: NDArray[np.float64]) -> 
     return np.maximum(updated, 0.0)
 
 
-def _gap(
-    massive_total: NDArray[np.float64], total: NDArray[np.float64], n_massive: int, n_points: int
-) -> float:
+def _gap(massive_total: Floats, total: Floats, n_massive: int, n_points: int) -> float:
     """‖mean of the massive points - mean of the others‖²."""
     if not 0 < n_massive < n_points:
         return 0.0
@@ -224,7 +217,7 @@ def _gap(
     return float(delta @ delta)
 
 
-def _largest(points: NDArray[np.floating]) -> NDArray[np.floating]:
+def _largest(points: Points) -> Points:
     """The largest absolute values of every point, descending."""
     n_largest = min(N_LARGEST, points.shape[1])
     largest = np.empty((len(points), n_largest), points.dtype)

@@ -6,15 +6,15 @@ left out here, which is not the same.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
-Distances = NDArray[np.float64]
+from shapesweep.estimators.arrays import Floats
+
 #: Distances whose logarithms differ by less are equal up to rounding.
 TIE = 1e-11
 
 
-def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
+def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
     """TwoNN estimate of the intrinsic dimension (Facco et al. 2017).
 
     The ratio μ = r₂/r₁ of a point's distances to its two nearest neighbours is
@@ -55,7 +55,7 @@ def id_twonn(distances: Distances, discard_fraction: float = 0.1) -> float:
     return _slope(log_ratios, int(len(log_ratios) * (1 - discard_fraction)))
 
 
-def id_twonn_paper(distances: Distances) -> float:
+def id_twonn_paper(distances: Floats) -> float:
     """TwoNN as Razzhigaev et al. 2024 compute it: only the lowest fifth of the ratios is fitted.
 
     The authors keep repeated points in F, which shifts it; here they are removed before.
@@ -74,7 +74,7 @@ def id_twonn_paper(distances: Distances) -> float:
     return _slope(log_ratios, len(log_ratios) // 5)
 
 
-def id_twonn_mle(distances: Distances, discard_fraction: float = 0.0) -> float:
+def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
     """TwoNN by maximum likelihood: (N - 1)/Σ log(r₂/r₁), unbiased under TwoNN's law.
 
     With a discarded fraction, it is the likelihood of the n lowest of N ratios (Type II censoring):
@@ -109,7 +109,7 @@ def id_twonn_mle(distances: Distances, discard_fraction: float = 0.0) -> float:
     return float((n_kept - 1) / total) if total > 0 else float("nan")
 
 
-def local_id(distances: Distances) -> NDArray[np.float64]:
+def local_id(distances: Floats) -> Floats:
     """Levina and Bickel's estimate at every point: (k - 1)/Σⱼ log(r_k/r_j).
 
     Parameters
@@ -127,7 +127,7 @@ def local_id(distances: Distances) -> NDArray[np.float64]:
     return np.divide(1.0, inverse, out=np.full(len(inverse), np.inf), where=inverse != 0)
 
 
-def id_mle(distances: Distances, mean: str = "harmonic") -> float:
+def id_mle(distances: Floats, mean: str = "harmonic") -> float:
     """Maximum likelihood estimate of the intrinsic dimension (Levina and Bickel 2004).
 
     Parameters
@@ -161,7 +161,7 @@ def id_mle(distances: Distances, mean: str = "harmonic") -> float:
         return float(np.mean(1 / inverse))
 
 
-def id_gride(distances: Distances, n1: int = 1, n2: int | None = None) -> tuple[float, float]:
+def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[float, float]:
     """Generalised ratios estimate of the intrinsic dimension (Denti et al. 2022).
 
     μ = r_n2/r_n1 has density d(μᵈ - 1)^(n2 - n1 - 1)/(B(n2 - n1, n1) μ^((n2 - 1)d + 1)). The
@@ -253,7 +253,7 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
     return float(np.log(pairs[1] / pairs[0]) / np.log(radii[1] / radii[0]))
 
 
-def _quantiles(values: NDArray[np.float64], shares: tuple[float, ...]) -> list[float]:
+def _quantiles(values: Floats, shares: tuple[float, ...]) -> list[float]:
     """Quantiles as in numpy, without its checks, which are slow for a jackknife."""
     positions = [share * (len(values) - 1) for share in shares]
     lower = [int(position) for position in positions]
@@ -265,14 +265,14 @@ def _quantiles(values: NDArray[np.float64], shares: tuple[float, ...]) -> list[f
     ]
 
 
-def _log_ratios(distances: Distances, n1: int, n2: int) -> NDArray[np.float64]:
+def _log_ratios(distances: Floats, n1: int, n2: int) -> Floats:
     """log(r_n2/r_n1) of points for which it is defined."""
     near, far = distances[:, n1 - 1], distances[:, n2 - 1]
     usable = (near > 0) & np.isfinite(far)
     return np.log(far[usable] / near[usable])
 
 
-def _inverse_local_id(distances: Distances) -> NDArray[np.float64]:
+def _inverse_local_id(distances: Floats) -> Floats:
     k = distances.shape[1]
     usable = (distances[:, 0] > 0) & np.isfinite(distances[:, -1])
     inverse = np.full(len(distances), np.nan)
@@ -281,7 +281,7 @@ def _inverse_local_id(distances: Distances) -> NDArray[np.float64]:
     return inverse
 
 
-def _slope(log_ratios: NDArray[np.float64], n_fitted: int) -> float:
+def _slope(log_ratios: Floats, n_fitted: int) -> float:
     """Least squares through the origin over the lowest of the sorted ratios."""
     fitted = log_ratios[:n_fitted]
     if n_fitted < 3 or not fitted[-1] > 0:

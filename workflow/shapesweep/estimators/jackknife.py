@@ -7,11 +7,13 @@ neighbours at distance zero. So whole groups of documents are left out in turn.
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
+from shapesweep.estimators.arrays import Labels
 
-def assign_groups(documents: NDArray[np.integer], n_groups: int = 16) -> NDArray[np.integer]:
+
+def assign_groups(documents: Labels, n_groups: int = 16) -> Labels:
     """Jackknife group of every point: its document's number modulo the number of groups.
 
     Groups consist of the same documents for every checkpoint, layer and metric, so that replicates

@@ -1,14 +1,16 @@
 """Linearity: the least squares fit of a layer by the previous layer, with its replicates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
+from operator import add, sub
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from shapesweep.estimators import spectrum
+from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
 from shapesweep.estimators.moments import Moments
 
 #: With more features, products that only affect error bars are computed in the dtype of the points.
@@ -41,7 +43,7 @@ class Fit:
         return 1 - self.residual / self.total
 
 
-def linearity(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
+def linearity(before: Points, after: Points) -> float:
     """Share of the variance of a layer that an affine map of the previous layer explains.
 
     Razzhigaev et al. 2024, "Your Transformer is Secretly Linear": 1 - min_A ‖XA - Y‖² with both
@@ -66,7 +68,8 @@ def linearity(before: NDArray[np.floating], after: NDArray[np.floating]) -> floa
     1.0
     """
     eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
-    whole, _ = fits(before, after, eigenvalues, axes, np.zeros(len(before), dtype=int), 1)
+    pairs = Pairs(before, after, np.zeros(len(before), dtype=int))
+    ((whole, _),) = fits_with(pairs, eigenvalues, axes, 1)
     return whole.linearity
 
 
@@ -81,33 +84,17 @@ class Pairs:
         In 0 … n_groups - 1.
     """
 
-    before: NDArray[np.floating]
-    after: NDArray[np.floating]
-    groups: NDArray[np.integer]
+    before: Points
+    after: Points
+    groups: Labels
 
-    def of(self, chosen: NDArray[np.bool_]) -> "Pairs":
+    def of(self, chosen: Mask) -> "Pairs":
         """The pairs of some tokens."""
         return Pairs(self.before[chosen], self.after[chosen], self.groups[chosen])
 
 
-def fits(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    eigenvalues: NDArray[np.float64],
-    axes: NDArray[np.float64],
-    groups: NDArray[np.integer],
-    n_groups: int,
-) -> tuple[Fit, list[Fit]]:
-    """The fit, and the fit without each group of points."""
-    return fits_with(Pairs(before, after, groups), eigenvalues, axes, n_groups)[0]
-
-
 def fits_with(
-    core: Pairs,
-    eigenvalues: NDArray[np.float64],
-    axes: NDArray[np.float64],
-    n_groups: int,
-    more: Sequence[Pairs] = (),
+    core: Pairs, eigenvalues: Floats, axes: Floats, n_groups: int, more: Sequence[Pairs] = ()
 ) -> list[tuple[Fit, list[Fit]]]:
     """The fit of many points, and fits with a few more points, with their replicates.
 
@@ -152,33 +139,28 @@ def fits_with(
         leaving.append((_Sums.of(targets, _square(missed)), left.fallen))
         for rest, sums in zip(further, rising, strict=True):
             sums.append(rest.sums(left, group))
-    every = reduce(_Sums.__add__, (out for out, _ in leaving))
+    every = reduce(_Sums.plus, (out for out, _ in leaving))
     # Totals about the mean.
-    whole = replace(every, shift=np.zeros_like(every.shift))
+    whole = every._replace(shift=np.zeros_like(every.shift))
     cores = [whole, *(whole.without(*out) for out in leaving)]
-    sums_of_fits = [
-        cores,
-        *([core + other for core, other in zip(cores, sums, strict=True)] for sums in rising),
+    further_sums = [
+        [core.plus(rest) for core, rest in zip(cores, sums, strict=True)] for sums in rising
     ]
-    return [
-        (fit_sums[0].fit(basis.rank), [part.fit(basis.rank) for part in fit_sums[1:]])
-        for fit_sums in sums_of_fits
-    ]
+    found = [[each.fit(basis.rank) for each in sums] for sums in (cores, *further_sums)]
+    return [(of_all, without) for of_all, *without in found]
 
 
 @dataclass(frozen=True, eq=False)
 class _Basis:
     """Orthonormal regressors of the core: its whitened axes, and the mean."""
 
-    mean_before: NDArray[np.float64]
-    mean_after: NDArray[np.float64]
-    whitened: NDArray[np.float64]
+    mean_before: Floats
+    mean_after: Floats
+    whitened: Floats
     constant: float
 
     @classmethod
-    def of(
-        cls, core: Pairs, eigenvalues: NDArray[np.float64], axes: NDArray[np.float64]
-    ) -> "_Basis":
+    def of(cls, core: Pairs, eigenvalues: Floats, axes: Floats) -> "_Basis":
         spanned = eigenvalues > 0
         return cls(
             core.before.mean(axis=0, dtype=np.float64),
@@ -191,48 +173,38 @@ class _Basis:
     def rank(self) -> int:
         return self.whitened.shape[1]
 
-    def centred(self, before: NDArray[np.floating]) -> NDArray[np.float64]:
+    def centred(self, before: Points) -> Floats:
         return before - self.mean_before
 
-    def regressors(self, centred: NDArray[np.floating]) -> NDArray[np.floating]:
+    def regressors(self, centred: Points) -> Points:
         """Regressors of rows, in the dtype of the rows."""
         columns = np.full((len(centred), self.rank + 1), self.constant, centred.dtype)
         np.matmul(centred, self.whitened.astype(centred.dtype, copy=False), out=columns[:, :-1])
         return columns
 
-    def targets(self, after: NDArray[np.floating]) -> NDArray[np.float64]:
+    def targets(self, after: Points) -> Floats:
         return after - self.mean_after
 
 
-@dataclass(frozen=True, eq=False)
-class _Sums:
+class _Sums(NamedTuple):
     """Sums over tokens: their part of the residual, Σ‖y‖² and Σy about the core's mean."""
 
     n_points: int
     residual: float
     square: float
-    shift: NDArray[np.float64]
+    shift: Floats
 
     @classmethod
-    def of(cls, targets: NDArray[np.float64], residual: float) -> "_Sums":
+    def of(cls, targets: Floats, residual: float) -> "_Sums":
         return cls(len(targets), residual, _square(targets), targets.sum(axis=0))
 
-    def __add__(self, other: "_Sums") -> "_Sums":
-        return _Sums(
-            self.n_points + other.n_points,
-            self.residual + other.residual,
-            self.square + other.square,
-            self.shift + other.shift,
-        )
+    def plus(self, other: "_Sums") -> "_Sums":
+        return _Sums(*map(add, self, other))
 
     def without(self, out: "_Sums", fallen: float) -> "_Sums":
         """Sums without some tokens, with the decrease of the others' residual."""
-        return _Sums(
-            self.n_points - out.n_points,
-            max(self.residual - out.residual - fallen, 0.0),
-            self.square - out.square,
-            self.shift - out.shift,
-        )
+        left = _Sums(*map(sub, self, out))
+        return left._replace(residual=max(left.residual - fallen, 0.0))
 
     def fit(self, rank: int) -> Fit:
         total = self.square - float(self.shift @ self.shift) / max(self.n_points, 1)
@@ -247,8 +219,8 @@ class _Left:
     the regressors.
     """
 
-    root: NDArray[np.floating]
-    solved: NDArray[np.floating]
+    root: Points
+    solved: Points
 
     @classmethod
     def all(cls, n_regressors: int, width: int) -> "_Left":
@@ -256,7 +228,7 @@ class _Left:
         return cls(np.eye(n_regressors), np.zeros((n_regressors, width)))
 
     @classmethod
-    def without(cls, regressors: NDArray[np.floating], missed: NDArray[np.floating]) -> "_Left":
+    def without(cls, regressors: Points, missed: Points) -> "_Left":
         matrix = np.eye(regressors.shape[1], dtype=regressors.dtype) - regressors.T @ regressors
         try:
             root = scipy.linalg.cholesky(matrix.T, lower=True, check_finite=False)
@@ -280,13 +252,13 @@ class _Left:
 class _Further:
     """A few rows that are added to the core; in float64, because they may be massive."""
 
-    regressors: NDArray[np.floating]
-    targets: NDArray[np.float64]
-    missed: NDArray[np.float64]
-    groups: NDArray[np.integer]
+    regressors: Points
+    targets: Floats
+    missed: Floats
+    groups: Labels
 
     @classmethod
-    def of(cls, pairs: Pairs, basis: _Basis, slope: NDArray[np.float64]) -> "_Further":
+    def of(cls, pairs: Pairs, basis: _Basis, slope: Floats) -> "_Further":
         centred, targets = basis.centred(pairs.before), basis.targets(pairs.after)
         return cls(basis.regressors(centred), targets, targets - centred @ slope, pairs.groups)
 
@@ -306,6 +278,6 @@ class _Further:
         )
 
 
-def _square(matrix: NDArray[np.floating]) -> float:
+def _square(matrix: Points) -> float:
     """Sum of squares, in float64."""
     return float(np.einsum("ij,ij->", matrix, matrix, dtype=np.float64))

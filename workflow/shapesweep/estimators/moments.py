@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from shapesweep.estimators.arrays import Floats, Mask, Points
 
 #: Numbers in a block of points: 32 MiB in float64.
 BLOCK = 2**22
@@ -39,11 +41,11 @@ class Moments:
     """
 
     n_points: int
-    mean: NDArray[np.float64]
-    scatter: NDArray[np.float64]
-    cubes: NDArray[np.float64]
+    mean: Floats
+    scatter: Floats
+    cubes: Floats
     fourth: float
-    direction_sum: NDArray[np.float64]
+    direction_sum: Floats
     n_directions: int
 
     @classmethod
@@ -55,7 +57,7 @@ class Moments:
         return cls.merged(cls._of_block(np.asarray(part, dtype=np.float64)) for part in parts)
 
     @classmethod
-    def _of_block(cls, points: NDArray[np.float64]) -> "Moments":
+    def _of_block(cls, points: Floats) -> "Moments":
         mean = points.mean(axis=0) if len(points) else np.zeros(points.shape[1])
         centred = points - mean
         squares = np.einsum("ij,ij->i", centred, centred)
@@ -72,9 +74,7 @@ class Moments:
         )
 
     @classmethod
-    def of_each(
-        cls, points: NDArray[np.floating], selections: Sequence[NDArray[np.bool_]]
-    ) -> list["Moments"]:
+    def of_each(cls, points: Points, selections: Sequence[Mask]) -> list["Moments"]:
         """Moments of selections of the points; points in several selections are summed once.
 
         Parameters
@@ -111,9 +111,7 @@ class Moments:
             self.n_directions + other.n_directions,
         )
 
-    def _about(
-        self, centre: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    def _about(self, centre: Floats) -> tuple[Floats, Floats, float]:
         """Scatter, cubes and fourth about a point other than the mean."""
         n, shift = self.n_points, self.mean - centre
         scatter = self.scatter + n * np.outer(shift, shift)
@@ -121,7 +119,7 @@ class Moments:
         cubes = self.cubes + 2 * self.scatter @ shift + along * shift
         return scatter, cubes, self.fourth_about(centre)
 
-    def fourth_about(self, centre: NDArray[np.float64]) -> float:
+    def fourth_about(self, centre: Floats) -> float:
         """Σ ‖x - centre‖⁴."""
         shift = self.mean - centre
         total, length = np.trace(self.scatter), shift @ shift
@@ -129,17 +127,17 @@ class Moments:
         return float(fourth + 2 * length * total + self.n_points * length**2)
 
     @cached_property
-    def second_moment(self) -> NDArray[np.float64]:
+    def second_moment(self) -> Floats:
         """Σ xxᵀ, not centred, shape (n_features, n_features)."""
         return self.scatter + self.n_points * np.outer(self.mean, self.mean)
 
 
-def norms(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def norms(points: Points) -> Floats:
     """Euclidean norms of points, not centred, summed in float64, shape (n_points,)."""
     return np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64))
 
 
-def directions(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def directions(points: Floats) -> Floats:
     """Every point divided by its norm, shape (n_points, n_features); zeros stay zero."""
     norms = np.linalg.norm(points, axis=1, keepdims=True)
     return np.divide(points, norms, out=np.zeros_like(points), where=norms > 0)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from shapesweep.estimators.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +26,15 @@ class Rise:
         Highest minus lowest value.
     """
 
-    height: NDArray[np.float64]
-    left: NDArray[np.float64]
-    right: NDArray[np.float64]
-    centre: NDArray[np.float64]
-    plateau: NDArray[np.float64]
-    span: NDArray[np.float64]
+    height: Floats
+    left: Floats
+    right: Floats
+    centre: Floats
+    plateau: Floats
+    span: Floats
 
 
-def rise(values: NDArray[np.float64], depths: NDArray[np.float64]) -> Rise:
+def rise(values: Floats, depths: Floats) -> Rise:
     """Measure how profiles rise inside.
 
     Parameters
@@ -70,13 +71,8 @@ def rise(values: NDArray[np.float64], depths: NDArray[np.float64]) -> Rise:
 
 
 def _edges(
-    values: NDArray[np.float64],
-    depths: NDArray[np.float64],
-    top: NDArray[np.int64],
-    base: NDArray[np.float64],
-    height: NDArray[np.float64],
-    share: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    values: Floats, depths: Floats, top: Ints, base: Floats, height: Floats, share: float
+) -> tuple[Floats, Floats]:
     """Depths on both sides of the top at which a share of the height is passed."""
     level = base + share * height
     layers = np.arange(values.shape[1])
@@ -91,13 +87,7 @@ def _edges(
     return np.where(risen, left, np.nan), np.where(risen, right, np.nan)
 
 
-def _crossing(
-    values: NDArray[np.float64],
-    depths: NDArray[np.float64],
-    outer: NDArray[np.int64],
-    inner: NDArray[np.int64],
-    level: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _crossing(values: Floats, depths: Floats, outer: Ints, inner: Ints, level: Floats) -> Floats:
     """Depth at which the line between two layers passes a level."""
     rows = np.arange(len(values))
     below, above = values[rows, outer], values[rows, inner]

@@ -6,12 +6,12 @@ equivalent.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import linalg as sparse
 
+from shapesweep.estimators.arrays import Floats, Points
 from shapesweep.estimators.moments import Moments, directions
 
-Eigenvalues = NDArray[np.float64]
 #: Ranks of the eigenvalues to which a power law is fitted (Agrawal et al. 2022).
 POWER_LAW_RANKS = (11, 100)
 #: Minimum number of points in a block for the scatter matrix.
@@ -54,7 +54,7 @@ def anisotropy(points: ArrayLike) -> float:
     return float(min(_leading(scatter) / total, 1.0))
 
 
-def _smaller_scatter(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def _smaller_scatter(points: Points) -> Floats:
     """The smaller of the two matrices whose eigenvalues are the squared singular values."""
     mean = points.mean(axis=0, dtype=np.float64)
     n_points, n_features = points.shape
@@ -72,7 +72,7 @@ def _smaller_scatter(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return scatter
 
 
-def _leading(scatter: NDArray[np.float64]) -> float:
+def _leading(scatter: Floats) -> float:
     """Largest eigenvalue of a symmetric matrix."""
     if len(scatter) < 64:
         return float(np.linalg.eigvalsh(scatter)[-1])
@@ -88,7 +88,7 @@ def _leading(scatter: NDArray[np.float64]) -> float:
         return float(np.linalg.eigvalsh(scatter)[-1])
 
 
-def eigenvalues(points: ArrayLike, centred: bool = True) -> Eigenvalues:
+def eigenvalues(points: ArrayLike, centred: bool = True) -> Floats:
     """Eigenvalues of the scatter matrix of a cloud, in float64.
 
     Parameters
@@ -112,7 +112,7 @@ def eigenvalues(points: ArrayLike, centred: bool = True) -> Eigenvalues:
     return eigh(moments.scatter if centred else moments.second_moment)[0]
 
 
-def eigh(matrix: NDArray[np.float64]) -> tuple[Eigenvalues, NDArray[np.float64]]:
+def eigh(matrix: Floats) -> tuple[Floats, Floats]:
     """Eigenvalues, ascending, and eigenvectors, as columns, of a semidefinite matrix."""
     values, axes = np.linalg.eigh(matrix)
     # Rounding turns a zero eigenvalue into a value of this size, which may be negative.
@@ -120,13 +120,13 @@ def eigh(matrix: NDArray[np.float64]) -> tuple[Eigenvalues, NDArray[np.float64]]
     return np.where(values > zero, values, 0.0), axes
 
 
-def leading_share(eigenvalues: Eigenvalues) -> float:
+def leading_share(eigenvalues: Floats) -> float:
     """Largest eigenvalue divided by the sum; NaN if the sum is not positive."""
     total = eigenvalues.sum()
     return float(eigenvalues[-1] / total) if total > 0 else float("nan")
 
 
-def participation_ratio(eigenvalues: Eigenvalues) -> float:
+def participation_ratio(eigenvalues: Floats) -> float:
     """(Σλ)²/Σλ² (Gao et al. 2017): from 1 (one axis) to n_features (a ball).
 
     Examples
@@ -139,7 +139,7 @@ def participation_ratio(eigenvalues: Eigenvalues) -> float:
     return float(eigenvalues.sum() ** 2 / squares) if squares > 0 else float("nan")
 
 
-def isoscore(eigenvalues: Eigenvalues) -> float:
+def isoscore(eigenvalues: Floats) -> float:
     """IsoScore (Rudman et al. 2022): 0 for a line, 1 for a ball.
 
     The distance of the covariance's spectrum, scaled to norm √n, from (1, …, 1), rescaled; in exact
@@ -162,7 +162,7 @@ def isoscore(eigenvalues: Eigenvalues) -> float:
     return float(((n - defect**2 * float(width)) ** 2 - n) / (n * (n - 1)))
 
 
-def entropy(weights: NDArray[np.float64]) -> float:
+def entropy(weights: Floats) -> float:
     """Shannon entropy, in nats, of weights that are divided by their sum; NaN if that is zero."""
     total = weights.sum()
     if not total > 0:
@@ -171,7 +171,7 @@ def entropy(weights: NDArray[np.float64]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def effective_rank(eigenvalues: Eigenvalues) -> float:
+def effective_rank(eigenvalues: Floats) -> float:
     """Exp of the entropy of the eigenvalues λ/Σλ; `rankme` uses singular values.
 
     Examples
@@ -183,7 +183,7 @@ def effective_rank(eigenvalues: Eigenvalues) -> float:
     return float(np.exp(entropy(eigenvalues)))
 
 
-def rankme(eigenvalues: Eigenvalues) -> float:
+def rankme(eigenvalues: Floats) -> float:
     """Exp of the entropy of the singular values σ/Σσ, σ = √λ (Roy and Vetterli 2007).
 
     RankMe (Garrido et al. 2023) does not centre the cloud; here it is centred, so that the mean
@@ -192,15 +192,13 @@ def rankme(eigenvalues: Eigenvalues) -> float:
     return float(np.exp(entropy(np.sqrt(eigenvalues))))
 
 
-def stable_rank(eigenvalues: Eigenvalues) -> float:
+def stable_rank(eigenvalues: Floats) -> float:
     """Σλ/λ₁: the inverse of the anisotropy (Rudelson and Vershynin 2007)."""
     return 1 / share if (share := leading_share(eigenvalues)) > 0 else float("nan")
 
 
 def alpha_req(
-    eigenvalues: Eigenvalues,
-    noise_floor: float = 0.0,
-    ranks: tuple[int, int] = POWER_LAW_RANKS,
+    eigenvalues: Floats, noise_floor: float = 0.0, ranks: tuple[int, int] = POWER_LAW_RANKS
 ) -> float:
     """Exponent of the eigenvalues' decay: λᵢ ~ i^-α (Agrawal et al. 2022, α-ReQ).
 
@@ -239,7 +237,7 @@ def alpha_req(
     return float(-slope)
 
 
-def noise_floor(points: NDArray[np.floating], epsilon: float | None = None) -> float:
+def noise_floor(points: Points, epsilon: float | None = None) -> float:
     """The largest eigenvalue of the scatter matrix that rounding of the points can cause.
 
     Every number x is rounded by at most u|x|; along a single axis, these errors add up to u²Σx².
@@ -254,7 +252,7 @@ def noise_floor(points: NDArray[np.floating], epsilon: float | None = None) -> f
     return float(unit**2 * np.einsum("ij,ij->", points, points, dtype=np.float64))
 
 
-def matrix_entropy(eigenvalues: Eigenvalues) -> float:
+def matrix_entropy(eigenvalues: Floats) -> float:
     """Entropy, in nats, of the eigenvalues of the Gram matrix (Skean et al. 2025).
 
     Parameters
@@ -265,14 +263,14 @@ def matrix_entropy(eigenvalues: Eigenvalues) -> float:
     return entropy(eigenvalues)
 
 
-def lpca_dimension(eigenvalues: Eigenvalues) -> float:
+def lpca_dimension(eigenvalues: Floats) -> float:
     """Number of eigenvalues above a twentieth of the largest (Fukunaga and Olsen 1971)."""
     if not eigenvalues[-1] > 0:
         return float("nan")
     return float((eigenvalues > LPCA_SHARE * eigenvalues[-1]).sum())
 
 
-def participation_ratio_debiased(eigenvalues: Eigenvalues, fourth: float, n_points: int) -> float:
+def participation_ratio_debiased(eigenvalues: Floats, fourth: float, n_points: int) -> float:
     """Participation ratio without the bias of few points (Chun et al. 2026, γ_row).
 
     Both (tr Σ)² and tr Σ² are estimated without bias, by their U-statistics over different points
@@ -325,7 +323,7 @@ def mean_cosine(points: ArrayLike) -> float:
     return mean_of_pairs(unit.sum(axis=0), int(unit.any(axis=1).sum()), len(unit))
 
 
-def mean_of_pairs(direction_sum: NDArray[np.float64], n_directions: int, n_points: int) -> float:
+def mean_of_pairs(direction_sum: Floats, n_directions: int, n_points: int) -> float:
     """Mean inner product over all ordered pairs of different directions, from their sum.
 
     Parameters

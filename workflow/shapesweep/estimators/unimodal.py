@@ -8,7 +8,8 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from shapesweep.estimators.arrays import Floats, Ints
 
 #: Number of simulated curves; a p value of 0.05 then has a standard error of 0.007.
 SIMULATIONS = 999
@@ -39,7 +40,7 @@ class Peak:
     noise: float
 
 
-def prefix_errors(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def prefix_errors(values: Floats) -> Floats:
     """Squared error of the best non-decreasing fit to every prefix of a curve.
 
     Pool adjacent violators (Ayer et al. 1955), for many curves at once.
@@ -84,9 +85,7 @@ def prefix_errors(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(errors, 0)
 
 
-def split_errors(
-    values: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def split_errors(values: Floats) -> tuple[Floats, Floats]:
     """Squared errors of the best monotone fit, and of the best fits with a turn at each position.
 
     Parameters
@@ -106,7 +105,7 @@ def split_errors(
     return monotone, rising[:, 1:-1] + falling[:, 1:-1]
 
 
-def noise(values: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+def noise(values: Floats, x: Floats) -> Floats:
     """Noise of a curve, from the distances of values to the lines through their neighbours.
 
     The estimator of Gasser, Sroka and Jennen-Steinmetz 1986 (eq. 2). Curvature counts as noise, and
@@ -128,7 +127,7 @@ def noise(values: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.flo
     return np.sqrt((residuals**2 / (1 + before**2 + behind**2)).mean(axis=-1))
 
 
-def thinned(x: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+def thinned(x: Floats, most: int) -> Ints:
     """Choose evenly spaced values among many, including both ends.
 
     Values that are very close together share their noise, which a test would mistake for a shape.
@@ -149,7 +148,7 @@ def thinned(x: NDArray[np.float64], most: int) -> NDArray[np.int64]:
     return np.unique(np.abs(x[:, None] - even).argmin(axis=0))
 
 
-def unimodal_fit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def unimodal_fit(values: Floats) -> Floats:
     """The best fit that rises and then falls.
 
     Parameters
@@ -170,10 +169,7 @@ def unimodal_fit(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def find_peak(
-    values: NDArray[np.float64],
-    x: NDArray[np.float64],
-    known_noise: float | None = None,
-    freedom: int = 0,
+    values: Floats, x: Floats, known_noise: float | None = None, freedom: int = 0
 ) -> Peak:
     """Whether a curve rises and falls again by more than its noise.
 
@@ -223,7 +219,7 @@ def find_peak(
 
 
 @functools.lru_cache(maxsize=64)
-def _constant_law(x: tuple[float, ...], freedom: int) -> NDArray[np.float64]:
+def _constant_law(x: tuple[float, ...], freedom: int) -> Floats:
     """Simulated statistics of constant curves with unit noise."""
     simulated = _draws(len(x))
     monotone, turning = split_errors(simulated)
@@ -231,13 +227,11 @@ def _constant_law(x: tuple[float, ...], freedom: int) -> NDArray[np.float64]:
     return (monotone - turning.min(axis=1)) / scales**2
 
 
-def _draws(n: int) -> NDArray[np.float64]:
+def _draws(n: int) -> Floats:
     return np.random.default_rng(SEED).standard_normal((SIMULATIONS, n))
 
 
-def _scales(
-    simulated: NDArray[np.float64], x: NDArray[np.float64], freedom: int, scale: float
-) -> NDArray[np.float64]:
+def _scales(simulated: Floats, x: Floats, freedom: int, scale: float) -> Floats:
     """The noise that would be estimated from each simulated curve, or from as many seeds."""
     if not freedom:
         return noise(simulated, x)

@@ -38,10 +38,10 @@ class Metric:
         the number of tokens per document.
     """
 
-    version: int
     definition: str
     source: str
     it_is_not: str
+    version: int = 1
     is_share: bool = False
     sensitivity: bool = False
     dose: bool = False

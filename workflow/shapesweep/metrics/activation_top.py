@@ -15,7 +15,6 @@ def _metric(rank: int, name: str) -> CloudMetric:
         return float(np.partition(cloud.largest, -rank, axis=None)[-rank])
 
     return CloudMetric(
-        version=1,
         compute=compute,
         definition=f"{name} |activation| of all tokens and features",
         source="Sun et al. 2024",

@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: spectrum.alpha_req(cloud.eigenvalues, cloud.noise_floor),
     definition="α of λᵢ ~ i^-α over the eigenvalues of ranks 11 to 100, each weighted by 1/i",
     source="Agrawal et al. 2022; the fit of Stringer et al. 2019",

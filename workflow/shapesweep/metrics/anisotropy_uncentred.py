@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     is_share=True,
     compute=lambda cloud: spectrum.leading_share(cloud.eigenvalues_uncentred),
     definition="σ₁²/Σσᵢ² of the token matrix, not centred",

@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: spectrum.effective_rank(cloud.eigenvalues),
     capped=True,
     definition="exp of the entropy of λ/Σλ over the eigenvalues λ of the covariance",

@@ -22,7 +22,6 @@ def corrint(neighbors: Neighbors) -> float:
 
 
 METRIC = NeighborMetric(
-    version=1,
     k=(20,),
     adjustable=True,
     compute=corrint,

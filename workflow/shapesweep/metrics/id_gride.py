@@ -12,7 +12,6 @@ def gride(neighbors: Neighbors) -> tuple[float, float]:
 
 
 METRIC = NeighborMetric(
-    version=1,
     k=(2, 4, 8, 16, 32, 64),
     compute=lambda neighbors: gride(neighbors)[0],
     model_stderr=lambda neighbors: gride(neighbors)[1],

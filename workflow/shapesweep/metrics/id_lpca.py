@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: spectrum.lpca_dimension(cloud.eigenvalues),
     capped=True,
     definition="number of eigenvalues of the covariance above a twentieth of the largest",

@@ -4,7 +4,6 @@ from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
 
 METRIC = NeighborMetric(
-    version=1,
     k=(20,),
     adjustable=True,
     compute=lambda neighbors: dimension.id_mle(neighbors.distances),

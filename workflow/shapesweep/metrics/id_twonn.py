@@ -8,7 +8,6 @@ from shapesweep.metrics import NeighborMetric
 PARTS = {"half": 2, "quarter": 4}
 
 ALL = NeighborMetric(
-    version=1,
     k=(2,),
     compute=lambda neighbors: dimension.id_twonn(neighbors.distances),
     sensitivity=True,

@@ -4,7 +4,6 @@ from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
 
 METRIC = NeighborMetric(
-    version=1,
     k=(2,),
     compute=lambda neighbors: dimension.id_twonn_mle(neighbors.distances),
     definition="(N - 1)/Σ log(r₂/r₁)",

@@ -4,7 +4,6 @@ from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
 
 METRIC = NeighborMetric(
-    version=1,
     k=(2,),
     compute=lambda neighbors: dimension.id_twonn_paper(neighbors.distances),
     definition="TwoNN with only the lowest 20 % of the ratios fitted",

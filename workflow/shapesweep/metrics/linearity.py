@@ -3,7 +3,6 @@
 from shapesweep.metrics import PairMetric
 
 METRIC = PairMetric(
-    version=1,
     is_share=True,
     compute=lambda fit: fit.linearity,
     definition="1 - min_A ‖XA - Y‖²/‖Y‖² of the centred token matrices of consecutive layers; a "

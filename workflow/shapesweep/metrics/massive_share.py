@@ -12,7 +12,6 @@ def share(cloud: Cloud) -> float:
 
 
 METRIC = CloudMetric(
-    version=1,
     is_share=True,
     dose=True,
     compute=share,

@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: spectrum.matrix_entropy(cloud.eigenvalues_uncentred),
     capped=True,
     definition="entropy, in nats, of the uncentred Gram matrix's eigenvalues over its trace",

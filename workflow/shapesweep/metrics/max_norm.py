@@ -3,7 +3,6 @@
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: float(cloud.norms.max()),
     definition="largest Euclidean norm of a token, not centred",
     source="Sun et al. 2024",

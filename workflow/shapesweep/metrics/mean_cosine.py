@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     is_share=True,
     compute=lambda cloud: spectrum.mean_of_pairs(
         cloud.direction_sum, cloud.n_directions, cloud.n_points

@@ -14,7 +14,6 @@ def mean(neighbors: Neighbors) -> float:
 
 
 METRIC = NeighborMetric(
-    version=1,
     k=(1,),
     compute=mean,
     is_dimension=False,

@@ -5,7 +5,6 @@ import numpy as np
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: float(np.median(cloud.norms)),
     definition="median of the tokens' Euclidean norms, not centred",
     source="the unit of Sun et al. 2024",

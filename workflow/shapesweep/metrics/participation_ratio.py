@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: spectrum.participation_ratio(cloud.eigenvalues),
     capped=True,
     definition="(Σλ)²/Σλ² over the eigenvalues λ of the covariance",

@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: spectrum.participation_ratio_debiased(
         cloud.eigenvalues, cloud.fourth, cloud.n_points
     ),

@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: spectrum.rankme(cloud.eigenvalues),
     capped=True,
     definition="exp of the entropy of σ/Σσ over the singular values σ of the centred token matrix",

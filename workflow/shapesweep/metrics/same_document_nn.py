@@ -11,7 +11,6 @@ def share(neighbors: Neighbors) -> float:
 
 
 METRIC = NeighborMetric(
-    version=1,
     is_share=True,
     k=(1,),
     compute=share,

@@ -4,7 +4,6 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    version=1,
     compute=lambda cloud: spectrum.stable_rank(cloud.eigenvalues),
     capped=True,
     derived=True,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapesweep.estimators.arrays import Array, Floats, Ints, Labels, Mask
 from shapesweep.estimators.moments import ROWS, blocks
 from shapesweep.neighbors.tiles import Tiles
 
@@ -41,14 +42,14 @@ class Candidates:
         All pairs that were found, if all rows were searched at once.
     """
 
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    beyond: NDArray[np.float64]
+    rows: Ints
+    columns: Ints
+    beyond: Floats
     hits: "Hits | None" = None
 
 
 def propose(
-    tiles: Tiles, n_points: int, width: int, labels: NDArray[np.integer] | None = None
+    tiles: Tiles, n_points: int, width: int, labels: Labels | None = None
 ) -> list[Candidates]:
     """Candidates of all rows: of any label and, with labels, also of other labels.
 
@@ -66,8 +67,7 @@ def propose(
         A row with fewer than `width` candidates has all points below its `beyond`.
     """
     if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
-        found = propose_rows(tiles, np.arange(n_points), width, n_points, labels)
-        return found if labels is not None else found[:1]
+        return propose_rows(tiles, np.arange(n_points), width, n_points, labels)
     thresholds = _thresholds(tiles, n_points, width, labels)
     keys = Keys(n_points, thresholds.dtype)
     stopped = np.iinfo(np.int16).min
@@ -106,11 +106,11 @@ def propose(
 
 def propose_rows(
     tiles: Tiles,
-    rows: NDArray[np.int64],
+    rows: Ints,
     width: int,
     n_points: int,
-    labels: NDArray[np.integer] | None = None,
-    keep: NDArray[np.bool_] | None = None,
+    labels: Labels | None = None,
+    keep: Mask | None = None,
 ) -> list[Candidates]:
     """Candidates of some rows, each searched completely; of any label, and of other labels.
 
@@ -120,7 +120,7 @@ def propose_rows(
         Points that can be neighbours.
     """
     width = min(width, n_points)
-    parts: list[list[Candidates]] = [[], []]
+    parts: list[list[tuple[Ints, Floats]]] = [[], []]
     for start in range(0, len(rows), ROWS):
         own = rows[start : start + ROWS]
         values = tiles.block(own, slice(None))
@@ -128,16 +128,16 @@ def propose_rows(
         values[np.arange(len(own)), own] = none
         if keep is not None:
             values[:, ~keep] = none
-        parts[0].append(_smallest(tiles, own, values, width))
+        parts[0].append(_smallest(tiles, values, width))
         if labels is not None:
             values[labels[own, None] == labels] = none
-            parts[1].append(_smallest(tiles, own, values, width))
-    return [_joined(part, width) for part in parts if part] or [_joined([], width)]
+            parts[1].append(_smallest(tiles, values, width))
+    joined = (map(np.concatenate, zip(*kind, strict=True)) for kind in parts if kind)
+    return [Candidates(rows, listed, beyond) for listed, beyond in joined]
 
 
-def _smallest(
-    tiles: Tiles, rows: NDArray[np.int64], values: NDArray[Any], width: int
-) -> Candidates:
+def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
+    """Columns of the smallest bounds of every row, and a bound of all others."""
     n_columns, none = values.shape[1], _largest(values.dtype)
     if width < n_columns:
         listed = np.argpartition(values, width, axis=1)
@@ -146,19 +146,9 @@ def _smallest(
         listed = listed[:, :width]
     else:
         listed = np.broadcast_to(np.arange(n_columns), values.shape)
-        beyond = np.full(len(rows), np.inf)
+        beyond = np.full(len(values), np.inf)
     present = np.take_along_axis(values, listed, axis=1) != none
-    return Candidates(rows, np.where(present, listed, -1), beyond)
-
-
-def _joined(parts: list[Candidates], width: int) -> Candidates:
-    if not parts:
-        return Candidates(np.empty(0, int), np.empty((0, width), int), np.empty(0))
-    return Candidates(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.columns for part in parts]),
-        np.concatenate([part.beyond for part in parts]),
-    )
+    return np.where(present, listed, -1), beyond
 
 
 def _rank(n_points: int, width: int) -> int:
@@ -176,9 +166,7 @@ def _n_sample(n_points: int) -> int:
     return max(SAMPLE, n_points // SAMPLE_SHARE)
 
 
-def _thresholds(
-    tiles: Tiles, n_points: int, width: int, labels: NDArray[np.integer] | None
-) -> NDArray[Any]:
+def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) -> Array:
     """For every row, a bound below which it very likely has more points than needed."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
     rank = _rank(n_points, width)
@@ -205,7 +193,7 @@ def _largest(dtype: np.dtype[Any]) -> Any:
     return np.iinfo(dtype).max if dtype.kind == "i" else np.finfo(dtype).max
 
 
-def _where(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _where(mask: Mask) -> tuple[Ints, Ints]:
     return np.divmod(np.flatnonzero(mask), max(mask.shape[1], 1))
 
 
@@ -224,21 +212,21 @@ class Keys:
         self.value_bits = min(n_bits, 64 - 2 * self.index_bits)
         self.cut = n_bits - self.value_bits
 
-    def pack(self, rows: Any, columns: Any, values: NDArray[Any]) -> NDArray[np.uint64]:
+    def pack(self, rows: Any, columns: Any, values: Array) -> NDArray[np.uint64]:
         """Make keys of rows, columns (int64) and bounds."""
         bits = np.maximum(values, 0).view(f"i{self.dtype.itemsize}").astype(np.int64) >> self.cut
         packed = ((rows << self.value_bits | bits) << self.index_bits) | columns
         return packed.view(np.uint64)
 
-    def columns(self, packed: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def columns(self, packed: NDArray[np.uint64]) -> Ints:
         """The columns of keys."""
         return (packed & np.uint64((1 << self.index_bits) - 1)).astype(np.int64)
 
-    def rows(self, packed: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def rows(self, packed: NDArray[np.uint64]) -> Ints:
         """The rows of keys."""
         return (packed >> np.uint64(self.value_bits + self.index_bits)).astype(np.int64)
 
-    def values(self, packed: NDArray[np.uint64]) -> NDArray[Any]:
+    def values(self, packed: NDArray[np.uint64]) -> Array:
         """The bounds of keys."""
         bits = (packed >> np.uint64(self.index_bits)) & np.uint64((1 << self.value_bits) - 1)
         whole = bits.astype(np.int64) << self.cut
@@ -260,14 +248,14 @@ class Hits:
 
     keys: Keys
     packed: NDArray[np.uint64]
-    known: NDArray[np.float64]
+    known: Floats
 
-    def first(self, width: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    def first(self, width: int) -> tuple[Ints, Array]:
         """The first columns of every row and the next value; -1 if there is none."""
         n_points, dtype = len(self.known), self.keys.dtype
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
-        starts = self._positions(0.0)
+        starts = self._positions(0.0, np.arange(n_points))
         positions = starts[:, None] + np.arange(width + 1)
         present = positions < np.append(starts[1:], len(self.packed))[:, None]
         taken = self.packed[np.minimum(positions, len(self.packed) - 1)]
@@ -275,25 +263,15 @@ class Hits:
         following = self.keys.values(taken[:, width])
         return listed, np.where(present[:, width], following, dtype.type(-1))
 
-    def between(
-        self,
-        rows: NDArray[np.int64],
-        low: NDArray[np.float64] | float,
-        high: NDArray[np.float64] | float,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def between(self, rows: Ints, low: Floats | float, high: Floats | float) -> tuple[Ints, Ints]:
         """Number of hits of some rows with bounds in [low, high), and their columns."""
         starts, stops = self._positions(low, rows), self._positions(high, rows)
         counts = np.maximum(stops - starts, 0)
-        ends = np.cumsum(counts)
-        positions = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
-            starts - ends + counts, counts
-        )
+        shifts = starts - np.cumsum(counts) + counts
+        positions = np.arange(counts.sum()) + np.repeat(shifts, counts)
         return counts, self.keys.columns(self.packed[positions])
 
-    def _positions(
-        self, bounds: NDArray[np.float64] | float, rows: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64]:
+    def _positions(self, bounds: Floats | float, rows: Ints) -> Ints:
         """Position of the first hit of every row whose bound is not less."""
-        rows = np.arange(len(self.known)) if rows is None else rows
         values = np.full(len(rows), bounds, dtype=self.keys.dtype)
         return np.searchsorted(self.packed, self.keys.pack(rows, 0, values))

@@ -10,11 +10,11 @@ searched again.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from shapesweep.estimators.arrays import Array, Floats, Ints, Labels, Mask
 from shapesweep.neighbors.candidates import FEW, Candidates, Hits, propose, propose_rows
 from shapesweep.neighbors.space import Space
 from shapesweep.neighbors.tiles import fast_half_precision
@@ -47,20 +47,18 @@ class NeighborLists:
     """
 
     space: Space
-    labels: NDArray[np.integer] | None
-    distances: NDArray[np.float64]
-    indices: NDArray[np.int64]
-    reach: NDArray[np.float64]
+    labels: Labels | None
+    distances: Floats
+    indices: Ints
+    reach: Floats
     hits: Hits | None = None
 
     @cached_property
-    def certified(self) -> NDArray[np.bool_]:
+    def certified(self) -> Mask:
         """Which entries of the lists are certainly neighbours."""
         return np.isfinite(self.distances) & (self.distances <= self.reach[:, None])
 
-    def nearest(
-        self, k: int, keep: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def nearest(self, k: int, keep: Mask | None = None) -> tuple[Floats, Ints]:
         """The k nearest neighbours of each kept point among the kept points.
 
         Parameters
@@ -80,8 +78,8 @@ class NeighborLists:
         return self._nearest_of(rows, k, keep)
 
     def nearest_without(
-        self, k: int, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
-    ) -> Iterator[tuple[NDArray[np.float64], Callable[[], NDArray[np.int64]]]]:
+        self, k: int, keep: Mask, groups: Labels, n_groups: int
+    ) -> Iterator[tuple[Floats, Callable[[], Ints]]]:
         """Like `nearest`, with each group of points left out in turn.
 
         Parameters
@@ -118,31 +116,27 @@ class NeighborLists:
             chosen = partial(_chosen, flat, short)
             yield chosen(near, again[0]), partial(chosen, listed, again[1])
 
-    def _nearest_of(
-        self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _nearest_of(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
         """The k nearest neighbours of some rows, as `nearest`."""
         usable, listed = self.certified[rows], self.indices[rows]
         if keep is not None:
             usable &= keep[listed]
-        whole, flat = _first_of_each(usable, k)
-        distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
-        distances[whole] = self.distances[rows].ravel()[flat]
-        indices[whole] = listed.ravel()[flat]
+        present, positions = _beginnings(usable, k)
+        whole = present[:, -1]
+        distances, indices = _nothing(len(rows), k)
+        distances[whole] = self.distances[rows].ravel()[positions[whole]]
+        indices[whole] = listed.ravel()[positions[whole]]
         again = np.flatnonzero(~whole)
         if len(again):
             distances[again], indices[again] = self._look_again(rows[again], k, keep)
         return distances, indices
 
-    def _look_again(
-        self, rows: NDArray[np.int64], k: int, keep: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _look_again(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
         """Search whole rows again if their lists are too short."""
-        distances, indices = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
-        pending = np.arange(len(rows))
+        distances, indices = _nothing(len(rows), k)
+        pending, n_points = np.arange(len(rows)), len(self.reach)
         for precision in ("float32", "float64"):
             tiles = self.space.tiles(precision)
-            n_points = len(self.reach)
             found = propose_rows(tiles, rows[pending], k + 8, n_points, self.labels, keep)[-1]
             near, who = self.space.ordered(found)
             width = min(k, near.shape[1])
@@ -152,29 +146,20 @@ class NeighborLists:
             if not len(pending):
                 break
         for number in pending:
-            distances[number], indices[number] = self._by_difference(rows[number], k, keep)
+            # Products in float64 cannot decide the row; direct differences can.
+            row = rows[number]
+            eligible = np.ones(n_points, dtype=bool) if keep is None else keep.copy()
+            eligible[row] = False
+            if self.labels is not None:
+                eligible &= self.labels != self.labels[row]
+            others = np.flatnonzero(eligible)
+            apart = self.space.difference(np.full(len(others), row), others)
+            order = np.argsort(apart, kind="stable")[:k]
+            distances[number, : len(order)] = apart[order]
+            indices[number, : len(order)] = others[order]
         return distances, indices
 
-    def _by_difference(
-        self, row: int, k: int, keep: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The k nearest neighbours of a row whose distances need direct differences."""
-        eligible = np.ones(len(self.reach), dtype=bool) if keep is None else keep.copy()
-        eligible[row] = False
-        if self.labels is not None:
-            eligible &= self.labels != self.labels[row]
-        candidates = np.flatnonzero(eligible)
-        distances = self.space.difference(np.full(len(candidates), row), candidates)
-        order = np.argsort(distances, kind="stable")[:k]
-        missing = k - len(order)
-        return (
-            np.pad(distances[order], (0, missing), constant_values=np.inf),
-            np.pad(candidates[order], (0, missing), constant_values=-1),
-        )
-
-    def count_within(
-        self, radius: float, keep: NDArray[np.bool_], groups: NDArray[np.integer], n_groups: int
-    ) -> NDArray[np.int64]:
+    def count_within(self, radius: float, keep: Mask, groups: Labels, n_groups: int) -> Ints:
         """Number of ordered pairs of kept points within a radius, by the groups of both points.
 
         Pairs at the radius itself do not count, even if rounding makes them nearer: a radius that
@@ -202,18 +187,12 @@ class NeighborLists:
         return counts.reshape(n_groups, n_groups)
 
 
-def _first_of_each(
-    usable: NDArray[np.bool_], k: int
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which rows have k usable entries, and the flat indices of the first k."""
-    flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
-    whole = counts >= k
-    return whole, flat[(np.cumsum(counts) - counts)[whole, None] + np.arange(k)]
+def _nothing(n_rows: int, k: int) -> tuple[Floats, Ints]:
+    """Distances and indices of rows without neighbours."""
+    return np.full((n_rows, k), np.inf), np.full((n_rows, k), -1)
 
 
-def _beginnings(
-    usable: NDArray[np.bool_], width: int
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def _beginnings(usable: Mask, width: int) -> tuple[Mask, Ints]:
     """Presence and flat indices of the first usable entries, each of shape (n_rows, width)."""
     flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
     positions = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
@@ -221,22 +200,20 @@ def _beginnings(
     return present, flat.take(positions, mode="clip") if len(flat) else np.zeros_like(positions)
 
 
-def _count(table: NDArray[Any], n_kinds: int) -> NDArray[np.int64]:
+def _count(table: Array, n_kinds: int) -> Ints:
     """Number of entries of every row that are 0, 1, … n_kinds - 1, shape (n_rows, n_kinds)."""
     kinds = np.arange(len(table))[:, None] * n_kinds + table
     return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
 
 
-def _chosen(
-    index: NDArray[np.int64], short: NDArray[np.int64], table: NDArray[Any], others: NDArray[Any]
-) -> NDArray[Any]:
+def _chosen(index: Ints, short: Ints, table: Array, others: Array) -> Array:
     """Entries of a table by flat index, a column for each row; for short rows, those of others."""
     chosen = table.ravel()[index]
     chosen[:, short] = others.T
     return chosen.T
 
 
-def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
     """The exact k nearest neighbours of every point, excluding itself.
 
     Parameters
@@ -276,7 +253,7 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[NDArray[np.float64], N
 
 
 def search(
-    points: ArrayLike, length: int, need: int, labels: NDArray[np.integer] | None = None
+    points: ArrayLike, length: int, need: int, labels: Labels | None = None
 ) -> list[NeighborLists]:
     """Search all pairs: a list of all neighbours, and one of neighbours with other labels.
 
@@ -308,11 +285,16 @@ def search(
         proposed = propose(space.tiles("bfloat16"), n_points, length + 12 + 5 * need, labels)
     else:
         proposed = propose(space.tiles("float32"), n_points, wide, labels)
+    keyed = n_points <= MOST_KEYED and not coarse
     found = [
-        _empty(
-            space, kind, length, candidates.hits if n_points <= MOST_KEYED and not coarse else None
+        NeighborLists(
+            space,
+            kind,
+            *_nothing(n_points, length),
+            np.zeros(n_points),
+            each.hits if keyed else None,
         )
-        for kind, candidates in zip((None, labels), proposed, strict=False)
+        for kind, each in zip((None, labels), proposed, strict=False)
     ]
     pending = np.arange(n_points)
     # Rows with too few candidates, or that this precision cannot decide, are searched again.
@@ -324,14 +306,6 @@ def search(
             break
         proposed = propose_rows(space.tiles(precision), pending, wide, n_points, labels)
     return found
-
-
-def _empty(
-    space: Space, labels: NDArray[np.integer] | None, length: int, hits: Hits | None
-) -> NeighborLists:
-    shape = (len(space), length)
-    distances, indices = np.full(shape, np.inf), np.full(shape, -1)
-    return NeighborLists(space, labels, distances, indices, np.zeros(len(space)), hits)
 
 
 def _fill(lists: NeighborLists, proposed: Candidates) -> None:
@@ -347,13 +321,12 @@ def _fill(lists: NeighborLists, proposed: Candidates) -> None:
     lists.reach[proposed.rows] = reach
 
 
-def _is_short(lists: NeighborLists, rows: NDArray[np.int64], need: int) -> NDArray[np.bool_]:
+def _is_short(lists: NeighborLists, rows: Ints, need: int) -> Mask:
     """Whether fewer neighbours of a row are certain than are needed and exist."""
     distances = lists.distances[rows]
     certain = (np.isfinite(distances) & (distances <= lists.reach[rows, None])).sum(axis=1)
-    if lists.labels is None:
-        there_are = len(lists.reach) - 1
-    else:
+    n_same = np.ones(len(rows), dtype=int)
+    if lists.labels is not None:
         _, own, sizes = np.unique(lists.labels, return_inverse=True, return_counts=True)
-        there_are = len(lists.reach) - sizes[own[rows]]
-    return certain < np.minimum(need, there_are)
+        n_same = sizes[own[rows]]
+    return certain < np.minimum(need, len(lists.reach) - n_same)

@@ -1,14 +1,11 @@
 """Repeated points of a cloud."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from shapesweep.estimators.arrays import Array, Ints, Labels
 
 
-def unique_rows(
-    points: NDArray[Any], contexts: NDArray[np.integer] | None = None
-) -> NDArray[np.int64]:
+def unique_rows(points: Array, contexts: Labels | None = None) -> Ints:
     """Indices of the first occurrence of every distinct row, in ascending order.
 
     Hidden states contain repeated rows: equal tokens at layer 0, or the first position of every
@@ -38,9 +35,9 @@ def unique_rows(
     left = np.ascontiguousarray(points[rows] + 0.0)
     as_bytes = left.view(np.dtype((np.void, left.dtype.itemsize * left.shape[1]))).ravel()
     # Sorting by a weighted sum of words is faster; different rows hardly ever have equal sums.
-    words: NDArray[Any] = left.view(np.uint32 if left.strides[0] % 8 else np.uint64)
+    words: Array = left.view(np.uint32 if left.strides[0] % 8 else np.uint64)
     weights = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
-    sums: NDArray[Any] = np.einsum("ij,j->i", words, np.asarray(weights))
+    sums: Array = np.einsum("ij,j->i", words, np.asarray(weights))
     _, first, kind = np.unique(sums, return_index=True, return_inverse=True)
     repeats = np.flatnonzero(first[kind] != np.arange(len(left)))
     if (as_bytes[repeats] != as_bytes[first[kind[repeats]]]).any():

@@ -6,11 +6,11 @@ decimation or a group of documents leaves out are filtered from its lists.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shapesweep.estimators.arrays import Floats, Ints, Labels, Mask
 from shapesweep.neighbors.lists import NeighborLists
 
 
@@ -34,20 +34,20 @@ class Neighbors:
         The whole sample, if this is the sample without a group of documents.
     """
 
-    distances: NDArray[np.float64]
-    find: Callable[[], NDArray[np.int64]]
-    rows: NDArray[np.int64]
-    documents: NDArray[np.integer]
+    distances: Floats
+    find: Callable[[], Ints]
+    rows: Ints
+    documents: Labels
     count_within: Callable[[float], int]
     whole: "Neighbors | None" = None
 
     @cached_property
-    def indices(self) -> NDArray[np.int64]:
+    def indices(self) -> Ints:
         """Numbers of the neighbours, shape (n_points, k); -1 if there is none."""
         return self.find()
 
     @property
-    def same_document(self) -> NDArray[np.bool_]:
+    def same_document(self) -> Mask:
         """Whether a neighbour belongs to the document of the point, shape (n_points, k)."""
         same = self.documents[self.indices] == self.documents[self.rows][:, None]
         return same & (self.indices >= 0)
@@ -59,12 +59,7 @@ class Neighbors:
 
 
 def neighbors(
-    lists: NeighborLists,
-    k: int,
-    sampled: NDArray[np.bool_],
-    documents: NDArray[np.integer],
-    groups: NDArray[np.integer],
-    n_groups: int,
+    lists: NeighborLists, k: int, sampled: Mask, documents: Labels, groups: Labels, n_groups: int
 ) -> tuple[Neighbors, Iterator[Neighbors]]:
     """The neighbours within a sample, and within the sample without each group of documents.
 
@@ -83,12 +78,10 @@ def neighbors(
     without : iterator of Neighbors
         One per group. Pairs are counted within the radii of the whole sample.
     """
-    counted: dict[float, NDArray[np.int64]] = {}
 
-    def counts(radius: float) -> NDArray[np.int64]:
-        if radius not in counted:
-            counted[radius] = lists.count_within(radius, sampled, groups, n_groups)
-        return counted[radius]
+    @cache
+    def counts(radius: float) -> Ints:
+        return lists.count_within(radius, sampled, groups, n_groups)
 
     distances, indices = lists.nearest(k, sampled)
     rows = np.flatnonzero(sampled)

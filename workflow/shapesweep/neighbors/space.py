@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from shapesweep.estimators.arrays import Floats, Ints, Mask
 from shapesweep.estimators.moments import blocks
 from shapesweep.neighbors.candidates import Candidates, Hits
 from shapesweep.neighbors.tiles import Tiles
@@ -60,11 +61,11 @@ class Space:
             self._tiles[precision] = Tiles(self.centred, self.squares / 2, precision)
         return self._tiles[precision]
 
-    def reach(self, found: Candidates) -> NDArray[np.float64]:
+    def reach(self, found: Candidates) -> Floats:
         """Distance below which no candidate of a row is missing, shape (n_rows,)."""
         return np.sqrt(2 * found.beyond) * self.scale
 
-    def ordered(self, found: Candidates) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def ordered(self, found: Candidates) -> tuple[Floats, Ints]:
         """Exact distances to candidates.
 
         Returns
@@ -85,9 +86,7 @@ class Space:
             indices[row] = indices[row][order]
         return distances, indices
 
-    def _pairs(
-        self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def _pairs(self, rows: Ints, counts: Ints, columns: Ints) -> Floats:
         """Distances of some rows to `counts` columns each."""
         if len(columns) * self.points.shape[1] <= FEW_NUMBERS:
             return self.difference(np.repeat(rows, counts), columns)
@@ -106,9 +105,7 @@ class Space:
         distances[near] = self.difference(owners[near], columns[near])
         return distances
 
-    def _products(
-        self, rows: NDArray[np.int64], starts: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def _products(self, rows: Ints, starts: Ints, columns: Ints) -> Floats:
         """Inner products of rows with columns; columns of row i begin at starts[i]."""
         import torch
 
@@ -128,9 +125,7 @@ class Space:
             found = torch.sparse.sampled_addmm(pairs, own, points.T, beta=0.0)
         return found.values().numpy()
 
-    def difference(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def difference(self, rows: Ints, columns: Ints) -> Floats:
         """Distances of pairs by direct difference in float64, shape (n_pairs,)."""
         distances = np.empty(len(rows))
         for part in blocks(len(rows), max(1, CHUNK // max(1, self.points.shape[1]))):
@@ -139,9 +134,7 @@ class Space:
             distances[part] = np.linalg.norm(apart, axis=1) * self.scale
         return distances
 
-    def within(
-        self, rows: NDArray[np.bool_], radius: float, hits: Hits | None
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def within(self, rows: Mask, radius: float, hits: Hits | None) -> Iterator[tuple[Ints, Ints]]:
         """All pairs of some rows with points within a radius, in parts.
 
         Parameters
@@ -179,13 +172,7 @@ class Space:
             doubtful = (bounds >= (half - slack[own])[:, None]) & (bounds < half)
             yield self._nearer(own, doubtful.sum(axis=1), np.nonzero(doubtful)[1], radius)
 
-    def _nearer(
-        self,
-        rows: NDArray[np.int64],
-        counts: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        radius: float,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _nearer(self, rows: Ints, counts: Ints, columns: Ints, radius: float) -> tuple[Ints, Ints]:
         """Those of `counts` columns of each row that lie within a radius, by exact distances."""
         first = np.repeat(rows, counts)
         inside = self._pairs(rows, counts, columns) < radius

@@ -5,15 +5,14 @@ single matrix product. Every value is a *lower bound*, because the largest possi
 precision is subtracted from the squared norms before; this makes the search exact.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shapesweep.estimators.arrays import Array, Floats, Labels
 from shapesweep.estimators.moments import ROWS
 
-Index = slice | NDArray[np.integer]
+Index = slice | Labels
 
 
 class Tiles:
@@ -37,9 +36,7 @@ class Tiles:
     largest ‖l‖/‖x‖, the sum is in float32, and its own rounding is divided out in `bound`.
     """
 
-    def __init__(
-        self, points: NDArray[np.float64], halves: NDArray[np.float64], precision: str
-    ) -> None:
+    def __init__(self, points: Floats, halves: Floats, precision: str) -> None:
         n_features = points.shape[1]
         self.precision = precision
         if precision == "bfloat16":
@@ -52,15 +49,19 @@ class Tiles:
         right[:, :-2] = points
         right[:, -2] = 1
         right[:, -1] = halves * (1 - self.slack) - _underflow(n_features, dtype)
-        self._block: Callable[[Index, Index], NDArray[Any]] = lambda rows, columns: np.matmul(
-            _left(right[rows], 1), right[columns].T
-        )
+        self._right: Any = right
 
-    def block(self, rows: Index, columns: Index) -> NDArray[Any]:
+    def block(self, rows: Index, columns: Index) -> Array:
         """Bounds of all pairs of some rows and columns, shape (n_rows, n_columns)."""
-        return self._block(rows, columns)
+        n_more = 3 if self.precision == "bfloat16" else 1
+        product = _left(self._right[rows], n_more) @ self._right[columns].T
+        if self.precision != "bfloat16":
+            return product
+        import torch
 
-    def bound(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        return product.view(torch.int16).numpy()
+
+    def bound(self, values: Array) -> Floats:
         """Convert values of `block` to lower bounds of ½‖a - b‖², which are not negative."""
         if self.precision == "bfloat16":
             bits = np.maximum(values, 0).astype(np.uint32) << 16
@@ -68,7 +69,7 @@ class Tiles:
             return bits.view(np.float32).astype(np.float64) / (1 + 2.0**-8)
         return np.maximum(values.astype(np.float64), 0)
 
-    def _half_precision(self, points: NDArray[np.float64], halves: NDArray[np.float64]) -> None:
+    def _half_precision(self, points: Floats, halves: Floats) -> None:
         import torch
 
         n_points, n_features = points.shape
@@ -87,12 +88,7 @@ class Tiles:
         for piece in (-3, -2, -1):  # three numbers of 8 bits represent one of 24 bits
             right[:, piece] = left_over.to(torch.bfloat16)
             left_over = left_over - right[:, piece]
-
-        def block(rows: Index, columns: Index) -> NDArray[np.int16]:
-            product = torch.mm(_left(right[rows], 3), right[columns].T)
-            return product.view(torch.int16).numpy()
-
-        self._block = block
+        self._right = right
 
 
 def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:

@@ -144,30 +144,13 @@ def _remove_dead(parent: Path, name: str) -> None:
     left = parent.glob(f".{glob.escape(name)}.*")
     for path in [path for path in left if path.suffix in (".partial", ".lock")]:
         lock = path.with_suffix(".lock")
-        with contextlib.suppress(OSError), _taken(lock):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            # Without a lock file, the process is dead, too.
+            with contextlib.suppress(FileNotFoundError):
+                file = held.enter_context(lock.open("r+b"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(path.with_suffix(".partial"))
             lock.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _taken(lock: Path) -> Iterator[None]:
-    """Hold the lock of a dead process, if its lock file exists.
-
-    Raises
-    ------
-    OSError
-        If the process is alive.
-    """
-    try:
-        descriptor = os.open(lock, os.O_RDWR)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path, surely: bool = False) -> None:

@@ -36,8 +36,8 @@ def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
 
 def without_budget(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
     """A row of `schemas.FAILURES`: why a checkpoint has no dimension budget."""
-    row = as_row(checkpoint, error)
-    return {**row, "measured": True, "reason": f"{_NO_BUDGET}{error}"}
+    why = f"{_NO_BUDGET}{error}"
+    return {**as_row(checkpoint, error), "measured": True, "reason": why}
 
 
 def kind(row: Any) -> str:

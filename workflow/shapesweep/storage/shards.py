@@ -20,6 +20,7 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.estimators.moments import norms
 from shapesweep.storage import checksummed
 from shapesweep.storage.selections import BOUNDS, LENGTHS, MASSIVE, SELECTIONS, are_massive
+from shapesweep.storage.tables import first_line
 
 #: Raise it when the content of shards changes; then everything is extracted again.
 FORMAT_VERSION = 1
@@ -99,7 +100,7 @@ class Shard:
         return contexts
 
 
-class ShardWriter:
+class ShardWriter(checksummed.Writer):
     """Writes one shard, a batch of documents at a time.
 
     Parameters
@@ -120,7 +121,7 @@ class ShardWriter:
             [pa.field(name, kind, nullable=False) for name, kind in kinds.items()],
             metadata={"shapesweep": json.dumps(metadata)},
         )
-        self._writer = checksummed.Writer(
+        super().__init__(
             path, schema, compression="none", use_dictionary=False, write_statistics=False
         )
 
@@ -128,12 +129,7 @@ class ShardWriter:
         """Add a batch: the columns of `token_columns`; states, shape (n_tokens, n_features)."""
         flat = pa.array(np.ascontiguousarray(values).ravel())
         activation = pa.FixedSizeListArray.from_arrays(flat, type=self._states)
-        columns = [*tokens, activation]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._writer.schema))
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._writer.close()
+        self.write_batch(pa.record_batch([*tokens, activation], schema=self.schema))
 
 
 class CorpusWriter:
@@ -235,6 +231,5 @@ def read_shard(path: Path) -> Shard:
         width = activation.type.list_size
         values = activation.flatten().to_numpy().reshape(-1, width)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ShapesweepError(f"{path}: not a complete shard ({reason})") from None
+        raise ShapesweepError(f"{path}: not a complete shard ({first_line(error)})") from None
     return Shard(metadata, document, position, token, values)

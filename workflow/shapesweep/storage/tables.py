@@ -40,7 +40,7 @@ def write(
     path = Path(path)
     if isinstance(rows, pa.Table):
         table = rows.select(schema.names).cast(schema)
-        table = table.replace_schema_metadata(rows.schema.metadata)
+        table = table.replace_schema_metadata(rows.schema.metadata or {})
     else:
         frame = pd.DataFrame(rows, columns=None if len(rows) else schema.names)
         unknown = set(frame.columns) - set(schema.names)
@@ -48,10 +48,7 @@ def write(
             raise ValueError(f"{path.name} has no column {sorted(unknown)}")
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     # The metadata of pandas keeps the types of whole numbers.
-    more = {_KEY: json.dumps(metadata)} if metadata else {}
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
-    with atomic.file(path) as partial:
-        _write([table], table.schema, partial)
+    write_parts([table], table.schema, path, metadata)
 
 
 def write_parts(
@@ -72,9 +69,13 @@ def write_parts(
         Values that JSON can hold.
     """
     if metadata:
-        schema = schema.with_metadata({_KEY: json.dumps(metadata)})
-    with atomic.file(path) as partial:
-        _write((part.cast(schema) for part in parts), schema, partial)
+        schema = schema.with_metadata({**(schema.metadata or {}), _KEY: json.dumps(metadata)})
+    with (
+        atomic.file(path) as partial,
+        checksummed.Writer(partial, schema, compression="zstd") as writer,
+    ):
+        for part in parts:
+            writer.write_table(part.cast(schema))
 
 
 def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
@@ -157,18 +158,14 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return json.loads(found.get(_KEY.encode(), b"{}"))
 
 
-def _write(parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
-    with checksummed.Writer(path, schema, compression="zstd") as writer:
-        for part in parts:
-            writer.write_table(part)
-
-
 def _conform(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
     """A table with the columns of its schema."""
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, KeyError) as error:
-        raise ShapesweepError(f"{path}: not a table of this version ({_line(error)})") from None
+        raise ShapesweepError(
+            f"{path}: not a table of this version ({first_line(error)})"
+        ) from None
 
 
 def as_pandas(table: pa.Table) -> pd.DataFrame:
@@ -183,9 +180,10 @@ def _open(path: str | Path, reader: Callable[[str | Path], Any]) -> Any:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (pa.ArrowException, OSError) as error:
         raise ShapesweepError(
-            f"{path}: damaged ({_line(error)}); remove it, and run again"
+            f"{path}: damaged ({first_line(error)}); remove it, and run again"
         ) from None
 
 
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def first_line(error: Exception) -> str:
+    """The first line of a message; the kind of the error if it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]

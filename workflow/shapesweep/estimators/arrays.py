@@ -1,0 +1,14 @@
+"""Names for the types of arrays."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Labels = NDArray[np.integer]
+Mask = NDArray[np.bool_]
+#: Of float32 or float64.
+Points = NDArray[np.floating]
