@@ -13,14 +13,12 @@ PANELS = 6
 
 
 def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """Rows of single runs with given values; a list matches any of its values."""
-    chosen = table
-    if "over" in table and "over" not in wanted:
-        wanted["over"] = "documents"
+    """Rows of single runs with given values; a list or dict matches any of its values or keys."""
+    if "over" in table:
+        wanted = {"over": "documents", **wanted}
     for name, value in wanted.items():
-        many = value if isinstance(value, list) else [value]
-        chosen = chosen[chosen[name].isin(many)]
-    return chosen
+        table = table[table[name].isin([value] if isinstance(value, str) else list(value))]
+    return table
 
 
 def at_last(table: pd.DataFrame) -> pd.DataFrame:
