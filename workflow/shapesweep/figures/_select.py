@@ -1,24 +1,14 @@
 """Selection of rows for figures, and the note that describes them."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from shapesweep.curves.tables import corpora
+from shapesweep.curves.tables import rows as rows
 from shapesweep.estimators.unimodal import thinned
 
 #: Maximum number of runs with panels; the CSV and the page have all.
 PANELS = 6
-
-
-def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """Rows of single runs with given values; a list or dict matches any of its values or keys."""
-    if "over" in table:
-        wanted = {"over": "documents", **wanted}
-    for name, value in wanted.items():
-        table = table[table[name].isin([value] if isinstance(value, str) else list(value))]
-    return table
 
 
 def at_last(table: pd.DataFrame) -> pd.DataFrame:
