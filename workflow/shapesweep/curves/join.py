@@ -54,12 +54,6 @@ class CheckpointTables:
         table = _read(self.folder / f"{name}.parquet", schema)
         return table.filter(pc.equal(table["revision"], self.checkpoint.revision))
 
-    @property
-    def vocabulary(self) -> int | None:
-        """Size of the model's vocabulary; None if it is not measured."""
-        metadata = tables.read_metadata(self.folder / "samples.parquet")
-        return metadata.get("vocabularies", {}).get(self.checkpoint.revision)
-
 
 def join(
     plans: Sequence[str | Path],
@@ -216,7 +210,8 @@ def _start(entry: CheckpointTables) -> str | None:
         return None
     losses = entry.read("losses", schemas.LOSSES).to_pandas()
     losses = losses[(losses.source == "eval") & losses.corpus.isin(["text", "random"])]
-    vocabulary = entry.vocabulary
+    metadata = tables.read_metadata(entry.folder / "samples.parquet")
+    vocabulary = metadata.get("vocabularies", {}).get(entry.checkpoint.revision)
     if not len(losses) or not vocabulary:
         return None
     loss = float(losses.sort_values("corpus", ascending=False).value.iloc[0])

@@ -53,11 +53,6 @@ class Run:
         """Whether only the last token of each document is measured."""
         return bool(self.profiles.pooling.iloc[0] == "last")
 
-    @property
-    def n_steps(self) -> int:
-        """Number of different steps."""
-        return int(self.profiles.step.nunique())
-
 
 def runs(
     profiles: pd.DataFrame,

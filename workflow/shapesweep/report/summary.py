@@ -60,7 +60,7 @@ def write(results: str | Path, out: str | Path) -> str:
         lines += ["", run.title]
         for sentence in sentences.sentences(run):
             lines += WRAPPER.wrap(sentence)
-        if run.n_steps > 1:
+        if run.profiles.step.nunique() > 1:
             lines += _along(run)
     lines += [
         "",
