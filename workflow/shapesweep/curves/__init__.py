@@ -73,9 +73,8 @@ def build(
         stacks += Stack.joined(found)
     single = intervals.joined(parts, [*schemas.GEOMETRY.names, *intervals.ADDED])
     middles = intervals.joined(middle_of, [*schemas.TRAJECTORIES.names, "replicates"])
-    counted = intervals.joined(n_groups, ["suite", "run", "corpus", "n_groups"]).drop_duplicates(
-        ["suite", "run", "corpus"]
-    )
+    key = ["suite", "run", "corpus"]
+    counted = intervals.joined(n_groups, [*key, "n_groups"]).drop_duplicates(key)
     along = {
         "profiles": profiles.profiles(single),
         "trajectories": trajectories.trajectories(single, counted, losses, middles),

@@ -9,6 +9,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
+from shapesweep.curves.tables import rows
 from shapesweep.storage import schemas
 
 #: Tolerances, absolute and relative, set before any of our numbers was seen. The anisotropy is read
@@ -40,10 +41,7 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
         `verdict` is `agrees` or `differs` by the tolerance, `not run`, or `other sampling` if the
         number of tokens differs.
     """
-    requested = {"over": "documents", "corpus": "text", "selection": "all", "layer_kind": "block"}
-    ours = profiles
-    for name, value in requested.items():
-        ours = ours[ours[name] == value]
+    ours = rows(profiles, corpus="text", selection="all", layer_kind="block")
     ours = ours.sort_values("step", kind="stable", na_position="first")
     ours = ours.drop_duplicates(["run", "metric", "layer"], keep="last")
     ours = ours.rename(columns={"value": "ours", "low": "ours_low", "high": "ours_high"})

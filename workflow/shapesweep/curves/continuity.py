@@ -62,8 +62,8 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
 
     """
     found: dict[int, str] = {}
-    known = [k for k, sample in enumerate(samples) if sample.keys() == samples[0].keys()]
-    known = [k for k in known if _sizes(samples[k]) == _sizes(samples[0])]
+    sizes = [{kind: len(values) for kind, values in sample.items()} for sample in samples]
+    known = [k for k, size in enumerate(sizes) if size == sizes[0]]
     for index, (before, middle, after) in enumerate(zip(known, known[1:], known[2:], strict=False)):
         between = max(distance(samples[before], samples[after]), ROUNDING)
         apart = [distance(samples[k], samples[middle]) for k in (before, after)]
@@ -102,13 +102,7 @@ def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(x @ y) / norm if norm else float(np.array_equal(a, b))
 
 
-def _sizes(sample: Sample) -> list[int]:
-    return [len(values) for values in sample.values()]
-
-
-def between_neighbours(
-    members: Sequence[tuple[Checkpoint, Sample]],
-) -> Iterator[dict[str, Any]]:
+def between_neighbours(members: Sequence[tuple[Checkpoint, Sample]]) -> Iterator[dict[str, Any]]:
     """Compare the weights of a run's neighbouring checkpoints.
 
     Parameters
@@ -123,18 +117,16 @@ def between_neighbours(
     """
     flags = continuity([sample for _, sample in members], [member.step for member, _ in members])
     for k, ((before, a), (after, b)) in enumerate(itertools.pairwise(members), start=1):
-        pair: dict[str, Any] = {"suite": after.suite, "run": after.run}
-        pair |= {"previous": before.revision, "revision": after.revision, "step": after.step}
-        pair["flag"] = flags.get(k, "")
+        pair: dict[str, Any] = {"suite": after.suite, "run": after.run, "step": after.step}
+        pair |= {"previous": before.revision, "revision": after.revision, "flag": flags.get(k, "")}
         if k == 1 and 0 in flags:
             # The first checkpoint has no neighbour before it.
             yield {**pair, "revision": before.revision, "flag": flags[0]}
         for kind in (kind for kind in a if kind in b and len(a[kind]) == len(b[kind])):
             x, y = a[kind].astype(float), b[kind].astype(float)
             size = float(np.linalg.norm(x)) or 1.0
-            numbers = {"tensor_class": kind, "n_weights": len(x)}
-            numbers["correlation"] = correlation(x, y)
-            yield {**pair, **numbers, "distance": float(np.linalg.norm(y - x)) / size}
+            pair |= {"tensor_class": kind, "n_weights": len(x), "correlation": correlation(x, y)}
+            yield pair | {"distance": float(np.linalg.norm(y - x)) / size}
 
 
 def segments(curves: pd.DataFrame, continuity: pd.DataFrame) -> "pd.Series[int]":

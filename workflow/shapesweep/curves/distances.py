@@ -1,7 +1,5 @@
 """Distances: how far is a profile from the last of its run, and from the mean of its family?"""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -11,8 +9,8 @@ from shapesweep.curves.profile_stack import Stack
 from shapesweep.estimators import jackknife
 from shapesweep.storage import schemas
 
-#: Profiles of the last checkpoint of a run: values and replicates by curve.
-Finals = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64]]]
+#: By curve, a profile to compare with: its values, replicates, and the number of runs in it.
+References = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64], int]]
 
 
 def distances(stacks: list[Stack]) -> pd.DataFrame:
@@ -35,17 +33,13 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
         the mean.
     """
     finals = [_finals(stack) for stack in stacks]
-    rows = []
+    tables = []
     for profile, final in zip(stacks, finals, strict=True):
-        rows += list(_to_final(profile, final))
-        others = [
-            (other, theirs)
-            for other, theirs in zip(stacks, finals, strict=True)
-            if _is_kin(profile, other)
-        ]
-        if others:
-            rows += list(_to_family(profile, others))
-    return pd.concat(rows) if rows else pd.DataFrame(columns=schemas.DISTANCES.names)
+        pairs = zip(stacks, finals, strict=True)
+        kin = [(other, theirs) for other, theirs in pairs if _is_kin(profile, other)]
+        tables += [_to("final", profile, final), _to("family", profile, _means(profile, kin))]
+    tables = [table for table in tables if len(table)]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=schemas.DISTANCES.names)
 
 
 def _is_kin(stack: Stack, other: Stack) -> bool:
@@ -54,71 +48,46 @@ def _is_kin(stack: Stack, other: Stack) -> bool:
     return kin and (mine.suite, mine.model) != (its.suite, its.model)
 
 
-def _finals(stack: Stack) -> Finals:
+def _finals(stack: Stack) -> References:
+    """The profiles of the last checkpoint."""
     steps = intervals.as_array(stack.keys.step)
     last = steps == np.nanmax(steps) if np.isfinite(steps).any() else np.isnan(steps)
     keys = stack.curve_keys
-    return {keys[i]: (stack.values[i], stack.without[:, i]) for i in np.flatnonzero(last)}
+    return {keys[i]: (stack.values[i], stack.without[:, i], 1) for i in np.flatnonzero(last)}
 
 
-def _to_final(stack: Stack, final: Finals) -> Iterator[pd.DataFrame]:
-    keys = stack.curve_keys
-    rows = [i for i, key in enumerate(keys) if key in final]
-    if rows:
-        values = np.stack([final[keys[i]][0] for i in rows])
-        without = np.stack([final[keys[i]][1] for i in rows], axis=1)
-        yield _table(stack, rows, values, without, "final", [1] * len(rows))
-
-
-def _to_family(stack: Stack, others: list[tuple[Stack, Finals]]) -> Iterator[pd.DataFrame]:
-    """Distances to the mean over models; seeds of a model are averaged before."""
-    known: dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
-    rows, values, without, counts = [], [], [], []
-    for i, key in enumerate(stack.curve_keys):
-        if key not in known:
-            known[key] = _mean(
-                stack, [(other, final[key]) for other, final in others if key in final]
-            )
-        value, parts, count = known[key]
-        if count:
-            rows.append(i)
-            values.append(value)
-            without.append(parts)
-            counts.append(count)
-    if rows:
-        yield _table(stack, rows, np.stack(values), np.stack(without, axis=1), "family", counts)
-
-
-def _mean(
-    stack: Stack, theirs: list[tuple[Stack, tuple[NDArray[np.float64], NDArray[np.float64]]]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """The mean profile of other runs at the depths of this one, with replicates and counts."""
-    by_model: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
+def _means(stack: Stack, others: list[tuple[Stack, References]]) -> References:
+    """The mean profiles of other runs at the depths of this one; seeds are averaged before."""
+    means: References = {}
     n_groups = len(stack.without)
-    theirs = [(o, (value, parts)) for o, (value, parts) in theirs if np.isfinite(value).all()]
-    for other, (value, parts) in theirs:
-        # If the other profiles have other groups of documents, they are treated as fixed.
-        paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
-        both = np.concatenate([value[None], paired])
-        placed = np.stack([np.interp(stack.depths, other.depths, line) for line in both])
-        first = other.keys.iloc[0]
-        by_model.setdefault((first.suite, first.model), []).append(placed)
-    if not by_model:
-        return np.empty(0), np.empty(0), 0
-    mean = np.mean([np.mean(seeds, axis=0) for seeds in by_model.values()], axis=0)
-    return mean[0], mean[1:], len(theirs)
+    for key in dict.fromkeys(stack.curve_keys):
+        theirs = [(other, *finals[key][:2]) for other, finals in others if key in finals]
+        by_model: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
+        for other, value, parts in theirs:
+            if not np.isfinite(value).all():
+                continue
+            # If the other profiles have other groups of documents, they are treated as fixed.
+            paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
+            both = np.concatenate([value[None], paired])
+            placed = np.stack([np.interp(stack.depths, other.depths, line) for line in both])
+            first = other.keys.iloc[0]
+            by_model.setdefault((first.suite, first.model), []).append(placed)
+        if by_model:
+            mean = np.mean([np.mean(seeds, axis=0) for seeds in by_model.values()], axis=0)
+            means[key] = mean[0], mean[1:], sum(map(len, by_model.values()))
+    return means
 
 
-def _table(
-    stack: Stack,
-    rows: list[int],
-    values: NDArray[np.float64],
-    without: NDArray[np.float64],
-    to: str,
-    counts: list[int],
-) -> pd.DataFrame:
-    value = _distance(stack.values[rows], values)
-    half = jackknife.half_width_of(_distance(stack.without[:, rows], without))
+def _to(to: str, stack: Stack, references: References) -> pd.DataFrame:
+    """Distances of the profiles that have a reference."""
+    known = [(i, references[key]) for i, key in enumerate(stack.curve_keys) if key in references]
+    if not known:
+        return pd.DataFrame()
+    rows = [i for i, _ in known]
+    values, without, counts = zip(*(reference for _, reference in known), strict=True)
+    value = _distance(stack.values[rows], np.stack(values))
+    parts = _distance(stack.without[:, rows], np.stack(without, axis=1))
+    half = jackknife.half_width_of(parts)
     table = stack.keys.iloc[rows].assign(
         to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
     )

@@ -63,17 +63,19 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     known = known.assign(n_seeds=n_seeds)[n_seeds > 1]
     if not len(known):
         return frame.iloc[:0]
-    shared = ["tokens", "n_documents", "document_length"]
-    grouped = known.groupby(key, sort=False, dropna=False)
-    means = grouped.agg(
-        value=("value", "mean"),
-        spread=("value", "std"),
-        n_runs=("run", "nunique"),
-        n_seeds=("n_seeds", "first"),
-        n_points=("n_points", "min"),
-        flag=("flag", joined_flags),
-        **{name: (name, "first") for name in shared},
-    ).reset_index()
+    shared = ["tokens", "n_documents", "document_length", "n_seeds"]
+    means = (
+        known.groupby(key, sort=False, dropna=False)
+        .agg(
+            value=("value", "mean"),
+            spread=("value", "std"),
+            n_runs=("run", "nunique"),
+            n_points=("n_points", "min"),
+            flag=("flag", joined_flags),
+            **{name: (name, "first") for name in shared},
+        )
+        .reset_index()
+    )
     # The mean would jump at points where a seed is missing.
     means = means[means.n_runs == means.n_seeds]
     n_runs = means.n_runs.to_numpy(float)

@@ -54,12 +54,6 @@ class CheckpointTables:
         table = _read(self.folder / f"{name}.parquet", schema)
         return table.filter(pc.equal(table["revision"], self.checkpoint.revision))
 
-    @property
-    def vocabulary(self) -> int | None:
-        """Size of the model's vocabulary; None if it is not measured."""
-        metadata = tables.read_metadata(self.folder / "samples.parquet")
-        return metadata.get("vocabularies", {}).get(self.checkpoint.revision)
-
 
 def join(
     plans: Sequence[str | Path],
@@ -112,11 +106,10 @@ def join(
     tables.write(_losses(kept, history), schemas.LOSSES, out / "losses.parquet")
     tables.write(continuity, schemas.CONTINUITY, out / "continuity.parquet")
     write_manifest(_flagged(listed, continuity), out / "manifest.parquet")
-    flagged = [checkpoint for checkpoint in listed if _is_excluded(checkpoint)]
-    found = [_failure(checkpoint, ", ".join(checkpoint.status)) for checkpoint in flagged] + doubts
-    failed = [
-        row for entry in entries for row in entry.read("failures", schemas.FAILURES).to_pylist()
-    ]
+    found = [_failure(c, ", ".join(c.status)) for c in listed if _is_excluded(c)] + doubts
+    failed = []
+    for entry in entries:
+        failed += entry.read("failures", schemas.FAILURES).to_pylist()
     without_budget = [tables.read_metadata(path).get("failure") for path in paths]
     not_measured = excluded | {key(row) for row in failed}
     found += [row for row in without_budget if row and key(row) not in not_measured]
@@ -184,12 +177,8 @@ def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
 def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Checkpoint]:
     """The manifests of all suites, with flags from the weights added to the status."""
     flags = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag.to_dict()
-    return [
-        replace(checkpoint, status=(*checkpoint.status, flags[checkpoint.key]))
-        if checkpoint.key in flags
-        else checkpoint
-        for checkpoint in listed
-    ]
+    added = {c.key: (flags[c.key],) if c.key in flags else () for c in listed}
+    return [replace(c, status=(*c.status, *added[c.key])) for c in listed]
 
 
 #: Reasons by flag. After a break, it is not known which side is wrong.
@@ -207,16 +196,12 @@ def _doubts(
 ) -> list[dict[str, Any]]:
     """Checkpoints that are doubtful by their weights or losses."""
     found = []
-    flagged = continuity[continuity.flag != ""].drop_duplicates(_KEY)
-    for row in flagged.itertuples():
+    for row in continuity[continuity.flag != ""].drop_duplicates(_KEY).itertuples():
         reason = _REASONS[row.flag].format(previous=row.previous)
         kept = row.flag == "break" or "discontinuous" in accepted.get(row.suite, ())
         found.append(_failure(row, f"{row.flag}: {reason}", measured=kept))
-    for entry in entries:
-        doubt = _start(entry)
-        if doubt:
-            found.append(_failure(entry.checkpoint, doubt, measured=True))
-    return found
+    doubts = [(entry.checkpoint, _start(entry)) for entry in entries]
+    return found + [_failure(row, doubt, measured=True) for row, doubt in doubts if doubt]
 
 
 def _start(entry: CheckpointTables) -> str | None:
@@ -225,7 +210,8 @@ def _start(entry: CheckpointTables) -> str | None:
         return None
     losses = entry.read("losses", schemas.LOSSES).to_pandas()
     losses = losses[(losses.source == "eval") & losses.corpus.isin(["text", "random"])]
-    vocabulary = entry.vocabulary
+    metadata = tables.read_metadata(entry.folder / "samples.parquet")
+    vocabulary = metadata.get("vocabularies", {}).get(entry.checkpoint.revision)
     if not len(losses) or not vocabulary:
         return None
     loss = float(losses.sort_values("corpus", ascending=False).value.iloc[0])

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife, unimodal
@@ -49,10 +48,8 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
     """
     steps = middle[middle.step.notna()].sort_values("step", kind="stable")
     rows = []
-    by_model = steps.groupby(
-        ["suite", "model", *intervals.CURVE, "layers"], sort=False, dropna=False
-    )
-    for _, part in by_model:
+    key = ["suite", "model", *intervals.CURVE, "layers"]
+    for _, part in steps.groupby(key, sort=False, dropna=False):
         runs = [run for _, run in part.groupby("run", sort=False)]
         scale, freedom, mean = _seeds(runs)
         for run in runs:
@@ -71,9 +68,7 @@ def _row(part: pd.DataFrame, judged: dict[str, Any]) -> dict[str, Any]:
     return {**{name: first[name] for name in key}, "over": intervals.DOCUMENTS, **judged}
 
 
-def _seeds(
-    runs: list[pd.DataFrame],
-) -> tuple[float | None, int, pd.DataFrame | None]:
+def _seeds(runs: list[pd.DataFrame]) -> tuple[float | None, int, pd.DataFrame | None]:
     """Noise between seeds, its degrees of freedom, and the mean of the runs."""
     shared = set.intersection(*(set(run.step) for run in runs))
     # Before training, seeds differ only by their initial weights.
@@ -115,7 +110,10 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
     values, steps, x = values[kept], steps[kept], np.log1p(steps[kept])
     peak = unimodal.find_peak(values, x, known_noise, freedom)
     without = np.stack(part.replicates.to_list(), axis=1)
-    prominence, half = _prominence(values, without, peak.index)
+    # min(peak - first, peak - last), and half of its 95 % interval over documents.
+    prominence = float(values[peak.index] - max(values[0], values[-1]))
+    lines = without[:, peak.index] - np.maximum(without[:, 0], without[:, -1])
+    half = float(jackknife.half_width_of(lines))
     is_peak = peak.p_value < LEVEL and prominence > half
     return {
         **ends,
@@ -130,12 +128,3 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
         "p_value": peak.p_value,
         "verdict": "peak" if is_peak else "no peak",
     }
-
-
-def _prominence(
-    values: NDArray[np.float64], without: NDArray[np.float64], top: int
-) -> tuple[float, float]:
-    """min(peak - first, peak - last), and half of its 95 % interval over documents."""
-    replicates = np.minimum(without[:, top] - without[:, 0], without[:, top] - without[:, -1])
-    prominence = min(values[top] - values[0], values[top] - values[-1])
-    return float(prominence), float(jackknife.half_width_of(replicates))

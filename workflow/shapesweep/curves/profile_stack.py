@@ -45,16 +45,16 @@ class Stack:
             by_corpus.setdefault((part.keys.corpus.iloc[0], len(part.depths)), []).append(part)
         stacks = []
         for mine in by_corpus.values():
-            most = max(len(checkpoint.without) for checkpoint in mine)
-            without = [_padded(checkpoint.without, most) for checkpoint in mine]
-            stacks.append(
-                cls(
-                    pd.concat([checkpoint.keys for checkpoint in mine], ignore_index=True),
-                    mine[0].depths,
-                    np.concatenate([checkpoint.values for checkpoint in mine]),
-                    np.concatenate(without, axis=1),
-                )
-            )
+            most = max(len(part.without) for part in mine)
+            # Replicates of missing groups are NaN.
+            lacking = [((0, most - len(part.without)), (0, 0), (0, 0)) for part in mine]
+            without = [
+                np.pad(part.without, width, constant_values=np.nan)
+                for part, width in zip(mine, lacking, strict=True)
+            ]
+            keys = pd.concat([part.keys for part in mine], ignore_index=True)
+            values = np.concatenate([part.values for part in mine])
+            stacks.append(cls(keys, mine[0].depths, values, np.concatenate(without, axis=1)))
         return stacks
 
     @cached_property
@@ -62,12 +62,6 @@ class Stack:
         """The curve of every profile, as a tuple with None for null."""
         table = self.keys[intervals.CURVE].astype(object)
         return [tuple(row) for row in table.where(table.notna(), None).itertuples(index=False)]
-
-
-def _padded(without: NDArray[np.float64], n_groups: int) -> NDArray[np.float64]:
-    """Replicates with NaN for missing groups."""
-    lacking = n_groups - len(without)
-    return np.pad(without, ((0, lacking), (0, 0), (0, 0)), constant_values=np.nan)
 
 
 def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
@@ -84,42 +78,28 @@ def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
     -------
     list of Stack
     """
-    parts = replicates.groupby(["suite", "run", "corpus"], sort=False)
-    groups = dict(iter(parts))
+    groups = dict(iter(replicates.groupby(["suite", "run", "corpus"], sort=False)))
+    names = [*intervals.RUN, *_KEY, "step", "tokens", "n_documents", "document_length"]
     stacks = []
     for key, part in single.groupby(["suite", "run", "corpus"], sort=False):
         n_layers = int(part.n_layers.iloc[0])
-        codes, keys = _numbered(part)
+        keys = part.drop_duplicates(_KEY)[names].reset_index(drop=True)
+        known, mine = _index(keys), groups[key]
         values = np.full((len(keys), n_layers + 1), np.nan)
-        _enter(values, part, codes, n_layers)
-        mine = groups[key]
-        n_groups = int(mine.group.max()) + 1
-        without = np.full((n_groups, *values.shape), np.nan)
-        known = pd.MultiIndex.from_frame(keys[_KEY].astype(object).fillna(-1))
-        requested = pd.MultiIndex.from_frame(mine[_KEY].astype(object).fillna(-1))
-        rows = known.get_indexer(requested)
-        for group in range(n_groups):
-            of_group = (mine.group == group).to_numpy(bool)
-            _enter(without[group], mine[of_group], rows[of_group], n_layers)
-        depths = np.arange(n_layers + 1) / n_layers
-        stacks.append(Stack(keys, depths, values, without))
+        _enter(values, part, known.get_indexer(_index(part)))
+        without = np.full((int(mine.group.max()) + 1, *values.shape), np.nan)
+        _enter(without, mine, mine.group.to_numpy(int), known.get_indexer(_index(mine)))
+        stacks.append(Stack(keys, np.arange(n_layers + 1) / n_layers, values, without))
     return stacks
 
 
-def _numbered(part: pd.DataFrame) -> tuple[NDArray[np.int64], pd.DataFrame]:
-    """The number of the profile of every row, and the keys of every profile."""
-    names = [*intervals.RUN, *_KEY, "step", "tokens", "n_documents"]
-    codes = part.groupby(_KEY, sort=False, dropna=False).ngroup().to_numpy()
-    kept = ~part.duplicated(_KEY)
-    keys = part.loc[kept, [*names, "document_length"]].reset_index(drop=True)
-    return codes, keys
+def _index(table: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table[_KEY].astype(object).fillna(-1))
 
 
-def _enter(
-    out: NDArray[np.float64], part: pd.DataFrame, rows: NDArray[np.int64], n_layers: int
-) -> None:
+def _enter(out: NDArray[np.float64], part: pd.DataFrame, *at: NDArray[np.integer]) -> None:
     """Enter values into their profiles; the final norm replaces the last block."""
     layers, values = part.layer.to_numpy(int), intervals.as_array(part.value)
     after = (part.layer_kind == "final_norm").to_numpy(bool)
     for chosen in (~after, after):
-        out[rows[chosen], layers[chosen]] = values[chosen]
+        out[(*(indices[chosen] for indices in at), layers[chosen])] = values[chosen]

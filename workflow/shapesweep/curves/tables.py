@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +12,15 @@ from shapesweep.storage import schemas, tables
 def corpora(data: pd.DataFrame) -> list[str]:
     """The corpora of a table, the text first."""
     return sorted(dict.fromkeys(data.corpus.dropna()), key=lambda name: name != "text")
+
+
+def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """Rows of single runs with given values; a list or dict matches any of its values or keys."""
+    if "over" in table:
+        wanted = {"over": "documents", **wanted}
+    for name, value in wanted.items():
+        table = table[table[name].isin([value] if isinstance(value, str) else list(value))]
+    return table
 
 
 #: Tables that only `snakemake spikes` writes.

@@ -37,8 +37,7 @@ def trajectories(
         `layers` is the number of a block, or `middle`; losses are the metrics `loss_eval` and
         `loss_log`.
     """
-    layers = single[single.layer_kind != "final_norm"]
-    layers = layers.assign(layers=layers.layer.astype(str))
+    layers = single[single.layer_kind != "final_norm"].assign(layers=lambda t: t.layer.astype(str))
     names = schemas.TRAJECTORIES.names
     parts = [layers, middle, _losses(single, n_groups, losses)]
     known = [part.filter(names) for part in parts if len(part)]
@@ -89,11 +88,7 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
 
 def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     """Mean of `value` by key; NaN if a value is NaN."""
-    known = frame.assign(missing=frame.value.isna())
-    found = known.groupby(key, sort=False, dropna=False).agg(
-        value=("value", "mean"), missing=("missing", "any")
-    )
-    return found.value.where(~found.missing).reset_index()
+    return frame.groupby(key, sort=False, dropna=False).value.mean(skipna=False).reset_index()
 
 
 def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +99,6 @@ def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) ->
     table = table.merge(shown, on=["suite", "run", "corpus"], how="left")
     tokens = runs[["suite", "run", "step", "tokens"]].drop_duplicates()
     table = table.merge(tokens, on=["suite", "run", "step"], how="left")
-    table["metric"] = "loss_" + table.source
-    table["selection"], table["layers"], table["flag"] = None, None, ""
-    table["n_points"], table["k"] = None, None
+    table = table.assign(metric="loss_" + table.source, flag="")
+    table[["selection", "layers", "n_points", "k"]] = None
     return intervals.over_documents(table, n_groups)

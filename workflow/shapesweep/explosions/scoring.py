@@ -177,11 +177,9 @@ class _Cohort:
         chosen += [("signal", family.name, [i]) for i, (family, _) in enumerate(self.detectors)]
         compared = {"family": len(self.families), "signal": len(self.detectors)}
         for level, family, at in chosen:
-            signal = self.detectors[at[0]][1] if level == "signal" else (None, None, None)
-            metric, layer, k = signal
+            metric, layer, k = self.detectors[at[0]][1] if level == "signal" else (None,) * 3
             row = {"level": level, "family": family, "metric": metric, "layer": layer, "k": k}
-            wanted = corrected(compared[level])
-            rates = self._rates(at)
+            wanted, rates = corrected(compared[level]), self._rates(at)
             yield row | self._scored(at, rates, wanted) | self._behind(at, rates, wanted)
 
     @cached_property
@@ -264,9 +262,8 @@ class _Cohort:
         elected = detector.elected(~np.isnan(leads), np.ones(len(leads), dtype=int))
         return leads[np.arange(len(leads)), elected]
 
-    def approaches(self) -> list[dict[str, Any]]:
+    def approaches(self) -> Iterator[dict[str, Any]]:
         """Changes of every signal before an onset, and in stable runs at the same times."""
-        rows = []
         bins = np.arange(self.interval, HORIZON + self.interval, self.interval)
         onsets = [run.onset for run in self.unstable]
         own = [_change(run, run.onset, bins, self.interval) for run in self.unstable]
@@ -287,8 +284,7 @@ class _Cohort:
                 ends = [np.expm1(end) if relative else end for end in _median(known)]
                 row: dict[str, Any] = {"metric": metric, "layer": layer, "k": k, "kind": kind}
                 row |= {"lead": int(bins[j]), "n_runs": len(known), "relative": relative}
-                rows.append(row | dict(zip(("value", "low", "high"), ends, strict=True)))
-        return rows
+                yield row | dict(zip(("value", "low", "high"), ends, strict=True))
 
 
 def _change(

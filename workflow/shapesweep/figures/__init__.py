@@ -138,10 +138,10 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
     with resources.as_file(style) as style_file, plt.style.context(style_file):
         canvas = figure.draw(rows)
         _name_missing(canvas, missing)
-        for extension in ("svg", "pdf", "png"):
-            # Without a date the same curves give the same file.
-            undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-            canvas.savefig(path.with_suffix(f".{extension}"), metadata=undated[extension])
+        # Without a date the same curves give the same file.
+        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+        for extension, metadata in undated.items():
+            canvas.savefig(path.with_suffix(f".{extension}"), metadata=metadata)
         plt.close(canvas)
 
 

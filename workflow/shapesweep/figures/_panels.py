@@ -1,8 +1,8 @@
 """Building blocks of figures: axes of layers and steps, lines, and bands."""
 
 import itertools
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +12,12 @@ from shapesweep.figures._select import of_run, runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.colors import Normalize
 else:
     # As `Canvas`: matplotlib is imported only while a figure is drawn.
-    Axes = Axis = Normalize = Any
+    Axes = Any
 
 #: Colours of Okabe and Ito, which colour-blind readers can distinguish.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-Sharing = bool | Literal["none", "all", "row", "col"]
 #: Name of the colour map of steps.
 STEPS = "viridis_r"
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
@@ -36,43 +33,50 @@ MARKED = 40
 
 
 def grid(
-    rows: int,
-    columns: int,
+    ylabels: Iterable[str],
+    titles: Sequence[str],
     height: float,
+    xlabel: str = "",
     heights: list[float] | None = None,
-    sharex: Sharing = False,
-    sharey: Sharing = False,
+    **more: Any,
 ) -> tuple[Canvas, Any]:
-    """Create a grid of panels; rows are `height` inches times their entry of `heights`."""
+    """Create a grid of panels with a row per label and a column per title.
+
+    Rows are `height` inches times their entry of `heights`.
+    """
     from matplotlib import pyplot as plt
 
-    return plt.subplots(
-        rows,
-        columns,
-        figsize=(max(WIDTH, 1.6 * columns), sum(heights or [1] * rows) * height + 0.35),
+    ylabels = list(ylabels)
+    heights = heights or [1] * len(ylabels)
+    figure, axes = plt.subplots(
+        len(ylabels),
+        len(titles),
+        figsize=(max(WIDTH, 1.6 * len(titles)), sum(heights) * height + 0.35),
         squeeze=False,
-        gridspec_kw={"height_ratios": heights},
-        sharex=sharex,
-        sharey=sharey,
+        height_ratios=heights,
+        **more,
     )
+    for ax, ylabel in zip(axes[:, 0], ylabels, strict=True):
+        ax.set_ylabel(ylabel)
+    for column, title in zip(axes.T, titles, strict=True):
+        column[0].set_title(title)
+        column[-1].set_xlabel(xlabel)
+    for ax in axes.flat if xlabel == "layer" else ():
+        layer_axis(ax)
+    return figure, axes
 
 
 def run_grid(
-    data: pd.DataFrame, rows: int, height: float, xlabel: str, **more: Any
+    data: pd.DataFrame, ylabels: Iterable[str], height: float, xlabel: str = "", **more: Any
 ) -> tuple[Canvas, Any, list[tuple[Any, pd.DataFrame]]]:
     """Create a grid with a column per run; also return each column with the rows of its run."""
-    known = runs(data)
-    figure, axes = grid(rows, len(known), height, **more)
-    for column, run in zip(axes.T, known, strict=True):
-        column[0].set_title(title(run[1], run[2]))
-        column[-1].set_xlabel(xlabel)
-    return figure, axes, [(c, of_run(data, run)) for c, run in zip(axes.T, known, strict=True)]
-
-
-def title(run: str, family: str) -> str:
-    """The title of the panels of a run."""
-    between = " " if len(run) <= LONG else "\n"
-    return run if run == family else f"{run}{between}({family})"
+    titles, parts = [], []
+    for suite, run, family in runs(data):
+        between = " " if len(run) <= LONG else "\n"
+        titles.append(run if run == family else f"{run}{between}({family})")
+        parts.append(of_run(data, (suite, run, family)))
+    figure, axes = grid(ylabels, titles, height, xlabel, **more)
+    return figure, axes, list(zip(axes.T, parts, strict=True))
 
 
 def key_below(figure: Canvas, ax: Axes, columns: int) -> None:
@@ -168,15 +172,17 @@ def short(step: float) -> str:
     return f"{step:,.0f}"
 
 
-def plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis with a few plain numbers; call it after drawing."""
+def log_axis(ax: Axes) -> None:
+    """Make the upright axis logarithmic, with a few plain numbers; call it after drawing."""
     from matplotlib import ticker
 
-    low, high = axis.get_view_interval()
+    if ax.get_yscale() != "log":
+        ax.set_yscale("log")
+    low, high = ax.yaxis.get_view_interval()
     subs = SUBS if high > NARROW * low else NARROW_SUBS
-    axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=8))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(ticker.NullFormatter())
+    ax.yaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=8))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
@@ -187,21 +193,24 @@ def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
         ax.set_ylim(limits[:, 0].min() if bottom is None else bottom, limits[:, 1].max())
 
 
-def step_norm(steps: pd.Series) -> Normalize | None:
-    """A colour scale of log(1 + step); None for fewer than two steps."""
+def step_colors(figure: Canvas, axes: Any, steps: pd.Series) -> Callable[[Any], Any]:
+    """Add a colour bar of log(1 + step); return the function from a step to its colour.
+
+    Steps that are unknown, or the only one, are black and need no bar.
+    """
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    steps = steps.dropna()
-    return Normalize(0, np.log1p(float(steps.max()))) if steps.nunique() > 1 else None
-
-
-def step_color(step: int, norm: Normalize | None) -> Any:
-    """The colour of a step on the scale of `step_norm`."""
-    from matplotlib import colormaps
-
-    if norm is None or pd.isna(step):
-        return "black"
-    return colormaps[STEPS](norm(np.log1p(float(step))))
+    if steps.nunique() < 2:
+        return lambda _: "black"
+    norm = Normalize(0, np.log1p(float(steps.max())))
+    bar = figure.colorbar(ScalarMappable(norm, STEPS), ax=axes, aspect=40, pad=0.02, fraction=0.05)
+    ticks = [p for p in (0, *(10**p for p in range(9))) if np.log1p(p) <= norm.vmax]
+    bar.set_ticks(np.log1p(ticks).tolist(), labels=[short(t) for t in ticks])
+    bar.set_label("training step")
+    bar.outline.set_linewidth(0.5)
+    return lambda s: "black" if pd.isna(s) else colormaps[STEPS](norm(np.log1p(float(s))))
 
 
 def depth_color(layer: int, n_layers: int) -> Any:
@@ -209,16 +218,3 @@ def depth_color(layer: int, n_layers: int) -> Any:
     from matplotlib import colormaps
 
     return colormaps["cividis"](layer / n_layers)
-
-
-def step_bar(figure: Canvas, axes: Any, norm: Normalize) -> None:
-    """The colour bar of steps."""
-    from matplotlib.cm import ScalarMappable
-
-    mappable = ScalarMappable(norm, STEPS)
-    bar = figure.colorbar(mappable, ax=axes, aspect=40, pad=0.02, fraction=0.05)
-    powers = [0, *(10**p for p in range(9))]
-    ticks = [p for p in powers if np.log1p(p) <= norm.vmax]
-    bar.set_ticks(np.log1p(ticks).tolist(), labels=[short(t) for t in ticks])
-    bar.set_label("training step")
-    bar.outline.set_linewidth(0.5)

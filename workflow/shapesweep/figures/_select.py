@@ -1,26 +1,14 @@
 """Selection of rows for figures, and the note that describes them."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from shapesweep.curves.tables import corpora
+from shapesweep.curves.tables import rows as rows
 from shapesweep.estimators.unimodal import thinned
 
 #: Maximum number of runs with panels; the CSV and the page have all.
 PANELS = 6
-
-
-def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """Rows of single runs with given values; a list matches any of its values."""
-    chosen = table
-    if "over" in table and "over" not in wanted:
-        wanted["over"] = "documents"
-    for name, value in wanted.items():
-        many = value if isinstance(value, list) else [value]
-        chosen = chosen[chosen[name].isin(many)]
-    return chosen
 
 
 def at_last(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.explosions.scoring import HORIZON, LEAST
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below, plain_log
+from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below, log_axis
 
 #: Signals in the order of panels.
 METRICS = {
@@ -22,7 +22,7 @@ WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same tim
 
 def data(curves: Curves) -> pd.DataFrame:
     """These signals of the first scored suite, in the middle of the probed layers."""
-    found = curves.approaches[curves.approaches.metric.isin(list(METRICS))]
+    found = curves.approaches[curves.approaches.metric.isin(METRICS)]
     if not len(found):
         return found
     found = found[found.suite == found.suite.iloc[0]]
@@ -33,7 +33,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def approach(shown: pd.DataFrame) -> Canvas:
     """A panel per signal: its change since the first half of the horizon."""
-    figure, axes = grid(3, 2, 1.15, sharex=True)
+    figure, axes = grid([""] * 3, [""] * 2, 1.15, "steps from the onset", sharex=True)
     for ax, (metric, words) in zip(axes.ravel(), METRICS.items(), strict=True):
         part = shown[(shown.metric == metric) & (shown.n_runs > 1)]
         for kind, color in COLORS.items():
@@ -44,10 +44,7 @@ def approach(shown: pd.DataFrame) -> Canvas:
         ax.set_ylabel(f"{words}\n(times)" if relative else f"{words}\n(difference)")
         ax.axhline(float(relative), color="black", lw=0.4)
         if relative:
-            ax.set_yscale("log")
-            plain_log(ax.yaxis)
-    for ax in axes[-1]:
-        ax.set_xlabel("steps from the onset")
+            log_axis(ax)
     key_below(figure, axes[0, 0], 2)
     layer = shown.layer.dropna()
     where = f"layer {int(layer.iloc[0])}; " if len(layer) else ""

@@ -4,15 +4,7 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import (
-    GRAY,
-    PALETTE,
-    band_over,
-    key_below,
-    layer_axis,
-    plain_log,
-    run_grid,
-)
+from shapesweep.figures._panels import GRAY, PALETTE, band_over, key_below, log_axis, run_grid
 from shapesweep.figures._select import rows, subtitle
 
 BESIDE = {
@@ -26,8 +18,8 @@ def data(curves: Curves) -> pd.DataFrame:
     """Budgets of every layer, with the ID and ranks of the same checkpoints."""
     budgets = curves.budgets
     # Only the corpus of the budget.
-    every = {"corpus": list(budgets.corpus.unique()), "selection": "no_first"}
-    beside = rows(curves.profiles, metric=list(BESIDE), **every)
+    every = {"corpus": budgets.corpus.unique(), "selection": "no_first"}
+    beside = rows(curves.profiles, metric=BESIDE, **every)
     beside = beside[beside.layer_kind != "final_norm"]
     chosen = budgets[["suite", "run", "revision"]].drop_duplicates()
     models = curves.profiles[["suite", "run", "family", "model"]].drop_duplicates()
@@ -38,7 +30,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def budget(shown: pd.DataFrame) -> Canvas:
     """A panel per run, with the last checkpoint that has a budget."""
-    figure, axes, columns = run_grid(shown, 1, 2.0, "layer", sharey=True)
+    figure, axes, columns = run_grid(shown, ["dimensions"], 2.0, "layer", sharey=True)
     for (ax,), part in columns:
         last = part[part.metric == "budget"].step.max()
         part = part if pd.isna(last) else part[part.step == last]
@@ -49,10 +41,7 @@ def budget(shown: pd.DataFrame) -> Canvas:
             line = part[part.metric == metric]
             band_over(ax, line.layer, line, color, words)
         ax.axhline(int(mine.n_features.iloc[0]), color=GRAY, lw=0.6, ls="--")
-        ax.set_yscale("log")
-        plain_log(ax.yaxis)
-        layer_axis(ax)
-    axes[0, 0].set_ylabel("dimensions")
+        log_axis(ax)
     key_below(figure, axes[0, 0], 2)
     rise = shown[shown.metric == "budget"].threshold.iloc[0]
     words = f"a loss {rise:.0%} higher; dashed: the model's width; bands: 95 % over documents"

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.comparison import counted
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import GRAY, PALETTE, grid, layer_axis
+from shapesweep.figures._panels import GRAY, PALETTE, grid
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's fit"}
 
@@ -20,12 +20,13 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def comparison(shown: pd.DataFrame) -> Canvas:
     """The authors' numbers with the tolerance in gray, ours in colour."""
-    models = list(dict.fromkeys(shown.run))
-    figure, axes = grid(len(METRICS), len(models), 1.3)
-    for column, model in enumerate(models):
-        for row, (metric, words) in enumerate(METRICS.items()):
-            ax = axes[row, column]
-            part = shown[(shown.run == model) & (shown.metric == metric)].sort_values("layer")
+    models = dict(iter(shown.groupby("run", sort=False)))
+    is_known = [(run.verdict != "not run").any() for run in models.values()]
+    titles = [m if known else f"{m}\n(not run)" for m, known in zip(models, is_known, strict=True)]
+    figure, axes = grid(METRICS.values(), titles, 1.3, "layer")
+    for column, run in zip(axes.T, models.values(), strict=True):
+        for ax, metric in zip(column, METRICS, strict=True):
+            part = run[run.metric == metric].sort_values("layer")
             layers = part.layer.astype(float)
             ax.errorbar(
                 layers, part.theirs, part.tolerance, fmt="s", color=GRAY, ms=2.5, label="authors"
@@ -36,12 +37,6 @@ def comparison(shown: pd.DataFrame) -> Canvas:
                 x = known.layer.astype(float)
                 ax.errorbar(x, known.ours, half, fmt="o", color=PALETTE[0], ms=2.5, label="ours")
             ax.set_ylim(bottom=0)
-            layer_axis(ax)
-            axes[row, 0].set_ylabel(words)
-        run = shown[shown.run == model]
-        words = "" if (run.verdict != "not run").any() else "\n(not run)"
-        axes[0, column].set_title(f"{model}{words}")
-        axes[-1, column].set_xlabel("layer")
     axes[0, 0].legend(loc="best")
     note(figure, f"all tokens; {counted(shown)}\nbars: tolerance, and 95 % over documents")
     return figure

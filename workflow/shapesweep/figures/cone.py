@@ -23,17 +23,15 @@ def data(_curves: Curves) -> pd.DataFrame:
             "share": leading_share(eigenvalues(cloud, centred=False)),
             "mean_cosine": mean_cosine(cloud),
         }
-        parts.append(
-            pd.DataFrame({"centring": name, "x": cloud[:, 0], "y": cloud[:, 1], **numbers})
-        )
+        columns = {"centring": name, "x": cloud[:, 0], "y": cloud[:, 1]}
+        parts.append(pd.DataFrame(columns | numbers))
     return pd.concat(parts)
 
 
 def cone(shown: pd.DataFrame) -> Canvas:
     """Two panels with the same scale, with the metrics of their points."""
-    figure, axes = grid(1, 2, 2.0)
-    for ax, name in zip(axes[0], ("before", "after"), strict=True):
-        part = shown[shown.centring == name]
+    figure, axes = grid(["feature 2"], ["", ""], 2.0, "feature 1")
+    for ax, (name, part) in zip(axes[0], shown.groupby("centring", sort=False), strict=True):
         ax.plot(part.x, part.y, ".", color=FAMILIES["encoder"], ms=1.5, alpha=0.6)
         ax.plot(0, 0, "+", color="black", ms=6)
         if name == "before":
@@ -48,8 +46,6 @@ def cone(shown: pd.DataFrame) -> Canvas:
         ax.set_xlim(-9, 17)
         ax.set_ylim(-13, 13)
         ax.set_aspect("equal")
-        ax.set_xlabel("feature 1")
-    axes[0, 0].set_ylabel("feature 2")
     note(figure, f"{N} points of {FEATURES} features; + is the origin")
     return figure
 

@@ -1,11 +1,13 @@
 """Do profiles converge to the last profile of their run, and to a common profile of the family?"""
 
+import itertools
+
 import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis
-from shapesweep.figures._select import of_run, rows, runs, subtitle
+from shapesweep.figures._select import of_run, rows, runs, subtitle, with_step
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID"}
 TO = {"final": "to the run's last profile", "family": "to the mean of the family's others"}
@@ -13,29 +15,26 @@ TO = {"final": "to the run's last profile", "family": "to the mean of the family
 
 def data(curves: Curves) -> pd.DataFrame:
     """Distances of every checkpoint's profile."""
-    every = {"corpus": curves.corpus, "selection": "all", "to": list(TO)}
-    found = rows(curves.distances, metric=list(METRICS), **every)
-    return found[found.value.notna() & found.step.notna()]
+    every = {"corpus": curves.corpus, "selection": "all", "to": TO}
+    found = with_step(rows(curves.distances, metric=METRICS, **every))
+    return found[found.value.notna()]
 
 
 def convergence(shown: pd.DataFrame) -> Canvas:
     """A line per run; columns are the targets of distances."""
-    columns = [to for to in TO if to in set(shown.to)]
-    figure, axes = grid(len(METRICS), len(columns), 1.3, sharex=True, sharey="row")
-    for row, (metric, words) in enumerate(METRICS.items()):
-        for column, to in enumerate(columns):
-            ax = axes[row, column]
-            part = shown[(shown.metric == metric) & (shown.to == to)]
-            for run, color in zip(runs(shown), PALETTE, strict=False):
-                band(ax, of_run(part, run), color, run[1])
-            step_axis(ax, shown.step)
-            ax.set_ylim(bottom=0)
-            axes[0, column].set_title(TO[to])
-            axes[-1, column].set_xlabel("training step")
-        axes[row, 0].set_ylabel(f"distance of\n{words} profiles")
+    columns = {to: title for to, title in TO.items() if to in set(shown.to)}
+    ylabels = [f"distance of\n{words} profiles" for words in METRICS.values()]
+    figure, axes = grid(
+        ylabels, list(columns.values()), 1.3, "training step", sharex=True, sharey="row"
+    )
+    for ax, (metric, to) in zip(axes.flat, itertools.product(METRICS, columns), strict=True):
+        part = shown[(shown.metric == metric) & (shown.to == to)]
+        for run, color in zip(runs(shown), PALETTE, strict=False):
+            band(ax, of_run(part, run), color, run[1])
+        step_axis(ax, shown.step)
+        ax.set_ylim(bottom=0)
     key_below(figure, axes[0, 0], 3)
-    more = ["all tokens", "bands: 95 % over documents"]
-    note(figure, subtitle(shown, *more))
+    note(figure, subtitle(shown, "all tokens", "bands: 95 % over documents"))
     return figure
 
 

@@ -28,31 +28,28 @@ def data(curves: Curves) -> pd.DataFrame:
     """Anisotropy of the last checkpoint over depth, and IDs of the middle blocks over training."""
     every = {"corpus": curves.corpora, "selection": "no_first"}
     profiles = at_last(rows(curves.profiles, metric="anisotropy", **every))
-    lines = rows(curves.trajectories, metric=list(IDS), layers="middle", **every)
+    lines = rows(curves.trajectories, metric=IDS, layers="middle", **every)
     return pd.concat([profiles, lines])
 
 
 def corpora(shown: pd.DataFrame) -> Canvas:
     """The dome of the last checkpoint, and the IDs over training, by corpus."""
     names = tables.corpora(shown)
-    figure, axes, columns = run_grid(shown, 4, 1.3, "training step")
+    figure, axes, columns = run_grid(shown, ["anisotropy", *IDS.values()], 1.3, "training step")
     for column, part in columns:
-        profiles = part[part.metric == "anisotropy"]
         for corpus, color in zip(names, PALETTE, strict=False):
             mine = part[part.corpus == corpus]
             depth_line(column[0], mine[mine.metric == "anisotropy"], color, corpus)
-            for row, metric in enumerate(IDS, start=1):
-                band(column[row], mine[mine.metric == metric], color)
+            for ax, metric in zip(column[1:], IDS, strict=True):
+                band(ax, mine[mine.metric == metric], color)
         for ax, metric in zip(column[1:], IDS, strict=True):
             step_axis(ax, part[part.metric == metric].step)
-        last = profiles.step.max()
+        last = part[part.metric == "anisotropy"].step.max()
         layer_axis(column[0])
         column[0].set_xlabel("layer" if pd.isna(last) else f"layer, at step {last:,}")
         column[3].set_ylim(-0.03, 1.03)
         same_scale(column[1:3])
     same_scale(axes[0])
-    for ax, words in zip(axes[:, 0], ["anisotropy", *IDS.values()], strict=True):
-        ax.set_ylabel(words)
     key_below(figure, axes[0, 0], len(names))
     more = ["first token left out", "ID of the middle blocks", "bands: 95 % over documents"]
     note(figure, subtitle(shown, *more))

@@ -4,14 +4,7 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import (
-    depth_line,
-    layer_axis,
-    run_grid,
-    step_bar,
-    step_color,
-    step_norm,
-)
+from shapesweep.figures._panels import depth_line, run_grid, step_colors
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
@@ -21,26 +14,20 @@ CHECKPOINTS = 24
 
 def data(curves: Curves) -> pd.DataFrame:
     """Anisotropy of every layer of some checkpoints, with and without the first token."""
-    every = {"corpus": curves.corpus, "selection": list(SELECTIONS)}
+    every = {"corpus": curves.corpus, "selection": SELECTIONS}
     return at_chosen(rows(curves.profiles, metric="anisotropy", **every), CHECKPOINTS)
 
 
 def dome(shown: pd.DataFrame) -> Canvas:
     """Anisotropy over depth, a line per checkpoint, with and without the first token."""
-    figure, axes, columns = run_grid(
-        shown, len(SELECTIONS), 1.25, "layer", sharex="col", sharey=True
-    )
-    norm = step_norm(shown.step)
+    ylabels = [f"anisotropy\n{words}" for words in SELECTIONS.values()]
+    figure, axes, columns = run_grid(shown, ylabels, 1.25, "layer", sharex="col", sharey=True)
+    color = step_colors(figure, axes, shown.step)
     for column, part in columns:
         for ax, selection in zip(column, SELECTIONS, strict=True):
             for _, line in part[part.selection == selection].groupby("revision", sort=False):
-                depth_line(ax, line, step_color(line.step.iloc[0], norm))
+                depth_line(ax, line, color(line.step.iloc[0]))
             ax.set_ylim(0, 1)
-            layer_axis(ax)
-    for ax, words in zip(axes[:, 0], SELECTIONS.values(), strict=True):
-        ax.set_ylabel(f"anisotropy\n{words}")
-    if norm is not None:
-        step_bar(figure, axes, norm)
     note(figure, subtitle(shown, "bands: 95 % over documents"))
     return figure
 

@@ -15,16 +15,16 @@ MARKED = 12
 
 def data(curves: Curves) -> pd.DataFrame:
     """Shape and height of the anisotropy profile of every checkpoint."""
-    every = {"corpus": curves.corpus, "selection": list(SELECTIONS)}
+    every = {"corpus": curves.corpus, "selection": SELECTIONS}
     found = rows(curves.shapes, metric="anisotropy", **every)
     return with_step(found[found["shape"] != "undefined"])
 
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
     """Above: heights, with a mark for each shape. Below: the share of the height from sinks."""
-    figure, axes, columns = run_grid(
-        shown, 2, 1.2, "training step", heights=[1.3, 0.8], sharex="col", sharey="row"
-    )
+    ylabels = ["rise of the anisotropy\nabove both ends", "share of it\nthat is sinks"]
+    shared = {"heights": [1.3, 0.8], "sharex": "col", "sharey": "row"}
+    figure, axes, columns = run_grid(shown, ylabels, 1.2, "training step", **shared)
     for (top, below), part in columns:
         for (selection, words), color in zip(SELECTIONS.items(), PALETTE, strict=False):
             line = part[part.selection == selection]
@@ -39,13 +39,9 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
         band(below, sinks.assign(**share, high=sinks.sink_share_high), "black")
         below.set_ylim(-0.15, 1.05)
         step_axis(below, part.step)
-    axes[0, 0].set_ylabel("rise of the anisotropy\nabove both ends")
-    axes[1, 0].set_ylabel("share of it\nthat is sinks")
     key_below(figure, axes[0, 0], 2)
-    note(
-        figure,
-        subtitle(shown, "△ dome, □ box, – flat, × other") + "\nbands: 95 % over documents",
-    )
+    marks = "△ dome, □ box, – flat, × other"
+    note(figure, f"{subtitle(shown, marks)}\nbands: 95 % over documents")
     return figure
 
 

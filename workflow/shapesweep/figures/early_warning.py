@@ -17,7 +17,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def early_warning(shown: pd.DataFrame) -> Canvas:
     """A row per family: the share of announced explosions, by chance, and the lead."""
-    figure, axes = grid(1, 2, 0.24 * len(shown) + 0.5)
+    figure, axes = grid([""], ["", ""], 0.24 * len(shown) + 0.5)
     detection, lead = axes[0]
     heights = range(len(shown))
     for y, family in zip(heights, shown.itertuples(), strict=True):

@@ -13,15 +13,16 @@ WAYS = {"anisotropy_uncentred": "before centring", "anisotropy": "after centring
 def data(curves: Curves) -> pd.DataFrame:
     """Both anisotropies of all tokens at the last checkpoint of every run, over relative depth."""
     every = {"corpus": curves.corpus, "selection": "all", "family": ["decoder", "encoder"]}
-    return at_last(rows(curves.profiles, metric=list(WAYS), **every))
+    return at_last(rows(curves.profiles, metric=WAYS, **every))
 
 
 def families(shown: pd.DataFrame) -> Canvas:
     """A line per run; encoders left, decoders right."""
-    figure, axes = grid(2, 2, 1.3, sharex=True, sharey=True)
-    for column, family in enumerate(["encoder", "decoder"]):
-        for row, (metric, words) in enumerate(WAYS.items()):
-            ax = axes[row, column]
+    ylabels = [f"anisotropy\n{words}" for words in WAYS.values()]
+    titles, xlabel = ["encoders", "decoders"], "depth (layer / layers)"
+    figure, axes = grid(ylabels, titles, 1.3, xlabel, sharex=True, sharey=True)
+    for column, family in zip(axes.T, ["encoder", "decoder"], strict=True):
+        for ax, metric in zip(column, WAYS, strict=True):
             part = shown[(shown.family == family) & (shown.metric == metric)]
             for (_, run), line in part.groupby(["suite", "run"], sort=False):
                 line = line.sort_values(["layer", "layer_kind"])
@@ -29,14 +30,10 @@ def families(shown: pd.DataFrame) -> Canvas:
                 line = line.drop_duplicates("layer", keep="last")
                 band_over(ax, line.depth, line, FAMILIES[family], str(run))
             ax.set_ylim(0, 1.02)
-            if column == 0:
-                ax.set_ylabel(f"anisotropy\n{words}")
             if not len(part):
                 ax.text(0.5, 0.5, f"no {family}", ha="center", transform=ax.transAxes)
-        axes[0, column].set_title(f"{family}s")
-        axes[1, column].set_xlabel("depth (layer / layers)")
         if 1 < shown[shown.family == family].run.nunique() <= PANELS:
-            axes[0, column].legend(loc="best")
+            column[0].legend(loc="best")
     more = ["all tokens, last checkpoints", "bands: 95 % over documents"]
     note(figure, subtitle(shown, *more, drawn=None))
     return figure

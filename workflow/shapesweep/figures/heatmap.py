@@ -7,8 +7,8 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import grid, plain_log, short, title
-from shapesweep.figures._select import of_run, rows, runs, subtitle
+from shapesweep.figures._panels import log_axis, run_grid, short
+from shapesweep.figures._select import rows, subtitle, with_step
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID", "id_twonn_between": "between docs"}
 #: Maximum number of steps that are labelled.
@@ -18,17 +18,16 @@ LABELS = 6
 def data(curves: Curves) -> pd.DataFrame:
     """Three metrics of every layer and checkpoint with a step."""
     every = {"corpus": curves.corpus, "selection": "no_first"}
-    found = rows(curves.profiles, metric=list(METRICS), **every)
-    return found[(found.layer_kind != "final_norm") & found.step.notna()]
+    found = with_step(rows(curves.profiles, metric=METRICS, **every))
+    return found[found.layer_kind != "final_norm"]
 
 
 def heatmap(shown: pd.DataFrame) -> Canvas:
     """Columns are runs, rows are metrics; each column of cells is a checkpoint, layers upwards."""
     from matplotlib.colors import LogNorm
 
-    known = runs(shown)
-    figure, axes = grid(len(METRICS), len(known), 1.2)
-    for row, (metric, words) in enumerate(METRICS.items()):
+    figure, axes, columns = run_grid(shown, ["layer"] * len(METRICS), 1.2)
+    for row, (metric, words) in zip(axes, METRICS.items(), strict=True):
         values = shown[shown.metric == metric].value.astype(float)
         values = values[np.isfinite(values) & (values > 0)]
         # IDs differ by factors, and those of the embedding are far above the rest.
@@ -36,8 +35,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
         limits: dict[str, Any] = {"norm": LogNorm(lowest, highest)}
         if metric == "anisotropy":
             limits = {"vmin": 0, "vmax": 1}
-        for column, run in enumerate(known):
-            ax, part = axes[row, column], of_run(shown, run)
+        for ax, (_, part) in zip(row, columns, strict=True):
             mine = part[part.metric == metric].drop_duplicates(["layer", "step"])
             cells = mine.pivot(index="layer", columns="step", values="value")
             if not cells.size:
@@ -50,15 +48,12 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
             segments = mine.groupby("step").segment.first().to_numpy(int)
             for boundary in np.flatnonzero(np.diff(segments)):
                 ax.axvline(boundary + 0.5, color="white", lw=1.2)
-            if row == 0:
-                ax.set_title(title(run[1], run[2]))
-        axes[row, 0].set_ylabel("layer")
-        if not axes[row, 0].images:
+        if not row[0].images:
             continue
-        bar = figure.colorbar(axes[row, 0].images[0], ax=axes[row], aspect=14, pad=0.02)
+        bar = figure.colorbar(row[0].images[0], ax=row, aspect=14, pad=0.02)
         bar.set_label(words)
         if metric != "anisotropy":
-            plain_log(bar.ax.yaxis)
+            log_axis(bar.ax)
         bar.outline.set_linewidth(0.5)
     figure.supxlabel("checkpoint, by its step", fontsize=7)
     note(figure, subtitle(shown, "first token left out"))

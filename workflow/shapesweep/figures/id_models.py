@@ -17,7 +17,7 @@ WAYS = {
 def data(curves: Curves) -> pd.DataFrame:
     """The ID of the middle blocks of every model; the mean over seeds, if there are several."""
     shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
-    every = {"metric": list(WAYS), "layers": "middle", "selection": "all"}
+    every = {"metric": WAYS, "layers": "middle", "selection": "all"}
     both = with_step(rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every))
     names = pd.Series(list(zip(both.suite, both.model, strict=True)), index=both.index)
     repeated = set(names[both.over == "seeds"])
@@ -29,20 +29,14 @@ def id_models(shown: pd.DataFrame) -> Canvas:
     names = corpora(shown)
     every = list(dict.fromkeys(zip(shown.suite, shown.model, strict=True)))
     models = every[: len(PALETTE)]
-    figure, axes = grid(len(WAYS), len(names), 1.2, sharex=True)
-    for row, (metric, words) in enumerate(WAYS.items()):
-        for column, corpus in enumerate(names):
-            ax = axes[row, column]
+    figure, axes = grid(WAYS.values(), names, 1.2, "training step", sharex=True)
+    for row, metric in zip(axes, WAYS, strict=True):
+        for ax, corpus in zip(row, names, strict=True):
             part = shown[(shown.metric == metric) & (shown.corpus == corpus)]
             for (suite, model), color in zip(models, PALETTE, strict=False):
                 band(ax, part[(part.suite == suite) & (part.model == model)], color, model)
             step_axis(ax, part.step)
-            if row == 0:
-                ax.set_title(corpus)
-            if row == len(WAYS) - 1:
-                ax.set_xlabel("training step")
-        axes[row, 0].set_ylabel(words)
-        same_scale(axes[row])
+        same_scale(row)
     key_below(figure, axes[0, 0], 3)
     seeds = "bands: 95 % over documents, or over seeds if a model has several"
     more = f"{len(models)} of {len(every)} models; " if len(every) > len(models) else ""

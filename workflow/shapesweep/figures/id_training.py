@@ -29,7 +29,7 @@ def data(curves: Curves) -> pd.DataFrame:
     lines = with_step(lines[lines.layers != "0"])
     if not len(lines):
         return lines
-    peaks = rows(curves.phases, metric=list(WAYS), corpus=curves.corpus, selection="no_first")
+    peaks = rows(curves.phases, metric=WAYS, corpus=curves.corpus, selection="no_first")
     verdicts = peaks[["suite", "run", "metric", "layers", "peak_step", "peak_step_low"]]
     verdicts = verdicts.assign(peak_step_high=peaks.peak_step_high, verdict=peaks.verdict)
     lines = lines.merge(verdicts, on=["suite", "run", "metric", "layers"], how="left")
@@ -42,33 +42,26 @@ def id_training(shown: pd.DataFrame) -> Canvas:
     """ID over training with all neighbours and between documents; below: related numbers."""
     known = runs(shown)
     heights = [1.5, 0.8] * len(known)
-    figure, axes = grid(2 * len(known), 2, 1.05, heights=heights, sharex="row")
+    ylabels = [f"{run}\nTwoNN ID" for _, run, _ in known]
+    ylabels = [label for run in ylabels for label in (run, "neighbour in\nsame document")]
+    figure, axes = grid(ylabels, list(WAYS.values()), 1.05, heights=heights, sharex="row")
     for number, run in enumerate(known):
         part, top, below = of_run(shown, run), axes[2 * number], axes[2 * number + 1]
-        for ax, (metric, words) in zip(top, WAYS.items(), strict=True):
-            _blocks(ax, part[part.metric == metric], PALETTE[0] if ax is top[1] else "black")
-            ax.set_title(words if number == 0 else "")
+        for ax, metric, color in zip(top, WAYS, ("black", PALETTE[0]), strict=True):
+            _blocks(ax, part[part.metric == metric], color)
         paper = part[(part.metric == "id_twonn_paper") & (part.layers == "middle")]
         thin(top[0], paper, GRAY, "the paper's fit", ls="--")
         top[0].legend(loc="best")
         same_scale(top)
-        top[0].set_ylabel(f"{run[1]}\nTwoNN ID")
         same = part[(part.metric == "same_document_nn") & (part.layers == "middle")]
         band(below[0], same, "black")
         below[0].set_ylim(-0.03, 1.03)
-        below[0].set_ylabel("neighbour in\nsame document")
         _losses(below[1], part)
         step_axis(below[0], same.step)
     figure.supxlabel("training step", fontsize=7)
-    note(
-        figure,
-        subtitle(
-            shown,
-            "first token left out",
-            "thin: single blocks, dark to light with depth",
-        )
-        + "\nbands: 95 % over documents; shaded: 95 % interval of a peak",
-    )
+    thin_lines = "thin: single blocks, dark to light with depth"
+    bands = "bands: 95 % over documents; shaded: 95 % interval of a peak"
+    note(figure, f"{subtitle(shown, 'first token left out', thin_lines)}\n{bands}")
     return figure
 
 

@@ -4,14 +4,7 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import (
-    GRAY,
-    run_grid,
-    step_bar,
-    step_color,
-    step_norm,
-    unbroken,
-)
+from shapesweep.figures._panels import GRAY, run_grid, step_colors, unbroken
 from shapesweep.figures._select import rows, subtitle
 
 METRICS = {
@@ -24,7 +17,7 @@ METRICS = {
 def data(curves: Curves) -> pd.DataFrame:
     """Metrics of the middle blocks of every checkpoint, with its loss on the same corpus."""
     every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
-    found = rows(curves.trajectories, metric=list(METRICS), **every)
+    found = rows(curves.trajectories, metric=METRICS, **every)
     losses = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)
     losses = losses[["suite", "run", "revision", "value", "low", "high"]].rename(
         columns={"value": "loss", "low": "loss_low", "high": "loss_high"}
@@ -34,24 +27,18 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def loss(shown: pd.DataFrame) -> Canvas:
     """A point per checkpoint, joined in the order of training."""
-    figure, axes, columns = run_grid(shown, len(METRICS), 1.2, "loss (nats)", sharex="col")
-    norm = step_norm(shown.step)
+    figure, axes, columns = run_grid(shown, METRICS.values(), 1.2, "loss (nats)", sharex="col")
+    color = step_colors(figure, axes, shown.step)
     for column, part in columns:
         for ax, metric in zip(column, METRICS, strict=True):
             line = part[part.metric == metric]
             for joined in unbroken(line):
                 ax.plot(joined.loss, joined.value, color=GRAY, lw=0.6)
             for point in line.itertuples():
-                color = step_color(point.step, norm)
                 height = [[point.value - point.low], [point.high - point.value]]
-                ax.errorbar(
-                    point.loss, point.value, height, fmt="o", color=color, ms=3, elinewidth=0.6
-                )
+                style = {"fmt": "o", "color": color(point.step), "ms": 3, "elinewidth": 0.6}
+                ax.errorbar(point.loss, point.value, height, **style)
         column[-1].invert_xaxis()
-    for ax, words in zip(axes[:, 0], METRICS.values(), strict=True):
-        ax.set_ylabel(words)
-    if norm is not None:
-        step_bar(figure, axes, norm)
     note(figure, subtitle(shown, "first token left out", "middle blocks") + "\n95 % over documents")
     return figure
 

@@ -4,11 +4,15 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import depth_color, plain_log, run_grid, step_axis, thin
+from shapesweep.figures._panels import depth_color, log_axis, run_grid, step_axis, thin
 from shapesweep.figures._select import rows, subtitle, with_step
 from shapesweep.storage.selections import MASSIVE
 
 KEY = ["suite", "run", "revision", "layers"]
+WORDS = {
+    "max_norm / median_norm": "largest norm\n/ median norm",
+    "activation_top1": "largest |activation|",
+}
 
 
 def data(curves: Curves) -> pd.DataFrame:
@@ -19,36 +23,26 @@ def data(curves: Curves) -> pd.DataFrame:
     found = with_step(found[found.layers != "middle"])
     medians = found[found.metric == "median_norm"][[*KEY, "value"]]
     ratios = found[found.metric == "max_norm"].merge(medians, on=KEY, suffixes=("", "_median"))
-    for name in ("value", "low", "high"):
-        ratios[name] = ratios[name] / ratios.value_median
+    ends = ["value", "low", "high"]
+    ratios[ends] = ratios[ends].div(ratios.value_median, axis="index")
     ratios["metric"] = "max_norm / median_norm"
     return pd.concat([ratios, found[found.metric == "activation_top1"]])
 
 
 def massive(shown: pd.DataFrame) -> Canvas:
     """Lines are layers, dark to light with depth."""
-    figure, _, columns = run_grid(shown, 2, 1.3, "training step")
-    words = {
-        "max_norm / median_norm": "largest norm\n/ median norm",
-        "activation_top1": "largest |activation|",
-    }
+    figure, _, columns = run_grid(shown, WORDS.values(), 1.3, "training step")
     for column, part in columns:
         column[0].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
-        for ax, metric in zip(column, words, strict=True):
+        for ax, metric in zip(column, WORDS, strict=True):
             lines = part[part.metric == metric]
             for layers, line in lines.groupby("layers", sort=False):
                 color = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
                 thin(ax, line, color, marker="o", ms=1.5)
             step_axis(ax, lines.step)
-            ax.set_yscale("log")
-            plain_log(ax.yaxis)
-    for ax, label in zip(columns[0][0], words.values(), strict=True):
-        ax.set_ylabel(label)
-    note(
-        figure,
-        subtitle(shown, "all tokens", "dark to light with depth")
-        + f"\ndashed: {MASSIVE:g}, above which a token is massive",
-    )
+            log_axis(ax)
+    head = subtitle(shown, "all tokens", "dark to light with depth")
+    note(figure, f"{head}\ndashed: {MASSIVE:g}, above which a token is massive")
     return figure
 
 

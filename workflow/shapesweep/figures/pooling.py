@@ -4,14 +4,7 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import (
-    PALETTE,
-    depth_line,
-    layer_axis,
-    plain_log,
-    run_grid,
-    same_scale,
-)
+from shapesweep.figures._panels import PALETTE, depth_line, log_axis, run_grid, same_scale
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
@@ -41,7 +34,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def pooling(shown: pd.DataFrame) -> Canvas:
     """Columns are runs, rows are metrics; dashed: the first checkpoint."""
-    figure, axes, columns = run_grid(shown, len(METRICS), 1.2, "layer")
+    figure, axes, columns = run_grid(shown, METRICS.values(), 1.2, "layer")
     names = [name for name in dict.fromkeys(shown.corpus) if name != "last"]
     colors = {**dict.fromkeys(names, PALETTE[0]), "last": PALETTE[1]}
     words = {**dict.fromkeys(names, "all tokens"), "last": "last tokens"}
@@ -50,27 +43,21 @@ def pooling(shown: pd.DataFrame) -> Canvas:
             lines = part[part.metric.str.startswith(metric)]
             last = lines.step.max()
             for (corpus, _), line in lines.groupby(["corpus", "revision"], sort=False):
-                is_last = pd.isna(last) or line.step.iloc[0] == last
-                if is_last:
+                if pd.isna(last) or line.step.iloc[0] == last:
                     depth_line(ax, line, colors[corpus], words[corpus])
                 else:
                     stack = line[line.layer_kind != "final_norm"].sort_values("layer")
                     ax.plot(stack.layer, stack.value, "--", color=colors[corpus], lw=0.7)
-            layer_axis(ax)
             if metric == "id_twonn":
                 # The ID of the embedding is far above the rest.
-                ax.set_yscale("log")
-                plain_log(ax.yaxis)
-    for ax, label in zip(axes[:, 0], METRICS.values(), strict=True):
-        ax.set_ylabel(label)
+                log_axis(ax)
     same_scale(axes[0], bottom=None)
     same_scale(axes[1])
     axes[0, 0].legend(loc="best")
     lengths = shown[shown.corpus == "last"].iloc[0]
     passages = f"last tokens of {lengths.n_documents} passages of {lengths.document_length}"
-    note(
-        figure, subtitle(shown[shown.corpus != "last"], passages) + "\ndashed: the first checkpoint"
-    )
+    head = subtitle(shown[shown.corpus != "last"], passages)
+    note(figure, f"{head}\ndashed: the first checkpoint")
     return figure
 
 

@@ -43,9 +43,7 @@ def ribbon(shown: pd.DataFrame) -> Canvas:
         ax.set_title(f"{name}: TwoNN {row.id_twonn:.2f}\nrelevant axes {row.id_lpca:.0f}", pad=-2)
         ax.set_box_aspect((1, 1, 0.8))
         ax.view_init(elev=22, azim=-62)
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.set_zticks([])
+        ax.set(xticks=[], yticks=[], zticks=[])
     note(figure, f"{N:,} points each")
     return figure
 

@@ -32,9 +32,9 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def sinks(shown: pd.DataFrame) -> Canvas:
     """Above: over depth, measured and predicted. Below: over document length, a line per layer."""
-    figure, axes, columns = run_grid(shown, 2, 1.4, "")
+    figure, axes, columns = run_grid(shown, ["share of the variance", "anisotropy"], 1.4)
     for (top, below), part in columns:
-        whole = part[part.selection.isin(list(MEASURED))].sort_values("layer")
+        whole = part[part.selection.isin(MEASURED)].sort_values("layer")
         for (selection, words), color in zip(MEASURED.items(), PALETTE, strict=False):
             line = whole[(whole.selection == selection) & (whole.metric == "anisotropy")]
             band_over(top, line.layer, line, color, words)
@@ -44,8 +44,6 @@ def sinks(shown: pd.DataFrame) -> Canvas:
         layer_axis(top)
         top.set_xlabel("layer")
         _lengths(below, part)
-    axes[0, 0].set_ylabel("share of the variance")
-    axes[1, 0].set_ylabel("anisotropy")
     key_below(figure, axes[0, 0], 2)
     below = "below: solid measured, dashed predicted; dark to light with depth"
     note(figure, subtitle(shown[shown.selection == "all"], "last checkpoints") + f"\n{below}")
@@ -54,7 +52,7 @@ def sinks(shown: pd.DataFrame) -> Canvas:
 
 def _lengths(ax: Axes, part: pd.DataFrame) -> None:
     swept = part[part.selection.isin([*LENGTHS, "all"])]
-    if not part.selection.isin(list(LENGTHS)).any():
+    if not part.selection.isin(LENGTHS).any():
         is_short = len(part) and part.family.iloc[0] == "decoder"
         words = "documents too short\nto shorten them" if is_short else "only for causal\nmodels"
         ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, color=GRAY)

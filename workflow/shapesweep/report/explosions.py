@@ -1,17 +1,15 @@
 """The report on loss explosions: what warned of them, and whether the ID did, in Markdown."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pandas as pd
 
+from shapesweep.curves.tables import Curves, rows
 from shapesweep.explosions.scoring import CLAIMED, LEAST, corrected
 
-if TYPE_CHECKING:
-    from shapesweep.curves.tables import Curves
 
-
-def as_markdown(curves: "Curves") -> str:
+def as_markdown(curves: Curves) -> str:
     """The results of a sweep of unstable and stable runs.
 
     Parameters
@@ -28,22 +26,29 @@ def as_markdown(curves: "Curves") -> str:
     for suite, spikes in curves.spikes.groupby("suite", sort=False):
         known = spikes[spikes.onset.notna()]
         lines += [f"## {suite}", "", _counted(spikes, known), ""]
-        scored = curves.warnings[curves.warnings.suite == suite]
+        scored = rows(curves.warnings, suite=suite)
         if not len(scored):
             lines += [f"Nothing is scored: it takes {LEAST} probed runs of each kind.", ""]
             continue
-        families = scored[scored.level == "family"]
-        approaches = curves.approaches[curves.approaches.suite == suite]
-        sentences = [
-            *_sentences(families),
-            *_growth(approaches),
-            *_swept(known, curves.trajectories),
-        ]
-        lines += [*sentences, "", *_table(families), ""]
-        lines += ["Single signals, the best first:", "", *_singles(scored), ""]
-    return (
-        "\n".join(lines) if len(curves.spikes) else "\n".join([*lines, "No loss was logged.", ""])
-    )
+        families, singles = (rows(scored, level=level) for level in ("family", "signal"))
+        lines += _sentences(families)
+        lines += _growth(rows(curves.approaches, suite=suite))
+        lines += _swept(known, curves.trajectories)
+        head = (
+            f"signals | announced ({100 * corrected(len(families)):.3g} %) | by chance | lead, "
+            "steps (95 %) | false alarms per 1,000 steps | those on exploding runs, earlier | "
+            f"{CLAIMED} announces more by"
+        )
+        lines += ["", *_table(head, families, _family_cells), ""]
+        head = (
+            "signal | layer | k | family | announced | lead, steps (95 %) | false alarms per 1,000 "
+            "steps"
+        )
+        lines += ["Single signals, the best first:", ""]
+        lines += [*_table(head, singles, _signal_cells), ""]
+    if not len(curves.spikes):
+        lines += ["No loss was logged.", ""]
+    return "\n".join(lines)
 
 
 def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
@@ -71,16 +76,14 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
         f"that rate would meet {row.chance:.0%} by chance; {_lead(row)}."
     )
     others = families[(families.family != CLAIMED) & families.behind.notna()]
+    more, fewer = others.behind_low > 0, others.behind_high < 0
     for words, chosen in (
-        ("It announces more than", others[others.behind_low > 0]),
-        ("It announces fewer than", others[others.behind_high < 0]),
-        (
-            "No difference is shown from",
-            others[(others.behind_low <= 0) & (others.behind_high >= 0)],
-        ),
+        ("It announces more than", more),
+        ("It announces fewer than", fewer),
+        ("No difference is shown from", ~more & ~fewer),
     ):
-        if len(chosen):
-            yield f"{words} {', '.join(chosen.family)}."
+        if chosen.any():
+            yield f"{words} {', '.join(others.family[chosen])}."
     best = families.sort_values(["detection", "lead"], ascending=False, kind="stable").iloc[0]
     if best.family != CLAIMED:
         yield f"Most are announced by {best.family}: {_share(best)}; {_lead(best)}."
@@ -95,10 +98,8 @@ def _growth(approaches: pd.DataFrame) -> Iterator[str]:
         for layer, part in last.groupby("layer"):
             kinds = {row.kind: row for row in part.itertuples()}
             if {"unstable", "stable"} <= set(kinds):
-                cells = [_percent(kinds[kind]) for kind in ("unstable", "stable")]
-                sentences.append(
-                    f"{words}, layer {int(layer)}: {cells[0]} (stable runs {cells[1]})"
-                )
+                unstable, stable = _percent(kinds["unstable"]), _percent(kinds["stable"])
+                sentences.append(f"{words}, layer {int(layer)}: {unstable} (stable runs {stable})")
     if sentences:
         yield (
             f"From the farther half of the horizon to the last sample before the onset, medians "
@@ -108,15 +109,10 @@ def _growth(approaches: pd.DataFrame) -> Iterator[str]:
 
 def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
     """Changes between the last two checkpoints before the onsets, as the sweep measured them."""
-    shown = trajectories[
-        (trajectories.metric == "id_twonn")
-        & (trajectories.layers == "middle")
-        & (trajectories.selection == "no_first")
-        & (trajectories.over == "documents")
-    ]
+    shown = rows(trajectories, metric="id_twonn", layers="middle", selection="no_first")
     counts = {"grown": 0, "fallen": 0, "neither": 0}
     for spike in spikes.itertuples():
-        mine = shown[(shown.suite == spike.suite) & (shown.run == spike.run)]
+        mine = rows(shown, suite=spike.suite, run=spike.run)
         # The loss at the onset is that of the weights one step before.
         mine = mine[mine.step < spike.onset - 1].sort_values("step")
         for _, line in mine.groupby("corpus"):
@@ -136,41 +132,25 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _table(families: pd.DataFrame) -> Iterator[str]:
-    level = 100 * corrected(len(families))
-    yield (
-        f"| signals | announced ({level:.3g} %) | by chance | lead, steps (95 %) | false alarms "
-        "per 1,000 steps | those on exploding runs, earlier | "
-        f"{CLAIMED} announces more by |"
-    )
-    yield "|" + "---|" * 7
-    order = families.sort_values(["detection", "lead"], ascending=False, kind="stable")
+def _table(head: str, scored: pd.DataFrame, cells: Callable[[Any], list[str]]) -> Iterator[str]:
+    """A table of all columns in the header; the best detectors first."""
+    yield f"| {head} |"
+    yield "|" + "---|" * len(head.split(" | "))
+    order = scored.sort_values(["detection", "lead"], ascending=False, kind="stable")
     for row in order.itertuples():
-        more = "" if pd.isna(row.behind) else f"{row.behind:+.0%} ({_ends(row, 'behind', '+.0%')})"
-        cells = [row.family, _share(row), f"{row.chance:.0%}", _cell(row)]
-        cells += [f"{row.false_alarms:.1f}", f"{row.early_alarms:.1f}", more]
-        yield "| " + " | ".join(cells) + " |"
+        yield f"| {' | '.join(cells(row))} |"
 
 
-def _singles(scored: pd.DataFrame) -> Iterator[str]:
-    yield (
-        "| signal | layer | k | family | announced | lead, steps (95 %) | false alarms per 1,000 "
-        "steps |"
-    )
-    yield "|" + "---|" * 7
-    singles = scored[scored.level == "signal"]
-    order = singles.sort_values(["detection", "lead"], ascending=False, kind="stable")
-    for row in order.itertuples():
-        position = ["" if pd.isna(n) else str(int(n)) for n in (row.layer, row.k)]
-        cells = [
-            f"`{row.metric}`",
-            *position,
-            row.family,
-            _share(row),
-            _cell(row),
-            f"{row.false_alarms:.1f}",
-        ]
-        yield "| " + " | ".join(cells) + " |"
+def _family_cells(row: Any) -> list[str]:
+    more = "" if pd.isna(row.behind) else f"{row.behind:+.0%} ({_ends(row, 'behind', '+.0%')})"
+    alarms = [f"{row.false_alarms:.1f}", f"{row.early_alarms:.1f}"]
+    return [row.family, _share(row), f"{row.chance:.0%}", _cell(row), *alarms, more]
+
+
+def _signal_cells(row: Any) -> list[str]:
+    position = ["" if pd.isna(n) else str(int(n)) for n in (row.layer, row.k)]
+    found = [_share(row), _cell(row), f"{row.false_alarms:.1f}"]
+    return [f"`{row.metric}`", *position, row.family, *found]
 
 
 def _share(row: Any) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from shapesweep.curves.tables import corpora, rows
+
 #: By whether there is a peak with all neighbours, and one between documents.
 _PHASES = {
     (True, False): "Of the two phases of the ID none is shown any more once neighbours come from "
@@ -51,11 +53,6 @@ class Run:
         """Whether only the last token of each document is measured."""
         return bool(self.profiles.pooling.iloc[0] == "last")
 
-    @property
-    def n_steps(self) -> int:
-        """Number of different steps."""
-        return int(self.profiles.step.nunique())
-
 
 def runs(
     profiles: pd.DataFrame,
@@ -74,13 +71,11 @@ def runs(
     -------
     list of Run
     """
-    single = [t[t.over == "documents"] for t in (profiles, trajectories, phases)]
     runs_found = []
-    for (suite, run), part in single[0].groupby(["suite", "run"], sort=False):
-        corpus = "text" if "text" in set(part.corpus) else part.corpus.iloc[0]
-        mine = [
-            t[(t.suite == suite) & (t.run == run) & (t.corpus == corpus)] for t in (*single, shapes)
-        ]
+    for (suite, run), part in rows(profiles).groupby(["suite", "run"], sort=False):
+        corpus = corpora(part)[0]
+        every = (profiles, trajectories, phases, shapes)
+        mine = [rows(table, suite=suite, run=run, corpus=corpus) for table in every]
         runs_found.append(Run(suite, run, corpus, *mine))
     return runs_found
 
@@ -119,28 +114,26 @@ def on_dome(run: Run) -> list[str]:
 
 def on_phases(run: Run) -> list[str]:
     """What remains of the two phases of the ID between documents."""
-    found = run.phases[(run.phases.selection == "no_first") & (run.phases.layers == "middle")]
-    ways = {n: found[found.metric == n] for n in ("id_twonn", "id_twonn_between")}
-    if any(not len(rows) for rows in ways.values()):
+    found = rows(run.phases, selection="no_first", layers="middle")
+    ways = [rows(found, metric=name) for name in ("id_twonn", "id_twonn_between")]
+    if not all(map(len, ways)):
         return []
-    every, between = (rows.iloc[0] for rows in ways.values())
+    every, between = (way.iloc[0] for way in ways)
     unclear = [phase.verdict for phase in (every, between) if "peak" not in phase.verdict]
     if unclear:
         return [f"Of two phases of the ID nothing can be said: {unclear[0]}."]
     head = _PHASES[every.verdict == "peak", between.verdict == "peak"]
-    comparison = (
-        f"between documents TwoNN has {_peak(between)}; with all neighbours, {_peak(every)}"
-    )
     tokens = "last tokens" if run.is_last else "without the first token"
-    return [f"{head}: {comparison} (middle blocks, {tokens}).", *_same_document(run)]
+    sentence = (
+        f"{head}: between documents TwoNN has {_peak(between)}; with all neighbours, "
+        f"{_peak(every)} (middle blocks, {tokens})."
+    )
+    return [sentence, *_same_document(run)]
 
 
 def _same_document(run: Run) -> list[str]:
-    line = run.trajectories[
-        (run.trajectories.metric == "same_document_nn")
-        & (run.trajectories.layers == "middle")
-        & (run.trajectories.selection == "no_first")
-    ]
+    every = {"layers": "middle", "selection": "no_first"}
+    line = rows(run.trajectories, metric="same_document_nn", **every)
     line = line[line.value.notna() & line.step.notna()].sort_values("step")
     if len(line) < 2 or run.is_last:
         return []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from shapesweep.curves.tables import Curves
+from shapesweep.curves.tables import Curves, rows
 from shapesweep.report import sentences
 from shapesweep.storage import failures
 
@@ -18,10 +18,18 @@ WAYS = {
     "same_document_nn": "same-document nn",
 }
 
+#: Where the results are, relative to their folder.
+FILES = {
+    "report": "report.html",
+    "figures": "figures/*.{svg,pdf,png,csv}",
+    "tables": "{geometry,replicates,losses,budgets,failures}.parquet",
+    "curves": "curves/{profiles,trajectories,phases,shapes}.parquet",
+    "logs": "logs/",
+}
 #: Maximum number of problems that are listed; the table of failures has all.
 NAMED = 60
-#: Width of lines.
-COLUMNS = 100
+#: Sentences are wrapped to 100 columns.
+WRAPPER = textwrap.TextWrapper(100, "  ", "    ", break_on_hyphens=False)
 
 
 def write(results: str | Path, out: str | Path) -> str:
@@ -51,21 +59,14 @@ def write(results: str | Path, out: str | Path) -> str:
     for run in sentences.runs(*shown):
         lines += ["", run.title]
         for sentence in sentences.sentences(run):
-            lines += textwrap.wrap(
-                sentence,
-                COLUMNS,
-                initial_indent="  ",
-                subsequent_indent="    ",
-                break_on_hyphens=False,
-            )
-        if run.n_steps > 1:
+            lines += WRAPPER.wrap(sentence)
+        if run.profiles.step.nunique() > 1:
             lines += _along(run)
-    lines += ["", "Where to look"]
-    lines += [f"  report   {results}/report.html"]
-    lines += [f"  figures  {results}/figures/*.{{svg,pdf,png,csv}}"]
-    lines += [f"  tables   {results}/{{geometry,replicates,losses,budgets,failures}}.parquet"]
-    lines += [f"  curves   {results}/curves/{{profiles,trajectories,phases,shapes}}.parquet"]
-    lines += [f"  logs     {results}/logs/"]
+    lines += [
+        "",
+        "Where to look",
+        *(f"  {kind:8} {results}/{path}" for kind, path in FILES.items()),
+    ]
     text = "\n".join(lines) + "\n"
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Path(out).write_text(text, encoding="utf-8")
@@ -73,8 +74,7 @@ def write(results: str | Path, out: str | Path) -> str:
 
 
 def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
-    checkpoints = profiles[profiles.over == "documents"][["suite", "run", "revision"]]
-    checkpoints = checkpoints.drop_duplicates()
+    checkpoints = rows(profiles)[["suite", "run", "revision"]].drop_duplicates()
     runs = checkpoints[["suite", "run"]].drop_duplicates()
     return (
         f"{len(checkpoints)} checkpoints of {len(runs)} runs measured, "
@@ -84,9 +84,7 @@ def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
 
 def _along(run: sentences.Run) -> list[str]:
     """The ID of the middle blocks over training, as a text table."""
-    mine = run.trajectories[
-        (run.trajectories.layers == "middle") & (run.trajectories.selection == "no_first")
-    ]
+    mine = rows(run.trajectories, layers="middle", selection="no_first")
     mine = mine[mine.step.notna()]
     steps = sorted(mine.step.unique())
     if not steps:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from shapesweep import __version__
-from shapesweep.curves.tables import Curves
+from shapesweep.curves.tables import Curves, rows
 from shapesweep.errors import ShapesweepError
 from shapesweep.report import sentences
 from shapesweep.report.page import gallery, numbers, record
@@ -107,14 +107,18 @@ def render(
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["thousands"] = _thousands
-    single = profiles[profiles.over == "documents"]
+    environment.filters["thousands"] = lambda n: "" if n is None else f"{n:,}"
+    single = rows(profiles)
     return environment.from_string(_resource("page.html")).render(
         suites=list(dict.fromkeys(single.suite)),
         n_runs=len(single[["suite", "run"]].drop_duplicates()),
         n_checkpoints=len(single[["suite", "run", "revision"]].drop_duplicates()),
         n_missing=int((~missing.measured.astype(bool)).sum()),
-        findings=findings_of_runs(profiles, trajectories, phases, shapes),
+        # First the two phases, then the dome.
+        findings=[
+            {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
+            for run in sentences.runs(profiles, trajectories, phases, shapes)
+        ],
         summary=summary,
         config=config,
         integrity=record.integrity(missing, manifest),
@@ -133,19 +137,6 @@ def render(
     )
 
 
-def findings_of_runs(
-    profiles: pd.DataFrame,
-    trajectories: pd.DataFrame,
-    phases: pd.DataFrame,
-    shapes: pd.DataFrame,
-) -> list[dict[str, Any]]:
-    """The findings by run: first the two phases, then the dome."""
-    return [
-        {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
-        for run in sentences.runs(profiles, trajectories, phases, shapes)
-    ]
-
-
 def as_json(data: dict[str, Any]) -> Markup:
     """JSON that is safe in a script element: no text in it can end the element."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -159,10 +150,6 @@ def _digest(script: str) -> str:
 
 def _resource(name: str) -> str:
     return (resources.files(__name__) / name).read_text(encoding="utf-8")
-
-
-def _thousands(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
 
 
 def _text(path: Path) -> str:

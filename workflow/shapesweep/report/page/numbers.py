@@ -63,17 +63,21 @@ def pack(
     runs = _runs(profiles)
     flags = list(dict.fromkeys(["", *profiles.flag.dropna()]))
     middle = _by_curve(trajectories[trajectories.layers == "middle"])
-    phase = _by_curve(_over_documents(phases))
-    shape = _by_curve(_keyed(_over_documents(shapes)))
+    phase = _by_curve(phases)
+    # Shapes have intervals over documents.
+    shape = _by_curve(_keyed(shapes.assign(over="documents")))
     units = _by_curve(profiles)
+    names = list(runs)
     curves, left, room = [], [], bound
-    for key in _ranked(units, list(runs)):
+    for key in _ranked(units, names):
         if room >= 0:
-            curve = _curve(units[key], runs[key[:3]], flags)
-            curve["run"] = list(runs).index(key[:3])
-            curve["middle"] = _middle(middle.get(key), runs[key[:3]])
-            curve["phase"] = _phase(phase.get(key))
-            curve["shapes"] = _shapes(shape.get(key), runs[key[:3]])
+            run = runs[key[:3]]
+            curve = _curve(units[key], run, flags) | {
+                "run": names.index(key[:3]),
+                "middle": _middle(middle.get(key), run),
+                "phase": _phase(phase.get(key)),
+                "shapes": _shapes(shape.get(key), run),
+            }
             room -= len(json.dumps(curve, separators=(",", ":"))) + 1
         if room >= 0:
             curves.append(curve)
@@ -83,7 +87,7 @@ def pack(
         "runs": list(runs.values()),
         "flags": flags,
         "curves": curves,
-        "losses": list(_losses(trajectories, list(runs))),
+        "losses": list(_losses(trajectories, names)),
         "metrics": _meanings(profiles.metric.unique()),
         "left_out": _counted(left),
     }
@@ -95,11 +99,6 @@ def rounded(values: ArrayLike) -> Any:
     if array.ndim:
         return [rounded(part) for part in array]
     return float(f"{array:.4g}") if np.isfinite(array) else None
-
-
-def _over_documents(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows with intervals over documents: all rows, if a table has no column `over`."""
-    return frame if "over" in frame else frame.assign(over="documents")
 
 
 def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -234,8 +233,10 @@ def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
         return None
     found = {}
     for row in part.to_dict("records"):
-        columns = {m: [rounded(_floats(row[f"{m}{e}"])) for e in ("", "_low", "_high")] for m in
-                schemas.MEASURES}  # fmt: skip
+        columns = {
+            name: [rounded(_floats(row[name + end])) for end in ("", "_low", "_high")]
+            for name in schemas.MEASURES
+        }
         known = {name: three for name, three in columns.items() if three[0] is not None}
         found[row["checkpoint"]] = {"shape": row["shape"], **known}
     return [found.get(point["key"]) for point in run["checkpoints"]]

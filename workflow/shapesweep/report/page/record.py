@@ -77,12 +77,7 @@ def seeds(profiles: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _line(row: Any, what: str, reason: str) -> dict[str, str]:
-    return {
-        "suite": row.suite,
-        "checkpoint": failures.name(row),
-        "what": what,
-        "reason": reason,
-    }
+    return {"suite": row.suite, "checkpoint": failures.name(row), "what": what, "reason": reason}
 
 
 def _counted(origins: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
