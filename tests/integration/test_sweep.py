@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 
-import pytest
-
 from helpers.hub_suites import changed
 from helpers.workflow import (
     EMBEDDED,
@@ -15,7 +13,6 @@ from helpers.workflow import (
     configure,
     plan,
     read,
-    refused,
     settings,
     sweep,
     write,
@@ -130,20 +127,6 @@ def test_an_embedded_suite_is_trained_and_measured(tmp_path, text_file):
         ("encoder", 4): [0, 1, 2],
     }
     assert budgets.k.between(0, 16).all()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"suites.tiny.runs": {"r": "absent"}}, "there is no folder absent"),
-        ({"corpora": ["texts"]}, "corpora.0"),
-        ({"geometri": {}}, "geometri: there is no such key"),
-    ],
-)
-def test_an_invalid_configuration_is_reported_and_nothing_runs(workspace, change, message):
-    configure(workspace, change)
-    assert message in refused(workspace, "numbers")
-    assert not (workspace / "results").exists()
 
 
 def test_too_long_documents_are_reported_for_each_checkpoint(workspace):

@@ -37,9 +37,8 @@ def cut(chosen, **more):
 def test_consecutive_checkpoints_share_a_batch():
     found = cut([published(n) for n in range(10)], checkpoints_per_job=4)
     assert [batch.name for batch in found] == ["step0+3", "step4+3", "step8+1"]
-    assert [revision for batch in found for revision in batch.revisions] == [
-        f"step{n}" for n in range(10)
-    ]
+    revisions = [revision for batch in found for revision in batch.revisions]
+    assert revisions == [f"step{n}" for n in range(10)]
 
 
 @pytest.mark.parametrize("n_later", [1, 3, 4, 9])
