@@ -148,8 +148,8 @@ def test_key_only_limits_the_requested_repositories():
 
 def test_missing_steps_of_the_grid_are_listed_as_holes():
     found = listed_as(define(grid=[0, "10..30 by 10"]), "org/a", "main", "step0", "step20")
-    revisions = [(0, "step0", ()), (10, "", ("hole",)), (20, "step20", ()), (30, "", ("hole",))]
-    assert [(entry.step, entry.revision, entry.status) for entry in found[:4]] == revisions
+    expected = [(0, "step0", ()), (10, "", ("hole",)), (20, "step20", ()), (30, "", ("hole",))]
+    assert [(entry.step, entry.revision, entry.status) for entry in found[:4]] == expected
     assert found[4].is_main
 
 
@@ -196,7 +196,8 @@ def test_repositories_without_checkpoints_are_reported_for_any_selection():
     assert messages[1] == "not_listed: org/b has no revision that matches the suite"
     assert messages[2].startswith("not_listed: org/c*: the Hub has no")
     every = [
-        Listed(e.run, e.revision, e.step, Path("x"), flags=e.status, published=e) for e in found
+        Listed(entry.run, entry.revision, entry.step, "", flags=entry.status, published=entry)
+        for entry in found
     ]
     assert len(select(every, sweep.Steps(steps=[7]))) == 3
 
@@ -205,8 +206,8 @@ def test_ranks_count_over_all_repositories_of_a_run():
     match = r"org/(?P<run>m)-(?P<step>\d+)"
     suite = define(mode="repositories", match=match, tokens={"each": 100}, repositories=["org/m-*"])
     listed = {f"org/m-{k}": Repository(branches={"main": f"{k}"}, trees={}) for k in (9, 1, 4)}
-    tokens = {checkpoint.step: checkpoint.tokens for checkpoint in find(suite, listed)}
-    assert list(tokens.items()) == [(1, 100), (4, 200), (9, 300)]
+    found = [(checkpoint.step, checkpoint.tokens) for checkpoint in find(suite, listed)]
+    assert found == [(1, 100), (4, 200), (9, 300)]
 
 
 def test_checkpoints_of_the_same_name_are_refused():
