@@ -8,9 +8,10 @@ import pytest
 import torch
 import transformers
 
-from helpers import requirements, workflow
+from helpers import hub_suites, requirements, workflow
 from helpers.models import TEXT, tiny_bert, tiny_llama
 from helpers.plans import HUB, Sweep, list_hub
+from helpers.standin import serving
 from shapesweep import corpora
 from shapesweep.config import files
 from shapesweep.corpora import read_text
@@ -127,9 +128,7 @@ def workspace(tmp_path, runs, text_file):
     """
     folder = tmp_path / "mein Prüfstand"
     shutil.copytree(runs, folder / "runs")
-    paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
-    suites = {"tiny": {"source": "local", "runs": paths}}
-    workflow.write(folder, workflow.settings(text_file, suites=suites))
+    workflow.write(folder, workflow.settings(text_file, suites=workflow.TINY))
     return folder
 
 
@@ -143,6 +142,25 @@ def clone(tmp_path):
         # copyfile does not copy the dates, so every file is newer than any result.
         shutil.copytree(workflow.ROOT / name, folder / name, copy_function=shutil.copyfile)
     return folder
+
+
+@pytest.fixture
+def standin(tmp_path, monkeypatch):
+    """A stand-in for the Hub. For the commands, only the address of the Hub changes."""
+    with serving(monkeypatch, tmp_path / "hf") as server:
+        yield server
+
+
+@pytest.fixture
+def publish(standin, tmp_path, tokenizers):
+    """A function that publishes a run, and returns the suite of the run."""
+
+    def publish(steps, config=None):
+        decoder = tokenizers["decoder"]
+        hub_suites.publish_run(standin, "Org/neox", steps, decoder, tmp_path, config)
+        return {"neox": hub_suites.NEOX}
+
+    return publish
 
 
 @pytest.fixture

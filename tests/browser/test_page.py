@@ -85,9 +85,8 @@ def test_a_run_can_be_selected_and_its_name_is_escaped(opened):
 
 def test_lines_are_interrupted_at_a_break_of_the_training(opened):
     lines = "document.getElementById('training').data.filter(t => t.name).map(t => t.y)"
-    marks = (
-        "document.getElementById('map').layout.shapes.filter(s => s.type === 'line').map(s => s.x0)"
-    )
+    marks = "document.getElementById('map').layout.shapes.filter(s => s.type === 'line')"
+    marks += ".map(s => s.x0)"
     assert not any(None in line for line in opened.evaluate(lines))
     assert opened.evaluate(marks) == []
     opened.select_option("#run", label=page_results.HOSTILE)
@@ -195,9 +194,8 @@ def test_static_figures_can_be_downloaded(opened):
     assert name == "dome.svg"
     assert b"</svg>" in content
     assert downloaded(opened, f"{title}: PNG")[1].startswith(b"\x89PNG")
-    assert rows(downloaded(opened, f"{title}: CSV")[1]) == [
-        {"step": "1", "run": page_results.HOSTILE}
-    ]
+    row = {"step": "1", "run": page_results.HOSTILE}
+    assert rows(downloaded(opened, f"{title}: CSV")[1]) == [row]
     assert opened.locator("#figure-corpora [data-kind=csv]").count() == 0
 
 
@@ -220,21 +218,18 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(opened):
     assert opened.evaluate("document.activeElement.className") == "skip"
     opened.keyboard.press("Enter")
     assert opened.evaluate("document.activeElement.id") == "found"
-    reached = set()
+    reached, focused = set(), "document.activeElement.id || document.activeElement.ariaLabel"
     for _ in range(80):
         opened.keyboard.press("Tab")
-        reached.add(
-            opened.evaluate("document.activeElement.id || document.activeElement.ariaLabel")
-        )
+        reached.add(opened.evaluate(focused))
     wanted = {"run", "corpus", "selection", "metric", "layer", "step", "Over depth: CSV"}
     wanted |= {"Checkpoints", "Configuration", "Depth by training: PNG"}
     assert wanted <= reached
     for landmark in ("header", "nav", "main", "h1"):
         assert opened.locator(landmark).count() == 1
     assert opened.locator("[aria-live=polite] #phase").count() == 1
-    ids = opened.evaluate(
-        "[...document.querySelectorAll('body > :not(script) [id]')].map(e => e.id)"
-    )
+    elements = "[...document.querySelectorAll('body > :not(script) [id]')]"
+    ids = opened.evaluate(f"{elements}.map(e => e.id)")
     assert len(ids) == len(set(ids))
     assert opened.locator("img:not([alt])").count() == 0
 

@@ -63,16 +63,27 @@ def samples(path):
     return tables.read_arrow(path, schemas.SAMPLES).to_pylist(), tables.read_metadata(path)
 
 
-KINDS = {"shard": (write_shard, shard), "manifest": (write_manifest, manifest)}
-KINDS["samples"] = write_samples, samples
-every_kind = pytest.mark.parametrize(("write", "read"), KINDS.values(), ids=KINDS)
+KINDS = {
+    "shard": (write_shard, shard),
+    "manifest": (write_manifest, manifest),
+    "samples": (write_samples, samples),
+}
 
 
-def outcomes(path, read, damaged):
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def intact(request, tmp_path):
+    """A file of each kind, and the function that reads it."""
+    write, read = request.param
+    write(tmp_path / "file.parquet")
+    return tmp_path / "file.parquet", read
+
+
+def outcomes(intact, damaged):
     """Read a file with each of the damaged contents, and count the outcomes.
 
     A file is either read unchanged, or an error names it. Any other outcome fails the test.
     """
+    path, read = intact
     before, counts = read(path), {"unchanged": 0, "error": 0}
     for content in damaged:
         path.write_bytes(content)
@@ -86,44 +97,30 @@ def outcomes(path, read, damaged):
     return counts
 
 
-@every_kind
-def test_every_flipped_bit_is_detected_or_harmless(tmp_path, write, read):
-    path = tmp_path / "file.parquet"
-    write(path)
-    content = path.read_bytes()
-
+def test_every_flipped_bit_is_detected_or_harmless(intact):
+    content = intact[0].read_bytes()
     start = content.rindex(b"crc32") - 2
     checksum = range(start, start + 20)
     # All bits of the checksum, and one bit of every other byte. CRC-32 detects every single bit.
     bits = [
         (n, bit) for n in range(len(content)) for bit in (range(8) if n in checksum else [n % 8])
     ]
-
-    def flipped():
-        for n, bit in bits:
-            yield content[:n] + bytes([content[n] ^ 1 << bit]) + content[n + 1 :]
-
-    counts = outcomes(path, read, flipped())
+    flipped = (content[:n] + bytes([content[n] ^ 1 << bit]) + content[n + 1 :] for n, bit in bits)
+    counts = outcomes(intact, flipped)
     # Only flips in the name of the checksum may go unnoticed. The contents are whole then.
     assert counts["unchanged"] <= 8 * len("crc32--")
     assert sum(counts.values()) == len(bits)
 
 
-@every_kind
-def test_truncated_files_are_detected(tmp_path, write, read):
-    path = tmp_path / "file.parquet"
-    write(path)
-    content = path.read_bytes()
+def test_truncated_files_are_detected(intact):
+    content = intact[0].read_bytes()
     ends = sorted({*range(0, len(content), 9), *range(len(content) - 99, len(content))})
-    counts = outcomes(path, read, (content[:end] for end in ends))
+    counts = outcomes(intact, (content[:end] for end in ends))
     assert counts == {"unchanged": 0, "error": len(ends)}
 
 
-@every_kind
-def test_blocks_of_zeros_and_noise_are_detected(tmp_path, write, read):
-    path = tmp_path / "file.parquet"
-    write(path)
-    content, rng = path.read_bytes(), random.Random(0)
+def test_blocks_of_zeros_and_noise_are_detected(intact):
+    content, rng = intact[0].read_bytes(), random.Random(0)
 
     def damaged():
         for _ in range(300):
@@ -133,8 +130,7 @@ def test_blocks_of_zeros_and_noise_are_detected(tmp_path, write, read):
                 if changed[: len(content)] != content:
                     yield changed
 
-    counts = outcomes(path, read, damaged())
-    assert counts["unchanged"] == 0
+    assert outcomes(intact, damaged())["unchanged"] == 0
 
 
 def test_files_with_a_checksum_are_ordinary_parquet(tmp_path):

@@ -3,7 +3,9 @@
 import contextlib
 import copy
 import datetime
+import functools
 import io
+import operator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.plans import paths
 from shapesweep import cli
 from shapesweep.config import files
 from shapesweep.config.sweep import Config
@@ -37,32 +40,19 @@ HOSTILE = st.sampled_from(
 VALUES = (
     HOSTILE | st.text(max_size=30) | st.integers() | st.floats() | st.lists(HOSTILE, max_size=3)
 )
-KEYS = st.sampled_from(
-    [None, True, 7, "", "a\nb", "\0", "\u202e", "x" * 2000, "hub", "local", "Log"]
+KEYS = [None, True, 7, "", "a\nb", "\0", "\u202e", "x" * 2000, "hub", "local", "Log"]
+
+
+def load(path):
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+#: Valid configurations: files of config/, suites of the registry, and local folders.
+VALID = (
+    *(load(f"config/{name}.yaml") for name in ("config", "paper")),
+    *({"suites": {name: load(f"workflow/shapesweep/suites/{name}.yaml")}} for name in REGISTRY),
+    {"suites": {"mine": LOCAL}},
 )
-
-
-def defaults():
-    """Yield valid configurations: files of config/, suites of the registry, and local folders."""
-    for name in ("config/config.yaml", "config/paper.yaml"):
-        yield yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-    for name in REGISTRY:
-        text = Path(f"workflow/shapesweep/suites/{name}.yaml").read_text(encoding="utf-8")
-        yield {"suites": {name: yaml.safe_load(text)}}
-    yield {"suites": {"mine": LOCAL}}
-
-
-def paths(value, path=()):
-    """Yield the path of keys to every value of a configuration."""
-    if path:
-        yield path
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    for key, item in items:
-        yield from paths(item, (*path, key))
-
-
-VALID = tuple(defaults())
 
 
 @st.composite
@@ -70,14 +60,12 @@ def damaged(draw, valid=VALID):
     """Draw a valid configuration in which a value is changed, or a key is added or removed."""
     raw = copy.deepcopy(draw(st.sampled_from(valid)))
     *parents, last = draw(st.sampled_from(list(paths(raw))))
-    container = raw
-    for key in parents:
-        container = container[key]
+    container = functools.reduce(operator.getitem, parents, raw)
     kind = draw(st.sampled_from(["set", "add", "remove"]))
     if kind == "remove":
         del container[last]
     elif kind == "add" and isinstance(container, dict):
-        container[draw(KEYS)] = draw(VALUES)
+        container[draw(st.sampled_from(KEYS))] = draw(VALUES)
     else:
         container[last] = draw(VALUES)
     return raw
@@ -118,11 +106,9 @@ def printed(name):
 @given(raw=damaged(valid=({"suites": {"mine": LOCAL}, "results": "results"},)))
 def test_the_command_prints_one_line_and_writes_nothing(path, raw):
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(path.parent)
-        stderr = io.StringIO()
-        with contextlib.redirect_stderr(stderr):
-            status = cli.main(["manifests", "--config", str(path), "--results", "results"])
+    stderr = io.StringIO()
+    with contextlib.chdir(path.parent), contextlib.redirect_stderr(stderr):
+        status = cli.main(["manifests", "--config", str(path), "--results", "results"])
     assert status == 2
     head, message = stderr.getvalue().split("error: ", 1)
     assert head == "shapesweep: "
@@ -177,20 +163,14 @@ def test_a_folder_instead_of_a_file_is_an_error(tmp_path):
         ({"hub": 3}, "hub: found 3; write keys and values"),
         ({"hub": {"downloads": 0}}, "hub.downloads: found 0; write a number of at least 1"),
         ({"hub": {"disk_gb": float("inf")}}, "hub.disk_gb: found inf; "),
-        (
-            {"suites": {"local": {**LOCAL, "pattern": "("}}},
-            "suites.local.pattern: found '('; is no",
-        ),
+        ({"suites": {"local": {**LOCAL, "pattern": "("}}}, "suites.local.pattern: found '('; is"),
         ({"suites": {"s": {**LOCAL, "runs": {"hub": 4}}}}, "suites.s.runs.hub: found 4; write"),
         ({"suites": {None: None}}, "suites.None: there is no "),
         ({"batch_tokens": 2**63}, "batch_tokens: found 9223372036854775808; write a number of at "),
         ({"checkpoints": {"log": 10**9}}, "checkpoints.log: found 1000000000; write a number of"),
         ({"budget": {"checkpoints": {"x": "last"}}}, "budget.checkpoints.x: there is no such suit"),
         ({"suites": {"paper": {"not_loadable": "no"}}}, "suites.paper: cannot be measured: no"),
-        (
-            {"suites": {"paper": {"seed": "("}}},
-            "suites.paper.seed: found '('; is not a valid",
-        ),
+        ({"suites": {"paper": {"seed": "("}}}, "suites.paper.seed: found '('; is not a valid"),
         ({"suites": {"paper": {"seed": "x"}}}, "suites.paper.seed: found 'x'; needs a group"),
         ({"suites": {"paper": {"ignored_weights": ["("]}}}, "suites.paper.ignored_weights.0: fou"),
         ({"suites": {"paper": {"grid": ["0..9999999 by 1"]}}}, "suites.paper.grid: found ['0.."),

@@ -1,17 +1,15 @@
 """Hostile checkpoints and texts cause one clear line each, and none of their code is run."""
 
-import copy
 import json
-import os
 import shutil
 import struct
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.hub_suites import Evil
 from helpers.shards import extract
 from shapesweep import corpora
 from shapesweep.checkpoint import facts, files
@@ -24,24 +22,23 @@ from shapesweep.storage.manifests import Checkpoint
 WRONG = [None, True, -1, 0, 1.5, 10**30, 1e308, "x", "\0", "../x", [], [[]], {}, {"a": 1}]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tokenizers):
-    """A valid checkpoint, which tests must not change."""
-    import transformers
-
-    from helpers.models import tiny_llama
-
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    transformers.AutoModelForCausalLM.from_config(tiny_llama()).save_pretrained(folder)
-    tokenizers["decoder"].save_pretrained(folder)
-    return folder
+@pytest.fixture
+def folder(runs, tmp_path):
+    """A valid checkpoint."""
+    return shutil.copytree(runs / "decoder/checkpoint-0", tmp_path / "model")
 
 
 @pytest.fixture
-def folder(model, tmp_path):
-    """A copy of the valid checkpoint."""
-    return shutil.copytree(model, tmp_path / "model")
+def extract_with(folder, tmp_path, settings):
+    """A function that extracts the shards of the checkpoint with some settings of the corpus."""
+
+    def extract_with(**more):
+        checkpoint = Checkpoint("local", "r", "v", seed=0, step=5, commit="c")
+        corpus = settings.corpus.model_copy(update=more)
+        chosen = settings.model_copy(update={"corpus": corpus, "corpora": ["text"]})
+        extract(checkpoint, folder, chosen, tmp_path / "shards")
+
+    return extract_with
 
 
 def refusal(folder):
@@ -59,15 +56,16 @@ def refusal(folder):
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_config_is_loaded_or_refused_in_one_line(folder, data):
-    described = json.loads((folder / "config.json").read_bytes())
-    key = data.draw(st.sampled_from([*described, "auto_map", "quantization_config"]))
-    damaged = copy.copy(described) | {key: data.draw(st.sampled_from(WRONG))}
     path = folder / "config.json"
+    content = path.read_bytes()
+    described = json.loads(content)
+    key = data.draw(st.sampled_from([*described, "auto_map", "quantization_config"]))
     try:
+        damaged = described | {key: data.draw(st.sampled_from(WRONG))}
         path.write_text(json.dumps(damaged), encoding="utf-8")
         refusal(folder)
     finally:
-        path.write_text(json.dumps(described), encoding="utf-8")
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize("number", [10**6, 10**30])
@@ -96,13 +94,8 @@ def tensor(start, end, shape=(4,), dtype="F32"):
     "content",
     [
         *(b"", b"\0", bytes(8), bytes(99), b"\xff" * 99),
-        *(
-            safetensors({}, 2**63),
-            safetensors({}, 2**64 - 1),
-            safetensors(b"{"),
-            safetensors(b"[" * 9999),
-            safetensors(b"[]"),
-        ),
+        *(safetensors({}, length) for length in (2**63, 2**64 - 1)),
+        *(safetensors(header) for header in (b"{", b"[" * 9999, b"[]")),
         safetensors({"a": tensor(0, 2**40)}),
         safetensors({"a": tensor(48, 16)}),
         safetensors({"a": tensor(0, 16), "b": tensor(8, 24)}),
@@ -115,16 +108,6 @@ def tensor(start, end, shape=(4,), dtype="F32"):
 def test_an_invalid_safetensors_header_is_refused(folder, content):
     (folder / "model.safetensors").write_bytes(content)
     assert refusal(folder)
-
-
-class Evil:
-    """An object that creates a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (os.system, (f"touch '{self.path}'",))
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
@@ -163,19 +146,20 @@ def test_a_tokenizer_with_a_larger_vocabulary_is_refused(tokenizers, settings, t
         corpora.build(["text"], words, tokenizers["decoder"], settings.corpus, 20)
 
 
-TEXTS = {
-    "empty": (b"", "contains 0 documents"),
-    "too short": (b"a few words", "contains 0 documents"),
-    "not UTF-8": ("ü".encode("latin-1") * 9999, "is not UTF-8"),
-}
-
-
-@pytest.mark.parametrize(("content", "message"), TEXTS.values(), ids=TEXTS)
-def test_errors_name_texts_without_documents(folder, tmp_path, settings, content, message):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "contains 0 documents"),
+        (b"a few words", "contains 0 documents"),
+        ("ü".encode("latin-1") * 9999, "is not UTF-8"),
+    ],
+    ids=["empty", "too short", "not UTF-8"],
+)
+def test_errors_name_texts_without_documents(extract_with, tmp_path, content, message):
     path = tmp_path / "text.txt"
     path.write_bytes(content)
     with pytest.raises(ShapesweepError, match=message) as caught:
-        extract_with(folder, tmp_path, settings, text=str(path))
+        extract_with(text=str(path))
     assert str(path) in str(caught.value)
     assert not (tmp_path / "shards").exists()
 
@@ -184,19 +168,17 @@ def test_errors_name_texts_without_documents(folder, tmp_path, settings, content
     "content",
     [b"\0" * 99_999, b"word " * 99_999, b"\xef\xbb\xbf" + b"a b c\r\n" * 9999, b" \n" * 9999],
 )
-def test_unusual_texts_are_measured(folder, tmp_path, settings, content):
+def test_unusual_texts_are_measured(extract_with, tmp_path, content):
     path = tmp_path / "text.txt"
     path.write_bytes(content)
-    extract_with(folder, tmp_path, settings, text=str(path))
+    extract_with(text=str(path))
     assert (tmp_path / "shards/text/layer-0.parquet").is_file()
 
 
 @pytest.mark.parametrize("more", [{"length": 2**60}, {"documents": 2**60}, {"seed": 2**62}])
-def test_extreme_corpus_settings_are_refused_or_measured(
-    folder, tmp_path, settings, text_file, more
-):
+def test_extreme_corpus_settings_are_refused_or_measured(extract_with, text_file, more):
     try:
-        extract_with(folder, tmp_path, settings, **more)
+        extract_with(**more)
     except ShapesweepError as error:
         assert str(text_file) in str(error)
 
@@ -205,10 +187,3 @@ def test_extreme_corpus_settings_are_refused_or_measured(
 def test_a_text_must_be_a_file(name):
     with pytest.raises(ShapesweepError, match=r"corpus\.text: there is no file"):
         read_text(name)
-
-
-def extract_with(folder, tmp_path, settings, **more):
-    checkpoint = Checkpoint("local", "r", "v", seed=0, step=5, commit="c")
-    corpus = settings.corpus.model_copy(update=more)
-    chosen = settings.model_copy(update={"corpus": corpus, "corpora": ["text"]})
-    extract(checkpoint, Path(folder), chosen, tmp_path / "shards")

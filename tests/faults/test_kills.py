@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.workflow import command, settings, sweep, write
+from helpers.workflow import TINY, command, complete, refused, settings, sweep, write
 
 #: The number of sweeps that are killed, at random times. The index of a sweep is its random seed.
 N_KILLS = int(os.environ.get("SHAPESWEEP_KILLS", "3"))
@@ -31,9 +31,7 @@ def small(runs, text_file):
 
     def write_sweep(folder):
         shutil.copytree(runs, folder / "runs")
-        paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
-        suites = {"tiny": {"source": "local", "runs": paths}}
-        write(folder, settings(text_file, suites=suites, checkpoints_per_job=3))
+        write(folder, settings(text_file, suites=TINY, checkpoints_per_job=3))
         return folder
 
     return write_sweep
@@ -44,9 +42,14 @@ def undisturbed(small, tmp_path_factory):
     """The tables of a sweep that is not killed, and its time in seconds."""
     folder = small(tmp_path_factory.mktemp("undisturbed") / "sweep")
     start = time.monotonic()
-    done = sweep(folder, "numbers", cold=True)
-    assert done.returncode == 0, done.stdout
+    complete(folder, "numbers", cold=True)
     return final_tables(folder), time.monotonic() - start
+
+
+def start_sweep(folder, **more):
+    """Start a sweep, and return its process."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(**command(folder, "numbers", cold=True), **quiet, **more)
 
 
 def final_tables(folder):
@@ -98,12 +101,7 @@ def test_a_killed_sweep_continues_to_the_same_tables(number, undisturbed, small,
     victim = ("worker", "snakemake", "all")[number % 3]
     moment = rng.uniform(0.05, 0.95) * seconds
     folder = small(tmp_path / "sweep")
-    process = subprocess.Popen(
-        **command(folder, "numbers", cold=True),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start_sweep(folder, start_new_session=True)
     try:
         time.sleep(moment)
         kill(process, victim, rng)
@@ -133,16 +131,9 @@ def test_a_second_snakemake_on_the_same_folder_is_refused_and_harms_nothing(
 ):
     expected, _ = undisturbed
     folder = small(tmp_path / "sweep")
-    first = subprocess.Popen(
-        **command(folder, "numbers", cold=True),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    first = start_sweep(folder)
     while first.poll() is None and not (folder / "results/logs").is_dir():
         time.sleep(0.05)
-    second = sweep(folder, "numbers")
-    assert second.returncode != 0
-    assert "cannot be locked" in second.stdout
-    assert "Traceback" not in second.stdout
+    assert "cannot be locked" in refused(folder, "numbers")
     assert first.wait() == 0
     assert final_tables(folder) == expected

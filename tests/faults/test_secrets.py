@@ -2,11 +2,11 @@
 
 import logging
 
-import huggingface_hub.constants
 import pytest
-import yaml
 
-from helpers.standin import StandIn
+from helpers.plans import HUB
+from helpers.standin import serving_here
+from helpers.workflow import write
 from shapesweep import cli
 from shapesweep.config import files as config_files
 from shapesweep.hub import client
@@ -18,13 +18,7 @@ SECRET = "hf_secretOfTheUser"
 @pytest.fixture
 def standin(monkeypatch, tmp_path):
     """A stand-in for the Hub whose error responses contain the token."""
-    with StandIn() as server:
-        files = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        for name, value in (
-            *(("ENDPOINT", server.url), ("HUGGINGFACE_CO_URL_TEMPLATE", files)),
-            ("HF_HUB_CACHE", str(tmp_path / "cache")),
-        ):
-            monkeypatch.setattr(huggingface_hub.constants, name, value)
+    with serving_here(monkeypatch, tmp_path / "cache") as server:
         monkeypatch.setenv("HF_TOKEN", SECRET)
         monkeypatch.setattr(client, "ATTEMPTS", 2)
         # The client of the Hub also waits between its own attempts.
@@ -32,17 +26,6 @@ def standin(monkeypatch, tmp_path):
         server.echoes_token = True
         server.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": b"x" * 99})
         yield server
-
-
-@pytest.fixture
-def run_command(tmp_path, monkeypatch):
-    """A function that runs a command for a suite of the stand-in."""
-    monkeypatch.chdir(tmp_path)
-    suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
-    suites = {"s": {**suite, "repositories": ["org/a"]}}
-    text = yaml.safe_dump({"suites": suites, "corpora": ["text"]})
-    (tmp_path / "sweep.yaml").write_text(text, encoding="utf-8")
-    return lambda *words: cli.main([*words])
 
 
 def answer_with(standin, status, part=""):
@@ -56,33 +39,36 @@ def answer_with(standin, status, part=""):
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 429, 500, 503])
 def test_the_token_is_never_printed_logged_or_written(
-    standin, run_command, tmp_path, status, capfd, caplog
+    standin, tmp_path, status, monkeypatch, capfd, caplog
 ):
     caplog.set_level(logging.INFO)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"suites": {"s": HUB}, "corpora": ["text"]})
     (tmp_path / "results/listings").mkdir(parents=True)
-    definition = config_files.load("sweep.yaml").suites["s"].model_dump_json()
+    configuration = config_files.load("sweep.yaml")
+    definition = configuration.suites["s"].model_dump_json()
     suite = ["--definition", definition, "--suite", "s", "--results", "results"]
     listing = ["listing", *suite, "--out", "results/listings/s.json"]
     answer_with(standin, status)
-    run_command(*listing)
+    cli.main(listing)
     standin.scripted = lambda: None
-    assert run_command(*listing) == 0
-    record = Plan(config_files.load("sweep.yaml"), "results").record("s")
+    assert cli.main(listing) == 0
+    record = Plan(configuration, "results").record("s")
     (tmp_path / "plan.json").write_text(record, encoding="utf-8")
     manifest, tokenizer = "results/manifests/s.parquet", "results/tokenizers/s/a"
     describe = ["manifest", "--plan", "plan.json", "--results", "results", "--out", manifest]
-    assert run_command(*describe) == 0
+    assert cli.main(describe) == 0
     answer_with(standin, status, "/resolve/")
-    assert run_command("tokenizer", *suite, "--run", "a", "--out", tokenizer) == 0
+    assert cli.main(["tokenizer", *suite, "--run", "a", "--out", tokenizer]) == 0
     out = "results/checkpoints/s/a/step1/0123456789ab"
-    checkpoint = ["--settings", "sweep.yaml", "--manifest", manifest, "--run", "a"]
-    checkpoint += ["--revision", "step1"]
+    checkpoint = ["--settings", "sweep.yaml", "--manifest", manifest]
+    checkpoint += ["--run", "a", "--revision", "step1"]
     disk = ["--temporary", "results", "--room", "100000", "--bytes", "1000"]
-    assert run_command("download", *checkpoint, *disk, "--out", out) == 0
+    assert cli.main(["download", *checkpoint, *disk, "--out", out]) == 0
     assert (tmp_path / out / "failed.json").is_file()
     # The table of failures contains the errors of the Hub.
     tables = ["--temporary", "results", "--measured", "results/measured", "--out", "results/tables"]
-    assert run_command("geometry", *checkpoint, "--checkpoints", out, *tables) == 0
+    assert cli.main(["geometry", *checkpoint, "--checkpoints", out, *tables]) == 0
     assert (tmp_path / "results/tables/failures.parquet").is_file()
 
     assert standin.n_echoes

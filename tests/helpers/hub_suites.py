@@ -1,6 +1,7 @@
 """Miniature suites for the stand-in Hub: one suite for each mode, in all published formats."""
 
 import io
+import os
 import shutil
 
 import torch
@@ -8,6 +9,9 @@ import transformers
 from safetensors.torch import load, save
 
 from helpers.models import tiny_bert, tiny_bloom, tiny_neox, trajectory
+from helpers.plans import HUB
+
+NEOX = {**HUB, "repositories": ["Org/neox"]}
 
 
 def files(saved, folder, form="safetensors"):
@@ -27,6 +31,16 @@ def pickled(value):
     return buffer.getvalue()
 
 
+class Evil:
+    """An object that creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f"touch '{self.path}'",))
+
+
 def changed(content, change):
     """Change the weights of a safetensors file, and return its new bytes."""
     weights = load(content)
@@ -36,6 +50,13 @@ def changed(content, change):
 
 #: Other files of published repositories, which are never downloaded.
 CLUTTER = {"tf_model.h5": b"\0" * 4096, "optimizer.bin": b"\0" * 4096, "README.md": b"hello"}
+
+
+def publish_run(hub, name, steps, tokenizer, folder, config=None, seed=0):
+    """Publish a run with a branch for each step."""
+    tokenizer = files(tokenizer, folder / "t")
+    for step, model in trajectory(config or tiny_neox(), steps, seed=seed):
+        hub.add(name, f"step{step}", files(model, folder / "m") | tokenizer)
 
 
 def publish_all(hub, tokenizers, folder):

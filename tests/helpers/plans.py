@@ -24,6 +24,15 @@ HUB["repositories"] = ["org/a"]
 FACT = {"about": "it", "says": "more", "source": "here", "verified": "read"}
 
 
+def paths(value, path=()):
+    """Yield the path of keys to every value in nested mappings and lists."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else ()
+    for key, item in enumerate(value) if isinstance(value, list) else items:
+        yield from paths(item, (*path, key))
+
+
 def write_checkpoint(folder, content=b"weights"):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(SHAPE), encoding="utf-8")
@@ -41,9 +50,13 @@ def list_hub(results, suite="hub", revisions=("step1", "step2"), **more):
     branches = {name: f"commit of {name}" for name in revisions}
     trees = {commit: files_of(commit) for commit in branches.values()}
     repository = Repository(branches=branches, trees=trees, config=SHAPE, **more)
-    path = results / f"listings/{suite}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"org/a": asdict(repository)}), encoding="utf-8")
+    write(results / f"listings/{suite}.json", json.dumps({"org/a": asdict(repository)}))
+
+
+def write(path, text=""):
+    """Write a file, and create its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 class Sweep:

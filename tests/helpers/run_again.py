@@ -1,11 +1,8 @@
 """The table in docs/how-to/run-again.md: which rules run again after a change."""
 
-import copy
 import re
 
-import yaml
-
-from helpers.workflow import ROOT, plan, write
+from helpers.workflow import ROOT, configure, plan
 
 #: The changes of each row of the table: keys of the configuration and their new values.
 CHANGES = {
@@ -70,20 +67,7 @@ def expected(row, target):
     return rules | ({"page"} & TARGETS[target] if again == "page" else set())
 
 
-def changed(configuration, change):
-    """Return a copy of a configuration in which some keys have new values."""
-    result = copy.deepcopy(configuration)
-    for path, value in change.items():
-        *parents, key = path.split(".")
-        mapping = result
-        for parent in parents:
-            mapping = mapping.setdefault(parent, {})
-        mapping[key] = value
-    return result
-
-
 def planned(folder, change, *targets):
     """Return the watched rules that run after a change, from a dry run."""
-    configuration = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
-    write(folder, changed(configuration, change))
+    configure(folder, change)
     return plan(folder, *targets).keys() & WATCHED

@@ -5,6 +5,7 @@ ETag, `X-Repo-Commit` and Range. It has the same faults as the real Hub: 429 wit
 server errors, and connections that are cut in the middle of a file.
 """
 
+import contextlib
 import hashlib
 import json
 import random
@@ -12,6 +13,8 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import huggingface_hub.constants
 
 PAGE = 5
 LARGE = (".safetensors", ".bin", ".pt")
@@ -96,6 +99,30 @@ class StandIn:
                 return None
             self.n_faults += 1
             return self.random.choice(["429", "500", "503", "cut", "hang up"])
+
+
+@contextlib.contextmanager
+def serving(patch, folder):
+    """A stand-in that commands use instead of the Hub. `folder` has their cache."""
+    patch.setenv("HF_HOME", str(folder))
+    patch.delenv("HF_TOKEN", raising=False)
+    with StandIn() as standin:
+        patch.setenv("HF_ENDPOINT", standin.url)
+        yield standin
+
+
+@contextlib.contextmanager
+def serving_here(patch, folder):
+    """A stand-in that this process uses instead of the Hub. `folder` has its cache."""
+    with StandIn() as standin:
+        # The client reads HF_ENDPOINT and HF_HOME when it is imported.
+        files = f"{standin.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for name, value in (
+            *(("ENDPOINT", standin.url), ("HUGGINGFACE_CO_URL_TEMPLATE", files)),
+            *(("HF_HUB_CACHE", str(folder)), ("HF_TOKEN_PATH", str(folder / "none"))),
+        ):
+            patch.setattr(huggingface_hub.constants, name, value)
+        yield standin
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import yaml
 
+from shapesweep.storage import schemas, tables
+
 ROOT = Path(__file__).parents[2]
 #: The folder of the programs of this environment.
 SCRIPTS = Path(sys.executable).parent
@@ -23,6 +25,17 @@ WARM = Path(__file__).with_name("warm.py")
 _PROGRAM = """#!/bin/sh
 exec "{python}" -IS "{warm}" run "{socket}" {name} "$@"
 """
+#: The model and the other keys of a suite whose training takes seconds.
+LLAMA = {
+    **{"model_type": "llama", "hidden_size": 16, "intermediate_size": 32},
+    **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
+}
+EMBEDDED = {
+    **{"source": "embedded", "vocabulary": 300, "document_length": 16},
+    **{"batch_size": 4, "logging_steps": 1},
+}
+#: A suite of the two runs in the folder `runs`.
+TINY = {"tiny": {"source": "local", "runs": {run: f"runs/{run}" for run in ("decoder", "encoder")}}}
 #: A scheduler: it starts a job script, and prints the ID of its process.
 SUBMIT = """#!/bin/sh
 sh "$1" > "$1.out" 2>&1 &
@@ -62,6 +75,35 @@ def sweep(folder, *arguments, **more):
     )
 
 
+def complete(folder, *arguments, **more):
+    """Run `snakemake`, check that it succeeds, and return its output."""
+    done = sweep(folder, *arguments, **more)
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout, done.stdout
+    return done.stdout
+
+
+def refused(folder, *arguments, **more):
+    """Run `snakemake`, check that it fails without a traceback, and return its output."""
+    done = sweep(folder, *arguments, **more)
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stdout, done.stdout
+    return done.stdout
+
+
+def error_line(output):
+    """Return the only line of an output that is an error."""
+    (line,) = [line for line in output.splitlines() if "error" in line]
+    assert "shapesweep: error: " in line
+    return line
+
+
+def read(folder, name):
+    """Return a table of the results, for example `curves/phases`."""
+    schema = getattr(schemas, name.rpartition("/")[2].upper())
+    return tables.read(folder / f"results/{name}.parquet", schema)
+
+
 def submitting(folder):
     """Return options of `snakemake` that run every job in a separate process, as on a cluster."""
     submit = folder / "submit"
@@ -89,9 +131,8 @@ def job(folder, *arguments):
 
 def plan(folder, *arguments, **more):
     """Return the number of planned jobs by rule, from a dry run."""
-    planned = sweep(folder, "--dry-run", *arguments, **more)
-    assert planned.returncode == 0, planned.stdout
-    words = [line.split() for line in planned.stdout.splitlines()]
+    planned = complete(folder, "--dry-run", *arguments, **more)
+    words = [line.split() for line in planned.splitlines()]
     return {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
 
 
@@ -108,7 +149,25 @@ def settings(text_file, **more):
 
 def write(folder, configuration):
     """Write the configuration of the sweep in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "sweep.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
+
+
+def configuration(folder):
+    """Return the configuration of the sweep in a folder."""
+    return yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+
+
+def configure(folder, change):
+    """Set keys of the configuration in a folder. Dots separate the keys of nested mappings."""
+    changed = configuration(folder)
+    for path, value in change.items():
+        *parents, key = path.split(".")
+        mapping = changed
+        for parent in parents:
+            mapping = mapping.setdefault(parent, {})
+        mapping[key] = value
+    write(folder, changed)
 
 
 @functools.cache

@@ -10,7 +10,16 @@ import yaml
 
 from helpers.models import TEXT
 from helpers.published_names import write_listing
-from helpers.workflow import ROOT, settings, sweep, write
+from helpers.workflow import (
+    ROOT,
+    complete,
+    configuration,
+    error_line,
+    refused,
+    settings,
+    sweep,
+    write,
+)
 from shapesweep.config import files
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.suite import SUITE
@@ -48,26 +57,17 @@ def write_inputs(folder, chosen):
             write_listing(name, suite, path, SHAPE)
 
 
-def jobs(planned):
-    """Return the number of jobs by rule, from the output of a dry run."""
-    table = planned.partition("Job stats:")[2].partition("total")[0]
-    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
-
-
 def assert_planned(folder, target, **more):
     """Plan a target, and check that it includes its last job."""
-    done = sweep(folder, *TARGETS[target], **more)
-    assert done.returncode == 0, done.stdout
-    assert "Traceback" not in done.stdout
+    planned = complete(folder, *TARGETS[target], **more)
     if target == "dag":
-        assert "digraph snakemake_dag" in done.stdout
+        assert "digraph snakemake_dag" in planned
     elif target == "summary":
-        assert "geometry.parquet" in done.stdout
+        assert "geometry.parquet" in planned
     else:
-        planned = jobs(done.stdout)
         last = {"all": "page", "numbers": "summary", "paper": "comparison", "spikes": "warnings"}
-        assert planned[last.get(target, target)] == 1
-    return done.stdout
+        assert re.search(rf"^{last.get(target, target)} +1$", planned, re.MULTILINE)
+    return planned
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -113,17 +113,14 @@ def registry(tmp_path_factory):
 def test_every_suite_of_the_registry_can_be_planned(registry, target):
     planned = assert_planned(registry, target)
     if target in ("all", "numbers"):
-        named = yaml.safe_load((registry / "sweep.yaml").read_text(encoding="utf-8"))["suites"]
-        assert set(re.findall(r": measuring ([^/]+)/", planned)) == set(named)
+        named = set(configuration(registry)["suites"])
+        assert set(re.findall(r": measuring ([^/]+)/", planned)) == named
 
 
 @pytest.mark.parametrize("name", [n for n, s in REGISTRY.items() if getattr(s, "not_loadable", 0)])
 def test_a_suite_that_cannot_be_measured_is_refused_in_one_line(tmp_path, name):
     write(tmp_path, {"suites": [name]})
-    done = sweep(tmp_path, "--dry-run")
-    assert done.returncode != 0
-    (line,) = [line for line in done.stdout.splitlines() if "error" in line]
-    assert f"suites.{name}: cannot be measured: " in line
+    assert f"suites.{name}: cannot be measured: " in error_line(refused(tmp_path, "--dry-run"))
 
 
 def test_special_characters_of_users_are_taken_literally(runs, tmp_path):
@@ -137,8 +134,7 @@ def test_special_characters_of_users_are_taken_literally(runs, tmp_path):
     # The path of the results cannot contain braces, which are wildcards of Snakemake.
     results = odd.replace("{", "(").replace("}", ")")
     write(tmp_path, {**chosen, "results": results, "budget": {"checkpoints": {"odd": "last"}}})
-    done = sweep(tmp_path)
-    assert done.returncode == 0, done.stdout
+    complete(tmp_path)
     measured = tables.read(tmp_path / results / "geometry.parquet", schemas.GEOMETRY)
     assert sorted(set(measured.step)) == [0, 10, 100]
     page = (tmp_path / results / "report.html").read_text(encoding="utf-8")
@@ -146,5 +142,4 @@ def test_special_characters_of_users_are_taken_literally(runs, tmp_path):
     assert odd.partition(" '")[0] in html.unescape(page)
     assert "Nothing to be done" in sweep(tmp_path).stdout
     for words in (["--dag"], ["--summary"], ["--report", "report.zip"]):
-        done = sweep(tmp_path, *words)
-        assert done.returncode == 0, done.stdout
+        complete(tmp_path, *words)

@@ -5,31 +5,31 @@ Dry runs test a sample of the table, or the whole table if SHAPESWEEP_ALL is set
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
-import yaml
 
-from helpers.run_again import CHANGES, TARGETS, changed, expected, planned, table
-from helpers.workflow import command, settings, sweep, write
+from helpers.run_again import CHANGES, TARGETS, expected, planned, table
+from helpers.workflow import (
+    EMBEDDED,
+    LLAMA,
+    command,
+    complete,
+    configuration,
+    configure,
+    read,
+    refused,
+    settings,
+    sweep,
+    write,
+)
+from shapesweep.config.sweep import Config
 from shapesweep.plan.workflow import BATCH_TABLES
-from shapesweep.storage import schemas, tables
 
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
-RUNS = {
-    "small": {
-        "learning_rate": 0.01,
-        "model": {
-            **{"model_type": "llama", "hidden_size": 16, "intermediate_size": 32},
-            **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
-        },
-    }
-}
-TRAINED = {
-    **{"source": "embedded", "vocabulary": 300, "document_length": 16, "batch_size": 4},
-    **{"steps": [0, 2], "logging_steps": 1, "runs": RUNS},
-}
+TRAINED = EMBEDDED | {"steps": [0, 2], "runs": {"small": {"learning_rate": 0.01, "model": LLAMA}}}
 #: Rows about changes outside the configuration, which have their own tests.
 OTHERS = {
     "a checkpoint's files",
@@ -49,18 +49,16 @@ def swept(tmp_path_factory, runs, text_file):
     shutil.copytree(folder / "runs/decoder/checkpoint-10", folder / "runs/decoder/checkpoint-50")
     shutil.copyfile(text_file, folder / "other.txt")
     (folder / "log.csv").write_text("step,loss\n5,6.0\n", encoding="utf-8")
-    suite = {"source": "local", "runs": {"a": "runs/decoder"}}
-    configuration = settings(
+    chosen = settings(
         text_file,
-        suites={"mine": suite},
+        suites={"mine": {"source": "local", "runs": {"a": "runs/decoder"}}},
         checkpoints={"steps": [0, 10, 100, 2]},
         corpora=["text", "last"],
         budget={"checkpoints": {"mine": "last"}},
         spikes={"suites": {"tiny": TRAINED}},
     )
-    write(folder, configuration)
-    done = sweep(folder, "all", "paper", "spikes")
-    assert done.returncode == 0, done.stdout
+    write(folder, chosen)
+    complete(folder, "all", "paper", "spikes")
     return folder
 
 
@@ -81,8 +79,6 @@ def listing(folder):
 
 
 def test_the_table_has_a_row_for_every_key(swept):
-    from shapesweep.config.sweep import Config
-
     rows = set(table())
     assert rows == set(CHANGES) | OTHERS
     named = " ".join(rows)
@@ -149,15 +145,12 @@ OUTPUTS = [
 #: Files that are only written again when a job needs them.
 NEEDED = ["settings/*.yaml", "settings/text.jinja", "measured/mine/a/checkpoint-0/*.parquet"]
 SAMPLE = [OUTPUTS[0], "geometry/mine/a/checkpoint-0+1/*/losses.parquet", "report.html"]
-TARGETS_OF = {"spikes": ["spikes"], "comparison": ["paper"]}
+TARGETS_OF = {"spikes": "spikes", "comparison": "paper", "report": "all"}
 
 
 def target_of(pattern):
     """Return the target that writes a file."""
-    for start, names in TARGETS_OF.items():
-        if pattern.startswith(start):
-            return names
-    return ["all"] if pattern.startswith(("figures", "report")) else ["numbers"]
+    return TARGETS_OF.get(re.match(r"\w+", pattern)[0], "numbers")
 
 
 @pytest.mark.parametrize("pattern", OUTPUTS if ALL else SAMPLE)
@@ -165,13 +158,12 @@ def test_a_deleted_output_is_written_again(copied, pattern):
     (path,) = (copied / "results").glob(pattern)
     content = path.read_bytes()
     path.unlink()
-    done = sweep(copied, *target_of(pattern))
-    assert done.returncode == 0, done.stdout
+    complete(copied, target_of(pattern))
     # Pages and figures contain the time at which they were written.
     if path.suffix not in (".html", ".pdf", ".svg"):
         assert path.read_bytes() == content
     assert path.stat().st_size > 0
-    assert "Nothing to be done" in sweep(copied, "--dry-run", *target_of(pattern)).stdout
+    assert "Nothing to be done" in sweep(copied, "--dry-run", target_of(pattern)).stdout
 
 
 @pytest.mark.parametrize("pattern", OUTPUTS if ALL else SAMPLE)
@@ -179,7 +171,7 @@ def test_a_truncated_output_is_written_again_or_reported(copied, pattern):
     (path,) = (copied / "results").glob(pattern)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    done = sweep(copied, *target_of(pattern))
+    done = sweep(copied, target_of(pattern))
     assert "Traceback" not in done.stdout
     name = str(path.relative_to(copied))
     if path.read_bytes() != content:
@@ -187,8 +179,7 @@ def test_a_truncated_output_is_written_again_or_reported(copied, pattern):
         assert lines, done.stdout
         assert "remove it, and run again" in lines[0]
         path.unlink()
-        done = sweep(copied, *target_of(pattern))
-        assert done.returncode == 0, done.stdout
+        complete(copied, target_of(pattern))
 
 
 def test_missing_and_damaged_figures_are_reported(copied):
@@ -201,9 +192,7 @@ def test_missing_and_damaged_figures_are_reported(copied):
     assert f"results/figures/loss.pdf: {advice}" in found
     assert found.count(advice) == 2
     shutil.rmtree(folder)
-    done = sweep(copied)
-    assert done.returncode == 0, done.stdout
-    assert advice not in done.stdout
+    assert advice not in complete(copied)
     assert (folder / "dome.svg").is_file()
 
 
@@ -211,11 +200,9 @@ def test_missing_and_damaged_figures_are_reported(copied):
 def test_deleted_inputs_are_written_again_when_a_job_needs_them(copied, pattern):
     for path in (copied / "results").glob(pattern):
         path.unlink()
-    configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
-    write(copied, changed(configuration, {"geometry.n_points": 50}))
-    done = sweep(copied, "numbers")
-    assert done.returncode == 0, done.stdout
-    found = tables.read(copied / "results/geometry.parquet", schemas.GEOMETRY)
+    configure(copied, {"geometry.n_points": 50})
+    complete(copied, "numbers")
+    found = read(copied, "geometry")
     assert found[found.metric == "id_twonn"].n_points.max() == 50
 
 
@@ -227,29 +214,24 @@ def test_truncated_settings_are_not_used(copied):
     )
     text = path.read_text(encoding="utf-8")
     path.write_text(text[: text.index("geometry:")], encoding="utf-8")
-    done = sweep(copied, "numbers")
-    assert done.returncode != 0
-    assert f"{path.name}: damaged; remove it, and run again" in done.stdout
+    assert f"{path.name}: damaged; remove it, and run again" in refused(copied, "numbers")
 
 
 def test_a_manifest_of_another_text_is_not_used(copied):
-    configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
-    write(copied, changed(configuration, {"corpus.text": "other.txt"}))
+    original = configuration(copied)
+    configure(copied, {"corpus.text": "other.txt"})
     # The sweep of the other text ends early.
-    done = sweep(copied, "numbers", "--until", "manifest")
-    assert done.returncode == 0, done.stdout
-    write(copied, configuration)
+    complete(copied, "numbers", "--until", "manifest")
+    write(copied, original)
     # Snakemake does not remember the first sweep.
     shutil.rmtree(copied / ".snakemake")
     shutil.rmtree(copied / "results/geometry")
-    done = sweep(copied, "numbers")
-    assert done.returncode == 0, done.stdout
+    complete(copied, "numbers")
     assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
 
 
 def test_dry_runs_do_not_disturb_a_running_sweep(copied):
-    configuration = yaml.safe_load((copied / "sweep.yaml").read_text(encoding="utf-8"))
-    write(copied, changed(configuration, {"corpus.seed": 2}))
+    configure(copied, {"corpus.seed": 2})
     running = subprocess.Popen(
         **command(copied, "numbers"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

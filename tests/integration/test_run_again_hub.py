@@ -7,20 +7,16 @@ import os
 import shutil
 
 import pytest
-import yaml
 
-from helpers.hub_suites import files, tiny_neox, trajectory
-from helpers.run_again import CHANGES, TARGETS, changed, expected, planned
-from helpers.standin import StandIn
-from helpers.workflow import settings, sweep, write
-from shapesweep.storage import schemas, tables
+from helpers.hub_suites import publish_run
+from helpers.plans import HUB
+from helpers.run_again import CHANGES, TARGETS, expected, planned
+from helpers.standin import serving
+from helpers.workflow import complete, configure, read, settings, sweep, write
 
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 REPOSITORIES = ["Org/first", "Org/second", "Org/third"]
-SUITE = {
-    **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
-    **{"repositories": REPOSITORIES[:2], "only": ["first"]},
-}
+SUITE = {**HUB, "repositories": REPOSITORIES[:2], "only": ["first"]}
 #: Rows whose changes have another form for suites of the Hub.
 OTHER_CHANGES = {
     "`suites`: `seed` of a run, `tokens_per_step`": [
@@ -40,14 +36,9 @@ BOTH = {"geometry", "budget"}
 def hub(tmp_path_factory, tokenizers):
     """A stand-in for the Hub with three runs of four checkpoints."""
     folder = tmp_path_factory.mktemp("published")
-    with StandIn() as standin, pytest.MonkeyPatch.context() as patch:
-        tokenizer = files(tokenizers["decoder"], folder / "t")
-        for seed, run in enumerate(("first", "second", "third")):
-            for step, model in trajectory(tiny_neox(), (0, 1, 4, 8), seed=seed):
-                standin.add(f"Org/{run}", f"step{step}", files(model, folder / "m") | tokenizer)
-        patch.setenv("HF_HOME", str(folder / "hf"))
-        patch.delenv("HF_TOKEN", raising=False)
-        patch.setenv("HF_ENDPOINT", standin.url)
+    with pytest.MonkeyPatch.context() as patch, serving(patch, folder / "hf") as standin:
+        for seed, run in enumerate(REPOSITORIES):
+            publish_run(standin, run, (0, 1, 4, 8), tokenizers["decoder"], folder, seed=seed)
         yield standin
 
 
@@ -56,16 +47,15 @@ def finished(hub, tmp_path_factory, text_file):
     """A finished sweep of three of four checkpoints of a run, with a budget of the last one."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copyfile(text_file, folder / "other.txt")
-    configuration = settings(
+    chosen = settings(
         text_file,
         suites={"mine": SUITE},
         checkpoints={"steps": [0, 1, 8]},
         corpora=["text", "last"],
         budget={"checkpoints": {"mine": "last"}},
     )
-    write(folder, configuration)
-    done = sweep(folder, "all", "paper")
-    assert done.returncode == 0, done.stdout
+    write(folder, chosen)
+    complete(folder, "all", "paper")
     return folder
 
 
@@ -103,12 +93,6 @@ def test_nothing_runs_without_a_change(swept):
         assert "Nothing to be done" in sweep(swept, "--dry-run", target).stdout
 
 
-def configure(folder, change):
-    """Change the configuration of a folder's sweep."""
-    configuration = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
-    write(folder, changed(configuration, change))
-
-
 def times(folder):
     """Return the times at which the outputs of the jobs were written."""
     kinds = ("geometry", "budgets", "tokenizers")
@@ -141,8 +125,7 @@ def copied(finished, tmp_path):
 def test_a_new_run_does_not_repeat_a_measured_run(hub, copied, change):
     before, hub.asked = times(copied), []
     configure(copied, change)
-    done = sweep(copied, "numbers")
-    assert done.returncode == 0, done.stdout
+    complete(copied, "numbers")
     after = times(copied)
     assert {path: after[path] for path in before} == before
     assert len(after) > len(before)
@@ -166,26 +149,23 @@ def test_only_weights_for_missing_results_are_downloaded(hub, copied, change, n_
     if "scratch" in change:
         change = {"scratch": str(copied / "scratch")}
     configure(copied, change)
-    done = sweep(copied, "numbers")
-    assert done.returncode == 0, done.stdout
+    complete(copied, "numbers")
     assert len(weights(hub)) == n_fetched
     assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
 
 
 def failures(folder):
-    return tables.read(folder / "results/failures.parquet", schemas.FAILURES).reason.tolist()
+    return read(folder, "failures").reason.tolist()
 
 
 def test_a_leftover_download_is_not_used_for_other_jobs(hub, copied):
     configure(copied, {"checkpoints_per_job": 1})
     # Everything is measured, so these batches need no downloads.
-    done = sweep(copied, "numbers", "--notemp")
-    assert done.returncode == 0, done.stdout
+    complete(copied, "numbers", "--notemp")
     left = list((copied / "results/checkpoints/mine/first").glob("*/*"))
     assert left and not any([*folder.glob("*.safetensors")] for folder in left)
     configure(copied, {"corpus.text": "other.txt"})
-    done = sweep(copied, "numbers")
-    assert done.returncode == 0, done.stdout
+    complete(copied, "numbers")
     assert failures(copied) == ["empty_main"]
 
 
@@ -193,14 +173,11 @@ def test_a_download_that_failed_is_tried_again_with_notemp(hub, copied):
     shutil.rmtree(copied / "results/measured")
     configure(copied, {"geometry.n_points": 60})
     commit = hub.repositories["Org/first"].branches["step1"]
-    broken = f"/Org/first/resolve/{commit}/model.safetensors"
-    hub.broken.add(broken)
-    done = sweep(copied, "numbers", "--notemp")
+    hub.broken.add(f"/Org/first/resolve/{commit}/model.safetensors")
+    complete(copied, "numbers", "--notemp")
     hub.broken.clear()
-    assert done.returncode == 0, done.stdout
     assert len(failures(copied)) == 2
-    done = sweep(copied, "numbers", "--notemp")
-    assert done.returncode == 0, done.stdout
+    complete(copied, "numbers", "--notemp")
     assert failures(copied) == ["empty_main"]
     assert "Nothing to be done" in sweep(copied, "--dry-run", "numbers").stdout
 
@@ -210,8 +187,7 @@ def test_a_kept_budget_is_not_measured_again(hub, copied):
     content = path.read_bytes()
     path.unlink()
     hub.asked = []
-    done = sweep(copied, "numbers")
-    assert done.returncode == 0, done.stdout
+    complete(copied, "numbers")
     assert path.read_bytes() == content
     assert not weights(hub)
     # A damaged kept budget is not used.
@@ -219,7 +195,6 @@ def test_a_kept_budget_is_not_measured_again(hub, copied):
     for damaged in (kept, path):
         damaged.write_bytes(b"PAR1")
     path.unlink()
-    done = sweep(copied, "numbers")
-    assert done.returncode == 0, done.stdout
+    complete(copied, "numbers")
     assert path.read_bytes() == content
     assert len(weights(hub)) == 1

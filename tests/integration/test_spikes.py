@@ -1,58 +1,43 @@
 """Runs that are still being trained, restarts, and loss explosions."""
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers
-import yaml
 
 from helpers.models import tiny_llama
-from helpers.workflow import plan, settings, sweep, write
+from helpers.workflow import (
+    EMBEDDED,
+    LLAMA,
+    complete,
+    configure,
+    plan,
+    read,
+    refused,
+    settings,
+    sweep,
+    write,
+)
 from shapesweep.figures import EXTENSIONS
 from shapesweep.storage import schemas, tables
-
-
-def read(folder, name, schema):
-    return tables.read(folder / f"results/{name}.parquet", schema)
-
-
-SHAPE = {
-    "model_type": "llama",
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-}
 
 
 def test_the_spikes_target_trains_measures_scores_and_draws(tmp_path, text_file):
     wild = {"learning_rate": 3.0, "warmup_steps": 60, "adam_epsilon": 0.01, "max_grad_norm": 0.0}
     wild |= {"weight_decay": 0.0}
-    runs = {f"wild-{n}": {**wild, "seed": n, "model": SHAPE} for n in range(4)}
-    calm = {"learning_rate": 1e-3, "model": SHAPE}
+    runs = {f"wild-{n}": {**wild, "seed": n, "model": LLAMA} for n in range(4)}
+    calm = {"learning_rate": 1e-3, "model": LLAMA}
     runs |= {f"calm-{n}": {**calm, "seed": n} for n in range(4)}
-    suite = {
-        "source": "embedded",
-        "vocabulary": 300,
-        "document_length": 16,
-        "batch_size": 8,
-        "steps": [100],
-        "logging_steps": 1,
-        "probe": {"every": 2, "documents": 8},
-        "onset": {"every": 8, "before": 2, "after": 1},
-        "runs": runs,
-    }
-    chosen = {"spikes": {"suites": {"tiny": suite}}, "suites": {"none": {"source": "local"}}}
-    chosen["suites"]["none"]["runs"] = {"r": str(tmp_path / "absent")}
-    write(tmp_path, settings(text_file, **chosen))
-    done = sweep(tmp_path, "spikes")
-    assert done.returncode == 0, done.stdout
-    spikes = read(tmp_path, "spikes/curves/spikes", schemas.SPIKES)
+    suite = EMBEDDED | {"batch_size": 8, "steps": [100], "runs": runs}
+    suite["probe"] = {"every": 2, "documents": 8}
+    suite["onset"] = {"every": 8, "before": 2, "after": 1}
+    absent = {"none": {"source": "local", "runs": {"r": str(tmp_path / "absent")}}}
+    write(tmp_path, settings(text_file, suites=absent, spikes={"suites": {"tiny": suite}}))
+    complete(tmp_path, "spikes")
+    spikes = read(tmp_path, "spikes/curves/spikes")
     exploded = spikes.set_index("run").onset
     assert exploded.notna().to_dict() == {run: run.startswith("wild") for run in runs}
     folder = tmp_path / "results/checkpoints/tiny"
@@ -63,14 +48,14 @@ def test_the_spikes_target_trains_measures_scores_and_draws(tmp_path, text_file)
         else:
             first = -(-onset // 8) * 8
             assert saved == [first - 16, first - 8, first]
-    measured = read(tmp_path, "spikes/geometry", schemas.GEOMETRY)
+    measured = read(tmp_path, "spikes/geometry")
     assert set(measured.corpus) == {"text"}
     assert measured.groupby("run").step.nunique().to_dict() == {
         run: 3 if run.startswith("wild") else 1 for run in runs
     }
-    history = read(tmp_path, "spikes/history", schemas.HISTORY)
+    history = read(tmp_path, "spikes/history")
     assert {"loss", "gradient_norm", "id_twonn", "parameter_norm"} <= set(history.metric)
-    scored = read(tmp_path, "spikes/curves/warnings", schemas.WARNINGS)
+    scored = read(tmp_path, "spikes/curves/warnings")
     assert {"ID", "loss", "maximal norm", "kurtosis"} <= set(scored.family)
     text = (tmp_path / "results/spikes/warnings.md").read_text(encoding="utf-8")
     assert "The loss of 4 of 8 runs explodes" in text
@@ -105,8 +90,8 @@ def live(tmp_path, text_file, tokenizers):
 
 
 def test_a_running_training_is_followed(live):
-    assert sweep(live, "numbers").returncode == 0
-    losses = read(live, "losses", schemas.LOSSES)
+    complete(live, "numbers")
+    losses = read(live, "losses")
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20]
     # A new checkpoint, an unfinished one, and the measurements of a probe.
     write_checkpoint(live / "run", 30, losses=[(s, 6.0 - s / 100) for s in range(5, 31, 5)])
@@ -115,33 +100,29 @@ def test_a_running_training_is_followed(live):
     tables.write([row], schemas.PROBE, live / "run/probe.parquet")
     jobs = plan(live, "numbers")
     assert (jobs["geometry"], jobs["history"]) == (1, 1)
-    assert sweep(live, "numbers").returncode == 0
-    losses = read(live, "losses", schemas.LOSSES)
+    complete(live, "numbers")
+    losses = read(live, "losses")
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20, 25, 30]
-    assert read(live, "history", schemas.HISTORY).query("source == 'probe'").step.tolist() == [30]
-    assert sorted(set(read(live, "geometry", schemas.GEOMETRY).step)) == [10, 20, 30]
+    assert read(live, "history").query("source == 'probe'").step.tolist() == [30]
+    assert sorted(set(read(live, "geometry").step)) == [10, 20, 30]
     # A longer log does not repeat any measurement.
     state_file = live / "run/checkpoint-30/trainer_state.json"
     state = json.loads(state_file.read_text(encoding="utf-8"))
     state["log_history"].append({"step": 31, "loss": 5.0})
     state_file.write_text(json.dumps(state), encoding="utf-8")
     jobs = plan(live, "numbers")
-    assert jobs["history"] == 1
-    assert "geometry" not in jobs
+    assert jobs["history"] == 1 and "geometry" not in jobs
 
 
 def test_a_log_file_provides_the_training_loss(live):
     (live / "log.csv").write_text("step,loss\n1,5.9\n2,5.8\n", encoding="utf-8")
-    configuration = yaml.safe_load((live / "sweep.yaml").read_text(encoding="utf-8"))
-    configuration["suites"]["mine"]["runs"]["r"] = {"path": "run", "losses": "log.csv"}
-    write(live, configuration)
-    assert sweep(live, "numbers").returncode == 0
-    losses = read(live, "losses", schemas.LOSSES)
+    configure(live, {"suites.mine.runs.r": {"path": "run", "losses": "log.csv"}})
+    complete(live, "numbers")
+    losses = read(live, "losses")
     assert losses[losses.source == "log"].value.tolist() == [5.9, 5.8]
     (live / "log.csv").unlink()
-    done = sweep(live, "numbers")
-    assert "suites.mine.runs.r.losses: there is no file log.csv" in done.stdout
-    assert "Traceback" not in done.stdout
+    message = "suites.mine.runs.r.losses: there is no file log.csv"
+    assert message in refused(live, "numbers")
 
 
 def test_only_the_restart_is_flagged_in_the_manifest(tmp_path, text_file, tokenizers):
@@ -159,18 +140,16 @@ def test_only_the_restart_is_flagged_in_the_manifest(tmp_path, text_file, tokeni
     tokenizers["decoder"].save_pretrained(folder)
     suites = {"mine": {"source": "local", "runs": {"r": "run"}}}
     write(tmp_path, settings(text_file, suites=suites, corpora=["text"], checkpoints_per_job=8))
-    done = sweep(tmp_path, "numbers")
-    assert done.returncode == 0, done.stdout
-    manifest = read(tmp_path, "manifest", schemas.MANIFEST)
+    output = complete(tmp_path, "numbers")
+    manifest = read(tmp_path, "manifest")
     status = {row.step: list(row.status) for row in manifest.itertuples()}
     assert status == {step: ["break"] if step == 40 else [] for step in range(0, 80, 10)}
-    continuity = read(tmp_path, "continuity", schemas.CONTINUITY)
+    continuity = read(tmp_path, "continuity")
     assert set(continuity[continuity.step == 40].flag) == {"break"}
     assert set(continuity.tensor_class) == {"embedding", "attention", "feed_forward", "head"}
     assert continuity[continuity.step == 30].correlation.min() > 0.99
-    trajectories = read(tmp_path, "curves/trajectories", schemas.TRAJECTORIES)
+    trajectories = read(tmp_path, "curves/trajectories")
     assert trajectories.groupby("step").segment.first().to_dict() == {
         step: int(step >= 40) for step in range(0, 80, 10)
     }
-    assert "doubtful: mine/r/checkpoint-40: break" in done.stdout
-    shutil.rmtree(folder)
+    assert "doubtful: mine/r/checkpoint-40: break" in output

@@ -9,19 +9,22 @@ import zipfile
 
 import pandas as pd
 import pytest
-import yaml
 
-from helpers.workflow import ROOT, command, plan, sweep, write
+from helpers.workflow import (
+    ROOT,
+    TINY,
+    command,
+    complete,
+    configure,
+    plan,
+    read,
+    settings,
+    sweep,
+    write,
+)
 from shapesweep.corpora import CORPORA
 from shapesweep.figures import FIGURES
 from shapesweep.metrics import METRICS
-from shapesweep.storage import schemas, tables
-
-FIRST = {"corpora": ["text"], "checkpoints": {"steps": [0, 100]}}
-
-
-def configuration(folder):
-    return yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
 
 
 def newest_logs(folder, rule):
@@ -34,41 +37,30 @@ def newest_logs(folder, rule):
     return [newest[batch].read_text(encoding="utf-8") for batch in sorted(newest)]
 
 
-def logged(folder, rule):
-    """Return the last line of the newest log of a rule for each batch."""
-    return [text.splitlines()[-1] for text in newest_logs(folder, rule)]
-
-
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory, runs, text_file):
     """A finished sweep of four checkpoints on a single corpus. Tests use copies of it."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copytree(runs, folder / "runs")
-    paths = {run: f"runs/{run}" for run in ("decoder", "encoder")}
-    sweep_of = {
-        "suites": {"tiny": {"source": "local", "runs": paths}},
-        "corpus": {"text": str(text_file), "documents": 16, "length": 16},
-        "geometry": {"n_points": 100, "groups": 4},
-        "device": "cpu",
-        "checkpoints_per_job": 1,
-        **FIRST,
-    }
-    write(folder, sweep_of)
-    done = sweep(folder)
-    assert done.returncode == 0, done.stdout
+    few = {"corpora": ["text"], "checkpoints": {"steps": [0, 100]}, "checkpoints_per_job": 1}
+    write(folder, settings(text_file, suites=TINY, **few))
+    complete(folder)
     return folder
+
+
+def measured_and_kept(log):
+    """Return the counts of measured and of kept numbers in the last line of a log."""
+    last = log.splitlines()[-1]
+    return [int(n) for n in re.search(r"(\d+) numbers measured, (\d+) kept", last).groups()]
 
 
 def assert_one_metric_measured(folder, metric):
     """Check that the last run measured only one metric, but for every checkpoint."""
-    numbers = pd.read_parquet(folder / "results/geometry.parquet").groupby(["run", "revision"])
+    numbers = read(folder, "geometry").groupby(["run", "revision"])
     expected = sorted(numbers.metric.agg(lambda m: (m == metric).sum()))
-    matches = [
-        re.search(r"(\d+) numbers measured, (\d+) kept", line)
-        for line in logged(folder, "geometry")
-    ]
-    assert sorted(int(match[1]) for match in matches) == expected
-    assert sorted(int(match[1]) + int(match[2]) for match in matches) == sorted(numbers.size())
+    counts = [measured_and_kept(log) for log in newest_logs(folder, "geometry")]
+    assert sorted(measured for measured, _ in counts) == expected
+    assert sorted(map(sum, counts)) == sorted(numbers.size())
 
 
 @pytest.fixture
@@ -117,8 +109,7 @@ def test_jobs_use_the_threads_of_their_rule(workspace):
 
 
 def test_the_report_has_every_figure_with_title_category_and_caption(again):
-    done = sweep(again, "--report", "report.zip")
-    assert done.returncode == 0, done.stdout
+    complete(again, "--report", "report.zip")
     with zipfile.ZipFile(again / "report.zip") as packed:
         page = packed.read("report/report.html").decode("utf-8")
         names = packed.namelist()
@@ -139,42 +130,36 @@ def test_the_report_has_every_figure_with_title_category_and_caption(again):
 def test_a_fresh_clone_does_not_repeat_a_finished_sweep(again, clone):
     # All files of the clone are newer than the results, and Snakemake's records are deleted.
     shutil.rmtree(again / ".snakemake")
-    done = sweep(again, snakefile=clone / "Snakefile")
-    assert "Nothing to be done" in done.stdout
+    assert "Nothing to be done" in sweep(again, snakefile=clone / "Snakefile").stdout
 
 
 def test_only_a_new_checkpoint_is_measured(again):
     runs = again / "runs/decoder"
     shutil.copytree(runs / "checkpoint-100", runs / "checkpoint-200")
-    write(again, {**configuration(again), "checkpoints": {"steps": [0, 100, 200]}})
-    jobs = plan(again, "numbers")
-    assert jobs["geometry"] == 1
-    assert sweep(again, "numbers").returncode == 0
-    measured = tables.read(again / "results/geometry.parquet", schemas.GEOMETRY)
-    assert measured.step.max() == 200
+    configure(again, {"checkpoints": {"steps": [0, 100, 200]}})
+    assert plan(again, "numbers")["geometry"] == 1
+    complete(again, "numbers")
+    assert read(again, "geometry").step.max() == 200
 
 
 def test_only_a_new_corpus_is_extracted_and_measured(again):
-    write(again, {**configuration(again), "corpora": ["text", "shuffled"]})
+    configure(again, {"corpora": ["text", "shuffled"]})
     assert plan(again, "numbers")["geometry"] == 4
-    done = sweep(again, "numbers")
-    assert done.returncode == 0, done.stdout
-    logs = [text.splitlines() for text in newest_logs(again, "geometry")]
-    extracted = {line.split(": ")[1] for log in logs for line in log if ": extracted " in line}
-    assert extracted == {"extracted shuffled"}
-    matches = [re.search(r"(\d+) numbers measured, (\d+) kept", log[-1]) for log in logs]
+    complete(again, "numbers")
+    logs = newest_logs(again, "geometry")
+    assert set(re.findall(r": extracted ([^:\n]+)", "".join(logs))) == {"shuffled"}
     # Both corpora have the same number of numbers.
-    assert all(match[1] == match[2] != "0" for match in matches)
+    for measured, kept in map(measured_and_kept, logs):
+        assert measured == kept != 0
     assert "Nothing to be done" in sweep(again, "numbers").stdout
 
 
 def test_kept_shards_are_extracted_again_when_the_text_changes(workspace, text_file):
     text = workspace / "text.txt"
     shutil.copyfile(text_file, text)
-    chosen = {**configuration(workspace), "keep_activations": True, "corpora": ["text"]}
-    chosen |= {"checkpoints": {"steps": [10]}, "corpus": {**chosen["corpus"], "text": str(text)}}
-    write(workspace, chosen)
-    assert sweep(workspace, "numbers").returncode == 0
+    few = {"checkpoints": {"steps": [10]}, "corpora": ["text"]}
+    configure(workspace, {**few, "keep_activations": True, "corpus.text": str(text)})
+    complete(workspace, "numbers")
     assert "Nothing to be done" in sweep(workspace, "numbers").stdout
     with text.open("a", encoding="utf-8") as file:
         file.write("More of it than before.\n")
@@ -183,8 +168,7 @@ def test_kept_shards_are_extracted_again_when_the_text_changes(workspace, text_f
         if not remembered:
             shutil.rmtree(workspace / ".snakemake")
         assert plan(workspace, "numbers")["geometry"] == 2
-    done = sweep(workspace, "numbers")
-    assert done.returncode == 0, done.stdout
+    complete(workspace, "numbers")
     assert len(list((workspace / "results/activations").glob("*/*/*/*/text"))) == 4
 
 
@@ -192,16 +176,14 @@ def test_only_a_metric_with_a_new_version_is_measured(again, clone):
     path = clone / "workflow/shapesweep/metrics/mean_cosine.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("CloudMetric(", "CloudMetric(version=2,"), encoding="utf-8")
-    before = pd.read_parquet(again / "results/geometry.parquet")
+    before = read(again, "geometry")
     for remembered in (True, False):
         if not remembered:
             shutil.rmtree(again / ".snakemake")
-        jobs = plan(again, "numbers", snakefile=clone / "Snakefile")
-        assert jobs["geometry"] == 4
-    done = sweep(again, "numbers", snakefile=clone / "Snakefile")
-    assert done.returncode == 0, done.stdout
+        assert plan(again, "numbers", snakefile=clone / "Snakefile")["geometry"] == 4
+    complete(again, "numbers", snakefile=clone / "Snakefile")
     assert_one_metric_measured(again, "mean_cosine")
-    after = pd.read_parquet(again / "results/geometry.parquet")
+    after = read(again, "geometry")
     pd.testing.assert_frame_equal(
         before.drop(columns="metric_version"), after.drop(columns="metric_version")
     )
@@ -222,14 +204,10 @@ def test_how_to_examples_work_and_are_single_files(again, clone):
         (clone / path).write_text(content, encoding="utf-8")
     (again / "path/to").mkdir(parents=True)
     (again / "path/to/trainer-output").symlink_to(again / "runs/encoder")
-    changed = configuration(again)
-    changed["corpora"] = ["text", "reversed"]
-    changed["suites"]["mine"] = None
-    write(again, changed)
+    configure(again, {"corpora": ["text", "reversed"], "suites.mine": None})
 
-    done = sweep(again, "numbers", "results/figures", snakefile=clone / "Snakefile")
-    assert done.returncode == 0, done.stdout
-    geometry = tables.read(again / "results/geometry.parquet", schemas.GEOMETRY)
+    complete(again, "numbers", "results/figures", snakefile=clone / "Snakefile")
+    geometry = read(again, "geometry")
     assert set(geometry.corpus) == {"text", "reversed"}
     assert set(geometry.metric) == {*METRICS, "top10_share"}
     ratio = geometry[geometry.metric == "top10_share"]
@@ -245,8 +223,8 @@ def test_how_to_examples_work_and_are_single_files(again, clone):
     assert set(geometry[geometry.suite == "mine"].run) == {"seed-0"}
     assert (again / "results/figures/cosine.svg").stat().st_size > 5000
     # The numbers of the first corpus are kept.
-    kept = [line for line in logged(again, "geometry") if "/tiny/" in line]
-    assert all(int(re.search(r"(\d+) kept", line)[1]) > 0 for line in kept)
+    logs = [log for log in newest_logs(again, "geometry") if "/tiny/" in log.splitlines()[-1]]
+    assert all(measured_and_kept(log)[1] > 0 for log in logs)
 
 
 def test_how_to_examples_use_new_names():

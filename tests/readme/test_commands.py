@@ -11,17 +11,15 @@ from helpers import miniature
 from helpers.hub_suites import files
 from helpers.models import TEXT
 from helpers.published_names import repositories
-from helpers.standin import StandIn
-from helpers.workflow import ROOT, SCRIPTS, warm_programs
+from helpers.workflow import ROOT, SCRIPTS, read, warm_programs
 from shapesweep.config.files import validate
 from shapesweep.figures import EXTENSIONS
-from shapesweep.storage import schemas, tables
 
 #: Checkpoints that each command measures: at most two of each run. The last checkpoint of OLMo 2 1B
 #: belongs to its second stage, a run that the configuration leaves out.
 N_CHECKPOINTS = {"pythia": 3 * 2, "olmo": 1 + 2, "paper": 6 + 2 + 2 + 2 * 2}
-#: Repositories that users can only access with a token.
-GATED = ("meta-llama/Llama-2-7b-hf",)
+#: A repository that users can only access with a token.
+GATED = "meta-llama/Llama-2-7b-hf"
 
 
 def commands():
@@ -32,33 +30,29 @@ def commands():
 
 
 @pytest.fixture
-def published(clone, tmp_path, tokenizers, monkeypatch):
+def published(standin, clone, tmp_path, tokenizers):
     """A function that publishes everything that a configuration of the clone needs."""
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    with StandIn() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
 
-        def publish(name):
-            shipped = [
-                yaml.safe_load((clone / f"config/{file}.yaml").read_text(encoding="utf-8"))
-                for file in ("config", name)
-            ]
-            chosen = validate(shipped[0] | shipped[1], clone / "workflow/shapesweep/suites")
-            for suite_name, suite in chosen.suites.items():
-                wanted = repositories(suite_name, suite)
-                miniature.publish(hub, suite_name, suite, wanted, tokenizers, tmp_path)
-                for group in suite.groups():
-                    if group.tokenizer and group.tokenizer not in hub.repositories:
-                        hub.add(group.tokenizer, files=files(tokenizers["decoder"], tmp_path / "t"))
-            for repository in GATED:
-                if repository in hub.repositories:
-                    hub.repositories[repository].is_gated = True
-            if chosen.corpus.text != "stdlib":
-                (clone / chosen.corpus.text).write_text(TEXT, encoding="utf-8")
-            return chosen
+    def publish(name):
+        default, shipped = (
+            yaml.safe_load((clone / f"config/{file}.yaml").read_text(encoding="utf-8"))
+            for file in ("config", name)
+        )
+        chosen = validate(default | shipped, clone / "workflow/shapesweep/suites")
+        for suite_name, suite in chosen.suites.items():
+            wanted = repositories(suite_name, suite)
+            miniature.publish(standin, suite_name, suite, wanted, tokenizers, tmp_path)
+            for group in suite.groups():
+                if group.tokenizer and group.tokenizer not in standin.repositories:
+                    decoder = files(tokenizers["decoder"], tmp_path / "t")
+                    standin.add(group.tokenizer, files=decoder)
+        if GATED in standin.repositories:
+            standin.repositories[GATED].is_gated = True
+        if chosen.corpus.text != "stdlib":
+            (clone / chosen.corpus.text).write_text(TEXT, encoding="utf-8")
+        return chosen
 
-        yield publish
+    return publish
 
 
 def test_all_commands_of_the_readme_are_tested():
@@ -82,9 +76,8 @@ def test_a_command_of_the_readme_completes(published, clone, name):
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
     results = clone / "results"
-    measured = tables.read(results / "geometry.parquet", schemas.GEOMETRY)
+    measured, failed = read(clone, "geometry"), read(clone, "failures")
     assert set(measured.suite) == set(chosen.suites)
-    failed = tables.read(results / "failures.parquet", schemas.FAILURES)
     refused = failed[~failed.reason.isin(["empty_main", "hole"])]
     # Every published checkpoint was measured, except the model that needs a token.
     assert set(refused.run) == ({"Llama-2-7b-hf"} if name == "paper" else set()), refused

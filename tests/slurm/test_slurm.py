@@ -12,9 +12,7 @@ import pandas as pd
 import pytest
 
 from helpers import requirements
-from helpers.hub_suites import files, tiny_neox, trajectory
-from helpers.standin import StandIn
-from helpers.workflow import ROOT, command, settings, sweep, write
+from helpers.workflow import ROOT, command, complete, read, settings, write
 
 #: The profile, with shorter waiting times: here jobs start at once, and all share a disk.
 PROFILE = ["--profile", ROOT / "profiles/slurm", "--latency-wait", "5"]
@@ -80,26 +78,11 @@ def trouble(slurm, tmp_path_factory):
 
 @pytest.fixture
 def workspace(tmp_path):
-    folder = tmp_path / "mein Prüfstand"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def published(tmp_path, monkeypatch, tokenizers):
-    """A suite of two checkpoints on a stand-in for the Hub, which the jobs can reach."""
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    with StandIn() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        tokenizer = files(tokenizers["decoder"], tmp_path / "saved")
-        for step, model in trajectory(tiny_neox(), (0, 8)):
-            hub.add("Org/neox", f"step{step}", files(model, tmp_path / "saved") | tokenizer)
-        match = {"mode": "branches", "match": r"step(?P<step>\d+)"}
-        yield {"neox": {"source": "hub", **match, "repositories": ["Org/neox"]}}
+    return tmp_path / "mein Prüfstand"
 
 
 #: Jobs must run where the scheduler starts them, and not in a server.
-on_cluster = functools.partial(sweep, cold=True)
+on_cluster = functools.partial(complete, cold=True)
 
 
 def output_of(*words):
@@ -117,20 +100,18 @@ def jobs(output):
 
 
 def test_a_sweep_on_slurm_gives_the_same_numbers_as_a_local_sweep(
-    trouble, slurm, workspace, published, text_file
+    trouble, slurm, workspace, publish, text_file
 ):
     here = workspace.with_name("here")
-    here.mkdir()
-    chosen = settings(text_file, suites=published, corpora=["text"], checkpoints_per_job=1)
+    suites = publish([0, 8])
+    chosen = settings(text_file, suites=suites, corpora=["text"], checkpoints_per_job=1)
     write(here, chosen)
     # A disk that only the node can access.
     write(workspace, {**chosen, "scratch": str(slurm / "disk")})
     # At the same time as the sweep on Slurm, which mostly waits.
     local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
     gpu = ["--set-resources", "geometry:gpu=1"]
-    done = on_cluster(workspace, *PROFILE, *gpu, "--", "numbers")
-    assert done.returncode == 0, done.stdout
-    known = jobs(done.stdout)
+    known = jobs(on_cluster(workspace, *PROFILE, *gpu, "--", "numbers"))
     assert {job["JobState"] for job in known} == {"COMPLETED"}
     # A single job with a GPU downloads and measures a batch, so all of it is on one node.
     name = "rule_checkpoint_download_geometry"
@@ -147,14 +128,12 @@ def test_a_sweep_on_slurm_gives_the_same_numbers_as_a_local_sweep(
         (folder,) = (slurm / "node").glob(f"shapesweep-*/{kind}")
         assert not list(folder.rglob("*.[sp]a*"))
         assert not list((slurm / "disk").iterdir())
-    assert "Nothing to be done" in on_cluster(workspace, *PROFILE, "--", "numbers").stdout
+    assert "Nothing to be done" in on_cluster(workspace, *PROFILE, "--", "numbers")
 
     assert local.wait() == 0
     for name in ("geometry", "replicates", "losses", "failures"):
         # Jobs have the same number of threads on both, so the numbers are identical.
-        actual, expected = (
-            pd.read_parquet(folder / f"results/{name}.parquet") for folder in (workspace, here)
-        )
+        actual, expected = (read(folder, name) for folder in (workspace, here))
         pd.testing.assert_frame_equal(actual, expected, check_exact=True)
 
 
@@ -170,11 +149,10 @@ def test_a_sweep_on_another_scheduler(slurm, workspace, tmp_path, runs, text_fil
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     quick = ["--latency-wait", "5", "--seconds-between-status-checks", "1"]
     profile = ["--profile", ROOT / "profiles/generic", *quick]
-    done = on_cluster(workspace, *profile, "--", "results/geometry.parquet")
-    assert done.returncode == 0, done.stdout
+    output = on_cluster(workspace, *profile, "--", "results/geometry.parquet")
     requests = (programs / "requests").read_text(encoding="utf-8").splitlines()
     # Only the job of the checkpoint is submitted.
-    assert len(requests) == done.stdout.count("with external jobid") == 1
+    assert len(requests) == output.count("with external jobid") == 1
     assert all(re.search(r"ncpus=1:mem=\d+mb -l walltime=\d+ ", line) for line in requests)
 
 

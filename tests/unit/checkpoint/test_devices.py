@@ -117,11 +117,6 @@ sys.exit(cli.main(["geometry", "--settings", "s", "--manifest", "m", "--run", "x
 
 
 def test_threads_of_a_rule_reach_torch_and_the_tokenizer():
-    done = subprocess.run(
-        [sys.executable, "-c", THREADS],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )
-    assert done.stdout.split() == ["1", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    output = subprocess.check_output([sys.executable, "-c", THREADS], text=True, env=environment)
+    assert output.split() == ["1", "1"]

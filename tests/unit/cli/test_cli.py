@@ -9,11 +9,6 @@ import pytest
 from shapesweep import cli
 
 
-def run(*arguments):
-    command = [Path(sys.executable).with_name("shapesweep"), *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
-
-
 def test_checkpoint_command_describes_a_checkpoint(tmp_path, make_checkpoint, capsys):
     make_checkpoint(tmp_path)
     assert cli.main(["checkpoint", str(tmp_path)]) == 0
@@ -48,16 +43,10 @@ def test_expected_failure_is_one_line_and_status_2(command, message, capsys):
 
 
 def test_help_lists_the_subcommands():
-    text = run("--help").stdout
-    for command in (
-        "train",
-        "manifest",
-        "checkpoint",
-        "activations",
-        "geometry",
-        "curves",
-        "figures",
-    ):
+    program = Path(sys.executable).with_name("shapesweep")
+    text = subprocess.check_output([program, "--help"], text=True)
+    commands = ("train", "manifest", "checkpoint", "activations", "geometry", "curves", "figures")
+    for command in commands:
         assert command in text
 
 

@@ -7,16 +7,19 @@ import jsonschema
 import pytest
 import yaml
 
+from helpers import plans
 from shapesweep.config import files, measurement, yaml_file
 from shapesweep.config.measurement import Loader
 from shapesweep.config.sweep import Config
 from shapesweep.errors import ShapesweepError
 
 LOCAL = {"source": "local", "runs": {"mine": "some/folder"}}
+MINE = {"suites": {"mine": LOCAL}}
+REGISTRY = Path("workflow/shapesweep/suites")
 
 
 def test_minimal_configuration_has_the_defaults():
-    config = files.validate({"suites": {"mine": LOCAL}})
+    config = files.validate(MINE)
     assert config.suites["mine"].runs["mine"].path == "some/folder"
     assert config.corpora == ["text", "random", "shuffled", "last"]
     assert config.geometry.n_points == 4096
@@ -24,8 +27,7 @@ def test_minimal_configuration_has_the_defaults():
 
 def test_home_folder_in_results_is_expanded(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    config = files.validate({"suites": {"mine": LOCAL}, "results": "~/sweep"})
-    assert config.results == "/home/me/sweep"
+    assert files.validate(MINE | {"results": "~/sweep"}).results == "/home/me/sweep"
 
 
 def test_named_suite_is_read_from_the_registry(tmp_path):
@@ -36,25 +38,20 @@ def test_named_suite_is_read_from_the_registry(tmp_path):
 
 
 def test_the_embedded_suite_is_valid():
-    suite = files.validate({"suites": ["embedded"]}, Path("workflow/shapesweep/suites")).suites[
-        "embedded"
-    ]
+    suite = files.validate({"suites": ["embedded"]}, REGISTRY).suites["embedded"]
     assert set(suite.runs) == {"decoder", "encoder"}
     assert {0, 1, 2, 4, 512} <= set(suite.steps)
 
 
-def test_configuration_survives_a_round_trip(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_configuration_survives_a_round_trip_in_any_locale(tmp_path, monkeypatch, encoding):
+    if encoding == "ascii":
+        monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ANSI_X3.4-1968")
     local = {**LOCAL, "runs": {"r": "é 日本"}}
     config = files.validate({"suites": {"mine": local}, "checkpoints": {"every": 3}})
-    (tmp_path / "config.yaml").write_text(files.as_yaml(config), encoding="utf-8")
-    assert "path: é 日本" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
-    assert files.load(tmp_path / "config.yaml") == config
-
-
-def test_locale_without_unicode_changes_no_value(tmp_path, monkeypatch):
-    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ANSI_X3.4-1968")
-    config = files.validate({"suites": {"mine": {**LOCAL, "runs": {"r": "é 日本"}}}})
-    (tmp_path / "config.yaml").write_text(files.as_yaml(config), encoding="ascii")
+    text = files.as_yaml(config)
+    assert ("path: é 日本" in text) == (encoding == "utf-8")
+    (tmp_path / "config.yaml").write_text(text, encoding)
     assert files.load(tmp_path / "config.yaml") == config
 
 
@@ -64,7 +61,7 @@ def test_named_suite_is_found_from_any_working_directory(tmp_path, monkeypatch):
 
 
 def test_sweeps_have_different_scratch_folders(tmp_path, monkeypatch):
-    assert files.validate({"suites": {"mine": LOCAL}}).scratch_folder("results") is None
+    assert files.validate(MINE).scratch_folder("results") is None
     config = files.validate({"suites": {"mine": LOCAL}, "scratch": "/scratch/me"})
     first, second = config.scratch_folder(tmp_path / "one"), config.scratch_folder(tmp_path / "two")
     assert first != second
@@ -74,10 +71,7 @@ def test_sweeps_have_different_scratch_folders(tmp_path, monkeypatch):
     assert config.scratch_folder("one") == first
 
 
-HUB = {
-    **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
-    **{"repositories": ["org/a"], "ignored_weights": ["bias$"], "remote_code": True},
-}
+HUB = {**plans.HUB, "ignored_weights": ["bias$"], "remote_code": True}
 
 
 def test_measurement_has_the_settings_that_numbers_depend_on():
@@ -94,11 +88,8 @@ def test_measurement_has_the_settings_that_numbers_depend_on():
     )
     for name in config.suites:
         found = config.measurement(name)
-        assert (found.corpora, found.corpus, found.geometry) == (
-            config.corpora,
-            config.corpus,
-            config.geometry,
-        )
+        for key in ("corpora", "corpus", "geometry"):
+            assert getattr(found, key) == getattr(config, key)
         assert (found.device, found.batch_tokens) == ("cpu", 11)
     assert config.measurement("hub").loader == Loader(ignored_weights=["bias$"], remote_code=True)
     assert config.measurement("mine").loader == Loader()
@@ -150,10 +141,7 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
         ({"suites": {"a/b": LOCAL}}, "suites.a/b: found 'a/b'; write a name of letters"),
         ({"suites": {"mine": {**LOCAL, "pattern": "step.*"}}}, "pattern: found 'step.*'; needs a"),
         ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "is not a valid regular expression"),
-        (
-            {"suites": {"mine": {**LOCAL, "patern": "x"}}},
-            "mine.patern: there is no such key; did y",
-        ),
+        ({"suites": {"mine": {**LOCAL, "patern": "x"}}}, "mine.patern: there is no such key; did"),
         ({"suites": {"mine": {"source": "local"}}}, "suites.mine.runs: this key is required"),
         ({"suites": {"mine": {**LOCAL, "runs": {"r": 4}}}}, "runs.r: found 4; write keys and val"),
         ({"suites": {"mine": {"source": "moon"}}}, "mine.source: found 'moon'; write one of emb"),
@@ -174,19 +162,13 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
         ({"results": "a/" * 3000}, "is longer than 4,095 bytes; write a shorter path"),
         ({"corpus": {"text": "é" * 128}}, "contains a name longer than 255 bytes"),
         ({"suites": {"mine": {**LOCAL, "runs": {"r": ""}}}}, "mine.runs.r: found ''; write a path"),
-        (
-            {"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}},
-            "contains a name longer than 255",
-        ),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}}, "a name longer than 255"),
         ({"scratch": "~/scratch"}, "scratch: found '~/scratch'; must be an absolute path"),
         ({"scratch": "/local/$USER"}, "scratch: found '/local/$USER'; must be an absolute path"),
         ({"geometry": {"n_points": -1}}, "geometry.n_points: found -1; write a number of at least"),
         ({"checkpoints": {"every": 0}}, "checkpoints.every: found 0; write a number of at least 1"),
         ({"checkpoints": {"evry": 2}}, "checkpoints.evry: there is no such key; did you mean ever"),
-        (
-            {"checkpoints": "some"},
-            "checkpoints: found 'some'; write one of all, {every: 4}, {steps",
-        ),
+        ({"checkpoints": "some"}, "checkpoints: found 'some'; write one of all, {every: 4}, {st"),
         ({"keep_activations": "maybe"}, "keep_activations: found 'maybe'; write true or false"),
         ({"device": "gpu"}, "device: found 'gpu'; write auto, cpu or cuda"),
         ({"checkpoint": "all"}, "checkpoint: there is no such key; did you mean checkpoints?"),
@@ -195,7 +177,7 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
 )
 def test_configuration_error_is_one_line_with_a_correction(change, message):
     with pytest.raises(ShapesweepError) as caught:
-        files.validate({"suites": {"mine": LOCAL}, **change}, Path("workflow/shapesweep/suites"))
+        files.validate(MINE | change, REGISTRY)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -204,7 +186,6 @@ def test_error_names_the_file_with_the_wrong_value(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     first.write_text("corpus: {lenght: 3}\ndevice: cpu\n", encoding="utf-8")
     second.write_text("device: gpu\n", encoding="utf-8")
-    raw = {"suites": {"mine": LOCAL}}
     for change, name in (
         ({"corpus": {"lenght": 3}}, f"{first}: corpus.lenght: "),
         ({"device": "gpu"}, f"{second}: device: "),
@@ -213,7 +194,7 @@ def test_error_names_the_file_with_the_wrong_value(tmp_path):
         ({"device": "tpu"}, "--config: device: "),
     ):
         with pytest.raises(ShapesweepError) as caught:
-            files.validate({**raw, **change}, files=[first, second])
+            files.validate(MINE | change, files=[first, second])
         assert str(caught.value).startswith(name)
 
 
@@ -232,7 +213,7 @@ def test_error_names_a_duplicate_key(tmp_path, text):
         yaml_file.read(path)
     # Snakemake has already read the file, and does not report duplicates.
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice"):
-        files.validate({"suites": ["embedded"]}, Path("workflow/shapesweep/suites"), [path])
+        files.validate({"suites": ["embedded"]}, REGISTRY, [path])
 
 
 def test_json_is_read_as_snakemake_reads_it(tmp_path):
@@ -244,16 +225,18 @@ def test_json_is_read_as_snakemake_reads_it(tmp_path):
         yaml_file.read(path)
 
 
-def test_keys_of_different_types_are_different(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("c: {1: x, '1': y}", {1: "x", "1": "y"}),
+        ("o: {a: &a {x: 1, <<: &b {x: 2, y: 3}}}\nc: {<<: *a, x: 4}", {"x": 4, "y": 3}),
+    ],
+    ids=["different types", "merged keys"],
+)
+def test_keys_that_are_no_duplicates_are_read(tmp_path, text, expected):
     path = tmp_path / "good.yaml"
-    path.write_text("{1: x, '1': y}", encoding="utf-8")
-    assert yaml_file.read(path) == {1: "x", "1": "y"}
-
-
-def test_merged_keys_may_be_overridden(tmp_path):
-    path = tmp_path / "good.yaml"
-    path.write_text("o: {a: &a {x: 1, <<: &b {x: 2, y: 3}}}\nc: {<<: *a, x: 4}", encoding="utf-8")
-    assert yaml_file.read(path)["c"] == {"x": 4, "y": 3}
+    path.write_text(text, encoding="utf-8")
+    assert yaml_file.read(path)["c"] == expected
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
@@ -269,38 +252,34 @@ def test_default_configuration_file_has_the_defaults():
     suites = {"suites": written.pop("suites")}
     # The suites of spikes have no default.
     assert written["spikes"].pop("suites") == ["unstable"]
-    registry = Path("workflow/shapesweep/suites")
-    assert files.validate({**written, **suites}, registry) == files.validate(suites, registry)
+    assert files.validate({**written, **suites}, REGISTRY) == files.validate(suites, REGISTRY)
 
 
-@pytest.mark.parametrize("name", ["config", "suite"])
-def test_editor_schema_accepts_valid_and_rejects_invalid_files(name):
+@pytest.mark.parametrize(
+    ("name", "path", "valid", "invalid"),
+    [
+        (
+            *("config", "config/config.yaml"),
+            {"suites": {"mine": LOCAL, "embedded": None}, "checkpoints": {"log": 3}},
+            {"suites": ["embedded"], "corpora": ["texts"]},
+        ),
+        ("suite", REGISTRY / "embedded.yaml", LOCAL, {"source": "local"}),
+    ],
+    ids=["config", "suite"],
+)
+def test_editor_schema_accepts_valid_and_rejects_invalid_files(name, path, valid, invalid):
     schema = json.loads(Path(f"workflow/schemas/{name}.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
-    valid = {
-        "config": [
-            "config/config.yaml",
-            {"suites": {"mine": LOCAL, "embedded": None}, "checkpoints": {"log": 3}},
-        ],
-        "suite": ["workflow/shapesweep/suites/embedded.yaml", LOCAL],
-    }[name]
-    for example in valid:
-        text = Path(example).read_text(encoding="utf-8") if isinstance(example, str) else None
-        jsonschema.validate(yaml.safe_load(text) if text else example, schema)
-    invalid = {
-        "config": {"suites": ["embedded"], "corpora": ["texts"]},
-        "suite": {"source": "local"},
-    }
+    for example in (yaml.safe_load(Path(path).read_text(encoding="utf-8")), valid):
+        jsonschema.validate(example, schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(invalid[name], schema)
+        jsonschema.validate(invalid, schema)
 
 
 def test_suite_of_the_same_name_under_spikes_must_be_equal():
-    suite = {"source": "local", "runs": {"r": "a"}}
-    other = {"source": "local", "runs": {"r": "b"}}
-    config = files.validate({"suites": {"s": suite}, "spikes": {"suites": {"s": suite}}})
+    config = files.validate(MINE | {"spikes": MINE})
     assert config.for_spikes.suites == config.suites
-    with pytest.raises(
-        ShapesweepError, match=r"^suites\.s: spikes\.suites has a different suite of this name"
-    ):
-        files.validate({"suites": {"s": suite}, "spikes": {"suites": {"s": other}}})
+    other = {"suites": {"mine": {"source": "local", "runs": {"r": "b"}}}}
+    message = r"^suites\.mine: spikes\.suites has a different suite of this name"
+    with pytest.raises(ShapesweepError, match=message):
+        files.validate(MINE | {"spikes": other})

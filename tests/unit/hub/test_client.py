@@ -7,7 +7,8 @@ import huggingface_hub.constants
 import pytest
 from tqdm import tqdm
 
-from helpers.standin import StandIn
+from helpers.plans import HUB
+from helpers.standin import serving_here
 from shapesweep.config.suite import SUITE
 from shapesweep.errors import ShapesweepError, TransientError
 from shapesweep.hub import client, listing
@@ -18,14 +19,7 @@ WEIGHTS = bytes(range(256)) * 400
 
 @pytest.fixture
 def standin(monkeypatch, tmp_path):
-    with StandIn() as server:
-        # The client reads HF_ENDPOINT and HF_HOME when it is imported.
-        files = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        for name, value in (
-            *(("ENDPOINT", server.url), ("HUGGINGFACE_CO_URL_TEMPLATE", files)),
-            *(("HF_HUB_CACHE", str(tmp_path / "cache")), ("HF_TOKEN_PATH", str(tmp_path / "none"))),
-        ):
-            monkeypatch.setattr(huggingface_hub.constants, name, value)
+    with serving_here(monkeypatch, tmp_path / "cache") as server:
         yield server
 
 
@@ -35,34 +29,43 @@ def commit(standin):
 
 
 @pytest.fixture
-def fetch(standin, commit, tmp_path):
+def listed(commit):
+    """The files of the commit, by their paths."""
+    return {file.path: file for file in client.tree("org/a", commit)}
+
+
+@pytest.fixture
+def fetch(listed, commit, tmp_path):
     """A function that fetches the weights into a new folder."""
 
     def fetch(name="folder"):
-        (file,) = [entry for entry in client.tree("org/a", commit) if entry.sha256]
-        with tqdm(total=file.size, disable=True) as shown:
+        with tqdm(disable=True) as shown:
+            file = listed["model.safetensors"]
             return client.fetch("org/a", commit, file, tmp_path / name, shown)
 
     return fetch
 
 
-def test_refs_files_commits_and_repositories_are_read_from_all_pages(standin, commit):
+@pytest.fixture
+def no_waits(monkeypatch):
+    """Do not wait between attempts."""
+    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
+
+
+def test_refs_files_commits_and_repositories_are_read_from_all_pages(standin, commit, listed):
     files = {f"{k}.txt": b"x" for k in range(12)}
     other = standin.add("org/b", "v1", files, kind="tags", title="the first")
     assert client.refs("org/a")["branches"]["step1"] == commit
     assert client.refs("org/b")["tags"] == {"v1": other}
     assert len(client.tree("org/b", other)) == 12
-    assert ("the first") in [title for _, title in client.commits("org/b", "main")]
+    assert "the first" in [title for _, title in client.commits("org/b", "main")]
     assert client.repositories("org/*") == ["org/a", "org/b"]
-    by_path = {file.path: file for file in client.tree("org/a", commit)}
-    assert by_path["config.json"].sha256 is None
-    assert by_path["model.safetensors"].size == len(WEIGHTS)
+    assert listed["config.json"].sha256 is None
+    assert listed["model.safetensors"].size == len(WEIGHTS)
     assert client.read("org/a", commit, "config.json") == b"{}"
 
 
-def test_calls_are_repeated_until_they_succeed(standin, commit, fetch, monkeypatch):
-    # Do not wait between attempts.
-    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
+def test_calls_are_repeated_until_they_succeed(standin, commit, fetch, no_waits):
     standin.fault_rate = 0.3
     for k in range(6):
         assert client.refs("org/a")["branches"]["step1"] == commit
@@ -81,24 +84,20 @@ def test_client_waits_as_long_as_the_hub_asks(standin, commit, monkeypatch):
     assert waits == [7.0, 0.5, 1.0]
 
 
-def test_hub_that_never_answers_is_a_transient_error(standin, commit, monkeypatch):
-    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
+def test_hub_that_never_answers_is_a_transient_error(standin, commit, no_waits):
     standin.scripted = lambda: ("500", {})
-    with pytest.raises(
-        TransientError, match=r"has not answered in 8 attempts \(HTTP 500\); run ag"
-    ):
+    message = r"has not answered in 8 attempts \(HTTP 500\); run ag"
+    with pytest.raises(TransientError, match=message):
         client.refs("org/a")
 
 
-def test_broken_transfer_is_restarted_after_any_error(commit, fetch, monkeypatch):
+def test_broken_transfer_is_restarted_after_any_error(fetch, no_waits, monkeypatch):
     """Errors of a transfer by xet are plain RuntimeErrors."""
-    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
     faults = iter([RuntimeError("Task error"), OSError("cut")])
     real = huggingface_hub.HfApi.hf_hub_download
 
     def broken(*arguments, **options):
-        fault = next(faults, None)
-        if fault:
+        if fault := next(faults, None):
             raise fault
         return real(*arguments, **options)
 
@@ -106,7 +105,7 @@ def test_broken_transfer_is_restarted_after_any_error(commit, fetch, monkeypatch
     assert fetch().read_bytes() == WEIGHTS
 
 
-def test_damaged_files_are_never_accepted(standin, commit, fetch, tmp_path):
+def test_damaged_files_are_never_accepted(standin, fetch, tmp_path):
     for spoil in (lambda b: b[:-1] + b"?", lambda b: b[:-10]):
         standin.spoilt["model.safetensors"] = spoil
         with pytest.raises(client.RefusedError, match=r"model\.safetensors arrives damaged"):
@@ -117,21 +116,18 @@ def test_damaged_files_are_never_accepted(standin, commit, fetch, tmp_path):
     assert fetch().read_bytes() == WEIGHTS
 
 
-def test_small_files_are_checked_too(standin, commit, tmp_path):
-    (file,) = [entry for entry in client.tree("org/a", commit) if entry.path == "config.json"]
-    (tmp_path / "config.json").write_bytes(b"[]")
-    assert not client.is_whole(tmp_path / "config.json", file)
-    (tmp_path / "config.json").write_bytes(b"{}")
-    assert client.is_whole(tmp_path / "config.json", file)
+@pytest.mark.parametrize("content", [b"[]", b"{}"])
+def test_small_files_are_checked_too(listed, tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    is_whole = client.is_whole(tmp_path / "config.json", listed["config.json"])
+    assert is_whole == (content == b"{}")
 
 
 def test_files_in_the_cache_of_the_user_are_not_downloaded_again(standin, commit, fetch, tmp_path):
     cache = str(tmp_path / "cache")
     huggingface_hub.hf_hub_download("org/a", "model.safetensors", revision=commit, cache_dir=cache)
-    (file,) = [entry for entry in client.tree("org/a", commit) if entry.sha256]
     standin.asked.clear()
-    with tqdm(disable=True) as shown:
-        linked = client.fetch("org/a", commit, file, tmp_path / "folder", shown)
+    linked = fetch()
     assert linked.is_symlink() and linked.read_bytes() == WEIGHTS
     assert not standin.asked
 
@@ -140,10 +136,7 @@ def test_files_in_the_cache_of_the_user_are_not_downloaded_again(standin, commit
     ("spoil", "message"),
     [
         (lambda r: r.clear(), "org/a: there is no such repository, or it is private (set HF_TOKEN"),
-        (
-            lambda r: setattr(r["org/a"], "is_gated", True),
-            "org/a is gated: accept its terms at http",
-        ),
+        (lambda r: setattr(r["org/a"], "is_gated", True), "org/a is gated: accept its terms at ht"),
         (lambda r: r["org/a"].commits.clear(), "org/a: the revision no longer exists"),
     ],
 )
@@ -174,9 +167,8 @@ def test_token_opens_a_gated_repository_and_is_never_shown(
 
 def test_offline_mode_is_an_error_without_any_call(standin, commit, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        TransientError, match="HF_HUB_OFFLINE is set, and this is not in the local cache"
-    ):
+    message = "HF_HUB_OFFLINE is set, and this is not in the local cache"
+    with pytest.raises(TransientError, match=message):
         client.refs("org/a")
     assert not standin.asked
 
@@ -187,8 +179,7 @@ def test_paths_outside_the_folder_are_ignored(standin):
 
 
 def suite(**more):
-    definition = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
-    return SUITE.validate_python({**definition, "repositories": ["org/{a,b}"], **more})
+    return SUITE.validate_python({**HUB, "repositories": ["org/{a,b}"], **more})
 
 
 def test_stored_listing_only_asks_for_new_revisions(standin, commit, tmp_path):
@@ -219,9 +210,7 @@ def test_interrupted_listing_is_continued(standin, commit, tmp_path):
 def test_error_for_an_unknown_run_suggests_an_existing_one(standin, commit, tmp_path):
     chosen = suite(only=["aa"])
     listing.request(chosen, checkpoints.listing_file(tmp_path, "s"), 1)
-    with pytest.raises(
-        ShapesweepError, match=r"suites\.s\.only: no run matches aa; did you mean a"
-    ):
+    with pytest.raises(ShapesweepError, match=r"s\.only: no run matches aa; did you mean a"):
         checkpoints.list_checkpoints("s", chosen, tmp_path)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.plans import HUB
 from shapesweep.config import files as config_files
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.hub import client, download
@@ -14,6 +15,9 @@ from shapesweep.plan.costs import Model
 from shapesweep.storage import failures
 from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
+
+CONFIG, WEIGHTS = File("config.json", 2, None, "a"), File("model.bin", 9, "b", "c")
+TOKENIZER = File("tokenizer.json", 1, None, "a")
 
 
 def pinned(*files):
@@ -54,9 +58,8 @@ def test_folder_holds_the_files_without_their_repository_paths(tmp_path, downloa
 
 @pytest.mark.parametrize("kind", [CheckpointError, TransientError])
 def test_failed_download_leaves_only_its_reason(tmp_path, download_errors, kind):
-    files = [File("config.json", 2, None, "a"), File("model.bin", 9, "b", "c")]
     download_errors["model.bin"] = kind("the line is dead")
-    line = download_checkpoint(pinned(*files), tmp_path / "out")
+    line = download_checkpoint(pinned(CONFIG, WEIGHTS), tmp_path / "out")
     assert line == "s/r/step1: could not be fetched: the line is dead"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
     assert failures.is_transient(tmp_path / "out") == (kind is TransientError)
@@ -66,15 +69,14 @@ def test_failed_download_leaves_only_its_reason(tmp_path, download_errors, kind)
 
 def test_interrupted_download_leaves_nothing(tmp_path, download_errors):
     download_errors["model.bin"] = KeyboardInterrupt()
-    checkpoint = pinned(File("model.bin", 9, "b", "c"))
     with pytest.raises(KeyboardInterrupt):
-        download_checkpoint(checkpoint, tmp_path / "out")
+        download_checkpoint(pinned(WEIGHTS), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_tokenizer_comes_from_the_first_source_that_has_it(tmp_path, download_errors):
-    sources = [("org/a", "1", [File("gone.json", 1, None, "a")])]
-    sources.append(("org/a", "2", [File("tokenizer.json", 1, None, "a")]))
+    gone = File("gone.json", 1, None, "a")
+    sources = [("org/a", "1", [gone]), ("org/a", "2", [TOKENIZER])]
     download_errors["gone.json"] = CheckpointError("gone")
     assert download.tokenizer(pinned(), sources, tmp_path / "out") == "tokenizer of org/a fetched"
     assert (tmp_path / "out/tokenizer.json").is_file()
@@ -85,11 +87,9 @@ def test_tokenizer_comes_from_the_first_source_that_has_it(tmp_path, download_er
 
 def test_nothing_is_downloaded_without_a_tokenizer(tmp_path, download_errors):
     download_errors["tokenizer.json"] = TransientError("no answer")
-    sources = [("org/a", "1", [File("tokenizer.json", 1, None, "a")])] * 2
-    download.tokenizer(pinned(), sources, tmp_path / "tokenizer")
-    claims = []
-    checkpoint, out = pinned(File("config.json", 2, None, "a")), tmp_path / "out"
-    download_checkpoint(checkpoint, out, lambda: claims.append(1), tmp_path / "tokenizer")
+    download.tokenizer(pinned(), [("org/a", "1", [TOKENIZER])] * 2, tmp_path / "tokenizer")
+    claims, out = [], tmp_path / "out"
+    download_checkpoint(pinned(CONFIG), out, lambda: claims.append(1), tmp_path / "tokenizer")
     assert not claims
     failed = failures.recorded(tmp_path / "out")
     assert (failed["reason"], failed["transient"]) == ("no answer", True)
@@ -102,8 +102,7 @@ def test_nothing_is_downloaded_without_disk_space(tmp_path, download_errors):
         claims.append(1)
         raise TransientError("found no disk space")
 
-    file = File("config.json", 2, None, "a")
-    wanted = [(pinned(file), tmp_path / name) for name in ("out", "more")]
+    wanted = [(pinned(CONFIG), tmp_path / name) for name in ("out", "more")]
     lines = list(download.checkpoints(wanted, claim, tmp_path / "none"))
     assert lines == ["s/r/step1: could not be fetched: found no disk space"] * 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
@@ -115,23 +114,23 @@ def test_nothing_is_downloaded_without_disk_space(tmp_path, download_errors):
 
 
 def test_checkpoint_without_a_repository_is_not_downloaded(tmp_path, download_errors):
-    checkpoint = dataclasses.replace(pinned(File("config.json", 2, None, "a")), repository=None)
+    checkpoint = dataclasses.replace(pinned(CONFIG), repository=None)
     download_checkpoint(checkpoint, tmp_path / "out")
     assert failures.recorded(tmp_path / "out")["reason"] == "is not on the Hub"
     assert not failures.is_transient(tmp_path / "out")
 
 
 def settings(**more):
-    suite = {"source": "hub", "mode": "branches", "match": "x", "repositories": ["o/a"]}
     corpora = ["text", "random", "shuffled"]
-    return config_files.validate({"suites": {"s": suite}, "corpora": corpora, **more})
+    return config_files.validate({"suites": {"s": HUB}, "corpora": corpora, **more})
 
 
-def published(step, main=False):
+def published(step, *status, main=False):
     shape = {"num_hidden_layers": 4, "hidden_size": 100, "dtype": "float16", "vocab_size": 500}
     files = (File("model.safetensors", 10**6, f"{step}", "a"),)
     name = "main" if main else f"step{step}"
-    return Listed("r", name, step, repository="o/a", is_main=main, files=files, config=shape)
+    more = {"is_main": main, "files": files, "config": shape, "status": status}
+    return Listed("r", name, step, repository="o/a", **more)
 
 
 def test_footprint_of_a_checkpoint_is_its_files_and_its_shards():
@@ -158,12 +157,9 @@ def test_costs_are_summed_and_state_their_assumptions():
 
 
 def test_defects_are_counted_by_kind():
-    def flagged(entry, flag):
-        return dataclasses.replace(entry, status=(flag,))
-
-    hole = dataclasses.replace(flagged(published(3), "hole"), revision="")
-    listed = [published(1), flagged(published(2), "shares_file_with:step9"), hole]
-    listed.append(flagged(published(None, main=True), "empty_main"))
+    hole = dataclasses.replace(published(3, "hole"), revision="")
+    listed = [published(1), published(2, "shares_file_with:step9"), hole]
+    listed.append(published(None, "empty_main", main=True))
     assert inventory.published({"s": listed}).splitlines() == [
         "s: checkpoints 2, runs 1, 2.0 MB, holes 1, defects 2",
         "  shares_file_with: r/step2",

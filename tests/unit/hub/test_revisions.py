@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
+from helpers.plans import HUB
 from shapesweep.config import files as config_files
 from shapesweep.config import names as config_names
 from shapesweep.config import sweep
@@ -70,8 +71,11 @@ def listed_as(suite, repository, *names):
     commits = {name: f"{k:040}" for k, name in enumerate(names)}
     refs = {"tags": commits} if suite.mode == "tags" else {"branches": commits}
     listed = Repository(**refs, trees=dict.fromkeys(commits.values(), tree))
-    groups = listing.groups(suite, [repository])
-    return revisions.checkpoints(suite, {repository: listed}, groups)
+    return find(suite, {repository: listed})
+
+
+def find(suite, listed):
+    return revisions.checkpoints(suite, listed, listing.groups(suite, listed))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,9 +110,7 @@ def test_published_names_of_revisions_are_understood(example):
     ],
 )
 def test_names_with_another_meaning_are_ignored(suite, repository, name):
-    assert not [
-        checkpoint for checkpoint in listed_as(load(suite), repository, name) if checkpoint.revision
-    ]
+    assert not any(entry.revision for entry in listed_as(load(suite), repository, name))
 
 
 @pytest.mark.parametrize(
@@ -127,33 +129,33 @@ def test_tokens_of_a_growing_batch_match_the_published_number():
     assert tokens.ramped(300_000, bloom) / 1e9 == pytest.approx(302.3, abs=0.05)
 
 
+DEFINITION = {**HUB, "repositories": ["org/{a,b}"]}
+
+
 def define(**more):
-    definition = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
-    return SUITE.validate_python({**definition, "repositories": ["org/{a,b}"], **more})
+    return SUITE.validate_python(DEFINITION | more)
 
 
 def test_keys_of_a_repository_override_those_of_the_suite():
-    suite = define(
-        tokens={"per_step": 2},
-        repositories=["org/a", {"repository": "org/b", "tokens": {"per_step": 3}}],
-    )
+    repositories = ["org/a", {"repository": "org/b", "tokens": {"per_step": 3}}]
+    suite = define(tokens={"per_step": 2}, repositories=repositories)
     assert [group.tokens.per_step for group in suite.groups()] == [2, 3]
 
 
 def test_key_only_limits_the_requested_repositories():
-    suite = define(only=["a.stage2*"])
-    assert [name for name, _ in revisions.patterns(suite)] == ["org/a"]
+    assert [name for name, _ in revisions.patterns(define(only=["a.stage2*"]))] == ["org/a"]
     assert len(revisions.patterns(define(only=["*"]))) == 2
 
 
 def test_missing_steps_of_the_grid_are_listed_as_holes():
     found = listed_as(define(grid=[0, "10..30 by 10"]), "org/a", "main", "step0", "step20")
-    assert [
-        (checkpoint.step, checkpoint.revision, checkpoint.status) for checkpoint in found[:4]
-    ] == [
-        *[(0, "step0", ()), (10, "", ("hole",)), (20, "step20", ()), (30, "", ("hole",))],
-    ]
+    expected = [(0, "step0", ()), (10, "", ("hole",)), (20, "step20", ()), (30, "", ("hole",))]
+    assert [(entry.step, entry.revision, entry.status) for entry in found[:4]] == expected
     assert found[4].is_main
+
+
+INDEX = "pytorch_model.bin.index.json"
+INCOMPLETE = ["model-00001-of-00002.safetensors", "model.safetensors.index.json"]
 
 
 @pytest.mark.parametrize(
@@ -161,25 +163,9 @@ def test_missing_steps_of_the_grid_are_listed_as_holes():
     [
         (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"], []),
         (["pytorch_model.bin", "tf_model.h5"], ["pytorch_model.bin"], []),
-        (
-            [
-                "model-00001-of-00002.safetensors",
-                "model.safetensors.index.json",
-                "pytorch_model.bin",
-            ],
-            ["pytorch_model.bin"],
-            [],
-        ),
-        (
-            ["model-00001-of-00002.safetensors", "model.safetensors.index.json"],
-            [],
-            ["missing_weights:model-00002-of-00002.safetensors"],
-        ),
-        (
-            ["pytorch_model-00001-of-00001.bin"],
-            [],
-            ["missing_weights:pytorch_model.bin.index.json"],
-        ),
+        ([*INCOMPLETE, "pytorch_model.bin"], ["pytorch_model.bin"], []),
+        (INCOMPLETE, [], ["missing_weights:model-00002-of-00002.safetensors"]),
+        (["pytorch_model-00001-of-00001.bin"], [], [f"missing_weights:{INDEX}"]),
         (["flax_model.msgpack"], [], ["missing_weights"]),
     ],
 )
@@ -194,7 +180,7 @@ def test_code_is_downloaded_only_if_requested(remote_code):
     suite = define(remote_code=remote_code)
     tree = [File(name, 1, "a", "b") for name in ("config.json", "modeling.py", "model.safetensors")]
     listed = {"org/a": Repository(branches={"step1": "c"}, trees={"c": tree})}
-    (checkpoint,) = revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+    (checkpoint,) = find(suite, listed)
     assert ("modeling.py" in [file.path for file in checkpoint.files]) == remote_code
 
 
@@ -203,46 +189,39 @@ def test_repositories_without_checkpoints_are_reported_for_any_selection():
     gone = Repository("org/a: there is no such repository")
     silent = Repository(branches={"main": "m"}, trees={"m": []})
     listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
-    groups = listing.groups(suite, listed)
     # These repositories might contain any run, so they are reported for any choice of runs.
     only = suite.model_copy(update={"only": ["z"]})
-    found = revisions.checkpoints(only, listed, groups)
+    found = revisions.checkpoints(only, listed, listing.groups(suite, listed))
     messages = [entry.status[0] for entry in found if not entry.is_main]
     assert messages[0].startswith("not_listed: org/a: there is no such repository; then ask again")
     assert messages[1] == "not_listed: org/b has no revision that matches the suite"
     assert messages[2].startswith("not_listed: org/c*: the Hub has no")
     every = [dataclasses.replace(entry, flags=entry.status) for entry in found]
-    chosen = select(every, sweep.Steps(steps=[7]))
-    assert len(chosen) == 3
+    assert len(select(every, sweep.Steps(steps=[7]))) == 3
 
 
 def test_ranks_count_over_all_repositories_of_a_run():
     match = r"org/(?P<run>m)-(?P<step>\d+)"
     suite = define(mode="repositories", match=match, tokens={"each": 100}, repositories=["org/m-*"])
     listed = {f"org/m-{k}": Repository(branches={"main": f"{k}"}, trees={}) for k in (9, 1, 4)}
-    found = revisions.checkpoints(suite, listed, listing.groups(suite, listed))
-    assert [(checkpoint.step, checkpoint.tokens) for checkpoint in found] == [
-        (1, 100),
-        (4, 200),
-        (9, 300),
-    ]
+    found = [(checkpoint.step, checkpoint.tokens) for checkpoint in find(suite, listed)]
+    assert found == [(1, 100), (4, 200), (9, 300)]
 
 
 def test_checkpoints_of_the_same_name_are_refused():
     suite = define(repositories=["orgA/x", "orgB/x"])
     repository = Repository(branches={"step1": "c"}, trees={})
     listed = {"orgA/x": repository, "orgB/x": repository}
-    with pytest.raises(
-        ShapesweepError, match="orgA/x and orgB/x both have a run x with a revision"
-    ):
-        revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+    message = "orgA/x and orgB/x both have a run x with a revision"
+    with pytest.raises(ShapesweepError, match=message):
+        find(suite, listed)
 
 
 def test_branches_with_the_same_folder_name_are_refused():
     suite = define(match=r".*step[-/]*(?P<step>\d+)", repositories=["org/x"])
     listed = {"org/x": Repository(branches={"step/1": "c", "step--1": "d"}, trees={})}
     with pytest.raises(ShapesweepError, match="finds both 'step/1' and 'step--1' in org/x"):
-        revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+        find(suite, listed)
 
 
 def test_names_of_phases_are_safe_as_folders():
@@ -272,8 +251,7 @@ def test_tokenizer_is_searched_in_main_and_then_in_the_checkpoints():
     suite = define()
     (group,) = suite.groups()
     listed = {"org/a": Repository(branches=refs, trees=trees)}
-    found = revisions.checkpoints(suite, listed, {"org/a": group})
-    run = [checkpoint for checkpoint in found if not checkpoint.is_main]
+    run = [checkpoint for checkpoint in find(suite, listed) if not checkpoint.is_main]
     assert [source[1] for source in revisions.tokenizers(run, listed, group)] == ["2", "1"]
     trees["m"] = [both[0], File("config.json", 1, None, "a"), File("other", 1, None, "a")]
     assert next(revisions.tokenizers(run, listed, group)) == ("org/a", "m", trees["m"][:2])
@@ -299,10 +277,8 @@ def test_tokenizer_is_searched_in_main_and_then_in_the_checkpoints():
     ],
 )
 def test_invalid_definition_is_a_one_line_error(change, message):
-    suite = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
-    suite |= {"repositories": ["org/{a,b}"], **change}
     with pytest.raises(ShapesweepError) as error:
-        config_files.validate({"suites": {"mine": suite}})
+        config_files.validate({"suites": {"mine": DEFINITION | change}})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -315,5 +291,6 @@ def test_suite_of_the_registry_can_be_named_with_changes():
         config_files.validate({"suites": {"pythia": {"onyl": ["pythia-70m"]}}}, REGISTRY)
     schema = json.loads(Path("workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
     for path in Path("config").glob("*.yaml"):
-        jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
-        config_files.validate(yaml.safe_load(path.read_text(encoding="utf-8")), REGISTRY)
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        jsonschema.validate(raw, schema)
+        config_files.validate(raw, REGISTRY)

@@ -85,15 +85,11 @@ def test_history_of_a_local_suite_has_its_log_and_its_probe(tmp_path):
     (tmp_path / "log.csv").write_text("step,loss\n1,2.5\n")
     row = dict.fromkeys(schemas.PROBE.names) | {"step": 0, "metric": "kurtosis", "value": 3.0}
     tables.write([row], schemas.PROBE, tmp_path / PROBE_FILE)
-    definition = {"source": "local", "runs": {"r": {"path": str(tmp_path)}}}
-    definition["runs"]["r"]["losses"] = str(tmp_path / "log.csv")
-    suite = SUITE.validate_python(definition)
+    run = {"path": str(tmp_path), "losses": str(tmp_path / "log.csv")}
+    suite = SUITE.validate_python({"source": "local", "runs": {"r": run}})
     found, problems = history.of_suite("s", suite, tmp_path)
-    assert found[["run", "source", "metric"]].to_numpy().tolist() == [
-        ["r", "log", "loss"],
-        ["r", "probe", "kurtosis"],
-    ]
-    assert problems == []
+    rows = found[["run", "source", "metric"]].to_numpy().tolist()
+    assert (rows, problems) == ([["r", "log", "loss"], ["r", "probe", "kurtosis"]], [])
     before = history.states("s", suite)
     (tmp_path / "log.csv").write_text("step,loss\n1,2.5\n2,2.0\n")
     assert history.states("s", suite) != before

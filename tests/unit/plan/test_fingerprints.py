@@ -86,6 +86,7 @@ def test_settings_that_numbers_depend_on_change_the_fingerprint(one, change):
 def test_settings_that_numbers_do_not_depend_on_change_no_fingerprint(one, change):
     before, after = one.plan(), one.plan(**change)
     assert after.tables(["s"]) == before.tables(["s"])
+    assert after.measurement_file("s") == before.measurement_file("s")
 
 
 def test_seed_of_a_run_changes_the_fingerprint(one):
@@ -106,17 +107,10 @@ def rewrite(path):
 
 
 @pytest.mark.parametrize("change", [touch, rewrite])
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "text"])
 def test_changed_files_change_the_fingerprint(one, change, name):
     before = one.fingerprint()
-    change(one.run / "checkpoint-1" / name)
-    assert one.fingerprint() != before
-
-
-@pytest.mark.parametrize("change", [touch, rewrite])
-def test_changed_text_changes_the_fingerprint(one, change):
-    before = one.fingerprint()
-    change(one.text)
+    change(one.text if name == "text" else one.run / "checkpoint-1" / name)
     assert one.fingerprint() != before
 
 
@@ -127,20 +121,14 @@ def test_files_that_are_not_read_do_not_change_the_fingerprint(one):
 
 
 def test_new_versions_change_the_fingerprint(one, monkeypatch):
-    before = {one.fingerprint()}
-    name, metric = next(iter(metrics.METRICS.items()))
-    raised = dataclasses.replace(metric, version=metric.version + 1)
-    monkeypatch.setitem(metrics.METRICS, name, raised)
-    before.add(one.fingerprint())
-    text = CORPORA["text"]
-    raised = dataclasses.replace(text, version=text.version + 1)
-    monkeypatch.setitem(CORPORA, "text", raised)
-    before.add(one.fingerprint())
-    monkeypatch.setattr(fingerprints, "FORMAT_VERSION", 99)
-    before.add(one.fingerprint())
-    monkeypatch.setattr(schemas, "VERSION", 99)
-    before.add(one.fingerprint())
-    assert len(before) == 5
+    found = {one.fingerprint()}
+    for known, name in ((metrics.METRICS, next(iter(metrics.METRICS))), (CORPORA, "text")):
+        monkeypatch.setitem(known, name, dataclasses.replace(known[name], version=99))
+        found.add(one.fingerprint())
+    for module, name in ((fingerprints, "FORMAT_VERSION"), (schemas, "VERSION")):
+        monkeypatch.setattr(module, name, 99)
+        found.add(one.fingerprint())
+    assert len(found) == 5
 
 
 def hub_batch(hub, **more):
@@ -203,7 +191,6 @@ def test_recipe_changes_only_the_fingerprints_of_its_runs(sweep):
 
 
 def test_fingerprint_of_contents_does_not_depend_on_paths_and_times(one, tmp_path):
-    """Fingerprints of contents do not depend on where a file is and when it was written."""
     settings = one.plan().config.measurement("s")
     checkpoint = Checkpoint("s", "r", "checkpoint-1", step=1, commit="c")
     folder = one.run / "checkpoint-1"
@@ -216,12 +203,9 @@ def test_fingerprint_of_contents_does_not_depend_on_paths_and_times(one, tmp_pat
     for path in (one.text, folder / "tokenizer.json"):
         touch(path)
     assert contents(folder="elsewhere", status=("x",), chosen=False) == before
-    assert (
-        fingerprints.contents(
-            checkpoint, folder, settings.model_copy(update={"device": "cpu", "batch_tokens": 9})
-        )
-        == before
-    )
+    # The fingerprint of contents does not depend on the geometry, either.
+    other = one.plan(device="cpu", batch_tokens=9, geometry={"n_points": 200}).config
+    assert fingerprints.contents(checkpoint, folder, other.measurement("s")) == before
     shutil.copytree(folder, tmp_path / "copy")
     assert fingerprints.contents(checkpoint, tmp_path / "copy", settings) == before
     for more in ({"commit": "d"}, {"seed": 9}, {"step": 9}, {"tokens": 9}, {"revision": "x"}):
@@ -233,45 +217,35 @@ def test_fingerprint_of_contents_does_not_depend_on_paths_and_times(one, tmp_pat
     assert contents() != before
 
 
-def test_geometry_settings_do_not_change_the_fingerprint_of_contents(one):
-    checkpoint = Checkpoint("s", "r", "checkpoint-1", step=1, commit="c")
-    first, second = (one.plan(geometry={"n_points": n}).config.measurement("s") for n in (100, 200))
-    folder = one.run / "checkpoint-1"
-    assert fingerprints.contents(checkpoint, folder, first) == fingerprints.contents(
-        checkpoint, folder, second
-    )
-    assert fingerprints.numbers(first) != fingerprints.numbers(second)
-
-
-def test_allowed_rise_changes_only_budgets(one):
-    plans = [one.plan(budget={"checkpoints": {"s": "last"}, "rise": rise}) for rise in (0.01, 0.02)]
-    first, second = (plan.budgets(["s"]) for plan in plans)
-    assert len(first) == len(second) == 1
+def test_geometry_settings_change_the_fingerprint_of_numbers(one):
+    plans = [one.plan(geometry={"n_points": n}) for n in (100, 200)]
+    first, second = (fingerprints.numbers(plan.config.measurement("s")) for plan in plans)
     assert first != second
-    assert plans[0].tables(["s"]) == plans[1].tables(["s"])
-    assert plans[0].measurement_file("s") == plans[1].measurement_file("s")
 
 
 @pytest.mark.parametrize(
-    "change", [{"corpora": ["random"]}, {"geometry": {"n_points": 99}}, {"corpus": {"last": {}}}]
+    ("change", "changed"),
+    [
+        ({"budget": {"rise": 0.5}}, {"budgets"}),
+        ({"corpora": ["random"]}, {"tables", "measurement_file"}),
+        ({"geometry": {"n_points": 99}}, {"tables", "measurement_file"}),
+        ({"corpus": {"last": {}}}, {"tables", "measurement_file"}),
+        ({"geometry": {"groups": 7}}, {"tables", "measurement_file", "budgets", "budget_file"}),
+        ({"corpus": {"seed": 9}}, {"tables", "measurement_file", "budgets", "budget_file"}),
+        ({"corpus": {"documents": 9}}, {"tables", "measurement_file", "budgets", "budget_file"}),
+    ],
 )
-def test_budget_depends_only_on_the_text_and_its_groups(one, change):
-    budget = {"budget": {"checkpoints": {"s": "last"}}}
-    before = one.plan(**budget, corpus={"last": {"documents": 9}})
-    after = one.plan(**budget, **{"corpus": {"last": {"documents": 9}}, **change})
-    assert after.tables(["s"]) != before.tables(["s"])
-    assert after.budgets(["s"]) == before.budgets(["s"])
-    assert after.budget_file("s") == before.budget_file("s")
+def test_budgets_depend_only_on_the_text_its_groups_and_the_rise(one, change, changed):
+    one.raw["budget"] = {"checkpoints": {"s": "last"}}
+    one.raw["corpus"]["last"] = {"documents": 9}
 
-
-@pytest.mark.parametrize(
-    "change", [{"geometry": {"groups": 7}}, {"corpus": {"seed": 9}}, {"corpus": {"documents": 9}}]
-)
-def test_budget_depends_on_how_the_text_is_split(one, change):
-    budget = {"budget": {"checkpoints": {"s": "last"}}}
-    before, after = one.plan(**budget), one.plan(**budget, **change)
-    assert after.budgets(["s"]) != before.budgets(["s"])
-    assert after.budget_file("s") != before.budget_file("s")
+    before, after = one.plan(), one.plan(**change)
+    outputs = {"tables": ["s"], "budgets": ["s"], "measurement_file": "s", "budget_file": "s"}
+    assert changed == {
+        output
+        for output, suites in outputs.items()
+        if getattr(before, output)(suites) != getattr(after, output)(suites)
+    }
 
 
 def test_documents_of_an_unused_corpus_change_nothing(one):

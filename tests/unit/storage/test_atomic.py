@@ -1,7 +1,6 @@
 """Atomic writes: paths are complete or absent, after interruptions and with other writers."""
 
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -15,8 +14,27 @@ WAITING = """
 import sys, time
 from shapesweep.storage import atomic
 with getattr(atomic, sys.argv[1])(sys.argv[2]) as partial:
-    print("begun", flush=True)
+    print(partial, flush=True)
     time.sleep(600)
+"""
+
+
+TEMPORARY = """
+import sys, time
+from pathlib import Path
+from shapesweep.storage import atomic
+with atomic.temporary(sys.argv[1], "shards") as folder:
+    (folder / "one").mkdir()
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+WRITER = """
+import sys
+from shapesweep.storage import atomic
+for number in range(300):
+    with getattr(atomic, sys.argv[2])(sys.argv[1]) as partial:
+        path = partial / "one" if sys.argv[2] == "folder" else partial
+        path.write_text("x" * 1000, encoding="utf-8")
 """
 
 
@@ -34,11 +52,16 @@ def read(kind, path):
     return (path / "one" if kind == "folder" else path).read_text(encoding="utf-8")
 
 
-def start_writer(kind, path):
-    """Start a process that begins to write a path, and waits."""
-    process = subprocess.Popen([sys.executable, "-c", WAITING, kind, path], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"begun\n"
-    return process
+def start(program, *words):
+    """Start a process, and return it with the first line that it prints."""
+    arguments = [sys.executable, "-c", program, *words]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().rstrip("\n")
+
+
+def kill(process):
+    process.kill()
+    process.wait()
 
 
 def test_existing_path_is_replaced_at_the_end(tmp_path, kind):
@@ -69,15 +92,13 @@ def test_failure_keeps_the_existing_path(tmp_path, kind):
 
 def test_leftovers_of_dead_processes_are_removed_and_those_of_living_ones_kept(tmp_path, kind):
     path = tmp_path / "made"
-    dead, living = start_writer(kind, path), start_writer(kind, path)
-    os.kill(dead.pid, signal.SIGKILL)
-    dead.wait()
+    dead, living = (start(WAITING, kind, path)[0] for _ in range(2))
+    kill(dead)
     assert len(atomic.partials(path)) == 2
     write(kind, path, "mine")
     assert read(kind, path) == "mine"
     assert len(atomic.partials(path)) == 1
-    living.kill()
-    living.wait()
+    kill(living)
     write(kind, path, "mine")
     assert not atomic.partials(path)
 
@@ -97,24 +118,6 @@ def test_name_with_brackets_is_not_a_pattern(tmp_path, kind):
     assert (tmp_path / ".a.x.partial").is_dir()
 
 
-TEMPORARY = """
-import sys, time
-from pathlib import Path
-from shapesweep.storage import atomic
-with atomic.temporary(sys.argv[1], "shards") as folder:
-    (folder / "one").mkdir()
-    print(folder, flush=True)
-    time.sleep(600)
-"""
-
-
-def start_temporary(parent):
-    """Start a process that uses a temporary folder. Return both."""
-    arguments = [sys.executable, "-c", TEMPORARY, parent]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-    return process, Path(process.stdout.readline().rstrip("\n"))
-
-
 def test_lock_of_a_dead_process_is_removed(tmp_path, kind):
     (tmp_path / ".made.abcdefgh.lock").touch()
     (tmp_path / ".other.abcdefgh.lock").touch()
@@ -123,15 +126,7 @@ def test_lock_of_a_dead_process_is_removed(tmp_path, kind):
 
 
 def test_concurrent_writers_do_not_disturb_each_other(tmp_path, kind):
-    program = (
-        "import sys\n"
-        "from shapesweep.storage import atomic\n"
-        "for number in range(300):\n"
-        "    with getattr(atomic, sys.argv[2])(sys.argv[1]) as partial:\n"
-        "        path = partial / 'one' if sys.argv[2] == 'folder' else partial\n"
-        "        path.write_text('x' * 1000, encoding='utf-8')\n"
-    )
-    arguments = [sys.executable, "-c", program, str(tmp_path / "made"), kind]
+    arguments = [sys.executable, "-c", WRITER, tmp_path / "made", kind]
     processes = [subprocess.Popen(arguments) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
@@ -150,15 +145,13 @@ def test_temporary_folder_is_removed_at_the_end(tmp_path):
 
 
 def test_temporary_folders_of_dead_processes_are_removed_and_others_are_kept(tmp_path):
-    dead, left = start_temporary(tmp_path)
-    living, used = start_temporary(tmp_path)
-    os.kill(dead.pid, signal.SIGKILL)
-    dead.wait()
+    dead, left = start(TEMPORARY, tmp_path)
+    living, used = start(TEMPORARY, tmp_path)
+    kill(dead)
     with atomic.temporary(tmp_path, "shards"):
-        assert not left.exists()
-        assert (used / "one").is_dir()
-    living.kill()
-    living.wait()
+        assert not Path(left).exists()
+        assert Path(used, "one").is_dir()
+    kill(living)
 
 
 def test_folders_beside_temporary_folders_are_kept(tmp_path):
