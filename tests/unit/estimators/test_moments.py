@@ -14,7 +14,7 @@ def assert_equal(first, second, scale):
     """Equal up to the float64 precision of the largest term of the sums."""
     assert first.n_points == second.n_points
     assert first.n_directions == second.n_directions
-    for name, power in (("mean", 1), ("scatter", 2), ("cubes", 3), ("fourth", 4)):
+    for power, name in enumerate(("mean", "scatter", "cubes", "fourth"), start=1):
         size = first.n_points * scale**power
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-11 * size)
     np.testing.assert_allclose(first.direction_sum, second.direction_sum, atol=1e-9)
