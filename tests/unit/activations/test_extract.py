@@ -248,10 +248,7 @@ def test_lack_of_memory_and_an_interruption_are_no_failure_of_the_checkpoint(
 
 @pytest.mark.parametrize(
     ("vocabulary", "length", "problem"),
-    [
-        (40, 24, "do not belong together"),
-        (300, 65, "has 65 tokens, the model reads at most 64"),
-    ],
+    [(40, 24, "do not belong together"), (300, 65, "has 65 tokens, the model reads at most 64")],
 )
 def test_documents_that_the_model_cannot_read_are_refused(
     model_folder, run, make_checkpoint, settings, vocabulary, length, problem
