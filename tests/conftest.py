@@ -6,10 +6,9 @@ import shutil
 
 import pytest
 import torch
-import transformers
 
 from helpers import hub_suites, requirements, workflow
-from helpers.models import TEXT, tiny_bert, tiny_llama
+from helpers.models import AUTO, TEXT, tiny_bert, tiny_llama
 from helpers.plans import HUB, Sweep, list_hub
 from helpers.standin import serving
 from shapesweep import corpora
@@ -60,11 +59,7 @@ def make_checkpoint(tokenizers):
     def make(folder, family="decoder", seed=0, config=None, tokenizer=True):
         torch.manual_seed(seed)
         config = config or (tiny_llama() if family == "decoder" else tiny_bert())
-        auto = {
-            "decoder": transformers.AutoModelForCausalLM,
-            "encoder": transformers.AutoModelForMaskedLM,
-        }[family]
-        model = auto.from_config(config).eval()
+        model = AUTO[family].from_config(config).eval()
         model.save_pretrained(folder)
         if tokenizer:
             tokenizers[family].save_pretrained(folder)
@@ -94,9 +89,7 @@ def build_corpora(settings):
 
     def build(tokenizer, **more):
         chosen = settings.corpus.model_copy(update=more)
-        return corpora.build(
-            ("text", "random", "shuffled"), read_text(chosen.text), tokenizer, chosen, 300
-        )
+        return corpora.build(settings.corpora, read_text(chosen.text), tokenizer, chosen, 300)
 
     return build
 
@@ -105,14 +98,11 @@ def build_corpora(settings):
 def runs(tmp_path_factory, text_file, tokenizers):
     """Two runs with three checkpoints each, in the layout of transformers.Trainer."""
     folder = tmp_path_factory.mktemp("runs")
-    for run, shape, auto in (
-        ("decoder", tiny_llama(), transformers.AutoModelForCausalLM),
-        ("encoder", tiny_bert(), transformers.AutoModelForMaskedLM),
-    ):
+    for run, shape in (("decoder", tiny_llama()), ("encoder", tiny_bert())):
         for step in (0, 10, 100):
             checkpoint = folder / run / f"checkpoint-{step}"
             torch.manual_seed(step)
-            auto.from_config(shape).save_pretrained(checkpoint)
+            AUTO[run].from_config(shape).save_pretrained(checkpoint)
             tokenizers[run].save_pretrained(checkpoint)
             history = [{"step": s, "loss": 6.0 - s / 100} for s in range(5, step + 1, 5)]
             state = json.dumps({"log_history": history})

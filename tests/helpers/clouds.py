@@ -87,18 +87,5 @@ def power_law():
     return _normal(600, 128, 101) * np.arange(1, 129) ** -0.5
 
 
-CLOUDS = {
-    "gauss4": gauss4,
-    "roll2": roll2,
-    "offset": offset,
-    "repeated": repeated,
-    "massive": massive,
-    "cone": cone,
-    "noisy": noisy,
-    "rounded": rounded,
-    "sphere9": sphere9,
-    "cube20": cube20,
-    "torus2": torus2,
-    "few": few,
-    "power_law": power_law,
-}
+_MAKERS = (gauss4, roll2, offset, repeated, massive, cone, noisy, rounded, sphere9, cube20, torus2)
+CLOUDS = {make.__name__: make for make in (*_MAKERS, few, power_law)}

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from shapesweep import curves
 from shapesweep.estimators import jackknife
@@ -15,14 +16,13 @@ GROUPS = 8
 
 def number(step, layer, metric, value, **more):
     kind = "embedding" if layer == 0 else "block"
-    row = dict.fromkeys(schemas.GEOMETRY.names) | {
+    return dict.fromkeys(schemas.GEOMETRY.names) | {
         "suite": "s", "run": "decoder", "architecture": "LlamaForCausalLM", "n_layers": 6,
         "revision": f"checkpoint-{step}", "step": step, "corpus": "text", "pooling": "tokens",
         "layer": layer, "layer_kind": kind, "selection": "no_first", "metric": metric,
         "value": value, "n_points": 100, "document_length": 16, "n_documents": 16, "flag": "",
         "metric_version": 1, "n_duplicates": 0, "n_dropped": 0,
-    }  # fmt: skip
-    return row | more
+    } | more  # fmt: skip
 
 
 def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy"), **more):
@@ -30,17 +30,31 @@ def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy
     rng = np.random.default_rng(0)
     # The documents have the same effect at every step, so differences of steps are paired.
     shared = rng.standard_normal(GROUPS) * noise
-    geometry, replicates = [], []
+    rows = []
     for metric in metrics:
         for step, value in zip(STEPS, trajectory, strict=True):
             for layer in range(7):
                 without = value + layer + shared + rng.standard_normal(GROUPS) * noise / 10
                 error = float(jackknife.stderr(without))
                 row = number(step, layer, metric, value + layer, stderr=error, **more)
-                geometry.append(row)
-                keep = {key: row[key] for key in schemas.REPLICATES.names if key in row}
-                replicates += [keep | {"group": g, "value": v} for g, v in enumerate(without)]
+                rows.append((row, without))
+    return as_tables(rows)
+
+
+def as_tables(rows):
+    """Return geometry and replicates from pairs of a number and its values without a group."""
+    replicates = [
+        {key: row[key] for key in schemas.REPLICATES.names if key in row} | {"group": g, "value": v}
+        for row, without in rows
+        for g, v in enumerate(without)
+    ]
+    geometry = [row for row, _ in rows]
     return as_read(geometry, schemas.GEOMETRY), as_read(replicates, schemas.REPLICATES)
+
+
+def joined(*parts):
+    """Return the geometry and the replicates of several runs as one table each."""
+    return [pd.concat(tables_) for tables_ in zip(*parts, strict=True)]
 
 
 def as_read(rows, schema):
@@ -50,14 +64,10 @@ def as_read(rows, schema):
         return tables.read(Path(folder) / "table.parquet", schema)
 
 
-def nothing_else(losses=(), continuity=()):
-    """Return the other tables that `curves.build` needs; they are empty by default."""
-    rows_by_schema = {"LOSSES": losses, "CONTINUITY": continuity}
-    return [as_read(list(rows), getattr(schemas, name)) for name, rows in rows_by_schema.items()]
-
-
-def build(geometry, replicates):
-    return curves.build(geometry, by_checkpoint(replicates), *nothing_else())
+def build(geometry, replicates, losses=(), continuity=()):
+    """Return the tables of curves. The other tables are given as rows."""
+    others = as_read(list(losses), schemas.LOSSES), as_read(list(continuity), schemas.CONTINUITY)
+    return curves.build(geometry, by_checkpoint(replicates), *others)
 
 
 def by_checkpoint(replicates):

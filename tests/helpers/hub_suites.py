@@ -88,33 +88,20 @@ def publish_all(hub, tokenizers, folder):
     for step, model in trajectory(tiny_neox(), steps, seed=5):
         title = f"Saving HF Model -- Step {step}"
         hub.add("live/commits", "main", files(model, folder / "m") | decoder, title=title)
-    return {
-        "neox": {
-            **{"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"},
-            **{"tokens": {"per_step": 512}, "repositories": ["Org/{neox}"]},
-        },
-        "bloom": {
-            **{"source": "hub", "mode": "tags", "match": r"global_step(?P<step>\d+)"},
-            **{"tokenizer": "big/bloom", "repositories": ["big/bloom-intermediate"]},
-        },
-        "berts": {
-            **{"source": "hub", "mode": "repositories", "tokens": {"per_step": 512}},
-            "match": r"lab/berts-(?P<run>seed_(?P<seed>\d))-step_(?P<step>\d+k)",
-            "repositories": ["lab/berts-seed_*-step_*k"],
-        },
-        "either": {
-            **{"source": "hub", "mode": "refs", "match": r"(?P<phase>step|ext)(?P<step>\d+)"},
-            **{"tokens": {"each": 100}, "phases": {"ext": {"start": 200}}},
-            "repositories": ["pairs/either"],
-        },
-        "folders": {
-            **{"source": "hub", "mode": "folders", "tokens": "label"},
-            "match": r"hf_ckpt/(?P<tokens>(?P<step>\d+)\.5B)",
-            "repositories": ["nested/folders"],
-        },
-        "commits": {
-            **{"source": "hub", "mode": "commits"},
-            "match": r"Saving HF Model -- Step (?P<step>\d+)",
-            "repositories": ["live/commits"],
-        },
-    }
+    suites = {
+        "neox": {"mode": "branches", "match": r"step(?P<step>\d+)", "tokens": {"per_step": 512},
+                 "repositories": ["Org/{neox}"]},
+        "bloom": {"mode": "tags", "match": r"global_step(?P<step>\d+)", "tokenizer": "big/bloom",
+                  "repositories": ["big/bloom-intermediate"]},
+        "berts": {"mode": "repositories", "tokens": {"per_step": 512},
+                  "match": r"lab/berts-(?P<run>seed_(?P<seed>\d))-step_(?P<step>\d+k)",
+                  "repositories": ["lab/berts-seed_*-step_*k"]},
+        "either": {"mode": "refs", "match": r"(?P<phase>step|ext)(?P<step>\d+)",
+                   "tokens": {"each": 100}, "phases": {"ext": {"start": 200}},
+                   "repositories": ["pairs/either"]},
+        "folders": {"mode": "folders", "match": r"hf_ckpt/(?P<tokens>(?P<step>\d+)\.5B)",
+                    "tokens": "label", "repositories": ["nested/folders"]},
+        "commits": {"mode": "commits", "match": r"Saving HF Model -- Step (?P<step>\d+)",
+                    "repositories": ["live/commits"]},
+    }  # fmt: skip
+    return {name: {"source": "hub"} | suite for name, suite in suites.items()}

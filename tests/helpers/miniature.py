@@ -4,7 +4,7 @@ import numpy as np
 import transformers
 
 from helpers.hub_suites import files
-from helpers.models import trajectory
+from helpers.models import AUTO, trajectory
 from helpers.published_names import revisions
 
 SHAPE = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -47,10 +47,6 @@ def publish(hub, name, suite, repositories, tokenizers, folder):
         family = "encoder" if repository.startswith(ENCODERS) else "decoder"
         tokenizer = files(tokenizers[family], folder / "tokenizer")
         (shape,) = [c for start, c in CONFIGS.items() if repository.startswith(start)]
-        kind = {
-            "decoder": transformers.AutoModelForCausalLM,
-            "encoder": transformers.AutoModelForMaskedLM,
-        }[family]
         names = revisions(name, suite, repository)
         n_chosen = min(MAX_CHECKPOINTS, len(names))
         chosen = np.linspace(0, len(names) - 1, n_chosen).astype(int)
@@ -58,7 +54,7 @@ def publish(hub, name, suite, repositories, tokenizers, folder):
         # Each run has its own seed, so no two runs share a file.
         seed = sum(f"{name} {repository}".encode())
         for revision, (_, model) in zip(
-            names, trajectory(shape, range(len(names)), seed, kind), strict=True
+            names, trajectory(shape, range(len(names)), seed, AUTO[family]), strict=True
         ):
             refs = "tags" if suite.mode == "tags" else "branches"
             hub.add(repository, revision, files(model, folder / "model") | tokenizer, refs)

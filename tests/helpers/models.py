@@ -3,30 +3,30 @@
 import torch
 import transformers
 
+#: The class of the models of each family.
+AUTO = {"decoder": transformers.AutoModelForCausalLM, "encoder": transformers.AutoModelForMaskedLM}
 TEXT = "\n\n".join(
     f"The {n}th bird of the {n % 7}th tree sang song {n * n % 101}." for n in range(4000)
 )
 
 
+SHAPE = {
+    **{"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2},
+    **{"num_attention_heads": 2, "vocab_size": 300, "max_position_embeddings": 64},
+}
+
+
 def tiny_llama(**more):
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
-    limits = {"vocab_size": 300, "max_position_embeddings": 64}
-    return transformers.LlamaConfig(**(shape | heads | limits | more))
+    return transformers.LlamaConfig(**(SHAPE | {"num_hidden_layers": 3} | more))
 
 
 def tiny_bert(**more):
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
-    return transformers.BertConfig(
-        vocab_size=300, max_position_embeddings=64, num_attention_heads=2, **(shape | more)
-    )
+    return transformers.BertConfig(**(SHAPE | more))
 
 
 def tiny_neox(width=16):
-    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2}
-    return transformers.GPTNeoXConfig(
-        vocab_size=300, num_attention_heads=2, max_position_embeddings=64, **shape
-    )
+    shape = {"hidden_size": width, "intermediate_size": 2 * width}
+    return transformers.GPTNeoXConfig(**(SHAPE | shape))
 
 
 def tiny_bloom():

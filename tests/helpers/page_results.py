@@ -79,24 +79,14 @@ def write(folder):
                 keys = curve(run, model, corpus, None, f"loss_{source}", None)
                 loss = {"layers": None} | band(5 - math.log10(1 + step), None)
                 trajectories.append(keys | when(step, run) | loss)
-    contents = {
-        "curves/profiles": (profiles, schemas.PROFILES),
-        "curves/trajectories": (trajectories, schemas.TRAJECTORIES),
-        "curves/phases": (phases, schemas.PHASES),
-        "curves/shapes": (shapes, schemas.SHAPES),
-        "curves/distances": ([], schemas.DISTANCES),
-        "curves/comparison": ([], schemas.COMPARISON),
-        "curves/budgets": ([], schemas.BUDGETS),
-        "curves/missing": (missing(), schemas.MISSING),
-        **{
-            f"curves/{name}": ([], getattr(schemas, name.upper()))
-            for name in ("spikes", "approaches", "warnings")
-        },
-        "manifest": (manifest(), schemas.MANIFEST),
-        "origins": (origins(), schemas.ORIGINS),
+    empty = ("distances", "comparison", "budgets", "spikes", "approaches", "warnings")
+    contents = {name: [] for name in empty} | {
+        **{"profiles": profiles, "trajectories": trajectories, "phases": phases},
+        **{"shapes": shapes, "missing": missing(), "manifest": manifest(), "origins": origins()},
     }
-    for name, (rows, schema) in contents.items():
-        tables.write(rows, schema, folder / f"{name}.parquet")
+    for name, rows in contents.items():
+        place = folder if name in {"manifest", "origins"} else folder / "curves"
+        tables.write(rows, getattr(schemas, name.upper()), place / f"{name}.parquet")
     (folder / "config.yaml").write_text(f"suites: {{tiny: {{runs: '{HOSTILE}'}}}}\n", "utf-8")
     (folder / "summary.txt").write_text(f"{len(RUNS)} runs, {HOSTILE}\n", "utf-8")
     figure(folder / "figures")
@@ -129,16 +119,14 @@ def missing():
 
 
 def manifest():
+    common = dict.fromkeys(schemas.MANIFEST.names)
+    common |= {"suite": "tiny", "seed": 0, "files": [], "bytes": 2_902_248, "chosen": True}
     rows = []
-    for run, _ in RUNS:
-        for step in STEPS:
-            status = ["missing_config"] if step == 100 and run == HOSTILE else []
-            rows.append(
-                dict.fromkeys(schemas.MANIFEST.names)
-                | {"suite": "tiny", "run": run, "revision": f"checkpoint-{step}", "step": step,
-                   "tokens": 2048 * step, "seed": 0, "commit": f"c{step}", "files": [],
-                   "bytes": 2_902_248, "status": status, "chosen": True, "selected": not status}
-            )  # fmt: skip
+    for (run, _), step in itertools.product(RUNS, STEPS):
+        status = ["missing_config"] if step == 100 and run == HOSTILE else []
+        row = {"run": run, "commit": f"c{step}", "status": status, "selected": not status}
+        moment = {"revision": f"checkpoint-{step}", "step": step, "tokens": 2048 * step}
+        rows.append(common | row | moment)
     return rows
 
 

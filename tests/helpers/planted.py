@@ -4,16 +4,15 @@ The shards are drawn from distributions with known anisotropy and dimension. The
 `geometry` and `curves` like the shards of a model.
 """
 
+import dataclasses
 import os
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
-from helpers.curves import by_checkpoint
-from shapesweep import curves
+from helpers.curves import as_read, build
 from shapesweep.geometry import checkpoint
-from shapesweep.geometry.layer import Layer, measure_layer
+from shapesweep.geometry.layer import measure_layer
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 from shapesweep.storage.shards import Shard
@@ -25,6 +24,7 @@ SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
 MIN_AGREEING = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
 STEPS = (0, 1, 4, 16, 64, 256, 1024, 4096, 16384)
 DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 8, 40
+N_TOKENS = DOCUMENTS * LENGTH
 #: Variance of the bulk along its leading axis. With equal variances along all axes, sampling noise
 #: makes the largest sampled variance half again as large as the others. It raises this leading
 #: variance by less than 1 %.
@@ -38,17 +38,16 @@ def cloud(rng, dimension, shared):
     has another dimension. A rotation spreads the dimensions over all features.
     """
     low = int(dimension)
-    n = DOCUMENTS * LENGTH
-    points = np.zeros((n, FEATURES))
+    points = np.zeros((N_TOKENS, FEATURES))
     points[:, :low] = shared[:, :low]
-    more = rng.uniform(size=n) < dimension - low
+    more = rng.uniform(size=N_TOKENS) < dimension - low
     points[more, low] = shared[more, low]
     return points @ np.linalg.qr(rng.standard_normal((FEATURES, FEATURES)))[0]
 
 
 def bulk(rng, sink):
     """Return normal tokens with a leading axis. First tokens are shifted along it by `sink`."""
-    points = rng.standard_normal((DOCUMENTS * LENGTH, FEATURES))
+    points = rng.standard_normal((N_TOKENS, FEATURES))
     points[:, 0] *= np.sqrt(LEADING)
     points[::LENGTH, 0] += sink
     return points
@@ -70,31 +69,17 @@ def measured(metric_names, shards, n_layers):
             metadata(step, layer, n_layers),
             np.repeat(np.arange(DOCUMENTS, dtype=np.int32), LENGTH),
             np.tile(np.arange(LENGTH, dtype=np.int32), DOCUMENTS),
-            np.arange(DOCUMENTS * LENGTH, dtype=np.int32),
+            np.arange(N_TOKENS, dtype=np.int32),
             points.astype(np.float32),
         )
         whole = checkpoint.layer_of(shard, GROUPS)
         selections = {name: whole.selections[name] for name in ("all", "no_first")}
-        layer_data = Layer(
-            whole.points, whole.documents, whole.groups, None, selections, whole.massive
-        )
+        layer_data = dataclasses.replace(whole, contexts=None, selections=selections)
         values = measure_layer(layer_data, 512, metrics)
         for row, replicate_rows in checkpoint.rows_of(shard, layer_data, values):
             numbers.append(row)
             replicates += replicate_rows
-    frames = [
-        typed(pd.DataFrame(rows, columns=schema.names))
-        for rows, schema in ((numbers, schemas.GEOMETRY), (replicates, schemas.REPLICATES))
-    ]
-    empty = [pd.DataFrame(columns=s.names) for s in (schemas.LOSSES, schemas.CONTINUITY)]
-    return curves.build(frames[0], by_checkpoint(frames[1]), *empty)
-
-
-def typed(frame):
-    for name in ("seed", "tokens", "k", "step"):
-        if name in frame:
-            frame[name] = frame[name].astype("Int64")
-    return frame
+    return build(as_read(numbers, schemas.GEOMETRY), as_read(replicates, schemas.REPLICATES))
 
 
 def metadata(step, layer, n_layers):

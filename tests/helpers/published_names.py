@@ -187,25 +187,15 @@ def _listed(name, suite, repository, config):
         branches |= commit
     if suite.mode != "folders":
         trees |= {commit[ref]: _tree(f"{repository} {ref}", "") for ref in names}
-    return {
-        "problem": None,
-        "branches": branches,
-        "tags": tags,
-        "commits": commits,
-        "trees": trees,
-        "config": config,
-    }
+    found = {"branches": branches, "tags": tags, "commits": commits, "trees": trees}
+    return found | {"problem": None, "config": config}
 
 
 def _tree(content, folder):
     digest = hashlib.sha256(content.encode()).hexdigest()
     sizes = {"config.json": 600, "tokenizer.json": 9000, "model.safetensors": 2_000_000}
-    return [
-        {
-            "path": f"{folder}{path}",
-            "size": size,
-            "sha256": digest if path.endswith("safetensors") else None,
-            "blob": digest[:40],
-        }
-        for path, size in sizes.items()
-    ]
+    files = []
+    for path, size in sizes.items():
+        sha256 = digest if path.endswith("safetensors") else None
+        files.append({"path": folder + path, "size": size, "sha256": sha256, "blob": digest[:40]})
+    return files

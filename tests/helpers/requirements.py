@@ -28,11 +28,8 @@ def browser():
 
 def slurm():
     """Skip the test if Slurm cannot be started."""
-    missing = [
-        package
-        for package in ("munge", "slurm-wlm")
-        if not all(map(_is_installed, PACKAGES[package]))
-    ]
+    packages = ("munge", "slurm-wlm")
+    missing = [name for name in packages if not all(map(_is_installed, PACKAGES[name]))]
     if missing:
         pytest.skip(INSTALL + " ".join(missing))
     if subprocess.run([CLUSTER, "check", ""], check=False, capture_output=True).returncode:

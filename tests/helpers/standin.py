@@ -131,23 +131,17 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def do_HEAD(self):
-        self.answer(head=True)
-
     def do_GET(self):
-        self.answer(head=False)
-
-    def answer(self, head):
         standin = self.server.standin
         parts = urlsplit(self.path)
         path = unquote(parts.path)
         with standin.lock:
             standin.asked.append((self.command, path))
-        is_broken = path in standin.broken and not head
+        is_broken = path in standin.broken and self.command == "GET"
         scripted = ("500", {"Retry-After": "1"}) if is_broken else standin.scripted()
         if scripted:
             self.fault = None
-            self.send(int(scripted[0]), b"", scripted[1], head)
+            self.send(int(scripted[0]), b"", scripted[1])
             return
         self.fault = standin.fault()
         if self.fault == "hang up":
@@ -155,88 +149,81 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.fault in ("429", "500", "503"):
             headers = {"Retry-After": "0"} if self.fault == "429" else {}
-            self.send(int(self.fault), b"", headers, head)
+            self.send(int(self.fault), b"", headers)
             return
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         if path == "/api/models":
-            self.models(query, head)
+            self.models(query)
         elif path.startswith("/api/models/"):
-            self.api(unquote(parts.path), parts.path, query, head)
+            self.api(parts.path, query)
         else:
-            self.resolve(parts.path, head)
+            self.resolve(parts.path)
 
-    def models(self, query, head):
+    do_HEAD = do_GET
+
+    def models(self, query):
         names = [
             name
             for name in sorted(self.server.standin.repositories)
             if name.startswith(query.get("author", "") + "/") and query.get("search", "") in name
         ]
-        self.json([{"id": name, "modelId": name, "tags": []} for name in names], head)
+        self.json([{"id": name, "modelId": name, "tags": []} for name in names])
 
-    def api(self, _path, quoted, query, head):
-        words = quoted.removeprefix("/api/models/").split("/")
+    def api(self, path, query):
+        words = path.removeprefix("/api/models/").split("/")
         name, verb = "/".join(words[:2]), words[2] if len(words) > 2 else ""
-        repository = self.repository(name, head)
+        repository = self.repository(name)
         if repository is None:
             return
         if verb == "refs":
-            self.json(
-                {
-                    kind: [
-                        {"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": commit}
-                        for ref, commit in getattr(repository, kind).items()
-                    ]
-                    for kind in ("branches", "tags")
-                }
-                | {"converts": []},
-                head,
-            )
+            refs = {"converts": []}
+            for kind in ("branches", "tags"):
+                refs[kind] = [
+                    {"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": commit}
+                    for ref, commit in getattr(repository, kind).items()
+                ]
+            self.json(refs)
             return
         revision = unquote(words[3]) if len(words) > 3 else "main"
         commit = repository.find(revision)
         if commit is None:
-            self.send(404, b"", {"X-Error-Code": "RevisionNotFound"}, head)
+            self.refuse(404, "RevisionNotFound")
         elif verb == "tree":
             files = sorted(repository.commits[commit].items())
-            self.page([_entry(path, content) for path, content in files], query, head)
+            self.page([_entry(path, content) for path, content in files], query)
         elif verb == "commits":
+            fixed = {"authors": [{"user": "someone"}], "date": "2026-01-01T00:00:00.000Z"}
             commits = [
-                {
-                    "id": sha,
-                    "authors": [{"user": "someone"}],
-                    "date": "2026-01-01T00:00:00.000Z",
-                    "title": repository.titles[sha],
-                    "message": "",
-                }
+                fixed | {"id": sha, "title": repository.titles[sha], "message": ""}
                 for sha in repository.history
             ]
-            self.page(commits, query, head)
+            self.page(commits, query)
         else:
-            self.json({"id": name, "sha": commit, "siblings": []}, head)
+            self.json({"id": name, "sha": commit, "siblings": []})
 
-    def page(self, entries, query, head):
+    def page(self, entries, query):
         start = int(query.get("cursor", 0))
         more = {}
         if start + PAGE < len(entries):
             path = urlsplit(self.path).path
             host = self.server.standin.url
             more = {"Link": f'<{host}{path}?recursive=True&cursor={start + PAGE}>; rel="next"'}
-        self.json(entries[start : start + PAGE], head, more)
+        self.json(entries[start : start + PAGE], more)
 
-    def resolve(self, path, head):
+    def resolve(self, path):
         words = path.strip("/").split("/")
-        repository = self.repository("/".join(words[:2]), head)
+        repository = self.repository("/".join(words[:2]))
         if repository is None:
             return
         commit = repository.find(unquote(words[3]))
         file = unquote("/".join(words[4:]))
         if commit is None:
-            self.send(404, b"", {"X-Error-Code": "RevisionNotFound"}, head)
+            self.refuse(404, "RevisionNotFound")
             return
         headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         content = repository.commits[commit].get(file)
         if content is None:
-            self.send(404, b"", headers | {"X-Error-Code": "EntryNotFound"}, head)
+            self.refuse(404, "EntryNotFound", headers)
             return
         entry = _entry(file, content)
         etag = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
@@ -246,27 +233,29 @@ class _Handler(BaseHTTPRequestHandler):
         damage = self.server.standin.spoilt.get(file)
         content = damage(content) if damage else content
         requested, status = self.headers.get("Range"), 200
-        if requested and not head:
+        if requested and self.command == "GET":
             start = int(requested.removeprefix("bytes=").split("-")[0])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             content, status = content[start:], 206
-        self.send(status, content, headers, head)
+        self.send(status, content, headers)
 
-    def repository(self, name, head):
+    def repository(self, name):
         found = self.server.standin.repositories.get(unquote(name))
         if found is None:
-            self.send(401, b"", {"X-Error-Code": "RepoNotFound"}, head)
-            return None
-        if found.is_gated and not self.headers.get("Authorization"):
-            self.send(401, b"", {"X-Error-Code": "GatedRepo"}, head)
+            self.refuse(401, "RepoNotFound")
+        elif found.is_gated and not self.headers.get("Authorization"):
+            self.refuse(401, "GatedRepo")
             return None
         return found
 
-    def json(self, content, head, headers=None):
+    def json(self, content, headers=None):
         body = json.dumps(content).encode()
-        self.send(200, body, {"Content-Type": "application/json"} | (headers or {}), head)
+        self.send(200, body, {"Content-Type": "application/json"} | (headers or {}))
 
-    def send(self, status, body, headers, head):
+    def refuse(self, status, code, headers=None):
+        self.send(status, b"", (headers or {}) | {"X-Error-Code": code})
+
+    def send(self, status, body, headers):
         token = self.headers.get("Authorization")
         if self.server.standin.echoes_token and token and status >= 400:
             self.server.standin.n_echoes += 1
@@ -277,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if head:
+        if self.command == "HEAD":
             return
         if self.fault == "cut":
             self.wfile.write(body[: len(body) // 2])

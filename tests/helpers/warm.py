@@ -23,30 +23,16 @@ from pathlib import Path
 PROGRAMS = {"shapesweep": "shapesweep.cli", "snakemake": "snakemake.cli"}
 #: Modules that the programs import after they have started.
 IMPORTED = (
-    "matplotlib.backends.backend_agg",
-    "matplotlib.backends.backend_pdf",
-    "matplotlib.backends.backend_svg",
-    "plotly.offline",
-    "snakemake.report",
-    "shapesweep.activations.budget",
-    "shapesweep.report.explosions",
-    "shapesweep.hub.download",
-    "shapesweep.report.sentences",
-    "shapesweep.curves.join",
-    "shapesweep.geometry.batch",
-    "shapesweep.report.page",
-    "shapesweep.plan.inventory",
-    "shapesweep.plan.workflow",
-    "shapesweep.training.probe",
-    "shapesweep.report.summary",
-    "shapesweep.training.train",
-    "snakemake_logger_plugin_shapesweep",
-    "tokenizers",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.bert.modeling_bert",
-    "transformers.models.gpt_neox.modeling_gpt_neox",
+    "matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg", "plotly.offline", "snakemake.report",
+    "shapesweep.activations.budget", "shapesweep.report.explosions", "shapesweep.hub.download",
+    "shapesweep.report.sentences", "shapesweep.curves.join", "shapesweep.geometry.batch",
+    "shapesweep.report.page", "shapesweep.plan.inventory", "shapesweep.plan.workflow",
+    "shapesweep.training.probe", "shapesweep.report.summary", "shapesweep.training.train",
+    "snakemake_logger_plugin_shapesweep", "tokenizers", "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert", "transformers.models.gpt_neox.modeling_gpt_neox",
     "transformers.models.llama.modeling_llama",
-)
+)  # fmt: skip
 
 
 def serve(path):

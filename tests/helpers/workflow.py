@@ -177,16 +177,9 @@ def warm_programs():
     socket = folder / "socket"
     # The same number of threads as a job of the workflow.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
-    server = subprocess.Popen(
-        [sys.executable, "-P", WARM, "serve", socket],
-        stdin=subprocess.PIPE,
-        env={
-            **os.environ,
-            **threads,
-            "PYTHONPATH": str(ROOT / "workflow"),
-            "HF_ENDPOINT": "http://127.0.0.1:1",
-        },
-    )
+    more = {"PYTHONPATH": str(ROOT / "workflow"), "HF_ENDPOINT": "http://127.0.0.1:1"}
+    words = [sys.executable, "-P", WARM, "serve", socket]
+    server = subprocess.Popen(words, stdin=subprocess.PIPE, env={**os.environ, **threads, **more})
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)
     while not socket.exists():

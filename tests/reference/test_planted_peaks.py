@@ -3,16 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.planted import (
-    DOCUMENTS,
-    FEATURES,
-    LENGTH,
-    MIN_AGREEING,
-    SEEDS,
-    STEPS,
-    cloud,
-    measured,
-)
+from helpers.planted import FEATURES, MIN_AGREEING, N_TOKENS, SEEDS, STEPS, cloud, measured
 
 #: ID of the middle blocks at each step. The planted peak is at step 256.
 PEAKED = (3.0, 3.0, 4.0, 6.0, 8.0, 10.0, 8.0, 6.0, 5.0)
@@ -24,7 +15,7 @@ TRAINING_STD = 0.3
 def id_verdict(seed, line):
     """Return the row of `phases` for a training run whose middle blocks have these dimensions."""
     rng = np.random.default_rng([1, seed])
-    shared = rng.uniform(size=(DOCUMENTS * LENGTH, FEATURES))
+    shared = rng.uniform(size=(N_TOKENS, FEATURES))
     shards = {}
     for step, dimension in zip(STEPS, line, strict=True):
         trained = max(dimension + TRAINING_STD * rng.standard_normal(), 2)

@@ -41,20 +41,16 @@ def test_wheel_holds_the_workflow_and_all_data(tmp_path):
     subprocess.run(words, check=True, cwd=ROOT, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    package = ROOT / "workflow/shapesweep"
-    data = {
-        path.relative_to(ROOT / "workflow").as_posix()
-        for path in package.rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
-    }
-    workflow = {
-        f"shapesweep/workflow/{path.relative_to(ROOT).as_posix()}"
-        for folder in ("workflow/rules", "workflow/report", "workflow/schemas", "profiles")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file()
-    }
-    workflow |= {"shapesweep/workflow/workflow/Snakefile"}
-    assert workflow | data <= held
+
+    def files(*folders):
+        found = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+        found = [path for path in found if path.is_file() and path.suffix != ".pyc"]
+        return {path.relative_to(ROOT).as_posix() for path in found}
+
+    data = {name.removeprefix("workflow/") for name in files("workflow/shapesweep")}
+    assert data <= held
+    rules = files("workflow/rules", "workflow/report", "workflow/schemas", "profiles")
+    assert {f"shapesweep/workflow/{name}" for name in rules | {"workflow/Snakefile"}} <= held
 
 
 def test_installed_versions_are_the_pinned_versions():

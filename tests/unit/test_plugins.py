@@ -21,23 +21,21 @@ def test_every_file_of_a_package_defines_entries_of_its_name(package):
 
 
 def test_error_names_a_file_without_a_definition(tmp_path, monkeypatch):
+    def discover(**things):
+        for name, thing in things.items():
+            (tmp_path / f"room/{name}.py").write_text(f"THING = {thing!r}\n", encoding="utf-8")
+            sys.modules.pop(f"room.{name}", None)
+        return list(plugins.discover("room", str, "THING").items())
+
     (tmp_path / "room").mkdir()
     (tmp_path / "room/__init__.py").touch()
     (tmp_path / "room/_helper.py").touch()
-    (tmp_path / "room/good.py").write_text("THING = 'x'\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    assert plugins.discover("room", str, "THING") == {"good": "x"}
-    (tmp_path / "room/few.py").write_text(
-        "THING = {'few_b': 'b', 'few_a': 'a'}\n", encoding="utf-8"
-    )
-    found = plugins.discover("room", str, "THING")
-    assert list(found.items()) == [("few_a", "a"), ("few_b", "b"), ("good", "x")]
-    (tmp_path / "room/few.py").write_text("THING = {'other': 'b'}\n", encoding="utf-8")
-    sys.modules.pop("room.few", None)
-    with pytest.raises(ShapesweepError, match=r"few\.py: must define THING"):
-        plugins.discover("room", str, "THING")
-    (tmp_path / "room/few.py").unlink()
-    (tmp_path / "room/bad.py").write_text("THING = 3\n", encoding="utf-8")
-    sys.modules.pop("room.bad", None)
-    with pytest.raises(ShapesweepError, match=r"bad\.py: must define THING, a str, or a dict"):
-        plugins.discover("room", str, "THING")
+    assert discover(good="x") == [("good", "x")]
+    found = discover(few={"few_b": "b", "few_a": "a"})
+    assert found == [("few_a", "a"), ("few_b", "b"), ("good", "x")]
+    for name, thing in (("few", {"other": "b"}), ("bad", 3)):
+        message = rf"{name}\.py: must define THING, a str, or a dict"
+        with pytest.raises(ShapesweepError, match=message):
+            discover(**{name: thing})
+        (tmp_path / f"room/{name}.py").unlink()

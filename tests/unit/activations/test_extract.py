@@ -3,21 +3,43 @@
 import json
 import os
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from helpers.models import tiny_llama
+from helpers.models import tiny_bloom, tiny_llama, tiny_neox
 from helpers.shards import FINGERPRINT, checkpoint_of, extract
 from shapesweep import corpora
-from shapesweep.checkpoint import load, weight_sample
+from shapesweep.checkpoint import weight_sample
 from shapesweep.checkpoint.hidden_states import find_anatomy
 from shapesweep.corpora import read_text
 from shapesweep.errors import CheckpointError
 from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.shards import ORIGINS, read_shard
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def run(model_folder, out, settings):
+    """A function that extracts the model, and returns the line of its log."""
+
+    def run(settings=settings, checkpoint=None, out=out, measured=None):
+        checkpoint = checkpoint or checkpoint_of(model_folder)
+        return extract(checkpoint, model_folder, settings, out, measured)
+
+    return run
 
 
 def shards(out, name):
@@ -27,12 +49,10 @@ def shards(out, name):
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
 def test_shards_equal_the_hidden_states_of_the_model(
-    tmp_path, family, make_checkpoint, settings, tokenizers, build_corpora
+    family, model_folder, out, run, make_checkpoint, settings, tokenizers, build_corpora
 ):
-    model = make_checkpoint(tmp_path / "model", family)
-    out = tmp_path / "out"
-    line = extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, out)
-    assert line == "s/run/main: extracted text, random, shuffled"
+    model = make_checkpoint(model_folder, family)
+    assert run() == "s/run/main: extracted text, random, shuffled"
     for corpus in build_corpora(tokenizers[family]):
         found = shards(out, corpus.name)
         for numbers in corpus.batches(settings.batch_tokens):
@@ -53,17 +73,12 @@ def test_shards_equal_the_hidden_states_of_the_model(
                 assert shard.position[rows].tolist() == [*range(24)] * len(numbers)
 
 
-def test_last_block_is_stored_before_the_final_norm(tmp_path, make_checkpoint, settings):
-    model = make_checkpoint(tmp_path / "model")
-    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
-    found = shards(tmp_path / "out", "text")
-    assert sorted(found) == [
-        (0, "embedding"),
-        (1, "block"),
-        (2, "block"),
-        (3, "block"),
-        (3, "final_norm"),
-    ]
+def test_last_block_is_stored_before_the_final_norm(model_folder, out, run, make_checkpoint):
+    model = make_checkpoint(model_folder)
+    run()
+    found = shards(out, "text")
+    blocks = [(n, "block") for n in (1, 2, 3)]
+    assert sorted(found) == [(0, "embedding"), *blocks, (3, "final_norm")]
     before = torch.from_numpy(found[3, "block"].activation.copy())
     with torch.no_grad():
         after = model.model.norm(before).numpy()
@@ -72,28 +87,22 @@ def test_last_block_is_stored_before_the_final_norm(tmp_path, make_checkpoint, s
 
 
 @pytest.mark.parametrize(
-    ("config", "has_final_norm"),
+    "config",
     [
-        (tiny_llama(), True),
-        (tiny_llama(num_hidden_layers=1), True),
-        (transformers.GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2), True),
-        (
-            transformers.GPTNeoXConfig(
-                vocab_size=300, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                intermediate_size=32, max_position_embeddings=64,
-            ),
-            True,
-        ),
-        (transformers.BloomConfig(vocab_size=300, hidden_size=16, n_layer=2, n_head=2), True),
+        tiny_llama(),
+        tiny_llama(num_hidden_layers=1),
+        transformers.GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2),
+        tiny_neox(),
+        tiny_bloom(),
     ],
-)  # fmt: skip
-def test_anatomy_is_found_in_every_architecture(config, has_final_norm):
+)
+def test_anatomy_is_found_in_every_architecture(config):
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.inference_mode():
         anatomy = find_anatomy(model, np.arange(5, 15))
     assert anatomy.n_layers == config.num_hidden_layers
-    assert anatomy.has_final_norm is has_final_norm
+    assert anatomy.has_final_norm
     assert anatomy.causal
 
 
@@ -123,11 +132,11 @@ def test_name_of_a_class_does_not_make_a_model_causal(tmp_path, make_checkpoint)
 
 
 def test_loss_of_a_decoder_matches_transformers(
-    tmp_path, make_checkpoint, settings, tokenizers, build_corpora
+    model_folder, out, run, make_checkpoint, tokenizers, build_corpora
 ):
-    model = make_checkpoint(tmp_path / "model")
-    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
-    losses = tables.read(tmp_path / "out/losses.parquet", schemas.LOSSES).set_index("corpus")
+    model = make_checkpoint(model_folder)
+    run()
+    losses = tables.read(out / "losses.parquet", schemas.LOSSES).set_index("corpus")
     for corpus in build_corpora(tokenizers["decoder"]):
         batch = torch.from_numpy(np.stack(corpus.documents))
         with torch.no_grad():
@@ -137,44 +146,49 @@ def test_loss_of_a_decoder_matches_transformers(
         assert 0 < losses.stderr[corpus.name] < 1
 
 
-def test_loss_of_an_encoder_uses_a_fixed_mask(tmp_path, make_checkpoint, settings):
-    make_checkpoint(tmp_path / "model", "encoder")
+def test_loss_of_an_encoder_uses_a_fixed_mask(model_folder, out, run, make_checkpoint):
+    make_checkpoint(model_folder, "encoder")
     values = []
     for name in ("a", "b"):
-        extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / name)
-        values.append(tables.read(tmp_path / name / "losses.parquet", schemas.LOSSES).value)
+        run(out=out / name)
+        values.append(tables.read(out / name / "losses.parquet", schemas.LOSSES).value)
     assert values[0].tolist() == values[1].tolist()
     # The loss of a uniform guess is ln(300) = 5.70; small random weights change it little.
     np.testing.assert_allclose(values[0], np.log(300), atol=0.5)
 
 
-def test_encoder_with_two_heads_has_a_loss(tmp_path, make_checkpoint, settings):
-    make_checkpoint(tmp_path / "model", "encoder")
-    config = transformers.BertConfig.from_pretrained(tmp_path / "model")
-    transformers.BertForPreTraining(config).save_pretrained(tmp_path / "model")
-    checkpoint = checkpoint_of(tmp_path / "model")
-    assert checkpoint.architecture == "BertForPreTraining"
-    extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
-    assert len(tables.read(tmp_path / "out/losses.parquet", schemas.LOSSES)) == 3
+def test_encoder_with_two_heads_has_a_loss(model_folder, out, run, make_checkpoint):
+    make_checkpoint(model_folder, "encoder")
+    config = transformers.BertConfig.from_pretrained(model_folder)
+    transformers.BertForPreTraining(config).save_pretrained(model_folder)
+    assert checkpoint_of(model_folder).architecture == "BertForPreTraining"
+    run()
+    assert len(tables.read(out / "losses.parquet", schemas.LOSSES)) == 3
 
 
-def test_damaged_checkpoint_is_recorded_without_an_error(tmp_path, make_checkpoint, settings):
-    make_checkpoint(tmp_path / "model")
-    path = tmp_path / "model/model.safetensors"
+def test_damaged_checkpoint_is_recorded_without_an_error(model_folder, out, run, make_checkpoint):
+    make_checkpoint(model_folder)
+    path = model_folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
-    checkpoint = checkpoint_of(tmp_path / "model")
-    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
-    assert line == "s/run/main: skipped: damaged:model.safetensors"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
+    assert run() == "s/run/main: skipped: damaged:model.safetensors"
+    assert [path.name for path in out.iterdir()] == ["failed.json"]
 
 
-@pytest.mark.parametrize("change", ["size", "time", "absent", "folder"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("size", "config.json differs from the manifest"),
+        ("time", "config.json differs from the manifest"),
+        ("absent", "config.json is missing"),
+        ("folder", "the folder no longer exists"),
+    ],
+)
 def test_files_that_differ_from_the_manifest_are_a_transient_failure(
-    tmp_path, make_checkpoint, settings, change
+    model_folder, out, run, make_checkpoint, change, reason
 ):
-    make_checkpoint(tmp_path / "model")
-    checkpoint = checkpoint_of(tmp_path / "model")
-    path = tmp_path / "model/config.json"
+    make_checkpoint(model_folder)
+    checkpoint = checkpoint_of(model_folder)
+    path = model_folder / "config.json"
     before = path.stat()
     if change == "size":
         path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
@@ -185,18 +199,18 @@ def test_files_that_differ_from_the_manifest_are_a_transient_failure(
         path.unlink()
     else:
         shutil.rmtree(path.parent)
-    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
+    line = run(checkpoint=checkpoint)
     assert line.startswith("s/run/main: skipped: ")
-    reasons = {"folder": "the folder no longer exists", "absent": "config.json is missing"}
-    reason = reasons.get(change, "config.json differs from the manifest")
     assert reason in line
-    assert failures.is_transient(tmp_path / "out")
+    assert failures.is_transient(out)
 
 
-def test_sample_of_the_weights_is_written_with_its_revision(tmp_path, make_checkpoint, settings):
-    model = make_checkpoint(tmp_path / "model")
-    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
-    path = tmp_path / "out/samples.parquet"
+def test_sample_of_the_weights_is_written_with_its_revision(
+    model_folder, out, run, make_checkpoint
+):
+    model = make_checkpoint(model_folder)
+    run()
+    path = out / "samples.parquet"
     found = tables.read(path, schemas.SAMPLES)
     assert set(found.revision) == {"main"}
     for kind, values in weight_sample.sample(model).items():
@@ -204,67 +218,57 @@ def test_sample_of_the_weights_is_written_with_its_revision(tmp_path, make_check
     assert tables.read_metadata(path) == {"vocabulary": 300}
 
 
-def test_activations_that_are_not_finite_are_reported(tmp_path, make_checkpoint, settings):
-    model = make_checkpoint(tmp_path / "model")
+def test_activations_that_are_not_finite_are_reported(model_folder, run, make_checkpoint):
+    model = make_checkpoint(model_folder)
     with torch.no_grad():
         model.model.layers[1].mlp.down_proj.weight.fill_(3e38)
         model.model.layers[1].mlp.up_proj.weight.fill_(100)
-    model.save_pretrained(tmp_path / "model")
-    checkpoint = checkpoint_of(tmp_path / "model")
-    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
-    assert line.endswith("skipped: layer 2 (block) has infinite or NaN values on the corpus text")
+    model.save_pretrained(model_folder)
+    assert run().endswith("skipped: layer 2 (block) has infinite or NaN values on the corpus text")
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "raised"),
     [
-        MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory."),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        (MemoryError(), MemoryError),
+        (torch.OutOfMemoryError("CUDA out of memory."), MemoryError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), MemoryError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
-def test_lack_of_memory_is_not_a_failure_of_the_checkpoint(
-    tmp_path, make_checkpoint, settings, monkeypatch, error
+def test_lack_of_memory_and_an_interruption_are_no_failure_of_the_checkpoint(
+    model_folder, out, run, make_checkpoint, monkeypatch, error, raised
 ):
-    make_checkpoint(tmp_path / "model")
-
-    def run(*_args, **_more):
-        raise error
-
-    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", run)
-    with pytest.raises(MemoryError):
-        extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    make_checkpoint(model_folder)
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", Mock(side_effect=error))
+    with pytest.raises(raised):
+        run()
+    assert not out.exists()
 
 
-def test_a_tokenizer_of_another_model_is_refused(tmp_path, make_checkpoint, settings):
-    make_checkpoint(tmp_path / "model", config=tiny_llama(vocab_size=40))
-    checkpoint = checkpoint_of(tmp_path / "model")
-    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "out")
-    assert "do not belong together" in line
-
-
-def test_documents_longer_than_the_model_reads_are_refused(tmp_path, make_checkpoint, settings):
-    make_checkpoint(tmp_path / "model")
-    longer = settings.model_copy(
-        update={"corpus": settings.corpus.model_copy(update={"length": 65})}
-    )
-    checkpoint = checkpoint_of(tmp_path / "model")
-    line = extract(checkpoint, tmp_path / "model", longer, tmp_path / "out")
-    assert "has 65 tokens, the model reads at most 64" in line
+@pytest.mark.parametrize(
+    ("vocabulary", "length", "problem"),
+    [(40, 24, "do not belong together"), (300, 65, "has 65 tokens, the model reads at most 64")],
+)
+def test_documents_that_the_model_cannot_read_are_refused(
+    model_folder, run, make_checkpoint, settings, vocabulary, length, problem
+):
+    make_checkpoint(model_folder, config=tiny_llama(vocab_size=vocabulary))
+    corpus = settings.corpus.model_copy(update={"length": length})
+    assert problem in run(settings.model_copy(update={"corpus": corpus}))
 
 
 def test_documents_of_the_papers_sampling_are_run_separately(
-    tmp_path, make_checkpoint, settings, tokenizers
+    model_folder, out, run, make_checkpoint, settings, tokenizers
 ):
     config = tiny_llama(max_position_embeddings=512)
-    model = make_checkpoint(tmp_path / "model", config=config)
+    model = make_checkpoint(model_folder, config=config)
     paper = settings.corpus.model_copy(update={"sampling": "paper"})
     chosen = settings.model_copy(update={"corpus": paper, "corpora": ["text"]})
-    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", chosen, tmp_path / "out")
+    run(chosen)
     text = read_text(paper.text)
     (corpus,) = corpora.build(["text"], text, tokenizers["decoder"], paper, 300)
-    shard = shards(tmp_path / "out", "text")[2, "block"]
+    shard = shards(out, "text")[2, "block"]
     with torch.no_grad():
         state = model(torch.from_numpy(corpus.documents[5])[None], output_hidden_states=True)
     np.testing.assert_array_equal(
@@ -272,46 +276,32 @@ def test_documents_of_the_papers_sampling_are_run_separately(
     )
 
 
-def test_interrupted_extraction_leaves_nothing(tmp_path, make_checkpoint, settings, monkeypatch):
-    make_checkpoint(tmp_path / "model")
-
-    def stop(*_args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(load, "load_tokenizer", stop)
-    with pytest.raises(KeyboardInterrupt):
-        extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", settings, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_corpora_with_unchanged_inputs_are_not_extracted_again(tmp_path, make_checkpoint, settings):
-    make_checkpoint(tmp_path / "model")
-    checkpoint = checkpoint_of(tmp_path / "model")
-    extract(checkpoint, tmp_path / "model", settings, tmp_path / "first")
-    origins = json.loads((tmp_path / "first" / ORIGINS).read_bytes())["corpora"]
+def test_corpora_with_unchanged_inputs_are_not_extracted_again(
+    model_folder, out, run, make_checkpoint
+):
+    make_checkpoint(model_folder)
+    run(out=out / "first")
+    origins = json.loads((out / "first" / ORIGINS).read_bytes())["corpora"]
     origins["random"]["from"]["corpus_digest"] = "of other tokens"
     # The versions that computed the shards do not matter.
     origins["text"]["by"]["torch"] = "1.0"
-    line = extract(checkpoint, tmp_path / "model", settings, tmp_path / "second", origins)
-    assert line == "s/run/main: extracted random"
-    found = [path.name for path in (tmp_path / "second").iterdir() if path.is_dir()]
-    assert found == ["random"]
+    assert run(out=out / "second", measured=origins) == "s/run/main: extracted random"
+    assert [path.name for path in (out / "second").iterdir() if path.is_dir()] == ["random"]
     # All requested corpora are listed, so that the others are known to be up to date.
-    written = json.loads((tmp_path / "second" / ORIGINS).read_bytes())
+    written = json.loads((out / "second" / ORIGINS).read_bytes())
     assert written["fingerprint"] == FINGERPRINT
     assert set(written["corpora"]) == set(origins)
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
 def test_last_token_of_many_short_documents_is_kept(
-    tmp_path, family, make_checkpoint, settings, tokenizers
+    family, model_folder, out, run, make_checkpoint, settings, tokenizers
 ):
-    model = make_checkpoint(tmp_path / "model", family)
+    model = make_checkpoint(model_folder, family)
     last = settings.corpus.last.model_copy(update={"documents": 150, "length": 10})
     corpus = settings.corpus.model_copy(update={"last": last})
     chosen = settings.model_copy(update={"corpora": ["last"], "corpus": corpus})
-    out = tmp_path / "out"
-    extract(checkpoint_of(tmp_path / "model"), tmp_path / "model", chosen, out)
+    run(chosen)
     (built,) = corpora.build(["last"], read_text(corpus.text), tokenizers[family], corpus, 300)
     found = shards(out, "last")
     shard = found[2, "block"]

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import random
-from types import MappingProxyType
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,10 +27,8 @@ def test_documents_have_the_special_tokens_of_their_tokenizer(tokenizers, build_
 
 def test_documents_are_passages_of_the_text_without_overlap(tokenizers, build_corpora, text_file):
     text = text_file.read_text(encoding="utf-8")
-    decoded = [
-        tokenizers["decoder"].decode(d[1:])
-        for d in build_corpora(tokenizers["decoder"])[0].documents
-    ]
+    documents = build_corpora(tokenizers["decoder"])[0].documents
+    decoded = [tokenizers["decoder"].decode(document[1:]) for document in documents]
     positions = sorted(text.index(passage) for passage in decoded)
     assert all(b - a >= len(decoded[0]) // 2 for a, b in itertools.pairwise(positions))
 
@@ -71,23 +69,13 @@ def test_random_draws_uniformly_from_ordinary_tokens(tokenizers, build_corpora):
     assert len(set(flat)) > 280
 
 
-def test_unused_and_padded_entries_are_not_ordinary(tokenizers):
-    class Vocabulary:
-        all_special_ids = (0,)
-        added_tokens_decoder = MappingProxyType({})
-
-        def get_vocab(self):
-            names = [
-                "[CLS]",
-                "[unused7]",
-                "<|reserved_special_token_3|>",
-                "<extra_id_0>",
-                "bird",
-                "x",
-            ]
-            return {name: i for i, name in enumerate(names)}
-
-    assert _documents.ordinary_tokens(Vocabulary(), 5).tolist() == [4]
+def test_unused_and_padded_entries_are_not_ordinary():
+    names = "[CLS] [unused7] <|reserved_special_token_3|> <extra_id_0> bird x"
+    vocabulary = {name: i for i, name in enumerate(names.split())}
+    tokenizer = SimpleNamespace(
+        all_special_ids=(0,), added_tokens_decoder={}, get_vocab=lambda: vocabulary
+    )
+    assert _documents.ordinary_tokens(tokenizer, 5).tolist() == [4]
 
 
 def test_sampling_of_the_paper_matches_the_authors(tokenizers, build_corpora, text_file):
@@ -130,17 +118,15 @@ def test_stdlib_texts_for_training_and_measuring_are_separate():
     training, measuring = (_text.stdlib_text(part) for part in ("training", "measuring"))
     assert len(training) > 1_000_000
     assert 0.04 < len(measuring) / len(training) < 0.25
-    assert not set(training.split("\n\n")[:50]) & {
-        p for p in measuring.split("\n\n") if len(p) > 80
-    }
+    long = {part for part in measuring.split("\n\n") if len(part) > 80}
+    assert not set(training.split("\n\n")[:50]) & long
 
 
 def test_number_of_short_documents_is_limited_by_the_text(tokenizers, settings):
     last = settings.corpus.last.model_copy(update={"documents": 10**6, "length": 12})
     chosen = settings.corpus.model_copy(update={"last": last})
-    text = "It was a day like every other. " * 3 + "".join(
-        f"Song {n} of many. " for n in range(900)
-    )
+    songs = "".join(f"Song {n} of many. " for n in range(900))
+    text = "It was a day like every other. " * 3 + songs
     (corpus,) = corpora.build(["last"], text, tokenizers["decoder"], chosen, 300)
     # Repeated documents do not count.
     few = settings.corpus.model_copy(update={"last": last.model_copy(update={"documents": 15})})

@@ -5,6 +5,11 @@ import numpy as np
 from shapesweep.curves import continuity
 
 
+def walk(rng, start, n=12, step=0.1):
+    """Return weights that a random walk from a start visits."""
+    return start + np.cumsum(rng.standard_normal((n, 4096)) * step, axis=0)
+
+
 def flagged(samples):
     named = [{"other": np.asarray(sample)} for sample in samples]
     return continuity.continuity(named, range(len(named)))
@@ -15,8 +20,7 @@ def test_foreign_weights_between_neighbours_are_discontinuous():
     start, direction, foreign = rng.standard_normal((3, 4096))
     straight = [start + direction * t for t in np.linspace(0, 1, 7)]
     assert flagged(straight) == {}
-    walk = list(np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) + start)
-    assert flagged(walk) == {}
+    assert flagged(walk(rng, start)) == {}
     for position in range(1, 6):
         found = flagged([*straight[:position], foreign, *straight[position:]])
         assert found == {position: "discontinuous"}
@@ -26,30 +30,26 @@ def test_foreign_weights_between_neighbours_are_discontinuous():
 
 def test_swapped_labels_are_out_of_order():
     rng = np.random.default_rng(0)
-    walk = list(
-        np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) + rng.standard_normal(4096)
-    )
+    samples = walk(rng, rng.standard_normal(4096))
     for position in range(1, 10):
-        walk[position : position + 2] = walk[position : position + 2][::-1]
-        assert flagged(walk) == dict.fromkeys((position, position + 1), "out_of_order")
-        walk[position : position + 2] = walk[position : position + 2][::-1]
+        swapped = samples.copy()
+        swapped[[position, position + 1]] = samples[[position + 1, position]]
+        assert flagged(swapped) == dict.fromkeys((position, position + 1), "out_of_order")
 
 
 def test_continuation_by_another_training_is_a_break():
     rng = np.random.default_rng(0)
     start = rng.standard_normal(4096)
-    walk = list(np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) + start)
-    other = list(np.cumsum(rng.standard_normal((12, 4096)) * 0.1, axis=0) - start)
+    first, other = walk(rng, start), walk(rng, -start)
     for position in range(2, 11):
-        assert flagged([*walk[:position], *other[position:]]) == {position: "break"}
+        assert flagged([*first[:position], *other[position:]]) == {position: "break"}
 
 
 def test_larger_gap_between_steps_is_no_break():
     rng = np.random.default_rng(0)
     steps = [8, 16, 24, 200, 208, 216]
-    start = rng.standard_normal(4096)
-    walk = start + np.cumsum(rng.standard_normal((216, 4096)) * 0.02, axis=0)
-    chosen = [{"other": walk[step - 1]} for step in steps]
+    samples = walk(rng, rng.standard_normal(4096), 216, 0.02)
+    chosen = [{"other": samples[step - 1]} for step in steps]
     assert continuity.continuity(chosen, steps) == {}
     assert continuity.continuity(chosen, range(6)) == {3: "break"}
 

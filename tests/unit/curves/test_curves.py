@@ -4,16 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.curves import (
-    GROUPS,
-    STEPS,
-    as_read,
-    build,
-    by_checkpoint,
-    make,
-    nothing_else,
-    number,
-)
+from helpers.curves import GROUPS, STEPS, as_tables, build, joined, make, number
 from shapesweep import curves
 from shapesweep.curves import intervals
 from shapesweep.errors import ShapesweepError
@@ -54,16 +45,13 @@ def test_paired_difference_has_a_smaller_error_than_its_ends():
 def test_losses_have_the_documents_and_pooling_of_their_corpus():
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
     other, more = make([2, 3, 6, 5, 3], noise=0.02, corpus="last", pooling="last", n_documents=99)
-    geometry = pd.concat([geometry, other])
+    row = {"suite": "s", "run": "decoder", "revision": "a", "step": 1, "value": 3.0, "stderr": 0.1}
     rows = [
-        {"suite": "s", "run": "r", "revision": "a", "step": 1, "source": source, "corpus": corpus,
-         "value": 3.0, "stderr": 0.1}
+        row | {"source": source, "corpus": corpus}
         for source, corpus in (("eval", "text"), ("eval", "last"), ("log", None))
-    ]  # fmt: skip
-    rows = [{**row, "suite": geometry.suite.iloc[0], "run": geometry.run.iloc[0]} for row in rows]
-    found = curves.build(
-        geometry, by_checkpoint(pd.concat([replicates, more])), *nothing_else(rows)
-    )["trajectories"]
+    ]
+    both = joined((geometry, replicates), (other, more))
+    found = build(*both, losses=rows)["trajectories"]
     found = found[found.metric.str.startswith("loss")].set_index(["metric", "corpus"])
     assert found.loc[("loss_eval", "last")].n_documents == 99
     assert found.loc[("loss_eval", "last")].pooling == "last"
@@ -76,7 +64,7 @@ def test_checkpoints_after_a_break_are_a_new_segment_without_phases():
     last = geometry.step.max()
     checkpoint = {"suite": "s", "run": "decoder", "revision": f"checkpoint-{last}", "step": last}
     rows = [{**dict.fromkeys(schemas.CONTINUITY.names), **checkpoint, "flag": "break"}]
-    results = curves.build(geometry, by_checkpoint(replicates), *nothing_else(continuity=rows))
+    results = build(geometry, replicates, continuity=rows)
     for name in ("profiles", "trajectories", "shapes", "distances"):
         found = results[name]
         assert set(found[found.step < last].segment) == {0}, name
@@ -86,14 +74,10 @@ def test_checkpoints_after_a_break_are_a_new_segment_without_phases():
     assert "peak" in set(phases(geometry, replicates).verdict)
 
 
-def test_two_checkpoints_are_too_few_for_a_peak():
+def test_verdict_needs_three_checkpoints_and_defined_values():
     geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
     few = [part[part.step <= 1] for part in (geometry, replicates)]
     assert set(phases(*few).verdict) == {"too few checkpoints"}
-
-
-def test_undefined_value_makes_the_verdict_undefined():
-    geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
     geometry.loc[(geometry.layer == 3) & (geometry.step == 10), "value"] = np.nan
     assert set(phases(geometry, replicates).verdict) == {"undefined"}
 
@@ -121,8 +105,7 @@ def test_runs_that_differ_only_in_seed_are_averaged_with_a_band_over_seeds():
         make([2, 3, 6 + seed, 5, 3], noise=0.02, run=f"decoder-seed{seed}", seed=seed)
         for seed in range(3)
     ]
-    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
-    results = build(geometry, replicates)
+    results = build(*joined(*parts))
     seeds = results["trajectories"].query("over == 'seeds' and layers == 'middle'")
     assert set(seeds.run) == set(seeds.model) == {"decoder"}
     row = seeds[(seeds.metric == "id_twonn") & (seeds.step == 10)].iloc[0]
@@ -143,34 +126,21 @@ def test_runs_that_differ_only_in_seed_are_averaged_with_a_band_over_seeds():
 
 def test_seeds_that_share_only_step_0_give_no_training_noise():
     parts = [make([2, 3, 6, 5, 3], 0.02, run=f"d-seed{seed}", seed=seed) for seed in range(2)]
-    later = parts[1][0].step > 0
     for table in parts[1]:
         table.loc[table.step > 0, "step"] += 7
-    assert later.any()
-    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
-    results = build(geometry, replicates)
+    results = build(*joined(*parts))
     assert set(results["phases"].noise_source) == {"residuals"}
     # A mean over seeds exists only at the steps of all seeds.
     assert set(results["trajectories"].query("over == 'seeds'").step) == {0}
 
 
-@pytest.mark.parametrize(
-    ("run", "model"),
-    [
-        ("pythia-410m-seed3", "pythia-410m"),
-        ("seed_3", "model"),
-        ("decoder", "decoder"),
-        ("a.seed12-x", "a-x"),
-        ("seed1_big", "big"),
-        ("linseed2-x", "linseed2-x"),
-        # Models that are called Seed.
-        ("Seed-36B", "Seed-36B"),
-        ("seed-8b-base", "seed-8b-base"),
-    ],
-)
-def test_model_name_is_the_run_name_without_its_seed(run, model):
-    named = intervals.with_names(pd.DataFrame({"run": [run], "architecture": ["BertModel"]}))
-    assert named.model.tolist() == [model]
+def test_model_name_is_the_run_name_without_its_seed():
+    models = {"pythia-410m-seed3": "pythia-410m", "a.seed12-x": "a-x", "seed1_big": "big"}
+    # Models that are called Seed are among the names without a seed.
+    unchanged = ("decoder", "linseed2-x", "Seed-36B", "seed-8b-base")
+    models |= {"seed_3": "model", **dict(zip(unchanged, unchanged, strict=True))}
+    named = intervals.with_names(pd.DataFrame({"run": list(models), "architecture": "BertModel"}))
+    assert named.model.tolist() == list(models.values())
 
 
 PROFILES = {
@@ -215,13 +185,12 @@ def test_distances_are_to_the_final_profile_and_to_other_models_of_the_family():
             ("c", [0, 0, 0, 0, 0], "BertForMaskedLM"),
         )
     ]
-    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
-    distances = build(geometry, replicates)["distances"].set_index(["run", "to", "step"])
-    assert distances.loc[("a", "final", 10)].value == pytest.approx(3)
-    assert distances.loc[("a", "final", 1000)].value == 0
-    assert distances.loc[("a", "family", 10)].value == pytest.approx(2)
-    assert distances.loc[("b", "family", 0)].value == pytest.approx(6)
-    assert "family" not in distances.loc["c"].index.get_level_values("to")
+    distances = build(*joined(*parts))["distances"].set_index(["run", "to", "step"]).value
+    assert distances["a", "final", 10] == pytest.approx(3)
+    assert distances["a", "final", 1000] == 0
+    assert distances["a", "family", 10] == pytest.approx(2)
+    assert distances["b", "family", 0] == pytest.approx(6)
+    assert "family" not in distances["c"].index.get_level_values("to")
 
 
 def test_model_with_an_incomplete_profile_is_excluded_from_its_family():
@@ -229,7 +198,7 @@ def test_model_with_an_incomplete_profile_is_excluded_from_its_family():
         make([line] * 5, 0.02, run=run, metrics=("anisotropy",))
         for run, line in (("a", 2), ("b", 3), ("c", 9))
     ]
-    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
+    geometry, replicates = joined(*parts)
     hole = (geometry.run == "c") & (geometry.layer == 2) & (geometry.step == 1000)
     geometry.loc[hole, "value"] = np.nan
     distances = build(geometry, replicates)["distances"].query("to == 'family' and run == 'a'")
@@ -239,17 +208,14 @@ def test_model_with_an_incomplete_profile_is_excluded_from_its_family():
 
 def with_profile(every, bulk, noise=0.01):
     """Geometry of a checkpoint with these anisotropies, for all tokens and without sinks."""
-    rng = np.random.default_rng(1)
-    geometry, replicates = [], []
+    rng, rows = np.random.default_rng(1), []
     for selection, values in (("all", every), ("no_first", bulk)):
         for layer, value in enumerate(values):
             without = value + noise * rng.standard_normal(GROUPS)
             error = float(jackknife.stderr(without))
             row = number(7, layer, "anisotropy", value, stderr=error, selection=selection)
-            geometry.append(row)
-            keep = {key: row[key] for key in schemas.REPLICATES.names if key in row}
-            replicates += [keep | {"group": g, "value": v} for g, v in enumerate(without)]
-    return as_read(geometry, schemas.GEOMETRY), as_read(replicates, schemas.REPLICATES)
+            rows.append((row, without))
+    return as_tables(rows)
 
 
 def test_results_are_compared_with_the_authors_numbers_for_the_same_model():
@@ -284,19 +250,16 @@ def test_first_sentence_on_the_id_states_the_result_of_the_control(every, betwee
     for seed in range(3):
         for metric, line in (("id_twonn", every), ("id_twonn_between", between)):
             line = np.array(line) + 0.01 * np.random.default_rng(seed).standard_normal(5)
-            more = {"run": f"d-seed{seed}", "seed": seed, "metrics": (metric,)}
-            parts.append(make(line, 0.02, **more))
-    geometry, replicates = (pd.concat(part) for part in zip(*parts, strict=True))
-    results = build(geometry, replicates)
+            parts.append(make(line, 0.02, (metric,), run=f"d-seed{seed}", seed=seed))
+    results = build(*joined(*parts))
     run = sentences.runs(*(results[n] for n in ("profiles", "trajectories", "phases", "shapes")))[0]
     assert sentence in sentences.on_phases(run)[0]
 
 
 def test_number_of_checkpoints_in_memory_does_not_change_the_tables(monkeypatch):
     corpora = [make([2, 3, 6, 5, 3], noise=0.1, corpus=name) for name in ("text", "random")]
-    geometry, replicates = (pd.concat(parts) for parts in zip(*corpora, strict=True))
-    order = {step: position for position, step in enumerate(STEPS)}
-    geometry = geometry.sort_values("step", key=lambda s: s.map(order), kind="stable")
+    geometry, replicates = joined(*corpora)
+    geometry = geometry.sort_values("step", kind="stable")
     at_once = build(geometry, replicates)
     monkeypatch.setattr(curves, "AT_ONCE", 2)
     for name, table in build(geometry, replicates).items():
@@ -316,13 +279,15 @@ def test_checkpoint_of_another_depth_has_its_own_profile(monkeypatch):
 
 def test_error_names_absent_damaged_and_foreign_tables(tmp_path):
     path = tmp_path / "geometry.parquet"
-    with pytest.raises(ShapesweepError, match=r"geometry\.parquet: no such file"):
-        tables.read(path, schemas.GEOMETRY)
+
+    def assert_error(message):
+        with pytest.raises(ShapesweepError, match=rf"geometry\.parquet: {message}"):
+            tables.read(path, schemas.GEOMETRY)
+
+    assert_error("no such file")
     path.write_bytes(b"PAR1 no table")
-    with pytest.raises(ShapesweepError, match=r"geometry\.parquet: damaged"):
-        tables.read(path, schemas.GEOMETRY)
+    assert_error("damaged")
     tables.write([], schemas.LOSSES, path)
-    with pytest.raises(ShapesweepError, match="not a table of this version"):
-        tables.read(path, schemas.GEOMETRY)
+    assert_error("not a table of this version")
     with pytest.raises(ValueError, match="no column"):
         tables.write([{"sute": "s"}], schemas.LOSSES, path)

@@ -7,6 +7,7 @@ import pytest
 
 from shapesweep.curves import join
 from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.plan.workflow import BATCH_TABLES
 from shapesweep.storage import manifests, schemas, tables
 from shapesweep.storage.failures import kind, without_budget
 from shapesweep.storage.manifests import Checkpoint
@@ -23,26 +24,31 @@ class Swept:
         self.plan = {"suite": "s", "definition": {}, "batches": [], "budgets": []}
         self.checkpoints = []
 
-    def measure(
-        self, samples, losses=(), failures=(), vocabulary=300, architecture="LlamaForCausalLM"
-    ):
+    def measure(self, samples, loss_at_0=5.6, failures=None, architecture="LlamaForCausalLM"):
         """Write the tables of checkpoints with these samples of weights, by step."""
+        failures = failures or {}
         steps = list(samples)
         for start in range(0, len(steps), MAX_BATCH):
             part = steps[start : start + MAX_BATCH]
             location = f"s/r/step{part[0]}/0123456789ab"
-            rows = [self._rows(step, samples[step], dict(losses), dict(failures)) for step in part]
-            measured = [step for step in part if step not in dict(failures)]
-            metadata = {
-                "samples": {"vocabularies": {f"step{step}": vocabulary for step in measured}}
-            }
-            for name in rows[0]:
-                tables.write(
-                    [row for step_rows in rows for row in step_rows[name]],
-                    getattr(schemas, name.upper()),
-                    self.folder / f"geometry/{location}/{name}.parquet",
-                    metadata.get(name),
-                )
+            rows = {name: [] for name in BATCH_TABLES}
+            for step in part:
+                row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step}
+                if reason := failures.get(step):
+                    failure = {"reason": reason, "measured": False, "transient": reason == "later"}
+                    rows["failures"].append(row | failure)
+                    continue
+                loss = {"source": "eval", "corpus": "text", "value": 5.6 if step else loss_at_0}
+                rows["geometry"].append(dict.fromkeys(schemas.GEOMETRY.names) | row | {"value": 1})
+                rows["losses"].append(row | loss | {"stderr": 0.1})
+                rows["origins"].append(dict.fromkeys(schemas.ORIGINS.names) | row)
+                weight = {"revision": f"step{step}", "tensor_class": "other"}
+                rows["samples"] += [weight | {"value": value} for value in samples[step]]
+            vocabularies = {f"step{step}": 300 for step in part if step not in failures}
+            metadata = {"samples": {"vocabularies": vocabularies}}
+            for name, its in rows.items():
+                path = self.folder / f"geometry/{location}/{name}.parquet"
+                tables.write(its, getattr(schemas, name.upper()), path, metadata.get(name))
             revisions = [f"step{step}" for step in part]
             self.plan["batches"].append({"folder": location, "run": "r", "revisions": revisions})
         self.checkpoints += [
@@ -51,26 +57,11 @@ class Swept:
         ]
         return self
 
-    def _rows(self, step, sample, losses, failures):
-        row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step}
-        blank = dict.fromkeys(schemas.GEOMETRY.names)
-        failed = failures.get(step)
-        if failed:
-            failure = {**row, "reason": failed, "measured": False, "transient": failed == "later"}
-            empty = ("geometry", "replicates", "losses", "samples", "origins")
-            return {**{name: [] for name in empty}, "failures": [failure]}
-        loss = {"source": "eval", "corpus": "text", "value": losses.get(step, 5.6), "stderr": 0.1}
-        weights = [
-            {"revision": f"step{step}", "tensor_class": "other", "value": value} for value in sample
-        ]
-        return {
-            "geometry": [{**blank, **row, "value": 1.0}],
-            "replicates": [],
-            "losses": [{**row, **loss}],
-            "samples": weights,
-            "origins": [{**dict.fromkeys(schemas.ORIGINS.names), **row}],
-            "failures": [],
-        }
+    def add_budget(self, step, rows, metadata=None):
+        """Write the table of the dimension budget of a checkpoint."""
+        path = f"budgets/s/r/step{step}/0123456789ab.parquet"
+        self.plan["budgets"].append(path)
+        tables.write(rows, schemas.BUDGETS, self.folder / path, metadata)
 
     def join(self):
         """Join all tables. Return the revisions with numbers and the table of failures."""
@@ -106,29 +97,24 @@ def test_checkpoints_without_problems_are_joined(swept, straight):
     assert swept.read("continuity").step.tolist() == [1, 2, 4, 8]
 
 
-def test_budget_of_an_excluded_checkpoint_is_excluded(swept, straight, tmp_path):
+def test_budget_of_an_excluded_checkpoint_is_excluded(swept, straight):
     straight[2] = np.random.default_rng(9).standard_normal(500)
     swept.measure(straight)
     for step in (2, 8):
         row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step, "k": 3}
-        path = f"budgets/s/r/step{step}/0123456789ab.parquet"
-        swept.plan["budgets"].append(path)
-        rows = [dict.fromkeys(schemas.BUDGETS.names) | row]
-        tables.write(rows, schemas.BUDGETS, tmp_path / path)
+        swept.add_budget(step, [dict.fromkeys(schemas.BUDGETS.names) | row])
     swept.join()
     budgets = swept.read("budgets")
     assert budgets.revision.tolist() == ["step8"]
     assert budgets.k.tolist() == [3]
 
 
-def test_budget_that_could_not_be_measured_is_a_failure(swept, straight, tmp_path):
+def test_budget_that_could_not_be_measured_is_a_failure(swept, straight):
     swept.measure(straight, failures={4: "broken"})
     for step in (4, 8):
         checkpoint = Checkpoint("s", "r", f"step{step}", step=step)
         failure = without_budget(checkpoint, CheckpointError("has no head"))
-        path = f"budgets/s/r/step{step}/0123456789ab.parquet"
-        swept.plan["budgets"].append(path)
-        tables.write([], schemas.BUDGETS, tmp_path / path, {"failure": failure})
+        swept.add_budget(step, [], {"failure": failure})
     _, failures = swept.join()
     # A checkpoint that was not measured at all has a single row.
     assert [(row.revision, kind(row), row.reason) for row in failures.itertuples()] == [
@@ -144,12 +130,9 @@ def test_checkpoint_of_another_training_is_excluded_and_is_a_failure(swept, stra
     (failure,) = failures.itertuples()
     assert failure.reason == "discontinuous: its neighbours are closer to each other"
     assert (failure.revision, failure.measured) == ("step2", False)
-    listed = {
-        checkpoint.revision: checkpoint.status
-        for checkpoint in manifests.read(tmp_path / "joined/manifest.parquet")
-    }
-    assert listed["step2"] == ("discontinuous",)
-    assert listed["step4"] == ()
+    listed = manifests.read(tmp_path / "joined/manifest.parquet")
+    status = {checkpoint.revision: checkpoint.status for checkpoint in listed}
+    assert (status["step2"], status["step4"]) == (("discontinuous",), ())
     swept.plan["definition"] = {"accept": ["discontinuous"]}
     measured, failures = swept.join()
     assert "step2" in measured
@@ -168,14 +151,12 @@ def test_checkpoint_of_another_training_is_excluded_and_is_a_failure(swept, stra
 def test_loss_at_step_0_that_no_untrained_model_has_is_doubtful(
     swept, straight, loss, architecture, is_odd
 ):
-    swept.measure(straight, losses={0: loss}, architecture=architecture)
+    swept.measure(straight, loss, architecture=architecture)
     measured, failures = swept.join()
     assert len(measured) == 5
     assert failures.measured.tolist() == [True] * is_odd
-    if is_odd:
-        assert failures.reason[0].startswith(
-            f"its loss at step 0 is {loss:.2f}, where an untrained"
-        )
+    reason = f"its loss at step 0 is {loss:.2f}, where an untrained"
+    assert failures.reason.str.startswith(reason).all()
 
 
 def test_failures_of_batches_are_marked_as_transient_or_not(swept, straight):

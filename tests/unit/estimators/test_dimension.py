@@ -13,23 +13,31 @@ def pareto(d, n=4096, seed=0):
     return np.stack([np.ones(n), ratios], axis=1)
 
 
+def poisson(d, k=20, n=4096, seed=0):
+    """Exact distances r_i = Γ_i^(1/d) to the neighbours in a Poisson process of dimension d."""
+    gaps = np.random.default_rng(seed).exponential(size=(n, k))
+    return gaps.cumsum(axis=1) ** (1 / d)
+
+
 @pytest.mark.parametrize("d", [2, 8, 40])
-def test_id_twonn_recovers_the_dimension(d):
-    # 1.6 % is the sampling standard deviation at N = 4096 (simulations agree with 1/√N). The
-    # tolerance is 4 standard errors of the mean of 16 seeds.
-    estimates = [dimension.id_twonn(pareto(d, seed=s)) for s in range(16)]
-    assert abs(np.mean(estimates) / d - 1) < 4 * 0.016 / 4
-
-
-def test_id_twonn_paper_recovers_the_dimension():
-    # 3.9 % is the standard deviation if only the lowest fifth is used.
-    estimates = [dimension.id_twonn_paper(pareto(12, seed=s)) for s in range(16)]
-    assert abs(np.mean(estimates) / 12 - 1) < 4 * 0.039 / 4
-
-
-def test_scale_does_not_change_the_estimate():
-    distances = pareto(5)
-    assert dimension.id_twonn(distances * 1e-4) == pytest.approx(dimension.id_twonn(distances))
+@pytest.mark.parametrize(
+    ("estimate", "make", "deviation"),
+    [
+        (dimension.id_twonn, pareto, 0.016),
+        # Only the lowest fifth of the ratios is used.
+        (dimension.id_twonn_paper, pareto, 0.039),
+        # At most 1/√N.
+        (dimension.id_twonn_mle, pareto, 1 / 64),
+        (lambda distances: dimension.id_twonn_mle(distances, 0.1), pareto, 1 / 64),
+        (dimension.id_mle, poisson, 1 / 64),
+        (lambda distances: dimension.id_gride(distances, 8)[0], poisson, 1 / 64),
+    ],
+)
+def test_estimators_recover_the_dimension(estimate, make, deviation, d):
+    # `deviation` is the relative standard deviation at N = 4096. The tolerance is 4 standard errors
+    # of the mean of 16 seeds.
+    estimates = [estimate(make(d, seed=seed)) for seed in range(16)]
+    assert abs(np.mean(estimates) / d - 1) < 4 * deviation / 4
 
 
 def test_points_without_neighbours_are_left_out():
@@ -38,10 +46,12 @@ def test_points_without_neighbours_are_left_out():
     assert dimension.id_twonn(spoilt) == dimension.id_twonn(distances)
 
 
-@pytest.mark.parametrize("distances", [np.ones((0, 2)), np.ones((2, 2)), np.ones((100, 2))])
-def test_undefined_estimates_are_nan(distances):
-    assert np.isnan(dimension.id_twonn(distances))
-    assert np.isnan(dimension.id_twonn_paper(distances))
+@pytest.mark.parametrize("n", [0, 2, 100])
+def test_undefined_estimates_are_nan(n):
+    ties = np.ones((n, 4))
+    assert np.isnan(dimension.id_twonn(ties))
+    assert np.isnan(dimension.id_twonn_paper(ties))
+    assert np.isnan(dimension.id_gride(ties, 2)).all()
 
 
 def test_repeated_rows_do_not_change_the_estimate():
@@ -50,26 +60,6 @@ def test_repeated_rows_do_not_change_the_estimate():
     found = [x[neighbors.unique_rows(x)] for x in (points, repeated)]
     plain, cleaned = (dimension.id_twonn(neighbors.nearest_neighbors(x, 2)[0]) for x in found)
     assert plain == cleaned
-
-
-def poisson(d, k, n=4096, seed=0):
-    """Exact distances r_i = Γ_i^(1/d) to the neighbours in a Poisson process of dimension d."""
-    gaps = np.random.default_rng(seed).exponential(size=(n, k))
-    return gaps.cumsum(axis=1) ** (1 / d)
-
-
-@pytest.mark.parametrize("d", [2, 8, 40])
-def test_likelihood_estimators_recover_the_dimension(d):
-    # The relative standard deviation is 1/√N for TwoNN, and less for the others. The tolerance is
-    # 4 standard errors of the mean of 16 seeds.
-    found = {
-        "twonn": [dimension.id_twonn_mle(pareto(d, seed=s)) for s in range(16)],
-        "censored": [dimension.id_twonn_mle(pareto(d, seed=s), 0.1) for s in range(16)],
-        "mle": [dimension.id_mle(poisson(d, 20, seed=s)) for s in range(16)],
-        "gride": [dimension.id_gride(poisson(d, 16, seed=s), 8)[0] for s in range(16)],
-    }
-    for name, estimates in found.items():
-        assert abs(np.mean(estimates) / d - 1) < 4 / np.sqrt(4096 * 16), name
 
 
 @pytest.mark.parametrize("n1", [1, 4, 32])
@@ -113,11 +103,6 @@ def test_correlation_dimension_is_a_slope():
 def test_invalid_orders_are_refused(orders):
     with pytest.raises(ValueError, match="must hold"):
         dimension.id_gride(poisson(2, 8), *orders)
-
-
-def test_gride_of_ties_is_nan():
-    assert np.isnan(dimension.id_gride(np.ones((100, 4)), 2)).all()
-    assert np.isnan(dimension.id_gride(np.ones((2, 4)), 2)).all()
 
 
 def test_ties_broken_by_rounding_are_ties():

@@ -47,10 +47,8 @@ def test_linearity_of_noise_is_the_share_of_degrees_of_freedom():
 
 
 def test_linearity_is_nan_with_fewer_tokens_than_coefficients():
-    rng = np.random.default_rng(2)
-    assert np.isnan(
-        linearity.linearity(rng.standard_normal((20, 30)), rng.standard_normal((20, 4)))
-    )
+    before, after = np.split(np.random.default_rng(2).standard_normal((20, 34)), [30], axis=1)
+    assert np.isnan(linearity.linearity(before, after))
 
 
 def test_replicate_is_nan_if_its_fit_is_not_determined():

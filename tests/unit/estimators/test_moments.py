@@ -14,7 +14,7 @@ def assert_equal(first, second, scale):
     """Equal up to the float64 precision of the largest term of the sums."""
     assert first.n_points == second.n_points
     assert first.n_directions == second.n_directions
-    for name, power in (("mean", 1), ("scatter", 2), ("cubes", 3), ("fourth", 4)):
+    for power, name in enumerate(("mean", "scatter", "cubes", "fourth"), start=1):
         size = first.n_points * scale**power
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-11 * size)
     np.testing.assert_allclose(first.direction_sum, second.direction_sum, atol=1e-9)
@@ -26,8 +26,8 @@ def test_moments_do_not_depend_on_the_split_into_shards(cuts, offset):
     points = np.random.default_rng(0).standard_normal((300, 7)) + offset
     points[17] = 0
     parts = [Moments.of(part) for part in np.split(points, sorted(cuts))]
-    assert_equal(Moments.merged(parts), Moments.of(points), offset + 3)
-    assert_equal(Moments.merged(parts[::-1]), Moments.of(points), offset + 3)
+    for order in (parts, parts[::-1]):
+        assert_equal(Moments.merged(order), Moments.of(points), offset + 3)
 
 
 def test_moments_match_their_definitions():

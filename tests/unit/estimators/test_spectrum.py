@@ -6,6 +6,7 @@ import pytest
 from shapesweep.estimators import dimension, jackknife, spectrum
 from shapesweep.estimators.cloud import clouds
 from shapesweep.estimators.moments import Moments
+from shapesweep.metrics import ALL_METRICS
 from shapesweep.neighbors import nearest_neighbors
 
 
@@ -22,10 +23,8 @@ def test_anisotropy_is_the_leading_share_of_squared_singular_values(points):
 
 
 def test_anisotropy_does_not_depend_on_offset_scale_or_order(points):
-    value = spectrum.anisotropy(points)
-    assert spectrum.anisotropy(points + 300) == pytest.approx(value, rel=1e-9)
-    assert spectrum.anisotropy(points * 1e-4) == pytest.approx(value, rel=1e-9)
-    assert spectrum.anisotropy(points[::-1]) == pytest.approx(value, rel=1e-9)
+    for same in (points + 300, points * 1e-4, points[::-1]):
+        assert spectrum.anisotropy(same) == pytest.approx(spectrum.anisotropy(points), rel=1e-9)
 
 
 def test_anisotropy_of_a_line_is_one_and_of_a_point_is_nan():
@@ -39,9 +38,11 @@ def test_mean_cosine_of_all_pairs(points):
     assert spectrum.mean_cosine(points) == pytest.approx(cosines.mean(), rel=1e-9)
 
 
-def anisotropy_without(points, groups, n_groups):
-    *_, parts = clouds(points, groups, n_groups)
-    return [spectrum.leading_share(part.eigenvalues) for part in parts]
+def without_groups(points, groups, number):
+    """Return a number of the 16 replicates, and of the 16 clouds without a group."""
+    *_, parts = clouds(points, groups, 16)
+    refits = [number(clouds(points[groups != g], groups[groups != g], 16)[0]) for g in range(16)]
+    return [number(part) for part in parts], refits
 
 
 def test_error_bars_are_not_too_narrow_without_a_leading_axis():
@@ -51,27 +52,27 @@ def test_error_bars_are_not_too_narrow_without_a_leading_axis():
     document = np.repeat(np.arange(64), 32)
     points = rng.standard_normal((64, 128))[document] + rng.standard_normal((2048, 128))
     groups = jackknife.assign_groups(document)
-    approximate = jackknife.stderr(anisotropy_without(points, groups, 16))
-    exact = jackknife.stderr([spectrum.anisotropy(points[groups != g]) for g in range(16)])
-    assert 0.9 < approximate / exact < 1.25
+    replicates, refits = without_groups(points, groups, ALL_METRICS["anisotropy"].compute)
+    assert 0.9 < jackknife.stderr(replicates) / jackknife.stderr(refits) < 1.25
 
 
-def test_replicates_equal_refits(points):
+@pytest.mark.parametrize(
+    ("name", "rtol"),
+    [
+        # Rayleigh-Ritz on the axes of the full sample has a second-order error. Without a sixteenth
+        # of the points, the axes move by about (1/16)·noise: 1e-3 of the value, and less of the
+        # error bar.
+        *[(name, 1e-3) for name in ("anisotropy", "participation_ratio", "effective_rank")],
+        *[(name, 1e-3) for name in ("rankme", "stable_rank", "isoscore")],
+        *[(name, 1e-6) for name in ("anisotropy_uncentred", "matrix_entropy")],
+        ("mean_cosine", 1e-9),
+    ],
+)
+def test_replicates_equal_refits(points, name, rtol):
     groups = np.arange(len(points)) // 40
-    *_, parts = clouds(points, groups, 16)
-    parts = list(parts)
-    replicates = [spectrum.leading_share(part.eigenvalues) for part in parts]
-    refits = [spectrum.anisotropy(points[groups != g]) for g in range(16)]
-    # Rayleigh-Ritz on the axes of the full sample has a second-order error. Without a sixteenth of
-    # the points, the axes move by about (1/16)·noise: 1e-3 of the value, and less of the error bar.
-    np.testing.assert_allclose(replicates, refits, rtol=1e-3)
+    replicates, refits = without_groups(points, groups, ALL_METRICS[name].compute)
+    np.testing.assert_allclose(replicates, refits, rtol=rtol)
     assert np.std(np.subtract(replicates, refits)) < 0.1 * np.std(refits)
-    cosines = [
-        spectrum.mean_of_pairs(part.direction_sum, part.n_directions, part.n_points)
-        for part in parts
-    ]
-    again = [spectrum.mean_cosine(points[groups != g]) for g in range(16)]
-    np.testing.assert_allclose(cosines, again, rtol=1e-9)
 
 
 def test_replicates_have_a_complete_spectrum():
@@ -88,17 +89,11 @@ def test_replicates_have_a_complete_spectrum():
         np.testing.assert_allclose((part.eigenvalues**2).sum(), (exact**2).sum(), rtol=2e-3)
 
 
-def with_spectrum(eigenvalues):
-    return np.sort(np.asarray(eigenvalues, dtype=float))
-
-
 @pytest.mark.parametrize(("rank", "n_features"), [(1, 10), (4, 10), (10, 10), (3, 200)])
 def test_numbers_of_a_flat_spectrum(rank, n_features):
-    flat = with_spectrum([2.0] * rank + [0.0] * (n_features - rank))
-    assert spectrum.participation_ratio(flat) == pytest.approx(rank)
-    assert spectrum.effective_rank(flat) == pytest.approx(rank)
-    assert spectrum.rankme(flat) == pytest.approx(rank)
-    assert spectrum.stable_rank(flat) == pytest.approx(rank)
+    flat = np.array([0.0] * (n_features - rank) + [2.0] * rank)
+    for name in ("participation_ratio", "effective_rank", "rankme", "stable_rank"):
+        assert getattr(spectrum, name)(flat) == pytest.approx(rank), name
     assert spectrum.lpca_dimension(flat) == rank
     assert spectrum.matrix_entropy(flat) == pytest.approx(np.log(rank))
     # Rudman et al. 2022. Their program rounds to float32, which is about 1e-7.
@@ -107,23 +102,14 @@ def test_numbers_of_a_flat_spectrum(rank, n_features):
 
 
 def test_zero_spectrum_gives_nan():
-    nothing = np.zeros(120)
-    for number in (
-        spectrum.participation_ratio,
-        spectrum.isoscore,
-        spectrum.effective_rank,
-        spectrum.rankme,
-        spectrum.stable_rank,
-        spectrum.alpha_req,
-        spectrum.matrix_entropy,
-        spectrum.lpca_dimension,
-    ):
-        assert np.isnan(number(nothing)), number
+    names = "participation_ratio isoscore effective_rank rankme stable_rank alpha_req"
+    for name in (*names.split(), "matrix_entropy", "lpca_dimension"):
+        assert np.isnan(getattr(spectrum, name)(np.zeros(120))), name
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
 def test_alpha_req_recovers_a_power_law(alpha):
-    decay = with_spectrum(7 * np.arange(1.0, 201) ** -alpha)
+    decay = 7 * np.arange(200, 0.0, -1) ** -alpha
     assert spectrum.alpha_req(decay) == pytest.approx(alpha, rel=1e-9)
 
 
@@ -183,28 +169,3 @@ def test_massive_rows_change_anisotropy_and_rankme_but_not_twonn():
         dimension.id_twonn(nearest_neighbors(x, 2)[0]) for x in (points, massive)
     )
     assert id_after == pytest.approx(id_before, rel=0.02)
-
-
-@pytest.mark.parametrize("number", [
-    spectrum.participation_ratio, spectrum.effective_rank, spectrum.rankme, spectrum.stable_rank,
-    spectrum.matrix_entropy, spectrum.isoscore,
-])  # fmt: skip
-def test_replicates_of_the_whole_spectrum_equal_refits(points, number):
-    # Replicates on the axes of the full sample, which are correct to first order, match refits.
-    groups = np.arange(len(points)) % 16
-    *_, parts = clouds(points, groups, 16)
-    replicates = [number(part.eigenvalues) for part in parts]
-    refits = [number(spectrum.eigenvalues(points[groups != g])) for g in range(16)]
-    np.testing.assert_allclose(replicates, refits, rtol=1e-3)
-    assert jackknife.stderr(replicates) == pytest.approx(jackknife.stderr(refits), rel=0.1)
-
-
-def test_uncentred_replicates_equal_refits(points):
-    groups = np.arange(len(points)) % 16
-    *_, parts = clouds(points, groups, 16)
-    replicates = [spectrum.leading_share(part.eigenvalues_uncentred) for part in parts]
-    refits = [
-        spectrum.leading_share(spectrum.eigenvalues(points[groups != g], centred=False))
-        for g in range(16)
-    ]
-    np.testing.assert_allclose(replicates, refits, rtol=1e-6)

@@ -19,12 +19,8 @@ def test_deviations_from_a_trend_are_standardised():
 def test_later_values_do_not_change_earlier_deviations_and_alarms():
     rng = np.random.default_rng(1)
     values = rng.standard_normal((200, 3)).cumsum(axis=0)
-    changed = values.copy()
-    changed[120:] = np.nan
-    z, other = (
-        np.stack([detector.deviations(column) for column in table.T], axis=1)
-        for table in (values, changed)
-    )
+    changed = np.where(np.arange(200)[:, None] < 120, values, np.nan)
+    z, other = (np.apply_along_axis(detector.deviations, 0, table) for table in (values, changed))
     np.testing.assert_array_equal(z[:120], other[:120])
     raised, others = detector.alarms(z), detector.alarms(other)
     np.testing.assert_array_equal(raised[:120], others[:120])
@@ -38,8 +34,7 @@ def test_infinite_value_has_the_largest_deviation_and_missing_value_has_none():
 
 def test_thresholds_give_the_requested_false_alarm_rate():
     rng = np.random.default_rng(2)
-    runs = [rng.standard_normal((400, 1)) for _ in range(60)]
-    z = [detector.deviations(values[:, 0])[:, None] for values in runs]
+    z = [detector.deviations(rng.standard_normal(400))[:, None] for _ in range(60)]
     moments = [np.arange(400.0)] * 60
     known = detector.outcomes(z[:30], moments[:30], [None] * 30, 64)
     at = known.chosen(np.ones(30, dtype=int), rate=2.0)[0]
@@ -50,11 +45,9 @@ def test_thresholds_give_the_requested_false_alarm_rate():
 
 
 def test_alarm_counts_only_within_the_horizon_before_the_onset():
-    quiet = np.zeros((100, 1))
     moments = np.arange(100.0)
     for position in (10, 40, 50, 59, 60):
-        z = quiet.copy()
-        z[position] = 40.0
+        z = np.where(moments == position, 40.0, 0)[:, None]
         found = detector.outcomes([z], [moments], [60.0], horizon=32)
         first = found.lead[0, 0, detector.THRESHOLDS < 30]
         expected = np.nan if position in (60, 10) else 60.0 - position

@@ -8,9 +8,8 @@ from shapesweep.explosions import onset
 
 def test_later_losses_do_not_change_earlier_levels():
     losses = np.random.default_rng(1).normal(3, 0.1, 100)
-    np.testing.assert_array_equal(
-        onset.levels(losses), onset.levels(np.append(losses, [9.0, np.nan]))[:100]
-    )
+    longer = np.append(losses, [9.0, np.nan])
+    np.testing.assert_array_equal(onset.levels(losses), onset.levels(longer)[:100])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Scores of warnings of explosions: planted warnings are found, and nothing else is."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,10 +19,11 @@ def run_of(name, rng, unstable, announced=(), after=0.0, ahead=20):
     losses = rng.normal(3, 0.05, 240)
     if unstable:
         losses[ONSET - 1 :] += 4
-    rows = [(s + 1, "log", "loss", None, None, v) for s, v in enumerate(losses)]
-    rows += [
-        (s + 1, "log", "gradient_norm", None, None, v)
-        for s, v in enumerate(np.exp(rng.normal(0, 0.2, 240)))
+    logged = {"loss": losses, "gradient_norm": np.exp(rng.normal(0, 0.2, 240))}
+    rows = [
+        (step, "log", metric, None, None, value)
+        for metric, values in logged.items()
+        for step, value in enumerate(values, start=1)
     ]
     for metric, layer, k in (("id_twonn", 2, 2), ("id_twonn", 4, 2), ("kurtosis", 4, None)):
         values = np.exp(rng.normal(2, 0.02, len(STEPS)))
@@ -52,8 +55,7 @@ def family(results, name):
 
 def test_planted_warning_is_found_with_its_lead():
     results = cohort(announced=["id_twonn"])
-    spikes = results["spikes"]
-    assert spikes.onset.dropna().tolist() == [ONSET] * 10
+    assert results["spikes"].onset.dropna().tolist() == [ONSET] * 10
     dimension, kurtosis = family(results, "ID"), family(results, "kurtosis")
     assert dimension.detection == 1.0
     assert dimension.detection_low > dimension.chance
@@ -112,8 +114,8 @@ def test_loss_belongs_to_the_weights_before_its_step():
 def test_log_coarser_than_the_probe_raises_no_alarm_and_limits_the_lead():
     rng = np.random.default_rng(0)
     parts = []
-    for n, unstable in ((n, n < 10) for n in range(20)):
-        run = run_of(f"r{n}", rng, unstable, announced=["id_twonn"], ahead=2)
+    for n in range(20):
+        run = run_of(f"r{n}", rng, n < 10, announced=["id_twonn"], ahead=2)
         logged = run.source == "log"
         # Trainers log the mean of several losses: here of four, such as steps 160 to 163.
         coarse = run[logged].assign(step=run[logged].step // 4 * 4 + 3)
@@ -141,21 +143,16 @@ def test_run_with_a_short_log_is_not_scored():
 
 def test_rare_probes_are_no_error():
     rng = np.random.default_rng(0)
-    parts = [run_of(f"r{n}", rng, n < 4) for n in range(8)]
-    history = pd.concat(parts)
+    history = pd.concat([run_of(f"r{n}", rng, n < 4) for n in range(8)])
     # The same history with all steps multiplied by 100.
-    history = history.assign(step=history.step * 100)
-    results = scoring.warnings(history)
+    results = scoring.warnings(history.assign(step=history.step * 100))
     assert set(results["warnings"].interval) == {200}
     assert "unresolved" in report_of(results) or "none of them" in report_of(results)
 
 
 def report_of(results):
-    class Curves:
-        spikes, approaches, warnings = (results[n] for n in ("spikes", "approaches", "warnings"))
-        trajectories = pd.DataFrame(columns=schemas.TRAJECTORIES.names)
-
-    return explosions.as_markdown(Curves)
+    trajectories = pd.DataFrame(columns=schemas.TRAJECTORIES.names)
+    return explosions.as_markdown(SimpleNamespace(trajectories=trajectories, **results))
 
 
 def test_scoring_uses_the_rule_of_first_onset():

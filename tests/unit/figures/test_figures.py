@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from helpers.curves import STEPS, as_read, build, by_checkpoint, make, nothing_else
-from shapesweep import curves, figures
+from helpers.curves import STEPS, build, joined, make
+from shapesweep import figures
 from shapesweep.curves import tables as curves_tables
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures._panels import short
 from shapesweep.figures._select import PANELS, at_chosen, runs
+from shapesweep.metrics import METRICS
 from shapesweep.report import summary
 from shapesweep.storage import schemas, tables
 
@@ -39,19 +40,15 @@ def test_drawn_checkpoints_are_evenly_spaced_in_log_step():
     assert len(at_chosen(unknown, 12)) == 1
 
 
-@pytest.mark.parametrize(
-    ("step", "label"),
-    [
-        (0, "0"),
-        (512, "512"),
-        (1000, "1k"),
-        (143_000, "143k"),
-        (1_500_000, "1.5M"),
-        (131_072, "131,072"),
-    ],
-)
-def test_steps_are_abbreviated(step, label):
-    assert short(step) == label
+def test_steps_are_abbreviated():
+    steps = (0, 512, 1000, 143_000, 1_500_000, 131_072)
+    assert list(map(short, steps)) == ["0", "512", "1k", "143k", "1.5M", "131,072"]
+
+
+def every_metric():
+    """Return geometry and replicates with every metric, for all tokens and without the first."""
+    selections = ("all", "no_first")
+    return joined(*[make([2, 3, 6, 5, 3], 0.1, sorted(METRICS), selection=s) for s in selections])
 
 
 def write_curves(results, folder):
@@ -63,25 +60,11 @@ def write_curves(results, folder):
 
 @pytest.mark.parametrize("measured", [True, False])
 def test_figures_with_data_are_drawn_and_the_summary_is_written(tmp_path, measured):
-    geometry, replicates = make([2, 3, 6, 5, 3], noise=0.1, metrics=sorted(_metrics()))
-    both = [pd.concat([part, part.assign(selection="all")]) for part in (geometry, replicates)]
-    geometry, replicates = (part if measured else part.iloc[:0] for part in both)
-    losses = as_read([], schemas.LOSSES)
-    failures = as_read(
-        [
-            {
-                **{"suite": "s", "run": "decoder", "revision": "checkpoint-7", "step": 7},
-                **{"reason": "why", "measured": False, "transient": False},
-            }
-        ],
-        schemas.FAILURES,
-    )
+    both = [part if measured else part.iloc[:0] for part in every_metric()]
+    failure = {"suite": "s", "run": "decoder", "revision": "checkpoint-7", "step": 7}
+    failure |= {"reason": "why", "measured": False, "transient": False}
     folder = tmp_path / "curves"
-    results = curves.build(
-        geometry, by_checkpoint(replicates), losses, as_read([], schemas.CONTINUITY)
-    )
-    results |= {"missing": failures}
-    write_curves(results, folder)
+    write_curves(build(*both) | {"missing": [failure]}, folder)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures/old.svg").touch()
     drawn = figures.draw_all(folder, tmp_path / "figures")
@@ -100,19 +83,13 @@ def test_figures_with_data_are_drawn_and_the_summary_is_written(tmp_path, measur
 
 
 def test_names_are_not_broken_at_their_hyphens():
-    figure = plt.figure()
-    names = [f"my-run-with-hyphens/checkpoint-{step}" for step in (100, 200, 300)]
-    rows = [dict(zip(("run", "revision"), name.split("/"), strict=True)) for name in names]
-    figures._name_missing(figure, pd.DataFrame(rows).assign(step=1, measured=False))
-    for name in names:
-        assert name in figure.get_suptitle()
+    figure, run = plt.figure(), "my-run-with-hyphens"
+    revisions = [f"checkpoint-{step}" for step in (100, 200, 300)]
+    missing = pd.DataFrame({"run": run, "revision": revisions, "step": 1, "measured": False})
+    figures._name_missing(figure, missing)
+    for revision in revisions:
+        assert f"{run}/{revision}" in figure.get_suptitle()
     plt.close(figure)
-
-
-def _metrics():
-    from shapesweep.metrics import METRICS
-
-    return METRICS
 
 
 def test_figures_are_drawn_with_undefined_numbers_and_with_one_block(tmp_path):
@@ -137,24 +114,15 @@ def test_figures_are_drawn_with_undefined_numbers_and_with_one_block(tmp_path):
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_no_line_crosses_a_break(tmp_path, is_broken):
     """Figures over training have a logarithmic axis of steps."""
-    metrics = sorted(_metrics())
-    both = [
-        make([2, 3, 6, 5, 3], 0.1, metrics=metrics, selection=selection)
-        for selection in ("all", "no_first")
-    ]
-    geometry, replicates = (pd.concat(part) for part in zip(*both, strict=True))
     run = {"suite": "s", "run": "decoder"}
     losses = [
-        run | {"step": s, "source": source, "corpus": corpus, "value": 3.0, "stderr": 0.1,
-               "revision": f"checkpoint-{s}"}
-        for source, corpus in (("eval", "text"), ("log", None)) for s in STEPS
-    ]  # fmt: skip
+        run | {"revision": f"checkpoint-{s}", "step": s, "value": 3.0, "stderr": 0.1} | source
+        for source in ({"source": "eval", "corpus": "text"}, {"source": "log", "corpus": None})
+        for s in STEPS
+    ]
     break_row = run | {"revision": "checkpoint-10", "step": 10, "flag": "break"}
     found = [dict.fromkeys(schemas.CONTINUITY.names) | break_row] if is_broken else []
-    results = curves.build(
-        geometry, by_checkpoint(replicates), *nothing_else(losses, continuity=found)
-    )
-    write_curves(results, tmp_path)
+    write_curves(build(*every_metric(), losses, found), tmp_path)
     drawn = curves_tables.Curves.read(tmp_path)
     crossing = set()
     for name, figure in figures.FIGURES.items():
@@ -167,15 +135,8 @@ def test_no_line_crosses_a_break(tmp_path, is_broken):
             if any(len(x) > 1 and min(x) < 10 <= max(x) for x in [*lines, *bands]):
                 crossing.add(name)
     plt.close("all")
-    over_training = {
-        "id_training",
-        "id_models",
-        "massive",
-        "dome_training",
-        "convergence",
-        "corpora",
-    }
-    assert crossing == (set() if is_broken else over_training)
+    over_training = "id_training id_models massive dome_training convergence corpora"
+    assert crossing == (set() if is_broken else set(over_training.split()))
 
 
 @pytest.mark.parametrize("text", ["ID of {layers}", "{8}"])

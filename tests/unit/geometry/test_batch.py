@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from unittest.mock import DEFAULT, Mock
 
 import pandas as pd
 import pytest
@@ -58,6 +59,23 @@ class Sweep:
     def metadata(self, name, out="batch"):
         return tables.read_metadata(self.folder / out / f"{name}.parquet")
 
+    def assert_failures(self, found, *expected):
+        """Compare the revision, reason and transience of all failures."""
+        failures = found["failures"]
+        assert set(failures.suite) <= {"s"} and set(failures.run) <= {"r"}
+        columns = failures[["revision", "reason", "transient"]]
+        assert [*columns.itertuples(index=False, name=None)] == list(expected)
+        assert not failures.measured.any()
+        assert self.metadata("failures") == {"transient": int(failures.transient.sum())}
+
+    def command(self, name, **options):
+        """Run a command of the package on the batch."""
+        path = self.folder / "settings.yaml"
+        path.write_text(as_yaml(self.settings), encoding="utf-8")
+        options |= {"settings": path, "manifest": self.manifest, "run": "r", "device": "cpu"}
+        words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+        assert cli.main([name, *words, "--threads=1", "--revision", *REVISIONS]) == 0
+
     def kept(self, revision):
         return Measured.read(self.measured / revision, self.settings)
 
@@ -76,13 +94,11 @@ def assert_same(first, second):
 
 def test_tables_of_a_batch_hold_all_its_checkpoints(sweep):
     lines, found = sweep.measure()
-    assert [line.partition(": ")[0] for line in lines] == [
-        f"s/r/{name}" for name in REVISIONS for _ in range(2)
-    ]
+    named = [line.partition(": ")[0] for line in lines]
+    assert named == [f"s/r/{name}" for name in REVISIONS for _ in range(2)]
     for name in ("geometry", "replicates", "losses", "samples", "origins"):
         assert list(found[name].revision.unique()) == REVISIONS, name
-    assert not len(found["failures"])
-    assert sweep.metadata("failures") == {"transient": 0}
+    sweep.assert_failures(found)
     assert sweep.metadata("samples") == {"vocabularies": dict.fromkeys(REVISIONS, 300)}
     origin = found["origins"].iloc[1]
     assert (origin.corpus, origin.step, origin.device) == ("text", 5, "cpu")
@@ -94,9 +110,13 @@ def test_tables_of_a_batch_hold_all_its_checkpoints(sweep):
     assert not list(sweep.temporary.iterdir())
 
 
-def test_measured_checkpoints_are_not_measured_again(sweep, monkeypatch):
+def test_measured_checkpoints_are_not_measured_again(sweep):
     _, before = sweep.measure()
     folders = [path.stat() for path in sorted(sweep.measured.iterdir())]
+    # The dates of files do not matter.
+    for path in (sweep.folder / "run/checkpoint-5").iterdir():
+        os.utime(path, ns=(0, 0))
+    sweep.list_files()
     lines, after = sweep.measure(out="again")
     assert lines == [f"s/r/{name}: measured before" for name in REVISIONS]
     assert_same(before, after)
@@ -118,32 +138,15 @@ def test_changed_checkpoint_is_measured_again(sweep, make_checkpoint):
     ]
 
 
-def test_touched_files_are_not_measured_again(sweep):
-    sweep.measure()
-    for path in (sweep.folder / "run/checkpoint-5").iterdir():
-        os.utime(path, ns=(0, 0))
-    sweep.list_files()
-    lines, _ = sweep.measure()
-    assert lines == [f"s/r/{name}: measured before" for name in REVISIONS]
-
-
 @pytest.mark.parametrize("module", [extract, checkpoint])
 def test_interrupted_job_loses_at_most_one_checkpoint(sweep, monkeypatch, module):
     _, undisturbed = sweep.measure(out="undisturbed")
     shutil.rmtree(sweep.measured)
     real = {extract: extract._extract, checkpoint: checkpoint.measure}[module]
-    calls = []
-
-    def stopped(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    with monkeypatch.context() as patch:
+    stopped = Mock(wraps=real, side_effect=[DEFAULT, KeyboardInterrupt])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, real.__name__, stopped)
-        with pytest.raises(KeyboardInterrupt):
-            sweep.measure()
+        sweep.measure()
     assert not (sweep.folder / "batch").exists()
     assert not list(sweep.temporary.iterdir())
     lines, found = sweep.measure()
@@ -158,10 +161,8 @@ def test_failed_checkpoint_does_not_affect_the_others(sweep):
     sweep.list_files()
     lines, found = sweep.measure()
     assert "s/r/checkpoint-5: skipped: damaged:model.safetensors" in lines
-    (row,) = found["failures"].itertuples(index=False)
-    reason = "damaged:model.safetensors"
-    assert tuple(row) == ("s", "r", "checkpoint-5", 5, reason, False, False)
-    assert sweep.metadata("failures") == {"transient": 0}
+    sweep.assert_failures(found, (REVISIONS[1], "damaged:model.safetensors", False))
+    assert found["failures"].step.tolist() == [5]
     for name in ("geometry", "replicates", "losses", "samples", "origins"):
         assert list(found[name].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
     assert not (sweep.measured / "checkpoint-5").exists()
@@ -172,31 +173,22 @@ def test_transient_failures_are_counted(sweep):
     for step in (0, 9):
         os.utime(sweep.folder / f"run/checkpoint-{step}/config.json", ns=(0, 0))
     _, found = sweep.measure()
-    assert found["failures"].transient.tolist() == [True, True]
-    assert sweep.metadata("failures") == {"transient": 2}
+    reason = "config.json differs from the manifest: it has changed"
+    sweep.assert_failures(found, (REVISIONS[0], reason, True), (REVISIONS[2], reason, True))
     sweep.list_files()
     _, found = sweep.measure()
-    assert not len(found["failures"])
-    assert sweep.metadata("failures") == {"transient": 0}
+    sweep.assert_failures(found)
 
 
-def test_checkpoint_that_loses_its_weights_loses_its_numbers(sweep):
+def test_checkpoint_that_loses_its_weights_or_is_removed_loses_its_numbers(sweep):
     sweep.measure()
     (sweep.folder / "run/checkpoint-5/model.safetensors").unlink()
+    shutil.rmtree(sweep.folder / "run/checkpoint-9")
     sweep.list_files()
     _, found = sweep.measure()
-    assert found["failures"].reason.tolist() == ["missing_weights"]
-    assert list(found["geometry"].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
-
-
-def test_removed_checkpoint_is_a_failure(sweep):
-    sweep.measure()
-    shutil.rmtree(sweep.folder / "run/checkpoint-5")
-    sweep.list_files()
-    _, found = sweep.measure()
-    (row,) = found["failures"].itertuples()
-    assert (row.revision, row.reason) == ("checkpoint-5", "no longer exists")
-    assert list(found["geometry"].revision.unique()) == [REVISIONS[0], REVISIONS[2]]
+    first, second = (REVISIONS[1], "missing_weights"), (REVISIONS[2], "no longer exists")
+    sweep.assert_failures(found, (*first, False), (*second, False))
+    assert list(found["geometry"].revision.unique()) == REVISIONS[:1]
 
 
 def test_requested_shards_are_kept_even_if_they_were_measured_before(sweep):
@@ -211,24 +203,16 @@ def test_requested_shards_are_kept_even_if_they_were_measured_before(sweep):
 
 def test_geometry_command_measures_a_batch(sweep, capsys):
     _, expected = sweep.measure(out="expected")
-    settings = sweep.folder / "settings.yaml"
-    settings.write_text(as_yaml(sweep.settings), encoding="utf-8")
-    arguments = ["--settings", settings, "--manifest", sweep.manifest, "--run", "r"]
-    arguments += ["--revision", *REVISIONS, "--checkpoints=", "--tokenizer=", "--keep="]
-    arguments += ["--device", "cpu", "--batch-tokens", "96", "--temporary", sweep.temporary]
-    arguments += ["--measured", sweep.folder / "own", "--out", sweep.folder / "batch"]
-    assert cli.main(["geometry", *map(str, arguments), "--threads", "1"]) == 0
+    empty = dict.fromkeys(("checkpoints", "tokenizer", "keep"), "")
+    more = {"temporary": sweep.temporary, "measured": sweep.folder / "own"}
+    sweep.command("geometry", batch_tokens=96, out=sweep.folder / "batch", **empty, **more)
     assert capsys.readouterr().out.splitlines()[0] == "s/r/checkpoint-0: extracted text"
     assert_same(sweep.tables(), expected)
     assert not list((sweep.temporary / "activations").iterdir())
 
 
 def test_activations_command_extracts_a_batch(sweep):
-    settings = sweep.folder / "settings.yaml"
-    settings.write_text(as_yaml(sweep.settings), encoding="utf-8")
-    arguments = ["--settings", settings, "--manifest", sweep.manifest, "--run", "r"]
-    arguments += ["--device", "cpu", "--revision", *REVISIONS, "--out", sweep.folder / "shards"]
-    assert cli.main(["activations", *map(str, arguments), "--threads", "1"]) == 0
+    sweep.command("activations", out=sweep.folder / "shards")
     for item in sweep.members():
         folder = sweep.folder / "shards" / item.checkpoint.revision
         origins = json.loads((folder / "origins.json").read_bytes())

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from helpers import distances
 from helpers.shards import checkpoint_of, extract
 from shapesweep import neighbors
 from shapesweep.errors import ShapesweepError
@@ -22,7 +24,7 @@ SCALE = {
 NAMES = [
     name + SCALE.get(name, "").format(k)
     for name, m in METRICS.items()
-    for k in (m.k if isinstance(m, NeighborMetric) else (None,))
+    for k in getattr(m, "k", [None])
 ]
 
 DECIMATED = ["id_twonn_half", "id_twonn_quarter"]
@@ -46,47 +48,50 @@ def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **meta
     tokens[:, 0] = 0
     return Shard(
         {**METADATA, "n_documents": n_documents, "document_length": length, **metadata},
-        np.repeat(np.arange(n_documents, dtype=np.int32), length),
-        np.tile(np.arange(length, dtype=np.int32), n_documents),
-        tokens.ravel().astype(np.int32),
-        states.reshape(-1, n_features).astype(np.float32),
+        **columns(tokens),
+        activation=states.reshape(-1, n_features).astype(np.float32),
     )
+
+
+def columns(tokens):
+    """The columns of a shard, without the activations, from tokens by document and position."""
+    document, position = np.indices(tokens.shape, dtype=np.int32)
+    numbers = {"document": document, "position": position, "token": tokens.astype(np.int32)}
+    return {name: values.ravel() for name, values in numbers.items()}
+
+
+def rows_kept(shard, rows):
+    """A shard with some of the rows, or with all rows in another order."""
+    parts = (shard.document, shard.position, shard.token, shard.activation)
+    return Shard(shard.metadata, *(part[rows] for part in parts))
 
 
 def rows_of(shard, n_points=400, n_groups=8, before=None):
     """Rows by selection and metric, with k in the names of metrics with several scales."""
     layer = checkpoint.layer_of(shard, n_groups)
-    numbers = measure_layer(
-        layer,
-        n_points,
-        before=before and checkpoint.layer_of(before, n_groups),
-        partial=PARTIAL,
-    )
-    return {
-        (row["selection"], row["metric"] + SCALE.get(row["metric"], "").format(row["k"])): (
-            row,
-            replicates,
-        )
-        for row, replicates in checkpoint.rows_of(shard, layer, numbers)
-    }
+    before = before and checkpoint.layer_of(before, n_groups)
+    numbers = measure_layer(layer, n_points, before=before, partial=PARTIAL)
+    found = {}
+    for row, replicates in checkpoint.rows_of(shard, layer, numbers):
+        name = row["metric"] + SCALE.get(row["metric"], "").format(row["k"])
+        found[row["selection"], name] = row, replicates
+    return found
 
 
 def test_every_selection_and_metric_has_a_row_that_fits_the_schema():
     found = rows_of(make_shard(), before=make_shard())
-    few = [name for name in NAMES if name in METRICS and METRICS[name].sensitivity]
-    assert few == ["anisotropy", "id_twonn"]
     whole = {(s, m) for s in ("all", "no_first", "no_massive") for m in NAMES}
     # Documents of 20 tokens are only truncated to 8 tokens.
     cut = {("length_8", m) for m in ("anisotropy", "massive_share")}
-    expected = whole | cut | {(s, m) for s in SENSITIVITY for m in few}
-    assert set(found) == expected
+    assert set(found) == whole | cut | {
+        (s, m) for s in SENSITIVITY for m in ("anisotropy", "id_twonn")
+    }
     for row, replicates in found.values():
         assert set(row) == set(schemas.GEOMETRY.names)
         assert len(replicates) == 8
         assert all(set(replicate) == set(schemas.REPLICATES.names) for replicate in replicates)
-        np.testing.assert_allclose(
-            row["stderr"], jackknife.stderr([replicate["value"] for replicate in replicates])
-        )
+        values = [replicate["value"] for replicate in replicates]
+        np.testing.assert_allclose(row["stderr"], jackknife.stderr(values))
         assert (row["model_stderr"] is None) == (not row["metric"].startswith("id_gride"))
 
 
@@ -99,10 +104,10 @@ def test_values_match_the_estimators():
     assert found["no_first", "anisotropy"][0]["value"] == pytest.approx(
         spectrum.anisotropy(cloud), rel=1e-12
     )
-    distances, indices = neighbors.nearest_neighbors(cloud, 2)
+    lengths, indices = neighbors.nearest_neighbors(cloud, 2)
     row = found["no_first", "id_twonn"][0]
-    assert row["value"] == pytest.approx(dimension.id_twonn(distances), rel=1e-12)
-    assert row["radius"] == pytest.approx(distances[:, 1].mean(), rel=1e-12)
+    assert row["value"] == pytest.approx(dimension.id_twonn(lengths), rel=1e-12)
+    assert row["radius"] == pytest.approx(lengths[:, 1].mean(), rel=1e-12)
     same = shard.document[kept][indices[:, 0]] == shard.document[kept]
     assert found["no_first", "same_document_nn"][0]["value"] == same.mean()
     assert same.mean() > 0.5
@@ -112,19 +117,11 @@ def test_between_documents_excludes_tokens_of_the_same_document():
     shard = make_shard()
     kept = shard.position > 0
     cloud, document = shard.activation[kept].astype(float), shard.document[kept]
-    distances = np.linalg.norm(cloud[:, None] - cloud[None], axis=2)
-    distances[document[:, None] == document] = np.inf
-    expected = dimension.id_twonn(np.sort(distances, axis=1)[:, :2])
+    expected = dimension.id_twonn(distances.nearest(cloud, 2, document))
     row = rows_of(shard, n_points=10_000)["no_first", "id_twonn_between"][0]
     assert row["value"] == pytest.approx(expected, rel=1e-9)
     # Neighbours in the same document follow a one-dimensional walk. Other documents do not.
     assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
-
-
-def without_group(shard, group):
-    keep = jackknife.assign_groups(shard.document, 8) != group
-    columns = (shard.document, shard.position, shard.token, shard.activation)
-    return Shard(shard.metadata, *(a[keep] for a in columns))
 
 
 # test_sample.py checks the replicates of decimated samples against a direct computation.
@@ -133,24 +130,20 @@ def test_replicates_are_the_numbers_without_a_group(metric):
     # No token is massive here, so that leaving out a group does not change which tokens are.
     shard, before = make_shard(first=1), make_shard(seed=1, first=1)
     _, replicates = rows_of(shard, n_points=10_000, before=before)["no_first", metric]
-    fewer = [without_group(whole, 3) for whole in (shard, before)]
-    expected = rows_of(fewer[0], n_points=10_000, before=fewer[1])["no_first", metric][0]["value"]
+    keep = jackknife.assign_groups(shard.document, 8) != 3
+    fewer, before = (rows_kept(whole, keep) for whole in (shard, before))
+    expected = rows_of(fewer, n_points=10_000, before=before)["no_first", metric][0]["value"]
     # Exact except for spectra, whose replicates use the axes of the full sample. Here these are all
     # six axes, so that only the last digits differ. Pairs are counted within the radii of the full
     # sample: the fit of log C over log R is within 2 % of the fit at its own radii.
     tolerance = 0.02 if metric.startswith("id_corrint") else 1e-9
-    if not np.isnan(replicates[3]["value"]):
-        assert replicates[3]["value"] == pytest.approx(expected, rel=tolerance)
-    else:
-        assert np.isnan(expected)
+    assert replicates[3]["value"] == pytest.approx(expected, rel=tolerance, nan_ok=True)
     assert replicates[3]["group"] == 3
 
 
 def test_truncated_documents_match_a_causal_model_on_shorter_documents(
     tmp_path, make_checkpoint, build_corpora, tokenizers
 ):
-    import torch
-
     model = make_checkpoint(tmp_path / "model")
     (text, *_) = build_corpora(tokenizers["decoder"])
     whole = np.stack(text.documents)
@@ -160,33 +153,30 @@ def test_truncated_documents_match_a_causal_model_on_shorter_documents(
             for ids in (whole, whole[:, :8])
         )
     n_documents, length = whole.shape
-    more = {"n_documents": n_documents, "document_length": length}
-    numbers = {
-        "document": np.repeat(np.arange(n_documents, dtype=np.int32), length),
-        "position": np.tile(np.arange(length, dtype=np.int32), n_documents),
-        "token": whole.ravel().astype(np.int32),
-    }
-    shard = Shard({**METADATA, **more}, **numbers, activation=states.reshape(-1, states.shape[-1]))
+    metadata = METADATA | {"n_documents": n_documents, "document_length": length}
+    numbers = columns(whole) | {"activation": states.reshape(-1, states.shape[-1])}
+    shard = Shard(metadata, **numbers)
     row = rows_of(shard, n_points=100, n_groups=4)["length_8", "anisotropy"][0]
     expected = spectrum.anisotropy(beginnings.reshape(-1, beginnings.shape[-1]))
     # Two float32 forward passes with different shapes.
     assert row["value"] == pytest.approx(expected, rel=1e-5)
     assert row["document_length"] == 8
-    encoder = Shard({**shard.metadata, "causal": False}, **numbers, activation=shard.activation)
+    encoder = Shard({**metadata, "causal": False}, **numbers)
     assert not any(name.startswith("length") for name in encoder.selections)
 
 
 def test_selections_without_massive_tokens():
     shard = make_shard(first=1)
-    shard.activation[5] *= 4 / np.linalg.norm(shard.activation[5]) * np.median(shard.norms)
-    shard.activation[27] *= 400 / np.linalg.norm(shard.activation[27]) * np.median(shard.norms)
-    shard = Shard(shard.metadata, shard.document, shard.position, shard.token, shard.activation)
-    dropped = {s: row["n_dropped"] for (s, m), (row, _) in rows_of(shard).items()}
+    for row, norm in ((5, 4), (27, 400)):
+        shard.activation[row] *= norm / shard.norms[row] * np.median(shard.norms)
+    # The norms of a shard are computed only once.
+    shard = rows_kept(shard, slice(None))
+    found = rows_of(shard)
+    dropped = {s: row["n_dropped"] for (s, m), (row, _) in found.items()}
     assert dropped == {
         "all": 0, "no_first": 32, "no_massive": 33, "no_massive_3": 34, "no_massive_10": 33,
         "length_8": 32 * 12,
     }  # fmt: skip
-    found = rows_of(shard)
     measured, predicted = (found["all", m][0]["value"] for m in ("anisotropy", "massive_share"))
     # A token with 400 times the median norm has nearly all of the variance.
     assert measured > 0.99
@@ -207,22 +197,20 @@ def test_massive_share_is_the_variance_between_the_two_means():
 
 def test_equal_first_tokens_count_as_a_single_point():
     found = rows_of(make_shard(), n_points=10_000)
-    row = found["all", "id_twonn"][0]
-    assert (row["n_points"], row["n_duplicates"], row["n_dropped"]) == (32 * 19 + 1, 31, 0)
-    row = found["no_first", "id_twonn"][0]
-    assert (row["n_points"], row["n_duplicates"], row["n_dropped"]) == (32 * 19, 0, 32)
-    row = found["all", "anisotropy"][0]
-    assert (row["n_points"], row["n_duplicates"]) == (32 * 20, 0)
+    for selection, metric, *expected in (
+        ("all", "id_twonn", 32 * 19 + 1, 31, 0),
+        ("no_first", "id_twonn", 32 * 19, 0, 32),
+        ("all", "anisotropy", 32 * 20, 0, 0),
+    ):
+        row = found[selection, metric][0]
+        assert [row["n_points"], row["n_duplicates"], row["n_dropped"]] == expected
 
 
-def test_equal_prefixes_are_duplicates_only_in_a_causal_model():
-    shard = make_shard()
-    length = 20
-    shard.token[length : length + 10] = shard.token[:10]
-    assert len(np.unique(shard.contexts())) == 32 * 19 + 1 - 9
-    bidirectional = make_shard(causal=False)
-    bidirectional.token[length : length + 10] = bidirectional.token[:10]
-    assert len(np.unique(bidirectional.contexts())) == 32 * 20
+@pytest.mark.parametrize(("causal", "n_contexts"), [(True, 32 * 19 + 1 - 9), (False, 32 * 20)])
+def test_equal_prefixes_are_duplicates_only_in_a_causal_model(causal, n_contexts):
+    shard = make_shard(causal=causal)
+    shard.token[20:30] = shard.token[:10]
+    assert len(np.unique(shard.contexts())) == n_contexts
 
 
 def test_n_is_the_same_for_every_selection_and_a_shortfall_is_flagged():
@@ -284,10 +272,7 @@ def test_collapsed_cloud_is_undefined_and_no_error():
 def test_order_of_rows_does_not_change_spectra():
     shard = make_shard()
     order = np.random.default_rng(1).permutation(len(shard.token))
-    mixed = Shard(
-        shard.metadata,
-        *(a[order] for a in (shard.document, shard.position, shard.token, shard.activation)),
-    )
+    mixed = rows_kept(shard, order)
     first, second = (rows_of(s)["all", "anisotropy"][0]["value"] for s in (shard, mixed))
     assert first == pytest.approx(second, rel=1e-12)
     np.testing.assert_array_equal(

@@ -19,6 +19,7 @@ N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values()
 #: The count of numbers of a corpus of five shards: three selections with every metric (the first
 #: layer lacks one metric), two selections with two metrics, and documents of 8 tokens with two.
 PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 2) - 3
+ALL_MEASURED = f"{3 * PER_CORPUS} numbers measured, 0 kept"
 
 
 @pytest.fixture
@@ -50,22 +51,18 @@ def assert_same(first, second):
 
 def test_new_corpus_is_measured_and_the_others_are_kept(extracted):
     at_once = extracted()
-    assert checkpoint.measure(*at_once) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
+    assert checkpoint.measure(*at_once) == ALL_MEASURED
     whole = read_all(at_once[1])
     shutil.rmtree(at_once[1])
 
-    assert checkpoint.measure(*extracted(corpora=["text", "shuffled"])).startswith(
-        f"{2 * PER_CORPUS} numbers"
-    )
-    assert (
-        checkpoint.measure(*extracted()) == f"{PER_CORPUS} numbers measured, {2 * PER_CORPUS} kept"
-    )
+    line = checkpoint.measure(*extracted(corpora=["text", "shuffled"]))
+    assert line == f"{2 * PER_CORPUS} numbers measured, 0 kept"
+    line = checkpoint.measure(*extracted())
+    assert line == f"{PER_CORPUS} numbers measured, {2 * PER_CORPUS} kept"
     assert_same(read_all(at_once[1]), whole)
     # A corpus that is no longer requested is removed.
-    assert (
-        checkpoint.measure(*extracted(corpora=["random"]))
-        == f"0 numbers measured, {PER_CORPUS} kept"
-    )
+    line = checkpoint.measure(*extracted(corpora=["random"]))
+    assert line == f"0 numbers measured, {PER_CORPUS} kept"
     assert set(read_all(at_once[1])["losses"].corpus) == {"random"}
 
 
@@ -87,24 +84,18 @@ def test_other_settings_or_other_weights_keep_no_numbers(
     extracted, settings, tmp_path, make_checkpoint
 ):
     checkpoint.measure(*extracted())
-    fewer = settings.model_copy(
-        update={"geometry": settings.geometry.model_copy(update={"n_points": 100})}
-    )
-    assert Measured.read(tmp_path / "geometry", settings.measurement("s")).complete()
-    assert not Measured.read(tmp_path / "geometry", fewer.measurement("s")).complete()
-    assert (
-        checkpoint.measure(*extracted(geometry=fewer.geometry))
-        == f"{3 * PER_CORPUS} numbers measured, 0 kept"
-    )
+    geometry = settings.geometry.model_copy(update={"n_points": 100})
+    fewer = settings.model_copy(update={"geometry": geometry})
+    folder, chosen = tmp_path / "geometry", fewer.measurement("s")
+    assert Measured.read(folder, settings.measurement("s")).complete()
+    assert not Measured.read(folder, chosen).complete()
+    assert checkpoint.measure(*extracted(geometry=geometry)) == ALL_MEASURED
     make_checkpoint(tmp_path / "model", seed=1)
-    other = checkpoint_of(tmp_path / "model")
-    shards, folder, chosen = tmp_path / "other", tmp_path / "geometry", fewer.measurement("s")
     known = Measured.read(folder, chosen).complete()
     assert known
-    extract(other, tmp_path / "model", fewer, shards, known)
-    assert (
-        checkpoint.measure(shards, folder, chosen) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
-    )
+    other = checkpoint_of(tmp_path / "model")
+    extract(other, tmp_path / "model", fewer, tmp_path / "other", known)
+    assert checkpoint.measure(tmp_path / "other", folder, chosen) == ALL_MEASURED
 
 
 def test_checkpoint_is_finished_until_it_or_a_metric_changes(extracted, monkeypatch):
@@ -143,7 +134,7 @@ def test_damaged_table_is_measured_again(extracted, name):
     path = folder / f"{name}.parquet"
     path.write_bytes(path.read_bytes()[:-20])
     assert not Measured.read(folder, chosen).is_finished(FINGERPRINT)
-    assert checkpoint.measure(*extracted()) == f"{3 * PER_CORPUS} numbers measured, 0 kept"
+    assert checkpoint.measure(*extracted()) == ALL_MEASURED
 
 
 def test_metadata_of_a_table_has_its_settings_and_origins(extracted):

@@ -2,6 +2,7 @@
 
 import itertools
 import tracemalloc
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,54 +10,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from helpers.distances import between, nearest
 from shapesweep import neighbors
 from shapesweep.neighbors import candidates, lists, tiles
 from shapesweep.neighbors.candidates import Keys
 from shapesweep.neighbors.space import Space
 from shapesweep.neighbors.tiles import Tiles
 
-PRECISIONS = ("bfloat16", "float32", "float64")
 N = candidates.FEW + 200
 
 
-def grid(rng):
-    """Rounded points with few different distances: most pairs are tied with thousands."""
-    return rng.integers(0, 3, (N, 8)).astype(float) + 1e-9 * rng.standard_normal((N, 8))
-
-
+#: Clouds made of uniform numbers u in [0, 1) and of normal numbers x.
 CLOUDS = {
-    "plain": lambda rng: rng.standard_normal((N, 24)),
-    "offset": lambda rng: rng.standard_normal((N, 24)) + 300,
-    "tiny": lambda rng: rng.standard_normal((N, 24)) * 1e-4,
-    "float32": lambda rng: rng.standard_normal((N, 24)).astype(np.float32),
-    "massive": lambda rng: (
-        rng.standard_normal((N, 24)) * np.where(np.arange(N) % 500, 1, 1e4)[:, None]
-    ),
-    "clusters": lambda rng: rng.standard_normal((N, 24)) * 1e-5 + 10 * (np.arange(N) % 7)[:, None],
-    "line": lambda rng: rng.random((N, 1)) * np.ones(24),
-    "grid": grid,
+    "plain": lambda u, x: x,
+    "offset": lambda u, x: x + 300,
+    "tiny": lambda u, x: x * 1e-4,
+    "float32": lambda u, x: x.astype(np.float32),
+    "massive": lambda u, x: x * np.where(np.arange(N) % 500, 1, 1e4)[:, None],
+    "clusters": lambda u, x: x * 1e-5 + 10 * (np.arange(N) % 7)[:, None],
+    "line": lambda u, x: u[:, :1] * np.ones(24),
+    # Rounded points with few different distances: most pairs are tied with thousands.
+    "grid": lambda u, x: np.floor(3 * u[:, :8]) + 1e-9 * x[:, :8],
     # Beyond the range of float32, at its end, and too small for products in float32.
-    "huge": lambda rng: rng.standard_normal((N, 24)) * 1e60,
-    "largest": lambda rng: (rng.random((N, 24)) * 3e38 - 1.5e38).astype(np.float32),
-    "specks": lambda rng: np.vstack(
-        [np.ones((1, 24)), -np.ones((1, 24)), 1e-22 * rng.standard_normal((N - 2, 24))]
-    ),
-    "repeated": lambda rng: rng.standard_normal((N // 2, 24))[np.arange(N) % (N // 2)],
+    "huge": lambda u, x: x * 1e60,
+    "largest": lambda u, x: (u * 3e38 - 1.5e38).astype(np.float32),
+    "specks": lambda u, x: np.vstack([np.ones((1, 24)), -np.ones((1, 24)), 1e-22 * x[2:]]),
+    "repeated": lambda u, x: x[np.arange(N) % (N // 2)],
 }
 
 
 @pytest.fixture(scope="module", params=CLOUDS)
 def cloud(request):
-    points = CLOUDS[request.param](np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    points = CLOUDS[request.param](rng.random((N, 24)), rng.standard_normal((N, 24)))
     # A power of two, so that nothing is rounded and no square overflows or underflows.
     unit = 2.0 ** np.floor(np.log2(np.abs(points.astype(float)).max()))
-    exact = points.astype(np.float64) / unit
-    squared = np.zeros((N, N))
-    for column in exact.T:
-        squared += (column[:, None] - column) ** 2
-    distances = np.sqrt(squared) * unit
-    np.fill_diagonal(distances, np.inf)
-    return points, distances
+    return points, between(points.astype(float) / unit) * unit
 
 
 @pytest.mark.parametrize("half_precision", [False, True])
@@ -79,9 +68,8 @@ def test_neighbours_of_other_labels_and_pairs_within_a_radius_are_found(cloud):
     groups = labels % 5
     keep = np.arange(N) % 11 > 0
     both = neighbors.search(points, 24, 20, labels)
-    for found_lists, allowed in zip(both, [None, labels[:, None] != labels], strict=True):
-        expected = distances if allowed is None else np.where(allowed, distances, np.inf)
-        expected = np.where(keep, expected, np.inf)[keep]
+    for found_lists, allowed in zip(both, [True, labels[:, None] != labels], strict=True):
+        expected = np.where(keep & allowed, distances, np.inf)[keep]
         found, _ = found_lists.nearest(20, keep)
         np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :20], rtol=1e-11)
         ordered = np.sort(expected[np.isfinite(expected)])
@@ -117,17 +105,13 @@ def test_one_label_for_nearly_all_points_needs_little_memory(alone):
     labels = np.zeros(N, dtype=int)
     labels[:alone] = np.arange(1, alone + 1)
     tracemalloc.start()
-    _, between = neighbors.search(points, 24, 20, labels)
+    _, lists_between = neighbors.search(points, 24, 20, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # Much less than a key of 8 bytes for each pair.
     assert peak < 8 * N * N / 2
-    found, _ = between.nearest(20)
-    distances = np.linalg.norm(points[:, None] - points[:alone], axis=2)
-    distances[labels[:, None] == labels[:alone]] = np.inf
-    expected = np.full((N, 20), np.inf)
-    expected[:, :alone] = np.sort(distances, axis=1)
-    np.testing.assert_allclose(found[alone:], expected[alone:], rtol=1e-11)
+    found, _ = lists_between.nearest(20)
+    np.testing.assert_allclose(found, nearest(points, 20, labels), rtol=1e-11)
 
 
 def test_equal_distances_are_sorted_by_index():
@@ -142,7 +126,7 @@ numbers = st.floats(-1e6, 1e6, width=32).map(float)
 @settings(max_examples=60, deadline=None)
 @given(
     points=arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(1, 40)), elements=numbers),
-    precision=st.sampled_from(PRECISIONS),
+    precision=st.sampled_from(["bfloat16", "float32", "float64"]),
 )
 def test_bounds_never_exceed_the_distance(points, precision):
     space = Space(points)
@@ -184,12 +168,7 @@ def test_keys_sort_by_row_then_by_bound():
 
 def test_search_of_a_whole_cloud_uses_the_path_by_tiles(monkeypatch):
     # Otherwise the tests above would only check the search row by row.
-    calls = []
-    by_rows = candidates.propose_rows
-    monkeypatch.setattr(
-        candidates,
-        "propose_rows",
-        lambda *given, **more: calls.append(1) or by_rows(*given, **more),
-    )
+    by_rows = Mock(wraps=candidates.propose_rows)
+    monkeypatch.setattr(candidates, "propose_rows", by_rows)
     neighbors.nearest_neighbors(np.random.default_rng(0).standard_normal((N, 24)), 2)
-    assert not calls
+    assert not by_rows.called

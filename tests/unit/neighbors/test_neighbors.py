@@ -3,19 +3,8 @@
 import numpy as np
 import pytest
 
+from helpers.distances import nearest
 from shapesweep import neighbors
-
-
-def brute(points, k, labels=None, keep=None):
-    """A direct computation in float64, from differences of coordinates."""
-    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    np.fill_diagonal(distances, np.inf)
-    if labels is not None:
-        distances[labels[:, None] == labels] = np.inf
-    if keep is not None:
-        distances = distances[keep][:, keep]
-    return np.sort(distances, axis=1)[:, :k]
-
 
 CLOUDS = {
     "plain": lambda x: x,
@@ -35,7 +24,7 @@ def points(request):
 def test_nearest_neighbors_are_exact(points):
     distances, indices = neighbors.nearest_neighbors(points, 5)
     # Both compute direct differences in float64; only the order of a sum may differ.
-    np.testing.assert_allclose(distances, brute(points, 5), rtol=1e-12)
+    np.testing.assert_allclose(distances, nearest(points, 5), rtol=1e-12)
     direct = np.linalg.norm(points[indices] - points[:, None], axis=2)
     np.testing.assert_allclose(distances, direct, rtol=1e-12)
 
@@ -45,12 +34,9 @@ def test_lists_are_exact_between_documents_and_without_a_group(points):
     anywhere, between = neighbors.search(points, 16, 2, documents)
     for left_out in range(3):
         keep = documents != left_out
-        np.testing.assert_allclose(
-            anywhere.nearest(2, keep)[0], brute(points, 2, keep=keep), rtol=1e-12
-        )
-        np.testing.assert_allclose(
-            between.nearest(2, keep)[0], brute(points, 2, documents, keep), rtol=1e-12
-        )
+        for lists, labels in ((anywhere, None), (between, documents[keep])):
+            expected = nearest(points[keep], 2, labels)
+            np.testing.assert_allclose(lists.nearest(2, keep)[0], expected, rtol=1e-12)
 
 
 def test_neighbours_are_searched_again_if_a_group_empties_a_list():
@@ -59,7 +45,7 @@ def test_neighbours_are_searched_again_if_a_group_empties_a_list():
     points = rng.standard_normal((400, 3)) * 0.01 + 100 * np.repeat(np.eye(20, 3), 20, axis=0)
     keep = np.arange(400) % 20 == 0
     (lists,) = neighbors.search(points, 16, 2)
-    np.testing.assert_allclose(lists.nearest(2, keep)[0], brute(points, 2, keep=keep), rtol=1e-12)
+    np.testing.assert_allclose(lists.nearest(2, keep)[0], nearest(points[keep], 2), rtol=1e-12)
 
 
 def test_missing_neighbours_are_infinitely_far():
@@ -76,20 +62,14 @@ def test_invalid_input_is_refused(k, value):
         neighbors.nearest_neighbors([[0.0], [value], [2.0]], k)
 
 
-@pytest.mark.parametrize("scale", [1e150, 1e-170, 1e-180])
-def test_distances_are_right_if_their_squares_overflow_or_underflow(scale):
-    points = np.random.default_rng(0).standard_normal((300, 3))
-    points[:40] *= 1e-9
-    found, _ = neighbors.nearest_neighbors(points * scale, 2)
-    np.testing.assert_allclose(found / scale, brute(points, 2), rtol=1e-9)
-
-
-def test_tiny_distances_beside_far_points_are_right():
+def test_distances_are_right_if_their_squares_overflow_or_underflow():
     rng = np.random.default_rng(0)
-    points = np.vstack([np.ones((1, 8)), -np.ones((1, 8)), 1e-23 * rng.standard_normal((400, 8))])
-    found, _ = neighbors.nearest_neighbors(points, 5)
-    exact = brute(points * 1e10, 5) / 1e10
-    np.testing.assert_allclose(found, exact, rtol=1e-9)
+    points = rng.standard_normal((300, 3))
+    points[:40] *= 1e-9
+    beside_far = np.vstack([np.eye(2, 8), 1e-23 * rng.standard_normal((400, 8))])
+    for cloud, scale in ((points, 1e150), (points, 1e-170), (points, 1e-180), (beside_far, 1e-10)):
+        found, _ = neighbors.nearest_neighbors(cloud * scale, 5)
+        np.testing.assert_allclose(found / scale, nearest(cloud, 5), rtol=1e-9)
 
 
 @pytest.mark.parametrize("n", [100, 3000])
@@ -99,9 +79,8 @@ def test_pair_exactly_at_the_radius_is_not_counted(n):
     (lists,) = neighbors.search(points, 8, 2)
     everything, group = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     gap = float(np.median(lists.nearest(1)[0]))
-    assert lists.count_within(gap, everything, group, 1).item() == 0
-    assert lists.count_within(gap * 1.5, everything, group, 1).item() == 2 * (n - 1)
-    assert lists.count_within(gap * 2, everything, group, 1).item() == 2 * (n - 1)
+    for times, n_pairs in ((1, 0), (1.5, 2 * (n - 1)), (2, 2 * (n - 1))):
+        assert lists.count_within(gap * times, everything, group, 1).item() == n_pairs
 
 
 def test_unique_rows_keep_the_first_of_each():

@@ -38,8 +38,7 @@ def test_page_has_every_number_of_the_profiles_to_four_digits(read):
     n_numbers = sum(np.isfinite(np.array(c["value"], float)).sum() for c in data["curves"])
     assert n_numbers == len(profiles)
     row = profiles.query("run == 'decoder-seed1' and metric == 'id_gride' and k == 4").iloc[17]
-    (index,) = (i for i, r in enumerate(data["runs"]) if r["run"] == "decoder-seed1")
-    run = data["runs"][index]
+    ((index, run),) = [(i, r) for i, r in enumerate(data["runs"]) if r["run"] == row.run]
     (curve,) = (
         c for c in data["curves"]
         if (c["run"], c["metric"], c["k"]) == (index, row.metric, row.k)
@@ -65,10 +64,8 @@ def test_final_norm_is_last_and_the_mean_over_seeds_is_a_separate_run(read):
 
 
 def test_nan_and_infinity_become_null():
-    assert numbers.rounded([[1.23456, np.nan], [np.inf, -0.000123456]]) == [
-        [1.235, None],
-        [None, -0.0001235],
-    ]
+    found = numbers.rounded([[1.23456, np.nan], [np.inf, -0.000123456]])
+    assert found == [[1.235, None], [None, -0.0001235]]
 
 
 def test_page_has_a_size_limit_and_lists_omitted_curves(read):
@@ -129,16 +126,13 @@ def test_record_lists_what_was_measured(read):
         "commit": "measured-1000", "step": 1000, "tokens": 2_048_000, "bytes": 2_902_248,
     }  # fmt: skip
     assert [row["checkpoints"] for row in record.versions(read["origins"])] == [15]
-    assert {row["corpus_digest"] for row in record.corpora(read["origins"])} == {
-        "digest-of-text",
-        "digest-of-random",
-    }
+    digests = {row["corpus_digest"] for row in record.corpora(read["origins"])}
+    assert digests == {"digest-of-text", "digest-of-random"}
 
 
 def test_figures_that_are_too_large_are_listed(folder):
-    entries = {
-        f["name"]: f for part in gallery.gallery(folder / "figures") for f in part["figures"]
-    }
+    parts = gallery.gallery(folder / "figures")
+    entries = {figure["name"]: figure for part in parts for figure in part["figures"]}
     assert set(entries) == {"dome", "corpora"}
     assert entries["dome"]["csv"].startswith("step,run")
     assert entries["corpora"]["csv"] is None
@@ -159,22 +153,21 @@ def test_the_same_results_give_the_same_page(folder, tmp_path):
 
 
 def test_empty_sweep_has_a_page(read):
-    empty = {
-        name: part.iloc[:0] if isinstance(part, pd.DataFrame) else part
-        for name, part in read.items()
-    }
-    text = page.render(**{**empty, "figures": []})
+    frames = {name: part for name, part in read.items() if isinstance(part, pd.DataFrame)}
+    empty = {name: frame.iloc[:0] for name, frame in frames.items()}
+    text = page.render(**{**read, **empty, "figures": []})
     assert "Nothing was measured" in text
     assert "No figure was drawn" in text
 
 
 def test_error_names_an_absent_or_foreign_file(tmp_path):
-    with pytest.raises(ShapesweepError, match=r"profiles\.parquet: no such file"):
-        page.write(tmp_path, tmp_path / "report.html")
-    page_results.write(tmp_path / "results")
-    (tmp_path / "results/summary.txt").unlink()
-    with pytest.raises(ShapesweepError, match=r"summary\.txt: no such file"):
-        page.write(tmp_path / "results", tmp_path / "report.html")
-    tables.write([], schemas.LOSSES, tmp_path / "results/origins.parquet")
-    with pytest.raises(ShapesweepError, match="not a table of this version"):
-        page.write(tmp_path / "results", tmp_path / "report.html")
+    def assert_error(message):
+        with pytest.raises(ShapesweepError, match=message):
+            page.write(tmp_path, tmp_path / "report.html")
+
+    assert_error(r"profiles\.parquet: no such file")
+    page_results.write(tmp_path)
+    (tmp_path / "summary.txt").unlink()
+    assert_error(r"summary\.txt: no such file")
+    tables.write([], schemas.LOSSES, tmp_path / "origins.parquet")
+    assert_error("not a table of this version")

@@ -6,16 +6,9 @@ from shapesweep.report import sentences, summary
 
 
 def test_columns_of_long_steps_are_separated():
-    steps = [955_000, 1_431_000]
-    trajectories = pd.DataFrame(
-        {
-            "layers": "middle",
-            "selection": "no_first",
-            "metric": "id_twonn",
-            "step": steps,
-            "value": [2.68, 2.72],
-        }
-    )
+    row = {"layers": "middle", "selection": "no_first", "metric": "id_twonn"}
+    values = {955_000: 2.68, 1_431_000: 2.72}
+    trajectories = pd.DataFrame([row | {"step": s, "value": v} for s, v in values.items()])
     nothing = pd.DataFrame()
     run = sentences.Run("tinyllama", "late", "text", nothing, trajectories, nothing, nothing)
     _, header, all_neighbours, *_ = summary._along(run)

@@ -6,7 +6,7 @@ import torch
 import transformers
 
 import shapesweep
-from helpers.models import tiny_bert, tiny_llama
+from helpers.models import AUTO, tiny_bert, tiny_llama
 from shapesweep.errors import ShapesweepError
 from shapesweep.explosions import indicators
 from shapesweep.neighbors import search
@@ -100,26 +100,26 @@ def test_kurtosis_of_a_normal_distribution_is_three():
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
 def test_probe_leaves_the_model_unchanged(family, documents):
     torch.manual_seed(0)
-    model = (
-        transformers.LlamaForCausalLM(tiny_llama())
-        if family == "decoder"
-        else transformers.BertForMaskedLM(tiny_bert())
-    )
-    model.train()
+    config = tiny_llama() if family == "decoder" else tiny_bert()
+    model = AUTO[family].from_config(config).train()
     frozen = next(iter(model.children()))
     frozen.eval()
     # transformers registers its own hooks when its states are first requested.
     options = {"output_hidden_states": True, "output_attentions": True}
     model(torch.from_numpy(documents), **options)
-    before = [m.training for m in model.modules()], model.config._attn_implementation
-    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
+
+    def setup():
+        return model.config._attn_implementation, [
+            (m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()
+        ]
+
+    before = setup()
     state, values = torch.get_rng_state(), {k: v.clone() for k, v in model.state_dict().items()}
     readings = Probe(documents)(model)
-    assert ([m.training for m in model.modules()], model.config._attn_implementation) == before
+    assert setup() == before
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
-    assert [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()] == hooks
     assert all(np.isfinite(reading.value) for reading in readings)
 
 
@@ -153,23 +153,20 @@ def test_error_names_a_layer_that_does_not_exist(model, documents):
         Probe(documents, layers=[9])(model)
 
 
-def trainer(folder, model, documents, steps, callback=None, **more):
+def trainer(folder, model, documents, steps, probe=None, every=1, **more):
     arguments = transformers.TrainingArguments(
         output_dir=folder, max_steps=steps, per_device_train_batch_size=4, report_to="none",
         use_cpu=True, disable_tqdm=True, logging_steps=2, save_steps=4, learning_rate=1e-3, **more,
     )  # fmt: skip
     rows = [{"input_ids": document, "labels": document} for document in torch.from_numpy(documents)]
     training = transformers.Trainer(model=model, args=arguments, train_dataset=rows)
-    if callback:
-        training.add_callback(callback(training))
+    if probe:
+        training.add_callback(ProbeCallback(probe, every, log=training.log))
     return training
 
 
 def test_callback_writes_to_the_trainer_log_and_to_a_file(tmp_path, model, documents):
-    def callback(training):
-        return ProbeCallback(Probe(documents), every=3, log=training.log)
-
-    training = trainer(tmp_path, model, documents, 8, callback)
+    training = trainer(tmp_path, model, documents, 8, Probe(documents), every=3)
     training.train()
     found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
     assert sorted(found.step.unique()) == [0, 3, 6]
@@ -187,38 +184,33 @@ def test_probe_that_fails_later_does_not_end_the_training(tmp_path, model, docum
                 raise MemoryError("no room")
             return super().__call__(model)
 
-    def callback(_training):
-        return ProbeCallback(Failing(documents, signals=["max_norm"]), every=1)
-
-    failing = 2
-    training = trainer(tmp_path, model, documents, 4, callback)
+    failing, probe = 2, Failing(documents, signals=["max_norm"])
+    training = trainer(tmp_path, model, documents, 4, probe)
     with pytest.warns(UserWarning, match="not measured at step 2: no room"):
         training.train()
     found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
     assert sorted(found.step.unique()) == [0, 1, 3, 4]
     failing = 0
-    training = trainer(tmp_path / "other", model, documents, 4, callback)
+    training = trainer(tmp_path / "other", model, documents, 4, probe)
     with pytest.raises(MemoryError):
         training.train()
 
 
 def test_training_is_the_same_with_a_probe(tmp_path, documents):
     ends = []
-    for number, callback in enumerate([None, lambda _: ProbeCallback(Probe(documents), 1)]):
+    for number, probe in enumerate([None, Probe(documents)]):
         torch.manual_seed(0)
         model = transformers.LlamaForCausalLM(tiny_llama(attention_dropout=0.2))
-        trainer(tmp_path / str(number), model, documents, 5, callback, seed=3).train()
+        trainer(tmp_path / str(number), model, documents, 5, probe, seed=3).train()
         ends.append(model.state_dict())
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
 
 def test_resumed_training_continues_its_file(tmp_path, model, documents):
-    def callback(_training):
-        return ProbeCallback(Probe(documents, signals=["max_norm"]), every=1)
-
-    trainer(tmp_path, model, documents, 7, callback).train()
+    probe = Probe(documents, signals=["max_norm"])
+    trainer(tmp_path, model, documents, 7, probe).train()
     # Rows after the checkpoint belong to steps that are trained again.
-    trainer(tmp_path, model, documents, 9, callback).train(resume_from_checkpoint=True)
+    trainer(tmp_path, model, documents, 9, probe).train(resume_from_checkpoint=True)
     found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
     assert found[found.layer == 2].step.tolist() == list(range(10))
 

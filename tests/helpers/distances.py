@@ -1,0 +1,17 @@
+"""Distances of all pairs, computed by scipy from differences of coordinates in float64."""
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+
+def between(points, labels=None):
+    """Return all distances. They are infinite within a label, or only of a point to itself."""
+    distances = cdist(points, points)
+    labels = np.arange(len(points)) if labels is None else labels
+    distances[labels[:, None] == labels] = np.inf
+    return distances
+
+
+def nearest(points, k, labels=None):
+    """Return the distances to the k nearest neighbours, of shape (n_points, k)."""
+    return np.sort(between(points, labels), axis=1)[:, :k]
