@@ -8,11 +8,14 @@ from helpers.hub_suites import changed
 from helpers.workflow import (
     EMBEDDED,
     LLAMA,
+    ROOT,
     complete,
     configuration,
     configure,
+    error_line,
     plan,
     read,
+    refused,
     settings,
     sweep,
     write,
@@ -180,3 +183,18 @@ def test_a_single_checkpoint_without_a_step_is_measured(tmp_path, runs, text_fil
     complete(tmp_path, "numbers")
     assert read(tmp_path, "geometry").step.isna().all()
     assert len(list((tmp_path / "results/activations").rglob("layer-*.parquet"))) == 3 * 5
+
+
+def test_success_without_all_jobs_is_an_error(workspace):
+    # With keep-going, Snakemake's scheduler returns success if jobs never become ready.
+    snakefile = workspace / "Snakefile"
+    snakefile.write_text(
+        f"""
+include: "{ROOT}/Snakefile"
+from snakemake.scheduling.job_scheduler import JobScheduler
+JobScheduler.schedule = lambda scheduler: True
+""",
+        encoding="utf-8",
+    )
+    output = refused(workspace, "numbers", snakefile=snakefile, cold=True)
+    assert "jobs did not run, such as" in error_line(output)

@@ -2,6 +2,8 @@
 import os
 import sys
 
+from snakemake.exceptions import WorkflowError
+
 
 def shipped_configuration():
     """Return the path of config/config.yaml of this workflow.
@@ -41,6 +43,18 @@ def set_limits(chosen):
     limits = {"disk_mb": int(chosen.hub.disk_gb * 1000), "hub": chosen.hub.downloads}
     for resource, limit in limits.items():
         workflow.global_resources.setdefault(resource, max(1, limit))
+
+
+def check_that_all_jobs_ran():
+    """Fail if Snakemake reports success although jobs of the plan did not run.
+
+    With `keep-going`, Snakemake does not check whether jobs are left that never became ready.
+    """
+    left = list(workflow.dag.needrun_jobs())
+    if left:
+        raise WorkflowError(
+            f"shapesweep: error: {len(left)} jobs did not run, such as {left[0].rule.name}; run again"
+        )
 
 
 def refuse_storage():

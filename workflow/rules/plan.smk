@@ -216,6 +216,7 @@ onstart:
 
 
 onsuccess:
+    check_that_all_jobs_ran()
     if Path(HERE, "summary.txt").is_file():
         # Snakemake's logger prints it after the log of the jobs.
         logger.info(Path(HERE, "summary.txt").read_text(encoding="utf-8"))
