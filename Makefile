@@ -1,18 +1,18 @@
 # Each target installs what it needs. Required: Python >= 3.11, make and git.
-#   make sweep     the default sweep, to results/
-#   make report    report.zip: figures and summary of the default sweep in one page
-#   make test      the tests; ten minutes on two cores
-#   make test-all  long forms too: more seeds, fifty kills, all changes that can run jobs again,
-#                  published suites, the default sweep
-#   make lint      format, style, types, the workflow's lint
-#   make docs      writes the reference from the code, builds docs/_build/index.html, checks links
-#   make bench     speed and memory compared with other programs, and costs of a checkpoint, a probe and
-#                  a large sweep, to docs/reference/{speed,cost}.md; half an hour
-#   make faults    kills sweeps at fifty times, to docs/reference/faults.md; half an hour
+#   make sweep     runs the default sweep, which writes to results/
+#   make report    writes report.zip, with the figures and the summary of the default sweep in one page
+#   make test      runs the tests; ten minutes on two cores
+#   make test-all  also runs more seeds, fifty kills, all changes after which jobs run again,
+#                  published suites and the default sweep
+#   make lint      checks format, style, types, imports and the workflow
+#   make docs      writes the reference from the code, checks links, builds docs/_build/index.html
+#   make bench     compares speed and memory with other programs, and measures the costs of a checkpoint,
+#                  a probe and a large sweep, for docs/reference/{speed,cost}.md; half an hour
+#   make faults    kills fifty sweeps at random times, for docs/reference/faults.md; half an hour
 # Parts of continuous integration (.ci/run):
-#   make smoke        the default sweep in small (tests/smoke.yaml), its report, and a second run
-#   make test-readme  the README's commands on published suites, on miniatures
-#   make test-bare    tests that need a system package, without it: they must be skipped
+#   make smoke        runs a small default sweep (tests/smoke.yaml) and its report, and then a dry run
+#   make test-readme  runs the README's commands on published suites, with miniature models
+#   make test-bare    hides Chromium and Slurm from the tests that need them, which must then be skipped
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -23,8 +23,8 @@ READY_BENCH := $(BENCH)/.ready
 TIME = env -u OPENBLAS_L2_SIZE $(1) $(BENCH)/bin/python -m pytest benchmarks -q -p no:cacheprovider \
   -c benchmarks/pytest.ini --benchmark-json $(BENCH)/$(2).json
 ACTIVATE := . $(VENV)/bin/activate &&
-# Several processes with one thread each. All tests of a file run in one process, long files first.
-# Processes are not restarted after a crash, because xdist would then wait forever.
+# The tests run in several processes with one thread each. All tests of a file run in the same process,
+# and long files run first. Processes are not restarted after a crash, because xdist would wait forever.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
   python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 SMOKE := snakemake --cores all --configfile tests/smoke.yaml
@@ -54,7 +54,7 @@ test-all: $(READY_DEV)
 test-readme: $(READY_DEV)
 	$(ACTIVATE) $(PYTEST) --dist load tests/readme
 
-# Only the programs of the environment are on the PATH.
+# The PATH contains only the programs of the environment.
 test-bare: $(READY_DEV)
 	PATH=$(abspath $(VENV))/bin $(abspath $(VENV))/bin/python -m pytest --color=no tests/browser tests/slurm
 
@@ -79,14 +79,14 @@ bench: $(READY) $(READY_BENCH)
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/probe.py
 	$(ACTIVATE) python benchmarks/scale.py
 
-# Fifty sweeps, each killed at another time; the table lists only those that recovered.
+# Each of fifty sweeps is killed at another time. The table lists only sweeps that recovered.
 faults: $(READY_DEV)
 	rm -f $(VENV)/faults.jsonl
 	$(ACTIVATE) SHAPESWEEP_KILLS=50 SHAPESWEEP_FAULTS=$(abspath $(VENV))/faults.jsonl \
 	  python -m pytest tests/faults/test_kills.py
 	$(ACTIVATE) python tests/faults/table.py $(VENV)/faults.jsonl
 
-# External links, which not every machine can reach.
+# Check external links, which not every machine can reach.
 links: $(READY_DEV)
 	$(ACTIVATE) sphinx-build -q -b linkcheck docs docs/_build/links
 

@@ -1,4 +1,4 @@
-"""Time and memory of a cloud that is far too large for a matrix of all its distances."""
+"""Time and memory of measuring a cloud that is too large for a matrix of all distances."""
 
 import json
 import resource
@@ -26,7 +26,7 @@ def test_a_large_cloud(benchmark, timed, tmp_path):
         return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
     what = f"every number of a cloud, {N}x{D}: the whole command"
-    # A single round, because it takes minutes.
+    # There is only one round, because a round takes minutes.
     numbers = timed(measure, who="shapesweep", what=what, rounds=1, warmup=0)
     assert numbers["n_points"] == N
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024

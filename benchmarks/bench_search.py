@@ -12,7 +12,7 @@ from shapesweep.estimators import dimension
 
 
 def every_id(points, k):
-    """Compute every ID that k neighbours allow, without repeated rows and from exact distances."""
+    """Compute every ID that k neighbours allow, from exact distances between distinct rows."""
     unique = points[shapesweep.unique_rows(points)]
     (lists,) = neighbors.search(unique, k, k)
     distances, _ = lists.nearest(k)
@@ -30,7 +30,7 @@ def every_id(points, k):
 
 
 def product(points, k):
-    """Compute the product of all pairs of points in float32, which any search needs."""
+    """Compute the float32 product of all pairs of points, which every search needs."""
     tile = np.empty((512, len(points)), np.float32)
     for start in range(0, len(points), 512):
         part = points[start : start + 512]

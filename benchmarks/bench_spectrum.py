@@ -1,4 +1,4 @@
-"""Compare the anisotropy, from the leading eigenvalue only, with full SVDs."""
+"""Compare the time of the anisotropy, from only the leading eigenvalue, with full SVDs."""
 
 import numpy as np
 import peers

@@ -1,4 +1,4 @@
-"""The clouds that are timed, and a description of the machine."""
+"""Fixtures of the benchmarks: the clouds, the timer, and a description of the machine."""
 
 import functools
 import os
@@ -10,18 +10,18 @@ import pytest
 import threadpoolctl
 import torch
 
-#: Shapes of a layer of a small and of a large model, with about 10,000 tokens.
+#: Shapes of a layer of a small model, and of a layer of a large model, for about 10,000 tokens.
 SHAPES = {"10000x768": (10_000, 768), "8192x2560": (8192, 2560)}
 SETTING = os.environ.get("OPENBLAS_CORETYPE", "own")
 
 
 def gaussian(n, d):
-    """Return a cloud without structure, the worst case: all points are about equally far."""
+    """Return a cloud without structure. Its distances are nearly equal, which is the worst case."""
     return np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
 
 
 def states(n, d):
-    """Return a cloud like hidden states: each document is a random walk, with an offset.
+    """Return a cloud like hidden states, in which each document is a random walk with an offset.
 
     The variances of the axes decay.
     """
@@ -37,13 +37,13 @@ CLOUDS = {"gaussian": gaussian, "states": states}
 
 @functools.cache
 def cloud(shape, kind="gaussian"):
-    """Return a cloud of one of the shapes."""
+    """Return a cloud of a named shape."""
     return CLOUDS[kind](*SHAPES[shape])
 
 
 @pytest.fixture
 def timed(benchmark):
-    """Return a function that times another, after a round that warms up."""
+    """Return a function that times another function, after a warm-up round."""
 
     def call(function, *arguments, who, what, rounds=5, warmup=1):
         benchmark.extra_info.update(who=who, what=what, setting=SETTING)
@@ -67,7 +67,7 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 
 
 def kernel(pool):
-    """Return the name of a BLAS, and the processor of its kernels."""
+    """Return the name and version of a BLAS library, and the architecture of its kernels."""
     return f"{pool['prefix']} {pool.get('version')} {pool.get('architecture', '')}".strip()
 
 

@@ -1,9 +1,10 @@
-"""The time of each stage of a checkpoint, compared with bare forward passes.
+"""Compare the time of each stage of a checkpoint with the time of bare forward passes.
 
-Writes the first table of `docs/reference/cost.md`, for two cores. A sweep runs a job per core, each
-with a single thread. The stages are timed in a process that has the machine for itself. For the
-whole, the commands of the rules measure two batches at a time. The bare passes run in two processes
-with a thread each, and in a process with two threads. The faster time counts.
+This script writes the first table of `docs/reference/cost.md`, for two cores. A sweep runs one job
+per core, and each job has a single thread. The stages are timed in a process that runs alone. To
+time the whole, the commands of the rules measure two batches in parallel. The bare passes run
+twice: in two processes with one thread each, and in one process with two threads. The faster of the
+two counts.
 """
 
 import contextlib
@@ -29,19 +30,20 @@ LLAMA = {
     **{"vocab_size": 261, "hidden_size": 96, "num_hidden_layers": 8, "num_attention_heads": 6},
     **{"num_key_value_heads": 6, "intermediate_size": 256, "max_position_embeddings": 128},
 }
-#: Class and configuration of a model, number of checkpoints of a batch, number of checkpoints whose
-#: stages are timed, and the documents.
+#: Class and configuration of a model, number of checkpoints per batch, number of checkpoints whose
+#: stages are timed, and settings of the documents.
 SHAPES = {
     "Pythia-70m's shape": ("GPTNeoX", NEOX, 1, 1, {"documents": 128, "length": 110}),
     "the embedded decoder": ("Llama", LLAMA, 8, 2, {"documents": 128, "length": 64}),
 }
 CORPORA = ["text", "random", "shuffled"]
-#: Limits, set in advance: as text, and the number of a row that they limit.
+#: Limits, set in advance. Each limit has a text, the row of the table that it limits, and the
+#: maximum value in this row.
 ALLOWED = {
     "Pythia-70m's shape": ("1.3 × bare", "times the bare passes", 1.3),
     "the embedded decoder": ("1 s", "whole (two cores)", 1),
 }
-#: The function of each timed stage, in the package.
+#: The function of the package that is timed for each stage.
 STAGES = {
     "load": "checkpoint.load.load",
     "tokenise": "activations.loader.Loader._tokenize",
@@ -68,7 +70,7 @@ def main():
 
 def table(rows):
     """Return a table with a column for each shape."""
-    lines = [f"| seconds a checkpoint | {' | '.join(rows)} |", "|---|" + " ---: |" * len(rows)]
+    lines = [f"| seconds per checkpoint | {' | '.join(rows)} |", "|---|" + " ---: |" * len(rows)]
     for key in next(iter(rows.values())):
         lines.append(f"| {key} | {' | '.join(f'{row[key]:.2f}' for row in rows.values())} |")
     verdicts = [verdict(name, row) for name, row in rows.items()]
@@ -76,13 +78,13 @@ def table(rows):
 
 
 def verdict(name, row):
-    """Return the limit, and mark it if it was exceeded."""
+    """Return the text of the limit, with a mark if the limit was exceeded."""
     allowed, key, limit = ALLOWED[name]
     return allowed + ("" if row[key] <= limit else ": **missed**")
 
 
 def measured(folder, halves, n_staged):
-    """Return the seconds per checkpoint of each stage, of the whole and of the bare passes."""
+    """Return the seconds per checkpoint of each stage, of the whole, and of the bare passes."""
     call = functools.partial(at_once, __file__)
     n_batch = len(halves[0])
     together = call([["bare", folder, half[0]] for half in halves], threads=1)
@@ -97,12 +99,12 @@ def measured(folder, halves, n_staged):
     seconds |= {"whole (two cores)": whole, "bare passes (two cores)": bare}
     return seconds | {
         "times the bare passes": whole / bare,
-        "counted by `costs.py` (one core)": expected,
+        "estimated by `costs.py` (one core)": expected,
     }
 
 
 def write_sweep(folder, family, shape, n_batch, corpus):
-    """Write the checkpoints of an untrained model, a batch for each core, and their sweep."""
+    """Write checkpoints of an untrained model, one batch per core, and their configuration."""
     import transformers
 
     from shapesweep.config.files import load
@@ -134,7 +136,7 @@ def write_sweep(folder, family, shape, n_batch, corpus):
 
 
 def bare(folder, revision):
-    """Return the seconds of the forward passes of a checkpoint, with head and hidden states."""
+    """Return the seconds of a checkpoint's forward passes, including head and hidden states."""
     import torch
 
     from shapesweep.activations.loader import Loader
@@ -158,7 +160,7 @@ def bare(folder, revision):
 
 
 def stages(folder, *revisions):
-    """Return the seconds per checkpoint of each stage, whose function is wrapped."""
+    """Return the seconds per checkpoint of each stage. A wrapper times the function of a stage."""
     from shapesweep.activations import extract
     from shapesweep.config import files
     from shapesweep.geometry import checkpoint, member
@@ -186,7 +188,7 @@ def stages(folder, *revisions):
     n = len(revisions)
     seconds = {stage: spent[stage] / n for stage in STAGES}
     seconds["loss, copies"] = seconds.pop("run") - seconds["forward"]
-    # Another thread writes the shards, so this time is not part of the total.
+    # Another thread writes the shards, so the time of writing is not part of the total.
     seconds["all else"] = total / n - sum(seconds.values()) + seconds["write"]
     suite = settings.suites["s"]
     first = list_checkpoints("s", suite, folder)[0]
@@ -195,14 +197,14 @@ def stages(folder, *revisions):
 
 
 def timed(owner, name, stage, spent):
-    """Return a function or class method that also adds its seconds to those of a stage."""
+    """Return a function or class method that also adds its duration to the seconds of a stage."""
     inner = getattr(owner, name)
 
     @functools.wraps(inner)
     def outer(*args, **more):
         start = time.perf_counter()
         result = inner(*args, **more)
-        # A generator is run here, so that its time counts for this stage.
+        # Run a generator to its end, so that its time counts for this stage.
         result = list(result) if hasattr(result, "__next__") else result
         spent[stage] += time.perf_counter() - start
         return result
@@ -211,7 +213,7 @@ def timed(owner, name, stage, spent):
 
 
 def start_seconds(folder):
-    """Return the seconds per checkpoint until the process of a batch has started."""
+    """Return the seconds that a process needs to start and import modules, per checkpoint."""
     start = time.perf_counter()
     modules = "shapesweep.geometry.batch, torch, transformers"
     subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
@@ -220,7 +222,7 @@ def start_seconds(folder):
 
 
 def chain(folder, number, *revisions):
-    """Measure a batch, with the command of the rule."""
+    """Measure a batch with the command that the rule runs."""
     script = Path(sys.executable).with_name("shapesweep")
     words = ["--settings", "sweep.yaml", "--manifest", "manifest.parquet", "--run", "r"]
     words += ["--revision", *revisions, "--measured", "measured", "--temporary", "temporary"]

@@ -1,4 +1,4 @@
-"""Run parts of a benchmark in processes of their own, and write its table to the documentation."""
+"""Run parts of a benchmark in separate processes, and write tables to the documentation."""
 
 import json
 import os
@@ -11,7 +11,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def at_once(script, calls, threads):
-    """Run calls of a script at the same time, and return what they print as JSON."""
+    """Run calls of a script in parallel, and return the JSON values that they print."""
     environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     commands = [[sys.executable, script, *call] for call in calls]
@@ -23,7 +23,7 @@ def at_once(script, calls, threads):
 
 
 def put(name, part, text):
-    """Print a text, and write it to a page, between the comments of a part."""
+    """Print a text, and write the text to a page, between the two comments of a part."""
     print(text, flush=True)
     path = REFERENCE / name
     begin, end = f"<!-- {part}: written by `make bench` -->", f"<!-- /{part} -->"

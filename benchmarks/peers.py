@@ -1,4 +1,4 @@
-"""Other programs, called as their users call them."""
+"""Functions of other programs, called in the same way as their users call them."""
 
 import importlib.metadata
 import importlib.util
@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 
 def faiss_flat(points, k):
-    """Return the k nearest neighbours and the point itself, exact up to rounding in float32."""
+    """Return each point and its k nearest neighbours, exact up to rounding in float32."""
     index = faiss.IndexFlatL2(points.shape[1])
     index.add(points)
     return index.search(points, k + 1)
@@ -23,7 +23,7 @@ def scikit_learn(points, k):
 
 
 def scikit_dimension(points):
-    """Return TwoNN, MLE, Gride and the correlation dimension. Each of them searches again."""
+    """Return TwoNN, MLE, Gride and the correlation dimension. Each runs its own search."""
     return [
         skdim.id.TwoNN().fit(points).dimension_,
         skdim.id.MLE(K=20).fit(points, n_neighbors=20).dimension_,
@@ -33,20 +33,20 @@ def scikit_dimension(points):
 
 
 def svd(points):
-    """Return the anisotropy from all singular values of numpy, in float64."""
+    """Return the anisotropy, from all singular values, computed by numpy in float64."""
     squares = np.linalg.svd(points - points.mean(axis=0), compute_uv=False) ** 2
     return squares[0] / squares.sum()
 
 
 def svd_torch(points):
-    """Return the anisotropy from all singular values of torch, in float64."""
+    """Return the anisotropy, from all singular values, computed by torch in float64."""
     exact = torch.from_numpy(points)
     squares = torch.linalg.svdvals(exact - exact.mean(dim=0)) ** 2
     return float(squares[0] / squares.sum())
 
 
 def paper():
-    """Return the module of the paper's authors. The import of its whole package would fail."""
+    """Return the module of the paper's authors. Importing its whole package would fail."""
     files = importlib.metadata.files("llm-microscope")
     path = next(file for file in files if file.name == "functions.py").locate()
     spec = importlib.util.spec_from_file_location("paper", path)

@@ -1,8 +1,8 @@
-"""The time of a probe during training, as a share of the time of the steps.
+"""Time a probe during training, as a share of the time of the training steps.
 
-Writes the table of probes in `docs/reference/cost.md`. The decoder of the embedded suite is trained
-with its own batch size. A probe of sixteen documents of 64 tokens follows every 50 steps. Steps and
-probes are timed alternately.
+This script writes the table of probes in `docs/reference/cost.md`. It trains the decoder of the
+embedded suite with the batch size of the suite. A probe of sixteen documents of 64 tokens follows
+every 50 steps. Steps and probes are timed alternately.
 """
 
 import json
@@ -15,9 +15,9 @@ from pathlib import Path
 from page import at_once, put
 
 EVERY = 50
-#: The largest share of the time between two probes, set in advance.
+#: The maximum share of a probe in the time of the steps between two probes, set in advance.
 ALLOWED = 0.02
-#: The number of timed rounds, and of rounds before them that warm up.
+#: The number of timed rounds, and the number of warm-up rounds before them.
 ROUNDS, WARM_UP = 20, 2
 SIGNALS = {
     "anisotropy and TwoNN's ID of three layers": ("anisotropy", "id_twonn"),
@@ -75,7 +75,7 @@ def child():
     spent = {"step": [], **{name: [] for name in probes}}
     for _ in range(WARM_UP + ROUNDS):
         for name, probe in probes.items():
-            # As in a training run, a probe follows a step, and not another probe.
+            # A probe follows a step, as in a training run, and not another probe.
             for timed_name, call in (("step", step), (name, partial(probe, model))):
                 start = time.perf_counter()
                 call()

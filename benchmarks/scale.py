@@ -1,7 +1,7 @@
-"""The time and memory that a large sweep needs for planning, checking and joining.
+"""Measure the time and memory of planning, checking and joining a large sweep.
 
-Writes the last table of `docs/reference/cost.md`. Nothing is measured or downloaded. Instead, the
-script writes listings, plans and tables of synthetic checkpoints.
+This script writes the last table of `docs/reference/cost.md`. No checkpoint is measured or
+downloaded. Instead, the script writes listings, plans and tables of synthetic checkpoints.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ SHAPE = {
     **{"architectures": ["GPTNeoXForCausalLM"], "hidden_size": 512, "num_hidden_layers": 6},
     **{"vocab_size": 50304, "torch_dtype": "float16"},
 }
-#: The number of checkpoints of a run.
+#: The number of checkpoints per run.
 RUN_LENGTH = 100
-#: Options of the timed commands, in the folder of `write_tables`.
+#: Options of the timed commands, which run in the folder that `write_tables` fills.
 COMMANDS = {
     "join": [
         *("--plans", "plan.json", "--manifests", "listed.parquet", "--history", "logged.parquet"),
@@ -44,7 +44,7 @@ COMMANDS = {
     ],
     "curves": ["--tables", ".", "--out", "curves"],
 }
-#: Limits of seconds and megabytes, set in advance.
+#: Limits in seconds and megabytes, set in advance.
 ALLOWED = {
     "`shapesweep --help`": (0.5, None),
     "plan 10,000": (30, 1000),
@@ -81,11 +81,11 @@ def main():
 
 
 def start(name, program, *words):
-    """Return the row of a command in an empty folder, with the median of five times."""
+    """Run a command five times in an empty folder, and return a row with the median time."""
     words = [program, *words]
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        run(words, **quiet)  # writes the bytecode
+        run(words, **quiet)  # The first run writes the bytecode.
         seconds = np.median([run(words, **quiet)[0] for _ in range(5)])
     return row(name, "", "", seconds)
 
@@ -131,7 +131,7 @@ def write_sweep(folder, n):
 
 
 def write(folder, texts):
-    """Write texts by path, in their order."""
+    """Write texts, by path, in the given order."""
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
@@ -156,7 +156,7 @@ def finish(folder):
     for path in plan.tables(["big"]):
         if path.endswith("failures.parquet"):
             tables.write([], schemas.FAILURES, results / path, {"transient": 0})
-    # Write Snakemake's records of its outputs.
+    # Let Snakemake write its metadata on these outputs.
     run([*numbers(), "--touch", "--forceall"], cwd=folder, stdout=subprocess.DEVNULL)
 
 
@@ -169,13 +169,13 @@ def outputs():
 
 
 def numbers():
-    """Return the command of Snakemake for all numbers."""
+    """Return the `snakemake` command for the target `numbers`."""
     words = ["snakemake", "numbers", "--quiet", "all"]
     return [*words, "--snakefile", ROOT / "Snakefile", "--configfile", "sweep.yaml", "--cores", "2"]
 
 
 def snakemake(folder):
-    """Return the jobs, seconds and megabytes of a dry run of all numbers."""
+    """Return the number of jobs, the seconds and the megabytes of a dry run of `numbers`."""
     out = folder / "out.txt"
     with out.open("w", encoding="utf-8") as file:
         seconds, megabytes = run([*numbers(), "--dry-run"], cwd=folder, stdout=file, stderr=file)
@@ -185,7 +185,7 @@ def snakemake(folder):
 
 
 def run(words, **more):
-    """Return the seconds of a command, and the largest memory of its process in megabytes."""
+    """Return the seconds of a command, and the peak memory of its process in megabytes."""
     start = time.perf_counter()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(list(map(str, words)), env={**os.environ, "PATH": path}, **more)
@@ -196,7 +196,7 @@ def run(words, **more):
 
 
 def write_tables(folder, n):
-    """Write tables like those of `geometry`, of n checkpoints with a corpus and eight layers."""
+    """Write tables like the output of `geometry`, for n checkpoints, a corpus and eight layers."""
     rng, rows = np.random.default_rng(0), []
     shared = {"suite": "big", "run": "run0", "seed": 0, "architecture": "A", "n_layers": 6}
     shared |= {"corpus": "text", "pooling": "tokens", "n_points": 4096, "metric_version": 1}

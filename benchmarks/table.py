@@ -9,7 +9,7 @@ from pathlib import Path
 
 from page import put
 
-#: The least ratio of the time of each program to that of shapesweep, promised in advance.
+#: The minimum ratio of each program's time to shapesweep's time, promised in advance.
 PROMISED = {
     "search, k = 2": {"faiss flat": 2, "scikit-learn brute": 3},
     "search, k = 64": {"faiss flat": 1, "scikit-learn brute": 2},
@@ -23,14 +23,14 @@ SETTINGS = {
 
 
 def main(paths):
-    """Print the tables, and write them to the page."""
+    """Print the tables, and write the tables to the page."""
     runs = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
     sections = [section(run) for run in runs]
     put("speed.md", "speed", "\n".join([best(runs), *sections] if len(runs) > 1 else sections))
 
 
 def best(runs):
-    """Return the table of the fastest setting of each program."""
+    """Return the table with the fastest setting of each program."""
     settings = [{name(benchmark): benchmark for benchmark in run["benchmarks"]} for run in runs]
     chosen = [
         min((setting[key] for setting in settings), key=lambda b: b["stats"]["median"])
@@ -38,7 +38,7 @@ def best(runs):
         if all(key in setting for setting in settings)
     ]
     title = "## Every program with the kernels that suit it best"
-    text = "The faster of the two settings below, for each program by itself."
+    text = "For each program, the faster of the two settings below."
     return "\n".join([title, "", text, "", *table(chosen), ""])
 
 
@@ -48,7 +48,7 @@ def name(benchmark):
 
 
 def section(run):
-    """Return the section of a setting: the machine and a table."""
+    """Return the section of a setting, with a description of the machine and a table."""
     machine, benchmarks = run["machine_info"], run["benchmarks"]
     setting = benchmarks[0]["extra_info"]["setting"]
     lines = [
@@ -65,7 +65,7 @@ def section(run):
 def table(benchmarks):
     """Return a table of benchmarks, grouped by task."""
     lines = [
-        "| what | who | median | fastest | times ours | promised |",
+        "| task | program | median | fastest | relative to shapesweep | promised |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     by_task = {}
@@ -93,7 +93,7 @@ def row(task, benchmark, ours):
 
 
 def seconds(time):
-    """Return a time with three digits."""
+    """Return a time with three significant digits."""
     return f"{time:.3g} s" if time >= 0.1 else f"{time * 1000:.3g} ms"
 
 

@@ -1,7 +1,7 @@
-"""Write files that are generated from the code: schemas, reference tables, conda pins.
+"""Write the files that are generated from the code: schemas, reference tables and conda pins.
 
-`make docs` runs it; with `--check` it writes nothing, and fails if a file is not up to date. In
-pages, generated text is between two comments that name it.
+`make docs` runs this script. With `--check`, the script writes nothing, and fails if a file is not
+up to date. In pages, generated text is between two comments that contain its name.
 """
 
 import contextlib
@@ -44,9 +44,9 @@ def main(check: bool) -> int:
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Every generated file with its contents."""
+    """Yield the path and the contents of every generated file."""
     config = Config.model_json_schema()
-    # A file only has keys that differ from the defaults, so no key is required.
+    # A configuration file only needs keys that differ from the defaults, so no key is required.
     config.pop("required")
     for name, schema in (("config", config), ("suite", TypeAdapter(Suite).json_schema())):
         text = json.dumps({"$schema": DIALECT, **schema}, indent=1, ensure_ascii=False)
@@ -70,7 +70,7 @@ def files() -> Iterator[tuple[Path, str]]:
             text = between(text, part, made, name)
         yield ROOT / name, text
         if name == "config/README.md":
-            # The catalog of workflows reads it there, the documentation here.
+            # The catalog of Snakemake workflows reads config/README.md. Sphinx reads this copy.
             links = re.sub(r"\]\((?!http)", "](../../config/", text)
             yield ROOT / "docs/reference/configuration.md", links
     pins = (ROOT / "envs/requirements.txt").read_text(encoding="utf-8").splitlines()
@@ -81,7 +81,7 @@ def files() -> Iterator[tuple[Path, str]]:
 
 
 def between(text: str, name: str, made: str, page: str) -> str:
-    """Replace the part of a page between the comments with its name."""
+    """Replace the part of a page between the two comments that contain the name of the part."""
     pattern = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if len(pattern.findall(text)) != 1:
         raise SystemExit(f"{page}: needs the comments <!-- {name}: … --> and <!-- /{name} --> once")
@@ -89,22 +89,22 @@ def between(text: str, name: str, made: str, page: str) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown, with an empty line before and after."""
-    # A bar inside a cell would end it.
+    """Return a Markdown table, with an empty line before and after it."""
+    # An unescaped vertical bar would end the cell.
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *cells]
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
 
 def keys(model: Any) -> str:
-    """The reference of a definition, a row for each key."""
+    """Return the reference of a definition, with a row for each key."""
     schema = model.model_json_schema()
     return table(["key", "default", "values", "what it is"], list(_rows(schema, schema, "")))
 
 
 def _rows(schema: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator[list[str]]:
     for key, field in schema["properties"].items():
-        # A union of forms is told by its examples, a form of its own by its keys.
+        # A union is described by its examples. A single mapping is described by its keys.
         inner = _resolved(field, whole)
         needed = key in schema.get("required", ())
         default = "required" if needed else _default(field.get("default"))
@@ -139,7 +139,7 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
     kind = field.get("type")
     if kind == "array":
         return f"list of {_values(_resolved(field['items'], whole), whole)}"
-    words = {"integer": "whole number", "string": "text", "boolean": "`true`, `false`"}
+    words = {"string": "text", "boolean": "`true`, `false`"}
     said = {**words, "object": "mapping"}.get(kind, str(kind))
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {field[bound]:g}" for bound, sign in signs.items() if bound in field]
@@ -147,7 +147,7 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
 
 
 def suites() -> str:
-    """The registry: a row for each suite of `workflow/shapesweep/suites/` on the Hub."""
+    """Return the registry, with a row for each suite in `workflow/shapesweep/suites` on the Hub."""
     rows = []
     for path in sorted((ROOT / "workflow/shapesweep/suites").glob("*.yaml")):
         one = SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -160,7 +160,7 @@ def suites() -> str:
 
 
 def metrics() -> str:
-    """The reference of the metrics, a row for each metric."""
+    """Return the reference of the metrics, with a row for each metric."""
     rows = []
     for name, one in ALL_METRICS.items():
         seen = "all tokens of the selection"
@@ -177,13 +177,13 @@ def metrics() -> str:
 
 
 def corpora() -> str:
-    """The reference of the corpora, a row for each file of `corpora/`."""
+    """Return the reference of the corpora, with a row for each file of `corpora/`."""
     rows = [[f"`{name}`", str(c.version), c.definition, c.asks] for name, c in CORPORA.items()]
     return table(["corpus", "version", "what it is", "what it asks"], rows)
 
 
 def figures() -> str:
-    """The reference of the figures, a section for each file of `figures/`."""
+    """Return the reference of the figures, with a section for each file of `figures/`."""
 
     def section(name: str) -> str:
         figure = FIGURES[name]
@@ -195,8 +195,8 @@ def figures() -> str:
 
 
 def command() -> str:
-    """The reference of the command: the help of every subcommand."""
-    # Else the help is wrapped to whatever terminal this runs in, or coloured.
+    """Return the reference of the command, with the help of every subcommand."""
+    # Otherwise, the terminal would determine the width and the colours of the help.
     os.environ.update(COLUMNS="100", NO_COLOR="1")
 
     def output(*arguments: str) -> str:

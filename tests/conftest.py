@@ -1,4 +1,4 @@
-"""Fixtures of several test modules: a text, tokenizers, tiny checkpoints and sweep folders."""
+"""Fixtures that test modules share: a text, tokenizers, tiny checkpoints and sweep folders."""
 
 import json
 import os
@@ -18,9 +18,10 @@ from shapesweep.training import train
 
 
 def pytest_xdist_auto_num_workers():
-    """Return one worker more than cores, since tests of Slurm and of the Hub mostly wait.
+    """Return the number of cores, at most 8, plus one.
 
-    A worker needs at most 2 GB of memory.
+    There is an extra worker because tests of Slurm and of the Hub mostly wait. A worker needs at
+    most 2 GB of memory.
     """
     return min(os.cpu_count() or 1, 8) + 1
 
@@ -45,7 +46,7 @@ def text_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tokenizers():
-    """The tokenizers of a decoder and of an encoder, by family."""
+    """The tokenizer of a decoder and the tokenizer of an encoder, by family."""
     return {
         "decoder": train.make_tokenizer(TEXT, 300, masked=False),
         "encoder": train.make_tokenizer(TEXT, 300, masked=True),
@@ -85,7 +86,7 @@ def settings(text_file):
 
 @pytest.fixture
 def build_corpora(settings):
-    """A function that builds the corpora of the configuration for a tokenizer."""
+    """A function that builds the configured corpora for a tokenizer."""
 
     def build(tokenizer, **more):
         chosen = settings.corpus.model_copy(update=more)
@@ -124,26 +125,26 @@ def workspace(tmp_path, runs, text_file):
 
 @pytest.fixture
 def clone(tmp_path):
-    """A copy of the program in another folder. As in a fresh clone, all its files are new."""
+    """A copy of the program in another folder. All its files are new, as in a fresh clone."""
     folder = tmp_path / "clone"
     folder.mkdir()
     shutil.copyfile(workflow.ROOT / "Snakefile", folder / "Snakefile")
     for name in ("workflow", "config", "profiles", "envs"):
-        # copyfile does not copy the dates, so every file is newer than any result.
+        # copyfile does not copy modification times, so every file is newer than any result.
         shutil.copytree(workflow.ROOT / name, folder / name, copy_function=shutil.copyfile)
     return folder
 
 
 @pytest.fixture
 def standin(tmp_path, monkeypatch):
-    """A stand-in for the Hub. For the commands, only the address of the Hub changes."""
+    """A stand-in for the Hub. Commands reach it through the environment variable HF_ENDPOINT."""
     with serving(monkeypatch, tmp_path / "hf") as server:
         yield server
 
 
 @pytest.fixture
 def publish(standin, tmp_path, tokenizers):
-    """A function that publishes a run, and returns the suite of the run."""
+    """A function that publishes a run on the stand-in, and returns the definition of its suite."""
 
     def publish(steps, config=None):
         decoder = tokenizers["decoder"]
@@ -155,7 +156,7 @@ def publish(standin, tmp_path, tokenizers):
 
 @pytest.fixture
 def sweep(tmp_path):
-    """A sweep without checkpoints, for tests of the plan without Snakemake."""
+    """A sweep without checkpoints, for tests of the plan that do not use Snakemake."""
     return Sweep(tmp_path)
 
 

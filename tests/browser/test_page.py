@@ -1,4 +1,4 @@
-"""The page in a browser: with a mouse, with a keyboard, on a phone, and without a network."""
+"""The report page works with a mouse, with a keyboard, on a phone, and without a network."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, report):
-    """The page in a browser tab. It must cause no error, no message and no request."""
+    """The report page in a browser tab. The page must cause no error, message or request."""
     yield from open_page(browser, report, {"width": 1280, "height": 900})
 
 
@@ -43,7 +43,7 @@ def phone(browser, report):
 def open_page(browser, report, viewport):
     messages, requests = [], []
     tab = browser.new_page(viewport=viewport)
-    # Other tests use the cores at the same time.
+    # The page may load slowly, because other tests use the cores at the same time.
     tab.set_default_timeout(30_000)
     tab.on("console", lambda message: messages.append(message.text))
     tab.on("pageerror", lambda error: messages.append(str(error)))
@@ -54,14 +54,15 @@ def open_page(browser, report, viewport):
     yield tab
     tab.close()
     assert messages == []
-    # Images of Plotly and of the gallery are created in the page.
+    # Scripts of the page create the images of Plotly and of the gallery, so data: and blob: URLs
+    # are allowed.
     schemes = {urllib.parse.urlsplit(url).scheme for url in requests}
     assert schemes <= {"file", "data", "blob"}
     assert [url for url in requests if url.startswith("file:")] == [report]
 
 
 def drawn(tab):
-    """Return the values of the selected profile that are drawn."""
+    """Return the drawn values of the selected profile."""
     return tab.evaluate("document.getElementById('profile').data.find(t => t.name === 'chosen').y")
 
 
@@ -91,7 +92,7 @@ def test_lines_are_interrupted_at_a_break_of_the_training(opened):
     assert opened.evaluate(marks) == []
     opened.select_option("#run", label=page_results.HOSTILE)
     found = opened.evaluate(lines)
-    # Lines of the middle blocks, of a layer, and of two losses.
+    # There is a line for the middle blocks, one for a layer, and one for each of two losses.
     assert len(found) == 4
     for line in found:
         assert [k for k, value in enumerate(line) if value is None] == [len(line) - 2]
@@ -105,7 +106,7 @@ def test_the_lists_change_the_plots(opened):
     title = opened.evaluate("document.getElementById('profile').layout.yaxis.title.text")
     assert title == "id_gride, k = 4"
     assert "metric=id_gride%2F4" in opened.url
-    # First the middle blocks, then the layer in the middle of the list.
+    # The lines are the middle blocks, followed by the layer in the middle of the list.
     names = "document.getElementById('training').data.map(t => t.name).filter(Boolean)"
     assert opened.evaluate(names)[:2] == ["middle blocks", "layer 2"]
     opened.select_option("#layer", "3")
@@ -134,7 +135,7 @@ def test_verdicts_are_shown_as_text(opened):
 
 
 def cell(tab, column, row):
-    """Return the position of a cell of the map on the screen."""
+    """Return the position on the screen of a cell of the map."""
     plot = tab.locator("#map .nsewdrag")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
@@ -144,7 +145,7 @@ def cell(tab, column, row):
 
 def test_the_map_shows_numbers_and_selects_a_checkpoint(opened):
     x, y = cell(opened, 2, 1)
-    # The pointer must move to cause an event.
+    # The browser sends an event only if the pointer moves.
     opened.mouse.move(x - 3, y - 3)
     opened.mouse.move(x, y)
     opened.wait_for_selector("#map .hoverlayer .hovertext")
@@ -203,7 +204,7 @@ def test_the_page_fits_on_a_phone(phone):
     assert phone.evaluate("document.documentElement.scrollWidth") <= 360
     phone.get_by_text("The chosen profile as a table").click()
     assert phone.evaluate("document.documentElement.scrollWidth") <= 360
-    # Controls are high enough for a finger.
+    # Controls are high enough to tap with a finger.
     assert phone.locator("#run").bounding_box()["height"] >= 32
 
 

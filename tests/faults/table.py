@@ -14,14 +14,14 @@ def main(path):
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     kills = pd.DataFrame(map(json.loads, lines))
     table = [
-        "| what was killed | times | between | went on to the same tables | checkpoints kept, of 6 "
-        "| the run after it, median, of an undisturbed one's time |",
+        "| killed | sweeps | time of the kill | recovered with identical tables "
+        "| checkpoints kept, of 6 | median time of the next run, relative to an undisturbed run |",
         "|---|---:|---|---:|---:|---:|",
     ]
     for victim, part in kills.groupby("victim"):
         shares = part.moment / part.seconds
         table.append(
-            f"| {victim} | {len(part)} | {shares.min():.0%} and {shares.max():.0%} of the sweep "
+            f"| {victim} | {len(part)} | {shares.min():.0%} to {shares.max():.0%} of the sweep "
             f"| {len(part)} | {part.kept.min()} to {part.kept.max()} "
             f"| {(part.again / part.seconds).median():.2f} |"
         )

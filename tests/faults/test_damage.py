@@ -1,4 +1,4 @@
-"""Parquet files with flipped bits or missing parts cause an error, and never other numbers."""
+"""Parquet files with flipped bits or missing parts cause an error, and never wrong numbers."""
 
 import json
 import random
@@ -79,9 +79,10 @@ def intact(request, tmp_path):
 
 
 def outcomes(intact, damaged):
-    """Read a file with each of the damaged contents, and count the outcomes.
+    """Write each of the damaged contents to a file, read the file, and count the outcomes.
 
-    A file is either read unchanged, or an error names it. Any other outcome fails the test.
+    Reading must either return the original table or raise an error that names the file. Any other
+    outcome fails the test.
     """
     path, read = intact
     before, counts = read(path), {"unchanged": 0, "error": 0}
@@ -101,13 +102,15 @@ def test_every_flipped_bit_is_detected_or_harmless(intact):
     content = intact[0].read_bytes()
     start = content.rindex(b"crc32") - 2
     checksum = range(start, start + 20)
-    # All bits of the checksum, and one bit of every other byte. CRC-32 detects every single bit.
+    # Flip every bit of the checksum, and one bit of each remaining byte. CRC-32 detects every
+    # single flipped bit.
     bits = [
         (n, bit) for n in range(len(content)) for bit in (range(8) if n in checksum else [n % 8])
     ]
     flipped = (content[:n] + bytes([content[n] ^ 1 << bit]) + content[n + 1 :] for n, bit in bits)
     counts = outcomes(intact, flipped)
-    # Only flips in the name of the checksum may go unnoticed. The contents are whole then.
+    # Only flipped bits in the name of the checksum may go unnoticed, because the data are then
+    # intact.
     assert counts["unchanged"] <= 8 * len("crc32--")
     assert sum(counts.values()) == len(bits)
 

@@ -1,4 +1,4 @@
-"""Damaged configurations and suites are accepted, or one line names the file and the key."""
+"""A damaged configuration or suite is accepted, or one line names the file and the key."""
 
 import contextlib
 import copy
@@ -47,7 +47,7 @@ def load(path):
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
-#: Valid configurations: files of config/, suites of the registry, and local folders.
+#: Valid configurations: two files of config/, each suite of the registry, and a local suite.
 VALID = (
     *(load(f"config/{name}.yaml") for name in ("config", "paper")),
     *({"suites": {name: load(f"workflow/shapesweep/suites/{name}.yaml")}} for name in REGISTRY),
@@ -57,7 +57,7 @@ VALID = (
 
 @st.composite
 def damaged(draw, valid=VALID):
-    """Draw a valid configuration in which a value is changed, or a key is added or removed."""
+    """Draw a valid configuration, and change a value, or add or remove a key."""
     raw = copy.deepcopy(draw(st.sampled_from(valid)))
     *parents, last = draw(st.sampled_from(list(paths(raw))))
     container = functools.reduce(operator.getitem, parents, raw)
@@ -176,7 +176,7 @@ def test_a_folder_instead_of_a_file_is_an_error(tmp_path):
         ({"suites": {"paper": {"grid": ["0..9999999 by 1"]}}}, "suites.paper.grid: found ['0.."),
         (
             {"suites": {"paper": {"repositories": ["a/{0..999}{0..999}"]}}},
-            "suites.paper.repositories.0: found 'a/{0..999}{0..999}'; stands for more than",
+            "suites.paper.repositories.0: found 'a/{0..999}{0..999}'; the pattern matches more",
         ),
         ({"results": "-rf"}, "results: found '-rf'; the path must be printable"),
         ({"results": "a\nb"}, r"results: found 'a\nb'; the path must be printable"),

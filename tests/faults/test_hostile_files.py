@@ -1,4 +1,4 @@
-"""Hostile checkpoints and texts cause one clear line each, and none of their code is run."""
+"""Hostile checkpoints and texts cause a one-line error, and none of their code is run."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def folder(runs, tmp_path):
 
 @pytest.fixture
 def extract_with(folder, tmp_path, settings):
-    """A function that extracts the shards of the checkpoint with some settings of the corpus."""
+    """A function that extracts the shards of the checkpoint with changed settings of the corpus."""
 
     def extract_with(**more):
         checkpoint = Checkpoint("local", "r", "v", seed=0, step=5, commit="c")
@@ -42,7 +42,7 @@ def extract_with(folder, tmp_path, settings):
 
 
 def refusal(folder):
-    """Load a checkpoint, and return the message if it is refused. It must be a single line."""
+    """Load a checkpoint, and return the error message, a single line, if loading fails."""
     try:
         files.inspect(folder)
         load(folder)
@@ -76,12 +76,12 @@ def test_a_config_with_too_many_layers_is_refused(folder, key, number, is_nested
     described |= {"text_config": {key: number}} if is_nested else {key: number}
     (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
     assert refusal(folder) == f"config.json: {key} is above 10,000"
-    # The plan does not use such a number of layers either.
+    # The plan does not use so large a number of layers either.
     assert facts.n_layers({key: number}) is None
 
 
 def safetensors(header, length=None):
-    """Return a safetensors file with a header. `length` replaces the true length of the header."""
+    """Return the bytes of a safetensors file. `length` replaces the true length of the header."""
     data = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(data) if length is None else length) + data + bytes(64)
 

@@ -1,6 +1,6 @@
-"""After any process is killed at any time, the next run continues and writes identical tables.
+"""If processes are killed at any time, the next run continues and writes identical tables.
 
-A short form always runs. `make faults` kills fifty sweeps and writes the results to
+By default, three sweeps are killed. `make faults` kills fifty sweeps and writes the results to
 docs/reference/faults.md.
 """
 
@@ -17,9 +17,9 @@ import pytest
 
 from helpers.workflow import TINY, command, complete, refused, settings, sweep, write
 
-#: The number of sweeps that are killed, at random times. The index of a sweep is its random seed.
+#: The number of sweeps that are killed at random times. The index of a sweep is its random seed.
 N_KILLS = int(os.environ.get("SHAPESWEEP_KILLS", "3"))
-#: A file to which each sweep appends a line of JSON, if any.
+#: The path of a file to which each sweep appends a line of JSON, or None.
 FOUND = os.environ.get("SHAPESWEEP_FAULTS")
 TABLES = ("geometry", "replicates", "losses", "budgets", "origins", "failures")
 CURVES = ("profiles", "trajectories", "phases", "shapes", "distances")
@@ -39,7 +39,7 @@ def small(runs, text_file):
 
 @pytest.fixture(scope="module")
 def undisturbed(small, tmp_path_factory):
-    """The tables of a sweep that is not killed, and its time in seconds."""
+    """The tables of a sweep that is not killed, and its duration in seconds."""
     folder = small(tmp_path_factory.mktemp("undisturbed") / "sweep")
     start = time.monotonic()
     complete(folder, "numbers", cold=True)
@@ -53,13 +53,13 @@ def start_sweep(folder, **more):
 
 
 def final_tables(folder):
-    """Return the contents of the final tables by path."""
+    """Return the contents of the final tables, by path."""
     paths = [f"{name}.parquet" for name in TABLES] + [f"curves/{name}.parquet" for name in CURVES]
     return {path: (folder / "results" / path).read_bytes() for path in paths}
 
 
 def workers(session):
-    """Return the process IDs of the jobs of a session."""
+    """Return the PIDs of the jobs of a session."""
     pids = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -74,9 +74,9 @@ def workers(session):
 
 
 def kill(process, victim, rng):
-    """Kill a worker, only Snakemake (its workers continue), or all processes together."""
+    """Kill one worker, only Snakemake (its workers continue), or all processes at once."""
     if process.poll() is not None:
-        return  # The sweep was faster than the undisturbed one.
+        return  # The sweep ended before it could be killed.
     if victim == "all":
         os.killpg(process.pid, signal.SIGKILL)
     elif victim == "snakemake":
@@ -107,7 +107,7 @@ def test_a_killed_sweep_continues_to_the_same_tables(number, undisturbed, small,
         kill(process, victim, rng)
         before = finished(folder)
         start = time.monotonic()
-        # Snakemake itself asks for this after it was killed.
+        # Snakemake leaves a lock when it is killed, and asks the user to remove the lock.
         sweep(folder, "--unlock")
         done = sweep(folder, "numbers")
         again = time.monotonic() - start

@@ -1,4 +1,4 @@
-"""Damaged or hostile JSON files next to the tables cause clear errors, and never a traceback."""
+"""Damaged or hostile JSON files in the results cause clear errors, and never a traceback."""
 
 import copy
 import functools
@@ -94,7 +94,7 @@ HOSTILE = [
 def test_hostile_branch_names_have_safe_revisions_and_folders(results, name):
     for checkpoint in list_checkpoints(results, listing_of(name)):
         assert checkpoint.folder.resolve().parent == (results / "checkpoints/s/a").resolve()
-        # Nothing is downloaded from a repository that is not listed.
+        # Nothing is downloaded for a checkpoint with the flag not_listed.
         is_safe = re.fullmatch(NAME, checkpoint.revision)
         assert is_safe or checkpoint.flags[0].startswith("not_listed")
 
@@ -106,7 +106,7 @@ def test_file_paths_outside_the_repository_are_refused(results, path):
 
 
 def test_too_large_steps_and_invalid_seeds_cause_no_traceback(results):
-    with pytest.raises(ShapesweepError, match=r"match: .* finds in 'step9+': .* too large"):
+    with pytest.raises(ShapesweepError, match=r"match: .* matches 'step9+', but .* too large"):
         list_checkpoints(results, listing_of("step" + "9" * 30))
     seeds = SUITE_OF_ANY_NAME.model_copy(update={"match": r"step(?P<step>\d)-(?P<seed>.+)"})
     listing = listing_of("step1-" + "9" * 30, "step2-²", "step3-7")
@@ -148,7 +148,7 @@ def test_shards_with_wrong_origins_are_not_measured(tmp_path, make_checkpoint, s
     valid = path.read_text(encoding="utf-8")
     for damaged, message in (
         (valid[:-9], "damaged"),
-        (valid.replace('"step": 5', '"step": 7'), "beside it"),
+        (valid.replace('"step": 5', '"step": 7'), "does not match"),
     ):
         path.write_text(damaged, encoding="utf-8")
         with pytest.raises(ShapesweepError, match=message):
@@ -158,16 +158,16 @@ def test_shards_with_wrong_origins_are_not_measured(tmp_path, make_checkpoint, s
 
 def test_placeholders_in_commands_of_rules_are_quoted_or_safe():
     safe = {f"wildcards.{name}" for name in ("suite", "run", "revision", "batch", "figure")}
-    # Numbers, and words that the configuration restricts to a few values.
+    # These are numbers, or strings that the configuration restricts to a few values.
     safe |= {f"params.{name}" for name in ("bytes", "seconds", "rise")}
     safe |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "room")}
     safe |= {"threads"}
     n_words = 0
     for path in Path("workflow/rules").glob("*.smk"):
         commands = re.findall(r"shell:\n((?:\s+f?\".*\"\n?)+)", path.read_text(encoding="utf-8"))
-        # In an f-string, braces would have another meaning.
+        # In an f-string, Python itself would replace the placeholders.
         assert not any(re.search(r"^\s+f\"", command, re.MULTILINE) for command in commands)
-        # Double braces stand for a literal brace.
+        # Double braces are an escaped literal brace.
         text = "".join(commands).replace("{{", "").replace("}}", "")
         for word in re.findall(r"\{(.*?)\}", text):
             assert word.endswith(":q") or word in safe, f"{path}: {word}"

@@ -21,7 +21,7 @@ def standin(monkeypatch, tmp_path):
     with serving_here(monkeypatch, tmp_path / "cache") as server:
         monkeypatch.setenv("HF_TOKEN", SECRET)
         monkeypatch.setattr(client, "ATTEMPTS", 2)
-        # The client of the Hub also waits between its own attempts.
+        # The Hub's client also sleeps between its own attempts.
         monkeypatch.setattr("time.sleep", lambda _: None)
         server.echoes_token = True
         server.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": b"x" * 99})
@@ -29,7 +29,7 @@ def standin(monkeypatch, tmp_path):
 
 
 def answer_with(standin, status, part=""):
-    """Answer all requests with a status whose path contains a part."""
+    """Respond with an HTTP status to every request whose path contains `part`."""
 
     def scripted():
         return (str(status), {}) if part in standin.asked[-1][1] else None
@@ -66,7 +66,7 @@ def test_the_token_is_never_printed_logged_or_written(
     disk = ["--temporary", "results", "--room", "100000", "--bytes", "1000"]
     assert cli.main(["download", *checkpoint, *disk, "--out", out]) == 0
     assert (tmp_path / out / "failed.json").is_file()
-    # The table of failures contains the errors of the Hub.
+    # The Hub's error messages are copied to the table of failures.
     tables = ["--temporary", "results", "--measured", "results/measured", "--out", "results/tables"]
     assert cli.main(["geometry", *checkpoint, "--checkpoints", out, *tables]) == 0
     assert (tmp_path / "results/tables/failures.parquet").is_file()

@@ -1,4 +1,4 @@
-"""Unusual environments: a full or read-only disk, no GPU, wrong clocks, other locales."""
+"""Sweeps on a full or read-only disk, without a GPU, with wrong clocks, and in other locales."""
 
 import os
 import shutil
@@ -79,7 +79,7 @@ def test_numbers_do_not_depend_on_the_locale(workspace, tmp_path):
         if folder != workspace:
             shutil.copytree(workspace / "runs", folder / "runs")
             shutil.copyfile(workspace / "sweep.yaml", folder / "sweep.yaml")
-        # Python reads the locale when it starts.
+        # Python reads the locale when it starts, so a changed locale needs a new process.
         words = command(folder, "results/geometry.parquet", cold=bool(locale))
         if locale:
             words["env"] = {**words["env"], **locale, "LANG": "C", "TZ": "Asia/Kathmandu"}

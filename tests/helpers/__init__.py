@@ -1,1 +1,1 @@
-"""Code that test modules share. They import it from here, and do not import each other."""
+"""Code that test modules share. Test modules import this package, and not each other."""

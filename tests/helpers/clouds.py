@@ -1,4 +1,4 @@
-"""Deterministic clouds, without numpy's random generators, which may change between versions."""
+"""Deterministic clouds. They avoid numpy's random generators, which may change between versions."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 def _uniform(n, d, seed):
     """Return numbers in (0, 1) of shape (n, d).
 
-    The linear congruential generator is Lehmer's (MINSTD).
+    They are drawn by Lehmer's linear congruential generator (MINSTD).
     """
     state, values = seed, np.empty(n * d)
     for i in range(n * d):

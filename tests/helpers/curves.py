@@ -26,9 +26,10 @@ def number(step, layer, metric, value, **more):
 
 
 def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy"), **more):
-    """Return geometry and replicates of a run in which every block follows a trajectory."""
+    """Return the geometry and replicates of a run in which every block follows a trajectory."""
     rng = np.random.default_rng(0)
-    # The documents have the same effect at every step, so differences of steps are paired.
+    # The documents have the same effect at every step, so steps can be compared by paired
+    # differences.
     shared = rng.standard_normal(GROUPS) * noise
     rows = []
     for metric in metrics:
@@ -42,7 +43,7 @@ def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy
 
 
 def as_tables(rows):
-    """Return geometry and replicates from pairs of a number and its values without a group."""
+    """Return the geometry and replicates of pairs: a number, and its values without each group."""
     replicates = [
         {key: row[key] for key in schemas.REPLICATES.names if key in row} | {"group": g, "value": v}
         for row, without in rows
@@ -53,25 +54,25 @@ def as_tables(rows):
 
 
 def joined(*parts):
-    """Return the geometry and the replicates of several runs as one table each."""
+    """Concatenate the geometry of several runs, and their replicates."""
     return [pd.concat(tables_) for tables_ in zip(*parts, strict=True)]
 
 
 def as_read(rows, schema):
-    """Write rows to a file, and return the table that is read from it."""
+    """Write rows to a file, read the file, and return the table."""
     with tempfile.TemporaryDirectory() as folder:
         tables.write(rows, schema, Path(folder) / "table.parquet")
         return tables.read(Path(folder) / "table.parquet", schema)
 
 
 def build(geometry, replicates, losses=(), continuity=()):
-    """Return the tables of curves. The other tables are given as rows."""
+    """Return the tables of curves. `losses` and `continuity` are lists of rows."""
     others = as_read(list(losses), schemas.LOSSES), as_read(list(continuity), schemas.CONTINUITY)
     return curves.build(geometry, by_checkpoint(replicates), *others)
 
 
 def by_checkpoint(replicates):
-    """Return a function that looks up replicates in a table, as `curves.build` needs it."""
+    """Return a function that looks up replicates in a table, for the argument of `curves.build`."""
 
     def replicates_of(suite, run, revisions):
         is_run = (replicates.suite == suite) & (replicates.run == run)

@@ -5,7 +5,11 @@ from scipy.spatial.distance import cdist
 
 
 def between(points, labels=None):
-    """Return all distances. They are infinite within a label, or only of a point to itself."""
+    """Return all pairwise distances.
+
+    The distance of a point to itself is infinite. With `labels`, all distances between points with
+    the same label are infinite.
+    """
     distances = cdist(points, points)
     labels = np.arange(len(points)) if labels is None else labels
     distances[labels[:, None] == labels] = np.inf

@@ -24,13 +24,13 @@ CONFIGS = {
     "google-bert/": transformers.BertConfig(**SHAPE, **POSITIONS, intermediate_size=32),
     "FacebookAI/": transformers.RobertaConfig(**SHAPE, **POSITIONS, intermediate_size=32),
 }
-#: The largest number of checkpoints of a run; the first and the last are among them.
+#: The maximum number of published checkpoints per run, which include the first and the last.
 MAX_CHECKPOINTS = 2
 ENCODERS = ("google-bert/", "FacebookAI/")
 
 
 def publish(hub, name, suite, repositories, tokenizers, folder):
-    """Add the repositories of a suite to a stand-in, each with some of its published names.
+    """Add the repositories of a suite to a stand-in, each with some of its published revisions.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ def publish(hub, name, suite, repositories, tokenizers, folder):
     suite : HubSuite
     repositories : list of str
     tokenizers : dict
-        By family.
+        Tokenizers by family.
     folder : pathlib.Path
-        For temporary files.
+        Folder for temporary files.
     """
     for repository in repositories:
         family = "encoder" if repository.startswith(ENCODERS) else "decoder"

@@ -1,4 +1,4 @@
-"""A text, and models that are small enough to be created in every test session."""
+"""A text, and models that are so small that every test session creates them."""
 
 import torch
 import transformers
@@ -36,7 +36,8 @@ def tiny_bloom():
 def trajectory(config, steps, seed=0, kind=transformers.AutoModelForCausalLM):
     """Yield (step, model) along a straight line in weight space, with a little noise.
 
-    The checks of continuity accept it as a training run. A real training would take longer.
+    The checks of continuity accept this line as a training run. A real training run would take
+    longer.
     """
     torch.manual_seed(seed)
     model = kind.from_config(config).eval()

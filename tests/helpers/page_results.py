@@ -10,7 +10,7 @@ from shapesweep.storage import schemas, tables
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-#: A name of a run. A page that does not escape it shows an image instead.
+#: A name of a run. If the page does not escape it, the browser runs the code in it.
 HOSTILE = "<img src=x onerror=alert(1)>"
 STEPS = (0, 1, 10, 100, 1000)
 BLOCKS = 4
@@ -43,7 +43,7 @@ def band(center, n_points=4096):
 
 def when(step, run, over="documents"):
     revision = None if over == "seeds" else f"checkpoint-{step}"
-    # One training has a break before its last checkpoint.
+    # One training run has a break before its last checkpoint.
     segment = int(run == HOSTILE and step == STEPS[-1])
     return {"revision": revision, "step": step, "tokens": 2048 * step, "segment": segment}
 

@@ -1,4 +1,4 @@
-"""A sweep in a temporary folder, for tests of the plan without Snakemake."""
+"""A sweep in a temporary folder, for tests of the plan that do not use Snakemake."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ FACT = {"about": "it", "says": "more", "source": "here", "verified": "read"}
 
 
 def paths(value, path=()):
-    """Yield the path of keys to every value in nested mappings and lists."""
+    """Yield the path to every value in nested mappings and lists, as a tuple of keys."""
     if path:
         yield path
     items = value.items() if isinstance(value, dict) else ()
@@ -54,7 +54,7 @@ def list_hub(results, suite="hub", revisions=("step1", "step2"), **more):
 
 
 def write(path, text=""):
-    """Write a file, and create its folder."""
+    """Create the folder of a file, and write the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
@@ -78,7 +78,7 @@ class Sweep:
             write_checkpoint(self.run / f"checkpoint-{step}", f"of {step}".encode())
 
     def plan(self, **more):
-        """Return a new plan. The keys of a mapping replace those of the configuration."""
+        """Return a new plan. `more` replaces keys of the configuration, and merges mappings."""
         raw = copy.deepcopy(self.raw)
         for key, value in more.items():
             is_merged = isinstance(value, dict) and key in raw

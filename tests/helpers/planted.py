@@ -19,23 +19,23 @@ from shapesweep.storage.shards import Shard
 
 #: Seeds of the runs, set in advance. `make test-all` uses 100.
 SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
-#: The number of seeds that must agree. If each agrees with probability 0.95, fewer than these agree
-#: in at most 2.5 % of all cases.
+#: The number of seeds that must agree. If each seed agrees with probability 0.95, the number of
+#: agreeing seeds is lower with a probability of at most 2.5 %.
 MIN_AGREEING = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
 STEPS = (0, 1, 4, 16, 64, 256, 1024, 4096, 16384)
 DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 8, 40
 N_TOKENS = DOCUMENTS * LENGTH
-#: Variance of the bulk along its leading axis. With equal variances along all axes, sampling noise
-#: makes the largest sampled variance half again as large as the others. It raises this leading
-#: variance by less than 1 %.
+#: Variance of the bulk along its leading axis. If all axes had the same variance, sampling noise
+#: would raise the largest eigenvalue by half. With a leading axis, sampling noise raises the
+#: largest eigenvalue by less than 1 %.
 LEADING = 10.0
 
 
 def cloud(rng, dimension, shared):
     """Return tokens with a known ID, drawn from the same numbers at every step.
 
-    They are uniform in a cube of `dimension` dimensions. If it is fractional, a share of the tokens
-    has another dimension. A rotation spreads the dimensions over all features.
+    Tokens are uniform in a cube of `dimension` dimensions. If `dimension` is fractional, a share of
+    the tokens has one more dimension. A rotation distributes the dimensions over all features.
     """
     low = int(dimension)
     points = np.zeros((N_TOKENS, FEATURES))
@@ -46,7 +46,7 @@ def cloud(rng, dimension, shared):
 
 
 def bulk(rng, sink):
-    """Return normal tokens with a leading axis. First tokens are shifted along it by `sink`."""
+    """Return normal tokens with a leading axis, along which first tokens are shifted by `sink`."""
     points = rng.standard_normal((N_TOKENS, FEATURES))
     points[:, 0] *= np.sqrt(LEADING)
     points[::LENGTH, 0] += sink
@@ -54,7 +54,7 @@ def bulk(rng, sink):
 
 
 def expected(sink):
-    """Return the anisotropy of `bulk`: the sink A adds p(1-p)A² along the leading axis."""
+    """Return the anisotropy of `bulk`. A sink A adds p(1-p)A² to the leading variance."""
     p = 1 / LENGTH
     added = p * (1 - p) * sink**2
     return (LEADING + added) / (LEADING + FEATURES - 1 + added)

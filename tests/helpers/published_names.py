@@ -1,8 +1,8 @@
 """Published names of checkpoints, and listings with these names.
 
-The listings look like the output of `shapesweep listing`. With them, a sweep of every suite of the
-registry can be planned without a network. Where only the form of the names is known, a few names
-of this form are listed.
+The listings look like the output of `shapesweep listing`. They let tests plan a sweep of every
+suite of the registry without a network. If only the form of the names is known, a few names of this
+form are listed.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _MISTRAL = (
     "checkpoint-0 checkpoint-{10..100 by 10} checkpoint-{150..2000 by 50} "
     "checkpoint-{2100..20000 by 100} checkpoint-{21000..400000 by 1000}"
 )
-#: Steps of OLMo 2 1B. The names also have the number of tokens, rounded up to billions.
+#: Steps of OLMo 2 1B. The names also contain the number of tokens, rounded up to billions.
 _OLMO2_1B = [0, 300, *range(10_000, 1_900_001, 10_000), 1_907_359]
 _OLMO2_1B_EARLY = range(0, 37_000, 1000)
 
@@ -28,8 +28,8 @@ def _olmo2(steps):
     return " ".join(f"stage1-step{n}-tokens{math.ceil(n * 2_097_152 / 1e9)}B" for n in steps)
 
 
-#: (suite, repositories, names). A `*` stands for any repository. Names are branches, tags, folders
-#: or titles of commits, depending on the mode of the suite. In rows of `repositories`, names are
+#: (suite, repositories, names). A `*` matches any repository. Names are branches, tags, folders or
+#: titles of commits, depending on the mode of the suite. In rows with `repositories`, the names are
 #: names of repositories.
 _NAMES = [
     ("amber", "*", "ckpt_{000..358 by 1}"),
@@ -113,7 +113,7 @@ _NAMES = [
 
 
 def expand_names(names):
-    """Return the names that braces stand for. `{000..358 by 1}` keeps its leading zeros.
+    """Return the names that braces expand to. `{000..358 by 1}` keeps its leading zeros.
 
     Examples
     --------
@@ -131,19 +131,22 @@ def expand_names(names):
 
 
 def repositories(name, suite):
-    """Return every repository of a suite. The table lists those that a `*` stands for."""
+    """Return every repository of a suite. The table lists the repositories that match a `*`."""
     known = [pattern for pattern, _ in patterns(suite) if "*" not in pattern]
     return list(dict.fromkeys([*known, *_published(name, lambda row: row == "repositories")]))
 
 
 def revisions(name, suite, repository):
-    """Return the names of a repository's checkpoints. Its own rows come before patterns."""
+    """Return the names of a repository's checkpoints.
+
+    Rows that name the repository take precedence over rows with a pattern.
+    """
     if suite.mode == "repositories":
         return ["main"]
     found = _published(name, lambda row: row == repository) or _published(
         name, lambda row: row != "repositories" and fnmatchcase(repository, row)
     )
-    # Titles of commits contain spaces, but spaces separate the names of the table.
+    # Titles of commits contain spaces. The table has `_` instead, as spaces separate names.
     return [title.replace("_", " ") for title in found] if suite.mode == "commits" else found
 
 

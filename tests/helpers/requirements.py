@@ -1,4 +1,4 @@
-"""Programs that some tests need besides Python. Without them, these tests are skipped."""
+"""Programs other than Python that some tests need. Tests are skipped if a program is missing."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ PACKAGES = {
     "slurm-wlm": ("slurmctld", "slurmd", "sbatch"),
 }
 INSTALL, ROOT = "apt-get install ", "run as root, where root may mount disks"
-#: Folders of daemons, which may not be on the PATH of an ordinary user.
+#: Folders of daemons, which an ordinary user's PATH may not contain.
 SBIN = ("/usr/sbin", "/sbin")
 
 

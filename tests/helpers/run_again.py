@@ -1,10 +1,10 @@
-"""The table in docs/how-to/run-again.md: which rules run again after a change."""
+"""The table in docs/how-to/run-again.md, which lists the rules that run again after a change."""
 
 import re
 
 from helpers.workflow import ROOT, configure, plan
 
-#: The changes of each row of the table: keys of the configuration and their new values.
+#: The changes of each row of the table, as keys of the configuration with their new values.
 CHANGES = {
     "`checkpoints`, or a checkpoint is added": [{"checkpoints": "all"}],
     "`corpora`": [{"corpora": ["text", "last", "random"]}],
@@ -39,7 +39,7 @@ CHANGES = {
     "`spikes.suites`": [{"spikes.suites.tiny.runs.small.seed": 1}],
     "`spikes.corpora`": [{"spikes.corpora": ["text", "random"]}],
 }
-#: The rules that each target needs after those that measure checkpoints.
+#: The rules that each target needs, apart from the rules that measure checkpoints.
 TARGETS = {
     "all": {"join", "curves", "figures", "summary", "page"},
     "numbers": {"join", "curves", "summary"},
@@ -52,7 +52,7 @@ WATCHED = {"train", "geometry", "budget"}.union(*TARGETS.values())
 
 
 def table():
-    """Return the rows of the page: the jobs of checkpoints and the later outputs, by change."""
+    """Return the rows of the table, by change: jobs of checkpoints, and what is written again."""
     page = (ROOT / "docs/how-to/run-again.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
     return {change: (checkpoints, again) for change, checkpoints, again in rows[1:]}
@@ -68,6 +68,6 @@ def expected(row, target):
 
 
 def planned(folder, change, *targets):
-    """Return the watched rules that run after a change, from a dry run."""
+    """Return the watched rules that a dry run plans after a change."""
     configure(folder, change)
     return plan(folder, *targets).keys() & WATCHED

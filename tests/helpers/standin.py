@@ -1,8 +1,8 @@
-"""A stand-in for the Hub on the loopback interface. The real client uses it, and it can fail.
+"""A stand-in for the Hub on the loopback interface. It serves the real client, and can fail.
 
 It answers the requests of huggingface_hub: models, refs, trees (in pages), commits, and files with
-ETag, `X-Repo-Commit` and Range. It has the same faults as the real Hub: 429 with Retry-After,
-server errors, and connections that are cut in the middle of a file.
+ETag, `X-Repo-Commit` and Range. It imitates faults of the real Hub: 429 with Retry-After, server
+errors, and connections that are cut in the middle of a file.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ LARGE = (".safetensors", ".bin", ".pt")
 
 @dataclass
 class Repository:
-    """Commits with their files, and the names that point to them."""
+    """A repository: commits with their files, and the branches and tags that point to commits."""
 
     commits: dict = field(default_factory=dict)
     titles: dict = field(default_factory=dict)
@@ -44,16 +44,16 @@ class StandIn:
         self.repositories = {}
         #: All requests, as pairs of a method and a path.
         self.asked = []
-        #: The share of requests that fail.
+        #: The fraction of requests that fail.
         self.fault_rate = 0.0
         self.n_faults = 0
         self.random = random.Random(0)
-        #: Returns (status, headers) of the next answer, or None for a normal answer.
+        #: Returns (status, headers) of the next response, or None for a normal response.
         self.scripted = lambda: None
         #: Whether an error response contains the token of the request.
         self.echoes_token = False
         self.n_echoes = 0
-        #: Paths that are always answered with 500 and `Retry-After: 1`.
+        #: Paths whose response is always 500 with `Retry-After: 1`.
         self.broken = set()
         #: Functions that damage the contents of a file, by its path.
         self.spoilt = {}
@@ -103,7 +103,7 @@ class StandIn:
 
 @contextlib.contextmanager
 def serving(patch, folder):
-    """A stand-in that commands use instead of the Hub. `folder` has their cache."""
+    """A stand-in that commands use instead of the Hub. `folder` contains their cache."""
     patch.setenv("HF_HOME", str(folder))
     patch.delenv("HF_TOKEN", raising=False)
     with StandIn() as standin:
@@ -113,7 +113,7 @@ def serving(patch, folder):
 
 @contextlib.contextmanager
 def serving_here(patch, folder):
-    """A stand-in that this process uses instead of the Hub. `folder` has its cache."""
+    """A stand-in that this process uses instead of the Hub. `folder` contains its cache."""
     with StandIn() as standin:
         # The client reads HF_ENDPOINT and HF_HOME when it is imported.
         files = f"{standin.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"

@@ -1,9 +1,9 @@
 """A server that runs commands in forks of a process that has already imported their modules.
 
-The sweep in a test starts a dozen jobs. Each takes less than a second, but would need three more
-seconds to import torch, transformers and pandas. The server imports them only once. It runs each
-command in a fork, with the arguments, folder, environment and streams of the client, and calls the
-same function as the installed program. If the client is killed, the fork ends too.
+The sweep in a test starts a dozen jobs. Each job takes less than a second, but would need three
+more seconds to import torch, transformers and pandas. The server imports these modules only once.
+It runs each command in a fork, with the arguments, folder, environment and streams of the client,
+and calls the same function as the installed program. If the client is killed, the fork ends too.
 
     python warm.py serve SOCKET              # runs until its standard input is closed
     python warm.py run SOCKET PROGRAM [ARGUMENT ...]
@@ -45,9 +45,10 @@ def serve(path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{path}.new")
         server.listen(64)
-        # The socket gets its final name only when it listens.
+        # The socket gets its final name only after it has started to listen.
         Path(f"{path}.new").rename(path)
-        # Nothing is ever written to standard input. It is readable when the test process has ended.
+        # The test process never writes to standard input, so it becomes readable only at end of
+        # file, when the test process has ended.
         while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
             client, _ = server.accept()
             if os.fork() == 0:
@@ -72,12 +73,13 @@ def answer(client):
     os.environ.clear()
     os.environ.update(request["environment"])
     # huggingface_hub reads its environment variables when it is imported, so it is imported again.
-    # transformers keeps the old module. Its endpoint does not exist, as transformers must not use
-    # the Hub.
+    # transformers keeps the old module, whose endpoint does not exist, because transformers must
+    # not use the Hub.
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]
     sys.argv = request["arguments"]
-    # End with the client. It sends nothing more, so an empty answer means that it has ended.
+    # End this process when the client ends. The client sends nothing more, so `recv` returns only
+    # when the client has ended.
     threading.Thread(
         target=lambda: client.recv(1) or os.kill(os.getpid(), signal.SIGTERM), daemon=True
     ).start()
@@ -114,7 +116,7 @@ def run(path, program, arguments):
         socket.send_fds(server, [struct.pack("!I", len(body))], [0, 1, 2])
         server.sendall(body)
         status = server.recv(1)
-    # Shells report a killed process in this way.
+    # Shells report a killed process with this exit status.
     return status[0] if status else 128 + signal.SIGKILL
 
 

@@ -1,7 +1,8 @@
 """Run `snakemake` on this workflow, in a folder of a test.
 
-Commands run in forks of a server that has already imported their modules (`warm.py`). They run the
-same code, but each job saves three seconds. With `cold=True`, a command starts as a user starts it.
+Commands run in forks of a server that has already imported their modules (`warm.py`). The forks run
+the same code, but each job saves three seconds. With `cold=True`, commands start in new processes,
+as for a user.
 """
 
 import atexit
@@ -19,13 +20,13 @@ import yaml
 from shapesweep.storage import schemas, tables
 
 ROOT = Path(__file__).parents[2]
-#: The folder of the programs of this environment.
+#: The folder of the executables of this environment.
 SCRIPTS = Path(sys.executable).parent
 WARM = Path(__file__).with_name("warm.py")
 _PROGRAM = """#!/bin/sh
 exec "{python}" -IS "{warm}" run "{socket}" {name} "$@"
 """
-#: The model and the other keys of a suite whose training takes seconds.
+#: The model and the remaining keys of an embedded suite whose training takes seconds.
 LLAMA = {
     **{"model_type": "llama", "hidden_size": 16, "intermediate_size": 32},
     **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
@@ -34,9 +35,9 @@ EMBEDDED = {
     **{"source": "embedded", "vocabulary": 300, "document_length": 16},
     **{"batch_size": 4, "logging_steps": 1},
 }
-#: A suite of the two runs in the folder `runs`.
+#: A suite that contains the two runs in the folder `runs`.
 TINY = {"tiny": {"source": "local", "runs": {run: f"runs/{run}" for run in ("decoder", "encoder")}}}
-#: A scheduler: it starts a job script, and prints the ID of its process.
+#: A scheduler that starts a job script, and prints the PID.
 SUBMIT = """#!/bin/sh
 sh "$1" > "$1.out" 2>&1 &
 echo $!
@@ -46,7 +47,7 @@ echo $!
 def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snakefile", cold=False):
     """Return arguments of `subprocess.run` for `snakemake` in a folder with a configuration.
 
-    `configfile` is relative to the folder. With None, the default configuration is used.
+    `configfile` is relative to the folder. If it is None, the default configuration is used.
     """
     # A clone in another folder has its own package, which the server has not imported.
     cold = cold or not snakefile.is_relative_to(ROOT)
@@ -92,7 +93,7 @@ def refused(folder, *arguments, **more):
 
 
 def error_line(output):
-    """Return the only line of an output that is an error."""
+    """Return the only error line of an output."""
     (line,) = [line for line in output.splitlines() if "error" in line]
     assert "shapesweep: error: " in line
     return line
@@ -112,7 +113,7 @@ def submitting(folder):
     return [
         *("--executor", "cluster-generic", "--cluster-generic-submit-cmd", submit),
         *("--jobs", 4, "--latency-wait", 5, "--retries", 0),
-        # Schedulers allocate at least a core.
+        # Schedulers allocate at least one core per job.
         *("--set-threads", "download=1", "tokenizer=1"),
     ]
 
@@ -130,7 +131,7 @@ def job(folder, *arguments):
 
 
 def plan(folder, *arguments, **more):
-    """Return the number of planned jobs by rule, from a dry run."""
+    """Return the number of jobs that a dry run plans, by rule."""
     planned = complete(folder, "--dry-run", *arguments, **more)
     words = [line.split() for line in planned.splitlines()]
     return {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
@@ -172,10 +173,10 @@ def configure(folder, change):
 
 @functools.cache
 def warm_programs():
-    """Return a folder of programs that a server runs. Each test process starts one server."""
+    """Return a folder of programs that call a server. Each test process starts one server."""
     folder = Path(tempfile.mkdtemp(prefix="shapesweep-warm-"))
     socket = folder / "socket"
-    # The same number of threads as a job of the workflow.
+    # Commands use the same number of threads as a job of the workflow.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     more = {"PYTHONPATH": str(ROOT / "workflow"), "HF_ENDPOINT": "http://127.0.0.1:1"}
     words = [sys.executable, "-P", WARM, "serve", socket]
@@ -184,7 +185,7 @@ def warm_programs():
     atexit.register(server.kill)
     while not socket.exists():
         if server.poll() is not None:
-            raise RuntimeError(f"{WARM}: the server ended with {server.returncode}")
+            raise RuntimeError(f"{WARM}: the server process exited with code {server.returncode}")
         time.sleep(0.05)
     for name in ("snakemake", "shapesweep"):
         text = _PROGRAM.format(name=name, python=sys.executable, warm=WARM, socket=socket)

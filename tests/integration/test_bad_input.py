@@ -1,4 +1,4 @@
-"""An invalid configuration ends Snakemake with one line, and nothing is written."""
+"""An invalid configuration stops Snakemake with a one-line error, and nothing is written."""
 
 import pytest
 

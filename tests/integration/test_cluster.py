@@ -1,4 +1,4 @@
-"""Jobs in separate processes, which make their own plans, as on a cluster.
+"""Jobs run in separate processes that make their own plans, as on a cluster.
 
 The scheduler is a shell script that starts each job.
 """

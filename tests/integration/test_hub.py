@@ -1,4 +1,4 @@
-"""Sweeps of suites on a stand-in for the Hub: all modes and all faults."""
+"""Sweeps of suites on a stand-in for the Hub, in all modes and with faults."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def test_suites_of_all_six_modes_are_measured(standin, tmp_path, text_file, toke
     suites = publish_all(standin, tokenizers, tmp_path)
     write(tmp_path, settings(text_file, suites=suites, corpora=["text"]))
     output = complete(tmp_path, "numbers")
-    # With keep-going, Snakemake returns 0 even if it ends before all jobs have run.
+    # With keep-going, Snakemake exits with 0 even if it stops before all jobs have run.
     assert (tmp_path / "results/failures.parquet").is_file(), output
     assert set(failures(tmp_path).values()) == {"empty_main"}, output
     fetched = {path.rpartition("/")[2] for method, path in standin.asked if method == "GET"}
@@ -63,14 +63,14 @@ def test_suites_of_all_six_modes_are_measured(standin, tmp_path, text_file, toke
     assert len(names["step8"]) > 3
     assert not list((tmp_path / "results/checkpoints").rglob("*.safetensors"))
 
-    # A second run needs no request and no job.
+    # A second run sends no request, and runs no job.
     standin.asked = []
     assert "Nothing to be done" in sweep(tmp_path, "numbers").stdout
     assert not standin.asked
 
 
 def test_faults_of_the_hub_do_not_change_downloaded_files(standin, tmp_path, text_file, tokenizers):
-    """Everything that is measured depends only on listings and downloads."""
+    """Listings and downloads are compared, because all numbers depend only on these."""
     suites = publish_all(standin, tokenizers, tmp_path)
     fetched = {}
     for rate in (0.0, 0.2):
@@ -162,7 +162,7 @@ def test_the_papers_figures_are_drawn_for_the_available_models(
     (_, model), *_ = trajectory(transformers.OPTConfig(**shape, **limits), [0, 1])
     tokenizer = files(tokenizers["decoder"], tmp_path / "t")
     standin.add("facebook/opt-125m", "main", files(model, tmp_path / "m") | tokenizer)
-    # The shipped configuration, without its text and most of its models, which are not available.
+    # This is the shipped configuration, but its text and most of its models are not available.
     chosen = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))
     chosen["suites"] = {
         "paper": {"repositories": ["facebook/opt-125m", "meta-llama/Llama-2-7b-hf"]}
@@ -206,7 +206,7 @@ def test_shards_of_measured_checkpoints_can_be_kept_later(publish, tmp_path, tex
 
 
 def test_a_repository_that_cannot_be_listed_is_reported_in_one_line(publish, tmp_path, text_file):
-    # The budget of a missing checkpoint does not stop the sweep.
+    # A budget is requested for a checkpoint that does not exist. The sweep continues nevertheless.
     budget = {"checkpoints": {"neox": "last"}}
     write(tmp_path, settings(text_file, suites={"neox": NEOX}, budget=budget))
     done = complete(tmp_path, "numbers")
@@ -221,7 +221,7 @@ def test_a_repository_that_cannot_be_listed_is_reported_in_one_line(publish, tmp
 def test_downloads_stay_within_the_disk_budget(publish, tmp_path, text_file):
     suites = publish(range(8), tiny_neox(64))
     size = sum(path.stat().st_size for path in (tmp_path / "m").iterdir())
-    # Enough for about four checkpoints, or for two with their shards.
+    # The budget is enough for about four checkpoints, or for two checkpoints with their shards.
     budget = 4 * size
     more = {"corpora": ["text"], "hub": {"disk_gb": budget / 1e9, "downloads": 4}}
     write(tmp_path, settings(text_file, suites=suites, **more))
@@ -248,7 +248,7 @@ def on_disk(results):
     """Return the size of all checkpoints and shards on the disk, in bytes."""
     total = 0
     for kind in ("checkpoints", "activations"):
-        # os.walk ignores folders that are removed in the meantime.
+        # os.walk ignores folders that disappear while it runs.
         for path, _, names in os.walk(results / kind):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):

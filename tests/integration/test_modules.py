@@ -1,4 +1,4 @@
-"""The workflow as a module of other workflows, with other options, and without its profile."""
+"""The workflow runs as a module of other workflows, with other options and without its profile."""
 
 import shutil
 import subprocess
@@ -82,7 +82,7 @@ def import_workflow(importer, snakefile, prefix, names):
 
 
 def check(importer, prefix):
-    """Check that all results exist, and no other files."""
+    """Check that all results exist, and that there are no other files."""
     assert set(read(importer / prefix, "geometry").step) == {10}
     left = {path.name for path in importer.iterdir()} - {".snakemake", "runs"}
     assert left == {"Snakefile", "sweep.yaml", (prefix or "results").partition("/")[0]}
@@ -121,7 +121,7 @@ def test_an_error_in_the_configuration_of_a_module_is_reported_in_one_line(impor
     import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "", "p_*")
     path = importer / "sweep.yaml"
     text = path.read_text(encoding="utf-8")
-    # This workflow ignores other keys of the importing workflow, even if they are repeated.
+    # This workflow ignores the importing workflow's own keys, even if these are repeated.
     snakefile = importer / "Snakefile"
     rules = snakefile.read_text(encoding="utf-8").replace("   config\n", '   config["sweep"]\n')
     snakefile.write_text(rules, encoding="utf-8")
@@ -138,7 +138,7 @@ def test_an_error_in_the_configuration_of_a_module_is_reported_in_one_line(impor
 def test_an_imported_workflow_runs_on_a_cluster(importer, tmp_path_factory):
     import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "deep/er", "p_*")
     options = submitting(tmp_path_factory.mktemp("scheduler"))
-    # Without --set-threads, because the rules have other names here.
+    # The option --set-threads is left out, because the rules of a module have other names.
     done = run(importer, *options[: options.index("--set-threads")])
     assert done.returncode == 0, done.stdout
     check(importer, "deep/er")

@@ -1,4 +1,4 @@
-"""Every shipped configuration and every suite of the registry can be planned, for every target."""
+"""Snakemake can plan every shipped configuration and every suite of the registry."""
 
 import html
 import re
@@ -36,7 +36,7 @@ TARGETS = {
     "dag": ["--dag"],
     "summary": ["--summary"],
 }
-#: The small `config.json` that stands for that of every published model.
+#: The small `config.json` that is used for every published model.
 SHAPE = {
     "architectures": ["GPTNeoXForCausalLM"],
     "model_type": "gpt_neox",
@@ -58,7 +58,7 @@ def write_inputs(folder, chosen):
 
 
 def assert_planned(folder, target, **more):
-    """Plan a target, and check that it includes its last job."""
+    """Plan a target, and check that the plan includes the last job of the target."""
     planned = complete(folder, *TARGETS[target], **more)
     if target == "dag":
         assert "digraph snakemake_dag" in planned
@@ -82,7 +82,7 @@ def test_every_target_of_every_shipped_configuration_can_be_planned(path, tmp_pa
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    """A folder with a configuration of all suites that can be measured, and with their listings."""
+    """A folder with a configuration of all suites that can be measured, and their listings."""
     folder = tmp_path_factory.mktemp("registry")
     measured = {
         name: suite
@@ -124,7 +124,7 @@ def test_a_suite_that_cannot_be_measured_is_refused_in_one_line(tmp_path, name):
 
 
 def test_special_characters_of_users_are_taken_literally(runs, tmp_path):
-    """Patterns and paths contain braces, dollar signs, percent signs and quotes."""
+    """The pattern and the paths contain braces, dollar signs, percent signs or quotes."""
     odd = "{run} {8} {a,b} $HOME $x$ %s 'q' [1] #_"
     shutil.copytree(runs, tmp_path / odd / "runs")
     (tmp_path / odd / "text.txt").write_text(TEXT, encoding="utf-8")

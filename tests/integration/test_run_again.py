@@ -1,4 +1,4 @@
-"""Rules run again after a change as the table of docs/how-to/run-again.md says.
+"""After a change, the rules named in the table of docs/how-to/run-again.md run again.
 
 Dry runs test a sample of the table, or the whole table if SHAPESWEEP_ALL is set.
 """
@@ -30,7 +30,7 @@ from shapesweep.plan.workflow import BATCH_TABLES
 
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 TRAINED = EMBEDDED | {"steps": [0, 2], "runs": {"small": {"learning_rate": 0.01, "model": LLAMA}}}
-#: Rows about changes outside the configuration, which have their own tests.
+#: Rows about changes outside the configuration. Other tests cover these changes.
 OTHERS = {
     "a checkpoint's files",
     "a metric is added, or its `version` raised",
@@ -134,7 +134,7 @@ def copied(swept, tmp_path):
     return folder
 
 
-#: A file of each kind of output, as a pattern in the folder of the results.
+#: A file of each kind of output, as a glob pattern relative to the folder of the results.
 OUTPUTS = [
     *("geometry.parquet", "failures.parquet", "curves/phases.parquet", "summary.txt"),
     *("config.yaml", "manifests/mine.parquet", "history/mine.parquet", "plans/mine/*.json"),
@@ -142,7 +142,7 @@ OUTPUTS = [
     "budgets/mine/a/checkpoint-100/*.parquet",
     *("report.html", "comparison.md", "spikes/geometry.parquet", "spikes/warnings.md"),
 ]
-#: Files that are only written again when a job needs them.
+#: Files that are written again only when a job needs them.
 NEEDED = ["settings/*.yaml", "settings/text.jinja", "measured/mine/a/checkpoint-0/*.parquet"]
 SAMPLE = [OUTPUTS[0], "geometry/mine/a/checkpoint-0+1/*/losses.parquet", "report.html"]
 TARGETS_OF = {"spikes": "spikes", "comparison": "paper", "report": "all"}
@@ -159,7 +159,7 @@ def test_a_deleted_output_is_written_again(copied, pattern):
     content = path.read_bytes()
     path.unlink()
     complete(copied, target_of(pattern))
-    # Pages and figures contain the time at which they were written.
+    # Pages and figures contain the time of their creation.
     if path.suffix not in (".html", ".pdf", ".svg"):
         assert path.read_bytes() == content
     assert path.stat().st_size > 0
@@ -220,7 +220,7 @@ def test_truncated_settings_are_not_used(copied):
 def test_a_manifest_of_another_text_is_not_used(copied):
     original = configuration(copied)
     configure(copied, {"corpus.text": "other.txt"})
-    # The sweep of the other text ends early.
+    # The sweep of the other text stops after the manifest.
     complete(copied, "numbers", "--until", "manifest")
     write(copied, original)
     # Snakemake does not remember the first sweep.

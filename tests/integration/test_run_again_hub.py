@@ -1,4 +1,4 @@
-"""Rules run again after a change of a sweep of the Hub as docs/how-to/run-again.md says.
+"""After a change of a Hub sweep, the rules named in docs/how-to/run-again.md run again.
 
 Dry runs test a sample of the table, or the whole table if SHAPESWEEP_ALL is set.
 """
@@ -17,7 +17,7 @@ from helpers.workflow import complete, configure, read, settings, sweep, write
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 REPOSITORIES = ["Org/first", "Org/second", "Org/third"]
 SUITE = {**HUB, "repositories": REPOSITORIES[:2], "only": ["first"]}
-#: Rows whose changes have another form for suites of the Hub.
+#: Rows whose change is expressed with other keys in suites of the Hub.
 OTHER_CHANGES = {
     "`suites`: `seed` of a run, `tokens_per_step`": [
         {"suites.mine.seed": 7},
@@ -25,9 +25,10 @@ OTHER_CHANGES = {
     ],
     "`suites`: `accept`, `losses` of a run": [{"suites.mine.accept": ["discontinuous"]}],
 }
-#: Rows after whose change a dry run only shows a new listing, and rows of other suites.
+#: Rows that are not tested with suites of the Hub. After a run is added, a dry run plans only the
+#: new listing. `spikes.suites` concerns other suites.
 LEFT_OUT = {"`suites`: a run is added", "`spikes.suites`"}
-#: Rows about other checkpoints than that with a budget.
+#: Rows that do not change the checkpoint with a budget.
 WITHOUT_BUDGET = {"`checkpoints`, or a checkpoint is added", "`checkpoints_per_job`"}
 BOTH = {"geometry", "budget"}
 
@@ -44,7 +45,7 @@ def hub(tmp_path_factory, tokenizers):
 
 @pytest.fixture(scope="module")
 def finished(hub, tmp_path_factory, text_file):
-    """A finished sweep of three of four checkpoints of a run, with a budget of the last one."""
+    """A finished sweep of three of four checkpoints of a run. The last checkpoint has a budget."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copyfile(text_file, folder / "other.txt")
     chosen = settings(
@@ -68,11 +69,11 @@ def swept(finished):
 
 
 def expected_of_hub(row, target):
-    """Return the rules that run. For suites of the Hub, a checkpoint runs both its jobs or none."""
+    """Return the rules that run. On the Hub, either both jobs of a checkpoint run, or neither."""
     if row == "`scratch`":
         return BOTH | TARGETS[target]
     rules = expected(row, target)
-    # Only the targets all and numbers include the kept shards of the checkpoint with a budget.
+    # Only the targets `all` and `numbers` include the kept shards of the checkpoint with a budget.
     if row == "`keep_activations`" and target not in ("all", "numbers"):
         return rules
     return rules | BOTH if rules & BOTH and row not in WITHOUT_BUDGET else rules
@@ -137,7 +138,7 @@ def test_a_new_run_does_not_repeat_a_measured_run(hub, copied, change):
     [
         ({"scratch": "scratch"}, 0),
         ({"checkpoints_per_job": 1}, 0),
-        # Only the weights of the last checkpoint, for its budget.
+        # Only the last checkpoint has a budget, so only its weights are downloaded.
         ({"budget.rise": 0.1}, 1),
         ({"geometry.n_points": 50}, 3),
         ({"checkpoints": {"steps": [0, 1, 4, 8]}}, 1),
@@ -160,7 +161,7 @@ def failures(folder):
 
 def test_a_leftover_download_is_not_used_for_other_jobs(hub, copied):
     configure(copied, {"checkpoints_per_job": 1})
-    # Everything is measured, so these batches need no downloads.
+    # All checkpoints of these batches have already been measured, so no weights are needed.
     complete(copied, "numbers", "--notemp")
     left = list((copied / "results/checkpoints/mine/first").glob("*/*"))
     assert left and not any([*folder.glob("*.safetensors")] for folder in left)
@@ -190,7 +191,7 @@ def test_a_kept_budget_is_not_measured_again(hub, copied):
     complete(copied, "numbers")
     assert path.read_bytes() == content
     assert not weights(hub)
-    # A damaged kept budget is not used.
+    # If the kept budget is damaged, it is not used.
     (kept,) = (copied / "results/measured/mine/first/.budgets").iterdir()
     for damaged in (kept, path):
         damaged.write_bytes(b"PAR1")

@@ -1,4 +1,4 @@
-"""Runs that are still being trained, restarts, and loss explosions."""
+"""Sweeps of runs with restarts, of runs with loss explosions, and of runs still in training."""
 
 import json
 
@@ -93,7 +93,7 @@ def test_a_running_training_is_followed(live):
     complete(live, "numbers")
     losses = read(live, "losses")
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20]
-    # A new checkpoint, an unfinished one, and the measurements of a probe.
+    # Add a new checkpoint, an unfinished checkpoint, and the measurements of a probe.
     write_checkpoint(live / "run", 30, losses=[(s, 6.0 - s / 100) for s in range(5, 31, 5)])
     (live / "run/tmp-checkpoint-40").mkdir()
     row = dict.fromkeys(schemas.PROBE.names) | {"step": 30, "metric": "kurtosis", "value": 3.0}
@@ -105,7 +105,7 @@ def test_a_running_training_is_followed(live):
     assert losses[losses.source == "log"].step.tolist() == [5, 10, 15, 20, 25, 30]
     assert read(live, "history").query("source == 'probe'").step.tolist() == [30]
     assert sorted(set(read(live, "geometry").step)) == [10, 20, 30]
-    # A longer log does not repeat any measurement.
+    # If only the log gets longer, no measurement is repeated.
     state_file = live / "run/checkpoint-30/trainer_state.json"
     state = json.loads(state_file.read_text(encoding="utf-8"))
     state["log_history"].append({"step": 31, "loss": 5.0})

@@ -1,4 +1,4 @@
-"""Whole sweeps of tiny suites, also with damaged checkpoints and wrong configurations."""
+"""Complete sweeps of tiny suites, also with damaged checkpoints and wrong configurations."""
 
 import json
 import os
@@ -33,17 +33,17 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     done = complete(workspace)
     geometry = read(workspace, "geometry")
     found = geometry.groupby(["run", "revision"]).size()
-    # There are three corpora. Three selections have every metric at each of its scales (but the
-    # embedding has no previous layer), and two selections have two numbers each. Causal models
-    # also have two numbers of truncated documents. The decoder has three blocks, an embedding and
-    # a final norm; the encoder has two blocks and an embedding.
+    # There are three corpora. Three selections have every metric at each of its scales, except that
+    # linearity is not defined for the embedding, which has no previous layer. Two selections have
+    # two numbers each. Causal models also have two numbers of truncated documents. The decoder has
+    # three blocks, an embedding and a final norm; the encoder has two blocks and an embedding.
     scales = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
     assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2 + 2) - 3)}
     assert set(found["encoder"]) == {3 * (3 * (3 * scales + 2 * 2) - 3)}
     undefined = geometry.flag.str.contains("undefined")
     assert (geometry.value.isna() == undefined).all()
-    # 16 features have fewer than a hundred eigenvalues, and few embeddings differ, so some have no
-    # 64 neighbours. All other numbers are defined and have errors.
+    # 16 features have fewer than a hundred eigenvalues. There are few distinct embeddings, so some
+    # have fewer than 64 neighbours. All remaining numbers are defined and have errors.
     blocks = geometry[geometry.layer_kind != "embedding"]
     assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
     assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}
@@ -55,7 +55,8 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert logged.step.tolist() == list(range(5, 101, 5))
     assert len(losses[losses.source == "eval"]) == 2 * 3 * 3
     assert not len(read(workspace, "failures"))
-    # The sweep has no budgets, no last tokens, no model of the paper, and no loss explosion.
+    # These figures are not drawn, because the sweep has no budgets, no last tokens, no model of the
+    # paper, and no loss explosion.
     absent = {"budget", "pooling", "comparison", "approach", "early_warning"}
     drawn = {f"{name}.{kind}" for name in FIGURES.keys() - absent for kind in EXTENSIONS}
     found = {path.name: path for path in (workspace / "results/figures").glob("[!.]*")}
@@ -119,7 +120,7 @@ def test_an_embedded_suite_is_trained_and_measured(tmp_path, text_file):
         assert [e["step"] for e in state["log_history"] if "loss" in e] == [1, 2, 3, 4]
     losses = read(tmp_path, "losses")
     started = losses[(losses.source == "eval") & (losses.step == 0)].value
-    # Before training, the loss is that of a uniform distribution: ln(300) = 5.70.
+    # Before training, the loss equals the loss of a uniform distribution, ln(300) = 5.70.
     assert ((started - 5.70).abs() < 0.2).all()
     geometry = read(tmp_path, "geometry")
     assert sorted(geometry.tokens.unique()) == [0, 64, 256]
@@ -136,7 +137,7 @@ def test_too_long_documents_are_reported_for_each_checkpoint(workspace):
     configure(workspace, {"corpus.length": 65, "checkpoints": {"steps": [0]}})
     done = sweep(workspace, "numbers")
     assert "0 checkpoints of 0 runs measured, 2 not measured" in done.stdout
-    assert "a document has 65 tokens, the model reads at most 64" in done.stdout
+    assert "a document has 65 tokens, but the model reads at most 64" in done.stdout
     assert "Traceback" not in done.stdout
 
 
@@ -159,7 +160,7 @@ def test_only_repaired_or_changed_checkpoints_are_measured_again(workspace):
 
     for path, (content, stat) in whole.items():
         path.write_bytes(content)
-        # Like rsync, restore the time of the original file.
+        # Restore the modification time of the original file, as rsync does.
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     jobs = plan(workspace)
     assert (jobs["geometry"], jobs["history"]) == (1, 1)

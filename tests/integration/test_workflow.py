@@ -1,4 +1,4 @@
-"""The workflow passes the lint, writes reports, repeats nothing, and can be extended."""
+"""The workflow passes the lint, writes reports, repeats no finished job, and can be extended."""
 
 import json
 import re
@@ -28,7 +28,7 @@ from shapesweep.metrics import METRICS
 
 
 def newest_logs(folder, rule):
-    """Return the text of the newest log of a rule for each batch."""
+    """For each batch, return the text of the rule's newest log."""
     newest = {}
     for log in (folder / "results/logs" / rule).rglob("*.log"):
         batch = log.parent
@@ -49,13 +49,13 @@ def swept(tmp_path_factory, runs, text_file):
 
 
 def measured_and_kept(log):
-    """Return the counts of measured and of kept numbers in the last line of a log."""
+    """Return the counts of measured and kept numbers from the last line of a log."""
     last = log.splitlines()[-1]
     return [int(n) for n in re.search(r"(\d+) numbers measured, (\d+) kept", last).groups()]
 
 
 def assert_one_metric_measured(folder, metric):
-    """Check that the last run measured only one metric, but for every checkpoint."""
+    """Check that the last run measured only one metric, and measured it for every checkpoint."""
     numbers = read(folder, "geometry").groupby(["run", "revision"])
     expected = sorted(numbers.metric.agg(lambda m: (m == metric).sum()))
     counts = [measured_and_kept(log) for log in newest_logs(folder, "geometry")]
@@ -88,11 +88,11 @@ def test_every_rule_has_comments_a_message_logs_and_resources():
         for rule in re.split(r"^(?:rule|checkpoint) ", text, flags=re.MULTILINE)[1:]:
             if rule.startswith(("paper:", "spikes:")):
                 continue  # Targets, which only name files of other rules.
-            # Two rules only print.
+            # Two rules only print, and have no output.
             parts = [] if rule.startswith(("manifests:", "plan:")) else ["output:"]
             if "\n    shell:" in rule:
                 parts.append("log:")
-            # Rules that only write a text or print finish at once.
+            # Rules that only print or write a text finish at once, and need no benchmark.
             if not rule.startswith(("template:", "manifests:", "plan:")) and "shell:" in rule:
                 parts.append("benchmark:")
             if "\n    localrule: True" not in rule:
@@ -122,7 +122,7 @@ def test_the_report_has_every_figure_with_title_category_and_caption(again):
             continue
         assert json.dumps(figure.title)[1:-1] in page
         assert f'"{figure.category}"' in page
-        # The start of the caption, without emphasis and line breaks.
+        # Only the start of the caption is compared, which contains no emphasis or line break.
         assert figure.caption.split("*")[0].split(".")[0] in page
     assert "Summary of the sweep" in page
 
@@ -148,7 +148,7 @@ def test_only_a_new_corpus_is_extracted_and_measured(again):
     complete(again, "numbers")
     logs = newest_logs(again, "geometry")
     assert set(re.findall(r": extracted ([^:\n]+)", "".join(logs))) == {"shuffled"}
-    # Both corpora have the same number of numbers.
+    # Both corpora have the same count of numbers.
     for measured, kept in map(measured_and_kept, logs):
         assert measured == kept != 0
     assert "Nothing to be done" in sweep(again, "numbers").stdout
@@ -163,7 +163,7 @@ def test_kept_shards_are_extracted_again_when_the_text_changes(workspace, text_f
     assert "Nothing to be done" in sweep(workspace, "numbers").stdout
     with text.open("a", encoding="utf-8") as file:
         file.write("More of it than before.\n")
-    # Also when Snakemake does not remember the inputs of the shards.
+    # The shards are extracted again even if Snakemake does not remember their inputs.
     for remembered in (True, False):
         if not remembered:
             shutil.rmtree(workspace / ".snakemake")
@@ -192,7 +192,7 @@ def test_only_a_metric_with_a_new_version_is_measured(again, clone):
 
 
 def example_files(name):
-    """Return the path and the content of each file in a how-to."""
+    """Return the path and the content of each file that a how-to page tells users to write."""
     text = (ROOT / f"docs/how-to/{name}.md").read_text(encoding="utf-8")
     return re.findall(r"^Write `([^`]+)`:\n\n```\w+\n(.*?)```$", text, re.MULTILINE | re.DOTALL)
 
@@ -211,14 +211,14 @@ def test_how_to_examples_work_and_are_single_files(again, clone):
     assert set(geometry.corpus) == {"text", "reversed"}
     assert set(geometry.metric) == {*METRICS, "top10_share"}
     ratio = geometry[geometry.metric == "top10_share"]
-    # The share of 10 of 16 axes is at least 10/16.
+    # The ten largest of 16 eigenvalues have a share of at least 10/16.
     assert ratio.value.between(10 / 16, 1).all()
     assert (ratio.stderr > 0).all()
     embedding = ratio[(ratio.layer_kind == "embedding") & (ratio.selection == "no_first")]
     decoder = embedding[embedding.run == "decoder"].pivot(
         index="step", columns="corpus", values="value"
     )
-    # The order of the tokens does not matter here: the decoder's embedding has no positions.
+    # The order of the tokens does not matter, because the decoder's embedding has no positions.
     assert decoder.text.tolist() == pytest.approx(decoder.reversed.tolist(), rel=1e-9)
     assert set(geometry[geometry.suite == "mine"].run) == {"seed-0"}
     assert (again / "results/figures/cosine.svg").stat().st_size > 5000

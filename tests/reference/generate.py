@@ -1,6 +1,6 @@
-"""Write fixtures.json: values that other programs compute for deterministic clouds.
+"""Write fixtures.json, with the values that other programs compute for deterministic clouds.
 
-The tests do not run this script. It needs a separate environment:
+The tests do not run this script. The script needs a separate environment:
     python -m venv peers
     peers/bin/pip install scikit-dimension torch==2.13.0 tqdm matplotlib IsoScore dimensionality
     peers/bin/pip install --no-deps llm-microscope==0.0.7
@@ -26,7 +26,7 @@ from helpers.clouds import CLOUDS
 
 
 def _paper():
-    """Return the module of the paper's authors. The import of its whole package would fail."""
+    """Return the module of the paper's authors. Importing its whole package would fail."""
     files = importlib.metadata.files("llm-microscope")
     path = next(file for file in files if file.name == "functions.py").locate()
     spec = importlib.util.spec_from_file_location("paper", path)
@@ -59,7 +59,7 @@ def distances(points):
 
 
 def dimensions(points):
-    """Return every ID, computed by scikit-dimension and by the authors' code."""
+    """Return every ID, computed by scikit-dimension or by the authors' code."""
     gride = skdim.id.GRIDE(multiscale=True, range_max=64).fit(points)
     return {
         "id_twonn": skdim.id.TwoNN(discard_fraction=0.1).fit(points).dimension_,
@@ -79,7 +79,7 @@ def dimensions(points):
 def spectra(points):
     """Return every number of the spectrum.
 
-    If no other program computes it, it is computed from the singular values of numpy.
+    Numbers that no other program computes are computed from the singular values of numpy.
     """
     centred = points - points.mean(axis=0)
     sigma = np.linalg.svd(centred, compute_uv=False)

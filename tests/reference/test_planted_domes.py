@@ -1,15 +1,15 @@
-"""A planted dome over depth is found with its height, and attributed to the attention sink."""
+"""A planted dome over depth is found with its true height, and attributed to the sink."""
 
 import numpy as np
 
 from helpers.planted import MIN_AGREEING, SEEDS, bulk, expected, measured
 
-#: The shift of the first token by layer, in standard deviations: a dome caused by a sink.
+#: The shift of the first token by layer, in standard deviations. The shift causes a dome.
 SINK = (0.0, 10.0, 20.0, 25.0, 20.0, 10.0, 0.0)
 
 
 def dome_of(seed, sinks):
-    """Return the shapes of a checkpoint, with all tokens and without the first ones."""
+    """Return the shapes of a checkpoint, for all tokens and without first tokens."""
     rng = np.random.default_rng([2, seed])
     shards = {(7, layer): bulk(rng, sink) for layer, sink in enumerate(sinks)}
     shapes = measured(["anisotropy"], shards, n_layers=6)["shapes"]

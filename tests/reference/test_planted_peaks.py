@@ -1,4 +1,4 @@
-"""A planted peak of the ID over training is found at its step. Without it, no peak is found."""
+"""A planted peak of the ID over training is found at its step. A flat or rising ID has none."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ TRAINING_STD = 0.3
 
 
 def id_verdict(seed, line):
-    """Return the row of `phases` for a training run whose middle blocks have these dimensions."""
+    """Return the row of `phases` of a training run whose middle blocks have these IDs."""
     rng = np.random.default_rng([1, seed])
     shared = rng.uniform(size=(N_TOKENS, FEATURES))
     shards = {}

@@ -1,10 +1,10 @@
-"""Numbers of shapesweep equal those of other programs (fixtures.json, written by generate.py).
+"""Shapesweep and other programs compute equal numbers (fixtures.json, by generate.py).
 
-Reasons for the tolerances: with the same definition and exact distances, only the rounding of the
-other programs differs. They compute ‖a‖² + ‖b‖² - 2ab in float64, which has an error of about
-1e-16 · (300² · 30)/d² at the offset of 300, so the tolerance is 1e-6. For spectra in float64, it is
-1e-9. This also holds for singular values, which shapesweep computes from squares with a condition
-number of at most 1e8.
+Reasons for the tolerances: the definitions are the same and the distances are exact, so the only
+difference is the rounding of the other programs. The other programs compute ‖a‖² + ‖b‖² - 2ab in
+float64, with an error of about 1e-16 · (300² · 30)/d² at the offset of 300, so the tolerance is
+1e-6. For spectra in float64, the tolerance is 1e-9. It also applies to singular values, which
+shapesweep computes from squares with a condition number of at most 1e8.
 """
 
 import json
@@ -41,9 +41,9 @@ def distances(cloud):
         "id_twonn": shapesweep.id_twonn,
         "id_twonn_mle": shapesweep.id_twonn_mle,
         "id_twonn_mle_censored": lambda d: shapesweep.id_twonn_mle(d, discard_fraction=0.1),
-        # The authors' code, in float64, on the cloud without repeated rows. But it rescales the
-        # points, and computes F of the lowest fifth of the ratios in float32: a relative error of
-        # 1e-7.
+        # The authors' code runs in float64, on the cloud without repeated rows. It rescales the
+        # points, and computes F of the lowest fifth of the ratios in float32, with a relative error
+        # of 1e-7.
         "id_twonn_paper": shapesweep.id_twonn_paper,
         "id_mle": lambda d: shapesweep.id_mle(d[:, :20]),
         "id_mle_arithmetic": lambda d: shapesweep.id_mle(d[:, :20], mean="arithmetic"),
@@ -59,7 +59,7 @@ def test_dimensions_equal_those_of_other_programs(cloud, distances, name, estima
 def test_local_ids_equal_those_of_scikit_dimension(cloud, distances):
     points = cloud[0]
     order = np.lexsort(points[shapesweep.unique_rows(points)].T[::-1])
-    # The reference values are for the first five rows in the sorted order of np.unique.
+    # The reference values belong to the first five rows in the sorted order of np.unique.
     np.testing.assert_allclose(
         shapesweep.local_id(distances[order[:5], :20]), cloud[1]["local_id"], rtol=1e-6
     )
@@ -112,9 +112,9 @@ def test_spectra_equal_those_of_other_programs(cloud, request, name, estimate, r
 
 
 def centred(theirs, request):
-    """Return the values of another program, for `offset` those of the cloud without an offset.
+    """Return the values of another program for a cloud, without the cloud's offset.
 
-    With the offset of 300, the other programs lose digits.
+    At the offset of 300, the other programs lose digits, so `offset` uses the values of `gauss4`.
     """
     return FIXTURES["gauss4"] if request.node.callspec.params["cloud"] == "offset" else theirs
 
@@ -131,7 +131,7 @@ def test_linearity_equals_that_of_the_authors_code(cloud):
 def test_neighbors_equal_those_of_scikit_learn(cloud):
     points, theirs = cloud
     distances, indices = shapesweep.nearest_neighbors(points, 5)
-    # With the offset of 300, the expansion in scikit-learn loses digits: 1e-16 · 2.7e6 / d.
+    # At the offset of 300, the expansion in scikit-learn has an error of 1e-16 · 2.7e6 / d.
     expected = np.array(theirs["neighbor_distances"])[:, :5]
     np.testing.assert_allclose(distances[:5], expected, rtol=1e-6, atol=1e-4)
     apart = (np.diff(np.array(theirs["neighbor_distances"])) > 1e-4).all(axis=1)

@@ -1,4 +1,4 @@
-"""In real training runs, planted restarts are flagged, and checkpoints next to them are not."""
+"""In real training runs, planted restarts are flagged, and neighbouring checkpoints are not."""
 
 import copy
 
@@ -13,7 +13,7 @@ from shapesweep.corpora import stdlib_text
 from shapesweep.curves.continuity import continuity
 from shapesweep.training.train import packed
 
-#: Steps between two checkpoints, and the number of checkpoints.
+#: The number of steps between two checkpoints, and the number of checkpoints.
 EVERY, N = 20, 14
 #: Checkpoints from which the training is restarted.
 RESTARTS = (3, 6, 9)
@@ -34,7 +34,7 @@ def trainings(tokenizers):
         order = torch.Generator().manual_seed(seed)
         samples, states = [weight_sample.sample(model)], {}
         for step in range(first * EVERY, (N - 1) * EVERY):
-            # Like most training runs, with warm-up and decay.
+            # The learning rate has a warm-up and a decay, as in most training runs.
             for group in optimizer.param_groups:
                 group["lr"] = 3e-3 * min(1, (step + 1) / 20) * (1 - 0.9 * step / EVERY / N)
             batch = documents[torch.randint(len(documents), (8,), generator=order)]
@@ -61,7 +61,7 @@ def test_trainings_without_restarts_are_continuous(trainings):
     first, other, branches = trainings
     for run in (first, other, *branches.values()):
         assert flags(run) == {}
-        # Also with only every second checkpoint.
+        # Nothing is flagged either if every second checkpoint is left out.
         assert flags(run[::2]) == {}
 
 

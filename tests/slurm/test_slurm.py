@@ -1,6 +1,6 @@
-"""Sweeps on a real Slurm with a single local node, which claims more cores and GPUs than it has.
+"""Sweeps run on a real Slurm, whose only node claims more cores and GPUs than it has.
 
-Other schedulers are emulated by commands that call those of Slurm.
+Another scheduler is emulated by commands that call the commands of Slurm.
 """
 
 import functools
@@ -14,7 +14,7 @@ import pytest
 from helpers import requirements
 from helpers.workflow import ROOT, command, complete, read, settings, write
 
-#: The profile, with shorter waiting times: here jobs start at once, and all share a disk.
+#: The profile with shorter waiting times, because jobs start at once and share a local disk.
 PROFILE = ["--profile", ROOT / "profiles/slurm", "--latency-wait", "5"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "1"]
 
@@ -65,7 +65,7 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trouble(slurm, tmp_path_factory):
-    """The running workflow of TROUBLE. It takes a minute, so it runs at the same time as others."""
+    """The workflow TROUBLE. It takes a minute, so it runs in parallel with another test."""
     folder = tmp_path_factory.mktemp("trouble")
     (folder / "Snakefile").write_text(TROUBLE, encoding="utf-8")
     write(folder, {})
@@ -81,7 +81,7 @@ def workspace(tmp_path):
     return tmp_path / "mein Prüfstand"
 
 
-#: Jobs must run where the scheduler starts them, and not in a server.
+#: Jobs must run in the processes that the scheduler starts, and not in forks of a server.
 on_cluster = functools.partial(complete, cold=True)
 
 
@@ -106,20 +106,22 @@ def test_a_sweep_on_slurm_gives_the_same_numbers_as_a_local_sweep(
     suites = publish([0, 8])
     chosen = settings(text_file, suites=suites, corpora=["text"], checkpoints_per_job=1)
     write(here, chosen)
-    # A disk that only the node can access.
+    # Use a disk that only the node can access.
     write(workspace, {**chosen, "scratch": str(slurm / "disk")})
-    # At the same time as the sweep on Slurm, which mostly waits.
+    # Run the local sweep in parallel with the sweep on Slurm, which mostly waits.
     local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
     gpu = ["--set-resources", "geometry:gpu=1"]
     known = jobs(on_cluster(workspace, *PROFILE, *gpu, "--", "numbers"))
     assert {job["JobState"] for job in known} == {"COMPLETED"}
-    # A single job with a GPU downloads and measures a batch, so all of it is on one node.
+    # A single job with a GPU downloads and measures a batch, so all files of the batch are on one
+    # node.
     name = "rule_checkpoint_download_geometry"
     grouped = [job for job in known if job["Comment"] == name]
     written = list((workspace / "results/geometry").rglob("geometry.parquet"))
     assert len(grouped) == len(written) == 2
     assert {job["TresPerJob"] for job in grouped} == {"gres:gpu:1"}
-    # The other jobs that are not local. The wildcards follow the name of the rule.
+    # Collect the rules of all other submitted jobs. In the field `Comment`, wildcards follow the
+    # name of the rule.
     others = {job["Comment"].split("_")[1] for job in known if job not in grouped}
     assert others == {"listing", "tokenizer"}
     for kind in ("checkpoints", "activations"):
@@ -132,7 +134,7 @@ def test_a_sweep_on_slurm_gives_the_same_numbers_as_a_local_sweep(
 
     assert local.wait() == 0
     for name in ("geometry", "replicates", "losses", "failures"):
-        # Jobs have the same number of threads on both, so the numbers are identical.
+        # Jobs use the same number of threads in both sweeps, so the numbers are identical.
         actual, expected = (read(folder, name) for folder in (workspace, here))
         pd.testing.assert_frame_equal(actual, expected, check_exact=True)
 

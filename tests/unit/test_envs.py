@@ -1,4 +1,4 @@
-"""Pinned versions: pip, conda, the package and this environment agree."""
+"""The pinned versions of pip, conda, the package and this environment agree."""
 
 import importlib.metadata
 import os
@@ -65,7 +65,7 @@ def test_promised_versions_are_pinned():
         assert f"{PINS[name]}.".startswith(f"{version}.")
 
 
-def test_link_of_a_killed_slurm_test_is_replaced_and_no_other(tmp_path):
+def test_only_the_link_that_a_killed_slurm_test_left_is_replaced(tmp_path):
     def check(folder):
         link.unlink(missing_ok=True)
         link.symlink_to(folder / "slurm.conf")
@@ -76,7 +76,7 @@ def test_link_of_a_killed_slurm_test_is_replaced_and_no_other(tmp_path):
     link, folder = tmp_path / "slurm.conf", tmp_path / "pytest-0/slurm0"
     assert check(Path("/nfs/slurm")) == 1
     assert check(folder) == 0
-    # This process has the program and the number of a daemon that is running.
+    # This process stands in for a running daemon. It has the executable and the PID of the daemon.
     folder.mkdir(parents=True)
     (tmp_path / "slurmctld").symlink_to(sys.executable)
     (folder / "slurmctld.pid").write_text(str(os.getpid()), encoding="utf-8")

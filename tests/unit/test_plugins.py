@@ -1,4 +1,4 @@
-"""Plugins: every file of a package is found, and defines entries that are named after it."""
+"""Every file of a plugin package is found, and defines entries whose names start with its name."""
 
 import sys
 from pathlib import Path

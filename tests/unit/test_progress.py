@@ -1,4 +1,4 @@
-"""Progress: lines in a log that people and the display of the sweep can read."""
+"""Progress is logged in lines that people and the display of the sweep can read."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_progress_lines_in_a_log_can_be_parsed(capsys, monkeypatch):
 def test_log_has_few_progress_lines(capsys):
     for _ in progress.track(range(1000), "training", "steps"):
         pass
-    # Only the first and last lines, since the loop takes much less than the interval.
+    # Only the first and the last line are printed, because the loop takes less than the interval.
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
@@ -60,11 +60,11 @@ def test_time_left_is_empty_while_it_is_unknown(ledger):
 
 def test_time_left_is_estimated_from_finished_jobs(ledger):
     run(ledger, 1, "train", 100)
-    # The duration of the other jobs is unknown, and they are most of the sweep.
+    # Most jobs of the sweep have rules whose duration is still unknown.
     assert ledger.left().startswith("at least")
     run(ledger, 2, "activations", 10)
     run(ledger, 3, "geometry", 20)
-    # 3 · 10 + 3 · 20, and the median of the known durations for the summary.
+    # The estimate is 3 · 10 + 3 · 20, plus the median of the known durations for the summary.
     assert ledger.left() == "about 2 min left"
     for number in (4, 6, 8):
         run(ledger, number, "activations", 10)
@@ -81,7 +81,7 @@ def test_progress_of_a_job_is_read_from_its_log(ledger, tmp_path):
     log.write_text("training: 0 of 512 steps, ? left\ntraining: 128 of 512 steps, 01:30 left\n")
     assert ledger.running[1].progress() == ("training", 128, 512)
     ledger.clock.now += 30
-    # A quarter took 30 s. The rest of the sweep is unknown.
+    # A quarter of the training took 30 s. The duration of all other jobs is unknown.
     assert ledger.left() == "at least 90 s left" or ledger.left() == "at least 2 min left"
 
 

@@ -1,8 +1,8 @@
-# Out: <results>/config.yaml, the configuration in use, merged from all files; and
+# Output: <results>/config.yaml, the configuration in use, merged from all files; and
 # <results>/settings/, the settings that jobs read. The name of a settings file is the digest of its
-# contents, so a job depends only on the part of the configuration that it reads.
-# Snakemake's template engine writes these files in the main process. A command line would limit the
-# length of their text.
+# contents, so a job depends only on the part of the configuration that it reads. Snakemake's
+# template engine writes these files in the main process. A command line would limit the length of
+# their text.
 rule template:
     output:
         f"{RESULTS}/settings/text.jinja",

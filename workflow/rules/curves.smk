@@ -1,4 +1,4 @@
-# In: the tables of all batches, and the training logs of the runs. Out: the joined tables,
+# Input: the tables of all batches, and the training logs of the runs. Output: the joined tables,
 # <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,manifest}.parquet,
 # and the curves that the figures show, <results>/curves/.
 CURVES = expand(

@@ -1,8 +1,8 @@
-# In: the manifest, which pins the commits of a suite of the Hub. Out: the files of its checkpoints,
-# <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/ (or in the configuration's scratch),
-# which are removed after they are measured; and the tokenizer of each run, <results>/tokenizers/,
-# which is kept. Downloads need no core. They run ahead of the measurements as far as hub.downloads
-# and hub.disk_gb allow. A download waits until there is room on the disk.
+# Input: the manifest, which pins the commits of a suite on the Hub. Output: the files of its
+# checkpoints, <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/ (or in the configuration's
+# scratch), which are removed after they are measured; and the tokenizer of each run,
+# <results>/tokenizers/, which is kept. Downloads need no core. They run ahead of the measurements
+# as far as hub.downloads and hub.disk_gb allow. A download waits until there is room on the disk.
 rule download:
     input:
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
@@ -49,7 +49,7 @@ rule tokenizer:
         f"{RESULTS}/logs/tokenizer/{{suite}}/{{run}}/{{fingerprint}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/tokenizer/{{suite}}/{{run}}/{{fingerprint}}.tsv"
-    # Every checkpoint of the run waits for it.
+    # Every checkpoint of the run waits for the tokenizer.
     priority: 20
     threads: 0
     resources:
@@ -59,7 +59,7 @@ rule tokenizer:
     params:
         results=HERE,
         # The name of the output changes with its contents. Snakemake does not compare params that
-        # depend on the output, so other changes of the definition do not fetch the files again.
+        # depend on the output, so other changes of the definition do not cause another download.
         definition=reported(
             lambda w, output: definitions.for_tokenizer(
                 w.suite, PLAN.suites[w.suite], w.run

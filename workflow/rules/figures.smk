@@ -1,4 +1,4 @@
-# In: the curves. Out: <results>/figures/<figure>.{svg,pdf,png,csv}, <results>/summary.txt,
+# Input: the curves. Output: <results>/figures/<figure>.{svg,pdf,png,csv}, <results>/summary.txt,
 # <results>/comparison.md and <results>/report.html. `snakemake --report report.zip` shows the
 # figures and the summary with their captions.
 rule figures:

@@ -1,8 +1,8 @@
-# In: the files of a batch of checkpoints, and the manifest. Out: the tables of their metrics,
+# Input: the files of a batch of checkpoints, and the manifest. Output: the tables of their metrics,
 # <results>/geometry/<suite>/<run>/<batch>/<fingerprint>/. A job extracts and measures one
-# checkpoint at a time, and then removes its shards of hidden states. With keep_activations they are
-# kept in <results>/activations/. <results>/measured/ keeps the numbers of every checkpoint, so that
-# a later sweep does not measure them again.
+# checkpoint at a time, and then removes its shards of hidden states. With keep_activations, the
+# shards are kept in <results>/activations/. <results>/measured/ keeps the numbers of every
+# checkpoint, so that a later sweep does not measure them again.
 rule geometry:
     input:
         text=text,
@@ -25,7 +25,7 @@ rule geometry:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.geometry_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.geometry_minutes(batch(w)),
-        # No number depends on these. A change of a resource does not run the job again.
+        # No number depends on these values. If a resource changes, the job does not run again.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,

@@ -1,4 +1,4 @@
-# Everything here uses internals of Snakemake, and says why.
+# Functions that use internals of Snakemake. Each docstring says why the function needs them.
 import os
 import sys
 
@@ -35,11 +35,11 @@ def is_main_process():
 
 
 def set_limits(chosen):
-    """Limit the downloads, unless the command line or the profile does.
+    """Limit the downloads, unless the command line or the profile already limits them.
 
     Snakemake's documented interface cannot set global resources from a configuration.
     """
-    # disk_mb limits the disk space of all downloads together, hub how many run at a time.
+    # disk_mb limits the total disk space of all downloads, and hub limits how many run at a time.
     limits = {"disk_mb": int(chosen.hub.disk_gb * 1000), "hub": chosen.hub.downloads}
     for resource, limit in limits.items():
         workflow.global_resources.setdefault(resource, max(1, limit))
@@ -58,7 +58,7 @@ def check_that_all_jobs_ran():
 
 
 def refuse_storage():
-    """End with one line if a remote storage is set for the outputs.
+    """Exit with a one-line error if a remote storage is set for the outputs.
 
     Plans and jobs read earlier results from the disk, and would not find them in a remote storage.
     """
@@ -71,7 +71,7 @@ def refuse_storage():
 
 
 def warn_without_profile():
-    """Print one line if the workflow's profile is not in use.
+    """Print a one-line warning if the workflow's profile is not in use.
 
     A workflow that is imported as a module comes without its profile. While Snakemake reads the
     workflow, it shows only some of the profile's options. show_failed_logs is one of them.

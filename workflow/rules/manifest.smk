@@ -1,8 +1,8 @@
-# In: the folders of a suite's checkpoints, or the Hub. The Hub is asked once (and again with
-# --forcerun listing); <results>/listings/ keeps its answers. Out:
+# Input: the folders of a suite's checkpoints, or the Hub. The Hub is queried once (and again with
+# --forcerun listing), and <results>/listings/ stores its responses. Output:
 # <results>/manifests/<suite>.parquet, with one row per checkpoint, and <results>/plans/<suite>/,
 # the batches to be measured. `snakemake manifests` prints the checkpoints of all suites, and
-# `snakemake plan` prints the cost of the sweep. Neither measures anything.
+# `snakemake plan` prints the cost of the sweep. Neither command measures anything.
 checkpoint listing:
     input:
         trained,

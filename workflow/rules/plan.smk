@@ -1,5 +1,5 @@
-# Input functions, params and resources of the rules. They read the plan, which is an object of
-# Python (workflow/shapesweep/plan/workflow.py). Reading these files writes nothing.
+# Input functions, params and resources of the rules. They use the plan, which is a Python object
+# (workflow/shapesweep/plan/workflow.py). Planning writes nothing.
 import functools
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def reported(function):
         try:
             return function(*arguments, **named)
         except ShapesweepError as error:
-            # Snakemake drops the message of an exit while it updates its plan.
+            # While Snakemake updates its plan, it drops the message of sys.exit.
             print(f"shapesweep: error: {error}", file=sys.stderr)
             sys.exit(1)
 
@@ -45,14 +45,15 @@ RESULTS = CONFIG.results
 include: "config.smk"
 
 
-# A workflow that imports this one as a module may set a prefix. Only the paths of rules show it.
+# A workflow that imports this workflow as a module may set a prefix. Only paths of rules show the
+# prefix.
 HERE = Path(str(rules.config.output[0])).parent
 PLAN = Plan(CONFIG, HERE)
 # The folder of temporary files: TEMPORARY is a path for rules, to which Snakemake adds the prefix;
 # TEMPORARY_HERE is the same path for jobs, with the prefix.
 TEMPORARY = CONFIG.scratch_folder(HERE) or RESULTS
 TEMPORARY_HERE = CONFIG.scratch_folder(HERE) or str(HERE)
-# The folder of a batch.
+# The folder of a batch, with wildcards.
 BATCH = "{suite}/{run}/{batch}/{fingerprint}"
 set_limits(CONFIG)
 refuse_storage()
@@ -60,14 +61,14 @@ warn_without_profile()
 
 
 def listed(suite):
-    """Wait until the checkpoints of a suite of the Hub are listed."""
+    """Wait until the checkpoints of a suite are listed."""
     # A job on a cluster plans again, and in its process no checkpoint rule is complete.
     if suite in PLAN.listable and is_main_process():
         checkpoints.listing.get(suite=suite)
 
 
 def of_suites(function):
-    """Return a function from suites to an input function, which waits for their listings."""
+    """Return a function that maps suites to an input function, which waits for their listings."""
 
     @reported
     def paths(suites):
@@ -88,14 +89,14 @@ files = of_suites(PLAN.files)
 
 @reported
 def batch(w):
-    """Return the batch of a job. A job without a batch has one checkpoint."""
+    """Return the batch of a job. A job without the wildcard `batch` has one checkpoint."""
     listed(w.suite)
     return PLAN.batch(w.suite, w.run, w.get("batch") or w.revision)
 
 
 @reported
 def recorded(w):
-    """Return what the recorded plan holds on a job's batch, and {} in the main process.
+    """Return the recorded plan's entry for a job's batch; {} in the main process.
 
     A job on a cluster plans again. Its plan differs if more results exist by then, so the job
     takes its batch from the recorded plan.
@@ -121,7 +122,7 @@ def model(w):
 
 @reported
 def disk_bytes(w):
-    """Return the bytes on disk that a batch of the Hub needs while it is measured."""
+    """Return the bytes on disk that a batch from the Hub needs while it is measured."""
     return PLAN.disk_bytes(batch(w))
 
 
@@ -129,7 +130,7 @@ def disk_bytes(w):
 def text(w):
     """Return the text file of the corpora. Its size and time are part of the outputs' names."""
     path = text_file(CONFIG.corpus.text)
-    # Snakemake reads braces as wildcards. They cannot be escaped.
+    # Snakemake reads braces in a path as wildcards, and they cannot be escaped.
     if path is None or "{" in str(path.absolute()):
         return []
     # Snakemake adds a module's prefix to relative paths.
@@ -166,7 +167,7 @@ def trained(w):
 
 
 def tokenizer(w):
-    """Return the tokenizer of a run of the Hub. Other checkpoints hold their own."""
+    """Return the tokenizer of a run on the Hub; other checkpoints contain their tokenizer."""
     if w.suite not in PLAN.published:
         return []
     folder = f"tokenizers/{w.suite}/{w.run}"
@@ -174,7 +175,8 @@ def tokenizer(w):
     found = list(Path(HERE, folder).glob(f"{fingerprint}*"))
     if is_main_process() or not found:
         return f"{RESULTS}/{PLAN.tokenizer(w.suite, w.run)}"
-    # A fetch that failed in this run gets a new name in the plan of a job, which would repeat it.
+    # After a failed download in this run, the plan of a job has a new name for the tokenizer. With
+    # the new name, the job would repeat the download.
     latest = max(found, key=lambda path: path.stat().st_mtime)
     return f"{RESULTS}/{folder}/{latest.name}"
 
@@ -185,7 +187,7 @@ def measured(w):
 
 
 def downloaded(w, input):
-    """Return the folder of downloaded checkpoints, and "" for a suite that is not of the Hub."""
+    """Return the folder of downloaded checkpoints, or "" for a suite that is not on the Hub."""
     return input.checkpoints if w.suite in PLAN.published else ""
 
 
@@ -195,7 +197,7 @@ def plan_file(w):
 
 
 class Captions(dict):
-    """Captions of all figures. They print as a digest, since reports print the params of rules."""
+    """Captions of all figures. Their repr is a digest, because reports print params of rules."""
 
     def __repr__(self):
         return digest(dict(self))
@@ -211,12 +213,13 @@ wildcard_constraints:
 
 onstart:
     disk = DiskBudget(TEMPORARY_HERE, 0)
-    # PLAN would keep the listings that exist now, and a job of this run may replace them.
+    # Use a new plan: PLAN would cache the listings that exist now, but a job of this run may
+    # replace these listings.
     disk.clear(Plan(CONFIG, HERE).downloads())
 
 
 onsuccess:
     check_that_all_jobs_ran()
     if Path(HERE, "summary.txt").is_file():
-        # Snakemake's logger prints it after the log of the jobs.
+        # Snakemake's logger prints the summary after the log of the jobs.
         logger.info(Path(HERE, "summary.txt").read_text(encoding="utf-8"))

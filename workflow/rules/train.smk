@@ -1,6 +1,6 @@
-# In: the definition of an embedded suite. Out: <results>/checkpoints/<suite>/<run>/, laid out like
-# the output folder of a Trainer. A run uses one thread, so that machines with the same processor
-# train the same checkpoints.
+# Input: the definition of an embedded suite. Output: <results>/checkpoints/<suite>/<run>/, laid out
+# like the output folder of a Trainer. A run uses one thread, so that machines with the same
+# processor train the same checkpoints.
 rule train:
     output:
         directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}"),

@@ -3,19 +3,19 @@
 import difflib
 from collections.abc import Iterable
 
-#: Characters of the longest message. Longer messages are cut in the middle.
+#: Maximum number of characters of a message. Longer messages are cut in the middle.
 LONGEST = 1000
 
 
 def printable(text: str) -> str:
-    """The text in one line, with control characters escaped."""
+    """Return a text in one line, with control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ShapesweepError(Exception):
     """An expected failure. The message says what is wrong, where, and what to do.
 
-    The command prints it without a traceback and exits with status 2.
+    The command prints the message without a traceback, and exits with status 2.
     """
 
     def __str__(self) -> str:
@@ -25,20 +25,20 @@ class ShapesweepError(Exception):
 
 
 class CheckpointError(ShapesweepError):
-    """One checkpoint cannot be measured; the sweep records the reason and goes on."""
+    """Raised if a checkpoint cannot be measured; the sweep records the reason and continues."""
 
 
 class TransientError(CheckpointError):
-    """One checkpoint is not available now; the next run tries it again."""
+    """Raised if a checkpoint is temporarily unavailable; the next run of the sweep tries again."""
 
 
 def raise_if_memory(error: Exception) -> None:
-    """Raise a MemoryError if an error means that memory ran out.
+    """Raise a MemoryError if another error was caused by a lack of memory.
 
     Raises
     ------
     MemoryError
-        If the error is one of the several that torch raises when memory runs out.
+        If `error` is one of the errors that torch raises when memory runs out.
     """
     message = str(error).lower()
     kinds = ("OutOfMemoryError", "MemoryError")
@@ -47,7 +47,7 @@ def raise_if_memory(error: Exception) -> None:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """Advice for an unknown word: the closest known word, or all known words."""
+    """Return advice for an unknown name: the closest known name, or a list of known names."""
     known = list(known)
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     more = f" and {len(known) - 12} more" if len(known) > 12 else ""

@@ -1,6 +1,6 @@
-"""Plug-ins: each metric, corpus and figure is one file in `metrics/`, `corpora/` or `figures/`.
+"""Find plug-ins. Each metric, corpus and figure is a file in `metrics/`, `corpora/` or `figures/`.
 
-The files are found by listing the folder, so nothing has to be registered elsewhere.
+The files are found by listing the folder, so no file has to be registered.
 """
 
 import importlib
@@ -13,28 +13,29 @@ Thing = TypeVar("Thing")
 
 
 def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing]:
-    """Find what the files of a package define.
+    """Find the objects that the files of a package define.
 
-    A file defines one object, named after the file, or a dict of several, whose names begin with
-    the name of the file.
+    A file defines either one object, which is named after the file, or a dict of objects, whose
+    names begin with the name of the file.
 
     Parameters
     ----------
     package : str
-        All its modules are imported, except those whose name begins with an underscore.
+        Name of the package. All of its modules are imported, except modules whose names begin with
+        an underscore.
     kind : type
     attribute : str
-        What every file defines: an instance of `kind`, or a dict of such.
+        Name that every file defines: an instance of `kind`, or a dict of instances.
 
     Returns
     -------
     dict
-        By name, in alphabetical order.
+        Objects by name, in alphabetical order.
 
     Raises
     ------
     ShapesweepError
-        If a file does not define it.
+        If a file does not define `attribute`, or defines objects of another type or name.
     """
     found: dict[str, Thing] = {}
     folder = importlib.import_module(package).__path__
@@ -47,7 +48,8 @@ def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing
         if not is_named or not all(isinstance(each, kind) for each in several.values()):
             raise ShapesweepError(
                 f"{module.__file__}: must define {attribute}, a {kind.__name__}, or a dict of "
-                "several whose names begin with the file's; begin the names of other files with _"
+                "several, whose names begin with the name of the file; if the file is not a "
+                "plug-in, begin its name with _"
             )
         found |= several
     return dict(sorted(found.items()))

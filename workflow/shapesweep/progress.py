@@ -1,7 +1,7 @@
-"""Progress of a job: a bar in a terminal, and lines at intervals in a log.
+"""Progress of a job, shown as a bar in a terminal or as lines in a log file.
 
-The display of the whole sweep (`snakemake_logger_plugin_shapesweep`) reads the lines in the logs of
-jobs.
+The progress display of the sweep (`snakemake_logger_plugin_shapesweep`) reads these lines from the
+logs of jobs.
 """
 
 import re
@@ -16,7 +16,7 @@ INTERVAL = 5.0
 _LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {remaining} left"
 _WRITTEN = re.compile(r"^(?P<doing>\w+): (?P<done>\d+) of (?P<total>\d+) \w+, [\d:?]+ left$")
 
-#: Number of this part, from 0, and the number of parts.
+#: 0-based index of a part, and the number of parts.
 Part = tuple[int, int]
 WHOLE: Part = (0, 1)
 
@@ -47,7 +47,7 @@ def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
     doing, unit : str
         For example "training" and "steps" in "training: 3 of 512 steps"; one word each.
     part : (int, int)
-        Number of this bar, from 0, and the number of bars that are shown as one.
+        0-based index of this bar, and the number of bars that are shown as one bar.
     """
     number, of = part
     style: dict[str, Any] = {"unit": f" {unit}", "dynamic_ncols": True}
@@ -76,7 +76,7 @@ def read(log: str) -> tuple[str, int, int] | None:
     Returns
     -------
     (str, int, int) or None
-        What is being done, how many are done, and how many there are.
+        The activity, such as "training", the number of finished items, and the total number.
     """
     for line in reversed(log.splitlines()):
         found = _WRITTEN.match(line)

@@ -1,4 +1,4 @@
-"""Validation of definitions, with one-line messages: the key, what was found, what to write.
+"""Validation of definitions. A message is one line: the key, the value found, and what to write.
 
 `Strict` is the base class of every definition. The JSON schemas for editors and the reference of
 the configuration are generated from the same classes.
@@ -19,7 +19,7 @@ from shapesweep.storage.schemas import LARGEST
 
 Valid = TypeVar("Valid")
 
-#: Stands for a key that is absent, where None is a value.
+#: Marks an absent key, because None is a valid value.
 NOTHING = object()
 #: The maximum number of bytes of a path, and of each name in it, on common file systems.
 PATH_BYTES, NAME_BYTES = 4095, 255
@@ -27,7 +27,7 @@ _PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_t
 
 
 class Strict(BaseModel):
-    """Base class that refuses unknown keys, so that a misspelt key is not silently ignored."""
+    """The base class of all definitions. It refuses unknown keys, such as misspelt ones."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -45,7 +45,7 @@ class Strict(BaseModel):
 
 
 def at(key: Sequence[Any], message: str) -> PydanticCustomError:
-    """A problem with a key below the one that is validated."""
+    """Return an error for a key inside the value that is being validated."""
     return PydanticCustomError(
         "at_key", "{message}", {"key": list(key), "message": printable(message)}
     )
@@ -57,11 +57,11 @@ def pattern(text: str) -> str:
     Raises
     ------
     ValueError
-        If it is not a valid regular expression.
+        If the text is not a valid regular expression.
     """
     try:
         re.compile(text)
-    # Besides `re.error`, a huge repetition or deeply nested parentheses raise these.
+    # A huge repetition raises an OverflowError, and deeply nested parentheses a RecursionError.
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is not a valid regular expression: {error}") from None
     return text
@@ -73,7 +73,7 @@ def valid_path(text: str) -> str:
     Raises
     ------
     ValueError
-        If no file system can hold it.
+        If the path is empty, or too long for common file systems.
     """
     if not text:
         raise ValueError("write a path")
@@ -86,12 +86,12 @@ def valid_path(text: str) -> str:
 
 
 def output_folder(text: str) -> str:
-    """Check the path of a folder that Snakemake writes to; `~/` is expanded.
+    """Check the path of a folder that Snakemake writes to, and expand `~/`.
 
     Raises
     ------
     ValueError
-        If Snakemake would interpret the path, or does not accept it.
+        If Snakemake would interpret a part of the path, or does not accept the path.
     """
     if "{" in text or "}" in text:
         raise ValueError("must not contain braces, which are Snakemake's wildcards")
@@ -107,12 +107,12 @@ def output_folder(text: str) -> str:
     return valid_path(folder)
 
 
-#: A path as a definition has it.
+#: A path in a definition.
 AnyPath = Annotated[str, AfterValidator(valid_path)]
 
 
 def below(found: Any, part: str) -> Any:
-    """The value of a key or of a list index; `NOTHING` if it is absent."""
+    """Return the value of a key or of a list index; `NOTHING` if it is absent."""
     if isinstance(found, Mapping):
         return {str(key): value for key, value in found.items()}.get(part, NOTHING)
     if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
@@ -126,7 +126,7 @@ def validated(validate: Callable[[Any], Valid], raw: Any, where: str | Path) -> 
     Raises
     ------
     ShapesweepError
-        If it is not valid. The message begins with `where`.
+        If the definition is not valid. The message begins with `where`.
     """
     try:
         return validate(raw)
@@ -138,22 +138,23 @@ def validated(validate: Callable[[Any], Valid], raw: Any, where: str | Path) -> 
 def explain(
     error: ValidationError, raw: Any, model: type[BaseModel] | None = None
 ) -> tuple[list[str], str]:
-    """The first problem of a validation, as a readable message.
+    """Return the most specific problem of a failed validation, as a readable message.
 
     Parameters
     ----------
     error : pydantic.ValidationError
     raw : object
-        What was validated.
+        The value that was validated.
     model : type, optional
-        The model that was validated. If a key may have several forms, its examples show them.
+        The class of the definition. If a key accepts several forms, the message lists the examples
+        of its field.
 
     Returns
     -------
     key : list of str
-        Path of the key; empty for the whole definition.
+        Path of the key; empty if the problem concerns the whole definition.
     message : str
-        What was found and what to write instead, in one line.
+        The value found and what to write instead, in one line.
     """
     problems = error.errors()
     problem = min(problems, key=_vagueness)
@@ -171,13 +172,13 @@ def explain(
         found = problem["ctx"]["tag"]
         return [*key, "source"], f"found {_shown(found)}; write one of {_tags(problem)}"
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
-        # A problem with several keys together names them.
+        # If a problem concerns several keys, its message names these keys.
         return key, _instead(problem)
     return key, f"found {_shown(problem['input'])}; {_instead(problem)}"
 
 
 def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
-    # If a key may have several forms, the form that matches best gives the best message.
+    # If a key accepts several forms, the message for the form that matches best is the most useful.
     tells = problem["type"] == "at_key" and "did you mean" in problem["msg"]
     return (
         not tells,
@@ -187,7 +188,7 @@ def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
 
 
 def _path(problem: ErrorDetails, raw: Any) -> list[str]:
-    """The path of keys. Pydantic puts the forms of a union between them; these are left out."""
+    """Return the path of keys, without the forms of a union that pydantic inserts in the path."""
     key, parts = [], [str(part) for part in problem["loc"]]
     for n, part in enumerate(parts, 1):
         inner = below(raw, part)
@@ -223,16 +224,16 @@ def _instead(problem: ErrorDetails) -> str:
         "greater_than": "a number above {gt}",
         "less_than_equal": "a number of at most {le}",
         "less_than": "a number below {lt}",
-        "int": "a whole number",
+        "int": "an integer",
         "float": "a number",
         "bool": "true or false",
-        "string_type": "a text",
-        "string_pattern": "a name of letters, digits, '.', '_' and '-' that begins with a letter "
-        "or digit, of at most 120",
+        "string_type": "a string",
+        "string_pattern": "a name of at most 120 letters, digits, '.', '_' and '-' that begins "
+        "with a letter or digit",
         "list": "a list, such as [a, b]",
         "dict": "keys and values",
         "model": "keys and values",
-        "too_short": "at least one",
+        "too_short": "at least one entry",
         "string_too_short": "at least one character",
     }
     for start, replacement in words.items():

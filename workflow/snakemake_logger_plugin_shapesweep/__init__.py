@@ -2,7 +2,7 @@
 
 Snakemake finds this package by its name, and uses it if the profile has `logger: shapesweep`. In a
 terminal, the last lines show the progress of the sweep, the time left, and every running job. In a
-log file, the time left follows Snakemake's own count of jobs.
+log file, the time left is printed after Snakemake's own count of jobs.
 """
 
 import sys
@@ -37,7 +37,7 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        """Start without a display, until jobs are planned."""
+        """Create the console and the ledger. The display starts when jobs are planned."""
         stream = sys.stdout if self.common_settings.stdout else sys.stderr
         self.console = Console(file=stream, no_color=self.common_settings.nocolor, highlight=False)
         self.ledger = Ledger()
@@ -81,13 +81,13 @@ class LogHandler(LogHandlerBase):
             self.ledger.fail(said["jobid"])
 
     def _is_noise(self, event: LogEvent | None, record: LogRecord) -> bool:
-        # Rules that only name targets have no command; in a terminal, the display shows jobs that
-        # start and end.
+        # Rules that only name targets have no command.
         if event == LogEvent.SHELLCMD:
             return record.__dict__.get("shellcmd") is None
-        # Every configuration extends the default, and the path of Snakemake's copy is not useful.
+        # Every configuration extends the default, and the message names only Snakemake's copy.
         if event is None and "is extended by additional config" in str(record.msg):
             return True
+        # In a terminal, the display shows the progress.
         return self.live is not None and event == LogEvent.PROGRESS
 
     def _say(self, text: str, level: int) -> None:

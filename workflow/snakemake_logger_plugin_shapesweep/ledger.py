@@ -1,4 +1,4 @@
-"""The running jobs, their progress, and the time left, from Snakemake's events."""
+"""The running jobs, their progress, and the time left, computed from Snakemake's events."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from shapesweep import progress
 
-#: Bytes at the end of a log that are searched for the progress of a job.
+#: Number of bytes at the end of a log that are searched for the progress of a job.
 TAIL = 4096
-#: If rules without a finished job have more than this share of the jobs left, the time left is a
-#: lower bound.
+#: If the duration is unknown for more than this share of the planned jobs, the time left is a lower
+#: bound.
 UNKNOWN_SHARE = 0.25
 
 
@@ -33,7 +33,7 @@ class Running:
     started: float
 
     def progress(self) -> tuple[str, int, int] | None:
-        """The progress of the job from its log: what it does, done, total."""
+        """Read the activity, and the number of finished and of all items, from the job's log."""
         if self.log is None:
             return None
         try:
@@ -53,11 +53,11 @@ class Ledger:
     planned : dict
         Number of jobs by rule.
     running : dict
-        Running jobs by their numbers.
+        Running jobs by job ID.
     seconds : dict
         Durations of finished jobs, by rule.
     clock : callable
-        Seconds, as `time.monotonic`.
+        Function that returns the time in seconds, such as `time.monotonic`.
     """
 
     planned: dict[str, int] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Ledger:
         return sum(self.planned.values())
 
     def left(self) -> str:
-        """An estimate of the time left, such as "about 3 min left"."""
+        """Return an estimate of the time left, such as "about 3 min left"; empty if unknown."""
         # Copies, because the display calls this from another thread.
         seconds, running = dict(self.seconds), list(self.running.values())
         means = {rule: sum(times) / len(times) for rule, times in seconds.items()}

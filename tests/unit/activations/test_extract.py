@@ -1,4 +1,4 @@
-"""The activations: every row of a shard equals the output of the model."""
+"""Extraction of activations: every row of a shard equals the output of the model."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def run(model_folder, out, settings):
-    """A function that extracts the model, and returns the line of its log."""
+    """A function that extracts the model, and returns the line for the log."""
 
     def run(settings=settings, checkpoint=None, out=out, measured=None):
         checkpoint = checkpoint or checkpoint_of(model_folder)
@@ -65,7 +65,7 @@ def test_shards_equal_the_hidden_states_of_the_model(
                 kind = "final_norm" if last and family == "decoder" else kind
                 shard = found[layer, kind]
                 rows = np.isin(shard.document, list(numbers))
-                # Bit-identical, since batch and weights are the same.
+                # The values are bit-identical, because batch and weights are the same.
                 np.testing.assert_array_equal(
                     shard.activation[rows], state.reshape(-1, state.shape[-1]).numpy()
                 )
@@ -82,7 +82,7 @@ def test_last_block_is_stored_before_the_final_norm(model_folder, out, run, make
     before = torch.from_numpy(found[3, "block"].activation.copy())
     with torch.no_grad():
         after = model.model.norm(before).numpy()
-    # A norm of 16 float32 numbers, in other batches.
+    # A norm of 16 float32 numbers rounds differently in other batches.
     np.testing.assert_allclose(after, found[3, "final_norm"].activation, rtol=1e-5, atol=1e-6)
 
 
@@ -141,7 +141,7 @@ def test_loss_of_a_decoder_matches_transformers(
         batch = torch.from_numpy(np.stack(corpus.documents))
         with torch.no_grad():
             expected = model(batch, labels=batch).loss.item()
-        # The mean of about 370 float32 losses, in another order.
+        # The mean of about 370 float32 losses is summed in another order.
         assert losses.value[corpus.name] == pytest.approx(expected, rel=1e-5)
         assert 0 < losses.stderr[corpus.name] < 1
 
@@ -248,7 +248,10 @@ def test_lack_of_memory_and_an_interruption_are_no_failure_of_the_checkpoint(
 
 @pytest.mark.parametrize(
     ("vocabulary", "length", "problem"),
-    [(40, 24, "do not belong together"), (300, 65, "has 65 tokens, the model reads at most 64")],
+    [
+        (40, 24, "do not belong together"),
+        (300, 65, "has 65 tokens, but the model reads at most 64"),
+    ],
 )
 def test_documents_that_the_model_cannot_read_are_refused(
     model_folder, run, make_checkpoint, settings, vocabulary, length, problem
@@ -283,11 +286,12 @@ def test_corpora_with_unchanged_inputs_are_not_extracted_again(
     run(out=out / "first")
     origins = json.loads((out / "first" / ORIGINS).read_bytes())["corpora"]
     origins["random"]["from"]["corpus_digest"] = "of other tokens"
-    # The versions that computed the shards do not matter.
+    # The versions of the libraries that computed the shards do not matter.
     origins["text"]["by"]["torch"] = "1.0"
     assert run(out=out / "second", measured=origins) == "s/run/main: extracted random"
     assert [path.name for path in (out / "second").iterdir() if path.is_dir()] == ["random"]
-    # All requested corpora are listed, so that the others are known to be up to date.
+    # All requested corpora are listed, so that corpora that were not extracted are known to be up
+    # to date.
     written = json.loads((out / "second" / ORIGINS).read_bytes())
     assert written["fingerprint"] == FINGERPRINT
     assert set(written["corpora"]) == set(origins)
@@ -310,12 +314,12 @@ def test_last_token_of_many_short_documents_is_kept(
     assert 100 < n <= 150
     assert len({document.tobytes() for document in built.documents}) == n
     assert shard.document.tolist() == [*range(n)]
-    # For an encoder, the last token before SEP.
+    # For an encoder, the last token is the token before SEP.
     assert set(shard.position) == {9 - built.n_suffix}
     batch = torch.from_numpy(np.stack(built.documents))
     with torch.no_grad():
         states = model(batch, output_hidden_states=True).hidden_states
-    # The same documents in smaller batches.
+    # The extraction reads the same documents in smaller batches, so rounding differs.
     np.testing.assert_allclose(
         shard.activation, states[2][:, 9 - built.n_suffix].numpy(), rtol=1e-4, atol=1e-6
     )

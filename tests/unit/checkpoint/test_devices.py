@@ -1,4 +1,4 @@
-"""Devices: a lock gives every GPU to one job at a time, and jobs use the threads of their rule."""
+"""A lock assigns each GPU to one job at a time, and jobs use the threads of their rule."""
 
 import itertools
 import multiprocessing
@@ -17,7 +17,7 @@ from shapesweep.errors import ShapesweepError
 
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path, monkeypatch):
-    """Use other locks than a sweep that runs on this machine."""
+    """Use separate locks, so that a sweep on this machine does not interfere."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""The checkpoint: incomplete or wrong weights are never loaded."""
+"""Checkpoints with incomplete or wrong weights are never loaded."""
 
 import json
 from pathlib import Path
@@ -121,7 +121,7 @@ def test_pickled_weights_are_loaded(folder):
 def test_remote_code_is_not_run(folder):
     configure(folder, auto_map={"AutoModelForCausalLM": "modeling.Evil"})
     (folder / "modeling.py").write_text("raise SystemExit", encoding="utf-8")
-    # transformers has this class, so that the class of the repository is not needed.
+    # transformers itself contains this class, so the class in the repository is not needed.
     assert type(load.load(folder)).__module__.startswith("transformers.")
     configure(folder, architectures=["EvilForCausalLM"])
     with pytest.raises(CheckpointError, match="remote code"):

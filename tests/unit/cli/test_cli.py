@@ -1,4 +1,4 @@
-"""The command line: a subcommand for every step, and one line for every expected failure."""
+"""The command line has a subcommand for every step, and prints one line per expected failure."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Configuration and suites: an error is one line that names the key."""
+"""An error in a configuration or suite is reported in one line that names the key."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_sweeps_have_different_scratch_folders(tmp_path, monkeypatch):
     first, second = config.scratch_folder(tmp_path / "one"), config.scratch_folder(tmp_path / "two")
     assert first != second
     assert Path(first).parent == Path("/scratch/me")
-    # A relative path of the same folder gives the same result.
+    # A relative path to the same folder leads to the same result.
     monkeypatch.chdir(tmp_path)
     assert config.scratch_folder("one") == first
 
@@ -138,7 +138,7 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
         ({"suites": []}, "suites: found []; name at least one suite"),
         ({"suites": ["embeded"]}, "did you mean embedded?"),
         ({"suites": ["../../etc/passwd"]}, "there is no"),
-        ({"suites": {"a/b": LOCAL}}, "suites.a/b: found 'a/b'; write a name of letters"),
+        ({"suites": {"a/b": LOCAL}}, "suites.a/b: found 'a/b'; write a name of at most 120"),
         ({"suites": {"mine": {**LOCAL, "pattern": "step.*"}}}, "pattern: found 'step.*'; needs a"),
         ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "is not a valid regular expression"),
         ({"suites": {"mine": {**LOCAL, "patern": "x"}}}, "mine.patern: there is no such key; did"),
@@ -151,7 +151,7 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
         ({"corpora": []}, "corpora: found []; name at least one"),
         ({"corpora": "text"}, "corpora: found 'text'; write a list"),
         ({"corpus": {"lenght": 64}}, "corpus.lenght: there is no such key; did you mean length?"),
-        ({"corpus": {"length": "long"}}, "corpus.length: found 'long'; write a whole number"),
+        ({"corpus": {"length": "long"}}, "corpus.length: found 'long'; write an integer"),
         ({"corpus": {"sampling": "window"}}, "write windows or paper; did you mean windows?"),
         ({"results": ""}, "results: found ''; write at least one character"),
         ({"results": "{run}"}, "results: found '{run}'; must not contain braces"),
@@ -190,7 +190,7 @@ def test_error_names_the_file_with_the_wrong_value(tmp_path):
         ({"corpus": {"lenght": 3}}, f"{first}: corpus.lenght: "),
         ({"device": "gpu"}, f"{second}: device: "),
         ({"batch_tokens": "few"}, "--config: batch_tokens: "),
-        # The file has another value, so this value comes from the command line.
+        # The file contains another value, so this value comes from the command line.
         ({"device": "tpu"}, "--config: device: "),
     ):
         with pytest.raises(ShapesweepError) as caught:
@@ -211,7 +211,7 @@ def test_error_names_a_duplicate_key(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice \(line \d\)"):
         yaml_file.read(path)
-    # Snakemake has already read the file, and does not report duplicates.
+    # Snakemake has already read the file without reporting the duplicate.
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice"):
         files.validate({"suites": ["embedded"]}, REGISTRY, [path])
 
@@ -250,7 +250,7 @@ def test_default_configuration_file_has_the_defaults():
     written = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
     assert set(written) == set(Config.model_fields)
     suites = {"suites": written.pop("suites")}
-    # The suites of spikes have no default.
+    # `spikes.suites` is empty by default, unlike in config.yaml.
     assert written["spikes"].pop("suites") == ["unstable"]
     assert files.validate({**written, **suites}, REGISTRY) == files.validate(suites, REGISTRY)
 

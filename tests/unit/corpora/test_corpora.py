@@ -1,4 +1,4 @@
-"""The corpora: the same tokens for every checkpoint, and exactly the sampling of the paper."""
+"""Corpora have the same tokens for every checkpoint, and can reproduce the paper's sampling."""
 
 import hashlib
 import itertools
@@ -65,7 +65,8 @@ def test_random_draws_uniformly_from_ordinary_tokens(tokenizers, build_corpora):
     flat = np.concatenate([d[1:] for d in drawn.documents])
     assert set(flat) <= set(ordinary)
     assert not set(ordinary) & set(tokenizer.all_special_ids)
-    # 2,944 draws of 295 tokens: the chance to see fewer than 280 is far below 1e-9.
+    # In 2,944 draws from 295 tokens, the probability of fewer than 280 distinct tokens is far below
+    # 1e-9.
     assert len(set(flat)) > 280
 
 
@@ -128,7 +129,7 @@ def test_number_of_short_documents_is_limited_by_the_text(tokenizers, settings):
     songs = "".join(f"Song {n} of many. " for n in range(900))
     text = "It was a day like every other. " * 3 + songs
     (corpus,) = corpora.build(["last"], text, tokenizers["decoder"], chosen, 300)
-    # Repeated documents do not count.
+    # Repeated documents are not counted.
     few = settings.corpus.model_copy(update={"last": last.model_copy(update={"documents": 15})})
     repeated = text[: 8 * 12 * 15] * 3 + text
     (fewer,) = corpora.build(["last"], repeated, tokenizers["decoder"], few, 300)

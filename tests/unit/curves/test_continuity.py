@@ -1,4 +1,4 @@
-"""Continuity: checkpoints whose weights do not fit their neighbours are flagged."""
+"""Checkpoints whose weights do not fit their neighbours are flagged."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from shapesweep.curves import continuity
 
 
 def walk(rng, start, n=12, step=0.1):
-    """Return weights that a random walk from a start visits."""
+    """Return the weights along a random walk that begins at `start`."""
     return start + np.cumsum(rng.standard_normal((n, 4096)) * step, axis=0)
 
 
@@ -24,7 +24,7 @@ def test_foreign_weights_between_neighbours_are_discontinuous():
     for position in range(1, 6):
         found = flagged([*straight[:position], foreign, *straight[position:]])
         assert found == {position: "discontinuous"}
-    # A checkpoint at an end has only one neighbour.
+    # The first checkpoint has only one neighbour, so it cannot be flagged.
     assert flagged([foreign, *straight]) == {}
 
 

@@ -1,4 +1,4 @@
-"""The curves: averages, differences and peaks, with consistent errors."""
+"""Curves contain averages, differences and peaks with consistent errors."""
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,7 @@ def test_checkpoints_after_a_break_are_a_new_segment_without_phases():
         assert set(found[found.step < last].segment) == {0}, name
         assert set(found[found.step == last].segment) == {1}, name
     assert set(results["phases"].last_step) == {sorted(geometry.step.unique())[-2]}
-    # Without the break, the whole trajectory has a peak.
+    # If the break is ignored, the whole trajectory has a peak.
     assert "peak" in set(phases(geometry, replicates).verdict)
 
 
@@ -109,16 +109,16 @@ def test_runs_that_differ_only_in_seed_are_averaged_with_a_band_over_seeds():
     seeds = results["trajectories"].query("over == 'seeds' and layers == 'middle'")
     assert set(seeds.run) == set(seeds.model) == {"decoder"}
     row = seeds[(seeds.metric == "id_twonn") & (seeds.step == 10)].iloc[0]
-    # The mean of 9, 10 and 11. The half width is t(2) = 4.303 times the standard deviation 1,
-    # divided by √3.
+    # The value is the mean of 9, 10 and 11. The half width of the interval is t(2) = 4.303 times
+    # the standard deviation 1, divided by √3.
     assert row.value == pytest.approx(10)
     assert row.high - row.value == pytest.approx(4.303 / np.sqrt(3), rel=1e-3)
     profiles = results["profiles"].query("over == 'seeds' and step == 10 and layer == 4")
     assert len(profiles) == 3
     phase_rows = results["phases"].query("metric == 'id_twonn'").set_index("run")
     assert set(phase_rows.noise_source) == {"seeds"}
-    # The runs differ at one of the four steps after step 0, where their variance is 1. The variance
-    # of the mean is a third of it.
+    # The runs differ at only one of the four steps after step 0, with a variance of 1. The variance
+    # of their mean is a third of this.
     assert phase_rows.loc["decoder-seed0"].noise == pytest.approx(np.sqrt(1 / 4))
     assert phase_rows.loc["decoder"].noise == pytest.approx(np.sqrt(1 / 12))
     assert phase_rows.loc["decoder"].over == "seeds"
@@ -130,13 +130,13 @@ def test_seeds_that_share_only_step_0_give_no_training_noise():
         table.loc[table.step > 0, "step"] += 7
     results = build(*joined(*parts))
     assert set(results["phases"].noise_source) == {"residuals"}
-    # A mean over seeds exists only at the steps of all seeds.
+    # A mean over seeds exists only at steps that all seeds have.
     assert set(results["trajectories"].query("over == 'seeds'").step) == {0}
 
 
 def test_model_name_is_the_run_name_without_its_seed():
     models = {"pythia-410m-seed3": "pythia-410m", "a.seed12-x": "a-x", "seed1_big": "big"}
-    # Models that are called Seed are among the names without a seed.
+    # The name of a model that is called Seed is not read as a seed.
     unchanged = ("decoder", "linseed2-x", "Seed-36B", "seed-8b-base")
     models |= {"seed_3": "model", **dict(zip(unchanged, unchanged, strict=True))}
     named = intervals.with_names(pd.DataFrame({"run": list(models), "architecture": "BertModel"}))
@@ -158,12 +158,13 @@ def test_shape_of_a_profile_is_recognised(shape):
     row = shapes[(shapes.selection == "all") & (shapes.metric == "anisotropy")].iloc[0]
     assert row["shape"] == shape
     if shape == "dome":
-        # Half of the height 0.5 is reached at 0.35, a quarter of the way from layer 1 to 2.
+        # The profile crosses half of its height at 0.35, a quarter of the way from layer 1 to layer
+        # 2.
         assert row.height == pytest.approx(0.5)
         assert (row.left, row.right) == pytest.approx((1.25 / 6, 4.75 / 6))
         assert row.centre == pytest.approx(0.5)
         assert row.height_low < 0.5 < row.height_high
-        # Without the first token, a height of 0.05 is left.
+        # Without the first token, the dome has a height of only 0.05.
         assert row.sink_share == pytest.approx(0.9)
     if shape in {"flat", "other"}:
         assert pd.isna(row.centre)
@@ -207,7 +208,7 @@ def test_model_with_an_incomplete_profile_is_excluded_from_its_family():
 
 
 def with_profile(every, bulk, noise=0.01):
-    """Geometry of a checkpoint with these anisotropies, for all tokens and without sinks."""
+    """The geometry of a checkpoint with given anisotropies, for all tokens and without sinks."""
     rng, rows = np.random.default_rng(1), []
     for selection, values in (("all", every), ("no_first", bulk)):
         for layer, value in enumerate(values):
@@ -224,12 +225,12 @@ def test_results_are_compared_with_the_authors_numbers_for_the_same_model():
     )
     geometry["value"], geometry["n_points"] = 0.984, 13764
     comparison = build(geometry, replicates)["comparison"].set_index(["run", "metric", "layer"])
-    # The tolerance is 0.01, set beforehand.
+    # The tolerance of 0.01 was set in advance.
     assert comparison.loc[("opt-125m", "anisotropy", 1)].verdict == "agrees"
     assert comparison.loc[("opt-125m", "anisotropy", 3)].verdict == "differs"
     assert comparison.loc[("Llama-2-7b-hf", "anisotropy", 1)].verdict == "not run"
     assert set(comparison.verdict) == {"agrees", "differs", "not run"}
-    # Documents of another length are not comparable.
+    # Numbers from documents of another length are not comparable.
     geometry["n_points"] = 128 * 64
     comparison = build(geometry, replicates)["comparison"]
     assert set(comparison.verdict) == {"other sampling", "not run"}
@@ -245,7 +246,7 @@ def test_results_are_compared_with_the_authors_numbers_for_the_same_model():
     ],
 )
 def test_first_sentence_on_the_id_states_the_result_of_the_control(every, between, sentence):
-    # The noise between seeds is small, so that five checkpoints are enough.
+    # The noise between seeds is so small that five checkpoints are enough.
     parts = []
     for seed in range(3):
         for metric, line in (("id_twonn", every), ("id_twonn_between", between)):

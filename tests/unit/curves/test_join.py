@@ -1,4 +1,4 @@
-"""The join: suspicious weights or losses of a checkpoint exclude or mark it."""
+"""The join excludes or marks checkpoints with suspicious weights or losses."""
 
 import json
 
@@ -25,7 +25,7 @@ class Swept:
         self.checkpoints = []
 
     def measure(self, samples, loss_at_0=5.6, failures=None, architecture="LlamaForCausalLM"):
-        """Write the tables of checkpoints with these samples of weights, by step."""
+        """Write the tables of checkpoints. `samples` contains their samples of weights, by step."""
         failures = failures or {}
         steps = list(samples)
         for start in range(0, len(steps), MAX_BATCH):
@@ -116,7 +116,7 @@ def test_budget_that_could_not_be_measured_is_a_failure(swept, straight):
         failure = without_budget(checkpoint, CheckpointError("has no head"))
         swept.add_budget(step, [], {"failure": failure})
     _, failures = swept.join()
-    # A checkpoint that was not measured at all has a single row.
+    # A checkpoint that was not measured has only one row, although its budget failed, too.
     assert [(row.revision, kind(row), row.reason) for row in failures.itertuples()] == [
         ("step8", "incomplete", "no dimension budget: has no head"),
         ("step4", "not measured", "broken"),
@@ -128,7 +128,7 @@ def test_checkpoint_of_another_training_is_excluded_and_is_a_failure(swept, stra
     measured, failures = swept.measure(straight).join()
     assert measured == ["step0", "step1", "step4", "step8"]
     (failure,) = failures.itertuples()
-    assert failure.reason == "discontinuous: its neighbours are closer to each other"
+    assert failure.reason.startswith("discontinuous: its weights are far from both neighbours")
     assert (failure.revision, failure.measured) == ("step2", False)
     listed = manifests.read(tmp_path / "joined/manifest.parquet")
     status = {checkpoint.revision: checkpoint.status for checkpoint in listed}
@@ -155,7 +155,7 @@ def test_loss_at_step_0_that_no_untrained_model_has_is_doubtful(
     measured, failures = swept.join()
     assert len(measured) == 5
     assert failures.measured.tolist() == [True] * is_odd
-    reason = f"its loss at step 0 is {loss:.2f}, where an untrained"
+    reason = f"its loss at step 0 is {loss:.2f}, but the loss of an untrained"
     assert failures.reason.str.startswith(reason).all()
 
 

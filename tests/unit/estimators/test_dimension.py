@@ -1,4 +1,4 @@
-"""Intrinsic dimension: estimates for distances with known distributions."""
+"""Estimates of the intrinsic dimension from distances with known distributions."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from shapesweep.estimators import dimension
 
 
 def pareto(d, n=4096, seed=0):
-    """Distances whose ratio has exactly the distribution of TwoNN in dimension d."""
+    """Distances whose ratio has exactly the distribution that TwoNN assumes in dimension d."""
     ratios = np.random.default_rng(seed).pareto(d, n) + 1
     return np.stack([np.ones(n), ratios], axis=1)
 
@@ -24,9 +24,9 @@ def poisson(d, k=20, n=4096, seed=0):
     ("estimate", "make", "deviation"),
     [
         (dimension.id_twonn, pareto, 0.016),
-        # Only the lowest fifth of the ratios is used.
+        # This estimator uses only the lowest fifth of the ratios.
         (dimension.id_twonn_paper, pareto, 0.039),
-        # At most 1/√N.
+        # The relative standard deviation is at most 1/√N.
         (dimension.id_twonn_mle, pareto, 1 / 64),
         (lambda distances: dimension.id_twonn_mle(distances, 0.1), pareto, 1 / 64),
         (dimension.id_mle, poisson, 1 / 64),
@@ -64,7 +64,8 @@ def test_repeated_rows_do_not_change_the_estimate():
 
 @pytest.mark.parametrize("n1", [1, 4, 32])
 def test_standard_error_of_gride_matches_repeated_samples(n1):
-    # The standard deviation of the ratio is 1/√(2·63) = 9 %. The tolerance is two of them.
+    # The standard deviation of the ratio is 1/√(2·63) = 9 %. The tolerance is two standard
+    # deviations.
     found = [dimension.id_gride(poisson(6, 2 * n1, n=1500, seed=s), n1) for s in range(64)]
     values, errors = np.array(found).T
     assert 0.8 < errors.mean() / values.std(ddof=1) < 1.2
@@ -124,7 +125,7 @@ def test_offset_scale_and_float32_do_not_change_any_id(offset, scale, dtype):
     rng = np.random.default_rng(1)
     points = rng.standard_normal((1500, 4)) @ rng.standard_normal((4, 16))
     changed = (points * scale + offset).astype(dtype)
-    # float32 rounds coordinates of a few units to 1e-7, and neighbours are about 0.3 apart.
+    # float32 rounds coordinates with a relative error of 1e-7, and neighbours are about 0.3 apart.
     rtol = 1e-3 if dtype == "f4" else 1e-6
     before, after = (neighbors.nearest_neighbors(x, 64)[0] for x in (points, changed))
     for estimate in (

@@ -1,4 +1,4 @@
-"""The jackknife: textbook formulas, and the coverage of its intervals."""
+"""The jackknife agrees with textbook formulas, and its intervals have the stated coverage."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_half_width_uses_students_t():
 
 def test_interval_covers_with_dependence_within_documents():
     # 400 seeds, with 16 documents whose tokens share a mean. The nominal coverage is 95 %, with a
-    # binomial standard deviation of 1.1 %. The tolerance is four of them.
+    # binomial standard deviation of 1.1 %. The tolerance is four standard deviations.
     covered = 0
     documents = np.repeat(np.arange(16), 20)
     groups = jackknife.assign_groups(documents)

@@ -1,4 +1,4 @@
-"""Linearity: a least squares fit, with exact replicates for every group of documents."""
+"""Linearity is computed from a least squares fit, with exact replicates for every group."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,8 @@ def test_linear_map_has_a_linearity_of_one_up_to_the_last_digits():
 def test_linearity_of_noise_is_the_share_of_degrees_of_freedom():
     rng = np.random.default_rng(1)
     before, after = rng.standard_normal((600, 60)), rng.standard_normal((600, 80))
-    # 60 of 599 degrees of freedom; the mean of 80 features has a standard deviation of 0.002.
+    # The fit uses 60 of 599 degrees of freedom. The mean over 80 features has a standard deviation
+    # of 0.002.
     assert linearity.linearity(before, after) == pytest.approx(60 / 599, abs=0.01)
 
 
@@ -53,7 +54,7 @@ def test_linearity_is_nan_with_fewer_tokens_than_coefficients():
 
 def test_replicate_is_nan_if_its_fit_is_not_determined():
     before, after = pair(n=40)
-    # Only the first group moves along the first axis.
+    # Only the first group varies along the first axis.
     before[10:, 0] = 0
     eigenvalues, axes = spectrum.eigh(Moments.of(before).scatter)
     pairs = linearity.Pairs(before, after, np.arange(40) // 10)

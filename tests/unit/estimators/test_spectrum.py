@@ -1,4 +1,4 @@
-"""Spectral shape: the definitions of the paper, and the replicates for its error bars."""
+"""Numbers of the spectrum match their definitions, and replicates have the right spread."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def points():
 
 def test_anisotropy_is_the_leading_share_of_squared_singular_values(points):
     sigma = np.linalg.svd(points - points.mean(0), compute_uv=False)
-    # Two float64 computations of a spectrum with a condition number of 36.
+    # The tolerance allows for rounding in float64 at a condition number of 36.
     assert spectrum.anisotropy(points) == pytest.approx(sigma[0] ** 2 / (sigma**2).sum(), rel=1e-12)
 
 
@@ -39,15 +39,15 @@ def test_mean_cosine_of_all_pairs(points):
 
 
 def without_groups(points, groups, number):
-    """Return a number of the 16 replicates, and of the 16 clouds without a group."""
+    """Return a number for the 16 replicates, and for the 16 clouds that each lack a group."""
     *_, parts = clouds(points, groups, 16)
     refits = [number(clouds(points[groups != g], groups[groups != g], 16)[0]) for g in range(16)]
     return [number(part) for part in parts], refits
 
 
 def test_error_bars_are_not_too_narrow_without_a_leading_axis():
-    # The worst case for replicates on fixed axes: documents with isotropic means. The error bar may
-    # be up to a quarter too wide, and at most a tenth too narrow.
+    # Documents with isotropic means are the worst case for replicates on fixed axes. The error bar
+    # may be up to a quarter too wide, and at most a tenth too narrow.
     rng = np.random.default_rng(0)
     document = np.repeat(np.arange(64), 32)
     points = rng.standard_normal((64, 128))[document] + rng.standard_normal((2048, 128))
@@ -59,9 +59,9 @@ def test_error_bars_are_not_too_narrow_without_a_leading_axis():
 @pytest.mark.parametrize(
     ("name", "rtol"),
     [
-        # Rayleigh-Ritz on the axes of the full sample has a second-order error. Without a sixteenth
-        # of the points, the axes move by about (1/16)·noise: 1e-3 of the value, and less of the
-        # error bar.
+        # Rayleigh-Ritz on the axes of the full sample has a second-order error. If a sixteenth of
+        # the points is left out, the axes move by about (1/16)·noise. This changes the value by
+        # about 1e-3. The last assertion limits the effect on the error bar.
         *[(name, 1e-3) for name in ("anisotropy", "participation_ratio", "effective_rank")],
         *[(name, 1e-3) for name in ("rankme", "stable_rank", "isoscore")],
         *[(name, 1e-6) for name in ("anisotropy_uncentred", "matrix_entropy")],
@@ -76,7 +76,8 @@ def test_replicates_equal_refits(points, name, rtol):
 
 
 def test_replicates_have_a_complete_spectrum():
-    # More features than leading axes: the other eigenvalues are computed along their own axes.
+    # There are more features than leading axes. The remaining eigenvalues are computed along their
+    # own axes.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((960, 96)) * np.linspace(3, 0.1, 96)
     groups = np.arange(960) % 16
@@ -96,7 +97,8 @@ def test_numbers_of_a_flat_spectrum(rank, n_features):
         assert getattr(spectrum, name)(flat) == pytest.approx(rank), name
     assert spectrum.lpca_dimension(flat) == rank
     assert spectrum.matrix_entropy(flat) == pytest.approx(np.log(rank))
-    # Rudman et al. 2022. Their program rounds to float32, which is about 1e-7.
+    # The formula is from Rudman et al. 2022. Their program rounds to float32, with an error of
+    # about 1e-7.
     expected = (rank - 1) / (n_features - 1)
     assert spectrum.isoscore(flat) == pytest.approx(expected, abs=1e-6)
 
@@ -117,7 +119,7 @@ def test_alpha_req_is_nan_below_the_noise_floor():
     rng = np.random.default_rng(0)
     low = (rng.standard_normal((500, 20)) @ rng.standard_normal((20, 120))).astype(np.float16)
     eigenvalues = spectrum.eigenvalues(low)
-    # Rounding gives a hundred nonzero eigenvalues that follow a power law.
+    # Rounding produces a hundred nonzero eigenvalues that follow a power law.
     assert spectrum.alpha_req(eigenvalues) > 1
     assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(low)))
     # If the cloud was later stored as float32, the caller must pass the original precision.
@@ -131,7 +133,7 @@ def test_alpha_req_is_nan_below_the_noise_floor():
 
 
 def test_debiased_participation_ratio_is_unbiased_for_few_points():
-    # 24 equal axes, and 200 seeds of 60 points. The plain ratio is 17.
+    # The true ratio is 24. For 60 points, the biased estimate is about 17.
     rng = np.random.default_rng(0)
     plain, debiased = [], []
     for _ in range(200):

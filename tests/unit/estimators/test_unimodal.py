@@ -1,4 +1,4 @@
-"""Peaks: the fit matches scipy; level, power and intervals of the test."""
+"""The fit of peaks matches scipy, and the test has the stated level, power and intervals."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ from scipy.optimize import isotonic_regression
 
 from shapesweep.estimators import unimodal
 
-#: Steps like those of Pythia, on the axis on which peaks are located.
+#: Steps like Pythia's, transformed to the axis on which peaks are located.
 POSITIONS = np.log1p([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512])
 N_CURVES = 400
-#: At a level of 0.05, a larger share of 400 curves has a peak by chance once in 1,000 times.
+#: At a level of 0.05, the share of 400 curves with a peak is larger by chance once in 1,000 times.
 MAX_SHARE = 0.087
 
 
@@ -24,13 +24,13 @@ def share(truth, **known):
 
 def test_errors_of_isotonic_fits_match_scipy():
     rng = np.random.default_rng(0)
-    # Rounded, so that there are ties.
+    # Values are rounded, so that there are ties.
     values = rng.standard_normal((40, 13)).round(1)
     found = unimodal.prefix_errors(values)
     for row, curve in zip(found, values, strict=True):
         fits = [isotonic_regression(curve[:i]).x for i in range(1, 14)]
         errors = [((curve[: len(fit)] - fit) ** 2).sum() for fit in fits]
-        # Sums of about twelve float64 squares of order 1.
+        # Each error is a sum of about twelve float64 squares of order 1.
         np.testing.assert_allclose(row[1:], errors, atol=1e-12)
 
 
@@ -67,7 +67,8 @@ def test_interval_of_a_peak_covers_its_position():
     rng = np.random.default_rng(2)
     peaks = [unimodal.find_peak(bump + rng.standard_normal(11), POSITIONS) for _ in range(200)]
     covered = np.mean([peak.low <= 6 <= peak.high for peak in peaks])
-    # Nominally 0.95. Of 200 curves, a share below 0.89 occurs by chance once in 1,000 times.
+    # The nominal coverage is 0.95. For 200 curves, a coverage below 0.89 occurs by chance once in
+    # 1,000 times.
     assert covered > 0.89
     assert all(peak.low < peak.index < peak.high for peak in peaks)
 
@@ -77,7 +78,7 @@ def test_noise_of_a_line_is_zero_and_known_noise_is_estimated():
     rng = np.random.default_rng(3)
     positions = np.arange(400.0)
     found = unimodal.noise(np.sin(positions / 40) + 0.5 * rng.standard_normal((50, 400)), positions)
-    # 50 curves of 400 values: the mean is known to within 0.005.
+    # The mean over 50 curves of 400 values is accurate to 0.005.
     assert found.mean() == pytest.approx(0.5, abs=0.015)
 
 
@@ -86,7 +87,7 @@ def test_thinning_keeps_both_ends_and_an_even_spacing():
     kept = unimodal.thinned(positions, 24)
     assert (kept[0], kept[-1]) == (0, len(positions) - 1)
     assert len(kept) <= 24
-    # Where checkpoints are dense, the spacing is that of an even grid.
+    # Where checkpoints are dense, the thinned checkpoints are spaced like an even grid.
     assert np.diff(positions[kept[-6:]]).min() > 0.5 * (positions[-1] - positions[0]) / 24
     assert unimodal.thinned(POSITIONS, 24).tolist() == list(range(11))
 

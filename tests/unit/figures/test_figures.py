@@ -1,4 +1,4 @@
-"""The figures: drawn from any available data, and legible if there is a lot of it."""
+"""Figures are drawn from any available data, and stay legible with a lot of data."""
 
 import numpy as np
 import pandas as pd
@@ -46,13 +46,13 @@ def test_steps_are_abbreviated():
 
 
 def every_metric():
-    """Return geometry and replicates with every metric, for all tokens and without the first."""
+    """Return the geometry and replicates of every metric, with and without first tokens."""
     selections = ("all", "no_first")
     return joined(*[make([2, 3, 6, 5, 3], 0.1, sorted(METRICS), selection=s) for s in selections])
 
 
 def write_curves(results, folder):
-    """Write the tables of curves. Absent tables are written without rows."""
+    """Write the tables of curves. Tables without results are written without rows."""
     for name in {**results, "missing": None, "budgets": None}:
         schema = getattr(schemas, name.upper())
         tables.write(results.get(name, []), schema, folder / f"{name}.parquet")
@@ -70,7 +70,7 @@ def test_figures_with_data_are_drawn_and_the_summary_is_written(tmp_path, measur
     drawn = figures.draw_all(folder, tmp_path / "figures")
     found = {path.name: path for path in (tmp_path / "figures").iterdir()}
     assert set(found) == {f"{name}.{kind}" for name in drawn for kind in figures.EXTENSIONS}
-    # Without numbers, only the figures of synthetic points are drawn.
+    # Without measurements, only the figures of synthetic points are drawn.
     assert len(drawn) > 10 if measured else drawn == ["cone", "ribbon"]
     first = {name: path.read_bytes() for name, path in found.items()}
     again = figures.draw(["dome", "cone"], folder, tmp_path / "figures")
@@ -113,7 +113,7 @@ def test_figures_are_drawn_with_undefined_numbers_and_with_one_block(tmp_path):
 
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_no_line_crosses_a_break(tmp_path, is_broken):
-    """Figures over training have a logarithmic axis of steps."""
+    """Figures over training are recognised by their logarithmic axis of steps."""
     run = {"suite": "s", "run": "decoder"}
     losses = [
         run | {"revision": f"checkpoint-{s}", "step": s, "value": 3.0, "stderr": 0.1} | source
@@ -143,7 +143,7 @@ def test_no_line_crosses_a_break(tmp_path, is_broken):
 def test_title_with_braces_is_refused(text):
     fields = {"data": None, "draw": None, "caption": "", "title": "ID", "category": "Models"}
     for name in ("title", "category"):
-        with pytest.raises(ValueError, match="must not hold braces"):
+        with pytest.raises(ValueError, match="must not contain braces"):
             figures.Figure(**(fields | {name: text}))
 
 

@@ -1,4 +1,4 @@
-"""Measuring a batch: tables hold all its checkpoints, and an interruption loses at most one."""
+"""The tables of a batch hold all its checkpoints, and an interruption loses at most one."""
 
 import json
 import os
@@ -60,7 +60,7 @@ class Sweep:
         return tables.read_metadata(self.folder / out / f"{name}.parquet")
 
     def assert_failures(self, found, *expected):
-        """Compare the revision, reason and transience of all failures."""
+        """Check the revision, the reason and the flag `transient` of all failures."""
         failures = found["failures"]
         assert set(failures.suite) <= {"s"} and set(failures.run) <= {"r"}
         columns = failures[["revision", "reason", "transient"]]
@@ -106,14 +106,14 @@ def test_tables_of_a_batch_hold_all_its_checkpoints(sweep):
     for revision in REVISIONS:
         alone = sweep.kept(revision).geometry
         assert len(alone) == (found["geometry"].revision == revision).sum()
-    # Shards are removed once they are measured.
+    # Shards are removed after they are measured.
     assert not list(sweep.temporary.iterdir())
 
 
 def test_measured_checkpoints_are_not_measured_again(sweep):
     _, before = sweep.measure()
     folders = [path.stat() for path in sorted(sweep.measured.iterdir())]
-    # The dates of files do not matter.
+    # Modification times of files do not matter.
     for path in (sweep.folder / "run/checkpoint-5").iterdir():
         os.utime(path, ns=(0, 0))
     sweep.list_files()
@@ -121,7 +121,7 @@ def test_measured_checkpoints_are_not_measured_again(sweep):
     assert lines == [f"s/r/{name}: measured before" for name in REVISIONS]
     assert_same(before, after)
     assert [path.stat() for path in sorted(sweep.measured.iterdir())] == folders
-    # The batch of a checkpoint does not matter.
+    # It does not matter which batch a checkpoint belongs to.
     lines, _ = sweep.measure(REVISIONS[1:2], out="alone")
     assert lines == ["s/r/checkpoint-5: measured before"]
 
@@ -173,7 +173,7 @@ def test_transient_failures_are_counted(sweep):
     for step in (0, 9):
         os.utime(sweep.folder / f"run/checkpoint-{step}/config.json", ns=(0, 0))
     _, found = sweep.measure()
-    reason = "config.json differs from the manifest: it has changed"
+    reason = "config.json differs from the manifest: the file has changed"
     sweep.assert_failures(found, (REVISIONS[0], reason, True), (REVISIONS[2], reason, True))
     sweep.list_files()
     _, found = sweep.measure()
@@ -225,11 +225,11 @@ def test_numbers_replaced_by_another_job_are_not_used(sweep, monkeypatch):
 
     def measure(*arguments):
         line = real(*arguments)
-        # A job of an earlier sweep with other settings is still running.
+        # Imitate a job of an earlier sweep with other settings that is still running.
         shutil.rmtree(sweep.measured / REVISIONS[0], ignore_errors=True)
         return line
 
     monkeypatch.setattr(checkpoint, "measure", measure)
-    with pytest.raises(ShapesweepError, match="checkpoint-0: another job changed it"):
+    with pytest.raises(ShapesweepError, match="checkpoint-0: another job changed this folder"):
         sweep.measure()
     assert not (sweep.folder / "batch").exists()

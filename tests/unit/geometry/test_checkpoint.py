@@ -1,4 +1,4 @@
-"""The geometry of a shard: each number with its N, its error and its replicates."""
+"""The geometry of a shard contains each number with its N, its error and its replicates."""
 
 import numpy as np
 import pytest
@@ -38,12 +38,12 @@ METADATA = {
 
 
 def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **metadata):
-    """Documents as random walks: neighbours are in the same document, as in untrained models."""
+    """Return a shard of random walks. As in untrained models, neighbours share a document."""
     rng = np.random.default_rng(seed)
     walk = rng.standard_normal((n_documents, length, n_features)).cumsum(axis=1) * 0.2
     states = walk + rng.standard_normal((n_documents, 1, n_features)) * 2
     states[:, 0] = first
-    # Documents have only the first token in common.
+    # The documents share only their first token.
     tokens = 1 + np.arange(n_documents * length).reshape(n_documents, length)
     tokens[:, 0] = 0
     return Shard(
@@ -54,20 +54,20 @@ def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **meta
 
 
 def columns(tokens):
-    """The columns of a shard, without the activations, from tokens by document and position."""
+    """Return the columns of a shard, except activations, for tokens by document and position."""
     document, position = np.indices(tokens.shape, dtype=np.int32)
     numbers = {"document": document, "position": position, "token": tokens.astype(np.int32)}
     return {name: values.ravel() for name, values in numbers.items()}
 
 
 def rows_kept(shard, rows):
-    """A shard with some of the rows, or with all rows in another order."""
+    """Return a shard with only some rows, or with all rows in another order."""
     parts = (shard.document, shard.position, shard.token, shard.activation)
     return Shard(shard.metadata, *(part[rows] for part in parts))
 
 
 def rows_of(shard, n_points=400, n_groups=8, before=None):
-    """Rows by selection and metric, with k in the names of metrics with several scales."""
+    """Return rows by selection and metric. Names of metrics with several scales contain k."""
     layer = checkpoint.layer_of(shard, n_groups)
     before = before and checkpoint.layer_of(before, n_groups)
     numbers = measure_layer(layer, n_points, before=before, partial=PARTIAL)
@@ -81,7 +81,7 @@ def rows_of(shard, n_points=400, n_groups=8, before=None):
 def test_every_selection_and_metric_has_a_row_that_fits_the_schema():
     found = rows_of(make_shard(), before=make_shard())
     whole = {(s, m) for s in ("all", "no_first", "no_massive") for m in NAMES}
-    # Documents of 20 tokens are only truncated to 8 tokens.
+    # Documents of 20 tokens are truncated to 8 tokens, and to no other length.
     cut = {("length_8", m) for m in ("anisotropy", "massive_share")}
     assert set(found) == whole | cut | {
         (s, m) for s in SENSITIVITY for m in ("anisotropy", "id_twonn")
@@ -100,7 +100,8 @@ def test_values_match_the_estimators():
     found = rows_of(shard, n_points=10_000)
     kept = shard.position > 0
     cloud = shard.activation[kept].astype(float)
-    # The shard needs the whole spectrum, the estimator only the leading eigenvalue.
+    # `measure_layer` computes the whole spectrum. The estimator computes only the leading
+    # eigenvalue.
     assert found["no_first", "anisotropy"][0]["value"] == pytest.approx(
         spectrum.anisotropy(cloud), rel=1e-12
     )
@@ -120,22 +121,24 @@ def test_between_documents_excludes_tokens_of_the_same_document():
     expected = dimension.id_twonn(distances.nearest(cloud, 2, document))
     row = rows_of(shard, n_points=10_000)["no_first", "id_twonn_between"][0]
     assert row["value"] == pytest.approx(expected, rel=1e-9)
-    # Neighbours in the same document follow a one-dimensional walk. Other documents do not.
+    # Neighbours in the same document lie along a one-dimensional walk. Neighbours in other
+    # documents do not, so the ID is higher.
     assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
 
 
 # test_sample.py checks the replicates of decimated samples against a direct computation.
 @pytest.mark.parametrize("metric", [n for n in NAMES if n not in DECIMATED])
 def test_replicates_are_the_numbers_without_a_group(metric):
-    # No token is massive here, so that leaving out a group does not change which tokens are.
+    # No token is massive, so leaving out a group does not change the set of massive tokens.
     shard, before = make_shard(first=1), make_shard(seed=1, first=1)
     _, replicates = rows_of(shard, n_points=10_000, before=before)["no_first", metric]
     keep = jackknife.assign_groups(shard.document, 8) != 3
     fewer, before = (rows_kept(whole, keep) for whole in (shard, before))
     expected = rows_of(fewer, n_points=10_000, before=before)["no_first", metric][0]["value"]
-    # Exact except for spectra, whose replicates use the axes of the full sample. Here these are all
-    # six axes, so that only the last digits differ. Pairs are counted within the radii of the full
-    # sample: the fit of log C over log R is within 2 % of the fit at its own radii.
+    # Replicates of spectra use the axes of the full sample. In this test, these are all six axes,
+    # so only the last digits differ. All other replicates are exact, except for `id_corrint`, which
+    # counts pairs within the radii of the full sample. Its fit of log C over log R is within 2 % of
+    # the fit at the radii of the smaller sample.
     tolerance = 0.02 if metric.startswith("id_corrint") else 1e-9
     assert replicates[3]["value"] == pytest.approx(expected, rel=tolerance, nan_ok=True)
     assert replicates[3]["group"] == 3
@@ -158,7 +161,7 @@ def test_truncated_documents_match_a_causal_model_on_shorter_documents(
     shard = Shard(metadata, **numbers)
     row = rows_of(shard, n_points=100, n_groups=4)["length_8", "anisotropy"][0]
     expected = spectrum.anisotropy(beginnings.reshape(-1, beginnings.shape[-1]))
-    # Two float32 forward passes with different shapes.
+    # Two float32 forward passes with different shapes round differently.
     assert row["value"] == pytest.approx(expected, rel=1e-5)
     assert row["document_length"] == 8
     encoder = Shard({**metadata, "causal": False}, **numbers)
@@ -169,7 +172,7 @@ def test_selections_without_massive_tokens():
     shard = make_shard(first=1)
     for row, norm in ((5, 4), (27, 400)):
         shard.activation[row] *= norm / shard.norms[row] * np.median(shard.norms)
-    # The norms of a shard are computed only once.
+    # A shard computes its norms only once, so a new shard is needed.
     shard = rows_kept(shard, slice(None))
     found = rows_of(shard)
     dropped = {s: row["n_dropped"] for (s, m), (row, _) in found.items()}
@@ -227,7 +230,7 @@ def test_n_is_the_same_for_every_selection_and_a_shortfall_is_flagged():
 def test_neighbours_at_the_resolution_of_float32_are_flagged():
     shard = make_shard()
     assert rows_of(shard)["no_first", "id_twonn"][0]["flag"] == ""
-    # Every second token equals its predecessor except for the last digits.
+    # Every second token equals its predecessor, except in the last digits.
     shard.activation[3::2] = shard.activation[2:-1:2] * np.float32(1 + 3e-7)
     found = rows_of(shard)
     assert found["no_first", "id_twonn"][0]["flag"] == "rounding"
@@ -261,7 +264,7 @@ def test_collapsed_cloud_is_undefined_and_no_error():
     found = rows_of(shard)
     assert np.isnan(found["all", "anisotropy"][0]["value"])
     assert found["all", "id_twonn"][0]["flag"] == "shortfall,undefined"
-    # Only metrics that do not need variance are defined.
+    # Only metrics that need no variance are defined.
     finite = {m for (s, m), (row, _) in found.items() if s == "all" and np.isfinite(row["value"])}
     assert finite == {
         "activation_top1", "activation_top2", "activation_top3", "anisotropy_uncentred",

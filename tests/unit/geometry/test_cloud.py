@@ -1,4 +1,4 @@
-"""`shapesweep measure`: the numbers of a cloud in a file, and one clear line for invalid input."""
+"""`shapesweep measure` prints the numbers of a cloud in a file, or a one-line error."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def measure(capsys, *arguments):
 
 
 def error_of(capsys, *arguments):
-    """Return the line of an error, and the standard output."""
+    """Return the error message, a single line, and the standard output."""
     assert cli.main(["measure", *map(str, arguments)]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
@@ -54,7 +54,7 @@ def test_json_has_every_number_with_its_error_and_scale(points, tmp_path, capsys
     expected = [shapesweep.id_gride(distances, n) for n in (1, 2, 4, 8, 16, 32)]
     np.testing.assert_allclose([g["value"] for g in gride], [v for v, _ in expected], rtol=1e-9)
     np.testing.assert_allclose([g["model_stderr"] for g in gride], [e for _, e in expected])
-    # 12 features give fewer than a hundred eigenvalues, so the value is null with a flag.
+    # 12 features have fewer than a hundred eigenvalues, so the value is null and has a flag.
     assert found["metrics"]["alpha_req"]["value"] is None
     assert found["metrics"]["alpha_req"]["flags"] == ["undefined"]
 
@@ -144,7 +144,7 @@ def in_row_7(points, value):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda x: in_row_7(x, np.nan), "row 7 is NaN (1 of 600 rows are)"),
+        (lambda x: in_row_7(x, np.nan), "row 7 is NaN (1 of 600 rows are not finite)"),
         (lambda x: in_row_7(x, np.inf), "row 7 is infinite"),
         (lambda x: x * 1e200, "values overflow when squared"),
         (lambda x: x[:1], "1 points of 12 features are not a cloud"),
@@ -153,8 +153,8 @@ def in_row_7(points, value):
         (lambda x: np.ones_like(x), "all 600 points are equal"),
         (lambda x: x[0], "has 1 axes (12,)"),
         (lambda x: x[None], "has 3 axes (1, 600, 12)"),
-        (lambda x: x.astype(str), "holds <U32, not numbers"),
-        (lambda x: x.astype(complex), "holds complex128, not numbers"),
+        (lambda x: x.astype(str), "contains <U32, not numbers"),
+        (lambda x: x.astype(complex), "contains complex128, not numbers"),
         (lambda x: np.array([{}, {}]), "not an array of numbers"),
     ],
 )
@@ -225,8 +225,8 @@ def three(**columns):
         (pa.table({"v": [[1.0, 2.0], [1.0]]}), "the lists of 'v' have different lengths"),
         (pa.table({"a": [1.0, None, 2.0]}), "row 1 is NaN"),
         (pa.table({"v": pa.array([], pa.list_(pa.float64()))}), "0 points"),
-        (three(document=["a", None, "b"]), "the column 'document' must hold"),
-        (three(document=[[1], [2], [3]]), "the column 'document' must hold"),
+        (three(document=["a", None, "b"]), "the column 'document' must contain"),
+        (three(document=[[1], [2], [3]]), "the column 'document' must contain"),
         (pa.Table.from_arrays([pa.array([1.0, 2.0])] * 2, names=["a", "a"]), "Multiple matches"),
         (three().replace_schema_metadata({"shapesweep": "{}"}), "its metadata has no causal"),
     ],

@@ -1,4 +1,4 @@
-"""The geometry of a checkpoint: which numbers are measured again, and which are kept."""
+"""A checkpoint is measured again only for new or changed numbers; all others are kept."""
 
 import dataclasses
 import shutil
@@ -14,10 +14,11 @@ from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas, tables
 from shapesweep.storage.selections import SELECTIONS
 
-#: The count of numbers of a selection with every metric: one for each scale of a metric.
+#: The count of numbers of a selection that has every metric, at each scale of the metric.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
-#: The count of numbers of a corpus of five shards: three selections with every metric (the first
-#: layer lacks one metric), two selections with two metrics, and documents of 8 tokens with two.
+#: The count of numbers of a corpus of five shards. Three selections have every metric, except that
+#: the first layer lacks one metric. Two selections have two metrics each, and so do documents of 8
+#: tokens.
 PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 2) - 3
 ALL_MEASURED = f"{3 * PER_CORPUS} numbers measured, 0 kept"
 

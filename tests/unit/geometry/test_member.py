@@ -1,4 +1,4 @@
-"""The checkpoints of a job: their rows in the manifest, and their files."""
+"""A job finds the rows of its checkpoints in the manifest, and their files on disk."""
 
 from pathlib import Path
 

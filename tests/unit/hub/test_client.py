@@ -1,4 +1,4 @@
-"""The Hub through the real client: a call succeeds, or raises an error that says what to do."""
+"""A call of the Hub through the real client succeeds, or raises an error with advice."""
 
 import logging
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_hub_that_never_answers_is_a_transient_error(standin, commit, no_waits):
 
 
 def test_broken_transfer_is_restarted_after_any_error(fetch, no_waits, monkeypatch):
-    """Errors of a transfer by xet are plain RuntimeErrors."""
+    """If a transfer by xet fails, huggingface_hub raises a plain RuntimeError."""
     faults = iter([RuntimeError("Task error"), OSError("cut")])
     real = huggingface_hub.HfApi.hf_hub_download
 
@@ -167,7 +167,7 @@ def test_token_opens_a_gated_repository_and_is_never_shown(
 
 def test_offline_mode_is_an_error_without_any_call(standin, commit, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    message = "HF_HUB_OFFLINE is set, and this is not in the local cache"
+    message = "HF_HUB_OFFLINE is set, and the local cache lacks the requested data"
     with pytest.raises(TransientError, match=message):
         client.refs("org/a")
     assert not standin.asked

@@ -1,4 +1,4 @@
-"""The disk budget: downloads never exceed it, and dead processes hold no space."""
+"""Downloads never exceed the disk budget, and terminated processes hold no disk space."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ def short_waits(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Give up at once if there is no disk space."""
+    """Let claims fail at once if there is no disk space."""
     monkeypatch.setattr(disk_budget, "PATIENCE", 0.05)
 
 
@@ -41,7 +41,7 @@ def budget(tmp_path):
 
 
 def refuse(budget, name, n_bytes):
-    """Check that there is no space for a batch."""
+    """Check that a claim fails because there is no disk space for the batch."""
     with pytest.raises(TransientError):
         budget.claim(batch_folder(name), n_bytes)
 
@@ -61,13 +61,13 @@ def fill(budget, name, n_bytes, seconds=float("inf")):
 
 
 def held(budget):
-    """Names of the batches whose files are on the disk."""
+    """Return the names of the batches whose files are on the disk."""
     return {path.parent.name for path in budget.folder.glob("s/r/*/0123456789ab")}
 
 
 @contextlib.contextmanager
 def waiting(budget, name, n_bytes):
-    """A claim in another thread, which has found no disk space yet."""
+    """Claim disk space in another thread, which waits because there is no space yet."""
     claim = threading.Thread(target=budget.claim, args=(batch_folder(name), n_bytes), daemon=True)
     claim.start()
     time.sleep(0.2)
@@ -79,7 +79,7 @@ def waiting(budget, name, n_bytes):
 
 @contextlib.contextmanager
 def another_job(tmp_path, name, job):
-    """Another process that uses a batch; killed at the end."""
+    """Start another process that uses a batch, and kill the process at the end."""
     arguments = [sys.executable, "-c", USING, tmp_path, batch_folder(name), job]
     other = subprocess.Popen(arguments, stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"begun\n"
@@ -96,7 +96,7 @@ def test_space_is_granted_while_it_fits_and_freed_after_use(budget):
     first, second = fill(budget, "a", 50), fill(budget, "b", 50)
     with waiting(budget, "c", 50):
         shutil.rmtree(first)
-    # A batch that is downloaded again replaces its own claim.
+    # If a batch is downloaded again, the new claim replaces the previous claim of the batch.
     budget.claim(batch_folder("b"), 50)
     assert second.is_dir()
 
@@ -105,7 +105,7 @@ def test_claim_is_held_before_the_download_starts(budget, impatient):
     with budget.using(batch_folder("a"), "download"):
         budget.claim(batch_folder("a"), 60)
         refuse(budget, "b", 60)
-    # The claim has ended without a download.
+    # The first claim has ended without a download, so its space is free again.
     budget.claim(batch_folder("b"), 60)
 
 
@@ -149,7 +149,7 @@ def test_failed_job_holds_no_space(budget, error):
     fill(budget, "a", 60)
     with pytest.raises(type(error)), budget.using(batch_folder("a"), "geometry"):
         raise error
-    # The files stay until the space is needed.
+    # The files stay on the disk until their space is needed.
     budget.claim(batch_folder("b"), 40)
     assert held(budget) == {"a"}
     budget.claim(batch_folder("c"), 60)
@@ -205,11 +205,13 @@ def test_claims_of_earlier_versions_are_ignored(budget, text):
 
 def test_errors_for_claims_that_never_fit_and_claims_that_time_out(tmp_path, impatient):
     budget = DiskBudget(tmp_path, 2 * 10**9)
-    with pytest.raises(CheckpointError, match=r"needs 3\.0 GB, hub\.disk_gb allows 2") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"needs 3\.0 GB, but hub\.disk_gb allows 2 GB"
+    ) as caught:
         budget.claim(batch_folder("a"), 3 * 10**9)
     assert not isinstance(caught.value, TransientError)
     fill(budget, "a", 10**9)
-    with pytest.raises(TransientError, match="it is held by s/r/a/0123456789ab"):
+    with pytest.raises(TransientError, match="the space is held by s/r/a/0123456789ab"):
         budget.claim(batch_folder("b"), 2 * 10**9)
 
 
@@ -219,7 +221,7 @@ def test_leftovers_are_removed_and_needed_batches_are_kept(budget, tmp_path):
     with pytest.raises(KeyboardInterrupt), budget.using(batch_folder("broken"), "geometry"):
         raise KeyboardInterrupt
     (tmp_path / "checkpoints/embedded/decoder/checkpoint-1").mkdir(parents=True)
-    # Leftovers are unknown until all suites are listed.
+    # Until all suites are listed, `clear` cannot know which files are left over.
     budget.clear(None)
     assert held(budget) == {"needed", "left"}
     budget.clear([batch_folder("needed"), batch_folder("broken")])

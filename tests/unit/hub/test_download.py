@@ -21,7 +21,7 @@ TOKENIZER = File("tokenizer.json", 1, None, "a")
 
 
 def pinned(*files):
-    """A checkpoint of the manifest with these files."""
+    """Return a checkpoint of the manifest with the given files."""
     return Checkpoint("s", "r", "step1", step=1, repository="org/a", commit="c", files=files)
 
 
@@ -33,7 +33,7 @@ def download_checkpoint(checkpoint, out, claim=lambda: None, tokenizer="none"):
 
 @pytest.fixture
 def download_errors(monkeypatch):
-    """Write files instead of downloading them. The result maps file names to errors to raise."""
+    """Write files instead of downloading them. Tests fill the result with errors by file name."""
     errors = {}
 
     def fetch(repository, commit, file, folder, shown):
@@ -82,7 +82,7 @@ def test_tokenizer_comes_from_the_first_source_that_has_it(tmp_path, download_er
     assert (tmp_path / "out/tokenizer.json").is_file()
     download.tokenizer(pinned(), [], tmp_path / "none")
     reason = failures.recorded(tmp_path / "none")["reason"]
-    assert reason.startswith("org/a has no tokenizer; name the repository that has it (suites.s.")
+    assert reason.startswith("org/a has no tokenizer; name the repository that has one (suites.s.")
 
 
 def test_nothing_is_downloaded_without_a_tokenizer(tmp_path, download_errors):

@@ -1,4 +1,4 @@
-"""Published suites: names of revisions give runs, steps and tokens, and nothing is invented."""
+"""Runs, steps and tokens are read from the names of published revisions, and never guessed."""
 
 import dataclasses
 import json
@@ -23,8 +23,8 @@ from shapesweep.storage.files import File
 
 REGISTRY = Path("workflow/shapesweep/suites")
 NAMES = sorted(path.stem for path in REGISTRY.glob("*.yaml"))
-#: Published names of revisions and their meaning: the suite, the repository, the name, the run
-#: (`~`: the name of the repository), the step and the tokens (`-`: not checked).
+#: Published names of revisions and their meaning. Columns: the suite, the repository, the name, the
+#: run (`~` means the name of the repository), the step and the tokens (`-` means not checked).
 EXAMPLES = """
 pythia  EleutherAI/pythia-70m  step512  ~  512  1073741824
 polypythias  EleutherAI/pythia-14m-seed3  step143000  ~  143000  -
@@ -66,7 +66,7 @@ def load(name):
 
 
 def listed_as(suite, repository, *names):
-    """The checkpoints that a suite finds in a repository with revisions of these names."""
+    """Return the checkpoints that a suite finds in a repository with these names of revisions."""
     tree = [File("config.json", 2, None, "a"), File("model.safetensors", 9, "b", "c")]
     commits = {name: f"{k:040}" for k, name in enumerate(names)}
     refs = {"tags": commits} if suite.mode == "tags" else {"branches": commits}
@@ -189,11 +189,11 @@ def test_repositories_without_checkpoints_are_reported_for_any_selection():
     gone = Repository("org/a: there is no such repository")
     silent = Repository(branches={"main": "m"}, trees={"m": []})
     listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
-    # These repositories might contain any run, so they are reported for any choice of runs.
+    # These repositories might contain any run, so they are reported whatever runs are chosen.
     only = suite.model_copy(update={"only": ["z"]})
     found = revisions.checkpoints(only, listed, listing.groups(suite, listed))
     messages = [entry.status[0] for entry in found if not entry.is_main]
-    assert messages[0].startswith("not_listed: org/a: there is no such repository; then ask again")
+    assert messages[0].startswith("not_listed: org/a: there is no such repository; then list again")
     assert messages[1] == "not_listed: org/b has no revision that matches the suite"
     assert messages[2].startswith("not_listed: org/c*: the Hub has no")
     every = [dataclasses.replace(entry, flags=entry.status) for entry in found]
@@ -220,7 +220,7 @@ def test_checkpoints_of_the_same_name_are_refused():
 def test_branches_with_the_same_folder_name_are_refused():
     suite = define(match=r".*step[-/]*(?P<step>\d+)", repositories=["org/x"])
     listed = {"org/x": Repository(branches={"step/1": "c", "step--1": "d"}, trees={})}
-    with pytest.raises(ShapesweepError, match="finds both 'step/1' and 'step--1' in org/x"):
+    with pytest.raises(ShapesweepError, match="matches both 'step/1' and 'step--1' in org/x"):
         find(suite, listed)
 
 
@@ -240,7 +240,7 @@ def test_names_of_revisions_are_safe_as_folders():
 
 def test_error_for_a_step_that_is_no_number_names_the_pattern():
     suite = define(match=r"(?P<step>\w+)")
-    with pytest.raises(ShapesweepError, match=r"match: \(\?P<step>.* finds in 'latest'"):
+    with pytest.raises(ShapesweepError, match=r"match: \(\?P<step>.* matches 'latest', but"):
         listed_as(suite, "org/a", "latest")
 
 

@@ -1,4 +1,4 @@
-"""Weight files that several checkpoints share are flagged, unless the sharing is expected."""
+"""Checkpoints that share a weight file are flagged, unless the sharing is expected."""
 
 import pytest
 
@@ -33,13 +33,14 @@ def test_checkpoints_that_share_a_shard_are_flagged_with_each_other():
         ([entry("a", 0, "q"), entry("a", 9, "p"), entry("a", None, "q", main=True)], False),
         ([entry("a", 0, "p"), entry("a", 1, "p"), entry("a", 2, "p")], False),
         ([entry("a", 8, "q"), entry("a", 9, "q"), entry("a", None, "q", main=True)], False),
-        # Runs that differ only in the data seed start with equal weights, and never end with them.
+        # Runs that differ only in the data seed start with equal weights, but end with different
+        # weights.
         ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "p"), entry("b", 9, "r")], True),
         ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "r"), entry("b", 9, "q")], False),
-        # The last stage is a separate run, and main is its last checkpoint.
+        # The last stage is a separate run. `main` equals the last checkpoint of this run.
         ([entry("a", 9, "p"), entry("a", None, "r", main=True), entry("a.s", 9, "r")], True),
         ([entry("a", None, "r", main=True), entry("a.s", 5, "r"), entry("a.s", 9, "q")], False),
-        # A second stage starts with the last weights of the first.
+        # A second stage starts with the last weights of the first stage.
         ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "q"), entry("b", 9, "r")], True),
         ([entry("a", 5, "q"), entry("a", 9, "r"), entry("b", 0, "q"), entry("b", 9, "s")], False),
     ],

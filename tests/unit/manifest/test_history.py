@@ -1,4 +1,4 @@
-"""The history: losses are read from the logs of a training run."""
+"""The history of a run contains the losses in its training logs."""
 
 import json
 
@@ -26,7 +26,8 @@ def test_trainer_state_is_read(tmp_path):
     assert losses(found) == {8: 5.5, 16: 4.0}
     assert found[found.metric == "gradient_norm"].value.tolist() == [0.5]
     assert problems == []
-    # The newest state is incomplete. The previous state is read, which lacks the last entries.
+    # The newest trainer_state.json is truncated. The file of the previous checkpoint is read, which
+    # lacks the last entries.
     (tmp_path / "checkpoint-16/trainer_state.json").write_text('{"log_history": [{"lo')
     found, (problem,) = history.of_folder(tmp_path)
     assert losses(found) == {8: 5.5}
@@ -34,7 +35,7 @@ def test_trainer_state_is_read(tmp_path):
 
 
 def test_log_of_lucie_is_read(tmp_path):
-    # Lucie's authors plot these columns.
+    # These are the columns that Lucie's authors plot.
     (tmp_path / "log.csv").write_text(
         "training_steps,training_tokens,training_loss,walltime,gputime,learning_rate\n"
         "25,26214400,10.5,0.1,51.2,3.75e-06\n"
@@ -66,7 +67,7 @@ def test_other_logs_are_read_up_to_the_last_complete_line(tmp_path, name, text, 
     [
         ("a.csv", "time,loss\n1,2\n", "has no column step or training_steps"),
         ("a.csv", "step,accuracy\n1,2\n", "has no column loss or training_loss"),
-        ("a.csv", "step,loss\n-1,2\n", "must hold whole numbers"),
+        ("a.csv", "step,loss\n-1,2\n", "must contain non-negative integers"),
         ("a.jsonl", '{"st\n{"step": 1, "loss": 3}\n', "damaged"),
         ("a.jsonl", "[1]\n", "damaged"),
         ("a.json", "{}", "damaged"),

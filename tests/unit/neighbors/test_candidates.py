@@ -1,4 +1,4 @@
-"""The search by lower bounds: no neighbour is missed, in any precision and on both paths."""
+"""The search by lower bounds misses no neighbour, in any precision and on both paths."""
 
 import itertools
 import tracemalloc
@@ -20,7 +20,7 @@ from shapesweep.neighbors.tiles import Tiles
 N = candidates.FEW + 200
 
 
-#: Clouds made of uniform numbers u in [0, 1) and of normal numbers x.
+#: Clouds that are computed from uniform numbers u in [0, 1) and normal numbers x.
 CLOUDS = {
     "plain": lambda u, x: x,
     "offset": lambda u, x: x + 300,
@@ -29,9 +29,10 @@ CLOUDS = {
     "massive": lambda u, x: x * np.where(np.arange(N) % 500, 1, 1e4)[:, None],
     "clusters": lambda u, x: x * 1e-5 + 10 * (np.arange(N) % 7)[:, None],
     "line": lambda u, x: u[:, :1] * np.ones(24),
-    # Rounded points with few different distances: most pairs are tied with thousands.
+    # Rounded points with few distinct distances. Most pairs are tied with thousands of other pairs.
     "grid": lambda u, x: np.floor(3 * u[:, :8]) + 1e-9 * x[:, :8],
-    # Beyond the range of float32, at its end, and too small for products in float32.
+    # Points beyond the range of float32, points at the end of this range, and points whose products
+    # underflow in float32.
     "huge": lambda u, x: x * 1e60,
     "largest": lambda u, x: (u * 3e38 - 1.5e38).astype(np.float32),
     "specks": lambda u, x: np.vstack([np.ones((1, 24)), -np.ones((1, 24)), 1e-22 * x[2:]]),
@@ -43,7 +44,7 @@ CLOUDS = {
 def cloud(request):
     rng = np.random.default_rng(0)
     points = CLOUDS[request.param](rng.random((N, 24)), rng.standard_normal((N, 24)))
-    # A power of two, so that nothing is rounded and no square overflows or underflows.
+    # Dividing by a power of two rounds nothing, and no square overflows or underflows.
     unit = 2.0 ** np.floor(np.log2(np.abs(points.astype(float)).max()))
     return points, between(points.astype(float) / unit) * unit
 
@@ -54,8 +55,8 @@ def test_nearest_neighbours_are_found(cloud, k, half_precision, monkeypatch):
     monkeypatch.setattr(lists, "fast_half_precision", lambda: half_precision)
     points, distances = cloud
     found, indices = neighbors.nearest_neighbors(points, k)
-    # Both in float64. The search computes squares from a product if they are at least 1e-3 of the
-    # squared norms (13 digits are left), and from differences otherwise.
+    # Both computations use float64. The search computes a squared distance from a product if it is
+    # at least 1e-3 of the squared norms, which leaves 13 digits, and from differences otherwise.
     np.testing.assert_allclose(found, np.sort(distances, axis=1)[:, :k], rtol=1e-11)
     np.testing.assert_allclose(
         np.take_along_axis(distances, indices, axis=1), found, rtol=1e-11, atol=1e-300
@@ -73,8 +74,8 @@ def test_neighbours_of_other_labels_and_pairs_within_a_radius_are_found(cloud):
         found, _ = found_lists.nearest(20, keep)
         np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :20], rtol=1e-11)
         ordered = np.sort(expected[np.isfinite(expected)])
-        # Radii between two distances, so that rounding does not matter. The densest rows have far
-        # more neighbours within them than are listed.
+        # Each radius is between two distances, so that rounding does not matter. The densest rows
+        # have far more neighbours within the radius than are listed.
         for start in (1000, 40_000):
             at = start + int(np.argmax(np.diff(ordered[start:]) > 1e-9 * ordered[start]))
             radius = float(np.sqrt(ordered[at] * ordered[at + 1]))
@@ -108,7 +109,7 @@ def test_one_label_for_nearly_all_points_needs_little_memory(alone):
     _, lists_between = neighbors.search(points, 24, 20, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Much less than a key of 8 bytes for each pair.
+    # The search uses much less memory than 8 bytes for each pair.
     assert peak < 8 * N * N / 2
     found, _ = lists_between.nearest(20)
     np.testing.assert_allclose(found, nearest(points, 20, labels), rtol=1e-11)
@@ -134,10 +135,10 @@ def test_bounds_never_exceed_the_distance(points, precision):
     bounds = whole.bound(whole.block(slice(None), slice(None)))
     apart = space.centred[:, None] - space.centred
     halves = np.einsum("ijk,ijk->ij", apart, apart) / 2
-    # The rounding of the comparison.
+    # The rounding error of the exact distances in this test.
     rounding = 1e-15 * len(points[0]) * (space.squares[:, None] + space.squares)
     assert (bounds <= halves + rounding).all()
-    # No bound is uselessly low.
+    # No bound is so low that it is useless.
     slack = 4 * whole.slack + (2**-7 if precision == "bfloat16" else 0)
     assert (bounds >= halves - rounding - slack * (space.squares[:, None] + space.squares)).all()
 
@@ -167,7 +168,7 @@ def test_keys_sort_by_row_then_by_bound():
 
 
 def test_search_of_a_whole_cloud_uses_the_path_by_tiles(monkeypatch):
-    # Otherwise the tests above would only check the search row by row.
+    # If this failed, the tests above would only check the search row by row.
     by_rows = Mock(wraps=candidates.propose_rows)
     monkeypatch.setattr(candidates, "propose_rows", by_rows)
     neighbors.nearest_neighbors(np.random.default_rng(0).standard_normal((N, 24)), 2)

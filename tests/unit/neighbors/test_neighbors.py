@@ -1,4 +1,4 @@
-"""The neighbour search: exact for all kinds of hidden states."""
+"""The neighbour search is exact for all kinds of hidden states."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def points(request):
 
 def test_nearest_neighbors_are_exact(points):
     distances, indices = neighbors.nearest_neighbors(points, 5)
-    # Both compute direct differences in float64; only the order of a sum may differ.
+    # Both sides sum direct differences in float64. Only the order of the sum may differ.
     np.testing.assert_allclose(distances, nearest(points, 5), rtol=1e-12)
     direct = np.linalg.norm(points[indices] - points[:, None], axis=2)
     np.testing.assert_allclose(distances, direct, rtol=1e-12)
@@ -40,7 +40,7 @@ def test_lists_are_exact_between_documents_and_without_a_group(points):
 
 
 def test_neighbours_are_searched_again_if_a_group_empties_a_list():
-    # The sixteen nearest neighbours of a point are in its cluster, and all of them are left out.
+    # The sixteen nearest neighbours of a point are in its cluster, and all of these are left out.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((400, 3)) * 0.01 + 100 * np.repeat(np.eye(20, 3), 20, axis=0)
     keep = np.arange(400) % 20 == 0
@@ -74,7 +74,8 @@ def test_distances_are_right_if_their_squares_overflow_or_underflow():
 
 @pytest.mark.parametrize("n", [100, 3000])
 def test_pair_exactly_at_the_radius_is_not_counted(n):
-    # Equal gaps: all nearest neighbours are at the median distance, up to rounding.
+    # The points are evenly spaced, so all nearest neighbours are at the median distance, up to
+    # rounding.
     points = np.arange(n)[:, None] * np.array([0.1, 0.3, -0.7])
     (lists,) = neighbors.search(points, 8, 2)
     everything, group = np.ones(n, dtype=bool), np.zeros(n, dtype=int)

@@ -1,4 +1,4 @@
-"""Samples: replicates leave out a group everywhere, and decimation takes fewer points."""
+"""Each replicate omits one group from points and neighbours, and decimation uses fewer points."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from shapesweep.neighbors import sample
 
 @pytest.fixture
 def walk():
-    """A layer of documents that are random walks."""
+    """A layer whose documents are random walks."""
     rng = np.random.default_rng(0)
     steps = rng.standard_normal((40, 30, 5)).cumsum(axis=1) * 0.2
     points = (steps + 2 * rng.standard_normal((40, 1, 5))).reshape(-1, 5)

@@ -1,4 +1,4 @@
-"""Batches: which checkpoints are measured together, and which names and fingerprints they have."""
+"""Batches group checkpoints that are measured together, and have names and fingerprints."""
 
 import re
 
@@ -11,7 +11,7 @@ from shapesweep.hub.revisions import Listed
 from shapesweep.plan import batches, costs, workflow
 from shapesweep.storage.files import File
 
-#: The shape of Pythia-70m. Measuring such a checkpoint takes a few minutes.
+#: The shape of Pythia-70m. Measuring a checkpoint of this shape takes a few minutes.
 SMALL = {"hidden_size": 512, "num_hidden_layers": 6, "vocab_size": 50304}
 LARGE = {"hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 50304}
 
@@ -83,7 +83,7 @@ def test_name_of_a_batch_is_no_revision_and_is_safe_in_a_path():
 
 
 def test_budgets_are_selected_once(sweep, monkeypatch):
-    """Every job asks for the budgets of its batch. The plan must select them only once."""
+    """Every job requests the budgets of its batch. The plan must select budgets only once."""
     calls = []
     choose = workflow.budgeted
     monkeypatch.setattr(workflow, "budgeted", lambda *of: calls.append(of) or choose(*of))

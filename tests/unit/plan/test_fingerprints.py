@@ -1,4 +1,4 @@
-"""Fingerprints change with everything that numbers depend on, and with nothing else."""
+"""Fingerprints change if, and only if, something changes that numbers depend on."""
 
 import copy
 import dataclasses
@@ -16,7 +16,7 @@ from shapesweep.plan import fingerprints
 from shapesweep.storage import schemas
 from shapesweep.storage.manifests import Checkpoint
 
-#: Other values than the default, for every key that numbers depend on.
+#: A value that differs from the default, for every key that numbers depend on.
 DEPENDS = [
     *({"geometry": {key: value}} for key, value in (("n_points", 99), ("groups", 7))),
     *(
@@ -29,7 +29,7 @@ DEPENDS = [
     {"corpora": ["text"]},
     {"suites": {"s": {"tokens_per_step": 9}}},
 ]
-#: Other values than the default, for every key that numbers do not depend on.
+#: A value that differs from the default, for every key that numbers do not depend on.
 INDEPENDENT = [
     {"results": "elsewhere"},
     {"checkpoints": {"steps": [1]}},
@@ -100,7 +100,7 @@ def touch(path):
 
 
 def rewrite(path):
-    """Change the contents and the size, and keep the time."""
+    """Change the contents and the size of a file, and keep its modification time."""
     stat = path.stat()
     path.write_bytes(path.read_bytes() + b"!")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))

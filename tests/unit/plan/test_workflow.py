@@ -1,4 +1,4 @@
-"""The plan: which jobs there are, what they read and write, and what they need."""
+"""The plan states which jobs there are, what they read and write, and what they need."""
 
 import copy
 import json
@@ -59,12 +59,12 @@ def test_name_of_a_batch_keeps_its_checkpoints_after_the_run_has_grown(sweep):
     assert before.name not in [batch.name for batch in plan.batches("s")]
     after = plan.batch("s", "r", before.name)
     assert after.revisions == before.revisions
-    # The record has the checkpoints of the old plan, whatever the current plan has.
+    # The record keeps the checkpoints of the old plan, whatever the current plan contains.
     write(sweep.results / record_file, record)
     assert plan.recorded("s", old.folder(before))["revisions"] == before.revisions
     assert plan.recorded("s", "s/r/another/0123456789ab") is None
     assert plan.folder(after) == sweep.plan().folder(before)
-    # A revision is the name of a batch of that checkpoint alone.
+    # A batch of a single checkpoint is named after its revision.
     assert plan.batch("s", "r", "checkpoint-6").revisions == ["checkpoint-6"]
 
 
@@ -91,7 +91,7 @@ def test_permanent_failure_is_not_retried(sweep):
     first = sweep.plan().folder(batch)
     sweep.fail(first, 0)
     assert sweep.plan().folder(batch) == first
-    # The job that reads a damaged table reports it.
+    # The plan ignores a damaged table. The job that reads the table reports the damage.
     path = sweep.results / "geometry" / first / "failures.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     assert sweep.plan().folder(batch) == first
@@ -132,7 +132,7 @@ def test_folder_of_a_tokenizer_depends_only_on_its_contents(hub):
 
 
 def listing_of(folder):
-    """Every path in a folder, with its size and time."""
+    """Return every path in a folder, with its size and modification time."""
     stats = [(path, path.stat()) for path in sorted(folder.rglob("*"))]
     return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
@@ -167,7 +167,7 @@ def test_new_plan_has_the_text_of_every_settings_file(sweep):
     sweep.raw["suites"] |= {"hub": {**HUB, "ignored_weights": ["bias$"]}, "t": TRAINED}
 
     def text(path):
-        # A job on a cluster makes a new plan.
+        # A job on a cluster makes its own plan.
         return sweep.plan().settings_text(Path(path).stem)
 
     plan = sweep.plan()
@@ -230,7 +230,7 @@ def test_recipe_depends_only_on_its_run(sweep):
 def test_downloads_are_the_folders_of_hub_batches(sweep):
     sweep.train(1)
     sweep.raw["suites"] |= {"hub": HUB}
-    # Leftovers of a suite are unknown until it is listed.
+    # Leftover downloads are unknown until all suites are listed.
     assert sweep.plan().downloads() is None
     list_hub(sweep.results, revisions=[f"step{n}" for n in range(6)])
     plan = sweep.plan()
@@ -258,7 +258,7 @@ def test_finished_batches_are_not_downloaded(hub):
 
 
 def test_download_folder_depends_on_what_is_to_be_measured(hub):
-    """The download of another sweep may lack the checkpoints that it had already measured."""
+    """The download of another sweep may lack checkpoints that this sweep had already measured."""
     more = {"budget": {"checkpoints": {"hub": "last"}}}
     plan = hub.plan(**more)
     batch, *_ = plan.batches("hub")
@@ -269,7 +269,7 @@ def test_download_folder_depends_on_what_is_to_be_measured(hub):
     hub.fail(plan.folder(batch), 1)
     names.add(hub.plan(**more).download(batch))
     assert len(names) == 4
-    # Separate jobs find the download in the record, by any of their outputs.
+    # Jobs in separate processes find the download in the record, by any of their outputs.
     write(hub.results / plan.record_file("hub"), plan.record("hub"))
     for output in (plan.folder(batch), plan.download(batch), *plan.budgets_of(batch)):
         assert hub.plan(**more).recorded("hub", output)["download"] == plan.download(batch)
@@ -303,7 +303,7 @@ def test_record_depends_on_checkpoints_logs_and_accepted_flags(sweep):
     chosen = {"checkpoints": {"steps": [0]}}
     found = [sweep.plan(**chosen).record_file("s")]
     assert sweep.plan(**chosen).record_file("s") == found[0]
-    # A checkpoint that is not selected is also a row of the manifest.
+    # Checkpoints that are not selected are also listed in the manifest, so the record changes.
     sweep.train(9)
     found.append(sweep.plan(**chosen).record_file("s"))
     (sweep.run / "checkpoint-9/trainer_state.json").write_text("{}", encoding="utf-8")
@@ -326,7 +326,7 @@ def test_batch_larger_than_the_disk_budget_is_an_error(hub):
     needed = sum(costs.footprint(model, plan.config) for model in batch.models)
     assert plan.disk_bytes(batch) == needed
     small = hub.plan(hub={"disk_gb": 1e-4})
-    with pytest.raises(ShapesweepError, match=r"hub/a/step1 needs .*, the limit is 0\.0001"):
+    with pytest.raises(ShapesweepError, match=r"hub/a/step1 needs .*, but the limit is 0\.0001 GB"):
         small.disk_bytes(small.batch("hub", "a", "step1"))
 
 

@@ -1,4 +1,4 @@
-"""The page: numbers match the tables, size is limited, names are escaped, nothing is loaded."""
+"""The page matches the tables, stays small, escapes names, and loads nothing."""
 
 import base64
 import hashlib

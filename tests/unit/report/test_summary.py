@@ -1,4 +1,4 @@
-"""The summary of a sweep, as a terminal shows it."""
+"""The summary of a sweep is aligned when a terminal shows it."""
 
 import pandas as pd
 
@@ -14,6 +14,6 @@ def test_columns_of_long_steps_are_separated():
     _, header, all_neighbours, *_ = summary._along(run)
     assert header.split() == ["step", "955000", "1431000"]
     assert all_neighbours.split() == ["all", "neighbours", "2.68", "2.72"]
-    # Numbers end in the same column as their steps.
+    # Numbers are right-aligned with their steps.
     assert header.index("955000") + 6 == all_neighbours.index("2.68") + 4
     assert header.index("1431000") + 7 == all_neighbours.index("2.72") + 4

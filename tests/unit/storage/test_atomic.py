@@ -1,4 +1,4 @@
-"""Atomic writes: paths are complete or absent, after interruptions and with other writers."""
+"""After an interruption or concurrent writes, a path is either complete or absent."""
 
 import os
 import stat

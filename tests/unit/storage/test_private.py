@@ -1,4 +1,4 @@
-"""Private folders in directories that all users of a machine share."""
+"""Private folders are safe in directories that all users of a machine share."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The probe: numbers match the estimators, the model is unchanged, and files are complete."""
+"""Numbers of a probe match the estimators. The model stays unchanged, and files are complete."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_readings_match_the_estimators_on_the_hidden_states(model, documents):
         "max_norm": np.linalg.norm(every, axis=1).max(),
     }
     for name, value in expected.items():
-        # Attention kernels differ only by rounding.
+        # Different attention kernels differ only by rounding.
         assert found[name, 2].value == pytest.approx(value, rel=1e-3), name
     assert found["id_twonn", 2].n_points == len(later)
     assert found["id_mle", 2].k == 20
@@ -78,7 +78,7 @@ def test_attention_and_alignment_match_torch(model, documents):
     for module, given in kept.items():
         direction = torch.linalg.svd(module.weight.detach())[2][0]
         signs.append(abs(float((given @ direction).sign().mean())))
-    # Eight power iterations do not separate two axes of nearly equal length.
+    # Eight power iterations do not separate two axes with nearly equal singular values.
     assert found["spectral_alignment", 2].value == pytest.approx(np.mean(signs), abs=0.1)
 
 
@@ -92,7 +92,7 @@ def test_leading_direction_converges(model):
 
 def test_kurtosis_of_a_normal_distribution_is_three():
     points = np.random.default_rng(0).standard_normal((20_000, 10))
-    # Its standard error is sqrt(24/n) = 0.011.
+    # The standard error of the kurtosis is sqrt(24/n) = 0.011.
     assert indicators.kurtosis(points) == pytest.approx(3, abs=0.05)
     assert np.isnan(indicators.kurtosis(np.ones((4, 4))))
 
@@ -149,7 +149,7 @@ def test_invalid_arguments_raise_an_error(arguments, message):
 
 
 def test_error_names_a_layer_that_does_not_exist(model, documents):
-    with pytest.raises(ShapesweepError, match="the model has 0 to 3, not 9"):
+    with pytest.raises(ShapesweepError, match="the model has layers 0 to 3, not 9"):
         Probe(documents, layers=[9])(model)
 
 
@@ -209,7 +209,8 @@ def test_training_is_the_same_with_a_probe(tmp_path, documents):
 def test_resumed_training_continues_its_file(tmp_path, model, documents):
     probe = Probe(documents, signals=["max_norm"])
     trainer(tmp_path, model, documents, 7, probe).train()
-    # Rows after the checkpoint belong to steps that are trained again.
+    # The training resumes at the last checkpoint, so later rows belong to steps that are trained
+    # again.
     trainer(tmp_path, model, documents, 9, probe).train(resume_from_checkpoint=True)
     found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
     assert found[found.layer == 2].step.tolist() == list(range(10))

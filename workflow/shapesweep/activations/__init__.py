@@ -1,6 +1,6 @@
-"""Activations: run checkpoints on the corpora, and keep their hidden states and losses.
+"""Run checkpoints on the corpora, and store their hidden states and losses.
 
-In: a checkpoint's files, its tokenizer and the settings of a measurement.
-Out: Parquet shards of hidden states, losses by document, and dimension budgets.
+Input: a checkpoint's files, its tokenizer and the settings of a measurement.
+Output: Parquet shards of hidden states, losses by document, and dimension budgets.
 Imported by: plan (versions), geometry, cli.
 """

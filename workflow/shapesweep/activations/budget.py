@@ -1,9 +1,10 @@
-"""The dimension budget: how many dimensions of a layer does the rest of the model need?
+"""Measure the dimension budget: how many dimensions of a layer do the later layers need?
 
 During the forward pass, the hidden states of a layer are projected onto their leading principal
-axes. The number of axes for a given increase of the loss is found by bisection. The axes are fitted
-on other documents than those on which the loss is computed. Special tokens and the first token are
-not projected: they may be attention sinks, whose function does not depend on their content.
+axes. Bisection finds the smallest number of axes for which the loss increases by at most a given
+share. The loss of each half of the documents is computed with axes that are fitted to the other
+half. Special tokens and the first token are not projected, because they may be attention sinks,
+whose function does not depend on their content.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from shapesweep.estimators.moments import Moments
 from shapesweep.estimators.spectrum import eigh
 from shapesweep.storage.manifests import Checkpoint
 
-#: Raise it when the numbers change; then they are measured again.
+#: Increase this version when the numbers change, so that budgets are measured again.
 VERSION = 1
 CORPUS = "text"
 
@@ -36,23 +37,24 @@ CORPUS = "text"
 def measure(
     of: Checkpoint, folder: Path, settings: Measurement, tokenizer: Path, most: float
 ) -> list[dict[str, Any]]:
-    """Measure the budget of every layer of a checkpoint.
+    """Measure the dimension budget of every layer of a checkpoint.
 
     Parameters
     ----------
     of : Checkpoint
     folder : path-like
-        Folder of its files.
+        Folder of the checkpoint's files.
     settings : Measurement
     tokenizer : path-like
-        Folder of its tokenizer.
+        Folder of the checkpoint's tokenizer.
     most : float
         Maximum relative increase of the loss.
 
     Returns
     -------
     list of dict
-        Rows of `schemas.BUDGETS`: the embedding and every block, the last before the final norm.
+        Rows of `schemas.BUDGETS`, for the embedding and the output of every block. The output of
+        the last block is taken before the final norm.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict
         "layer_kind": "block" if layer else "embedding",
         "n_features": width,
         "k": k,
-        # Bisection may find a k outside the interval if the loss is not monotone.
+        # If the loss is not monotone in k, bisection may find a k outside the interval.
         "k_low": min(k, low),
         "k_high": max(k, high),
         "loss": full[0],
@@ -117,7 +119,7 @@ def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict
 
 
 class _Reader:
-    """Computes losses of a model on documents, also with one layer projected."""
+    """Computes losses of a model on documents, with or without a projection of one layer."""
 
     def __init__(
         self,
@@ -134,16 +136,17 @@ class _Reader:
             raise CheckpointError("has no loss: it predicts neither next tokens nor masked tokens")
         n_documents = len(corpus.documents)
         n_groups = min(settings.geometry.groups, n_documents)
-        # Halves are made of the jackknife's groups, so that they are the same for every checkpoint.
+        # Each half consists of jackknife groups, so that the halves are the same for every
+        # checkpoint.
         self._half = jackknife.assign_groups(np.arange(n_documents), n_groups) % 2
         self.full = self._read(np.arange(n_documents))
         lengths = np.array([len(document) for document in corpus.documents])
         free = lengths - max(1, corpus.n_prefix) - corpus.n_suffix
-        #: Tokens for fitting axes, in the smaller half.
+        #: Number of tokens to which axes are fitted, in the smaller half.
         self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
 
     def axes(self, layer: int, half: int) -> tuple[Any, Any]:
-        """Mean and principal axes of a layer, fitted on the documents outside a half."""
+        """Mean and principal axes of a layer, fitted to the documents outside a half."""
         import torch
 
         kept: list[NDArray[np.float32]] = []
@@ -160,7 +163,7 @@ class _Reader:
         return mean, axes
 
     def projected(self, layer: int, halves: list[tuple[Any, Any]], k: int) -> losses.Sums:
-        """Losses of every document, with a layer projected onto its k leading axes."""
+        """Return the losses of every document when a layer is projected onto its k leading axes."""
         totals = np.empty((2, len(self._one.documents)))
         for half, (mean, axes) in enumerate(halves):
             numbers = np.flatnonzero(self._half == half)
@@ -181,7 +184,7 @@ class _Reader:
     def _read(
         self, numbers: NDArray[np.int64], layer: int = 0, change: Callable[[Any], Any] | None = None
     ) -> losses.Sums:
-        """Losses of some documents, with a change of the hidden states of a layer."""
+        """Return the losses of some documents, after `change` of the hidden states of a layer."""
         hook = at_layer(self._anatomy, layer, change) if change else contextlib.nullcontext()
         with hook:
             sums = losses.run(
@@ -201,9 +204,9 @@ def at_layer(
     ----------
     anatomy : shapesweep.checkpoint.hidden_states.Anatomy
     layer : int
-        0 is the embedding, k the output of block k.
+        0 for the embedding, k for the output of block k.
     change : callable
-        From states, shape (n_documents, n_tokens, n_features), to new states of this shape.
+        Maps states, shape (n_documents, n_tokens, n_features), to new states of the same shape.
     """
 
     def behind(_module: Any, _inputs: Any, output: Any) -> Any:
@@ -242,13 +245,14 @@ def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], N
 def relative_rise(
     value: float, without: NDArray[np.float64], full: float, full_without: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Relative increase of a loss over that of the full model, and half of its 95 % interval.
+    """Relative increase of a loss over the full model's loss, and half of its 95 % interval.
 
     Parameters
     ----------
     value, full : float
+        Loss, and loss of the full model.
     without, full_without : ndarray of float64, shape (n_groups,)
-        Paired values without each group of documents.
+        The same losses without each group of documents.
 
     Returns
     -------
@@ -265,10 +269,10 @@ def smallest(is_enough: Callable[[int], bool], most: int) -> int:
     Parameters
     ----------
     is_enough : callable
-        Whether a k is sufficient. If this is not monotone, the result is a k at which it begins to
-        hold, not necessarily the first.
+        Whether a k is sufficient. If the function is not monotone, the result is a sufficient k
+        whose predecessor is not sufficient, but smaller values of k may be sufficient, too.
     most : int
-        Assumed to be sufficient.
+        Largest k, which is assumed to be sufficient.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Extraction of activations: the hidden states of every layer on every corpus, and the losses.
+"""Extract the hidden states of every layer and the losses of checkpoints on every corpus.
 
-The weights are read once for all corpora. One batch of documents is in memory at a time.
+The weights are read once for all corpora. Only one batch of documents is in memory at a time.
 """
 
 import itertools
@@ -37,19 +37,19 @@ class Source:
     Attributes
     ----------
     checkpoint : Checkpoint
-        Row of the manifest.
+        The checkpoint's row of the manifest.
     folder : Path
-        Where its files are.
+        Folder of the checkpoint's files.
     out : Path
-        A folder that is written atomically: `<corpus>/layer-<k>.parquet`, `losses.parquet`,
-        `samples.parquet` and `origins.json`, or `failed.json` alone.
+        Folder that is written atomically. It contains `<corpus>/layer-<k>.parquet`,
+        `losses.parquet`, `samples.parquet` and `origins.json`, or only `failed.json`.
     tokenizer : Path
-        The folder of its tokenizer.
+        Folder of the checkpoint's tokenizer.
     measured : dict
-        Origins of numbers that are already measured, by corpus. A corpus with the same origin is
-        skipped.
+        Origins of the numbers that were measured before, by corpus. A corpus is skipped if its
+        origin is the same.
     fingerprint : str
-        Of the contents of the checkpoint (`fingerprints.contents`), for `origins.json`.
+        Fingerprint of the checkpoint's contents (`fingerprints.contents`), for `origins.json`.
     """
 
     checkpoint: Checkpoint
@@ -61,10 +61,10 @@ class Source:
 
 
 def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[Source, str]]:
-    """Write the shards and losses of checkpoints; record the reason for unusable ones.
+    """Write the shards and losses of checkpoints; record why a checkpoint is unusable.
 
-    The next checkpoint is read while one is run, or its shards are measured. A device is held only
-    while a model runs.
+    The next checkpoint is read while the current checkpoint is run or its shards are measured. A
+    device is held only while a model runs.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
     ------
     source : Source
     line : str
-        Message in one line.
+        Message of one line.
     """
     loader = Loader(settings, settings.corpora)
     for number, (source, ahead) in enumerate(_read_ahead(sources, loader)):
@@ -83,7 +83,7 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
         wait([ahead[0]])
         try:
             with atomic.folder(source.out) as out, devices.hold(settings.device) as device:
-                # No other reference to the weights exists: they are freed before the device is
+                # No other reference to the weights exists, so they are freed before the device is
                 # released.
                 names = _extract(source, ahead.popleft().result(), settings, device, out, part)
             line = f"extracted {', '.join(names) or 'nothing, because all corpora are measured'}"
@@ -97,7 +97,10 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
 def _read_ahead(
     sources: Sequence[Source], loader: Loader
 ) -> Iterator[tuple[Source, deque[Future[LoadedCheckpoint]]]]:
-    """Every checkpoint with a queue whose first item opens it; the next is read in a thread."""
+    """Yield every source, with a queue whose first item is the future of its checkpoint.
+
+    A thread loads the next checkpoint meanwhile.
+    """
     with ThreadPoolExecutor(1) as reader:
         ahead: deque[Future[LoadedCheckpoint]] = deque()
         for source, following in itertools.pairwise([None, *sources, None]):
@@ -116,7 +119,7 @@ def _extract(
     out: Path,
     part: progress.Part,
 ) -> list[str]:
-    """Names of the corpora that were extracted."""
+    """Extract a checkpoint, and return the names of the extracted corpora."""
     import torch
 
     model = opened.model.to(device)
@@ -157,7 +160,7 @@ def _extract(
 def _shards(
     folder: Path, origin: dict[str, Any], corpus: Corpus, model: Any, anatomy: Anatomy
 ) -> list[tuple[Path, dict[str, Any]]]:
-    """File and metadata of the shard of every layer, in a new folder."""
+    """Create a folder, and return the file and the metadata of every layer's shard."""
     lengths = [len(document) for document in corpus.documents]
     metadata = {
         **origin["from"],
@@ -171,7 +174,7 @@ def _shards(
     folder.mkdir()
     shards = []
     for layer, kind in anatomy.names():
-        # The last block before a final norm shares its number.
+        # The last block and the final norm after the block have the same layer number.
         before_norm = anatomy.has_final_norm and (layer, kind) == (anatomy.n_layers, "block")
         path = folder / f"layer-{layer}{'-block' if before_norm else ''}.parquet"
         shards.append((path, {**metadata, "layer": layer, "layer_kind": kind}))
@@ -186,7 +189,7 @@ def _run(
     writer: CorpusWriter,
     shown: Any,
 ) -> Sums | None:
-    """Write the shards of a corpus; the losses of its documents, if the model has a loss."""
+    """Write the shards of a corpus, and return its documents' losses if the model has a loss."""
     model, captured = opened.model, list[Any]()
     loss = losses.loss_of(
         model, anatomy, corpus, opened.tokenizer.mask_token_id, settings.corpus.seed
@@ -211,7 +214,7 @@ def _run(
     hook = anatomy.blocks[-1].register_forward_hook(
         lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
     )
-    # Hidden states are of the documents as they are, so masked tokens need a second pass.
+    # Hidden states belong to unmasked documents, so losses of masked tokens need a second pass.
     is_masked = isinstance(loss, losses.Masked)
     with hook:
         sums = losses.run(
@@ -221,7 +224,7 @@ def _run(
 
 
 def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The states at some positions of every document, shape (n_tokens, n_features), on the CPU."""
+    """States at some positions of every document, on the CPU, shape (n_tokens, n_features)."""
     import torch
 
     if len(positions) < state.shape[1]:
@@ -230,7 +233,10 @@ def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
-    """What shards are computed `from`, and `by` which versions; equal `from`, equal shards."""
+    """Return the origin of shards: their inputs under `from`, and versions under `by`.
+
+    Shards with equal inputs are equal.
+    """
     import torch
     import transformers
 

@@ -1,6 +1,6 @@
-"""Loading of checkpoints: model, tokenizer, and corpora.
+"""Load checkpoints: the model, the tokenizer and the corpora.
 
-The documents of checkpoints that share a tokenizer are cut once.
+If successive checkpoints share a tokenizer, the documents are cut only once.
 """
 
 import hashlib
@@ -37,23 +37,25 @@ class LoadedCheckpoint:
 
 
 def refuse(checkpoint: Checkpoint, *folders: Path) -> None:
-    """Raise an error if a checkpoint is known to be unusable before it is loaded."""
+    """Raise an error, without loading the checkpoint, if it is already known to be unusable."""
     if not checkpoint.selected:
         if checkpoint.status:
             raise CheckpointError(", ".join(checkpoint.status))
-        raise TransientError("the manifest does not choose it; another plan wrote the manifest")
+        raise TransientError(
+            "another plan wrote the manifest, which does not select this checkpoint"
+        )
     for folder in folders:
         failures.raise_recorded(folder)
     check_files(checkpoint, folders[0])
 
 
 def check_files(checkpoint: Checkpoint, folder: Path) -> None:
-    """Check that the files of a checkpoint are those of the manifest, by size and time.
+    """Check that the sizes and modification times of a checkpoint's files match the manifest.
 
     Raises
     ------
     TransientError
-        If a file has changed since, or the folder is no longer there.
+        If a file is missing or has changed, or the folder no longer exists.
     """
     if not folder.is_dir():
         raise TransientError(f"{folder}: the folder no longer exists")
@@ -64,14 +66,14 @@ def check_files(checkpoint: Checkpoint, folder: Path) -> None:
                 f"{path.name} is missing: it was not downloaded, or has been removed"
             )
         stat = path.stat()
-        # Only files on this machine have a time.
+        # The manifest has modification times only for files on this machine.
         modified = getattr(file, "modified", stat.st_mtime_ns)
         if (stat.st_size, stat.st_mtime_ns) != (file.size, modified):
-            raise TransientError(f"{path.name} differs from the manifest: it has changed")
+            raise TransientError(f"{path.name} differs from the manifest: the file has changed")
 
 
 class Loader:
-    """Opens checkpoints one after the other.
+    """Loads checkpoints one after the other.
 
     Parameters
     ----------
@@ -85,18 +87,18 @@ class Loader:
         self._cached: dict[tuple[str, int], tuple[Any, list[Corpus]]] = {}
 
     def load(self, checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> LoadedCheckpoint:
-        """Load a checkpoint, on the CPU.
+        """Load a checkpoint into CPU memory.
 
         Parameters
         ----------
         checkpoint : Checkpoint
         folder, tokenizer : Path
-            Folders of its files and of its tokenizer.
+            Folders of the checkpoint's files and of its tokenizer.
 
         Raises
         ------
         CheckpointError
-            If it cannot be run on the corpora.
+            If the checkpoint cannot be run on the corpora.
         """
         import torch
 
@@ -112,25 +114,26 @@ class Loader:
         limit = getattr(model.config, "max_position_embeddings", None)
         if limit and longest > limit:
             raise CheckpointError(
-                f"a document has {longest} tokens, the model reads at most {limit} (see "
+                f"a document has {longest} tokens, but the model reads at most {limit} (see "
                 "corpus.length; the paper's sampling needs a model that reads 512 characters)"
             )
         return LoadedCheckpoint(model, tokens, built)
 
     def _tokenize(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
-        """A tokenizer and its corpora; those of equal files are reused."""
+        """Return a tokenizer and its corpora, which are reused for equal tokenizer files."""
         key = (_digest(folder), n_embeddings)
         if key not in self._cached:
             tokens = load.load_tokenizer(folder)
             text = read_text(self.settings.corpus.text, self.settings.text_sha256)
             built = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
-            # Checkpoints of a run mostly share a tokenizer, so keeping the last is enough.
+            # Checkpoints of a run mostly share a tokenizer, so it is enough to keep the last
+            # tokenizer.
             self._cached = {key: (tokens, built)}
         return self._cached[key]
 
 
 def _digest(folder: Path) -> str:
-    """Digest of the files of a tokenizer, and of the model type, on which its class may depend."""
+    """Digest of a tokenizer's files, and of the model type, which may determine its class."""
     files = tokenizer_files(folder)
     read = [(path.name, sha256(path)) for path in files]
     kind = facts.description(files[0].parent) if files else None

@@ -1,4 +1,4 @@
-"""Losses of a language model on documents: of next tokens, or of masked tokens."""
+"""Compute a language model's losses on documents, for next tokens or masked tokens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class Loss:
     """The loss of a causal model, which predicts every token from earlier tokens."""
 
     def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
-        """The input of the model for a batch of documents of the corpus: the batch itself."""
+        """The model's input for a batch of documents, which is the batch itself."""
         return batch
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
-        """Sum and number of the losses of each document; None if the model has no such head."""
+        """Sum and number of the losses of each document; None if the model returns no logits."""
         return next_token(output.logits, batch) if "logits" in output else None
 
 
@@ -45,7 +45,7 @@ class Masked(Loss):
     mask_token: int
 
     def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
-        """The batch with the masked tokens replaced."""
+        """The batch, in which the mask token replaces masked tokens."""
         return batch.masked_fill(self._mask(batch, documents), self.mask_token)
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums:
@@ -69,7 +69,7 @@ class Masked(Loss):
 def loss_of(
     model: Any, anatomy: Anatomy, corpus: Corpus, mask_token: int | None, seed: int
 ) -> Loss | None:
-    """The loss of a model; None if it has none.
+    """The loss of a model, or None if the model has no loss.
 
     Parameters
     ----------
@@ -101,17 +101,17 @@ def run(
     model : transformers.PreTrainedModel
     corpus : Corpus
     batch_tokens : int
-        Tokens of a batch.
+        Number of tokens per batch.
     loss : Loss, optional
     documents : sequence of int, optional
-        Numbers of the documents; all if not given.
+        Indices of the documents; by default all documents.
     watch : callable, optional
-        Called after each batch with the numbers of its documents and the output of the model.
+        Called after each batch with the indices of its documents and the output of the model.
 
     Returns
     -------
     ndarray of float64, shape (2, n_documents), or None
-        None without a loss.
+        Sum and number of the losses of each document; None without a loss.
     """
     numbers = range(len(corpus.documents)) if documents is None else documents
     bodies = [corpus.documents[n] for n in numbers]
@@ -142,8 +142,8 @@ def next_token(logits: Any, batch: Any) -> Sums:
     """
     import torch
 
-    # One document at a time: for a batch, the probabilities over a large vocabulary need a
-    # gigabyte.
+    # Process one document at a time, because the probabilities of a whole batch over a large
+    # vocabulary need a gigabyte.
     sums = [
         torch.nn.functional.cross_entropy(each[:-1].float(), tokens[1:], reduction="none").sum()
         for each, tokens in zip(logits, batch, strict=True)
@@ -153,7 +153,7 @@ def next_token(logits: Any, batch: Any) -> Sums:
 
 
 def masks(corpus: Corpus, seed: int) -> list[NDArray[np.bool_]]:
-    """The masked tokens of every document, the same for every checkpoint."""
+    """The mask of every document, which is the same for every checkpoint."""
     rng = np.random.default_rng([seed, 3])
     found = []
     for document in corpus.documents:
@@ -166,7 +166,7 @@ def masks(corpus: Corpus, seed: int) -> list[NDArray[np.bool_]]:
 
 
 def mean(totals: Sums, n_groups: int) -> tuple[float, NDArray[np.float64]]:
-    """The mean loss of a token, and the same without each group of documents.
+    """The mean loss over all tokens, and the mean loss without each group of documents.
 
     Parameters
     ----------

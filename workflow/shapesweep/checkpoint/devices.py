@@ -1,7 +1,7 @@
-"""The device of a job: a GPU that is held by a lock, or the CPU.
+"""The device of a job: a GPU, which the job holds by a lock, or the CPU.
 
 Snakemake does not assign GPUs to jobs, and several sweeps may share a machine. A job takes the
-first free GPU, and waits while all are in use.
+first free GPU, and waits while all GPUs are in use.
 """
 
 import contextlib
@@ -34,12 +34,12 @@ def hold(wanted: str) -> Iterator[str]:
     Yields
     ------
     str
-        'cpu', or 'cuda:<n>' with torch's number of the GPU.
+        'cpu', or 'cuda:<n>' with torch's index of the GPU.
 
     Raises
     ------
     ShapesweepError
-        If CUDA is required and there is no GPU.
+        If `wanted` is 'cuda', and torch finds no GPU.
     """
     import torch
 
@@ -50,15 +50,15 @@ def hold(wanted: str) -> Iterator[str]:
         raise ShapesweepError("device: cuda is required, but torch finds no CUDA device")
     names = visible(torch.cuda.device_count())
     with lock(names) as name:
-        # Otherwise operations without an explicit device would use memory of the first GPU.
+        # Without this, operations without an explicit device would use memory of the first GPU.
         torch.cuda.set_device(names.index(name))
         yield f"cuda:{names.index(name)}"
-        # Memory that torch caches would not be available to the next job on the device.
+        # Release the memory that torch caches, so that the next job on the device can use it.
         torch.cuda.empty_cache()
 
 
 def visible(n_devices: int) -> list[str]:
-    """Names of the GPUs that this process may use, the same ones in every process.
+    """Return the names of the GPUs that this process may use; all processes use the same names.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def visible(n_devices: int) -> list[str]:
 
 @contextlib.contextmanager
 def lock(names: list[str]) -> Iterator[str]:
-    """Hold the first free device; wait while all are in use.
+    """Hold the first free device; wait while all devices are in use.
 
-    A process that dies releases its device, however it dies.
+    A process releases its device even if the process is killed.
 
     Parameters
     ----------

@@ -7,13 +7,13 @@ from typing import Any
 
 from shapesweep.storage.schemas import LARGEST
 
-#: Maximum number of layers or experts of a model. The loader builds all of them before it reads a
+#: Maximum number of layers or experts of a model. The loader builds all layers before it reads a
 #: weight, so a wrong number would fill the memory.
 MAX_PARTS = 10_000
 
 
 def family(architecture: str) -> str:
-    """The family of a transformers class by its name: encoder, decoder or other."""
+    """Return the family of a transformers class by its name: encoder, decoder or other."""
     if architecture.endswith("ForMaskedLM") or architecture == "BertForPreTraining":
         return "encoder"
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
@@ -22,29 +22,29 @@ def family(architecture: str) -> str:
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """The class that a `config.json` names; empty if there is none."""
+    """Return the class that a `config.json` names; empty if it names no class."""
     named = config.get("architectures")
     return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
 
 
 def n_layers(config: Mapping[str, Any]) -> int | None:
-    """The number of blocks in a `config.json`; None above `MAX_PARTS`."""
+    """Return the number of blocks in a `config.json`; None if absent or above `MAX_PARTS`."""
     named = _first_int(config, "num_hidden_layers", "n_layer", "num_layers")
     return named if named is not None and named <= MAX_PARTS else None
 
 
 def vocabulary(config: Mapping[str, Any]) -> int | None:
-    """The size of the vocabulary in a `config.json`."""
+    """Return the size of the vocabulary in a `config.json`; None if absent."""
     return _first_int(config, "vocab_size")
 
 
 def width(config: Mapping[str, Any]) -> int | None:
-    """The width of hidden states in a `config.json`."""
+    """Return the width of hidden states in a `config.json`; None if absent."""
     return _first_int(config, "hidden_size", "n_embd", "d_model")
 
 
 def description(folder: str | Path, name: str = "config.json") -> dict[str, Any] | None:
-    """Read the `config.json` of a folder; None if it is absent or not a mapping in JSON."""
+    """Read the `config.json` of a folder; None if the file is absent or not a JSON object."""
     try:
         read = json.loads((Path(folder) / name).read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The files of a checkpoint: which ones it needs, and whether they are complete."""
+"""The files of a checkpoint: which files it needs, and whether they are complete."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ TOKENIZER = (
 
 
 def model_files(folder: str | Path) -> list[Path]:
-    """The files that a checkpoint needs: its configuration and one format of its weights.
+    """Return the files that a checkpoint needs: its configuration and one format of its weights.
 
     Returns
     -------
@@ -40,12 +40,12 @@ def model_files(folder: str | Path) -> list[Path]:
 
 
 def tokenizer_files(folder: str | Path) -> list[Path]:
-    """The files of a checkpoint's tokenizer, from its folder or else from the folder above.
+    """Return the files of a checkpoint's tokenizer, from its folder or else the parent folder.
 
     Returns
     -------
     list of Path
-        Empty if neither has a tokenizer.
+        Empty if neither folder contains a tokenizer.
     """
     for parent in (Path(folder), Path(folder).parent):
         found = [parent / name for name in TOKENIZER if (parent / name).is_file()]
@@ -55,7 +55,7 @@ def tokenizer_files(folder: str | Path) -> list[Path]:
 
 
 def shards_of(index: Path) -> list[str]:
-    """File names in an index of weights; none if a name points outside the folder."""
+    """Return the file names in an index of weights; empty if a name points outside the folder."""
     try:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
@@ -66,17 +66,17 @@ def shards_of(index: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the files of a checkpoint show without loading it.
+    """Facts that the files of a checkpoint show, without loading the checkpoint.
 
     Attributes
     ----------
     config : dict
-        Its `config.json`; empty if it is missing or damaged.
+        The `config.json`; empty if it is missing or damaged.
     files : tuple of LocalFile
     commit : str
         Digest of the files' names and contents; empty if they were not hashed.
     status : tuple of str
-        `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`.
+        Defects: `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`.
     """
 
     config: dict[str, Any]
@@ -94,7 +94,8 @@ def inspect(
     ----------
     folder : path-like
     digest : callable, optional
-        Computes the sha256 of a file, given its stat result; without it, files are not hashed.
+        Function that computes the sha256 of a file, given its path and stat result. Without a
+        function, files are not hashed.
 
     Returns
     -------

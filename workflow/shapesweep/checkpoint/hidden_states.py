@@ -1,4 +1,4 @@
-"""The hidden states of a model: its blocks, found by running it, and its forward pass."""
+"""The hidden states of a model: find the blocks that produce them, and run the forward pass."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +18,11 @@ class Anatomy:
     n_layers : int
         Number of blocks; `hidden_states` has one entry more.
     blocks : tuple of torch.nn.Module
-        In the order of the forward pass.
+        The blocks, in the order of the forward pass.
     has_final_norm : bool
         Whether the last entry of `hidden_states` is the output of a final norm.
     causal : bool
-        Whether the states of a token do not depend on later tokens.
+        Whether the hidden states of a token are independent of later tokens.
     """
 
     n_layers: int
@@ -31,14 +31,14 @@ class Anatomy:
     causal: bool
 
     def names(self) -> list[tuple[int, str]]:
-        """(layer, layer_kind) of all hidden states that are kept, in order."""
+        """Return (layer, layer_kind) of all hidden states that are kept, in order."""
         kinds = ["embedding"] + ["block"] * self.n_layers
         last = [(self.n_layers, "final_norm")] if self.has_final_norm else []
         return list(enumerate(kinds)) + last
 
 
 def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
-    """Find the blocks of a model by their outputs, and not by their names.
+    """Find the blocks of a model by their outputs, rather than by their names.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
     Raises
     ------
     CheckpointError
-        If the outputs of no list of modules are the hidden states.
+        If no list of modules outputs the hidden states.
     """
     import torch
 
@@ -82,13 +82,13 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
 
 
 def _is_causal(model: Any, document: NDArray[np.int64], states: Any) -> bool:
-    """Whether changing the last token leaves the states of earlier tokens unchanged."""
+    """Return whether changing the last token leaves the states of earlier tokens unchanged."""
     import torch
 
     changed = document.copy()
     changed[-1] = changed[-1] - 1 if changed[-1] > 0 else 1
     again = forward(model, to_batch(model, [changed])).hidden_states
-    # The arithmetic is the same, but some kernels sum in another order.
+    # Equality is not exact, because some kernels sum in another order.
     return torch.allclose(states[-1][:, :-1], again[-1][:, :-1], rtol=1e-5, atol=1e-6)
 
 
@@ -112,7 +112,7 @@ def forward(model: Any, batch: Any) -> Any:
 
 
 def to_batch(model: Any, documents: list[NDArray[np.int64]]) -> Any:
-    """Documents of equal length as a tensor on the device of the model."""
+    """Return documents of equal length as a tensor on the device of the model."""
     import torch
 
     return torch.from_numpy(np.stack(documents)).to(model.device)

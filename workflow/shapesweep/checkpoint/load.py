@@ -22,10 +22,10 @@ def load(
     ----------
     folder : path-like
     ignored_weights : sequence of str
-        Regular expressions of weights that the model may leave unused, besides those that its class
-        ignores.
+        Regular expressions for weights that the model may leave unused, in addition to the weights
+        that its class ignores.
     remote_code : bool
-        Whether to run code in the folder, if transformers has no class of that name.
+        Whether to run code from the folder, if transformers does not have the model's class.
 
     Returns
     -------
@@ -35,8 +35,8 @@ def load(
     Raises
     ------
     CheckpointError
-        If a weight is missing, unused, of another shape or not finite, if a file is damaged, or if
-        the model needs remote code.
+        If a weight is missing or unused, has the wrong shape or is not finite; if a file is
+        damaged; or if the model needs remote code that is not allowed.
     """
     import torch
     import transformers
@@ -66,14 +66,14 @@ def load(
             trust_remote_code=is_remote and remote_code,
             weights_only=True,
             use_safetensors=None if has_safetensors else False,
-            # So that they are reported; any mismatch is an error below.
+            # With this option, mismatched weights are reported, and raise an error below.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except Exception as error:  # loaders raise all kinds of errors for damaged files
         raise_if_memory(error)
         if "Weights only load failed" in str(error):
-            # The message of torch advises to unpickle the file, which is unsafe.
+            # Replace the message of torch, which advises to unpickle the file, which is unsafe.
             raise CheckpointError(
                 "its pickle contains more than tensors, and is not read"
             ) from None
@@ -98,19 +98,19 @@ def load(
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """Load the tokenizer of a checkpoint, from its folder or else from the folder above.
+    """Load the tokenizer of a checkpoint, from its folder or else from the parent folder.
 
     Raises
     ------
     CheckpointError
-        If neither has a tokenizer.
+        If neither folder contains a tokenizer, or the tokenizer cannot be loaded.
     """
     import transformers
 
     transformers.logging.set_verbosity_error()
     files = tokenizer_files(folder)
     if not files:
-        raise CheckpointError("has no tokenizer, and neither has the folder above it")
+        raise CheckpointError("has no tokenizer, and its parent folder has none either")
     tokenizer_folder = files[0].parent
     for name in ("tokenizer_config.json", "config.json"):
         code = (description(tokenizer_folder, name) or {}).get("auto_map")
@@ -127,7 +127,7 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 
 def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
-    """The transformers class that loads remote code, which must be beside the weights."""
+    """Return the transformers class that loads remote code, which must be beside the weights."""
     import transformers
 
     auto_map = config["auto_map"]
@@ -143,7 +143,7 @@ def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
 
 
 def _check_counts(config: Mapping[str, Any]) -> None:
-    """Refuse a configuration with too many layers or experts, at any depth."""
+    """Raise an error if a configuration, or a nested one, has too many layers or experts."""
     for key, value in config.items():
         if isinstance(value, dict):
             _check_counts(value)
@@ -154,7 +154,7 @@ def _check_counts(config: Mapping[str, Any]) -> None:
 
 def _one_line(error: Exception, folder: Path) -> str:
     text = re.sub(r"\s+", " ", str(error))
-    # Replace only whole paths: the name of the folder may be part of another path or address.
+    # Replace only whole paths: the name of the folder may be part of another path or of a URL.
     text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     if folder.is_absolute():
         text = text.replace(str(folder), "")

@@ -1,4 +1,4 @@
-"""A sample of weights: the same few weights of every checkpoint of a run."""
+"""A small sample of weights, which is taken at the same positions in every checkpoint of a run."""
 
 import re
 from typing import Any
@@ -8,19 +8,20 @@ from numpy.typing import NDArray
 
 
 def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
-    """Sample the same weights of every checkpoint of a run, by the class of their matrix.
+    """Sample weights by class of matrix, at the same positions in every checkpoint of a run.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
     n_weights : int
-        Maximum number of weights of each class; at least one of each matrix.
+        Maximum number of weights per class. At least one weight of each matrix is sampled.
 
     Returns
     -------
     dict of ndarray of float32
-        Keys are those of `embedding`, `attention`, `feed_forward`, `head` and `other` that the
-        model has. The order within a class depends only on the names and shapes of the weights.
+        Samples by class. The classes are `embedding`, `attention`, `feed_forward`, `head` and
+        `other`; a class without a matrix is absent. The order within a class depends only on the
+        names and shapes of the weights.
     """
     import torch
 
@@ -46,7 +47,7 @@ def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
 
 
 def _tensor_class(name: str) -> str:
-    """The class of a matrix, by words that names of parameters share."""
+    """Return the class of a matrix, from strings that are common in names of parameters."""
     words = {
         "embedding": r"embed|wte|wpe",
         "attention": r"attn|attention",

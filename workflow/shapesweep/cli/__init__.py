@@ -1,4 +1,4 @@
-"""The command line: one subcommand for each step, so that commands in logs can be run by hand."""
+"""The command line. Each step has a subcommand, so that a command in a log can be run by hand."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     if "threads" in arguments:
-        # numpy, torch and tokenizers read these once, when they are imported.
+        # numpy, torch and tokenizers read these variables once, when they are imported.
         os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))
-    # Prevents a thread that looks for converted weights on the Hub.
+    # Without this, transformers starts a thread that looks for converted weights on the Hub.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    # The cache of xet would not be counted in the disk budget.
+    # Disable the cache of xet, which the disk budget does not count.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
     try:
         if "config" in arguments:
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; `docs/generate.py` writes its reference from it."""
+    """Return the parser of the command line. `docs/generate.py` writes the reference from it."""
     from shapesweep import __version__
 
     top = argparse.ArgumentParser(
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
-    """Every subcommand with its options, in the order of the steps."""
+    """Return every subcommand with its options, in the order of the steps."""
     suite = ["--definition", "--suite", "--results"]
     checkpoints = ["--settings", "--manifest", "--run", "--revision", "--tokenizer"]
     fetched = [*checkpoints, "--checkpoints", "--device", "--batch-tokens", "--threads"]
@@ -112,11 +112,11 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers with a lower bound."""
+    """Return a function that parses an integer with a lower bound."""
 
     def read(text: str) -> int:
         if not text.lstrip("-").isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {least}")
         return int(text)
 
     return read
@@ -131,16 +131,16 @@ def _optional(text: str, default: Any = None, **more: Any) -> dict[str, Any]:
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "--config": _needed("configuration of the sweep, as written beside its results"),
-    "--settings": _needed("settings of the measurement, or a whole configuration"),
+    "--config": _needed("configuration file, which a sweep writes beside its results"),
+    "--settings": _needed("settings file of the measurement, or a complete configuration"),
     "--device": _optional("device of the model (default: auto)", choices=["auto", "cpu", "cuda"]),
-    "--batch-tokens": _optional("tokens of a forward pass (default: 4096)", type=int),
-    "--calls": _optional("calls to the Hub at a time (default: 2)", 2, type=int),
+    "--batch-tokens": _optional("tokens per forward pass (default: 4096)", type=int),
+    "--calls": _optional("concurrent requests to the Hub (default: 2)", 2, type=int),
     "--rise": _needed("maximum relative increase of the loss", type=float),
     "--budget-rise": _optional(
-        "maximum relative increase of the loss, if a dimension budget is needed, too", type=float
+        "maximum relative increase of the loss, if a dimension budget is also needed", type=float
     ),
-    "--room": _needed("total bytes that all downloads may fill", type=int),
+    "--room": _needed("total number of bytes that all downloads may occupy", type=int),
     "--definition": _needed("definition of the suite, as JSON"),
     "--suite": _needed("name of the suite"),
     "--run": _needed("name of a run of the suite"),
@@ -151,38 +151,38 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--plans": _needed("recorded plans of all suites", nargs="+"),
     "--history": _needed("histories of all suites", nargs="+"),
     "--checkpoints": _optional(
-        "folder of the downloads; one subfolder per revision if there are several", ""
+        "folder of downloads; with several revisions, it has one subfolder per revision", ""
     ),
-    "--tokenizer": _optional("folder of the run's tokenizer, if the checkpoint has none", ""),
-    "--measured": _optional("folder with kept numbers of the run's checkpoints", ""),
-    "--keep": _optional("folder for the shards (default: shards are removed)", ""),
+    "--tokenizer": _optional("folder of the run's tokenizer, if the checkpoint contains none", ""),
+    "--measured": _optional("folder with numbers of the run's checkpoints from earlier sweeps", ""),
+    "--keep": _optional("folder in which shards are kept (default: shards are removed)", ""),
     "--temporary": _optional(
-        "folder of temporary files (default: the system's)", tempfile.gettempdir()
+        "folder of temporary files (default: the system's folder)", tempfile.gettempdir()
     ),
-    "--bytes": _optional("bytes of the disk budget to claim", 0, type=int),
+    "--bytes": _optional("number of bytes to claim from the disk budget", 0, type=int),
     "--seconds": _optional(
-        "seconds after which the download may be removed if others need the room",
+        "seconds after which the download may be removed if others need the space",
         math.inf,
         type=float,
     ),
     "--tables": _needed("folder of the joined tables"),
     "--curves": _needed("folder of the curves"),
     "names": _optional(
-        "figures to draw (default: all, and the output folder is replaced)",
+        "figures to draw (default: draw all figures, and replace the output folder)",
         metavar="NAME",
         nargs="*",
     ),
     "--results": _needed("folder of the results"),
-    "--out": _needed("output: a folder or a file, written atomically"),
-    "--threads": _optional("threads to compute with", os.cpu_count(), type=int),
+    "--out": _needed("output folder or file, which is written atomically"),
+    "--threads": _optional("number of threads", os.cpu_count(), type=int),
     "files": _optional(
-        "cloud of points: .npy, .safetensors or .parquet, such as a shard of a sweep",
+        "file with a cloud of points (.npy, .safetensors or .parquet), such as a shard of a sweep",
         metavar="FILE",
         nargs="+",
     ),
     "--json": {"help": "print one line of JSON per file", "action": "store_true"},
     "--metrics": _optional(
-        "metrics by name (default: all that the file allows)",
+        "names of metrics (default: all metrics that the file allows)",
         [],
         metavar="NAME,...",
         action="append",
@@ -191,18 +191,20 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "number of neighbours for id_mle, id_corrint and --local (default: 20)", type=_at_least(1)
     ),
     "--n-points": _optional(
-        "N of the IDs: number of different points, drawn at random (default: all)",
+        "number N of distinct points for the IDs, drawn at random (default: all points)",
         type=_at_least(1),
     ),
     "--seed": _optional(
         "random seed for drawing points, and for the decimation", 0, type=_at_least(0)
     ),
     "--selection": _optional(
-        "tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10", "all"
+        "selected tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10", "all"
     ),
-    "--tensor": _optional("tensor of a .safetensors file, if several have two axes"),
+    "--tensor": _optional(
+        "name of the tensor in a .safetensors file, if several tensors have two axes"
+    ),
     "--local": _optional(
         "also write the local ID of every point to this .parquet file", metavar="OUT"
     ),
-    "folder": {"help": "checkpoint in Hugging Face format"},
+    "folder": {"help": "folder of a checkpoint in Hugging Face format"},
 }

@@ -1,4 +1,4 @@
-"""Subcommands: each runs a step, and prints what it did."""
+"""The subcommands. Each subcommand runs a step of the sweep, and prints what it did."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def listing(arguments: argparse.Namespace) -> None:
-    """List what a suite has published on the Hub, or which checkpoints training runs have kept."""
+    """List a suite's repositories on the Hub, or the checkpoints that its training has kept."""
     from shapesweep.config.hub_suite import HubSuite
     from shapesweep.config.suite import EmbeddedSuite, checkpoint_folder
     from shapesweep.hub import listing
@@ -49,7 +49,7 @@ def listing(arguments: argparse.Namespace) -> None:
 
 
 def history(arguments: argparse.Namespace) -> None:
-    """Collect what was recorded while the runs of a suite were trained."""
+    """Collect the values that were recorded during the training of a suite's runs."""
     from shapesweep.manifest import history
     from shapesweep.storage import schemas, tables
 
@@ -62,7 +62,7 @@ def history(arguments: argparse.Namespace) -> None:
 
 
 def manifest(arguments: argparse.Namespace) -> None:
-    """List a suite's checkpoints with their files; earlier plans of the suite are removed."""
+    """List a suite's checkpoints with their files, and remove earlier plans of the suite."""
     from shapesweep.manifest import checkpoints
     from shapesweep.plan import fingerprints
     from shapesweep.storage import manifests
@@ -72,10 +72,11 @@ def manifest(arguments: argparse.Namespace) -> None:
     try:
         known = manifests.read(arguments.out)
     except ShapesweepError:
-        known = []  # Absent, damaged or of an earlier version; all files are hashed.
+        known = []  # It is absent, damaged or of an earlier version, so all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
     manifests.write(described, arguments.out, fingerprints.text_sha256(text))
-    # A later sweep with an earlier plan finds its file absent, and writes the manifest again.
+    # If a later sweep returns to an earlier plan, the file of this plan is absent, so the sweep
+    # writes the manifest again.
     plan = Path(arguments.plan)
     for other in plan.parent.glob("*.json"):
         if other != plan:
@@ -106,7 +107,7 @@ def checkpoint(arguments: argparse.Namespace) -> None:
 
 
 def download(arguments: argparse.Namespace) -> None:
-    """Download checkpoints from the Hub, when the disk has room for them."""
+    """Download checkpoints from the Hub, as soon as the disk has room for them."""
     from shapesweep.hub import disk_budget, download
 
     out = Path(arguments.out)
@@ -221,7 +222,7 @@ def curves(arguments: argparse.Namespace) -> None:
 
 
 def comparison(arguments: argparse.Namespace) -> None:
-    """Compare the authors' numbers with those of a sweep of their models."""
+    """Compare the authors' numbers with the numbers of a sweep of their models."""
     from shapesweep.report.paper_numbers import as_markdown
     from shapesweep.storage import schemas, tables
 
@@ -248,7 +249,7 @@ def warnings(arguments: argparse.Namespace) -> None:
 
 
 def figures(arguments: argparse.Namespace) -> None:
-    """Draw figures as SVG, PDF and PNG, those that have data."""
+    """Draw the figures for which the tables contain data, as SVG, PDF and PNG."""
     from shapesweep import figures
 
     if arguments.names:
@@ -268,14 +269,14 @@ def summary(arguments: argparse.Namespace) -> None:
 
 
 def page(arguments: argparse.Namespace) -> None:
-    """Write the page of a sweep: one file for a browser."""
+    """Write the page of a sweep, which is one HTML file."""
     from shapesweep.report import page
 
     print(page.write(arguments.results, arguments.out))
 
 
 def _suite(arguments: argparse.Namespace) -> AnySuite:
-    """The definition of a suite from the command line."""
+    """Return the definition of a suite from the command line."""
     from shapesweep.config.suite import SUITE
     from shapesweep.validation import validated
 
@@ -283,7 +284,7 @@ def _suite(arguments: argparse.Namespace) -> AnySuite:
 
 
 def manifests(arguments: argparse.Namespace) -> None:
-    """Print what every suite has: checkpoints, bytes, holes, defects."""
+    """Print the number of checkpoints, bytes, holes and defects of every suite."""
     from shapesweep.plan import inventory
     from shapesweep.plan.workflow import Plan
 
@@ -292,7 +293,7 @@ def manifests(arguments: argparse.Namespace) -> None:
 
 
 def plan(arguments: argparse.Namespace) -> None:
-    """Print what the sweep will cost: checkpoints, bytes, disk, tokens, operations, hours."""
+    """Print the costs of the sweep: checkpoints, bytes, disk, tokens, operations and hours."""
     from shapesweep.plan import inventory
     from shapesweep.plan.workflow import Plan
 
@@ -304,7 +305,7 @@ def plan(arguments: argparse.Namespace) -> None:
 def _planned(
     arguments: argparse.Namespace,
 ) -> tuple[str, AnySuite, Rule, set[tuple[str, str]], str | list[object]]:
-    """The recorded plan of a suite: its definition, the chosen checkpoints, and the text."""
+    """Read a recorded plan: the suite, its definition, the rule, the checkpoints and the text."""
     from pydantic import TypeAdapter
 
     from shapesweep.config.suite import SUITE
@@ -323,7 +324,7 @@ def _planned(
 
 
 def _settings(arguments: argparse.Namespace) -> Measurement:
-    """The settings of a measurement, with the digest of the text from the manifest."""
+    """Return the settings of a measurement, with the digest of the text from the manifest."""
     from shapesweep.config import measurement
     from shapesweep.storage import manifests
 
@@ -334,7 +335,7 @@ def _settings(arguments: argparse.Namespace) -> Measurement:
 
 
 def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Member]:
-    """The checkpoints of a command."""
+    """Return the checkpoints of a command."""
     from shapesweep.geometry.member import members
 
     return members(
@@ -349,7 +350,7 @@ def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Membe
 
 
 def _temporary(arguments: argparse.Namespace) -> Path:
-    """The folder of temporary files; inside `scratch`, which users share, it is private."""
+    """Return the folder of temporary files; in `scratch`, which users share, it is private."""
     from shapesweep.config.sweep import SCRATCH_NAME
     from shapesweep.storage.private import private_folder
 

@@ -19,15 +19,16 @@ from shapesweep.validation import NOTHING, below, explain
 def validate(
     raw: Mapping[str, Any], registry: Path = REGISTRY, files: Sequence[str | Path] = ()
 ) -> Config:
-    """Validate a configuration; suites that are only named are read from the registry.
+    """Validate a configuration, and read suites that are only named from the registry.
 
     Parameters
     ----------
     raw : mapping
-        `suites` is a list of names (files of the registry) or a mapping of name to definition.
+        The merged configuration. Its `suites` is a list of names (files of the registry), or a
+        mapping of name to definition.
     registry : path-like
     files : sequence of path-like
-        Files that `raw` was merged from, in order; an error names the file at fault.
+        Files that `raw` was merged from, in order. An error message names the file at fault.
 
     Returns
     -------
@@ -36,10 +37,11 @@ def validate(
     Raises
     ------
     ShapesweepError
-        One line that names the file, the key, what was found, and what to write instead.
+        If the configuration is not valid. The message is one line that names the file, the key, the
+        value found, and what to write instead.
     """
     for path in files:
-        # Errors of a file itself, such as duplicate keys, are lost when Snakemake merges files.
+        # Each file is read again, because Snakemake's merge hides errors such as duplicate keys.
         yaml_file.read(path)
     try:
         return Config.model_validate(dict(raw), context={"registry": registry})
@@ -59,8 +61,8 @@ def load(path: str | Path) -> Config:
 
 
 def as_yaml(config: Config) -> str:
-    """The merged configuration with full definitions of suites, as YAML; `load` reads it."""
-    # `spikes` is not part of the sweep.
+    """Return the merged configuration, with full definitions of suites, as YAML for `load`."""
+    # The key `spikes` is not part of the sweep.
     merged = config.model_dump(exclude_none=True, exclude={"spikes"})
     # Snakemake's template engine writes texts in the encoding of the locale.
     is_unicode = locale.getpreferredencoding(False).lower() == "utf-8"
@@ -68,7 +70,7 @@ def as_yaml(config: Config) -> str:
 
 
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
-    """The last file with the value of a key, or of its parent if the key is absent."""
+    """Return the last file with the value of a key, or of its parent if the key is absent."""
     for wanted in (key, key[:-1]):
         value = functools.reduce(below, wanted, raw)
         for path in reversed(files):

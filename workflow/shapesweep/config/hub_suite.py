@@ -1,6 +1,6 @@
-"""The definition of a suite on the Hub: its repositories, and how names of revisions are read.
+"""The definition of a suite on the Hub: its repositories, and rules to parse names of revisions.
 
-A regular expression reads the step of a checkpoint from its name. No name is constructed from a
+A regular expression extracts the step of a checkpoint from its name. No name is constructed from a
 rule.
 """
 
@@ -13,45 +13,45 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from shapesweep.config.names import MOST, steps
 from shapesweep.validation import Strict, pattern
 
-#: What a checkpoint of a suite is on the Hub.
+#: What contains a checkpoint of a suite on the Hub.
 Mode = Literal["branches", "tags", "refs", "repositories", "folders", "commits"]
 
-#: Name of a repository, or a pattern with `{a,b}`, `{0..9}` and `*` for several.
+#: Name of a repository, or a pattern with `{a,b}`, `{0..9}` and `*` that matches several.
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._{},*-]+$"
 
 _GROUPS = {"step", "tokens", "phase", "run", "seed"}
 
 
 class PerStep(Strict):
-    """Tokens in proportion to steps."""
+    """Number of tokens, proportional to the step."""
 
     per_step: float = Field(gt=0, description="tokens per step")
 
 
 class Each(Strict):
-    """Tokens in proportion to the rank of a checkpoint within its phase, from 1."""
+    """Number of tokens, proportional to the 1-based index of a checkpoint within its phase."""
 
-    each: float = Field(gt=0, description="tokens from one checkpoint of a phase to the next")
+    each: float = Field(gt=0, description="tokens between consecutive checkpoints of a phase")
 
 
 class Ramp(Strict):
     """A batch size that grows with the samples seen, like Megatron's `--rampup-batch-size`."""
 
     first: int = Field(gt=0, description="samples in the first batch")
-    increment: int = Field(gt=0, description="samples by which a batch grows")
-    over: int = Field(gt=0, description="samples over which the batch grows, in equal shares")
+    increment: int = Field(gt=0, description="samples by which the batch size grows at a time")
+    over: int = Field(gt=0, description="samples over which the batch size grows, in equal shares")
     last: int = Field(gt=0, description="samples in the last batch")
     length: int = Field(gt=0, description="tokens per sample")
 
 
 class Ramped(Strict):
-    """Tokens for a batch size that grows."""
+    """Number of tokens, for a batch size that grows."""
 
-    ramp: Ramp = Field(description="how the batch grows")
+    ramp: Ramp = Field(description="how the batch size grows")
 
 
 class Table(Strict):
-    """Tokens from a table."""
+    """Number of tokens, from a table."""
 
     table: dict[int, float] = Field(min_length=1, description="tokens by step")
 
@@ -64,14 +64,14 @@ class Phase(Strict):
 
     own_run: bool = Field(
         False,
-        description="its steps start again from 0: it becomes a separate run, `<run>.<phase>`, "
-        "with a separate rule for tokens",
+        description="whether the steps of the phase start again from 0: the phase becomes a "
+        "separate run, `<run>.<phase>`, with a separate rule for tokens",
     )
     start: float = Field(0, ge=0, description="tokens seen before this phase")
     tokens: TokensRule | None = Field(
         None, description="rule for tokens of this phase", examples=["label", "{per_step: 2097152}"]
     )
-    skip: bool = Field(False, description="leave this phase out")
+    skip: bool = Field(False, description="whether to leave this phase out")
 
 
 def _check_match(match: str) -> str:
@@ -87,25 +87,26 @@ def _check_grid(grid: list[int | str]) -> list[int | str]:
 
 
 class Naming(Strict):
-    """How checkpoints are named, for a suite or for some of its repositories."""
+    """Rules for names of checkpoints, for a suite or for some of its repositories."""
 
     match: Annotated[str, AfterValidator(_check_match)] | None = Field(
         None,
-        description="regular expression over the whole revision (of `folders` the folder, of "
-        "`commits` the title, of `repositories` the repository), with the groups `step` and, where "
-        "there are any, `tokens`, `phase`, `run`, `seed`; `5k` and `300B` are numbers",
+        description="regular expression that matches the whole name of a revision, with a group "
+        "`step` and optional groups `tokens`, `phase`, `run` and `seed`; the name is the folder in "
+        "the mode `folders`, the title in `commits`, and the repository in `repositories`; `5k` "
+        "and `300B` are read as numbers",
     )
     tokens: TokensRule | None = Field(
         None,
         description="tokens that a checkpoint has seen: `label` (the group `tokens`), "
-        "`{per_step: n}`, `{each: n}` (by rank within a phase), `{ramp: …}` or `{table: …}`",
+        "`{per_step: n}`, `{each: n}` (n per checkpoint of a phase), `{ramp: …}` or `{table: …}`",
         examples=["label", "{per_step: 2097152}", "{each: 8.5e9}", "{ramp: …}", "{table: …}"],
     )
     named: dict[str, int] | None = Field(
         None, description="steps by name, instead of `match`, if names do not contain the step"
     )
     phases: dict[str, Phase] | None = Field(
-        None, description="phases by name; `stage2*` stands for several"
+        None, description="phases by name; a pattern such as `stage2*` can match several"
     )
     grid: Annotated[list[int | str], AfterValidator(_check_grid)] | None = Field(
         None,
@@ -117,28 +118,29 @@ class Naming(Strict):
     tokenizer: str | None = Field(
         None,
         pattern=REPOSITORY,
-        description="repository of the tokenizer, if the checkpoints have none",
+        description="repository of the tokenizer, if the checkpoints contain no tokenizer",
     )
     seed: int | str | None = Field(
         None,
-        description="seed of the runs, or a regular expression whose group finds it in the name "
-        "of the repository, such as `seed(\\d+)$`",
+        description="seed of the runs, or a regular expression whose group matches the seed in the "
+        "name of the repository, such as `seed(\\d+)$`",
     )
 
     @field_validator("seed")
     @classmethod
     def _check_seed(cls, seed: int | str | None) -> int | str | None:
         if isinstance(seed, str) and not re.compile(pattern(seed)).groups:
-            raise ValueError("needs a group that finds the seed, such as seed(\\d+)$")
+            raise ValueError("needs a group that matches the seed, such as seed(\\d+)$")
         return seed
 
 
 class Repositories(Naming):
-    """Some repositories of a suite; these keys apply to them only."""
+    """Some repositories of a suite, with keys that apply only to these repositories."""
 
     repository: str = Field(
         pattern=REPOSITORY,
-        description="`org/name`; `{a,b}` and `{0..9}` stand for several, `*` for all that exist",
+        description="`org/name`; `{a,b}` and `{0..9}` expand to several names, and `*` matches all "
+        "repositories that exist",
     )
 
     @field_validator("repository")
@@ -146,7 +148,7 @@ class Repositories(Naming):
     def _check_repository(cls, repository: str) -> str:
         ranges = re.findall(r"\{(\d+)\.\.(\d+)\}", repository)
         if math.prod(max(1, int(last) - int(first)) for first, last in ranges) > MOST:
-            raise ValueError(f"stands for more than {MOST:,} repositories")
+            raise ValueError(f"the pattern matches more than {MOST:,} repositories")
         return repository
 
 
@@ -155,7 +157,7 @@ class Fact(Strict):
 
     about: str = Field(description="subject")
     says: str = Field(description="the fact")
-    source: str = Field(description="where it was read, or how it was computed")
+    source: str = Field(description="where the fact was read, or how it was computed")
     verified: Literal["read", "secondhand", "computed", "recalled"] = Field(
         description="`read` in the authors' publication, `secondhand`, `computed`, or `recalled` "
         "(from memory, not verified)"
@@ -166,8 +168,10 @@ class HubSuite(Naming):
     """A family of training runs on the Hub."""
 
     source: Literal["hub"] = Field(description="repositories on the Hugging Face Hub")
-    title: str | None = Field(None, description="the suite in one sentence")
-    mode: Mode = Field(description="what a checkpoint is on the Hub; `refs` is a branch or a tag")
+    title: str | None = Field(None, description="description of the suite in one sentence")
+    mode: Mode = Field(
+        description="what contains a checkpoint on the Hub; `refs` are branches and tags"
+    )
     repositories: list[Repositories] = Field(
         description="repositories of the runs; a list of names is enough"
     )
@@ -183,14 +187,14 @@ class HubSuite(Naming):
     )
     ignored_weights: list[Annotated[str, AfterValidator(pattern)]] = Field(
         [],
-        description="regular expressions of weights that the model does not use, besides those "
-        "that its class ignores",
+        description="regular expressions for weights that the model does not use, in addition to "
+        "weights that its class ignores",
     )
     not_loadable: str | None = Field(None, description="why the suite cannot be measured")
     losses: dict[str, str] = Field(
         {},
-        description="training logs, by run: a `.csv`, `.jsonl` or `.json` in the run's repository, "
-        "with a column of steps and one of losses",
+        description="training logs by run: a `.csv`, `.jsonl` or `.json` file in the run's "
+        "repository, with a column of steps and a column of losses",
         examples=["{Lucie-7B: metadata/training_logs/1_pretraining.csv}"],
     )
     license: str | None = Field(None, description="license of the weights")
@@ -211,20 +215,20 @@ class HubSuite(Naming):
         for group in self.groups():
             if not (group.match or group.named or self.not_loadable):
                 raise ValueError(
-                    f"{group.repository} needs the key match, which the suite does not have either"
+                    f"{group.repository} needs the key match, for the repository or for the suite"
                 )
             if group.match and self.mode == "repositories" and "(?P<run>" not in group.match:
-                raise ValueError("the match of a suite of repositories needs the group run")
+                raise ValueError("in the mode repositories, the key match needs the group run")
         return self
 
     def listing_key(self) -> dict[str, Any]:
-        """What the listing of the suite depends on."""
+        """Return the keys that the listing of the suite depends on."""
         parts = {"repository", "match", "named", "branch", "tokenizer"}
         groups = [group.model_dump(include=parts) for group in self.groups()]
         return {"mode": self.mode, "only": self.only, "groups": groups}
 
     def groups(self) -> list[Repositories]:
-        """The repositories, each with its keys; keys of the suite fill the gaps."""
+        """Return the repositories with their keys; absent keys are taken from the suite."""
         keys = list(Naming.model_fields)
         return [
             group.model_copy(

@@ -1,7 +1,7 @@
-"""The settings of a measurement: what the numbers of a job depend on.
+"""The settings of a measurement, which determine the numbers that a job computes.
 
-The settings of each suite are written to a file that is named by its contents. Jobs read only this
-file, so that other changes of the configuration do not affect them.
+The settings of each suite are written to a file whose name is the digest of its contents. Jobs read
+only this file, so other changes of the configuration do not affect the jobs.
 """
 
 from pathlib import Path
@@ -17,13 +17,16 @@ from shapesweep.validation import Strict, validated
 
 
 class GeometryConfig(Strict):
-    """How the clouds are measured."""
+    """Settings of the metrics of point clouds."""
 
     n_points: int = Field(
-        4096, ge=16, description="N of every ID estimate; numbers from fewer points are flagged"
+        4096,
+        ge=16,
+        description="number N of points of every ID estimate; estimates from fewer points are "
+        "flagged",
     )
     groups: int = Field(
-        16, ge=2, description="groups of documents that the jackknife leaves out in turn"
+        16, ge=2, description="groups of documents that the jackknife leaves out one by one"
     )
 
 
@@ -41,22 +44,22 @@ CorpusName = Annotated[
 
 
 class Loader(Strict):
-    """Permissions of the loader of checkpoints."""
+    """Settings for loading checkpoints."""
 
     ignored_weights: list[str] = Field(
-        [], description="regular expressions of weights that the model may leave unused"
+        [], description="regular expressions for weights that the model may leave unused"
     )
     remote_code: bool = Field(False, description="whether to run code from the repository")
 
 
 class Measurement(Strict):
-    """How the checkpoints of a suite are measured; the keys are those of the configuration."""
+    """How the checkpoints of a suite are measured. The configuration has keys of the same names."""
 
     corpora: list[CorpusName] = Field(min_length=1)
     corpus: CorpusConfig = CorpusConfig()
     geometry: GeometryConfig = GeometryConfig()
     loader: Loader = Loader()
-    # Numbers do not depend on these; they are not in the file.
+    # Numbers do not depend on these keys, so the settings file does not contain them.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
     # Digest of the file `corpus.text` from the manifest; empty if it is not checked.
@@ -70,25 +73,25 @@ class Measurement(Strict):
 
     @property
     def for_budget(self) -> "Measurement":
-        """The settings that a dimension budget depends on: the text and its groups of documents."""
+        """The settings that a dimension budget depends on: the text, and groups of documents."""
         groups = GeometryConfig(groups=self.geometry.groups)
         fields = {**dict(self), "corpora": ["text"], "geometry": groups}
         return Measurement.model_validate(fields)
 
 
 def as_yaml(settings: Measurement) -> str:
-    """The contents of a settings file; `load` reads it."""
+    """Return the contents of a settings file for `load`."""
     return yaml.safe_dump(settings.model_dump(), sort_keys=False)
 
 
 def load(path: str | Path, **more: Any) -> Measurement:
-    """Read a settings file, or these settings from a whole configuration.
+    """Read a settings file, or the same settings from a complete configuration.
 
     Parameters
     ----------
     path : path-like
     **more
-        `device` and `batch_tokens`.
+        Values of `device` and `batch_tokens`.
 
     Raises
     ------

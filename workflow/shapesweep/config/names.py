@@ -12,7 +12,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
 def steps(grid: list[int | str]) -> list[int]:
-    """The steps of a grid.
+    """Return the steps of a grid.
 
     Raises
     ------
@@ -31,13 +31,13 @@ def steps(grid: list[int | str]) -> list[int]:
             raise ValueError(f"{entry!r} is neither a step nor a range like '1000..143000 by 1000'")
         first, last, by = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
         if last > LARGEST or last - first > MOST * by:
-            raise ValueError(f"{entry!r} stands for more than {MOST:,} steps, or for too high ones")
+            raise ValueError(f"{entry!r} has more than {MOST:,} steps, or steps that are too high")
         found.update(range(first, last + 1, by))
     return sorted(found)
 
 
 def expand(names: str) -> list[str]:
-    """The names that a pattern with braces stands for.
+    """Return the names that a pattern with braces expands to.
 
     Examples
     --------
@@ -58,12 +58,12 @@ def expand(names: str) -> list[str]:
 
 
 def number(text: str) -> int:
-    """Read a whole number from a name.
+    """Read an integer from a name.
 
     Raises
     ------
     ValueError
-        If it is not a number.
+        If the text is not a number, or the number is too large.
 
     Examples
     --------
@@ -75,5 +75,5 @@ def number(text: str) -> int:
         raise ValueError(f"{text!r} is not a number")
     found = float(match[1]) * _UNITS[match[2].lower()]
     if found > LARGEST:
-        raise ValueError(f"{text!r} is too large a number")
+        raise ValueError(f"{text!r} is too large")
     return round(found)

@@ -1,4 +1,4 @@
-"""The registry: suites that a configuration can name, one file each in `suites/`."""
+"""The registry of suites that a configuration can name. Each suite is one file in `suites/`."""
 
 from importlib import resources
 from pathlib import Path
@@ -29,12 +29,12 @@ def _read_named(suites: Any, info: ValidationInfo) -> Any:
 
 
 class Overlay(HubSuite):
-    """Keys that differ from the definition of the registry; only for the JSON schema of editors."""
+    """Keys that differ from the definition in the registry; only for the JSON schema of editors."""
 
     source: Literal["hub"] = "hub"
     mode: Mode = "branches"
     repositories: list[Repositories] = Field(
-        [], description="instead of the repositories of the registry"
+        [], description="repositories that replace the repositories in the registry"
     )
 
 
@@ -48,7 +48,7 @@ Suites = Annotated[
 
 
 def _laid_over(name: str, definition: Any, registry: Path) -> Any:
-    """A full definition; without `source`, it has only keys that differ from the registry."""
+    """Return a full definition. Without `source`, a definition overrides keys of the registry."""
     if definition is None:
         return _named_suite(name, registry)
     known = isinstance(definition, dict) and "source" not in definition

@@ -1,7 +1,7 @@
-"""Definitions of suites: which runs are measured.
+"""Definitions of suites, which state the runs to measure.
 
 A definition is a file of the registry, or a mapping in the configuration. The descriptions of keys
-are also the reference, and the help in editors.
+also appear in the reference and in editors.
 """
 
 import re
@@ -18,7 +18,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
-#: File with the recipe of a trained run, in its folder.
+#: File with the recipe of a trained run, in the folder of the run.
 RECIPE = "recipe.json"
 
 
@@ -38,14 +38,14 @@ class TrainedRun(Strict):
     learning_rate: float = Field(
         gt=0, description="learning rate of AdamW, constant after the warm-up"
     )
-    warmup_steps: int = Field(0, ge=0, description="steps to the full learning rate")
-    weight_decay: float = Field(0.1, ge=0, description="of AdamW")
-    adam_beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
-    adam_beta2: float = Field(0.999, gt=0, lt=1, description="of AdamW")
-    adam_epsilon: float = Field(1e-8, gt=0, description="of AdamW")
+    warmup_steps: int = Field(0, ge=0, description="steps until the full learning rate is reached")
+    weight_decay: float = Field(0.1, ge=0, description="weight decay of AdamW")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="beta1 of AdamW")
+    adam_beta2: float = Field(0.999, gt=0, lt=1, description="beta2 of AdamW")
+    adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
     max_grad_norm: float = Field(1.0, ge=0, description="norm to which gradients are clipped")
     masked_share: float = Field(
-        0.15, gt=0, lt=1, description="share of tokens that are masked, for an encoder"
+        0.15, gt=0, lt=1, description="fraction of tokens that are masked, for an encoder"
     )
     seed: int = Field(
         0, ge=0, lt=2**32, description="random seed for the weights and the order of documents"
@@ -63,9 +63,11 @@ class OnsetConfig(Strict):
     """Checkpoints around the onset of a loss explosion."""
 
     every: int = Field(8, ge=1, description="steps between two checkpoints")
-    before: int = Field(2, ge=1, description="checkpoints to keep before the onset")
+    before: int = Field(2, ge=1, description="number of checkpoints to keep before the onset")
     after: int = Field(
-        1, ge=0, description="checkpoints to keep after the onset; then the training ends"
+        1,
+        ge=0,
+        description="number of checkpoints to save after the onset, before training stops",
     )
 
 
@@ -78,25 +80,27 @@ class EmbeddedSuite(Strict):
         ge=261,
         description="entries of the byte-level BPE, including 5 special tokens and 256 bytes",
     )
-    document_length: int = Field(64, ge=8, description="tokens of a training document")
+    document_length: int = Field(64, ge=8, description="tokens per training document")
     batch_size: int = Field(32, ge=1, description="documents per step")
     steps: list[Annotated[int, Field(ge=0)]] = Field(
         min_length=1,
-        description="steps at which a checkpoint is saved; the training ends at the last",
+        description="steps at which a checkpoint is saved; training stops at the last step",
     )
     logging_steps: int = Field(8, ge=1, description="steps between two logged losses")
     probe: ProbeConfig | None = Field(
-        None, description="measure some layers during training, to `probe.parquet` of the run"
+        None,
+        description="measure some layers during training, and write the results to "
+        "`probe.parquet` of the run",
     )
     onset: OnsetConfig | None = Field(
         None,
         description="in addition to `steps`, keep checkpoints around the first explosion of the "
-        "logged loss, and end the training there",
+        "logged loss, and then stop training",
     )
     runs: dict[Name, TrainedRun] = Field(min_length=1, description="runs by name")
 
     def with_run(self, run: str) -> "EmbeddedSuite":
-        """The suite with only one of its runs: what the checkpoints of the run depend on."""
+        """Return the suite with only one run, on which the checkpoints of the run depend."""
         return self.model_copy(update={"runs": {run: self.runs[run]}})
 
 
@@ -109,8 +113,8 @@ class LocalRun(Strict):
     seed: int | None = Field(None, description="seed of the run, for the tables")
     losses: AnyPath | None = Field(
         None,
-        description="log of the run, if it is not a Trainer's: a `.csv`, or a `.jsonl` with one "
-        "object per line, with columns of steps and losses",
+        description="log of the run, if no Trainer wrote it: a `.csv` file, or a `.jsonl` file "
+        "with one object per line, with columns of steps and losses",
     )
 
 
@@ -154,5 +158,5 @@ SUITE: TypeAdapter[AnySuite] = TypeAdapter(Suite)
 
 
 def checkpoint_folder(results: str | Path, suite: str, run: str) -> Path:
-    """Folder to which a run of an embedded suite is trained: the output folder of a Trainer."""
+    """Return the folder of a trained run, which is laid out like the output folder of a Trainer."""
     return Path(results) / "checkpoints" / suite / run

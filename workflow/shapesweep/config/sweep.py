@@ -1,7 +1,7 @@
 """The configuration of a sweep, and its validation.
 
-The descriptions of keys are also the reference (`config/README.md`) and the help in editors
-(`workflow/schemas/`); `make docs` writes both.
+The descriptions of keys also appear in the reference (`config/README.md`) and in the schemas for
+editors (`workflow/schemas/`). `make docs` writes both.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from shapesweep.corpora import CorpusConfig
 from shapesweep.errors import near
 from shapesweep.validation import Strict, at, output_folder
 
-#: Names of the folders in `scratch`.
+#: Regular expression for names of folders in `scratch`.
 SCRATCH_NAME = "shapesweep-[0-9a-f]{16}"
 
 
@@ -35,7 +35,7 @@ class Steps(Strict):
 
 
 class Log(Strict):
-    """At most n checkpoints of a run, evenly spaced in log(step), with the first and the last."""
+    """At most n checkpoints of a run, evenly spaced in log(step), including first and last."""
 
     log: int = Field(
         ge=2, le=100_000, description="at most n checkpoints per run, evenly spaced in log(step)"
@@ -50,8 +50,8 @@ class BudgetConfig(Strict):
 
     checkpoints: dict[str, Literal["last", "all"] | Selection] = Field(
         {"embedded": "last"},
-        description="checkpoints of every run that get a budget, by suite; each takes some "
-        "hundred passes over the text",
+        description="by suite, checkpoints of every run whose budget is measured; each budget "
+        "takes some hundred passes over the text",
         examples=["{embedded: last}", "{pythia: {steps: [512, 143000]}}"],
     )
     rise: float = Field(0.01, gt=0, description="maximum relative increase of the loss")
@@ -61,7 +61,7 @@ class HubConfig(Strict):
     """Limits for downloads from the Hub."""
 
     downloads: int = Field(
-        2, ge=1, description="parallel downloads, and parallel calls for a listing"
+        2, ge=1, description="number of concurrent downloads, and of concurrent listing requests"
     )
     disk_gb: float = Field(
         100,
@@ -70,7 +70,9 @@ class HubConfig(Strict):
         "including their shards, in GB (10⁹ bytes)",
     )
     remote_code: list[Name] = Field(
-        [], description="suites whose code may be run; their definitions must ask for it, too"
+        [],
+        description="suites whose code from the Hub may be run; their definitions must also set "
+        "`remote_code`",
     )
 
 
@@ -84,13 +86,13 @@ class SpikesConfig(Strict):
         examples=["[unstable]", "{mine: {source: local, runs: {a: path/a, b: path/b}}}"],
     )
     corpora: list[CorpusName] = Field(
-        ["text"], min_length=1, description="corpora for their checkpoints"
+        ["text"], min_length=1, description="corpora that the models of these suites read"
     )
 
 
 def _check_corpora(corpora: list[str]) -> list[str]:
     if not corpora or len(set(corpora)) < len(corpora):
-        raise ValueError("name at least one corpus, and each only once")
+        raise ValueError("name at least one corpus, and no corpus twice")
     return corpora
 
 
@@ -99,8 +101,8 @@ class Config(Strict):
 
     results: str = Field("results", min_length=1, description="folder of all results")
     suites: Suites = Field(
-        description="suites of the registry by name, such names with the keys that differ, or full "
-        "definitions",
+        description="suites of the registry by name, names with keys that override the registry, "
+        "or full definitions",
         examples=[
             "[embedded]",
             "{pythia: {only: [pythia-70m]}}",
@@ -116,7 +118,7 @@ class Config(Strict):
         ["text", "random", "shuffled", "last"], description="corpora that the models read"
     )
     corpus: CorpusConfig = Field(
-        CorpusConfig(), description="text, and how it is cut into documents"
+        CorpusConfig(), description="text, and how the text is cut into documents"
     )
     geometry: GeometryConfig = Field(GeometryConfig(), description="settings of the metrics")
     budget: BudgetConfig = Field(
@@ -139,19 +141,22 @@ class Config(Strict):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="device of the models; `auto` is CUDA if there is a GPU, with one job per GPU",
+        description="device that runs the models; `auto` is CUDA if there is a GPU, with one job "
+        "per GPU",
     )
     checkpoints_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
-        description="maximum number of checkpoints of a run per job; `auto`: as many as keep a "
+        description="maximum number of checkpoints of a run per job; `auto` is as many as keep a "
         "core busy for some minutes, at most 8",
     )
     batch_tokens: int = Field(
-        4096, ge=1, description="tokens per forward pass; more are faster and need more memory"
+        4096,
+        ge=1,
+        description="tokens per forward pass; a larger number is faster, but needs more memory",
     )
 
     def measurement(self, suite: str) -> Measurement:
-        """How the checkpoints of a suite are measured."""
+        """Return the settings for measuring the checkpoints of a suite."""
         definition = self.suites.get(suite)
         loader = Loader()
         if isinstance(definition, HubSuite):
@@ -173,7 +178,7 @@ class Config(Strict):
         return self.model_copy(update={**none, **dict(self.spikes)})
 
     def scratch_folder(self, results: str | Path) -> str | None:
-        """The folder in `scratch` for the temporary files of these results; None without it."""
+        """Return the folder in `scratch` for temporary files of these results; None if unset."""
         if self.scratch is None:
             return None
         own = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()
@@ -201,7 +206,7 @@ class Config(Strict):
             if name not in known:
                 where = ["budget", "checkpoints", name]
                 raise at(where, f"there is no such suite{near(name, known)}")
-        # Other configurations inherit the default, whose suite they may not have.
+        # The default names the suite `embedded`, which a configuration may not contain.
         mine = {name: rule for name, rule in requested.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
         return self
@@ -222,7 +227,7 @@ class Config(Strict):
             if suite.remote_code and name not in self.hub.remote_code:
                 raise at(
                     ["suites", name],
-                    "needs code from its repositories: read it, and if you trust it write "
+                    "needs code from its repositories: read the code, and if you trust it, write "
                     f"hub: {{remote_code: [{name}]}}",
                 )
         return self

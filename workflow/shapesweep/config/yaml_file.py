@@ -12,12 +12,12 @@ import yaml
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage.digests import DIGITS, digest
 
-#: Maximum number of values of a file, with aliases expanded.
+#: Maximum number of values in a file, with aliases expanded.
 MOST = 1_000_000
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses duplicate keys; YAML would silently use the last."""
+    """A loader that refuses duplicate keys; PyYAML would silently use the last value."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -39,7 +39,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ShapesweepError
-        If its contents have changed since, or as `read`.
+        If the contents do not match the digest, or for the same reasons as `read`.
     """
     path = Path(path)
     is_named = re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", path.stem) and path.is_file()
@@ -49,7 +49,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping from pairs of JSON; refuses duplicate keys."""
+    """Return a mapping from the pairs of a JSON object; raise an error for duplicate keys."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         names = [key for key, _ in pairs]
@@ -72,7 +72,7 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ShapesweepError
-        If the file is not a mapping in YAML.
+        If the file cannot be read, or is not a mapping in YAML.
     """
     try:
         raw = _parsed(Path(path).read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ShapesweepError(f"{path}: {(error.strerror or 'not readable').lower()}") from None
     except ShapesweepError as error:
         raise ShapesweepError(f"{path}: {error}") from None
-    # Invalid dates and numbers, and deep nesting, do not raise a YAMLError.
+    # Invalid dates and numbers, and deep nesting, raise other errors than YAMLError.
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ShapesweepError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
@@ -91,7 +91,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _size(value: Any, sizes: dict[int, float]) -> float:
-    """Number of values with aliases expanded; infinite if a value contains itself."""
+    """Return the number of values, with aliases expanded; infinite if a value contains itself."""
     if id(value) not in sizes:
         sizes[id(value)] = math.inf
         inner = value.values() if isinstance(value, dict) else value

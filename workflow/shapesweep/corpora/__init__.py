@@ -1,7 +1,7 @@
-"""Corpora: what the models read, one file each, named after the corpus.
+"""Corpora: the documents that the models read. Each corpus is defined in a file with its name.
 
-In: a text, and the tokenizer of a run.
-Out: documents of token ids for every corpus, with the special tokens of the tokenizer.
+Input: a text, and the tokenizer of a run.
+Output: documents of token ids for every corpus, with the special tokens of the tokenizer.
 Imported by: config, training, activations, plan, cli. `docs/how-to/add-a-corpus.md` shows how to
 add a corpus.
 """
@@ -54,7 +54,7 @@ class Material:
     documents : list of ndarray of int64
         Token ids of the text's documents, without special tokens.
     ordinary : ndarray of int64
-        Ids that occur in text: no special, unused or padded entries of the vocabulary.
+        Ids that occur in text, without special, unused or padded entries of the vocabulary.
     seed : int
         Random seed of the configuration.
     """
@@ -71,14 +71,16 @@ class CorpusKind:
     Attributes
     ----------
     version : int
-        Raise it when the documents change; only then is the corpus measured again.
+        Version of the documents. Increase it when the documents change; only then is the corpus
+        measured again.
     make : callable
-        From `Material` to the same number of documents of the same lengths, without special tokens.
+        Function that takes `Material`, and returns the same number of documents of the same
+        lengths, without special tokens.
     definition, asks : str
-        For the reference: what it is, and which question it answers.
+        Texts for the reference: what the corpus is, and which question it answers.
     pooling : {"tokens", "last"}
-        Which tokens of a document are measured: all, or the last one that is not special. For
-        `last` the text is cut into many short documents (`corpus.last`).
+        Which tokens of a document are measured: all tokens, or the last token that is not special.
+        For `last`, the text is cut into many short documents (`corpus.last`).
     """
 
     make: Callable[[Material], Documents]
@@ -90,12 +92,12 @@ class CorpusKind:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents of token ids, special tokens included.
+    """A corpus: documents of token ids, including special tokens.
 
     Attributes
     ----------
     name : str
-        Of `CORPORA`.
+        Name in `CORPORA`.
     documents : tuple of ndarray of int64
     n_prefix, n_suffix : int
         Number of special tokens before and after every document.
@@ -110,14 +112,14 @@ class Corpus:
     pooling: str = "tokens"
 
     def measured(self, length: int) -> NDArray[np.int64]:
-        """Positions of the tokens that are measured in a document of this length."""
+        """Return the positions of the tokens that are measured in a document of a given length."""
         if self.pooling == "last":
             return np.array([length - 1 - self.n_suffix])
         return np.arange(length)
 
     @property
     def digest(self) -> str:
-        """Sha256 over the documents."""
+        """The sha256 over all documents."""
         digest = hashlib.sha256()
         for document in self.documents:
             digest.update(len(document).to_bytes(8, "little"))
@@ -125,14 +127,14 @@ class Corpus:
         return digest.hexdigest()
 
     def batches(self, n_tokens: int, some: Documents | None = None) -> list[list[int]]:
-        """Numbers of the documents (all, or some) of every batch, which have equal lengths."""
+        """Return the indices of all documents, or of `some`, in batches of equal lengths."""
         lengths = [len(each) for each in (self.documents if some is None else some)]
         size = 1 if len(set(lengths)) > 1 else max(1, n_tokens // lengths[0])
         numbers = range(len(lengths))
         return [list(numbers[i : i + size]) for i in range(0, len(numbers), size)]
 
 
-#: Every corpus by its name.
+#: All corpora by name.
 CORPORA: dict[str, CorpusKind] = discover(__name__, CorpusKind, "CORPUS")
 
 
@@ -143,17 +145,17 @@ def build(
     settings: CorpusConfig,
     n_embeddings: int,
 ) -> list[Corpus]:
-    """The corpora of a run.
+    """Build the corpora of a run.
 
     Parameters
     ----------
     names : sequence of str
-        Of `CORPORA`.
+        Names in `CORPORA`.
     text : str
     tokenizer : transformers.PreTrainedTokenizerBase
     settings : CorpusConfig
     n_embeddings : int
-        Rows of the model's embedding; larger ids are never drawn.
+        Number of rows of the model's embedding. Only token ids below this number are drawn.
 
     Returns
     -------
@@ -174,7 +176,7 @@ def build(
         highest = max(int(body.max(initial=0)) for body in bodies)
         if highest >= n_embeddings:
             raise CheckpointError(
-                f"the tokenizer gives ids up to {highest}, the model has {n_embeddings} "
+                f"the tokenizer returns ids up to {highest}, but the model has {n_embeddings} "
                 "embeddings: they do not belong together"
             )
         materials[pooling] = Material(bodies, ordinary, seed)

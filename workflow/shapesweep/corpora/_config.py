@@ -1,4 +1,4 @@
-"""The configuration of the corpora: which text, and how it is cut into documents."""
+"""The configuration of the corpora: the text, and how the text is cut into documents."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ class LastConfig(Strict):
     documents: int = Field(
         1024, ge=2, description="maximum number of short documents; fewer if the text is too short"
     )
-    length: int = Field(20, ge=4, description="tokens of such a document, including special tokens")
+    length: int = Field(20, ge=4, description="tokens per short document, including special tokens")
 
 
 class CorpusConfig(Strict):
@@ -21,15 +21,15 @@ class CorpusConfig(Strict):
 
     text: AnyPath = Field(
         "stdlib",
-        description="`stdlib`, Python's documentation without the part that the embedded suite "
-        "is trained on; or a UTF-8 text file",
+        description="`stdlib` (Python's documentation, without the part that the embedded suite "
+        "is trained on), or the path of a UTF-8 text file",
     )
     sampling: Literal["windows", "paper"] = Field(
         "windows",
-        description="`windows`: documents of equal length from all over the text; `paper`: "
+        description="`windows`: documents of equal length from the whole text; `paper`: "
         "exactly the 128 chunks of 512 characters that the paper drew with seed 0",
     )
     documents: int = Field(128, ge=2, description="number of documents")
-    length: int = Field(64, ge=4, description="tokens of a document, including special tokens")
+    length: int = Field(64, ge=4, description="tokens per document, including special tokens")
     seed: int = Field(0, ge=0, description="random seed for sampling documents")
     last: LastConfig = Field(LastConfig(), description="documents of the corpus `last`")

@@ -1,6 +1,7 @@
-"""Documents: a text cut into sequences of tokens, the same for every checkpoint of a run.
+"""Cut a text into documents, which are the same sequences of tokens for every checkpoint of a run.
 
-Documents have equal lengths and no padding; only the sampling of the paper gives different lengths.
+Documents have equal lengths and no padding; only the documents of the sampling `paper` have
+different lengths.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
     from shapesweep.corpora._config import CorpusConfig
 
-#: Characters of text per token of a document; no tokenizer needs as many.
+#: Characters of text per token of a document; every tokenizer needs fewer characters.
 CHARACTERS_PER_TOKEN = 8
 #: The sampling of Razzhigaev et al. 2024, as in their published code.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
-#: Vocabulary entries that occur in no text: reserved entries of BERT, T5, Llama 3 and Gemma.
+#: Regular expression for vocabulary entries that do not occur in texts: reserved entries of BERT,
+#: T5, Llama 3 and Gemma.
 UNUSED = re.compile(
     r"^[\[<]\|?(unused|reserved|extra_id|madeupword|pad)[^\]>]*[\]>]$", re.IGNORECASE
 )
@@ -49,12 +51,12 @@ def cut(
     documents : list of ndarray of int64
         Without special tokens.
     seed : int
-        Random seed for everything else that is drawn for these documents.
+        Random seed for the corpora that are derived from these documents.
 
     Raises
     ------
     ShapesweepError
-        If the text is too short for them.
+        If the text is too short for this number of documents.
     """
     if settings.sampling == "paper":
         return _paper(text, settings.text, tokenizer), PAPER_SEED
@@ -63,7 +65,7 @@ def cut(
     if len(found) < settings.documents:
         raise ShapesweepError(
             f"corpus.text: {settings.text} contains {len(found)} documents of {settings.length} "
-            f"tokens, {settings.documents} are needed: use a longer text, or lower "
+            f"tokens, but {settings.documents} are needed: use a longer text, or lower "
             "corpus.documents or corpus.length"
         )
     return found, settings.seed
@@ -72,9 +74,9 @@ def cut(
 def cut_short(
     text: str, tokenizer: PreTrainedTokenizerBase, settings: CorpusConfig, n_special: int
 ) -> tuple[list[NDArray[np.int64]], int]:
-    """Cut a text into different short documents, of which only the last token is measured.
+    """Cut a text into distinct short documents, of which only the last token is measured.
 
-    Their number is limited by the text and by `settings.last`.
+    The number of documents is limited by the length of the text and by `settings.last`.
     """
     last = settings.last
     different: dict[bytes, NDArray[np.int64]] = {}
@@ -93,7 +95,7 @@ def cut_short(
 def special_tokens(
     tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids of the special tokens that a tokenizer adds before and after a text (BOS; CLS and SEP).
+    """Return the ids of the special tokens that a tokenizer adds before and after a text.
 
     Returns
     -------
@@ -110,7 +112,7 @@ def special_tokens(
 
 
 def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> NDArray[np.int64]:
-    """Ids that occur in text: no special, unused or padded entries of the vocabulary.
+    """Return the ids that occur in text, without special, unused or padded entries.
 
     Returns
     -------
@@ -126,13 +128,13 @@ def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> ND
 def _windows(
     text: str, tokenizer: PreTrainedTokenizerBase, length: int, n_special: int, seed: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Documents of `length` tokens, including special tokens, from all over the text."""
+    """Yield documents from the whole text, which have `length` tokens with their special tokens."""
     if length - n_special < 2:
         raise ShapesweepError(
             f"corpus: documents of {length} tokens leave no room for text beside the special "
             "tokens: raise corpus.length (or corpus.last.length)"
         )
-    # Starts depend only on the text, so that runs with different tokenizers read the same passages.
+    # Start positions do not depend on the tokenizer, so that all runs read the same passages.
     size = CHARACTERS_PER_TOKEN * length
     for number in np.random.default_rng(seed).permutation(len(text) // size):
         start = int(number) * size
@@ -148,7 +150,7 @@ def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDA
     chunks = list(range(len(text) // PAPER_CHARACTERS))
     if not chunks:
         raise ShapesweepError(f"corpus.text: {name} is shorter than {PAPER_CHARACTERS} characters")
-    # The generator and the seed of the authors give exactly the same chunks.
+    # The generator and the seed of the authors reproduce exactly the authors' chunks.
     drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
     starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
     passages = [text[start : start + PAPER_CHARACTERS] for start in starts]

@@ -15,7 +15,7 @@ from shapesweep.errors import ShapesweepError
 
 
 def read_text(name: str, sha256: str = "") -> str:
-    """The text of the corpora: `stdlib` (held out from the embedded suite's training) or a file.
+    """Return the text of the corpora: a file, or the part of `stdlib` that is not for training.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def read_text(name: str, sha256: str = "") -> str:
 
 
 def text_file(name: str) -> Path | None:
-    """The file of `corpus.text`; None for `stdlib`.
+    """Return the path of `corpus.text`; None for `stdlib`.
 
     Raises
     ------
     ShapesweepError
-        If there is no such file.
+        If the file does not exist.
     """
     if name == "stdlib":
         return None
@@ -57,17 +57,18 @@ def text_file(name: str) -> Path | None:
 
 @cache
 def stdlib_text(part: str) -> str:
-    """The docstrings of Python's standard library, and the topics of pydoc.
+    """Return the docstrings of Python's standard library, and the topics of pydoc.
 
     Parameters
     ----------
     part : {'training', 'measuring'}
-        Each source file and topic belongs to one part; about nine in ten to training.
+        Each source file and topic belongs to one part; about nine in ten belong to training.
 
     Returns
     -------
     str
-        It depends on the Python version; its digest is in the metadata of every shard.
+        The text, which depends on the Python version. The metadata of every shard contains its
+        digest.
     """
     return "\n\n".join(_stdlib_pieces(part == "measuring"))
 

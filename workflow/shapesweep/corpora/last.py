@@ -5,7 +5,7 @@ from shapesweep.corpora import CorpusKind
 CORPUS = CorpusKind(
     make=lambda material: material.documents,
     pooling="last",
-    definition="the last token of each of about a thousand different short documents "
+    definition="the last token of each of about a thousand distinct short documents "
     "(`corpus.last`)",
     asks="how does the model represent a whole passage? (Cheng et al. 2025; Lee et al. 2025)",
 )

@@ -1,4 +1,4 @@
-"""Tokens without any order or frequency."""
+"""Uniformly drawn tokens, without the order and the frequencies of the text."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from shapesweep.corpora import CorpusKind, Documents, Material
 
 
 def uniform(material: Material) -> Documents:
-    """Documents of the same lengths, with tokens drawn uniformly from the ordinary ones."""
+    """Return documents of the same lengths, with uniformly drawn ordinary tokens."""
     rng = np.random.default_rng([material.seed, 1])
     ordinary = material.ordinary
     return [ordinary[rng.integers(len(ordinary), size=len(d))] for d in material.documents]
@@ -14,6 +14,7 @@ def uniform(material: Material) -> Documents:
 
 CORPUS = CorpusKind(
     make=uniform,
-    definition="tokens drawn uniformly from the ordinary ones (not special, unused or padded)",
-    asks="does it occur without language?",
+    definition="tokens drawn uniformly from the vocabulary, without special, unused or padded "
+    "entries",
+    asks="does an effect occur without language?",
 )

@@ -6,7 +6,7 @@ from shapesweep.corpora import CorpusKind, Documents, Material
 
 
 def shuffle(material: Material) -> Documents:
-    """The tokens of all documents, permuted across documents."""
+    """Return the tokens of all documents, permuted across documents."""
     rng = np.random.default_rng([material.seed, 2])
     tokens = rng.permutation(np.concatenate(material.documents))
     return np.split(tokens, np.cumsum([len(d) for d in material.documents])[:-1])
@@ -15,5 +15,5 @@ def shuffle(material: Material) -> Documents:
 CORPUS = CorpusKind(
     make=shuffle,
     definition="the tokens of the text, in random order across documents",
-    asks="does it occur with the token frequencies of the text alone?",
+    asks="does an effect occur with the token frequencies of the text alone?",
 )

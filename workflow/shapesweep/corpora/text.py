@@ -1,4 +1,4 @@
-"""The text itself."""
+"""The documents of the text, unchanged."""
 
 from shapesweep.corpora import CorpusKind
 

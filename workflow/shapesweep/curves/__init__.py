@@ -1,19 +1,19 @@
-"""Curves: all checkpoints over depth and over training, with their uncertainty.
+"""The curves of every metric over depth and over training, with their uncertainty.
 
-In: the joined tables. Out: the tables of curves, a module for each. Imported by: figures, report,
-cli.
-
+Input: the joined tables.
+Output: the tables of curves; each module computes one table.
+Imported by: figures, report, cli.
 
 - `profiles`: every metric over depth;
-- `trajectories`: every metric over training, of each layer and of the middle blocks;
+- `trajectories`: every metric over training, for each layer and for the middle blocks;
 - `phases`: does a trajectory rise and fall again?
 - `shapes`: is a profile a dome, a box, flat, or something else?
 - `distances`: how far is a profile from the last profile of its run, and from the mean of its
   family?
-- `comparison`: do our numbers agree with those of the authors?
+- `comparison`: do our numbers agree with the authors' numbers?
 
-Errors of averages and differences come from paired replicates: the same groups of documents are
-left out everywhere.
+The errors of averages and differences come from paired replicates: each replicate leaves out the
+same group of documents at all layers and checkpoints.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ from shapesweep.curves.continuity import segments
 from shapesweep.curves.profile_stack import Stack, stack
 from shapesweep.storage import schemas
 
-#: Checkpoints whose replicates are in memory at a time.
+#: Maximum number of checkpoints whose replicates are in memory at a time.
 AT_ONCE = 8
 
 
@@ -43,15 +43,16 @@ def build(
     losses: pd.DataFrame,
     continuity: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """Every curve of a sweep.
+    """Compute every curve of a sweep.
 
     Parameters
     ----------
     geometry, losses, continuity : pandas.DataFrame
         Tables as in `schemas`.
     replicates : callable
-        From a suite, a run and revisions to their rows of `schemas.REPLICATES`. Only those of a few
-        checkpoints are in memory at a time, because there are 16 times as many.
+        Function of a suite, a run and revisions that returns their rows of `schemas.REPLICATES`.
+        Only the replicates of a few checkpoints are in memory at a time, because there are 16
+        replicates of each number.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def build(
     }
     for name, table in along.items():
         along[name] = table.assign(segment=segments(table, continuity))
-    # After a break, the phases would be those of another training run.
+    # Checkpoints after a break may belong to another training run, so phases exclude them.
     whole = middles[segments(middles, continuity) == 0]
     return {
         **along,

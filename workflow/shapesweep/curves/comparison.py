@@ -1,7 +1,7 @@
-"""Comparison of our numbers with those of the authors.
+"""Comparison of our numbers with the authors' numbers.
 
-The authors' numbers are from the stored outputs of the notebooks in AIRI-Institute/LLM-Microscope;
-`paper_numbers.csv` has them by the index of `hidden_states`.
+The authors' numbers are from the stored outputs of the notebooks in AIRI-Institute/LLM-Microscope.
+`paper_numbers.csv` lists them; `layer` is an index into `hidden_states`.
 """
 
 from importlib import resources
@@ -12,16 +12,17 @@ import pandas as pd
 from shapesweep.curves.tables import rows
 from shapesweep.storage import schemas
 
-#: Tolerances, absolute and relative, set before any of our numbers was seen. The anisotropy is read
-#: off a figure to 0.005, and two draws of 128 chunks differ by as much. The ID is read off to 0.15,
-#: and two draws of tokens differ by 5.8 % in the median; most stay within twice that.
+#: Absolute and relative tolerances, set before any of our numbers was seen. The anisotropy can be
+#: read off the authors' figure to 0.005, and differs by 0.005 between two draws of 128 chunks. The
+#: ID can be read off to 0.15, and differs by 5.8 % between two draws of tokens (median); most
+#: draws differ by less than twice this percentage.
 TOLERANCE = {"anisotropy": (0.005 + 0.005, 0.0), "id_twonn_paper": (0.15, 2 * 0.058)}
-#: The largest relative difference in the number of tokens for the same sampling.
+#: Maximum relative difference in the number of tokens at which the sampling counts as the same.
 SAME_TOKENS = 0.02
 
 
 def authors() -> pd.DataFrame:
-    """The authors' numbers, with columns run, n_tokens, metric, layer and value."""
+    """Read the authors' numbers, with columns run, n_tokens, metric, layer and value."""
     path = resources.files("shapesweep.curves") / "paper_numbers.csv"
     return pd.read_csv(path.open(encoding="utf-8"))
 
@@ -32,14 +33,15 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     profiles : pandas.DataFrame
-        `schemas.PROFILES`. Used are the profiles of all tokens of the text, of runs with the name
-        of a model, at the last step or without steps.
+        `schemas.PROFILES`. The comparison uses runs that are named like a model of the authors, at
+        their last step (or without a step), with all tokens of the corpus `text`.
 
     Returns
     -------
     pandas.DataFrame
-        `verdict` is `agrees` or `differs` by the tolerance, `not run`, or `other sampling` if the
-        number of tokens differs.
+        `verdict` is `agrees` if the difference is within the tolerance, otherwise `differs`. It is
+        `not run` if the model was not measured, and `other sampling` if the number of tokens
+        differs.
     """
     ours = rows(profiles, corpus="text", selection="all", layer_kind="block")
     ours = ours.sort_values("step", kind="stable", na_position="first")
@@ -63,7 +65,7 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(comparison: pd.DataFrame) -> str:
-    """Number of rows by verdict, as text."""
+    """Return the number of rows for each verdict, as text."""
     counts = comparison.verdict.value_counts()
     named = ("agrees", "differs", "other sampling", "not run")
     return ", ".join(f"{counts.get(name, 0)} {name}" for name in named)

@@ -1,4 +1,4 @@
-"""Continuity: do the weights of a run's checkpoints follow each other as in one training run?"""
+"""Continuity: do the weights of a run's checkpoints change gradually, as in one training run?"""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -10,56 +10,52 @@ from numpy.typing import NDArray
 
 from shapesweep.storage.manifests import Checkpoint
 
-#: A sample of weights of a checkpoint, by the class of their matrix.
+#: A sample of the weights of a checkpoint; the keys are classes of matrices.
 Sample = dict[str, NDArray[np.float32]]
 
-
-#: A checkpoint is discontinuous if it is farther from both neighbours than this factor times their
-#: distance from each other (1 - correlation). A random walk gives 1/2, and steps in one direction
-#: give less; a checkpoint of another training run gives tens and more.
+#: A checkpoint is discontinuous if its distance (1 - correlation) from both neighbours exceeds this
+#: factor times the distance between these neighbours. The ratio of the distances is 1/2 for a
+#: random walk, less for steps in one direction, and tens or more for weights of another training
+#: run.
 OUT_OF_LINE = 2.0
 
-
-#: Of three checkpoints, the outer two are farther apart than the later two, unless labels are
-#: swapped: then the ratio is 1.6 and more. For every second or third checkpoint of a training run
-#: it is at most 0.94.
+#: Two labels are swapped if, of three checkpoints, the distance between the later two exceeds this
+#: factor times the distance between the outer two. The ratio is at least 1.6 if labels are swapped,
+#: and at most 0.94 for every second or third checkpoint of a training run.
 OUT_OF_ORDER = 1.25
 
-
 #: A distance between neighbours is a break if it exceeds this factor times the longer of the
-#: adjacent distances. A training run restarted from two checkpoints earlier gives 2.2 to 3.8, other
-#: weights 6 and more; warm-up, decay, or labels twice as far apart give 1.4.
+#: adjacent distances. The ratio is 2.2 to 3.8 if training was restarted from two checkpoints
+#: earlier, and at least 6 for weights of another run. Warm-up, decay, or labels twice as far apart
+#: cause ratios up to 1.4.
 BROKEN = 2.0
 
-
-#: Distance that rounding to float16 causes.
+#: Distance caused by rounding to float16.
 ROUNDING = 1e-6
 
 
 def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[int, str]:
     """Find checkpoints of a run that do not continue the training of earlier checkpoints.
 
-    - `discontinuous`: it is far from both neighbours, which are close together. Its weights are of
-      another training run, or of another run.
-    - `out_of_order`: the labels of two checkpoints are swapped; both are flagged.
-    - `break`: it is far from the previous checkpoint, and later ones are close: a restarted
-      training
-      continues under the labels of the old one. This is detected if the old training went on for
-      two checkpoints after the restart, and not at the second or the last checkpoint, where there
-      is no other distance to compare with.
+    - `discontinuous`: the checkpoint is far from both neighbours, which are close together. Its
+      weights belong to another training run.
+    - `out_of_order`: the labels of two checkpoints are swapped; both checkpoints are flagged.
+    - `break`: the checkpoint is far from the previous checkpoint, but close to later checkpoints. A
+      restarted training continues under the labels of the old training. A break is detected if the
+      old training went on for at least two checkpoints after the point of the restart. A break at
+      the second or the last checkpoint is not detected, because an adjacent distance is missing.
 
     Parameters
     ----------
     samples : sequence of dict of ndarray
         The same weights of every checkpoint by class, in the order of steps.
     steps : sequence of int or None
-        Steps of the labels; weights may be farther apart if labels are.
+        Steps from the labels. If two labels are farther apart, their weights may be, too.
 
     Returns
     -------
     dict of str
-        Flags by position.
-
+        Flags by the index of the checkpoint in `samples`.
     """
     found: dict[int, str] = {}
     sizes = [{kind: len(values) for kind, values in sample.items()} for sample in samples]
@@ -67,7 +63,7 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     for index, (before, middle, after) in enumerate(zip(known, known[1:], known[2:], strict=False)):
         between = max(distance(samples[before], samples[after]), ROUNDING)
         apart = [distance(samples[k], samples[middle]) for k in (before, after)]
-        # If it is closer to the checkpoint before them, its label is swapped.
+        # If `middle` is closer to `last` than `before` is, the label of `middle` is swapped.
         last = samples[known[index - 1]] if index else None
         early = last and distance(last, samples[middle]) < distance(last, samples[before])
         if min(apart) > OUT_OF_LINE * between and not early:
@@ -81,7 +77,7 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     ways = [distance(samples[a], samples[b]) for a, b in itertools.pairwise(known)]
     gaps = [(steps[b] or 0) - (steps[a] or 0) for a, b in itertools.pairwise(known)]
     for k in range(1, len(ways) - 1):
-        # Distances across a flagged checkpoint are longer.
+        # Skip distances across a flagged checkpoint, because they are longer.
         beside = known[k + 1] == known[k] + 1
         wider = max(1.0, gaps[k] / max(gaps[k - 1], gaps[k + 1], 1))
         if beside and ways[k] > BROKEN * wider * max(ways[k - 1], ways[k + 1], ROUNDING):
@@ -90,12 +86,12 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
 
 
 def distance(a: Sample, b: Sample) -> float:
-    """1 - Pearson's correlation between the weights of two checkpoints, the mean over classes."""
+    """Return 1 - Pearson's correlation of the weights of two checkpoints, averaged over classes."""
     return float(np.mean([1.0 - correlation(a[kind], b[kind]) for kind in a]))
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Pearson's correlation in float64; for constants, 1 if they are equal and otherwise 0."""
+    """Return Pearson's correlation in float64; for constant arrays, 1 if they are equal, else 0."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
@@ -113,14 +109,14 @@ def between_neighbours(members: Sequence[tuple[Checkpoint, Sample]]) -> Iterator
     Yields
     ------
     dict
-        A row of `schemas.CONTINUITY`, one for each pair and class.
+        A row of `schemas.CONTINUITY` for each pair of checkpoints and class of weights.
     """
     flags = continuity([sample for _, sample in members], [member.step for member, _ in members])
     for k, ((before, a), (after, b)) in enumerate(itertools.pairwise(members), start=1):
         pair: dict[str, Any] = {"suite": after.suite, "run": after.run, "step": after.step}
         pair |= {"previous": before.revision, "revision": after.revision, "flag": flags.get(k, "")}
         if k == 1 and 0 in flags:
-            # The first checkpoint has no neighbour before it.
+            # The first checkpoint has no previous neighbour, so its flag needs a separate row.
             yield {**pair, "revision": before.revision, "flag": flags[0]}
         for kind in (kind for kind in a if kind in b and len(a[kind]) == len(b[kind])):
             x, y = a[kind].astype(float), b[kind].astype(float)
@@ -130,12 +126,12 @@ def between_neighbours(members: Sequence[tuple[Checkpoint, Sample]]) -> Iterator
 
 
 def segments(curves: pd.DataFrame, continuity: pd.DataFrame) -> "pd.Series[int]":
-    """The segment of every row: the number of breaks before it in its run.
+    """Return the segment of every row: the number of breaks up to its checkpoint in its run.
 
     Parameters
     ----------
     curves : pandas.DataFrame
-        With suite, run and step.
+        Table with the columns suite, run and step.
     continuity : pandas.DataFrame
         `schemas.CONTINUITY`.
 

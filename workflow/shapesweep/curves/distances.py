@@ -1,4 +1,4 @@
-"""Distances: how far is a profile from the last of its run, and from the mean of its family?"""
+"""Distances of profiles to the last profile of their run, and to the mean of their family."""
 
 import numpy as np
 import pandas as pd
@@ -9,18 +9,18 @@ from shapesweep.curves.profile_stack import Stack
 from shapesweep.estimators import jackknife
 from shapesweep.storage import schemas
 
-#: By curve, a profile to compare with: its values, replicates, and the number of runs in it.
+#: The reference profile of each curve: its values, its replicates, and the number of runs in it.
 References = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64], int]]
 
 
 def distances(stacks: list[Stack]) -> pd.DataFrame:
-    """The distance of every profile to others: `schemas.DISTANCES`.
+    """Compute the distance of every profile to its reference profiles: `schemas.DISTANCES`.
 
-    Root mean square differences over depth, with linear interpolation between layers. `to` is
-    `final`, the last checkpoint of the run, or `family`, the mean over the last checkpoints of all
-    other models of the family on the same corpus, from all suites; runs that differ by their seed
-    are the same model. If all decoders converge to the same profile, these distances fall to those
-    between seeds.
+    A distance is the root mean square difference over depth, with linear interpolation between
+    layers. The column `to` names the reference. `final` is the last checkpoint of the run. `family`
+    is the mean over the last checkpoints of all other models of the family on the same corpus, from
+    all suites; runs that differ only by their seed count as the same model. If all decoders
+    converge to the same profile, the distances to `family` fall to the distances between seeds.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        With a 95 % interval over documents, cut off at zero; `n_runs` is the number of profiles in
-        the mean.
+        Distances with a 95 % interval over documents, clipped at zero. `n_runs` is the number of
+        profiles that were averaged for the reference.
     """
     finals = [_finals(stack) for stack in stacks]
     tables = []
@@ -49,7 +49,7 @@ def _is_kin(stack: Stack, other: Stack) -> bool:
 
 
 def _finals(stack: Stack) -> References:
-    """The profiles of the last checkpoint."""
+    """Return the profiles of the last checkpoint, by curve."""
     steps = intervals.as_array(stack.keys.step)
     last = steps == np.nanmax(steps) if np.isfinite(steps).any() else np.isnan(steps)
     keys = stack.curve_keys
@@ -57,7 +57,7 @@ def _finals(stack: Stack) -> References:
 
 
 def _means(stack: Stack, others: list[tuple[Stack, References]]) -> References:
-    """The mean profiles of other runs at the depths of this one; seeds are averaged before."""
+    """Average the profiles of other runs at the depths of `stack`, over seeds and then models."""
     means: References = {}
     n_groups = len(stack.without)
     for key in dict.fromkeys(stack.curve_keys):
@@ -66,7 +66,7 @@ def _means(stack: Stack, others: list[tuple[Stack, References]]) -> References:
         for other, value, parts in theirs:
             if not np.isfinite(value).all():
                 continue
-            # If the other profiles have other groups of documents, they are treated as fixed.
+            # Profiles with another number of groups cannot be paired; treat their values as exact.
             paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
             both = np.concatenate([value[None], paired])
             placed = np.stack([np.interp(stack.depths, other.depths, line) for line in both])
@@ -79,7 +79,7 @@ def _means(stack: Stack, others: list[tuple[Stack, References]]) -> References:
 
 
 def _to(to: str, stack: Stack, references: References) -> pd.DataFrame:
-    """Distances of the profiles that have a reference."""
+    """Compute the distances of all profiles that have a reference."""
     known = [(i, references[key]) for i, key in enumerate(stack.curve_keys) if key in references]
     if not known:
         return pd.DataFrame()
@@ -95,5 +95,5 @@ def _to(to: str, stack: Stack, references: References) -> pd.DataFrame:
 
 
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root mean square over depth."""
+    """Root mean square difference over depth."""
     return np.sqrt(((a - b) ** 2).mean(axis=-1))

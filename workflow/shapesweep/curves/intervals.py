@@ -1,4 +1,4 @@
-"""Intervals: over documents from replicates, and over seeds from runs that differ only by seed."""
+"""Intervals over documents (from replicates), and over seeds (from runs with distinct seeds)."""
 
 import re
 from typing import Any
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from shapesweep.checkpoint.facts import family
 from shapesweep.estimators import jackknife
 
-#: What an interval is over.
+#: Values of the column `over`: the source of variation that an interval describes.
 DOCUMENTS, SEEDS = "documents", "seeds"
-#: Columns that identify a run, and a curve.
+#: Columns that identify a run, and columns that identify a curve of a run.
 RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
 CURVE = ["corpus", "pooling", "selection", "metric", "k"]
 #: Columns that are added to the rows of single runs.
@@ -21,20 +21,20 @@ _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECAS
 
 
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns `family`, and `model`: the name of the run without its seed."""
+    """Add the columns `family` and `model` (the name of the run without its seed)."""
     # matplotlib leaves labels with a leading underscore out of legends.
     models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}
     return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
 
 
 def groups(replicates: pd.DataFrame) -> pd.DataFrame:
-    """Number of jackknife groups by run and corpus."""
+    """Count the jackknife groups of every run and corpus."""
     key = ["suite", "run", "corpus"]
     return replicates.groupby(key).group.nunique().rename("n_groups").reset_index()
 
 
 def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
-    """Add intervals from the standard error and the number of groups."""
+    """Add intervals over documents, from the standard error and the number of groups."""
     counted = frame.merge(n_groups, on=["suite", "run", "corpus"], how="left")
     errors, groups = counted.stderr.to_numpy(float), counted.n_groups.to_numpy(float)
     half = jackknife.half_width(errors, np.nan_to_num(groups, nan=2))
@@ -42,7 +42,7 @@ def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The mean of runs that differ only by their seed, with an interval from their spread.
+    """Average the runs that differ only by their seed, with an interval from their spread.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for every point at which all runs of a model were measured; `run` is the name of the
-        model, `seed` and `revision` are null.
+        One row for every point at which all runs of a model were measured. `run` is the name of
+        the model; `seed` and `revision` are null.
     """
     key = ["suite", "model", "architecture", "family", "n_layers", *CURVE, *by]
     known = frame[frame.value.notna() & frame.step.notna()]
@@ -85,16 +85,16 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    """The tables of all runs in one table."""
+    """Concatenate the tables of all runs."""
     known = [part for part in parts if len(part)] or parts[:1]
     return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=columns)
 
 
 def joined_flags(flags: Any) -> str:
-    """All flags of several rows, without duplicates."""
+    """Join the flags of several rows, without duplicates."""
     return ",".join(sorted({f for flag_text in set(flags) for f in flag_text.split(",") if f}))
 
 
 def as_array(column: "pd.Series[Any]") -> NDArray[np.float64]:
-    """A column of nullable numbers as float64 with NaN."""
+    """Convert a column of nullable numbers to float64, with NaN for null."""
     return column.to_numpy(dtype=np.float64, na_value=np.nan)

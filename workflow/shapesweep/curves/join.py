@@ -1,7 +1,7 @@
-"""The join: concatenates the tables of all batches, and drops inconsistent checkpoints.
+"""The join of the tables of all batches, without inconsistent checkpoints.
 
-Consistency checks that compare checkpoints with their neighbours are done here; their results are
-rows of the table of failures.
+This module also checks checkpoints for consistency with their neighbours, and records the results
+in the table of failures.
 """
 
 import functools
@@ -25,26 +25,26 @@ from shapesweep.storage.manifests import write as write_manifest
 
 _KEY = ["suite", "run", "revision"]
 _NOTHING = pd.DataFrame(columns=schemas.HISTORY.names)
-#: Largest distance of the loss of an untrained causal model from ln(vocabulary), in nats.
+#: Maximum difference between the loss of an untrained causal model and ln(vocabulary), in nats.
 START_LOSS = 0.5
 
 
 @dataclass(frozen=True)
 class CheckpointTables:
-    """A checkpoint with the tables of its batch.
+    """A checkpoint and the folder of its tables.
 
     Attributes
     ----------
     checkpoint : Checkpoint
     folder : Path
-        Folder of the tables of its batch.
+        Folder with the tables of the checkpoint's batch.
     """
 
     checkpoint: Checkpoint
     folder: Path
 
     def read(self, name: str, schema: pa.Schema) -> pa.Table:
-        """The rows of the checkpoint in a table.
+        """Read the rows of the checkpoint from a table.
 
         Raises
         ------
@@ -67,10 +67,10 @@ def join(
     Parameters
     ----------
     plans, manifests, histories : sequence of path-like
-        One of each per suite. A plan names its batches and budgets; a manifest also has checkpoints
-        that could not be selected.
+        One file of each kind per suite. A plan lists the batches and budgets of a suite. A manifest
+        also lists checkpoints that could not be selected.
     results : path-like
-        Folder of the results, to which paths in plans are relative.
+        Folder of the results. Paths in plans are relative to it.
     out : path-like
         Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins`, `failures`, `history`,
         `continuity` and `manifest` (`.parquet`).
@@ -119,9 +119,10 @@ def join(
 def _with_tables(
     records: Sequence[Mapping[str, Any]], listed: Sequence[Checkpoint], results: Path
 ) -> list[CheckpointTables]:
-    """The checkpoints of all batches, in the order of the manifests.
+    """Return the checkpoints of all batches, in the order of the manifests.
 
-    Checkpoints that a running training has added since the plan wait for the next sweep.
+    If a running training has added checkpoints since the plan was made, they are left to the next
+    sweep.
     """
     folders = {
         (record["suite"], batch["run"], revision): results / "geometry" / batch["folder"]
@@ -131,7 +132,7 @@ def _with_tables(
     }
     known = {checkpoint.key for checkpoint in listed}
     sound = [checkpoint for checkpoint in listed if checkpoint.selected]
-    # A checkpoint that was removed since then is among the failures of its batch.
+    # If a checkpoint was removed since the plan was made, its batch has recorded a failure.
     gone = [Checkpoint(*key) for key in folders if key not in known]
     return [
         CheckpointTables(checkpoint, folders[checkpoint.key])
@@ -142,12 +143,12 @@ def _with_tables(
 
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    """A table of a batch, cached for its checkpoints."""
+    """Read a table of a batch; the cache serves the other checkpoints of the batch."""
     return tables.read_arrow(path, schema)
 
 
 def _losses(kept: Sequence[CheckpointTables], history: pd.DataFrame) -> pd.DataFrame:
-    """The losses of all checkpoints on the corpora, and the logged losses of training runs."""
+    """Collect the losses of all checkpoints on the corpora, and the logged losses of runs."""
     parts = [tables.as_pandas(entry.read("losses", schemas.LOSSES)) for entry in kept]
     measured = pd.concat(parts) if parts else pd.DataFrame(columns=schemas.LOSSES.names)
     logged = history[(history.source == "log") & (history.metric == "loss")]
@@ -156,7 +157,7 @@ def _losses(kept: Sequence[CheckpointTables], history: pd.DataFrame) -> pd.DataF
 
 
 def _is_excluded(checkpoint: Checkpoint) -> bool:
-    """Whether the manifest excludes a checkpoint."""
+    """Return whether the manifest excludes a checkpoint."""
     return (checkpoint.chosen and not checkpoint.selected) or "empty_main" in checkpoint.status
 
 
@@ -175,17 +176,18 @@ def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
 
 
 def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Checkpoint]:
-    """The manifests of all suites, with flags from the weights added to the status."""
+    """Add the flags from the comparison of weights to the status of the listed checkpoints."""
     flags = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag.to_dict()
     added = {c.key: (flags[c.key],) if c.key in flags else () for c in listed}
     return [replace(c, status=(*c.status, *added[c.key])) for c in listed]
 
 
-#: Reasons by flag. After a break, it is not known which side is wrong.
+#: Reason for each flag. At a break, the weights do not show which side is wrong.
 _REASONS = {
-    "discontinuous": "its neighbours are closer to each other",
-    "out_of_order": "by their weights, its label and that of its neighbour are swapped",
-    "break": "it is far from {previous}, and close to later ones: the training was restarted",
+    "discontinuous": "its weights are far from both neighbours, which are close to each other",
+    "out_of_order": "the weights show that its label and the label of its neighbour are swapped",
+    "break": "its weights are far from {previous}, but close to later checkpoints: the training "
+    "was restarted",
 }
 
 
@@ -194,7 +196,7 @@ def _doubts(
     continuity: pd.DataFrame,
     accepted: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
-    """Checkpoints that are doubtful by their weights or losses."""
+    """List the checkpoints whose weights or losses are implausible, as rows of failures."""
     found = []
     for row in continuity[continuity.flag != ""].drop_duplicates(_KEY).itertuples():
         reason = _REASONS[row.flag].format(previous=row.previous)
@@ -205,7 +207,7 @@ def _doubts(
 
 
 def _start(entry: CheckpointTables) -> str | None:
-    """A message if the loss of an untrained causal model is implausible."""
+    """Return a message if the loss of an untrained causal model is implausible."""
     if entry.checkpoint.step != 0 or family(entry.checkpoint.architecture) != "decoder":
         return None
     losses = entry.read("losses", schemas.LOSSES).to_pandas()
@@ -218,8 +220,8 @@ def _start(entry: CheckpointTables) -> str | None:
     if abs(loss - np.log(vocabulary)) <= START_LOSS:
         return None
     return (
-        f"its loss at step 0 is {loss:.2f}, where an untrained model of {vocabulary:,} entries has "
-        f"about {np.log(vocabulary):.2f}"
+        f"its loss at step 0 is {loss:.2f}, but the loss of an untrained model with a vocabulary "
+        f"of {vocabulary:,} tokens is about {np.log(vocabulary):.2f}"
     )
 
 

@@ -1,7 +1,7 @@
 """Phases: does a metric rise and fall again during training, by more than its noise?
 
-All checkpoints share the documents, so their noise alone would make every wiggle a peak. Training
-has additional noise, which differs between repeated training runs.
+All checkpoints read the same documents. Compared with the noise of documents alone, every wiggle
+would be a peak. Training adds noise, which differs between repeated training runs.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife, unimodal
 from shapesweep.storage import schemas
 
-#: Maximum number of checkpoints in the test, evenly spaced in log(1 + step); closer ones share
-#: their noise.
+#: Maximum number of checkpoints in the test, evenly spaced in log(1 + step). Checkpoints that are
+#: closer together share noise.
 MOST = 24
-#: Minimum number of checkpoints: with three, every curve that is not monotone looks like a peak.
+#: Minimum number of checkpoints. With three, every curve that rises and then falls is a peak.
 LEAST = 5
-#: Minimum number of checkpoints after training began that seeds must share to estimate the noise of
-#: training.
+#: Minimum number of checkpoints after step 0 that all seeds must have in common, to estimate the
+#: noise of training.
 SHARED = 3
 #: Significance level of a peak.
 LEVEL = 0.05
@@ -28,11 +28,15 @@ LEVEL = 0.05
 def phases(middle: pd.DataFrame) -> pd.DataFrame:
     """Test whether metrics rise and fall again during training: `schemas.PHASES`.
 
-    A peak must exceed both kinds of noise. Training: a unimodal fit is better than the best
-    monotone fit by more than noise explains (`unimodal.find_peak`, on log(1 + step)). The noise is
-    estimated from runs that differ only by their seed, or else from residuals of the curve.
-    Documents: the 95 % interval of the prominence, min(peak - first, peak - last), lies above zero.
-    The test assumes independent noise of equal size, so only `MOST` of many checkpoints are used.
+    A peak must exceed both kinds of noise:
+
+    - Training: a unimodal fit is better than the best monotone fit by more than the noise explains
+      (`unimodal.find_peak`, on log(1 + step)). The noise is estimated from runs that differ only by
+      their seed, or else from the residuals of the curve.
+    - Documents: the 95 % interval of the prominence, min(peak - first, peak - last), lies above
+      zero.
+
+    The test assumes independent noise of equal size, so it uses at most `MOST` checkpoints.
 
     Parameters
     ----------
@@ -42,9 +46,9 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for every run, corpus, selection, metric and k, for the average of the middle blocks,
-        and one for the mean over the seeds of a model. `verdict` is `peak`, `no peak`, `too few
-        checkpoints` or `undefined`.
+        Verdicts on the average of the middle blocks. Each corpus, selection, metric and k has one
+        row for every run, and one row for the mean over the seeds of a model. `verdict` is `peak`,
+        `no peak`, `too few checkpoints` or `undefined`.
     """
     steps = middle[middle.step.notna()].sort_values("step", kind="stable")
     rows = []
@@ -69,7 +73,7 @@ def _row(part: pd.DataFrame, judged: dict[str, Any]) -> dict[str, Any]:
 
 
 def _seeds(runs: list[pd.DataFrame]) -> tuple[float | None, int, pd.DataFrame | None]:
-    """Noise between seeds, its degrees of freedom, and the mean of the runs."""
+    """Return the noise between seeds, its degrees of freedom, and the mean of the runs."""
     shared = set.intersection(*(set(run.step) for run in runs))
     # Before training, seeds differ only by their initial weights.
     trained = sorted(step for step in shared if step > 0)
@@ -110,7 +114,7 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
     values, steps, x = values[kept], steps[kept], np.log1p(steps[kept])
     peak = unimodal.find_peak(values, x, known_noise, freedom)
     without = np.stack(part.replicates.to_list(), axis=1)
-    # min(peak - first, peak - last), and half of its 95 % interval over documents.
+    # min(peak - first, peak - last), and the half-width of its 95 % interval over documents.
     prominence = float(values[peak.index] - max(values[0], values[-1]))
     lines = without[:, peak.index] - np.maximum(without[:, 0], without[:, -1])
     half = float(jackknife.half_width_of(lines))

@@ -1,4 +1,4 @@
-"""Stacks: the profiles of a run as arrays over depth, with their replicates."""
+"""Stacks: arrays over depth of the profiles of a run, with their replicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class Stack:
     Attributes
     ----------
     keys : pandas.DataFrame
-        A row per profile: its checkpoint and its curve.
+        One row per profile, with its checkpoint and its curve.
     depths : ndarray of float64, shape (n_layers + 1,)
     values : ndarray of float64, shape (n_profiles, n_layers + 1)
-        From the embedding to the last hidden state (after a final norm, if there is one). NaN if
-        there is no number.
+        Values from the embedding to the last hidden state (after the final norm, if the model has
+        a final norm); NaN if the table has no value.
     without : ndarray of float64, shape (n_groups, n_profiles, n_layers + 1)
-        Values without each group of documents.
+        Replicates: the values with one group of documents left out.
     """
 
     keys: pd.DataFrame
@@ -38,7 +38,7 @@ class Stack:
     def joined(cls, parts: "Sequence[Stack]") -> "list[Stack]":
         """Join the stacks of parts of a run, by corpus.
 
-        Checkpoints with another number of layers get a separate stack.
+        Checkpoints with different numbers of layers are put in separate stacks.
         """
         by_corpus: dict[tuple[str, int], list[Stack]] = {}
         for part in parts:
@@ -46,7 +46,7 @@ class Stack:
         stacks = []
         for mine in by_corpus.values():
             most = max(len(part.without) for part in mine)
-            # Replicates of missing groups are NaN.
+            # Fill the replicates of missing groups with NaN.
             lacking = [((0, most - len(part.without)), (0, 0), (0, 0)) for part in mine]
             without = [
                 np.pad(part.without, width, constant_values=np.nan)
@@ -59,7 +59,7 @@ class Stack:
 
     @cached_property
     def curve_keys(self) -> list[tuple[object, ...]]:
-        """The curve of every profile, as a tuple with None for null."""
+        """The columns `intervals.CURVE` of every profile, as a tuple with None for null."""
         table = self.keys[intervals.CURVE].astype(object)
         return [tuple(row) for row in table.where(table.notna(), None).itertuples(index=False)]
 
@@ -98,7 +98,7 @@ def _index(table: pd.DataFrame) -> pd.MultiIndex:
 
 
 def _enter(out: NDArray[np.float64], part: pd.DataFrame, *at: NDArray[np.integer]) -> None:
-    """Enter values into their profiles; the final norm replaces the last block."""
+    """Write values into an array of profiles; the final norm replaces the last block."""
     layers, values = part.layer.to_numpy(int), intervals.as_array(part.value)
     after = (part.layer_kind == "final_norm").to_numpy(bool)
     for chosen in (~after, after):

@@ -1,4 +1,4 @@
-"""Profiles: every number over depth."""
+"""Profiles: the values of every metric over depth."""
 
 import pandas as pd
 
@@ -7,18 +7,18 @@ from shapesweep.storage import schemas
 
 
 def profiles(single: pd.DataFrame) -> pd.DataFrame:
-    """Every metric over depth: `schemas.PROFILES`.
+    """Compute every metric over depth: `schemas.PROFILES`.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `schemas.GEOMETRY` with names and bands over documents.
+        `schemas.GEOMETRY` with names and intervals over documents.
 
     Returns
     -------
     pandas.DataFrame
-        `depth` is the layer divided by the number of blocks; `low` and `high` are the ends of a 95
-        % interval over documents, or over seeds.
+        `depth` is the layer divided by the number of blocks; `low` and `high` are the ends of
+        a 95 % interval over documents, or over seeds.
     """
     parts = [single, intervals.over_seeds(single, ["step", "layer", "layer_kind"])]
     table = pd.concat([part for part in parts if len(part)] or parts[:1])

@@ -1,4 +1,4 @@
-"""Shapes: is a profile a dome, a box, flat, or something else, and how much of it is sinks?"""
+"""Shapes: is a profile a dome, a box, or flat, and how much of its height is due to sinks?"""
 
 from typing import Any
 
@@ -13,20 +13,21 @@ from shapesweep.estimators.shape import Rise, rise
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: Minimum rise of a dome: a tenth of the possible range for shares, and otherwise of the highest
-#: value of the profile. Decoders in the paper rise by 0.8 and more, encoders do not rise.
+#: Minimum rise of a dome, as a fraction. For metrics that are shares, it is a fraction of the
+#: possible range; for all other metrics, a fraction of the profile's largest absolute value. In the
+#: paper, the profiles of decoders rise by 0.8 and more, and the profiles of encoders do not rise.
 NAMED_RISE = 0.1
-#: Minimum plateau of a box, midway between a parabola (0.45) and a box (1).
+#: Minimum plateau of a box, midway between the plateaus of a parabola (0.45) and of a box (1).
 BOX = 0.72
 
 
 def shapes(stacks: list[Stack]) -> pd.DataFrame:
-    """The shape of every profile: `schemas.SHAPES`.
+    """Determine the shape of every profile: `schemas.SHAPES`.
 
     A profile is *flat* if its values differ by less than `NAMED_RISE`. It is a *dome* if an inner
-    layer is at least that much above both ends, and the paired 95 % interval of this height over
+    layer is at least `NAMED_RISE` above both ends, and the paired 95 % interval of this height over
     documents is above zero. A dome is a *box* if its width at nine tenths of the height is more
-    than `BOX` of its width at half height. All others are *other*.
+    than `BOX` times its width at half the height. All other profiles are *other*.
 
     Parameters
     ----------
@@ -35,8 +36,8 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `sink_share`, for a dome or box of all tokens, is the share of its height that vanishes
-        without the first token. Null if it is not defined.
+        `sink_share` is the share of the height that disappears without the first token. It is
+        defined for a dome or box in the profile of all tokens, and otherwise null.
     """
     tables = [_of(stack) for stack in stacks]
     return pd.concat(tables) if tables else pd.DataFrame(columns=schemas.SHAPES.names)
@@ -53,7 +54,7 @@ def _of(stack: Stack) -> pd.DataFrame:
         _add(columns, name, getattr(whole, name), getattr(parts, name))
     shape = _named(whole, columns["height_low"], scale)
     _add(columns, "sink_share", *_sinks(stack, whole, parts, shape))
-    # Without a rise, there is no centre and no edge.
+    # A profile that does not rise has no centre and no edges.
     risen = np.isin(shape, ["dome", "box"])
     for name in columns:
         if not name.startswith("height"):
@@ -84,7 +85,7 @@ def _named(
 def _sinks(
     stack: Stack, whole: Rise, parts: Rise, shape: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The share of the height of `all` that vanishes in `no_first`, with its replicates."""
+    """Return the share of the height of `all` that disappears in `no_first`, and its replicates."""
     match = ["revision", *intervals.CURVE]
     table = stack.keys[match].assign(row=np.arange(len(stack.keys)))
     every = table[(table.selection == "all") & np.isin(shape, ["dome", "box"])]

@@ -1,4 +1,4 @@
-"""The tables of curves, as figures and reports read them."""
+"""Access to the tables of curves, for figures and reports."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,15 @@ from shapesweep.storage import schemas, tables
 
 
 def corpora(data: pd.DataFrame) -> list[str]:
-    """The corpora of a table, the text first."""
+    """Return the corpora of a table, with `text` first."""
     return sorted(dict.fromkeys(data.corpus.dropna()), key=lambda name: name != "text")
 
 
 def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """Rows of single runs with given values; a list or dict matches any of its values or keys."""
+    """Select rows of single runs by the values of columns.
+
+    A list matches any of its values, and a dict matches any of its keys.
+    """
     if "over" in table:
         wanted = {"over": "documents", **wanted}
     for name, value in wanted.items():
@@ -39,7 +42,7 @@ class Curves:
     comparison: pd.DataFrame
     budgets: pd.DataFrame
     missing: pd.DataFrame
-    #: Only `snakemake spikes` writes these; otherwise they are empty.
+    #: Only `snakemake spikes` writes the last three tables. Absent tables are empty.
     spikes: pd.DataFrame
     approaches: pd.DataFrame
     warnings: pd.DataFrame
@@ -64,10 +67,10 @@ class Curves:
 
     @property
     def corpora(self) -> list[str]:
-        """The corpora with all tokens measured, the text first."""
+        """The corpora of which all tokens are measured, with `text` first."""
         return corpora(self.profiles[self.profiles.pooling == "tokens"])
 
     @property
     def corpus(self) -> str:
-        """The corpus for figures with a single corpus: the text, if it is measured."""
+        """The corpus for figures of a single corpus: `text`, if it is measured."""
         return (self.corpora or ["text"])[0]

@@ -1,4 +1,4 @@
-"""Trajectories: every metric over training, of each layer and averaged over the middle blocks."""
+"""Trajectories: every metric over training, for each layer and averaged over the middle blocks."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife
 from shapesweep.storage import schemas
 
-#: The middle blocks: the middle third of the depth.
+#: Relative depths between which a block counts as a middle block.
 MIDDLE = (1 / 3, 2 / 3)
 
 
@@ -17,12 +17,12 @@ def trajectories(
     losses: pd.DataFrame,
     middle: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Every metric over training, by layer and over the middle: `schemas.TRAJECTORIES`.
+    """Compute every metric over training: `schemas.TRAJECTORIES`.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `schemas.GEOMETRY` with names and bands over documents.
+        `schemas.GEOMETRY` with names and intervals over documents.
     n_groups : pandas.DataFrame
         Result of `intervals.groups`.
     losses : pandas.DataFrame
@@ -30,12 +30,11 @@ def trajectories(
     middle : pandas.DataFrame
         Result of `middles`.
 
-
     Returns
     -------
     pandas.DataFrame
-        `layers` is the number of a block, or `middle`; losses are the metrics `loss_eval` and
-        `loss_log`.
+        `layers` is the index of a layer, or `middle` for the average of the middle blocks. Losses
+        are included as the metrics `loss_eval` and `loss_log`.
     """
     layers = single[single.layer_kind != "final_norm"].assign(layers=lambda t: t.layer.astype(str))
     names = schemas.TRAJECTORIES.names
@@ -47,20 +46,20 @@ def trajectories(
 
 
 def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
-    """The average over the middle blocks, with its replicates in a column of arrays.
+    """Average every metric over the middle blocks, with the replicates in a column of arrays.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `schemas.GEOMETRY` with names and bands over documents.
+        `schemas.GEOMETRY` with names and intervals over documents.
     replicates : pandas.DataFrame
         `schemas.REPLICATES`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of `schemas.TRAJECTORIES` and `replicates`; NaN if the value of a layer is NaN,
-        because an average over fewer layers is another quantity.
+        Columns of `schemas.TRAJECTORIES` and `replicates`. If the value of any middle block is NaN,
+        the average is NaN, because an average over fewer layers is another quantity.
     """
     depth = single.layer / single.n_layers
     layers = single[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (single.layer_kind == "block")]
@@ -87,7 +86,7 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Mean of `value` by key; NaN if a value is NaN."""
+    """Return the mean of `value` for every key; NaN if any value is NaN."""
     return frame.groupby(key, sort=False, dropna=False).value.mean(skipna=False).reset_index()
 
 

@@ -1,6 +1,6 @@
-"""Estimators: pure functions on arrays, with their uncertainty.
+"""Estimate numbers from arrays with pure functions, and estimate their uncertainty.
 
-In: arrays of points, spectra, distances or curves.
-Out: numbers, their jackknife replicates and tests.
-Imported by: every package that computes; imports no other package.
+Input: arrays of points, spectra, distances or curves.
+Output: numbers, their jackknife replicates, and results of tests.
+Imported by: every package that computes. This package imports no other package.
 """

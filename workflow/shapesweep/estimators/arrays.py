@@ -1,4 +1,4 @@
-"""Names for the types of arrays."""
+"""Aliases for the types of arrays."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Labels = NDArray[np.integer]
 Mask = NDArray[np.bool_]
-#: Of float32 or float64.
+#: Points in float32 or float64.
 Points = NDArray[np.floating]

@@ -1,7 +1,7 @@
-"""The input of metrics of all tokens: a cloud, with and without each group of documents.
+"""Prepare the input of cloud metrics: a cloud, with and without each group of documents.
 
-Everything that several metrics need is computed once, for the whole cloud and without each group. A
-metric is a function of a `Cloud`, and its replicates cost almost nothing.
+Quantities that several metrics need are computed once, for the whole cloud and without each group.
+A metric is a function of a `Cloud`, so its replicates cost almost nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +15,10 @@ from shapesweep.estimators import spectrum
 from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
 from shapesweep.estimators.moments import Moments, blocks, norms
 
-#: Leading axes of the whole cloud in whose span the leading eigenvalues of replicates are computed.
+#: Number of leading axes of the whole cloud. The leading eigenvalues of replicates are computed
+#: within the span of these axes.
 N_AXES = 128
-#: Number of the largest activations that are kept of each token.
+#: Number of largest activations that are kept for each token.
 N_LARGEST = 3
 
 
@@ -28,11 +29,13 @@ class Cloud:
     Attributes
     ----------
     whole : ndarray, shape (n_whole, n_features), float32 or float64
-        The cloud of which this is a part.
+        All points of the selection.
     kept : ndarray of bool, shape (n_whole,)
+        Mask of the points of this cloud.
     eigenvalues : ndarray, shape (n_features,), float64
-        Of the scatter matrix Σ(x - mean)(x - mean)ᵀ, ascending: the squared singular values of the
-        centred points. Without a group, to first order; see `clouds`.
+        Eigenvalues of the scatter matrix Σ(x - mean)(x - mean)ᵀ, ascending. They equal the squared
+        singular values of the centred points. Without a group of documents, they are correct to
+        first order; see `clouds`.
     uncentred : callable
         Computes `eigenvalues_uncentred` on demand.
     fourth : float
@@ -42,13 +45,14 @@ class Cloud:
     n_directions : int
         Number of points whose norm is not zero.
     norms : ndarray, shape (n_points,), float64
-        Norms of the points, not centred.
+        Norms of the uncentred points.
     largest : ndarray, shape (n_points, 3)
         The largest absolute activations of every point, descending.
     massive : ndarray of bool, shape (n_points,)
-        Points whose norm exceeds five times the median of the layer.
+        Mask of the points whose norm exceeds five times the median norm of the layer.
     massive_gap : float
-        ‖mean of the massive points - mean of the others‖²; 0 where there are none.
+        ‖mean of the massive points - mean of the other points‖²; 0 if no points or all points are
+        massive.
     noise_floor : float
         The largest eigenvalue that rounding can cause.
     """
@@ -78,7 +82,7 @@ class Cloud:
 
     @property
     def points(self) -> Floats:
-        """The points themselves, shape (n_points, n_features), float64."""
+        """The points of this cloud, shape (n_points, n_features), float64."""
         return self.whole[self.kept].astype(np.float64)
 
 
@@ -90,17 +94,17 @@ def clouds(
     epsilon: float | None = None,
     moments: Moments | None = None,
 ) -> tuple[Cloud, Floats, Iterator[Cloud]]:
-    """A cloud, and the cloud without each of its groups of points: the jackknife's replicates.
+    """Return a cloud, and its jackknife replicates: the cloud without each group of points.
 
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features)
     groups : ndarray of int, shape (n_points,)
-        Group of every point, in 0 … n_groups - 1.
+        Group of every point, from 0 to n_groups - 1.
     n_groups : int
     massive : ndarray of bool, shape (n_points,), optional
     epsilon : float, optional
-        Relative spacing of the numbers, if it is coarser than that of their dtype.
+        Relative spacing of the original numbers, if it is coarser than the spacing of the dtype.
     moments : Moments, optional
         Moments of the points, if they are known.
 
@@ -108,14 +112,15 @@ def clouds(
     -------
     whole : Cloud
     axes : ndarray, shape (n_features, n_features), float64
-        Eigenvectors of its scatter matrix, one per column, in the order of the eigenvalues.
+        Eigenvectors of the scatter matrix, one per column, in the order of the eigenvalues.
     without : iterator of Cloud
         One cloud per group. The leading eigenvalues are computed within the span of the `N_AXES`
-        leading axes of the whole cloud (Rayleigh-Ritz), the others along its other axes. Their
-        error is of second order in the change, and one covariance serves all groups. With more
-        features than `N_AXES`, error bars are too wide if the leading eigenvalues lie close
-        together; error bars of entropies of a flat spectrum are too narrow, by a third with three
-        times as many points as features, and by much more with fewer points than features.
+        leading axes of the whole cloud (Rayleigh-Ritz). All other eigenvalues are computed along
+        the other axes of the whole cloud. The error of the eigenvalues is of second order in the
+        change, and all groups share one covariance. With more features than `N_AXES`, error bars
+        are too wide if the leading eigenvalues lie close together. Error bars for entropies of a
+        flat spectrum are too narrow: by a third with three times as many points as features, and by
+        much more with fewer points than features.
     """
     massive = np.zeros(len(points), dtype=bool) if massive is None else massive
     moments = moments or Moments.of(points)
@@ -161,13 +166,13 @@ def _without(
     leaving, kept = whole.whole[out].astype(np.float64), ~out
     n_left, dtype = max(len(out) - len(leaving), 1), whole.whole.dtype
     centred = leaving - moments.mean
-    # On the axes: the points that are left out, and in a last row the shift of the mean.
+    # Coordinates on the axes: the omitted points, and in the last row the shift of the mean.
     moved = np.empty((len(leaving) + 1, len(axes[0])))
     along = _along(centred, axes[0], dtype, out=moved[:-1])
     shift = -along.sum(axis=0) / n_left
     moved[-1] = np.sqrt(n_left) * shift
     mean = moments.mean + axes[0] @ shift
-    # ‖x - mean‖² of the points that are left out, about the mean of the others.
+    # ‖x - mean‖² of the omitted points, about the mean of the remaining points.
     squares = np.einsum("ij,ij->i", along, along) - 2 * (along @ shift) + shift @ shift
     lengths = whole.norms[out]
     inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
@@ -188,10 +193,10 @@ def _without(
 
 
 def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | None = None) -> Floats:
-    """Coordinates on axes: in float64 along the leading axes, else in the dtype of the points.
+    """Coordinates on axes, in float64 along the leading axes and otherwise in `dtype`.
 
-    Only error bars depend on these, for which float32 is enough, except if a leading axis vanishes
-    with a group.
+    Only error bars depend on these coordinates. Float32 is precise enough for error bars, except
+    along a leading axis that vanishes when a group is left out.
     """
     out = np.empty((len(points), axes.shape[1])) if out is None else out
     out[:, :-N_AXES] = points.astype(dtype) @ axes[:, :-N_AXES].astype(dtype)
@@ -200,7 +205,7 @@ def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | Non
 
 
 def _smaller(eigenvalues: Floats, leaving: Floats) -> Floats:
-    """Eigenvalues of Σxxᵀ without some rows x, which are given on the axes of the whole sum."""
+    """Eigenvalues of Σxxᵀ without some rows x, given by coordinates on the eigenvectors of Σxxᵀ."""
     leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
     rest = leaving[:, :-N_AXES]
@@ -210,7 +215,7 @@ def _smaller(eigenvalues: Floats, leaving: Floats) -> Floats:
 
 
 def _gap(massive_total: Floats, total: Floats, n_massive: int, n_points: int) -> float:
-    """‖mean of the massive points - mean of the others‖²."""
+    """‖mean of the massive points - mean of the other points‖²."""
     if not 0 < n_massive < n_points:
         return 0.0
     delta = massive_total / n_massive - (total - massive_total) / (n_points - n_massive)

@@ -1,8 +1,8 @@
-"""Intrinsic dimension (ID) from the distances to nearest neighbours.
+"""Estimate the intrinsic dimension (ID) from the distances to nearest neighbours.
 
-Pure functions on distances. Every value is an *estimate at N points and scale k by estimator E*,
-never "the" dimension. Remove repeated points before: points with a neighbour at distance zero are
-left out here, which is not the same.
+All functions are pure functions of distances. Every value is an *estimate at N points and scale k
+by estimator E*, never "the" dimension. Remove repeated points before calling these functions. The
+functions omit points with a neighbour at distance zero, which is not equivalent.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import optimize
 
 from shapesweep.estimators.arrays import Floats
 
-#: Distances whose logarithms differ by less are equal up to rounding.
+#: Distances whose logarithms differ by less than this are equal up to rounding.
 TIE = 1e-11
 
 
@@ -28,8 +28,8 @@ def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
         Distances to the nearest neighbours, ascending; points without two neighbours at positive
         finite distances are left out.
     discard_fraction : float
-        Share of the largest ratios that are not fitted; Facco et al. use 0.1. It cannot be 0,
-        because log(1 - F) of the largest ratio is infinite.
+        Share of the ratios that is not fitted, starting with the largest; Facco et al. use 0.1. The
+        share cannot be 0, because log(1 - F) of the largest ratio is infinite.
 
     Returns
     -------
@@ -56,11 +56,12 @@ def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
 
 
 def id_twonn_paper(distances: Floats) -> float:
-    """TwoNN as Razzhigaev et al. 2024 compute it: only the lowest fifth of the ratios is fitted.
+    """TwoNN estimate of Razzhigaev et al. 2024, who fit only the lowest fifth of the ratios.
 
-    The authors keep repeated points in F, which shifts it; here they are removed before.
+    The authors keep repeated points in F, which shifts F; this function assumes that repeated
+    points have been removed.
 
-    Parameters and result as in `id_twonn`.
+    The parameter `distances` and the result are the same as in `id_twonn`.
 
     Examples
     --------
@@ -75,21 +76,21 @@ def id_twonn_paper(distances: Floats) -> float:
 
 
 def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
-    """TwoNN by maximum likelihood: (N - 1)/Σ log(r₂/r₁), unbiased under TwoNN's law.
+    """TwoNN estimate by maximum likelihood: (N - 1)/Σ log(r₂/r₁), unbiased under TwoNN's law.
 
-    With a discarded fraction, it is the likelihood of the n lowest of N ratios (Type II censoring):
-    (n - 1)/(Σᵢ₌₁ⁿ log μᵢ + (N - n) log μₙ).
+    If a fraction is discarded, the estimate uses the likelihood of the n lowest of N ratios (Type
+    II censoring): (n - 1)/(Σᵢ₌₁ⁿ log μᵢ + (N - n) log μₙ).
 
     Parameters
     ----------
     distances : ndarray, shape (n_points, 2 or more)
     discard_fraction : float
-        Share of the largest ratios, of which only the number is used.
+        Share of the ratios, starting with the largest, of which only the number is used.
 
     Returns
     -------
     float
-        NaN with fewer than three ratios, or if all are 1.
+        NaN with fewer than three ratios, or if all ratios are 1.
 
     Examples
     --------
@@ -110,12 +111,12 @@ def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
 
 
 def local_id(distances: Floats) -> Floats:
-    """Levina and Bickel's estimate at every point: (k - 1)/Σⱼ log(r_k/r_j).
+    """Estimate of Levina and Bickel at every point: (k - 1)/Σⱼ log(r_k/r_j).
 
     Parameters
     ----------
     distances : ndarray, shape (n_points, k)
-        To the k nearest neighbours, ascending.
+        Distances to the k nearest neighbours, ascending.
 
     Returns
     -------
@@ -133,10 +134,10 @@ def id_mle(distances: Floats, mean: str = "harmonic") -> float:
     Parameters
     ----------
     distances : ndarray, shape (n_points, k)
-        To the k nearest neighbours, ascending.
+        Distances to the k nearest neighbours, ascending.
     mean : {"harmonic", "arithmetic"}
-        Mean of the estimates of points: harmonic (MacKay and Ghahramani 2005), or arithmetic
-        (Levina and Bickel), which is biased upwards at small k.
+        Type of the mean over the points' estimates: harmonic (MacKay and Ghahramani 2005), or
+        arithmetic (Levina and Bickel), which is biased upwards at small k.
 
     Returns
     -------
@@ -165,22 +166,23 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
     """Generalised ratios estimate of the intrinsic dimension (Denti et al. 2022).
 
     μ = r_n2/r_n1 has density d(μᵈ - 1)^(n2 - n1 - 1)/(B(n2 - n1, n1) μ^((n2 - 1)d + 1)). The
-    likelihood's maximum is taken as scikit-dimension and DADApy do: with (N - 1) log d in place of
-    N log d, and without ratios above q₅₀ + 20(q₉₅ - q₅₀); ties are left out. Larger n1 means a
-    larger scale.
+    likelihood is maximised as in scikit-dimension and DADApy: with (N - 1) log d in place of N log
+    d, and without ratios above q₅₀ + 20(q₉₅ - q₅₀). Ties are omitted. A larger n1 means a larger
+    scale.
 
     Parameters
     ----------
     distances : ndarray, shape (n_points, n2 or more)
-        To the nearest neighbours, ascending.
+        Distances to the nearest neighbours, ascending.
     n1, n2 : int
         Orders of the nearer and the farther neighbour; n2 is 2·n1 by default.
 
     Returns
     -------
     value, stderr : float
-        The standard error is 1/√(observed Fisher information). It assumes independent ratios, but
-        those of neighbouring points are dependent. NaN with fewer than three ratios.
+        The estimate and its standard error, 1/√(observed Fisher information). The standard error
+        assumes independent ratios, but ratios of neighbouring points are dependent. Both are NaN
+        with fewer than three ratios.
 
     Examples
     --------
@@ -200,7 +202,7 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
         return float("nan"), float("nan")
     ratios = np.exp(log_ratios)
     middle, high = _quantiles(ratios, (0.5, 0.95))
-    # If more than nine tenths of the ratios are equal, none lies below the bound.
+    # No ratio lies below the bound if the 95 % quantile equals the smallest ratio.
     kept = ratios < middle + 20 * (high - middle)
     log_ratios = log_ratios[kept] if kept.any() else log_ratios
     n, more, total = len(log_ratios), n2 - n1 - 1, log_ratios.sum()
@@ -212,13 +214,13 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
         slope = (log_ratios**2 * (1 - rest) / rest**2).sum()
         return value, -(n - 1) / d**2 - more * slope
 
-    # The root for n2 = n1 + 1, scaled by the number of neighbours between.
+    # Rough estimate of the root, which is exact for n1 = 1 and n2 = 2.
     start = (n - 1) / total * np.log(n2 / n1) if more else (n - 1) / total
     d = start
     for _ in range(20):
         value, slope = score(d)
-        # The score is convex and decreasing: Newton's steps from the left cannot overshoot, and
-        # steps from the right are limited to a tenth.
+        # The score is convex and decreasing. Newton's steps from the left cannot overshoot; steps
+        # from the right reduce d at most to a tenth.
         step = max(-value / slope, -0.9 * d)
         d += step
         if abs(step) < 1e-12 * d:
@@ -239,9 +241,10 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
     Parameters
     ----------
     pairs : tuple of int
-        Ordered pairs of points with a distance below each radius.
+        Number of ordered pairs of points whose distance is below each radius.
     radii : tuple of float
-        Ascending; by convention the medians of the distances to the 10th and the 20th neighbour.
+        Two ascending radii; by convention, the medians of the distances to the 10th and the 20th
+        neighbour.
 
     Returns
     -------
@@ -254,7 +257,7 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
 
 
 def _quantiles(values: Floats, shares: tuple[float, ...]) -> list[float]:
-    """Quantiles as in numpy, without its checks, which are slow for a jackknife."""
+    """Quantiles as computed by numpy, without numpy's checks, which are slow in a jackknife."""
     positions = [share * (len(values) - 1) for share in shares]
     lower = [int(position) for position in positions]
     upper = [min(index + 1, len(values) - 1) for index in lower]
@@ -266,7 +269,7 @@ def _quantiles(values: Floats, shares: tuple[float, ...]) -> list[float]:
 
 
 def _log_ratios(distances: Floats, n1: int, n2: int) -> Floats:
-    """log(r_n2/r_n1) of points for which it is defined."""
+    """log(r_n2/r_n1) of all points for which the ratio is defined."""
     near, far = distances[:, n1 - 1], distances[:, n2 - 1]
     usable = (near > 0) & np.isfinite(far)
     return np.log(far[usable] / near[usable])
@@ -282,7 +285,7 @@ def _inverse_local_id(distances: Floats) -> Floats:
 
 
 def _slope(log_ratios: Floats, n_fitted: int) -> float:
-    """Least squares through the origin over the lowest of the sorted ratios."""
+    """Slope of the least squares line through the origin, for the lowest of the sorted ratios."""
     fitted = log_ratios[:n_fitted]
     if n_fitted < 3 or not fitted[-1] > 0:
         return float("nan")

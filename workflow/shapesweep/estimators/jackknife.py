@@ -1,7 +1,7 @@
-"""Uncertainty by leaving out groups of documents.
+"""Estimate uncertainty by leaving out groups of documents.
 
-Tokens of a document are not independent, and a bootstrap would repeat rows, which are then
-neighbours at distance zero. So whole groups of documents are left out in turn.
+Tokens of a document are not independent, and a bootstrap would repeat rows, which would then be
+neighbours at distance zero. Therefore, whole groups of documents are left out in turn.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from shapesweep.estimators.arrays import Labels
 
 
 def assign_groups(documents: Labels, n_groups: int = 16) -> Labels:
-    """Jackknife group of every point: its document's number modulo the number of groups.
+    """Jackknife group of every point: the index of its document modulo the number of groups.
 
     Groups consist of the same documents for every checkpoint, layer and metric, so that replicates
     of averages and differences are paired.
@@ -34,12 +34,12 @@ def assign_groups(documents: Labels, n_groups: int = 16) -> Labels:
 def stderr(replicates: ArrayLike) -> Any:
     """Delete-group jackknife standard error (Shao and Tu 1995, eq. 2.3 with groups).
 
-    √((G - 1)/G · Σ (θ_g - θ̄)²) over the values θ_g without group g.
+    The error is √((G - 1)/G · Σ (θ_g - θ̄)²), where θ_g is the value without group g.
 
     Parameters
     ----------
     replicates : array_like, shape (n_groups, ...)
-        NaN for values that could not be computed.
+        Values without each group; NaN for values that could not be computed.
 
     Returns
     -------
@@ -57,7 +57,8 @@ def stderr(replicates: ArrayLike) -> Any:
 def half_width(error: ArrayLike, n_groups: ArrayLike, level: float = 0.95) -> Any:
     """Half width of a confidence interval from a jackknife standard error.
 
-    Student's t with n_groups - 1 degrees of freedom: 2.13 standard errors at 16 groups.
+    The interval uses Student's t with n_groups - 1 degrees of freedom. At 16 groups, the half width
+    equals 2.13 standard errors.
     """
     freedom = np.maximum(np.asarray(n_groups) - 1, 1)
     return special.stdtrit(freedom, 0.5 + level / 2) * np.asarray(error)

@@ -1,4 +1,4 @@
-"""Linearity: the least squares fit of a layer by the previous layer, with its replicates."""
+"""Fit a layer to the previous layer by least squares, with jackknife replicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +13,20 @@ from shapesweep.estimators import spectrum
 from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
 from shapesweep.estimators.moments import Moments
 
-#: With more features, products that only affect error bars are computed in the dtype of the points.
+#: If there are more features than this, products that only affect error bars are computed in the
+#: dtype of the points.
 FEW_FEATURES = 128
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The best affine map from a layer to the next, of all tokens or without a group.
+    """The best affine map from a layer to the next, for all tokens or without a group.
 
     Attributes
     ----------
     n_points, n_features : int
-        Number of tokens, and of axes with variance in the previous layer; axes with less than about
-        1e-8 of the largest spread count as without variance.
+        Number of tokens, and number of axes with variance in the previous layer. Axes whose spread
+        is less than about 1e-8 of the largest spread count as axes without variance.
     residual, total : float
         Σ‖y - fit‖² and Σ‖y - mean‖² over the tokens y of the later layer.
     """
@@ -46,9 +47,10 @@ class Fit:
 def linearity(before: Points, after: Points) -> float:
     """Share of the variance of a layer that an affine map of the previous layer explains.
 
-    Razzhigaev et al. 2024, "Your Transformer is Secretly Linear": 1 - min_A ‖XA - Y‖² with both
-    clouds centred, and Y of norm one. The fit is evaluated on the tokens that it was fitted on, so
-    the share is too high by about n_features/n_points if nothing is explained.
+    The share is 1 - min_A ‖XA - Y‖², where both clouds are centred, and Y has norm one (Razzhigaev
+    et al. 2024, "Your Transformer is Secretly Linear"). The fit is evaluated on the tokens to which
+    it was fitted. If the map explains nothing, the share is therefore too high by about
+    n_features/n_points.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ class Pairs:
     ----------
     before, after : ndarray, shape (n_points, n_features), float32 or float64
     groups : ndarray of int, shape (n_points,)
-        In 0 … n_groups - 1.
+        Group of every token, from 0 to n_groups - 1.
     """
 
     before: Points
@@ -96,26 +98,32 @@ class Pairs:
 def fits_with(
     core: Pairs, eigenvalues: Floats, axes: Floats, n_groups: int, more: Sequence[Pairs] = ()
 ) -> list[tuple[Fit, list[Fit]]]:
-    """The fit of many points, and fits with a few more points, with their replicates.
+    """Fit many points, and fit them with a few further points, with replicates of all fits.
 
     Parameters
     ----------
     core : Pairs
     eigenvalues, axes : ndarray
-        Of the scatter matrix of `core.before`; all positive if `more` is not empty.
+        Eigenvalues and eigenvectors of the scatter matrix of `core.before`. If `more` is not empty,
+        all eigenvalues must be positive.
     n_groups : int
     more : sequence of Pairs
-        Each is added to the core separately.
+        Sets of further points, each of which is added to the core separately.
 
     Returns
     -------
     list of (Fit, list of Fit)
-        For the core, and for the core with each of `more`: the fit of all points, and without each
-        group, by the formula for several left-out cases (Cook and Weisberg 1982, eq. 2.2.11): with
-        orthonormal regressors U and residuals R, Σ‖R‖² falls by ‖R_g‖² + ‖L⁻¹U_gᵀR_g‖² with LLᵀ = I
-        - U_gᵀU_g when the rows of group g leave. With further rows U_m it rises by ‖(I + VᵀV)^-½
-        R_m‖², V = L⁻¹U_mᵀ, R_m being their residuals about the fit of the others: a sum of squares,
-        so that massive tokens do not cause cancellation.
+        Fits for the core, and for the core with each of `more`: the fit of all points, and the fits
+        without each group.
+
+    Notes
+    -----
+    The replicates use the formula for several left-out cases (Cook and Weisberg 1982, eq. 2.2.11).
+    With orthonormal regressors U and residuals R, removing the rows of group g reduces Σ‖R‖² by
+    ‖R_g‖² + ‖L⁻¹U_gᵀR_g‖², where LLᵀ = I - U_gᵀU_g. Adding rows U_m increases Σ‖R‖² by
+    ‖(I + VᵀV)^-½ R_m‖², where V = L⁻¹U_mᵀ, and R_m are the residuals of the added rows about the
+    fit of all other rows. The increase is a sum of squares, so massive tokens cause no
+    cancellation.
     """
     basis = _Basis.of(core, eigenvalues, axes)
     dtype = core.before.dtype if basis.rank > FEW_FEATURES else np.dtype(np.float64)
@@ -129,18 +137,18 @@ def fits_with(
     leaving = []
     for group, out in enumerate(rows):
         centred, targets = basis.centred(core.before[out]), basis.targets(core.after[out])
-        # Use the residuals: if a fit explains everything, the difference of two sums is only
-        # rounding.
+        # Use the residuals, because the difference of two sums is only rounding if a fit explains
+        # everything.
         missed = targets - centred @ slope
         left = _Left.without(basis.regressors(centred.astype(dtype)), missed.astype(dtype))
         if not left.spans and dtype != np.float64:
-            # Float32 is not precise enough here.
+            # Float32 is not precise enough for this group.
             left = _Left.without(basis.regressors(centred), missed)
         leaving.append((_Sums.of(targets, _square(missed)), left.fallen))
         for rest, sums in zip(further, rising, strict=True):
             sums.append(rest.sums(left, group))
     every = reduce(_Sums.plus, (out for out, _ in leaving))
-    # Totals about the mean.
+    # The points are centred on the core's mean, so the shift is zero up to rounding.
     whole = every._replace(shift=np.zeros_like(every.shift))
     cores = [whole, *(whole.without(*out) for out in leaving)]
     further_sums = [
@@ -152,7 +160,7 @@ def fits_with(
 
 @dataclass(frozen=True, eq=False)
 class _Basis:
-    """Orthonormal regressors of the core: its whitened axes, and the mean."""
+    """Orthonormal regressors of the core: the whitened axes and a constant."""
 
     mean_before: Floats
     mean_after: Floats
@@ -187,7 +195,7 @@ class _Basis:
 
 
 class _Sums(NamedTuple):
-    """Sums over tokens: their part of the residual, Σ‖y‖² and Σy about the core's mean."""
+    """Sums over tokens y: their part of the residual, and Σ‖y‖² and Σy about the core's mean."""
 
     n_points: int
     residual: float
@@ -202,7 +210,7 @@ class _Sums(NamedTuple):
         return _Sums(*map(add, self, other))
 
     def without(self, out: "_Sums", fallen: float) -> "_Sums":
-        """Sums without some tokens, with the decrease of the others' residual."""
+        """Subtract the sums of some tokens, and subtract `fallen` from the remaining residual."""
         left = _Sums(*map(sub, self, out))
         return left._replace(residual=max(left.residual - fallen, 0.0))
 
@@ -213,10 +221,10 @@ class _Sums(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Left:
-    """The core without some rows U with residuals R.
+    """The core without some rows, which have regressors U and residuals R.
 
-    `root` is the L of I - UᵀU = LLᵀ, `solved` is L⁻¹UᵀR; both are NaN if the other rows do not span
-    the regressors.
+    `root` is L in I - UᵀU = LLᵀ, and `solved` is L⁻¹UᵀR. Both are NaN if the remaining rows do not
+    span the regressors.
     """
 
     root: Points
@@ -224,7 +232,7 @@ class _Left:
 
     @classmethod
     def all(cls, n_regressors: int, width: int) -> "_Left":
-        """The core without leaving out rows."""
+        """The core with all rows."""
         return cls(np.eye(n_regressors), np.zeros((n_regressors, width)))
 
     @classmethod
@@ -250,7 +258,7 @@ class _Left:
 
 @dataclass(frozen=True, eq=False)
 class _Further:
-    """A few rows that are added to the core; in float64, because they may be massive."""
+    """A few rows that are added to the core, in float64 because they may be massive tokens."""
 
     regressors: Points
     targets: Floats
@@ -263,7 +271,7 @@ class _Further:
         return cls(basis.regressors(centred), targets, targets - centred @ slope, pairs.groups)
 
     def sums(self, left: _Left, group: int) -> _Sums:
-        """Sums that the rows of other groups add to the rest of the core."""
+        """Sums that the rows outside a group add to the core without this group."""
         kept, nothing = self.groups != group, float("nan")
         if not left.spans:
             return _Sums.of(self.targets[kept], nothing)

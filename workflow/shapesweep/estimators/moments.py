@@ -1,4 +1,4 @@
-"""Moments of a cloud in float64, which metrics of spectra need; moments of parts can be merged."""
+"""Compute and merge moments of clouds, in float64, for metrics of spectra."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from numpy.typing import ArrayLike
 
 from shapesweep.estimators.arrays import Floats, Mask, Points
 
-#: Numbers in a block of points: 32 MiB in float64.
+#: Maximum number of values in a block of points: 32 MiB in float64.
 BLOCK = 2**22
-#: Rows of a block: 512 x 10,000 float32 values are 20 MiB.
+#: Number of rows in a block: 512 x 10,000 float32 values need 20 MiB.
 ROWS = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums over the points of a cloud; the sums of two clouds add up to those of both.
+    """Sums over the points of a cloud; adding the moments of two clouds merges the clouds.
 
     Attributes
     ----------
@@ -30,14 +30,15 @@ class Moments:
     fourth : float
         Σ ‖y‖⁴.
     direction_sum : ndarray, shape (n_features,), float64
-        Σ x/‖x‖ over the points that are not zero, not centred.
+        Σ x/‖x‖ over the nonzero points x, without centring.
     n_directions : int
-        Number of points that are not zero.
+        Number of nonzero points.
 
     Notes
     -----
-    Moments are merged by the update formulas of Chan, Golub and LeVeque (1983), and their expansion
-    for third and fourth moments: exact up to rounding, without cancellation.
+    Moments are merged by the update formulas of Chan, Golub and LeVeque (1983), and by the
+    expansion of these formulas for third and fourth moments. The result is exact up to rounding,
+    without cancellation.
     """
 
     n_points: int
@@ -50,7 +51,7 @@ class Moments:
 
     @classmethod
     def of(cls, points: ArrayLike) -> "Moments":
-        """Sum over an array of shape (n_points, n_features), one block of points at a time."""
+        """Compute moments of an array, shape (n_points, n_features), block by block."""
         points = np.asarray(points)
         size = max(1, BLOCK // max(1, points.shape[1]))
         parts = (points[start : start + size] for start in range(0, max(1, len(points)), size))
@@ -75,7 +76,7 @@ class Moments:
 
     @classmethod
     def of_each(cls, points: Points, selections: Sequence[Mask]) -> list["Moments"]:
-        """Moments of selections of the points; points in several selections are summed once.
+        """Compute moments of selections of points; points in several selections are summed once.
 
         Parameters
         ----------
@@ -112,7 +113,7 @@ class Moments:
         )
 
     def _about(self, centre: Floats) -> tuple[Floats, Floats, float]:
-        """Scatter, cubes and fourth about a point other than the mean."""
+        """`scatter`, `cubes` and `fourth` about a point other than the mean."""
         n, shift = self.n_points, self.mean - centre
         scatter = self.scatter + n * np.outer(shift, shift)
         along = np.trace(self.scatter) + n * (shift @ shift)
@@ -128,12 +129,12 @@ class Moments:
 
     @cached_property
     def second_moment(self) -> Floats:
-        """Σ xxᵀ, not centred, shape (n_features, n_features)."""
+        """Σ xxᵀ over the uncentred points x, shape (n_features, n_features)."""
         return self.scatter + self.n_points * np.outer(self.mean, self.mean)
 
 
 def norms(points: Points) -> Floats:
-    """Euclidean norms of points, not centred, summed in float64, shape (n_points,)."""
+    """Euclidean norms of uncentred points, computed in float64, shape (n_points,)."""
     return np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64))
 
 

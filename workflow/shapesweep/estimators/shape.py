@@ -1,4 +1,4 @@
-"""The shape of profiles over depth: how high they rise inside, where, and how steeply."""
+"""Measure the shape of profiles over depth: height, position and width of the inner peak."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,21 @@ from shapesweep.estimators.arrays import Floats, Ints
 
 @dataclass(frozen=True, eq=False)
 class Rise:
-    """How profiles rise inside above both ends; each attribute has shape (...).
+    """The rise of profiles at inner layers above both ends; each attribute has shape (...).
 
     Attributes
     ----------
     height : ndarray of float64
-        Height of the highest inner layer above the higher end; negative if an end is the highest.
+        Highest value of an inner layer minus the higher end value; negative if an end is the
+        highest.
     left, right : ndarray of float64
-        Depths at which a profile passes half of its height; NaN without a height.
+        Depths, on either side of the peak, at which a profile crosses half of its height; NaN if
+        the height is not positive.
     centre : ndarray of float64
         Midpoint of `left` and `right`.
     plateau : ndarray of float64
-        Width at nine tenths of the height divided by the width at half: 1 for a box, 0.45 for a
-        parabola, 0.2 for a triangle.
+        Width at nine tenths of the height divided by the width at half height: 1 for a box, 0.45
+        for a parabola, 0.2 for a triangle.
     span : ndarray of float64
         Highest minus lowest value.
     """
@@ -35,12 +37,12 @@ class Rise:
 
 
 def rise(values: Floats, depths: Floats) -> Rise:
-    """Measure how profiles rise inside.
+    """Measure how profiles rise at inner layers.
 
     Parameters
     ----------
     values : ndarray of float64, shape (..., n_layers + 1)
-        From the embedding to the last hidden state.
+        Values from the embedding to the last hidden state.
     depths : ndarray of float64, shape (n_layers + 1,), increasing
 
     Returns
@@ -73,11 +75,12 @@ def rise(values: Floats, depths: Floats) -> Rise:
 def _edges(
     values: Floats, depths: Floats, top: Ints, base: Floats, height: Floats, share: float
 ) -> tuple[Floats, Floats]:
-    """Depths on both sides of the top at which a share of the height is passed."""
+    """Depths, on either side of the peak, at which the profile crosses a share of its height."""
     level = base + share * height
     layers = np.arange(values.shape[1])
     low = values < level[:, None]
-    # The nearest lower layers on both sides; with a height, both ends are lower.
+    # Find the nearest layers below the level on both sides. If the height is positive, both ends
+    # are below the level.
     before = np.where(low & (layers < top[:, None]), layers, -1).max(axis=1)
     behind = np.where(low & (layers > top[:, None]), layers, len(layers)).min(axis=1)
     risen = (height > 0) & (before >= 0) & (behind < len(layers))
@@ -88,7 +91,7 @@ def _edges(
 
 
 def _crossing(values: Floats, depths: Floats, outer: Ints, inner: Ints, level: Floats) -> Floats:
-    """Depth at which the line between two layers passes a level."""
+    """Depth at which the line between two layers crosses a level."""
     rows = np.arange(len(values))
     below, above = values[rows, outer], values[rows, inner]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,8 +1,8 @@
-"""Spectral shape of a cloud of points.
+"""Measure the spectral shape of a cloud of points.
 
-Pure functions of a cloud of shape (n_points, n_features), or of the eigenvalues of its scatter
-matrix (see `eigenvalues`). If only ratios of eigenvalues matter, those of the covariance are
-equivalent.
+All functions are pure functions of a cloud of shape (n_points, n_features), or of the eigenvalues
+of its scatter matrix (see `eigenvalues`). If only ratios of eigenvalues matter, eigenvalues of the
+covariance are equivalent.
 """
 
 import numpy as np
@@ -12,19 +12,21 @@ from scipy.sparse import linalg as sparse
 from shapesweep.estimators.arrays import Floats, Points
 from shapesweep.estimators.moments import Moments, directions
 
-#: Ranks of the eigenvalues to which a power law is fitted (Agrawal et al. 2022).
+#: First and last 1-based index of the descending eigenvalues to which a power law is fitted
+#: (Agrawal et al. 2022).
 POWER_LAW_RANKS = (11, 100)
 #: Minimum number of points in a block for the scatter matrix.
 SCATTER_ROWS = 2048
-#: Share of the largest eigenvalue above which an axis counts (Fukunaga and Olsen 1971).
+#: An axis counts if its eigenvalue exceeds this share of the largest eigenvalue (Fukunaga and Olsen
+#: 1971).
 LPCA_SHARE = 0.05
 
 
 def anisotropy(points: ArrayLike) -> float:
     """Share of the variance along the leading axis of the centred cloud.
 
-    σ₁² / Σ σᵢ² over the singular values σ of the cloud minus its mean (no
-    normalisation of rows), as Razzhigaev et al. 2024 define it. Only the leading
+    σ₁² / Σ σᵢ² over the singular values σ of the cloud minus its mean (rows
+    are not normalised), as Razzhigaev et al. 2024 define it. Only the leading
     eigenvalue is computed (Lanczos' method on the float64 scatter matrix).
 
     Parameters
@@ -55,13 +57,13 @@ def anisotropy(points: ArrayLike) -> float:
 
 
 def _smaller_scatter(points: Points) -> Floats:
-    """The smaller of the two matrices whose eigenvalues are the squared singular values."""
+    """The smaller of XXᵀ and XᵀX for the centred cloud X, which have equal largest eigenvalues."""
     mean = points.mean(axis=0, dtype=np.float64)
     n_points, n_features = points.shape
     if n_features > n_points:
         centred = np.subtract(points, mean, dtype=np.float64)
         return centred @ centred.T
-    # Reuse a buffer: allocating memory takes longer than the product.
+    # Reuse a buffer, because allocating memory takes longer than the product.
     size = max(n_features, SCATTER_ROWS)
     room = np.empty((min(size, n_points), n_features))
     scatter = np.zeros((n_features, n_features))
@@ -77,7 +79,7 @@ def _leading(scatter: Floats) -> float:
     if len(scatter) < 64:
         return float(np.linalg.eigvalsh(scatter)[-1])
     try:
-        # The error of the eigenvalue is the square of that of the eigenvector, which is at most
+        # The error of the eigenvalue is the square of the eigenvector's error, which is at most
         # 1e-7.
         start = scatter[:, np.diag(scatter).argmax()]
         found = sparse.eigsh(
@@ -100,7 +102,8 @@ def eigenvalues(points: ArrayLike, centred: bool = True) -> Floats:
     Returns
     -------
     ndarray, shape (n_features,), float64
-        Ascending: the squared singular values; divided by n_points - 1, those of the covariance.
+        The squared singular values of the cloud, ascending. Divided by n_points - 1, they equal the
+        eigenvalues of the covariance.
 
     Examples
     --------
@@ -113,7 +116,7 @@ def eigenvalues(points: ArrayLike, centred: bool = True) -> Floats:
 
 
 def eigh(matrix: Floats) -> tuple[Floats, Floats]:
-    """Eigenvalues, ascending, and eigenvectors, as columns, of a semidefinite matrix."""
+    """Ascending eigenvalues of a semidefinite matrix, and its eigenvectors as columns."""
     values, axes = np.linalg.eigh(matrix)
     # Rounding turns a zero eigenvalue into a value of this size, which may be negative.
     zero = len(values) * np.finfo(float).eps * values[-1]
@@ -127,7 +130,8 @@ def leading_share(eigenvalues: Floats) -> float:
 
 
 def participation_ratio(eigenvalues: Floats) -> float:
-    """(Σλ)²/Σλ² (Gao et al. 2017): from 1 (one axis) to n_features (a ball).
+    """The participation ratio (Σλ)²/Σλ² (Gao et al. 2017), from 1 (one axis) to n_features (a
+    ball).
 
     Examples
     --------
@@ -142,9 +146,10 @@ def participation_ratio(eigenvalues: Floats) -> float:
 def isoscore(eigenvalues: Floats) -> float:
     """IsoScore (Rudman et al. 2022): 0 for a line, 1 for a ball.
 
-    The distance of the covariance's spectrum, scaled to norm √n, from (1, …, 1), rescaled; in exact
-    arithmetic (PR - 1)/(n - 1) with the participation ratio PR. Their program (2.0.1) rounds some
-    values to float32; so does this function, so that the numbers agree.
+    IsoScore rescales the distance between the covariance's spectrum, scaled to norm √n, and (1, …,
+    1). In exact arithmetic, it equals (PR - 1)/(n - 1), where PR is the participation ratio. The
+    authors' program (2.0.1) rounds some values to float32. This function also rounds them, so that
+    the numbers agree.
 
     Examples
     --------
@@ -163,7 +168,7 @@ def isoscore(eigenvalues: Floats) -> float:
 
 
 def entropy(weights: Floats) -> float:
-    """Shannon entropy, in nats, of weights that are divided by their sum; NaN if that is zero."""
+    """Shannon entropy, in nats, of weights divided by their sum; NaN if the sum is zero."""
     total = weights.sum()
     if not total > 0:
         return float("nan")
@@ -186,8 +191,8 @@ def effective_rank(eigenvalues: Floats) -> float:
 def rankme(eigenvalues: Floats) -> float:
     """Exp of the entropy of the singular values σ/Σσ, σ = √λ (Roy and Vetterli 2007).
 
-    RankMe (Garrido et al. 2023) does not centre the cloud; here it is centred, so that the mean
-    does not hide the shape.
+    RankMe (Garrido et al. 2023) does not centre the cloud. This function expects the eigenvalues of
+    the centred cloud, so that the mean does not hide the shape.
     """
     return float(np.exp(entropy(np.sqrt(eigenvalues))))
 
@@ -202,22 +207,23 @@ def alpha_req(
 ) -> float:
     """Exponent of the eigenvalues' decay: λᵢ ~ i^-α (Agrawal et al. 2022, α-ReQ).
 
-    Least squares of log λ on log i over a range of ranks, weighted by 1/i (Stringer et al. 2019),
-    so that every octave has the same weight.
+    log λ is fitted to log i by least squares over a range of ranks. The weights 1/i (Stringer et
+    al. 2019) give every octave the same weight.
 
     Parameters
     ----------
     eigenvalues : ndarray, shape (n_features,)
-        Ascending.
+        Eigenvalues in ascending order.
     noise_floor : float
         The largest eigenvalue that rounding can cause; see `noise_floor`.
     ranks : tuple of int
-        First and last, counted from 1.
+        First and last 1-based index of the fitted eigenvalues, in descending order.
 
     Returns
     -------
     float
-        NaN if there are fewer eigenvalues, or if the last is not above the noise floor.
+        NaN if there are fewer eigenvalues than the last rank, or if the last fitted eigenvalue is
+        not above the noise floor.
 
     Examples
     --------
@@ -246,7 +252,7 @@ def noise_floor(points: Points, epsilon: float | None = None) -> float:
     ----------
     points : ndarray, shape (n_points, n_features)
     epsilon : float, optional
-        2u, if the numbers are coarser than their dtype.
+        Relative spacing 2u of the numbers, if it is coarser than the spacing of their dtype.
     """
     unit = (epsilon or np.finfo(points.dtype).eps) / 2
     return float(unit**2 * np.einsum("ij,ij->", points, points, dtype=np.float64))
@@ -258,7 +264,8 @@ def matrix_entropy(eigenvalues: Floats) -> float:
     Parameters
     ----------
     eigenvalues : ndarray, shape (n_features,)
-        Of the cloud without centring; its Gram matrix has the same positive eigenvalues.
+        Eigenvalues of Σxxᵀ for the uncentred cloud, whose Gram matrix has the same positive
+        eigenvalues.
     """
     return entropy(eigenvalues)
 
@@ -273,13 +280,13 @@ def lpca_dimension(eigenvalues: Floats) -> float:
 def participation_ratio_debiased(eigenvalues: Floats, fourth: float, n_points: int) -> float:
     """Participation ratio without the bias of few points (Chun et al. 2026, γ_row).
 
-    Both (tr Σ)² and tr Σ² are estimated without bias, by their U-statistics over different points
-    (Himeno and Yamada 2014, eq. 1.2), from the same moments.
+    Both (tr Σ)² and tr Σ² are estimated without bias, by U-statistics over distinct points (Himeno
+    and Yamada 2014, eq. 1.2), from the same moments.
 
     Parameters
     ----------
     eigenvalues : ndarray, shape (n_features,)
-        Of the scatter matrix.
+        Eigenvalues of the scatter matrix.
     fourth : float
         Σ ‖x - mean‖⁴.
     n_points : int
@@ -300,18 +307,18 @@ def participation_ratio_debiased(eigenvalues: Floats, fourth: float, n_points: i
 
 
 def mean_cosine(points: ArrayLike) -> float:
-    """Mean cosine similarity over all ordered pairs of different points, not centred.
+    """Mean cosine similarity over all ordered pairs of distinct, uncentred points.
 
     Parameters
     ----------
     points : array_like, shape (n_points, n_features)
-        A point of norm zero has no direction and counts with cosine zero.
+        A point of norm zero has no direction; its cosines count as zero.
 
     Returns
     -------
     float
-        Between -1/(n_points - 1) and 1 (Ethayarajh 2019's measure of the cone). NaN for fewer than
-        two points.
+        Between -1/(n_points - 1) and 1; NaN for fewer than two points. Ethayarajh 2019 measures the
+        cone of tokens by this mean.
 
     Examples
     --------
@@ -324,14 +331,14 @@ def mean_cosine(points: ArrayLike) -> float:
 
 
 def mean_of_pairs(direction_sum: Floats, n_directions: int, n_points: int) -> float:
-    """Mean inner product over all ordered pairs of different directions, from their sum.
+    """Mean inner product over all ordered pairs of distinct directions, from their sum.
 
     Parameters
     ----------
     direction_sum : ndarray, shape (n_features,)
-        Of `moments.directions`.
+        Sum of `moments.directions` over all points.
     n_directions : int
-        Number of points that are not zero.
+        Number of nonzero points.
     n_points : int
     """
     if n_points < 2:

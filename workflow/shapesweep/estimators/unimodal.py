@@ -1,7 +1,7 @@
-"""Test whether a curve rises and falls again: a unimodal fit against a monotone fit.
+"""Test whether a curve rises and falls again, with a unimodal and a monotone fit.
 
-Functions take many curves at a time, because the null distribution is that of many simulated
-curves.
+The functions process many curves at a time, because many curves are simulated for the null
+distribution.
 """
 
 import functools
@@ -24,11 +24,12 @@ class Peak:
     Attributes
     ----------
     index : int
-        Index of the highest value, except for the first and the last.
+        Index of the highest value among all values except the first and the last.
     low, high : int
-        Ends of a 95 % interval of the index; at least from the previous to the next value.
+        Ends of a 95 % interval of the index, which contains at least the previous and the next
+        index.
     p_value : float
-        Probability that a curve without a peak looks as peaked, with the same noise.
+        Probability that a curve without a peak, but with the same noise, looks at least as peaked.
     noise : float
         Standard deviation of a value, known or estimated.
     """
@@ -43,7 +44,7 @@ class Peak:
 def prefix_errors(values: Floats) -> Floats:
     """Squared error of the best non-decreasing fit to every prefix of a curve.
 
-    Pool adjacent violators (Ayer et al. 1955), for many curves at once.
+    The algorithm is "pool adjacent violators" (Ayer et al. 1955), for many curves at once.
 
     Parameters
     ----------
@@ -57,8 +58,8 @@ def prefix_errors(values: Floats) -> Floats:
     n_curves, n = values.shape
     values = values - values.mean(axis=1, keepdims=True)
     rows = np.arange(n_curves)
-    # A stack of pooled blocks for each curve, with the sum of squares that blocks up to each
-    # explain.
+    # Every curve has a stack of pooled blocks; `explained` is the sum of squares that the blocks up
+    # to each position explain.
     sums, counts = np.zeros((n_curves, n)), np.ones((n_curves, n))
     explained = np.zeros((n_curves, n + 1))
     top = np.full(n_curves, -1)
@@ -95,9 +96,10 @@ def split_errors(values: Floats) -> tuple[Floats, Floats]:
     Returns
     -------
     monotone : ndarray of float64, shape (n_curves,)
-        Rising or falling, whichever fits better.
+        Error of the rising or the falling fit, whichever fits better.
     turning : ndarray of float64, shape (n_curves, n - 1)
-        Entry i: rising up to value i, falling from value i + 1; the peak is one of the two.
+        Entry i is the error of the fit that rises up to value i and falls from value i + 1; the
+        peak is one of these two values.
     """
     rising = prefix_errors(values)
     falling = prefix_errors(values[:, ::-1])[:, ::-1]
@@ -106,15 +108,16 @@ def split_errors(values: Floats) -> tuple[Floats, Floats]:
 
 
 def noise(values: Floats, x: Floats) -> Floats:
-    """Noise of a curve, from the distances of values to the lines through their neighbours.
+    """Estimate the noise of a curve from the distances of values to lines through their neighbours.
 
-    The estimator of Gasser, Sroka and Jennen-Steinmetz 1986 (eq. 2). Curvature counts as noise, and
-    noise that neighbours share does not.
+    The function uses the estimator of Gasser, Sroka and Jennen-Steinmetz 1986 (eq. 2). Curvature
+    counts as noise; noise that neighbouring values share does not count.
 
     Parameters
     ----------
     values : ndarray of float64, shape (..., n)
-    places : ndarray of float64, shape (n,), increasing
+    x : ndarray of float64, shape (n,), increasing
+        Positions of the values.
 
     Returns
     -------
@@ -128,14 +131,16 @@ def noise(values: Floats, x: Floats) -> Floats:
 
 
 def thinned(x: Floats, most: int) -> Ints:
-    """Choose evenly spaced values among many, including both ends.
+    """Choose evenly spaced values of a curve, including both ends.
 
     Values that are very close together share their noise, which a test would mistake for a shape.
 
     Parameters
     ----------
-    places : ndarray of float64, shape (n,), increasing
+    x : ndarray of float64, shape (n,), increasing
+        Positions of the values.
     most : int
+        Maximum number of chosen values.
 
     Returns
     -------
@@ -171,23 +176,24 @@ def unimodal_fit(values: Floats) -> Floats:
 def find_peak(
     values: Floats, x: Floats, known_noise: float | None = None, freedom: int = 0
 ) -> Peak:
-    """Whether a curve rises and falls again by more than its noise.
+    """Test whether a curve rises and falls again by more than its noise.
 
-    The statistic is the decrease of the squared error by a turn, compared with the best monotone
-    fit, in units of the variance of the noise. Its distribution is simulated for a constant curve,
-    for which noise looks most like a peak. The test is therefore valid for every monotone curve, if
-    the noise is independent and equally large everywhere. The interval of the peak contains every
-    position of the turn whose error is no larger than that of the true position in 95 % of
-    simulated curves around the unimodal fit.
+    The statistic is the squared error of the best monotone fit minus the squared error of the best
+    fit with a turn, in units of the variance of the noise. Its distribution is simulated for a
+    constant curve, for which noise looks most like a peak. The test is therefore valid for every
+    monotone curve, if the noise is independent and equally large everywhere. To find the interval
+    of the peak, curves are simulated around the unimodal fit. The squared error of the true turn
+    exceeds the error of the best turn by at most some bound in 95 % of these curves. The interval
+    contains every turn of the given curve whose excess is within this bound.
 
     Parameters
     ----------
     values : ndarray of float64, shape (n,), n >= 3
-    places : ndarray of float64, shape (n,), increasing
-        On a scale on which the curve is smooth, such as log(1 + step).
+    x : ndarray of float64, shape (n,), increasing
+        Positions of the values, on a scale on which the curve is smooth, such as log(1 + step).
     known_noise : float, optional
-        Standard deviation of a value between training runs that differ by their seed; otherwise it
-        is estimated by `noise`.
+        Standard deviation of a value between training runs that differ only by seed. If it is not
+        given, `noise` estimates it.
     freedom : int
         Degrees of freedom of `known_noise`.
 
@@ -213,7 +219,7 @@ def find_peak(
     _, turns = split_errors(simulated)
     costs = (turns[:, int(turning[0].argmin())] - turns.min(axis=1)) / scales**2
     kept = np.flatnonzero(turning[0] - turning[0].min() <= np.quantile(costs, 0.95) * scale**2)
-    # A turn between two values may be at either of them.
+    # The peak of a turn between two values may be either value.
     low, high = int(kept[0]), int(kept[-1]) + 1
     return Peak(index, min(low, index - 1), max(high, index + 1), p_value, scale)
 
@@ -232,7 +238,7 @@ def _draws(n: int) -> Floats:
 
 
 def _scales(simulated: Floats, x: Floats, freedom: int, scale: float) -> Floats:
-    """The noise that would be estimated from each simulated curve, or from as many seeds."""
+    """Noise estimate of each simulated curve, from the curve itself or from simulated seeds."""
     if not freedom:
         return noise(simulated, x)
     rng = np.random.default_rng([SEED, 1])

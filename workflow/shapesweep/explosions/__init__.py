@@ -1,6 +1,6 @@
-"""Loss explosions: where a loss explodes, what its run did before, and whether anything warned.
+"""Loss explosions: when a loss explodes, and whether any signal of the run warned of it.
 
-In: the losses and signals that were recorded while runs were trained.
-Out: onsets, signals, and scores of warnings with their intervals.
+Input: the losses and signals that were recorded while runs were trained.
+Output: onsets, signals, and scores of warnings with their intervals.
 Imported by: training, figures, report, cli; only `snakemake spikes` uses the scores.
 """

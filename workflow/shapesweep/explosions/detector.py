@@ -1,6 +1,6 @@
 """Change detection: alarms of a CUSUM detector on signals of a training run.
 
-Time is the number of updates of the weights. A detector only uses what was measured up to a time.
+Time is the number of updates of the weights. An alarm depends only on samples up to its time.
 """
 
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-#: Number of samples before each sample, from which it is predicted by a line.
+#: Number of previous samples from which the next sample is predicted by a line.
 WINDOW = 16
 #: Reference value of the CUSUM, in standard deviations: half of the shift to detect.
 SLACK = 0.5
-#: The largest deviation; infinite values count as much.
+#: Maximum deviation, which is also the deviation of infinite values.
 MOST = 50.0
-#: Samples that the detector skips after an alarm, so that an event gives one alarm.
+#: Number of samples that the detector skips after an alarm, so that one event causes one alarm.
 QUIET = 16
-#: Thresholds for the sum of deviations; the last never gives an alarm.
+#: Thresholds for the sum of deviations. The last threshold never raises an alarm.
 THRESHOLDS = np.append(np.geomspace(1.0, 2000.0, 160), np.inf)
 
 
 def deviations(values: Floats) -> Floats:
-    """Deviation of each sample from its prediction by earlier samples.
+    """Compute the deviation of each sample from its prediction by earlier samples.
 
-    A line is fitted to the previous `WINDOW` samples by least squares. The deviation from it is
-    divided by the standard error of the prediction. A steady trend has no deviation.
+    A line is fitted to the previous `WINDOW` samples by least squares. The deviation from
+    this line is divided by the standard error of the prediction. A steady trend has no deviation.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def deviations(values: Floats) -> Floats:
     Returns
     -------
     ndarray of float64, shape (n_samples,)
-        Within ±`MOST`; NaN for the first `WINDOW`. An infinite sample deviates by `MOST`; a sample
-        that was not measured, or cannot be predicted, by 0.
+        Deviations within ±`MOST`; NaN for the first `WINDOW` samples. The deviation is `MOST` for
+        an infinite sample, and 0 for a sample that was not measured or cannot be predicted.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def deviations(values: Floats) -> Floats:
         slope = before @ x / (x @ x)
         residual = before - mean[:, None] - slope[:, None] * x
         variance = (residual**2).sum(axis=1) / (WINDOW - 2)
-        # Rounding errors of a line without noise are not noise.
+        # Do not count rounding errors of a line without noise as noise.
         floor = (1e-9 * np.abs(mean)) ** 2 + 1e-300
         error = np.sqrt(np.maximum(variance, floor) * (1 + 1 / WINDOW + ahead**2 / (x @ x)))
         z = (values[WINDOW:] - mean - slope * ahead) / error
@@ -66,15 +66,15 @@ def deviations(values: Floats) -> Floats:
 
 
 def alarms(z: Floats, thresholds: Floats = THRESHOLDS) -> NDArray[np.bool_]:
-    """Alarms of a one-sided CUSUM of deviations (Page 1954), for every threshold.
+    """Compute the alarms of a one-sided CUSUM of deviations (Page 1954), for every threshold.
 
-    The sum is max(0, sum + deviation - `SLACK`). Above the threshold there is an alarm, the sum
-    restarts, and `QUIET` samples are skipped.
+    At each sample, the sum becomes max(0, sum + deviation - `SLACK`). If the sum exceeds the
+    threshold, the detector raises an alarm, resets the sum to 0, and skips `QUIET` samples.
 
     Parameters
     ----------
     z : ndarray of float64, shape (n_samples, n_signals)
-        Deviations, of which increases count; NaN is skipped.
+        Deviations, of which only increases count. NaN counts as 0.
     thresholds : ndarray of float64, shape (n_thresholds,)
 
     Returns
@@ -94,19 +94,20 @@ def alarms(z: Floats, thresholds: Floats = THRESHOLDS) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """Alarms of detectors of many signals on many runs, at every threshold.
+    """The alarms of detectors for many signals on many runs, at every threshold.
 
     Attributes
     ----------
     false : ndarray of int, shape (n_stable, n_signals, n_thresholds)
-        Alarms on runs without an onset.
+        Number of alarms on runs without an onset.
     watched : ndarray of float64, shape (n_stable,)
-        Steps during which alarms could be raised.
+        Number of steps during which alarms could be raised, on runs without an onset.
     lead : ndarray of float64, shape (n_unstable, n_signals, n_thresholds)
-        Updates from the first alarm within the horizon to the onset; NaN without an alarm.
+        Updates from the first alarm within the horizon to the onset; NaN if there is no alarm.
     early : ndarray of int, shape (n_unstable, n_signals, n_thresholds)
-        Alarms on unstable runs before the horizon.
+        Number of alarms on unstable runs before the horizon.
     watched_early : ndarray of float64, shape (n_unstable,)
+        Number of steps before the horizon during which alarms could be raised.
     """
 
     false: NDArray[np.int64]
@@ -116,7 +117,7 @@ class Outcomes:
     watched_early: Floats
 
     def chosen(self, stable: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
-        """For every signal, the lowest threshold at which stable runs raise few enough alarms.
+        """Choose the lowest threshold of each signal at which stable runs raise few enough alarms.
 
         Parameters
         ----------
@@ -128,18 +129,18 @@ class Outcomes:
         Returns
         -------
         ndarray of int, shape (..., n_signals)
-            Its position.
+            Index of the chosen threshold in `THRESHOLDS`.
         """
         shape = self.false.shape
         counts = stable @ self.false.reshape(shape[0], -1).astype(float)
         rates = counts.reshape(*stable.shape[:-1], *shape[1:]) * 1000
         enough = rates <= rate * (stable @ self.watched)[..., None, None]
-        # Alarms decrease with the threshold, except for effects of restarts.
+        # The number of alarms decreases with the threshold, except for effects of resets.
         enough = np.flip(np.logical_and.accumulate(np.flip(enough, -1), axis=-1), -1)
         return enough.argmax(axis=-1)
 
     def leads(self, at: NDArray[np.int64]) -> Floats:
-        """The leads at the chosen thresholds, shape (..., n_unstable, n_signals)."""
+        """Return the leads at the chosen thresholds, shape (..., n_unstable, n_signals)."""
         runs, signals = np.arange(len(self.lead))[:, None], np.arange(self.lead.shape[1])
         return self.lead[runs, signals, at[..., None, :]]
 
@@ -152,13 +153,14 @@ def outcomes(
     Parameters
     ----------
     z : list of ndarray, each of shape (n_samples, n_signals)
-        Deviations of the signals of a run, of which increases count.
+        Deviations of the signals of each run, of which only increases count.
     moments : list of ndarray, each of shape (n_samples,)
-        Updates of the weights, ascending.
+        Times of the samples in updates of the weights, ascending.
     onsets : list of float or None
-        Updates of the weights at the onset; None for a stable run.
+        Time of the onset in updates of the weights; None for a stable run.
     horizon : int
-        Updates before an onset within which an alarm is a warning; earlier ones are false.
+        Number of updates before an onset within which an alarm is a warning. Earlier alarms are
+        false.
 
     Returns
     -------
@@ -191,7 +193,7 @@ def outcomes(
 
 
 def elected(detected: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For every run, the signal that detects the most other runs.
+    """Elect, for every run, the signal that detects the most other runs.
 
     Parameters
     ----------
@@ -202,7 +204,7 @@ def elected(detected: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[n
     Returns
     -------
     ndarray of int, shape (..., n_runs)
-        Index of the signal; the first of equally good ones.
+        Index of the signal; if several signals are equally good, the first.
     """
     weighted = detected * counts[..., None]
     return (weighted.sum(axis=-2, keepdims=True) - weighted).argmax(axis=-1)

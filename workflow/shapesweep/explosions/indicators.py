@@ -9,10 +9,10 @@ ITERATIONS = 8
 
 
 def kurtosis(points: NDArray[np.floating]) -> float:
-    """Kurtosis of all activations of a layer: E[(x - μ)⁴]/σ⁴ over tokens and features.
+    """Compute the kurtosis of a layer: E[(x - μ)⁴]/σ⁴ over all activations x.
 
-    A normal distribution has a kurtosis of 3. A few large activations among many small ones raise
-    it to tens or more.
+    The mean μ and the variance σ² are taken over all tokens and features. A normal distribution has
+    a kurtosis of 3. A few large activations among many small activations raise it to tens or more.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def kurtosis(points: NDArray[np.floating]) -> float:
     Returns
     -------
     float
-        NaN if all are equal.
+        NaN if all activations are equal.
 
     Examples
     --------
@@ -36,11 +36,12 @@ def kurtosis(points: NDArray[np.floating]) -> float:
 
 
 def attention_entropy(weights: NDArray[np.floating]) -> float:
-    """Normalized entropy of the attention of a layer: 1 is uniform, 0 is all on a single token.
+    """Compute the normalized entropy of the attention of a layer.
 
-    The entropy of every query is divided by its maximum ln n, with n the number of keys with a
+    The entropy of every query is divided by its maximum ln n, where n is the number of keys with a
     positive weight. Queries with a single key are skipped. The result is the mean over queries,
-    heads and documents.
+    heads and documents. It is 1 for uniform attention, and 0 if every query attends to a single
+    token.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def attention_entropy(weights: NDArray[np.floating]) -> float:
     Returns
     -------
     float
-        NaN if no query sees two keys.
+        NaN if no query has two keys with a positive weight.
     """
     entropy = special.entr(weights).sum(axis=-1)
     seen = (weights > 0).sum(axis=-1)
@@ -61,20 +62,21 @@ def attention_entropy(weights: NDArray[np.floating]) -> float:
 def leading_direction(
     matrix: NDArray[np.floating], start: NDArray[np.floating] | None = None
 ) -> NDArray[np.floating]:
-    """The leading right singular vector of a matrix, by power iteration.
+    """Compute the leading right singular vector of a matrix by power iteration.
 
-    Starting from the previous vector, a few steps are enough to follow a matrix in training.
+    If the iteration starts from the previous vector, a few steps are enough to follow a matrix
+    during training.
 
     Parameters
     ----------
     matrix : ndarray, shape (n_out, n_in)
     start : ndarray, shape (n_in,), optional
-        By default the row with the largest norm.
+        Start of the iteration; by default, the row with the largest norm.
 
     Returns
     -------
     ndarray, shape (n_in,)
-        With norm 1; NaN if the matrix is zero or not finite.
+        A vector of norm 1; NaN if the matrix is zero or not finite.
     """
     if start is None or not np.isfinite(start).all():
         start = matrix[(matrix * matrix).sum(axis=1).argmax()]
@@ -87,10 +89,12 @@ def leading_direction(
 
 
 def sign_imbalance(points: NDArray[np.floating], direction: NDArray[np.floating]) -> float:
-    """How one-sided a cloud is along a direction: |share above zero - share below|.
+    """Compute how one-sided a cloud is along a direction.
 
-    Spectral alignment (Qiu et al. 2025) applies it to the inputs of a weight matrix, along its
-    leading direction. It is 1 if all inputs have the same sign.
+    The result is |p - q|, where p is the share of points with a positive projection and q the share
+    with a negative projection. It is 1 if all projections have the same sign. Spectral alignment
+    (Qiu et al. 2025) is the imbalance of the inputs of a weight matrix along the leading direction
+    of the matrix.
 
     Parameters
     ----------

@@ -1,27 +1,28 @@
-"""The onset of a loss explosion, compared with the losses logged before it."""
+"""Detection of the onset of a loss explosion, from the losses logged before it."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: The current level of a run is the median of this many losses.
+#: Number of consecutive losses in each median from which the level of a run is computed.
 WINDOW = 32
 #: Minimum increase above the lowest median at an onset, in standard deviations and in nats. The
-#: standard deviation is estimated from the median absolute deviation (MAD). Six are exceeded by
-#: chance once in 10⁹ for a normal distribution; and an explosion is more than a third of a nat.
+#: standard deviation is estimated from the median absolute deviation (MAD). A normal distribution
+#: exceeds six standard deviations once in 10⁹ samples. Increases of less than half a nat are not
+#: explosions.
 DEVIATIONS, NATS = 6.0, 0.5
-#: Half of this many losses from the onset on must be as high, so that a single batch is not an
-#: explosion.
+#: Number of losses that confirm an onset, including the loss at the onset. At least half of these
+#: losses must exceed the level, so that a single batch does not count as an explosion.
 CONFIRMING = 8
 #: Ratio of the standard deviation to the MAD of a normal distribution.
 _MAD = 1.4826
 
 
 def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The level that each loss must exceed to be an onset, from the losses before it.
+    """Compute the level that each loss must exceed to be an onset, from the losses before it.
 
-    The lowest median of `WINDOW` consecutive losses so far, plus the larger of `DEVIATIONS`
-    standard deviations of these losses (1.4826 MAD) and `NATS` nats. A slowly rising loss does not
-    raise the level.
+    The level is the lowest median of `WINDOW` consecutive losses so far, plus the larger of two
+    margins: `DEVIATIONS` standard deviations of these losses (1.4826 MAD), or `NATS` nats. A slowly
+    rising loss does not raise the level.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (n_losses,)
-        Infinite for the first `WINDOW`.
+        Levels; infinite for the first `WINDOW` losses.
     """
     levels = np.full(len(losses), np.inf)
     if len(losses) <= WINDOW:
@@ -43,17 +44,18 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
         spreads = _MAD * np.nanmedian(np.abs(windows - middles[:, None]), axis=1)
         bounds = middles + np.maximum(DEVIATIONS * spreads, NATS)
     lowest = np.minimum.accumulate(middles)
-    # The window of the lowest median so far.
+    # Index of the window with the lowest median so far.
     which = np.maximum.accumulate(np.where(middles <= lowest, np.arange(len(middles)), 0))
     levels[WINDOW:] = bounds[which]
     return levels
 
 
 def first_onset(losses: NDArray[np.float64]) -> int | None:
-    """The first onset of a loss explosion.
+    """Find the first onset of a loss explosion.
 
-    The first loss that is not finite, or that is above its level (`levels`) like at least half of
-    the `CONFIRMING` losses from it on. Later losses only confirm an onset.
+    The onset is the first loss that is not finite, or that exceeds its level (`levels`) if at least
+    half of the `CONFIRMING` losses that start with it also exceed this level. Later losses only
+    confirm an onset.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def first_onset(losses: NDArray[np.float64]) -> int | None:
     Returns
     -------
     int or None
-        Index of the onset; None if there is none.
+        Index of the onset; None if the loss does not explode.
 
     Examples
     --------

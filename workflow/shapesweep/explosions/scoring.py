@@ -1,8 +1,8 @@
 """Scores of warnings: do signals announce loss explosions, and better than the loss does?
 
-The tables are `spikes` (which runs exploded, and when), `approaches` (signals before an onset) and
-`warnings` (scores). A run is unstable if its loss has an onset, and stable otherwise. Data after an
-onset is not used.
+This module computes the tables `spikes` (which runs exploded, and when), `approaches` (signals
+before an onset) and `warnings` (scores). A run is unstable if its loss has an onset, and stable
+otherwise. Data after an onset is not used.
 """
 
 from collections.abc import Iterator
@@ -20,22 +20,22 @@ from shapesweep.explosions.onset import WINDOW, first_onset
 from shapesweep.explosions.signals import FAMILIES, LOGARITHMIC, Family, Name, Signals, read
 from shapesweep.storage import schemas
 
-#: Allowed false alarms of a detector per 1,000 steps of stable runs.
+#: Maximum number of false alarms of a detector per 1,000 steps of stable runs.
 RATE = 1.0
-#: Steps before an onset within which an alarm counts as a warning.
+#: Number of steps before an onset within which an alarm counts as a warning.
 HORIZON = 64
-#: Minimum number of stable and unstable runs for scores.
+#: Minimum number of stable runs, and of unstable runs, to compute scores.
 LEAST = 4
-#: Number of resamplings of the runs, and how many are computed together.
+#: Number of resamplings of the runs, and number of resamplings that are computed together.
 RESAMPLED, AT_ONCE = 10_000, 200
 LEVEL = 0.95
-#: The family of the paper's claim, with which others are compared.
+#: The family that the paper claims to warn. All other families are compared with it.
 CLAIMED = "ID"
 TABLES = ("spikes", "approaches", "warnings")
 
 
 def corrected(n: int) -> float:
-    """The level of each of n intervals with a joint level of `LEVEL` (Bonferroni)."""
+    """Return the level of each of n intervals whose joint level is `LEVEL` (Bonferroni)."""
     return 1 - (1 - LEVEL) / n
 
 
@@ -50,8 +50,9 @@ def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of pandas.DataFrame
-        `spikes` has a row per run. `warnings` has a row per signal, and per family of signals; it
-        and `approaches` only have suites with enough runs of both kinds.
+        `spikes` has one row per run. `warnings` has one row per signal, and one per family of
+        signals. `warnings` and `approaches` contain only suites with enough stable and unstable
+        runs.
     """
     collected: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for suite, mine in history.groupby("suite", sort=False):
@@ -83,11 +84,11 @@ class _Spike:
     row : dict
         Row of `schemas.SPIKES`.
     moment : float or None
-        Updates of the weights at the entry of the log before the onset, because a logged loss is
-        the mean since the previous entry.
+        Updates of the weights at the last entry of the log before the onset. The entry of the onset
+        itself is not used, because a logged loss is the mean since the previous entry.
     is_clear : bool
-        Whether the log is long enough; an explosion within the first `WINDOW` losses is detected
-        too late, unless the loss is NaN.
+        Whether the log is long enough. An explosion within the first `WINDOW` losses is detected
+        too late, unless the loss is not finite.
     """
 
     row: dict[str, Any]
@@ -110,7 +111,7 @@ def _spike(losses: pd.DataFrame) -> _Spike:
 
 @dataclass(frozen=True, eq=False)
 class _Cohort:
-    """The runs of a suite, with the signals that all runs have."""
+    """The runs of a suite, with the signals that all runs have in common."""
 
     names: list[Name]
     detectors: list[tuple[Family, Name]]
@@ -124,7 +125,7 @@ class _Cohort:
         n = sum(run.onset is not None for run in every)
         if min(n, len(every) - n) < LEAST:
             return None
-        # If enough runs were probed in the same way, drop the others.
+        # If enough runs have all signals of the run with the most signals, drop all other runs.
         widest = max(every, key=lambda run: len(run.names)).names
         alike = [run for run in every if set(widest) <= set(run.names)]
         m = sum(run.onset is not None for run in alike)
@@ -142,7 +143,7 @@ class _Cohort:
 
     @cached_property
     def families(self) -> dict[str, list[int]]:
-        """Indices of the detectors of each family."""
+        """The indices of the detectors of each family."""
         detectors: dict[str, list[int]] = {}
         for i, (family, _) in enumerate(self.detectors):
             detectors.setdefault(family.name, []).append(i)
@@ -150,15 +151,15 @@ class _Cohort:
 
     @cached_property
     def interval(self) -> float:
-        """Steps between two samples, or between two logged losses, if these are more."""
+        """The number of steps between two samples or two logged losses, whichever is larger."""
         return max(run.interval for run in (*self.unstable, *self.stable))
 
     @cached_property
     def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Counts of unstable runs in every resampling, and which signals detect which runs.
+        """The counts of unstable runs in every resampling, and which detectors detect which runs.
 
         The shapes are (n_drawn, n_unstable) and (n_drawn, n_unstable, n_detectors). Thresholds are
-        from the stable runs that were drawn.
+        computed from the stable runs that were drawn.
         """
         rng = np.random.default_rng(0)
         counts = [
@@ -172,7 +173,7 @@ class _Cohort:
         return counts[0], np.concatenate(detected)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Scores of every family and every signal."""
+        """Yield the scores of every family and every signal."""
         chosen = [("family", family, at) for family, at in self.families.items()]
         chosen += [("signal", family.name, [i]) for i, (family, _) in enumerate(self.detectors)]
         compared = {"family": len(self.families), "signal": len(self.detectors)}
@@ -184,22 +185,25 @@ class _Cohort:
 
     @cached_property
     def thresholds(self) -> NDArray[np.int64]:
-        """Indices of the thresholds from all stable runs, by detector."""
+        """The index of the threshold of each detector, computed from all stable runs."""
         return self.outcomes.chosen(np.ones(len(self.stable), dtype=int), RATE)
 
     @cached_property
     def others(self) -> NDArray[np.int64]:
-        """Thresholds from all but one of the stable runs, shape (n_stable, n_detectors)."""
+        """The indices of the thresholds if each stable run is left out in turn.
+
+        The shape is (n_stable, n_detectors).
+        """
         return self.outcomes.chosen(1 - np.eye(len(self.stable), dtype=int), RATE)
 
     @cached_property
     def leads(self) -> NDArray[np.float64]:
-        """Leads at the thresholds, shape (n_unstable, n_detectors)."""
+        """The leads at `thresholds`, shape (n_unstable, n_detectors)."""
         return self.outcomes.leads(self.thresholds)
 
     @cached_property
     def claimed(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
-        """The runs that the claimed family announces, and its rate in every resampling."""
+        """Which runs the claimed family announces, and its detection rate in every resampling."""
         at = self.families.get(CLAIMED)
         return (~np.isnan(self._leads(at)), self._rates(at)) if at else None
 
@@ -208,7 +212,7 @@ class _Cohort:
         mine = self._leads(at)
         known = mine[~np.isnan(mine)]
         best = at[int((~np.isnan(self.leads[:, at])).sum(axis=0).argmax())]
-        # False alarms of a stable run, with thresholds from the other stable runs.
+        # The false alarms of a stable run use the threshold from all other stable runs.
         false = self.outcomes.false[np.arange(n_stable), best, self.others[:, best]]
         false_alarms = 1000 * false.sum() / self.outcomes.watched.sum()
         early = self.outcomes.early[:, best, self.thresholds[best]]
@@ -234,7 +238,7 @@ class _Cohort:
         }
 
     def _rates(self, at: list[int]) -> NDArray[np.float64]:
-        """The rate of detection of the elected signal in every resampling."""
+        """Return the detection rate of the elected detectors in every resampling."""
         counts, detected = self.drawn
         mine = detected[:, :, at]
         elected = detector.elected(mine, counts)
@@ -242,14 +246,14 @@ class _Cohort:
         return (counts * hit).sum(axis=1) / counts.sum(axis=1)
 
     def _behind(self, at: list[int], rates: NDArray[np.float64], wanted: float) -> dict[str, Any]:
-        """By how much the rate of the claimed family exceeds that of other detectors."""
+        """Return by how much the detection rate of the claimed family exceeds other rates."""
         if self.claimed is None or set(at) <= set(self.families[CLAIMED]):
             return {}
         hits, its_rates = self.claimed
         mine = ~np.isnan(self._leads(at))
         low, high = _quantiles(its_rates - rates, wanted)
-        # If few runs all differ in the same direction, resampling has no spread, but a sign test
-        # does.
+        # If few runs differ, and all in the same direction, resampling underestimates the
+        # uncertainty, but a sign test does not.
         only, either = int((hits & ~mine).sum()), int((hits ^ mine).sum())
         if not either or stats.binomtest(only, either).pvalue > 1 - wanted:
             low, high = min(low, 0.0), max(high, 0.0)
@@ -257,17 +261,17 @@ class _Cohort:
         return {"behind": float(behind), "behind_low": low, "behind_high": high}
 
     def _leads(self, at: list[int]) -> NDArray[np.float64]:
-        """The lead on every unstable run, of the detector that is best on the other runs."""
+        """Return the lead on every unstable run of the detector that is best on all other runs."""
         leads = self.leads[:, at]
         elected = detector.elected(~np.isnan(leads), np.ones(len(leads), dtype=int))
         return leads[np.arange(len(leads)), elected]
 
     def approaches(self) -> Iterator[dict[str, Any]]:
-        """Changes of every signal before an onset, and in stable runs at the same times."""
+        """Yield the changes of signals before an onset, and in stable runs at the same times."""
         bins = np.arange(self.interval, HORIZON + self.interval, self.interval)
         onsets = [run.onset for run in self.unstable]
         own = [_change(run, run.onset, bins, self.interval) for run in self.unstable]
-        # For a stable run, the mean over the times at which others explode.
+        # For a stable run, average over the times at which the unstable runs explode.
         others = [
             np.ma.masked_invalid([_change(run, at, bins, self.interval) for at in onsets])
             for run in self.stable
@@ -290,7 +294,7 @@ class _Cohort:
 def _change(
     signals: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
 ) -> NDArray[np.float64]:
-    """Change since the first half of the horizon, shape (n_bins, n_signals)."""
+    """Return the change since the first half of the horizon, shape (n_bins, n_signals)."""
     assert onset is not None
     ahead = onset - signals.moments
     far = (ahead > HORIZON / 2) & (ahead <= HORIZON)
@@ -299,7 +303,7 @@ def _change(
         return changes
     finite = np.where(np.isfinite(signals.values), signals.values, np.nan)
     base = pd.DataFrame(finite[far]).median().to_numpy()
-    # An onset may be between two samples; use the earlier one.
+    # If an onset is between two samples, use the earlier sample.
     bin_numbers = np.ceil(ahead / interval).astype(int) - 1
     inside = (ahead >= 1) & (bin_numbers < len(bins))
     changes[bin_numbers[inside]] = finite[inside] - base
@@ -312,19 +316,19 @@ def _quantiles(values: NDArray[np.float64], wanted: float) -> tuple[float, float
 
 
 def _wider(rates: NDArray[np.float64], hits: int, n: int, wanted: float) -> tuple[float, float]:
-    """The interval of resampling, or the exact interval of Clopper and Pearson if it is wider.
+    """Widen the interval from resampling to include the exact interval of Clopper and Pearson.
 
-    If all runs were detected, resampling gives an interval of width zero.
+    If all runs were detected, the interval from resampling has width zero.
     """
     drawn, exact = _quantiles(rates, wanted), stats.binomtest(hits, n).proportion_ci(wanted)
     return min(drawn[0], float(exact.low)), max(drawn[1], float(exact.high))
 
 
 def _median(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """A median with its distribution-free interval, from order statistics.
+    """Return a median with its distribution-free interval from order statistics.
 
-    If there are too few values for the level, the interval is from the lowest to the highest value.
-    Without values, it is NaN.
+    With too few values for the level, the interval extends from the lowest to the highest value.
+    Without values, the median and the interval are NaN.
     """
     if not len(values):
         return (np.nan,) * 3

@@ -1,8 +1,8 @@
-"""The signals of a training run, on the times at which it was probed.
+"""The signals of a training run at the times at which the run was probed.
 
 Time is the number of updates of the weights. A probe at step s measures the weights after s
-updates; the loss and the gradient of step s belong to the weights after s - 1 updates. At each
-time, only what is known then is used.
+updates. The loss and the gradient of step s belong to the weights after s - 1 updates. A signal at
+a given time uses only data that is known at this time.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from shapesweep.explosions import detector
 
-#: A signal: (metric, layer, k).
+#: The name of a signal: (metric, layer, k).
 Name = tuple[str, int | None, int | None]
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of similar signals, and the direction in which they are claimed to warn.
+    """A family of similar signals, and the direction of change that is claimed to warn.
 
     Attributes
     ----------
     name : str
     metrics : tuple of str
     direction : int
-        1 if an increase is claimed to warn, -1 if a decrease is, 0 if both count.
+        1 if an increase is claimed to warn, -1 if a decrease is claimed to warn, 0 if both count.
     """
 
     name: str
@@ -36,7 +36,8 @@ class Family:
 
 
 _ID = ("id_twonn", "id_gride", "id_mle")
-#: Signals that the literature claims to announce an explosion, set before any data was seen.
+#: Families of signals that the literature claims to announce an explosion. They were set before
+#: any data was seen.
 FAMILIES = (
     Family("ID", _ID, 1),
     Family("ID between documents", tuple(f"{name}_between" for name in _ID), 1),
@@ -48,11 +49,11 @@ FAMILIES = (
     Family("parameter norm", ("parameter_norm",), 1),
     Family("gradient norm", ("gradient_norm",), 1),
     Family("loss", ("loss",), 1),
-    # This is not a claim of the literature; it was added after the embedded runs showed it.
+    # The literature does not claim this. It was added after the ID fell in the embedded runs.
     Family("ID, falling", _ID, -1),
 )
 METRICS = {metric for family in FAMILIES for metric in family.metrics}
-#: Signals that are used as logarithms.
+#: Metrics whose logarithm is used as the signal.
 LOGARITHMIC = METRICS - {"anisotropy", "spectral_alignment", "attention_entropy", "loss"}
 
 
@@ -64,15 +65,16 @@ class Signals:
     ----------
     run : str
     onset : float or None
-        Updates of the weights at the onset.
+        Time of the onset in updates of the weights; None if the run is stable.
     moments : ndarray of float64, shape (n_moments,)
-        Updates of the weights, ascending and evenly spaced.
+        Times in updates of the weights, ascending and evenly spaced.
     names : list of (str, int or None, int or None)
         Metric, layer and k.
     values : ndarray of float64, shape (n_moments, n_signals)
-        With logarithms of some signals; infinite if measured and not finite, NaN if not measured.
+        Values of the signals, as logarithms for the metrics in `LOGARITHMIC`. A value that was
+        measured but not finite is infinite; a value that was not measured is NaN.
     interval : float
-        Steps between two samples, or between two entries of the log, if these are more.
+        Number of steps between two samples, or between two entries of the log, whichever is larger.
     """
 
     run: str
@@ -83,12 +85,23 @@ class Signals:
     interval: float
 
     def of(self, names: Sequence[Name]) -> "Signals":
-        """The same run with some of its signals, in this order."""
+        """Return the same run with only the named signals, in the order of `names`."""
         indices = [self.names.index(name) for name in names]
         return replace(self, names=list(names), values=self.values[:, indices])
 
     def toward(self, requested: Sequence[tuple[Name, int]]) -> NDArray[np.float64]:
-        """Deviations in the direction of each signal, shape (n_moments, n_asked)."""
+        """Return the deviations of signals in requested directions.
+
+        Parameters
+        ----------
+        requested : sequence of (tuple, int)
+            Names of signals with the `direction` of their family.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_moments, n_requested)
+            Positive values are deviations in the requested direction.
+        """
         columns = []
         for name, way in requested:
             values = self.values[:, self.names.index(name)]
@@ -99,25 +112,25 @@ class Signals:
 
 
 def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None:
-    """The signals of a run.
+    """Read the signals of a run from its history.
 
     Parameters
     ----------
     run : str
     history : pandas.DataFrame
-        Its rows of `schemas.HISTORY`.
+        Rows of `schemas.HISTORY` for the run.
     onset : float or None
-        Updates of the weights at its onset.
+        Time of the onset in updates of the weights; None if the run is stable.
 
     Returns
     -------
     Signals or None
-        None if too little was recorded before the onset, or at uneven steps.
+        None if too few samples were recorded before the onset, or if their steps are uneven.
     """
     known = history[history.metric.isin(METRICS)]
     probed = known[known.source == "probe"]
     logged = known[known.source == "log"]
-    # Without a probe, use the times of the log.
+    # If the run was not probed, use the times of the log.
     steps = probed.step if len(probed) else logged.step - 1
     grid = np.unique(steps.to_numpy(float))
     grid = grid[grid <= (np.inf if onset is None else onset)]
@@ -130,7 +143,7 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
         columns[str(metric), _or_none(layer), _or_none(k)] = by_step.to_numpy()
     for metric, part in logged.groupby("metric"):
         columns[str(metric), None, None] = _means(part, grid)
-    # Drop signals that the model does not have.
+    # Drop signals without any finite value.
     columns = {name: column for name, column in columns.items() if np.isfinite(column).any()}
     values = [_logarithm(v) if name[0] in LOGARITHMIC else v for name, v in columns.items()]
     between = np.diff(np.unique(logged.step.to_numpy(float)))
@@ -145,7 +158,7 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
 
 
 def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of the entries logged since the previous time, or else the previous mean."""
+    """Average the entries logged since the previous time; without entries, repeat the last mean."""
     moments = logged.step.to_numpy(float) - 1
     indices = np.searchsorted(grid, moments)
     inside = indices < len(grid)
@@ -157,14 +170,14 @@ def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _finite(values: "pd.Series[float]") -> NDArray[np.float64]:
-    """Recorded numbers, with infinity for values that are not finite."""
+    """Convert recorded numbers to float64, with infinity for values that are not finite."""
     found = values.to_numpy(dtype=float, na_value=np.nan)
     return np.where(np.isfinite(found), found, np.inf)
 
 
 def _logarithm(values: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
-        # Zero has no logarithm; treat it as not measured.
+        # Zero has no logarithm; treat zeros as not measured.
         return np.where(values > 0, np.log(values), np.nan)
 
 

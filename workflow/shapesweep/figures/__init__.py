@@ -1,8 +1,8 @@
-"""Figures: one file each, named after the figure (see `docs/how-to/add-a-figure.md`).
+"""The figures, one module per figure (see `docs/how-to/add-a-figure.md`).
 
-In: the tables of curves.
-Out: `<figure>.svg`, `.pdf`, `.png`, and in `<figure>.csv` the rows that it shows.
-Imported by: report (captions), cli. A figure imports matplotlib only while it is drawn.
+Input: the tables of curves.
+Output: `<figure>.svg`, `.pdf` and `.png`, and `<figure>.csv` with the rows that the figure shows.
+Imported by: report (captions), cli. matplotlib is imported only while a figure is drawn.
 """
 
 import textwrap
@@ -22,7 +22,7 @@ from shapesweep.storage import atomic, failures
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 else:
-    #: A matplotlib figure. Plans and reports read captions, and need no matplotlib.
+    #: A matplotlib figure. `Any` avoids the import of matplotlib, which captions do not need.
     Canvas = Any
 
 #: Width of a column of a journal page, in inches.
@@ -37,16 +37,16 @@ class Figure:
     Attributes
     ----------
     data : callable
-        From `Curves` to exactly the rows that are drawn; they become the CSV. A figure without rows
-        is not drawn.
+        Function of `Curves` that returns exactly the rows that are drawn. These rows are also
+        written to the CSV. If there are no rows, the figure is not drawn.
     draw : callable
-        From those rows to a matplotlib figure.
+        Function of the rows from `data` that returns a matplotlib figure.
     title, category : str
-        Where the report shows it.
+        Title of the figure, and heading under which the report shows it.
     caption : str
-        What is drawn, and how to read it; reStructuredText.
+        Description of what is drawn and how to read it, in reStructuredText.
     needs : str
-        What a sweep must have measured for the figure to have rows, for the documentation.
+        What a sweep must measure so that `data` returns rows. It is shown in the documentation.
     """
 
     data: Callable[[Curves], pd.DataFrame]
@@ -57,20 +57,20 @@ class Figure:
     needs: str = ""
 
     def __post_init__(self) -> None:
-        # Snakemake's report takes these for wildcards.
+        # Snakemake's report interprets braces as wildcards.
         if set("{}") & set(self.title + self.category):
-            raise ValueError(f"title and category of a figure must not hold braces: {self.title}")
+            raise ValueError(f"a figure's title and category must not contain braces: {self.title}")
 
 
 def draw_all(curves: Path, out: Path) -> list[str]:
-    """Draw every figure that has rows.
+    """Draw every figure for which the tables contain data.
 
     Parameters
     ----------
     curves : path-like
         Folder of the curves' tables.
     out : path-like
-        Folder for the figures; a folder that exists is replaced.
+        Folder for the figures. An existing folder is replaced.
 
     Returns
     -------
@@ -87,16 +87,16 @@ def draw_all(curves: Path, out: Path) -> list[str]:
 
 
 def draw(names: Sequence[str], curves: Path, out: Path) -> list[str]:
-    """Draw the figures that have rows.
+    """Draw the named figures for which the tables contain data.
 
     Parameters
     ----------
     names : sequence of str
-        Of `FIGURES`.
+        Keys of `FIGURES`.
     curves : path-like
         Folder of the curves' tables.
     out : path-like
-        Folder for `<name>.svg`, `.pdf`, `.png` and `.csv`; other files in it are kept.
+        Folder for `<name>.svg`, `.pdf`, `.png` and `.csv`. Other files in the folder are kept.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def draw(names: Sequence[str], curves: Path, out: Path) -> list[str]:
     Raises
     ------
     ShapesweepError
-        If there is no such figure, or a table is absent or damaged.
+        If there is no figure of a given name, or a table is absent or damaged.
     """
     for name in names:
         if name not in FIGURES:
@@ -121,12 +121,12 @@ def draw(names: Sequence[str], curves: Path, out: Path) -> list[str]:
 
 
 def note(figure: Canvas, text: str) -> None:
-    """Write above a figure what it shows: its corpus, its N, its documents."""
+    """Write a note above a figure: its corpus, N, documents and selection."""
     figure.suptitle(text, fontsize=6, color="#555555")
 
 
 def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path) -> None:
-    """Draw a figure to files of one path with several extensions."""
+    """Draw a figure, and save it at `path` with each of `EXTENSIONS`."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -138,7 +138,7 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
     with resources.as_file(style) as style_file, plt.style.context(style_file):
         canvas = figure.draw(rows)
         _name_missing(canvas, missing)
-        # Without a date the same curves give the same file.
+        # Write no date, so that equal curves produce equal files.
         undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
         for extension, metadata in undated.items():
             canvas.savefig(path.with_suffix(f".{extension}"), metadata=metadata)
@@ -146,7 +146,7 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
 
 
 def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
-    """Name checkpoints that are missing or doubtful."""
+    """List checkpoints that are missing or doubtful in the note of a figure."""
     if not len(missing):
         return
     lines = [figure.get_suptitle()] if figure.get_suptitle() else []
@@ -159,5 +159,5 @@ def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
     note(figure, "\n".join(lines))
 
 
-#: Every figure by its name.
+#: All figures by name.
 FIGURES: dict[str, Figure] = discover(__name__, Figure, "FIGURE")

@@ -13,22 +13,23 @@ from shapesweep.figures._select import of_run, runs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 else:
-    # As `Canvas`: matplotlib is imported only while a figure is drawn.
+    # As for `Canvas`, matplotlib is imported only while a figure is drawn.
     Axes = Any
 
-#: Colours of Okabe and Ito, which colour-blind readers can distinguish.
+#: The palette of Okabe and Ito, whose colours colour-blind readers can distinguish.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-#: Name of the colour map of steps.
+#: Name of the colour map for steps.
 STEPS = "viridis_r"
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
-#: The longest name of a run with its family on the same line.
+#: Maximum length of a run's name for which the family is written on the same line.
 LONG = 12
-#: Maximum number of powers of ten that are all labelled.
+#: Maximum number of powers of ten at which every power is labelled.
 FEW_POWERS = 4
-#: Labelled multiples within a decade, usually and for an axis that spans at most this factor.
+#: Labelled multiples within a decade: `NARROW_SUBS` if the axis spans at most a factor of `NARROW`,
+#: otherwise `SUBS`.
 SUBS, NARROW, NARROW_SUBS = (1, 2, 5), 4, (1, 1.2, 1.5, 2, 3, 4, 6, 8)
-#: Maximum number of points of a line with markers.
+#: Maximum number of points at which a line has markers.
 MARKED = 40
 
 
@@ -40,9 +41,9 @@ def grid(
     heights: list[float] | None = None,
     **more: Any,
 ) -> tuple[Canvas, Any]:
-    """Create a grid of panels with a row per label and a column per title.
+    """Create a grid of panels, with one row per label and one column per title.
 
-    Rows are `height` inches times their entry of `heights`.
+    The height of each row is `height` inches times its entry in `heights`.
     """
     from matplotlib import pyplot as plt
 
@@ -69,7 +70,7 @@ def grid(
 def run_grid(
     data: pd.DataFrame, ylabels: Iterable[str], height: float, xlabel: str = "", **more: Any
 ) -> tuple[Canvas, Any, list[tuple[Any, pd.DataFrame]]]:
-    """Create a grid with a column per run; also return each column with the rows of its run."""
+    """Create a grid with one column per run; also return each column with the data of its run."""
     titles, parts = [], []
     for suite, run, family in runs(data):
         between = " " if len(run) <= LONG else "\n"
@@ -80,20 +81,20 @@ def run_grid(
 
 
 def key_below(figure: Canvas, ax: Axes, columns: int) -> None:
-    """A legend for all panels, below them."""
+    """Draw one legend for all panels, below the panels."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
 
 
 def layer_axis(ax: Axes) -> None:
-    """Label few enough layers to be readable."""
+    """Limit the number of labelled layers, so that the labels are readable."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
 
 
 def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None) -> None:
-    """A line over the embedding and the blocks; dotted: output of the final norm."""
+    """Draw a line over the embedding and the blocks, with a dotted end for the final norm."""
     line = line.sort_values("layer")
     stack, after = line[line.layer_kind != "final_norm"], line[line.layer_kind == "final_norm"]
     ax.fill_between(stack.layer.astype(float), stack.low, stack.high, color=color, alpha=0.25, lw=0)
@@ -106,23 +107,23 @@ def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = Non
 
 
 def unbroken(line: pd.DataFrame) -> list[pd.DataFrame]:
-    """The segments of a line over training, without rows that have no step.
+    """Split a line over training into segments, without rows that have no step.
 
-    A segment ends where the weights of neighbours are discontinuous.
+    A segment ends at a break, where the weights of neighbouring checkpoints are discontinuous.
     """
     line = line[line.step.notna()].sort_values("step")
     return [part for _, part in line.groupby("segment")] or [line]
 
 
 def thin(ax: Axes, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any) -> None:
-    """A line over training without an interval."""
+    """Draw a line over training without its interval."""
     for number, part in enumerate(unbroken(line)):
         first_label = label if number == 0 else None
         ax.plot(part.step, part.value, color=color, label=first_label, **{"lw": 0.8, **more})
 
 
 def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
-    """A line over training with its interval, and dotted lines at breaks."""
+    """Draw a line over training with its interval, and dotted vertical lines at breaks."""
     from matplotlib import rcParams
 
     usual = {"ms": rcParams["lines.markersize"], "lw": rcParams["lines.linewidth"]}
@@ -137,7 +138,7 @@ def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **m
 def band_over(
     ax: Axes, x: Any, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any
 ) -> None:
-    """A line with its interval over a given axis."""
+    """Draw a line with its interval at the positions `x`."""
     x, low, high = (column.astype(float) for column in (x, line.low, line.high))
     ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
     usual = {"marker": "o" if len(line) <= MARKED else "", "ms": 1.5, "lw": 0.9}
@@ -145,7 +146,7 @@ def band_over(
 
 
 def step_axis(ax: Axes, steps: pd.Series) -> None:
-    """An axis of training steps, logarithmic from 1; a note if there are no steps."""
+    """Set up an axis of training steps, logarithmic from 1; without steps, write a note instead."""
     steps = steps.dropna().astype(float)
     if not len(steps):
         ax.text(0.5, 0.5, "no training steps", ha="center", va="center", transform=ax.transAxes)
@@ -156,7 +157,7 @@ def step_axis(ax: Axes, steps: pd.Series) -> None:
     top = steps.max()
     powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(top, 1))) + 1)
     powers = powers[powers <= top]
-    # With many powers, label every second, including the last.
+    # If there are many powers, label every second power, including the last.
     ticks = [0.0, *(powers if len(powers) <= FEW_POWERS else powers[::-1][::2][::-1])]
     ax.set_xticks(ticks, [short(t) for t in ticks])
     ax.set_xticks(powers, minor=True)
@@ -164,7 +165,7 @@ def step_axis(ax: Axes, steps: pd.Series) -> None:
 
 
 def short(step: float) -> str:
-    """A step as a label of an axis: 512, 8k, 1.5M."""
+    """Format a step as a label of an axis, such as 512, 8k or 1.5M."""
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         text = f"{step / unit:.4g}"
         if step >= unit and float(text) * unit == step:
@@ -173,7 +174,7 @@ def short(step: float) -> str:
 
 
 def log_axis(ax: Axes) -> None:
-    """Make the upright axis logarithmic, with a few plain numbers; call it after drawing."""
+    """Make the vertical axis logarithmic, with few plain labels; call this after drawing."""
     from matplotlib import ticker
 
     if ax.get_yscale() != "log":
@@ -186,7 +187,7 @@ def log_axis(ax: Axes) -> None:
 
 
 def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
-    """Give axes the same range, from `bottom` or from the lowest limit."""
+    """Set the same vertical range for all axes, from `bottom` or from the lowest limit."""
     axes = list(axes)
     limits = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:
@@ -194,9 +195,10 @@ def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
 
 
 def step_colors(figure: Canvas, axes: Any, steps: pd.Series) -> Callable[[Any], Any]:
-    """Add a colour bar of log(1 + step); return the function from a step to its colour.
+    """Add a colour bar of log(1 + step), and return a function from a step to its colour.
 
-    Steps that are unknown, or the only one, are black and need no bar.
+    If there are fewer than two distinct steps, all colours are black, and no bar is added. Unknown
+    steps are black.
     """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -214,7 +216,7 @@ def step_colors(figure: Canvas, axes: Any, steps: pd.Series) -> Callable[[Any], 
 
 
 def depth_color(layer: int, n_layers: int) -> Any:
-    """The colour of a layer on a scale of relative depth."""
+    """Return the colour of a layer on a scale of relative depth."""
     from matplotlib import colormaps
 
     return colormaps["cividis"](layer / n_layers)

@@ -1,4 +1,4 @@
-"""Selection of rows for figures, and the note that describes them."""
+"""Selection of rows for figures, and the note that describes the selected rows."""
 
 import numpy as np
 import pandas as pd
@@ -7,23 +7,23 @@ from shapesweep.curves.tables import corpora
 from shapesweep.curves.tables import rows as rows
 from shapesweep.estimators.unimodal import thinned
 
-#: Maximum number of runs with panels; the CSV and the page have all.
+#: Maximum number of runs with panels. The CSV and the report page contain all runs.
 PANELS = 6
 
 
 def at_last(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the last checkpoint of every run; all rows of a run without steps."""
+    """Select rows of the last checkpoint of every run, and all rows of runs without steps."""
     last = table.groupby(["suite", "run"]).step.transform("max")
     return table[(table.step == last).fillna(False) | last.isna()]
 
 
 def with_step(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of checkpoints whose step is known."""
+    """Select rows of checkpoints whose step is known."""
     return table[table.step.notna()]
 
 
 def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Rows of at most `n` checkpoints of every run, evenly spaced in log(1 + step)."""
+    """Select rows of at most `n` checkpoints of every run, evenly spaced in log(1 + step)."""
     parts = []
     for _, part in table.groupby(["suite", "run"], sort=False):
         steps = np.sort(part.step.dropna().unique().astype(float))
@@ -34,9 +34,9 @@ def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """(suite, run, family) of the runs that get panels, decoders first.
+    """Return (suite, run, family) of the runs that get panels, decoders first.
 
-    If there are too many, each model and each family gets a panel before second seeds do.
+    If there are more than `PANELS` runs, models and families take precedence over second seeds.
     """
     found = data[["suite", "run", "family", "model"]].drop_duplicates().reset_index(drop=True)
     seed = found.groupby(["suite", "model"]).cumcount()
@@ -47,14 +47,14 @@ def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 
 def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
-    """Rows of a run."""
+    """Select the rows of a run."""
     return data[(data.suite == run[0]) & (data.run == run[1])]
 
 
 def subtitle(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
-    """The note of a figure: corpus, documents and N, and additional texts.
+    """Return the note of a figure: corpus, documents and N, and the additional texts `more`.
 
-    If there are more runs than `drawn`, the note says so; None draws all.
+    If there are more than `drawn` runs, the note says how many are drawn. With None, all are drawn.
     """
     first = data[data.n_documents.notna()]
     parts = []

@@ -1,4 +1,4 @@
-"""Signals before a loss explosion, and in stable runs at the same times."""
+"""Signals before a loss explosion, compared with stable runs at the same times."""
 
 import pandas as pd
 
@@ -21,7 +21,7 @@ WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same tim
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """These signals of the first scored suite, in the middle of the probed layers."""
+    """Select the signals of the first scored suite, at the middle one of the probed layers."""
     found = curves.approaches[curves.approaches.metric.isin(METRICS)]
     if not len(found):
         return found
@@ -32,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def approach(shown: pd.DataFrame) -> Canvas:
-    """A panel per signal: its change since the first half of the horizon."""
+    """Draw the change of each signal since the first half of the horizon, one panel per signal."""
     figure, axes = grid([""] * 3, [""] * 2, 1.15, "steps from the onset", sharex=True)
     for ax, (metric, words) in zip(axes.ravel(), METRICS.items(), strict=True):
         part = shown[(shown.metric == metric) & (shown.n_runs > 1)]
@@ -57,9 +57,10 @@ FIGURE = Figure(
     draw=approach,
     title="On the way to a loss explosion",
     category="Loss explosions",
-    caption=f"Signals in the {HORIZON} steps before the loss explodes, relative to their median "
-    "in the first half of these steps (ratio or difference), for the runs that explode, and for "
-    "stable runs at the same times of training."
-    " Stable runs show how training changes the signals at that age.",
-    needs=f"{LEAST} probed runs whose loss exploded and {LEAST} whose did not (`snakemake spikes`)",
+    caption=f"Signals in the {HORIZON} steps before the loss explodes, as a ratio or difference to "
+    "their median in the first half of these steps. Lines show the runs that explode, and stable "
+    "runs at the same times of training. The stable runs show how the signals change at this stage "
+    "of training without an explosion.",
+    needs=f"{LEAST} probed runs whose loss exploded and {LEAST} probed runs whose loss did not "
+    "explode (`snakemake spikes`)",
 )

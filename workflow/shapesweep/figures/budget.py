@@ -1,4 +1,4 @@
-"""Dimension budgets, beside estimates of the dimension."""
+"""Comparison of dimension budgets with estimates of the dimension."""
 
 import pandas as pd
 
@@ -15,9 +15,9 @@ BESIDE = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Budgets of every layer, with the ID and ranks of the same checkpoints."""
+    """Select the budgets of every layer, with the ID and ranks of the same checkpoints."""
     budgets = curves.budgets
-    # Only the corpus of the budget.
+    # Select only the corpus of the budget.
     every = {"corpus": budgets.corpus.unique(), "selection": "no_first"}
     beside = rows(curves.profiles, metric=BESIDE, **every)
     beside = beside[beside.layer_kind != "final_norm"]
@@ -29,7 +29,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def budget(shown: pd.DataFrame) -> Canvas:
-    """A panel per run, with the last checkpoint that has a budget."""
+    """Draw one panel per run, with the last checkpoint that has a budget."""
     figure, axes, columns = run_grid(shown, ["dimensions"], 2.0, "layer", sharey=True)
     for (ax,), part in columns:
         last = part[part.metric == "budget"].step.max()

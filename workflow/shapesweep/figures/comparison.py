@@ -1,4 +1,4 @@
-"""The authors' numbers beside ours."""
+"""Comparison of the authors' numbers with our numbers."""
 
 import pandas as pd
 
@@ -11,15 +11,15 @@ METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's 
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """All numbers of the authors, and ours for models that were measured."""
-    # Without models of the paper there is nothing to compare.
+    """Select all numbers of the authors, and our numbers for models that were measured."""
+    # If no model of the paper was measured, there is nothing to compare.
     return curves.comparison[
         curves.comparison.ours.notna().any() & curves.comparison.theirs.notna()
     ]
 
 
 def comparison(shown: pd.DataFrame) -> Canvas:
-    """The authors' numbers with the tolerance in gray, ours in colour."""
+    """Draw the authors' numbers with their tolerance in gray, and our numbers in colour."""
     models = dict(iter(shown.groupby("run", sort=False)))
     is_known = [(run.verdict != "not run").any() for run in models.values()]
     titles = [m if known else f"{m}\n(not run)" for m, known in zip(models, is_known, strict=True)]
@@ -49,5 +49,5 @@ FIGURE = Figure(
     category="The paper's figures",
     caption="Numbers for two models from the stored outputs of the authors, with the tolerance "
     "for agreement, and our numbers for the same models if they were measured.",
-    needs="a model of the paper",
+    needs="a model that the authors measured",
 )

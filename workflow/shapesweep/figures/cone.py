@@ -1,4 +1,4 @@
-"""What centring does: a narrow cone becomes a ball. Illustrated with points."""
+"""Illustration of centring: a narrow cone of points becomes a ball."""
 
 import numpy as np
 import pandas as pd
@@ -8,12 +8,13 @@ from shapesweep.estimators.spectrum import eigenvalues, leading_share, mean_cosi
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import FAMILIES, GRAY, grid
 
-#: Number of points and features, and distance of the ball from the origin in standard deviations.
+#: Number of points, number of features, and distance of the ball's centre from the origin in
+#: standard deviations.
 N, FEATURES, DISTANCE = 600, 16, 12.0
 
 
 def data(_curves: Curves) -> pd.DataFrame:
-    """Two features of a round cloud away from the origin, before and after centring."""
+    """Sample a round cloud away from the origin; return two features before and after centring."""
     rng = np.random.default_rng(0)
     points = rng.standard_normal((N, FEATURES))
     points[:, 0] += DISTANCE
@@ -29,7 +30,7 @@ def data(_curves: Curves) -> pd.DataFrame:
 
 
 def cone(shown: pd.DataFrame) -> Canvas:
-    """Two panels with the same scale, with the metrics of their points."""
+    """Draw the points before and after centring at the same scale, with their metrics."""
     figure, axes = grid(["feature 2"], ["", ""], 2.0, "feature 1")
     for ax, (name, part) in zip(axes[0], shown.groupby("centring", sort=False), strict=True):
         ax.plot(part.x, part.y, ".", color=FAMILIES["encoder"], ms=1.5, alpha=0.6)
@@ -57,6 +58,6 @@ FIGURE = Figure(
     category="What is measured",
     caption="Seen from the origin, a round cloud away from it looks like a cone: all points lie "
     "in nearly the same direction, and the leading axis of the uncentred matrix is the direction "
-    "of the mean. After centring, the same cloud is a ball. Encoders show this, and it is why "
-    "anisotropy is computed from the centred matrix.",
+    "of the mean. After centring, the same cloud is a ball. The clouds of encoders behave "
+    "in this way, so anisotropy is computed from the centred matrix.",
 )

@@ -1,4 +1,4 @@
-"""Do profiles converge to the last profile of their run, and to a common profile of the family?"""
+"""Convergence of profiles to the last profile of their run, and to a profile of the family."""
 
 import itertools
 
@@ -14,14 +14,14 @@ TO = {"final": "to the run's last profile", "family": "to the mean of the family
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Distances of every checkpoint's profile."""
+    """Select the distances of every checkpoint's profile to its references."""
     every = {"corpus": curves.corpus, "selection": "all", "to": TO}
     found = with_step(rows(curves.distances, metric=METRICS, **every))
     return found[found.value.notna()]
 
 
 def convergence(shown: pd.DataFrame) -> Canvas:
-    """A line per run; columns are the targets of distances."""
+    """Draw one line per run, with one column per reference of the distances."""
     columns = {to: title for to, title in TO.items() if to in set(shown.to)}
     ylabels = [f"distance of\n{words} profiles" for words in METRICS.values()]
     figure, axes = grid(
@@ -43,9 +43,10 @@ FIGURE = Figure(
     draw=convergence,
     title="Do profiles converge?",
     category="Over depth",
-    caption="Root mean square difference over depth between the profile of a checkpoint and the "
-    "last profile of its run and, if a family has several models, the mean of the last profiles "
-    "of its other models. If all decoders converge to the same dome, the second distance falls "
-    "to that between repeated training runs.",
+    caption="Root mean square difference over depth between the profile of a checkpoint and a "
+    "reference. The reference on the left is the last profile of the run. If a family has several "
+    "models, the reference on the right is the mean of the last profiles of its other models. If "
+    "all decoders converge to the same dome, the distance on the right falls to the distance "
+    "between repeated training runs.",
     needs="a run with two checkpoints that have a step",
 )

@@ -1,4 +1,4 @@
-"""Text beside shuffled and random tokens."""
+"""Comparison of the text with shuffled and random tokens."""
 
 import pandas as pd
 
@@ -25,7 +25,7 @@ IDS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Anisotropy of the last checkpoint over depth, and IDs of the middle blocks over training."""
+    """Select profiles of the anisotropy at the last checkpoint, and IDs of the middle blocks."""
     every = {"corpus": curves.corpora, "selection": "no_first"}
     profiles = at_last(rows(curves.profiles, metric="anisotropy", **every))
     lines = rows(curves.trajectories, metric=IDS, layers="middle", **every)
@@ -33,7 +33,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def corpora(shown: pd.DataFrame) -> Canvas:
-    """The dome of the last checkpoint, and the IDs over training, by corpus."""
+    """Draw the dome of the last checkpoint and the IDs over training, one line per corpus."""
     names = tables.corpora(shown)
     figure, axes, columns = run_grid(shown, ["anisotropy", *IDS.values()], 1.3, "training step")
     for column, part in columns:
@@ -61,7 +61,7 @@ FIGURE = Figure(
     draw=corpora,
     title="Controls: text beside shuffled and random tokens",
     category="Controls",
-    caption="Top: anisotropy over depth at the last checkpoint. Below: the middle blocks over "
-    "training. Effects that also occur on random tokens do not depend on language; effects that "
-    "also occur on shuffled tokens do not depend on word order.",
+    caption="The top row shows the anisotropy over depth at the last checkpoint. The lower rows "
+    "show the middle blocks over training. Effects that also occur on random tokens do not "
+    "depend on language; effects that also occur on shuffled tokens do not depend on word order.",
 )

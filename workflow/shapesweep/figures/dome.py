@@ -1,4 +1,4 @@
-"""Anisotropy over depth: the dome."""
+"""The dome of the anisotropy over depth."""
 
 import pandas as pd
 
@@ -8,18 +8,18 @@ from shapesweep.figures._panels import depth_line, run_grid, step_colors
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
-#: Maximum number of lines of a panel.
+#: Maximum number of lines in a panel.
 CHECKPOINTS = 24
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Anisotropy of every layer of some checkpoints, with and without the first token."""
+    """Select the anisotropy of every layer of some checkpoints, with and without first tokens."""
     every = {"corpus": curves.corpus, "selection": SELECTIONS}
     return at_chosen(rows(curves.profiles, metric="anisotropy", **every), CHECKPOINTS)
 
 
 def dome(shown: pd.DataFrame) -> Canvas:
-    """Anisotropy over depth, a line per checkpoint, with and without the first token."""
+    """Draw the anisotropy over depth with and without first tokens, one line per checkpoint."""
     ylabels = [f"anisotropy\n{words}" for words in SELECTIONS.values()]
     figure, axes, columns = run_grid(shown, ylabels, 1.25, "layer", sharex="col", sharey=True)
     color = step_colors(figure, axes, shown.step)
@@ -37,8 +37,9 @@ FIGURE = Figure(
     draw=dome,
     title="The dome: anisotropy over depth",
     category="Over depth",
-    caption="Share of the variance along the leading axis of the hidden states of each layer, a "
-    "line per checkpoint (at most 24, evenly spaced in log step), with 95 % intervals over "
-    "documents. A *dome* rises in the middle layers and falls again. Dotted: output of the final "
-    "norm. If the lower row is flat and the upper row is not, the first token causes the dome.",
+    caption="Share of the variance along the leading axis of the hidden states of each layer, "
+    "with 95 % intervals over documents. Each line is a checkpoint (at most 24, evenly spaced "
+    "in log step). A *dome* rises in the middle layers and falls again. The dotted end of a "
+    "line is the output of the final norm. If the lower row is flat and the upper row is not, "
+    "the first token causes the dome.",
 )

@@ -1,4 +1,4 @@
-"""The dome over training: its height, and the share of the first token."""
+"""Height of the dome over training, and the share of the height due to the first token."""
 
 import pandas as pd
 
@@ -9,19 +9,19 @@ from shapesweep.figures._select import at_chosen, rows, subtitle, with_step
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
-#: Maximum number of checkpoints of a line that are marked by their shape.
+#: Maximum number of checkpoints per line that get a mark for their shape.
 MARKED = 12
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Shape and height of the anisotropy profile of every checkpoint."""
+    """Select the shape and height of the anisotropy profile of every checkpoint."""
     every = {"corpus": curves.corpus, "selection": SELECTIONS}
     found = rows(curves.shapes, metric="anisotropy", **every)
     return with_step(found[found["shape"] != "undefined"])
 
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
-    """Above: heights, with a mark for each shape. Below: the share of the height from sinks."""
+    """Draw the heights with marks for shapes, and below, the share of the height due to sinks."""
     ylabels = ["rise of the anisotropy\nabove both ends", "share of it\nthat is sinks"]
     shared = {"heights": [1.3, 0.8], "sharex": "col", "sharey": "row"}
     figure, axes, columns = run_grid(shown, ylabels, 1.2, "training step", **shared)
@@ -50,9 +50,9 @@ FIGURE = Figure(
     draw=dome_training,
     title="The dome over training, and the share of sinks",
     category="Sinks",
-    caption="Height of the anisotropy profile: its highest inner layer above the higher end. "
-    "Below, for checkpoints with a dome or box: the share of this height that vanishes without "
-    "the first token. It is 0 if the bulk of the tokens causes the dome, and 1 if an attention "
-    "sink does.",
+    caption="The upper row shows the height of the anisotropy profile, from the higher end to the "
+    "highest inner layer. For checkpoints with a dome or box, the lower row shows the share of "
+    "this height that disappears without the first token. The share is 0 if the bulk of the tokens "
+    "causes the dome, and 1 if an attention sink causes it.",
     needs="checkpoints with a step, of a model with inner layers",
 )

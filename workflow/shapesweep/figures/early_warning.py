@@ -1,4 +1,4 @@
-"""Which signals announced loss explosions, at an equal rate of false alarms."""
+"""Comparison of how often signals announced loss explosions, at an equal rate of false alarms."""
 
 import pandas as pd
 
@@ -9,14 +9,14 @@ from shapesweep.figures._panels import GRAY, PALETTE, grid
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Families of signals of the first scored suite, the best last."""
+    """Select the families of signals of the first scored suite, with the best family last."""
     found = curves.warnings[curves.warnings.level == "family"]
     found = found[found.suite == found.suite.iloc[0]] if len(found) else found
     return found.sort_values(["detection", "lead"], ascending=[True, True], kind="stable")
 
 
 def early_warning(shown: pd.DataFrame) -> Canvas:
-    """A row per family: the share of announced explosions, by chance, and the lead."""
+    """Draw for each family the share of announced explosions, the share by chance, and the lead."""
     figure, axes = grid([""], ["", ""], 0.24 * len(shown) + 0.5)
     detection, lead = axes[0]
     heights = range(len(shown))
@@ -55,11 +55,13 @@ FIGURE = Figure(
     draw=early_warning,
     title="Does anything warn of a loss explosion?",
     category="Loss explosions",
-    caption="For each family of signals: the share of runs in which a change detector raised an "
-    f"alarm in the {HORIZON} steps before the loss exploded, and how many steps before. All "
-    "detectors have the same limit of false alarms on stable runs. In a family of several "
-    "signals, the signal for each run is the best on the other runs. Intervals are from "
-    "resampling the runs, corrected for the number of families. Vertical marks: the share that "
-    "would be met by chance at this rate of alarms.",
-    needs=f"{LEAST} probed runs whose loss exploded and {LEAST} whose did not (`snakemake spikes`)",
+    caption="For each family of signals, the left panel shows the share of runs in which a "
+    f"change detector raised an alarm in the {HORIZON} steps before the loss exploded. The right "
+    "panel shows the median lead: how many steps before the explosion the alarm was raised. All "
+    "detectors have the same limit on the rate of false alarms in stable runs. In a family of "
+    "several signals, each run is scored with the signal that is best on all other runs. "
+    "Intervals come from resampling the runs; on the left, they are corrected for the number of "
+    "families. Vertical marks are the shares expected by chance at this rate of alarms.",
+    needs=f"{LEAST} probed runs whose loss exploded and {LEAST} probed runs whose loss did not "
+    "explode (`snakemake spikes`)",
 )

@@ -1,4 +1,4 @@
-"""Encoders beside decoders: anisotropy before and after centring, as in the paper."""
+"""Comparison of encoders and decoders: anisotropy before and after centring, as in the paper."""
 
 import pandas as pd
 
@@ -11,13 +11,13 @@ WAYS = {"anisotropy_uncentred": "before centring", "anisotropy": "after centring
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Both anisotropies of all tokens at the last checkpoint of every run, over relative depth."""
+    """Select both anisotropies of all tokens at the last checkpoint of every run."""
     every = {"corpus": curves.corpus, "selection": "all", "family": ["decoder", "encoder"]}
     return at_last(rows(curves.profiles, metric=WAYS, **every))
 
 
 def families(shown: pd.DataFrame) -> Canvas:
-    """A line per run; encoders left, decoders right."""
+    """Draw one line per run, with encoders on the left and decoders on the right."""
     ylabels = [f"anisotropy\n{words}" for words in WAYS.values()]
     titles, xlabel = ["encoders", "decoders"], "depth (layer / layers)"
     figure, axes = grid(ylabels, titles, 1.3, xlabel, sharex=True, sharey=True)
@@ -26,7 +26,7 @@ def families(shown: pd.DataFrame) -> Canvas:
             part = shown[(shown.family == family) & (shown.metric == metric)]
             for (_, run), line in part.groupby(["suite", "run"], sort=False):
                 line = line.sort_values(["layer", "layer_kind"])
-                # As in `hidden_states`: the last entry is the output of a final norm.
+                # As in `hidden_states`, the last entry is the output of the final norm.
                 line = line.drop_duplicates("layer", keep="last")
                 band_over(ax, line.depth, line, FAMILIES[family], str(run))
             ax.set_ylim(0, 1.02)
@@ -44,7 +44,8 @@ FIGURE = Figure(
     draw=families,
     title="Encoders beside decoders",
     category="The paper's figures",
-    caption="Anisotropy over relative depth at the last checkpoint of every run. Above, without "
-    "centring: it is high if all tokens lie in a cone away from the origin. Below, centred: it "
-    "is high if the tokens are stretched along one line. After Razzhigaev et al. 2024.",
+    caption="Anisotropy over relative depth at the last checkpoint of every run. Without centring "
+    "(upper row), the anisotropy is high if all tokens lie in a cone away from the origin. After "
+    "centring (lower row), it is high if the tokens are stretched along one line. After Razzhigaev "
+    "et al. 2024.",
 )

@@ -1,4 +1,4 @@
-"""Anisotropy and ID of every layer and checkpoint as heat maps."""
+"""Heat maps of the anisotropy and the ID of every layer and checkpoint."""
 
 from typing import Any
 
@@ -16,21 +16,21 @@ LABELS = 6
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Three metrics of every layer and checkpoint with a step."""
+    """Select three metrics of every layer, at all checkpoints with a step."""
     every = {"corpus": curves.corpus, "selection": "no_first"}
     found = with_step(rows(curves.profiles, metric=METRICS, **every))
     return found[found.layer_kind != "final_norm"]
 
 
 def heatmap(shown: pd.DataFrame) -> Canvas:
-    """Columns are runs, rows are metrics; each column of cells is a checkpoint, layers upwards."""
+    """Draw a panel per metric and run, with checkpoints from left to right and layers upwards."""
     from matplotlib.colors import LogNorm
 
     figure, axes, columns = run_grid(shown, ["layer"] * len(METRICS), 1.2)
     for row, (metric, words) in zip(axes, METRICS.items(), strict=True):
         values = shown[shown.metric == metric].value.astype(float)
         values = values[np.isfinite(values) & (values > 0)]
-        # IDs differ by factors, and those of the embedding are far above the rest.
+        # IDs span several factors, and the IDs of the embedding are far above all others.
         lowest, highest = (values.min(), values.max()) if len(values) else (1.0, 2.0)
         limits: dict[str, Any] = {"norm": LogNorm(lowest, highest)}
         if metric == "anisotropy":
@@ -65,7 +65,8 @@ FIGURE = Figure(
     draw=heatmap,
     title="Depth by training",
     category="Over training",
-    caption="Layers upwards, checkpoints to the right, evenly spaced. A dome is a bright band "
-    "between darker edges; two phases are columns that are brighter than those at both ends.",
+    caption="Each row of cells is a layer, from bottom to top. Each column of cells is a "
+    "checkpoint; the columns are evenly spaced. A dome is a bright band between darker edges. Two "
+    "phases appear as columns that are brighter than the columns at both ends.",
     needs="checkpoints with a step",
 )

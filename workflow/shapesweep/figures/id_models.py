@@ -1,4 +1,4 @@
-"""ID over training of several models, on text and on random tokens, as in the paper."""
+"""ID of several models over training, on text and on random tokens, as in the paper."""
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ WAYS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """The ID of the middle blocks of every model; the mean over seeds, if there are several."""
+    """Select the ID of the middle blocks of every model, or its mean if there are several seeds."""
     shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
     every = {"metric": WAYS, "layers": "middle", "selection": "all"}
     both = with_step(rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every))
@@ -25,7 +25,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_models(shown: pd.DataFrame) -> Canvas:
-    """A line per model; columns are corpora, rows are estimators."""
+    """Draw one line per model, with one column per corpus and one row per estimator."""
     names = corpora(shown)
     every = list(dict.fromkeys(zip(shown.suite, shown.model, strict=True)))
     models = every[: len(PALETTE)]

@@ -24,7 +24,7 @@ METRICS = [*WAYS, "id_twonn_paper", "same_document_nn"]
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """ID of every block and the middle blocks, share of neighbours in one document, losses."""
+    """Select the IDs of every block, the shares of neighbours in the same document, and losses."""
     lines = rows(curves.trajectories, metric=METRICS, corpus=curves.corpus, selection="no_first")
     lines = with_step(lines[lines.layers != "0"])
     if not len(lines):
@@ -39,7 +39,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_training(shown: pd.DataFrame) -> Canvas:
-    """ID over training with all neighbours and between documents; below: related numbers."""
+    """Draw the ID with all neighbours and between documents, and below, related numbers."""
     known = runs(shown)
     heights = [1.5, 0.8] * len(known)
     ylabels = [f"{run}\nTwoNN ID" for _, run, _ in known]
@@ -66,7 +66,7 @@ def id_training(shown: pd.DataFrame) -> Canvas:
 
 
 def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
-    """Lines of the blocks, their average, and the interval of a peak."""
+    """Draw lines for all blocks and for the middle blocks, and shade the interval of a peak."""
     for layers, line in lines[lines.layers != "middle"].groupby("layers", sort=False):
         shade: Any = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
         thin(ax, line, shade, lw=0.5, alpha=0.8)
@@ -79,7 +79,7 @@ def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
 
 
 def _losses(ax: Axes, part: pd.DataFrame) -> None:
-    """The loss on the corpus and, if logged, the training loss."""
+    """Draw the loss on the corpus and, if it was logged, the training loss."""
     evaluated, logged = (part[part.metric == f"loss_{source}"] for source in ("eval", "log"))
     if len(logged):
         thin(ax, logged, "#999999", "training", lw=0.7)
@@ -98,7 +98,8 @@ FIGURE = Figure(
     category="Over training",
     caption="Intrinsic dimension by TwoNN, with all neighbours (left) and only neighbours of "
     "other documents (right). Below: the share of nearest neighbours in the same document, and "
-    "the loss. Growth that occurs only on the left is that of trajectories of single documents. "
-    "Shaded: the 95 % interval of a peak that exceeds the noise of documents and of training.",
+    "the loss. If the ID grows only in the left panel, the growth comes from trajectories within "
+    "documents. The shaded range is the 95 % interval of the step of a peak that exceeds the noise "
+    "of documents and of training.",
     needs="checkpoints with a step",
 )

@@ -1,4 +1,4 @@
-"""Loss against ID and anisotropy."""
+"""Anisotropy and ID as a function of the loss."""
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ METRICS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Metrics of the middle blocks of every checkpoint, with its loss on the same corpus."""
+    """Select metrics of the middle blocks of every checkpoint, and its loss on the same corpus."""
     every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
     found = rows(curves.trajectories, metric=METRICS, **every)
     losses = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)
@@ -26,7 +26,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def loss(shown: pd.DataFrame) -> Canvas:
-    """A point per checkpoint, joined in the order of training."""
+    """Draw one point per checkpoint, and connect the points in the order of training."""
     figure, axes, columns = run_grid(shown, METRICS.values(), 1.2, "loss (nats)", sharex="col")
     color = step_colors(figure, axes, shown.step)
     for column, part in columns:
@@ -49,6 +49,7 @@ FIGURE = Figure(
     title="Loss against anisotropy and ID",
     category="Over training",
     caption="Loss of each checkpoint on the corpus (decreasing to the right) against metrics of "
-    "its middle blocks. A metric that changes while the loss does not is independent of the loss.",
+    "its middle blocks. If a metric changes while the loss stays constant, the metric does not "
+    "depend on the loss.",
     needs="losses, measured or logged",
 )

@@ -1,4 +1,4 @@
-"""Massive activations over training, layer by layer."""
+"""Massive activations over training, for every layer."""
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ WORDS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Largest norm over median norm, and the largest |x|, of every layer and checkpoint."""
+    """Select the largest norm divided by the median norm, and the largest |x|, of every layer."""
     every = {"corpus": curves.corpus, "selection": "all"}
     names = ["activation_top1", "max_norm", "median_norm"]
     found = rows(curves.trajectories, metric=names, **every)
@@ -30,7 +30,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def massive(shown: pd.DataFrame) -> Canvas:
-    """Lines are layers, dark to light with depth."""
+    """Draw one line per layer, from dark to light with depth."""
     figure, _, columns = run_grid(shown, WORDS.values(), 1.3, "training step")
     for column, part in columns:
         column[0].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
@@ -51,8 +51,9 @@ FIGURE = Figure(
     draw=massive,
     title="Massive activations over training",
     category="Sinks",
-    caption="Above: the largest norm of a token divided by the median norm of the layer. Below: "
-    "the largest activation. In middle layers of large models, some tokens have norms hundreds "
-    "of times the median, which then determine the anisotropy (Sun et al. 2024).",
+    caption="The upper row shows the largest norm of a token, divided by the median norm of the "
+    "layer. The lower row shows the largest activation. In middle layers of large models, some "
+    "tokens have norms of hundreds of times the median. These tokens then determine the "
+    "anisotropy (Sun et al. 2024).",
     needs="checkpoints with a step",
 )

@@ -1,4 +1,4 @@
-"""Last tokens of many passages beside all tokens of few documents."""
+"""Comparison of the last tokens of many passages with all tokens of few documents."""
 
 import pandas as pd
 
@@ -8,14 +8,14 @@ from shapesweep.figures._panels import PALETTE, depth_line, log_axis, run_grid, 
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
-#: The ID of all, half and a quarter of the points; one of them has about as many points as there
-#: are passages.
+#: The IDs of all points, half of the points and a quarter of the points. The figure shows the ID
+#: whose number of points is closest to the number of passages.
 SIZES = ["id_twonn", "id_twonn_half", "id_twonn_quarter"]
 CHECKPOINTS = 2
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Profiles of all tokens and of last tokens, at the first and the last checkpoint."""
+    """Select profiles of all tokens and of last tokens, at the first and the last checkpoint."""
     every = {"corpus": [curves.corpus, "last"], "selection": "no_first"}
     found = rows(curves.profiles, metric=["anisotropy", *SIZES], **every)
     last = found[found.corpus == "last"]
@@ -24,7 +24,7 @@ def data(curves: Curves) -> pd.DataFrame:
     text = found[(found.corpus != "last") & found.metric.isin(SIZES)]
     n_points = last[last.metric == "id_twonn"].n_points.max()
     sizes = text.groupby("metric").n_points.max()
-    # An ID depends on N; choose the one of the text with about as many points.
+    # An ID depends on N; choose the ID of the text with the most similar number of points.
     like = (sizes - n_points).abs().astype(float).idxmin() if len(sizes) else "id_twonn"
     kept = (found.metric == "anisotropy") | (
         found.metric == found.corpus.map(lambda name: "id_twonn" if name == "last" else like)
@@ -33,7 +33,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def pooling(shown: pd.DataFrame) -> Canvas:
-    """Columns are runs, rows are metrics; dashed: the first checkpoint."""
+    """Draw a column per run and a row per metric, with dashed lines for the first checkpoint."""
     figure, axes, columns = run_grid(shown, METRICS.values(), 1.2, "layer")
     names = [name for name in dict.fromkeys(shown.corpus) if name != "last"]
     colors = {**dict.fromkeys(names, PALETTE[0]), "last": PALETTE[1]}
@@ -49,7 +49,7 @@ def pooling(shown: pd.DataFrame) -> Canvas:
                     stack = line[line.layer_kind != "final_norm"].sort_values("layer")
                     ax.plot(stack.layer, stack.value, "--", color=colors[corpus], lw=0.7)
             if metric == "id_twonn":
-                # The ID of the embedding is far above the rest.
+                # The ID of the embedding is far above the IDs of the blocks.
                 log_axis(ax)
     same_scale(axes[0], bottom=None)
     same_scale(axes[1])
@@ -66,9 +66,9 @@ FIGURE = Figure(
     draw=pooling,
     title="Last tokens beside all tokens",
     category="Controls",
-    caption="With all tokens, many points come from each document, and lie on its trajectory. "
-    "With the last tokens of many passages, every point comes from another passage, as in Cheng "
-    "et al. 2025 and Lee et al. 2025. Both IDs are computed from about the same number of "
+    caption="With all tokens, many points come from the same document and lie on its trajectory. "
+    "With the last tokens of many passages, every point comes from a different passage, as in "
+    "Cheng et al. 2025 and Lee et al. 2025. Both IDs are computed from about the same number of "
     "points.",
     needs="the corpus `last`",
 )

@@ -1,4 +1,4 @@
-"""What a local dimension is: a rolled ribbon has two dimensions, in a space of three."""
+"""Illustration of a local dimension: a rolled ribbon is two-dimensional in three dimensions."""
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,12 @@ from shapesweep.figures import WIDTH, Canvas, Figure, note
 from shapesweep.figures._panels import STEPS
 from shapesweep.neighbors import nearest_neighbors
 
-#: Number of points, turns of the roll, and its breadth in units of its radius.
+#: Number of points, number of turns of the roll, and breadth of the ribbon in units of the radius.
 N, TURNS, BREADTH = 2000, 1.5, 2.0
 
 
 def data(_curves: Curves) -> pd.DataFrame:
-    """A ribbon, flat and rolled, with the metrics of both."""
+    """Sample points of a flat and of a rolled ribbon, and compute the metrics of both."""
     rng = np.random.default_rng(0)
     along, across = rng.uniform(size=N), rng.uniform(size=N) * BREADTH
     angle = 2 * np.pi * TURNS * along + np.pi / 2
@@ -32,7 +32,7 @@ def data(_curves: Curves) -> pd.DataFrame:
 
 
 def ribbon(shown: pd.DataFrame) -> Canvas:
-    """Two panels in space, coloured along the ribbon."""
+    """Draw two three-dimensional panels, coloured along the ribbon."""
     from matplotlib import pyplot as plt
 
     figure = plt.figure(figsize=(WIDTH, 1.9))
@@ -55,5 +55,6 @@ FIGURE = Figure(
     category="What is measured",
     caption="An intrinsic dimension is local: TwoNN estimates it from the distances to the two "
     "nearest neighbours, which rolling does not change. The number of relevant axes (eigenvalues "
-    "above a twentieth of the largest) is that of the surrounding space.",
+    "above 1/20 of the largest) of the rolled ribbon equals the dimension of the surrounding "
+    "space.",
 )

@@ -1,4 +1,4 @@
-"""ID by scale and estimator."""
+"""ID as a function of the scale, by several estimators."""
 
 import pandas as pd
 
@@ -8,20 +8,20 @@ from shapesweep.figures._panels import band_over, run_grid, same_scale, step_col
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 WAYS = {"id_gride": "all neighbours", "id_gride_between": "between documents"}
-#: Other estimators, and their numbers of neighbours.
+#: Other estimators, with the number of neighbours that each estimator uses.
 OTHERS = {"id_twonn": 2, "id_mle": 20, "id_corrint": 20}
 CHECKPOINTS = 5
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """IDs of the middle blocks at every scale, for a few checkpoints."""
+    """Select the IDs of the middle blocks at every scale, for a few checkpoints."""
     names = [*WAYS, *OTHERS, *(f"{name}_between" for name in OTHERS)]
     every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
     return at_chosen(rows(curves.trajectories, metric=names, **every), CHECKPOINTS)
 
 
 def scales(shown: pd.DataFrame) -> Canvas:
-    """The ID by Gride over the number of neighbours; marks: other estimators."""
+    """Draw the ID by Gride over the number of neighbours, and marks for other estimators."""
     ylabels = [f"ID\n{words}" for words in WAYS.values()]
     figure, axes, columns = run_grid(shown, ylabels, 1.35, "neighbours k", sharex=True)
     color = step_colors(figure, axes, shown.step)

@@ -1,4 +1,4 @@
-"""Sinks: the anisotropy that massive tokens predict, also by document length."""
+"""Anisotropy that massive tokens predict, over depth and by document length."""
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ PREDICTED = "predicted: p(1-p)‖δ‖²/tr Σ"
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Anisotropy and predicted share at the last checkpoint, also for shortened documents."""
+    """Select anisotropy and predicted share at the last checkpoint, also of shortened documents."""
     names = ["anisotropy", "massive_share"]
     selections = [*MEASURED, *LENGTHS]
     found = rows(curves.profiles, metric=names, corpus=curves.corpus, selection=selections)
@@ -31,7 +31,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def sinks(shown: pd.DataFrame) -> Canvas:
-    """Above: over depth, measured and predicted. Below: over document length, a line per layer."""
+    """Draw measured and predicted shares over depth, and below, over document length by layer."""
     figure, axes, columns = run_grid(shown, ["share of the variance", "anisotropy"], 1.4)
     for (top, below), part in columns:
         whole = part[part.selection.isin(MEASURED)].sort_values("layer")
@@ -76,8 +76,9 @@ FIGURE = Figure(
     draw=sinks,
     title="Sinks: measured and predicted anisotropy",
     category="Sinks",
-    caption="Above, at the last checkpoint: the anisotropy with and without the first token, and "
-    "the share of the variance that massive tokens (with norms above five times the median) "
-    "explain alone. Below: the same for documents cut shorter. One massive token per document "
-    "weighs less in a longer document; the anisotropy of the other tokens does not change.",
+    caption="The upper row shows the anisotropy with and without the first token, at the last "
+    "checkpoint. It also shows the share of the variance that massive tokens (with norms above "
+    "five times the median) alone explain. The lower row shows both shares for documents cut to "
+    "shorter lengths. One massive token per document weighs less in a longer document. The "
+    "anisotropy of all other tokens does not change with the length.",
 )

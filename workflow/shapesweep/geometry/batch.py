@@ -1,8 +1,8 @@
-"""Measure a batch: extract the activations of its checkpoints, measure them, and write tables.
+"""Extract the activations of a batch of checkpoints, measure them, and write the tables.
 
-The numbers of each checkpoint are kept in a folder as soon as it is measured. The tables of the
-batch are written from these folders at the end, so a job that is stopped loses at most one
-checkpoint.
+The numbers of each checkpoint are kept in a folder as soon as the checkpoint is measured. At the
+end, the tables of the batch are written from these folders. A job that is stopped therefore loses
+the numbers of at most one checkpoint.
 """
 
 import shutil
@@ -34,17 +34,18 @@ def measure(
     ----------
     members : sequence of Member
     out : path-like
-        Folder of `geometry`, `replicates`, `losses`, `samples`, `origins`, `failures` (`.parquet`).
+        Folder for the tables `geometry`, `replicates`, `losses`, `samples`, `origins` and
+        `failures` (`.parquet`).
     temporary : path-like
         Folder for shards, which are removed after they are measured.
     settings : Measurement
     kept : path-like, optional
-        Folder for the shards of a single checkpoint, to keep them.
+        Folder in which the shards of a single checkpoint are kept; by default, shards are removed.
 
     Yields
     ------
     str
-        Messages, line by line.
+        Message of one line.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def measure(
     with atomic.temporary(temporary, "shards") as folder:
         sources = []
         for member in members:
-            # To keep shards, extract all of them, also for numbers that are kept.
+            # To keep the shards, extract all of them, even if their numbers were measured before.
             if member.is_measured and not kept:
                 yield f"{member.checkpoint.name}: measured before"
                 continue
@@ -84,15 +85,15 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
     ----------
     member : Member
     out : path-like
-        A Parquet file of `schemas.BUDGETS`. If the checkpoint cannot be measured, it has no rows,
-        and its metadata has the row of `schemas.FAILURES`.
+        Parquet file with the columns of `schemas.BUDGETS`. If the checkpoint cannot be measured,
+        the table is empty, and its metadata contain a row of `schemas.FAILURES`.
     rise : float
         Maximum relative increase of the loss.
 
     Returns
     -------
     str
-        Message in one line.
+        Message of one line.
     """
     rows, failure, line = member.budget(rise), None, "measured before"
     if rows is None:
@@ -116,7 +117,7 @@ def _write(
     out: Path,
     settings: Measurement,
 ) -> None:
-    """Write the tables of a batch from those of its checkpoints."""
+    """Write the tables of a batch from the kept tables of its checkpoints."""
     measured = {}
     for member in members:
         if member.checkpoint.revision in failed:
@@ -124,7 +125,9 @@ def _write(
         folder = _place(member)
         numbers = Measured.read(folder, settings)
         if not numbers.is_finished(member.fingerprint):
-            raise ShapesweepError(f"{folder}: another job changed it while it was read; run again")
+            raise ShapesweepError(
+                f"{folder}: another job changed this folder during reading; run again"
+            )
         measured[member.checkpoint.revision] = numbers
     for name, schema in SCHEMAS.items():
         frames = (getattr(numbers, name) for numbers in measured.values())
@@ -146,5 +149,5 @@ def _write(
 
 def _place(member: Member) -> Path:
     if member.kept_folder is None:
-        raise ValueError(f"{member.checkpoint.name} has no folder that keeps its numbers")
+        raise ValueError(f"{member.checkpoint.name} has no folder in which its numbers are kept")
     return member.kept_folder

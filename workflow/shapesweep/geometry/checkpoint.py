@@ -1,6 +1,6 @@
-"""Measure the shards of a checkpoint: every metric with its N, standard error and replicates.
+"""Measure all metrics of a checkpoint's shards, with N, standard errors and replicates.
 
-Numbers that were measured from equal shards before are kept.
+Numbers that were measured before from equal shards are kept.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.selections import LENGTHS, SENSITIVITY
 from shapesweep.storage.shards import ORIGINS, Shard, in_order, read_shard
 
-#: Metrics of the selections for which only some are measured.
+#: For selections on which only some metrics are measured: the names of these metrics.
 PARTIAL = {
     **{s: [name for name, metric in METRICS.items() if metric.sensitivity] for s in SENSITIVITY},
     **{s: [name for name, metric in METRICS.items() if metric.dose] for s in LENGTHS},
@@ -30,7 +30,7 @@ PARTIAL = {
 def measure(
     activations: Path, out: Path, settings: Measurement, part: progress.Part = progress.WHOLE
 ) -> str:
-    """Measure the shards of a checkpoint; numbers in `out` with the same origin are kept.
+    """Measure the shards of a checkpoint, and keep numbers in `out` that have the same origin.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def measure(
         Folder of `Measured`, which is replaced atomically.
     settings : Measurement
     part : (int, int)
-        Number of this checkpoint and number of all, for the progress.
+        Index of this checkpoint and number of checkpoints, for the progress bar.
 
     Returns
     -------
     str
-        Message in one line.
+        Message of one line.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _measure(
         shard = read_shard(path)
         origin = origins["corpora"][path.parent.name]
         if not {**origin["from"], "versions": origin["by"]}.items() <= shard.metadata.items():
-            raise ShapesweepError(f"{path}: does not match {ORIGINS} beside it")
+            raise ShapesweepError(f"{path}: the shard does not match the checkpoint's {ORIGINS}")
         layer = layer_of(shard, settings.groups)
         beside = before[1] if before and before[0] == path.parent else None
         numbers = measure_layer(layer, settings.n_points, missing, beside, PARTIAL)
@@ -91,7 +91,7 @@ def _measure(
         origins["corpora"],
         pd.DataFrame(geometry, columns=schemas.GEOMETRY.names),
         pd.DataFrame(replicates, columns=schemas.REPLICATES.names),
-        # Losses of corpora that were not extracted again are kept.
+        # `joined` adds the kept losses, so omit new losses of the same corpora.
         losses[~losses.corpus.isin(known.losses.corpus)],
         tables.read(samples, schemas.SAMPLES),
         tables.read_metadata(samples).get("vocabulary"),
@@ -100,7 +100,7 @@ def _measure(
 
 
 def layer_of(shard: Shard, n_groups: int) -> Layer:
-    """A shard as a `Layer`."""
+    """Return a shard as a `Layer`."""
     n_groups = min(n_groups, shard.metadata["n_documents"])
     return Layer(
         shard.activation,
@@ -115,7 +115,7 @@ def layer_of(shard: Shard, n_groups: int) -> Layer:
 def rows_of(
     shard: Shard, layer: Layer, numbers: Mapping[str, list[Number]]
 ) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Every number as a row of `schemas.GEOMETRY`, with its rows of `schemas.REPLICATES`."""
+    """Return every number as a row of `schemas.GEOMETRY`, with its rows of `schemas.REPLICATES`."""
     rows = []
     for selection, found in numbers.items():
         length = LENGTHS.get(selection, shard.metadata["document_length"])

@@ -1,6 +1,7 @@
-"""Measure a cloud of points from a file, with all metrics of sweeps.
+"""Measure a cloud of points from a file.
 
-Results are a table for people, JSON, or the local ID of every point.
+The results are formatted as a text table or as JSON. The local ID of every point can be written to
+a Parquet file.
 """
 
 import json
@@ -22,17 +23,18 @@ from shapesweep.geometry.layer import Layer, Number, measure_layer
 from shapesweep.metrics import ALL_METRICS, Metric, NeighborMetric, PairMetric
 from shapesweep.storage import tables
 
-#: Groups of points, or of documents if the file has them, that the jackknife leaves out.
+#: Maximum number of jackknife groups. A group consists of documents if the file has documents, and
+#: of points otherwise.
 N_GROUPS = 16
-#: Number of neighbours, if `--k` is not given.
+#: Default number of neighbours (`--k`).
 NEIGHBORS = 20
 #: Meanings of the flags.
 FLAGS = {
-    "undersampled": "exceeds what N points can resolve (an ID above 2 log10 N, or a spectrum of "
+    "undersampled": "more than N points can resolve (an ID above 2 log10 N, or a spectrum of "
     "fewer points than features)",
-    "shortfall": "fewer different points than requested",
+    "shortfall": "fewer distinct points than requested",
     "rounding": "distances to nearest neighbours are at the resolution of the numbers in the file, "
-    "so ratios are noise",
+    "so their ratios are noise",
     "undefined": "not defined for this cloud",
 }
 
@@ -44,31 +46,32 @@ def measure(
     n_points: int | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, Any], list[Number]]:
-    """Every metric of a cloud.
+    """Measure the metrics of a cloud.
 
     Parameters
     ----------
     cloud : CloudFile
     metrics : sequence of str
-        By default all that the file allows; some need documents.
+        Names of metrics. By default, all metrics that the file allows; some metrics need documents.
     k : int, optional
-        Neighbours of `id_mle`, and the larger number of `id_corrint`; by default 20, or fewer with
-        few points.
+        Number of neighbours of `id_mle`, and the larger of the two numbers of `id_corrint`. By
+        default 20, or the number of other points if that number is smaller.
     n_points : int, optional
-        N of the IDs: number of different points, drawn at random; by default all.
+        Number N of distinct points, drawn at random, from which IDs are estimated; by default all
+        distinct points.
     seed : int
-        Random seed for drawing points, and for the decimation.
+        Random seed for drawing points and for the decimation.
 
     Returns
     -------
     head : dict
-        file, n_points, n_features, n_duplicates.
+        Keys: file, n_points, n_features, n_duplicates.
     numbers : list of Number
 
     Raises
     ------
     ShapesweepError
-        If there is no such metric, or k is out of range.
+        If a metric does not exist or cannot be computed from the file, or if k is out of range.
     """
     n = len(cloud.points)
     k = _neighbors(cloud, k, n)
@@ -104,7 +107,7 @@ def _neighbors(cloud: CloudFile, k: int | None, n_points: int) -> int:
 
 
 def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
-    """Write the local ID of every different point to a Parquet file, atomically.
+    """Write the local ID of every distinct point to a Parquet file, atomically.
 
     Parameters
     ----------
@@ -112,12 +115,13 @@ def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
     k : int, optional
         Number of neighbours, as in `measure`.
     out : path-like
-        Columns `row` in the file of the cloud, other columns of that file, and `local_id`.
+        Parquet file with the columns `row` (index of the point in the cloud), `local_id`, and the
+        columns of the cloud's file that are not features.
     """
     rows = _different(cloud)
     if len(rows) < 3:
         raise ShapesweepError(
-            f"{cloud.path}: {len(rows)} different points are too few for local IDs"
+            f"{cloud.path}: {len(rows)} distinct points are too few for local IDs"
         )
     distances, _ = neighbors.nearest_neighbors(cloud.points[rows], _neighbors(cloud, k, len(rows)))
     columns = {name: values[rows] for name, values in cloud.columns.items()}
@@ -127,7 +131,7 @@ def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
 
 
 def as_json(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
-    """One line of JSON; undefined numbers are null."""
+    """Return the results as one line of JSON, in which undefined numbers are null."""
     metrics: dict[str, Any] = {}
     for number in numbers:
         metric = ALL_METRICS[number.metric]
@@ -149,7 +153,7 @@ def as_json(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
 
 
 def as_table(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
-    """A table for people, with the meanings of its flags."""
+    """Return the results as a text table, followed by the meanings of its flags."""
     repeated = f", {head['n_duplicates']:,} of them repeated" if head["n_duplicates"] else ""
     lines = [
         f"{head['file']}: {head['n_points']:,} points{repeated}, {head['n_features']:,} features",

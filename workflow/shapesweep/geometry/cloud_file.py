@@ -1,4 +1,4 @@
-"""Read and check clouds of points from files: `.npy`, `.safetensors`, `.parquet`, or shards."""
+"""Read and check clouds of points from `.npy`, `.safetensors` and `.parquet` files."""
 
 import contextlib
 import tokenize
@@ -18,7 +18,7 @@ from shapesweep.storage import checksummed
 from shapesweep.storage.selections import SELECTIONS, are_massive
 from shapesweep.storage.shards import Shard, read_shard
 
-#: The largest number whose square, summed over features, fits into float64.
+#: Maximum absolute value, so that sums of squares over features fit into float64.
 LARGEST = 1e140
 NOT_PARQUET = "damaged or not Parquet"
 LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
@@ -33,13 +33,13 @@ class CloudFile:
     path : Path
     points : ndarray, shape (n_points, n_features), float32 or float64
     documents : ndarray of int, shape (n_points,), or None
-        None without documents, and with a single document.
+        Document of every point; None if the file has no documents or only one document.
     contexts : ndarray of int, shape (n_points,), or None
     columns : dict of ndarray
-        Other columns of the file.
+        Columns of the file that are not features.
     massive : ndarray of bool, shape (n_points,)
     epsilon : float or None
-        Relative spacing of the numbers, if it is coarser than that of float32.
+        Relative spacing of the numbers in the file, if it is coarser than the spacing of float32.
     """
 
     path: Path
@@ -52,17 +52,18 @@ class CloudFile:
 
 
 def read(path: str | Path, selection: str = "all", tensor: str | None = None) -> CloudFile:
-    """Read a cloud.
+    """Read a cloud from a file.
 
     Parameters
     ----------
     path : path-like
-        `.npy` of two axes; `.safetensors` with one such tensor, or the one that `tensor` names;
-        `.parquet`: a shard of a sweep, one column of lists of equal length, or columns of numbers
-        (a column `document` assigns points to documents).
+        A `.npy` file with an array of two axes, a `.safetensors` file with a tensor of two axes, or
+        a `.parquet` file. The Parquet file contains a shard of a sweep, one column of lists of
+        equal length, or columns of numbers; a column `document` assigns points to documents.
     selection : str
-        Selection of a shard's tokens.
+        Selection of tokens; files that are not shards only have the selection `all`.
     tensor : str, optional
+        Name of the tensor, if a `.safetensors` file has several tensors of two axes.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
     Raises
     ------
     ShapesweepError
-        If the file is not a cloud; the message says what to do.
+        If the file does not contain a cloud; the message states the reason.
     """
     path = Path(path)
     if not path.is_file():
@@ -80,7 +81,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
     if path.suffix == ".parquet" and _is_shard(path):
         if selection not in SELECTIONS:
             raise ShapesweepError(
-                f"--selection: there is no {selection!r}{near(selection, SELECTIONS)}"
+                f"--selection: there is no selection {selection!r}{near(selection, SELECTIONS)}"
             )
         return _of_shard(path, read_shard(path), selection)
     if selection != "all":
@@ -106,7 +107,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
 
 @contextlib.contextmanager
 def _refusing(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
-    """Raise the errors of a reader as an error of one line, which says `what` the file is."""
+    """Convert errors of a reader to an error of one line, which says `what` the file is."""
     try:
         yield
     except errors as error:
@@ -115,12 +116,12 @@ def _refusing(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
-    # Numpy raises all kinds of errors for damaged headers.
+    # Numpy raises many types of errors for damaged headers.
     errors = (ValueError, OSError, EOFError, OverflowError, SyntaxError, tokenize.TokenError)
     with _refusing(path, "not an array of numbers", *errors):
         found = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(found, np.ndarray):
-            raise ValueError("it is an archive of arrays")
+            raise ValueError("the file is an archive of arrays")
     return found
 
 
@@ -156,7 +157,7 @@ def _is_shard(path: Path) -> bool:
 
 
 def _read_parquet(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The points, and the column `document`, if any."""
+    """Return the points, and the column `document` if it exists."""
     with _refusing(path, NOT_PARQUET, pa.ArrowException, OSError):
         table = checksummed.read(path)
         table.validate(full=True)
@@ -166,8 +167,8 @@ def _read_parquet(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         is_word = types.is_string(kind) or types.is_large_string(kind)
         if column.null_count or not (types.is_integer(kind) or is_word):
             raise ShapesweepError(
-                f"{path}: the column 'document' must hold whole numbers or words, without empty "
-                "cells"
+                f"{path}: the column 'document' must contain integers or strings, without missing "
+                "values"
             )
         documents, table = column.to_numpy(), table.drop_columns("document")
     lists = [field.name for field in table.schema if isinstance(field.type, LISTS)]
@@ -186,14 +187,14 @@ def _read_parquet(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     if wrong or not table.num_columns:
         raise ShapesweepError(
             f"{path}: needs one column of lists, or columns of numbers; "
-            + (f"{', '.join(wrong[:4])} is neither" if wrong else "there is none")
+            + (f"{', '.join(wrong[:4])} is neither" if wrong else "the file has no such columns")
         )
     return np.stack([table[name].to_numpy() for name in table.column_names], axis=1), documents
 
 
 def _of_shard(path: Path, shard: Shard, selection: str) -> CloudFile:
     if not len(shard.token):
-        raise ShapesweepError(f"{path}: holds no tokens")
+        raise ShapesweepError(f"{path}: the shard contains no tokens")
     kept = shard.selected(selection)
     names = ("document", "position", "token")
     columns = {name: getattr(shard, name)[kept] for name in names}
@@ -206,12 +207,12 @@ def _of_shard(path: Path, shard: Shard, selection: str) -> CloudFile:
 
 def _exact(path: Path, points: NDArray[Any]) -> NDArray[np.floating]:
     if points.dtype.kind not in "fiu":
-        raise ShapesweepError(f"{path}: holds {points.dtype}, not numbers")
+        raise ShapesweepError(f"{path}: contains {points.dtype}, not numbers")
     if points.ndim != 2:
         raise ShapesweepError(
-            f"{path}: has {points.ndim} axes {points.shape}; a cloud has two, points and features"
+            f"{path}: has {points.ndim} axes {points.shape}; a cloud needs points and features"
         )
-    # Coarser floats are exact in float32, and whole numbers in float64.
+    # Float32 represents coarser floats exactly, and float64 represents integers.
     narrow = points.dtype.kind == "f" and points.dtype.itemsize <= 4
     return points.astype(np.float32 if narrow else np.float64)
 
@@ -229,13 +230,14 @@ def _check(path: Path, points: NDArray[np.floating]) -> None:
     if len(wrong):
         what = "NaN" if np.isnan(points[wrong[0]]).any() else "infinite"
         raise ShapesweepError(
-            f"{path}: row {wrong[0]} is {what} ({len(wrong):,} of {len(points):,} rows are)"
+            f"{path}: row {wrong[0]} is {what} ({len(wrong):,} of {len(points):,} rows are not "
+            "finite)"
         )
     largest = float(np.abs(points).max())
     if largest > LARGEST:
         raise ShapesweepError(
-            f"{path}: holds numbers of {largest:.0e}, values overflow when squared; rescale the "
-            "data"
+            f"{path}: contains numbers up to {largest:.0e}; such values overflow when squared, so "
+            "rescale the data"
         )
     if (points == points[0]).all():
         raise ShapesweepError(f"{path}: all {len(points):,} points are equal")

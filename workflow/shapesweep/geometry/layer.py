@@ -1,7 +1,7 @@
-"""Measure a layer: every metric of its tokens, with N, standard error and replicates.
+"""Measure all metrics of a layer's tokens, with N, standard errors and replicates.
 
-One covariance and one neighbour search serve all metrics of a cloud, and selections with equal
-tokens are measured once.
+All metrics of a cloud share one covariance and one neighbour search. Selections that contain the
+same tokens are measured once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,11 +18,12 @@ from shapesweep.estimators.moments import Moments, norms
 from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric, PairMetric
 from shapesweep.neighbors import sample
 
-#: Neighbours to find beyond the maximum that a metric needs, so that enough remain without a group
-#: of documents.
+#: Number of neighbours to find beyond the largest k of all metrics, so that enough neighbours
+#: remain when a group of documents is left out.
 SPARE = 32
-#: A distance of fewer units in the last place is mostly rounding, because a state is a sum over
-#: features and blocks. A layer with more than this share of such points is flagged.
+#: A distance of fewer than `ROUNDING` units in the last place is mostly rounding error, because a
+#: state is a sum over features and blocks. A layer is flagged if the nearest neighbours of more
+#: than this share of its points are at such distances.
 ROUNDING, ROUNDING_SHARE = 32, 0.01
 #: Random seed of the permutation from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
@@ -37,17 +38,17 @@ class Layer:
     points : ndarray, shape (n_tokens, n_features), float32 or float64
     documents : ndarray of int, shape (n_tokens,)
     groups : ndarray of int, shape (n_tokens,)
-        Groups of documents that the jackknife leaves out.
+        Jackknife group of every token.
     contexts : ndarray of int, shape (n_tokens,), or None
-        Tokens with equal contexts are repeated points, even if rounding makes them differ.
+        Tokens with equal contexts are repeated points, even if rounding makes their states differ.
     selections : dict of ndarray of bool
-        Which tokens are kept, by name of the selection.
+        Mask of the tokens that each selection keeps, by the selection's name.
     massive : ndarray of bool, shape (n_tokens,)
     epsilon : float or None
-        Relative spacing of the numbers, if it is coarser than that of their dtype.
+        Relative spacing of the original numbers, if it is coarser than the spacing of the dtype.
     axes : dict
-        Eigenvalues and axes by selection (bytes of its mask), after the layer was measured; fits of
-        the next layer use them.
+        Eigenvalues and axes of every selection, by the bytes of its mask. `measure_layer` fills
+        this attribute, and fits of the next layer use it.
     """
 
     points: NDArray[np.floating]
@@ -61,7 +62,7 @@ class Layer:
 
     @property
     def n_groups(self) -> int:
-        """Groups of documents."""
+        """Number of groups of documents."""
         return int(self.groups.max(initial=0)) + 1
 
 
@@ -74,9 +75,9 @@ class Number:
     metric : str
     value : float
     replicates : list of float
-        Without each group of documents.
+        Values without each group of documents.
     n_points, n_duplicates : int
-        Points that were used, and repeated points that were removed.
+        Number of points that were used, and number of repeated points that were removed.
     k : int or None
         Number of neighbours.
     radius : float or None
@@ -98,7 +99,7 @@ class Number:
 
     @property
     def stderr(self) -> float:
-        """Standard error by the jackknife over groups of documents."""
+        """Jackknife standard error over groups of documents."""
         return float(jackknife.stderr(self.replicates))
 
 
@@ -116,19 +117,19 @@ def measure_layer(
     ----------
     layer : Layer
     n_points : int or None
-        N of every ID estimate, after repeated points are removed; None for all.
+        Number N of distinct points from which every ID is estimated; None for all distinct points.
     metrics : mapping of str to Metric
     before : Layer, optional
-        The previous layer, already measured; metrics of pairs of layers need it.
+        The previous layer, which has been measured. Metrics of pairs of layers need this argument.
     partial : mapping of str to iterable of str, optional
-        Metrics of the selections for which only some are measured.
+        For selections on which only some metrics are measured: the names of these metrics.
     seed : int
         Random seed of the permutation from which the N points are taken.
 
     Returns
     -------
     dict of list of Number
-        By name of the selection.
+        The numbers of every selection, by the selection's name.
 
     """
     few = {selection: set(names) for selection, names in (partial or {}).items()}
@@ -142,7 +143,7 @@ def measure_layer(
         chosen[mask.tobytes()] |= wanted[selection]
 
     def masks_of(kind: type[Metric]) -> dict[bytes, NDArray[np.bool_]]:
-        """Masks of the selections with metrics of a kind."""
+        """Return the masks of the selections that have metrics of a kind."""
         return {key: mask for key, mask in masks.items() if _of(kind, chosen[key])}
 
     many = {key: mask for key, mask in masks_of(CloudMetric).items() if mask.sum() > 1}
@@ -204,7 +205,10 @@ def _of_clouds(
 def _fits(
     layer: Layer, before: Layer | None, masks: Mapping[bytes, NDArray[np.bool_]]
 ) -> dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]]:
-    """Fits to the previous layer, by selection; similar selections share most of a fit."""
+    """Fit a layer to the previous layer for every selection.
+
+    Similar selections share most of the computation.
+    """
     fits: dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]] = {}
     if before is None:
         return fits
@@ -214,7 +218,7 @@ def _fits(
         if key in fits or not core.any():
             continue
         if key not in before.axes:
-            # Other tokens are massive in the previous layer.
+            # Other tokens are massive in the previous layer, so this mask has no axes yet.
             before.axes[key] = spectrum.eigh(Moments.of(before.points[core]).scatter)
         eigenvalues, axes = before.axes[key]
         larger = {
@@ -234,7 +238,8 @@ def _fits(
 def _of_pairs(
     metrics: dict[str, PairMetric], fit: linearity.Fit, without: list[linearity.Fit]
 ) -> Iterator[Number]:
-    # With twice as many tokens as coefficients, the residuals have as many degrees of freedom.
+    # With twice as many tokens as coefficients, the residuals have as many degrees of freedom as
+    # the fit.
     flags = ("undersampled",) if fit.n_points < 2 * (fit.n_features + 1) else ()
     for name, metric in metrics.items():
         replicates = [metric.compute(each) for each in without]
@@ -242,7 +247,7 @@ def _of_pairs(
 
 
 class _Sample(NamedTuple):
-    """Different tokens of a selection, in the order of the permutation."""
+    """Distinct tokens of a selection, in the order of the permutation."""
 
     rows: NDArray[np.int64]
     n_duplicates: int
@@ -251,7 +256,7 @@ class _Sample(NamedTuple):
 def _samples(
     layer: Layer, masks: Mapping[bytes, NDArray[np.bool_]], n_points: int | None, seed: int
 ) -> dict[bytes, _Sample]:
-    """For every selection, the first N different rows in the order of the permutation."""
+    """For every selection, return the first N distinct rows in the order of the permutation."""
     permutation = np.random.default_rng(seed).permutation(len(layer.points))
     samples = {}
     for key, mask in masks.items():
@@ -265,7 +270,7 @@ def _samples(
 def _search(
     layer: Layer, pooled: NDArray[np.int64], metrics: Mapping[str, Metric]
 ) -> list[neighbors.NeighborLists]:
-    """Neighbours within the union of all samples, which overlap almost entirely."""
+    """Search the union of all samples once, because the samples overlap almost entirely."""
     requested = _of(NeighborMetric, metrics).values()
     most = max(k for metric in requested for k in metric.k)
     between = layer.documents[pooled] if any(metric.between for metric in requested) else None
@@ -281,11 +286,12 @@ def _of_neighbors(
     drawn: _Sample,
     n_points: int | None,
 ) -> Iterator[Number]:
-    """Every metric of nearest neighbours of a sample, with its replicates."""
+    """Yield all nearest-neighbour metrics of a sample, each with its replicates."""
     documents, groups = layer.documents[pooled], layer.groups[pooled]
     flags = ["shortfall"] if n_points is not None and len(drawn.rows) < n_points else []
     flags += ["rounding"] if _is_rounded(layer, lists[0], np.isin(pooled, drawn.rows)) else []
-    # Metrics of the same neighbours share them, up to the largest k.
+    # Metrics of the same points and the same kind of neighbours share one list, up to the largest
+    # k.
     views: dict[tuple[bool, int], list[tuple[str, int]]] = {}
     for name, metric in metrics.items():
         views.setdefault((metric.between, metric.fraction), []).extend((name, k) for k in metric.k)
@@ -318,7 +324,7 @@ def _of_neighbors(
 
 
 def _is_rounded(layer: Layer, lists: neighbors.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
-    """Whether distances to nearest neighbours are at the resolution of the numbers."""
+    """Whether too many nearest-neighbour distances are dominated by rounding."""
     if not sampled.any():
         return False
     nearest, _ = lists.nearest(1, sampled)

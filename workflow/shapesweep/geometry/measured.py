@@ -1,7 +1,7 @@
-"""Kept numbers: what has been measured of a checkpoint, in one folder for each checkpoint.
+"""Read and write the kept numbers of checkpoints, in one folder for each checkpoint.
 
-Jobs reuse numbers of equal origin from these folders, and measure only the others. The folders are
-not part of the plan: without them, everything is measured again.
+Jobs reuse kept numbers of the same origin, and measure only the missing numbers. The folders are
+not part of the plan. If they are removed, everything is measured again.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from shapesweep.metrics import METRICS
 from shapesweep.plan import fingerprints
 from shapesweep.storage import atomic, schemas, tables
 
-#: The tables of a checkpoint.
+#: Schemas of the tables of a checkpoint.
 SCHEMAS = {
     "geometry": schemas.GEOMETRY,
     "replicates": schemas.REPLICATES,
     "losses": schemas.LOSSES,
     "samples": schemas.SAMPLES,
 }
-#: The order of their rows.
+#: Columns by which the rows of these tables are sorted.
 _ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
 
 
@@ -35,12 +35,12 @@ class Measured:
     Attributes
     ----------
     origins : dict
-        By corpus: what its shards were computed `from`, and `by` which versions.
+        Origin of every corpus's shards: their inputs under `from`, and versions under `by`.
     geometry, replicates, losses, samples : pandas.DataFrame
     vocabulary : int or None
-        Entries of the model's vocabulary.
+        Number of entries of the model's vocabulary.
     fingerprint : str
-        `fingerprints.contents` of the checkpoint; empty if there are no numbers.
+        Fingerprint of the checkpoint (`fingerprints.contents`); empty if there are no numbers.
     """
 
     origins: dict[str, Any] = field(default_factory=dict)
@@ -53,9 +53,12 @@ class Measured:
 
     @classmethod
     def read(cls, folder: str | Path, settings: Measurement) -> "Measured":
-        """Read a folder; the result is empty if it is absent, damaged or of other settings."""
+        """Read a folder.
+
+        The result is empty if the folder is absent or damaged, or was written with other settings.
+        """
         folder = Path(folder)
-        # Absent, damaged or of an older version: it is measured again.
+        # If a table is absent, damaged or of an older version, everything is measured again.
         with contextlib.suppress(ShapesweepError, KeyError):
             metadata = tables.read_metadata(folder / "geometry.parquet")
             if metadata.get("settings") == fingerprints.numbers(settings):
@@ -63,7 +66,7 @@ class Measured:
                     name: tables.read(folder / f"{name}.parquet", schema)
                     for name, schema in SCHEMAS.items()
                 }
-                # A metric may have been removed, or have another version.
+                # Drop numbers of metrics that have been removed or have another version now.
                 current = {name: metric.version for name, metric in METRICS.items()}
                 for name in ("geometry", "replicates"):
                     today = frames[name].metric.map(current) == frames[name].metric_version
@@ -86,15 +89,15 @@ class Measured:
                 tables.write(frame, schema, partial / f"{name}.parquet", metadata)
 
     def versions(self, corpus: str) -> set[tuple[str, int]]:
-        """(metric, version) of all kept numbers of a corpus."""
+        """Return the pairs (metric, version) of all kept numbers of a corpus."""
         mine = self.geometry[self.geometry.corpus == corpus]
         pairs = mine[["metric", "metric_version"]].drop_duplicates()
         return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
 
     def complete(self) -> dict[str, Any]:
-        """Origins of the corpora for which every metric is kept in its current version.
+        """Return the origins of the corpora for which every metric is kept in its current version.
 
-        Shards of equal origin need not be extracted again.
+        Shards with these origins need not be extracted again.
         """
         wanted = {(name, metric.version) for name, metric in METRICS.items()}
         return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
@@ -104,7 +107,7 @@ class Measured:
         return self.fingerprint == fingerprint and len(self.complete()) == len(self.origins)
 
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
-        """The numbers that are valid for shards of these origins."""
+        """Return the kept numbers that are valid for shards of these origins."""
         same = {
             name: origin
             for name, origin in self.origins.items()
@@ -114,7 +117,7 @@ class Measured:
         return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
 
     def joined(self, fresh: "Measured") -> "Measured":
-        """Newly measured numbers, with these added, in the usual order of rows."""
+        """Return newly measured and kept numbers together, in the usual order of rows."""
         frames = {}
         for name in ("geometry", "replicates", "losses"):
             parts = [getattr(self, name), getattr(fresh, name)]

@@ -1,4 +1,4 @@
-"""The checkpoints of a job: their rows of the manifest, and their folders."""
+"""Look up the checkpoints of a job in the manifest, and find their folders."""
 
 import contextlib
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ class Member:
     ----------
     checkpoint : Checkpoint
     folder : Path
-        Folder of its files.
+        Folder of the checkpoint's files.
     tokenizer : Path
-        Folder of its tokenizer.
+        Folder of the checkpoint's tokenizer.
     kept_folder : Path or None
-        Folder of its kept numbers (`Measured`).
+        Folder of the checkpoint's kept numbers (`Measured`).
     settings : Measurement
     """
 
@@ -40,38 +40,38 @@ class Member:
 
     @cached_property
     def known(self) -> Measured:
-        """Its kept numbers."""
+        """The kept numbers of the checkpoint."""
         return Measured.read(self.kept_folder, self.settings) if self.kept_folder else Measured()
 
     @cached_property
     def fingerprint(self) -> str:
-        """Fingerprint of its contents."""
+        """Fingerprint of the checkpoint's contents."""
         return fingerprints.contents(self.checkpoint, self.tokenizer, self.settings)
 
     @property
     def is_measured(self) -> bool:
-        """Whether all its numbers are kept, from its current contents."""
+        """Whether all numbers of the checkpoint's current contents are kept."""
         return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
 
     def source(self, out: Path, known: dict[str, Any] | None = None) -> Source:
-        """What is extracted from it into a folder, besides corpora of `known` origins."""
+        """Return the `Source` that extracts the checkpoint, without corpora of `known` origins."""
         return Source(
             self.checkpoint, self.folder, out, self.tokenizer, known or {}, self.fingerprint
         )
 
     def budget(self, rise: float) -> list[dict[str, Any]] | None:
-        """The rows of its dimension budget, if they are kept, from its current contents."""
+        """Return the rows of the dimension budget, if they are kept for the current contents."""
         if not (self._budget_file and self.checkpoint.selected):
             return None
         fingerprint = self._budget_fingerprint(rise)
-        # Absent, damaged or of an older version: it is measured again.
+        # If the table is absent, damaged or of an older version, the budget is measured again.
         with contextlib.suppress(ShapesweepError):
             if tables.read_metadata(self._budget_file).get("fingerprint") == fingerprint:
                 return tables.read_arrow(self._budget_file, schemas.BUDGETS).to_pylist()
         return None
 
     def keep_budget(self, rise: float, rows: list[dict[str, Any]]) -> None:
-        """Keep the rows of its dimension budget, if it has a folder for its numbers."""
+        """Keep the rows of the dimension budget, if there is a folder for kept numbers."""
         if self._budget_file:
             metadata = {"fingerprint": self._budget_fingerprint(rise)}
             tables.write(rows, schemas.BUDGETS, self._budget_file, metadata)
@@ -81,8 +81,11 @@ class Member:
 
     @property
     def _budget_file(self) -> Path | None:
-        """Beside its kept numbers, because another job measures it."""
-        # Names of revisions do not begin with a dot.
+        """File of the dimension budget.
+
+        The file is not in the folder of kept numbers, because another job measures the budget.
+        """
+        # No revision is named `.budgets`, because names of revisions do not begin with a dot.
         kept = self.kept_folder
         return kept.parent / ".budgets" / f"{kept.name}.parquet" if kept else None
 
@@ -96,27 +99,27 @@ def members(
     tokenizer: str | Path = "",
     measured: str | Path = "",
 ) -> list[Member]:
-    """The checkpoints of a job.
+    """Return the checkpoints of a job.
 
     Parameters
     ----------
     manifest : path-like
-        Manifest of their suite.
+        Manifest of the checkpoints' suite.
     run : str
     revisions : sequence of str
     settings : Measurement
     downloads : path-like
         Folder of downloads, for checkpoints from the Hub.
     tokenizer : path-like
-        Folder of the run's tokenizer; empty if each checkpoint has one.
+        Folder of the run's tokenizer; empty if each checkpoint has its own tokenizer.
     measured : path-like
-        Folder with kept numbers of the run's checkpoints; empty to keep none.
+        Folder with kept numbers of the run's checkpoints; if empty, no numbers are kept.
 
     Returns
     -------
     list of Member
-        One for each revision. A checkpoint that is not in the manifest is not selected, and its
-        status says so.
+        One `Member` for each revision. If the manifest does not list a checkpoint, the checkpoint
+        is not selected, and its status states the reason.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""The Hugging Face Hub: list what a suite has published, and download it within a disk limit.
+"""The Hugging Face Hub: list the checkpoints of suites, and download them within a disk limit.
 
-In: the definition of a suite, and repositories on the Hub.
-Out: listings, checkpoints with their steps and tokens, and downloaded files.
+Input: the definition of a suite, and repositories on the Hub.
+Output: listings, checkpoints with their steps and tokens, and downloaded files.
 Imported by: manifest, plan, cli.
 """

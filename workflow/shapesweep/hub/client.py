@@ -1,8 +1,9 @@
-"""Calls to the Hub, which are repeated until they are answered; no other module calls it.
+"""Requests to the Hub, which are repeated after transient failures.
 
-The client is `huggingface_hub`, so `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` have
-their usual meaning. It repeats only some of its calls; here all calls are repeated, and a file that
-arrives damaged is downloaded again.
+No other module calls the Hub. The client is `huggingface_hub`, so `HF_TOKEN`, `HF_HOME`,
+`HF_ENDPOINT` and `HF_HUB_OFFLINE` have their usual meaning. `huggingface_hub` repeats only some of
+its requests. This module repeats all requests, and also downloads a file again if it arrives
+damaged.
 """
 
 import errno
@@ -18,11 +19,11 @@ from typing import Any, TypeVar
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.storage.files import File, is_inside, sha256
 
-#: Attempts per call, and the longest wait between two of them, in seconds.
+#: Number of attempts per request, and the longest wait between two attempts, in seconds.
 ATTEMPTS, LONGEST_WAIT = 8, 60.0
-#: Attempts to download a file that arrives damaged.
+#: Number of attempts to download a file that arrives damaged.
 DAMAGED = 3
-#: Status codes for which a call is repeated, besides those from 500 up.
+#: HTTP status codes below 500 for which a request is repeated.
 _TRANSIENT = {408, 409, 425, 429}
 
 _LOG = logging.getLogger(__name__)
@@ -31,24 +32,24 @@ Answer = TypeVar("Answer")
 
 
 class UnreachableError(TransientError):
-    """The Hub did not answer any attempt."""
+    """Raised if no attempt got a response from the Hub, or if HF_HUB_OFFLINE is set."""
 
 
 class RefusedError(CheckpointError):
-    """The Hub has answered that something does not exist, or that this user has no access."""
+    """Raised if the Hub responds that something does not exist, or that the user has no access."""
 
 
 class NoAccessError(RefusedError, TransientError):
-    """The user has no access, which the user may be able to change."""
+    """Raised if the user has no access. The error is transient, because the user may get access."""
 
 
 def refs(repository: str) -> dict[str, dict[str, str]]:
-    """Branches and tags of a repository.
+    """Return the branches and tags of a repository.
 
     Returns
     -------
     dict
-        `branches` and `tags`: commit by name.
+        The keys are `branches` and `tags`; each value is a dict of commits by name.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def refs(repository: str) -> dict[str, dict[str, str]]:
 
 
 def tree(repository: str, commit: str) -> list[File]:
-    """Every file of a commit.
+    """Return every file of a commit.
 
     Returns
     -------
@@ -79,13 +80,13 @@ def tree(repository: str, commit: str) -> list[File]:
     return [
         File(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
         for entry in entries
-        # Skip paths that lead out of the folder.
+        # Skip folders, and paths that point outside the folder of the download.
         if hasattr(entry, "blob_id") and is_inside(entry.path)
     ]
 
 
 def commits(repository: str, branch: str) -> list[tuple[str, str]]:
-    """Every commit of a branch, the newest first: (commit, title).
+    """Return (commit, title) of every commit of a branch, newest first.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def commits(repository: str, branch: str) -> list[tuple[str, str]]:
 
 
 def repositories(pattern: str) -> list[str]:
-    """Names of all repositories that match a pattern with `*`.
+    """Return the names of all repositories that match a pattern with `*`.
 
     Raises
     ------
@@ -105,13 +106,13 @@ def repositories(pattern: str) -> list[str]:
     author, _, name = pattern.partition("/")
     search = max(name.split("*"), key=len)
     found = _ask(pattern, lambda api: list(api.list_models(author=author, search=search or None)))
-    # The star of a pattern also matches slashes, but a name has only one.
+    # The star of a pattern also matches slashes, but a valid name contains exactly one slash.
     names = (model.id for model in found if re.fullmatch(r"[\w.-]+/[\w.-]+", model.id))
     return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
 
 def read(repository: str, commit: str, path: str) -> bytes:
-    """A small file of a commit.
+    """Return the contents of a small file of a commit.
 
     Raises
     ------
@@ -133,19 +134,19 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
     repository, commit : str
     file : File
     folder : Path
-        Folder for the file, under its path in the repository.
+        The file is written to this folder, at its path in the repository.
     shown : tqdm
         Progress bar that counts the bytes.
 
     Returns
     -------
     Path
-        A link if the cache of the user has this file.
+        Path of the file; a symbolic link if the user's cache contains the file.
 
     Raises
     ------
     RefusedError
-        If the Hub has no such file, or repeatedly sends other contents than it lists.
+        If the Hub has no such file, or repeatedly sends contents that differ from its listing.
     UnreachableError
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
@@ -159,7 +160,7 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
         return target
     before = shown.n
     for attempt in range(DAMAGED):
-        # Otherwise the client would keep the file that is already there.
+        # Without this, the client would keep the file of an earlier attempt.
         target.unlink(missing_ok=True)
         download = functools.partial(
             HfApi.hf_hub_download,
@@ -168,7 +169,7 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             revision=commit,
             local_dir=folder,
             tqdm_class=_counting(shown),
-            # Otherwise it could be copied again from a damaged cache.
+            # Without this, the client could copy the file again from a damaged cache.
             force_download=attempt > 0,
         )
         try:
@@ -177,17 +178,17 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             if not _is_short(error):
                 raise
         if is_whole(target, file):
-            # Count bytes that arrived twice only once.
+            # The bytes of a repeated download are counted only once.
             shown.update(before + file.size - shown.n)
             return target
     target.unlink(missing_ok=True)
     raise RefusedError(
-        f"{file.path} arrives damaged: its sha256 differs from the one that the Hub lists"
+        f"{file.path} arrives damaged: its sha256 differs from the sha256 that the Hub lists"
     )
 
 
 def is_whole(path: Path, file: File) -> bool:
-    """Whether the contents of a path are those that the Hub lists."""
+    """Return whether the size and the digest of a file match the listing of the Hub."""
     from huggingface_hub.utils.sha import git_hash
 
     if not path.is_file() or path.stat().st_size != file.size:
@@ -198,7 +199,7 @@ def is_whole(path: Path, file: File) -> bool:
 
 
 def _ask(about: str, call: Callable[[Any], Answer]) -> Answer:
-    """Call the Hub until it answers."""
+    """Send a request to the Hub, and repeat it after transient failures."""
     import tenacity
     from huggingface_hub import HfApi
 
@@ -219,7 +220,7 @@ def _ask(about: str, call: Callable[[Any], Answer]) -> Answer:
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether another attempt may succeed."""
+    """Return whether another attempt may succeed."""
     from httpx2 import TransportError
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -231,27 +232,27 @@ def _is_transient(error: BaseException) -> bool:
         return status in _TRANSIENT or status >= 500
     if any(isinstance(cause, OSError) and cause.errno in _OURS for cause in causes):
         return False
-    # A truncated answer is not JSON and raises a ValueError; errors of transfers by xet are
-    # RuntimeErrors.
+    # A truncated response is not JSON and raises a ValueError. A failed transfer by xet raises a
+    # RuntimeError.
     kinds = TransportError | LocalEntryNotFoundError | OSError | ValueError | RuntimeError
     return not _is_short(error) and isinstance(error, kinds)
 
 
 def _is_short(error: BaseException) -> bool:
-    """Whether the client reports that a file is shorter than it should be."""
+    """Return whether the client reports that a downloaded file has the wrong size."""
     return isinstance(error, OSError) and "Consistency check failed" in str(error)
 
 
-#: Errors of this machine's disk, which do not go away by repeating.
+#: Errors of the local disk. A request that fails with such an error is not repeated.
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
 
 def _wait(state: Any) -> float:
-    """Seconds until the next attempt: what the Hub asks for, or twice the last wait."""
+    """Return the seconds until the next attempt: the Hub's Retry-After, or twice the last wait."""
     for cause in _causes(state.outcome.exception()):
         requested = getattr(getattr(cause, "response", None), "headers", {}).get("Retry-After", "")
         if requested.isdigit() and float(requested):
-            # The Hub limits rates in windows of five minutes, so it never asks for more.
+            # The Hub limits rates in windows of five minutes, so it never requests a longer wait.
             return min(float(requested), 300.0)
     return min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
 
@@ -264,11 +265,11 @@ def _print_retry(state: Any) -> None:
 
 
 def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
-    """The message for an error of the client, with advice; None for other errors."""
+    """Convert an error of the client to an error with advice; None for unexpected errors."""
     from huggingface_hub import constants, errors, get_token
 
     token = "your token has no access" if get_token() else "set HF_TOKEN or run `hf auth login`"
-    offline = ": HF_HUB_OFFLINE is set, and this is not in the local cache"
+    offline = ": HF_HUB_OFFLINE is set, and the local cache lacks the requested data"
     gated = f" is gated: accept its terms at {constants.ENDPOINT}/{about} ({token})"
     private = f": there is no such repository, or it is private ({token})"
     for kind, raised, text in (
@@ -277,20 +278,20 @@ def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
         (errors.RepositoryNotFoundError, NoAccessError, private),
         (errors.RevisionNotFoundError, RefusedError, ": the revision no longer exists"),
         (errors.RemoteEntryNotFoundError, RefusedError, ": the file no longer exists"),
-        (errors.HFValidationError, RefusedError, ": is not a valid name of a repository"),
+        (errors.HFValidationError, RefusedError, " is not a valid name of a repository"),
     ):
         if any(isinstance(cause, kind) for cause in _causes(error)):
             return raised(f"{about}{text}")
     status = _status(error)
     if status in (401, 403):
-        return NoAccessError(f"{about}: the Hub refuses ({status}): {token}")
+        return NoAccessError(f"{about}: the Hub refuses the request (HTTP {status}): {token}")
     if _is_transient(error):
         reason = f"HTTP {status}" if status else type(error).__name__
         return UnreachableError(
             f"{about}: {constants.ENDPOINT} has not answered in {ATTEMPTS} attempts ({reason}); "
-            "run again when it does"
+            "run again later"
         )
-    return RefusedError(f"{about}: the Hub refuses (HTTP {status})") if status else None
+    return RefusedError(f"{about}: the Hub refuses the request (HTTP {status})") if status else None
 
 
 def _status(error: BaseException) -> int | None:
@@ -305,7 +306,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _counting(shown: Any) -> type:
-    """A hidden progress bar for the client, which updates a visible one."""
+    """Return a class of hidden progress bars for the client, which update a visible bar."""
     from tqdm import tqdm
 
     class Counting(tqdm):

@@ -1,8 +1,8 @@
-"""The disk budget: space for checkpoints from the Hub while they are measured.
+"""The disk budget: the disk space for checkpoints from the Hub while they are measured.
 
-Every batch claims the space that it needs before its download begins. The claim ends when its
-folder is removed, or when the process that used it has died. Downloads run ahead of the measuring
-as far as there is space, and a killed job does not hold space forever.
+Every batch claims the space that it needs before its download begins. The claim ends when the
+folder of the batch is removed, or when the process that used the batch has died. Downloads run
+ahead of the measurements while space is available. A killed job does not hold space forever.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ from shapesweep.storage import atomic
 
 #: Seconds between two attempts to claim space, and between two messages while waiting.
 LOOK, MESSAGE = 0.5, 60.0
-#: Seconds without any space becoming free, after which waiting ends.
+#: Waiting ends if no claim has changed for this many seconds.
 PATIENCE = 6 * 3600.0
 
-#: `<suite>/<run>/<batch>/<fingerprint>`, without components that lead out of the folder.
+#: The path `<suite>/<run>/<batch>/<fingerprint>`, which cannot point outside the folder.
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*){3}")
-#: Bytes, and the time at which the claim expires.
+#: Bytes of a claim, and the time at which the claim expires.
 Claim = tuple[int, float]
 
 _LOG = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class DiskBudget:
     Parameters
     ----------
     folder : path-like
-        The folder of temporary files; downloads are in its `checkpoints/`.
+        The folder of temporary files; its subfolder `checkpoints/` contains the downloads.
     n_bytes : int
         Limit for the sum of all claims.
     """
@@ -85,25 +85,25 @@ class DiskBudget:
         batch : str
         n_bytes : int
         seconds : float
-            After this time no job uses the batch any more, and its files may be removed when
+            Time after which no job uses the batch any more, so that its files may be removed when
             another batch needs the space.
 
         Raises
         ------
         CheckpointError
-            If the batch needs more than the limit.
+            If the batch needs more space than the limit allows.
         TransientError
-            If no space has become free for hours.
+            If no claim has changed for hours.
         """
-        limit = f"hub.disk_gb allows {self.n_bytes / 1e9:g}"
+        limit = f"hub.disk_gb allows {self.n_bytes / 1e9:g} GB"
         if n_bytes > self.n_bytes:
-            raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, {limit}")
+            raise CheckpointError(f"needs {n_bytes / 1e9:.1f} GB, but {limit}")
         reported = changed = time.monotonic()
         before: dict[str, Claim] = {}
         while not self._take(batch, n_bytes, time.time() + seconds):
             now, held = time.monotonic(), self._claims()
             changed, before = (changed, before) if held == before else (now, held)
-            reason = f"{limit}, and it is held by {', '.join(sorted(held))}"
+            reason = f"{limit}, and the space is held by {', '.join(sorted(held))}"
             if now - changed > PATIENCE:
                 raise TransientError(f"found no disk space: {reason}")
             if now - reported > MESSAGE:
@@ -112,7 +112,7 @@ class DiskBudget:
             time.sleep(LOOK)
 
     def clear(self, planned: Collection[str] | None) -> None:
-        """Remove leftovers of earlier sweeps.
+        """Remove downloads that earlier sweeps left behind.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class DiskBudget:
             claims = self._claims()
             claims.pop(batch, None)
             for other, (_, end) in list(claims.items()):
-                # No files of the batch exist, and no process uses it.
+                # The claim is obsolete: the batch has no files, and no process uses it.
                 if not (self.folder / other).exists() and not self._markers(other):
                     del claims[other]
                 elif self._is_dead(other) or end < time.time():
@@ -150,13 +150,13 @@ class DiskBudget:
     def _claims(self) -> dict[str, Claim]:
         try:
             claims = json.loads(self.claims_file.read_bytes())
-            # Folders of claims are removed, so names must not lead elsewhere.
+            # The folder of a claim may be removed, so its path must not point elsewhere.
             return {
                 batch: (int(n), float(end))
                 for batch, (n, end) in claims.items()
                 if _PLACE.fullmatch(batch)
             }
-        # A damaged file, or one of an earlier version; new claims replace it.
+        # The file is absent, damaged or from an earlier version; new claims replace it.
         except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             return {}
 
@@ -166,7 +166,7 @@ class DiskBudget:
         return list(folder.parent.glob(f".{folder.name}.*.used"))
 
     def _is_dead(self, batch: str) -> bool:
-        """Whether the processes that used a batch have died or failed."""
+        """Return whether all processes that used a batch have died or failed."""
         markers = self._markers(batch)
         return bool(markers) and all(map(_is_left, markers))
 
@@ -181,7 +181,7 @@ class DiskBudget:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether the process of a marker died without removing it."""
+    """Return whether the process that created a marker died without removing the marker."""
     # Network file systems lock only files that are open for writing.
     with contextlib.suppress(OSError), path.open("r+b") as marker:
         fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)

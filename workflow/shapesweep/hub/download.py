@@ -1,7 +1,7 @@
 """Downloads of checkpoints and tokenizers.
 
-The manifest pins commit, files and digests. A folder has exactly these files, verified, or a
-`failed.json` with the reason.
+The manifest pins the commit, the files and their digests. A complete folder contains either exactly
+these files, all verified, or a `failed.json` with the reason of the failure.
 """
 
 import itertools
@@ -24,19 +24,19 @@ PLACES = 4
 def checkpoints(
     wanted: Sequence[tuple[Checkpoint, Path]], claim: Callable[[], None], tokenizer: Path
 ) -> Iterator[str]:
-    """Fetch checkpoints, once the disk has room for them.
+    """Download checkpoints, as soon as the disk has room for them.
 
     Parameters
     ----------
     wanted : sequence of (Checkpoint, Path)
-        Checkpoints of the manifest: their files are fetched from their `repository` at their
-        `commit`. Each with its folder, which is written atomically: the files by their names, or
-        `failed.json`.
+        Checkpoints of the manifest, each with its folder. The files of a checkpoint are downloaded
+        from its `repository` at its `commit`. The folder is written atomically, and contains the
+        files or `failed.json`.
     claim : callable
-        Returns when the disk has room for all of them.
+        Function that waits until the disk has room for all checkpoints.
     tokenizer : Path
-        Folder of their tokenizer. Without a tokenizer nothing is fetched, because nothing could be
-        measured.
+        Folder of the tokenizer. If the tokenizer could not be downloaded, no checkpoint is
+        downloaded, because none could be measured.
 
     Yields
     ------
@@ -55,7 +55,7 @@ def checkpoints(
 
 
 def _checkpoint(wanted: Checkpoint, out: Path, failure: CheckpointError | None) -> str:
-    """Fetch a checkpoint, or record why it cannot be fetched."""
+    """Download a checkpoint, or record why it cannot be downloaded."""
     with atomic.folder(out) as partial:
         try:
             if failure:
@@ -71,7 +71,7 @@ def _checkpoint(wanted: Checkpoint, out: Path, failure: CheckpointError | None) 
 
 
 def _fetch(repository: str, commit: str, files: Sequence[File], out: Path) -> None:
-    """Download files into a folder, without the folders of their paths in the repository."""
+    """Download files into one folder, without their parent folders in the repository."""
     staging = out / ".hub"
     with progress.bar(sum(file.size for file in files), "downloading", "bytes") as shown:
         for file in files:
@@ -88,9 +88,9 @@ def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -
     last : Checkpoint
         A checkpoint of the run, for messages.
     sources : iterable of (str, str, list of File)
-        Repository, commit and files.
+        Repository, commit and files of each source, best source first.
     out : Path
-        A folder that is written atomically: the files, or `failed.json`.
+        A folder, which is written atomically, and contains the files or `failed.json`.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -
         Message in one line.
     """
     failure = CheckpointError(
-        f"{last.repository} has no tokenizer; name the repository that has it "
+        f"{last.repository} has no tokenizer; name the repository that has one "
         f"(suites.{last.suite}.tokenizer)"
     )
     with atomic.folder(out) as partial:

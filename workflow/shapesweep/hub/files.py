@@ -1,4 +1,4 @@
-"""Which files of a commit a checkpoint or a tokenizer needs."""
+"""Selection of the files of a commit that a checkpoint or a tokenizer needs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ _FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 
 
 def is_weights(file: File) -> bool:
-    """Whether a file contains weights, and is not their index."""
+    """Return whether a file contains weights. The index of weights contains none."""
     return file.path.endswith((".safetensors", ".bin"))
 
 
 def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[File], list[str]]:
-    """The files that a checkpoint needs: its configuration and one format of its weights.
+    """Return the files that a checkpoint needs: its configuration and one format of its weights.
 
     Parameters
     ----------
@@ -25,13 +25,13 @@ def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[Fil
     folder : str
         Folder in the repository; empty for its root.
     with_code : bool
-        Whether the model's own code is needed too.
+        Whether the checkpoint also needs the model's own code.
 
     Returns
     -------
     files : list of File
     status : list of str
-        `missing_config`, and the status of `choose_weights`.
+        `missing_config` if there is no configuration, followed by the status of `choose_weights`.
     """
     inside = _inside(tree, folder)
     weights, status = choose_weights(inside)
@@ -41,15 +41,15 @@ def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[Fil
 
 
 def tokenizer(tree: Sequence[File], folder: str) -> list[File]:
-    """The files of a tokenizer; empty if there is none."""
+    """Return the files of a tokenizer; empty if the folder contains no tokenizer."""
     inside = _inside(tree, folder)
     files = [inside[name] for name in TOKENIZER if name in inside]
-    # For old tokenizers, the configuration of the model names their class.
+    # The class of an old tokenizer is known only from the configuration of the model.
     return [*files, inside["config.json"]] if files and "config.json" in inside else files
 
 
 def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
-    """The files of one complete format of the weights; safetensors are preferred to pickles.
+    """Return the files of one complete format of the weights; safetensors are preferred to pickles.
 
     Parameters
     ----------
@@ -61,7 +61,8 @@ def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
     files : list of File
         Weights and their index.
     status : list of str
-        `missing_weights` if there are none, `missing_weights:<file>` if some are missing.
+        Empty if a format is complete. `missing_weights` if there are no weights, and
+        `missing_weights:<file>` for each file that is missing.
     """
     flaws: list[str] = []
     for stem, extension in _FORMATS:
@@ -89,6 +90,6 @@ def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
 
 
 def _inside(tree: Sequence[File], folder: str) -> dict[str, File]:
-    """The files of one folder, by name."""
+    """Return the files of one folder, by name."""
     paths = [(PurePosixPath(file.path), file) for file in tree]
     return {path.name: file for path, file in paths if str(path.parent) == (folder or ".")}

@@ -1,7 +1,7 @@
 """The listing of a suite: refs, files and configurations of its repositories, in one JSON file.
 
-The files of a commit never change, so they are kept by commit as they arrive. A listing that is
-written again, or was interrupted, asks only for new commits.
+The files of a commit never change, so the list of files is saved for each commit as soon as it
+arrives. If a listing is repeated or resumed, only new commits are requested.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from shapesweep.storage import atomic
 from shapesweep.storage.files import File, is_inside
 
 Listing = dict[str, Repository]
-#: Listings are validated when they are read: they may be damaged, or edited by hand.
+#: A listing is validated when it is read, because it may be damaged or edited by hand.
 _LISTING = TypeAdapter(Listing)
 _TREE = TypeAdapter(tuple[str, list[File]])
 _STEPS = TypeAdapter(dict[str, list[int]])
@@ -33,25 +33,25 @@ Answer = TypeVar("Answer")
 
 
 def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
-    """Ask the Hub for everything that the manifest of a suite needs.
+    """Request everything from the Hub that the manifest of a suite needs.
 
     Parameters
     ----------
     suite : HubSuite
     out : path-like
-        A JSON file; `trees/` beside it keeps the answers.
+        The JSON file to write. The folder `trees/` beside it stores the files of each commit.
     parallel : int
-        Calls at a time.
+        Number of concurrent requests.
 
     Returns
     -------
     dict of Repository
-        By name; what the Hub refuses is in `problem`.
+        Repositories by name. If the Hub refuses a repository, its `problem` contains the reason.
 
     Raises
     ------
     UnreachableError
-        If the Hub does not answer.
+        If the Hub does not respond.
     """
     out = Path(out)
     group_of = _names(suite)
@@ -94,7 +94,7 @@ def write_steps(folders: Mapping[str, Path], out: str | Path) -> None:
     folders : dict of Path
         Output folders of a Trainer, by run.
     out : path-like
-        A JSON file: steps by run.
+        The JSON file to write: steps by run.
     """
     kept = {
         run: sorted(int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*"))
@@ -116,12 +116,14 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
-    """The group of each listed repository; repositories that only have a tokenizer have none."""
+    """Return the group of each listed repository, except repositories that only have a
+    tokenizer.
+    """
     known = patterns(suite)
     found = {}
     for name in names:
         fits = [(pattern, group) for pattern, group in known if fnmatchcase(name, pattern)]
-        # The name of a repository has priority over a pattern that matches it.
+        # The exact name of a repository has priority over a pattern that matches the name.
         fits.sort(key=lambda fit: fit[0] != name)
         if fits:
             found[name] = fits[0][1]
@@ -138,10 +140,10 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
 
 
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:
-    """All repositories to list, with their group; None for repositories of tokenizers."""
+    """Return all repositories to list, with their groups; None for repositories of tokenizers."""
     names: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
-        # A pattern that matches nothing is listed as a problem.
+        # A pattern that matches no repository is reported as a problem.
         found = client.repositories(pattern) if "*" in pattern else []
         for name in found or [pattern]:
             names.setdefault(name, group)
@@ -153,7 +155,7 @@ def _names(suite: HubSuite) -> dict[str, Repositories | None]:
 
 def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
     if "*" in name:
-        return Repository(f"{name}: the Hub has no repository with such a name")
+        return Repository(f"{name}: no repository on the Hub matches this pattern")
     try:
         found = client.refs(name)
         branch = (group.branch if group else None) or "main"
@@ -166,7 +168,7 @@ def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
 def _ask_all(
     call: Callable[[Item], Answer], items: Collection[Item], parallel: int, unit: str
 ) -> Iterator[tuple[Item, Answer]]:
-    """Call for every item, several in parallel; the first error ends all."""
+    """Call a function for every item, in parallel; the first error cancels all other calls."""
     with ThreadPoolExecutor(parallel) as workers, progress.bar(len(items), "listing", unit) as bar:
         try:
             for answered in zip(items, workers.map(call, items), strict=True):
@@ -179,7 +181,7 @@ def _ask_all(
 def _commits(
     suite: HubSuite, group: Repositories | None, name: str, repository: Repository
 ) -> list[str]:
-    """The commits whose files are needed: `main`, and all revisions that the suite matches."""
+    """Return the commits whose files are needed: `main`, and all revisions that match the suite."""
     main = repository.branches.get("main")
     commits = [main] if main else []
     if group is not None and suite.mode != "folders":
@@ -190,7 +192,7 @@ def _commits(
 def _trees(
     wanted: Mapping[str, list[str]], kept: Path, parallel: int
 ) -> Iterator[tuple[tuple[str, str], list[File] | None]]:
-    """The files of every (repository, commit), from earlier listings or from the Hub."""
+    """Yield the files of every (repository, commit), from earlier listings or from the Hub."""
     kept.mkdir(parents=True, exist_ok=True)
     paths = {name: kept / f"{name.replace('/', '--')}.jsonl" for name in wanted}
     new = []
@@ -214,10 +216,10 @@ def _tree(checkpoint: tuple[str, str]) -> list[File] | None:
 
 
 def _read_kept(path: Path) -> dict[str, list[File]]:
-    """Files by commit."""
+    """Read the files of each commit, as an earlier listing has stored them."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        # A killed job may have written half a line.
+        # A killed job may have written an incomplete line.
         with contextlib.suppress(ValueError):
             found.append(_TREE.validate_python(json.loads(line)))
     return dict(found)
@@ -226,7 +228,7 @@ def _read_kept(path: Path) -> dict[str, list[File]]:
 def _config(
     suite: HubSuite, group: Repositories | None, name: str, repository: Repository
 ) -> dict[str, Any]:
-    """The `config.json` of a checkpoint, which has the shape of the run; empty if none is read."""
+    """Return the `config.json` of one checkpoint; empty if none can be read."""
     for revision in revisions(suite.mode, group, name, repository) if group else ():
         path = str(PurePosixPath(revision.inside, "config.json"))
         if path in {file.path for file in repository.trees.get(revision.commit) or []}:

@@ -1,7 +1,8 @@
-"""Checkpoints of a suite: the listing of the Hub, read by the rules of the suite.
+"""Find the checkpoints of a suite in its listing, by the rules of its definition.
 
-The rules give each revision its step, tokens and phase. Only listed revisions are checkpoints;
-steps of the grid that are not listed are holes. This module does not call the Hub.
+The rules determine the step, tokens and phase of each revision. Only listed revisions count as
+checkpoints. A step of the grid without a listed revision counts as a hole. This module does not
+call the Hub.
 """
 
 import re
@@ -32,7 +33,8 @@ class Repository:
     branches, tags : dict
         Commit by name.
     commits : list of (str, str)
-        Commit and title, the newest first; only if the mode needs them.
+        Commit and title of each commit of a branch, newest first; empty if the mode does not need
+        them.
     trees : dict
         Files by commit; None for a commit that no longer exists.
     config : dict
@@ -49,7 +51,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Listed:
-    """A checkpoint as its name and its listing describe it, or a hole.
+    """A checkpoint, as described by its name and its listing, or a hole.
 
     Attributes
     ----------
@@ -57,21 +59,21 @@ class Listed:
         `revision` is empty for a hole.
     step, seed, tokens : int or None
     folder : Path
-        Its folder, or the folder of its download.
+        Folder of the checkpoint, or of its download.
     phase : str or None
     flags : tuple of str
-        What excludes it, as known from names and listings.
+        Reasons to exclude the checkpoint, as far as names and listings show them.
     repository, commit : str
-        On the Hub; empty for a checkpoint on this machine, for which only the attributes above are
-        set.
+        Repository and commit on the Hub. Empty for a checkpoint on this machine, for which only the
+        attributes above are set.
     inside : str
         Folder in the repository; empty for its root.
     is_main : bool
-        Whether it is the `main` of a repository, which the rules give no step.
+        Whether the checkpoint is the `main` of a repository, and the rules assign no step to it.
     files : tuple of File
-        The files that are needed: the configuration and one format of the weights.
+        The files that the checkpoint needs: its configuration and one format of its weights.
     status : tuple of str
-        What is wrong with its files.
+        Defects of the files.
     config : dict
         The `config.json` of its run.
     tokenizer : tuple of str
@@ -97,12 +99,12 @@ class Listed:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Run and revision, which identify it within its suite."""
+        """Run and revision, which identify the checkpoint within its suite."""
         return self.run, self.revision
 
 
 def patterns(suite: HubSuite) -> list[tuple[str, Repositories]]:
-    """Every repository or pattern with `*` of a suite, with its group."""
+    """Return every repository of a suite, or pattern with `*`, with its group."""
     return [
         (name, group)
         for group in suite.groups()
@@ -114,16 +116,16 @@ def patterns(suite: HubSuite) -> list[tuple[str, Repositories]]:
 def revisions(
     mode: Mode, group: Repositories, name: str, repository: Repository
 ) -> Iterator[Listed]:
-    """The revisions of a repository that match the pattern of its group, and its `main`.
+    """Yield the revisions of a repository that match the pattern of its group, and its `main`.
 
     Raises
     ------
     ShapesweepError
-        If the step that the pattern finds is not a number.
+        If the step that the pattern matches is not a number.
     """
     run = _plain(name.partition("/")[2])
     main = repository.branches.get("main", "")
-    # The text that the pattern matches, the name of the revision, commit, and folder.
+    # Each entry: the text to match, the name of the revision, the commit, and the folder.
     if mode == "repositories":
         named = [(name, run, main, "")] if main else []
     elif mode == "commits":
@@ -153,10 +155,10 @@ def revisions(
 
 
 def _seed(group: Repositories, name: str, label: str | None = None) -> int | None:
-    """The seed in the name of a revision, in that of its repository, or else of the group."""
+    """Return the seed from the name of a revision or of its repository, or else of the group."""
     found = re.search(group.seed, name) if isinstance(group.seed, str) else None
     for text in (label, found[1] if found else None):
-        # A larger number would not fit into a table.
+        # A larger number would not fit into a column of a table.
         if text and re.fullmatch("[0-9]{1,18}", text):
             return int(text)
     return None if isinstance(group.seed, str) else group.seed
@@ -165,7 +167,7 @@ def _seed(group: Repositories, name: str, label: str | None = None) -> int | Non
 def _read(
     group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]]
 ) -> Iterator[Listed]:
-    """Checkpoints of those (text, name, commit, folder) that match the pattern of the group."""
+    """Yield a checkpoint for each (text, name, commit, folder) that matches the group's pattern."""
     pattern = re.compile(group.match or r"(?!)")
     steps_by_name = group.named or {}
     seen: dict[str, tuple[str, str, str]] = {}
@@ -178,8 +180,9 @@ def _read(
             twin, *source = seen[revision]
             if source != [commit, folder]:
                 raise ShapesweepError(
-                    f"match: finds both {twin!r} and {text!r} in {name}, which would have the "
-                    f"same folder of results ({revision}); narrow it, or sweep them as two suites"
+                    f"match: matches both {twin!r} and {text!r} in {name}, which would have the "
+                    f"same folder of results ({revision}); narrow the pattern, or sweep them as "
+                    "two suites"
                 )
             continue
         seen[revision] = text, commit, folder
@@ -190,7 +193,9 @@ def _read(
                 number(labels[key]) if key in labels else None for key in ("step", "tokens")
             )
         except ValueError as error:
-            raise ShapesweepError(f"match: {pattern.pattern} finds in {text!r}: {error}") from None
+            raise ShapesweepError(
+                f"match: {pattern.pattern} matches {text!r}, but {error}"
+            ) from None
         within = labels.get("run")
         mine = within if within and text == name else f"{run}.{within}" if within else run
         yield Listed(
@@ -207,7 +212,7 @@ def _read(
 def checkpoints(
     suite: HubSuite, listed: Mapping[str, Repository], groups: Mapping[str, Repositories]
 ) -> list[Listed]:
-    """Every checkpoint of a suite, by run and step, including holes.
+    """Return every checkpoint and every hole of a suite, by run and step.
 
     Parameters
     ----------
@@ -227,12 +232,14 @@ def checkpoints(
         group = groups[name]
         mine = list(revisions(suite.mode, group, name, repository))
         found.setdefault(id(group), (group, []))[1].extend(mine)
-        # Some repositories that match a star may not belong to the suite; named ones must exist.
+        # A repository that matches a star may have no checkpoint of the suite, but a repository
+        # that is named must have checkpoints.
         is_empty = all(checkpoint.is_main for checkpoint in mine) and "*" not in group.repository
-        # A repository that cannot be listed is always reported: it may have a requested run.
+        # A repository that cannot be listed is always reported, because it may contain a requested
+        # run.
         if repository.problem or is_empty:
             problem = repository.problem or f"{name} has no revision that matches the suite"
-            again = "; then ask again with --forcerun listing" if repository.problem else ""
+            again = "; then list again with --forcerun listing" if repository.problem else ""
             status = f"not_listed: {problem}{again}"
             run = _plain(name.partition("/")[2])
             whole.append(Listed(run, "", repository=name, status=(status,)))
@@ -252,7 +259,7 @@ def checkpoints(
     twins: dict[tuple[str, str], Listed] = {}
     for checkpoint in whole:
         twin = twins.setdefault(checkpoint.key, checkpoint)
-        # They would have the same folder of results.
+        # Two checkpoints with the same key would have the same folder of results.
         if checkpoint.revision and twin is not checkpoint:
             raise ShapesweepError(
                 f"repositories: {twin.repository} and {checkpoint.repository} both have a run "
@@ -268,10 +275,10 @@ TokenizerSource = tuple[str, str, list[File]]
 def tokenizers(
     run: Sequence[Listed], listed: Mapping[str, Repository], group: Repositories
 ) -> Iterator[TokenizerSource]:
-    """Sources of the tokenizer of a run, the best first.
+    """Yield the sources of the tokenizer of a run, best source first.
 
-    Only the repository that the suite names, if any; otherwise `main`, then the checkpoints from
-    the last to the first.
+    If the suite names a repository, it is the only source. Otherwise, the sources are `main`, and
+    then the checkpoints from the last to the first.
 
     Parameters
     ----------
@@ -295,12 +302,12 @@ def tokenizers(
 
 
 def _plain(name: str) -> str:
-    """A name from outside as a safe component of a path."""
+    """Convert an external name to a safe component of a path."""
     return re.sub(r"[^A-Za-z0-9._-]", "--", name).lstrip("._-")[:120] or "unnamed"
 
 
 def _may_be_wanted(suite: HubSuite, name: str) -> bool:
-    """Whether a repository may have a requested run; phases can be runs, too."""
+    """Return whether a repository may contain a requested run; a phase can be a run, too."""
     run = name.partition("/")[2]
     return (
         suite.only is None
@@ -310,7 +317,7 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
 
 
 def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
-    """Set the tokens of every checkpoint, and the run of a phase that is a separate run."""
+    """Set the tokens of every checkpoint, and the run if its phase is a separate run."""
     placed = []
     ranks: Counter[tuple[str, str | None]] = Counter()
     for checkpoint in sorted(found, key=lambda c: (c.run, c.phase or "", c.step or 0)):
@@ -325,7 +332,8 @@ def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
             tokens += phase.start
             if tokens > LARGEST:
                 raise ShapesweepError(
-                    f"tokens: {checkpoint.revision} would have seen {tokens:.3g} tokens"
+                    f"tokens: by this rule, {checkpoint.revision} has seen {tokens:.3g} tokens, "
+                    f"more than {LARGEST:.3g}; check the rule"
                 )
             tokens = round(tokens)
         run = _plain(f"{checkpoint.run}.{checkpoint.phase}") if phase.own_run else checkpoint.run
@@ -341,7 +349,7 @@ def _phase(group: Repositories, name: str | None) -> Phase:
 
 
 def _with_files(checkpoint: Listed, repository: Repository, with_code: bool) -> Listed:
-    """Add the files that are needed, and what is wrong with them."""
+    """Add the files that a checkpoint needs, and their defects."""
     tree = repository.trees.get(checkpoint.commit)
     if tree is None:
         return replace(checkpoint, status=("gone",), config=repository.config)
@@ -352,7 +360,7 @@ def _with_files(checkpoint: Listed, repository: Repository, with_code: bool) -> 
 
 
 def _holes(group: Repositories, members: list[Listed]) -> list[Listed]:
-    """Holes: steps of the grid without a checkpoint; none if the run has no steps at all."""
+    """Return a hole for each step of the grid without a checkpoint, unless no step is known."""
     there = [member for member in members if member.step is not None]
     if not there:
         return []

@@ -1,6 +1,6 @@
-"""Consistency check between checkpoints: files of weights that several checkpoints share.
+"""A consistency check, which finds files of weights that several checkpoints share.
 
-The result is a flag; the manifest decides which flags exclude a checkpoint.
+The check only adds flags. The manifest decides which flags exclude a checkpoint.
 """
 
 from collections import defaultdict
@@ -12,12 +12,12 @@ from shapesweep.hub.revisions import Listed
 
 
 def flag_shared(found: Sequence[Listed]) -> list[Listed]:
-    """Flag checkpoints that share a file of weights, by its sha256, in `status`.
+    """Add a flag to the `status` of checkpoints that share a file of weights, by its sha256.
 
-    The wrong checkpoint of a group cannot be identified, so every member is flagged
-    `shares_file_with:<revision>`. Two groups are legitimate: `main` and the last step of a run, and
-    steps 0 and 1 (a first step with learning rate 0). Runs may also share their start, for example
-    runs that differ only in the order of their data.
+    If checkpoints share a file, it is not known which of them is wrong, so each of them gets the
+    flag `shares_file_with:<revision>`. Two pairs are legitimate: `main` and the last step of a run,
+    and steps 0 and 1 (if the first step has learning rate 0). Different runs may also share steps 0
+    and 1, for example runs that differ only in the order of their data.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def flag_shared(found: Sequence[Listed]) -> list[Listed]:
     Returns
     -------
     list of Listed
-        In the same order.
+        The checkpoints, in the same order.
     """
     groups: dict[str, set[int]] = defaultdict(set)
     for k, checkpoint in enumerate(found):
@@ -55,7 +55,7 @@ def _is_benign(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     by_run: dict[str, list[Listed]] = defaultdict(list)
     for checkpoint in group:
         by_run[checkpoint.run].append(checkpoint)
-    # A common start: every run may have its steps 0 and 1, and one run its last step.
+    # Runs with a common start: every run may contribute steps 0 and 1, and one run its last step.
     later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
     whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
     known = all(_is_start(checkpoint) or _is_end(checkpoint, last) for checkpoint in group)
@@ -70,7 +70,7 @@ def _is_pair(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
         return False
     if first.run == second.run and {first.step, second.step} == {0, 1}:
         return True
-    # The last stage may be a separate run; `main` belongs to the repository.
+    # The last stage may be a separate run, but `main` belongs to the whole repository.
     is_last = _is_end(first, last) and _is_end(second, last)
     return first.is_main != second.is_main and is_last
 
@@ -84,7 +84,7 @@ def _is_end(checkpoint: Listed, last: Mapping[str, int]) -> bool:
 
 
 def _flag(checkpoint: Listed, others: Sequence[Listed]) -> str:
-    """The flag with the names of the other checkpoints; of many, the first few and their number."""
+    """Return the flag with the names of at most three other checkpoints."""
     names = [
         other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"
         for other in others

@@ -1,4 +1,4 @@
-"""Tokens that a checkpoint has seen, by the rule of its suite."""
+"""The number of tokens that a checkpoint has seen, by the rule of its suite."""
 
 from shapesweep.config.hub_suite import Each, PerStep, Ramp, Ramped, Table, TokensRule
 
@@ -6,18 +6,18 @@ from shapesweep.config.hub_suite import Each, PerStep, Ramp, Ramped, Table, Toke
 def tokens_of(
     rule: TokensRule | None, step: int | None, label: int | None, is_main: bool, rank: int
 ) -> float | None:
-    """Tokens that a checkpoint has seen.
+    """Return the number of tokens that a checkpoint has seen.
 
     Parameters
     ----------
     rule : str, PerStep, Each, Ramped, Table or None
     step : int or None
     label : int or None
-        Tokens in its name.
+        Number of tokens in the name of the checkpoint.
     is_main : bool
-        Whether it is the main revision, which only a label describes.
+        Whether the checkpoint is the `main` revision, whose tokens are known only from a label.
     rank : int
-        Its rank within its phase, from 1.
+        1-based index of the checkpoint within its phase.
     """
     if rule == "label" or rule is None:
         return label
@@ -36,10 +36,10 @@ def tokens_of(
 
 
 def ramped(step: int, ramp: Ramp) -> int:
-    """Tokens seen after a number of steps with a batch size that grows.
+    """Return the number of tokens seen after a number of steps with a growing batch size.
 
-    As in Megatron-LM, the batch grows by one increment after each equal share of the samples of the
-    ramp (`RampupBatchsizeNumMicroBatches`).
+    As in Megatron-LM (`RampupBatchsizeNumMicroBatches`), the samples of the ramp are divided into
+    equal shares, and the batch size grows by one increment after each share.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def ramped(step: int, ramp: Ramp) -> int:
     n_increments = (ramp.last - ramp.first) // ramp.increment
     samples, left, batch = 0, step, ramp.first
     for k in range(1, n_increments + 1):
-        # The batch grows at the first step that begins with this many samples seen.
+        # Number of steps until the batch grows, which happens at the first step after this share.
         until = -(-(ramp.over * k // n_increments - samples) // batch)
         taken = min(left, max(until, 0))
         samples, left, batch = samples + taken * batch, left - taken, batch + ramp.increment

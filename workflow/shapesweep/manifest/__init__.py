@@ -1,6 +1,6 @@
-"""The manifest: which checkpoints a suite has, which are chosen, and what is wrong with any.
+"""The manifest: which checkpoints a suite has, which checkpoints are chosen, and their defects.
 
-In: the definition of a suite, listings of the Hub, folders, and logs of training runs.
-Out: one table of checkpoints with their files for each suite, and one of recorded signals.
+Input: the definition of a suite, listings of the Hub, folders, and logs of training runs.
+Output: for each suite, a table of checkpoints with their files, and a table of recorded signals.
 Imported by: plan, cli.
 """

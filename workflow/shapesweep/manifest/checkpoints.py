@@ -1,7 +1,7 @@
-"""The checkpoints of a suite: listed by name, and described by their files.
+"""List the checkpoints of a suite by name, and describe them by their files.
 
-Listing reads only names of folders, or the listing of the Hub, so that Snakemake can plan with it.
-The manifest adds what the files contain.
+The list is read only from names of folders or from the listing of the Hub, so that Snakemake can
+plan with the list. The manifest adds what the files contain.
 """
 
 import os
@@ -37,12 +37,12 @@ Digests = Mapping[tuple[Any, ...], str | None]
 
 
 def listing_file(results: str | Path, suite: str) -> Path:
-    """The file of the listing of a suite."""
+    """Return the file of the listing of a suite."""
     return Path(results) / "listings" / f"{suite}.json"
 
 
 def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Listed]:
-    """All checkpoints of a suite, by run and step.
+    """Return all checkpoints of a suite, by run and step.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Li
     Raises
     ------
     ShapesweepError
-        If a local run's folder is absent or holds no checkpoint, or the listing is absent.
+        If a local run's folder is absent or contains no checkpoint, or if the listing is absent.
     """
     if isinstance(suite, EmbeddedSuite):
         tokens = suite.batch_size * suite.document_length
@@ -83,7 +83,7 @@ def describe(
     known: Iterable[Checkpoint] = (),
     planned: Collection[tuple[str, str]] | None = None,
 ) -> list[Checkpoint]:
-    """The manifest of a suite: every listed checkpoint with its files, status and selection.
+    """Return the manifest of a suite: every listed checkpoint with its files, status and selection.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ def describe(
     suite : EmbeddedSuite, LocalSuite or HubSuite
     listed : sequence of Listed
     rule : 'all', Every, Steps or Log
-        The files of chosen checkpoints are hashed.
+        The rule that chooses checkpoints. Only the files of chosen checkpoints are hashed.
     known : iterable of Checkpoint
-        An earlier manifest; files of the same size and modification time keep their sha256.
+        An earlier manifest. A file with the same size and modification time keeps its sha256.
     planned : collection of (str, str), optional
-        Runs and revisions of the sound checkpoints that the plan has chosen; with checkpoints that
-        were added since, the rule might choose others.
+        Runs and revisions of the checkpoints without flags that the plan has chosen. Checkpoints
+        may have been added since, so that `rule` might now choose other checkpoints.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def describe(
     if isinstance(suite, EmbeddedSuite):
         for run, folder in dict.fromkeys((found.run, found.folder.parent) for found in listed):
             recipe, wanted = folder / RECIPE, suite.with_run(run).model_dump_json()
-            # Earlier versions did not write it.
+            # Earlier versions did not write a recipe.
             if recipe.is_file() and recipe.read_text(encoding="utf-8") != wanted:
                 raise ShapesweepError(
                     f"{folder}: trained with another recipe; add --forcerun train"
@@ -133,7 +133,7 @@ def describe(
 
 def _describe(name: str, checkpoint: Listed, is_chosen: bool, digests: Digests) -> Checkpoint:
     if not checkpoint.repository:
-        # The files of other checkpoints are not read, so that a sweep of a few stays cheap.
+        # Only files of chosen checkpoints are hashed, so that a sweep of few checkpoints is cheap.
         hashed = partial(_sha256, digests, checkpoint.key) if is_chosen else None
         seen = inspect(checkpoint.folder, hashed)
         inside = str(checkpoint.folder)
@@ -159,14 +159,14 @@ def _describe(name: str, checkpoint: Listed, is_chosen: bool, digests: Digests) 
 
 
 def _sha256(digests: Digests, key: tuple[str, str], path: Path, stat: os.stat_result) -> str:
-    """Sha256 of a file of a checkpoint, which is read only if it has changed."""
+    """Return the sha256 of a file of a checkpoint. The file is read only if it has changed."""
     return digests.get((*key, path.name, stat.st_size, stat.st_mtime_ns)) or sha256(path)
 
 
 def tokenizers(
     name: str, suite: AnySuite, results: str | Path, run: str
 ) -> tuple[Checkpoint, Iterator[TokenizerSource]]:
-    """Sources of the tokenizer of a run on the Hub.
+    """Return the sources of the tokenizer of a run on the Hub.
 
     Returns
     -------
@@ -241,8 +241,8 @@ def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
     if not found:
         raise ShapesweepError(
             f"suite {name}, run {run}: no folder in {folder} matches {suite.pattern} (the "
-            "pattern of the suite), and it is not a checkpoint itself (config.json); set the "
-            "pattern"
+            "pattern of the suite), and the folder itself is not a checkpoint (it has no "
+            "config.json); set the pattern"
         )
     return sorted(found, key=lambda checkpoint: checkpoint.step or 0)
 
@@ -254,6 +254,6 @@ def _step(match: re.Match[str]) -> int:
         step = -1
     if not 0 <= step <= LARGEST:
         raise ShapesweepError(
-            f"pattern: the group step gives {match['step']!r} for {match.string!r}, not a number"
+            f"pattern: the group step matches {match['step']!r} in {match.string!r}, not a number"
         )
     return step

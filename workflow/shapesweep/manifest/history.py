@@ -1,7 +1,7 @@
-"""The history of runs: what logs and probes recorded during training, in one table per suite.
+"""The history of runs: one table per suite of what logs and probes recorded during training.
 
-Logs are a Trainer's `trainer_state.json`, CSV, or lines of JSON; probes write `probe.parquet`. A
-log that is still being written is read as far as it goes.
+A log is a Trainer's `trainer_state.json`, a CSV file, or a file with one JSON object per line.
+Probes write `probe.parquet`. If a log is still being written, its complete entries are read.
 """
 
 import io
@@ -22,8 +22,8 @@ from shapesweep.storage import schemas, tables
 from shapesweep.storage.files import stats
 from shapesweep.storage.schemas import LARGEST, PROBE_FILE
 
-#: Column names of steps and numbers in logs: of the Trainer first, then of Lucie's tables,
-#: Megatron-LM, and Weights & Biases.
+#: Column names of steps and numbers in logs: first the names that the Trainer uses, then the names
+#: in Lucie's tables, Megatron-LM, and Weights & Biases.
 STEP = ("step", "training_steps", "iteration", "iter", "global_step", "_step", "steps")
 NAMES = {
     "loss": ("loss", "training_loss", "train_loss", "train/loss", "lm loss", "lm_loss", "lm-loss"),
@@ -31,7 +31,8 @@ NAMES = {
     "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
 }
 
-#: A log without entries; and a log with the problems that occurred when it was read.
+#: `_NOTHING` is a log without entries. A `Log` is a log, with the problems that occurred when it
+#: was read.
 _NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
 Log = tuple[pd.DataFrame, list[str]]
 
@@ -42,20 +43,20 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     Parameters
     ----------
     path : path-like
-        `*.json` of a Trainer's state, `*.jsonl` with one object per line, or `*.csv`.
+        A file `*.json` (state of a Trainer), `*.jsonl` (one object per line) or `*.csv`.
     data : bytes, optional
-        Its contents, if the file is not on this machine.
+        Contents of the file, if the file is not on this machine.
 
     Returns
     -------
     pandas.DataFrame
         With columns step, metric (`loss`, `gradient_norm`, `learning_rate`) and value; for each
-        step, the last value that was logged.
+        step and metric, the last value that was logged.
 
     Raises
     ------
     ShapesweepError
-        If the file is absent, damaged, or has no step or no loss.
+        If the file is absent or damaged, or has no column of steps or of losses.
     """
     path = Path(path)
     try:
@@ -63,7 +64,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: there is no such log") from None
     if path.suffix not in _FORMATS:
-        raise ShapesweepError(f"{path}: a log is .json, .jsonl or .csv")
+        raise ShapesweepError(f"{path}: the suffix of a log is .json, .jsonl or .csv")
     try:
         entries = _FORMATS[path.suffix](data)
         if not all(isinstance(entry, dict) for entry in entries):
@@ -84,29 +85,32 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=_NOTHING.columns)
     steps = pd.to_numeric(table.step, errors="coerce").to_numpy(float)
     if not (np.isfinite(steps) & (steps >= 0) & (steps <= LARGEST)).all():
-        raise ShapesweepError(f"{path}: {step}: must hold whole numbers from 0")
+        raise ShapesweepError(f"{path}: {step}: must contain non-negative integers")
     table = table.assign(step=steps.astype(int), value=table.value.astype(float))
     if entries and "loss" not in set(table.metric):
-        raise ShapesweepError(f"{path}: has no column {' or '.join(NAMES['loss'][:3])}; {names}")
+        raise ShapesweepError(
+            f"{path}: has no column {' or '.join(NAMES['loss'][:3])}; it has {names}"
+        )
     # A training run that was resumed may have logged some steps twice.
     table = table.drop_duplicates(["step", "metric"], keep="last")
     return table.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
 
 
 def of_folder(folder: str | Path) -> Log:
-    """The log of a Trainer's run: its longest state.
+    """Return the log of a Trainer's run, from the state that reaches the highest step.
 
     Parameters
     ----------
     folder : path-like
-        With `checkpoint-<step>/trainer_state.json`, `trainer_state.json`, or both.
+        Folder with `checkpoint-<step>/trainer_state.json`, `trainer_state.json`, or both.
 
     Returns
     -------
     log : pandas.DataFrame
-        As `read_log`; empty if there is none.
+        Table with the columns of `read_log`; empty if there is no state.
     problems : list of str
-        Damaged states that were skipped; other states contain the same, except for the end.
+        Messages on damaged states, which are skipped. The other states contain the same entries,
+        except for the last entries.
     """
     found, problems = [], []
     for path in _states_of_trainer(folder):
@@ -119,7 +123,7 @@ def of_folder(folder: str | Path) -> Log:
 
 
 def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
-    """The history of all runs of a suite, in the columns of `schemas.HISTORY`.
+    """Return the history of all runs of a suite, with the columns of `schemas.HISTORY`.
 
     Parameters
     ----------
@@ -133,7 +137,7 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     history : pandas.DataFrame
         Rows of all runs with a log or a probe.
     problems : list of str
-        What could not be read, if nothing essential is lost.
+        Messages on logs that could not be read, and that are not essential.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
 
 
 def states(name: str, suite: AnySuite) -> list[Any]:
-    """The state that the history of a suite depends on: names, sizes and times of its logs.
+    """Return what the history of a suite depends on: names, sizes and times of its logs.
 
     Raises
     ------
@@ -178,7 +182,7 @@ def states(name: str, suite: AnySuite) -> list[Any]:
 def _logs(
     name: str, suite: AnySuite, results: str | Path
 ) -> Iterator[tuple[str, Log, Path | None]]:
-    """Every run with its log, and its folder if it is on this machine."""
+    """Yield every run with its log, and with its folder if the run is on this machine."""
     if isinstance(suite, HubSuite):
         yield from _published(name, suite, results) if suite.losses else ()
     elif isinstance(suite, LocalSuite):
@@ -192,13 +196,13 @@ def _logs(
 
 
 def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log, None]]:
-    """Logs in the repositories of a suite, at their `main`."""
+    """Yield the logs in the repositories of a suite, at the `main` of each repository."""
     listed = listing.read(listing_file(results, name))
     found = list_checkpoints(name, suite, results)
     by_run = {checkpoint.run: checkpoint.repository for checkpoint in found}
     for run, path in suite.losses.items():
         if run not in by_run:
-            # The run may not be measured in this sweep.
+            # This is not an error, because this sweep may not measure the run.
             problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
             yield run, (_NOTHING, [problem]), None
             continue
@@ -210,7 +214,7 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:
-    """Files with states of a Trainer: of each checkpoint, and of the training."""
+    """Return every `trainer_state.json` of a Trainer: in the output folder and in checkpoints."""
     return sorted(
         [*Path(folder).glob("trainer_state.json"), *Path(folder).glob("*/trainer_state.json")]
     )
@@ -234,13 +238,13 @@ def _lines(data: bytes) -> list[Any]:
 
 
 def _table(data: bytes) -> list[Any]:
-    # As text, so that an empty cell differs from a NaN.
+    # Cells are read as strings, so that an empty cell differs from a NaN.
     table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, on_bad_lines="skip")
     return table.to_dict("records")
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a cell of a log is a number, including NaN and infinity."""
+    """Return whether a cell of a log is a number, including NaN and infinity."""
     try:
         float(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Selection: which of the listed checkpoints a configuration chooses, by names and steps."""
+"""Selection: which listed checkpoints a configuration chooses, by their names and steps."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -14,10 +14,11 @@ Rule = Literal["all"] | Selection
 
 
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
-    """The checkpoints that the rule `checkpoints` of a configuration chooses, run by run.
+    """Return the checkpoints that the rule `checkpoints` of a configuration chooses, run by run.
 
-    Flagged checkpoints that the rule names are chosen, and then reported. If the rule names a
-    number of checkpoints, a sound checkpoint is chosen in addition.
+    If the rule selects a flagged checkpoint, the checkpoint is chosen, and then reported. If the
+    rule states a number of checkpoints (`Log`), it is also applied to the checkpoints without flags
+    alone, and the checkpoints of both selections are chosen.
 
     Parameters
     ----------
@@ -41,7 +42,8 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
         if isinstance(rule, Log):
             wanted += _select([checkpoint for checkpoint in mine if not checkpoint.flags], rule)
         kept = {id(checkpoint) for checkpoint in wanted}
-        # A repository that cannot be listed might have chosen checkpoints.
+        # The entry of a repository that cannot be listed is kept, because the repository might
+        # contain checkpoints that the rule selects.
         chosen += [
             checkpoint
             for checkpoint in mine
@@ -53,14 +55,14 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
 
 
 def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> list[Listed]:
-    """The chosen checkpoints that need a dimension budget.
+    """Return the chosen checkpoints that need a dimension budget.
 
     Parameters
     ----------
     chosen : iterable of Listed
     rule : 'last', as `select`, or None
-        `last` is the highest step of every run; None chooses nothing. A run without any of the
-        steps of a rule has no budget.
+        `last` chooses the highest step of every run; None chooses nothing. If a run has none of the
+        steps that a rule names, the run has no budget.
 
     Returns
     -------

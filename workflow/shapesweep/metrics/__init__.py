@@ -1,7 +1,8 @@
-"""Metrics: one file each, named after the metric (see `docs/how-to/add-a-metric.md`).
+"""Define every metric in a file that is named after it (see `docs/how-to/add-a-metric.md`).
 
-In: all tokens of a selection (`Cloud`), the nearest neighbours of N of them (`Neighbors`), or the
-fit to the previous layer (`Fit`). Out: a number.
+Input: a `Cloud` (all tokens of a selection), `Neighbors` (the nearest neighbours of N sampled
+tokens), or a `Fit` (the fit to the previous layer).
+Output: a number.
 Imported by: plan (versions), geometry, curves, report.
 """
 
@@ -13,7 +14,7 @@ from shapesweep.estimators.linearity import Fit
 from shapesweep.neighbors.sample import Neighbors
 from shapesweep.plugins import discover
 
-#: Suffix of the control of a metric: only neighbours of other documents.
+#: Suffix of a metric's control, which uses only neighbours in other documents.
 BETWEEN = "_between"
 
 
@@ -24,18 +25,19 @@ class Metric:
     Attributes
     ----------
     version : int
-        Raise it when the numbers change; only then are they measured again.
+        Increase the version when the metric's numbers change, so that they are measured again.
     definition, source, it_is_not : str
-        For the reference: what it is, who defined it, and what it does not mean.
+        Texts of the reference: what the metric is, who defined it, and what it does not mean.
     is_share : bool
-        Whether it lies between 0 and 1 for every model size.
+        Whether the metric lies between 0 and 1 for every model size.
     sensitivity : bool
-        Whether it is also measured on selections with other bounds for massive tokens.
+        Whether the metric is also measured on selections with other bounds for massive tokens.
     derived : bool
-        Whether it is a function of another metric: `shapesweep measure` computes it, sweeps do not.
+        Whether the metric is a function of another metric. `shapesweep measure` computes derived
+        metrics, but sweeps do not.
     dose : bool
-        Whether it is also measured on shortened documents, because the weight of a sink depends on
-        the number of tokens per document.
+        Whether the metric is also measured on shortened documents, because the weight of a sink
+        depends on the number of tokens per document.
     """
 
     definition: str
@@ -50,14 +52,15 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class CloudMetric(Metric):
-    """A number of all tokens of a selection.
+    """A metric of all tokens of a selection.
 
     Attributes
     ----------
     compute : callable
-        From a `Cloud` to a float; NaN if it is not defined.
+        Maps a `Cloud` to a float; NaN if the metric is not defined.
     capped : bool
-        Whether it cannot exceed the number of points; flagged with fewer points than features.
+        Whether the metric cannot exceed the number of points. Such a metric is flagged if there are
+        fewer points than features.
     """
 
     compute: Callable[[Cloud], float]
@@ -66,12 +69,12 @@ class CloudMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class PairMetric(Metric):
-    """A number of all tokens of a selection and the same tokens in the previous layer.
+    """A metric of all tokens of a selection and of the same tokens in the previous layer.
 
     Attributes
     ----------
     compute : callable
-        From a `Fit` to a float; NaN if it is not defined.
+        Maps a `Fit` to a float; NaN if the metric is not defined.
     """
 
     compute: Callable[[Fit], float]
@@ -79,29 +82,30 @@ class PairMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class NeighborMetric(Metric):
-    """A number of the k nearest neighbours of N different tokens of a selection.
+    """A metric of the k nearest neighbours of N distinct tokens of a selection.
 
     Attributes
     ----------
     compute : callable
-        From `Neighbors` to a float; NaN if it is not defined.
+        Maps `Neighbors` to a float; NaN if the metric is not defined.
     k : tuple of int
-        Numbers of neighbours, with a row for each; the `radius` of a row is the mean distance to
-        the k-th neighbour.
+        Numbers of neighbours. The tables have one row for each k, whose `radius` is the mean
+        distance to the k-th neighbour.
     is_dimension : bool
-        Whether it estimates a dimension; flagged if N is too small for the estimate.
+        Whether the metric estimates a dimension. An estimate is flagged if N is too small for the
+        estimate.
     controlled : bool
-        Whether it is also measured with only neighbours of other documents.
+        Whether the metric has a control, which uses only neighbours in other documents.
     between : bool
-        Whether it is such a control.
+        Whether the metric is the control of another metric.
     of_documents : bool
-        Whether it is only meaningful for points that belong to documents.
+        Whether the metric is only meaningful for points that belong to documents.
     adjustable : bool
-        Whether `shapesweep measure --k` sets its k.
+        Whether `shapesweep measure --k` sets the k of the metric.
     fraction : int
-        It uses one in this many of the N points.
+        The metric uses N/fraction of the N points.
     model_stderr : callable or None
-        From `Neighbors` to the standard error from the likelihood of the estimator.
+        Maps `Neighbors` to the standard error from the likelihood of the estimator.
     """
 
     compute: Callable[[Neighbors], float]
@@ -116,7 +120,7 @@ class NeighborMetric(Metric):
 
 
 def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
-    """Add the controls of metrics after them."""
+    """Add the control of every metric after the metric."""
     metrics = {}
     for name, metric in found.items():
         metrics[name] = metric
@@ -128,7 +132,7 @@ def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
                 sensitivity=False,
                 definition=f"`{name}` with neighbours of the same document excluded",
                 source=f"{metric.source}; the exclusion is ours",
-                it_is_not=f"a correction of `{name}`: it is another question, asked of the "
+                it_is_not=f"a correction of `{name}`: it answers another question, about the "
                 "cloud of documents",
             )
     return metrics

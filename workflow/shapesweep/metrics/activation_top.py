@@ -1,4 +1,4 @@
-"""The largest activations: a few entries can be thousands of times as large as the rest."""
+"""The largest activations, of which a few can be thousands of times as large as the others."""
 
 import numpy as np
 

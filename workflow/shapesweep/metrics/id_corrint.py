@@ -25,8 +25,8 @@ METRIC = NeighborMetric(
     k=(20,),
     adjustable=True,
     compute=corrint,
-    definition="log C(R₂)/C(R₁) over log R₂/R₁: C the number of pairs of points nearer than R, R₁ "
-    "and R₂ the medians of the distances to the 10th and the 20th neighbour",
+    definition="log(C(R₂)/C(R₁))/log(R₂/R₁), where C(R) is the number of pairs of points nearer "
+    "than R, and R₁ and R₂ are the median distances to the 10th and the 20th neighbour",
     source="Grassberger and Procaccia 1983; the radii as in scikit-dimension",
     it_is_not="local: the densest parts of the cloud, which have most pairs, dominate it",
 )

@@ -1,4 +1,4 @@
-"""Number of axes with more than a small variance."""
+"""Number of axes whose variance is not small."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

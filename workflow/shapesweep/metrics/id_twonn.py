@@ -1,4 +1,4 @@
-"""Intrinsic dimension from the two nearest neighbours, of all N points and of fewer."""
+"""Intrinsic dimension from the two nearest neighbours, for all N points and for fewer."""
 
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ ALL = NeighborMetric(
     k=(2,),
     compute=lambda neighbors: dimension.id_twonn(neighbors.distances),
     sensitivity=True,
-    definition="TwoNN: slope of -log(1 - F) over log(r₂/r₁), the largest 10 % of the ratios "
-    "discarded",
+    definition="TwoNN: slope of -log(1 - F) over log(r₂/r₁), without the largest 10 % of the "
+    "ratios",
     source="Facco et al. 2017",
     it_is_not='"the" dimension: it is an estimate at N points and the scale `radius`',
 )
@@ -26,8 +26,8 @@ def _part(name: str, fraction: int) -> NeighborMetric:
         fraction=fraction,
         definition=f"`id_twonn` of the first {name} of the N points",
         source="the decimation of Facco et al. 2017",
-        it_is_not="another dimension: if it differs from `id_twonn`, neither is that of the "
-        "manifold",
+        it_is_not="another dimension: if it differs from `id_twonn`, neither equals the "
+        "dimension of the manifold",
     )
 
 

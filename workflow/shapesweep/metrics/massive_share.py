@@ -5,7 +5,7 @@ from shapesweep.metrics import CloudMetric
 
 
 def share(cloud: Cloud) -> float:
-    """p(1 - p)‖δ‖²/tr Σ: the variance between the means of massive and other tokens."""
+    """p(1 - p)‖δ‖²/tr Σ, the share of variance between the means of massive and other tokens."""
     variance = cloud.eigenvalues.sum() / cloud.n_points
     p = float(cloud.massive.mean())
     return float(p * (1 - p) * cloud.massive_gap / variance) if variance > 0 else float("nan")
@@ -15,8 +15,8 @@ METRIC = CloudMetric(
     is_share=True,
     dose=True,
     compute=share,
-    definition="p(1-p)‖δ‖²/tr Σ: p the share of tokens with a norm above five times the layer's "
-    "median, δ their mean minus the others', Σ the covariance of all",
+    definition="p(1-p)‖δ‖²/tr Σ, where p is the share of massive tokens (norm above five times the "
+    "layer's median), δ is their mean minus the mean of all other tokens, and Σ is the covariance",
     source="exact, by the law of total variance",
-    it_is_not="the anisotropy: if both are close, the leading axis is that of the massive  tokens",
+    it_is_not="the anisotropy: if both are close, the leading axis points to the massive tokens",
 )

@@ -1,4 +1,4 @@
-"""Mean cosine: how narrow the cone of all tokens is."""
+"""Mean cosine, which measures how narrow the cone of all tokens is."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -8,8 +8,8 @@ METRIC = CloudMetric(
     compute=lambda cloud: spectrum.mean_of_pairs(
         cloud.direction_sum, cloud.n_directions, cloud.n_points
     ),
-    definition="mean cosine over all pairs of different tokens, not centred",
+    definition="mean cosine over all pairs of distinct tokens, not centred",
     source="Ethayarajh 2019",
     it_is_not="a statement about the spread around the mean: a round cloud away from the origin "
-    "has a high one",
+    "has a high mean cosine",
 )

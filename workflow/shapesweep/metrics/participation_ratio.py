@@ -1,4 +1,4 @@
-"""Participation ratio: over how many axes the variance is spread."""
+"""Participation ratio: the number of axes over which the variance is spread."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -8,5 +8,5 @@ METRIC = CloudMetric(
     capped=True,
     definition="(Σλ)²/Σλ² over the eigenvalues λ of the covariance",
     source="Gao et al. 2017",
-    it_is_not="an intrinsic dimension: a curved line through many directions has a high one",
+    it_is_not="an intrinsic dimension: a curved line through many directions has a high ratio",
 )

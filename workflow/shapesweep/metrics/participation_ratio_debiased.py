@@ -10,6 +10,6 @@ METRIC = CloudMetric(
     definition="the participation ratio with (tr Σ)² and tr Σ² estimated without bias from a "
     "finite number of tokens",
     source="Chun et al. 2026 (γ_row)",
-    it_is_not="corrected for the dependence between tokens of a document, which it assumes "
-    "independent",
+    it_is_not="corrected for the dependence between tokens of a document: the estimate assumes "
+    "independent tokens",
 )

@@ -1,4 +1,4 @@
-"""RankMe: over how many axes the singular values are spread, by entropy."""
+"""RankMe: the number of axes over which the singular values are spread, by entropy."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

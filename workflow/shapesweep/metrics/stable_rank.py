@@ -1,4 +1,4 @@
-"""Stable rank: total variance divided by that of the leading axis."""
+"""Stable rank: the total variance divided by the variance along the leading axis."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

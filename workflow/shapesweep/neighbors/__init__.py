@@ -1,6 +1,8 @@
-"""Exact nearest neighbours of a cloud, with one search for all metrics.
+"""Find the exact nearest neighbours of a cloud with one search for all metrics.
 
-In: points of a cloud. Out: lists of neighbours. Imported by: metrics, geometry, training, figures.
+Input: points of a cloud.
+Output: lists of neighbours.
+Imported by: metrics, geometry, training, figures.
 """
 
 from shapesweep.neighbors.lists import NeighborLists, nearest_neighbors, search

@@ -1,7 +1,7 @@
-"""Candidates for nearest neighbours, by lower bounds of their distances (`tiles`).
+"""Propose candidates for nearest neighbours from lower bounds of distances (`tiles`).
 
-Every row also gets a bound below which no point is missing. Every pair is computed once: a tile
-above the diagonal serves its rows and its columns.
+The search also finds a bound for every row, below which no point is missing. Every pair is computed
+once, because a tile above the diagonal serves both its rows and its columns.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,18 @@ from shapesweep.estimators.arrays import Array, Floats, Ints, Labels, Mask
 from shapesweep.estimators.moments import ROWS, blocks
 from shapesweep.neighbors.tiles import Tiles
 
-#: Clouds of fewer points are searched row by row, because the sample for thresholds would be the
-#: whole cloud.
+#: Clouds with fewer points than this are searched row by row, because the sample for thresholds
+#: would be a large part of the cloud.
 FEW = 2048
-#: Columns in the sample for the threshold of a row, and their share of all columns.
+#: Minimum number of columns in the sample for thresholds. In large clouds, the sample contains one
+#: in `SAMPLE_SHARE` columns.
 SAMPLE, SAMPLE_SHARE = 512, 16
-#: Usual number of hits of a row within the thresholds of others: twice as many as the correlation
-#: dimension needs.
+#: Number of neighbours within the common threshold of a typical row: twice as many as the
+#: correlation dimension needs.
 USUAL = 40
 #: A row with more than this many times the needed hits has a wrong threshold, and is searched
-#: separately. Many points at equal distances, such as rounded points, would fill the memory.
+#: separately. Otherwise, many points at equal distances, such as rounded points, would fill the
+#: memory.
 TOO_MANY = 32
 
 
@@ -35,9 +37,9 @@ class Candidates:
     ----------
     rows : ndarray of int, shape (n_rows,)
     columns : ndarray of int, shape (n_rows, width)
-        -1 if there is none.
+        Candidates of every row; -1 for absent candidates.
     beyond : ndarray, shape (n_rows,), float64
-        A lower bound of ½ distance² of all points that are not listed.
+        A lower bound of ½ distance² to all points that are not listed.
     hits : Hits or None
         All pairs that were found, if all rows were searched at once.
     """
@@ -51,20 +53,21 @@ class Candidates:
 def propose(
     tiles: Tiles, n_points: int, width: int, labels: Labels | None = None
 ) -> list[Candidates]:
-    """Candidates of all rows: of any label and, with labels, also of other labels.
+    """Propose candidates for all rows: of any label and, with labels, also of other labels.
 
     Parameters
     ----------
     tiles : Tiles
     n_points : int
     width : int
-        Candidates per row.
+        Number of candidates per row.
     labels : ndarray of int, shape (n_points,), optional
 
     Returns
     -------
     list of Candidates
-        A row with fewer than `width` candidates has all points below its `beyond`.
+        Candidates of any label and, with labels, candidates of other labels. If a row has fewer
+        than `width` candidates, they include all points below the row's `beyond`.
     """
     if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
         return propose_rows(tiles, np.arange(n_points), width, n_points, labels)
@@ -77,7 +80,7 @@ def propose(
     packed: list[NDArray[np.uint64]] = []
     for rows in blocks(n_points):
         tile = tiles.block(rows, slice(rows.start, n_points))
-        # Entries to the right of the tile's rows also serve their columns.
+        # By symmetry, entries to the right of the diagonal block also serve the transposed pairs.
         ahead = tile[:, rows.stop - rows.start :]
         row, column = _where(tile <= limits[rows, None])
         packed.append(keys.pack(row + rows.start, column + rows.start, tile[row, column]))
@@ -88,14 +91,14 @@ def propose(
         limits[n_hits > TOO_MANY * width] = stopped
     every = np.concatenate(packed)
     every.sort()
-    # A row that was stopped has no known candidates.
+    # If the search of a row was stopped, its hits are not complete below any bound.
     known = np.where(limits == thresholds, tiles.bound(thresholds), 0.0)
     sorted_kinds = [every]
     if labels is not None:
         sorted_kinds.append(every[labels[keys.rows(every)] != labels[keys.columns(every)]])
     proposed = []
     for kind in sorted_kinds:
-        # One more than needed, because a row is among its own hits.
+        # Take one more column than needed, because a row is among its own hits.
         hits = Hits(keys, kind, known)
         listed, following = hits.first(width + 1)
         listed[listed == np.arange(n_points)[:, None]] = -1
@@ -112,7 +115,7 @@ def propose_rows(
     labels: Labels | None = None,
     keep: Mask | None = None,
 ) -> list[Candidates]:
-    """Candidates of some rows, each searched completely; of any label, and of other labels.
+    """Propose candidates for some rows, as `propose`, by searching each row completely.
 
     Parameters
     ----------
@@ -137,7 +140,7 @@ def propose_rows(
 
 
 def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
-    """Columns of the smallest bounds of every row, and a bound of all others."""
+    """Columns of the smallest bounds of every row, and a lower bound of all other entries."""
     n_columns, none = values.shape[1], _largest(values.dtype)
     if width < n_columns:
         listed = np.argpartition(values, width, axis=1)
@@ -152,10 +155,10 @@ def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
 
 
 def _rank(n_points: int, width: int) -> int:
-    """Rank in the sample whose threshold is too low for only about one row in 1,000.
+    """Rank in the sample at which the threshold is too low for only about one row in 1,000.
 
-    The number of a row's nearest neighbours in the sample has a Poisson distribution; 3.5 standard
-    deviations and 2 are added.
+    The number of a row's nearest neighbours in the sample has a Poisson distribution. The rank is
+    the mean of this distribution plus 3.5 standard deviations plus 2.
     """
     n_sample = _n_sample(n_points)
     expected = (width + 1) * n_sample / n_points
@@ -167,7 +170,7 @@ def _n_sample(n_points: int) -> int:
 
 
 def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) -> Array:
-    """For every row, a bound below which it very likely has more points than needed."""
+    """For every row, a bound below which the row very likely has more points than needed."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
     rank = _rank(n_points, width)
     own, usual = [], []
@@ -183,8 +186,8 @@ def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) 
     thresholds = np.concatenate(own)
     if not usual:
         return thresholds
-    # The threshold of a dense row also lets through points within the usual distance, because pairs
-    # are counted within the same radius for all rows.
+    # Raise the thresholds of dense rows to the usual distance, because pairs are counted within the
+    # same radius for all rows.
     common = np.sort(np.concatenate(usual))
     return np.maximum(thresholds, common[len(common) // 2])
 
@@ -198,22 +201,22 @@ def _where(mask: Mask) -> tuple[Ints, Ints]:
 
 
 class Keys:
-    """Hits as whole numbers that sort by row and then by bound, and also contain the column.
+    """Encodes hits as integers that sort by row and then by bound, and also contain the column.
 
-    64 bits hold both indices and the leading bits of the bound. Cutting its last bits makes it
-    smaller, so that it remains a lower bound.
+    The 64 bits contain both indices and the leading bits of the bound. Truncation decreases the
+    bound, so that it remains a lower bound.
     """
 
     def __init__(self, n_points: int, dtype: np.dtype[Any]) -> None:
         self.index_bits = max(1, (n_points - 1).bit_length())
         self.dtype = dtype
-        # Non-negative numbers need one bit less.
+        # Non-negative numbers need no sign bit.
         n_bits = dtype.itemsize * 8 - 1
         self.value_bits = min(n_bits, 64 - 2 * self.index_bits)
         self.cut = n_bits - self.value_bits
 
     def pack(self, rows: Any, columns: Any, values: Array) -> NDArray[np.uint64]:
-        """Make keys of rows, columns (int64) and bounds."""
+        """Make keys from rows, columns (int64) and bounds."""
         bits = np.maximum(values, 0).view(f"i{self.dtype.itemsize}").astype(np.int64) >> self.cut
         packed = ((rows << self.value_bits | bits) << self.index_bits) | columns
         return packed.view(np.uint64)
@@ -235,13 +238,13 @@ class Keys:
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """All pairs below the thresholds of rows.
+    """All pairs of points below the thresholds of their rows.
 
     Attributes
     ----------
     keys : Keys
     packed : ndarray of uint64
-        Sorted.
+        Sorted keys of the pairs.
     known : ndarray, shape (n_points,), float64
         All pairs of a row below this bound of ½ distance² are included.
     """
@@ -251,7 +254,7 @@ class Hits:
     known: Floats
 
     def first(self, width: int) -> tuple[Ints, Array]:
-        """The first columns of every row and the next value; -1 if there is none."""
+        """The first columns of every row, and the next column's bound; -1 for absent entries."""
         n_points, dtype = len(self.known), self.keys.dtype
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
@@ -272,6 +275,6 @@ class Hits:
         return counts, self.keys.columns(self.packed[positions])
 
     def _positions(self, bounds: Floats | float, rows: Ints) -> Ints:
-        """Position of the first hit of every row whose bound is not less."""
+        """Position of every row's first hit whose bound is at least the given bound."""
         values = np.full(len(rows), bounds, dtype=self.keys.dtype)
         return np.searchsorted(self.packed, self.keys.pack(rows, 0, values))

@@ -1,10 +1,10 @@
-"""Exact nearest neighbours of all points of a cloud, from one search.
+"""Find the exact nearest neighbours of all points of a cloud with one search.
 
-The search proposes candidates by lower bounds of distances in a low precision, and computes their
-distances in float64. It is exact because every row has a certified `reach`: no point below this
-distance is missing. Rows that a precision cannot decide are searched again in the next precision.
-If a later query (other documents only, a group left out) goes beyond the reach, the whole row is
-searched again.
+The search proposes candidates from lower bounds of distances in a low precision, and computes the
+candidates' distances in float64. The search is exact because every row has a certified `reach`: no
+point below this distance is missing. Rows whose neighbours cannot be determined at one precision
+are searched again at the next higher precision. If a later query exceeds the reach (because it
+excludes a document or a group), the whole row is searched again.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,11 +19,12 @@ from shapesweep.neighbors.candidates import FEW, Candidates, Hits, propose, prop
 from shapesweep.neighbors.space import Space
 from shapesweep.neighbors.tiles import fast_half_precision
 
-#: Distances with a smaller relative difference are equal up to rounding.
+#: Distances whose relative difference is smaller than this are equal up to rounding.
 EQUAL = 1e-11
-#: With more points, the keys of hits have too few digits for counting pairs.
+#: Maximum number of points for which the keys of hits have enough bits for counting pairs.
 MOST_KEYED = 2**20
-#: Up to this many neighbours, a few more candidates compensate for the low precision of bfloat16.
+#: Maximum number of neighbours for which a few more candidates compensate for the low precision of
+#: bfloat16.
 FEW_NEIGHBORS = 8
 
 
@@ -38,7 +39,7 @@ class NeighborLists:
     labels : ndarray of int, shape (n_points,), or None
         If given, points with equal labels are not neighbours of each other.
     distances : ndarray, shape (n_points, length), float64
-        Euclidean, ascending; infinite if there is no such neighbour.
+        Euclidean distances, ascending; infinite for absent neighbours.
     indices : ndarray of int, shape (n_points, length)
     reach : ndarray, shape (n_points,), float64
         The list of a row is complete below this distance.
@@ -55,7 +56,7 @@ class NeighborLists:
 
     @cached_property
     def certified(self) -> Mask:
-        """Which entries of the lists are certainly neighbours."""
+        """Mask of the entries of the lists that are certainly neighbours."""
         return np.isfinite(self.distances) & (self.distances <= self.reach[:, None])
 
     def nearest(self, k: int, keep: Mask | None = None) -> tuple[Floats, Ints]:
@@ -72,7 +73,7 @@ class NeighborLists:
         distances : ndarray, shape (n_kept, k), float64
             Infinite if a point has fewer than k neighbours.
         indices : ndarray of int, shape (n_kept, k)
-            -1 where there is none.
+            -1 for absent neighbours.
         """
         rows = np.arange(len(self.reach)) if keep is None else np.flatnonzero(keep)
         return self._nearest_of(rows, k, keep)
@@ -80,14 +81,14 @@ class NeighborLists:
     def nearest_without(
         self, k: int, keep: Mask, groups: Labels, n_groups: int
     ) -> Iterator[tuple[Floats, Callable[[], Ints]]]:
-        """Like `nearest`, with each group of points left out in turn.
+        """Yield the results of `nearest`, with each group of points left out in turn.
 
         Parameters
         ----------
         k : int
         keep : ndarray of bool, shape (n_points,)
         groups : ndarray of int, shape (n_points,)
-            In 0 … n_groups - 1.
+            Group of every point, from 0 to n_groups - 1.
         n_groups : int
 
         Yields
@@ -97,17 +98,17 @@ class NeighborLists:
             Computes an ndarray of int of the same shape on demand.
         """
         rows = np.flatnonzero(keep)
-        # The first kept entries of every list, which are enough for almost every row.
+        # Take the first kept entries of every list, which are enough for almost every row.
         width = min(k + k // 8 + 8, self.indices.shape[1])
         usable = self.certified[rows]
         usable &= keep[self.indices[rows]]
         present, positions = _beginnings(usable, width)
         listed, near = (table[rows].ravel()[positions] for table in (self.indices, self.distances))
-        # No group has the number that marks absent entries.
+        # The number `n_groups`, which no group has, marks absent entries.
         of = np.where(present, groups[listed], n_groups).astype(np.min_scalar_type(n_groups))
         own, members = groups[rows], _count(of, n_groups + 1)
         for group in range(n_groups):
-            # Absent entries come last, and are not used if there are k others.
+            # Absent entries come last, and are not used if a row has k other entries.
             others, left = width - members[:, group], own != group
             begins = (np.cumsum(others) - others)[left]
             flat = np.flatnonzero(of != group).take(begins + np.arange(k)[:, None], mode="clip")
@@ -117,7 +118,7 @@ class NeighborLists:
             yield chosen(near, again[0]), partial(chosen, listed, again[1])
 
     def _nearest_of(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
-        """The k nearest neighbours of some rows, as `nearest`."""
+        """The k nearest neighbours of some rows, as in `nearest`."""
         usable, listed = self.certified[rows], self.indices[rows]
         if keep is not None:
             usable &= keep[listed]
@@ -146,7 +147,7 @@ class NeighborLists:
             if not len(pending):
                 break
         for number in pending:
-            # Products in float64 cannot decide the row; direct differences can.
+            # Float64 products are not precise enough for this row, but direct differences are.
             row = rows[number]
             eligible = np.ones(n_points, dtype=bool) if keep is None else keep.copy()
             eligible[row] = False
@@ -162,15 +163,16 @@ class NeighborLists:
     def count_within(self, radius: float, keep: Mask, groups: Labels, n_groups: int) -> Ints:
         """Number of ordered pairs of kept points within a radius, by the groups of both points.
 
-        Pairs at the radius itself do not count, even if rounding makes them nearer: a radius that
-        is a median of distances is the distance of a pair.
+        Pairs whose distance equals the radius do not count, even if rounding decreases the
+        distance. Such pairs exist, because a radius that is a median of distances equals the
+        distance of a pair.
 
         Parameters
         ----------
         radius : float
         keep : ndarray of bool, shape (n_points,)
         groups : ndarray of int, shape (n_points,)
-            In 0 … n_groups - 1.
+            Group of every point, from 0 to n_groups - 1.
         n_groups : int
 
         Returns
@@ -193,7 +195,7 @@ def _nothing(n_rows: int, k: int) -> tuple[Floats, Ints]:
 
 
 def _beginnings(usable: Mask, width: int) -> tuple[Mask, Ints]:
-    """Presence and flat indices of the first usable entries, each of shape (n_rows, width)."""
+    """Presence and flat indices of every row's first usable entries, shape (n_rows, width)."""
     flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
     positions = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
     present = np.arange(width) < counts[:, None]
@@ -201,13 +203,16 @@ def _beginnings(usable: Mask, width: int) -> tuple[Mask, Ints]:
 
 
 def _count(table: Array, n_kinds: int) -> Ints:
-    """Number of entries of every row that are 0, 1, … n_kinds - 1, shape (n_rows, n_kinds)."""
+    """Count the entries 0, 1, …, n_kinds - 1 in every row, shape (n_rows, n_kinds)."""
     kinds = np.arange(len(table))[:, None] * n_kinds + table
     return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
 
 
 def _chosen(index: Ints, short: Ints, table: Array, others: Array) -> Array:
-    """Entries of a table by flat index, a column for each row; for short rows, those of others."""
+    """Look up entries of a table by flat index, with one column of indices for each row.
+
+    Short rows are taken from `others`.
+    """
     chosen = table.ravel()[index]
     chosen[:, short] = others.T
     return chosen.T
@@ -219,16 +224,16 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
     Parameters
     ----------
     points : array_like, shape (n_points, n_features)
-        Finite values. Repeated points are neighbours at distance zero; remove them first with
-        `unique_rows` if that is not wanted.
+        Finite values. Repeated points are neighbours at distance zero. Use `unique_rows` first to
+        remove repeated points.
     k : int
-        At least 1 and less than n_points.
+        Number of neighbours, at least 1 and less than n_points.
 
     Returns
     -------
     distances : ndarray, shape (n_points, k), float64
-        Euclidean, ascending, with a relative error of about 1e-13: products of centred points in
-        float64, and direct differences for near pairs.
+        Euclidean distances, ascending, with a relative error of about 1e-13. They are computed from
+        float64 products of centred points, or from direct differences for near pairs.
     indices : ndarray of int, shape (n_points, k)
 
     Raises
@@ -255,22 +260,22 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
 def search(
     points: ArrayLike, length: int, need: int, labels: Labels | None = None
 ) -> list[NeighborLists]:
-    """Search all pairs: a list of all neighbours, and one of neighbours with other labels.
+    """Search all pairs of points, and list neighbours of any label and of other labels.
 
     Parameters
     ----------
     points : array_like, shape (n_points, n_features)
     length : int
-        Neighbours per list.
+        Number of neighbours per list.
     need : int
         Number of neighbours that must be certain; at most `length`.
     labels : ndarray of int, shape (n_points,), optional
-        Points with equal labels are not neighbours in the second list.
+        Points with equal labels are not neighbours in the second item.
 
     Returns
     -------
     list of NeighborLists
-        A list of all neighbours; with labels, a second list of neighbours with other labels.
+        Lists of all neighbours; with labels, also lists of neighbours with other labels.
 
     Raises
     ------
@@ -297,7 +302,8 @@ def search(
         for kind, each in zip((None, labels), proposed, strict=False)
     ]
     pending = np.arange(n_points)
-    # Rows with too few candidates, or that this precision cannot decide, are searched again.
+    # Rows with too few candidates, and rows for which this precision is too low, are searched
+    # again.
     for precision in ("float32", "float64", None):
         for lists, candidates in zip(found, proposed, strict=True):
             _fill(lists, candidates)
@@ -322,7 +328,7 @@ def _fill(lists: NeighborLists, proposed: Candidates) -> None:
 
 
 def _is_short(lists: NeighborLists, rows: Ints, need: int) -> Mask:
-    """Whether fewer neighbours of a row are certain than are needed and exist."""
+    """Whether a row has fewer certain neighbours than the number that is needed and exists."""
     distances = lists.distances[rows]
     certain = (np.isfinite(distances) & (distances <= lists.reach[rows, None])).sum(axis=1)
     n_same = np.ones(len(rows), dtype=int)

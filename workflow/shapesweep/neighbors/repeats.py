@@ -1,4 +1,4 @@
-"""Repeated points of a cloud."""
+"""Find repeated points of a cloud."""
 
 import numpy as np
 
@@ -34,7 +34,8 @@ def unique_rows(points: Array, contexts: Labels | None = None) -> Ints:
     # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
     left = np.ascontiguousarray(points[rows] + 0.0)
     as_bytes = left.view(np.dtype((np.void, left.dtype.itemsize * left.shape[1]))).ravel()
-    # Sorting by a weighted sum of words is faster; different rows hardly ever have equal sums.
+    # It is faster to sort by a weighted sum of machine words; distinct rows hardly ever have equal
+    # sums.
     words: Array = left.view(np.uint32 if left.strides[0] % 8 else np.uint64)
     weights = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
     sums: Array = np.einsum("ij,j->i", words, np.asarray(weights))

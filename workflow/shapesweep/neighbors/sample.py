@@ -1,7 +1,7 @@
-"""The input of metrics of nearest neighbours: neighbours in a sample, with and without groups.
+"""Prepare the input of nearest-neighbour metrics: neighbours in a sample, without each group.
 
-One search over the samples of all selections serves every metric. Points that a selection, a
-decimation or a group of documents leaves out are filtered from its lists.
+All metrics share one search over the samples of all selections. Points that a selection, a
+decimation or a jackknife replicate leaves out are filtered from the lists of the search.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,20 +16,20 @@ from shapesweep.neighbors.lists import NeighborLists
 
 @dataclass(frozen=True, eq=False)
 class Neighbors:
-    """The k nearest neighbours of every point of a sample of N different tokens.
+    """The k nearest neighbours of every point of a sample of N distinct tokens.
 
     Attributes
     ----------
     distances : ndarray, shape (n_points, k), float64
-        Euclidean, ascending; infinite if there are fewer neighbours.
+        Euclidean distances, ascending; infinite for absent neighbours.
     find : callable
         Computes `indices` on demand.
     rows : ndarray of int, shape (n_points,)
-        Numbers of the points.
+        Indices of the sample's points in the search.
     documents : ndarray of int
-        The document of every point.
+        Document of every point of the search.
     count_within : callable
-        From a radius to the number of ordered pairs of sample points within it.
+        Maps a radius to the number of ordered pairs of sample points within the radius.
     whole : Neighbors or None
         The whole sample, if this is the sample without a group of documents.
     """
@@ -43,12 +43,12 @@ class Neighbors:
 
     @cached_property
     def indices(self) -> Ints:
-        """Numbers of the neighbours, shape (n_points, k); -1 if there is none."""
+        """Indices of the neighbours, shape (n_points, k); -1 for absent neighbours."""
         return self.find()
 
     @property
     def same_document(self) -> Mask:
-        """Whether a neighbour belongs to the document of the point, shape (n_points, k)."""
+        """Whether each neighbour belongs to the document of the point, shape (n_points, k)."""
         same = self.documents[self.indices] == self.documents[self.rows][:, None]
         return same & (self.indices >= 0)
 
@@ -68,7 +68,7 @@ def neighbors(
     lists : NeighborLists
     k : int
     sampled : ndarray of bool, shape (n_points,)
-        Which of the lists' points are in the sample.
+        Mask of the points of `lists` that are in the sample.
     documents, groups : ndarray of int, shape (n_points,)
     n_groups : int
 
@@ -76,7 +76,7 @@ def neighbors(
     -------
     whole : Neighbors
     without : iterator of Neighbors
-        One per group. Pairs are counted within the radii of the whole sample.
+        One `Neighbors` per group. Metrics count pairs within the radii of the whole sample.
     """
 
     @cache

@@ -1,4 +1,4 @@
-"""A cloud prepared for the search: tiles in every precision, and exact distances of pairs."""
+"""Prepare a cloud for the search: tiles in every precision, and exact distances of pairs."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from shapesweep.estimators.moments import blocks
 from shapesweep.neighbors.candidates import Candidates, Hits
 from shapesweep.neighbors.tiles import Tiles
 
-#: Below this share of the squared norms, ‖a‖² + ‖b‖² - 2ab has lost more than three of the sixteen
-#: digits of float64, and the distance is computed by direct difference.
+#: If ‖a‖² + ‖b‖² - 2ab is below this share of ‖a‖² + ‖b‖², it has lost more than three of the
+#: sixteen digits of float64. The distance is then computed by direct difference.
 NEAR = 2.0**-10
-#: Relative loss of a bound by cutting its last bits: with a million points, 24 bits are left, of
-#: which 16 are digits.
+#: Maximum relative decrease of a bound when its last bits are cut. With a million points, 24 bits
+#: are left, of which 16 belong to the mantissa.
 SHORTENED = 2.0**-15
-#: Up to this many numbers, direct subtraction is faster than loading torch.
+#: Maximum number of values for which direct subtraction is faster than loading torch.
 FEW_NUMBERS = 2**21
-#: Numbers in a chunk of differences: 2 MiB in float64, which fits into the cache.
+#: Number of values in a chunk of differences: 2 MiB in float64, which fits into the cache.
 CHUNK = 2**18
 
 
@@ -29,7 +29,7 @@ class Space:
     Parameters
     ----------
     points : array_like, shape (n_points, n_features)
-        Finite, float32 or float64.
+        Finite values, float32 or float64.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class Space:
         if not np.isfinite(mean).all() or not np.isfinite(self.points).all():
             raise ValueError("points must be finite")
         self.centred = self.points - mean
-        # A power of two, so that scaling is exact.
+        # The scale is a power of two, so that scaling is exact.
         extent = max(self.centred.max(initial=0.0), -self.centred.min(initial=0.0))
         self.scale = float(2.0 ** np.ceil(np.log2(extent))) if extent > 0 else 1.0
         self.centred /= self.scale
@@ -62,16 +62,17 @@ class Space:
         return self._tiles[precision]
 
     def reach(self, found: Candidates) -> Floats:
-        """Distance below which no candidate of a row is missing, shape (n_rows,)."""
+        """Distance below which no point is missing from a row's candidates, shape (n_rows,)."""
         return np.sqrt(2 * found.beyond) * self.scale
 
     def ordered(self, found: Candidates) -> tuple[Floats, Ints]:
-        """Exact distances to candidates.
+        """Compute exact distances to candidates, and sort the candidates by distance.
 
         Returns
         -------
         distances : ndarray, shape (n_rows, width), float64
-            Ascending, then by index; infinite if there is no candidate.
+            Ascending; infinite for absent candidates. Candidates at equal distances are sorted by
+            index.
         indices : ndarray of int, shape (n_rows, width)
         """
         distances = np.full(found.columns.shape, np.inf)
@@ -87,7 +88,7 @@ class Space:
         return distances, indices
 
     def _pairs(self, rows: Ints, counts: Ints, columns: Ints) -> Floats:
-        """Distances of some rows to `counts` columns each."""
+        """Distances of rows to columns; row i has counts[i] successive columns."""
         if len(columns) * self.points.shape[1] <= FEW_NUMBERS:
             return self.difference(np.repeat(rows, counts), columns)
         starts = np.concatenate([[0], np.cumsum(counts)])
@@ -113,7 +114,8 @@ class Space:
         consecutive = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
         own = points[rows[0] : rows[-1] + 1] if consecutive else points[torch.from_numpy(rows)]
         with warnings.catch_warnings():
-            # Torch warns that sparse matrices are in beta; here they are only lists of pairs.
+            # Torch warns that sparse matrices are in beta; this code uses them only as lists of
+            # pairs.
             warnings.filterwarnings("ignore", "Sparse", UserWarning)
             pairs = torch.sparse_csr_tensor(
                 torch.from_numpy(starts),
@@ -135,14 +137,15 @@ class Space:
         return distances
 
     def within(self, rows: Mask, radius: float, hits: Hits | None) -> Iterator[tuple[Ints, Ints]]:
-        """All pairs of some rows with points within a radius, in parts.
+        """Yield all pairs of the given rows with points within a radius, in parts.
 
         Parameters
         ----------
         rows : ndarray of bool, shape (n_points,)
         radius : float
         hits : Hits or None
-            Hits of the search in float32, if any; complete rows are not searched again.
+            Hits of the float32 search, if available. Rows with complete hits are not searched
+            again.
 
         Yields
         ------
@@ -151,7 +154,7 @@ class Space:
         """
         half, left = (radius / self.scale) ** 2 / 2, rows
         tiles = self.tiles("float32")
-        # The maximum that float32 and the cut bits of a key can take off a bound.
+        # The maximum decrease of a bound by rounding in float32 and by cutting bits of a key.
         slack = (2 * tiles.slack + SHORTENED) * (self.squares + self.squares.max(initial=0))
         if hits is not None:
             known = np.flatnonzero(rows & (hits.known >= half))
@@ -173,7 +176,7 @@ class Space:
             yield self._nearer(own, doubtful.sum(axis=1), np.nonzero(doubtful)[1], radius)
 
     def _nearer(self, rows: Ints, counts: Ints, columns: Ints, radius: float) -> tuple[Ints, Ints]:
-        """Those of `counts` columns of each row that lie within a radius, by exact distances."""
+        """Select pairs within a radius by exact distance; row i has counts[i] columns."""
         first = np.repeat(rows, counts)
         inside = self._pairs(rows, counts, columns) < radius
         inside &= first != columns

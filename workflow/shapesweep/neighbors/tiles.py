@@ -1,8 +1,9 @@
-"""Tiles of half squared distances: certified lower bounds from one matrix product in low precision.
+"""Compute tiles of lower bounds on half the squared distances, each with one matrix product.
 
-½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖² is a product of points with two more columns, so that a tile is a
-single matrix product. Every value is a *lower bound*, because the largest possible error of the
-precision is subtracted from the squared norms before; this makes the search exact.
+½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖² is an inner product of points with two more columns, so one matrix
+product in low precision computes a tile. Every value is a *lower bound*, because the largest
+possible rounding error is subtracted from the squared norms beforehand. The search is therefore
+exact.
 """
 
 from typing import Any
@@ -21,19 +22,21 @@ class Tiles:
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features), float64
-        Centred, because the error grows with the norms.
+        Centred points, because the error grows with the norms.
     halves : ndarray, shape (n_points,), float64
-        Half of their squared norms.
+        Half of the squared norms of the points.
     precision : {"bfloat16", "float32", "float64"}
-        Precision of the product. Bounds in bfloat16 are kept as the bits of the numbers in int16,
-        which have the same order for positive numbers; `bound` converts them to numbers.
+        Precision of the product. Bounds in bfloat16 are kept as int16 numbers with the same bits,
+        which have the same order if the bounds are positive. `bound` converts all bounds to
+        float64.
 
     Notes
     -----
-    A product of n terms in precision u errs by at most n·u·Σ|terms| (Higham 2002, eq. 3.5), here
-    (n + 8)·2u·(½‖a‖² + ½‖b‖²) with the rounding of what goes in. With bfloat16, h = x rounded and
-    l = x - h: |a·b - h_a·h_b| ≤ ‖a‖‖l_b‖ + ‖l_a‖‖h_b‖ ≤ 2ρ(1 + ρ)·(½‖a‖² + ½‖b‖²) for ρ the
-    largest ‖l‖/‖x‖, the sum is in float32, and its own rounding is divided out in `bound`.
+    The error of an inner product of n terms in precision u is at most n·u·Σ|terms| (Higham 2002,
+    eq. 3.5). Including the rounding of the inputs, it is at most (n + 8)·2u·(½‖a‖² + ½‖b‖²). In
+    bfloat16, let h be the rounded point x, l = x - h, and ρ the largest ‖l‖/‖x‖. Then
+    |a·b - h_a·h_b| ≤ ‖a‖‖l_b‖ + ‖l_a‖‖h_b‖ ≤ 2ρ(1 + ρ)·(½‖a‖² + ½‖b‖²). The sum is computed in
+    float32, and `bound` corrects for the rounding of the sum to bfloat16.
     """
 
     def __init__(self, points: Floats, halves: Floats, precision: str) -> None:
@@ -43,7 +46,7 @@ class Tiles:
             self._half_precision(points, halves)
             return
         dtype = np.dtype(precision)
-        #: The error that was subtracted, as a share of the half squared norms of both points.
+        #: The subtracted error, as a share of ½‖a‖² + ½‖b‖².
         self.slack = float((n_features + 10) * np.finfo(dtype).eps)
         right = np.empty((len(points), n_features + 2), dtype)
         right[:, :-2] = points
@@ -62,7 +65,7 @@ class Tiles:
         return product.view(torch.int16).numpy()
 
     def bound(self, values: Array) -> Floats:
-        """Convert values of `block` to lower bounds of ½‖a - b‖², which are not negative."""
+        """Convert values of `block` to non-negative lower bounds of ½‖a - b‖²."""
         if self.precision == "bfloat16":
             bits = np.maximum(values, 0).astype(np.uint32) << 16
             # A rounded number is too high by at most half a unit in the last of its 8 bits.
@@ -85,14 +88,14 @@ class Tiles:
         self.slack = float(rounding + 2 * ratio * (1 + ratio))
         reduced = halves * (1 - self.slack) - _underflow(n_features, np.dtype(np.float32))
         left_over = torch.from_numpy(reduced)
-        for piece in (-3, -2, -1):  # three numbers of 8 bits represent one of 24 bits
+        for piece in (-3, -2, -1):  # three numbers of 8 bits represent one number of 24 bits
             right[:, piece] = left_over.to(torch.bfloat16)
             left_over = left_over - right[:, piece]
         self._right = right
 
 
 def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:
-    """The maximum that underflow and the rounding of the sum can lose."""
+    """Maximum loss by underflow and by the rounding of the sum."""
     return float((n_features + 10) * np.finfo(dtype).tiny)
 
 
@@ -105,7 +108,7 @@ def _left(right: Any, n_more: int) -> Any:
 
 
 def fast_half_precision() -> bool:
-    """Whether this processor has instructions for bfloat16, about four times as fast as float32."""
+    """Whether this processor has bfloat16 instructions, about four times as fast as float32."""
     import torch
 
     known = torch.cpu.get_capabilities()

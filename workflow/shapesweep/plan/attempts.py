@@ -1,7 +1,7 @@
-"""Attempts: outputs of transient failures are tried again under another name.
+"""Attempts: after a transient failure, an output is computed again under another name.
 
-Snakemake considers an existing file as done. The name of an output is its fingerprint, and its
-second attempt is `<fingerprint>-2`.
+Snakemake treats an existing file as complete. The name of an output is its fingerprint, and the
+name of its second attempt is `<fingerprint>-2`.
 """
 
 import itertools
@@ -17,7 +17,7 @@ NAME = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"
 
 
 def name(folder: Path, fingerprint: str, ending: str = "") -> str:
-    """The name of the first attempt without a transient failure, which may be a new attempt.
+    """Return the name of the first attempt without a transient failure, which may be a new attempt.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def name(folder: Path, fingerprint: str, ending: str = "") -> str:
 
 
 def _is_transient(output: Path) -> bool:
-    """Whether a table or a folder records a transient failure."""
+    """Return whether a table or a folder records a transient failure."""
     if not output.is_file():
         return failures.is_transient(output)
     try:

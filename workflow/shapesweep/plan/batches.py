@@ -1,7 +1,7 @@
-"""Batches: the checkpoints of a run that one job measures.
+"""Batches of checkpoints. One job measures the checkpoints of a batch, which belong to one run.
 
 Starting a process, importing and tokenizing happen once per batch. Checkpoints are measured one by
-one, so a job that is stopped loses at most one of them.
+one, so a job that is stopped loses the work on at most one checkpoint.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,12 @@ from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted
 from shapesweep.plan import costs, fingerprints
 
-#: Regular expression of the name of a batch: the first revision, and the number that follow.
+#: Regular expression of the name of a batch: the first revision, and the number of further
+#: checkpoints.
 BATCH = NAME.strip("^$") + r"(\+[1-9]\d*)?"
-#: Limit for the estimated seconds of a job on one core; the start of the process is a small part of
-#: it. A job measures at most `MOST` checkpoints, so that there are enough jobs for all cores.
+#: Limit for the estimated seconds of a job on one core, which is long compared with the start of
+#: the process. A job measures at most `MOST` checkpoints, so that there are enough jobs for all
+#: cores.
 SECONDS, MOST = 1800.0, 8
 
 
@@ -31,7 +33,7 @@ class Batch:
     definition : EmbeddedSuite, LocalSuite or HubSuite
     settings : shapesweep.config.Config
     members : tuple of Listed
-        Not empty.
+        At least one checkpoint.
     """
 
     suite: str
@@ -42,47 +44,48 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """For example `checkpoint-8+3`: that checkpoint and the next three."""
+        """The name; `checkpoint-8+3` stands for `checkpoint-8` and the next three checkpoints."""
         more = len(self.members) - 1
         return f"{self.members[0].revision}+{more}" if more else self.members[0].revision
 
     @property
     def revisions(self) -> list[str]:
-        """Revisions of its members."""
+        """The revisions of the members."""
         return [checkpoint.revision for checkpoint in self.members]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Fingerprint of all that its tables depend on."""
+        """The fingerprint of everything that the tables of the batch depend on."""
         settings = self.settings.measurement(self.suite)
         return fingerprints.measuring(self.definition, self.members, settings)
 
     @property
     def models(self) -> list[costs.Model]:
-        """Models of its members, for estimates of costs."""
+        """The models of the members, for estimates of costs."""
         return [costs.Model.of(checkpoint, self.definition) for checkpoint in self.members]
 
 
 def cut(
     suite: str, definition: AnySuite, chosen: Sequence[Listed], settings: Config
 ) -> list[Batch]:
-    """The batches of a suite.
+    """Divide the chosen checkpoints of a suite into batches.
 
-    Batches are cut from the first checkpoint of a run, so that they stay the same when later
-    checkpoints are added.
+    Batches are formed from the first checkpoint of a run onwards, so that full batches do not
+    change when later checkpoints are added.
 
     Parameters
     ----------
     suite : str
     definition : EmbeddedSuite, LocalSuite or HubSuite
     chosen : sequence of Listed
-        Sound checkpoints.
+        Checkpoints without flags.
     settings : shapesweep.config.Config
 
     Returns
     -------
     list of Batch
-        By run and step. A checkpoint with a budget, or whose shards are kept, is a separate batch.
+        Batches by run and step. A checkpoint forms a separate batch if it has a dimension budget,
+        or if its shards are kept.
     """
     rule = settings.budget.checkpoints.get(suite)
     alone = {checkpoint.key for checkpoint in budgeted(chosen, rule)}
@@ -100,7 +103,7 @@ def cut(
 
 
 def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
-    """Maximum number of checkpoints of a batch."""
+    """Return the maximum number of checkpoints of a batch."""
     if settings.keep_activations:
         return 1
     if settings.checkpoints_per_job != "auto":
@@ -110,6 +113,7 @@ def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
         most = min(MOST, max(1, int(SECONDS / max(seconds, 1e-9))))
     if not is_published:
         return most
-    # Disk space for the parallel downloads, one batch that waits and one that is measured.
+    # The disk must hold the parallel downloads, a batch that waits, and a batch that is being
+    # measured.
     room = settings.hub.disk_gb * 1e9 / (settings.hub.downloads + 2)
     return max(1, min(most, int(room / max(costs.footprint(model, settings), 1))))

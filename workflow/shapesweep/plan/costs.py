@@ -1,7 +1,7 @@
-"""Estimated costs of a checkpoint from the size of its model: disk, memory, operations, time.
+"""Estimates of the disk space, memory, operations and time that a checkpoint needs.
 
-The estimates are rough: operations are counted, not timed. Snakemake's resources, batches and the
-inventory use them.
+The estimates are computed from the size of the model, and are rough: operations are counted, not
+timed. Snakemake's resources, batches and the inventory use these estimates.
 """
 
 import math
@@ -21,20 +21,21 @@ from shapesweep.storage.selections import LENGTHS
 #: Assumed speed of downloads (bytes per second) and of a core (operations per second). Counted
 #: operations divided by the times in docs/reference/cost.md give 40 to 90 Gflop/s.
 DOWNLOAD_SPEED, CORE_SPEED = 50e6, 50e9
-#: Operations of a search for each pair of points besides the product, and of the IDs for each point
-#: and replicate, over all selections; from the times in docs/reference/cost.md.
+#: Operations of a neighbour search per pair of points, in addition to the matrix product; and
+#: operations of the IDs per point and replicate, over all selections. Both numbers are derived from
+#: the times in docs/reference/cost.md.
 PAIR, POINT = 600, 4.5e5
-#: Bytes of a shard besides its numbers, and of a checkpoint besides its shards: schemas and logs.
+#: Overhead in bytes of each shard and of each checkpoint, for schemas and logs.
 OVERHEAD = 16_384
-#: Megabytes of a process with torch and transformers.
+#: Memory in MB of a process that has imported torch and transformers.
 PROCESS_MB = 1000
-#: Minimum time limit of a job, in minutes, and the factor over its expected time: another machine
-#: may be slower, and the limit only has to end jobs that hang.
+#: Minimum time limit of a job, in minutes, and the factor by which the expected time is multiplied.
+#: The limit is generous, because a machine may be slow and only jobs that hang must be stopped.
 LEAST_MINUTES, PATIENCE = 20, 6
-#: Time limit of a download in minutes, and attempts of a job that fails.
+#: Time limit of a download in minutes, and the number of attempts of a job.
 DOWNLOAD_MINUTES, ATTEMPTS = 720, 3
-#: Characters of a chunk of the paper. A tokenizer with this many entries cuts it into about 110
-#: tokens in English; at most half of its characters are assumed.
+#: Characters of a chunk of the paper. A tokenizer with at least `_SUBWORDS` entries divides an
+#: English chunk into about 110 tokens. The estimate assumes one token per two characters.
 _CHUNK, _SUBWORDS = 512, 1024
 _DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
@@ -46,9 +47,9 @@ class Model:
     Attributes
     ----------
     config : mapping
-        Its `config.json`, as far as known.
+        The `config.json`, as far as it is known.
     n_bytes : int
-        Size of its files.
+        Total size of the files.
     """
 
     config: Mapping[str, Any]
@@ -56,7 +57,7 @@ class Model:
 
     @classmethod
     def of(cls, checkpoint: Listed, suite: AnySuite) -> "Model":
-        """The facts about a checkpoint before it is read.
+        """Return the facts that are known about a checkpoint before its files are read.
 
         Parameters
         ----------
@@ -74,23 +75,23 @@ class Model:
 
     @property
     def width(self) -> int:
-        """Features of a hidden state; 0 if unknown."""
+        """The number of dimensions of a hidden state; 0 if unknown."""
         return facts.width(self.config) or 0
 
     @property
     def n_shards(self) -> int:
-        """Shards of a corpus: the embedding, every block, and the last before a final norm."""
+        """The maximum number of shards of a corpus: embedding, every block, and final norm."""
         return (facts.n_layers(self.config) or 0) + 2
 
     @property
     def n_weights(self) -> float:
-        """Number of weights, from the bytes of the files."""
+        """The number of weights, computed from the size of the files."""
         dtype = str(self.config.get("torch_dtype", self.config.get("dtype")))
         return self.n_bytes / _DTYPES.get(dtype, 4)
 
 
 def n_tokens(model: Model, settings: Config) -> int:
-    """Maximum number of tokens that a checkpoint reads, over all corpora."""
+    """Return the maximum number of tokens that a checkpoint reads, summed over all corpora."""
     last = settings.corpus.last
     poolings = [CORPORA[name].pooling for name in settings.corpora]
     whole = poolings.count("tokens") * corpus_tokens(model, settings)
@@ -98,7 +99,7 @@ def n_tokens(model: Model, settings: Config) -> int:
 
 
 def corpus_tokens(model: Model, settings: Config) -> int:
-    """Maximum number of tokens of a corpus of which all tokens are measured."""
+    """Return the maximum number of tokens of a corpus with pooling `tokens`."""
     entries = facts.vocabulary(model.config) or 0
     chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
     length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
@@ -106,30 +107,32 @@ def corpus_tokens(model: Model, settings: Config) -> int:
 
 
 def footprint(model: Model, settings: Config) -> int:
-    """The maximum number of bytes of a checkpoint while it is measured: its files and its shards.
+    """Return the bytes on disk of a checkpoint while it is measured: its files and its shards.
 
-    Shards to keep are results, and are not counted.
+    Shards that are kept count as results, so they are not included.
     """
     return model.n_bytes + (0 if settings.keep_activations else shard_bytes(model, settings))
 
 
 def shard_bytes(model: Model, settings: Config) -> int:
-    """Bytes of the shards of a checkpoint: float32 states of every layer and corpus."""
-    # A state, and three columns of its token.
+    """Return the bytes of the shards of a checkpoint: float32 states of every layer and corpus."""
+    # A token has a state and three more columns.
     shards = n_tokens(model, settings) * model.n_shards * (4 * model.width + 12)
     return shards + OVERHEAD * (1 + len(settings.corpora) * model.n_shards)
 
 
 def operations(model: Model, settings: Config) -> float:
-    """Operations for a checkpoint: forward passes, neighbours, and spectra."""
+    """Return the operations for a checkpoint: forward passes, neighbours, and spectra."""
     forward = 2 * model.n_weights * n_tokens(model, settings)
     d, n = model.width, settings.geometry.n_points
     shards = len(settings.corpora) * model.n_shards
     tokens = n_tokens(model, settings) / len(settings.corpora)
-    # For each selection: a covariance, two spectra, the tokens on their axes, a fit to the previous
-    # layer and its replicates. One neighbour search for all selections.
+    # Each selection needs a covariance, two spectra, the projections of the tokens onto their axes,
+    # a fit to the previous layer, and the replicates of the fit. All selections share one neighbour
+    # search.
     spectra = 17 * tokens * d**2 + (18 + 1.3 * settings.geometry.groups) * d**3
-    # Two spectra for each shorter length; together they cost no more than all tokens.
+    # Each shorter length needs two spectra. The covariances of all shorter lengths together are
+    # estimated to cost as much as the covariance of all tokens.
     n_cuts = sum(length < settings.corpus.length for length in LENGTHS.values())
     cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
     neighbors = n**2 * (2 * d + PAIR) + n * settings.geometry.groups * POINT
@@ -137,38 +140,41 @@ def operations(model: Model, settings: Config) -> float:
 
 
 def budget_operations(model: Model, settings: Config) -> float:
-    """Operations for a dimension budget: axes and bisections of every layer."""
+    """Return the operations for a dimension budget: axes and bisections of every layer."""
     d, layers = model.width or 1, model.n_shards - 1
     tokens = n_tokens(model, settings.model_copy(update={"corpora": ["text"]}))
-    # The three bisections share most passes; twice the cost of one was measured.
+    # The three bisections share most passes. By measurement, they cost twice as much as one
+    # bisection.
     passes = 2 * math.log2(d)
     return layers * (passes * 2 * model.n_weights * tokens + 18 * d**3)
 
 
 def minutes(n_operations: float) -> int:
-    """Time limit in minutes of a job with this many operations on one core."""
+    """Return the time limit in minutes of a job with a number of operations on one core."""
     return LEAST_MINUTES + math.ceil(PATIENCE * n_operations / CORE_SPEED / 60)
 
 
 def longest(models: Sequence[Model], settings: Config) -> float:
-    """Seconds after which no job uses a downloaded batch any more."""
+    """Return the number of seconds after which no job uses a downloaded batch any more."""
     measured = minutes(sum(operations(model, settings) for model in models))
     # A batch of several checkpoints has no budgets.
     budgeted = minutes(budget_operations(models[0], settings)) if len(models) == 1 else 0
-    # Download, measuring, and perhaps a budget; the last attempt has the most time.
+    # The jobs are the download, the measurement, and possibly a budget. The last attempt has the
+    # longest time limit.
     return 60.0 * ATTEMPTS * (DOWNLOAD_MINUTES + measured + budgeted)
 
 
 def model_mb(model: Model, settings: Config) -> int:
-    """Megabytes of a job that runs a model: its weights twice, and states of a batch."""
+    """Return the memory in MB of a job that runs a model: the weights twice, states, and logits."""
     states = settings.batch_tokens * model.n_shards * model.width
     logits = 2 * settings.batch_tokens * (facts.vocabulary(model.config) or 0)
     return PROCESS_MB + math.ceil(4 * (2 * model.n_weights + 2 * states + logits) / 1e6)
 
 
 def geometry_mb(model: Model, settings: Config) -> int:
-    """Megabytes of a job that measures shards while the next model is read."""
-    # Two layers and intermediate arrays; 12 times a layer was measured (docs/reference/speed.md).
+    """Return the memory in MB of a job that measures shards while the next model is loaded."""
+    # Two layers and intermediate arrays. By measurement, they need 12 times the memory of a layer
+    # (docs/reference/speed.md).
     layers = 13 * corpus_tokens(model, settings) * model.width
     measuring = PROCESS_MB + math.ceil(4 * (layers + model.n_weights) / 1e6)
     return max(measuring, model_mb(model, settings))

@@ -1,7 +1,7 @@
-"""Damaged results: files that are empty or cut off.
+"""Find damaged results, which are files that are empty or truncated.
 
-Snakemake considers an existing file as done. Jobs check the files that they read; no job reads
-figures and pages, so the plan checks them.
+Snakemake treats an existing file as complete. Jobs check the files that they read. No job reads
+figures and pages, so the workflow checks figures and pages when it starts.
 """
 
 import os
@@ -16,24 +16,25 @@ _ENDS = {
     ".png": b"IEND\xaeB`\x82",
     ".svg": b"</svg>",
 }
-#: Bytes to read: the longest ending, and white space.
+#: Number of bytes to read: enough for the longest ending and for whitespace.
 _TAIL = 16
 
 
 def damaged(paths: Iterable[str | Path]) -> list[Path]:
-    """Those of the given files that exist, and are empty or cut off."""
+    """Return the files that exist, but are empty or truncated."""
     return [path for path in map(Path, paths) if path.is_file() and not _is_whole(path)]
 
 
 def incomplete(folder: str | Path, extensions: Sequence[str]) -> list[Path]:
-    """The files of a folder that are missing, empty or cut off.
+    """Return the files of a folder that are missing, empty or truncated.
 
     Parameters
     ----------
     folder : path-like
-        Snakemake looks at the folder, and not at the files in it.
+        Folder of figures. Snakemake checks only whether the folder exists, and not which files it
+        contains.
     extensions : sequence of str
-        Extensions of the files that each name should have.
+        Each name in the folder should exist with each of these extensions.
     """
     names = {path.stem for path in Path(folder).glob("[!.]*.*")}
     paths = [Path(folder, f"{name}.{kind}") for name in sorted(names) for kind in extensions]

@@ -7,19 +7,19 @@ from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.errors import ShapesweepError
 
-#: Keys of a definition that are only for people.
+#: Keys of a definition that are documentation only.
 FOR_PEOPLE = ("facts", "title", "license")
 #: The maximum number of bytes of a definition in a shell command; Linux allows 128 KiB.
 LONGEST = 100_000
 
 
 def for_training(name: str, suite: EmbeddedSuite, run: str) -> str:
-    """The definition of a suite with one run, as JSON."""
+    """Return the definition of a suite with one run, as JSON."""
     return _checked(name, suite.with_run(run).model_dump_json())
 
 
 def for_listing(name: str, suite: AnySuite) -> str:
-    """The definition of a suite with what its listing depends on, as JSON."""
+    """Return the keys of a definition that the listing of the suite depends on, as JSON."""
     if not isinstance(suite, HubSuite):
         return _checked(name, suite.model_dump_json())
     key = suite.listing_key()
@@ -28,7 +28,7 @@ def for_listing(name: str, suite: AnySuite) -> str:
 
 
 def for_tokenizer(name: str, suite: AnySuite, run: str) -> str:
-    """The definition of a suite on the Hub with one run, as JSON."""
+    """Return the definition of a suite on the Hub with one run, as JSON."""
     apart = {"accept", "losses", "ignored_weights", "remote_code", *FOR_PEOPLE}
     alone = suite.model_copy(update={"only": [run]})
     return _checked(name, alone.model_dump_json(exclude=apart))
@@ -40,10 +40,11 @@ def _checked(name: str, text: str) -> str:
     Raises
     ------
     ShapesweepError
+        If the definition is longer than `LONGEST` bytes.
     """
     if len(shlex.quote(text).encode()) > LONGEST:
         raise ShapesweepError(
             f"suites.{name}: more than {LONGEST // 1000} kB; name repositories by patterns, or "
-            "write several suites"
+            "divide the definition into several suites"
         )
     return text

@@ -1,8 +1,9 @@
 """Fingerprints: digests of everything that a result depends on.
 
-Fingerprints of a plan are cheap: sizes and modification times, commits, settings and versions. They
-are part of file names, so that every target sees a change, even without Snakemake's records. Jobs
-compare fingerprints of contents, to reuse numbers that they measured before.
+Fingerprints of a plan are cheap to compute: they cover sizes and modification times, commits,
+settings and versions. These fingerprints are part of file names, so that a change affects every
+target, even without Snakemake's records. Jobs compare fingerprints of file contents, to reuse
+numbers from earlier jobs.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ from shapesweep.storage.shards import FORMAT_VERSION
 
 
 def training(suite: EmbeddedSuite, run: str) -> str:
-    """Fingerprint of the recipe of a trained run."""
+    """Return the fingerprint of the recipe of a trained run."""
     return digest(suite.with_run(run).model_dump())
 
 
@@ -43,8 +44,8 @@ def weights(definition: AnySuite, checkpoint: Listed) -> object:
     Returns
     -------
     object
-        Values that JSON can hold. A replaced file with an old modification time (from rsync, for
-        example) still differs by its size or time.
+        Values that JSON can represent. If a file is replaced by a file with an older modification
+        time (by rsync, for example), the values still change.
     """
     if isinstance(definition, EmbeddedSuite):
         return training(definition, checkpoint.run)
@@ -55,19 +56,19 @@ def weights(definition: AnySuite, checkpoint: Listed) -> object:
 
 
 def numbers(settings: Measurement) -> dict[str, Any]:
-    """The settings that all numbers depend on."""
+    """Return the settings that all numbers depend on."""
     return {**settings.geometry.model_dump(), "selections": list(SELECTIONS)}
 
 
 def text(settings: Measurement) -> str | list[object]:
-    """Path, size and time of the text file, or the version of Python."""
+    """Return the path, size and time of the text file, or the version of Python for `stdlib`."""
     path = text_file(settings.corpus.text)
     # The text `stdlib` is part of Python.
     return [str(path), *map(list, stats([path]))] if path else platform.python_version()
 
 
 def text_sha256(planned: str | list[object]) -> str:
-    """Sha256 of the text file of a plan, in hexadecimal; empty for `stdlib`.
+    """Return the sha256 of the text file of a plan, in hexadecimal; empty for `stdlib`.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def text_sha256(planned: str | list[object]) -> str:
     Raises
     ------
     ShapesweepError
-        If the file has changed since.
+        If the file has changed since the plan was made.
     """
     if isinstance(planned, str):
         return ""
@@ -89,7 +90,7 @@ def text_sha256(planned: str | list[object]) -> str:
 
 
 def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measurement) -> str:
-    """Fingerprint of the tables of a batch.
+    """Return the fingerprint of the tables of a batch.
 
     Parameters
     ----------
@@ -103,14 +104,14 @@ def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measure
 
 
 def downloading(definition: AnySuite, members: Iterable[Listed]) -> str:
-    """Fingerprint of the files of a batch on the Hub."""
+    """Return the fingerprint of the files of a batch on the Hub."""
     return digest(
         [[checkpoint.revision, weights(definition, checkpoint)] for checkpoint in members]
     )
 
 
 def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, rise: float) -> str:
-    """Fingerprint of the dimension budget of a checkpoint."""
+    """Return the fingerprint of the dimension budget of a checkpoint."""
     of_budget, settings = [rise, budget.VERSION], settings.for_budget
     return digest(
         _checkpoint(definition, checkpoint), _reading(settings), text(settings), of_budget
@@ -118,12 +119,12 @@ def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, r
 
 
 def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> str:
-    """Fingerprint of the shards of a checkpoint, from the contents of its files.
+    """Return the fingerprint of the shards of a checkpoint, from the contents of its files.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Row of the manifest, with digests of its files.
+        Row of the manifest, with digests of the checkpoint's files.
     tokenizer : Path
         Folder of its tokenizer.
     settings : Measurement
@@ -139,7 +140,7 @@ def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> 
 def budget_contents(
     checkpoint: Checkpoint, tokenizer: Path, settings: Measurement, rise: float
 ) -> str:
-    """Fingerprint of the dimension budget of a checkpoint, from the contents of its files."""
+    """Return the fingerprint of a dimension budget, from the contents of the checkpoint's files."""
     return digest(contents(checkpoint, tokenizer, settings.for_budget), rise, budget.VERSION)
 
 
@@ -148,7 +149,7 @@ def _checkpoint(definition: AnySuite, checkpoint: Listed) -> list[object]:
 
 
 def _reading(settings: Measurement) -> object:
-    """How checkpoints are read, without the contents of the text."""
+    """Return the settings for reading checkpoints, without the contents of the text."""
     return {
         "corpus": settings.corpus.model_dump(exclude={"text"}),
         "corpora": {corpus: CORPORA[corpus].version for corpus in settings.corpora},

@@ -1,4 +1,4 @@
-"""The inventory: what suites have published, and what a sweep of them will cost, as text."""
+"""The inventory, as text: what suites have published, and what a sweep of these suites costs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from shapesweep.plan import costs as estimates
 
 
 def published(suites: Mapping[str, Sequence[Listed]]) -> str:
-    """What every suite has: checkpoints, bytes, holes, and defects.
+    """Return the number of checkpoints, bytes, holes and defects of every suite, as text.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
 
 
 def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
-    """What a sweep will cost, a line per run: checkpoints, bytes, disk, tokens, operations, hours.
+    """Return the estimated costs of a sweep, as a table with a line per run.
 
     Parameters
     ----------

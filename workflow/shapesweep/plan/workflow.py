@@ -1,8 +1,8 @@
 """The plan of a sweep: its jobs, the files that they read and write, and their resources.
 
-The plan is computed from the configuration, the results folder and listings. It writes nothing, and
-reads only names, sizes and times of files, besides listings and failures. Snakemake gets it through
-`workflow/rules/plan.smk`.
+The plan is computed from the configuration, the results folder and listings. Planning writes
+nothing. Besides listings and failures, the plan reads only names, sizes and times of files.
+Snakemake uses the plan through `workflow/rules/plan.smk`.
 """
 
 import functools
@@ -49,28 +49,29 @@ class Plan:
         self.config, self.spikes = config, config.for_spikes
         self.results = Path(results)
         self.suites: dict[str, AnySuite] = {**self.spikes.suites, **config.suites}
-        # Files that a sweep writes must not change its plan, so these are computed only once.
+        # Files that a sweep writes must not change its plan, so the results of these methods are
+        # cached.
         of_suite = (self.listed, self.selected, self.batches, self.budgeted, self.record)
         for method in (*of_suite, self._batches_by_name, self.model, self._attempt, self._budget):
             setattr(self, method.__name__, functools.cache(method))
 
     def settings(self, suite: str) -> Config:
-        """The configuration of a suite: of the sweep, or of `spikes`."""
+        """Return the configuration that applies to a suite: of the sweep, or of `spikes`."""
         return self.config if suite in self.config.suites else self.spikes
 
     @property
     def published(self) -> list[str]:
-        """Suites on the Hub."""
+        """The suites on the Hub."""
         return [name for name, suite in self.suites.items() if isinstance(suite, HubSuite)]
 
     @property
     def listable(self) -> list[str]:
-        """Suites whose checkpoints are known only after a job lists them."""
+        """The suites whose checkpoints are known only after a job has listed the checkpoints."""
         suites = self.suites.items()
         return self.published + [n for n, s in suites if isinstance(s, EmbeddedSuite) and s.onset]
 
     def listed(self, suite: str) -> list[Listed]:
-        """All checkpoints of a suite; for a suite on the Hub, from its listing.
+        """Return all checkpoints of a suite. A suite on the Hub is read from its listing.
 
         Raises
         ------
@@ -80,7 +81,7 @@ class Plan:
         return list_checkpoints(suite, self.suites[suite], self.results)
 
     def selected(self, suite: str) -> dict[tuple[str, str], Listed]:
-        """The sound checkpoints that the configuration chooses, by run and revision."""
+        """Return the chosen checkpoints without flags, by run and revision."""
         try:
             chosen = select(self.listed(suite), self.settings(suite).checkpoints)
         except ShapesweepError as error:
@@ -88,7 +89,7 @@ class Plan:
         return {checkpoint.key: checkpoint for checkpoint in chosen if not checkpoint.flags}
 
     def batches(self, suite: str) -> list[Batch]:
-        """The batches of a suite."""
+        """Return the batches of a suite."""
         selected = [*self.selected(suite).values()]
         return batches.cut(suite, self.suites[suite], selected, self.settings(suite))
 
@@ -96,11 +97,11 @@ class Plan:
         return {(batch.run, batch.name): batch for batch in self.batches(suite)}
 
     def batch(self, suite: str, run: str, name: str) -> Batch:
-        """The batch of this name, or the batch of a single checkpoint.
+        """Return the batch with the given name, or the batch of a single checkpoint.
 
-        A job on a cluster computes its own plan, and the run may have grown since. If the batch no
-        longer exists, the result has as many checkpoints of the run, which cost the same;
-        `recorded` returns the batch of the plan that started the job.
+        A job on a cluster computes its own plan, and the run may have grown since. If the plan no
+        longer contains the batch, the result contains as many checkpoints of the run, which cost
+        the same. `recorded` returns the batch of the plan that started the job.
         """
         found = self._batches_by_name(suite)
         if (run, name) in found:
@@ -112,18 +113,19 @@ class Plan:
         return Batch(suite, run, self.suites[suite], self.settings(suite), members)
 
     def recorded(self, suite: str, output: str) -> dict[str, Any] | None:
-        """A batch from the recorded plan that started a job.
+        """Return a batch from the recorded plan that started a job.
 
         Parameters
         ----------
         suite : str
         output : str
-            `folder`, `download`, or a path of `budgets_of` of the batch.
+            The `folder` or `download` of the batch, or a path from `budgets_of`.
 
         Returns
         -------
         dict or None
-            With `folder`, `download`, `budgets`, `run` and `revisions`; None if no plan has it.
+            A dict with the keys `folder`, `download`, `budgets`, `run` and `revisions`; None if no
+            recorded plan contains the batch.
         """
         for path in Path(self.results, "plans", suite).glob("*.json"):
             for batch in failures.read_json(path)["batches"]:
@@ -132,7 +134,7 @@ class Plan:
         return None
 
     def model(self, suite: str, run: str) -> costs.Model:
-        """The model of a run, for estimates of costs; its checkpoints have the same shape."""
+        """Return the model of a run, for estimates of costs; all checkpoints have its shape."""
         checkpoints = self.selected(suite).values()
         member = next(checkpoint for checkpoint in checkpoints if checkpoint.run == run)
         return costs.Model.of(member, self.suites[suite])
@@ -141,23 +143,23 @@ class Plan:
         return attempts.name(self.results / folder, fingerprint, ending)
 
     def folder(self, batch: Batch) -> str:
-        """`<suite>/<run>/<batch>/<fingerprint>`, the folder of the outputs of a batch."""
+        """Return `<suite>/<run>/<batch>/<fingerprint>`, the folder of the outputs of a batch."""
         folder = f"{batch.suite}/{batch.run}/{batch.name}"
         attempt = self._attempt(f"geometry/{folder}", batch.fingerprint, "/failures.parquet")
         return f"{folder}/{attempt}"
 
     def download(self, batch: Batch) -> str:
-        """`<suite>/<run>/<batch>/<fingerprint>`, the folder of the download of a batch.
+        """Return `<suite>/<run>/<batch>/<fingerprint>`, the folder of the download of a batch.
 
-        The fingerprint covers the files and the outputs that need them: checkpoints that are
-        already measured are not downloaded, so leftovers of an earlier sweep may be incomplete.
+        The fingerprint covers the files, and the outputs that need these files. Checkpoints that
+        are already measured are not downloaded, so a folder from an earlier sweep may lack files.
         """
         files = fingerprints.downloading(batch.definition, batch.members)
         fingerprint = digest(files, self.folder(batch), self.budgets_of(batch))
         return f"{batch.suite}/{batch.run}/{batch.name}/{fingerprint}"
 
     def tables(self, suites: Iterable[str]) -> list[str]:
-        """The tables of all batches of suites."""
+        """Return the tables of all batches of suites."""
         every = [batch for suite in suites for batch in self.batches(suite)]
         return [table for batch in every for table in self._tables_of(batch)]
 
@@ -165,17 +167,17 @@ class Plan:
         return [f"geometry/{self.folder(batch)}/{name}.parquet" for name in BATCH_TABLES]
 
     def shards(self, suites: Iterable[str]) -> list[str]:
-        """The folders of kept shards of suites."""
+        """Return the folders of kept shards of suites."""
         every = [batch for suite in suites for batch in self.batches(suite)]
         return [f"activations/{self.folder(batch)}" for batch in every]
 
     def budgeted(self, suite: str) -> dict[tuple[str, str], Listed]:
-        """The checkpoints that need a dimension budget, by run and revision.
+        """Return the checkpoints that need a dimension budget, by run and revision.
 
         Raises
         ------
         ShapesweepError
-            If the configuration asks for budgets, and no checkpoint matches.
+            If the configuration requests budgets, and no checkpoint matches.
         """
         rule = self.settings(suite).budget.checkpoints.get(suite)
         measured = self.selected(suite).values()
@@ -186,11 +188,11 @@ class Plan:
         return {checkpoint.key: checkpoint for checkpoint in chosen}
 
     def budgets(self, suites: Iterable[str]) -> list[str]:
-        """The tables of all dimension budgets of suites."""
+        """Return the tables of all dimension budgets of suites."""
         return [self._budget(suite, *key) for suite in suites for key in self.budgeted(suite)]
 
     def budgets_of(self, batch: Batch) -> list[str]:
-        """The tables of the dimension budgets of a batch's checkpoints."""
+        """Return the tables of the dimension budgets of a batch's checkpoints."""
         keys = [(batch.run, revision) for revision in batch.revisions]
         return [self._budget(batch.suite, *k) for k in keys if k in self.budgeted(batch.suite)]
 
@@ -203,36 +205,36 @@ class Plan:
         return f"{folder}/{self._attempt(folder, fingerprint, '.parquet')}.parquet"
 
     def tokenizer(self, suite: str, run: str) -> str:
-        """The folder of the tokenizer of a run on the Hub."""
+        """Return the folder of the tokenizer of a run on the Hub."""
         folder = f"tokenizers/{suite}/{run}"
         return f"{folder}/{self._attempt(folder, self.tokenizer_fingerprint(suite, run))}"
 
     def tokenizer_fingerprint(self, suite: str, run: str) -> str:
-        """Digest of the files of a run's tokenizer."""
+        """Return the digest of the files of a run's tokenizer."""
         listed = self.listed(suite)
         return digest(next(checkpoint.tokenizer for checkpoint in listed if checkpoint.run == run))
 
     def trained(self, suite: str) -> list[str]:
-        """The output folders of the runs of an embedded suite."""
+        """Return the output folders of the runs of an embedded suite."""
         definition = self.suites[suite]
         runs = definition.runs if isinstance(definition, EmbeddedSuite) else ()
         return [f"checkpoints/{suite}/{run}" for run in runs]
 
     def measurement_file(self, suite: str) -> str:
-        """The settings file of jobs that measure a suite, named by its contents."""
+        """Return the settings file of jobs that measure a suite, named by its contents."""
         return _settings_file(self.settings(suite).measurement(suite))
 
     def budget_file(self, suite: str) -> str:
-        """The settings file of jobs that compute the dimension budgets of a suite."""
+        """Return the settings file of jobs that compute the dimension budgets of a suite."""
         return _settings_file(self.settings(suite).measurement(suite).for_budget)
 
     def settings_text(self, fingerprint: str) -> str:
-        """The contents of a settings file.
+        """Return the contents of a settings file.
 
         Raises
         ------
         ShapesweepError
-            If no job of this plan reads such a file.
+            If no job of this plan reads a settings file with this fingerprint.
         """
         for suite in self.suites:
             measurement = self.settings(suite).measurement(suite)
@@ -242,7 +244,7 @@ class Plan:
         raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
 
     def record(self, suite: str) -> str:
-        """The plan of a suite as JSON: what its manifest, its history and the join depend on."""
+        """Return the plan of a suite as JSON, on which its manifest, history and join depend."""
         definition, settings = self.suites[suite], self.settings(suite)
         listed = [
             (*c.key, c.step, c.flags, fingerprints.weights(definition, c))
@@ -264,19 +266,19 @@ class Plan:
                 for batch in self.batches(suite)
             ],
             "budgets": self.budgets([suite]),
-            # All checkpoints of the manifest, and the logs.
+            # Digests of all checkpoints of the manifest, and of the logs.
             "listed": digest(listed),
             "logs": digest(history.states(suite, definition)),
         }
         return json.dumps(record, indent=1)
 
     def record_text(self, suite: str, fingerprint: str) -> str:
-        """The contents of the file of a recorded plan.
+        """Return the contents of the file of a recorded plan.
 
         Raises
         ------
         ShapesweepError
-            If this plan has another fingerprint.
+            If the plan of the suite has another fingerprint.
         """
         text = self.record(suite)
         if digest(text) != fingerprint:
@@ -284,11 +286,11 @@ class Plan:
         return text
 
     def record_file(self, suite: str) -> str:
-        """The file of the recorded plan, named by its fingerprint."""
+        """Return the file of the recorded plan, named by its fingerprint."""
         return f"plans/{suite}/{digest(self.record(suite))}.json"
 
     def files(self, suites: Iterable[str]) -> list[str]:
-        """All files of suites from which the tables of the sweep are joined."""
+        """Return all files of suites from which the tables of the sweep are joined."""
         names = list(suites)
         return [
             *self.tables(names),
@@ -299,40 +301,40 @@ class Plan:
         ]
 
     def geometry_minutes(self, batch: Batch) -> int:
-        """Time limit of a job that measures a batch, in minutes."""
+        """Return the time limit of a job that measures a batch, in minutes."""
         model, settings = self.model(batch.suite, batch.run), self.settings(batch.suite)
         return costs.minutes(len(batch.members) * costs.operations(model, settings))
 
     def budget_minutes(self, suite: str, run: str) -> int:
-        """Time limit of a job that measures a dimension budget, in minutes."""
+        """Return the time limit of a job that measures a dimension budget, in minutes."""
         operations = costs.budget_operations(self.model(suite, run), self.settings(suite))
         return costs.minutes(operations)
 
     def disk_bytes(self, batch: Batch) -> int:
-        """Disk space of a batch from the Hub while it is measured, in bytes.
+        """Return the disk space of a batch from the Hub while it is measured, in bytes.
 
         Raises
         ------
         ShapesweepError
-            If the batch needs more than the configuration allows.
+            If the batch needs more disk space than the configuration allows.
         """
         settings = self.settings(batch.suite)
         needed = sum(costs.footprint(model, settings) for model in batch.models)
         if needed > settings.hub.disk_gb * 1e9:
             raise ShapesweepError(
                 f"hub.disk_gb: {batch.suite}/{batch.run}/{batch.name} needs "
-                f"{needed / 1e9:.3g}, the limit is {settings.hub.disk_gb:g}"
+                f"{needed / 1e9:.3g} GB, but the limit is {settings.hub.disk_gb:g} GB"
             )
         return max(10**6, needed)
 
     def claim_seconds(self, batch: Batch) -> float:
-        """How long a batch may claim the disk of a node, which other nodes cannot clear."""
+        """Return the seconds for which a batch may claim disk space; infinite without `scratch`."""
         if self.config.scratch is None:
             return float("inf")
         return costs.longest(batch.models, self.settings(batch.suite))
 
     def downloads(self) -> list[str] | None:
-        """Folders of the downloads that are still needed; None if they are not known yet."""
+        """Return the folders of the downloads that are still needed; None if not known yet."""
         needed = []
         try:
             for batch in (batch for suite in self.published for batch in self.batches(suite)):
@@ -345,5 +347,5 @@ class Plan:
 
 
 def _settings_file(settings: Measurement) -> str:
-    """The settings file, named by its contents."""
+    """Return the path of a settings file, named by its contents."""
     return f"settings/{digest(as_yaml(settings))}.yaml"

@@ -1,6 +1,6 @@
-"""The report: what a sweep has found, as text and as a page.
+"""The report on the results of a sweep, as text and as an HTML page.
 
-In: the curves, the tables and the figures of a sweep.
-Out: `summary.txt`, `comparison.md`, `warnings.md` and `report.html`.
+Input: the curves, the tables and the figures of a sweep.
+Output: `summary.txt`, `comparison.md`, `warnings.md` and `report.html`.
 Imported by: cli.
 """

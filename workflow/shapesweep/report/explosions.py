@@ -1,4 +1,4 @@
-"""The report on loss explosions: what warned of them, and whether the ID did, in Markdown."""
+"""The report in Markdown on loss explosions: which signals warned, and whether the ID did."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from shapesweep.explosions.scoring import CLAIMED, LEAST, corrected
 
 
 def as_markdown(curves: Curves) -> str:
-    """The results of a sweep of unstable and stable runs.
+    """Report the results of a sweep of unstable and stable runs.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def as_markdown(curves: Curves) -> str:
     Returns
     -------
     str
-        In Markdown.
+        The report in Markdown.
     """
     lines = ["# Does anything warn of a loss explosion?", ""]
     for suite, spikes in curves.spikes.groupby("suite", sort=False):
@@ -64,7 +64,7 @@ def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
 
 
 def _sentences(families: pd.DataFrame) -> Iterator[str]:
-    """Whether the claimed family warns, and whether it is better than others."""
+    """Yield whether the claimed family warns, and whether it is better than other families."""
     claimed = families[families.family == CLAIMED]
     if not len(claimed):
         return
@@ -90,7 +90,7 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
 
 
 def _growth(approaches: pd.DataFrame) -> Iterator[str]:
-    """Changes of the IDs at the last sample before an onset."""
+    """Yield the changes of the IDs at the last sample before an onset."""
     sentences = []
     for metric, words in (("id_twonn", "TwoNN's ID"), ("id_twonn_between", "between documents")):
         mine = approaches[(approaches.metric == metric) & approaches.value.notna()]
@@ -108,18 +108,18 @@ def _growth(approaches: pd.DataFrame) -> Iterator[str]:
 
 
 def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
-    """Changes between the last two checkpoints before the onsets, as the sweep measured them."""
+    """Yield the changes of the ID between the last two checkpoints before the onsets."""
     shown = rows(trajectories, metric="id_twonn", layers="middle", selection="no_first")
     counts = {"grown": 0, "fallen": 0, "neither": 0}
     for spike in spikes.itertuples():
         mine = rows(shown, suite=spike.suite, run=spike.run)
-        # The loss at the onset is that of the weights one step before.
+        # The loss at the onset belongs to the weights one step earlier.
         mine = mine[mine.step < spike.onset - 1].sort_values("step")
         for _, line in mine.groupby("corpus"):
             if len(line) < 2:
                 continue
             first, last = line.iloc[-2], line.iloc[-1]
-            # The documents are the same, so their errors tend to cancel.
+            # Both checkpoints read the same documents, so their errors tend to cancel.
             room = ((first.high - first.value) ** 2 + (last.high - last.value) ** 2) ** 0.5
             change = last.value - first.value
             beyond = "grown" if change > 0 else "fallen"
@@ -133,7 +133,7 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
 
 
 def _table(head: str, scored: pd.DataFrame, cells: Callable[[Any], list[str]]) -> Iterator[str]:
-    """A table of all columns in the header; the best detectors first."""
+    """Yield the lines of a table with the columns of `head`, sorted from the best detector."""
     yield f"| {head} |"
     yield "|" + "---|" * len(head.split(" | "))
     order = scored.sort_values(["detection", "lead"], ascending=False, kind="stable")

@@ -1,4 +1,4 @@
-"""The comparison with the authors' numbers, in Markdown."""
+"""The report in Markdown on the comparison with the authors' numbers."""
 
 import pandas as pd
 
@@ -6,7 +6,7 @@ from shapesweep.curves.comparison import counted
 
 
 def as_markdown(comparison: pd.DataFrame) -> str:
-    """The comparison as a Markdown table."""
+    """Format the comparison as a Markdown table."""
     lines = [
         "# The authors' numbers beside ours",
         "",

@@ -1,7 +1,7 @@
-"""The findings of a run as sentences, for the summary and the page.
+"""Sentences on the findings of a run, for the summary and the page.
 
-The first sentence on the ID says what remains of its two phases if neighbours are from other
-documents.
+The first sentence on the ID states whether the two phases of the ID remain if only neighbours in
+other documents are used.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ import pandas as pd
 
 from shapesweep.curves.tables import corpora, rows
 
-#: By whether there is a peak with all neighbours, and one between documents.
+#: Texts for each pair of verdicts. The first element of a key says whether the ID with all
+#: neighbours has a peak, and the second whether the ID between documents has a peak.
 _PHASES = {
     (True, False): "Of the two phases of the ID none is shown any more once neighbours come from "
     "other documents",
@@ -24,13 +25,13 @@ _PHASES = {
 
 @dataclass(frozen=True)
 class Run:
-    """The curves of a run on a corpus.
+    """The curves of one run on one corpus.
 
     Attributes
     ----------
     suite, run, corpus : str
     profiles, trajectories, phases, shapes : pandas.DataFrame
-        Rows of the run and the corpus, with intervals over documents.
+        Rows of the tables for the run and the corpus, with intervals over documents.
     """
 
     suite: str
@@ -43,7 +44,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """A title with facts about the run."""
+        """A title with the name, the architecture, the size and the corpus of the run."""
         row = self.profiles.iloc[0]
         kind = f"{row.architecture} ({row.family}), {row.n_layers} blocks"
         return f"{self.suite}/{self.run}: {kind}; on {self.corpus}"
@@ -60,7 +61,7 @@ def runs(
     phases: pd.DataFrame,
     shapes: pd.DataFrame,
 ) -> list[Run]:
-    """Every run with its curves on the text, or else on its first corpus.
+    """Return the curves of every run on the corpus `text`, or else on the first corpus of the run.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def runs(
 
 
 def sentences(run: Run) -> list[str]:
-    """The findings of a run: its dome, and what remains of the two phases.
+    """State the findings of a run: its dome, and whether the two phases of the ID remain.
 
     Parameters
     ----------
@@ -90,13 +91,13 @@ def sentences(run: Run) -> list[str]:
     Returns
     -------
     list of str
-        Each ends with a full stop.
+        Each sentence ends with a full stop.
     """
     return [*on_dome(run), *on_phases(run)]
 
 
 def on_dome(run: Run) -> list[str]:
-    """The shape of the anisotropy over depth at the last checkpoint, and where it was highest."""
+    """State the shape of the anisotropy over depth at the last and at the highest checkpoint."""
     known = run.shapes[(run.shapes.metric == "anisotropy") & (run.shapes["shape"] != "undefined")]
     every = known[known.selection == "all"]
     if not len(every):
@@ -113,7 +114,7 @@ def on_dome(run: Run) -> list[str]:
 
 
 def on_phases(run: Run) -> list[str]:
-    """What remains of the two phases of the ID between documents."""
+    """State whether the two phases of the ID remain between documents."""
     found = rows(run.phases, selection="no_first", layers="middle")
     ways = [rows(found, metric=name) for name in ("id_twonn", "id_twonn_between")]
     if not all(map(len, ways)):
@@ -152,7 +153,7 @@ def _peak(row: Any) -> str:
             f"ends, p = {row.p_value:.2g} against a curve without one"
         )
     ends = f"{row.first:.2f} at step {row.first_step:,}, {row.last:.2f} at {row.last_step:,}"
-    # The interval shows how large a peak could be.
+    # Add the interval of the prominence, because it shows how large a peak could be.
     room = f"{row.prominence:+.2f} ± {row.half_width:.2f}"
     return f"no peak ({ends}; the highest between lies {room} above both, p = {row.p_value:.2g})"
 

@@ -1,4 +1,4 @@
-"""The summary of a sweep: what was measured and skipped, findings, and paths of results."""
+"""The summary of a sweep: the checkpoints that were measured, findings, and paths of results."""
 
 import textwrap
 from pathlib import Path
@@ -10,7 +10,7 @@ from shapesweep.curves.tables import Curves, rows
 from shapesweep.report import sentences
 from shapesweep.storage import failures
 
-#: Estimators of the ID, and their names in the table.
+#: Metrics in the table of the summary, and their names in it.
 WAYS = {
     "id_twonn": "all neighbours",
     "id_twonn_paper": "the paper's fit",
@@ -18,7 +18,7 @@ WAYS = {
     "same_document_nn": "same-document nn",
 }
 
-#: Where the results are, relative to their folder.
+#: Paths of the results, relative to the folder of the results.
 FILES = {
     "report": "report.html",
     "figures": "figures/*.{svg,pdf,png,csv}",
@@ -26,9 +26,9 @@ FILES = {
     "curves": "curves/{profiles,trajectories,phases,shapes}.parquet",
     "logs": "logs/",
 }
-#: Maximum number of problems that are listed; the table of failures has all.
+#: Maximum number of problems in the summary. The table of failures lists all problems.
 NAMED = 60
-#: Sentences are wrapped to 100 columns.
+#: Wraps sentences to 100 columns.
 WRAPPER = textwrap.TextWrapper(100, "  ", "    ", break_on_hyphens=False)
 
 
@@ -38,14 +38,14 @@ def write(results: str | Path, out: str | Path) -> str:
     Parameters
     ----------
     results : path-like
+        Folder of the results.
     out : path-like
-        A text file.
+        Text file to write.
 
     Returns
     -------
     str
-        The summary.
-
+        The text of the summary.
     """
     results = Path(results)
     curves = Curves.read(results / "curves")
@@ -83,7 +83,7 @@ def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
 
 
 def _along(run: sentences.Run) -> list[str]:
-    """The ID of the middle blocks over training, as a text table."""
+    """Format the ID of the middle blocks over training as a text table."""
     mine = rows(run.trajectories, layers="middle", selection="no_first")
     mine = mine[mine.step.notna()]
     steps = sorted(mine.step.unique())

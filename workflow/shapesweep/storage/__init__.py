@@ -1,6 +1,6 @@
-"""Storage: what steps write for each other, atomically and with checksums.
+"""Read and write the files that steps exchange, atomically and with checksums.
 
-In: tables, shards, manifests and failures in memory.
-Out: files that are either complete or absent, and readers that refuse damaged ones.
+Input: tables, shards, manifests and failures in memory.
+Output: files that are either complete or absent; readers refuse damaged files.
 Imported by: every package above estimators.
 """

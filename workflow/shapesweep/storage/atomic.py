@@ -1,8 +1,9 @@
-"""Atomic writing of files and folders: each appears completely or not at all.
+"""Write files and folders atomically, so that each appears completely or not at all.
 
-Contents are written to a temporary path beside the final one, which is renamed at the end. Two
-processes that write the same path do not disturb each other. A lock file shows whether the process
-that writes a temporary path is alive; the next process removes what dead ones have left.
+Contents are written to a temporary path beside the final path, and the temporary path is renamed at
+the end. Two processes that write the same path do not disturb each other. A lock file shows whether
+the process that writes a temporary path is running. The next process removes temporary paths of
+terminated processes.
 """
 
 import contextlib
@@ -21,23 +22,23 @@ REPLACEMENTS = 100
 
 
 def folder(path: str | Path) -> AbstractContextManager[Path]:
-    """Write a folder atomically, in a `with` statement that gives an empty folder to write to.
+    """Write a folder atomically, in a `with` statement that provides an empty folder.
 
     Parameters
     ----------
     path : path-like
-        A folder that exists is replaced.
+        Final path; an existing folder is replaced.
     """
     return _atomic(Path(path), Path.mkdir)
 
 
 def file(path: str | Path) -> AbstractContextManager[Path]:
-    """Write a file atomically, in a `with` statement that gives an empty file to write to.
+    """Write a file atomically, in a `with` statement that provides an empty file.
 
     Parameters
     ----------
     path : path-like
-        A file that exists is replaced.
+        Final path; an existing file is replaced.
 
     Raises
     ------
@@ -51,12 +52,13 @@ def file(path: str | Path) -> AbstractContextManager[Path]:
 
 @contextlib.contextmanager
 def temporary(parent: str | Path, name: str) -> Iterator[Path]:
-    """An empty folder that is removed at the end of the `with` statement.
+    """Create an empty folder that is removed at the end of the `with` statement.
 
     Parameters
     ----------
     parent : path-like
-        Created if needed. Leftover folders of dead processes are removed.
+        Parent folder, which is created if needed. Folders of terminated processes are removed from
+        the parent.
     name : str
         Part of the folder's name, for people who look into the parent.
     """
@@ -70,7 +72,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
 
 
 def partials(path: str | Path) -> list[Path]:
-    """The temporary paths of a path: of processes that are writing it, or died while writing it."""
+    """The temporary paths of processes that are writing a path, or terminated while writing it."""
     path = Path(path)
     return list(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
@@ -96,7 +98,7 @@ def _atomic(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
 def _replace(partial: Path, path: Path) -> None:
     """Rename a temporary path to the final path, which is replaced."""
     for _ in range(REPLACEMENTS):
-        # If the final path of a file is a folder, it may be a user's: it is not removed.
+        # If the final path of a file is a folder, the folder may be a user's, and is not removed.
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         try:
@@ -111,11 +113,12 @@ def _replace(partial: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def _reserved(parent: Path, name: str) -> Iterator[Path]:
-    """A new temporary path, which does not exist yet; a lock is held until the end.
+    """Reserve a new temporary path, and hold its lock until the context ends.
 
-    Every temporary path has a lock file while its process lives: the lock file is locked before the
-    path is created, and removed after the path is gone. It is a regular file that is open for
-    writing, because network file systems lock only such files across machines.
+    Every temporary path has a lock file while its process is running. The lock file is locked
+    before the path is created, and removed after the path is removed or renamed. The lock file is a
+    regular file that is open for writing, because network file systems lock only such files across
+    machines.
     """
     parent.mkdir(parents=True, exist_ok=True)
     _remove_dead(parent, name)
@@ -133,19 +136,19 @@ def _locked(parent: Path, name: str) -> tuple[int, Path]:
         # On a file system without locks, leftovers are never removed.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Another process may have found the file before it was locked, and removed it.
+        # Another process may have found and removed the file before the file was locked.
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(path)
         os.close(descriptor)
 
 
 def _remove_dead(parent: Path, name: str) -> None:
-    """Remove leftovers of dead processes; living processes hold their locks."""
+    """Remove leftovers of terminated processes; running processes hold their locks."""
     left = parent.glob(f".{glob.escape(name)}.*")
     for path in [path for path in left if path.suffix in (".partial", ".lock")]:
         lock = path.with_suffix(".lock")
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
-            # Without a lock file, the process is dead, too.
+            # If there is no lock file, the process has terminated, too.
             with contextlib.suppress(FileNotFoundError):
                 file = held.enter_context(lock.open("r+b"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,10 @@
-"""Parquet files with a CRC-32 over the whole file, which is verified on read.
+"""Read and write Parquet files with a CRC-32 of the whole file, which is verified on read.
 
-Parquet's own checksums cover only its pages: a flipped bit in a page header or in the footer could
+Parquet's own checksums cover only pages, so a flipped bit in a page header or in the footer could
 change numbers unnoticed. The checksum is stored in the file's metadata and computed with zeros in
-its place, as tar does. Other programs can read the file like any other Parquet file. Files without
-a checksum, from an earlier version or another program, are read without this check.
+place of the checksum, as in tar archives. Other programs can read the file like any other Parquet
+file. Files without a checksum, from an earlier version or another program, are read without this
+check.
 """
 
 import mmap
@@ -20,7 +21,7 @@ _MARK = _KEY.encode() + b"\x18\x08"
 
 
 class Writer(pq.ParquetWriter):
-    """Writes Parquet to a path, and adds the checksum when it is closed."""
+    """Writes a Parquet file, and adds the checksum when the writer is closed."""
 
     def __init__(self, where: str | Path, *arguments: Any, **options: Any) -> None:
         # pyarrow would read a relative path such as `a:b/c` as a URI.
@@ -55,14 +56,14 @@ def read_schema(path: str | Path) -> pa.Schema:
 
 
 def open_file(path: str | Path) -> pq.ParquetFile:
-    """Verify a file that may be larger than memory, and open it to be read in parts."""
+    """Verify a file that may be larger than memory, and open the file for reading in parts."""
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
         _check(content)
     return pq.ParquetFile(Path(path).absolute(), memory_map=True)
 
 
 def _whole(path: str | Path) -> pa.BufferReader:
-    """The verified contents of a file; changes to the file after this do not matter."""
+    """The verified contents of a file, which do not change when the file changes."""
     content = Path(path).read_bytes()
     _check(content)
     return pa.BufferReader(content)
@@ -72,13 +73,13 @@ def _check(content: bytes | mmap.mmap) -> None:
     """Raise an OSError if the contents of a file do not match its checksum."""
     start = content.rfind(_MARK) + len(_MARK)
     if start < len(_MARK):
-        # Without a checksum: the name of the program that wrote it is at the end of the footer, if
-        # the file is complete.
+        # If a file without a checksum is complete, the footer ends with the name of the program
+        # that wrote the file.
         is_whole = bool(pq.read_metadata(pa.BufferReader(content)).created_by)
     else:
         is_whole = content[start : start + len(_BLANK)] == _crc32(content, start)
     if not is_whole:
-        raise OSError("its bytes are not those that were written")
+        raise OSError("its bytes differ from the bytes that were written")
 
 
 def _crc32(content: bytes | mmap.mmap, start: int) -> bytes:

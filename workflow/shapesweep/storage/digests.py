@@ -8,6 +8,6 @@ DIGITS = 12
 
 
 def digest(*parts: object) -> str:
-    """The first `DIGITS` hexadecimal digits of the sha256 of values that JSON can hold."""
+    """The first `DIGITS` hexadecimal digits of the SHA-256 of values, serialised as JSON."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -1,7 +1,6 @@
-"""Failures: a step that fails for a checkpoint passes on the reason instead of data.
+"""Record failures: a step that fails for a checkpoint passes on the reason instead of data.
 
-A folder with a `failed.json` holds nothing else. The reasons are collected in the table of
-failures.
+A folder with a `failed.json` contains no other files. The table of failures collects the reasons.
 """
 
 import json
@@ -25,7 +24,7 @@ def record(folder: Path, checkpoint: Checkpoint, error: CheckpointError) -> None
 
 
 def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
-    """A row of `schemas.FAILURES`: why a checkpoint is not measured."""
+    """A row of `schemas.FAILURES`, with the reason why a checkpoint is not measured."""
     return {
         **{key: getattr(checkpoint, key) for key in ("suite", "run", "revision", "step")},
         "reason": str(error),
@@ -35,20 +34,20 @@ def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
 
 
 def without_budget(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
-    """A row of `schemas.FAILURES`: why a checkpoint has no dimension budget."""
+    """A row of `schemas.FAILURES`, with the reason why a checkpoint has no dimension budget."""
     why = f"{_NO_BUDGET}{error}"
     return {**as_row(checkpoint, error), "measured": True, "reason": why}
 
 
 def kind(row: Any) -> str:
-    """The kind of a row of the table: not measured, incomplete, or doubtful."""
+    """The kind of a row of the table of failures: not measured, incomplete, or doubtful."""
     if not row.measured:
         return "not measured"
     return "incomplete" if row.reason.startswith(_NO_BUDGET) else "doubtful"
 
 
 def name(row: Any) -> str:
-    """Run and revision of a row of the table; run and step if the revision does not exist."""
+    """Run and revision of a row of the table of failures; run and step without a revision."""
     step = "" if pd.isna(row.step) else f"/step {row.step}"
     return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
 
@@ -65,7 +64,7 @@ def recorded(folder: str | Path) -> dict[str, Any] | None:
 
 
 def is_transient(folder: str | Path) -> bool:
-    """Whether a folder holds a transient failure; a damaged record counts as transient."""
+    """Whether a folder contains a transient failure; a damaged record counts as transient."""
     try:
         return bool((recorded(folder) or {}).get("transient"))
     except ShapesweepError:
@@ -73,12 +72,12 @@ def is_transient(folder: str | Path) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a folder of shards.
+    """Read a JSON file from a folder of shards.
 
     Raises
     ------
     ShapesweepError
-        If it is absent or damaged.
+        If the file is absent or damaged.
     """
     try:
         found = json.loads(path.read_bytes())
@@ -97,7 +96,7 @@ def raise_recorded(folder: str | Path) -> None:
     Raises
     ------
     CheckpointError
-        If the folder holds one.
+        If the folder contains a failure.
     """
     failure = recorded(folder)
     if failure is not None:

@@ -19,11 +19,11 @@ class File:
     path : str
         Path inside the repository.
     size : int
-        In bytes.
+        Size in bytes.
     sha256 : str or None
-        Of the contents; None for a small file, which is kept in git itself.
+        SHA-256 of the contents; None for a small file, which is stored in git itself.
     blob : str
-        The id of the file in git; it identifies the contents if `sha256` is None.
+        Id of the file in git, which identifies the contents if `sha256` is None.
     """
 
     path: str
@@ -46,7 +46,7 @@ class LocalFile(File):
 
 
 def is_inside(path: str) -> bool:
-    """Whether a relative path from outside stays inside the folder that it is joined to."""
+    """Whether an untrusted relative path stays inside the folder to which it is joined."""
     pure = PurePosixPath(path)
     return not pure.is_absolute() and ".." not in pure.parts
 
@@ -54,7 +54,7 @@ def is_inside(path: str) -> bool:
 def stats(paths: Iterable[str | Path]) -> list[tuple[str, int, int]]:
     """Names, sizes and modification times of the files that exist.
 
-    A run in training may remove its checkpoints at any moment.
+    Missing files are skipped, because a run in training may remove its checkpoints at any moment.
     """
     found = []
     for path in map(Path, paths):
@@ -66,6 +66,6 @@ def stats(paths: Iterable[str | Path]) -> list[tuple[str, int, int]]:
 
 
 def sha256(path: str | Path) -> str:
-    """Sha256 of a file, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

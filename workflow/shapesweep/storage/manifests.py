@@ -1,4 +1,4 @@
-"""The table of a manifest: one row per checkpoint, read and written as `Checkpoint`."""
+"""Read and write manifests: tables with one row for each `Checkpoint`."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -16,33 +16,33 @@ Key = tuple[str, str, str | None]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint, from the manifest to the metadata of its shards.
+    """A checkpoint, as a row of the manifest describes it.
 
     Attributes
     ----------
     suite, run : str
     revision : str or None
-        None for a step that should exist and does not.
+        None for a step that should exist but does not.
     seed, step, tokens : int or None
-        `tokens` is how many the model was trained on.
+        `tokens` is the number of tokens on which the model was trained.
     phase : str or None
     chosen : bool
-        Whether the configuration chooses it.
+        Whether the configuration chooses the checkpoint.
     selected : bool
-        Whether it is chosen and nothing excludes it.
+        Whether the checkpoint is chosen and nothing excludes it.
     architecture : str
-        Name of its class in transformers; empty if unknown.
+        Name of the model's class in transformers; empty if unknown.
     n_layers : int or None
     repository : str or None
-        On the Hub; None for a checkpoint on this machine.
+        Repository on the Hub; None for a checkpoint on this machine.
     folder : str or None
-        Inside the repository; for a checkpoint on this machine, its path.
+        Folder inside the repository; for a checkpoint on this machine, its path.
     commit : str or None
-        Of the repository; for a local checkpoint, a digest of its files.
+        Commit of the repository; for a local checkpoint, a digest of its files.
     files : tuple of File
-        The files that are needed to load it; `LocalFile` for a local checkpoint.
+        Files that are needed to load the checkpoint; `LocalFile` for a local checkpoint.
     status : tuple of str
-        What is wrong with it.
+        Problems of the checkpoint.
     """
 
     suite: str
@@ -74,7 +74,7 @@ class Checkpoint:
 
     @property
     def n_bytes(self) -> int:
-        """Size of its files."""
+        """Total size of the checkpoint's files, in bytes."""
         return sum(file.size for file in self.files)
 
 
@@ -86,11 +86,11 @@ def write(checkpoints: Iterable[Checkpoint], path: str | Path, text_sha256: str 
     checkpoints : iterable of Checkpoint
     path : path-like
     text_sha256 : str
-        Digest of the file that the corpora are cut from; empty if they are not cut from a file.
+        Digest of the file from which the corpora are cut; empty without such a file.
     """
     rows = [{**asdict(checkpoint), "bytes": checkpoint.n_bytes} for checkpoint in checkpoints]
     table = pa.Table.from_pylist(rows, schema=schemas.MANIFEST)
-    # They let pandas read whole numbers that may be null.
+    # These metadata let pandas read integers that may be null.
     metadata = pa.Schema.from_pandas(tables.as_pandas(table.slice(0, 0))).metadata
     table = table.replace_schema_metadata(metadata)
     tables.write(table, schemas.MANIFEST, path, {"text_sha256": text_sha256})
@@ -110,7 +110,7 @@ def read(path: str | Path) -> list[Checkpoint]:
 
 
 def text_sha256(path: str | Path) -> str:
-    """Digest of the file that the corpora are cut from.
+    """Digest of the file from which the corpora are cut.
 
     Raises
     ------

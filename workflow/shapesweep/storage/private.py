@@ -1,4 +1,4 @@
-"""Private folders inside folders that users share, such as `/tmp` and a scratch disk."""
+"""Create private folders inside folders that users share, such as `/tmp` and a scratch disk."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ from shapesweep.errors import ShapesweepError
 
 
 def private_folder(path: str | Path, advice: str) -> Path:
-    """A folder that only this user may read; it is created if needed.
+    """Return a folder that only this user may read, and create it if needed.
 
     Parameters
     ----------
     path : path-like
     advice : str
-        What to do if the folder is another user's.
+        Advice to the user, for the error message if the path cannot be used.
 
     Raises
     ------
@@ -28,6 +28,6 @@ def private_folder(path: str | Path, advice: str) -> Path:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise ShapesweepError(f"{path}: is not a folder of yours; {advice}")
-    # Snakemake may have created it, with the usual permissions.
+    # Snakemake may have created the folder with the usual permissions.
     path.chmod(0o700)
     return path

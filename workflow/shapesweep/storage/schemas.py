@@ -1,18 +1,20 @@
-"""Schemas: the columns of every table that one step writes for another.
+"""Schemas of all tables that one step writes for another.
 
-The tables are tidy, with one number per row. `tables` reads and writes them, and refuses other
-columns. A column has the same type in every table, with two exceptions.
+The tables are tidy, with one number per row. The module `tables` reads and writes tables, and
+refuses other columns. A column has the same type in every table, with two exceptions.
 """
 
 import pyarrow as pa
 
-#: Raise it when the tables of a checkpoint change: they are written again, from the kept numbers.
+#: Increase this version when the tables of a checkpoint change, so that they are written again from
+#: the kept numbers.
 VERSION = 6
-#: The largest whole number that a column can hold.
+#: The largest integer that a column can contain.
 LARGEST = 2**63 - 1
 #: File with the readings of a training run, in the folder of its checkpoints.
 PROBE_FILE = "probe.parquet"
-#: Measures of the shape of a profile, each with the bounds of its interval in SHAPES.
+#: Measures of the shape of a profile. In SHAPES, each measure also has columns for the bounds of
+#: its interval.
 MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
 
 _NAMES = {
@@ -36,7 +38,7 @@ _TYPES |= {f"{name}{end}": pa.float64() for name in MEASURES for end in ("", "_l
 
 
 def _schema(names: str, **types: pa.DataType) -> pa.Schema:
-    """A schema of columns by name; `types` are exceptions."""
+    """A schema with the named columns; `types` overrides the usual types."""
     return pa.schema([(name, types.get(name) or _TYPES[name]) for name in names.split()])
 
 
@@ -46,7 +48,7 @@ _CHECKPOINT = f"{_RUN} revision step tokens"
 _NUMBER = "corpus pooling layer layer_kind selection metric"
 _SIGNAL = "step metric value layer layer_kind selection n_points k"
 _CURVE = "suite run model seed architecture family n_layers corpus pooling selection metric k"
-#: The checkpoint, and the number of breaks before it in its run.
+#: Columns of a checkpoint; `segment` is the number of breaks before the checkpoint in its run.
 _POINT = "revision step tokens segment"
 _DOCUMENTS = "n_documents document_length"
 _BAND = f"value low high n_points {_DOCUMENTS} flag"
@@ -65,14 +67,14 @@ GEOMETRY = _schema(
 )
 REPLICATES = _schema(f"{_REVISION} {_NUMBER} n_points k group value metric_version")
 LOSSES = _schema(f"{_REVISION} source corpus value stderr")
-#: Measured by a probe while a run was trained; the probe does not know the suite.
+#: Readings of a probe while a run was trained; the probe does not know the suite.
 PROBE = _schema(_SIGNAL)
-#: Recorded while runs were trained, by logs and by probes.
+#: Values that logs and probes recorded while runs were trained.
 HISTORY = _schema(f"suite run source {_SIGNAL}")
 FAILURES = _schema(f"{_REVISION} reason measured transient")
-#: Checkpoints that figures cannot show, or show with doubts.
+#: Checkpoints that figures cannot show, and checkpoints that figures mark as doubtful.
 MISSING = FAILURES
-#: A sample of the weights of a checkpoint, by the class of their matrix.
+#: A sample of the weights of a checkpoint, by the class of the weight matrix.
 SAMPLES = _schema("revision tensor_class value", value=pa.float32())
 #: Comparison of the weights of neighbouring checkpoints.
 CONTINUITY = _schema(
@@ -97,13 +99,13 @@ SHAPES = _schema(
 )
 COMPARISON = _schema("run metric layer theirs tolerance ours ours_low ours_high n_points verdict")
 DISTANCES = _schema(f"{_CURVE} {_POINT} {_DOCUMENTS} to n_runs value low high")
-#: Runs whose loss was logged, and the first onset of an explosion.
+#: Runs whose loss was logged, each with the first onset of an explosion, if any.
 SPIKES = _schema("suite run n_losses first_step last_step onset loss before")
-#: Change of signals before an onset, beside stable runs at the same steps.
+#: Change of signals before an onset, compared with stable runs at the same steps.
 APPROACHES = _schema(
     "suite metric layer k kind lead n_runs relative value low high", lead=pa.int64()
 )
-#: Scores of signals as warnings.
+#: Scores of signals as warnings of explosions.
 WARNINGS = _schema(
     "suite level family metric layer k n_unstable n_stable rate horizon interval threshold "
     "detection detection_low detection_high chance false_alarms early_alarms lead lead_low "

@@ -1,4 +1,4 @@
-"""Selections of tokens: which of them a metric is computed from."""
+"""Selections of the tokens from which a metric is computed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 MASSIVE = 5.0
 
 
-#: Selections without massive tokens, with their bounds. Two of them show how much numbers depend on
-#: the bound.
+#: Bounds of the selections without massive tokens. Two of these selections show how much numbers
+#: depend on the bound.
 BOUNDS = {"no_massive": MASSIVE, "no_massive_3": 3.0, "no_massive_10": 10.0}
 
 
 SENSITIVITY = ("no_massive_3", "no_massive_10")
 
 
-#: Shortened documents: in a causal model, the states of a prefix do not depend on later tokens.
+#: Selections of shortened documents, with their lengths. In a causal model, the states of a prefix
+#: do not depend on later tokens.
 LENGTHS = {f"length_{length}": length for length in (8, 32, 128, 512, 2048)}
 
 
@@ -23,5 +24,5 @@ SELECTIONS = ("all", "no_first", *BOUNDS, *LENGTHS)
 
 
 def are_massive(norms: NDArray[np.float64], bound: float = MASSIVE) -> NDArray[np.bool_]:
-    """Which norms exceed `bound` times the median of all."""
+    """Whether each norm exceeds `bound` times the median of all norms."""
     return norms > bound * np.median(norms)

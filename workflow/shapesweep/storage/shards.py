@@ -1,7 +1,7 @@
-"""Shards: Parquet files of hidden states, one for each corpus and layer of a checkpoint.
+"""Read and write shards: the hidden states of a checkpoint, for one corpus and one layer.
 
-They are written batch by batch, and read as a whole. The metadata of a file says what it was
-computed from; `origins.json` beside the shards says so for all corpora of the checkpoint.
+Shards are Parquet files, which are written batch by batch and read as a whole. The metadata of a
+shard describe its inputs. `origins.json` describes the inputs for all corpora of the checkpoint.
 """
 
 import json
@@ -22,9 +22,10 @@ from shapesweep.storage import checksummed
 from shapesweep.storage.selections import BOUNDS, LENGTHS, MASSIVE, SELECTIONS, are_massive
 from shapesweep.storage.tables import first_line
 
-#: Raise it when the content of shards changes; then everything is extracted again.
+#: Increase this version when the content of shards changes, so that everything is extracted again.
 FORMAT_VERSION = 1
-#: File in a folder of shards: the origin of every corpus, and the `fingerprint` of the checkpoint.
+#: File in a folder of shards, with the origin of every corpus and the `fingerprint` of the
+#: checkpoint.
 ORIGINS = "origins.json"
 
 
@@ -47,23 +48,26 @@ class Shard:
 
     @cached_property
     def norms(self) -> NDArray[np.float64]:
-        """Norms of the tokens, not centred, shape (n_tokens,)."""
+        """Norms of the uncentred tokens, shape (n_tokens,)."""
         return norms(self.activation)
 
     def massive(self, bound: float = MASSIVE) -> NDArray[np.bool_]:
-        """Tokens whose norm exceeds `bound` times the median of the layer, shape (n_tokens,)."""
+        """Mask of tokens whose norm exceeds `bound` times the median, shape (n_tokens,)."""
         return are_massive(self.norms, bound)
 
     @property
     def selections(self) -> list[str]:
-        """The selections that this shard allows; documents are shortened only if all are longer."""
+        """The selections that this shard allows.
+
+        Documents are shortened only if all documents are longer.
+        """
         shortest = int(np.bincount(self.document).min()) if len(self.document) else 0
         can_be_cut = self.metadata["causal"] and self.metadata["pooling"] == "tokens"
         limit = shortest if can_be_cut else 0
         return [name for name in SELECTIONS if LENGTHS.get(name, -1) < limit]
 
     def selected(self, selection: str) -> NDArray[np.bool_]:
-        """Which tokens a selection keeps, shape (n_tokens,)."""
+        """Mask of the tokens that a selection keeps, shape (n_tokens,)."""
         if selection in LENGTHS:
             return self.position < LENGTHS[selection]
         if selection in BOUNDS:
@@ -77,9 +81,9 @@ class Shard:
     def contexts(self) -> NDArray[np.int64]:
         """A number for the context of each token; tokens with equal numbers are repeated points.
 
-        The context is all that the state can depend on: in a causal model the document up to the
-        token, otherwise the whole document and the position. Rounding in different batches may
-        make repeated points differ in the last bits.
+        The context contains everything on which the state can depend. In a causal model, the
+        context is the document up to the token. Otherwise, it is the whole document and the
+        position. Rounding in different batches may make repeated points differ in the last bits.
         """
         if self.metadata["pooling"] == "last":
             # All documents differ, and each has one token.
@@ -90,8 +94,8 @@ class Shard:
         starts = np.flatnonzero(np.diff(self.document[order], prepend=-1))
         causal = self.metadata["causal"]
         for rows in np.split(order, starts[1:]):
-            # A tree of tokens: the context in a causal model is the path from the root; otherwise,
-            # the path begins with the whole document.
+            # Build a tree of tokens, in which the context of a token is the path from the root. If
+            # the model is not causal, the path begins with the whole document.
             whole = None if causal else self.token[rows].tobytes()
             context = seen.setdefault(whole, len(seen))
             for row in rows:
@@ -109,11 +113,11 @@ class ShardWriter(checksummed.Writer):
     n_features : int
         Width of the hidden states.
     metadata : dict
-        Of JSON's types.
+        Values that can be serialised as JSON.
     """
 
     def __init__(self, path: Path, n_features: int, metadata: dict[str, Any]) -> None:
-        # Columns without nulls are read a quarter faster.
+        # Columns that cannot be null are read a quarter faster.
         self._states = pa.list_(pa.field("element", pa.float32(), nullable=False), n_features)
         kinds = dict.fromkeys(("document", "position", "token"), pa.int32())
         kinds["activation"] = self._states
@@ -126,7 +130,7 @@ class ShardWriter(checksummed.Writer):
         )
 
     def append(self, tokens: list[pa.Array], values: NDArray[np.float32]) -> None:
-        """Add a batch: the columns of `token_columns`; states, shape (n_tokens, n_features)."""
+        """Add the columns of `token_columns` and the states, shape (n_tokens, n_features)."""
         flat = pa.array(np.ascontiguousarray(values).ravel())
         activation = pa.FixedSizeListArray.from_arrays(flat, type=self._states)
         self.write_batch(pa.record_batch([*tokens, activation], schema=self.schema))
@@ -162,7 +166,7 @@ class CorpusWriter:
                 writer.close()
 
     def append(self, tokens: list[pa.Array], states: Sequence[NDArray[np.float32]]) -> None:
-        """Add a batch: the columns of `token_columns`, and the states of every layer.
+        """Add a batch, with the columns of `token_columns` and the states of every layer.
 
         At most one batch waits to be written.
         """
@@ -188,9 +192,9 @@ def token_columns(
     documents : list of ndarray of int64
         Token ids, of equal lengths.
     numbers : list of int
-        Numbers of the documents in their corpus.
-    places : ndarray of int64
-        Positions that are kept of each document.
+        Indices of the documents in their corpus.
+    positions : ndarray of int64
+        Positions that are kept in each document.
     """
     return [
         pa.array(np.repeat(np.array(numbers, dtype=np.int32), len(positions))),
@@ -204,19 +208,19 @@ def in_order(folder: Path) -> list[Path]:
 
     def place(path: Path) -> tuple[str, int, bool]:
         _, layer, *block = path.stem.split("-")
-        # The output of the last block and that of the final norm have the same layer number.
+        # The last block and the final norm have the same layer number.
         return path.parent.name, int(layer), not block
 
     return sorted(Path(folder).glob("*/layer-*.parquet"), key=place)
 
 
 def read_shard(path: Path) -> Shard:
-    """Read a shard back.
+    """Read a shard from its file.
 
     Raises
     ------
     ShapesweepError
-        If it is damaged.
+        If the shard is incomplete or damaged.
     """
     try:
         table = checksummed.read(path)

@@ -1,7 +1,7 @@
-"""Tables that steps write for each other, checked against their `schemas`.
+"""Read and write the tables that steps exchange, and check them against their `schemas`.
 
-Every table is Parquet with a checksum. Writing is atomic, and refuses columns that the schema does
-not have.
+Every table is a Parquet file with a checksum. Writing is atomic, and refuses columns that are not
+in the schema.
 """
 
 import json
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage import atomic, checksummed
 
-#: Key of our metadata in the metadata of a table.
+#: Key of shapesweep's metadata in the metadata of a table.
 _KEY = "shapesweep"
 
 
@@ -31,11 +31,11 @@ def write(
     Parameters
     ----------
     rows : pyarrow.Table, pandas.DataFrame or list of dict
-        With the columns of the schema; values may be null.
+        Rows with the columns of the schema; values may be null.
     schema : pyarrow.Schema
     path : path-like
     metadata : dict, optional
-        Values that JSON can hold: what the table was computed from.
+        Values that can be serialised as JSON, which describe the inputs of the table.
     """
     path = Path(path)
     if isinstance(rows, pa.Table):
@@ -47,7 +47,7 @@ def write(
         if unknown:
             raise ValueError(f"{path.name} has no column {sorted(unknown)}")
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-    # The metadata of pandas keeps the types of whole numbers.
+    # The metadata of pandas preserve the types of integers.
     write_parts([table], table.schema, path, metadata)
 
 
@@ -57,16 +57,16 @@ def write_parts(
     path: str | Path,
     metadata: dict[str, Any] | None = None,
 ) -> None:
-    """Write many tables as one table, atomically; one of them is in memory at a time.
+    """Write many tables as one table, atomically; only one part is in memory at a time.
 
     Parameters
     ----------
     parts : iterable of pyarrow.Table
-        Tables of the schema; each becomes a row group.
+        Tables with the columns of the schema; each table becomes a row group.
     schema : pyarrow.Schema
     path : path-like
     metadata : dict, optional
-        Values that JSON can hold.
+        Values that can be serialised as JSON.
     """
     if metadata:
         schema = schema.with_metadata({**(schema.metadata or {}), _KEY: json.dumps(metadata)})
@@ -79,35 +79,35 @@ def write_parts(
 
 
 def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
-    """Read a table, and check it against its schema, as pandas.
+    """Read a table as pandas, and check it against its schema.
 
     Returns
     -------
     pandas.DataFrame
-        Whole numbers are nullable (Int64); a column of the wrong kind is an error.
+        Integers are nullable (Int64).
 
     Raises
     ------
     ShapesweepError
-        As `read_arrow`.
+        In the same cases as `read_arrow`.
     """
     return as_pandas(read_arrow(path, schema))
 
 
 class Reader:
-    """Reads the rows of chosen checkpoints into memory, and no others.
+    """Reads only the rows of chosen checkpoints into memory.
 
     Parameters
     ----------
     path : path-like
-        A file of `write_parts`.
+        A file that `write_parts` wrote.
     schema : pyarrow.Schema
-        With the columns `suite`, `run` and `revision`.
+        Schema with the columns `suite`, `run` and `revision`.
 
     Raises
     ------
     ShapesweepError
-        As `read_arrow`.
+        In the same cases as `read_arrow`.
     """
 
     def __init__(self, path: str | Path, schema: pa.Schema) -> None:
@@ -121,7 +121,7 @@ class Reader:
                 self._row_groups.setdefault(key, []).append(number)
 
     def __call__(self, suite: str, run: str, revisions: Sequence[str]) -> pd.DataFrame:
-        """The rows of checkpoints of a run, as `read` gives them."""
+        """Return the rows of some checkpoints of a run, in the format of `read`."""
         groups = {
             n for revision in revisions for n in self._row_groups.get((suite, run, revision), [])
         }
@@ -141,13 +141,13 @@ def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
     Raises
     ------
     ShapesweepError
-        If the file is absent, damaged, or has other columns.
+        If the file is absent or damaged, or has other columns or types.
     """
     return _conform(_open(path, checksummed.read), schema, path)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata of a table: a dict, empty if there is none.
+    """The metadata of a table; empty if the table has no metadata.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def _conform(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
-    """A table with the columns of its schema."""
+    """Select the columns of the schema, and cast them to their types."""
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, KeyError) as error:
@@ -169,7 +169,7 @@ def _conform(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
 
 
 def as_pandas(table: pa.Table) -> pd.DataFrame:
-    """A table as pandas, with nullable whole numbers (Int64)."""
+    """Convert a table to pandas, with nullable integers (Int64)."""
     return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 
@@ -185,5 +185,5 @@ def _open(path: str | Path, reader: Callable[[str | Path], Any]) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a message; the kind of the error if it has none."""
+    """The first line of an error's message, or the type of the error if the message is empty."""
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,7 +1,7 @@
-"""The probe: a few metrics of a few layers while a model is trained, in milliseconds.
+"""Measure a few metrics of a few layers while a model is trained, within milliseconds.
 
 A probe measures a model on the same documents each time. `Record` keeps the readings in a Parquet
-file that the workflow reads; `probe_callback` does both in a Trainer.
+file that the workflow reads. `probe_callback` measures and records in a Trainer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,15 +23,16 @@ from shapesweep.explosions import indicators
 from shapesweep.neighbors import search, unique_rows
 from shapesweep.storage import schemas, tables
 
-#: Number of neighbours: for `id_mle`, and the largest scale of `id_gride`.
+#: Number of neighbours that are searched; `id_mle` uses all of them.
 NEIGHBORS = 20
-#: Estimators of the ID from distances to neighbours, with their k.
+#: Estimators of the ID from distances to neighbours, each with its k.
 DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
     "id_twonn": (2, dimension.id_twonn),
     "id_gride": (16, lambda distances: dimension.id_gride(distances, 8, 16)[0]),
     "id_mle": (NEIGHBORS, lambda distances: dimension.id_mle(distances[:, :NEIGHBORS])),
 }
-#: Signals of layers and of the whole model; IDs are of all neighbours, and of other documents.
+#: Signals of layers and of the whole model. IDs are estimated from all neighbours, and (`_between`)
+#: from neighbours in other documents.
 SIGNALS = (
     "anisotropy",
     *(name + control for name in DIMENSIONS for control in ("", "_between")),
@@ -45,21 +46,21 @@ SIGNALS = (
 
 @dataclass(frozen=True)
 class Reading:
-    """A number at a step of a training run, with the columns of `schemas.PROBE`.
+    """A number that a probe measured; its attributes are columns of `schemas.PROBE`.
 
     Attributes
     ----------
     metric : str
         Name from `SIGNALS`.
     value : float
-        NaN if it is not defined, or the states of the model are not finite.
+        NaN if the metric is not defined, or the model's states are not finite.
     layer : int or None
-        As in `hidden_states`; None for the whole model.
+        Index in `hidden_states`; None for the whole model.
     layer_kind : str or None
     selection : str or None
-        `all` tokens, or `no_first`: without position 0.
+        `all` for all tokens, or `no_first` for all tokens except at position 0.
     n_points, k : int or None
-        For an ID: number of different points, and of neighbours.
+        Number of distinct points and number of neighbours, for an ID.
     """
 
     metric: str
@@ -72,15 +73,16 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """Its name in the log of a training run, such as `shape/id_twonn/4`."""
+        """Name of the reading in the log of a training run, such as `shape/id_twonn/4`."""
         return "/".join(["shape", self.metric, *([] if self.layer is None else [str(self.layer)])])
 
 
 class Probe:
-    """Measures a model on fixed documents; calling it returns the readings.
+    """Measures a model on fixed documents; calling the probe returns the readings.
 
-    The model is unchanged afterwards: modes of its modules, attention, and random numbers. The
-    numbers are estimates from one sample of tokens, the same each time, so they show changes.
+    The probe restores the modes of the model's modules and its attention implementation, and draws
+    no global random numbers. All readings are estimates from the same sample of tokens, so they
+    show changes of the model.
 
     Parameters
     ----------
@@ -88,7 +90,8 @@ class Probe:
         Token ids, including special tokens, without padding. About 32 documents of 64 tokens are
         enough.
     layers : sequence of int, optional
-        Indices of `hidden_states`; by default at a quarter, half and three quarters of the depth.
+        Indices of `hidden_states`; by default, the layers at a quarter, half and three quarters of
+        the depth.
     signals : sequence of str
         Names from `SIGNALS`. With `attention_entropy`, the model is run with eager attention.
     n_points : int
@@ -97,7 +100,7 @@ class Probe:
     Raises
     ------
     ShapesweepError
-        If the documents are not such an array, or a signal is not known.
+        If `documents` does not have this type and shape, or a signal does not exist.
 
     Examples
     --------
@@ -141,7 +144,7 @@ class Probe:
         Parameters
         ----------
         model : transformers.PreTrainedModel
-            A causal or masked language model; it may be wrapped for several processes.
+            A causal or masked language model, which may be wrapped for several processes.
 
         Returns
         -------
@@ -150,9 +153,9 @@ class Probe:
         Raises
         ------
         CheckpointError
-            If its blocks cannot be found.
+            If the model's blocks cannot be found.
         ShapesweepError
-            If the model does not have a layer.
+            If the model does not have a requested layer.
         """
         import torch
 
@@ -183,7 +186,7 @@ class Probe:
         chosen = self.layers or sorted({max(1, round(n * share)) for share in (0.25, 0.5, 0.75)})
         for layer in chosen:
             if not 0 <= layer <= n:
-                raise ShapesweepError(f"layers: the model has 0 to {n}, not {layer}")
+                raise ShapesweepError(f"layers: the model has layers 0 to {n}, not {layer}")
         return chosen
 
     def _of_layer(
@@ -217,7 +220,8 @@ class Probe:
         documents = np.repeat(np.arange(n_documents), n_tokens - 1)
         rows = unique_rows(points) if len(points) else np.zeros(0, np.int64)
         if len(rows) > self.n_points:
-            # A fixed order of the tokens, so that nearly the same tokens are measured each time.
+            # Keep the order of the tokens fixed, so that nearly the same tokens are measured each
+            # time.
             order = np.random.default_rng(0).permutation(len(points))
             rows = np.sort(order[np.isin(order, rows)][: self.n_points])
         lists = []
@@ -231,7 +235,7 @@ class Probe:
                     yield Reading(name + control, value, layer, kind, "no_first", len(rows), k)
 
     def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
-        """How one-sided the inputs of a block's matrices are, their mean; NaN without any."""
+        """Mean sign imbalance of the inputs of a block's matrices; NaN without matrices."""
         found = []
         for name, module in _matrices(anatomy, layer).items():
             if name in inputs:
@@ -248,7 +252,8 @@ class Record:
     Parameters
     ----------
     path : path-like
-        The workflow reads `probe.parquet` in the folder of a run's checkpoints.
+        File of the readings. The workflow reads `probe.parquet` in the folder of a run's
+        checkpoints.
     from_step : int
         Step from which a training run is resumed; readings of later steps from an earlier attempt
         are dropped.
@@ -276,7 +281,7 @@ class Record:
 
 
 def _matrices(anatomy: Anatomy, layer: int) -> dict[str, Any]:
-    """The linear maps of the block before a layer, by name."""
+    """The linear maps of the block whose output is a layer, by name."""
     import torch
 
     modules = anatomy.blocks[layer - 1].named_modules() if layer else ()
@@ -289,7 +294,7 @@ def _entropy(weights: Any) -> float:
 
 @contextmanager
 def _listening(anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any]) -> Iterator[None]:
-    """Record the inputs of the linear maps of blocks."""
+    """Record the inputs of all linear maps in some blocks, until the context ends."""
 
     def keep(name: str, _module: Any, given: tuple[Any, ...]) -> None:
         inputs[name] = given[0].reshape(-1, given[0].shape[-1]).float().cpu().numpy()
@@ -303,7 +308,7 @@ def _listening(anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any]) 
 
 @contextmanager
 def _as_it_was(model: Any, attentions: bool) -> Iterator[None]:
-    """Set a model to evaluation, and restore it afterwards."""
+    """Set a model to evaluation mode, and restore its previous modes afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     way = model.config._attn_implementation
     model.eval()

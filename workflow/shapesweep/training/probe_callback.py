@@ -11,28 +11,31 @@ import transformers
 from shapesweep.storage.schemas import PROBE_FILE
 from shapesweep.training.probe import Probe, Record
 
-#: Minimum seconds between two writes of the file, besides at checkpoints and at the end.
+#: Minimum number of seconds between two writes of the file. The file is also written at every
+#: checkpoint and at the end.
 SAVE_SECONDS = 60.0
 
 
 class ProbeCallback(transformers.TrainerCallback):
     """Measures a model during training.
 
-    The first process writes the file; with several processes, all run the model, so that none
-    waits. A resumed training continues the file. An error of the first measurement is raised;
-    later, a measurement that fails (because memory runs out, for example) gives a warning, and the
-    training goes on.
+    With several processes, every process runs the model, so that no process waits for another; only
+    the first process writes the file. A resumed training continues the file. If the first
+    measurement fails, its error is raised. If a later measurement fails (because memory runs out,
+    for example), a warning is issued, and training continues.
 
     Parameters
     ----------
     probe : Probe
     every : int
-        Optimizer steps between two measurements; the first is before training.
+        Number of optimizer steps between two measurements. The first measurement takes place before
+        training.
     log : callable, optional
-        `trainer.log`: logs the readings as `shape/<metric>/<layer>` to the Trainer's `log_history`,
-        and wherever the Trainer reports to.
+        Function that logs the readings, under the names `shape/<metric>/<layer>`. Pass
+        `trainer.log` to log to the Trainer's `log_history` and to its reporting integrations.
     path : path-like, optional
-        By default `probe.parquet` in the Trainer's output folder, which the workflow reads.
+        File for the readings. By default, it is `probe.parquet` in the Trainer's output folder,
+        which the workflow reads.
 
     Raises
     ------
@@ -46,7 +49,7 @@ class ProbeCallback(transformers.TrainerCallback):
     >>> callback.every
     10
 
-    Add it with `trainer.add_callback(callback)`.
+    Add the callback with `trainer.add_callback(callback)`.
     """
 
     def __init__(
@@ -64,14 +67,14 @@ class ProbeCallback(transformers.TrainerCallback):
         self._measured = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure before the first step. If the file exists, append to it."""
+        """Measure before the first step. If training is resumed, continue the file."""
         path = Path(args.output_dir, PROBE_FILE) if self.path is None else Path(self.path)
         self._record, self._saved = Record(path, state.global_step), time.monotonic()
         if not state.global_step:
             self._measure(args, state, control, kwargs["model"])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure every n steps."""
+        """Measure at every multiple of `every` steps."""
         if state.global_step % self.every == 0:
             self._measure(args, state, control, kwargs["model"])
 
@@ -94,7 +97,7 @@ class ProbeCallback(transformers.TrainerCallback):
         self._measured = True
         self._record.add(state.global_step, readings)
         if self.log:
-            # Logging sets this flag, and the Trainer would then skip its own log.
+            # Logging resets `should_log`, and the Trainer would then skip its own log.
             wanted = control.should_log
             self.log({reading.name: reading.value for reading in readings})
             control.should_log = wanted

@@ -35,15 +35,15 @@ class AtSteps(transformers.TrainerCallback):
 class AroundOnset(transformers.TrainerCallback):
     """Keeps the checkpoints around the onset of a loss explosion, and then ends the training.
 
-    Checkpoints are saved every few steps, and the last few are kept until the logged loss has an
-    onset (`explosions.onset`). Only the end of the training depends on it; without an onset, only
-    the steps of the suite are kept.
+    Checkpoints are saved every few steps, and the most recent checkpoints are kept until the logged
+    loss has an onset (`explosions.onset`). The onset affects only when the training ends. Without
+    an onset, only checkpoints at the steps of the suite are kept.
 
     Parameters
     ----------
     settings : OnsetConfig
     steps : sequence of int
-        Steps at which checkpoints are kept anyway.
+        Steps at which checkpoints are always kept.
     """
 
     def __init__(self, settings: OnsetConfig, steps: Sequence[int]) -> None:
@@ -72,7 +72,7 @@ class AroundOnset(transformers.TrainerCallback):
         """Remove checkpoints that are too old."""
         self.saved.append(state.global_step)
         if self.onset is None:
-            # An onset is detected some logged losses later.
+            # An onset is detected only after several further losses are logged.
             late = math.ceil(CONFIRMING * args.logging_steps / self.settings.every)
             spare = self.settings.before + late + 1
             self._keep(args.output_dir, set(self.saved[-spare:]))

@@ -1,7 +1,7 @@
 """Train the runs of an embedded suite, on this machine and offline.
 
-The result is the output folder of a Trainer: `checkpoint-<step>/` with weights, tokenizer and
-`trainer_state.json`.
+The result is a Trainer's output folder. It contains folders `checkpoint-<step>/` with weights,
+tokenizer and `trainer_state.json`.
 """
 
 from pathlib import Path
@@ -22,7 +22,8 @@ BOS, CLS, SEP, MASK, PAD = SPECIALS = ["<s>", "[CLS]", "[SEP]", "[MASK]", "[PAD]
 def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     """Train a run of an embedded suite from scratch.
 
-    With the same number of threads, the same suite gives the same checkpoints.
+    Repeated training of the same suite, with the same number of threads, produces equal
+    checkpoints.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     transformers.logging.disable_progress_bar()
 
     config = _config(run.model, suite)
-    # BERT and similar models are in both mappings; they are encoders.
+    # BERT and similar encoders are also in the mapping of causal models.
     masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     tokenizer = make_tokenizer(stdlib_text("training"), suite.vocabulary, masked)
     documents = packed(stdlib_text("training"), tokenizer, suite.document_length)
@@ -107,7 +108,8 @@ def make_tokenizer(text: str, vocabulary: int, masked: bool) -> Any:
     vocabulary : int
         Number of entries, including special tokens and 256 bytes.
     masked : bool
-        For an encoder: adds CLS before and SEP after a text; otherwise BOS before.
+        Whether the tokenizer is for an encoder. It then adds CLS before and SEP after a text;
+        otherwise, it adds BOS before the text.
 
     Returns
     -------
@@ -147,7 +149,7 @@ def _config(model: dict[str, Any], suite: EmbeddedSuite) -> Any:
 
 
 def packed(text: str, tokenizer: Any, length: int) -> NDArray[np.int64]:
-    """Packed documents of a text, each with the special tokens of the tokenizer.
+    """Cut a text into packed documents, each with the special tokens of the tokenizer.
 
     Returns
     -------
@@ -173,7 +175,7 @@ def _callbacks(suite: EmbeddedSuite, tokenizer: Any, shown: Any) -> list[Any]:
         callbacks.append(AroundOnset(suite.onset, suite.steps))
     if suite.probe:
         held_out = packed(stdlib_text("measuring"), tokenizer, suite.document_length)
-        # Take documents from all over the text.
+        # Take documents at equal distances from the whole text.
         chosen = np.linspace(0, len(held_out) - 1, suite.probe.documents).astype(int)
         callbacks.append(ProbeCallback(Probe(held_out[chosen]), suite.probe.every))
     return callbacks

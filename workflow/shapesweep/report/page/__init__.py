@@ -1,7 +1,7 @@
-"""The page of a sweep: one HTML file with all results, which needs no network.
+"""The report page of a sweep: one HTML file with all results, which needs no network.
 
-The parts of the page are computed by `numbers` (curves), `record` (checkpoints) and `gallery`
-(figures).
+`numbers` computes the curves on the page, `record` the lists of checkpoints, and `gallery` the
+figures.
 """
 
 import base64
@@ -23,19 +23,19 @@ from shapesweep.report import sentences
 from shapesweep.report.page import gallery, numbers, record
 from shapesweep.storage import atomic, schemas, tables
 
-#: Tables of curves that are on the page as numbers; figures show the others.
+#: Tables of curves whose numbers are on the page. All other tables appear only in figures.
 CURVES = ("profiles", "trajectories", "phases", "shapes", "missing")
 
 
 def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> Path:
-    """Write the page of a sweep.
+    """Write the report page of a sweep.
 
     Parameters
     ----------
     results : path-like
-        The folder of its results.
+        Folder of the results.
     out : path-like
-        The HTML file, which is written atomically.
+        HTML file to write; it is written atomically.
     bound : int
         Maximum number of characters of curves on the page.
 
@@ -58,7 +58,7 @@ def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> P
 
 
 def read(results: Path) -> dict[str, Any]:
-    """The data of the page, as arguments of `render`."""
+    """Read the data of the page, as keyword arguments of `render`."""
     curves = Curves.read(results / "curves")
     return {
         **{n: getattr(curves, n) for n in CURVES},
@@ -83,7 +83,7 @@ def render(
     config: str,
     bound: int = numbers.BOUND,
 ) -> str:
-    """The page as HTML.
+    """Render the page as HTML.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def render(
     Returns
     -------
     str
-        HTML that loads nothing; its content security policy forbids it.
+        HTML that loads no other resource; its content security policy forbids loading.
     """
     data = numbers.pack(profiles, trajectories, phases, shapes, bound)
     tables_of_figures = {f["name"]: f["csv"] for part in figures for f in part["figures"]}
@@ -114,7 +114,7 @@ def render(
         n_runs=len(single[["suite", "run"]].drop_duplicates()),
         n_checkpoints=len(single[["suite", "run", "revision"]].drop_duplicates()),
         n_missing=int((~missing.measured.astype(bool)).sum()),
-        # First the two phases, then the dome.
+        # The page states the two phases first, then the dome.
         findings=[
             {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
             for run in sentences.runs(profiles, trajectories, phases, shapes)
@@ -138,13 +138,13 @@ def render(
 
 
 def as_json(data: dict[str, Any]) -> Markup:
-    """JSON that is safe in a script element: no text in it can end the element."""
+    """Format data as JSON that is safe in a script element: no string can end the element."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
 
 
 def _digest(script: str) -> str:
-    """Digest of a script for the content security policy."""
+    """Compute the digest of a script for the content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 

@@ -1,4 +1,4 @@
-"""The figures on the page, with their captions and their rows as CSV."""
+"""The figures on the page, with their captions and their data as CSV."""
 
 import base64
 from pathlib import Path
@@ -9,25 +9,26 @@ from markupsafe import Markup
 
 from shapesweep.figures import FIGURES
 
-#: The maximum number of bytes of an SVG or CSV on the page. Larger figures are shown as PNG.
+#: Maximum number of bytes of an SVG or CSV on the page. Larger figures are shown as PNG.
 BOUND = 1_000_000
 
 
 def gallery(folder: Path, bound: int = BOUND) -> list[dict[str, Any]]:
-    """All drawn figures by category.
+    """List all drawn figures by category.
 
     Parameters
     ----------
     folder : Path
-        `<results>/figures`.
+        Folder of the figures (`<results>/figures`).
     bound : int
-        Bytes.
+        Maximum number of bytes of an SVG or CSV.
 
     Returns
     -------
     list of dict
-        `category` and its `figures`: name, title, `caption` (HTML), `image` (a data URL), `kind`
-        (svg or png), `csv` (text or None), and `too_large` (files that are not on the page).
+        Each with `category` and `figures`, a list of dict with name, title, `caption` (HTML),
+        `image` (a data URL), `kind` (svg or png), `csv` (text or None), and `too_large` (names of
+        files that are too large for the page).
     """
     by_category: dict[str, list[dict[str, Any]]] = {}
     for name, figure in FIGURES.items():
@@ -56,6 +57,6 @@ def _entry(folder: Path, name: str, bound: int) -> dict[str, Any]:
 
 
 def as_html(caption: str) -> Markup:
-    """A caption as HTML, from reStructuredText."""
+    """Convert a caption from reStructuredText to HTML."""
     quiet = {"report_level": 5, "file_insertion_enabled": False, "raw_enabled": False}
     return Markup(publish_parts(caption, writer="html5", settings_overrides=quiet)["body"])

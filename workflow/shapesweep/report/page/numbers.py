@@ -1,4 +1,4 @@
-"""The numbers on the page: rounded curves, limited to what a page can hold."""
+"""The numbers on the page: rounded curves, limited to the maximum size of a page."""
 
 import json
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from shapesweep.curves.intervals import CURVE, as_array
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: Maximum number of characters of curves on a page. Beyond it, the last curves of `_ranked` are
-#: left out.
+#: Maximum number of characters of curves on a page. If the curves are longer, the last curves in
+#: the order of `_ranked` are left out.
 BOUND = 24_000_000
 #: Maximum number of points of a training log on the page.
 LOGGED = 512
-#: Metrics, selections and corpora that are the last to be left out.
+#: Metrics, selections and corpora whose curves come first in the order of `_ranked`.
 METRICS_FIRST = ("anisotropy", "id_twonn", "id_twonn_between", "same_document_nn")
 SELECTIONS_FIRST = ("no_first", "all", "no_massive")
 CORPORA_FIRST = ("text",)
@@ -32,7 +32,7 @@ def pack(
     shapes: pd.DataFrame,
     bound: int = BOUND,
 ) -> dict[str, Any]:
-    """All curves as values that JSON can hold, within a bound.
+    """Convert all curves to values that JSON can represent, up to a maximum size.
 
     Parameters
     ----------
@@ -45,17 +45,19 @@ def pack(
     -------
     dict
         runs : list of dict
-            With `checkpoints` in the order of steps and `layers` from the embedding up, which are
-            the axes of every array of a curve.
+            Each with `checkpoints`, in the order of steps, and `layers`, from the embedding up.
+            These are the two axes of every array of a curve.
         flags : list of str
-            Flags; the `flag` of a curve has indices into this list.
+            All flags. The `flag` of a curve contains indices into this list.
         curves : list of dict
-            One for every run, corpus, pooling, selection, metric and k: `value`, `low` and `high`
-            by checkpoint and layer, to four digits; `n` and `flag` likewise, or a single number if
-            all are equal; the `middle` blocks, the `phase` and the `shapes`.
+            One curve for every run, corpus, pooling, selection, metric and k. `value`, `low` and
+            `high` are arrays over checkpoints and layers, rounded to four digits. `n` and `flag`
+            are arrays of the same shape, or a single number if all entries are equal. `middle`,
+            `phase` and `shapes` describe the middle blocks, the phases and the shapes.
         losses : list of dict
+            The losses of every run.
         metrics : dict
-            Meaning of each metric.
+            For each metric, its definition and what it does not mean.
         left_out : list of dict
             Curves that were left out, by metric, k, selection and corpus, with the number of runs.
     """
@@ -64,7 +66,7 @@ def pack(
     flags = list(dict.fromkeys(["", *profiles.flag.dropna()]))
     middle = _by_curve(trajectories[trajectories.layers == "middle"])
     phase = _by_curve(phases)
-    # Shapes have intervals over documents.
+    # Shapes have intervals over documents only, and no column `over`.
     shape = _by_curve(_keyed(shapes.assign(over="documents")))
     units = _by_curve(profiles)
     names = list(runs)
@@ -94,7 +96,7 @@ def pack(
 
 
 def rounded(values: ArrayLike) -> Any:
-    """Numbers to four digits, as nested lists; None if not finite."""
+    """Round numbers to four digits, as nested lists with None for values that are not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim:
         return [rounded(part) for part in array]
@@ -102,13 +104,13 @@ def rounded(values: ArrayLike) -> Any:
 
 
 def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add a key of the checkpoint to every row, from its revision or its step."""
+    """Add a key of the checkpoint to every row, from its revision and its step."""
     steps = frame.step.astype("string").fillna("")
     return frame.assign(checkpoint=frame.revision.astype("string").fillna("") + "@" + steps)
 
 
 def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
-    """The rows of every curve; k is 0 if there is none."""
+    """Return the rows of every curve by key; k is 0 if it is null."""
     filled = frame.assign(k=frame.k.astype("Int64").fillna(0))
     found = filled.groupby([*_RUN, *CURVE], sort=False, dropna=False)
     return dict(iter(found))
@@ -117,7 +119,7 @@ def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
 def _ranked(
     units: dict[tuple[Any, ...], pd.DataFrame], runs: list[tuple[Any, ...]]
 ) -> list[tuple[Any, ...]]:
-    """The curves in the order of their importance for readers."""
+    """Sort the keys of the curves by their importance for readers."""
     names = list(METRICS)
     corpora = list(dict.fromkeys([*CORPORA_FIRST, *(key[3] for key in units)]))
 
@@ -161,7 +163,7 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
                 {
                     "key": c.checkpoint,
                     "revision": _text(c.revision),
-                    # Number of breaks before it; lines are not drawn across breaks.
+                    # `segment` counts breaks. Lines are not drawn across breaks.
                     **_whole(c, "step", "tokens", "segment"),
                 }
                 for c in points.itertuples()
@@ -196,7 +198,7 @@ def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[st
 
 
 def _folded(array: np.ndarray) -> Any:
-    """A single number if all known numbers are equal, otherwise all."""
+    """Return a single number if all finite numbers are equal, otherwise nested lists."""
     known = np.unique(array[np.isfinite(array)])
     if len(known) < 2:
         return int(known[0]) if len(known) else None
@@ -204,7 +206,7 @@ def _folded(array: np.ndarray) -> Any:
 
 
 def _middle(part: pd.DataFrame | None, run: dict[str, Any]) -> dict[str, Any] | None:
-    """The average of the middle blocks, by checkpoint."""
+    """Return the average of the middle blocks for every checkpoint."""
     if part is None:
         return None
     keys = [point["key"] for point in run["checkpoints"]]
@@ -228,7 +230,7 @@ def _phase(part: pd.DataFrame | None) -> dict[str, Any] | None:
 
 
 def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
-    """By checkpoint: the name of the shape, and [value, low, high] of its measures."""
+    """Return for every checkpoint its shape, and [value, low, high] of the shape's measures."""
     if part is None:
         return None
     found = {}
@@ -243,7 +245,7 @@ def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
 
 
 def _losses(trajectories: pd.DataFrame, runs: list[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """The losses of every run; at most `LOGGED` points of a log."""
+    """Yield the losses of every run, with at most `LOGGED` points of a log."""
     found = trajectories[trajectories.metric.str.startswith("loss_") & trajectories.step.notna()]
     for key, part in found.groupby([*_RUN, "metric", "corpus"], sort=False, dropna=False):
         if key[:3] not in runs:
@@ -275,7 +277,7 @@ def _counted(left: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
 
 
 def _floats(values: Any) -> Any:
-    """A column or a cell as float64, with NaN for null."""
+    """Convert a column or a cell to float64, with NaN for null."""
     if isinstance(values, pd.Series):
         return as_array(values)
     return np.float64("nan") if pd.isna(values) else np.float64(values)

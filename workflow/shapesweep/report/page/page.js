@@ -1,11 +1,11 @@
-// The interactive part of the page. The hash of the address holds the reader's choice, and everything
-// shown follows from it. Plotly draws the plots.
+// The interactive part of the page. The fragment (hash) of the URL stores the reader's choice, and
+// determines everything that is shown. Plotly draws the plots.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const ACCENT = "#0b5cad", QUIET = "#5b6673", RULE = "#e4e8ed";
-  // Okabe and Ito's colours for corpora, as on the static figures.
+  // The palette of Okabe and Ito for corpora, as in the static figures.
   const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"];
   const VIRIDIS = ["#fde725", "#b5de2b", "#6ece58", "#35b779", "#1f9e89", "#26828e", "#31688e", "#3e4989", "#482878", "#440154"];
   const MAGMA = ["#000004", "#180f3d", "#440f76", "#721f81", "#9e2f7f", "#cd4071", "#f1605d", "#fd9668", "#feca8d", "#fcfdbf"];
@@ -31,7 +31,7 @@
   const firstOf = (wanted, options, otherwise) =>
     options.includes(wanted) ? wanted : options.includes(otherwise) ? otherwise : options[0];
 
-  // Keep the parts of a choice that the data hold, and take defaults for the others.
+  // Keep the parts of a choice that exist in the data, and replace all other parts by defaults.
   function choose(wanted) {
     const keys = shown.map((i) => runKey(data.runs[i]));
     const run = shown[keys.indexOf(firstOf(wanted.run, keys))];
@@ -94,7 +94,7 @@
   function shapeWords(now) {
     const s = (now.curve.shapes || [])[now.step], where = `Over depth, ${pointLabel(now.about.checkpoints[now.step])}`;
     if (!s) return `${where}: no verdict.`;
-    const parts = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"], ["sink_share", "share of the height that is the first token's"]]
+    const parts = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"], ["sink_share", "share of the height due to the first token"]]
       .filter(([name]) => s[name]).map(([name, words]) => `${words} ${interval(s[name])}`);
     return `${where}: ${SHAPES[s.shape] || s.shape}${parts.length ? `; ${parts.join(", ")}` : ""}.`;
   }
@@ -117,7 +117,7 @@
   }
 
   const log = (step) => Math.log10(1 + step);
-  // Plotly reads text in angle brackets as a tag.
+  // Plotly interprets text in angle brackets as a tag.
   const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const faded = (color, share) => (color.startsWith("#")
     ? color + Math.round(share * 255).toString(16).padStart(2, "0") : color.replace("rgb(", "rgba(").replace(")", `,${share})`));
@@ -193,7 +193,7 @@
     const few = (all, n) => [...new Set(Array.from({ length: Math.min(n, all.length) }, (_, i, m = Math.min(n, all.length)) =>
       all[m > 1 ? Math.round((i * (all.length - 1)) / (m - 1)) : 0]))];
     const step = (i) => { const p = about.checkpoints[i]; return p.step === null ? safe(p.revision ?? "") : integer(p.step); };
-    // Label as many columns as fit side by side.
+    // Label as many columns as fit next to each other.
     const widest = Math.max(...columns.map((i) => step(i).length)), room = at("map").clientWidth - 150;
     const xs = few(columns, Math.max(2, Math.floor(room / (9 * widest + 12)))), ys = rows.length < 14 ? rows : few(rows, 9);
     const trace = {
@@ -214,7 +214,7 @@
     Plotly.react("map", [trace], drawn, CONFIG);
   }
 
-  // Split a line where the weights of a checkpoint do not continue those of the one before.
+  // Split a line at breaks: where the weights of a checkpoint do not continue the previous checkpoint.
   function broken(values, segments) {
     return values.flatMap((value, k) => (k && segments[k] !== segments[k - 1] ? [null, value] : [value]));
   }
@@ -270,7 +270,7 @@
     now.curve.value[i][j], now.curve.low[i][j], now.curve.high[i][j], cell(now.curve.n, i, j), data.flags[cell(now.curve.flag, i, j)] ?? ""];
 
   const rowsOf = {
-    // The plot shows the other checkpoints, too.
+    // The plot shows all checkpoints, so its CSV is the same as for the map.
     profile: (now) => rowsOf.map(now),
     map: (now) => now.about.checkpoints.flatMap((_, i) => now.about.layers.map((_, j) => single(now, i, j))),
     training: (now) => {
@@ -342,7 +342,7 @@
     now = choose(choiceOfHash());
     const { about, curve } = now, all = curvesOf.get(now.run);
     const same = all.filter((c) => corpusKey(c) === now.corpus), alike = same.filter((c) => metricKey(c) === now.metric);
-    // The slider changes none of the lists.
+    // The slider does not change any of the lists, so do not fill them again.
     const lists = [now.run, now.corpus, now.selection, now.metric, now.layer].join(" ");
     if (lists !== before) {
       const suites = new Set(shown.map((i) => data.runs[i].suite));
@@ -379,7 +379,7 @@
     ["run", "corpus", "selection", "metric", "layer"].forEach((id) => at(id).addEventListener("change", (e) => change({ [id]: e.target.value })));
     at("step").addEventListener("input", (e) => change({ step: now.about.checkpoints[Number(e.target.value)].key }));
     at("map").on("plotly_click", ({ points: [point] }) => change({ step: now.about.checkpoints[point.x].key, layer: layerKey(now.about.layers[point.y]) }));
-    // Links within the page also change the hash.
+    // Links within the page also change the hash; ignore them.
     addEventListener("hashchange", () => location.hash.includes("run=") && draw());
   } else {
     at("interactive").hidden = true;

@@ -1,4 +1,4 @@
-"""The record of the checkpoints: which are missing, and the origins of the numbers."""
+"""The lists of checkpoints on the page: missing checkpoints, and the origins of the numbers."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from shapesweep.storage import failures
 
 
 def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, str]]:
-    """Checkpoints that are not measured or doubtful, and all other defects in the manifest.
+    """List checkpoints that are not measured or doubtful, and all other defects in the manifest.
 
     Parameters
     ----------
     missing : pandas.DataFrame
-        `schemas.FAILURES` of the curves.
+        The table `curves/missing.parquet`, as in `schemas.MISSING`.
     manifest : pandas.DataFrame
         `schemas.MANIFEST` of all suites.
 
     Returns
     -------
     list of dict
-        suite, checkpoint, what (`failures.kind` or `manifest`) and reason.
+        Each with suite, checkpoint, what (`failures.kind` or `manifest`) and reason.
     """
     lines = []
     for row in missing.sort_values("measured", kind="stable").itertuples():
@@ -30,14 +30,14 @@ def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, s
     for row in manifest.itertuples():
         status = ", ".join(row.status if row.status is not None else [])
         line = _line(row, "manifest", status)
-        # Mostly the failure already has the same reason.
+        # Skip the status if the failure of the checkpoint already gives the same reason.
         if status and status not in reasons.get((line["suite"], line["checkpoint"]), ""):
             lines.append(line)
     return lines
 
 
 def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every chosen checkpoint, with commit, step, tokens and bytes.
+    """List every selected checkpoint, with commit, step, tokens and bytes.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
     Returns
     -------
     list of dict
-        suite, run, revision, repository, commit, step, tokens, bytes; `commit` is the measured
-        commit, if any. None for null.
+        Each with suite, run, revision, repository, commit, step, tokens and bytes; None for null.
+        `commit` is the commit that was measured, or else the commit in the manifest.
     """
     key = ["suite", "run", "revision"]
     chosen = manifest[manifest.selected.astype(bool)]
@@ -60,17 +60,17 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
 
 
 def corpora(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every corpus by digest and seed, with the number of checkpoints."""
+    """List every corpus with its digest and seed, and the number of checkpoints."""
     return _counted(origins, ["suite", "run", "corpus", "corpus_digest", "corpus_seed"])
 
 
 def versions(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """Devices and versions, with the number of checkpoints."""
+    """List devices and versions, with the number of checkpoints."""
     return _counted(origins, ["device", "shapesweep", "torch", "transformers"])
 
 
 def seeds(profiles: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every measured run with its model, seed, class and number of blocks."""
+    """List every measured run with its model, seed, class and number of blocks."""
     single = profiles[profiles.over == "documents"]
     names = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
     return _records(single[names].drop_duplicates())
