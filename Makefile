@@ -1,14 +1,14 @@
-# Each target installs what it needs. Required: Python >= 3.11, make and git.
+# Each target installs the packages that it needs. You need Python >= 3.11, make and git.
 #   make sweep     runs the default sweep, which writes to results/
 #   make report    writes report.zip, with the figures and the summary of the default sweep in one page
-#   make test      runs the tests; ten minutes on two cores
-#   make test-all  also runs more seeds, fifty kills, all changes after which jobs run again,
-#                  published suites and the default sweep
+#   make test      runs the tests, which takes ten minutes on two cores
+#   make test-all  also runs the planted peaks and domes with more seeds, kills fifty sweeps, tests all
+#                  changes after which jobs run again, and runs published suites and the default sweep
 #   make lint      checks format, style, types, imports and the workflow
 #   make docs      writes the reference from the code, checks links, builds docs/_build/index.html
 #   make bench     compares speed and memory with other programs, and measures the costs of a checkpoint,
-#                  a probe and a large sweep, for docs/reference/{speed,cost}.md; half an hour
-#   make faults    kills fifty sweeps at random times, for docs/reference/faults.md; half an hour
+#                  a probe and a large sweep, for docs/reference/{speed,cost}.md; takes half an hour
+#   make faults    kills fifty sweeps at random times, for docs/reference/faults.md; takes half an hour
 # Parts of continuous integration (.ci/run):
 #   make smoke        runs a small default sweep (tests/smoke.yaml) and its report, and then a dry run
 #   make test-readme  runs the README's commands on published suites, with miniature models
@@ -19,12 +19,13 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 BENCH := .venv-bench
 READY_BENCH := $(BENCH)/.ready
-# OpenBLAS chooses its kernels; in a second run, it uses the same as the other programs.
+# The search benchmarks run twice. In the first run, OpenBLAS chooses the kernels. In the second run,
+# shapesweep and the other programs use the same kernels.
 TIME = env -u OPENBLAS_L2_SIZE $(1) $(BENCH)/bin/python -m pytest benchmarks -q -p no:cacheprovider \
   -c benchmarks/pytest.ini --benchmark-json $(BENCH)/$(2).json
 ACTIVATE := . $(VENV)/bin/activate &&
 # The tests run in several processes with one thread each. All tests of a file run in the same process,
-# and long files run first. Processes are not restarted after a crash, because xdist would wait forever.
+# and long files run first. Crashed processes are not restarted, because xdist would then wait forever.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
   python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 SMOKE := snakemake --cores all --configfile tests/smoke.yaml
@@ -79,7 +80,7 @@ bench: $(READY) $(READY_BENCH)
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/probe.py
 	$(ACTIVATE) python benchmarks/scale.py
 
-# Each of fifty sweeps is killed at another time. The table lists only sweeps that recovered.
+# Fifty sweeps are killed, each at a different time. The table lists only sweeps that recovered.
 faults: $(READY_DEV)
 	rm -f $(VENV)/faults.jsonl
 	$(ACTIVATE) SHAPESWEEP_KILLS=50 SHAPESWEEP_FAULTS=$(abspath $(VENV))/faults.jsonl \

@@ -1,4 +1,4 @@
-"""Compare the neighbour search, including every ID, with the searches of other programs."""
+"""Compare the neighbour search and all ID estimates with the searches of other programs."""
 
 import numpy as np
 import peers
@@ -12,7 +12,7 @@ from shapesweep.estimators import dimension
 
 
 def every_id(points, k):
-    """Compute every ID that k neighbours allow, from exact distances between distinct rows."""
+    """Compute all ID estimates that k neighbours allow, from exact distances of distinct rows."""
     unique = points[shapesweep.unique_rows(points)]
     (lists,) = neighbors.search(unique, k, k)
     distances, _ = lists.nearest(k)

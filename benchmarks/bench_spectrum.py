@@ -1,4 +1,4 @@
-"""Compare the time of the anisotropy, from only the leading eigenvalue, with full SVDs."""
+"""Time two ways to compute the anisotropy: the leading eigenvalue alone, and a full SVD."""
 
 import numpy as np
 import peers

@@ -2,9 +2,9 @@
 
 This script writes the first table of `docs/reference/cost.md`, for two cores. A sweep runs one job
 per core, and each job has a single thread. The stages are timed in a process that runs alone. To
-time the whole, the commands of the rules measure two batches in parallel. The bare passes run
-twice: in two processes with one thread each, and in one process with two threads. The faster of the
-two counts.
+time a whole checkpoint, the commands of the rules measure two batches in parallel. The bare passes
+run twice: in two processes with one thread each, and in one process with two threads. The table
+shows the faster time.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ SHAPES = {
     "the embedded decoder": ("Llama", LLAMA, 8, 2, {"documents": 128, "length": 64}),
 }
 CORPORA = ["text", "random", "shuffled"]
-#: Limits, set in advance. Each limit has a text, the row of the table that it limits, and the
-#: maximum value in this row.
+#: Limits, set in advance. Each limit consists of a text, a row of the table, and the maximum value
+#: in this row.
 ALLOWED = {
     "Pythia-70m's shape": ("1.3 × bare", "times the bare passes", 1.3),
     "the embedded decoder": ("1 s", "whole (two cores)", 1),
@@ -160,7 +160,7 @@ def bare(folder, revision):
 
 
 def stages(folder, *revisions):
-    """Return the seconds per checkpoint of each stage. A wrapper times the function of a stage."""
+    """Return each stage's seconds per checkpoint; wrappers time the functions of the stages."""
     from shapesweep.activations import extract
     from shapesweep.config import files
     from shapesweep.geometry import checkpoint, member

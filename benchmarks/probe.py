@@ -15,7 +15,8 @@ from pathlib import Path
 from page import at_once, put
 
 EVERY = 50
-#: The maximum share of a probe in the time of the steps between two probes, set in advance.
+#: Maximum time of a probe, as a share of the time of the steps between two probes. This limit was
+#: set in advance.
 ALLOWED = 0.02
 #: The number of timed rounds, and the number of warm-up rounds before them.
 ROUNDS, WARM_UP = 20, 2

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from page import put
 
-#: The minimum ratio of each program's time to shapesweep's time, promised in advance.
+#: For each program, the minimum ratio of the program's time to shapesweep's time. The ratios were
+#: promised in advance.
 PROMISED = {
     "search, k = 2": {"faiss flat": 2, "scikit-learn brute": 3},
     "search, k = 64": {"faiss flat": 1, "scikit-learn brute": 2},

@@ -1,7 +1,8 @@
 """Write the files that are generated from the code: schemas, reference tables and conda pins.
 
 `make docs` runs this script. With `--check`, the script writes nothing, and fails if a file is not
-up to date. In pages, generated text is between two comments that contain its name.
+up to date. In each page, two comments with the name of a generated text mark where this text begins
+and ends.
 """
 
 import contextlib
@@ -46,7 +47,8 @@ def main(check: bool) -> int:
 def files() -> Iterator[tuple[Path, str]]:
     """Yield the path and the contents of every generated file."""
     config = Config.model_json_schema()
-    # A configuration file only needs keys that differ from the defaults, so no key is required.
+    # A configuration file may contain only the keys that differ from the defaults, so the schema
+    # requires no key.
     config.pop("required")
     for name, schema in (("config", config), ("suite", TypeAdapter(Suite).json_schema())):
         text = json.dumps({"$schema": DIALECT, **schema}, indent=1, ensure_ascii=False)
@@ -97,14 +99,15 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def keys(model: Any) -> str:
-    """Return the reference of a definition, with a row for each key."""
+    """Return the reference table of a definition, with a row for each key."""
     schema = model.model_json_schema()
     return table(["key", "default", "values", "what it is"], list(_rows(schema, schema, "")))
 
 
 def _rows(schema: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator[list[str]]:
     for key, field in schema["properties"].items():
-        # A union is described by its examples. A single mapping is described by its keys.
+        # A key gets one row if its value is a union, and the examples show the possible values. If
+        # the value is a mapping, each key of the mapping gets a row.
         inner = _resolved(field, whole)
         needed = key in schema.get("required", ())
         default = "required" if needed else _default(field.get("default"))
@@ -147,7 +150,7 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
 
 
 def suites() -> str:
-    """Return the registry, with a row for each suite in `workflow/shapesweep/suites` on the Hub."""
+    """Return the table of the registry, with a row for each suite whose models are on the Hub."""
     rows = []
     for path in sorted((ROOT / "workflow/shapesweep/suites").glob("*.yaml")):
         one = SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -160,7 +163,7 @@ def suites() -> str:
 
 
 def metrics() -> str:
-    """Return the reference of the metrics, with a row for each metric."""
+    """Return the reference table of the metrics, with a row for each metric."""
     rows = []
     for name, one in ALL_METRICS.items():
         seen = "all tokens of the selection"
@@ -177,13 +180,13 @@ def metrics() -> str:
 
 
 def corpora() -> str:
-    """Return the reference of the corpora, with a row for each file of `corpora/`."""
+    """Return the reference table of the corpora, with a row for each file of `corpora/`."""
     rows = [[f"`{name}`", str(c.version), c.definition, c.asks] for name, c in CORPORA.items()]
     return table(["corpus", "version", "what it is", "what it asks"], rows)
 
 
 def figures() -> str:
-    """Return the reference of the figures, with a section for each file of `figures/`."""
+    """Return the reference of the figures, which has a section for each file of `figures/`."""
 
     def section(name: str) -> str:
         figure = FIGURES[name]
@@ -195,7 +198,7 @@ def figures() -> str:
 
 
 def command() -> str:
-    """Return the reference of the command, with the help of every subcommand."""
+    """Return the reference of the command: the help text of every subcommand."""
     # Otherwise, the terminal would determine the width and the colours of the help.
     os.environ.update(COLUMNS="100", NO_COLOR="1")
 

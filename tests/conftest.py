@@ -20,7 +20,7 @@ from shapesweep.training import train
 def pytest_xdist_auto_num_workers():
     """Return the number of cores, at most 8, plus one.
 
-    There is an extra worker because tests of Slurm and of the Hub mostly wait. A worker needs at
+    The extra worker is useful because tests of Slurm and of the Hub mostly wait. A worker needs at
     most 2 GB of memory.
     """
     return min(os.cpu_count() or 1, 8) + 1
@@ -28,7 +28,7 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    """Print a line about skipped tests at the end, if there are any."""
+    """If tests were skipped, print a line about these tests at the end."""
     skipped = [
         (report.nodeid.partition("::")[0], report.longrepr[2].removeprefix("Skipped: "))
         for report in terminalreporter.stats.get("skipped", [])
@@ -115,7 +115,7 @@ def runs(tmp_path_factory, text_file, tokenizers):
 def workspace(tmp_path, runs, text_file):
     """A folder with a configuration and checkpoints.
 
-    Its name contains a space and an umlaut.
+    The name of the folder contains a space and an umlaut.
     """
     folder = tmp_path / "mein Prüfstand"
     shutil.copytree(runs, folder / "runs")
@@ -125,7 +125,7 @@ def workspace(tmp_path, runs, text_file):
 
 @pytest.fixture
 def clone(tmp_path):
-    """A copy of the program in another folder. All its files are new, as in a fresh clone."""
+    """A copy of the program in another folder. All copied files are new, as in a fresh clone."""
     folder = tmp_path / "clone"
     folder.mkdir()
     shutil.copyfile(workflow.ROOT / "Snakefile", folder / "Snakefile")
@@ -144,7 +144,7 @@ def standin(tmp_path, monkeypatch):
 
 @pytest.fixture
 def publish(standin, tmp_path, tokenizers):
-    """A function that publishes a run on the stand-in, and returns the definition of its suite."""
+    """A function that publishes a run on the stand-in, and returns a suite with this run."""
 
     def publish(steps, config=None):
         decoder = tokenizers["decoder"]

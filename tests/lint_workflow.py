@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-#: No rule has its own environment. Every rule runs in the environment of the package.
+#: No rule defines an environment. Every rule runs in the environment of the package.
 ENVIRONMENT = "Specify a conda environment or container for each rule."
 #: Rules without a log, because Snakemake itself writes their output.
 RENDERED = {"config", "settings", "record"}

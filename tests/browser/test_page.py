@@ -43,7 +43,7 @@ def phone(browser, report):
 def open_page(browser, report, viewport):
     messages, requests = [], []
     tab = browser.new_page(viewport=viewport)
-    # The page may load slowly, because other tests use the cores at the same time.
+    # The page may load slowly, because other tests run on the same cores.
     tab.set_default_timeout(30_000)
     tab.on("console", lambda message: messages.append(message.text))
     tab.on("pageerror", lambda error: messages.append(str(error)))
@@ -54,15 +54,15 @@ def open_page(browser, report, viewport):
     yield tab
     tab.close()
     assert messages == []
-    # Scripts of the page create the images of Plotly and of the gallery, so data: and blob: URLs
-    # are allowed.
+    # Scripts of the page create the images of Plotly and of the gallery, so `data:` and `blob:`
+    # URLs are allowed.
     schemes = {urllib.parse.urlsplit(url).scheme for url in requests}
     assert schemes <= {"file", "data", "blob"}
     assert [url for url in requests if url.startswith("file:")] == [report]
 
 
 def drawn(tab):
-    """Return the drawn values of the selected profile."""
+    """Return the values that the plot of the selected profile shows."""
     return tab.evaluate("document.getElementById('profile').data.find(t => t.name === 'chosen').y")
 
 
@@ -92,7 +92,7 @@ def test_lines_are_interrupted_at_a_break_of_the_training(opened):
     assert opened.evaluate(marks) == []
     opened.select_option("#run", label=page_results.HOSTILE)
     found = opened.evaluate(lines)
-    # There is a line for the middle blocks, one for a layer, and one for each of two losses.
+    # The plot has four lines: the middle blocks, a single layer, and two losses.
     assert len(found) == 4
     for line in found:
         assert [k for k, value in enumerate(line) if value is None] == [len(line) - 2]
@@ -106,7 +106,8 @@ def test_the_lists_change_the_plots(opened):
     title = opened.evaluate("document.getElementById('profile').layout.yaxis.title.text")
     assert title == "id_gride, k = 4"
     assert "metric=id_gride%2F4" in opened.url
-    # The lines are the middle blocks, followed by the layer in the middle of the list.
+    # The first line shows the middle blocks. The second line shows a layer, at first the layer in
+    # the middle of the list.
     names = "document.getElementById('training').data.map(t => t.name).filter(Boolean)"
     assert opened.evaluate(names)[:2] == ["middle blocks", "layer 2"]
     opened.select_option("#layer", "3")
@@ -135,7 +136,7 @@ def test_verdicts_are_shown_as_text(opened):
 
 
 def cell(tab, column, row):
-    """Return the position on the screen of a cell of the map."""
+    """Return the screen position of a cell of the map."""
     plot = tab.locator("#map .nsewdrag")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
@@ -145,7 +146,7 @@ def cell(tab, column, row):
 
 def test_the_map_shows_numbers_and_selects_a_checkpoint(opened):
     x, y = cell(opened, 2, 1)
-    # The browser sends an event only if the pointer moves.
+    # The browser sends a pointer event only if the pointer moves.
     opened.mouse.move(x - 3, y - 3)
     opened.mouse.move(x, y)
     opened.wait_for_selector("#map .hoverlayer .hovertext")

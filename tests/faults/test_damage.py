@@ -1,4 +1,4 @@
-"""Parquet files with flipped bits or missing parts cause an error, and never wrong numbers."""
+"""Parquet files with flipped bits or truncated contents cause an error, and never wrong numbers."""
 
 import json
 import random
@@ -102,15 +102,15 @@ def test_every_flipped_bit_is_detected_or_harmless(intact):
     content = intact[0].read_bytes()
     start = content.rindex(b"crc32") - 2
     checksum = range(start, start + 20)
-    # Flip every bit of the checksum, and one bit of each remaining byte. CRC-32 detects every
-    # single flipped bit.
+    # Flip every bit of the checksum. In each other byte of the file, flip only one bit, because
+    # CRC-32 detects every single flipped bit.
     bits = [
         (n, bit) for n in range(len(content)) for bit in (range(8) if n in checksum else [n % 8])
     ]
     flipped = (content[:n] + bytes([content[n] ^ 1 << bit]) + content[n + 1 :] for n, bit in bits)
     counts = outcomes(intact, flipped)
-    # Only flipped bits in the name of the checksum may go unnoticed, because the data are then
-    # intact.
+    # A flipped bit in the name of the checksum may go unnoticed, because the data are still intact.
+    # All other flipped bits must be detected.
     assert counts["unchanged"] <= 8 * len("crc32--")
     assert sum(counts.values()) == len(bits)
 

@@ -1,4 +1,4 @@
-"""A damaged configuration or suite is accepted, or one line names the file and the key."""
+"""A damaged configuration or suite is accepted, or a one-line error names the file and the key."""
 
 import contextlib
 import copy
@@ -57,7 +57,7 @@ VALID = (
 
 @st.composite
 def damaged(draw, valid=VALID):
-    """Draw a valid configuration, and change a value, or add or remove a key."""
+    """Draw a valid configuration, and then change a value, add a key or remove a key."""
     raw = copy.deepcopy(draw(st.sampled_from(valid)))
     *parents, last = draw(st.sampled_from(list(paths(raw))))
     container = functools.reduce(operator.getitem, parents, raw)

@@ -1,4 +1,4 @@
-"""Hostile checkpoints and texts cause a one-line error, and none of their code is run."""
+"""Hostile checkpoints and texts cause a one-line error, and no code from a checkpoint is run."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def extract_with(folder, tmp_path, settings):
 
 
 def refusal(folder):
-    """Load a checkpoint, and return the error message, a single line, if loading fails."""
+    """Load a checkpoint. If loading fails, return the error message, which is a single line."""
     try:
         files.inspect(folder)
         load(folder)
@@ -76,7 +76,7 @@ def test_a_config_with_too_many_layers_is_refused(folder, key, number, is_nested
     described |= {"text_config": {key: number}} if is_nested else {key: number}
     (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
     assert refusal(folder) == f"config.json: {key} is above 10,000"
-    # The plan does not use so large a number of layers either.
+    # The plan also ignores a number of layers above this limit.
     assert facts.n_layers({key: number}) is None
 
 

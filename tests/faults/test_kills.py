@@ -39,7 +39,7 @@ def small(runs, text_file):
 
 @pytest.fixture(scope="module")
 def undisturbed(small, tmp_path_factory):
-    """The tables of a sweep that is not killed, and its duration in seconds."""
+    """The tables of a sweep that is not killed, and the duration of this sweep in seconds."""
     folder = small(tmp_path_factory.mktemp("undisturbed") / "sweep")
     start = time.monotonic()
     complete(folder, "numbers", cold=True)
@@ -74,7 +74,7 @@ def workers(session):
 
 
 def kill(process, victim, rng):
-    """Kill one worker, only Snakemake (its workers continue), or all processes at once."""
+    """Kill a single worker, only Snakemake while the workers continue, or all processes at once."""
     if process.poll() is not None:
         return  # The sweep ended before it could be killed.
     if victim == "all":
@@ -89,7 +89,7 @@ def kill(process, victim, rng):
 
 
 def finished(folder):
-    """Return the folders of the measured checkpoints, with the times of their tables."""
+    """Return the folder of each measured checkpoint, with the modification times of its tables."""
     tables = (folder / "results/measured").glob("*/*/[!.]*/geometry.parquet")
     return {str(path.parent): path.stat().st_mtime_ns for path in tables}
 
@@ -107,7 +107,8 @@ def test_a_killed_sweep_continues_to_the_same_tables(number, undisturbed, small,
         kill(process, victim, rng)
         before = finished(folder)
         start = time.monotonic()
-        # Snakemake leaves a lock when it is killed, and asks the user to remove the lock.
+        # A killed Snakemake leaves a lock. The next run of Snakemake asks the user to remove this
+        # lock.
         sweep(folder, "--unlock")
         done = sweep(folder, "numbers")
         again = time.monotonic() - start

@@ -20,7 +20,7 @@ from shapesweep.manifest import checkpoints, history
 from shapesweep.storage import failures, manifests
 from shapesweep.storage.manifests import Checkpoint
 
-#: A log with a step that is too large for a table.
+#: A training log that contains a step too large for the integer type of a table.
 TOO_LARGE = json.dumps({"log_history": [{"loss": 1, "step": 10**30}]})
 SUITE_OF_ANY_NAME = SUITE.validate_python({**HUB, "match": r"(?s).*?step(?P<step>\d+).*"})
 FOLDERS = SUITE.validate_python({**HUB, "mode": "folders", "match": r"(?s)(.*)"})
@@ -158,7 +158,8 @@ def test_shards_with_wrong_origins_are_not_measured(tmp_path, make_checkpoint, s
 
 def test_placeholders_in_commands_of_rules_are_quoted_or_safe():
     safe = {f"wildcards.{name}" for name in ("suite", "run", "revision", "batch", "figure")}
-    # These are numbers, or strings that the configuration restricts to a few values.
+    # The values of these placeholders are numbers, or strings that the configuration restricts to a
+    # few values.
     safe |= {f"params.{name}" for name in ("bytes", "seconds", "rise")}
     safe |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "room")}
     safe |= {"threads"}
@@ -167,7 +168,7 @@ def test_placeholders_in_commands_of_rules_are_quoted_or_safe():
         commands = re.findall(r"shell:\n((?:\s+f?\".*\"\n?)+)", path.read_text(encoding="utf-8"))
         # In an f-string, Python itself would replace the placeholders.
         assert not any(re.search(r"^\s+f\"", command, re.MULTILINE) for command in commands)
-        # Double braces are an escaped literal brace.
+        # A double brace is an escaped literal brace.
         text = "".join(commands).replace("{{", "").replace("}}", "")
         for word in re.findall(r"\{(.*?)\}", text):
             assert word.endswith(":q") or word in safe, f"{path}: {word}"

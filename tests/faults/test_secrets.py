@@ -21,7 +21,7 @@ def standin(monkeypatch, tmp_path):
     with serving_here(monkeypatch, tmp_path / "cache") as server:
         monkeypatch.setenv("HF_TOKEN", SECRET)
         monkeypatch.setattr(client, "ATTEMPTS", 2)
-        # The Hub's client also sleeps between its own attempts.
+        # huggingface_hub also sleeps between its own attempts.
         monkeypatch.setattr("time.sleep", lambda _: None)
         server.echoes_token = True
         server.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": b"x" * 99})

@@ -12,7 +12,7 @@ from helpers.workflow import SCRIPTS, command, complete, configure, refused, swe
 
 
 def refusal(folder, out):
-    """Run the command that writes the shards of a checkpoint, and return its error message.
+    """Run the command that writes the shards of a checkpoint, and return the error message.
 
     The message must be a single line.
     """

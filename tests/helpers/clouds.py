@@ -1,4 +1,7 @@
-"""Deterministic clouds. They avoid numpy's random generators, which may change between versions."""
+"""Deterministic clouds.
+
+The clouds do not use numpy's random generators, which may change between versions.
+"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Tables of a run with known curves, as input for `curves.build`."""
+"""Tables of runs with known curves, which tests pass to `curves.build`."""
 
 import tempfile
 from pathlib import Path
@@ -43,7 +43,10 @@ def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy
 
 
 def as_tables(rows):
-    """Return the geometry and replicates of pairs: a number, and its values without each group."""
+    """Return the tables of geometry and replicates.
+
+    `rows` lists pairs: a row of the geometry, and the values of the number without each group.
+    """
     replicates = [
         {key: row[key] for key in schemas.REPLICATES.names if key in row} | {"group": g, "value": v}
         for row, without in rows
@@ -54,7 +57,7 @@ def as_tables(rows):
 
 
 def joined(*parts):
-    """Concatenate the geometry of several runs, and their replicates."""
+    """Concatenate the geometry tables of several runs, and also the replicate tables."""
     return [pd.concat(tables_) for tables_ in zip(*parts, strict=True)]
 
 
@@ -72,7 +75,7 @@ def build(geometry, replicates, losses=(), continuity=()):
 
 
 def by_checkpoint(replicates):
-    """Return a function that looks up replicates in a table, for the argument of `curves.build`."""
+    """Return a function that looks up replicates in a table. `curves.build` calls this function."""
 
     def replicates_of(suite, run, revisions):
         is_run = (replicates.suite == suite) & (replicates.run == run)

@@ -1,4 +1,4 @@
-"""Distances of all pairs, computed by scipy from differences of coordinates in float64."""
+"""Distances between all pairs of points, computed in float64 from coordinate differences."""
 
 import numpy as np
 from scipy.spatial.distance import cdist

@@ -24,13 +24,14 @@ CONFIGS = {
     "google-bert/": transformers.BertConfig(**SHAPE, **POSITIONS, intermediate_size=32),
     "FacebookAI/": transformers.RobertaConfig(**SHAPE, **POSITIONS, intermediate_size=32),
 }
-#: The maximum number of published checkpoints per run, which include the first and the last.
+#: The maximum number of checkpoints that are published per run. The first and the last checkpoint
+#: are always among them.
 MAX_CHECKPOINTS = 2
 ENCODERS = ("google-bert/", "FacebookAI/")
 
 
 def publish(hub, name, suite, repositories, tokenizers, folder):
-    """Add the repositories of a suite to a stand-in, each with some of its published revisions.
+    """Add the repositories of a suite to a stand-in. Each repository has some published revisions.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 import torch
 import transformers
 
-#: The class of the models of each family.
+#: The transformers class of the models in each family.
 AUTO = {"decoder": transformers.AutoModelForCausalLM, "encoder": transformers.AutoModelForMaskedLM}
 TEXT = "\n\n".join(
     f"The {n}th bird of the {n % 7}th tree sang song {n * n % 101}." for n in range(4000)

@@ -46,7 +46,7 @@ def files_of(name, weights=10**6):
 
 
 def list_hub(results, suite="hub", revisions=("step1", "step2"), **more):
-    """Write the listing of a repository of the Hub."""
+    """Write a listing that contains a repository of the Hub."""
     branches = {name: f"commit of {name}" for name in revisions}
     trees = {commit: files_of(commit) for commit in branches.values()}
     repository = Repository(branches=branches, trees=trees, config=SHAPE, **more)
@@ -78,7 +78,7 @@ class Sweep:
             write_checkpoint(self.run / f"checkpoint-{step}", f"of {step}".encode())
 
     def plan(self, **more):
-        """Return a new plan. `more` replaces keys of the configuration, and merges mappings."""
+        """Return a new plan. `more` replaces keys of the configuration. Mappings are merged."""
         raw = copy.deepcopy(self.raw)
         for key, value in more.items():
             is_merged = isinstance(value, dict) and key in raw
@@ -90,7 +90,7 @@ class Sweep:
         return batch.fingerprint
 
     def fail(self, folder, n_transient):
-        """Record failures of a batch, of which `n_transient` are transient."""
+        """Record failures of a batch. `n_transient` of these failures are transient."""
         row = {"suite": "s", "run": "r", "revision": "checkpoint-1", "step": 1, "reason": "no"}
         row |= {"measured": False, "transient": bool(n_transient)}
         path = self.results / "geometry" / folder / "failures.parquet"

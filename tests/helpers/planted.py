@@ -1,7 +1,7 @@
 """Synthetic runs with a planted dome or a planted peak.
 
-The shards are drawn from distributions with known anisotropy and dimension. They go through
-`geometry` and `curves` like the shards of a model.
+The shards are drawn from distributions with known anisotropy and dimension. The tests pass these
+shards through `geometry` and `curves` like the shards of a model.
 """
 
 import dataclasses
@@ -17,10 +17,10 @@ from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 from shapesweep.storage.shards import Shard
 
-#: Seeds of the runs, set in advance. `make test-all` uses 100.
+#: Random seeds of the runs, set in advance. `make test-all` uses 100 seeds.
 SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
-#: The number of seeds that must agree. If each seed agrees with probability 0.95, the number of
-#: agreeing seeds is lower with a probability of at most 2.5 %.
+#: The number of seeds that must agree. If each seed agrees with probability 0.95, the probability
+#: that fewer seeds agree is at most 2.5 %.
 MIN_AGREEING = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
 STEPS = (0, 1, 4, 16, 64, 256, 1024, 4096, 16384)
 DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 8, 40
@@ -32,7 +32,7 @@ LEADING = 10.0
 
 
 def cloud(rng, dimension, shared):
-    """Return tokens with a known ID, drawn from the same numbers at every step.
+    """Return tokens with a known ID. Every step uses the same random numbers.
 
     Tokens are uniform in a cube of `dimension` dimensions. If `dimension` is fractional, a share of
     the tokens has one more dimension. A rotation distributes the dimensions over all features.
@@ -46,7 +46,7 @@ def cloud(rng, dimension, shared):
 
 
 def bulk(rng, sink):
-    """Return normal tokens with a leading axis, along which first tokens are shifted by `sink`."""
+    """Return normal tokens with a leading axis. `sink` shifts the first tokens along this axis."""
     points = rng.standard_normal((N_TOKENS, FEATURES))
     points[:, 0] *= np.sqrt(LEADING)
     points[::LENGTH, 0] += sink
@@ -54,14 +54,20 @@ def bulk(rng, sink):
 
 
 def expected(sink):
-    """Return the anisotropy of `bulk`. A sink A adds p(1-p)A² to the leading variance."""
+    """Return the anisotropy of `bulk`.
+
+    If a share p of the tokens is shifted by A, the leading variance increases by p(1-p)A².
+    """
     p = 1 / LENGTH
     added = p * (1 - p) * sink**2
     return (LEADING + added) / (LEADING + FEATURES - 1 + added)
 
 
 def measured(metric_names, shards, n_layers):
-    """Return the curves of a run with a single corpus, from its points by step and layer."""
+    """Return the curves of a run with a single corpus.
+
+    `shards` contains the points of the run by step and layer.
+    """
     metrics = {name: METRICS[name] for name in metric_names}
     numbers, replicates = [], []
     for (step, layer), points in shards.items():

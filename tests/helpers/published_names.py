@@ -1,8 +1,8 @@
 """Published names of checkpoints, and listings with these names.
 
-The listings look like the output of `shapesweep listing`. They let tests plan a sweep of every
-suite of the registry without a network. If only the form of the names is known, a few names of this
-form are listed.
+The listings look like the output of `shapesweep listing`. With these listings, tests can plan a
+sweep of every suite of the registry without a network. For some suites, only the form of the names
+is known. For these suites, a few names of this form are listed.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ _MISTRAL = (
     "checkpoint-0 checkpoint-{10..100 by 10} checkpoint-{150..2000 by 50} "
     "checkpoint-{2100..20000 by 100} checkpoint-{21000..400000 by 1000}"
 )
-#: Steps of OLMo 2 1B. The names also contain the number of tokens, rounded up to billions.
+#: Steps of OLMo 2 1B. The published names also contain the number of training tokens, rounded up to
+#: billions.
 _OLMO2_1B = [0, 300, *range(10_000, 1_900_001, 10_000), 1_907_359]
 _OLMO2_1B_EARLY = range(0, 37_000, 1000)
 
@@ -29,8 +30,8 @@ def _olmo2(steps):
 
 
 #: (suite, repositories, names). A `*` matches any repository. Names are branches, tags, folders or
-#: titles of commits, depending on the mode of the suite. In rows with `repositories`, the names are
-#: names of repositories.
+#: titles of commits, depending on the mode of the suite. In a row with `repositories` instead of a
+#: repository, the third column lists names of repositories.
 _NAMES = [
     ("amber", "*", "ckpt_{000..358 by 1}"),
     ("apertus", "*", "step50000-tokens210B step1432000-tokens6014B step2627139-tokens15T"),
@@ -113,7 +114,7 @@ _NAMES = [
 
 
 def expand_names(names):
-    """Return the names that braces expand to. `{000..358 by 1}` keeps its leading zeros.
+    """Expand braces, and return the resulting names. `{000..358 by 1}` keeps the leading zeros.
 
     Examples
     --------
@@ -131,7 +132,7 @@ def expand_names(names):
 
 
 def repositories(name, suite):
-    """Return every repository of a suite. The table lists the repositories that match a `*`."""
+    """Return every repository of a suite. If a pattern has a `*`, the table lists the matches."""
     known = [pattern for pattern, _ in patterns(suite) if "*" not in pattern]
     return list(dict.fromkeys([*known, *_published(name, lambda row: row == "repositories")]))
 
@@ -146,7 +147,8 @@ def revisions(name, suite, repository):
     found = _published(name, lambda row: row == repository) or _published(
         name, lambda row: row != "repositories" and fnmatchcase(repository, row)
     )
-    # Titles of commits contain spaces. The table has `_` instead, as spaces separate names.
+    # Titles of commits contain spaces. In the table, `_` replaces these spaces, because spaces
+    # separate names.
     return [title.replace("_", " ") for title in found] if suite.mode == "commits" else found
 
 
@@ -158,13 +160,8 @@ def _published(suite, is_wanted):
 def write_listing(name, suite, path, config):
     """Write the listing of a suite. Every checkpoint has a single small file of weights.
 
-    Parameters
-    ----------
-    name : str
-    suite : HubSuite
-    path : pathlib.Path
-    config : dict
-        The contents of `config.json`, the same for every model.
+    Parameters ---------- name : str suite : HubSuite path : pathlib.Path config : dict The contents
+    of `config.json`, which are the same for every model.
     """
     listing = {repo: _listed(name, suite, repo, config) for repo in repositories(name, suite)}
     for group in suite.groups():

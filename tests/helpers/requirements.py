@@ -1,4 +1,4 @@
-"""Programs other than Python that some tests need. Tests are skipped if a program is missing."""
+"""Programs other than Python that some tests need. If a program is missing, tests are skipped."""
 
 import os
 import shutil
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 CLUSTER = Path(__file__).parents[1] / "slurm/cluster"
-#: Debian packages, and the programs of each.
+#: Debian packages, and the programs that each package installs.
 PACKAGES = {
     "chromium": ("chromium", "google-chrome", "chromium-browser"),
     "munge": ("munged",),
     "slurm-wlm": ("slurmctld", "slurmd", "sbatch"),
 }
 INSTALL, ROOT = "apt-get install ", "run as root, where root may mount disks"
-#: Folders of daemons, which an ordinary user's PATH may not contain.
+#: Folders that contain daemons. An ordinary user's PATH may lack these folders.
 SBIN = ("/usr/sbin", "/sbin")
 
 

@@ -4,7 +4,8 @@ import re
 
 from helpers.workflow import ROOT, configure, plan
 
-#: The changes of each row of the table, as keys of the configuration with their new values.
+#: For each row of the table, the changes that test it. A change maps keys of the configuration to
+#: new values.
 CHANGES = {
     "`checkpoints`, or a checkpoint is added": [{"checkpoints": "all"}],
     "`corpora`": [{"corpora": ["text", "last", "random"]}],
@@ -39,7 +40,7 @@ CHANGES = {
     "`spikes.suites`": [{"spikes.suites.tiny.runs.small.seed": 1}],
     "`spikes.corpora`": [{"spikes.corpora": ["text", "random"]}],
 }
-#: The rules that each target needs, apart from the rules that measure checkpoints.
+#: The rules that each target needs in addition to the rules that measure checkpoints.
 TARGETS = {
     "all": {"join", "curves", "figures", "summary", "page"},
     "numbers": {"join", "curves", "summary"},
@@ -52,7 +53,10 @@ WATCHED = {"train", "geometry", "budget"}.union(*TARGETS.values())
 
 
 def table():
-    """Return the rows of the table, by change: jobs of checkpoints, and what is written again."""
+    """Return the rows of the table by change.
+
+    Each value is a pair: the jobs that run again for checkpoints, and what else is written again.
+    """
     page = (ROOT / "docs/how-to/run-again.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
     return {change: (checkpoints, again) for change, checkpoints, again in rows[1:]}
@@ -68,6 +72,6 @@ def expected(row, target):
 
 
 def planned(folder, change, *targets):
-    """Return the watched rules that a dry run plans after a change."""
+    """Return the rules in `WATCHED` that a dry run plans after a change."""
     configure(folder, change)
     return plan(folder, *targets).keys() & WATCHED

@@ -1,4 +1,4 @@
-"""A stand-in for the Hub on the loopback interface. It serves the real client, and can fail.
+"""A stand-in for the Hub on the loopback interface, which serves the real client.
 
 It answers the requests of huggingface_hub: models, refs, trees (in pages), commits, and files with
 ETag, `X-Repo-Commit` and Range. It imitates faults of the real Hub: 429 with Retry-After, server
@@ -22,7 +22,7 @@ LARGE = (".safetensors", ".bin", ".pt")
 
 @dataclass
 class Repository:
-    """A repository: commits with their files, and the branches and tags that point to commits."""
+    """A repository. It has commits, the files of each commit, and branches and tags."""
 
     commits: dict = field(default_factory=dict)
     titles: dict = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Repository:
 
 
 class StandIn:
-    """The server. Use it in a `with` statement. Its address is `url`."""
+    """The server. Use it in a `with` statement. `url` is the address of the server."""
 
     def __init__(self):
         self.repositories = {}
@@ -48,14 +48,15 @@ class StandIn:
         self.fault_rate = 0.0
         self.n_faults = 0
         self.random = random.Random(0)
-        #: Returns (status, headers) of the next response, or None for a normal response.
+        #: A function that returns (status, headers) of the next response, or None for a normal
+        #: response.
         self.scripted = lambda: None
         #: Whether an error response contains the token of the request.
         self.echoes_token = False
         self.n_echoes = 0
         #: Paths whose response is always 500 with `Retry-After: 1`.
         self.broken = set()
-        #: Functions that damage the contents of a file, by its path.
+        #: A mapping from the path of a file to a function that damages the contents of this file.
         self.spoilt = {}
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -72,7 +73,7 @@ class StandIn:
         self.server.server_close()
 
     def add(self, name, revision="main", files=None, kind="branches", title=""):
-        """Commit files to a repository, as a branch or a tag, and return the sha of the commit.
+        """Commit files to a repository, as a branch or a tag, and return the SHA of the commit.
 
         `files` is a mapping or a folder.
         """
@@ -103,7 +104,7 @@ class StandIn:
 
 @contextlib.contextmanager
 def serving(patch, folder):
-    """A stand-in that commands use instead of the Hub. `folder` contains their cache."""
+    """A stand-in that commands use instead of the Hub. `folder` contains the local cache."""
     patch.setenv("HF_HOME", str(folder))
     patch.delenv("HF_TOKEN", raising=False)
     with StandIn() as standin:
@@ -113,7 +114,7 @@ def serving(patch, folder):
 
 @contextlib.contextmanager
 def serving_here(patch, folder):
-    """A stand-in that this process uses instead of the Hub. `folder` contains its cache."""
+    """A stand-in that this process uses instead of the Hub. `folder` contains the local cache."""
     with StandIn() as standin:
         # The client reads HF_ENDPOINT and HF_HOME when it is imported.
         files = f"{standin.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"

@@ -1,9 +1,10 @@
 """A server that runs commands in forks of a process that has already imported their modules.
 
-The sweep in a test starts a dozen jobs. Each job takes less than a second, but would need three
-more seconds to import torch, transformers and pandas. The server imports these modules only once.
-It runs each command in a fork, with the arguments, folder, environment and streams of the client,
-and calls the same function as the installed program. If the client is killed, the fork ends too.
+The sweep in a test starts a dozen jobs. A job takes less than a second, but in a new process, it
+would first import torch, transformers and pandas for three seconds. The server imports these
+modules only once. It runs each command in a fork, with the arguments, folder, environment and
+streams of the client, and calls the same function as the installed program. If the client is
+killed, the fork ends too.
 
     python warm.py serve SOCKET              # runs until its standard input is closed
     python warm.py run SOCKET PROGRAM [ARGUMENT ...]
@@ -19,7 +20,7 @@ import struct
 import sys
 from pathlib import Path
 
-#: The module of each program, which has a function `main`.
+#: The module of each program. Each module has a function `main`.
 PROGRAMS = {"shapesweep": "shapesweep.cli", "snakemake": "snakemake.cli"}
 #: Modules that the programs import after they have started.
 IMPORTED = (
@@ -36,7 +37,7 @@ IMPORTED = (
 
 
 def serve(path):
-    """Run the command of every client in a fork."""
+    """For every client, run the command in a fork."""
     import importlib
 
     for name in (*PROGRAMS.values(), *IMPORTED):
@@ -47,8 +48,8 @@ def serve(path):
         server.listen(64)
         # The socket gets its final name only after it has started to listen.
         Path(f"{path}.new").rename(path)
-        # The test process never writes to standard input, so it becomes readable only at end of
-        # file, when the test process has ended.
+        # The test process never writes to standard input. Standard input becomes readable only at
+        # end of file, when the test process has ended.
         while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
             client, _ = server.accept()
             if os.fork() == 0:
@@ -72,9 +73,9 @@ def answer(client):
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    # huggingface_hub reads its environment variables when it is imported, so it is imported again.
-    # transformers keeps the old module, whose endpoint does not exist, because transformers must
-    # not use the Hub.
+    # huggingface_hub reads environment variables when it is imported, so this process imports
+    # huggingface_hub again. transformers keeps the old module with an endpoint that does not exist,
+    # because transformers must not use the Hub.
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]
     sys.argv = request["arguments"]

@@ -1,8 +1,8 @@
-"""Run `snakemake` on this workflow, in a folder of a test.
+"""Run `snakemake` on this workflow, in the folder of a test.
 
-Commands run in forks of a server that has already imported their modules (`warm.py`). The forks run
-the same code, but each job saves three seconds. With `cold=True`, commands start in new processes,
-as for a user.
+Commands run in forks of a server that has already imported their modules (`warm.py`). A fork runs
+the same code as a new process, but starts three seconds faster. With `cold=True`, commands start in
+new processes, as for a user.
 """
 
 import atexit
@@ -26,7 +26,7 @@ WARM = Path(__file__).with_name("warm.py")
 _PROGRAM = """#!/bin/sh
 exec "{python}" -IS "{warm}" run "{socket}" {name} "$@"
 """
-#: The model and the remaining keys of an embedded suite whose training takes seconds.
+#: The model and the other keys of an embedded suite. Its training takes seconds.
 LLAMA = {
     **{"model_type": "llama", "hidden_size": 16, "intermediate_size": 32},
     **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
@@ -49,7 +49,8 @@ def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snake
 
     `configfile` is relative to the folder. If it is None, the default configuration is used.
     """
-    # A clone in another folder has its own package, which the server has not imported.
+    # A clone in another folder contains its own copy of the package, which the server has not
+    # imported.
     cold = cold or not snakefile.is_relative_to(ROOT)
     package = (
         snakefile.parent if snakefile.parent.name == "workflow" else snakefile.parent / "workflow"
@@ -93,7 +94,7 @@ def refused(folder, *arguments, **more):
 
 
 def error_line(output):
-    """Return the only error line of an output."""
+    """Return the error line of an output, which must contain exactly one such line."""
     (line,) = [line for line in output.splitlines() if "error" in line]
     assert "shapesweep: error: " in line
     return line
@@ -131,14 +132,14 @@ def job(folder, *arguments):
 
 
 def plan(folder, *arguments, **more):
-    """Return the number of jobs that a dry run plans, by rule."""
+    """For each rule, return the number of jobs that a dry run plans."""
     planned = complete(folder, "--dry-run", *arguments, **more)
     words = [line.split() for line in planned.splitlines()]
     return {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
 
 
 def settings(text_file, **more):
-    """Return a configuration whose sweep takes seconds."""
+    """Return the configuration of a sweep that takes seconds."""
     return {
         "corpus": {"text": str(text_file), "documents": 16, "length": 16},
         "geometry": {"n_points": 100, "groups": 4},

@@ -1,4 +1,4 @@
-"""An invalid configuration stops Snakemake with a one-line error, and nothing is written."""
+"""If the configuration is invalid, Snakemake stops with a one-line error and writes nothing."""
 
 import pytest
 

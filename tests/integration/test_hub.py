@@ -70,7 +70,7 @@ def test_suites_of_all_six_modes_are_measured(standin, tmp_path, text_file, toke
 
 
 def test_faults_of_the_hub_do_not_change_downloaded_files(standin, tmp_path, text_file, tokenizers):
-    """Listings and downloads are compared, because all numbers depend only on these."""
+    """Only listings and downloads are compared, because every number is computed from them."""
     suites = publish_all(standin, tokenizers, tmp_path)
     fetched = {}
     for rate in (0.0, 0.2):
@@ -162,7 +162,7 @@ def test_the_papers_figures_are_drawn_for_the_available_models(
     (_, model), *_ = trajectory(transformers.OPTConfig(**shape, **limits), [0, 1])
     tokenizer = files(tokenizers["decoder"], tmp_path / "t")
     standin.add("facebook/opt-125m", "main", files(model, tmp_path / "m") | tokenizer)
-    # This is the shipped configuration, but its text and most of its models are not available.
+    # This is the shipped configuration. Its text and most models are not available in this test.
     chosen = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))
     chosen["suites"] = {
         "paper": {"repositories": ["facebook/opt-125m", "meta-llama/Llama-2-7b-hf"]}
@@ -173,7 +173,7 @@ def test_the_papers_figures_are_drawn_for_the_available_models(
     complete(tmp_path, "paper")
     comparison = pd.read_csv(tmp_path / "results/figures/comparison.csv")
     verdicts = comparison.groupby("run").verdict.agg(set).to_dict()
-    # The tokens differ from those of the paper, so the numbers cannot be compared.
+    # The tokens of the test differ from the tokens of the paper, so the numbers cannot be compared.
     assert "other sampling" in verdicts["opt-125m"]
     assert verdicts["Llama-2-7b-hf"] == {"not run"}
     text = (tmp_path / "results/comparison.md").read_text(encoding="utf-8")
@@ -206,7 +206,7 @@ def test_shards_of_measured_checkpoints_can_be_kept_later(publish, tmp_path, tex
 
 
 def test_a_repository_that_cannot_be_listed_is_reported_in_one_line(publish, tmp_path, text_file):
-    # A budget is requested for a checkpoint that does not exist. The sweep continues nevertheless.
+    # A budget is requested for a checkpoint that does not exist. The sweep nevertheless continues.
     budget = {"checkpoints": {"neox": "last"}}
     write(tmp_path, settings(text_file, suites={"neox": NEOX}, budget=budget))
     done = complete(tmp_path, "numbers")
@@ -221,7 +221,7 @@ def test_a_repository_that_cannot_be_listed_is_reported_in_one_line(publish, tmp
 def test_downloads_stay_within_the_disk_budget(publish, tmp_path, text_file):
     suites = publish(range(8), tiny_neox(64))
     size = sum(path.stat().st_size for path in (tmp_path / "m").iterdir())
-    # The budget is enough for about four checkpoints, or for two checkpoints with their shards.
+    # The disk budget has space for about four checkpoints, or for two checkpoints with shards.
     budget = 4 * size
     more = {"corpora": ["text"], "hub": {"disk_gb": budget / 1e9, "downloads": 4}}
     write(tmp_path, settings(text_file, suites=suites, **more))

@@ -82,7 +82,7 @@ def import_workflow(importer, snakefile, prefix, names):
 
 
 def check(importer, prefix):
-    """Check that all results exist, and that there are no other files."""
+    """Check that all results exist, and that the folder contains no other files."""
     assert set(read(importer / prefix, "geometry").step) == {10}
     left = {path.name for path in importer.iterdir()} - {".snakemake", "runs"}
     assert left == {"Snakefile", "sweep.yaml", (prefix or "results").partition("/")[0]}
@@ -121,7 +121,7 @@ def test_an_error_in_the_configuration_of_a_module_is_reported_in_one_line(impor
     import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "", "p_*")
     path = importer / "sweep.yaml"
     text = path.read_text(encoding="utf-8")
-    # This workflow ignores the importing workflow's own keys, even if these are repeated.
+    # Keys that belong only to the importing workflow are ignored, even if such a key appears twice.
     snakefile = importer / "Snakefile"
     rules = snakefile.read_text(encoding="utf-8").replace("   config\n", '   config["sweep"]\n')
     snakefile.write_text(rules, encoding="utf-8")

@@ -47,7 +47,7 @@ SHAPE = {
 
 
 def write_inputs(folder, chosen):
-    """Write the inputs of a configuration: its text, and a listing of each suite of the Hub."""
+    """Write the inputs of a configuration: the text, and a listing of each suite of the Hub."""
     text = Path(chosen.corpus.text)
     if chosen.corpus.text != "stdlib" and not text.is_absolute():
         (folder / text).write_text(TEXT, encoding="utf-8")
@@ -82,16 +82,17 @@ def test_every_target_of_every_shipped_configuration_can_be_planned(path, tmp_pa
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    """A folder with a configuration of all suites that can be measured, and their listings."""
+    """A folder with the configuration and the listings of all suites that can be measured."""
     folder = tmp_path_factory.mktemp("registry")
     measured = {
         name: suite
         for name, suite in REGISTRY.items()
-        # The checkpoints of `unstable` are unknown until it is trained; `spikes` plans it.
+        # The checkpoints of the suite `unstable` are unknown until its runs are trained. The target
+        # `spikes` plans this suite.
         if name != "unstable" and not getattr(suite, "not_loadable", None)
     }
     remote = [name for name, suite in measured.items() if getattr(suite, "remote_code", False)]
-    # Two suites of the registry have no repositories, because users add their own.
+    # Two suites of the registry have no repositories, because users add their own repositories.
     own = {
         name: {"repositories": [f"org/{name}"]}
         for name, suite in measured.items()
@@ -131,7 +132,7 @@ def test_special_characters_of_users_are_taken_literally(runs, tmp_path):
     pattern = r"[a-z]{5,}-?(?P<step>\d{1,8})"
     suite = {"source": "local", "pattern": pattern, "runs": {"decoder": f"{odd}/runs/decoder"}}
     chosen = settings(tmp_path / odd / "text.txt", suites={"odd": suite}, corpora=["text"])
-    # The path of the results cannot contain braces, which are wildcards of Snakemake.
+    # The path of the results cannot contain braces, because Snakemake uses braces for wildcards.
     results = odd.replace("{", "(").replace("}", ")")
     write(tmp_path, {**chosen, "results": results, "budget": {"checkpoints": {"odd": "last"}}})
     complete(tmp_path)

@@ -30,7 +30,7 @@ from shapesweep.plan.workflow import BATCH_TABLES
 
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 TRAINED = EMBEDDED | {"steps": [0, 2], "runs": {"small": {"learning_rate": 0.01, "model": LLAMA}}}
-#: Rows about changes outside the configuration. Other tests cover these changes.
+#: Rows of the table about changes outside the configuration. Other tests cover these changes.
 OTHERS = {
     "a checkpoint's files",
     "a metric is added, or its `version` raised",
@@ -64,7 +64,7 @@ def swept(tmp_path_factory, runs, text_file):
 
 @pytest.fixture(autouse=True)
 def unchanged(swept):
-    """Check that dry runs change no result, and restore the configuration for the next test."""
+    """Check that dry runs change no result. Restore the configuration for the next test."""
     text = (swept / "sweep.yaml").read_text(encoding="utf-8")
     before = listing(swept / "results")
     yield
@@ -85,7 +85,8 @@ def test_the_table_has_a_row_for_every_key(swept):
     for key, field in Config.model_fields.items():
         parts = getattr(field.annotation, "model_fields", {})
         for path in [f"{key}.{part}" for part in parts if part != "last"] or [key]:
-            # A change of `results` moves the results, but does not change them.
+            # A change of the key `results` moves the results to another folder, but does not change
+            # any result.
             assert f"`{path}`" in named or path == "results", path
 
 
@@ -220,10 +221,10 @@ def test_truncated_settings_are_not_used(copied):
 def test_a_manifest_of_another_text_is_not_used(copied):
     original = configuration(copied)
     configure(copied, {"corpus.text": "other.txt"})
-    # The sweep of the other text stops after the manifest.
+    # The sweep with the other text stops after it has written the manifest.
     complete(copied, "numbers", "--until", "manifest")
     write(copied, original)
-    # Snakemake does not remember the first sweep.
+    # Delete the records of Snakemake, so that Snakemake does not remember the first sweep.
     shutil.rmtree(copied / ".snakemake")
     shutil.rmtree(copied / "results/geometry")
     complete(copied, "numbers")

@@ -17,7 +17,7 @@ from helpers.workflow import complete, configure, read, settings, sweep, write
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 REPOSITORIES = ["Org/first", "Org/second", "Org/third"]
 SUITE = {**HUB, "repositories": REPOSITORIES[:2], "only": ["first"]}
-#: Rows whose change is expressed with other keys in suites of the Hub.
+#: Rows whose changes need other keys if the suite is on the Hub.
 OTHER_CHANGES = {
     "`suites`: `seed` of a run, `tokens_per_step`": [
         {"suites.mine.seed": 7},
@@ -25,10 +25,10 @@ OTHER_CHANGES = {
     ],
     "`suites`: `accept`, `losses` of a run": [{"suites.mine.accept": ["discontinuous"]}],
 }
-#: Rows that are not tested with suites of the Hub. After a run is added, a dry run plans only the
-#: new listing. `spikes.suites` concerns other suites.
+#: Rows that are not tested with suites of the Hub. If a run is added, a dry run plans only the new
+#: listing. The key `spikes.suites` does not affect the suite of this test.
 LEFT_OUT = {"`suites`: a run is added", "`spikes.suites`"}
-#: Rows that do not change the checkpoint with a budget.
+#: Rows whose changes do not affect the checkpoint with a budget.
 WITHOUT_BUDGET = {"`checkpoints`, or a checkpoint is added", "`checkpoints_per_job`"}
 BOTH = {"geometry", "budget"}
 
@@ -69,11 +69,12 @@ def swept(finished):
 
 
 def expected_of_hub(row, target):
-    """Return the rules that run. On the Hub, either both jobs of a checkpoint run, or neither."""
+    """Return the rules that run. On the Hub, the two jobs of a checkpoint run only together."""
     if row == "`scratch`":
         return BOTH | TARGETS[target]
     rules = expected(row, target)
-    # Only the targets `all` and `numbers` include the kept shards of the checkpoint with a budget.
+    # The kept shards of the checkpoint with a budget belong only to the targets `all` and
+    # `numbers`.
     if row == "`keep_activations`" and target not in ("all", "numbers"):
         return rules
     return rules | BOTH if rules & BOTH and row not in WITHOUT_BUDGET else rules
@@ -161,7 +162,7 @@ def failures(folder):
 
 def test_a_leftover_download_is_not_used_for_other_jobs(hub, copied):
     configure(copied, {"checkpoints_per_job": 1})
-    # All checkpoints of these batches have already been measured, so no weights are needed.
+    # All checkpoints of these batches have already been measured, so no weights are downloaded.
     complete(copied, "numbers", "--notemp")
     left = list((copied / "results/checkpoints/mine/first").glob("*/*"))
     assert left and not any([*folder.glob("*.safetensors")] for folder in left)

@@ -134,7 +134,7 @@ def test_only_the_restart_is_flagged_in_the_manifest(tmp_path, text_file, tokeni
         with torch.no_grad():
             for weights in model.parameters():
                 moved = torch.from_numpy(rng.standard_normal(tuple(weights.shape)))
-                # The restart moves the weights as far as fifty steps of a random walk.
+                # The restart moves the weights as far as fifty steps of the random walk would.
                 weights += moved.float() * 0.002 * (50**0.5 if step == 40 else 1)
         model.save_pretrained(folder / f"checkpoint-{step}")
     tokenizers["decoder"].save_pretrained(folder)

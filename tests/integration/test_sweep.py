@@ -1,4 +1,4 @@
-"""Complete sweeps of tiny suites, also with damaged checkpoints and wrong configurations."""
+"""Complete sweeps of tiny suites. Some sweeps have damaged checkpoints or wrong configurations."""
 
 import json
 import os
@@ -33,17 +33,19 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     done = complete(workspace)
     geometry = read(workspace, "geometry")
     found = geometry.groupby(["run", "revision"]).size()
-    # There are three corpora. Three selections have every metric at each of its scales, except that
-    # linearity is not defined for the embedding, which has no previous layer. Two selections have
-    # two numbers each. Causal models also have two numbers of truncated documents. The decoder has
-    # three blocks, an embedding and a final norm; the encoder has two blocks and an embedding.
+    # Each of the three corpora has the same count of numbers. In each layer, three selections have
+    # every metric at each scale of the metric. The embedding lacks linearity, because it has no
+    # previous layer. Two more selections have two numbers each. Causal models have two more
+    # numbers, which are computed from truncated documents. The decoder has an embedding, three
+    # blocks and a final norm. The encoder has an embedding and two blocks.
     scales = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
     assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2 + 2) - 3)}
     assert set(found["encoder"]) == {3 * (3 * (3 * scales + 2 * 2) - 3)}
     undefined = geometry.flag.str.contains("undefined")
     assert (geometry.value.isna() == undefined).all()
-    # 16 features have fewer than a hundred eigenvalues. There are few distinct embeddings, so some
-    # have fewer than 64 neighbours. All remaining numbers are defined and have errors.
+    # `alpha_req` needs a hundred eigenvalues, but a cloud with 16 features has only 16. The
+    # distinct embeddings are few, so some have fewer than 64 neighbours. All other numbers are
+    # defined and have errors.
     blocks = geometry[geometry.layer_kind != "embedding"]
     assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
     assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}
@@ -120,7 +122,7 @@ def test_an_embedded_suite_is_trained_and_measured(tmp_path, text_file):
         assert [e["step"] for e in state["log_history"] if "loss" in e] == [1, 2, 3, 4]
     losses = read(tmp_path, "losses")
     started = losses[(losses.source == "eval") & (losses.step == 0)].value
-    # Before training, the loss equals the loss of a uniform distribution, ln(300) = 5.70.
+    # Before training, the loss is close to ln(300) = 5.70, the loss of a uniform distribution.
     assert ((started - 5.70).abs() < 0.2).all()
     geometry = read(tmp_path, "geometry")
     assert sorted(geometry.tokens.unique()) == [0, 64, 256]

@@ -39,7 +39,7 @@ def newest_logs(folder, rule):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory, runs, text_file):
-    """A finished sweep of four checkpoints on a single corpus. Tests use copies of it."""
+    """A finished sweep of four checkpoints on a single corpus. Tests use copies of this sweep."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copytree(runs, folder / "runs")
     few = {"corpora": ["text"], "checkpoints": {"steps": [0, 100]}, "checkpoints_per_job": 1}
@@ -49,13 +49,13 @@ def swept(tmp_path_factory, runs, text_file):
 
 
 def measured_and_kept(log):
-    """Return the counts of measured and kept numbers from the last line of a log."""
+    """From the last line of a log, return the counts of measured and kept numbers."""
     last = log.splitlines()[-1]
     return [int(n) for n in re.search(r"(\d+) numbers measured, (\d+) kept", last).groups()]
 
 
 def assert_one_metric_measured(folder, metric):
-    """Check that the last run measured only one metric, and measured it for every checkpoint."""
+    """Check that the last run measured a single metric, for every checkpoint."""
     numbers = read(folder, "geometry").groupby(["run", "revision"])
     expected = sorted(numbers.metric.agg(lambda m: (m == metric).sum()))
     counts = [measured_and_kept(log) for log in newest_logs(folder, "geometry")]
@@ -84,15 +84,15 @@ def test_every_rule_has_comments_a_message_logs_and_resources():
         if path.name in ("plan.smk", "internals.smk"):
             continue
         text = path.read_text(encoding="utf-8")
-        assert text.startswith(("# In: ", "# Out: ")), path.name
+        assert text.startswith(("# Input: ", "# Output: ")), path.name
         for rule in re.split(r"^(?:rule|checkpoint) ", text, flags=re.MULTILINE)[1:]:
             if rule.startswith(("paper:", "spikes:")):
                 continue  # Targets, which only name files of other rules.
-            # Two rules only print, and have no output.
+            # Two rules only print text, and have no output files.
             parts = [] if rule.startswith(("manifests:", "plan:")) else ["output:"]
             if "\n    shell:" in rule:
                 parts.append("log:")
-            # Rules that only print or write a text finish at once, and need no benchmark.
+            # Rules that only print or write a text finish at once, so they need no benchmark.
             if not rule.startswith(("template:", "manifests:", "plan:")) and "shell:" in rule:
                 parts.append("benchmark:")
             if "\n    localrule: True" not in rule:
@@ -122,13 +122,14 @@ def test_the_report_has_every_figure_with_title_category_and_caption(again):
             continue
         assert json.dumps(figure.title)[1:-1] in page
         assert f'"{figure.category}"' in page
-        # Only the start of the caption is compared, which contains no emphasis or line break.
+        # Only the start of the caption is compared, because this part contains no emphasis or line
+        # break.
         assert figure.caption.split("*")[0].split(".")[0] in page
     assert "Summary of the sweep" in page
 
 
 def test_a_fresh_clone_does_not_repeat_a_finished_sweep(again, clone):
-    # All files of the clone are newer than the results, and Snakemake's records are deleted.
+    # All files of the clone are newer than the results. The records of Snakemake are deleted.
     shutil.rmtree(again / ".snakemake")
     assert "Nothing to be done" in sweep(again, snakefile=clone / "Snakefile").stdout
 
@@ -148,7 +149,7 @@ def test_only_a_new_corpus_is_extracted_and_measured(again):
     complete(again, "numbers")
     logs = newest_logs(again, "geometry")
     assert set(re.findall(r": extracted ([^:\n]+)", "".join(logs))) == {"shuffled"}
-    # Both corpora have the same count of numbers.
+    # The kept corpus and the measured corpus have the same count of numbers.
     for measured, kept in map(measured_and_kept, logs):
         assert measured == kept != 0
     assert "Nothing to be done" in sweep(again, "numbers").stdout
@@ -218,7 +219,8 @@ def test_how_to_examples_work_and_are_single_files(again, clone):
     decoder = embedding[embedding.run == "decoder"].pivot(
         index="step", columns="corpus", values="value"
     )
-    # The order of the tokens does not matter, because the decoder's embedding has no positions.
+    # Reversing the tokens does not change the embedding layer, because the decoder's embedding has
+    # no positions.
     assert decoder.text.tolist() == pytest.approx(decoder.reversed.tolist(), rel=1e-9)
     assert set(geometry[geometry.suite == "mine"].run) == {"seed-0"}
     assert (again / "results/figures/cosine.svg").stat().st_size > 5000

@@ -15,16 +15,16 @@ from helpers.workflow import ROOT, SCRIPTS, read, warm_programs
 from shapesweep.config.files import validate
 from shapesweep.figures import EXTENSIONS
 
-#: The number of checkpoints that each command measures, at most two of each run. The last
-#: checkpoint of OLMo 2 1B belongs to the second stage, which is a separate run that the
-#: configuration leaves out.
+#: The number of checkpoints that each command measures. Each run has at most two checkpoints. For
+#: OLMo 2 1B, the last checkpoint belongs to the second stage. This stage is a separate run, which
+#: the configuration leaves out.
 N_CHECKPOINTS = {"pythia": 3 * 2, "olmo": 1 + 2, "paper": 6 + 2 + 2 + 2 * 2}
 #: A repository that users can only access with a token.
 GATED = "meta-llama/Llama-2-7b-hf"
 
 
 def commands():
-    """Return the README's commands that use a shipped configuration, by its name."""
+    """Return the README's commands by the name of the shipped configuration that they use."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.findall(r"^(snakemake [^#\n]*config/(\w+)\.yaml)", text, re.MULTILINE)
     return {name: line for line, name in found if not {"manifests", "plan"} & set(line.split())}

@@ -1,4 +1,4 @@
-"""Write fixtures.json, with the values that other programs compute for deterministic clouds.
+"""Write the values that other programs compute for deterministic clouds to `fixtures.json`.
 
 The tests do not run this script. The script needs a separate environment:
     python -m venv peers
@@ -26,7 +26,7 @@ from helpers.clouds import CLOUDS
 
 
 def _paper():
-    """Return the module of the paper's authors. Importing its whole package would fail."""
+    """Return the module of the paper's authors. An import of the whole package would fail."""
     files = importlib.metadata.files("llm-microscope")
     path = next(file for file in files if file.name == "functions.py").locate()
     spec = importlib.util.spec_from_file_location("paper", path)
@@ -39,7 +39,7 @@ PAPER = _paper()
 
 
 def values_of(points):
-    """Return all values of a cloud. Repeated rows are removed before the IDs are computed."""
+    """Return all values of a cloud. Before the IDs are computed, repeated rows are removed."""
     unique = np.unique(points, axis=0)
     return {
         **distances(points),
@@ -59,7 +59,7 @@ def distances(points):
 
 
 def dimensions(points):
-    """Return every ID, computed by scikit-dimension or by the authors' code."""
+    """Return every ID estimate that scikit-dimension or the authors' code computes."""
     gride = skdim.id.GRIDE(multiscale=True, range_max=64).fit(points)
     return {
         "id_twonn": skdim.id.TwoNN(discard_fraction=0.1).fit(points).dimension_,
@@ -79,7 +79,8 @@ def dimensions(points):
 def spectra(points):
     """Return every number of the spectrum.
 
-    Numbers that no other program computes are computed from the singular values of numpy.
+    If no other program computes a number, it is computed from the singular values that numpy
+    returns.
     """
     centred = points - points.mean(axis=0)
     sigma = np.linalg.svd(centred, compute_uv=False)

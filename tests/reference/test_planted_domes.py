@@ -1,15 +1,15 @@
-"""A planted dome over depth is found with its true height, and attributed to the sink."""
+"""A planted dome over depth is found with the true height, and is attributed to the sink."""
 
 import numpy as np
 
 from helpers.planted import MIN_AGREEING, SEEDS, bulk, expected, measured
 
-#: The shift of the first token by layer, in standard deviations. The shift causes a dome.
+#: For each layer, the shift of the first tokens in standard deviations. The shift causes a dome.
 SINK = (0.0, 10.0, 20.0, 25.0, 20.0, 10.0, 0.0)
 
 
 def dome_of(seed, sinks):
-    """Return the shapes of a checkpoint, for all tokens and without first tokens."""
+    """Return the anisotropy shapes of a checkpoint by selection, `all` or `no_first`."""
     rng = np.random.default_rng([2, seed])
     shards = {(7, layer): bulk(rng, sink) for layer, sink in enumerate(sinks)}
     shapes = measured(["anisotropy"], shards, n_layers=6)["shapes"]
@@ -20,7 +20,7 @@ def test_a_planted_dome_is_found_with_its_height_and_attributed_to_the_sink():
     truth = expected(max(SINK)) - expected(0)
     runs = [dome_of(seed, SINK) for seed in SEEDS]
     domes = [shapes.loc["all"] for shapes in runs]
-    # The intervals are tested separately, because each has a confidence level of 95 %.
+    # Each interval is tested separately, because its confidence level is 95 %.
     assert sum(dome.height_low <= truth <= dome.height_high for dome in domes) >= MIN_AGREEING
     assert sum(dome.centre_low <= 0.5 <= dome.centre_high for dome in domes) >= MIN_AGREEING
     assert sum(dome["shape"] == "dome" for dome in domes) >= MIN_AGREEING

@@ -1,4 +1,4 @@
-"""A planted peak of the ID over training is found at its step. A flat or rising ID has none."""
+"""A planted peak of the ID over training is found at its step. A flat or rising ID has no peak."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ TRAINING_STD = 0.3
 
 
 def id_verdict(seed, line):
-    """Return the row of `phases` of a training run whose middle blocks have these IDs."""
+    """Return the row in `phases` of a training run whose middle blocks have the IDs `line`."""
     rng = np.random.default_rng([1, seed])
     shared = rng.uniform(size=(N_TOKENS, FEATURES))
     shards = {}

@@ -1,10 +1,13 @@
-"""Shapesweep and other programs compute equal numbers (fixtures.json, by generate.py).
+"""Shapesweep and other programs compute equal numbers.
 
-Reasons for the tolerances: the definitions are the same and the distances are exact, so the only
-difference is the rounding of the other programs. The other programs compute ‖a‖² + ‖b‖² - 2ab in
-float64, with an error of about 1e-16 · (300² · 30)/d² at the offset of 300, so the tolerance is
-1e-6. For spectra in float64, the tolerance is 1e-9. It also applies to singular values, which
-shapesweep computes from squares with a condition number of at most 1e8.
+`generate.py` writes the numbers of the other programs to `fixtures.json`.
+
+Reasons for the tolerances: All programs use the same definitions, and shapesweep computes distances
+exactly, so only the other programs' rounding causes differences. The other programs compute ‖a‖² +
+‖b‖² - 2ab in float64. At the offset of 300, this expression has an error of about 1e-16 · (300² ·
+30)/d², so the tolerance is 1e-6. For spectra in float64, the tolerance is 1e-9. The same tolerance
+applies to singular values, which shapesweep computes from squares with a condition number of at
+most 1e8.
 """
 
 import json
@@ -41,9 +44,9 @@ def distances(cloud):
         "id_twonn": shapesweep.id_twonn,
         "id_twonn_mle": shapesweep.id_twonn_mle,
         "id_twonn_mle_censored": lambda d: shapesweep.id_twonn_mle(d, discard_fraction=0.1),
-        # The authors' code runs in float64, on the cloud without repeated rows. It rescales the
-        # points, and computes F of the lowest fifth of the ratios in float32, with a relative error
-        # of 1e-7.
+        # The authors' code runs in float64, on the cloud without repeated rows. This code rescales
+        # the points. For the lowest fifth of the ratios, it computes the distribution function F in
+        # float32, with a relative error of 1e-7.
         "id_twonn_paper": shapesweep.id_twonn_paper,
         "id_mle": lambda d: shapesweep.id_mle(d[:, :20]),
         "id_mle_arithmetic": lambda d: shapesweep.id_mle(d[:, :20], mean="arithmetic"),
@@ -59,7 +62,7 @@ def test_dimensions_equal_those_of_other_programs(cloud, distances, name, estima
 def test_local_ids_equal_those_of_scikit_dimension(cloud, distances):
     points = cloud[0]
     order = np.lexsort(points[shapesweep.unique_rows(points)].T[::-1])
-    # The reference values belong to the first five rows in the sorted order of np.unique.
+    # The reference values belong to the first five rows of the cloud, sorted as by np.unique.
     np.testing.assert_allclose(
         shapesweep.local_id(distances[order[:5], :20]), cloud[1]["local_id"], rtol=1e-6
     )
@@ -71,8 +74,8 @@ def test_correlation_dimension_equals_that_of_scikit_dimension(cloud, distances)
     radii = tuple(float(np.median(distances[:, k - 1])) for k in (10, 20))
     mask, group = np.ones(len(points), dtype=bool), np.zeros(len(points), dtype=int)
     pairs = tuple(int(lists.count_within(r, mask, group, 1).sum()) for r in radii)
-    # If a median equals the distance of a pair, rounding decides whether the other program counts
-    # this pair. This concerns two ordered pairs for each radius.
+    # Each radius is a median distance. If a pair has exactly this distance, rounding decides
+    # whether the other program counts the pair. For each radius, this affects two ordered pairs.
     ties = 2 / (min(pairs) * np.log(pairs[1] / pairs[0]))
     np.testing.assert_allclose(
         shapesweep.id_corrint(pairs, radii), cloud[1]["id_corrint"], rtol=1e-6 + 2 * ties
@@ -114,7 +117,8 @@ def test_spectra_equal_those_of_other_programs(cloud, request, name, estimate, r
 def centred(theirs, request):
     """Return the values of another program for a cloud, without the cloud's offset.
 
-    At the offset of 300, the other programs lose digits, so `offset` uses the values of `gauss4`.
+    At the offset of 300, other programs lose digits. For the cloud `offset`, the function therefore
+    returns the values of the cloud `gauss4`.
     """
     return FIXTURES["gauss4"] if request.node.callspec.params["cloud"] == "offset" else theirs
 
@@ -122,8 +126,8 @@ def centred(theirs, request):
 def test_linearity_equals_that_of_the_authors_code(cloud):
     points, theirs = cloud
     linearity = shapesweep.linearity(points, np.tanh(points) + points[:, ::-1])
-    # If a cloud does not have full rank, the authors' code divides by singular values that would be
-    # zero without rounding.
+    # If the cloud does not have full rank, the authors' code divides by singular values that are
+    # nonzero only because of rounding.
     if np.linalg.matrix_rank(points - points.mean(0)) == points.shape[1]:
         np.testing.assert_allclose(linearity, theirs["linearity"], rtol=1e-9)
 
@@ -131,7 +135,8 @@ def test_linearity_equals_that_of_the_authors_code(cloud):
 def test_neighbors_equal_those_of_scikit_learn(cloud):
     points, theirs = cloud
     distances, indices = shapesweep.nearest_neighbors(points, 5)
-    # At the offset of 300, the expansion in scikit-learn has an error of 1e-16 · 2.7e6 / d.
+    # scikit-learn expands the squared distance. At the offset of 300, the expansion causes an error
+    # of 1e-16 · 2.7e6 / d.
     expected = np.array(theirs["neighbor_distances"])[:, :5]
     np.testing.assert_allclose(distances[:5], expected, rtol=1e-6, atol=1e-4)
     apart = (np.diff(np.array(theirs["neighbor_distances"])) > 1e-4).all(axis=1)

@@ -15,7 +15,7 @@ from shapesweep.training.train import packed
 
 #: The number of steps between two checkpoints, and the number of checkpoints.
 EVERY, N = 20, 14
-#: Checkpoints from which the training is restarted.
+#: The indices of the checkpoints from which the training is restarted.
 RESTARTS = (3, 6, 9)
 
 
@@ -61,7 +61,7 @@ def test_trainings_without_restarts_are_continuous(trainings):
     first, other, branches = trainings
     for run in (first, other, *branches.values()):
         assert flags(run) == {}
-        # Nothing is flagged either if every second checkpoint is left out.
+        # If every second checkpoint is left out, still no checkpoint is flagged.
         assert flags(run[::2]) == {}
 
 

@@ -1,6 +1,6 @@
 """Sweeps run on a real Slurm, whose only node claims more cores and GPUs than it has.
 
-Another scheduler is emulated by commands that call the commands of Slurm.
+The tests emulate the scheduler PBS with commands that call the commands of Slurm.
 """
 
 import functools
@@ -65,7 +65,10 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trouble(slurm, tmp_path_factory):
-    """The workflow TROUBLE. It takes a minute, so it runs in parallel with another test."""
+    """The process that runs the workflow TROUBLE.
+
+    This workflow takes a minute, so it runs in parallel with another test.
+    """
     folder = tmp_path_factory.mktemp("trouble")
     (folder / "Snakefile").write_text(TROUBLE, encoding="utf-8")
     write(folder, {})
@@ -106,27 +109,27 @@ def test_a_sweep_on_slurm_gives_the_same_numbers_as_a_local_sweep(
     suites = publish([0, 8])
     chosen = settings(text_file, suites=suites, corpora=["text"], checkpoints_per_job=1)
     write(here, chosen)
-    # Use a disk that only the node can access.
+    # Write downloads and shards to a disk that only the node can access.
     write(workspace, {**chosen, "scratch": str(slurm / "disk")})
     # Run the local sweep in parallel with the sweep on Slurm, which mostly waits.
     local = subprocess.Popen(**command(here, "--", "results/geometry.parquet"))
     gpu = ["--set-resources", "geometry:gpu=1"]
     known = jobs(on_cluster(workspace, *PROFILE, *gpu, "--", "numbers"))
     assert {job["JobState"] for job in known} == {"COMPLETED"}
-    # A single job with a GPU downloads and measures a batch, so all files of the batch are on one
-    # node.
+    # For each batch, a single job with a GPU downloads and measures the batch, so all files of the
+    # batch are on the same node.
     name = "rule_checkpoint_download_geometry"
     grouped = [job for job in known if job["Comment"] == name]
     written = list((workspace / "results/geometry").rglob("geometry.parquet"))
     assert len(grouped) == len(written) == 2
     assert {job["TresPerJob"] for job in grouped} == {"gres:gpu:1"}
-    # Collect the rules of all other submitted jobs. In the field `Comment`, wildcards follow the
-    # name of the rule.
+    # Collect the rules of all other submitted jobs. The field `Comment` contains the name of the
+    # rule, followed by the wildcards.
     others = {job["Comment"].split("_")[1] for job in known if job not in grouped}
     assert others == {"listing", "tokenizer"}
     for kind in ("checkpoints", "activations"):
         assert not (workspace / "results" / kind).exists()
-        # The files were on the disk of the node, and were removed.
+        # The files of the batch were on the disk of the node, and have been removed.
         (folder,) = (slurm / "node").glob(f"shapesweep-*/{kind}")
         assert not list(folder.rglob("*.[sp]a*"))
         assert not list((slurm / "disk").iterdir())

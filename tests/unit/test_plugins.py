@@ -1,4 +1,4 @@
-"""Every file of a plugin package is found, and defines entries whose names start with its name."""
+"""Every file of a plugin package is found. Names of entries start with the name of their file."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ def test_every_file_of_a_package_defines_entries_of_its_name(package):
     registry = {corpora: "CORPORA", figures: "FIGURES", metrics: "ALL_METRICS"}[package]
     (folder,) = package.__path__
     files = Path(folder).glob("[!_]*.py")
-    # A file may define several metrics. Their names start with the name of the file.
+    # A file may define several metrics. The name of each metric starts with the name of the file.
     names, stems = set(getattr(package, registry)), {path.stem for path in files}
     assert all(any(name.startswith(stem) for stem in stems) for name in names)
     assert all(any(name.startswith(stem) for name in names) for stem in stems)

@@ -1,4 +1,4 @@
-"""Progress is logged in lines that people and the display of the sweep can read."""
+"""Jobs log their progress in lines that users and the progress display of the sweep can read."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_progress_lines_in_a_log_can_be_parsed(capsys, monkeypatch):
     text = capsys.readouterr().err
     assert "\r" not in text
     lines = text.splitlines()
-    # The last line is repeated when the bar is closed.
+    # When the progress bar is closed, the last line is printed again.
     parsed = list(dict.fromkeys(progress.read(line) for line in lines))
     assert parsed == [("measuring", n, 3) for n in (0, 1, 2, 3)]
     assert lines[-1].endswith("00:00 left")
@@ -22,7 +22,8 @@ def test_progress_lines_in_a_log_can_be_parsed(capsys, monkeypatch):
 def test_log_has_few_progress_lines(capsys):
     for _ in progress.track(range(1000), "training", "steps"):
         pass
-    # Only the first and the last line are printed, because the loop takes less than the interval.
+    # Only the first and the last line are printed, because the loop is shorter than the interval
+    # between lines.
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
@@ -60,11 +61,12 @@ def test_time_left_is_empty_while_it_is_unknown(ledger):
 
 def test_time_left_is_estimated_from_finished_jobs(ledger):
     run(ledger, 1, "train", 100)
-    # Most jobs of the sweep have rules whose duration is still unknown.
+    # For most remaining jobs, no job of the same rule has finished, so the duration is unknown.
     assert ledger.left().startswith("at least")
     run(ledger, 2, "activations", 10)
     run(ledger, 3, "geometry", 20)
-    # The estimate is 3 · 10 + 3 · 20, plus the median of the known durations for the summary.
+    # The estimate is 3 · 10 s + 3 · 20 s, plus the median of the known durations as the duration of
+    # the summary.
     assert ledger.left() == "about 2 min left"
     for number in (4, 6, 8):
         run(ledger, number, "activations", 10)

@@ -1,8 +1,8 @@
 # Output: <results>/config.yaml, the configuration in use, merged from all files; and
 # <results>/settings/, the settings that jobs read. The name of a settings file is the digest of its
 # contents, so a job depends only on the part of the configuration that it reads. Snakemake's
-# template engine writes these files in the main process. A command line would limit the length of
-# their text.
+# template engine writes these files in the main process, because the length of a command line is
+# limited.
 rule template:
     output:
         f"{RESULTS}/settings/text.jinja",
@@ -22,7 +22,7 @@ rule config:
         f"{RESULTS}/config.yaml",
     localrule: True
     params:
-        # Snakemake expands braces in a string, but not in what a function returns.
+        # Snakemake expands braces in a string, but not in the return value of a function.
         text=lambda w: configuration.as_yaml(CONFIG),
     message:
         "writing the configuration"

@@ -24,7 +24,7 @@ rule download:
         temporary=TEMPORARY_HERE,
     params:
         revisions=revisions,
-        # To keep shards, checkpoints that were measured earlier are downloaded, too.
+        # If shards are kept, checkpoints that were measured earlier are downloaded, too.
         measured="" if CONFIG.keep_activations else measured,
         rise=lambda w: (
             f"--budget-rise {CONFIG.budget.rise}" if PLAN.budgets_of(batch(w)) else ""

@@ -18,7 +18,7 @@ def shipped_configuration():
 def configuration_files():
     """Return the files that the configuration was merged from, for error messages.
 
-    Snakemake passes on only the merged configuration. A workflow that imports this one sets the
+    Snakemake passes on only the merged configuration. A workflow that imports this workflow sets the
     configuration itself, so no files are known.
     """
     if workflow.modifier.skip_configfile:

@@ -17,7 +17,7 @@ from shapesweep.storage.digests import digest
 
 
 def reported(function):
-    """Wrap a function so that an expected error ends Snakemake with one line."""
+    """Wrap a function so that an expected error ends Snakemake with a one-line message."""
 
     @functools.wraps(function)
     def call(*arguments, **named):
@@ -130,7 +130,7 @@ def disk_bytes(w):
 def text(w):
     """Return the text file of the corpora. Its size and time are part of the outputs' names."""
     path = text_file(CONFIG.corpus.text)
-    # Snakemake reads braces in a path as wildcards, and they cannot be escaped.
+    # Snakemake reads braces in a path as wildcards, and braces cannot be escaped.
     if path is None or "{" in str(path.absolute()):
         return []
     # Snakemake adds a module's prefix to relative paths.

@@ -28,7 +28,7 @@ CHECKPOINT = Checkpoint("s", "r", "main", seed=0, step=7)
 
 @pytest.fixture
 def make_reader(tmp_path, make_checkpoint, build_corpora, tokenizers, settings):
-    """A function that returns a model of a family, the reader of the model, and the corpus."""
+    """A function that returns a model of a family, a reader of this model, and the corpus."""
 
     def make(family="decoder"):
         folder = tmp_path / family
@@ -78,7 +78,8 @@ def test_all_axes_keep_the_loss_and_one_axis_does_not(make_reader, family):
     for layer in range(3):
         halves = [reader.axes(layer, half) for half in (0, 1)]
         whole = reader.projected(layer, halves, 16)
-        # Rotating a state of 16 float32 numbers to the axes and back rounds each number.
+        # Each of the 16 float32 values of a state is rounded when the state is rotated to the axes
+        # and back.
         np.testing.assert_allclose(whole, reader.full, rtol=1e-4)
         assert np.abs(reader.projected(layer, halves, 1) - reader.full).max() > 1e-3
 
@@ -90,7 +91,7 @@ def test_loss_of_a_projection_matches_a_forward_pass_by_hand(make_reader):
     states = model(batch, output_hidden_states=True).hidden_states[2]
     changed = states.clone()
     changed[:, 1:] = mean + (states[:, 1:] - mean) @ axes[:, :3] @ axes[:, :3].T
-    # Compute the same directly with the last of three blocks, the norm and the head.
+    # Compute the expected losses directly, with the last of three blocks, the norm and the head.
     positions = torch.arange(batch.shape[1])[None]
     rotary = model.model.rotary_emb(changed, positions)
     output = model.model.layers[2](changed, position_embeddings=rotary, position_ids=positions)
@@ -167,7 +168,7 @@ def test_axes_of_fewer_tokens_than_features_are_flagged(tmp_path, make_checkpoin
     make_checkpoint(tmp_path / "m")
     corpus = settings.corpus.model_copy(update={"documents": 4, "length": 8})
     few = settings.model_copy(update={"corpus": corpus})
-    # Each half has 2 · 7 tokens, fewer than the 16 features.
+    # Each half of the corpus has 2 · 7 tokens, which are fewer than the 16 features.
     assert {row["flag"] for row in measure(tmp_path / "m", few)} == {"undersampled"}
 
 

@@ -33,7 +33,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def run(model_folder, out, settings):
-    """A function that extracts the model, and returns the line for the log."""
+    """A function that extracts the activations of the model, and returns the line for the log."""
 
     def run(settings=settings, checkpoint=None, out=out, measured=None):
         checkpoint = checkpoint or checkpoint_of(model_folder)
@@ -65,7 +65,7 @@ def test_shards_equal_the_hidden_states_of_the_model(
                 kind = "final_norm" if last and family == "decoder" else kind
                 shard = found[layer, kind]
                 rows = np.isin(shard.document, list(numbers))
-                # The values are bit-identical, because batch and weights are the same.
+                # The values are bit-identical, because the batch and the weights are the same.
                 np.testing.assert_array_equal(
                     shard.activation[rows], state.reshape(-1, state.shape[-1]).numpy()
                 )
@@ -82,7 +82,7 @@ def test_last_block_is_stored_before_the_final_norm(model_folder, out, run, make
     before = torch.from_numpy(found[3, "block"].activation.copy())
     with torch.no_grad():
         after = model.model.norm(before).numpy()
-    # A norm of 16 float32 numbers rounds differently in other batches.
+    # The norm of 16 float32 values is rounded differently if the batch has another shape.
     np.testing.assert_allclose(after, found[3, "final_norm"].activation, rtol=1e-5, atol=1e-6)
 
 
@@ -141,7 +141,8 @@ def test_loss_of_a_decoder_matches_transformers(
         batch = torch.from_numpy(np.stack(corpus.documents))
         with torch.no_grad():
             expected = model(batch, labels=batch).loss.item()
-        # The mean of about 370 float32 losses is summed in another order.
+        # Both means are over about 370 float32 losses, but the losses are summed in different
+        # orders.
         assert losses.value[corpus.name] == pytest.approx(expected, rel=1e-5)
         assert 0 < losses.stderr[corpus.name] < 1
 
@@ -153,7 +154,8 @@ def test_loss_of_an_encoder_uses_a_fixed_mask(model_folder, out, run, make_check
         run(out=out / name)
         values.append(tables.read(out / name / "losses.parquet", schemas.LOSSES).value)
     assert values[0].tolist() == values[1].tolist()
-    # The loss of a uniform guess is ln(300) = 5.70; small random weights change it little.
+    # A uniform distribution has a loss of ln(300) = 5.70. Small random weights change this loss
+    # little.
     np.testing.assert_allclose(values[0], np.log(300), atol=0.5)
 
 
@@ -319,7 +321,7 @@ def test_last_token_of_many_short_documents_is_kept(
     batch = torch.from_numpy(np.stack(built.documents))
     with torch.no_grad():
         states = model(batch, output_hidden_states=True).hidden_states
-    # The extraction reads the same documents in smaller batches, so rounding differs.
+    # The extraction reads the same documents in smaller batches, so values are rounded differently.
     np.testing.assert_allclose(
         shard.activation, states[2][:, 9 - built.n_suffix].numpy(), rtol=1e-4, atol=1e-6
     )

@@ -1,4 +1,4 @@
-"""A lock assigns each GPU to one job at a time, and jobs use the threads of their rule."""
+"""A lock assigns each GPU to one job at a time. A job uses as many threads as the rule requests."""
 
 import itertools
 import multiprocessing
@@ -17,7 +17,7 @@ from shapesweep.errors import ShapesweepError
 
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path, monkeypatch):
-    """Use separate locks, so that a sweep on this machine does not interfere."""
+    """Use separate locks, so that a sweep on this machine does not interfere with the tests."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 

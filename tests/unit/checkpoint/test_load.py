@@ -27,7 +27,7 @@ def edit(folder, change):
 
 
 def configure(folder, name="config.json", **more):
-    """Set keys of a JSON file of the checkpoint."""
+    """Set keys in a JSON file of the checkpoint."""
     config = json.loads((folder / name).read_text(encoding="utf-8"))
     (folder / name).write_text(json.dumps(config | more), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The command line has a subcommand for every step, and prints one line per expected failure."""
+"""The command line has a subcommand for every step, and reports expected failures in one line."""
 
 import subprocess
 import sys

@@ -66,7 +66,7 @@ def test_sweeps_have_different_scratch_folders(tmp_path, monkeypatch):
     first, second = config.scratch_folder(tmp_path / "one"), config.scratch_folder(tmp_path / "two")
     assert first != second
     assert Path(first).parent == Path("/scratch/me")
-    # A relative path to the same folder leads to the same result.
+    # A relative path to the same results leads to the same scratch folder.
     monkeypatch.chdir(tmp_path)
     assert config.scratch_folder("one") == first
 

@@ -1,4 +1,4 @@
-"""Checkpoints whose weights do not fit their neighbours are flagged."""
+"""A checkpoint is flagged if its weights do not fit the neighbouring checkpoints."""
 
 import numpy as np
 

@@ -30,7 +30,7 @@ def test_peak_is_found_only_where_there_is_a_peak(trajectory, verdict, step):
     found = phases(*make(trajectory, noise=0.02))
     row = found[found.metric == "id_twonn"].iloc[0]
     assert (row.verdict, row.peak_step) == (verdict, step)
-    # The middle is blocks 2, 3 and 4 of six.
+    # The middle of the six blocks consists of blocks 2, 3 and 4.
     assert row.peak == pytest.approx(trajectory[STEPS.index(step)] + 3)
 
 
@@ -70,7 +70,7 @@ def test_checkpoints_after_a_break_are_a_new_segment_without_phases():
         assert set(found[found.step < last].segment) == {0}, name
         assert set(found[found.step == last].segment) == {1}, name
     assert set(results["phases"].last_step) == {sorted(geometry.step.unique())[-2]}
-    # If the break is ignored, the whole trajectory has a peak.
+    # If the table of breaks is not passed, the whole trajectory has a peak.
     assert "peak" in set(phases(geometry, replicates).verdict)
 
 
@@ -117,8 +117,9 @@ def test_runs_that_differ_only_in_seed_are_averaged_with_a_band_over_seeds():
     assert len(profiles) == 3
     phase_rows = results["phases"].query("metric == 'id_twonn'").set_index("run")
     assert set(phase_rows.noise_source) == {"seeds"}
-    # The runs differ at only one of the four steps after step 0, with a variance of 1. The variance
-    # of their mean is a third of this.
+    # The three runs differ at only one of the four steps after step 0, where their variance is 1.
+    # On average over the four steps, the variance is 1/4 for a run, and 1/12 for the mean of the
+    # runs.
     assert phase_rows.loc["decoder-seed0"].noise == pytest.approx(np.sqrt(1 / 4))
     assert phase_rows.loc["decoder"].noise == pytest.approx(np.sqrt(1 / 12))
     assert phase_rows.loc["decoder"].over == "seeds"
@@ -130,7 +131,7 @@ def test_seeds_that_share_only_step_0_give_no_training_noise():
         table.loc[table.step > 0, "step"] += 7
     results = build(*joined(*parts))
     assert set(results["phases"].noise_source) == {"residuals"}
-    # A mean over seeds exists only at steps that all seeds have.
+    # A mean over seeds is computed only at steps for which every seed has a checkpoint.
     assert set(results["trajectories"].query("over == 'seeds'").step) == {0}
 
 
@@ -158,8 +159,8 @@ def test_shape_of_a_profile_is_recognised(shape):
     row = shapes[(shapes.selection == "all") & (shapes.metric == "anisotropy")].iloc[0]
     assert row["shape"] == shape
     if shape == "dome":
-        # The profile crosses half of its height at 0.35, a quarter of the way from layer 1 to layer
-        # 2.
+        # The profile crosses half of its height at the value 0.35, which is a quarter of the way
+        # from layer 1 to layer 2.
         assert row.height == pytest.approx(0.5)
         assert (row.left, row.right) == pytest.approx((1.25 / 6, 4.75 / 6))
         assert row.centre == pytest.approx(0.5)
@@ -208,7 +209,10 @@ def test_model_with_an_incomplete_profile_is_excluded_from_its_family():
 
 
 def with_profile(every, bulk, noise=0.01):
-    """The geometry of a checkpoint with given anisotropies, for all tokens and without sinks."""
+    """Return the tables of a checkpoint with given anisotropies.
+
+    `every` contains the anisotropies of all tokens, `bulk` those without first tokens.
+    """
     rng, rows = np.random.default_rng(1), []
     for selection, values in (("all", every), ("no_first", bulk)):
         for layer, value in enumerate(values):
@@ -225,12 +229,12 @@ def test_results_are_compared_with_the_authors_numbers_for_the_same_model():
     )
     geometry["value"], geometry["n_points"] = 0.984, 13764
     comparison = build(geometry, replicates)["comparison"].set_index(["run", "metric", "layer"])
-    # The tolerance of 0.01 was set in advance.
+    # The tolerance of the comparison, 0.01, was set in advance.
     assert comparison.loc[("opt-125m", "anisotropy", 1)].verdict == "agrees"
     assert comparison.loc[("opt-125m", "anisotropy", 3)].verdict == "differs"
     assert comparison.loc[("Llama-2-7b-hf", "anisotropy", 1)].verdict == "not run"
     assert set(comparison.verdict) == {"agrees", "differs", "not run"}
-    # Numbers from documents of another length are not comparable.
+    # Numbers from documents of different lengths are not comparable.
     geometry["n_points"] = 128 * 64
     comparison = build(geometry, replicates)["comparison"]
     assert set(comparison.verdict) == {"other sampling", "not run"}
@@ -246,7 +250,7 @@ def test_results_are_compared_with_the_authors_numbers_for_the_same_model():
     ],
 )
 def test_first_sentence_on_the_id_states_the_result_of_the_control(every, between, sentence):
-    # The noise between seeds is so small that five checkpoints are enough.
+    # The noise between seeds is so small that five checkpoints are enough to show a peak.
     parts = []
     for seed in range(3):
         for metric, line in (("id_twonn", every), ("id_twonn_between", between)):

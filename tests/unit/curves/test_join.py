@@ -25,7 +25,7 @@ class Swept:
         self.checkpoints = []
 
     def measure(self, samples, loss_at_0=5.6, failures=None, architecture="LlamaForCausalLM"):
-        """Write the tables of checkpoints. `samples` contains their samples of weights, by step."""
+        """Write the tables of checkpoints. `samples` contains the sampled weights by step."""
         failures = failures or {}
         steps = list(samples)
         for start in range(0, len(steps), MAX_BATCH):
@@ -64,7 +64,7 @@ class Swept:
         tables.write(rows, schemas.BUDGETS, self.folder / path, metadata)
 
     def join(self):
-        """Join all tables. Return the revisions with numbers and the table of failures."""
+        """Join all tables. Return the revisions that have numbers, and the table of failures."""
         (self.folder / "plan.json").write_text(json.dumps(self.plan), encoding="utf-8")
         manifests.write(self.checkpoints, self.folder / "s.parquet")
         tables.write([], schemas.HISTORY, self.folder / "history.parquet")
@@ -116,7 +116,8 @@ def test_budget_that_could_not_be_measured_is_a_failure(swept, straight):
         failure = without_budget(checkpoint, CheckpointError("has no head"))
         swept.add_budget(step, [], {"failure": failure})
     _, failures = swept.join()
-    # A checkpoint that was not measured has only one row, although its budget failed, too.
+    # A checkpoint that was not measured has a single row in the table of failures, even if its
+    # budget also failed.
     assert [(row.revision, kind(row), row.reason) for row in failures.itertuples()] == [
         ("step8", "incomplete", "no dimension budget: has no head"),
         ("step4", "not measured", "broken"),

@@ -8,13 +8,13 @@ from shapesweep.estimators import dimension
 
 
 def pareto(d, n=4096, seed=0):
-    """Distances whose ratio has exactly the distribution that TwoNN assumes in dimension d."""
+    """Return distances whose ratios follow exactly the distribution of TwoNN in dimension d."""
     ratios = np.random.default_rng(seed).pareto(d, n) + 1
     return np.stack([np.ones(n), ratios], axis=1)
 
 
 def poisson(d, k=20, n=4096, seed=0):
-    """Exact distances r_i = Γ_i^(1/d) to the neighbours in a Poisson process of dimension d."""
+    """Return exact neighbour distances r_i = Γ_i^(1/d) in a Poisson process of dimension d."""
     gaps = np.random.default_rng(seed).exponential(size=(n, k))
     return gaps.cumsum(axis=1) ** (1 / d)
 
@@ -34,8 +34,8 @@ def poisson(d, k=20, n=4096, seed=0):
     ],
 )
 def test_estimators_recover_the_dimension(estimate, make, deviation, d):
-    # `deviation` is the relative standard deviation at N = 4096. The tolerance is 4 standard errors
-    # of the mean of 16 seeds.
+    # `deviation` is the relative standard deviation of an estimate at N = 4096. The tolerance is
+    # four standard errors of the mean over 16 seeds.
     estimates = [estimate(make(d, seed=seed)) for seed in range(16)]
     assert abs(np.mean(estimates) / d - 1) < 4 * deviation / 4
 
@@ -64,8 +64,8 @@ def test_repeated_rows_do_not_change_the_estimate():
 
 @pytest.mark.parametrize("n1", [1, 4, 32])
 def test_standard_error_of_gride_matches_repeated_samples(n1):
-    # The standard deviation of the ratio is 1/√(2·63) = 9 %. The tolerance is two standard
-    # deviations.
+    # The standard deviation over 64 seeds has a relative error of 1/√(2·63) = 9 %. The tolerance is
+    # twice this error.
     found = [dimension.id_gride(poisson(6, 2 * n1, n=1500, seed=s), n1) for s in range(64)]
     values, errors = np.array(found).T
     assert 0.8 < errors.mean() / values.std(ddof=1) < 1.2

@@ -23,8 +23,9 @@ def test_half_width_uses_students_t():
 
 
 def test_interval_covers_with_dependence_within_documents():
-    # 400 seeds, with 16 documents whose tokens share a mean. The nominal coverage is 95 %, with a
-    # binomial standard deviation of 1.1 %. The tolerance is four standard deviations.
+    # For each of 400 seeds, the tokens of a document share a mean. The nominal coverage is 95 %.
+    # The coverage over 400 seeds has a binomial standard deviation of 1.1 %. The tolerance is four
+    # standard deviations.
     covered = 0
     documents = np.repeat(np.arange(16), 20)
     groups = jackknife.assign_groups(documents)

@@ -1,4 +1,4 @@
-"""The moments of parts, merged, equal the moments of the whole cloud."""
+"""The merged moments of the parts of a cloud equal the moments of the whole cloud."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from shapesweep.estimators.moments import Moments
 
 
 def assert_equal(first, second, scale):
-    """Check that moments are equal up to the float64 precision of the largest term of the sums."""
+    """Check that two moments are equal, up to float64 rounding of the largest term in each sum."""
     assert first.n_points == second.n_points
     assert first.n_directions == second.n_directions
     for power, name in enumerate(("mean", "scatter", "cubes", "fourth"), start=1):
@@ -50,7 +50,7 @@ def test_size_of_a_block_does_not_change_the_moments(monkeypatch):
 
 
 def test_merged_shards_have_the_spectrum_of_all_points():
-    # The average of the anisotropies of the parts would be a different number.
+    # The mean of the anisotropies of the parts differs from the anisotropy of all points.
     rng = np.random.default_rng(3)
     parts = [rng.standard_normal((200, 9)) + 5 * rng.standard_normal(9) for _ in range(4)]
     merged = Moments.merged(map(Moments.of, parts))

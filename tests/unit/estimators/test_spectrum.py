@@ -1,4 +1,4 @@
-"""Numbers of the spectrum match their definitions, and replicates have the right spread."""
+"""Numbers of the spectrum match their definitions. Replicates have the right spread."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_mean_cosine_of_all_pairs(points):
 
 
 def without_groups(points, groups, number):
-    """Return a number for the 16 replicates, and for the 16 clouds that each lack a group."""
+    """Return a number of each replicate, and of each of the 16 clouds that lack a group."""
     *_, parts = clouds(points, groups, 16)
     refits = [number(clouds(points[groups != g], groups[groups != g], 16)[0]) for g in range(16)]
     return [number(part) for part in parts], refits
@@ -59,9 +59,10 @@ def test_error_bars_are_not_too_narrow_without_a_leading_axis():
 @pytest.mark.parametrize(
     ("name", "rtol"),
     [
-        # Rayleigh-Ritz on the axes of the full sample has a second-order error. If a sixteenth of
-        # the points is left out, the axes move by about (1/16)·noise. This changes the value by
-        # about 1e-3. The last assertion limits the effect on the error bar.
+        # Replicates use the Rayleigh-Ritz method on the axes of the full sample, which has a
+        # second-order error. If a sixteenth of the points is left out, the axes move by about
+        # (1/16)·noise, and the value changes by about 1e-3. The last assertion limits the effect of
+        # this change on the error bar.
         *[(name, 1e-3) for name in ("anisotropy", "participation_ratio", "effective_rank")],
         *[(name, 1e-3) for name in ("rankme", "stable_rank", "isoscore")],
         *[(name, 1e-6) for name in ("anisotropy_uncentred", "matrix_entropy")],
@@ -76,16 +77,16 @@ def test_replicates_equal_refits(points, name, rtol):
 
 
 def test_replicates_have_a_complete_spectrum():
-    # There are more features than leading axes. The remaining eigenvalues are computed along their
-    # own axes.
+    # The cloud has more features than leading axes. The remaining eigenvalues are computed along
+    # separate axes.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((960, 96)) * np.linspace(3, 0.1, 96)
     groups = np.arange(960) % 16
     for group, part in enumerate(clouds(points, groups, 16)[2]):
         np.testing.assert_array_equal(part.points, points[groups != group])
         exact = np.linalg.svd(part.points - part.points.mean(0), compute_uv=False)[::-1] ** 2
-        # The trace is exact for any choice of axes. A sum of squares has a second-order error, as
-        # above.
+        # The trace is exact for any choice of axes. The sum of squared eigenvalues has a
+        # second-order error.
         np.testing.assert_allclose(part.eigenvalues.sum(), exact.sum(), rtol=1e-12)
         np.testing.assert_allclose((part.eigenvalues**2).sum(), (exact**2).sum(), rtol=2e-3)
 
@@ -97,8 +98,8 @@ def test_numbers_of_a_flat_spectrum(rank, n_features):
         assert getattr(spectrum, name)(flat) == pytest.approx(rank), name
     assert spectrum.lpca_dimension(flat) == rank
     assert spectrum.matrix_entropy(flat) == pytest.approx(np.log(rank))
-    # The formula is from Rudman et al. 2022. Their program rounds to float32, with an error of
-    # about 1e-7.
+    # The formula is from Rudman et al. 2022. The authors' program rounds to float32, with an error
+    # of about 1e-7.
     expected = (rank - 1) / (n_features - 1)
     assert spectrum.isoscore(flat) == pytest.approx(expected, abs=1e-6)
 
@@ -122,7 +123,7 @@ def test_alpha_req_is_nan_below_the_noise_floor():
     # Rounding produces a hundred nonzero eigenvalues that follow a power law.
     assert spectrum.alpha_req(eigenvalues) > 1
     assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(low)))
-    # If the cloud was later stored as float32, the caller must pass the original precision.
+    # If a float16 cloud was later stored as float32, the caller must pass the precision of float16.
     stored = low.astype(np.float32)
     assert spectrum.alpha_req(eigenvalues, spectrum.noise_floor(stored)) > 1
     assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(stored, 2.0**-10)))
@@ -144,7 +145,7 @@ def test_debiased_participation_ratio_is_unbiased_for_few_points():
         debiased.append(spectrum.participation_ratio_debiased(eigenvalues, moments.fourth, 60))
     error = np.std(debiased) / np.sqrt(200)
     assert np.mean(plain) < 19
-    # A ratio of two unbiased estimates has a bias of about its relative variance, 1 %.
+    # The ratio of two unbiased estimates is biased by about its relative variance, which is 1 %.
     assert abs(np.mean(debiased) - 24) < 4 * error + 0.3
 
 

@@ -1,4 +1,4 @@
-"""The fit of peaks matches scipy, and the test has the stated level, power and intervals."""
+"""The fit of peaks matches scipy. The test of peaks has the stated level, power and intervals."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,11 @@ from scipy.optimize import isotonic_regression
 
 from shapesweep.estimators import unimodal
 
-#: Steps like Pythia's, transformed to the axis on which peaks are located.
+#: Steps like Pythia's, transformed to the logarithmic axis on which peaks are located.
 POSITIONS = np.log1p([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512])
 N_CURVES = 400
-#: At a level of 0.05, the share of 400 curves with a peak is larger by chance once in 1,000 times.
+#: For 400 curves without a peak and a level of 0.05, the share of curves with p < 0.05 exceeds this
+#: maximum by chance once in 1,000 times.
 MAX_SHARE = 0.087
 
 
@@ -24,7 +25,7 @@ def share(truth, **known):
 
 def test_errors_of_isotonic_fits_match_scipy():
     rng = np.random.default_rng(0)
-    # Values are rounded, so that there are ties.
+    # The values are rounded, so that some values are tied.
     values = rng.standard_normal((40, 13)).round(1)
     found = unimodal.prefix_errors(values)
     for row, curve in zip(found, values, strict=True):
@@ -78,7 +79,7 @@ def test_noise_of_a_line_is_zero_and_known_noise_is_estimated():
     rng = np.random.default_rng(3)
     positions = np.arange(400.0)
     found = unimodal.noise(np.sin(positions / 40) + 0.5 * rng.standard_normal((50, 400)), positions)
-    # The mean over 50 curves of 400 values is accurate to 0.005.
+    # A mean over 50 curves with 400 values each is accurate to 0.005.
     assert found.mean() == pytest.approx(0.5, abs=0.015)
 
 
@@ -87,7 +88,8 @@ def test_thinning_keeps_both_ends_and_an_even_spacing():
     kept = unimodal.thinned(positions, 24)
     assert (kept[0], kept[-1]) == (0, len(positions) - 1)
     assert len(kept) <= 24
-    # Where checkpoints are dense, the thinned checkpoints are spaced like an even grid.
+    # In regions with dense checkpoints, the thinned checkpoints are about as far apart as on an
+    # even grid.
     assert np.diff(positions[kept[-6:]]).min() > 0.5 * (positions[-1] - positions[0]) / 24
     assert unimodal.thinned(POSITIONS, 24).tolist() == list(range(11))
 

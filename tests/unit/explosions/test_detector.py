@@ -1,4 +1,4 @@
-"""Alarms use only earlier values, and have the requested rate of false alarms."""
+"""Alarms depend only on earlier values. False alarms occur at the requested rate."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ def test_deviations_from_a_trend_are_standardised():
     rng = np.random.default_rng(0)
     trend = np.linspace(0, 50, 4000) + rng.normal(0, 0.3, 4000)
     z = detector.deviations(trend)[detector.WINDOW :]
-    # Student's t with WINDOW - 2 degrees of freedom has a variance of 14/12. The estimate from
-    # 4,000 samples has an error of 5 %.
+    # The deviations follow Student's t distribution with WINDOW - 2 degrees of freedom, which has a
+    # variance of 14/12. The variance of 4,000 samples has a standard error of 5 %.
     assert z.var() == pytest.approx(14 / 12, rel=0.15)
     assert abs(z.mean()) < 0.1
 
@@ -40,7 +40,8 @@ def test_thresholds_give_the_requested_false_alarm_rate():
     at = known.chosen(np.ones(30, dtype=int), rate=2.0)[0]
     fresh = detector.outcomes(z[30:], moments[30:], [None] * 30, 64)
     rate = 1000 * fresh.false[:, 0, at].sum() / fresh.watched.sum()
-    # About 23 alarms are expected in 11,520 steps. The tolerance is three standard deviations.
+    # About 23 alarms are expected in 11,520 steps. The tolerance is three standard deviations of
+    # the rate.
     assert rate == pytest.approx(2.0, abs=3 * 2.0 / np.sqrt(23) * np.sqrt(2))
 
 
@@ -60,7 +61,7 @@ def test_signal_of_a_run_is_elected_by_the_other_runs():
     # The first signal detects only run 0. The second signal detects all other runs.
     detected = np.array([[True, False], [False, True], [False, True], [False, True]])
     assert detector.elected(detected, np.ones(4, dtype=int)).tolist() == [1, 1, 1, 1]
-    # If the same run is drawn twice, its copy does not count as another run.
+    # If the same run is drawn twice, the second copy does not count as another run.
     alone = np.array([[True, False], [False, False]])
     assert detector.elected(alone, np.array([2, 0])).tolist()[0] == 0
     assert detector.elected(alone[:, ::-1], np.array([2, 0])).tolist()[0] == 0
@@ -68,7 +69,7 @@ def test_signal_of_a_run_is_elected_by_the_other_runs():
 
 def test_interval_of_a_detection_rate_of_one_is_not_a_point():
     low, high = scoring._wider(np.ones(100), 12, 12, 0.95)
-    # The lower limit of Clopper and Pearson is 0.025^(1/12).
+    # For 12 detections in 12 runs, the lower Clopper-Pearson limit is 0.025^(1/12).
     assert low == pytest.approx(0.025 ** (1 / 12))
     assert high == 1.0
 

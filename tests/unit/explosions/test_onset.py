@@ -1,4 +1,4 @@
-"""The onset of an explosion is where the loss rises above its previous level and stays there."""
+"""At the onset of an explosion, the loss rises above its previous level, and stays above it."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_later_losses_do_not_change_earlier_levels():
         ([np.nan] * 5, 100),
         ([np.nan], 100),
         ([3.1] * 3 + [4.0] * 5, 103),
-        # A slow rise does not raise the reference level that it is compared with.
+        # A slow rise of the loss does not raise the level that the loss must exceed.
         (list(np.linspace(3, 5, 200)), 150),
     ],
 )

@@ -15,7 +15,10 @@ ONSET = 161
 
 
 def run_of(name, rng, unstable, announced=(), after=0.0, ahead=20):
-    """Return the history of a run: noise, and announced metrics that grow before an explosion."""
+    """Return the history of a run.
+
+    The history is noise. If the run is unstable, the `announced` metrics grow before the explosion.
+    """
     losses = rng.normal(3, 0.05, 240)
     if unstable:
         losses[ONSET - 1 :] += 4
@@ -59,7 +62,8 @@ def test_planted_warning_is_found_with_its_lead():
     dimension, kurtosis = family(results, "ID"), family(results, "kurtosis")
     assert dimension.detection == 1.0
     assert dimension.detection_low > dimension.chance
-    # The ID starts to grow 20 updates before the weights whose loss marks the onset.
+    # The loss of some weights marks the onset. The ID starts to grow 20 updates before these
+    # weights.
     assert dimension.lead == pytest.approx(20, abs=2)
     assert dimension.resolved
     assert kurtosis.detection <= 0.4
@@ -106,8 +110,9 @@ def test_loss_belongs_to_the_weights_before_its_step():
     assert found.moments.max() <= ONSET - 1
     column = found.values[:, found.names.index(("loss", None, None))]
     logged = history[(history.metric == "loss")].set_index("step").value
-    # At moment 10, the losses of steps 10 and 11 are known. These losses belong to the weights
-    # after 9 and 10 updates.
+    # At moment 10, which is after 10 updates, the losses of steps 10 and 11 are known. The loss of
+    # step 10 belongs to the weights after 9 updates, and the loss of step 11 to the weights after
+    # 10 updates.
     assert column[5] == pytest.approx(logged.loc[[10, 11]].mean())
 
 
@@ -117,8 +122,8 @@ def test_log_coarser_than_the_probe_raises_no_alarm_and_limits_the_lead():
     for n in range(20):
         run = run_of(f"r{n}", rng, n < 10, announced=["id_twonn"], ahead=2)
         logged = run.source == "log"
-        # Trainers log the mean of several losses. Each logged loss is the mean over four steps,
-        # such as 160 to 163.
+        # Trainers log the mean of several losses. In this test, each logged loss is the mean over
+        # four steps, such as steps 160 to 163.
         coarse = run[logged].assign(step=run[logged].step // 4 * 4 + 3)
         coarse = coarse.groupby([*coarse.columns.drop("value")], dropna=False).value.mean()
         parts.append(pd.concat([run[~logged], coarse.reset_index()]))
@@ -127,7 +132,8 @@ def test_log_coarser_than_the_probe_raises_no_alarm_and_limits_the_lead():
     loss = family(results, "loss")
     assert loss.false_alarms <= 3
     assert loss.interval == 4
-    # The explosion at step 161 may have begun at step 160, only two steps after moment 158.
+    # According to this log, the explosion at step 161 may have begun at step 160. Moment 158 is
+    # only two steps earlier.
     assert family(results, "ID").lead <= 4
     assert not family(results, "ID").resolved
 

@@ -1,4 +1,4 @@
-"""Figures are drawn from any available data, and stay legible with a lot of data."""
+"""Figures are drawn from any available data. With a lot of data, figures stay legible."""
 
 import numpy as np
 import pandas as pd
@@ -52,7 +52,7 @@ def every_metric():
 
 
 def write_curves(results, folder):
-    """Write the tables of curves. Tables without results are written without rows."""
+    """Write the tables of curves. A table without results is written without rows."""
     for name in {**results, "missing": None, "budgets": None}:
         schema = getattr(schemas, name.upper())
         tables.write(results.get(name, []), schema, folder / f"{name}.parquet")

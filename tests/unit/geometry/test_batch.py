@@ -1,4 +1,4 @@
-"""The tables of a batch hold all its checkpoints, and an interruption loses at most one."""
+"""The tables contain all checkpoints of a batch. An interruption loses at most one checkpoint."""
 
 import json
 import os
@@ -24,7 +24,7 @@ REVISIONS = [f"checkpoint-{step}" for step in STEPS]
 
 
 class Sweep:
-    """A run of three checkpoints, and a batch of them."""
+    """A run of three checkpoints, and a batch that contains all three."""
 
     def __init__(self, folder, settings):
         self.folder, self.settings = folder, settings.measurement("s")
@@ -121,7 +121,7 @@ def test_measured_checkpoints_are_not_measured_again(sweep):
     assert lines == [f"s/r/{name}: measured before" for name in REVISIONS]
     assert_same(before, after)
     assert [path.stat() for path in sorted(sweep.measured.iterdir())] == folders
-    # It does not matter which batch a checkpoint belongs to.
+    # The numbers of a checkpoint do not depend on the batch to which it belongs.
     lines, _ = sweep.measure(REVISIONS[1:2], out="alone")
     assert lines == ["s/r/checkpoint-5: measured before"]
 
@@ -225,7 +225,8 @@ def test_numbers_replaced_by_another_job_are_not_used(sweep, monkeypatch):
 
     def measure(*arguments):
         line = real(*arguments)
-        # Imitate a job of an earlier sweep with other settings that is still running.
+        # Imitate a job of an earlier sweep with other settings, which is still running and changes
+        # the folder.
         shutil.rmtree(sweep.measured / REVISIONS[0], ignore_errors=True)
         return line
 

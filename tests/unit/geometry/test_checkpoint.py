@@ -1,4 +1,4 @@
-"""The geometry of a shard contains each number with its N, its error and its replicates."""
+"""The geometry of a shard contains each number, with N, the standard error and the replicates."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ METADATA = {
 
 
 def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **metadata):
-    """Return a shard of random walks. As in untrained models, neighbours share a document."""
+    """Return a shard of random walks. As in untrained models, most neighbours share a document."""
     rng = np.random.default_rng(seed)
     walk = rng.standard_normal((n_documents, length, n_features)).cumsum(axis=1) * 0.2
     states = walk + rng.standard_normal((n_documents, 1, n_features)) * 2
@@ -54,7 +54,10 @@ def make_shard(n_documents=32, length=20, n_features=6, seed=0, first=50, **meta
 
 
 def columns(tokens):
-    """Return the columns of a shard, except activations, for tokens by document and position."""
+    """Return all columns of a shard except the activations.
+
+    `tokens` contains the tokens by document and position.
+    """
     document, position = np.indices(tokens.shape, dtype=np.int32)
     numbers = {"document": document, "position": position, "token": tokens.astype(np.int32)}
     return {name: values.ravel() for name, values in numbers.items()}
@@ -67,7 +70,7 @@ def rows_kept(shard, rows):
 
 
 def rows_of(shard, n_points=400, n_groups=8, before=None):
-    """Return rows by selection and metric. Names of metrics with several scales contain k."""
+    """Return rows by selection and metric. If a metric has several scales, its name contains k."""
     layer = checkpoint.layer_of(shard, n_groups)
     before = before and checkpoint.layer_of(before, n_groups)
     numbers = measure_layer(layer, n_points, before=before, partial=PARTIAL)
@@ -100,7 +103,7 @@ def test_values_match_the_estimators():
     found = rows_of(shard, n_points=10_000)
     kept = shard.position > 0
     cloud = shard.activation[kept].astype(float)
-    # `measure_layer` computes the whole spectrum. The estimator computes only the leading
+    # `measure_layer` computes all eigenvalues. `spectrum.anisotropy` computes only the leading
     # eigenvalue.
     assert found["no_first", "anisotropy"][0]["value"] == pytest.approx(
         spectrum.anisotropy(cloud), rel=1e-12
@@ -122,7 +125,7 @@ def test_between_documents_excludes_tokens_of_the_same_document():
     row = rows_of(shard, n_points=10_000)["no_first", "id_twonn_between"][0]
     assert row["value"] == pytest.approx(expected, rel=1e-9)
     # Neighbours in the same document lie along a one-dimensional walk. Neighbours in other
-    # documents do not, so the ID is higher.
+    # documents do not lie along this walk, so the ID between documents is higher.
     assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
 
 
@@ -135,10 +138,10 @@ def test_replicates_are_the_numbers_without_a_group(metric):
     keep = jackknife.assign_groups(shard.document, 8) != 3
     fewer, before = (rows_kept(whole, keep) for whole in (shard, before))
     expected = rows_of(fewer, n_points=10_000, before=before)["no_first", metric][0]["value"]
-    # Replicates of spectra use the axes of the full sample. In this test, these are all six axes,
-    # so only the last digits differ. All other replicates are exact, except for `id_corrint`, which
-    # counts pairs within the radii of the full sample. Its fit of log C over log R is within 2 % of
-    # the fit at the radii of the smaller sample.
+    # Replicates of spectra use the leading axes of the full sample. In this test, the leading axes
+    # are all six axes, so only the last digits differ. All other replicates are exact, except for
+    # `id_corrint`. Replicates of `id_corrint` count pairs within the radii of the full sample,
+    # which changes the fit of log C over log R by at most 2 %.
     tolerance = 0.02 if metric.startswith("id_corrint") else 1e-9
     assert replicates[3]["value"] == pytest.approx(expected, rel=tolerance, nan_ok=True)
     assert replicates[3]["group"] == 3
@@ -161,7 +164,7 @@ def test_truncated_documents_match_a_causal_model_on_shorter_documents(
     shard = Shard(metadata, **numbers)
     row = rows_of(shard, n_points=100, n_groups=4)["length_8", "anisotropy"][0]
     expected = spectrum.anisotropy(beginnings.reshape(-1, beginnings.shape[-1]))
-    # Two float32 forward passes with different shapes round differently.
+    # In float32, forward passes on inputs of different lengths give slightly different results.
     assert row["value"] == pytest.approx(expected, rel=1e-5)
     assert row["document_length"] == 8
     encoder = Shard({**metadata, "causal": False}, **numbers)
@@ -181,7 +184,7 @@ def test_selections_without_massive_tokens():
         "length_8": 32 * 12,
     }  # fmt: skip
     measured, predicted = (found["all", m][0]["value"] for m in ("anisotropy", "massive_share"))
-    # A token with 400 times the median norm has nearly all of the variance.
+    # One token has 400 times the median norm. This token causes nearly all of the variance.
     assert measured > 0.99
     assert predicted == pytest.approx(measured, abs=0.01)
     assert found["no_massive", "massive_share"][0]["value"] == 0
@@ -238,7 +241,8 @@ def test_neighbours_at_the_resolution_of_float32_are_flagged():
 
 
 def test_id_that_is_too_high_for_the_number_of_points_is_flagged():
-    # Eckmann and Ruelle (1992): at most 2 log10 N, which is 5.2 for 400 points.
+    # By Eckmann and Ruelle (1992), N points can show an ID of at most 2 log10 N, which is 5.2 for
+    # 400 points.
     found = rows_of(make_shard(n_features=30, first=1))
     for metric in ("id_mle_between", "id_twonn_between"):
         row = found["no_first", metric][0]
@@ -264,7 +268,7 @@ def test_collapsed_cloud_is_undefined_and_no_error():
     found = rows_of(shard)
     assert np.isnan(found["all", "anisotropy"][0]["value"])
     assert found["all", "id_twonn"][0]["flag"] == "shortfall,undefined"
-    # Only metrics that need no variance are defined.
+    # Only metrics that are also defined for a cloud without variance have values.
     finite = {m for (s, m), (row, _) in found.items() if s == "all" and np.isfinite(row["value"])}
     assert finite == {
         "activation_top1", "activation_top2", "activation_top3", "anisotropy_uncentred",

@@ -1,4 +1,4 @@
-"""A checkpoint is measured again only for new or changed numbers; all others are kept."""
+"""If a checkpoint is measured again, only new or changed numbers are computed."""
 
 import dataclasses
 import shutil
@@ -14,18 +14,19 @@ from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas, tables
 from shapesweep.storage.selections import SELECTIONS
 
-#: The count of numbers of a selection that has every metric, at each scale of the metric.
+#: The count of numbers of a layer in a selection that has every metric, at each scale of the
+#: metric.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
-#: The count of numbers of a corpus of five shards. Three selections have every metric, except that
-#: the first layer lacks one metric. Two selections have two metrics each, and so do documents of 8
-#: tokens.
+#: The count of numbers of a corpus with five layers. In each layer, three selections have every
+#: metric. The first layer lacks linearity in these selections. Two more selections, and the
+#: selection of documents truncated to 8 tokens, have two metrics each.
 PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 2) - 3
 ALL_MEASURED = f"{3 * PER_CORPUS} numbers measured, 0 kept"
 
 
 @pytest.fixture
 def extracted(tmp_path, make_checkpoint, settings):
-    """A function that extracts a checkpoint, and returns the arguments of `measure`."""
+    """A function that extracts a checkpoint, and returns the arguments for `measure`."""
     make_checkpoint(tmp_path / "model")
     described = checkpoint_of(tmp_path / "model")
 

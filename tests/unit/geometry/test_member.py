@@ -1,4 +1,4 @@
-"""A job finds the rows of its checkpoints in the manifest, and their files on disk."""
+"""A job finds the manifest rows of its checkpoints, and the files of the checkpoints on disk."""
 
 from pathlib import Path
 

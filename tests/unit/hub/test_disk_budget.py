@@ -67,7 +67,7 @@ def held(budget):
 
 @contextlib.contextmanager
 def waiting(budget, name, n_bytes):
-    """Claim disk space in another thread, which waits because there is no space yet."""
+    """Claim disk space in another thread. The thread waits because there is no free space yet."""
     claim = threading.Thread(target=budget.claim, args=(batch_folder(name), n_bytes), daemon=True)
     claim.start()
     time.sleep(0.2)
@@ -105,7 +105,7 @@ def test_claim_is_held_before_the_download_starts(budget, impatient):
     with budget.using(batch_folder("a"), "download"):
         budget.claim(batch_folder("a"), 60)
         refuse(budget, "b", 60)
-    # The first claim has ended without a download, so its space is free again.
+    # The first job has ended without a download, so the space that it claimed is free again.
     budget.claim(batch_folder("b"), 60)
 
 
@@ -149,7 +149,7 @@ def test_failed_job_holds_no_space(budget, error):
     fill(budget, "a", 60)
     with pytest.raises(type(error)), budget.using(batch_folder("a"), "geometry"):
         raise error
-    # The files stay on the disk until their space is needed.
+    # The files stay on the disk until another batch needs the space.
     budget.claim(batch_folder("b"), 40)
     assert held(budget) == {"a"}
     budget.claim(batch_folder("c"), 60)

@@ -1,4 +1,4 @@
-"""Downloads are atomic, and their cost is known before they start."""
+"""Downloads are atomic. The cost of a download is known before it starts."""
 
 import dataclasses
 from pathlib import Path
@@ -33,7 +33,7 @@ def download_checkpoint(checkpoint, out, claim=lambda: None, tokenizer="none"):
 
 @pytest.fixture
 def download_errors(monkeypatch):
-    """Write files instead of downloading them. Tests fill the result with errors by file name."""
+    """Write files instead of downloading them. Tests add errors by file name to this fixture."""
     errors = {}
 
     def fetch(repository, commit, file, folder, shown):

@@ -23,8 +23,9 @@ from shapesweep.storage.files import File
 
 REGISTRY = Path("workflow/shapesweep/suites")
 NAMES = sorted(path.stem for path in REGISTRY.glob("*.yaml"))
-#: Published names of revisions and their meaning. Columns: the suite, the repository, the name, the
-#: run (`~` means the name of the repository), the step and the tokens (`-` means not checked).
+#: Published names of revisions and what the names mean. The columns are the suite, the repository,
+#: the name of the revision, the run, the step and the number of tokens. If the run is `~`, it has
+#: the name of the repository. If the number of tokens is `-`, it is not checked.
 EXAMPLES = """
 pythia  EleutherAI/pythia-70m  step512  ~  512  1073741824
 polypythias  EleutherAI/pythia-14m-seed3  step143000  ~  143000  -
@@ -189,7 +190,7 @@ def test_repositories_without_checkpoints_are_reported_for_any_selection():
     gone = Repository("org/a: there is no such repository")
     silent = Repository(branches={"main": "m"}, trees={"m": []})
     listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
-    # These repositories might contain any run, so they are reported whatever runs are chosen.
+    # These repositories might contain any run, so they are reported for every choice of runs.
     only = suite.model_copy(update={"only": ["z"]})
     found = revisions.checkpoints(only, listed, listing.groups(suite, listed))
     messages = [entry.status[0] for entry in found if not entry.is_main]
@@ -266,7 +267,7 @@ def test_tokenizer_is_searched_in_main_and_then_in_the_checkpoints():
         ({"match": "("}, "is not a valid regular expression"),
         ({"match": "(?P<stepp>x)"}, "has the group stepp"),
         ({"match": None}, "org/{a,b} needs the key match"),
-        ({"mode": "repositories"}, "needs the group run"),
+        ({"mode": "repositories"}, "needs the group `run`"),
         ({"mode": "branch"}, "did you mean branches"),
         ({"grid": ["1000 to 2000"]}, "neither a step nor a range like"),
         ({"repositories": ["pythia"]}, "repositories.0: found 'pythia'; write org/name"),

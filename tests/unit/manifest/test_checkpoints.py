@@ -1,4 +1,4 @@
-"""The manifest contains the checkpoints in folders, and which of them are selected."""
+"""The manifest lists the checkpoints in folders, and records which checkpoints are selected."""
 
 import dataclasses
 import hashlib
@@ -108,7 +108,7 @@ def two(tmp_path, make_checkpoint):
 
 @pytest.fixture
 def hashed(monkeypatch):
-    """The names of the files that have been hashed."""
+    """The names of the files that have been hashed, in order."""
     names = []
     monkeypatch.setattr(checkpoints, "sha256", lambda path: names.append(path.name) or sha256(path))
     return names
@@ -148,7 +148,7 @@ def test_manifest_survives_a_round_trip(tmp_path, make_checkpoint, kinds):
     more = {"files": files, "status": status, "selected": False, **location}
     hub = Checkpoint("s", "hub", "step1", step=1, **more)
     hole = Checkpoint("s", "hub", None, step=2, status=("hole",), selected=False)
-    # A suite contains checkpoints of one kind, but the manifests of a sweep are joined.
+    # A suite contains checkpoints of a single kind, but a sweep joins the manifests of all suites.
     by_kind = {"local": describe(tmp_path), "hub": [hub, hole]}
     written = [checkpoint for kind in kinds for checkpoint in by_kind[kind]]
     manifests.write(written, tmp_path / "manifest.parquet")
@@ -169,7 +169,7 @@ def test_unchanged_files_are_not_hashed_again(two, hashed):
     hashed.clear()
     assert describe(two, known=first) == first
     assert hashed == []
-    # A checkpoint that was listed before, but not selected, is read now.
+    # One checkpoint was listed before, but not selected. Its files are read only now.
     assert describe(two, known=describe(two, sweep.Steps(steps=[0]), first)) == first
     assert hashed == ["config.json", "model.safetensors"]
 
@@ -202,7 +202,7 @@ def test_digests_are_not_reused_for_another_checkpoint(two):
 
 
 def planned_manifest(folder, config):
-    """Write the plan of a suite. Return the command that writes the manifest, and its path."""
+    """Write the plan of a suite. Return the command that writes the manifest, and the path."""
     plan, out = folder / "plan.json", folder / "manifest.parquet"
     plan.write_text(Plan(config, folder).record("s"), encoding="utf-8")
     words = ["manifest", "--plan", plan, "--results", folder, "--out", out]
@@ -216,7 +216,8 @@ def test_manifest_command_writes_the_manifest_of_a_plan(two, tmp_path, hashed, c
     assert capsys.readouterr().out == "s/run/checkpoint-5: damaged:model.safetensors\n"
     found = manifests.read(out)
     assert found == describe(two)
-    # If a manifest exists, the files are not read again. A damaged manifest is ignored.
+    # If a manifest exists, the files of the checkpoints are not hashed again. A damaged manifest is
+    # ignored.
     hashed.clear()
     assert cli.main(arguments) == 0
     assert hashed == []
@@ -255,7 +256,7 @@ def test_run_trained_with_another_recipe_is_refused(tmp_path):
     found = checkpoints.list_checkpoints("s", suite, tmp_path)
     folder = tmp_path / "checkpoints/s/r"
     (folder / "checkpoint-0").mkdir(parents=True)
-    # Without a recipe, as written by earlier versions, no error is raised.
+    # Earlier versions wrote runs without a recipe. Such a run raises no error.
     checkpoints.describe("s", suite, found, "all")
     (folder / RECIPE).write_text(suite.with_run("r").model_dump_json(), encoding="utf-8")
     checkpoints.describe("s", suite, found, "all")

@@ -55,8 +55,9 @@ def test_nearest_neighbours_are_found(cloud, k, half_precision, monkeypatch):
     monkeypatch.setattr(lists, "fast_half_precision", lambda: half_precision)
     points, distances = cloud
     found, indices = neighbors.nearest_neighbors(points, k)
-    # Both computations use float64. The search computes a squared distance from a product if it is
-    # at least 1e-3 of the squared norms, which leaves 13 digits, and from differences otherwise.
+    # Both computations use float64. If a squared distance is at least 1e-3 of the squared norms,
+    # the search computes the distance from a product, which leaves 13 digits. Otherwise, the search
+    # computes the distance from coordinate differences.
     np.testing.assert_allclose(found, np.sort(distances, axis=1)[:, :k], rtol=1e-11)
     np.testing.assert_allclose(
         np.take_along_axis(distances, indices, axis=1), found, rtol=1e-11, atol=1e-300
@@ -74,8 +75,8 @@ def test_neighbours_of_other_labels_and_pairs_within_a_radius_are_found(cloud):
         found, _ = found_lists.nearest(20, keep)
         np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :20], rtol=1e-11)
         ordered = np.sort(expected[np.isfinite(expected)])
-        # Each radius is between two distances, so that rounding does not matter. The densest rows
-        # have far more neighbours within the radius than are listed.
+        # Each radius lies well between two distances, so that rounding does not matter. In the
+        # densest rows, the radius contains far more neighbours than the lists.
         for start in (1000, 40_000):
             at = start + int(np.argmax(np.diff(ordered[start:]) > 1e-9 * ordered[start]))
             radius = float(np.sqrt(ordered[at] * ordered[at + 1]))
@@ -109,7 +110,8 @@ def test_one_label_for_nearly_all_points_needs_little_memory(alone):
     _, lists_between = neighbors.search(points, 24, 20, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # The search uses much less memory than 8 bytes for each pair.
+    # The peak memory of the search is less than half of the 8 bytes per pair of a full distance
+    # matrix.
     assert peak < 8 * N * N / 2
     found, _ = lists_between.nearest(20)
     np.testing.assert_allclose(found, nearest(points, 20, labels), rtol=1e-11)
@@ -138,7 +140,7 @@ def test_bounds_never_exceed_the_distance(points, precision):
     # The rounding error of the exact distances in this test.
     rounding = 1e-15 * len(points[0]) * (space.squares[:, None] + space.squares)
     assert (bounds <= halves + rounding).all()
-    # No bound is so low that it is useless.
+    # Every bound is also close to the distance. A much lower bound would be useless.
     slack = 4 * whole.slack + (2**-7 if precision == "bfloat16" else 0)
     assert (bounds >= halves - rounding - slack * (space.squares[:, None] + space.squares)).all()
 
@@ -168,7 +170,7 @@ def test_keys_sort_by_row_then_by_bound():
 
 
 def test_search_of_a_whole_cloud_uses_the_path_by_tiles(monkeypatch):
-    # If this failed, the tests above would only check the search row by row.
+    # If the search did not use tiles, the tests above would check only the search row by row.
     by_rows = Mock(wraps=candidates.propose_rows)
     monkeypatch.setattr(candidates, "propose_rows", by_rows)
     neighbors.nearest_neighbors(np.random.default_rng(0).standard_normal((N, 24)), 2)

@@ -17,13 +17,14 @@ CLOUDS = {
 
 @pytest.fixture(params=CLOUDS)
 def points(request):
-    # More columns than the 16 residue classes of the search need, so that its fast path is used.
+    # The number of columns exceeds what the 16 residue classes of the search need, so the search
+    # uses the fast path.
     return CLOUDS[request.param](np.random.default_rng(0).standard_normal((700, 12)))
 
 
 def test_nearest_neighbors_are_exact(points):
     distances, indices = neighbors.nearest_neighbors(points, 5)
-    # Both sides sum direct differences in float64. Only the order of the sum may differ.
+    # Both computations sum squared differences in float64. Only the order of the sum may differ.
     np.testing.assert_allclose(distances, nearest(points, 5), rtol=1e-12)
     direct = np.linalg.norm(points[indices] - points[:, None], axis=2)
     np.testing.assert_allclose(distances, direct, rtol=1e-12)
@@ -40,7 +41,8 @@ def test_lists_are_exact_between_documents_and_without_a_group(points):
 
 
 def test_neighbours_are_searched_again_if_a_group_empties_a_list():
-    # The sixteen nearest neighbours of a point are in its cluster, and all of these are left out.
+    # The sixteen nearest neighbours of each point are in the same cluster as the point. All other
+    # points of the cluster are left out.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((400, 3)) * 0.01 + 100 * np.repeat(np.eye(20, 3), 20, axis=0)
     keep = np.arange(400) % 20 == 0
@@ -58,7 +60,7 @@ def test_missing_neighbours_are_infinitely_far():
 
 @pytest.mark.parametrize(("k", "value"), [(0, 1.0), (3, 1.0), (1, np.nan)])
 def test_invalid_input_is_refused(k, value):
-    with pytest.raises(ValueError, match=r"k must lie|finite"):
+    with pytest.raises(ValueError, match=r"`k` must lie|finite"):
         neighbors.nearest_neighbors([[0.0], [value], [2.0]], k)
 
 

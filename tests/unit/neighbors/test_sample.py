@@ -1,4 +1,4 @@
-"""Each replicate omits one group from points and neighbours, and decimation uses fewer points."""
+"""Each replicate omits a group from points and neighbours. Decimated samples have fewer points."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batches group checkpoints that are measured together, and have names and fingerprints."""
+"""A batch groups checkpoints that are measured together, and has a name and a fingerprint."""
 
 import re
 

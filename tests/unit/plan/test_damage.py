@@ -42,7 +42,7 @@ def test_settings_that_differ_from_their_fingerprint_are_not_read(tmp_path):
     path = tmp_path / f"{digest(text)}.yaml"
     path.write_text(text, encoding="utf-8")
     assert measurement.load(path).corpora == ["text", "random"]
-    # Truncated YAML can be valid, but have another meaning.
+    # A truncated YAML file can be valid YAML with another meaning.
     path.write_text("corpora: [text]\n", encoding="utf-8")
     with pytest.raises(ShapesweepError, match="damaged; remove it, and run again"):
         measurement.load(path)

@@ -1,4 +1,4 @@
-"""Fingerprints change if, and only if, something changes that numbers depend on."""
+"""A fingerprint changes if, and only if, a setting or file on which numbers depend changes."""
 
 import copy
 import dataclasses
@@ -16,7 +16,7 @@ from shapesweep.plan import fingerprints
 from shapesweep.storage import schemas
 from shapesweep.storage.manifests import Checkpoint
 
-#: A value that differs from the default, for every key that numbers depend on.
+#: For every key on which numbers depend, a value that differs from the default.
 DEPENDS = [
     *({"geometry": {key: value}} for key, value in (("n_points", 99), ("groups", 7))),
     *(
@@ -29,7 +29,7 @@ DEPENDS = [
     {"corpora": ["text"]},
     {"suites": {"s": {"tokens_per_step": 9}}},
 ]
-#: A value that differs from the default, for every key that numbers do not depend on.
+#: For every key on which numbers do not depend, a value that differs from the default.
 INDEPENDENT = [
     {"results": "elsewhere"},
     {"checkpoints": {"steps": [1]}},
@@ -203,7 +203,7 @@ def test_fingerprint_of_contents_does_not_depend_on_paths_and_times(one, tmp_pat
     for path in (one.text, folder / "tokenizer.json"):
         touch(path)
     assert contents(folder="elsewhere", status=("x",), chosen=False) == before
-    # The fingerprint of contents does not depend on the geometry, either.
+    # The fingerprint of contents also does not depend on the settings of the geometry.
     other = one.plan(device="cpu", batch_tokens=9, geometry={"n_points": 200}).config
     assert fingerprints.contents(checkpoint, folder, other.measurement("s")) == before
     shutil.copytree(folder, tmp_path / "copy")

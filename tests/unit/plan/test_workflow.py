@@ -1,4 +1,4 @@
-"""The plan states which jobs there are, what they read and write, and what they need."""
+"""The plan states which jobs exist, what each job reads and writes, and what each job needs."""
 
 import copy
 import json
@@ -74,7 +74,7 @@ def test_transient_failure_is_retried_under_another_name(sweep):
     (batch,) = plan.batches("s")
     first = plan.folder(batch)
     sweep.fail(first, 1)
-    # Results that a sweep adds do not change its own plan.
+    # If a sweep adds results, the plan of this sweep does not change.
     assert plan.folder(batch) == first
     again = sweep.plan()
     assert again.folder(batch) == f"{first}-2"
@@ -248,7 +248,7 @@ def test_finished_batches_are_not_downloaded(hub):
     done = [path for path in plan.tables(["hub"]) if any(f"/{name}/" in path for name in folders)]
     for path in done:
         write(hub.results / path)
-    # The weights of the first batch are still needed for its budget.
+    # The weights of the first batch are still needed for the dimension budget.
     assert hub.plan(**more).downloads() == [budgeted, rest]
     (path,) = plan.budgets(["hub"])
     write(hub.results / path)
@@ -269,7 +269,7 @@ def test_download_folder_depends_on_what_is_to_be_measured(hub):
     hub.fail(plan.folder(batch), 1)
     names.add(hub.plan(**more).download(batch))
     assert len(names) == 4
-    # Jobs in separate processes find the download in the record, by any of their outputs.
+    # A job in a separate process finds the download in the record, through any output of the job.
     write(hub.results / plan.record_file("hub"), plan.record("hub"))
     for output in (plan.folder(batch), plan.download(batch), *plan.budgets_of(batch)):
         assert hub.plan(**more).recorded("hub", output)["download"] == plan.download(batch)
@@ -303,7 +303,8 @@ def test_record_depends_on_checkpoints_logs_and_accepted_flags(sweep):
     chosen = {"checkpoints": {"steps": [0]}}
     found = [sweep.plan(**chosen).record_file("s")]
     assert sweep.plan(**chosen).record_file("s") == found[0]
-    # Checkpoints that are not selected are also listed in the manifest, so the record changes.
+    # The manifest also lists checkpoints that are not selected, so a new checkpoint changes the
+    # record.
     sweep.train(9)
     found.append(sweep.plan(**chosen).record_file("s"))
     (sweep.run / "checkpoint-9/trainer_state.json").write_text("{}", encoding="utf-8")
@@ -356,6 +357,6 @@ def test_suites_of_spikes_have_their_own_corpora_and_no_budget(sweep, tmp_path):
     assert set(plan.suites) == {"s", "other"}
     assert plan.settings("other").corpora == ["text"]
     assert plan.settings("s").corpora == ["text", "random"]
-    # The checkpoint rule of the sweep applies, but its budget does not.
+    # The key `checkpoints` of the sweep applies to this suite, but the key `budget` does not.
     assert [checkpoint.step for checkpoint in plan.selected("other").values()] == [1]
     assert plan.budgets(["other"]) == []

@@ -1,4 +1,4 @@
-"""The page matches the tables, stays small, escapes names, and loads nothing."""
+"""The report page matches the tables, stays small, escapes names, and loads no other files."""
 
 import base64
 import hashlib
@@ -47,7 +47,7 @@ def test_page_has_every_number_of_the_profiles_to_four_digits(read):
     i = [point["step"] for point in run["checkpoints"]].index(row.step)
     j = run["layers"].index([row.layer, row.layer_kind])
     for name in ("value", "low", "high"):
-        # Rounding to four digits changes a number by at most 0.05 %.
+        # The page rounds numbers to four digits, which changes a number by at most 0.05 %.
         assert curve[name][i][j] == pytest.approx(row[name], rel=5e-4)
     assert curve["n"] == row.n_points
     assert data["flags"][curve["flag"][0][0]] == "undersampled"

@@ -1,4 +1,4 @@
-"""After an interruption or concurrent writes, a path is either complete or absent."""
+"""After an interruption or concurrent writes, each file or folder is either complete or absent."""
 
 import os
 import stat
@@ -53,7 +53,7 @@ def read(kind, path):
 
 
 def start(program, *words):
-    """Start a process, and return it with the first line that it prints."""
+    """Start a process, and return the process and the first line that it prints."""
     arguments = [sys.executable, "-c", program, *words]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline().rstrip("\n")

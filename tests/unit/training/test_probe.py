@@ -92,7 +92,7 @@ def test_leading_direction_converges(model):
 
 def test_kurtosis_of_a_normal_distribution_is_three():
     points = np.random.default_rng(0).standard_normal((20_000, 10))
-    # The standard error of the kurtosis is sqrt(24/n) = 0.011.
+    # The standard error of the kurtosis of n values is sqrt(24/n) = 0.011.
     assert indicators.kurtosis(points) == pytest.approx(3, abs=0.05)
     assert np.isnan(indicators.kurtosis(np.ones((4, 4))))
 
@@ -104,7 +104,7 @@ def test_probe_leaves_the_model_unchanged(family, documents):
     model = AUTO[family].from_config(config).train()
     frozen = next(iter(model.children()))
     frozen.eval()
-    # transformers registers its own hooks when its states are first requested.
+    # transformers registers hooks when hidden states are first requested.
     options = {"output_hidden_states": True, "output_attentions": True}
     model(torch.from_numpy(documents), **options)
 
@@ -209,8 +209,8 @@ def test_training_is_the_same_with_a_probe(tmp_path, documents):
 def test_resumed_training_continues_its_file(tmp_path, model, documents):
     probe = Probe(documents, signals=["max_norm"])
     trainer(tmp_path, model, documents, 7, probe).train()
-    # The training resumes at the last checkpoint, so later rows belong to steps that are trained
-    # again.
+    # The training resumes at the last checkpoint. Rows after this checkpoint belong to steps that
+    # are trained again.
     trainer(tmp_path, model, documents, 9, probe).train(resume_from_checkpoint=True)
     found = tables.read(tmp_path / PROBE_FILE, schemas.PROBE)
     assert found[found.layer == 2].step.tolist() == list(range(10))

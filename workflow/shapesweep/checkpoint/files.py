@@ -1,4 +1,4 @@
-"""The files of a checkpoint: which files it needs, and whether they are complete."""
+"""Find the files that a checkpoint needs, and check whether the files are complete."""
 
 import hashlib
 import json
@@ -66,7 +66,7 @@ def shards_of(index: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Facts that the files of a checkpoint show, without loading the checkpoint.
+    """Facts about a checkpoint that are read from its files. The model is not loaded.
 
     Attributes
     ----------

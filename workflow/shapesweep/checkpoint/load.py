@@ -73,7 +73,8 @@ def load(
     except Exception as error:  # loaders raise all kinds of errors for damaged files
         raise_if_memory(error)
         if "Weights only load failed" in str(error):
-            # Replace the message of torch, which advises to unpickle the file, which is unsafe.
+            # Replace the message of torch, because it advises to unpickle the file, which is
+            # unsafe.
             raise CheckpointError(
                 "its pickle contains more than tensors, and is not read"
             ) from None
@@ -136,7 +137,8 @@ def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
             "needs remote code, which is not run unless hub.remote_code allows it"
         )
     named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in auto_map]
-    # `org/name--file.Class` would be downloaded from another repository, at its newest commit.
+    # The class `org/name--file.Class` would be downloaded from the newest commit of another
+    # repository.
     if not named or "--" in json.dumps(auto_map):
         raise CheckpointError("needs remote code that is not in its own repository")
     return getattr(transformers, named[0])

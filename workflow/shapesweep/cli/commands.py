@@ -72,7 +72,7 @@ def manifest(arguments: argparse.Namespace) -> None:
     try:
         known = manifests.read(arguments.out)
     except ShapesweepError:
-        known = []  # It is absent, damaged or of an earlier version, so all files are hashed.
+        known = []  # The file is absent, damaged or outdated, so all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
     manifests.write(described, arguments.out, fingerprints.text_sha256(text))
     # If a later sweep returns to an earlier plan, the file of this plan is absent, so the sweep
@@ -164,7 +164,7 @@ def geometry(arguments: argparse.Namespace) -> None:
 
 
 def budget(arguments: argparse.Namespace) -> None:
-    """Measure how many dimensions each layer of a checkpoint needs to keep its loss."""
+    """Measure how many dimensions of each layer a checkpoint needs to keep its loss."""
     from shapesweep.geometry import batch
 
     (member,) = _members(arguments, downloads=arguments.checkpoints)
@@ -269,7 +269,7 @@ def summary(arguments: argparse.Namespace) -> None:
 
 
 def page(arguments: argparse.Namespace) -> None:
-    """Write the page of a sweep, which is one HTML file."""
+    """Write the page of a sweep as a single HTML file."""
     from shapesweep.report import page
 
     print(page.write(arguments.results, arguments.out))
@@ -335,7 +335,7 @@ def _settings(arguments: argparse.Namespace) -> Measurement:
 
 
 def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Member]:
-    """Return the checkpoints of a command."""
+    """Return the checkpoints that the command line names."""
     from shapesweep.geometry.member import members
 
     return members(

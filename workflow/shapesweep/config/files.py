@@ -19,7 +19,7 @@ from shapesweep.validation import NOTHING, below, explain
 def validate(
     raw: Mapping[str, Any], registry: Path = REGISTRY, files: Sequence[str | Path] = ()
 ) -> Config:
-    """Validate a configuration, and read suites that are only named from the registry.
+    """Validate a configuration. Suites that are given only by name are read from the registry.
 
     Parameters
     ----------
@@ -28,7 +28,8 @@ def validate(
         mapping of name to definition.
     registry : path-like
     files : sequence of path-like
-        Files that `raw` was merged from, in order. An error message names the file at fault.
+        Files from which `raw` was merged, in order. An error message names the file with the
+        invalid value.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def as_yaml(config: Config) -> str:
 
 
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
-    """Return the last file with the value of a key, or of its parent if the key is absent."""
+    """Return the last file that sets a key. If the key is absent, use the parent key."""
     for wanted in (key, key[:-1]):
         value = functools.reduce(below, wanted, raw)
         for path in reversed(files):

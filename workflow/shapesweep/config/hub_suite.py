@@ -13,45 +13,46 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from shapesweep.config.names import MOST, steps
 from shapesweep.validation import Strict, pattern
 
-#: What contains a checkpoint of a suite on the Hub.
+#: Kind of place on the Hub that contains one checkpoint, such as a branch or a folder.
 Mode = Literal["branches", "tags", "refs", "repositories", "folders", "commits"]
 
-#: Name of a repository, or a pattern with `{a,b}`, `{0..9}` and `*` that matches several.
+#: Name of a repository, or a pattern with `{a,b}`, `{0..9}` and `*` that matches several
+#: repositories.
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._{},*-]+$"
 
 _GROUPS = {"step", "tokens", "phase", "run", "seed"}
 
 
 class PerStep(Strict):
-    """Number of tokens, proportional to the step."""
+    """Rule for tokens: their number is proportional to the step."""
 
     per_step: float = Field(gt=0, description="tokens per step")
 
 
 class Each(Strict):
-    """Number of tokens, proportional to the 1-based index of a checkpoint within its phase."""
+    """Rule for tokens: proportional to the 1-based index of a checkpoint within its phase."""
 
     each: float = Field(gt=0, description="tokens between consecutive checkpoints of a phase")
 
 
 class Ramp(Strict):
-    """A batch size that grows with the samples seen, like Megatron's `--rampup-batch-size`."""
+    """A batch size that grows during training, like Megatron's `--rampup-batch-size`."""
 
     first: int = Field(gt=0, description="samples in the first batch")
-    increment: int = Field(gt=0, description="samples by which the batch size grows at a time")
+    increment: int = Field(gt=0, description="number of samples added by each increase")
     over: int = Field(gt=0, description="samples over which the batch size grows, in equal shares")
     last: int = Field(gt=0, description="samples in the last batch")
     length: int = Field(gt=0, description="tokens per sample")
 
 
 class Ramped(Strict):
-    """Number of tokens, for a batch size that grows."""
+    """Rule for tokens if the batch size grows during training."""
 
     ramp: Ramp = Field(description="how the batch size grows")
 
 
 class Table(Strict):
-    """Number of tokens, from a table."""
+    """Rule for tokens: a table of the number of tokens at each step."""
 
     table: dict[int, float] = Field(min_length=1, description="tokens by step")
 
@@ -60,11 +61,11 @@ TokensRule = Literal["label"] | PerStep | Each | Ramped | Table
 
 
 class Phase(Strict):
-    """A phase of the training; its name is the group `phase` of `match`."""
+    """A phase of the training. The group `phase` of the key `match` matches its name."""
 
     own_run: bool = Field(
         False,
-        description="whether the steps of the phase start again from 0: the phase becomes a "
+        description="whether the steps of the phase start again from 0; if so, the phase becomes a "
         "separate run, `<run>.<phase>`, with a separate rule for tokens",
     )
     start: float = Field(0, ge=0, description="tokens seen before this phase")
@@ -87,7 +88,7 @@ def _check_grid(grid: list[int | str]) -> list[int | str]:
 
 
 class Naming(Strict):
-    """Rules for names of checkpoints, for a suite or for some of its repositories."""
+    """Rules to parse the names of checkpoints, for a suite or for a group of repositories."""
 
     match: Annotated[str, AfterValidator(_check_match)] | None = Field(
         None,
@@ -103,7 +104,7 @@ class Naming(Strict):
         examples=["label", "{per_step: 2097152}", "{each: 8.5e9}", "{ramp: …}", "{table: …}"],
     )
     named: dict[str, int] | None = Field(
-        None, description="steps by name, instead of `match`, if names do not contain the step"
+        None, description="for names that do not contain the step: the step of each name"
     )
     phases: dict[str, Phase] | None = Field(
         None, description="phases by name; a pattern such as `stage2*` can match several"
@@ -118,7 +119,7 @@ class Naming(Strict):
     tokenizer: str | None = Field(
         None,
         pattern=REPOSITORY,
-        description="repository of the tokenizer, if the checkpoints contain no tokenizer",
+        description="if the checkpoints contain no tokenizer: the repository that contains it",
     )
     seed: int | str | None = Field(
         None,
@@ -218,7 +219,7 @@ class HubSuite(Naming):
                     f"{group.repository} needs the key match, for the repository or for the suite"
                 )
             if group.match and self.mode == "repositories" and "(?P<run>" not in group.match:
-                raise ValueError("in the mode repositories, the key match needs the group run")
+                raise ValueError("the mode `repositories` needs the group `run` in the key `match`")
         return self
 
     def listing_key(self) -> dict[str, Any]:
@@ -228,7 +229,7 @@ class HubSuite(Naming):
         return {"mode": self.mode, "only": self.only, "groups": groups}
 
     def groups(self) -> list[Repositories]:
-        """Return the repositories with their keys; absent keys are taken from the suite."""
+        """Return the groups of repositories. Keys that a group lacks are taken from the suite."""
         keys = list(Naming.model_fields)
         return [
             group.model_copy(

@@ -26,7 +26,9 @@ class GeometryConfig(Strict):
         "flagged",
     )
     groups: int = Field(
-        16, ge=2, description="groups of documents that the jackknife leaves out one by one"
+        16,
+        ge=2,
+        description="number of groups of documents; the jackknife leaves out one group at a time",
     )
 
 
@@ -62,7 +64,8 @@ class Measurement(Strict):
     # Numbers do not depend on these keys, so the settings file does not contain them.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
-    # Digest of the file `corpus.text` from the manifest; empty if it is not checked.
+    # Digest, from the manifest, of the file that `corpus.text` names. If the digest is empty, the
+    # file is not checked.
     text_sha256: str = Field("", exclude=True)
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ import re
 
 from shapesweep.storage.schemas import LARGEST
 
-#: Maximum number of steps of a grid, and of names of a pattern.
+#: Maximum number of steps in a grid, and of names that a pattern expands to.
 MOST = 100_000
 
 
@@ -31,7 +31,7 @@ def steps(grid: list[int | str]) -> list[int]:
             raise ValueError(f"{entry!r} is neither a step nor a range like '1000..143000 by 1000'")
         first, last, by = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
         if last > LARGEST or last - first > MOST * by:
-            raise ValueError(f"{entry!r} has more than {MOST:,} steps, or steps that are too high")
+            raise ValueError(f"{entry!r} has more than {MOST:,} steps, or too large a step")
         found.update(range(first, last + 1, by))
     return sorted(found)
 

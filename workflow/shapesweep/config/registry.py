@@ -48,7 +48,7 @@ Suites = Annotated[
 
 
 def _laid_over(name: str, definition: Any, registry: Path) -> Any:
-    """Return a full definition. Without `source`, a definition overrides keys of the registry."""
+    """Return a full definition. If `source` is absent, the keys override the registered ones."""
     if definition is None:
         return _named_suite(name, registry)
     known = isinstance(definition, dict) and "source" not in definition

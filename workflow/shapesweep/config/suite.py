@@ -18,7 +18,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
-#: File with the recipe of a trained run, in the folder of the run.
+#: Name of the file with the recipe of a trained run. The file is in the folder of the run.
 RECIPE = "recipe.json"
 
 
@@ -45,7 +45,7 @@ class TrainedRun(Strict):
     adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
     max_grad_norm: float = Field(1.0, ge=0, description="norm to which gradients are clipped")
     masked_share: float = Field(
-        0.15, gt=0, lt=1, description="fraction of tokens that are masked, for an encoder"
+        0.15, gt=0, lt=1, description="for an encoder: fraction of tokens that are masked"
     )
     seed: int = Field(
         0, ge=0, lt=2**32, description="random seed for the weights and the order of documents"
@@ -100,7 +100,7 @@ class EmbeddedSuite(Strict):
     runs: dict[Name, TrainedRun] = Field(min_length=1, description="runs by name")
 
     def with_run(self, run: str) -> "EmbeddedSuite":
-        """Return the suite with only one run, on which the checkpoints of the run depend."""
+        """Return a copy of the suite that contains only one run."""
         return self.model_copy(update={"runs": {run: self.runs[run]}})
 
 
@@ -113,8 +113,8 @@ class LocalRun(Strict):
     seed: int | None = Field(None, description="seed of the run, for the tables")
     losses: AnyPath | None = Field(
         None,
-        description="log of the run, if no Trainer wrote it: a `.csv` file, or a `.jsonl` file "
-        "with one object per line, with columns of steps and losses",
+        description="log of a run that was not trained with a Trainer: a `.csv` file with "
+        "columns of steps and losses, or a `.jsonl` file with one object per line",
     )
 
 
@@ -136,7 +136,7 @@ class LocalSuite(Strict):
         description="regular expression for the names of checkpoint folders, with a group `step`",
     )
     tokens_per_step: int | None = Field(
-        None, gt=0, description="tokens per training step, for the axis of tokens"
+        None, gt=0, description="tokens per training step, to compute the tokens of each checkpoint"
     )
 
     accept: list[Literal["discontinuous"]] = Field(
@@ -158,5 +158,5 @@ SUITE: TypeAdapter[AnySuite] = TypeAdapter(Suite)
 
 
 def checkpoint_folder(results: str | Path, suite: str, run: str) -> Path:
-    """Return the folder of a trained run, which is laid out like the output folder of a Trainer."""
+    """Return the folder of a trained run. The folder is laid out like a Trainer's output folder."""
     return Path(results) / "checkpoints" / suite / run

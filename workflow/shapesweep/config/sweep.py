@@ -50,8 +50,8 @@ class BudgetConfig(Strict):
 
     checkpoints: dict[str, Literal["last", "all"] | Selection] = Field(
         {"embedded": "last"},
-        description="by suite, checkpoints of every run whose budget is measured; each budget "
-        "takes some hundred passes over the text",
+        description="for each suite, a rule that selects checkpoints of every run; the budget of "
+        "each selected checkpoint is measured, which takes some hundred passes over the text",
         examples=["{embedded: last}", "{pythia: {steps: [512, 143000]}}"],
     )
     rise: float = Field(0.01, gt=0, description="maximum relative increase of the loss")
@@ -111,7 +111,7 @@ class Config(Strict):
     )
     checkpoints: Literal["all"] | Selection = Field(
         "all",
-        description="checkpoints of every run to measure",
+        description="checkpoints to measure; the rule applies to every run",
         examples=["all", "{every: 4}", "{steps: [0, 512]}", "{log: 20}"],
     )
     corpora: Annotated[list[CorpusName], AfterValidator(_check_corpora)] = Field(
@@ -141,13 +141,13 @@ class Config(Strict):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="device that runs the models; `auto` is CUDA if there is a GPU, with one job "
-        "per GPU",
+        description="device that runs the models; `auto` selects CUDA if there is a GPU, and "
+        "then runs one job per GPU",
     )
     checkpoints_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
-        description="maximum number of checkpoints of a run per job; `auto` is as many as keep a "
-        "core busy for some minutes, at most 8",
+        description="maximum number of checkpoints of a run per job; `auto` selects as many as "
+        "keep a core busy for some minutes, but at most 8",
     )
     batch_tokens: int = Field(
         4096,
@@ -206,7 +206,7 @@ class Config(Strict):
             if name not in known:
                 where = ["budget", "checkpoints", name]
                 raise at(where, f"there is no such suite{near(name, known)}")
-        # The default names the suite `embedded`, which a configuration may not contain.
+        # The default names the suite `embedded`, even if the configuration lacks this suite.
         mine = {name: rule for name, rule in requested.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
         return self

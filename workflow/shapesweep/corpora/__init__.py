@@ -71,11 +71,11 @@ class CorpusKind:
     Attributes
     ----------
     version : int
-        Version of the documents. Increase it when the documents change; only then is the corpus
-        measured again.
+        Version of the documents. Increase the version when the documents change, so that the corpus
+        is measured again.
     make : callable
-        Function that takes `Material`, and returns the same number of documents of the same
-        lengths, without special tokens.
+        Function that takes `Material`, and returns documents without special tokens. The number and
+        the lengths of the documents must be the same as in `Material.documents`.
     definition, asks : str
         Texts for the reference: what the corpus is, and which question it answers.
     pooling : {"tokens", "last"}
@@ -127,7 +127,7 @@ class Corpus:
         return digest.hexdigest()
 
     def batches(self, n_tokens: int, some: Documents | None = None) -> list[list[int]]:
-        """Return the indices of all documents, or of `some`, in batches of equal lengths."""
+        """Divide the indices of all documents, or of `some`, into batches of equal lengths."""
         lengths = [len(each) for each in (self.documents if some is None else some)]
         size = 1 if len(set(lengths)) > 1 else max(1, n_tokens // lengths[0])
         numbers = range(len(lengths))

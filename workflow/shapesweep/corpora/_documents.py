@@ -1,4 +1,4 @@
-"""Cut a text into documents, which are the same sequences of tokens for every checkpoint of a run.
+"""Cut a text into documents. All checkpoints of a run read the same documents.
 
 Documents have equal lengths and no padding; only the documents of the sampling `paper` have
 different lengths.
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from shapesweep.corpora._config import CorpusConfig
 
-#: Characters of text per token of a document; every tokenizer needs fewer characters.
+#: Number of characters that are read for each token of a document. All tokenizers need fewer
+#: characters per token.
 CHARACTERS_PER_TOKEN = 8
 #: The sampling of Razzhigaev et al. 2024, as in their published code.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
@@ -128,7 +129,7 @@ def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> ND
 def _windows(
     text: str, tokenizer: PreTrainedTokenizerBase, length: int, n_special: int, seed: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield documents from the whole text, which have `length` tokens with their special tokens."""
+    """Yield documents of `length - n_special` tokens from the whole text, in random order."""
     if length - n_special < 2:
         raise ShapesweepError(
             f"corpus: documents of {length} tokens leave no room for text beside the special "

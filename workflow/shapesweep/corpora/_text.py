@@ -62,13 +62,14 @@ def stdlib_text(part: str) -> str:
     Parameters
     ----------
     part : {'training', 'measuring'}
-        Each source file and topic belongs to one part; about nine in ten belong to training.
+        Each source file and each topic belongs to one of the two parts. About 90 % of them belong
+        to `training`.
 
     Returns
     -------
     str
-        The text, which depends on the Python version. The metadata of every shard contains its
-        digest.
+        The text, which depends on the Python version. The metadata of every shard contains the
+        digest of the text.
     """
     return "\n\n".join(_stdlib_pieces(part == "measuring"))
 

@@ -84,7 +84,7 @@ def build(
     }
     for name, table in along.items():
         along[name] = table.assign(segment=segments(table, continuity))
-    # Checkpoints after a break may belong to another training run, so phases exclude them.
+    # Phases exclude checkpoints after a break, which may belong to another training run.
     whole = middles[segments(middles, continuity) == 0]
     return {
         **along,

@@ -1,7 +1,8 @@
 """Comparison of our numbers with the authors' numbers.
 
-The authors' numbers are from the stored outputs of the notebooks in AIRI-Institute/LLM-Microscope.
-`paper_numbers.csv` lists them; `layer` is an index into `hidden_states`.
+The authors published their numbers in the stored outputs of the notebooks in the repository
+AIRI-Institute/LLM-Microscope. `paper_numbers.csv` lists these numbers. The column `layer` is an
+index into `hidden_states`.
 """
 
 from importlib import resources

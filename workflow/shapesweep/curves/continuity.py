@@ -15,7 +15,7 @@ Sample = dict[str, NDArray[np.float32]]
 
 #: A checkpoint is discontinuous if its distance (1 - correlation) from both neighbours exceeds this
 #: factor times the distance between these neighbours. The ratio of the distances is 1/2 for a
-#: random walk, less for steps in one direction, and tens or more for weights of another training
+#: random walk, smaller for steps in one direction, and tens or more for weights of another training
 #: run.
 OUT_OF_LINE = 2.0
 
@@ -50,7 +50,8 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     samples : sequence of dict of ndarray
         The same weights of every checkpoint by class, in the order of steps.
     steps : sequence of int or None
-        Steps from the labels. If two labels are farther apart, their weights may be, too.
+        Steps from the labels. If the steps of two checkpoints are farther apart, the distance
+        between the checkpoints' weights may be larger.
 
     Returns
     -------
@@ -63,7 +64,8 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     for index, (before, middle, after) in enumerate(zip(known, known[1:], known[2:], strict=False)):
         between = max(distance(samples[before], samples[after]), ROUNDING)
         apart = [distance(samples[k], samples[middle]) for k in (before, after)]
-        # If `middle` is closer to `last` than `before` is, the label of `middle` is swapped.
+        # If `middle` is closer to `last` than `before` is, the labels of `before` and `middle` are
+        # swapped.
         last = samples[known[index - 1]] if index else None
         early = last and distance(last, samples[middle]) < distance(last, samples[before])
         if min(apart) > OUT_OF_LINE * between and not early:
@@ -91,7 +93,7 @@ def distance(a: Sample, b: Sample) -> float:
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Return Pearson's correlation in float64; for constant arrays, 1 if they are equal, else 0."""
+    """Return Pearson's correlation in float64; for constant arrays, 1 if both are equal, else 0."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))

@@ -9,7 +9,7 @@ from shapesweep.curves.profile_stack import Stack
 from shapesweep.estimators import jackknife
 from shapesweep.storage import schemas
 
-#: The reference profile of each curve: its values, its replicates, and the number of runs in it.
+#: For each curve, the reference profile: values, replicates, and the number of averaged runs.
 References = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64], int]]
 
 

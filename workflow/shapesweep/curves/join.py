@@ -67,8 +67,8 @@ def join(
     Parameters
     ----------
     plans, manifests, histories : sequence of path-like
-        One file of each kind per suite. A plan lists the batches and budgets of a suite. A manifest
-        also lists checkpoints that could not be selected.
+        One plan, one manifest and one history per suite. A plan lists the batches and budgets of a
+        suite. A manifest also lists checkpoints that could not be selected.
     results : path-like
         Folder of the results. Paths in plans are relative to it.
     out : path-like
@@ -121,7 +121,7 @@ def _with_tables(
 ) -> list[CheckpointTables]:
     """Return the checkpoints of all batches, in the order of the manifests.
 
-    If a running training has added checkpoints since the plan was made, they are left to the next
+    Checkpoints that a running training has added since the plan was made are left to the next
     sweep.
     """
     folders = {
@@ -182,7 +182,8 @@ def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Che
     return [replace(c, status=(*c.status, *added[c.key])) for c in listed]
 
 
-#: Reason for each flag. At a break, the weights do not show which side is wrong.
+#: Reason for each flag. At a break, the weights do not show whether the checkpoints before or after
+#: the break are wrong.
 _REASONS = {
     "discontinuous": "its weights are far from both neighbours, which are close to each other",
     "out_of_order": "the weights show that its label and the label of its neighbour are swapped",

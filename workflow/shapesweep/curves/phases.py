@@ -1,7 +1,8 @@
 """Phases: does a metric rise and fall again during training, by more than its noise?
 
-All checkpoints read the same documents. Compared with the noise of documents alone, every wiggle
-would be a peak. Training adds noise, which differs between repeated training runs.
+All checkpoints read the same documents. If only the noise of documents were considered, every small
+fluctuation would count as a peak. Training adds noise, which differs between repeated training
+runs.
 """
 
 from typing import Any

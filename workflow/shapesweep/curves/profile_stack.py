@@ -46,7 +46,7 @@ class Stack:
         stacks = []
         for mine in by_corpus.values():
             most = max(len(part.without) for part in mine)
-            # Fill the replicates of missing groups with NaN.
+            # If a part has fewer groups, fill the replicates of the missing groups with NaN.
             lacking = [((0, most - len(part.without)), (0, 0), (0, 0)) for part in mine]
             without = [
                 np.pad(part.without, width, constant_values=np.nan)

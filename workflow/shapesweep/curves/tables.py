@@ -17,7 +17,7 @@ def corpora(data: pd.DataFrame) -> list[str]:
 def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """Select rows of single runs by the values of columns.
 
-    A list matches any of its values, and a dict matches any of its keys.
+    A list matches any value in the list, and a dict matches any key of the dict.
     """
     if "over" in table:
         wanted = {"over": "documents", **wanted}

@@ -1,4 +1,4 @@
-"""Prepare the input of cloud metrics: a cloud, with and without each group of documents.
+"""Prepare the input of cloud metrics: a cloud, and the cloud without each group of documents.
 
 Quantities that several metrics need are computed once, for the whole cloud and without each group.
 A metric is a function of a `Cloud`, so its replicates cost almost nothing.
@@ -24,7 +24,7 @@ N_LARGEST = 3
 
 @dataclass(frozen=True)
 class Cloud:
-    """The tokens of a selection, with or without a group of documents.
+    """The tokens of a selection, of which a group of documents may be left out.
 
     Attributes
     ----------
@@ -162,7 +162,7 @@ def _without(
     out: Mask,
     massive_total: Floats,
 ) -> Cloud:
-    """The cloud without some of its points; `massive_total` is the sum of all massive points."""
+    """The cloud without some points; `massive_total` is the sum of all massive points."""
     leaving, kept = whole.whole[out].astype(np.float64), ~out
     n_left, dtype = max(len(out) - len(leaving), 1), whole.whole.dtype
     centred = leaving - moments.mean

@@ -28,8 +28,8 @@ def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
         Distances to the nearest neighbours, ascending; points without two neighbours at positive
         finite distances are left out.
     discard_fraction : float
-        Share of the ratios that is not fitted, starting with the largest; Facco et al. use 0.1. The
-        share cannot be 0, because log(1 - F) of the largest ratio is infinite.
+        Share of the ratios that is not fitted, starting with the largest ratio; Facco et al. use
+        0.1. The share cannot be 0, because log(1 - F) of the largest ratio is infinite.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
     2.0
     """
     if not 0 < discard_fraction < 1:
-        raise ValueError(f"discard_fraction must lie between 0 and 1, got {discard_fraction}")
+        raise ValueError(f"`discard_fraction` must lie between 0 and 1, got {discard_fraction}")
     log_ratios = np.sort(_log_ratios(distances, 1, 2))
     return _slope(log_ratios, int(len(log_ratios) * (1 - discard_fraction)))
 
@@ -85,7 +85,8 @@ def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
     ----------
     distances : ndarray, shape (n_points, 2 or more)
     discard_fraction : float
-        Share of the ratios, starting with the largest, of which only the number is used.
+        Share of the ratios that is censored, starting with the largest ratio. Only the number of
+        censored ratios is used.
 
     Returns
     -------
@@ -181,8 +182,8 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
     -------
     value, stderr : float
         The estimate and its standard error, 1/√(observed Fisher information). The standard error
-        assumes independent ratios, but ratios of neighbouring points are dependent. Both are NaN
-        with fewer than three ratios.
+        assumes independent ratios, but ratios of neighbouring points are dependent. Both values are
+        NaN with fewer than three ratios.
 
     Examples
     --------
@@ -202,7 +203,7 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
         return float("nan"), float("nan")
     ratios = np.exp(log_ratios)
     middle, high = _quantiles(ratios, (0.5, 0.95))
-    # No ratio lies below the bound if the 95 % quantile equals the smallest ratio.
+    # If the 95 % quantile equals the smallest ratio, no ratio lies below the bound.
     kept = ratios < middle + 20 * (high - middle)
     log_ratios = log_ratios[kept] if kept.any() else log_ratios
     n, more, total = len(log_ratios), n2 - n1 - 1, log_ratios.sum()

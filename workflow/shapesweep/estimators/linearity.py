@@ -20,7 +20,7 @@ FEW_FEATURES = 128
 
 @dataclass(frozen=True)
 class Fit:
-    """The best affine map from a layer to the next, for all tokens or without a group.
+    """The best affine map from one layer to the next, fitted to all tokens or without one group.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Pairs:
 def fits_with(
     core: Pairs, eigenvalues: Floats, axes: Floats, n_groups: int, more: Sequence[Pairs] = ()
 ) -> list[tuple[Fit, list[Fit]]]:
-    """Fit many points, and fit them with a few further points, with replicates of all fits.
+    """Fit a large core of points, alone and with further points, with replicates of all fits.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ class _Basis:
 
 
 class _Sums(NamedTuple):
-    """Sums over tokens y: their part of the residual, and Σ‖y‖² and Σy about the core's mean."""
+    """Sums over tokens y: the residual of these tokens, and Σ‖y‖² and Σy about the core's mean."""
 
     n_points: int
     residual: float
@@ -221,7 +221,7 @@ class _Sums(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Left:
-    """The core without some rows, which have regressors U and residuals R.
+    """The core without some rows; U and R are the regressors and the residuals of these rows.
 
     `root` is L in I - UᵀU = LLᵀ, and `solved` is L⁻¹UᵀR. Both are NaN if the remaining rows do not
     span the regressors.

@@ -14,8 +14,8 @@ class Rise:
     Attributes
     ----------
     height : ndarray of float64
-        Highest value of an inner layer minus the higher end value; negative if an end is the
-        highest.
+        Highest value of an inner layer minus the higher of the two end values; negative if an end
+        has the highest value.
     left, right : ndarray of float64
         Depths, on either side of the peak, at which a profile crosses half of its height; NaN if
         the height is not positive.

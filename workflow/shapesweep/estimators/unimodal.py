@@ -238,7 +238,7 @@ def _draws(n: int) -> Floats:
 
 
 def _scales(simulated: Floats, x: Floats, freedom: int, scale: float) -> Floats:
-    """Noise estimate of each simulated curve, from the curve itself or from simulated seeds."""
+    """For each simulated curve, a noise estimate from the curve itself or from simulated seeds."""
     if not freedom:
         return noise(simulated, x)
     rng = np.random.default_rng([SEED, 1])

@@ -35,8 +35,8 @@ def deviations(values: Floats) -> Floats:
     Returns
     -------
     ndarray of float64, shape (n_samples,)
-        Deviations within ±`MOST`; NaN for the first `WINDOW` samples. The deviation is `MOST` for
-        an infinite sample, and 0 for a sample that was not measured or cannot be predicted.
+        Deviations within ±`MOST`; NaN for the first `WINDOW` samples. The deviation of an infinite
+        sample is `MOST`. The deviation is 0 if a sample was not measured or cannot be predicted.
 
     Examples
     --------

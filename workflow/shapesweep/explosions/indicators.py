@@ -12,7 +12,8 @@ def kurtosis(points: NDArray[np.floating]) -> float:
     """Compute the kurtosis of a layer: E[(x - μ)⁴]/σ⁴ over all activations x.
 
     The mean μ and the variance σ² are taken over all tokens and features. A normal distribution has
-    a kurtosis of 3. A few large activations among many small activations raise it to tens or more.
+    a kurtosis of 3. A few large activations among many small activations raise the kurtosis to tens
+    or more.
 
     Parameters
     ----------

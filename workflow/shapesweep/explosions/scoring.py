@@ -1,4 +1,4 @@
-"""Scores of warnings: do signals announce loss explosions, and better than the loss does?
+"""Score warnings: do signals announce loss explosions, and better than the loss itself?
 
 This module computes the tables `spikes` (which runs exploded, and when), `approaches` (signals
 before an onset) and `warnings` (scores). A run is unstable if its loss has an onset, and stable
@@ -24,12 +24,14 @@ from shapesweep.storage import schemas
 RATE = 1.0
 #: Number of steps before an onset within which an alarm counts as a warning.
 HORIZON = 64
-#: Minimum number of stable runs, and of unstable runs, to compute scores.
+#: Minimum number of stable runs, and minimum number of unstable runs, for which scores are
+#: computed.
 LEAST = 4
-#: Number of resamplings of the runs, and number of resamplings that are computed together.
+#: Number of resamplings of the runs, and number of resamplings that are computed at a time.
 RESAMPLED, AT_ONCE = 10_000, 200
 LEVEL = 0.95
-#: The family that the paper claims to warn. All other families are compared with it.
+#: The family of signals that, according to the paper, warns of explosions. All other families are
+#: compared with this family.
 CLAIMED = "ID"
 TABLES = ("spikes", "approaches", "warnings")
 
@@ -156,7 +158,7 @@ class _Cohort:
 
     @cached_property
     def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The counts of unstable runs in every resampling, and which detectors detect which runs.
+        """The counts of unstable runs in every resampling, and each detector's detected runs.
 
         The shapes are (n_drawn, n_unstable) and (n_drawn, n_unstable, n_detectors). Thresholds are
         computed from the stable runs that were drawn.
@@ -185,12 +187,12 @@ class _Cohort:
 
     @cached_property
     def thresholds(self) -> NDArray[np.int64]:
-        """The index of the threshold of each detector, computed from all stable runs."""
+        """For each detector, the index of its threshold, computed from all stable runs."""
         return self.outcomes.chosen(np.ones(len(self.stable), dtype=int), RATE)
 
     @cached_property
     def others(self) -> NDArray[np.int64]:
-        """The indices of the thresholds if each stable run is left out in turn.
+        """For each detector, the index of its threshold, with each stable run left out in turn.
 
         The shape is (n_stable, n_detectors).
         """
@@ -203,7 +205,7 @@ class _Cohort:
 
     @cached_property
     def claimed(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
-        """Which runs the claimed family announces, and its detection rate in every resampling."""
+        """The runs that the claimed family announces, and the family's rates in the resamplings."""
         at = self.families.get(CLAIMED)
         return (~np.isnan(self._leads(at)), self._rates(at)) if at else None
 
@@ -212,7 +214,8 @@ class _Cohort:
         mine = self._leads(at)
         known = mine[~np.isnan(mine)]
         best = at[int((~np.isnan(self.leads[:, at])).sum(axis=0).argmax())]
-        # The false alarms of a stable run use the threshold from all other stable runs.
+        # Count the false alarms of a stable run at the threshold computed from all other stable
+        # runs.
         false = self.outcomes.false[np.arange(n_stable), best, self.others[:, best]]
         false_alarms = 1000 * false.sum() / self.outcomes.watched.sum()
         early = self.outcomes.early[:, best, self.thresholds[best]]
@@ -252,8 +255,8 @@ class _Cohort:
         hits, its_rates = self.claimed
         mine = ~np.isnan(self._leads(at))
         low, high = _quantiles(its_rates - rates, wanted)
-        # If few runs differ, and all in the same direction, resampling underestimates the
-        # uncertainty, but a sign test does not.
+        # If only a few runs differ, and all differ in the same direction, resampling underestimates
+        # the uncertainty. A sign test does not.
         only, either = int((hits & ~mine).sum()), int((hits ^ mine).sum())
         if not either or stats.binomtest(only, either).pvalue > 1 - wanted:
             low, high = min(low, 0.0), max(high, 0.0)
@@ -261,7 +264,7 @@ class _Cohort:
         return {"behind": float(behind), "behind_low": low, "behind_high": high}
 
     def _leads(self, at: list[int]) -> NDArray[np.float64]:
-        """Return the lead on every unstable run of the detector that is best on all other runs."""
+        """For each unstable run, return the lead of the detector that is best on the other runs."""
         leads = self.leads[:, at]
         elected = detector.elected(~np.isnan(leads), np.ones(len(leads), dtype=int))
         return leads[np.arange(len(leads)), elected]

@@ -36,8 +36,8 @@ class Family:
 
 
 _ID = ("id_twonn", "id_gride", "id_mle")
-#: Families of signals that the literature claims to announce an explosion. They were set before
-#: any data was seen.
+#: Families of signals that, according to the literature, announce an explosion. All families but
+#: the last were set before any data was seen.
 FAMILIES = (
     Family("ID", _ID, 1),
     Family("ID between documents", tuple(f"{name}_between" for name in _ID), 1),
@@ -49,7 +49,8 @@ FAMILIES = (
     Family("parameter norm", ("parameter_norm",), 1),
     Family("gradient norm", ("gradient_norm",), 1),
     Family("loss", ("loss",), 1),
-    # The literature does not claim this. It was added after the ID fell in the embedded runs.
+    # The literature does not claim that a falling ID warns. This family was added after the ID fell
+    # in the embedded runs.
     Family("ID, falling", _ID, -1),
 )
 METRICS = {metric for family in FAMILIES for metric in family.metrics}

@@ -54,7 +54,8 @@ def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
 def subtitle(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
     """Return the note of a figure: corpus, documents and N, and the additional texts `more`.
 
-    If there are more than `drawn` runs, the note says how many are drawn. With None, all are drawn.
+    If there are more than `drawn` runs, the note says how many runs are drawn. If `drawn` is None,
+    all runs are drawn.
     """
     first = data[data.n_documents.notna()]
     parts = []

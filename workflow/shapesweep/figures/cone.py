@@ -8,8 +8,8 @@ from shapesweep.estimators.spectrum import eigenvalues, leading_share, mean_cosi
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import FAMILIES, GRAY, grid
 
-#: Number of points, number of features, and distance of the ball's centre from the origin in
-#: standard deviations.
+#: Number of points, number of features, and distance between the ball's centre and the origin. The
+#: distance is in standard deviations.
 N, FEATURES, DISTANCE = 600, 16, 12.0
 
 
@@ -56,8 +56,8 @@ FIGURE = Figure(
     draw=cone,
     title="The cone that centring turns into a ball",
     category="What is measured",
-    caption="Seen from the origin, a round cloud away from it looks like a cone: all points lie "
-    "in nearly the same direction, and the leading axis of the uncentred matrix is the direction "
-    "of the mean. After centring, the same cloud is a ball. The clouds of encoders behave "
+    caption="Seen from the origin, a round cloud far from the origin looks like a cone: all points "
+    "lie in nearly the same direction, and the leading axis of the uncentred matrix is the "
+    "direction of the mean. After centring, the cloud is a ball. The clouds of encoders behave "
     "in this way, so anisotropy is computed from the centred matrix.",
 )

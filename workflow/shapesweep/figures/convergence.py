@@ -21,7 +21,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def convergence(shown: pd.DataFrame) -> Canvas:
-    """Draw one line per run, with one column per reference of the distances."""
+    """Draw one line per run, with one column of panels per reference profile."""
     columns = {to: title for to, title in TO.items() if to in set(shown.to)}
     ylabels = [f"distance of\n{words} profiles" for words in METRICS.values()]
     figure, axes = grid(

@@ -25,7 +25,7 @@ IDS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select profiles of the anisotropy at the last checkpoint, and IDs of the middle blocks."""
+    """Select the anisotropy over depth at the last checkpoint, and the IDs of the middle blocks."""
     every = {"corpus": curves.corpora, "selection": "no_first"}
     profiles = at_last(rows(curves.profiles, metric="anisotropy", **every))
     lines = rows(curves.trajectories, metric=IDS, layers="middle", **every)

@@ -21,7 +21,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
-    """Draw the heights with marks for shapes, and below, the share of the height due to sinks."""
+    """Draw the heights with marks for shapes and, below, the share of the height due to sinks."""
     ylabels = ["rise of the anisotropy\nabove both ends", "share of it\nthat is sinks"]
     shared = {"heights": [1.3, 0.8], "sharex": "col", "sharey": "row"}
     figure, axes, columns = run_grid(shown, ylabels, 1.2, "training step", **shared)

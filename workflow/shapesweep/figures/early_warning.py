@@ -16,7 +16,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def early_warning(shown: pd.DataFrame) -> Canvas:
-    """Draw for each family the share of announced explosions, the share by chance, and the lead."""
+    """Draw each family's share of announced explosions, the share by chance, and the lead."""
     figure, axes = grid([""], ["", ""], 0.24 * len(shown) + 0.5)
     detection, lead = axes[0]
     heights = range(len(shown))
@@ -57,8 +57,8 @@ FIGURE = Figure(
     category="Loss explosions",
     caption="For each family of signals, the left panel shows the share of runs in which a "
     f"change detector raised an alarm in the {HORIZON} steps before the loss exploded. The right "
-    "panel shows the median lead: how many steps before the explosion the alarm was raised. All "
-    "detectors have the same limit on the rate of false alarms in stable runs. In a family of "
+    "panel shows the median lead, which is the number of steps from the alarm to the explosion. "
+    "All detectors have the same limit on the rate of false alarms in stable runs. In a family of "
     "several signals, each run is scored with the signal that is best on all other runs. "
     "Intervals come from resampling the runs; on the left, they are corrected for the number of "
     "families. Vertical marks are the shares expected by chance at this rate of alarms.",

@@ -39,7 +39,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_training(shown: pd.DataFrame) -> Canvas:
-    """Draw the ID with all neighbours and between documents, and below, related numbers."""
+    """Draw the ID with all neighbours and between documents and, below, related numbers."""
     known = runs(shown)
     heights = [1.5, 0.8] * len(known)
     ylabels = [f"{run}\nTwoNN ID" for _, run, _ in known]
@@ -97,9 +97,9 @@ FIGURE = Figure(
     title="Two phases: ID over training",
     category="Over training",
     caption="Intrinsic dimension by TwoNN, with all neighbours (left) and only neighbours of "
-    "other documents (right). Below: the share of nearest neighbours in the same document, and "
-    "the loss. If the ID grows only in the left panel, the growth comes from trajectories within "
-    "documents. The shaded range is the 95 % interval of the step of a peak that exceeds the noise "
-    "of documents and of training.",
+    "other documents (right). The lower rows show the share of nearest neighbours in the same "
+    "document, and the loss. If the ID grows only in the left panel, the growth comes from "
+    "trajectories within documents. The shaded range is the 95 % interval of the step of a peak "
+    "that exceeds the noise of documents and of training.",
     needs="checkpoints with a step",
 )

@@ -15,7 +15,7 @@ METRICS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select metrics of the middle blocks of every checkpoint, and its loss on the same corpus."""
+    """Select the loss of every checkpoint, and metrics of its middle blocks on the same corpus."""
     every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
     found = rows(curves.trajectories, metric=METRICS, **every)
     losses = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)

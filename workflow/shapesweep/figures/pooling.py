@@ -8,8 +8,8 @@ from shapesweep.figures._panels import PALETTE, depth_line, log_axis, run_grid, 
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
-#: The IDs of all points, half of the points and a quarter of the points. The figure shows the ID
-#: whose number of points is closest to the number of passages.
+#: Metrics for the IDs of all points, of half of the points and of a quarter of the points. The
+#: figure shows the ID whose number of points is closest to the number of passages.
 SIZES = ["id_twonn", "id_twonn_half", "id_twonn_quarter"]
 CHECKPOINTS = 2
 

@@ -10,7 +10,8 @@ from shapesweep.figures import WIDTH, Canvas, Figure, note
 from shapesweep.figures._panels import STEPS
 from shapesweep.neighbors import nearest_neighbors
 
-#: Number of points, number of turns of the roll, and breadth of the ribbon in units of the radius.
+#: Number of points, number of turns of the roll, and breadth of the ribbon. The breadth is in units
+#: of the radius.
 N, TURNS, BREADTH = 2000, 1.5, 2.0
 
 

@@ -22,7 +22,7 @@ PREDICTED = "predicted: p(1-p)‖δ‖²/tr Σ"
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select anisotropy and predicted share at the last checkpoint, also of shortened documents."""
+    """Select the anisotropy and the predicted share at the last checkpoint, by document length."""
     names = ["anisotropy", "massive_share"]
     selections = [*MEASURED, *LENGTHS]
     found = rows(curves.profiles, metric=names, corpus=curves.corpus, selection=selections)
@@ -31,7 +31,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def sinks(shown: pd.DataFrame) -> Canvas:
-    """Draw measured and predicted shares over depth, and below, over document length by layer."""
+    """Draw measured and predicted shares over depth and, below, over document length by layer."""
     figure, axes, columns = run_grid(shown, ["share of the variance", "anisotropy"], 1.4)
     for (top, below), part in columns:
         whole = part[part.selection.isin(MEASURED)].sort_values("layer")

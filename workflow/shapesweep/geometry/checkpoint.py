@@ -20,7 +20,7 @@ from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.selections import LENGTHS, SENSITIVITY
 from shapesweep.storage.shards import ORIGINS, Shard, in_order, read_shard
 
-#: For selections on which only some metrics are measured: the names of these metrics.
+#: The selections on which only some metrics are measured, with the names of these metrics.
 PARTIAL = {
     **{s: [name for name, metric in METRICS.items() if metric.sensitivity] for s in SENSITIVITY},
     **{s: [name for name, metric in METRICS.items() if metric.dose] for s in LENGTHS},

@@ -117,7 +117,7 @@ def measure_layer(
     ----------
     layer : Layer
     n_points : int or None
-        Number N of distinct points from which every ID is estimated; None for all distinct points.
+        Number N of distinct points from which IDs are estimated; None for all distinct points.
     metrics : mapping of str to Metric
     before : Layer, optional
         The previous layer, which has been measured. Metrics of pairs of layers need this argument.
@@ -218,7 +218,8 @@ def _fits(
         if key in fits or not core.any():
             continue
         if key not in before.axes:
-            # Other tokens are massive in the previous layer, so this mask has no axes yet.
+            # In the previous layer, other tokens are massive, so no axes are stored for this mask
+            # yet.
             before.axes[key] = spectrum.eigh(Moments.of(before.points[core]).scatter)
         eigenvalues, axes = before.axes[key]
         larger = {

@@ -83,7 +83,7 @@ class Member:
     def _budget_file(self) -> Path | None:
         """File of the dimension budget.
 
-        The file is not in the folder of kept numbers, because another job measures the budget.
+        The file lies outside the folder of kept numbers, because another job measures the budget.
         """
         # No revision is named `.budgets`, because names of revisions do not begin with a dot.
         kept = self.kept_folder

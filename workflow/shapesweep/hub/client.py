@@ -1,4 +1,4 @@
-"""Requests to the Hub, which are repeated after transient failures.
+"""Send requests to the Hub, and repeat them after transient failures.
 
 No other module calls the Hub. The client is `huggingface_hub`, so `HF_TOKEN`, `HF_HOME`,
 `HF_ENDPOINT` and `HF_HUB_OFFLINE` have their usual meaning. `huggingface_hub` repeats only some of
@@ -40,7 +40,7 @@ class RefusedError(CheckpointError):
 
 
 class NoAccessError(RefusedError, TransientError):
-    """Raised if the user has no access. The error is transient, because the user may get access."""
+    """Raised if the user has no access. The error is transient; access may be granted later."""
 
 
 def refs(repository: str) -> dict[str, dict[str, str]]:
@@ -49,7 +49,7 @@ def refs(repository: str) -> dict[str, dict[str, str]]:
     Returns
     -------
     dict
-        The keys are `branches` and `tags`; each value is a dict of commits by name.
+        The keys are `branches` and `tags`; each value maps names to commits.
 
     Raises
     ------
@@ -141,12 +141,13 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
     Returns
     -------
     Path
-        Path of the file; a symbolic link if the user's cache contains the file.
+        Path of the file. If the user's cache contains the file, the path is a symbolic link.
 
     Raises
     ------
     RefusedError
-        If the Hub has no such file, or repeatedly sends contents that differ from its listing.
+        If the Hub has no such file, or repeatedly sends contents that differ from the Hub's
+        listing.
     UnreachableError
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
@@ -160,7 +161,7 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
         return target
     before = shown.n
     for attempt in range(DAMAGED):
-        # Without this, the client would keep the file of an earlier attempt.
+        # Remove the file of an earlier attempt, because the client would keep it.
         target.unlink(missing_ok=True)
         download = functools.partial(
             HfApi.hf_hub_download,
@@ -169,7 +170,7 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             revision=commit,
             local_dir=folder,
             tqdm_class=_counting(shown),
-            # Without this, the client could copy the file again from a damaged cache.
+            # A repeated download must not copy the file from the cache, which may be damaged.
             force_download=attempt > 0,
         )
         try:
@@ -178,7 +179,7 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             if not _is_short(error):
                 raise
         if is_whole(target, file):
-            # The bytes of a repeated download are counted only once.
+            # Count the bytes of a file only once, even if the file is downloaded repeatedly.
             shown.update(before + file.size - shown.n)
             return target
     target.unlink(missing_ok=True)
@@ -232,8 +233,8 @@ def _is_transient(error: BaseException) -> bool:
         return status in _TRANSIENT or status >= 500
     if any(isinstance(cause, OSError) and cause.errno in _OURS for cause in causes):
         return False
-    # A truncated response is not JSON and raises a ValueError. A failed transfer by xet raises a
-    # RuntimeError.
+    # A truncated response is not valid JSON, so parsing it raises a ValueError. A failed transfer
+    # by xet raises a RuntimeError.
     kinds = TransportError | LocalEntryNotFoundError | OSError | ValueError | RuntimeError
     return not _is_short(error) and isinstance(error, kinds)
 
@@ -252,7 +253,8 @@ def _wait(state: Any) -> float:
     for cause in _causes(state.outcome.exception()):
         requested = getattr(getattr(cause, "response", None), "headers", {}).get("Retry-After", "")
         if requested.isdigit() and float(requested):
-            # The Hub limits rates in windows of five minutes, so it never requests a longer wait.
+            # The Hub limits rates in windows of five minutes, so the Hub never requests a wait of
+            # more than five minutes.
             return min(float(requested), 300.0)
     return min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
 
@@ -306,7 +308,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _counting(shown: Any) -> type:
-    """Return a class of hidden progress bars for the client, which update a visible bar."""
+    """Return a class of hidden progress bars that pass the client's updates to a visible bar."""
     from tqdm import tqdm
 
     class Counting(tqdm):

@@ -1,8 +1,8 @@
 """The disk budget: the disk space for checkpoints from the Hub while they are measured.
 
-Every batch claims the space that it needs before its download begins. The claim ends when the
-folder of the batch is removed, or when the process that used the batch has died. Downloads run
-ahead of the measurements while space is available. A killed job does not hold space forever.
+Before the download of a batch begins, the batch claims the disk space that it needs. The claim ends
+when the folder of the batch is removed, or when the process that used the batch has died. Downloads
+run ahead of the measurements while space is available. A killed job does not hold space forever.
 """
 
 import contextlib
@@ -25,10 +25,11 @@ from shapesweep.storage import atomic
 
 #: Seconds between two attempts to claim space, and between two messages while waiting.
 LOOK, MESSAGE = 0.5, 60.0
-#: Waiting ends if no claim has changed for this many seconds.
+#: A job stops waiting for space if no claim has changed for this many seconds.
 PATIENCE = 6 * 3600.0
 
-#: The path `<suite>/<run>/<batch>/<fingerprint>`, which cannot point outside the folder.
+#: Regular expression for `<suite>/<run>/<batch>/<fingerprint>`. A matching path cannot point
+#: outside the folder of downloads.
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*){3}")
 #: Bytes of a claim, and the time at which the claim expires.
 Claim = tuple[int, float]
@@ -44,7 +45,7 @@ class DiskBudget:
     folder : path-like
         The folder of temporary files; its subfolder `checkpoints/` contains the downloads.
     n_bytes : int
-        Limit for the sum of all claims.
+        Limit for the sum of all claims, in bytes.
     """
 
     def __init__(self, folder: str | Path, n_bytes: int) -> None:
@@ -70,30 +71,30 @@ class DiskBudget:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".new")
         with os.fdopen(descriptor):
-            # The marker is locked before it is visible: an unlocked marker belongs to a dead
-            # process.
+            # The marker is locked before it gets its final name, so an unlocked marker belongs to a
+            # dead process.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             Path(name).replace(path)
             yield
             path.unlink(missing_ok=True)
 
     def claim(self, batch: str, n_bytes: int, seconds: float = math.inf) -> None:
-        """Wait until there is space for a batch, and claim it.
+        """Wait until there is space for a batch, and claim the space.
 
         Parameters
         ----------
         batch : str
         n_bytes : int
         seconds : float
-            Time after which no job uses the batch any more, so that its files may be removed when
-            another batch needs the space.
+            Time in seconds after which no job uses the batch any more. After this time, the files
+            of the batch may be removed when another batch needs the space.
 
         Raises
         ------
         CheckpointError
             If the batch needs more space than the limit allows.
         TransientError
-            If no claim has changed for hours.
+            If no claim has changed for `PATIENCE` seconds.
         """
         limit = f"hub.disk_gb allows {self.n_bytes / 1e9:g} GB"
         if n_bytes > self.n_bytes:
@@ -129,7 +130,7 @@ class DiskBudget:
             claims = self._claims()
             claims.pop(batch, None)
             for other, (_, end) in list(claims.items()):
-                # The claim is obsolete: the batch has no files, and no process uses it.
+                # The claim is obsolete: the batch has no files, and no process uses the batch.
                 if not (self.folder / other).exists() and not self._markers(other):
                     del claims[other]
                 elif self._is_dead(other) or end < time.time():
@@ -150,7 +151,8 @@ class DiskBudget:
     def _claims(self) -> dict[str, Claim]:
         try:
             claims = json.loads(self.claims_file.read_bytes())
-            # The folder of a claim may be removed, so its path must not point elsewhere.
+            # `_remove` deletes the folder of a claim, so the path must not point outside
+            # `self.folder`.
             return {
                 batch: (int(n), float(end))
                 for batch, (n, end) in claims.items()

@@ -36,7 +36,7 @@ def checkpoints(
         Function that waits until the disk has room for all checkpoints.
     tokenizer : Path
         Folder of the tokenizer. If the tokenizer could not be downloaded, no checkpoint is
-        downloaded, because none could be measured.
+        downloaded, because checkpoints cannot be measured without a tokenizer.
 
     Yields
     ------
@@ -86,7 +86,7 @@ def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -
     Parameters
     ----------
     last : Checkpoint
-        A checkpoint of the run, for messages.
+        A checkpoint of the run. Messages and `failed.json` refer to it.
     sources : iterable of (str, str, list of File)
         Repository, commit and files of each source, best source first.
     out : Path

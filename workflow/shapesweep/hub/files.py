@@ -11,7 +11,7 @@ _FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
 
 
 def is_weights(file: File) -> bool:
-    """Return whether a file contains weights. The index of weights contains none."""
+    """Return whether a file contains weights. An index of shards contains no weights."""
     return file.path.endswith((".safetensors", ".bin"))
 
 
@@ -31,7 +31,7 @@ def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[Fil
     -------
     files : list of File
     status : list of str
-        `missing_config` if there is no configuration, followed by the status of `choose_weights`.
+        The status of `choose_weights`; if there is no configuration, `missing_config` comes first.
     """
     inside = _inside(tree, folder)
     weights, status = choose_weights(inside)
@@ -61,8 +61,8 @@ def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
     files : list of File
         Weights and their index.
     status : list of str
-        Empty if a format is complete. `missing_weights` if there are no weights, and
-        `missing_weights:<file>` for each file that is missing.
+        Empty if the files of one format are complete. `missing_weights` if there are no weights,
+        and `missing_weights:<file>` for each file that is missing.
     """
     flaws: list[str] = []
     for stem, extension in _FORMATS:

@@ -1,7 +1,7 @@
-"""The listing of a suite: refs, files and configurations of its repositories, in one JSON file.
+"""The listing of a suite: a JSON file with the refs, files and configurations of repositories.
 
-The files of a commit never change, so the list of files is saved for each commit as soon as it
-arrives. If a listing is repeated or resumed, only new commits are requested.
+The files of a commit never change, so the list of a commit's files is saved as soon as it arrives.
+If a listing is repeated or resumed, only new commits are requested.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 
 def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
-    """Request everything from the Hub that the manifest of a suite needs.
+    """Request from the Hub all information that the manifest of a suite needs.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def write_steps(folders: Mapping[str, Path], out: str | Path) -> None:
     folders : dict of Path
         Output folders of a Trainer, by run.
     out : path-like
-        The JSON file to write: steps by run.
+        The JSON file to write. It maps each run to a list of steps.
     """
     kept = {
         run: sorted(int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*"))
@@ -116,9 +116,7 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
-    """Return the group of each listed repository, except repositories that only have a
-    tokenizer.
-    """
+    """Return the group of each repository, except repositories that only have a tokenizer."""
     known = patterns(suite)
     found = {}
     for name in names:
@@ -140,7 +138,7 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
 
 
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:
-    """Return all repositories to list, with their groups; None for repositories of tokenizers."""
+    """Return the group of each repository to list; None if it only has a tokenizer."""
     names: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
         # A pattern that matches no repository is reported as a problem.
@@ -216,7 +214,7 @@ def _tree(checkpoint: tuple[str, str]) -> list[File] | None:
 
 
 def _read_kept(path: Path) -> dict[str, list[File]]:
-    """Read the files of each commit, as an earlier listing has stored them."""
+    """Read the lists of files that earlier listings have stored, by commit."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         # A killed job may have written an incomplete line.

@@ -1,8 +1,8 @@
-"""Find the checkpoints of a suite in its listing, by the rules of its definition.
+"""Find a suite's checkpoints in the listing, by the rules of the suite's definition.
 
 The rules determine the step, tokens and phase of each revision. Only listed revisions count as
-checkpoints. A step of the grid without a listed revision counts as a hole. This module does not
-call the Hub.
+checkpoints. If no listed revision belongs to a step of the grid, the step counts as a hole. This
+module does not call the Hub.
 """
 
 import re
@@ -29,12 +29,12 @@ class Repository:
     Attributes
     ----------
     problem : str or None
-        Why the repository cannot be listed.
+        Reason why the repository cannot be listed.
     branches, tags : dict
         Commit by name.
     commits : list of (str, str)
-        Commit and title of each commit of a branch, newest first; empty if the mode does not need
-        them.
+        Commit and title of each commit of a branch, newest first. Empty unless the mode of the
+        suite is `commits`.
     trees : dict
         Files by commit; None for a commit that no longer exists.
     config : dict
@@ -51,7 +51,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Listed:
-    """A checkpoint, as described by its name and its listing, or a hole.
+    """A checkpoint, described by its name and the listing; or a hole (a missing step).
 
     Attributes
     ----------
@@ -62,10 +62,10 @@ class Listed:
         Folder of the checkpoint, or of its download.
     phase : str or None
     flags : tuple of str
-        Reasons to exclude the checkpoint, as far as names and listings show them.
+        Reasons to exclude the checkpoint. Only reasons that names and listings show are included.
     repository, commit : str
-        Repository and commit on the Hub. Empty for a checkpoint on this machine, for which only the
-        attributes above are set.
+        Repository and commit on the Hub. For a checkpoint on this machine, these attributes and all
+        attributes below keep their defaults.
     inside : str
         Folder in the repository; empty for its root.
     is_main : bool
@@ -75,7 +75,7 @@ class Listed:
     status : tuple of str
         Defects of the files.
     config : dict
-        The `config.json` of its run.
+        The `config.json` of the checkpoint's run.
     tokenizer : tuple of str
         Digests of the files of the run's tokenizer.
     """
@@ -104,7 +104,7 @@ class Listed:
 
 
 def patterns(suite: HubSuite) -> list[tuple[str, Repositories]]:
-    """Return every repository of a suite, or pattern with `*`, with its group."""
+    """Return (name, group) for every repository of a suite; a name may be a pattern with `*`."""
     return [
         (name, group)
         for group in suite.groups()
@@ -116,16 +116,18 @@ def patterns(suite: HubSuite) -> list[tuple[str, Repositories]]:
 def revisions(
     mode: Mode, group: Repositories, name: str, repository: Repository
 ) -> Iterator[Listed]:
-    """Yield the revisions of a repository that match the pattern of its group, and its `main`.
+    """Yield a repository's revisions that match the pattern of the repository's group.
+
+    If the revisions are branches or tags, `main` is included even if it does not match.
 
     Raises
     ------
     ShapesweepError
-        If the step that the pattern matches is not a number.
+        If the group `step` of the pattern matches a string that is not a number.
     """
     run = _plain(name.partition("/")[2])
     main = repository.branches.get("main", "")
-    # Each entry: the text to match, the name of the revision, the commit, and the folder.
+    # Each entry contains the text to match, the name of the revision, the commit, and the folder.
     if mode == "repositories":
         named = [(name, run, main, "")] if main else []
     elif mode == "commits":
@@ -155,10 +157,10 @@ def revisions(
 
 
 def _seed(group: Repositories, name: str, label: str | None = None) -> int | None:
-    """Return the seed from the name of a revision or of its repository, or else of the group."""
+    """Return the seed that the revision's name, the repository's name or the group states."""
     found = re.search(group.seed, name) if isinstance(group.seed, str) else None
     for text in (label, found[1] if found else None):
-        # A larger number would not fit into a column of a table.
+        # An integer with more than 18 digits may not fit into an int64 column.
         if text and re.fullmatch("[0-9]{1,18}", text):
             return int(text)
     return None if isinstance(group.seed, str) else group.seed
@@ -232,8 +234,8 @@ def checkpoints(
         group = groups[name]
         mine = list(revisions(suite.mode, group, name, repository))
         found.setdefault(id(group), (group, []))[1].extend(mine)
-        # A repository that matches a star may have no checkpoint of the suite, but a repository
-        # that is named must have checkpoints.
+        # A repository that matches a pattern with `*` may contain no checkpoint of the suite, but a
+        # repository that the suite names must contain checkpoints.
         is_empty = all(checkpoint.is_main for checkpoint in mine) and "*" not in group.repository
         # A repository that cannot be listed is always reported, because it may contain a requested
         # run.
@@ -277,8 +279,8 @@ def tokenizers(
 ) -> Iterator[TokenizerSource]:
     """Yield the sources of the tokenizer of a run, best source first.
 
-    If the suite names a repository, it is the only source. Otherwise, the sources are `main`, and
-    then the checkpoints from the last to the first.
+    If the suite names a repository for the tokenizer, this repository is the only source.
+    Otherwise, the sources are `main`, and then the checkpoints from the last to the first.
 
     Parameters
     ----------
@@ -307,7 +309,7 @@ def _plain(name: str) -> str:
 
 
 def _may_be_wanted(suite: HubSuite, name: str) -> bool:
-    """Return whether a repository may contain a requested run; a phase can be a run, too."""
+    """Return whether a repository may contain a requested run; a phase may be a separate run."""
     run = name.partition("/")[2]
     return (
         suite.only is None
@@ -317,7 +319,7 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
 
 
 def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
-    """Set the tokens of every checkpoint, and the run if its phase is a separate run."""
+    """Set every checkpoint's tokens. If a phase is a separate run, also set the run."""
     placed = []
     ranks: Counter[tuple[str, str | None]] = Counter()
     for checkpoint in sorted(found, key=lambda c: (c.run, c.phase or "", c.step or 0)):
@@ -349,7 +351,7 @@ def _phase(group: Repositories, name: str | None) -> Phase:
 
 
 def _with_files(checkpoint: Listed, repository: Repository, with_code: bool) -> Listed:
-    """Add the files that a checkpoint needs, and their defects."""
+    """Add the files that a checkpoint needs, and the defects of these files."""
     tree = repository.trees.get(checkpoint.commit)
     if tree is None:
         return replace(checkpoint, status=("gone",), config=repository.config)
@@ -360,7 +362,7 @@ def _with_files(checkpoint: Listed, repository: Repository, with_code: bool) -> 
 
 
 def _holes(group: Repositories, members: list[Listed]) -> list[Listed]:
-    """Return a hole for each step of the grid without a checkpoint, unless no step is known."""
+    """Return a hole for each grid step without a checkpoint; none if no checkpoint has a step."""
     there = [member for member in members if member.step is not None]
     if not there:
         return []

@@ -1,4 +1,4 @@
-"""A consistency check, which finds files of weights that several checkpoints share.
+"""A consistency check that finds weight files which several checkpoints share.
 
 The check only adds flags. The manifest decides which flags exclude a checkpoint.
 """
@@ -12,12 +12,12 @@ from shapesweep.hub.revisions import Listed
 
 
 def flag_shared(found: Sequence[Listed]) -> list[Listed]:
-    """Add a flag to the `status` of checkpoints that share a file of weights, by its sha256.
+    """Add a flag to the `status` of checkpoints whose weight files have the same sha256.
 
     If checkpoints share a file, it is not known which of them is wrong, so each of them gets the
-    flag `shares_file_with:<revision>`. Two pairs are legitimate: `main` and the last step of a run,
-    and steps 0 and 1 (if the first step has learning rate 0). Different runs may also share steps 0
-    and 1, for example runs that differ only in the order of their data.
+    flag `shares_file_with:<revision>`. Two pairs of checkpoints may share files: `main` and the
+    last step of a run, and steps 0 and 1 (if the first step has learning rate 0). Different runs
+    may also share steps 0 and 1, for example runs that differ only in the order of their data.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def _is_benign(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     by_run: dict[str, list[Listed]] = defaultdict(list)
     for checkpoint in group:
         by_run[checkpoint.run].append(checkpoint)
-    # Runs with a common start: every run may contribute steps 0 and 1, and one run its last step.
+    # Several runs may have a common start. Then every run may contribute steps 0 and 1, and one of
+    # the runs may also contribute its last step.
     later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
     whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
     known = all(_is_start(checkpoint) or _is_end(checkpoint, last) for checkpoint in group)

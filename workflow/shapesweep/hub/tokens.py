@@ -15,7 +15,7 @@ def tokens_of(
     label : int or None
         Number of tokens in the name of the checkpoint.
     is_main : bool
-        Whether the checkpoint is the `main` revision, whose tokens are known only from a label.
+        Whether the checkpoint is the `main` revision. Its tokens are known only from a label.
     rank : int
         1-based index of the checkpoint within its phase.
     """
@@ -36,14 +36,13 @@ def tokens_of(
 
 
 def ramped(step: int, ramp: Ramp) -> int:
-    """Return the number of tokens seen after a number of steps with a growing batch size.
+    """Return the number of tokens seen after some steps, if the batch size grows during training.
 
     As in Megatron-LM (`RampupBatchsizeNumMicroBatches`), the samples of the ramp are divided into
     equal shares, and the batch size grows by one increment after each share.
 
-    Examples
-    --------
-    The first thousand steps of BLOOM-560m, before its batch of 192 grows:
+    Examples -------- The first thousand steps of BLOOM-560m, during which the batch size is still
+    192:
 
     >>> ramped(1000, Ramp(first=192, increment=32, over=9765625, last=256, length=2048))
     393216000
@@ -51,7 +50,7 @@ def ramped(step: int, ramp: Ramp) -> int:
     n_increments = (ramp.last - ramp.first) // ramp.increment
     samples, left, batch = 0, step, ramp.first
     for k in range(1, n_increments + 1):
-        # Number of steps until the batch grows, which happens at the first step after this share.
+        # Number of steps until the batch size grows. It grows at the first step after this share.
         until = -(-(ramp.over * k // n_increments - samples) // batch)
         taken = min(left, max(until, 0))
         samples, left, batch = samples + taken * batch, left - taken, batch + ramp.increment

@@ -1,7 +1,7 @@
 """List the checkpoints of a suite by name, and describe them by their files.
 
-The list is read only from names of folders or from the listing of the Hub, so that Snakemake can
-plan with the list. The manifest adds what the files contain.
+The list depends only on names of folders or on the listing of the Hub, so Snakemake can compute the
+list while planning. The manifest adds facts that are read from the files.
 """
 
 import os
@@ -37,7 +37,7 @@ Digests = Mapping[tuple[Any, ...], str | None]
 
 
 def listing_file(results: str | Path, suite: str) -> Path:
-    """Return the file of the listing of a suite."""
+    """Return the path of a suite's listing."""
     return Path(results) / "listings" / f"{suite}.json"
 
 
@@ -93,10 +93,11 @@ def describe(
     rule : 'all', Every, Steps or Log
         The rule that chooses checkpoints. Only the files of chosen checkpoints are hashed.
     known : iterable of Checkpoint
-        An earlier manifest. A file with the same size and modification time keeps its sha256.
+        Checkpoints of an earlier manifest. If the size and the modification time of a file have not
+        changed, the sha256 of the earlier manifest is used.
     planned : collection of (str, str), optional
-        Runs and revisions of the checkpoints without flags that the plan has chosen. Checkpoints
-        may have been added since, so that `rule` might now choose other checkpoints.
+        Run and revision of each checkpoint that the plan has chosen and that has no flags. `rule`
+        might now choose other checkpoints, because checkpoints may have been added after planning.
 
     Returns
     -------
@@ -105,7 +106,7 @@ def describe(
     Raises
     ------
     ShapesweepError
-        If a run was trained with another recipe.
+        If the recipe of a trained run differs from the recipe in the suite's definition.
     """
     if isinstance(suite, EmbeddedSuite):
         for run, folder in dict.fromkeys((found.run, found.folder.parent) for found in listed):
@@ -236,7 +237,7 @@ def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
             tokens = None if suite.tokens_per_step is None else step * suite.tokens_per_step
             found.append(Listed(run, path.name, step, path, seed, tokens))
     if not found and (folder / "config.json").is_file():
-        # The folder itself is a checkpoint, whose step is not known.
+        # The folder itself is a checkpoint. The step of this checkpoint is not known.
         return [Listed(run, "main", None, folder, seed)]
     if not found:
         raise ShapesweepError(

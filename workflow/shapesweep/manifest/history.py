@@ -1,4 +1,4 @@
-"""The history of runs: one table per suite of what logs and probes recorded during training.
+"""The history of runs: one table per suite, with the values that logs and probes recorded.
 
 A log is a Trainer's `trainer_state.json`, a CSV file, or a file with one JSON object per line.
 Probes write `probe.parquet`. If a log is still being written, its complete entries are read.
@@ -31,8 +31,8 @@ NAMES = {
     "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
 }
 
-#: `_NOTHING` is a log without entries. A `Log` is a log, with the problems that occurred when it
-#: was read.
+#: `_NOTHING` is a log without entries. A `Log` is a pair of a log and a list of problems that
+#: occurred while the log was read.
 _NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
 Log = tuple[pd.DataFrame, list[str]]
 
@@ -97,7 +97,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
 
 
 def of_folder(folder: str | Path) -> Log:
-    """Return the log of a Trainer's run, from the state that reaches the highest step.
+    """Return the log of a Trainer's run, from the `trainer_state.json` with the highest step.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def of_folder(folder: str | Path) -> Log:
     log : pandas.DataFrame
         Table with the columns of `read_log`; empty if there is no state.
     problems : list of str
-        Messages on damaged states, which are skipped. The other states contain the same entries,
-        except for the last entries.
+        Messages on damaged state files. Damaged files are skipped, because the intact files contain
+        the same entries, except for the last entries.
     """
     found, problems = [], []
     for path in _states_of_trainer(folder):
@@ -137,7 +137,7 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     history : pandas.DataFrame
         Rows of all runs with a log or a probe.
     problems : list of str
-        Messages on logs that could not be read, and that are not essential.
+        Messages on optional logs that could not be read.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def states(name: str, suite: AnySuite) -> list[Any]:
 def _logs(
     name: str, suite: AnySuite, results: str | Path
 ) -> Iterator[tuple[str, Log, Path | None]]:
-    """Yield every run with its log, and with its folder if the run is on this machine."""
+    """Yield every run, the run's log, and the run's folder (None if the run is on the Hub)."""
     if isinstance(suite, HubSuite):
         yield from _published(name, suite, results) if suite.losses else ()
     elif isinstance(suite, LocalSuite):
@@ -202,7 +202,7 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
     by_run = {checkpoint.run: checkpoint.repository for checkpoint in found}
     for run, path in suite.losses.items():
         if run not in by_run:
-            # This is not an error, because this sweep may not measure the run.
+            # An unknown run is not an error, because this sweep may not measure the run.
             problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
             yield run, (_NOTHING, [problem]), None
             continue

@@ -1,4 +1,4 @@
-"""Selection: which listed checkpoints a configuration chooses, by their names and steps."""
+"""Select the listed checkpoints that a configuration chooses, by their names and steps."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -16,9 +16,9 @@ Rule = Literal["all"] | Selection
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     """Return the checkpoints that the rule `checkpoints` of a configuration chooses, run by run.
 
-    If the rule selects a flagged checkpoint, the checkpoint is chosen, and then reported. If the
-    rule states a number of checkpoints (`Log`), it is also applied to the checkpoints without flags
-    alone, and the checkpoints of both selections are chosen.
+    If the rule selects a flagged checkpoint, the checkpoint is chosen, but it is reported instead
+    of measured. A rule `Log` is applied twice: to all checkpoints, and to the checkpoints without
+    flags. The checkpoints of both selections are chosen.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
     ----------
     chosen : iterable of Listed
     rule : 'last', as `select`, or None
-        `last` chooses the highest step of every run; None chooses nothing. If a run has none of the
-        steps that a rule names, the run has no budget.
+        `last` chooses the checkpoint with the highest step of every run; None chooses nothing. If a
+        run has none of the steps that a rule names, the run has no budget.
 
     Returns
     -------

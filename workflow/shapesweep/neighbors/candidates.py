@@ -14,18 +14,18 @@ from shapesweep.estimators.arrays import Array, Floats, Ints, Labels, Mask
 from shapesweep.estimators.moments import ROWS, blocks
 from shapesweep.neighbors.tiles import Tiles
 
-#: Clouds with fewer points than this are searched row by row, because the sample for thresholds
-#: would be a large part of the cloud.
+#: Clouds with fewer points than this are searched row by row. The sample of columns from which
+#: thresholds are estimated would be a large part of such a cloud.
 FEW = 2048
-#: Minimum number of columns in the sample for thresholds. In large clouds, the sample contains one
-#: in `SAMPLE_SHARE` columns.
+#: Minimum number of columns in the sample from which thresholds are estimated. In large clouds, the
+#: sample contains one in `SAMPLE_SHARE` columns.
 SAMPLE, SAMPLE_SHARE = 512, 16
 #: Number of neighbours within the common threshold of a typical row: twice as many as the
 #: correlation dimension needs.
 USUAL = 40
-#: A row with more than this many times the needed hits has a wrong threshold, and is searched
-#: separately. Otherwise, many points at equal distances, such as rounded points, would fill the
-#: memory.
+#: If a row has more than this many times the needed hits, the row's threshold is wrong, and the row
+#: is searched separately. Otherwise, many points at equal distances, such as rounded points, would
+#: fill the memory.
 TOO_MANY = 32
 
 
@@ -53,7 +53,7 @@ class Candidates:
 def propose(
     tiles: Tiles, n_points: int, width: int, labels: Labels | None = None
 ) -> list[Candidates]:
-    """Propose candidates for all rows: of any label and, with labels, also of other labels.
+    """Propose candidates for all rows; with labels, also candidates that have other labels.
 
     Parameters
     ----------
@@ -66,8 +66,9 @@ def propose(
     Returns
     -------
     list of Candidates
-        Candidates of any label and, with labels, candidates of other labels. If a row has fewer
-        than `width` candidates, they include all points below the row's `beyond`.
+        The first item contains candidates of any label. If labels are given, the second item
+        contains candidates whose label differs from the label of the row. If a row has fewer than
+        `width` candidates, the candidates include all points below the row's `beyond`.
     """
     if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
         return propose_rows(tiles, np.arange(n_points), width, n_points, labels)
@@ -115,7 +116,7 @@ def propose_rows(
     labels: Labels | None = None,
     keep: Mask | None = None,
 ) -> list[Candidates]:
-    """Propose candidates for some rows, as `propose`, by searching each row completely.
+    """Propose candidates for the given rows by searching each row completely.
 
     Parameters
     ----------

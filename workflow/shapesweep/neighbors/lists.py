@@ -60,7 +60,7 @@ class NeighborLists:
         return np.isfinite(self.distances) & (self.distances <= self.reach[:, None])
 
     def nearest(self, k: int, keep: Mask | None = None) -> tuple[Floats, Ints]:
-        """The k nearest neighbours of each kept point among the kept points.
+        """For each kept point, its k nearest neighbours, searched among the kept points only.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class NeighborLists:
             yield chosen(near, again[0]), partial(chosen, listed, again[1])
 
     def _nearest_of(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
-        """The k nearest neighbours of some rows, as in `nearest`."""
+        """The k nearest neighbours of the given rows, in the format of `nearest`."""
         usable, listed = self.certified[rows], self.indices[rows]
         if keep is not None:
             usable &= keep[listed]
@@ -252,7 +252,7 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
     """
     points = np.asarray(points)
     if not 1 <= k < len(points):
-        raise ValueError(f"k must lie between 1 and {len(points) - 1}, got {k}")
+        raise ValueError(f"`k` must lie between 1 and {len(points) - 1}, got {k}")
     (lists,) = search(points, k, k)
     return lists.nearest(k)
 

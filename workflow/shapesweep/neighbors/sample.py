@@ -1,4 +1,4 @@
-"""Prepare the input of nearest-neighbour metrics: neighbours in a sample, without each group.
+"""Prepare the input of nearest-neighbour metrics: samples of points, and their neighbours.
 
 All metrics share one search over the samples of all selections. Points that a selection, a
 decimation or a jackknife replicate leaves out are filtered from the lists of the search.
@@ -61,7 +61,7 @@ class Neighbors:
 def neighbors(
     lists: NeighborLists, k: int, sampled: Mask, documents: Labels, groups: Labels, n_groups: int
 ) -> tuple[Neighbors, Iterator[Neighbors]]:
-    """The neighbours within a sample, and within the sample without each group of documents.
+    """The neighbours within a sample, and within the sample with each group left out in turn.
 
     Parameters
     ----------

@@ -21,9 +21,9 @@ from shapesweep.storage.selections import LENGTHS
 #: Assumed speed of downloads (bytes per second) and of a core (operations per second). Counted
 #: operations divided by the times in docs/reference/cost.md give 40 to 90 Gflop/s.
 DOWNLOAD_SPEED, CORE_SPEED = 50e6, 50e9
-#: Operations of a neighbour search per pair of points, in addition to the matrix product; and
-#: operations of the IDs per point and replicate, over all selections. Both numbers are derived from
-#: the times in docs/reference/cost.md.
+#: `PAIR` is the number of operations of a neighbour search per pair of points, without the matrix
+#: product. `POINT` is the number of operations of all IDs per point and replicate, over all
+#: selections. Both numbers are derived from the times in docs/reference/cost.md.
 PAIR, POINT = 600, 4.5e5
 #: Overhead in bytes of each shard and of each checkpoint, for schemas and logs.
 OVERHEAD = 16_384
@@ -116,7 +116,7 @@ def footprint(model: Model, settings: Config) -> int:
 
 def shard_bytes(model: Model, settings: Config) -> int:
     """Return the bytes of the shards of a checkpoint: float32 states of every layer and corpus."""
-    # A token has a state and three more columns.
+    # A shard stores the state of each token, and three more columns.
     shards = n_tokens(model, settings) * model.n_shards * (4 * model.width + 12)
     return shards + OVERHEAD * (1 + len(settings.corpora) * model.n_shards)
 
@@ -150,7 +150,7 @@ def budget_operations(model: Model, settings: Config) -> float:
 
 
 def minutes(n_operations: float) -> int:
-    """Return the time limit in minutes of a job with a number of operations on one core."""
+    """Return the time limit, in minutes, of a job with `n_operations` operations on one core."""
     return LEAST_MINUTES + math.ceil(PATIENCE * n_operations / CORE_SPEED / 60)
 
 

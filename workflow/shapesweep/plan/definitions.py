@@ -14,7 +14,7 @@ LONGEST = 100_000
 
 
 def for_training(name: str, suite: EmbeddedSuite, run: str) -> str:
-    """Return the definition of a suite with one run, as JSON."""
+    """Return the definition of a suite, reduced to one run, as JSON."""
     return _checked(name, suite.with_run(run).model_dump_json())
 
 

@@ -1,8 +1,8 @@
 """The plan of a sweep: its jobs, the files that they read and write, and their resources.
 
 The plan is computed from the configuration, the results folder and listings. Planning writes
-nothing. Besides listings and failures, the plan reads only names, sizes and times of files.
-Snakemake uses the plan through `workflow/rules/plan.smk`.
+nothing. The plan reads the contents of listings and of recorded failures. Of all other files, it
+reads only names, sizes and times. Snakemake uses the plan through `workflow/rules/plan.smk`.
 """
 
 import functools
@@ -99,9 +99,10 @@ class Plan:
     def batch(self, suite: str, run: str, name: str) -> Batch:
         """Return the batch with the given name, or the batch of a single checkpoint.
 
-        A job on a cluster computes its own plan, and the run may have grown since. If the plan no
-        longer contains the batch, the result contains as many checkpoints of the run, which cost
-        the same. `recorded` returns the batch of the plan that started the job.
+        A job on a cluster computes its own plan, and the run may have grown since the sweep was
+        planned. If the plan no longer contains the batch, the returned batch contains the same
+        number of checkpoints of the run, so the costs are equal. `recorded` returns the batch of
+        the plan that started the job.
         """
         found = self._batches_by_name(suite)
         if (run, name) in found:
@@ -134,7 +135,7 @@ class Plan:
         return None
 
     def model(self, suite: str, run: str) -> costs.Model:
-        """Return the model of a run, for estimates of costs; all checkpoints have its shape."""
+        """Return the model of a run, for cost estimates. All checkpoints have the same shape."""
         checkpoints = self.selected(suite).values()
         member = next(checkpoint for checkpoint in checkpoints if checkpoint.run == run)
         return costs.Model.of(member, self.suites[suite])
@@ -244,7 +245,7 @@ class Plan:
         raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
 
     def record(self, suite: str) -> str:
-        """Return the plan of a suite as JSON, on which its manifest, history and join depend."""
+        """Return the JSON plan of a suite. The suite's manifest, history and join depend on it."""
         definition, settings = self.suites[suite], self.settings(suite)
         listed = [
             (*c.key, c.step, c.flags, fingerprints.weights(definition, c))
@@ -311,7 +312,7 @@ class Plan:
         return costs.minutes(operations)
 
     def disk_bytes(self, batch: Batch) -> int:
-        """Return the disk space of a batch from the Hub while it is measured, in bytes.
+        """Return the bytes of disk space that a batch from the Hub needs while it is measured.
 
         Raises
         ------

@@ -44,7 +44,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """A title with the name, the architecture, the size and the corpus of the run."""
+        """A title that contains the run's name, architecture, size and corpus."""
         row = self.profiles.iloc[0]
         kind = f"{row.architecture} ({row.family}), {row.n_layers} blocks"
         return f"{self.suite}/{self.run}: {kind}; on {self.corpus}"

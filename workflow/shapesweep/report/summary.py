@@ -10,7 +10,7 @@ from shapesweep.curves.tables import Curves, rows
 from shapesweep.report import sentences
 from shapesweep.storage import failures
 
-#: Metrics in the table of the summary, and their names in it.
+#: Metrics in the summary's table, each with the name that the table shows.
 WAYS = {
     "id_twonn": "all neighbours",
     "id_twonn_paper": "the paper's fit",

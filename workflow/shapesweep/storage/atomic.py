@@ -105,7 +105,7 @@ def _replace(partial: Path, path: Path) -> None:
             partial.replace(path)
             return
         except OSError as error:
-            # Another process has written the same folder meanwhile.
+            # In the meantime, another process has written the same folder.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
     partial.replace(path)
@@ -148,7 +148,7 @@ def _remove_dead(parent: Path, name: str) -> None:
     for path in [path for path in left if path.suffix in (".partial", ".lock")]:
         lock = path.with_suffix(".lock")
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
-            # If there is no lock file, the process has terminated, too.
+            # If there is no lock file, the process has also terminated.
             with contextlib.suppress(FileNotFoundError):
                 file = held.enter_context(lock.open("r+b"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

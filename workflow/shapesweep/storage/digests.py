@@ -1,4 +1,4 @@
-"""Digests of contents, for names of files."""
+"""Compute digests of contents, which become part of file names."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Record failures: a step that fails for a checkpoint passes on the reason instead of data.
+"""Record failures: if a step fails for a checkpoint, it outputs the reason instead of data.
 
 A folder with a `failed.json` contains no other files. The table of failures collects the reasons.
 """
@@ -47,7 +47,7 @@ def kind(row: Any) -> str:
 
 
 def name(row: Any) -> str:
-    """Run and revision of a row of the table of failures; run and step without a revision."""
+    """Run and revision of a row of the table of failures. If the revision is null, run and step."""
     step = "" if pd.isna(row.step) else f"/step {row.step}"
     return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
 

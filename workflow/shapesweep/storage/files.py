@@ -1,4 +1,4 @@
-"""Files of a checkpoint, as the Hub or the file system lists them."""
+"""Describe files of checkpoints, as the Hub or the file system lists the files."""
 
 import contextlib
 import hashlib

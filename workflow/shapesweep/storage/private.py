@@ -9,7 +9,7 @@ from shapesweep.errors import ShapesweepError
 
 
 def private_folder(path: str | Path, advice: str) -> Path:
-    """Return a folder that only this user may read, and create it if needed.
+    """Return a folder that only this user may read; the folder is created if needed.
 
     Parameters
     ----------

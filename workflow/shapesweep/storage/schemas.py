@@ -6,8 +6,8 @@ refuses other columns. A column has the same type in every table, with two excep
 
 import pyarrow as pa
 
-#: Increase this version when the tables of a checkpoint change, so that they are written again from
-#: the kept numbers.
+#: Increase this version when the tables of a checkpoint change. The tables are then written again
+#: from the kept numbers.
 VERSION = 6
 #: The largest integer that a column can contain.
 LARGEST = 2**63 - 1

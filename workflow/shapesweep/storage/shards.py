@@ -79,7 +79,7 @@ class Shard:
         return ~first & (self.position < lengths - self.metadata["n_suffix"])
 
     def contexts(self) -> NDArray[np.int64]:
-        """A number for the context of each token; tokens with equal numbers are repeated points.
+        """For each token, a number for its context; tokens with equal numbers are repeated points.
 
         The context contains everything on which the state can depend. In a causal model, the
         context is the document up to the token. Otherwise, it is the whole document and the

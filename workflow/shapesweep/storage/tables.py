@@ -47,7 +47,7 @@ def write(
         if unknown:
             raise ValueError(f"{path.name} has no column {sorted(unknown)}")
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-    # The metadata of pandas preserve the types of integers.
+    # Pandas' metadata preserve the integer types.
     write_parts([table], table.schema, path, metadata)
 
 

@@ -31,8 +31,8 @@ DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
     "id_gride": (16, lambda distances: dimension.id_gride(distances, 8, 16)[0]),
     "id_mle": (NEIGHBORS, lambda distances: dimension.id_mle(distances[:, :NEIGHBORS])),
 }
-#: Signals of layers and of the whole model. IDs are estimated from all neighbours, and (`_between`)
-#: from neighbours in other documents.
+#: Signals of single layers, and signals of the whole model. IDs are estimated from all neighbours;
+#: with the suffix `_between`, only from neighbours in other documents.
 SIGNALS = (
     "anisotropy",
     *(name + control for name in DIMENSIONS for control in ("", "_between")),
@@ -46,7 +46,7 @@ SIGNALS = (
 
 @dataclass(frozen=True)
 class Reading:
-    """A number that a probe measured; its attributes are columns of `schemas.PROBE`.
+    """A number that a probe measured. The attributes are columns of `schemas.PROBE`.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Reading:
     selection : str or None
         `all` for all tokens, or `no_first` for all tokens except at position 0.
     n_points, k : int or None
-        Number of distinct points and number of neighbours, for an ID.
+        For an ID estimate: number of distinct points, and number of neighbours.
     """
 
     metric: str

@@ -34,8 +34,8 @@ class ProbeCallback(transformers.TrainerCallback):
         Function that logs the readings, under the names `shape/<metric>/<layer>`. Pass
         `trainer.log` to log to the Trainer's `log_history` and to its reporting integrations.
     path : path-like, optional
-        File for the readings. By default, it is `probe.parquet` in the Trainer's output folder,
-        which the workflow reads.
+        File for the readings. The default is `probe.parquet` in the Trainer's output folder. The
+        workflow reads this file.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class ProbeCallback(transformers.TrainerCallback):
         path: str | Path | None = None,
     ) -> None:
         if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}")
+            raise ValueError(f"`every` must be at least 1, got {every}")
         self.probe, self.every, self.log, self.path = probe, every, log, path
         self._record: Record
         self._saved: float

@@ -36,8 +36,9 @@ class AroundOnset(transformers.TrainerCallback):
     """Keeps the checkpoints around the onset of a loss explosion, and then ends the training.
 
     Checkpoints are saved every few steps, and the most recent checkpoints are kept until the logged
-    loss has an onset (`explosions.onset`). The onset affects only when the training ends. Without
-    an onset, only checkpoints at the steps of the suite are kept.
+    loss has an onset (`explosions.onset`). The onset only determines which checkpoints are kept,
+    and when the training ends. Without an onset, only checkpoints at the steps of the suite are
+    kept.
 
     Parameters
     ----------

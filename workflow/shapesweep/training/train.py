@@ -108,8 +108,8 @@ def make_tokenizer(text: str, vocabulary: int, masked: bool) -> Any:
     vocabulary : int
         Number of entries, including special tokens and 256 bytes.
     masked : bool
-        Whether the tokenizer is for an encoder. It then adds CLS before and SEP after a text;
-        otherwise, it adds BOS before the text.
+        Whether the tokenizer is for an encoder. A tokenizer for an encoder adds CLS before and SEP
+        after a text. All other tokenizers add BOS before the text.
 
     Returns
     -------

@@ -23,7 +23,8 @@ from shapesweep.report import sentences
 from shapesweep.report.page import gallery, numbers, record
 from shapesweep.storage import atomic, schemas, tables
 
-#: Tables of curves whose numbers are on the page. All other tables appear only in figures.
+#: Tables of curves whose numbers are on the page. The numbers of all other tables appear only in
+#: figures.
 CURVES = ("profiles", "trajectories", "phases", "shapes", "missing")
 
 

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from shapesweep.figures import FIGURES
 
-#: Maximum number of bytes of an SVG or CSV on the page. Larger figures are shown as PNG.
+#: Maximum number of bytes of an SVG or CSV on the page. If the SVG of a figure is larger, the page
+#: shows the PNG.
 BOUND = 1_000_000
 
 

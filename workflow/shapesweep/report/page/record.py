@@ -48,7 +48,8 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
     -------
     list of dict
         Each with suite, run, revision, repository, commit, step, tokens and bytes; None for null.
-        `commit` is the commit that was measured, or else the commit in the manifest.
+        `commit` is the commit that was measured. If no commit is recorded for the measurement,
+        `commit` is the commit in the manifest.
     """
     key = ["suite", "run", "revision"]
     chosen = manifest[manifest.selected.astype(bool)]
