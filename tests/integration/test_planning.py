@@ -47,7 +47,7 @@ SHAPE = {
 
 
 def write_inputs(folder, chosen):
-    """Write the inputs of a configuration: the text, and a listing of each suite of the Hub."""
+    """Write the inputs of a configuration: the text, and a listing for each suite on the Hub."""
     text = Path(chosen.corpus.text)
     if chosen.corpus.text != "stdlib" and not text.is_absolute():
         (folder / text).write_text(TEXT, encoding="utf-8")

@@ -45,7 +45,7 @@ def hub(tmp_path_factory, tokenizers):
 
 @pytest.fixture(scope="module")
 def finished(hub, tmp_path_factory, text_file):
-    """A finished sweep of three of four checkpoints of a run. The last checkpoint has a budget."""
+    """A sweep that has measured three of a run's four checkpoints, and the budget of the last."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copyfile(text_file, folder / "other.txt")
     chosen = settings(

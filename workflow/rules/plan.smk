@@ -150,7 +150,7 @@ def checkpoint_files(w):
     if w.suite in PLAN.published:
         folder = recorded(w).get("download") or PLAN.download(batch(w))
         return [f"{TEMPORARY}/checkpoints/{folder}"]
-    # A local checkpoint exists already. Its fingerprint changes with its files.
+    # A local checkpoint already exists. Its fingerprint changes with its files.
     return []
 
 

@@ -39,7 +39,7 @@ def test_mean_cosine_of_all_pairs(points):
 
 
 def without_groups(points, groups, number):
-    """Return a number of each replicate, and of each of the 16 clouds that lack a group."""
+    """Return a metric of each replicate, and of each of the 16 clouds without a group."""
     *_, parts = clouds(points, groups, 16)
     refits = [number(clouds(points[groups != g], groups[groups != g], 16)[0]) for g in range(16)]
     return [number(part) for part in parts], refits

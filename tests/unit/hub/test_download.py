@@ -21,7 +21,7 @@ TOKENIZER = File("tokenizer.json", 1, None, "a")
 
 
 def pinned(*files):
-    """Return a checkpoint of the manifest with the given files."""
+    """Return a manifest checkpoint that has the given files."""
     return Checkpoint("s", "r", "step1", step=1, repository="org/a", commit="c", files=files)
 
 

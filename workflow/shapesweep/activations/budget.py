@@ -184,7 +184,7 @@ class _Reader:
     def _read(
         self, numbers: NDArray[np.int64], layer: int = 0, change: Callable[[Any], Any] | None = None
     ) -> losses.Sums:
-        """Return the losses of some documents, after `change` of the hidden states of a layer."""
+        """Return the losses of some documents, with the states of a layer changed by `change`."""
         hook = at_layer(self._anatomy, layer, change) if change else contextlib.nullcontext()
         with hook:
             sums = losses.run(

@@ -171,7 +171,7 @@ class HubSuite(Naming):
     source: Literal["hub"] = Field(description="repositories on the Hugging Face Hub")
     title: str | None = Field(None, description="description of the suite in one sentence")
     mode: Mode = Field(
-        description="what contains a checkpoint on the Hub; `refs` are branches and tags"
+        description="where the Hub stores each checkpoint of a run; `refs` means branches or tags"
     )
     repositories: list[Repositories] = Field(
         description="repositories of the runs; a list of names is enough"

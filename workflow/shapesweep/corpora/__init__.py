@@ -127,7 +127,7 @@ class Corpus:
         return digest.hexdigest()
 
     def batches(self, n_tokens: int, some: Documents | None = None) -> list[list[int]]:
-        """Divide the indices of all documents, or of `some`, into batches of equal lengths."""
+        """Divide documents, by default all, into batches of equally long documents."""
         lengths = [len(each) for each in (self.documents if some is None else some)]
         size = 1 if len(set(lengths)) > 1 else max(1, n_tokens // lengths[0])
         numbers = range(len(lengths))

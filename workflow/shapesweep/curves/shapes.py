@@ -22,7 +22,7 @@ BOX = 0.72
 
 
 def shapes(stacks: list[Stack]) -> pd.DataFrame:
-    """Determine the shape of every profile: `schemas.SHAPES`.
+    """Determine the shape of every profile, with the columns of `schemas.SHAPES`.
 
     A profile is *flat* if its values differ by less than `NAMED_RISE`. It is a *dome* if an inner
     layer is at least `NAMED_RISE` above both ends, and the paired 95 % interval of this height over

@@ -15,7 +15,7 @@ def corpora(data: pd.DataFrame) -> list[str]:
 
 
 def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """Select rows of single runs by the values of columns.
+    """Select the rows of single runs that have the given values.
 
     A list matches any value in the list, and a dict matches any key of the dict.
     """

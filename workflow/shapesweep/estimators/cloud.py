@@ -24,7 +24,7 @@ N_LARGEST = 3
 
 @dataclass(frozen=True)
 class Cloud:
-    """The tokens of a selection, of which a group of documents may be left out.
+    """The tokens of a selection, possibly without a group of documents.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ class Fit:
 
 
 def linearity(before: Points, after: Points) -> float:
-    """Share of the variance of a layer that an affine map of the previous layer explains.
+    """The share of a layer's variance that an affine map of the previous layer explains.
 
     The share is 1 - min_A ‖XA - Y‖², where both clouds are centred, and Y has norm one (Razzhigaev
     et al. 2024, "Your Transformer is Secretly Linear"). The fit is evaluated on the tokens to which

@@ -12,7 +12,7 @@ PANELS = 6
 
 
 def at_last(table: pd.DataFrame) -> pd.DataFrame:
-    """Select rows of the last checkpoint of every run, and all rows of runs without steps."""
+    """For each run, select the rows of the last checkpoint, or all rows if it has no steps."""
     last = table.groupby(["suite", "run"]).step.transform("max")
     return table[(table.step == last).fillna(False) | last.isna()]
 

@@ -21,7 +21,7 @@ WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same tim
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the signals of the first scored suite at the middle layer among the probed layers."""
+    """Select the signals of the first scored suite, at the middle one of the probed layers."""
     found = curves.approaches[curves.approaches.metric.isin(METRICS)]
     if not len(found):
         return found

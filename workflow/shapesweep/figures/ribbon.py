@@ -16,7 +16,7 @@ N, TURNS, BREADTH = 2000, 1.5, 2.0
 
 
 def data(_curves: Curves) -> pd.DataFrame:
-    """Sample points of a flat and of a rolled ribbon, and compute the metrics of both."""
+    """Sample points on a flat ribbon and on a rolled ribbon, and compute their metrics."""
     rng = np.random.default_rng(0)
     along, across = rng.uniform(size=N), rng.uniform(size=N) * BREADTH
     angle = 2 * np.pi * TURNS * along + np.pi / 2

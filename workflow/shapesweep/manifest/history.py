@@ -123,7 +123,7 @@ def of_folder(folder: str | Path) -> Log:
 
 
 def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
-    """Return the history of all runs of a suite, with the columns of `schemas.HISTORY`.
+    """Return the history of a suite's runs, with the columns of `schemas.HISTORY`.
 
     Parameters
     ----------

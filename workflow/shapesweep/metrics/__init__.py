@@ -69,7 +69,7 @@ class CloudMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class PairMetric(Metric):
-    """A metric of all tokens of a selection and of the same tokens in the previous layer.
+    """A metric that compares the tokens of a selection with the same tokens in the previous layer.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class PairMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class NeighborMetric(Metric):
-    """A metric of the k nearest neighbours of N distinct tokens of a selection.
+    """A metric that is computed from the k nearest neighbours of N distinct tokens.
 
     Attributes
     ----------

@@ -141,7 +141,7 @@ def propose_rows(
 
 
 def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
-    """Columns of the smallest bounds of every row, and a lower bound of all other entries."""
+    """For each row, the columns of the smallest bounds, and a lower bound of the others."""
     n_columns, none = values.shape[1], _largest(values.dtype)
     if width < n_columns:
         listed = np.argpartition(values, width, axis=1)

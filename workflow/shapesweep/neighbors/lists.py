@@ -161,7 +161,7 @@ class NeighborLists:
         return distances, indices
 
     def count_within(self, radius: float, keep: Mask, groups: Labels, n_groups: int) -> Ints:
-        """Number of ordered pairs of kept points within a radius, by the groups of both points.
+        """Count the ordered pairs of kept points within a radius, for each pair of groups.
 
         Pairs whose distance equals the radius do not count, even if rounding decreases the
         distance. Such pairs exist, because a radius that is a median of distances equals the
@@ -260,7 +260,7 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
 def search(
     points: ArrayLike, length: int, need: int, labels: Labels | None = None
 ) -> list[NeighborLists]:
-    """Search all pairs of points, and list neighbours of any label and of other labels.
+    """Search all pairs of points. List the neighbours with any label, and those with another label.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from shapesweep.neighbors.lists import NeighborLists
 
 @dataclass(frozen=True, eq=False)
 class Neighbors:
-    """The k nearest neighbours of every point of a sample of N distinct tokens.
+    """The k nearest neighbours of N distinct tokens, which are sampled from a selection.
 
     Attributes
     ----------

@@ -115,7 +115,7 @@ def footprint(model: Model, settings: Config) -> int:
 
 
 def shard_bytes(model: Model, settings: Config) -> int:
-    """Return the bytes of the shards of a checkpoint: float32 states of every layer and corpus."""
+    """Return the size of a checkpoint's shards in bytes: the float32 states of all layers."""
     # A shard stores the state of each token, and three more columns.
     shards = n_tokens(model, settings) * model.n_shards * (4 * model.width + 12)
     return shards + OVERHEAD * (1 + len(settings.corpora) * model.n_shards)

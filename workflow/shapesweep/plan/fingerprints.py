@@ -119,7 +119,7 @@ def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, r
 
 
 def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> str:
-    """Return the fingerprint of the shards of a checkpoint, from the contents of its files.
+    """Return the fingerprint of a checkpoint's shards, from the contents of the checkpoint's files.
 
     Parameters
     ----------

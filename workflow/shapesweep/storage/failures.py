@@ -40,14 +40,14 @@ def without_budget(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, 
 
 
 def kind(row: Any) -> str:
-    """The kind of a row of the table of failures: not measured, incomplete, or doubtful."""
+    """The kind of a failure: not measured, incomplete, or doubtful."""
     if not row.measured:
         return "not measured"
     return "incomplete" if row.reason.startswith(_NO_BUDGET) else "doubtful"
 
 
 def name(row: Any) -> str:
-    """Run and revision of a row of the table of failures. If the revision is null, run and step."""
+    """The run and the revision of a failure. If the revision is null, run and step."""
     step = "" if pd.isna(row.step) else f"/step {row.step}"
     return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
 

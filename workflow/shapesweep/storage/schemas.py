@@ -105,7 +105,7 @@ SPIKES = _schema("suite run n_losses first_step last_step onset loss before")
 APPROACHES = _schema(
     "suite metric layer k kind lead n_runs relative value low high", lead=pa.int64()
 )
-#: Scores of signals as warnings of explosions.
+#: How well each signal warns of explosions.
 WARNINGS = _schema(
     "suite level family metric layer k n_unstable n_stable rate horizon interval threshold "
     "detection detection_low detection_high chance false_alarms early_alarms lead lead_low "

@@ -121,7 +121,7 @@ class Reader:
                 self._row_groups.setdefault(key, []).append(number)
 
     def __call__(self, suite: str, run: str, revisions: Sequence[str]) -> pd.DataFrame:
-        """Return the rows of some checkpoints of a run, in the format of `read`."""
+        """Return the rows of the given checkpoints, in the same format as `read`."""
         groups = {
             n for revision in revisions for n in self._row_groups.get((suite, run, revision), [])
         }
