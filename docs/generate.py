@@ -143,10 +143,10 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
     if kind == "array":
         return f"list of {_values(_resolved(field['items'], whole), whole)}"
     words = {"string": "text", "boolean": "`true`, `false`"}
-    said = {**words, "object": "mapping"}.get(kind, str(kind))
+    name = {**words, "object": "mapping"}.get(kind, str(kind))
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {field[bound]:g}" for bound, sign in signs.items() if bound in field]
-    return " ".join([said, ", ".join(bounds)]).strip()
+    return " ".join([name, ", ".join(bounds)]).strip()
 
 
 def suites() -> str:

@@ -193,7 +193,7 @@ def test_only_a_metric_with_a_new_version_is_measured(again, clone):
 
 
 def example_files(name):
-    """Return the path and the content of each file that a how-to page tells users to write."""
+    """Return the path and the content of each file that a how-to page shows."""
     text = (ROOT / f"docs/how-to/{name}.md").read_text(encoding="utf-8")
     return re.findall(r"^Write `([^`]+)`:\n\n```\w+\n(.*?)```$", text, re.MULTILINE | re.DOTALL)
 

@@ -48,12 +48,12 @@ class LogHandler(LogHandlerBase):
         """Print Snakemake's messages, and update the ledger."""
         try:
             event = getattr(record, "event", None)
-            self._note(event, record.__dict__)
+            self._update_ledger(event, record.__dict__)
             text = self.format(record)
-            if event == LogEvent.PROGRESS and self.ledger.left():
-                text = f"{text}, {self.ledger.left()}"
+            if event == LogEvent.PROGRESS and (time_left := self.ledger.left()):
+                text = f"{text}, {time_left}"
             if text and text != "None" and not self._is_noise(event, record):
-                self._say(text, record.levelno)
+                self._print(text, record.levelno)
         except BrokenPipeError:
             raise
         except Exception:
@@ -67,18 +67,18 @@ class LogHandler(LogHandlerBase):
             self.live = None
         super().close()
 
-    def _note(self, event: LogEvent | None, said: dict[str, Any]) -> None:
+    def _update_ledger(self, event: LogEvent | None, record: dict[str, Any]) -> None:
         if event == LogEvent.RUN_INFO and not self.common_settings.dryrun:
-            self.ledger.plan(said["stats"])
+            self.ledger.plan(record["stats"])
             self._start()
-        elif event == LogEvent.JOB_INFO and said["rule_name"] in self.ledger.planned:
-            words = said["rule_msg"] or said["rule_name"]
-            log = Path(said["log"][0]) if said["log"] else None
-            self.ledger.start(said["jobid"], said["rule_name"], words, log)
+        elif event == LogEvent.JOB_INFO and record["rule_name"] in self.ledger.planned:
+            words = record["rule_msg"] or record["rule_name"]
+            log = Path(record["log"][0]) if record["log"] else None
+            self.ledger.start(record["jobid"], record["rule_name"], words, log)
         elif event == LogEvent.JOB_FINISHED:
-            self.ledger.finish(said["job_id"])
+            self.ledger.finish(record["job_id"])
         elif event == LogEvent.JOB_ERROR:
-            self.ledger.fail(said["jobid"])
+            self.ledger.fail(record["jobid"])
 
     def _is_noise(self, event: LogEvent | None, record: LogRecord) -> bool:
         # Rules that only name targets have no command.
@@ -90,7 +90,7 @@ class LogHandler(LogHandlerBase):
         # In a terminal, the display shows the progress.
         return self.live is not None and event == LogEvent.PROGRESS
 
-    def _say(self, text: str, level: int) -> None:
+    def _print(self, text: str, level: int) -> None:
         style = "red" if level >= ERROR else "yellow" if level >= WARNING else ""
         self.console.print(Text(text, style=style), soft_wrap=True)
 
@@ -108,25 +108,29 @@ class LogHandler(LogHandlerBase):
             )
             self.live.start()
         else:
-            threading.Thread(target=self._tell_now_and_then, daemon=True).start()
+            threading.Thread(target=self._print_progress, daemon=True).start()
 
-    def _tell_now_and_then(self) -> None:
+    def _print_progress(self) -> None:
         while not self.closed.wait(INTERVAL):
             for job in list(self.ledger.running.values())[:SHOWN]:
-                told = job.progress()
-                if told:
-                    self._say(f"    {job.words}: {told[1]} of {told[2]}", 0)
+                progress = job.progress()
+                if progress:
+                    self._print(f"    {job.words}: {progress[1]} of {progress[2]}", 0)
 
     def _display(self) -> Group:
         rows = Table.grid(padding=(0, 2))
         for job in list(self.ledger.running.values())[:SHOWN]:
-            told = job.progress()
-            bar = ProgressBar(total=told[2], completed=told[1], width=24) if told else Text("")
-            count = f"{told[1]:,} of {told[2]:,}" if told else "…"
+            progress = job.progress()
+            bar: ProgressBar | Text = Text("")
+            count = "…"
+            if progress:
+                _, n_done, total = progress
+                bar = ProgressBar(total=total, completed=n_done, width=24)
+                count = f"{n_done:,} of {total:,}"
             rows.add_row(Text(f"  {job.words}"), bar, count)
         done, planned = self.ledger.n_done, self.ledger.n_planned
-        whole = Table.grid(padding=(0, 2))
-        left = self.ledger.left()
-        count = f"{done} of {planned} jobs{', ' + left if left else ''}"
-        whole.add_row("sweep", ProgressBar(total=max(planned, 1), completed=done, width=40), count)
-        return Group(Text(""), rows, whole)
+        sweep = Table.grid(padding=(0, 2))
+        time_left = self.ledger.left()
+        count = f"{done} of {planned} jobs{', ' + time_left if time_left else ''}"
+        sweep.add_row("sweep", ProgressBar(total=max(planned, 1), completed=done, width=40), count)
+        return Group(Text(""), rows, sweep)

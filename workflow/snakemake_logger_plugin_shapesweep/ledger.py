@@ -104,13 +104,13 @@ class Ledger:
         waiting = {rule: n - len(seconds.get(rule, ())) for rule, n in self.planned.items()}
         for job in running:
             waiting[job.rule] = waiting.get(job.rule, 1) - 1
-            elapsed, told = now - job.started, job.progress()
-            if told and told[1]:
-                whole = elapsed * told[2] / told[1]
-                means.setdefault(job.rule, whole)
+            elapsed, state = now - job.started, job.progress()
+            if state and state[1]:
+                duration = elapsed * state[2] / state[1]
+                means.setdefault(job.rule, duration)
             else:
-                whole = means.get(job.rule, elapsed)
-            work += max(0.0, whole - elapsed)
+                duration = means.get(job.rule, elapsed)
+            work += max(0.0, duration - elapsed)
         unknown = sum(n for rule, n in waiting.items() if rule not in means)
         if not means or self.n_done == self.n_planned:
             return ""

@@ -60,9 +60,9 @@ def measure(
             if member.is_measured and not kept:
                 yield f"{member.checkpoint.name}: measured before"
                 continue
-            place = Path(kept) if kept else folder / str(member.checkpoint.revision)
-            sources.append(member.source(place, None if kept else member.known.complete()))
-        folders = {member.checkpoint.revision: _place(member) for member in members}
+            shards = Path(kept) if kept else folder / str(member.checkpoint.revision)
+            sources.append(member.source(shards, None if kept else member.known.complete()))
+        folders = {member.checkpoint.revision: _measured_folder(member) for member in members}
         for number, (source, line) in enumerate(extract.extract(sources, settings)):
             yield line
             revision = source.checkpoint.revision
@@ -122,7 +122,7 @@ def _write(
     for member in members:
         if member.checkpoint.revision in failed:
             continue
-        folder = _place(member)
+        folder = _measured_folder(member)
         numbers = Measured.read(folder, settings)
         if not numbers.is_finished(member.fingerprint):
             raise ShapesweepError(
@@ -147,7 +147,7 @@ def _write(
     tables.write(rows, schemas.FAILURES, out / "failures.parquet", {"transient": transient})
 
 
-def _place(member: Member) -> Path:
+def _measured_folder(member: Member) -> Path:
     if member.kept_folder is None:
         raise ValueError(f"{member.checkpoint.name} has no folder in which its numbers are kept")
     return member.kept_folder

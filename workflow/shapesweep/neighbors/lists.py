@@ -113,9 +113,9 @@ class NeighborLists:
             begins = (np.cumsum(others) - others)[left]
             flat = np.flatnonzero(of != group).take(begins + np.arange(k)[:, None], mode="clip")
             short = np.flatnonzero((others - members[:, n_groups])[left] < k)
-            again = self._nearest_of(rows[left][short], k, keep & (groups != group))
+            searched = self._nearest_of(rows[left][short], k, keep & (groups != group))
             chosen = partial(_chosen, flat, short)
-            yield chosen(near, again[0]), partial(chosen, listed, again[1])
+            yield chosen(near, searched[0]), partial(chosen, listed, searched[1])
 
     def _nearest_of(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
         """The k nearest neighbours of the given rows, in the format of `nearest`."""
@@ -123,16 +123,17 @@ class NeighborLists:
         if keep is not None:
             usable &= keep[listed]
         present, positions = _beginnings(usable, k)
-        whole = present[:, -1]
+        complete = present[:, -1]
         distances, indices = _nothing(len(rows), k)
-        distances[whole] = self.distances[rows].ravel()[positions[whole]]
-        indices[whole] = listed.ravel()[positions[whole]]
-        again = np.flatnonzero(~whole)
-        if len(again):
-            distances[again], indices[again] = self._look_again(rows[again], k, keep)
+        distances[complete] = self.distances[rows].ravel()[positions[complete]]
+        indices[complete] = listed.ravel()[positions[complete]]
+        incomplete = np.flatnonzero(~complete)
+        if len(incomplete):
+            searched = self._search_again(rows[incomplete], k, keep)
+            distances[incomplete], indices[incomplete] = searched
         return distances, indices
 
-    def _look_again(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
+    def _search_again(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
         """Search whole rows again if their lists are too short."""
         distances, indices = _nothing(len(rows), k)
         pending, n_points = np.arange(len(rows)), len(self.reach)

@@ -206,12 +206,12 @@ def token_columns(
 def in_order(folder: Path) -> list[Path]:
     """The shards of a checkpoint, corpus by corpus, from the embedding to the last hidden state."""
 
-    def place(path: Path) -> tuple[str, int, bool]:
+    def position(path: Path) -> tuple[str, int, bool]:
         _, layer, *block = path.stem.split("-")
         # The last block and the final norm have the same layer number.
         return path.parent.name, int(layer), not block
 
-    return sorted(Path(folder).glob("*/layer-*.parquet"), key=place)
+    return sorted(Path(folder).glob("*/layer-*.parquet"), key=position)
 
 
 def read_shard(path: Path) -> Shard:
