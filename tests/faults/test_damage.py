@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,14 @@ from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.shards import ShardWriter, read_shard
 
+#: A program that exits while a thread of pyarrow frees what it has read. A switch interval of
+#: seconds stops the thread until Python exits. The thread must not need Python.
+EXIT = """
+import sys
+from shapesweep.storage import checksummed
+sys.setswitchinterval(3)
+table = checksummed.read(sys.argv[1])
+"""
 METADATA = {"pooling": "tokens", "causal": True, "n_prefix": 1, "n_suffix": 0}
 
 
@@ -153,3 +163,15 @@ def test_files_without_a_checksum_are_read(tmp_path):
     assert tables.read_metadata(path) == {"a": 1}
     pq.write_table(pa.table({"value": [0.5]}), path)
     assert cloud_file._read_parquet(path)[0].tolist() == [[0.5]]
+
+
+def test_a_process_may_exit_right_after_it_has_read_a_file(tmp_path):
+    path = tmp_path / "file.parquet"
+    rows = np.random.default_rng(0).standard_normal((1000, 10))
+    part = pa.table({f"column {number}": column for number, column in enumerate(rows.T)})
+    with checksummed.Writer(path, part.schema) as writer:
+        for _ in range(10):
+            writer.write_table(part)
+    # If the thread needs Python, about four of five processes abort.
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", EXIT, path], check=True)

@@ -83,7 +83,8 @@ def test_numbers_do_not_depend_on_the_locale(workspace, tmp_path):
         words = command(folder, "results/geometry.parquet", cold=bool(locale))
         if locale:
             words["env"] = {**words["env"], **locale, "LANG": "C", "TZ": "Asia/Kathmandu"}
-        subprocess.run(**words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(**words, check=False, capture_output=True)
+        assert done.returncode == 0, done.stdout + done.stderr
         names = ("geometry", "replicates", "losses")
         tables.append([(folder / f"results/{name}.parquet").read_bytes() for name in names])
     assert tables[0] == tables[1] == tables[2]

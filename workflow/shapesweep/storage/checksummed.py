@@ -66,7 +66,12 @@ def _whole(path: str | Path) -> pa.BufferReader:
     """The verified contents of a file, which do not change when the file changes."""
     content = Path(path).read_bytes()
     _check(content)
-    return pa.BufferReader(content)
+    # Arrow must own the memory. One of its threads frees the source after the last column is read.
+    # To free an object of Python, that thread would need Python's lock, and if Python is already
+    # exiting, this aborts the process (https://github.com/apache/arrow/issues/34314).
+    owned = pa.allocate_buffer(len(content))
+    memoryview(owned).cast("B")[:] = content
+    return pa.BufferReader(owned)
 
 
 def _check(content: bytes | mmap.mmap) -> None:
