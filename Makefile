@@ -2,8 +2,8 @@
 #   make sweep     runs the default sweep, which writes to results/
 #   make report    writes report.zip, with the figures and the summary of the default sweep in one page
 #   make test      runs the tests, which takes ten minutes on two cores
-#   make test-all  also runs the planted peaks and domes with more seeds, kills fifty sweeps, tests all
-#                  changes after which jobs run again, and runs published suites and the default sweep
+#   make test-all  also tests planted peaks and domes with more seeds, kills fifty sweeps, tests all
+#                  changes that make jobs run again, and runs published suites and the default sweep
 #   make lint      checks format, style, types, imports and the workflow
 #   make docs      writes the reference from the code, checks links, builds docs/_build/index.html
 #   make bench     compares speed and memory with other programs, and measures the costs of a checkpoint,
@@ -12,7 +12,8 @@
 # Parts of continuous integration (.ci/run):
 #   make smoke        runs a small default sweep (tests/smoke.yaml) and its report, and then a dry run
 #   make test-readme  runs the README's commands on published suites, with miniature models
-#   make test-bare    hides Chromium and Slurm from the tests that need them, which must then be skipped
+#   make test-bare    runs the tests that need Chromium or Slurm without these programs; all of these tests
+#                     must be skipped
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -80,14 +81,14 @@ bench: $(READY) $(READY_BENCH)
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/probe.py
 	$(ACTIVATE) python benchmarks/scale.py
 
-# Fifty sweeps are killed, each at a different time. The table lists only sweeps that recovered.
+# Kill fifty sweeps, each at a different time. The table counts only the sweeps that recovered.
 faults: $(READY_DEV)
 	rm -f $(VENV)/faults.jsonl
 	$(ACTIVATE) SHAPESWEEP_KILLS=50 SHAPESWEEP_FAULTS=$(abspath $(VENV))/faults.jsonl \
 	  python -m pytest tests/faults/test_kills.py
 	$(ACTIVATE) python tests/faults/table.py $(VENV)/faults.jsonl
 
-# Check external links, which not every machine can reach.
+# Check external links. Not every machine can reach all of them.
 links: $(READY_DEV)
 	$(ACTIVATE) sphinx-build -q -b linkcheck docs docs/_build/links
 

@@ -1,4 +1,4 @@
-"""Time and memory of measuring a cloud that is too large for a matrix of all distances."""
+"""Measure a cloud that is too large for a matrix of all distances, and record time and memory."""
 
 import json
 import resource
@@ -25,7 +25,7 @@ def test_a_large_cloud(benchmark, timed, tmp_path):
     def measure():
         return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
-    what = f"every number of a cloud, {N}x{D}: the whole command"
+    what = f"all metrics of a cloud, {N}x{D} (the whole command)"
     # There is only one round, because a round takes minutes.
     numbers = timed(measure, who="shapesweep", what=what, rounds=1, warmup=0)
     assert numbers["n_points"] == N

@@ -42,8 +42,8 @@ PROGRAMS = {
     "shapesweep": (every_id, "gaussian", 5),
     "faiss flat": (peers.faiss_flat, "gaussian", 5),
     "scikit-learn brute": (peers.scikit_learn, "gaussian", 3),
-    "all pairs' float32 product alone": (product, "gaussian", 5),
-    "shapesweep, on cloud like hidden states": (every_id, "states", 5),
+    "only the float32 product of all pairs": (product, "gaussian", 5),
+    "shapesweep, on a cloud like hidden states": (every_id, "states", 5),
 }
 
 
@@ -68,7 +68,7 @@ class TestEveryId:
 
 
 class TestPaper:
-    what = "the paper's ID, 1024x768 (more does not fit in its memory)"
+    what = "the paper's ID, 1024x768 (llm-microscope runs out of memory with more points)"
 
     def test_shapesweep(self, timed):
         def ours(points):

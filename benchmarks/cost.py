@@ -84,7 +84,7 @@ def verdict(name, row):
 
 
 def measured(folder, halves, n_staged):
-    """Return the seconds per checkpoint of each stage, of the whole, and of the bare passes."""
+    """Return seconds per checkpoint: of each stage, all stages together, and the bare passes."""
     call = functools.partial(at_once, __file__)
     n_batch = len(halves[0])
     together = call([["bare", folder, half[0]] for half in halves], threads=1)

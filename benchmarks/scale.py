@@ -69,7 +69,7 @@ def main():
         write_sweep(Path(folder), 1000)
         finish(Path(folder))
         jobs, seconds, megabytes = snakemake(Path(folder))
-        assert jobs == 0, "a finished sweep has nothing to be done"
+        assert jobs == 0, "a finished sweep must have no jobs left"
         lines.append(row("re-check", 1000, jobs, seconds, megabytes))
     for n in (250, 1000):
         with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +131,7 @@ def write_sweep(folder, n):
 
 
 def write(folder, texts):
-    """Write texts, by path, in the given order."""
+    """Write each text to its path in a folder, in the given order."""
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
@@ -156,7 +156,7 @@ def finish(folder):
     for path in plan.tables(["big"]):
         if path.endswith("failures.parquet"):
             tables.write([], schemas.FAILURES, results / path, {"transient": 0})
-    # Let Snakemake write its metadata on these outputs.
+    # Let Snakemake write its metadata about these outputs.
     run([*numbers(), "--touch", "--forceall"], cwd=folder, stdout=subprocess.DEVNULL)
 
 
@@ -185,7 +185,7 @@ def snakemake(folder):
 
 
 def run(words, **more):
-    """Return the seconds of a command, and the peak memory of its process in megabytes."""
+    """Run a command, and return its seconds and the peak memory of its process in megabytes."""
     start = time.perf_counter()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(list(map(str, words)), env={**os.environ, "PATH": path}, **more)
@@ -196,7 +196,7 @@ def run(words, **more):
 
 
 def write_tables(folder, n):
-    """Write tables like the output of `geometry`, for n checkpoints, a corpus and eight layers."""
+    """Write tables like those of `geometry`, for n checkpoints, one corpus and eight layers."""
     rng, rows = np.random.default_rng(0), []
     shared = {"suite": "big", "run": "run0", "seed": 0, "architecture": "A", "n_layers": 6}
     shared |= {"corpus": "text", "pooling": "tokens", "n_points": 4096, "metric_version": 1}

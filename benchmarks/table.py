@@ -19,7 +19,7 @@ PROMISED = {
 }
 SETTINGS = {
     "own": "Every library with the kernels that it chooses itself",
-    "Haswell": "With `OPENBLAS_CORETYPE=Haswell`: AVX2 kernels in every OpenBLAS, numpy's too",
+    "Haswell": "With `OPENBLAS_CORETYPE=Haswell`: AVX2 kernels in every OpenBLAS, also in numpy's",
 }
 
 
@@ -39,7 +39,7 @@ def best(runs):
         if all(key in setting for setting in settings)
     ]
     title = "## Every program with the kernels that suit it best"
-    text = "For each program, the faster of the two settings below."
+    text = "The table shows each program with the faster of the two settings below."
     return "\n".join([title, "", text, "", *table(chosen), ""])
 
 

@@ -1,4 +1,4 @@
-"""The documentation's settings: `make docs` builds it, warnings are errors."""
+"""Sphinx settings of the documentation. `make docs` builds it, and treats warnings as errors."""
 
 project = "shapesweep"
 author = "the shapesweep authors"
@@ -6,7 +6,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "gallery"]
 html_theme = "furo"
 html_title = "shapesweep"
-# Headings can be linked to as GitHub names them.
+# Links to headings use the same anchors as on GitHub.
 myst_heading_anchors = 3
 myst_enable_extensions = ["html_image"]
 autodoc_member_order = "bysource"
@@ -14,7 +14,8 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
-# An attribute is no target of its own: several classes have n_points.
+# Several classes have attributes of the same name, such as n_points. Attributes are therefore not
+# link targets.
 napoleon_use_ivar = True
-# Every name of ours that is referred to must exist; other projects' are not looked up.
+# References to names in shapesweep must exist. Names in other projects are not checked.
 nitpick_ignore_regex = [("py:.*", r"(?!shapesweep).*")]

@@ -47,7 +47,7 @@ def main(check: bool) -> int:
 def files() -> Iterator[tuple[Path, str]]:
     """Yield the path and the contents of every generated file."""
     config = Config.model_json_schema()
-    # A configuration file may contain only the keys that differ from the defaults, so the schema
+    # Keys that a configuration file leaves out have the values in config/config.yaml, so the schema
     # requires no key.
     config.pop("required")
     for name, schema in (("config", config), ("suite", TypeAdapter(Suite).json_schema())):
@@ -157,9 +157,9 @@ def suites() -> str:
         if isinstance(one, HubSuite):
             notes = [(one.title or "").removesuffix(".")]
             notes += [f"**not measured**: {one.not_loadable}"] if one.not_loadable else []
-            notes += ["needs its own code, `hub.remote_code`"] if one.remote_code else []
+            notes += ["needs code from the Hub (`hub.remote_code`)"] if one.remote_code else []
             rows.append([f"`{path.stem}`", "; ".join(notes), one.mode])
-    return table(["suite", "what it is", "a checkpoint is one of its"], rows)
+    return table(["suite", "what it is", "checkpoints are stored as"], rows)
 
 
 def metrics() -> str:
@@ -175,14 +175,14 @@ def metrics() -> str:
             seen = f"k = {', '.join(map(str, one.k))}{others}, {points}"
         what = [one.definition, one.source, one.it_is_not]
         rows.append([f"`{name}`", str(one.version), seen, *what])
-    head = ["metric", "version", "of", "definition", "source", "it does not mean"]
+    head = ["metric", "version", "computed from", "definition", "source", "it is not"]
     return table(head, rows)
 
 
 def corpora() -> str:
     """Return the reference table of the corpora, with a row for each file of `corpora/`."""
     rows = [[f"`{name}`", str(c.version), c.definition, c.asks] for name, c in CORPORA.items()]
-    return table(["corpus", "version", "what it is", "what it asks"], rows)
+    return table(["corpus", "version", "what it is", "question that it answers"], rows)
 
 
 def figures() -> str:

@@ -125,7 +125,7 @@ def workspace(tmp_path, runs, text_file):
 
 @pytest.fixture
 def clone(tmp_path):
-    """A copy of the program in another folder. All copied files are new, as in a fresh clone."""
+    """A copy of the program in another folder. The copies have new dates, as in a fresh clone."""
     folder = tmp_path / "clone"
     folder.mkdir()
     shutil.copyfile(workflow.ROOT / "Snakefile", folder / "Snakefile")
@@ -169,7 +169,7 @@ def one(sweep):
 
 @pytest.fixture
 def hub(sweep):
-    """A sweep with a suite of the Hub."""
+    """A sweep with a suite on the Hub."""
     sweep.raw["suites"] = {"hub": HUB}
     list_hub(sweep.results)
     return sweep

@@ -1,4 +1,4 @@
-"""Run `snakemake --lint`, and fail on every finding that is not intended.
+"""Run `snakemake --lint`, and fail on every unexpected finding.
 
 python tests/lint_workflow.py [SNAKEFILE]
 """
@@ -14,7 +14,7 @@ RENDERED = {"config", "settings", "record"}
 
 
 def lints(snakefile):
-    """Return the findings that are not intended, as pairs of a rule (or None) and a finding."""
+    """Return the unexpected findings, as pairs of a rule (or None) and a finding."""
     words = ["snakemake", "--lint", "--snakefile", snakefile]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     found, rule = [], None

@@ -31,7 +31,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, report):
-    """The report page in a browser tab. The page must cause no error, message or request."""
+    """The report page in a browser tab. It must show or log no message, and load no other file."""
     yield from open_page(browser, report, {"width": 1280, "height": 900})
 
 

@@ -1,4 +1,4 @@
-"""A damaged configuration or suite is accepted, or a one-line error names the file and the key."""
+"""A damaged configuration is either accepted, or refused in one line that names file and key."""
 
 import contextlib
 import copy
@@ -119,17 +119,17 @@ def test_the_command_prints_one_line_and_writes_nothing(path, raw):
 
 FILES = {
     "empty": b"",
-    "no UTF-8": b"\xff\xfe\x00a",
+    "invalid UTF-8": b"\xff\xfe\x00a",
     "a tab": b"a:\n\tb: 1",
     "code": b'!!python/object/apply:os.system ["touch code-has-run"]',
     "code in a key": b'suites: !!python/object/apply:os.system ["touch code-has-run"]',
-    "no date": b"results: 2020-13-45\nsuites: [mine]",
-    "no number": b"batch_tokens: !!int x",
+    "an invalid date": b"results: 2020-13-45\nsuites: [mine]",
+    "an invalid number": b"batch_tokens: !!int x",
     "a number of 5,000 digits": b"batch_tokens: " + b"9" * 5000,
-    "brackets without end": b"[" * 20_000,
-    "an alias of itself": b"a: &a [*a]",
-    "a model of itself": b"suites: {e: {source: embedded, steps: [1], runs: {r: &m {model: *m}}}}",
-    "a bomb of aliases": b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+    "brackets that are not closed": b"[" * 20_000,
+    "a recursive list": b"a: &a [*a]",
+    "a recursive model": b"suites: {e: {source: embedded, steps: [1], runs: {r: &m {model: *m}}}}",
+    "aliases that expand exponentially": b"a: &a [x,x,x,x,x,x,x,x,x]\n"
     + b"".join(
         b"%c: &%c [%s]\n" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 9)) for n in range(9)
     )

@@ -1,4 +1,4 @@
-"""Deterministic clouds.
+"""Deterministic point clouds.
 
 The clouds do not use numpy's random generators, which may change between versions.
 """

@@ -45,7 +45,7 @@ def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy
 def as_tables(rows):
     """Return the tables of geometry and replicates.
 
-    `rows` lists pairs: a row of the geometry, and the values of the number without each group.
+    Each item of `rows` contains a row of the geometry table, and the replicates of its value.
     """
     replicates = [
         {key: row[key] for key in schemas.REPLICATES.names if key in row} | {"group": g, "value": v}

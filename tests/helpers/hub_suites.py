@@ -1,4 +1,4 @@
-"""Miniature suites for the stand-in Hub: one suite for each mode, in all published formats."""
+"""Miniature suites for the stand-in Hub, in all modes and with weights in all formats."""
 
 import io
 import os
@@ -15,7 +15,7 @@ NEOX = {**HUB, "repositories": ["Org/neox"]}
 
 
 def files(saved, folder, form="safetensors"):
-    """Return the files of a model or tokenizer. Weights are a single file, shards, or a pickle."""
+    """Return the files of a model or tokenizer. Weights are one file, shards, or a pickle."""
     shutil.rmtree(folder, ignore_errors=True)
     saved.save_pretrained(folder, **({"max_shard_size": "20KB"} if form == "sharded" else {}))
     found = {path.name: path.read_bytes() for path in folder.iterdir()}

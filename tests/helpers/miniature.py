@@ -31,7 +31,7 @@ ENCODERS = ("google-bert/", "FacebookAI/")
 
 
 def publish(hub, name, suite, repositories, tokenizers, folder):
-    """Add the repositories of a suite to a stand-in. Each repository has some published revisions.
+    """Add the repositories of a suite to a stand-in, with some of their published revisions.
 
     Parameters
     ----------

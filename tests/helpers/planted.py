@@ -19,8 +19,8 @@ from shapesweep.storage.shards import Shard
 
 #: Random seeds of the runs, set in advance. `make test-all` uses 100 seeds.
 SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
-#: The number of seeds that must agree. If each seed agrees with probability 0.95, the probability
-#: that fewer seeds agree is at most 2.5 %.
+#: The minimum number of seeds with the expected result. If each seed has the expected result with
+#: probability 0.95, the probability that fewer seeds have it is at most 2.5 %.
 MIN_AGREEING = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
 STEPS = (0, 1, 4, 16, 64, 256, 1024, 4096, 16384)
 DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 8, 40
@@ -32,7 +32,7 @@ LEADING = 10.0
 
 
 def cloud(rng, dimension, shared):
-    """Return tokens with a known ID. Every step uses the same random numbers.
+    """Return tokens with a known ID. `shared` contains random numbers that all steps share.
 
     Tokens are uniform in a cube of `dimension` dimensions. If `dimension` is fractional, a share of
     the tokens has one more dimension. A rotation distributes the dimensions over all features.

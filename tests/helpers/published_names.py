@@ -20,7 +20,7 @@ _MISTRAL = (
     "checkpoint-{2100..20000 by 100} checkpoint-{21000..400000 by 1000}"
 )
 #: Steps of OLMo 2 1B. The published names also contain the number of training tokens, rounded up to
-#: billions.
+#: a whole number of billions.
 _OLMO2_1B = [0, 300, *range(10_000, 1_900_001, 10_000), 1_907_359]
 _OLMO2_1B_EARLY = range(0, 37_000, 1000)
 
@@ -158,10 +158,15 @@ def _published(suite, is_wanted):
 
 
 def write_listing(name, suite, path, config):
-    """Write the listing of a suite. Every checkpoint has a single small file of weights.
+    """Write the listing of a suite. Every checkpoint has a single small weight file.
 
-    Parameters ---------- name : str suite : HubSuite path : pathlib.Path config : dict The contents
-    of `config.json`, which are the same for every model.
+    Parameters
+    ----------
+    name : str
+    suite : HubSuite
+    path : pathlib.Path
+    config : dict
+        The contents of `config.json`, which are the same for every model.
     """
     listing = {repo: _listed(name, suite, repo, config) for repo in repositories(name, suite)}
     for group in suite.groups():

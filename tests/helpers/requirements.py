@@ -1,4 +1,4 @@
-"""Programs other than Python that some tests need. If a program is missing, tests are skipped."""
+"""Programs other than Python that some tests need. Tests without their program are skipped."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ PACKAGES = {
     "munge": ("munged",),
     "slurm-wlm": ("slurmctld", "slurmd", "sbatch"),
 }
-INSTALL, ROOT = "apt-get install ", "run as root, where root may mount disks"
+INSTALL, ROOT = "apt-get install ", "run as root on a machine where root may mount disks"
 #: Folders that contain daemons. An ordinary user's PATH may lack these folders.
 SBIN = ("/usr/sbin", "/sbin")
 
@@ -33,7 +33,7 @@ def slurm():
     if missing:
         pytest.skip(INSTALL + " ".join(missing))
     if subprocess.run([CLUSTER, "check", ""], check=False, capture_output=True).returncode:
-        pytest.skip("remove /etc/slurm/slurm.conf, unless it is a real cluster's")
+        pytest.skip("remove /etc/slurm/slurm.conf, unless it belongs to a real cluster")
     mounting()
 
 

@@ -9,7 +9,7 @@ from helpers.workflow import ROOT, configure, plan
 CHANGES = {
     "`checkpoints`, or a checkpoint is added": [{"checkpoints": "all"}],
     "`corpora`": [{"corpora": ["text", "last", "random"]}],
-    "`corpus.text`, or what the file holds": [{"corpus.text": "other.txt"}],
+    "`corpus.text`, or the contents of the file": [{"corpus.text": "other.txt"}],
     "`corpus.sampling`": [{"corpus.sampling": "paper"}],
     "`corpus.documents`": [{"corpus.documents": 12}],
     "`corpus.length`": [{"corpus.length": 12}],
@@ -55,7 +55,8 @@ WATCHED = {"train", "geometry", "budget"}.union(*TARGETS.values())
 def table():
     """Return the rows of the table by change.
 
-    Each value is a pair: the jobs that run again for checkpoints, and what else is written again.
+    Each value is a pair: the jobs that run again for checkpoints, and the other outputs that are
+    written again.
     """
     page = (ROOT / "docs/how-to/run-again.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)

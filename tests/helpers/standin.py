@@ -1,8 +1,8 @@
-"""A stand-in for the Hub on the loopback interface, which serves the real client.
+"""A stand-in for the Hub on the loopback interface.
 
-It answers the requests of huggingface_hub: models, refs, trees (in pages), commits, and files with
-ETag, `X-Repo-Commit` and Range. It imitates faults of the real Hub: 429 with Retry-After, server
-errors, and connections that are cut in the middle of a file.
+It answers the requests of the real client, huggingface_hub: models, refs, trees (in pages),
+commits, and files with ETag, `X-Repo-Commit` and Range. It imitates faults of the real Hub: 429
+with Retry-After, server errors, and connections that are cut in the middle of a file.
 """
 
 import contextlib

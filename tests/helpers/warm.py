@@ -1,10 +1,9 @@
 """A server that runs commands in forks of a process that has already imported their modules.
 
-The sweep in a test starts a dozen jobs. A job takes less than a second, but in a new process, it
-would first import torch, transformers and pandas for three seconds. The server imports these
-modules only once. It runs each command in a fork, with the arguments, folder, environment and
-streams of the client, and calls the same function as the installed program. If the client is
-killed, the fork ends too.
+The sweep in a test starts a dozen jobs. A job takes less than a second, but a new process needs
+three seconds to import torch, transformers and pandas. The server imports these modules only once.
+It runs each command in a fork, with the arguments, folder, environment and streams of the client,
+and calls the same function as the installed program. If the client is killed, the fork ends too.
 
     python warm.py serve SOCKET              # runs until its standard input is closed
     python warm.py run SOCKET PROGRAM [ARGUMENT ...]
@@ -74,8 +73,8 @@ def answer(client):
     os.environ.clear()
     os.environ.update(request["environment"])
     # huggingface_hub reads environment variables when it is imported, so this process imports
-    # huggingface_hub again. transformers keeps the old module with an endpoint that does not exist,
-    # because transformers must not use the Hub.
+    # huggingface_hub again. transformers keeps the module that the server imported. Nothing listens
+    # at the endpoint of that module, because transformers must not use the Hub.
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]
     sys.argv = request["arguments"]

@@ -37,7 +37,7 @@ EMBEDDED = {
 }
 #: A suite that contains the two runs in the folder `runs`.
 TINY = {"tiny": {"source": "local", "runs": {run: f"runs/{run}" for run in ("decoder", "encoder")}}}
-#: A scheduler that starts a job script, and prints the PID.
+#: A scheduler that starts a job script, and prints the PID of its process.
 SUBMIT = """#!/bin/sh
 sh "$1" > "$1.out" 2>&1 &
 echo $!

@@ -18,7 +18,7 @@ LOCAL = {"source": "local", "runs": {"r": "runs"}}
         ({"suites": {"$(touch x)": LOCAL}}, "sweep.yaml: suites.$(touch x): found '$(touch x)'; "),
     ],
 )
-def test_an_invalid_configuration_is_one_line_and_writes_nothing(
+def test_an_invalid_configuration_is_refused_in_one_line_before_files_are_written(
     tmp_path, text_file, more, message
 ):
     write(tmp_path, settings(text_file, **{"suites": {"mine": LOCAL}, **more}))

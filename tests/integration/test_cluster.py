@@ -15,7 +15,7 @@ def options(tmp_path):
     return submitting(tmp_path)
 
 
-def test_transient_failures_are_measured_by_the_next_sweep(
+def test_checkpoints_that_failed_transiently_are_measured_by_the_next_sweep(
     standin, publish, options, tmp_path, text_file
 ):
     folder = tmp_path / "sweep"

@@ -140,7 +140,10 @@ def test_defective_checkpoints_are_skipped_and_reported(standin, tmp_path, text_
     assert reasons["step32", 32].startswith("discontinuous: ")
     assert reasons["step128", 128] == f"missing_weights:{shard}"
     assert "weights are missing: gpt_neox.final_layer_norm.weight" in reasons["step256", 256]
-    assert reasons["step512", 512] == "its pickle contains more than tensors, and is not read"
+    assert (
+        reasons["step512", 512]
+        == "its pickle contains objects other than tensors, so it is not read"
+    )
     assert reasons["step1024", 1024] == "Org/neox: the revision no longer exists"
     assert reasons["main", pd.NA] == "empty_main"
     assert not (tmp_path / "created").exists()

@@ -160,5 +160,5 @@ def test_both_snakefiles_load_the_profile(workspace, snakefile):
 
 
 @pytest.mark.parametrize("words", [["--containerize"], ["--sdm", "conda", "--dry-run"]])
-def test_options_for_environments_end_without_a_traceback(workspace, words):
+def test_options_for_environments_cause_no_error(workspace, words):
     complete(workspace, *words)

@@ -69,7 +69,7 @@ def swept(finished):
 
 
 def expected_of_hub(row, target):
-    """Return the rules that run. On the Hub, the two jobs of a checkpoint run only together."""
+    """Return the rules that run. If one job of a Hub checkpoint runs, its other job also runs."""
     if row == "`scratch`":
         return BOTH | TARGETS[target]
     rules = expected(row, target)

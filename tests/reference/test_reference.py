@@ -62,7 +62,7 @@ def test_dimensions_equal_those_of_other_programs(cloud, distances, name, estima
 def test_local_ids_equal_those_of_scikit_dimension(cloud, distances):
     points = cloud[0]
     order = np.lexsort(points[shapesweep.unique_rows(points)].T[::-1])
-    # The reference values belong to the first five rows of the cloud, sorted as by np.unique.
+    # The reference values belong to the first five of the sorted rows that np.unique returns.
     np.testing.assert_allclose(
         shapesweep.local_id(distances[order[:5], :20]), cloud[1]["local_id"], rtol=1e-6
     )

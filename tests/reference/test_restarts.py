@@ -71,7 +71,7 @@ def test_a_restart_from_other_weights_is_flagged_at_any_checkpoint(trainings):
         assert flags([*first[:index], *other[index:]]) == {index: "break"}
 
 
-def test_a_restart_from_at_least_three_checkpoints_before_is_flagged(trainings):
+def test_a_restart_from_at_least_three_checkpoints_earlier_is_flagged(trainings):
     first, _, branches = trainings
     for start, branch in branches.items():
         for index in range(start + 3, N - 2):

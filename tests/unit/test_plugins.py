@@ -35,7 +35,7 @@ def test_error_names_a_file_without_a_definition(tmp_path, monkeypatch):
     found = discover(few={"few_b": "b", "few_a": "a"})
     assert found == [("few_a", "a"), ("few_b", "b"), ("good", "x")]
     for name, thing in (("few", {"other": "b"}), ("bad", 3)):
-        message = rf"{name}\.py: must define THING, a str, or a dict"
+        message = rf"{name}\.py: must define THING as a str, or as a dict"
         with pytest.raises(ShapesweepError, match=message):
             discover(**{name: thing})
         (tmp_path / f"room/{name}.py").unlink()

@@ -1,6 +1,6 @@
 # Input: the files of a checkpoint, and the manifest. Output: the number of dimensions that each
 # layer needs, in <results>/budgets/<suite>/<run>/<revision>/<fingerprint>.parquet. Only the
-# checkpoints under budget in the configuration are measured.
+# checkpoints that `budget` selects in the configuration are measured.
 rule budget:
     input:
         text=text,
@@ -18,7 +18,8 @@ rule budget:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.model_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.budget_minutes(w.suite, w.run),
-        # No number depends on these values. If a resource changes, the job does not run again.
+        # No number depends on the following values. They are resources, because a job does not
+        # run again if its resources change.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,

@@ -25,7 +25,8 @@ rule geometry:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.geometry_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.geometry_minutes(batch(w)),
-        # No number depends on these values. If a resource changes, the job does not run again.
+        # No number depends on the following values. They are resources, because a job does not
+        # run again if its resources change.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,

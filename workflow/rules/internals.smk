@@ -73,8 +73,8 @@ def refuse_storage():
 def warn_without_profile():
     """Print a one-line warning if the workflow's profile is not in use.
 
-    A workflow that is imported as a module comes without its profile. While Snakemake reads the
-    workflow, it shows only some of the profile's options. show_failed_logs is one of them.
+    A workflow that is imported as a module comes without its profile. A workflow can read only some
+    of the options that its profile sets. show_failed_logs is one of them.
     """
     if is_main_process() and not workflow.output_settings.show_failed_logs:
         logger.warning(

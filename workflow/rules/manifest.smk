@@ -65,7 +65,8 @@ rule manifest:
         "--results {params.results:q} --out {output:q} > {log:q} 2>&1"
 
 
-# Embedded suites are left out: their checkpoints can be counted before they are trained.
+# Embedded suites are left out, so that `manifests` and `plan` do not train them. Their checkpoints
+# are counted without manifests.
 MANIFESTS = [
     f"{RESULTS}/manifests/{name}.parquet"
     for name, suite in CONFIG.suites.items()

@@ -45,8 +45,8 @@ RESULTS = CONFIG.results
 include: "config.smk"
 
 
-# A workflow that imports this workflow as a module may set a prefix. Only paths of rules show the
-# prefix.
+# A workflow that imports this workflow as a module may set a prefix. Only paths of rules contain
+# the prefix.
 HERE = Path(str(rules.config.output[0])).parent
 PLAN = Plan(CONFIG, HERE)
 # The folder of temporary files: TEMPORARY is a path for rules, to which Snakemake adds the prefix;
@@ -68,7 +68,7 @@ def listed(suite):
 
 
 def of_suites(function):
-    """Return a function that maps suites to an input function, which waits for their listings."""
+    """Return a function from suites to an input function, which waits for the suites' listings."""
 
     @reported
     def paths(suites):
@@ -144,7 +144,7 @@ def measurement_file(w):
 
 
 def checkpoint_files(w):
-    """Return what a job waits for: the training of its checkpoints, or their download."""
+    """Return the folders that a job waits for: trained runs, or downloaded checkpoints."""
     if isinstance(PLAN.suites[w.suite], EmbeddedSuite):
         return [f"{RESULTS}/checkpoints/{w.suite}/{w.run}"]
     if w.suite in PLAN.published:
@@ -155,7 +155,7 @@ def checkpoint_files(w):
 
 
 def suite_files(w):
-    """Return what a manifest waits for: the listing of its suite, or the training of all runs."""
+    """Return the paths that a manifest waits for: the suite's listing, or its trained runs."""
     if w.suite in PLAN.published:
         return [f"{RESULTS}/listings/{w.suite}.json"]
     return trained(w)

@@ -15,8 +15,8 @@ Thing = TypeVar("Thing")
 def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing]:
     """Find the objects that the files of a package define.
 
-    A file defines either one object, which is named after the file, or a dict of objects, whose
-    names begin with the name of the file.
+    A file defines either one object, which gets the name of the file, or a dict from names to
+    objects. Each of these names must begin with the name of the file.
 
     Parameters
     ----------
@@ -25,7 +25,8 @@ def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing
         an underscore.
     kind : type
     attribute : str
-        Name that every file defines: an instance of `kind`, or a dict of instances.
+        Name of the variable that every file defines. Its value is an instance of `kind`, or a dict
+        of instances.
 
     Returns
     -------
@@ -35,7 +36,8 @@ def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing
     Raises
     ------
     ShapesweepError
-        If a file does not define `attribute`, or defines objects of another type or name.
+        If a file does not define `attribute`, or if an object has another type, or a name that does
+        not begin with the name of the file.
     """
     found: dict[str, Thing] = {}
     folder = importlib.import_module(package).__path__
@@ -47,9 +49,9 @@ def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing
         is_named = all(str(key).startswith(name) for key in several)
         if not is_named or not all(isinstance(each, kind) for each in several.values()):
             raise ShapesweepError(
-                f"{module.__file__}: must define {attribute}, a {kind.__name__}, or a dict of "
-                "several, whose names begin with the name of the file; if the file is not a "
-                "plug-in, begin its name with _"
+                f"{module.__file__}: must define {attribute} as a {kind.__name__}, or as a dict of "
+                f"{kind.__name__} objects whose keys begin with {name!r}, the name of the file; if "
+                "the file is not a plug-in, rename it so that its name starts with _"
             )
         found |= several
     return dict(sorted(found.items()))

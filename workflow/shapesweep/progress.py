@@ -45,7 +45,7 @@ def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
     ----------
     total : int
     doing, unit : str
-        For example "training" and "steps" in "training: 3 of 512 steps"; one word each.
+        One word each, such as "training" and "steps" in "training: 3 of 512 steps".
     part : (int, int)
         0-based index of this bar, and the number of bars that are shown as one bar.
     """

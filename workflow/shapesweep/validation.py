@@ -1,7 +1,7 @@
-"""Validation of definitions. A message is one line: the key, the value found, and what to write.
+"""Validate definitions. An error message is one line: the key, the value, and what to write.
 
 `Strict` is the base class of every definition. The JSON schemas for editors and the reference of
-the configuration are generated from the same classes.
+the configuration are generated from its subclasses.
 """
 
 import difflib
@@ -52,7 +52,7 @@ def at(key: Sequence[Any], message: str) -> PydanticCustomError:
 
 
 def pattern(text: str) -> str:
-    """Check a regular expression of a definition.
+    """Check a regular expression in a definition.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def pattern(text: str) -> str:
 
 
 def valid_path(text: str) -> str:
-    """Check a path of a definition.
+    """Check a path in a definition.
 
     Raises
     ------
@@ -112,7 +112,7 @@ AnyPath = Annotated[str, AfterValidator(valid_path)]
 
 
 def below(found: Any, part: str) -> Any:
-    """Return the value of a key or of a list index; `NOTHING` if it is absent."""
+    """Return the value at a key or at a list index; `NOTHING` if there is no value."""
     if isinstance(found, Mapping):
         return {str(key): value for key, value in found.items()}.get(part, NOTHING)
     if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
@@ -121,7 +121,7 @@ def below(found: Any, part: str) -> Any:
 
 
 def validated(validate: Callable[[Any], Valid], raw: Any, where: str | Path) -> Valid:
-    """Validate a definition by a method such as `SUITE.validate_python`.
+    """Validate a definition with a method such as `SUITE.validate_python`.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
 
 
 def _path(problem: ErrorDetails, raw: Any) -> list[str]:
-    """Return the path of keys, without the forms of a union that pydantic inserts in the path."""
+    """Return the keys that lead to a problem, without the names of forms that pydantic adds."""
     key, parts = [], [str(part) for part in problem["loc"]]
     for n, part in enumerate(parts, 1):
         inner = below(raw, part)

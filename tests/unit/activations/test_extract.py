@@ -106,7 +106,7 @@ def test_anatomy_is_found_in_every_architecture(config):
     assert anatomy.causal
 
 
-def test_model_that_needs_more_than_tokens_raises_an_error():
+def test_model_that_needs_inputs_besides_tokens_raises_an_error():
     config = transformers.T5Config(
         vocab_size=300, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
     )

@@ -106,7 +106,7 @@ from shapesweep import cli
 from shapesweep.cli import commands
 
 def geometry(arguments):
-    "What a command sees."
+    "Print the numbers of threads that torch and the tokenizer use."
     import torch, os
     print(torch.get_num_threads(), os.environ["RAYON_NUM_THREADS"])
 

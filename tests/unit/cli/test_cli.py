@@ -33,7 +33,7 @@ def test_checkpoint_command_describes_a_checkpoint(tmp_path, make_checkpoint, ca
         ("figures dome --curves absent --out x", "no such file"),
     ],
 )
-def test_expected_failure_is_one_line_and_status_2(command, message, capsys):
+def test_expected_failure_gives_one_line_and_status_2(command, message, capsys):
     assert cli.main(command.split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -79,7 +79,7 @@ def test_unused_and_padded_entries_are_not_ordinary():
     assert _documents.ordinary_tokens(tokenizer, 5).tolist() == [4]
 
 
-def test_sampling_of_the_paper_matches_the_authors(tokenizers, build_corpora, text_file):
+def test_sampling_of_the_paper_matches_the_authors_code(tokenizers, build_corpora, text_file):
     text = text_file.read_text(encoding="utf-8")
     random.seed(0)
     starts = random.sample(list(range(len(text) // 512)), 128)

@@ -106,7 +106,7 @@ def test_invalid_orders_are_refused(orders):
         dimension.id_gride(poisson(2, 8), *orders)
 
 
-def test_ties_broken_by_rounding_are_ties():
+def test_distances_that_differ_only_by_rounding_are_ties():
     distances = poisson(5, 8)
     distances[::4, 3] = distances[::4, 1]
     broken = distances.copy()

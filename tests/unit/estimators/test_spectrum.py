@@ -39,7 +39,7 @@ def test_mean_cosine_of_all_pairs(points):
 
 
 def without_groups(points, groups, number):
-    """Return a metric of each replicate, and of each of the 16 clouds without a group."""
+    """Return a metric of the 16 replicates, and of 16 clouds that each leave out a group."""
     *_, parts = clouds(points, groups, 16)
     refits = [number(clouds(points[groups != g], groups[groups != g], 16)[0]) for g in range(16)]
     return [number(part) for part in parts], refits
@@ -59,10 +59,10 @@ def test_error_bars_are_not_too_narrow_without_a_leading_axis():
 @pytest.mark.parametrize(
     ("name", "rtol"),
     [
-        # Replicates use the Rayleigh-Ritz method on the axes of the full sample, which has a
-        # second-order error. If a sixteenth of the points is left out, the axes move by about
-        # (1/16)·noise, and the value changes by about 1e-3. The last assertion limits the effect of
-        # this change on the error bar.
+        # Replicates use the Rayleigh-Ritz method on the axes of the full sample. The error of this
+        # method is of second order in the change of the axes. If a sixteenth of the points is left
+        # out, the axes move by about (1/16)·noise, and the value changes by about 1e-3. The last
+        # assertion limits the effect of this change on the error bar.
         *[(name, 1e-3) for name in ("anisotropy", "participation_ratio", "effective_rank")],
         *[(name, 1e-3) for name in ("rankme", "stable_rank", "isoscore")],
         *[(name, 1e-6) for name in ("anisotropy_uncentred", "matrix_entropy")],

@@ -53,7 +53,7 @@ def test_unimodal_fit_is_the_best_of_all_turning_points():
     [0 * POSITIONS, POSITIONS, -(POSITIONS**2), 10.0 * (POSITIONS > 3), 0.3 * POSITIONS],
     ids=["flat", "rising", "falling", "a jump", "hardly rising"],
 )
-def test_curves_without_a_peak_have_one_no_more_often_than_the_level(truth, known):
+def test_false_peaks_are_not_more_frequent_than_the_level(truth, known):
     assert share(truth, **known) <= MAX_SHARE
 
 

@@ -57,14 +57,14 @@ def test_alarm_counts_only_within_the_horizon_before_the_onset():
         assert set(found.early[0, 0, detector.THRESHOLDS < 30]) == {int(position == 10)}
 
 
-def test_signal_of_a_run_is_elected_by_the_other_runs():
+def test_the_best_signal_of_a_run_is_chosen_on_the_other_runs():
     # The first signal detects only run 0. The second signal detects all other runs.
     detected = np.array([[True, False], [False, True], [False, True], [False, True]])
-    assert detector.elected(detected, np.ones(4, dtype=int)).tolist() == [1, 1, 1, 1]
+    assert detector.best_signals(detected, np.ones(4, dtype=int)).tolist() == [1, 1, 1, 1]
     # If the same run is drawn twice, the second copy does not count as another run.
     alone = np.array([[True, False], [False, False]])
-    assert detector.elected(alone, np.array([2, 0])).tolist()[0] == 0
-    assert detector.elected(alone[:, ::-1], np.array([2, 0])).tolist()[0] == 0
+    assert detector.best_signals(alone, np.array([2, 0])).tolist()[0] == 0
+    assert detector.best_signals(alone[:, ::-1], np.array([2, 0])).tolist()[0] == 0
 
 
 def test_interval_of_a_detection_rate_of_one_is_not_a_point():

@@ -62,8 +62,8 @@ def test_planted_warning_is_found_with_its_lead():
     dimension, kurtosis = family(results, "ID"), family(results, "kurtosis")
     assert dimension.detection == 1.0
     assert dimension.detection_low > dimension.chance
-    # The loss of some weights marks the onset. The ID starts to grow 20 updates before these
-    # weights.
+    # The first high loss is the loss of the weights after ONSET - 1 updates. The ID starts to grow
+    # 20 updates before these weights.
     assert dimension.lead == pytest.approx(20, abs=2)
     assert dimension.resolved
     assert kurtosis.detection <= 0.4
@@ -96,7 +96,7 @@ def test_too_few_runs_are_not_scored():
     results = cohort(n=3)
     assert len(results["spikes"]) == 6
     assert not len(results["warnings"])
-    assert "Nothing is scored" in report_of(results)
+    assert "No signal is scored" in report_of(results)
     nothing = scoring.warnings(pd.DataFrame(columns=schemas.HISTORY.names))
     assert all(not len(table) for table in nothing.values())
     assert "No loss was logged" in report_of(nothing)
@@ -148,7 +148,7 @@ def test_run_with_a_short_log_is_not_scored():
     assert not scoring._spike(losses).is_clear
 
 
-def test_rare_probes_are_no_error():
+def test_runs_with_rare_probes_are_scored():
     rng = np.random.default_rng(0)
     history = pd.concat([run_of(f"r{n}", rng, n < 4) for n in range(8)])
     # Use the same history with all steps multiplied by 100.

@@ -262,7 +262,7 @@ def test_special_tokens_on_both_sides_are_dropped():
     assert row["n_dropped"] == 64
 
 
-def test_collapsed_cloud_is_undefined_and_no_error():
+def test_numbers_of_a_collapsed_cloud_are_undefined():
     shard = make_shard()
     shard.activation[:] = 1
     found = rows_of(shard)

@@ -159,7 +159,7 @@ def in_row_7(points, value):
         (lambda x: np.array([{}, {}]), "not an array of numbers"),
     ],
 )
-def test_invalid_array_is_one_line_and_status_2(points, spoil, message, tmp_path, capsys):
+def test_invalid_array_gives_one_line_and_status_2(points, spoil, message, tmp_path, capsys):
     path = tmp_path / "a.npy"
     np.save(path, spoil(points.astype(float)), allow_pickle=True)
     error, out = error_of(capsys, path)
@@ -186,7 +186,9 @@ def npy_with_shape(shape):
         ("a.csv", b"1,2", "not one of .npy, .safetensors, .parquet"),
     ],
 )
-def test_file_that_is_no_cloud_is_one_line_and_status_2(name, content, message, tmp_path, capsys):
+def test_file_that_is_no_cloud_gives_one_line_and_status_2(
+    name, content, message, tmp_path, capsys
+):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert message in error_of(capsys, tmp_path / name)[0]
@@ -232,7 +234,7 @@ def three(**columns):
         (three().replace_schema_metadata({"shapesweep": "{}"}), "its metadata has no causal"),
     ],
 )
-def test_parquet_that_is_no_cloud_is_one_line_and_status_2(content, message, tmp_path, capsys):
+def test_parquet_that_is_no_cloud_gives_one_line_and_status_2(content, message, tmp_path, capsys):
     pq.write_table(content, tmp_path / "a.parquet")
     assert message in error_of(capsys, tmp_path / "a.parquet")[0]
 
@@ -243,7 +245,7 @@ def test_selection_of_a_file_that_is_no_shard_is_refused(tmp_path, capsys):
     assert "only shards of a sweep have the selection" in error
 
 
-def test_archive_of_arrays_is_no_array(points, tmp_path, capsys):
+def test_archive_of_arrays_is_refused(points, tmp_path, capsys):
     with (tmp_path / "a.npy").open("wb") as file:
         np.savez(file, points)
     assert "not an array of numbers" in error_of(capsys, tmp_path / "a.npy")[0]

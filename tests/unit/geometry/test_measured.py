@@ -14,8 +14,8 @@ from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas, tables
 from shapesweep.storage.selections import SELECTIONS
 
-#: The count of numbers of a layer in a selection that has every metric, at each scale of the
-#: metric.
+#: The count of numbers of a layer in a selection with every metric. A metric with several scales
+#: has a number for each scale.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
 #: The count of numbers of a corpus with five layers. In each layer, three selections have every
 #: metric. The first layer lacks linearity in these selections. Two more selections, and the

@@ -58,12 +58,12 @@ def test_folder_holds_the_files_without_their_repository_paths(tmp_path, downloa
 
 @pytest.mark.parametrize("kind", [CheckpointError, TransientError])
 def test_failed_download_leaves_only_its_reason(tmp_path, download_errors, kind):
-    download_errors["model.bin"] = kind("the line is dead")
+    download_errors["model.bin"] = kind("the connection was lost")
     line = download_checkpoint(pinned(CONFIG, WEIGHTS), tmp_path / "out")
-    assert line == "s/r/step1: could not be fetched: the line is dead"
+    assert line == "s/r/step1: could not be fetched: the connection was lost"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
     assert failures.is_transient(tmp_path / "out") == (kind is TransientError)
-    with pytest.raises(kind, match="the line is dead"):
+    with pytest.raises(kind, match="the connection was lost"):
         failures.raise_recorded(tmp_path / "out")
 
 

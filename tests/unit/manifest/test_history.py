@@ -27,7 +27,7 @@ def test_trainer_state_is_read(tmp_path):
     assert found[found.metric == "gradient_norm"].value.tolist() == [0.5]
     assert problems == []
     # The newest trainer_state.json is truncated. Instead, the file of the previous checkpoint is
-    # read, which lacks the last entries.
+    # read. This file lacks the last entries.
     (tmp_path / "checkpoint-16/trainer_state.json").write_text('{"log_history": [{"lo')
     found, (problem,) = history.of_folder(tmp_path)
     assert losses(found) == {8: 5.5}

@@ -1,4 +1,4 @@
-"""The search by lower bounds misses no neighbour, in any precision and on both paths."""
+"""The search by lower bounds misses no neighbour, in any precision, by tiles or row by row."""
 
 import itertools
 import tracemalloc
@@ -110,8 +110,8 @@ def test_one_label_for_nearly_all_points_needs_little_memory(alone):
     _, lists_between = neighbors.search(points, 24, 20, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # The peak memory of the search is less than half of the 8 bytes per pair of a full distance
-    # matrix.
+    # The peak memory of the search is less than half of a full distance matrix, which needs 8 bytes
+    # per pair.
     assert peak < 8 * N * N / 2
     found, _ = lists_between.nearest(20)
     np.testing.assert_allclose(found, nearest(points, 20, labels), rtol=1e-11)
@@ -137,7 +137,7 @@ def test_bounds_never_exceed_the_distance(points, precision):
     bounds = whole.bound(whole.block(slice(None), slice(None)))
     apart = space.centred[:, None] - space.centred
     halves = np.einsum("ijk,ijk->ij", apart, apart) / 2
-    # The rounding error of the exact distances in this test.
+    # `rounding` is an upper limit of the rounding errors in `halves`.
     rounding = 1e-15 * len(points[0]) * (space.squares[:, None] + space.squares)
     assert (bounds <= halves + rounding).all()
     # Every bound is also close to the distance. A much lower bound would be useless.

@@ -17,8 +17,8 @@ CLOUDS = {
 
 @pytest.fixture(params=CLOUDS)
 def points(request):
-    # The number of columns exceeds what the 16 residue classes of the search need, so the search
-    # uses the fast path.
+    # Clouds with so few points are searched row by row. test_candidates.py tests the search by
+    # tiles.
     return CLOUDS[request.param](np.random.default_rng(0).standard_normal((700, 12)))
 
 

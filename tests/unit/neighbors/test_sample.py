@@ -1,4 +1,4 @@
-"""Each replicate omits a group from points and neighbours. Decimated samples have fewer points."""
+"""Samples are exact. A replicate leaves out a group, both as points and as neighbours."""
 
 import numpy as np
 import pytest

@@ -258,7 +258,7 @@ def test_finished_batches_are_not_downloaded(hub):
 
 
 def test_download_folder_depends_on_what_is_to_be_measured(hub):
-    """The download of another sweep may lack checkpoints that this sweep had already measured."""
+    """An earlier sweep did not download measured checkpoints, so its folder may lack files."""
     more = {"budget": {"checkpoints": {"hub": "last"}}}
     plan = hub.plan(**more)
     batch, *_ = plan.batches("hub")

@@ -22,12 +22,14 @@ def test_link_is_refused(tmp_path, exists):
     if exists:
         (tmp_path / "target").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "target")
-    with pytest.raises(ShapesweepError, match=r"link: is not a folder of yours; use another"):
+    with pytest.raises(
+        ShapesweepError, match=r"link: is not a folder that belongs to you; use another"
+    ):
         private_folder(tmp_path / "link", "use another")
 
 
 def test_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     own = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: own + 1)
-    with pytest.raises(ShapesweepError, match="is not a folder of yours"):
+    with pytest.raises(ShapesweepError, match="is not a folder that belongs to you"):
         private_folder(tmp_path, "use another")

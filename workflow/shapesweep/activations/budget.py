@@ -146,7 +146,7 @@ class _Reader:
         self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
 
     def axes(self, layer: int, half: int) -> tuple[Any, Any]:
-        """Mean and principal axes of a layer, fitted to the documents outside a half."""
+        """Fit the mean and the principal axes of a layer to the other half of the documents."""
         import torch
 
         kept: list[NDArray[np.float32]] = []
@@ -225,7 +225,7 @@ def at_layer(
 
 
 def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean and the principal axes of a cloud.
+    """Compute the mean and the principal axes of a cloud.
 
     Parameters
     ----------
@@ -245,32 +245,33 @@ def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], N
 def relative_rise(
     value: float, without: NDArray[np.float64], full: float, full_without: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Relative increase of a loss over the full model's loss, and half of its 95 % interval.
+    """Compute the relative increase of a loss over the full model's loss, with its uncertainty.
 
     Parameters
     ----------
     value, full : float
         Loss, and loss of the full model.
     without, full_without : ndarray of float64, shape (n_groups,)
-        The same losses without each group of documents.
+        The same losses, with each group of documents left out in turn.
 
     Returns
     -------
     rise : float
     half_width : float
+        Half the width of the 95 % interval of the increase.
     """
     replicates = without / full_without - 1
     return value / full - 1, float(jackknife.half_width_of(replicates))
 
 
 def smallest(is_enough: Callable[[int], bool], most: int) -> int:
-    """The smallest sufficient k, by bisection.
+    """Find the smallest sufficient k by bisection.
 
     Parameters
     ----------
     is_enough : callable
-        Whether a k is sufficient. If the function is not monotone, the result is a sufficient k
-        whose predecessor is not sufficient, but smaller values of k may be sufficient, too.
+        Returns whether a k is sufficient. If this function is not monotone, bisection finds a
+        sufficient k whose predecessor is not sufficient, but some smaller k may be sufficient, too.
     most : int
         Largest k, which is assumed to be sufficient.
 

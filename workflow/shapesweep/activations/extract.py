@@ -1,4 +1,4 @@
-"""Extract the hidden states of every layer and the losses of checkpoints on every corpus.
+"""Run checkpoints on every corpus, and extract the hidden states of every layer and the losses.
 
 The weights are read once for all corpora. Only one batch of documents is in memory at a time.
 """
@@ -47,7 +47,7 @@ class Source:
         Folder of the checkpoint's tokenizer.
     measured : dict
         Origins of the numbers that were measured before, by corpus. A corpus is skipped if its
-        origin is the same.
+        current origin equals this origin.
     fingerprint : str
         Fingerprint of the checkpoint's contents (`fingerprints.contents`), for `origins.json`.
     """
@@ -83,7 +83,7 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
         wait([ahead[0]])
         try:
             with atomic.folder(source.out) as out, devices.hold(settings.device) as device:
-                # No other reference to the weights exists, so they are freed before the device is
+                # Only this call refers to the weights, so they are freed before the device is
                 # released.
                 names = _extract(source, ahead.popleft().result(), settings, device, out, part)
             line = f"extracted {', '.join(names) or 'nothing, because all corpora are measured'}"
@@ -97,9 +97,9 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
 def _read_ahead(
     sources: Sequence[Source], loader: Loader
 ) -> Iterator[tuple[Source, deque[Future[LoadedCheckpoint]]]]:
-    """Yield every source, with a queue whose first item is the future of its checkpoint.
+    """Yield every source with a queue; the queue's first item is the future of the checkpoint.
 
-    A thread loads the next checkpoint meanwhile.
+    Meanwhile, a thread loads the next checkpoint.
     """
     with ThreadPoolExecutor(1) as reader:
         ahead: deque[Future[LoadedCheckpoint]] = deque()
@@ -214,7 +214,8 @@ def _run(
     hook = anatomy.blocks[-1].register_forward_hook(
         lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
     )
-    # Hidden states belong to unmasked documents, so losses of masked tokens need a second pass.
+    # Hidden states are extracted from unmasked documents, so losses of masked tokens need a second
+    # pass.
     is_masked = isinstance(loss, losses.Masked)
     with hook:
         sums = losses.run(
@@ -224,7 +225,7 @@ def _run(
 
 
 def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """States at some positions of every document, on the CPU, shape (n_tokens, n_features)."""
+    """Return the states at the given positions, on the CPU, shape (n_tokens, n_features)."""
     import torch
 
     if len(positions) < state.shape[1]:

@@ -120,7 +120,7 @@ class Loader:
         return LoadedCheckpoint(model, tokens, built)
 
     def _tokenize(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
-        """Return a tokenizer and its corpora, which are reused for equal tokenizer files."""
+        """Return a tokenizer and its corpora; both are reused while the files stay the same."""
         key = (_digest(folder), n_embeddings)
         if key not in self._cached:
             tokens = load.load_tokenizer(folder)
@@ -133,7 +133,10 @@ class Loader:
 
 
 def _digest(folder: Path) -> str:
-    """Digest of a tokenizer's files, and of the model type, which may determine its class."""
+    """Compute a digest of a tokenizer's files and of the model type.
+
+    The model type may determine the class of the tokenizer.
+    """
     files = tokenizer_files(folder)
     read = [(path.name, sha256(path)) for path in files]
     kind = facts.description(files[0].parent) if files else None

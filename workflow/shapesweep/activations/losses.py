@@ -22,11 +22,11 @@ class Loss:
     """The loss of a causal model, which predicts every token from earlier tokens."""
 
     def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
-        """The model's input for a batch of documents, which is the batch itself."""
+        """Return the model's input for a batch of documents: the batch itself."""
         return batch
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
-        """Sum and number of the losses of each document; None if the model returns no logits."""
+        """Return the sum and number of each document's losses; None if there are no logits."""
         return next_token(output.logits, batch) if "logits" in output else None
 
 
@@ -45,15 +45,15 @@ class Masked(Loss):
     mask_token: int
 
     def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
-        """The batch, in which the mask token replaces masked tokens."""
+        """Return the batch with the mask token in place of masked tokens."""
         return batch.masked_fill(self._mask(batch, documents), self.mask_token)
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums:
-        """Sum and number of the losses of each document's masked tokens."""
+        """Return the sum and number of the losses of each document's masked tokens."""
         import torch
 
         mask = self._mask(batch, documents)
-        # BertForPreTraining has two heads, and another name for the logits.
+        # BertForPreTraining has two heads, and its logits for tokens have another name.
         logits = output.logits if "logits" in output else output.prediction_logits
         losses = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2).float(), batch, reduction="none"
@@ -69,7 +69,7 @@ class Masked(Loss):
 def loss_of(
     model: Any, anatomy: Anatomy, corpus: Corpus, mask_token: int | None, seed: int
 ) -> Loss | None:
-    """The loss of a model, or None if the model has no loss.
+    """Return the loss of a model, or None if the model has no loss.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def run(
     Returns
     -------
     ndarray of float64, shape (2, n_documents), or None
-        Sum and number of the losses of each document; None without a loss.
+        Sum and number of the losses of each document; None if there is no loss.
     """
     numbers = range(len(corpus.documents)) if documents is None else documents
     bodies = [corpus.documents[n] for n in numbers]
@@ -129,7 +129,7 @@ def run(
 
 
 def next_token(logits: Any, batch: Any) -> Sums:
-    """Sum and number of the next-token losses of each document.
+    """Compute the sum and number of the next-token losses of each document.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def next_token(logits: Any, batch: Any) -> Sums:
 
 
 def masks(corpus: Corpus, seed: int) -> list[NDArray[np.bool_]]:
-    """The mask of every document, which is the same for every checkpoint."""
+    """Draw the mask of every document; it is the same for every checkpoint."""
     rng = np.random.default_rng([seed, 3])
     found = []
     for document in corpus.documents:
@@ -166,7 +166,7 @@ def masks(corpus: Corpus, seed: int) -> list[NDArray[np.bool_]]:
 
 
 def mean(totals: Sums, n_groups: int) -> tuple[float, NDArray[np.float64]]:
-    """The mean loss over all tokens, and the mean loss without each group of documents.
+    """Compute the mean loss over all tokens, and its jackknife replicates.
 
     Parameters
     ----------
@@ -177,6 +177,7 @@ def mean(totals: Sums, n_groups: int) -> tuple[float, NDArray[np.float64]]:
     -------
     value : float
     without : ndarray of float64, shape (min(n_groups, n_documents),)
+        The mean loss with each group of documents left out in turn.
     """
     sums, counts = totals
     n_groups = min(n_groups, len(sums))

@@ -1,4 +1,4 @@
-"""The device of a job: a GPU, which the job holds by a lock, or the CPU.
+"""The device of a job: the CPU, or a GPU that the job locks.
 
 Snakemake does not assign GPUs to jobs, and several sweeps may share a machine. A job takes the
 first free GPU, and waits while all GPUs are in use.
@@ -73,9 +73,9 @@ def visible(n_devices: int) -> list[str]:
 
 @contextlib.contextmanager
 def lock(names: list[str]) -> Iterator[str]:
-    """Hold the first free device; wait while all devices are in use.
+    """Lock the first free device; wait while all devices are in use.
 
-    A process releases its device even if the process is killed.
+    The lock is released even if the process is killed.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def lock(names: list[str]) -> Iterator[str]:
     """
     # All sweeps of a user on this machine share this folder.
     path = Path(tempfile.gettempdir()) / f"shapesweep-{os.getuid()}"
-    folder = private_folder(path, "set TMPDIR to a folder of yours")
+    folder = private_folder(path, "set TMPDIR to a folder that belongs to you")
     for name in itertools.cycle(names):
         file_name = re.sub(r"[^A-Za-z0-9_-]", "_", name)
         try:

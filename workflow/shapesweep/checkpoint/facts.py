@@ -1,4 +1,4 @@
-"""Facts about a checkpoint from its `config.json` and its class name, without loading it."""
+"""Read facts about a checkpoint from its `config.json` and its class name."""
 
 import json
 from collections.abc import Mapping

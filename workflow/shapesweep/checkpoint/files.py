@@ -74,7 +74,7 @@ class Inspection:
         The `config.json`; empty if it is missing or damaged.
     files : tuple of LocalFile
     commit : str
-        Digest of the files' names and contents; empty if they were not hashed.
+        Digest of the files' names and contents; empty if the files were not hashed.
     status : tuple of str
         Defects: `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`.
     """

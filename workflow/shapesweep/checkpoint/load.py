@@ -16,7 +16,7 @@ def load(
     ignored_weights: Sequence[str] = (),
     remote_code: bool = False,
 ) -> Any:
-    """Load a checkpoint with its own class, in float32, and check every weight.
+    """Load a checkpoint in float32, as the class that its config names, and check every weight.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def load(
     Returns
     -------
     transformers.PreTrainedModel
-        On the CPU, in evaluation mode.
+        The model, on the CPU and in evaluation mode.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def load(
             trust_remote_code=is_remote and remote_code,
             weights_only=True,
             use_safetensors=None if has_safetensors else False,
-            # With this option, mismatched weights are reported, and raise an error below.
+            # With this option, `loaded` lists the mismatched weights, which raise an error below.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
@@ -76,13 +76,13 @@ def load(
             # Replace the message of torch, because it advises to unpickle the file, which is
             # unsafe.
             raise CheckpointError(
-                "its pickle contains more than tensors, and is not read"
+                "its pickle contains objects other than tensors, so it is not read"
             ) from None
         raise CheckpointError(f"cannot be loaded: {_one_line(error, folder)}") from None
     for kind, words in (
         ("missing_keys", "weights are missing"),
         ("unexpected_keys", "weights are not used by the model"),
-        ("mismatched_keys", "weights have another shape"),
+        ("mismatched_keys", "weights have the wrong shape"),
     ):
         keys = sorted(str(k[0] if isinstance(k, tuple) else k) for k in loaded.get(kind, ()))
         if kind == "unexpected_keys":
@@ -128,7 +128,7 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 
 def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
-    """Return the transformers class that loads remote code, which must be beside the weights."""
+    """Return the transformers class that loads remote code from the repository of the weights."""
     import transformers
 
     auto_map = config["auto_map"]
@@ -137,8 +137,8 @@ def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
             "needs remote code, which is not run unless hub.remote_code allows it"
         )
     named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in auto_map]
-    # The class `org/name--file.Class` would be downloaded from the newest commit of another
-    # repository.
+    # The code of a class `org/name--file.Class` would be downloaded from the newest commit of
+    # another repository.
     if not named or "--" in json.dumps(auto_map):
         raise CheckpointError("needs remote code that is not in its own repository")
     return getattr(transformers, named[0])

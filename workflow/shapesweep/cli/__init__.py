@@ -1,4 +1,4 @@
-"""The command line. Each step has a subcommand, so that a command in a log can be run by hand."""
+"""The command line. Each step of a sweep is a subcommand, so a user can run any step by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     if "threads" in arguments:
         # numpy, torch and tokenizers read these variables once, when they are imported.
         os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))
-    # Without this, transformers starts a thread that looks for converted weights on the Hub.
+    # Otherwise, transformers starts a thread that looks for converted weights on the Hub.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     # Disable the cache of xet, which the disk budget does not count.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     except ShapesweepError as error:
         message = str(error)
     except OSError as error:
-        # Errors of the Parquet writer do not name the file.
+        # Errors from the Parquet writer do not name the file.
         path = error.filename or getattr(arguments, "out", None)
         reason = os.strerror(error.errno) if error.errno else str(error)
         message = f"{path}: {reason}" if path else reason
@@ -131,11 +131,11 @@ def _optional(text: str, default: Any = None, **more: Any) -> dict[str, Any]:
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "--config": _needed("configuration file, which a sweep writes beside its results"),
+    "--config": _needed("configuration file that a sweep wrote beside its results"),
     "--settings": _needed("settings file of the measurement, or a complete configuration"),
     "--device": _optional("device of the model (default: auto)", choices=["auto", "cpu", "cuda"]),
     "--batch-tokens": _optional("tokens per forward pass (default: 4096)", type=int),
-    "--calls": _optional("concurrent requests to the Hub (default: 2)", 2, type=int),
+    "--calls": _optional("number of concurrent requests to the Hub (default: 2)", 2, type=int),
     "--rise": _needed("maximum relative increase of the loss", type=float),
     "--budget-rise": _optional(
         "maximum relative increase of the loss, if a dimension budget is also needed", type=float
@@ -154,14 +154,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "folder of downloads; with several revisions, it has one subfolder per revision", ""
     ),
     "--tokenizer": _optional("folder of the run's tokenizer, if the checkpoint contains none", ""),
-    "--measured": _optional("folder with numbers of the run's checkpoints from earlier sweeps", ""),
+    "--measured": _optional("folder with numbers that jobs measured for the run's checkpoints", ""),
     "--keep": _optional("folder in which shards are kept (default: shards are removed)", ""),
     "--temporary": _optional(
-        "folder of temporary files (default: the system's folder)", tempfile.gettempdir()
+        "folder for temporary files (default: the system's folder)", tempfile.gettempdir()
     ),
     "--bytes": _optional("number of bytes to claim from the disk budget", 0, type=int),
     "--seconds": _optional(
-        "seconds after which the download may be removed if others need the space",
+        "seconds after which the download may be removed if another download needs the space",
         math.inf,
         type=float,
     ),
@@ -176,13 +176,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--out": _needed("output folder or file, which is written atomically"),
     "--threads": _optional("number of threads", os.cpu_count(), type=int),
     "files": _optional(
-        "file with a cloud of points (.npy, .safetensors or .parquet), such as a shard of a sweep",
+        "file with a point cloud (.npy, .safetensors or .parquet), such as a shard of a sweep",
         metavar="FILE",
         nargs="+",
     ),
     "--json": {"help": "print one line of JSON per file", "action": "store_true"},
     "--metrics": _optional(
-        "names of metrics (default: all metrics that the file allows)",
+        "names of metrics (default: all metrics that can be computed from the file)",
         [],
         metavar="NAME,...",
         action="append",
@@ -194,11 +194,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "number N of distinct points for the IDs, drawn at random (default: all points)",
         type=_at_least(1),
     ),
-    "--seed": _optional(
-        "random seed for drawing points, and for the decimation", 0, type=_at_least(0)
-    ),
+    "--seed": _optional("random seed for drawing points and for decimation", 0, type=_at_least(0)),
     "--selection": _optional(
-        "selected tokens of a shard: all, no_first, no_massive, no_massive_3, no_massive_10", "all"
+        "tokens to select from a shard: all, no_first, no_massive, no_massive_3, no_massive_10",
+        "all",
     ),
     "--tensor": _optional(
         "name of the tensor in a .safetensors file, if several tensors have two axes"

@@ -75,8 +75,8 @@ def manifest(arguments: argparse.Namespace) -> None:
         known = []  # The file is absent, damaged or outdated, so all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
     manifests.write(described, arguments.out, fingerprints.text_sha256(text))
-    # If a later sweep returns to an earlier plan, the file of this plan is absent, so the sweep
-    # writes the manifest again.
+    # Earlier plans are removed, so that a sweep that returns to an earlier plan writes the manifest
+    # again.
     plan = Path(arguments.plan)
     for other in plan.parent.glob("*.json"):
         if other != plan:
@@ -173,7 +173,7 @@ def budget(arguments: argparse.Namespace) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> int:
-    """Measure clouds of points in files."""
+    """Measure point clouds in files."""
     from shapesweep.geometry import cloud, cloud_file
 
     names = [name for part in arguments.metrics for name in part.split(",") if name]
@@ -262,7 +262,7 @@ def figures(arguments: argparse.Namespace) -> None:
 
 
 def summary(arguments: argparse.Namespace) -> None:
-    """Summarize what the sweep has found, and where its files are."""
+    """Summarize the results of the sweep, and list the paths of its files."""
     from shapesweep.report import summary
 
     print(summary.write(arguments.results, arguments.out))
@@ -350,13 +350,13 @@ def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Membe
 
 
 def _temporary(arguments: argparse.Namespace) -> Path:
-    """Return the folder of temporary files; in `scratch`, which users share, it is private."""
+    """Return the folder for temporary files. A folder in `scratch` is private to the user."""
     from shapesweep.config.sweep import SCRATCH_NAME
     from shapesweep.storage.private import private_folder
 
     folder = Path(arguments.temporary)
     if re.fullmatch(SCRATCH_NAME, folder.name):
-        return private_folder(folder, "set scratch to a folder of yours")
+        return private_folder(folder, "set scratch to a folder that belongs to you")
     return folder
 
 

@@ -2,5 +2,5 @@
 
 Input: YAML files and values of the command line.
 Output: validated `Config`, suites and `Measurement` (the settings that a job measures with).
-Imported by: every package that needs a setting; imports corpora, storage and validation only.
+Imported by: every package that needs a setting. Imports only corpora, errors, storage, validation.
 """

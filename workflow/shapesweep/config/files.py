@@ -71,7 +71,7 @@ def as_yaml(config: Config) -> str:
 
 
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
-    """Return the last file that sets a key. If the key is absent, use the parent key."""
+    """Return a prefix with the last file that sets a key, or that sets the parent of the key."""
     for wanted in (key, key[:-1]):
         value = functools.reduce(below, wanted, raw)
         for path in reversed(files):

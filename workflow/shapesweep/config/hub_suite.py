@@ -1,7 +1,7 @@
 """The definition of a suite on the Hub: its repositories, and rules to parse names of revisions.
 
-A regular expression extracts the step of a checkpoint from its name. No name is constructed from a
-rule.
+A regular expression extracts the step of a checkpoint from its name. The rules only parse names
+that the Hub lists. They never construct the name of a revision.
 """
 
 import math
@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from shapesweep.config.names import MOST, steps
 from shapesweep.validation import Strict, pattern
 
-#: Kind of place on the Hub that contains one checkpoint, such as a branch or a folder.
+#: Where the Hub stores a checkpoint, such as in a branch or in a folder.
 Mode = Literal["branches", "tags", "refs", "repositories", "folders", "commits"]
 
 #: Name of a repository, or a pattern with `{a,b}`, `{0..9}` and `*` that matches several
@@ -30,7 +30,7 @@ class PerStep(Strict):
 
 
 class Each(Strict):
-    """Rule for tokens: proportional to the 1-based index of a checkpoint within its phase."""
+    """Rule for tokens: each checkpoint of a phase adds the same number of tokens."""
 
     each: float = Field(gt=0, description="tokens between consecutive checkpoints of a phase")
 
@@ -39,8 +39,12 @@ class Ramp(Strict):
     """A batch size that grows during training, like Megatron's `--rampup-batch-size`."""
 
     first: int = Field(gt=0, description="samples in the first batch")
-    increment: int = Field(gt=0, description="number of samples added by each increase")
-    over: int = Field(gt=0, description="samples over which the batch size grows, in equal shares")
+    increment: int = Field(gt=0, description="number of samples that each increase adds to a batch")
+    over: int = Field(
+        gt=0,
+        description="number of samples until the batch size is `last`; there are equally many "
+        "samples between two increases",
+    )
     last: int = Field(gt=0, description="samples in the last batch")
     length: int = Field(gt=0, description="tokens per sample")
 
@@ -78,7 +82,7 @@ class Phase(Strict):
 def _check_match(match: str) -> str:
     groups = set(re.compile(pattern(match)).groupindex)
     if groups - _GROUPS:
-        raise ValueError(f"has the group {min(groups - _GROUPS)}; use {', '.join(_GROUPS)}")
+        raise ValueError(f"has the group {min(groups - _GROUPS)}; use only {', '.join(_GROUPS)}")
     return match
 
 
@@ -93,9 +97,9 @@ class Naming(Strict):
     match: Annotated[str, AfterValidator(_check_match)] | None = Field(
         None,
         description="regular expression that matches the whole name of a revision, with a group "
-        "`step` and optional groups `tokens`, `phase`, `run` and `seed`; the name is the folder in "
-        "the mode `folders`, the title in `commits`, and the repository in `repositories`; `5k` "
-        "and `300B` are read as numbers",
+        "`step` and optional groups `tokens`, `phase`, `run` and `seed`; in the mode `folders`, it "
+        "matches the path of a folder, in `commits` the title of a commit, and in `repositories` "
+        "the full name of a repository; `5k` and `300B` are read as numbers",
     )
     tokens: TokensRule | None = Field(
         None,
@@ -140,8 +144,8 @@ class Repositories(Naming):
 
     repository: str = Field(
         pattern=REPOSITORY,
-        description="`org/name`; `{a,b}` and `{0..9}` expand to several names, and `*` matches all "
-        "repositories that exist",
+        description="`org/name`; `{a,b}` and `{0..9}` expand to several names, and `*` stands for "
+        "any characters in the names of existing repositories",
     )
 
     @field_validator("repository")
@@ -174,7 +178,7 @@ class HubSuite(Naming):
         description="where the Hub stores each checkpoint of a run; `refs` means branches or tags"
     )
     repositories: list[Repositories] = Field(
-        description="repositories of the runs; a list of names is enough"
+        description="repositories of the runs; an entry may be only a name"
     )
     only: list[str] | None = Field(
         None, min_length=1, description="runs to measure, such as `[pythia-70m, pythia-1*]`"
@@ -191,7 +195,7 @@ class HubSuite(Naming):
         description="regular expressions for weights that the model does not use, in addition to "
         "weights that its class ignores",
     )
-    not_loadable: str | None = Field(None, description="why the suite cannot be measured")
+    not_loadable: str | None = Field(None, description="reason why the suite cannot be measured")
     losses: dict[str, str] = Field(
         {},
         description="training logs by run: a `.csv`, `.jsonl` or `.json` file in the run's "

@@ -22,7 +22,7 @@ class GeometryConfig(Strict):
     n_points: int = Field(
         4096,
         ge=16,
-        description="number N of points of every ID estimate; estimates from fewer points are "
+        description="number N of points for every ID estimate; estimates from fewer points are "
         "flagged",
     )
     groups: int = Field(
@@ -64,8 +64,8 @@ class Measurement(Strict):
     # Numbers do not depend on these keys, so the settings file does not contain them.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
-    # Digest, from the manifest, of the file that `corpus.text` names. If the digest is empty, the
-    # file is not checked.
+    # Digest of the file that `corpus.text` names. The manifest states the digest. If it is empty,
+    # the file is not checked.
     text_sha256: str = Field("", exclude=True)
 
     @model_validator(mode="after")
@@ -76,7 +76,7 @@ class Measurement(Strict):
 
     @property
     def for_budget(self) -> "Measurement":
-        """The settings that a dimension budget depends on: the text, and groups of documents."""
+        """The settings that a dimension budget depends on; unused settings have their defaults."""
         groups = GeometryConfig(groups=self.geometry.groups)
         fields = {**dict(self), "corpora": ["text"], "geometry": groups}
         return Measurement.model_validate(fields)

@@ -17,7 +17,7 @@ REGISTRY = Path(str(resources.files("shapesweep") / "suites"))
 
 
 def _read_named(suites: Any, info: ValidationInfo) -> Any:
-    """Replace names of suites by their definitions."""
+    """Replace the names of suites with the definitions of the suites."""
     if isinstance(suites, str):
         suites = [suites]
     if isinstance(suites, list):
@@ -29,7 +29,7 @@ def _read_named(suites: Any, info: ValidationInfo) -> Any:
 
 
 class Overlay(HubSuite):
-    """Keys that differ from the definition in the registry; only for the JSON schema of editors."""
+    """Keys that override a definition in the registry; only the JSON schema uses this class."""
 
     source: Literal["hub"] = "hub"
     mode: Mode = "branches"
@@ -48,7 +48,7 @@ Suites = Annotated[
 
 
 def _laid_over(name: str, definition: Any, registry: Path) -> Any:
-    """Return a full definition. If `source` is absent, the keys override the registered ones."""
+    """Return a full definition. Without the key `source`, the keys override the registry."""
     if definition is None:
         return _named_suite(name, registry)
     known = isinstance(definition, dict) and "source" not in definition

@@ -43,7 +43,9 @@ class TrainedRun(Strict):
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="beta1 of AdamW")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="beta2 of AdamW")
     adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
-    max_grad_norm: float = Field(1.0, ge=0, description="norm to which gradients are clipped")
+    max_grad_norm: float = Field(
+        1.0, ge=0, description="norm to which larger gradients are clipped; 0 turns off clipping"
+    )
     masked_share: float = Field(
         0.15, gt=0, lt=1, description="for an encoder: fraction of tokens that are masked"
     )
@@ -78,7 +80,7 @@ class EmbeddedSuite(Strict):
     vocabulary: int = Field(
         512,
         ge=261,
-        description="entries of the byte-level BPE, including 5 special tokens and 256 bytes",
+        description="number of entries of the byte-level BPE, with 5 special tokens and 256 bytes",
     )
     document_length: int = Field(64, ge=8, description="tokens per training document")
     batch_size: int = Field(32, ge=1, description="documents per step")
@@ -90,7 +92,7 @@ class EmbeddedSuite(Strict):
     probe: ProbeConfig | None = Field(
         None,
         description="measure some layers during training, and write the results to "
-        "`probe.parquet` of the run",
+        "`probe.parquet` in the folder of the run",
     )
     onset: OnsetConfig | None = Field(
         None,

@@ -35,7 +35,7 @@ class Steps(Strict):
 
 
 class Log(Strict):
-    """At most n checkpoints of a run, evenly spaced in log(step), including first and last."""
+    """At most n checkpoints of a run, evenly spaced in log(step), with the first and the last."""
 
     log: int = Field(
         ge=2, le=100_000, description="at most n checkpoints per run, evenly spaced in log(step)"
@@ -50,8 +50,9 @@ class BudgetConfig(Strict):
 
     checkpoints: dict[str, Literal["last", "all"] | Selection] = Field(
         {"embedded": "last"},
-        description="for each suite, a rule that selects checkpoints of every run; the budget of "
-        "each selected checkpoint is measured, which takes some hundred passes over the text",
+        description="for each suite, a rule that selects checkpoints of every run, to measure "
+        "their dimension budgets; for each layer of d dimensions, a budget takes about 2·log₂(d) "
+        "forward passes over the text (usually 100 to 1000 passes for all layers)",
         examples=["{embedded: last}", "{pythia: {steps: [512, 143000]}}"],
     )
     rise: float = Field(0.01, gt=0, description="maximum relative increase of the loss")
@@ -61,7 +62,10 @@ class HubConfig(Strict):
     """Limits for downloads from the Hub."""
 
     downloads: int = Field(
-        2, ge=1, description="number of concurrent downloads, and of concurrent listing requests"
+        2,
+        ge=1,
+        description="maximum number of concurrent downloads; separately, each job that lists a "
+        "suite sends at most this number of concurrent requests",
     )
     disk_gb: float = Field(
         100,
@@ -101,8 +105,8 @@ class Config(Strict):
 
     results: str = Field("results", min_length=1, description="folder of all results")
     suites: Suites = Field(
-        description="suites of the registry by name, names with keys that override the registry, "
-        "or full definitions",
+        description="suites to measure: names of suites in the registry, names with keys that "
+        "override the registry, or full definitions",
         examples=[
             "[embedded]",
             "{pythia: {only: [pythia-70m]}}",
@@ -147,7 +151,7 @@ class Config(Strict):
     checkpoints_per_job: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
         description="maximum number of checkpoints of a run per job; `auto` selects as many as "
-        "keep a core busy for some minutes, but at most 8",
+        "one core measures in about 30 minutes, but at most 8",
     )
     batch_tokens: int = Field(
         4096,
@@ -178,7 +182,7 @@ class Config(Strict):
         return self.model_copy(update={**none, **dict(self.spikes)})
 
     def scratch_folder(self, results: str | Path) -> str | None:
-        """Return the folder in `scratch` for temporary files of these results; None if unset."""
+        """Return the folder in `scratch` for these results; None if `scratch` is not set."""
         if self.scratch is None:
             return None
         own = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()
@@ -206,7 +210,7 @@ class Config(Strict):
             if name not in known:
                 where = ["budget", "checkpoints", name]
                 raise at(where, f"there is no such suite{near(name, known)}")
-        # The default names the suite `embedded`, even if the configuration lacks this suite.
+        # The default of `budget` names the suite `embedded`, which the configuration may lack.
         mine = {name: rule for name, rule in requested.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
         return self

@@ -1,4 +1,4 @@
-"""Safe reading of YAML files: no duplicate keys, and no huge or recursive aliases."""
+"""Read YAML files, and refuse duplicate keys and huge or recursive aliases."""
 
 import json
 import math
@@ -80,7 +80,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ShapesweepError(f"{path}: {(error.strerror or 'not readable').lower()}") from None
     except ShapesweepError as error:
         raise ShapesweepError(f"{path}: {error}") from None
-    # Invalid dates and numbers, and deep nesting, raise other errors than YAMLError.
+    # Invalid dates and numbers, and deep nesting, raise errors other than YAMLError.
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ShapesweepError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):

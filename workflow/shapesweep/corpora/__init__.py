@@ -1,4 +1,4 @@
-"""Corpora: the documents that the models read. Each corpus is defined in a file with its name.
+"""Corpora: the documents that the models read. Each corpus is defined in a file of the same name.
 
 Input: a text, and the tokenizer of a run.
 Output: documents of token ids for every corpus, with the special tokens of the tokenizer.

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from shapesweep.corpora._config import CorpusConfig
 
-#: Number of characters that are read for each token of a document. All tokenizers need fewer
-#: characters per token.
+#: Number of characters that are read for each token of a document. The average token of every
+#: tokenizer has fewer characters.
 CHARACTERS_PER_TOKEN = 8
 #: The sampling of Razzhigaev et al. 2024, as in their published code.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
@@ -57,7 +57,7 @@ def cut(
     Raises
     ------
     ShapesweepError
-        If the text is too short for this number of documents.
+        If the text is too short for the configured number of documents.
     """
     if settings.sampling == "paper":
         return _paper(text, settings.text, tokenizer), PAPER_SEED
@@ -151,7 +151,7 @@ def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDA
     chunks = list(range(len(text) // PAPER_CHARACTERS))
     if not chunks:
         raise ShapesweepError(f"corpus.text: {name} is shorter than {PAPER_CHARACTERS} characters")
-    # The generator and the seed of the authors reproduce exactly the authors' chunks.
+    # The authors' generator and seed draw exactly the authors' chunks.
     drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
     starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
     passages = [text[start : start + PAPER_CHARACTERS] for start in starts]

@@ -68,8 +68,8 @@ def stdlib_text(part: str) -> str:
     Returns
     -------
     str
-        The text, which depends on the Python version. The metadata of every shard contains the
-        digest of the text.
+        The text, which depends on the Python version. The metadata of every shard contains a
+        digest of the documents that are cut from the text.
     """
     return "\n\n".join(_stdlib_pieces(part == "measuring"))
 

@@ -84,7 +84,7 @@ def build(
     }
     for name, table in along.items():
         along[name] = table.assign(segment=segments(table, continuity))
-    # Phases exclude checkpoints after a break, which may belong to another training run.
+    # Exclude checkpoints after a break from phases, because they may belong to another run.
     whole = middles[segments(middles, continuity) == 0]
     return {
         **along,

@@ -1,8 +1,8 @@
 """Comparison of our numbers with the authors' numbers.
 
-The authors published their numbers in the stored outputs of the notebooks in the repository
-AIRI-Institute/LLM-Microscope. `paper_numbers.csv` lists these numbers. The column `layer` is an
-index into `hidden_states`.
+The authors of the paper (Razzhigaev et al. 2024) published their numbers in the stored outputs of
+the notebooks in the repository AIRI-Institute/LLM-Microscope. `paper_numbers.csv` lists these
+numbers. The column `layer` is an index into `hidden_states`.
 """
 
 from importlib import resources
@@ -14,9 +14,9 @@ from shapesweep.curves.tables import rows
 from shapesweep.storage import schemas
 
 #: Absolute and relative tolerances, set before any of our numbers was seen. The anisotropy can be
-#: read off the authors' figure to 0.005, and differs by 0.005 between two draws of 128 chunks. The
-#: ID can be read off to 0.15, and differs by 5.8 % between two draws of tokens (median); most
-#: draws differ by less than twice this percentage.
+#: read off the authors' figure to within 0.005, and differs by 0.005 between two draws of 128
+#: chunks. The ID can be read off to within 0.15, and differs by 5.8 % between two draws of tokens
+#: (median); most draws differ by less than twice this percentage.
 TOLERANCE = {"anisotropy": (0.005 + 0.005, 0.0), "id_twonn_paper": (0.15, 2 * 0.058)}
 #: Maximum relative difference in the number of tokens at which the sampling counts as the same.
 SAME_TOKENS = 0.02
@@ -29,7 +29,7 @@ def authors() -> pd.DataFrame:
 
 
 def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
-    """Compare the authors' numbers with ours: `schemas.COMPARISON`.
+    """Compute the table `schemas.COMPARISON`: the authors' numbers and our numbers.
 
     Parameters
     ----------

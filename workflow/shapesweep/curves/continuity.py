@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from shapesweep.storage.manifests import Checkpoint
 
-#: A sample of the weights of a checkpoint; the keys are classes of matrices.
+#: A sample of the weights of a checkpoint, by `tensor_class` (`attention`, `head`, …).
 Sample = dict[str, NDArray[np.float32]]
 
 #: A checkpoint is discontinuous if its distance (1 - correlation) from both neighbours exceeds this
 #: factor times the distance between these neighbours. The ratio of the distances is 1/2 for a
-#: random walk, smaller for steps in one direction, and tens or more for weights of another training
-#: run.
+#: random walk, smaller for steps in one direction, and in the tens or higher for weights of another
+#: training run.
 OUT_OF_LINE = 2.0
 
-#: Two labels are swapped if, of three checkpoints, the distance between the later two exceeds this
-#: factor times the distance between the outer two. The ratio is at least 1.6 if labels are swapped,
-#: and at most 0.94 for every second or third checkpoint of a training run.
+#: The labels of the first two of three checkpoints are swapped if the distance between the last two
+#: exceeds this factor times the distance between the first and the last. The ratio is at least 1.6
+#: if labels are swapped. If labels are correct, it is at most 0.94, even if only every second or
+#: third checkpoint of a training run is compared.
 OUT_OF_ORDER = 1.25
 
 #: A distance between neighbours is a break if it exceeds this factor times the longer of the
@@ -40,15 +41,16 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     - `discontinuous`: the checkpoint is far from both neighbours, which are close together. Its
       weights belong to another training run.
     - `out_of_order`: the labels of two checkpoints are swapped; both checkpoints are flagged.
-    - `break`: the checkpoint is far from the previous checkpoint, but close to later checkpoints. A
-      restarted training continues under the labels of the old training. A break is detected if the
-      old training went on for at least two checkpoints after the point of the restart. A break at
-      the second or the last checkpoint is not detected, because an adjacent distance is missing.
+    - `break`: the checkpoint is far from the previous checkpoint, but close to later checkpoints.
+      Training was restarted, and the new run continues the labels of the old run. A break is
+      detected if the old run went on for at least two checkpoints after the checkpoint from which
+      training was restarted. A break at the second or the last checkpoint is not detected, because
+      an adjacent distance is missing.
 
     Parameters
     ----------
     samples : sequence of dict of ndarray
-        The same weights of every checkpoint by class, in the order of steps.
+        The same weights of every checkpoint, by `tensor_class`, in the order of steps.
     steps : sequence of int or None
         Steps from the labels. If the steps of two checkpoints are farther apart, the distance
         between the checkpoints' weights may be larger.
@@ -88,7 +90,7 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
 
 
 def distance(a: Sample, b: Sample) -> float:
-    """Return 1 - Pearson's correlation of the weights of two checkpoints, averaged over classes."""
+    """Return 1 - Pearson's correlation of the weights, averaged over the kinds of matrices."""
     return float(np.mean([1.0 - correlation(a[kind], b[kind]) for kind in a]))
 
 
@@ -106,12 +108,12 @@ def between_neighbours(members: Sequence[tuple[Checkpoint, Sample]]) -> Iterator
     Parameters
     ----------
     members : sequence of (Checkpoint, dict of ndarray)
-        The checkpoints of a run in the order of steps, with a sample of their weights by class.
+        The checkpoints of a run in the order of steps, each with a sample of its weights.
 
     Yields
     ------
     dict
-        A row of `schemas.CONTINUITY` for each pair of checkpoints and class of weights.
+        A row of `schemas.CONTINUITY` for each pair of checkpoints and each `tensor_class`.
     """
     flags = continuity([sample for _, sample in members], [member.step for member, _ in members])
     for k, ((before, a), (after, b)) in enumerate(itertools.pairwise(members), start=1):
@@ -128,7 +130,7 @@ def between_neighbours(members: Sequence[tuple[Checkpoint, Sample]]) -> Iterator
 
 
 def segments(curves: pd.DataFrame, continuity: pd.DataFrame) -> "pd.Series[int]":
-    """Return the segment of every row: the number of breaks up to its checkpoint in its run.
+    """Return the segment of every row: the number of breaks in its run up to its checkpoint.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ References = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def distances(stacks: list[Stack]) -> pd.DataFrame:
-    """Compute the distance of every profile to its reference profiles: `schemas.DISTANCES`.
+    """Compute the table `schemas.DISTANCES`: the distances of profiles to reference profiles.
 
     A distance is the root mean square difference over depth, with linear interpolation between
     layers. The column `to` names the reference. `final` is the last checkpoint of the run. `family`
@@ -57,7 +57,7 @@ def _finals(stack: Stack) -> References:
 
 
 def _means(stack: Stack, others: list[tuple[Stack, References]]) -> References:
-    """Average the profiles of other runs at the depths of `stack`, over seeds and then models."""
+    """Average other runs' profiles at the depths of `stack`, first over seeds, then over models."""
     means: References = {}
     n_groups = len(stack.without)
     for key in dict.fromkeys(stack.curve_keys):

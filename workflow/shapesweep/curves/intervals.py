@@ -76,7 +76,7 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         )
         .reset_index()
     )
-    # The mean would jump at points where a seed is missing.
+    # Drop points where a seed is missing, because the mean would jump there.
     means = means[means.n_runs == means.n_seeds]
     n_runs = means.n_runs.to_numpy(float)
     half = jackknife.half_width(means.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)

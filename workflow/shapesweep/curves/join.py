@@ -1,7 +1,7 @@
-"""The join of the tables of all batches, without inconsistent checkpoints.
+"""Join the tables of all batches, without inconsistent checkpoints.
 
-This module also checks checkpoints for consistency with their neighbours, and records the results
-in the table of failures.
+This module also checks whether checkpoints are consistent with their neighbours, and records
+inconsistent checkpoints in the table of failures.
 """
 
 import functools
@@ -121,8 +121,8 @@ def _with_tables(
 ) -> list[CheckpointTables]:
     """Return the checkpoints of all batches, in the order of the manifests.
 
-    Checkpoints that a running training has added since the plan was made are left to the next
-    sweep.
+    Checkpoints that a training run has added since the plan was made are ignored. The next sweep
+    measures them.
     """
     folders = {
         (record["suite"], batch["run"], revision): results / "geometry" / batch["folder"]
@@ -162,7 +162,7 @@ def _is_excluded(checkpoint: Checkpoint) -> bool:
 
 
 def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
-    """Compare the weights of neighbouring checkpoints of every run: `schemas.CONTINUITY`."""
+    """Compute the table `schemas.CONTINUITY`: the weights of neighbouring checkpoints."""
     runs: dict[tuple[str, str], list[tuple[Checkpoint, Sample]]] = {}
     for entry in entries:
         found = entry.read("samples", schemas.SAMPLES).to_pandas()

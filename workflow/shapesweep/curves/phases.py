@@ -1,8 +1,8 @@
 """Phases: does a metric rise and fall again during training, by more than its noise?
 
-All checkpoints read the same documents. If only the noise of documents were considered, every small
-fluctuation would count as a peak. Training adds noise, which differs between repeated training
-runs.
+All checkpoints read the same documents. If only the noise from the choice of documents were
+considered, every small fluctuation would count as a peak. Training adds further noise, which
+differs between repeated training runs.
 """
 
 from typing import Any
@@ -17,23 +17,23 @@ from shapesweep.storage import schemas
 #: Maximum number of checkpoints in the test, evenly spaced in log(1 + step). Checkpoints that are
 #: closer together share noise.
 MOST = 24
-#: Minimum number of checkpoints. With three, every curve that rises and then falls is a peak.
+#: Minimum number of checkpoints. With three, every curve that rises and falls would be a peak.
 LEAST = 5
-#: Minimum number of checkpoints after step 0 that all seeds must have in common, to estimate the
-#: noise of training.
+#: The noise of training is estimated from seeds if all seeds have at least this number of
+#: checkpoints after step 0 in common.
 SHARED = 3
 #: Significance level of a peak.
 LEVEL = 0.05
 
 
 def phases(middle: pd.DataFrame) -> pd.DataFrame:
-    """Test whether metrics rise and fall again during training: `schemas.PHASES`.
+    """Compute the table `schemas.PHASES`: does a metric rise and fall again during training?
 
     A peak must exceed both kinds of noise:
 
     - Training: a unimodal fit is better than the best monotone fit by more than the noise explains
       (`unimodal.find_peak`, on log(1 + step)). The noise is estimated from runs that differ only by
-      their seed, or else from the residuals of the curve.
+      their seed. If this is not possible, it is estimated from the residuals of the curve.
     - Documents: the 95 % interval of the prominence, min(peak - first, peak - last), lies above
       zero.
 
@@ -76,7 +76,7 @@ def _row(part: pd.DataFrame, judged: dict[str, Any]) -> dict[str, Any]:
 def _seeds(runs: list[pd.DataFrame]) -> tuple[float | None, int, pd.DataFrame | None]:
     """Return the noise between seeds, its degrees of freedom, and the mean of the runs."""
     shared = set.intersection(*(set(run.step) for run in runs))
-    # Before training, seeds differ only by their initial weights.
+    # Leave out step 0: before training, seeds differ only by their initial weights.
     trained = sorted(step for step in shared if step > 0)
     if len(runs) < 2 or len(trained) < SHARED:
         return None, 0, None

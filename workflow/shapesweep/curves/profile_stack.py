@@ -1,4 +1,4 @@
-"""Stacks: arrays over depth of the profiles of a run, with their replicates."""
+"""Stacks: all profiles of a run as arrays over depth, with their replicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Stack:
 
     @classmethod
     def joined(cls, parts: "Sequence[Stack]") -> "list[Stack]":
-        """Join the stacks of parts of a run, by corpus.
+        """Join the stacks of several parts of a run, separately for each corpus.
 
         Checkpoints with different numbers of layers are put in separate stacks.
         """
@@ -70,7 +70,7 @@ def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
     Parameters
     ----------
     single : pandas.DataFrame
-        `schemas.GEOMETRY` with names.
+        `schemas.GEOMETRY` with the columns of `intervals.with_names`.
     replicates : pandas.DataFrame
         `schemas.REPLICATES`.
 

@@ -7,12 +7,12 @@ from shapesweep.storage import schemas
 
 
 def profiles(single: pd.DataFrame) -> pd.DataFrame:
-    """Compute every metric over depth: `schemas.PROFILES`.
+    """Compute the table `schemas.PROFILES`: every metric over depth.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `schemas.GEOMETRY` with names and intervals over documents.
+        `schemas.GEOMETRY` with the columns `intervals.ADDED`.
 
     Returns
     -------

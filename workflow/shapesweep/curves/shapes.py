@@ -37,7 +37,7 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         `sink_share` is the share of the height that disappears without the first token. It is
-        defined for a dome or box in the profile of all tokens, and otherwise null.
+        defined if the profile of all tokens is a dome or a box, and otherwise null.
     """
     tables = [_of(stack) for stack in stacks]
     return pd.concat(tables) if tables else pd.DataFrame(columns=schemas.SHAPES.names)

@@ -42,7 +42,7 @@ class Curves:
     comparison: pd.DataFrame
     budgets: pd.DataFrame
     missing: pd.DataFrame
-    #: Only `snakemake spikes` writes the last three tables. Absent tables are empty.
+    #: Only `snakemake spikes` writes the last three tables. An absent table is read as empty.
     spikes: pd.DataFrame
     approaches: pd.DataFrame
     warnings: pd.DataFrame
@@ -67,10 +67,10 @@ class Curves:
 
     @property
     def corpora(self) -> list[str]:
-        """The corpora of which all tokens are measured, with `text` first."""
+        """The corpora for which all tokens are measured, with `text` first."""
         return corpora(self.profiles[self.profiles.pooling == "tokens"])
 
     @property
     def corpus(self) -> str:
-        """The corpus for figures of a single corpus: `text`, if it is measured."""
+        """The corpus for figures that show a single corpus: `text`, if it is measured."""
         return (self.corpora or ["text"])[0]

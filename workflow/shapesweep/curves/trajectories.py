@@ -17,12 +17,12 @@ def trajectories(
     losses: pd.DataFrame,
     middle: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Compute every metric over training: `schemas.TRAJECTORIES`.
+    """Compute the table `schemas.TRAJECTORIES`: every metric over training.
 
     Parameters
     ----------
     single : pandas.DataFrame
-        `schemas.GEOMETRY` with names and intervals over documents.
+        `schemas.GEOMETRY` with the columns `intervals.ADDED`.
     n_groups : pandas.DataFrame
         Result of `intervals.groups`.
     losses : pandas.DataFrame
@@ -51,7 +51,7 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     single : pandas.DataFrame
-        `schemas.GEOMETRY` with names and intervals over documents.
+        `schemas.GEOMETRY` with the columns `intervals.ADDED`.
     replicates : pandas.DataFrame
         `schemas.REPLICATES`.
 

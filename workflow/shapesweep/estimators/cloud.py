@@ -1,7 +1,8 @@
 """Prepare the input of cloud metrics: a cloud, and the cloud without each group of documents.
 
 Quantities that several metrics need are computed once, for the whole cloud and without each group.
-A metric is a function of a `Cloud`, so its replicates cost almost nothing.
+A `Cloud` contains these quantities. Metrics are functions of a `Cloud`, so their replicates cost
+almost nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,8 +35,8 @@ class Cloud:
         Mask of the points of this cloud.
     eigenvalues : ndarray, shape (n_features,), float64
         Eigenvalues of the scatter matrix Σ(x - mean)(x - mean)ᵀ, ascending. They equal the squared
-        singular values of the centred points. Without a group of documents, they are correct to
-        first order; see `clouds`.
+        singular values of the centred points. If a group of documents is left out, they are correct
+        to first order; see `clouds`.
     uncentred : callable
         Computes `eigenvalues_uncentred` on demand.
     fourth : float
@@ -117,10 +118,10 @@ def clouds(
         One cloud per group. The leading eigenvalues are computed within the span of the `N_AXES`
         leading axes of the whole cloud (Rayleigh-Ritz). All other eigenvalues are computed along
         the other axes of the whole cloud. The error of the eigenvalues is of second order in the
-        change, and all groups share one covariance. With more features than `N_AXES`, error bars
-        are too wide if the leading eigenvalues lie close together. Error bars for entropies of a
-        flat spectrum are too narrow: by a third with three times as many points as features, and by
-        much more with fewer points than features.
+        change of the scatter matrix. Only the scatter matrix of the whole cloud is computed. With
+        more features than `N_AXES`, error bars are too wide if the leading eigenvalues lie close
+        together. Error bars for entropies of a flat spectrum are too narrow: by a third with three
+        times as many points as features, and by much more with fewer points than features.
     """
     massive = np.zeros(len(points), dtype=bool) if massive is None else massive
     moments = moments or Moments.of(points)
@@ -205,7 +206,7 @@ def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | Non
 
 
 def _smaller(eigenvalues: Floats, leaving: Floats) -> Floats:
-    """Eigenvalues of Σxxᵀ without some rows x, given by coordinates on the eigenvectors of Σxxᵀ."""
+    """Eigenvalues of Σxxᵀ without the rows whose coordinates on the eigenvectors are `leaving`."""
     leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
     rest = leaving[:, :-N_AXES]

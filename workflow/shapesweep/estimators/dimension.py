@@ -2,7 +2,8 @@
 
 All functions are pure functions of distances. Every value is an *estimate at N points and scale k
 by estimator E*, never "the" dimension. Remove repeated points before calling these functions. The
-functions omit points with a neighbour at distance zero, which is not equivalent.
+functions omit points with a neighbour at distance zero, but other points can still have repeated
+points as their neighbours.
 """
 
 import numpy as np
@@ -220,8 +221,8 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
     d = start
     for _ in range(20):
         value, slope = score(d)
-        # The score is convex and decreasing. Newton's steps from the left cannot overshoot; steps
-        # from the right reduce d at most to a tenth.
+        # The score is convex and decreasing. Newton's steps from the left cannot overshoot. A step
+        # from the right reduces d by at most nine tenths.
         step = max(-value / slope, -0.9 * d)
         d += step
         if abs(step) < 1e-12 * d:

@@ -14,7 +14,7 @@ from shapesweep.estimators.arrays import Labels
 
 
 def assign_groups(documents: Labels, n_groups: int = 16) -> Labels:
-    """Jackknife group of every point: the index of its document modulo the number of groups.
+    """Assign a group to every point: the index of its document modulo the number of groups.
 
     Groups consist of the same documents for every checkpoint, layer and metric, so that replicates
     of averages and differences are paired.
@@ -39,7 +39,7 @@ def stderr(replicates: ArrayLike) -> Any:
     Parameters
     ----------
     replicates : array_like, shape (n_groups, ...)
-        Values without each group; NaN for values that could not be computed.
+        Values, each without one group; NaN for values that could not be computed.
 
     Returns
     -------

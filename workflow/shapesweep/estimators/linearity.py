@@ -38,7 +38,7 @@ class Fit:
 
     @property
     def linearity(self) -> float:
-        """1 - residual/total; NaN with no more tokens than coefficients, or without variance."""
+        """1 - residual/total; NaN if there are too few tokens for a fit, or no variance."""
         if self.n_points <= self.n_features + 1 or not self.total > 0:
             return float("nan")
         return 1 - self.residual / self.total
@@ -47,10 +47,10 @@ class Fit:
 def linearity(before: Points, after: Points) -> float:
     """The share of a layer's variance that an affine map of the previous layer explains.
 
-    The share is 1 - min_A ‖XA - Y‖², where both clouds are centred, and Y has norm one (Razzhigaev
-    et al. 2024, "Your Transformer is Secretly Linear"). The fit is evaluated on the tokens to which
-    it was fitted. If the map explains nothing, the share is therefore too high by about
-    n_features/n_points.
+    The share is 1 - min_A ‖XA - Y‖², where X and Y are the centred clouds, and Y has norm one
+    (Razzhigaev et al. 2024, "Your Transformer is Secretly Linear"). The fit is evaluated on the
+    tokens to which it was fitted. If the map explains nothing, the share is therefore too high by
+    about n_features/n_points.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def linearity(before: Points, after: Points) -> float:
     Returns
     -------
     float
-        At most 1; NaN with no more points than n_features + 1.
+        At most 1; NaN if there are at most n_features + 1 points.
 
     Examples
     --------
@@ -91,14 +91,14 @@ class Pairs:
     groups: Labels
 
     def of(self, chosen: Mask) -> "Pairs":
-        """The pairs of some tokens."""
+        """Select the pairs of some tokens."""
         return Pairs(self.before[chosen], self.after[chosen], self.groups[chosen])
 
 
 def fits_with(
     core: Pairs, eigenvalues: Floats, axes: Floats, n_groups: int, more: Sequence[Pairs] = ()
 ) -> list[tuple[Fit, list[Fit]]]:
-    """Fit a large core of points, alone and with further points, with replicates of all fits.
+    """Fit a large core of points, alone and with further points, and compute replicates of fits.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def fits_with(
     Returns
     -------
     list of (Fit, list of Fit)
-        Fits for the core, and for the core with each of `more`: the fit of all points, and the fits
-        without each group.
+        One entry for the core, and one for the core with each of `more`. Each entry contains the
+        fit to all points, and the fits without each group.
 
     Notes
     -----
@@ -137,8 +137,8 @@ def fits_with(
     leaving = []
     for group, out in enumerate(rows):
         centred, targets = basis.centred(core.before[out]), basis.targets(core.after[out])
-        # Use the residuals, because the difference of two sums is only rounding if a fit explains
-        # everything.
+        # Use the residuals. If a fit explains everything, the difference of two sums would contain
+        # only rounding errors.
         missed = targets - centred @ slope
         left = _Left.without(basis.regressors(centred.astype(dtype)), missed.astype(dtype))
         if not left.spans and dtype != np.float64:
@@ -185,7 +185,7 @@ class _Basis:
         return before - self.mean_before
 
     def regressors(self, centred: Points) -> Points:
-        """Regressors of rows, in the dtype of the rows."""
+        """The regressors of some rows, in the dtype of these rows."""
         columns = np.full((len(centred), self.rank + 1), self.constant, centred.dtype)
         np.matmul(centred, self.whitened.astype(centred.dtype, copy=False), out=columns[:, :-1])
         return columns
@@ -271,7 +271,7 @@ class _Further:
         return cls(basis.regressors(centred), targets, targets - centred @ slope, pairs.groups)
 
     def sums(self, left: _Left, group: int) -> _Sums:
-        """Sums that the rows outside a group add to the core without this group."""
+        """Return what the rows outside a group add to the sums of the core without this group."""
         kept, nothing = self.groups != group, float("nan")
         if not left.spans:
             return _Sums.of(self.targets[kept], nothing)

@@ -17,7 +17,7 @@ ROWS = 512
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums over the points of a cloud; adding the moments of two clouds merges the clouds.
+    """Sums over the points of a cloud; `+` merges the sums of two clouds.
 
     Attributes
     ----------
@@ -36,9 +36,8 @@ class Moments:
 
     Notes
     -----
-    Moments are merged by the update formulas of Chan, Golub and LeVeque (1983), and by the
-    expansion of these formulas for third and fourth moments. The result is exact up to rounding,
-    without cancellation.
+    Moments are merged by the update formulas of Chan, Golub and LeVeque (1983), which are extended
+    to third and fourth moments. The result is exact up to rounding, without cancellation.
     """
 
     n_points: int
@@ -76,7 +75,7 @@ class Moments:
 
     @classmethod
     def of_each(cls, points: Points, selections: Sequence[Mask]) -> list["Moments"]:
-        """Compute moments of selections of points; points in several selections are summed once.
+        """Compute the moments of several selections; each point is summed only once.
 
         Parameters
         ----------
@@ -145,6 +144,6 @@ def directions(points: Floats) -> Floats:
 
 
 def blocks(n: int, size: int = ROWS) -> Iterator[slice]:
-    """Slices that cover n rows."""
+    """Yield slices that cover n rows."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))

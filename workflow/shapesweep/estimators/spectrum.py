@@ -57,7 +57,7 @@ def anisotropy(points: ArrayLike) -> float:
 
 
 def _smaller_scatter(points: Points) -> Floats:
-    """The smaller of XXᵀ and XᵀX for the centred cloud X, which have equal largest eigenvalues."""
+    """The smaller of XXᵀ and XᵀX for the centred cloud X; their largest eigenvalues are equal."""
     mean = points.mean(axis=0, dtype=np.float64)
     n_points, n_features = points.shape
     if n_features > n_points:
@@ -246,7 +246,8 @@ def alpha_req(
 def noise_floor(points: Points, epsilon: float | None = None) -> float:
     """The largest eigenvalue of the scatter matrix that rounding of the points can cause.
 
-    Every number x is rounded by at most u|x|; along a single axis, these errors add up to u²Σx².
+    The rounding error of a number x is at most u|x|. If all errors lie along one axis, the sum of
+    their squares is at most u²Σx².
 
     Parameters
     ----------
@@ -278,7 +279,7 @@ def lpca_dimension(eigenvalues: Floats) -> float:
 
 
 def participation_ratio_debiased(eigenvalues: Floats, fourth: float, n_points: int) -> float:
-    """Participation ratio without the bias of few points (Chun et al. 2026, γ_row).
+    """Participation ratio without the bias that few points cause (Chun et al. 2026, γ_row).
 
     Both (tr Σ)² and tr Σ² are estimated without bias, by U-statistics over distinct points (Himeno
     and Yamada 2014, eq. 1.2), from the same moments.

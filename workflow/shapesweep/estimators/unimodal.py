@@ -1,4 +1,4 @@
-"""Test whether a curve rises and falls again, with a unimodal and a monotone fit.
+"""Test whether a curve rises and falls again, by comparing a unimodal fit with a monotone fit.
 
 The functions process many curves at a time, because many curves are simulated for the null
 distribution.
@@ -13,7 +13,7 @@ from shapesweep.estimators.arrays import Floats, Ints
 
 #: Number of simulated curves; a p value of 0.05 then has a standard error of 0.007.
 SIMULATIONS = 999
-#: Random seed of the simulation, so that equal curves get equal verdicts.
+#: Random seed of the simulation. It is fixed, so that equal curves get equal verdicts.
 SEED = 0
 
 
@@ -26,8 +26,8 @@ class Peak:
     index : int
         Index of the highest value among all values except the first and the last.
     low, high : int
-        Ends of a 95 % interval of the index, which contains at least the previous and the next
-        index.
+        Ends of a 95 % interval of the index. The interval contains at least the previous and the
+        next index.
     p_value : float
         Probability that a curve without a peak, but with the same noise, looks at least as peaked.
     noise : float
@@ -53,7 +53,7 @@ def prefix_errors(values: Floats) -> Floats:
     Returns
     -------
     ndarray of float64, shape (n_curves, n + 1)
-        Entry i is the error of the first i values; 0 for i of 0 and 1.
+        Entry i is the error of the fit to the first i values. Entries 0 and 1 are 0.
     """
     n_curves, n = values.shape
     values = values - values.mean(axis=1, keepdims=True)
@@ -87,7 +87,7 @@ def prefix_errors(values: Floats) -> Floats:
 
 
 def split_errors(values: Floats) -> tuple[Floats, Floats]:
-    """Squared errors of the best monotone fit, and of the best fits with a turn at each position.
+    """Squared errors of the best monotone fit, and of the best fit with a turn at each position.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def split_errors(values: Floats) -> tuple[Floats, Floats]:
 
 
 def noise(values: Floats, x: Floats) -> Floats:
-    """Estimate the noise of a curve from the distances of values to lines through their neighbours.
+    """Estimate noise from the distance of each value to the line through its two neighbours.
 
     The function uses the estimator of Gasser, Sroka and Jennen-Steinmetz 1986 (eq. 2). Curvature
     counts as noise; noise that neighbouring values share does not count.
@@ -182,9 +182,9 @@ def find_peak(
     fit with a turn, in units of the variance of the noise. Its distribution is simulated for a
     constant curve, for which noise looks most like a peak. The test is therefore valid for every
     monotone curve, if the noise is independent and equally large everywhere. To find the interval
-    of the peak, curves are simulated around the unimodal fit. The squared error of the true turn
-    exceeds the error of the best turn by at most some bound in 95 % of these curves. The interval
-    contains every turn of the given curve whose excess is within this bound.
+    of the peak, curves are simulated around the unimodal fit. The excess of a turn is its squared
+    error minus the squared error of the best turn. The interval contains every turn of the given
+    curve whose excess is at most the 95 % quantile of the simulated excess of the true turn.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def find_peak(
     _, turns = split_errors(simulated)
     costs = (turns[:, int(turning[0].argmin())] - turns.min(axis=1)) / scales**2
     kept = np.flatnonzero(turning[0] - turning[0].min() <= np.quantile(costs, 0.95) * scale**2)
-    # The peak of a turn between two values may be either value.
+    # A turn lies between two values, and either value may be the peak.
     low, high = int(kept[0]), int(kept[-1]) + 1
     return Peak(index, min(low, index - 1), max(high, index + 1), p_value, scale)
 
@@ -238,7 +238,7 @@ def _draws(n: int) -> Floats:
 
 
 def _scales(simulated: Floats, x: Floats, freedom: int, scale: float) -> Floats:
-    """For each simulated curve, a noise estimate from the curve itself or from simulated seeds."""
+    """Estimate the noise of each simulated curve, from the curve itself or from simulated seeds."""
     if not freedom:
         return noise(simulated, x)
     rng = np.random.default_rng([SEED, 1])

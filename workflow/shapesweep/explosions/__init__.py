@@ -1,4 +1,4 @@
-"""Loss explosions: when a loss explodes, and whether any signal of the run warned of it.
+"""Find when losses explode, and score how well the signals of a run warn of an explosion.
 
 Input: the losses and signals that were recorded while runs were trained.
 Output: onsets, signals, and scores of warnings with their intervals.

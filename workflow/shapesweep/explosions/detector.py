@@ -1,4 +1,4 @@
-"""Change detection: alarms of a CUSUM detector on signals of a training run.
+"""Detect changes in the signals of a training run: a CUSUM detector raises alarms.
 
 Time is the number of updates of the weights. An alarm depends only on samples up to its time.
 """
@@ -30,7 +30,8 @@ def deviations(values: Floats) -> Floats:
     Parameters
     ----------
     values : ndarray of float64, shape (n_samples,)
-        Evenly spaced samples; NaN if not measured, infinite if measured and not finite.
+        Evenly spaced samples. A sample is NaN if it was not measured, and infinite if the measured
+        value was not finite.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def alarms(z: Floats, thresholds: Floats = THRESHOLDS) -> NDArray[np.bool_]:
     Parameters
     ----------
     z : ndarray of float64, shape (n_samples, n_signals)
-        Deviations, of which only increases count. NaN counts as 0.
+        Deviations; only positive deviations can cause an alarm. NaN counts as 0.
     thresholds : ndarray of float64, shape (n_thresholds,)
 
     Returns
@@ -99,15 +100,16 @@ class Outcomes:
     Attributes
     ----------
     false : ndarray of int, shape (n_stable, n_signals, n_thresholds)
-        Number of alarms on runs without an onset.
+        Number of alarms on stable runs (runs without an onset).
     watched : ndarray of float64, shape (n_stable,)
-        Number of steps during which alarms could be raised, on runs without an onset.
+        Number of steps of stable runs during which alarms could be raised.
     lead : ndarray of float64, shape (n_unstable, n_signals, n_thresholds)
-        Updates from the first alarm within the horizon to the onset; NaN if there is no alarm.
+        Number of updates from the first alarm within the horizon to the onset; NaN if there is no
+        alarm.
     early : ndarray of int, shape (n_unstable, n_signals, n_thresholds)
-        Number of alarms on unstable runs before the horizon.
+        Number of alarms on unstable runs (runs with an onset) before the horizon.
     watched_early : ndarray of float64, shape (n_unstable,)
-        Number of steps before the horizon during which alarms could be raised.
+        Number of steps of unstable runs before the horizon during which alarms could be raised.
     """
 
     false: NDArray[np.int64]
@@ -153,7 +155,7 @@ def outcomes(
     Parameters
     ----------
     z : list of ndarray, each of shape (n_samples, n_signals)
-        Deviations of the signals of each run, of which only increases count.
+        Deviations of the signals of each run, as in `alarms`.
     moments : list of ndarray, each of shape (n_samples,)
         Times of the samples in updates of the weights, ascending.
     onsets : list of float or None
@@ -192,8 +194,8 @@ def outcomes(
     )
 
 
-def elected(detected: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Elect, for every run, the signal that detects the most other runs.
+def best_signals(detected: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return, for every run, the signal that detects the most other runs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Indicators of unstable training from the literature, besides the geometry of hidden states."""
+"""Compute indicators of unstable training from the literature, other than geometric ones."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ def kurtosis(points: NDArray[np.floating]) -> float:
     """Compute the kurtosis of a layer: E[(x - μ)⁴]/σ⁴ over all activations x.
 
     The mean μ and the variance σ² are taken over all tokens and features. A normal distribution has
-    a kurtosis of 3. A few large activations among many small activations raise the kurtosis to tens
-    or more.
+    a kurtosis of 3. A few large activations among many small activations raise the kurtosis far
+    above 3.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Detection of the onset of a loss explosion, from the losses logged before it."""
+"""Detect the onset of a loss explosion in the logged losses of a run."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 #: Number of consecutive losses in each median from which the level of a run is computed.
 WINDOW = 32
 #: Minimum increase above the lowest median at an onset, in standard deviations and in nats. The
-#: standard deviation is estimated from the median absolute deviation (MAD). A normal distribution
-#: exceeds six standard deviations once in 10⁹ samples. Increases of less than half a nat are not
-#: explosions.
+#: standard deviation is estimated from the median absolute deviation (MAD). Only one in 10⁹ samples
+#: of a normal distribution exceeds the mean by six standard deviations. Increases of less than half
+#: a nat are not explosions.
 DEVIATIONS, NATS = 6.0, 0.5
 #: Number of losses that confirm an onset, including the loss at the onset. At least half of these
 #: losses must exceed the level, so that a single batch does not count as an explosion.
@@ -53,9 +53,9 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 def first_onset(losses: NDArray[np.float64]) -> int | None:
     """Find the first onset of a loss explosion.
 
-    The onset is the first loss that is not finite, or that exceeds its level (`levels`) if at least
-    half of the `CONFIRMING` losses that start with it also exceed this level. Later losses only
-    confirm an onset.
+    The onset is the first loss that is not finite or that exceeds its level (`levels`). A loss that
+    exceeds its level counts only if at least half of the `CONFIRMING` losses that begin with this
+    loss exceed the same level. Later losses only confirm an onset.
 
     Parameters
     ----------

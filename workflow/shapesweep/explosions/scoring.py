@@ -1,4 +1,4 @@
-"""Score warnings: do signals announce loss explosions, and better than the loss itself?
+"""Score how well signals, including the loss itself, warn of loss explosions.
 
 This module computes the tables `spikes` (which runs exploded, and when), `approaches` (signals
 before an onset) and `warnings` (scores). A run is unstable if its loss has an onset, and stable
@@ -42,7 +42,7 @@ def corrected(n: int) -> float:
 
 
 def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Score a history: the tables `spikes`, `approaches` and `warnings`, as in `schemas`.
+    """Compute the tables `spikes`, `approaches` and `warnings` (see `schemas`) from a history.
 
     Parameters
     ----------
@@ -86,11 +86,11 @@ class _Spike:
     row : dict
         Row of `schemas.SPIKES`.
     moment : float or None
-        Updates of the weights at the last entry of the log before the onset. The entry of the onset
-        itself is not used, because a logged loss is the mean since the previous entry.
+        Number of updates of the weights at the last entry of the log before the onset. The entry of
+        the onset itself is not used, because a logged loss is the mean since the previous entry.
     is_clear : bool
-        Whether the log is long enough. An explosion within the first `WINDOW` losses is detected
-        too late, unless the loss is not finite.
+        Whether the log is long enough to determine the onset. An explosion within the first
+        `WINDOW` losses is detected too late, unless the loss is not finite.
     """
 
     row: dict[str, Any]
@@ -158,10 +158,10 @@ class _Cohort:
 
     @cached_property
     def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The counts of unstable runs in every resampling, and each detector's detected runs.
+        """How often each resampling draws each unstable run, and which runs each detector detects.
 
         The shapes are (n_drawn, n_unstable) and (n_drawn, n_unstable, n_detectors). Thresholds are
-        computed from the stable runs that were drawn.
+        computed from the stable runs that the resampling draws.
         """
         rng = np.random.default_rng(0)
         counts = [
@@ -187,14 +187,14 @@ class _Cohort:
 
     @cached_property
     def thresholds(self) -> NDArray[np.int64]:
-        """For each detector, the index of its threshold, computed from all stable runs."""
+        """The index of each detector's threshold, computed from all stable runs."""
         return self.outcomes.chosen(np.ones(len(self.stable), dtype=int), RATE)
 
     @cached_property
     def others(self) -> NDArray[np.int64]:
-        """For each detector, the index of its threshold, with each stable run left out in turn.
+        """The index of each detector's threshold, computed without one of the stable runs.
 
-        The shape is (n_stable, n_detectors).
+        The shape is (n_stable, n_detectors). Row i is computed without the stable run i.
         """
         return self.outcomes.chosen(1 - np.eye(len(self.stable), dtype=int), RATE)
 
@@ -205,7 +205,7 @@ class _Cohort:
 
     @cached_property
     def claimed(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
-        """The runs that the claimed family announces, and the family's rates in the resamplings."""
+        """The runs that the claimed family detects, and its detection rates in the resamplings."""
         at = self.families.get(CLAIMED)
         return (~np.isnan(self._leads(at)), self._rates(at)) if at else None
 
@@ -241,15 +241,15 @@ class _Cohort:
         }
 
     def _rates(self, at: list[int]) -> NDArray[np.float64]:
-        """Return the detection rate of the elected detectors in every resampling."""
+        """Return the detection rate of the best detectors in every resampling."""
         counts, detected = self.drawn
         mine = detected[:, :, at]
-        elected = detector.elected(mine, counts)
-        hit = np.take_along_axis(mine, elected[..., None], axis=-1)[..., 0]
+        best = detector.best_signals(mine, counts)
+        hit = np.take_along_axis(mine, best[..., None], axis=-1)[..., 0]
         return (counts * hit).sum(axis=1) / counts.sum(axis=1)
 
     def _behind(self, at: list[int], rates: NDArray[np.float64], wanted: float) -> dict[str, Any]:
-        """Return by how much the detection rate of the claimed family exceeds other rates."""
+        """Return by how much the claimed family's detection rate exceeds that of detectors `at`."""
         if self.claimed is None or set(at) <= set(self.families[CLAIMED]):
             return {}
         hits, its_rates = self.claimed
@@ -266,8 +266,8 @@ class _Cohort:
     def _leads(self, at: list[int]) -> NDArray[np.float64]:
         """For each unstable run, return the lead of the detector that is best on the other runs."""
         leads = self.leads[:, at]
-        elected = detector.elected(~np.isnan(leads), np.ones(len(leads), dtype=int))
-        return leads[np.arange(len(leads)), elected]
+        best = detector.best_signals(~np.isnan(leads), np.ones(len(leads), dtype=int))
+        return leads[np.arange(len(leads)), best]
 
     def approaches(self) -> Iterator[dict[str, Any]]:
         """Yield the changes of signals before an onset, and in stable runs at the same times."""
@@ -297,7 +297,10 @@ class _Cohort:
 def _change(
     signals: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
 ) -> NDArray[np.float64]:
-    """Return the change since the first half of the horizon, shape (n_bins, n_signals)."""
+    """Return the changes of signals from their medians in the first half of the horizon.
+
+    The shape is (n_bins, n_signals).
+    """
     assert onset is not None
     ahead = onset - signals.moments
     far = (ahead > HORIZON / 2) & (ahead <= HORIZON)
@@ -330,8 +333,8 @@ def _wider(rates: NDArray[np.float64], hits: int, n: int, wanted: float) -> tupl
 def _median(values: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return a median with its distribution-free interval from order statistics.
 
-    With too few values for the level, the interval extends from the lowest to the highest value.
-    Without values, the median and the interval are NaN.
+    If there are too few values for the level, the interval extends from the lowest to the highest
+    value. If there are no values, the median and the interval are NaN.
     """
     if not len(values):
         return (np.nan,) * 3

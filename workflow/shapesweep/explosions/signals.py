@@ -1,4 +1,4 @@
-"""The signals of a training run at the times at which the run was probed.
+"""Read the signals of a training run at the times when the run was probed.
 
 Time is the number of updates of the weights. A probe at step s measures the weights after s
 updates. The loss and the gradient of step s belong to the weights after s - 1 updates. A signal at
@@ -20,14 +20,14 @@ Name = tuple[str, int | None, int | None]
 
 @dataclass(frozen=True)
 class Family:
-    """A family of similar signals, and the direction of change that is claimed to warn.
+    """A family of similar signals, and the change that is claimed to warn of explosions.
 
     Attributes
     ----------
     name : str
     metrics : tuple of str
     direction : int
-        1 if an increase is claimed to warn, -1 if a decrease is claimed to warn, 0 if both count.
+        Change that is claimed to warn: 1 for an increase, -1 for a decrease, 0 for both.
     """
 
     name: str
@@ -159,7 +159,11 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
 
 
 def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average the entries logged since the previous time; without entries, repeat the last mean."""
+    """Average the values of a logged metric at every time of `grid`.
+
+    Each mean is over the entries since the previous time of `grid`. If there are no entries, the
+    last mean is repeated.
+    """
     moments = logged.step.to_numpy(float) - 1
     indices = np.searchsorted(grid, moments)
     inside = indices < len(grid)

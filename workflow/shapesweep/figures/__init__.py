@@ -146,7 +146,7 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
 
 
 def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
-    """List checkpoints that are missing or doubtful in the note of a figure."""
+    """Add the missing and the doubtful checkpoints to the note of a figure."""
     if not len(missing):
         return
     lines = [figure.get_suptitle()] if figure.get_suptitle() else []

@@ -36,7 +36,8 @@ def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
 def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return (suite, run, family) of the runs that get panels, decoders first.
 
-    If there are more than `PANELS` runs, models and families take precedence over second seeds.
+    If there are more than `PANELS` runs, first seeds are chosen before other seeds, and one run of
+    each family before a second run of any family.
     """
     found = data[["suite", "run", "family", "model"]].drop_duplicates().reset_index(drop=True)
     seed = found.groupby(["suite", "model"]).cumcount()

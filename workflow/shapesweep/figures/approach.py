@@ -21,7 +21,7 @@ WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same tim
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the signals of the first scored suite, at the middle one of the probed layers."""
+    """Select the signals of the first scored suite, at the middle probed layer."""
     found = curves.approaches[curves.approaches.metric.isin(METRICS)]
     if not len(found):
         return found
@@ -32,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def approach(shown: pd.DataFrame) -> Canvas:
-    """Draw the change of each signal since the first half of the horizon, one panel per signal."""
+    """Draw each signal relative to the first half of the horizon, one panel per signal."""
     figure, axes = grid([""] * 3, [""] * 2, 1.15, "steps from the onset", sharex=True)
     for ax, (metric, words) in zip(axes.ravel(), METRICS.items(), strict=True):
         part = shown[(shown.metric == metric) & (shown.n_runs > 1)]
@@ -55,12 +55,12 @@ def approach(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=approach,
-    title="On the way to a loss explosion",
+    title="Signals before a loss explosion",
     category="Loss explosions",
-    caption=f"Signals in the {HORIZON} steps before the loss explodes, as a ratio or difference to "
-    "their median in the first half of these steps. Lines show the runs that explode, and stable "
-    "runs at the same times of training. The stable runs show how the signals change at this stage "
-    "of training without an explosion.",
+    caption=f"Signals in the {HORIZON} steps before the loss explodes, as a ratio to their median "
+    "in the first half of these steps, or as a difference from this median. Lines show the medians "
+    "over runs that explode, and over stable runs at the same steps. The stable runs show how the "
+    "signals change at this stage of training without an explosion.",
     needs=f"{LEAST} probed runs whose loss exploded and {LEAST} probed runs whose loss did not "
     "explode (`snakemake spikes`)",
 )

@@ -45,7 +45,7 @@ def comparison(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=comparison,
-    title="The authors' numbers beside ours",
+    title="The authors' numbers compared with ours",
     category="The paper's figures",
     caption="Numbers for two models from the stored outputs of the authors, with the tolerance "
     "for agreement, and our numbers for the same models if they were measured.",

@@ -10,7 +10,7 @@ from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis
 from shapesweep.figures._select import of_run, rows, runs, subtitle, with_step
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID"}
-TO = {"final": "to the run's last profile", "family": "to the mean of the family's others"}
+TO = {"final": "to the run's last profile", "family": "to the mean of other models"}
 
 
 def data(curves: Curves) -> pd.DataFrame:

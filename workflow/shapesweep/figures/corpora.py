@@ -59,7 +59,7 @@ def corpora(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=corpora,
-    title="Controls: text beside shuffled and random tokens",
+    title="Controls: text compared with shuffled and random tokens",
     category="Controls",
     caption="The top row shows the anisotropy over depth at the last checkpoint. The lower rows "
     "show the middle blocks over training. Effects that also occur on random tokens do not "

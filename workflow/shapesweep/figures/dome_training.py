@@ -22,7 +22,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
     """Draw the heights with marks for shapes and, below, the share of the height due to sinks."""
-    ylabels = ["rise of the anisotropy\nabove both ends", "share of it\nthat is sinks"]
+    ylabels = ["rise of the anisotropy\nabove both ends", "share due to\nthe first token"]
     shared = {"heights": [1.3, 0.8], "sharex": "col", "sharey": "row"}
     figure, axes, columns = run_grid(shown, ylabels, 1.2, "training step", **shared)
     for (top, below), part in columns:
@@ -48,7 +48,7 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=dome_training,
-    title="The dome over training, and the share of sinks",
+    title="The dome over training, and the share due to sinks",
     category="Sinks",
     caption="The upper row shows the height of the anisotropy profile, from the higher end to the "
     "highest inner layer. For checkpoints with a dome or box, the lower row shows the share of "

@@ -42,7 +42,7 @@ def families(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=families,
-    title="Encoders beside decoders",
+    title="Encoders compared with decoders",
     category="The paper's figures",
     caption="Anisotropy over relative depth at the last checkpoint of every run. Without centring "
     "(upper row), the anisotropy is high if all tokens lie in a cone away from the origin. After "

@@ -23,14 +23,14 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def heatmap(shown: pd.DataFrame) -> Canvas:
-    """Draw a panel per metric and run, with checkpoints from left to right and layers upwards."""
+    """Draw a panel per metric and run, with checkpoints as columns and layers as rows."""
     from matplotlib.colors import LogNorm
 
     figure, axes, columns = run_grid(shown, ["layer"] * len(METRICS), 1.2)
     for row, (metric, words) in zip(axes, METRICS.items(), strict=True):
         values = shown[shown.metric == metric].value.astype(float)
         values = values[np.isfinite(values) & (values > 0)]
-        # IDs span several factors, and the IDs of the embedding are far above all others.
+        # IDs differ by large factors, and the IDs of the embedding are far above all others.
         lowest, highest = (values.min(), values.max()) if len(values) else (1.0, 2.0)
         limits: dict[str, Any] = {"norm": LogNorm(lowest, highest)}
         if metric == "anisotropy":

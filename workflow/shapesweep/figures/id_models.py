@@ -15,7 +15,7 @@ WAYS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the ID of every model's middle blocks; average models with several seeds."""
+    """Select the ID of every model's middle blocks; if there are several seeds, their mean."""
     shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
     every = {"metric": WAYS, "layers": "middle", "selection": "all"}
     both = with_step(rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every))
@@ -48,10 +48,10 @@ def id_models(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=id_models,
-    title="ID over training, of several models, on text and on random tokens",
+    title="ID of several models over training, on text and on random tokens",
     category="The paper's figures",
     caption="Does the ID grow and then shrink in every model, and also on random tokens? The "
     "first row uses the fit of Razzhigaev et al. 2024, with the lowest 20 % of the ratios; the "
-    "last row uses only neighbours of other documents.",
+    "last row uses only neighbours in other documents.",
     needs="checkpoints with a step",
 )

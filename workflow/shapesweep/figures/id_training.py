@@ -1,4 +1,4 @@
-"""ID over training: do the two phases remain with neighbours of other documents?"""
+"""ID over training: do the two phases remain with only neighbours in other documents?"""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_training(shown: pd.DataFrame) -> Canvas:
-    """Draw the ID with all neighbours and between documents and, below, related numbers."""
+    """Draw the IDs of each run and, in the row below, its same-document shares and losses."""
     known = runs(shown)
     heights = [1.5, 0.8] * len(known)
     ylabels = [f"{run}\nTwoNN ID" for _, run, _ in known]
@@ -96,8 +96,8 @@ FIGURE = Figure(
     draw=id_training,
     title="Two phases: ID over training",
     category="Over training",
-    caption="Intrinsic dimension by TwoNN, with all neighbours (left) and only neighbours of "
-    "other documents (right). The lower rows show the share of nearest neighbours in the same "
+    caption="Intrinsic dimension by TwoNN, with all neighbours (left) and with only neighbours "
+    "in other documents (right). The lower rows show the share of nearest neighbours in the same "
     "document, and the loss. If the ID grows only in the left panel, the growth comes from "
     "trajectories within documents. The shaded range is the 95 % interval of the step of a peak "
     "that exceeds the noise of documents and of training.",

@@ -46,10 +46,10 @@ def loss(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=loss,
-    title="Loss against anisotropy and ID",
+    title="Anisotropy and ID against the loss",
     category="Over training",
-    caption="Loss of each checkpoint on the corpus (decreasing to the right) against metrics of "
-    "its middle blocks. If a metric changes while the loss stays constant, the metric does not "
-    "depend on the loss.",
-    needs="losses, measured or logged",
+    caption="Metrics of the middle blocks of each checkpoint against its loss on the corpus, which "
+    "decreases to the right. If a metric changes while the loss stays constant, the metric is not "
+    "a function of the loss.",
+    needs="losses that are measured on the corpus",
 )

@@ -53,7 +53,7 @@ FIGURE = Figure(
     category="Sinks",
     caption="The upper row shows the largest norm of a token, divided by the median norm of the "
     "layer. The lower row shows the largest activation. In middle layers of large models, some "
-    "tokens have norms of hundreds of times the median. These tokens then determine the "
+    "tokens have norms that are hundreds of times the median. These tokens then determine the "
     "anisotropy (Sun et al. 2024).",
     needs="checkpoints with a step",
 )

@@ -1,4 +1,4 @@
-"""Comparison of the last tokens of many passages with all tokens of few documents."""
+"""Comparison of the last tokens of many passages with all tokens of a few documents."""
 
 import pandas as pd
 
@@ -64,7 +64,7 @@ def pooling(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=pooling,
-    title="Last tokens beside all tokens",
+    title="Last tokens compared with all tokens",
     category="Controls",
     caption="With all tokens, many points come from the same document and lie on its trajectory. "
     "With the last tokens of many passages, every point comes from a different passage, as in "

@@ -52,7 +52,7 @@ def ribbon(shown: pd.DataFrame) -> Canvas:
 FIGURE = Figure(
     data=data,
     draw=ribbon,
-    title="A rolled ribbon has two dimensions in three",
+    title="A rolled ribbon: two dimensions in three-dimensional space",
     category="What is measured",
     caption="An intrinsic dimension is local: TwoNN estimates it from the distances to the two "
     "nearest neighbours, which rolling does not change. The number of relevant axes (eigenvalues "

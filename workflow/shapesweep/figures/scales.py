@@ -48,7 +48,7 @@ FIGURE = Figure(
     draw=scales,
     title="ID by scale and estimator",
     category="Controls",
-    caption="Intrinsic dimension by Gride against the number of neighbours, for checkpoints over "
-    "training. If a line is not level, the cloud has no scale-free dimension, and the estimate "
-    "depends on the scale.",
+    caption="Intrinsic dimension by Gride against the number of neighbours, for at most five "
+    "checkpoints of each run. If a line is not level, the cloud has no scale-free dimension, and "
+    "the estimate depends on the scale.",
 )

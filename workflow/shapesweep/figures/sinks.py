@@ -1,4 +1,4 @@
-"""Anisotropy that massive tokens predict, over depth and by document length."""
+"""Anisotropy, and its prediction from massive tokens, over depth and by document length."""
 
 import pandas as pd
 
@@ -54,7 +54,7 @@ def _lengths(ax: Axes, part: pd.DataFrame) -> None:
     swept = part[part.selection.isin([*LENGTHS, "all"])]
     if not part.selection.isin(LENGTHS).any():
         is_short = len(part) and part.family.iloc[0] == "decoder"
-        words = "documents too short\nto shorten them" if is_short else "only for causal\nmodels"
+        words = "documents too short\nto be cut" if is_short else "only for causal\nmodels"
         ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, color=GRAY)
         ax.set_xticks([])
         return
@@ -78,7 +78,8 @@ FIGURE = Figure(
     category="Sinks",
     caption="The upper row shows the anisotropy with and without the first token, at the last "
     "checkpoint. It also shows the share of the variance that massive tokens (with norms above "
-    "five times the median) alone explain. The lower row shows both shares for documents cut to "
-    "shorter lengths. One massive token per document weighs less in a longer document. The "
-    "anisotropy of all other tokens does not change with the length.",
+    "five times the median) explain on their own. The lower row shows both shares for documents "
+    "that are cut to shorter lengths. If each document has one massive token, that token counts "
+    "for less in longer documents. The anisotropy of all other tokens does not change with the "
+    "length.",
 )

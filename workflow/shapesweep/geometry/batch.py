@@ -126,7 +126,7 @@ def _write(
         numbers = Measured.read(folder, settings)
         if not numbers.is_finished(member.fingerprint):
             raise ShapesweepError(
-                f"{folder}: another job changed this folder during reading; run again"
+                f"{folder}: another job changed this folder while it was being read; run again"
             )
         measured[member.checkpoint.revision] = numbers
     for name, schema in SCHEMAS.items():

@@ -1,4 +1,4 @@
-"""Measure all metrics of a checkpoint's shards, with N, standard errors and replicates.
+"""Measure all metrics of a checkpoint's shards, with standard errors and replicates.
 
 Numbers that were measured before from equal shards are kept.
 """
@@ -30,7 +30,7 @@ PARTIAL = {
 def measure(
     activations: Path, out: Path, settings: Measurement, part: progress.Part = progress.WHOLE
 ) -> str:
-    """Measure the shards of a checkpoint, and keep numbers in `out` that have the same origin.
+    """Measure the shards of a checkpoint; numbers in `out` that have the same origin are kept.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _measure(
 
 
 def layer_of(shard: Shard, n_groups: int) -> Layer:
-    """Return a shard as a `Layer`."""
+    """Convert a shard to a `Layer`."""
     n_groups = min(n_groups, shard.metadata["n_documents"])
     return Layer(
         shard.activation,

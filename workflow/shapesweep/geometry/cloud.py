@@ -30,8 +30,8 @@ N_GROUPS = 16
 NEIGHBORS = 20
 #: Meanings of the flags.
 FLAGS = {
-    "undersampled": "more than N points can resolve (an ID above 2 log10 N, or a spectrum of "
-    "fewer points than features)",
+    "undersampled": "cannot be determined from N points (an ID above 2 log10 N, or a spectrum "
+    "from fewer points than features)",
     "shortfall": "fewer distinct points than requested",
     "rounding": "distances to nearest neighbours are at the resolution of the numbers in the file, "
     "so their ratios are noise",
@@ -54,8 +54,8 @@ def measure(
     metrics : sequence of str
         Names of metrics. By default, all metrics that the file allows; some metrics need documents.
     k : int, optional
-        Number of neighbours of `id_mle`, and the larger of the two numbers of `id_corrint`. By
-        default 20, or the number of other points if that number is smaller.
+        Number of neighbours for `id_mle`, and the larger of the two numbers for `id_corrint`. By
+        default 20, or all other points if there are fewer than 20.
     n_points : int, optional
         Number N of distinct points, drawn at random, from which IDs are estimated; by default all
         distinct points.

@@ -107,7 +107,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
 
 @contextlib.contextmanager
 def _refusing(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
-    """Convert errors of a reader to an error of one line, which says `what` the file is."""
+    """Convert errors of a reader to an error of one line, which contains the message `what`."""
     try:
         yield
     except errors as error:
@@ -212,7 +212,7 @@ def _exact(path: Path, points: NDArray[Any]) -> NDArray[np.floating]:
         raise ShapesweepError(
             f"{path}: has {points.ndim} axes {points.shape}; a cloud needs points and features"
         )
-    # Float32 represents coarser floats exactly, and float64 represents integers.
+    # Float32 represents floats of at most 32 bits exactly; integers need float64.
     narrow = points.dtype.kind == "f" and points.dtype.itemsize <= 4
     return points.astype(np.float32 if narrow else np.float64)
 

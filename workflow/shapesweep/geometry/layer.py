@@ -1,4 +1,4 @@
-"""Measure all metrics of a layer's tokens, with N, standard errors and replicates.
+"""Measure all metrics of a layer's tokens, with standard errors and replicates.
 
 All metrics of a cloud share one covariance and one neighbour search. Selections that contain the
 same tokens are measured once.
@@ -23,7 +23,7 @@ from shapesweep.neighbors import sample
 SPARE = 32
 #: A distance of fewer than `ROUNDING` units in the last place is mostly rounding error, because a
 #: state is a sum over features and blocks. A layer is flagged if the nearest neighbours of more
-#: than this share of its points are at such distances.
+#: than `ROUNDING_SHARE` of its points are at such distances.
 ROUNDING, ROUNDING_SHARE = 32, 0.01
 #: Random seed of the permutation from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
@@ -75,7 +75,7 @@ class Number:
     metric : str
     value : float
     replicates : list of float
-        Values without each group of documents.
+        Values with each group of documents left out in turn.
     n_points, n_duplicates : int
         Number of points that were used, and number of repeated points that were removed.
     k : int or None
@@ -111,7 +111,7 @@ def measure_layer(
     partial: Mapping[str, Iterable[str]] | None = None,
     seed: int = PERMUTATION_SEED,
 ) -> dict[str, list[Number]]:
-    """Measure every metric of every selection of a layer.
+    """Measure every metric for every selection of a layer.
 
     Parameters
     ----------

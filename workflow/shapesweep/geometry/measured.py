@@ -53,7 +53,7 @@ class Measured:
 
     @classmethod
     def read(cls, folder: str | Path, settings: Measurement) -> "Measured":
-        """Read a folder.
+        """Read the numbers from a folder.
 
         The result is empty if the folder is absent or damaged, or was written with other settings.
         """
@@ -76,7 +76,7 @@ class Measured:
         return cls()
 
     def write(self, folder: str | Path, settings: Measurement) -> None:
-        """Write a folder atomically."""
+        """Write the numbers to a folder atomically."""
         metadata = {
             "settings": fingerprints.numbers(settings),
             "origins": self.origins,

@@ -54,7 +54,7 @@ class Member:
         return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
 
     def source(self, out: Path, known: dict[str, Any] | None = None) -> Source:
-        """Return the `Source` that extracts the checkpoint, without corpora of `known` origins."""
+        """Return the checkpoint as a `Source`; corpora with `known` origins are not extracted."""
         return Source(
             self.checkpoint, self.folder, out, self.tokenizer, known or {}, self.fingerprint
         )

@@ -36,7 +36,7 @@ class UnreachableError(TransientError):
 
 
 class RefusedError(CheckpointError):
-    """Raised if the Hub responds that something does not exist, or that the user has no access."""
+    """Raised if the Hub does not have the requested data, or if the user has no access."""
 
 
 class NoAccessError(RefusedError, TransientError):
@@ -184,7 +184,7 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             return target
     target.unlink(missing_ok=True)
     raise RefusedError(
-        f"{file.path} arrives damaged: its sha256 differs from the sha256 that the Hub lists"
+        f"{file.path} arrives damaged: its digest differs from the digest that the Hub lists"
     )
 
 
@@ -244,7 +244,7 @@ def _is_short(error: BaseException) -> bool:
     return isinstance(error, OSError) and "Consistency check failed" in str(error)
 
 
-#: Errors of the local disk. A request that fails with such an error is not repeated.
+#: Errors of the local disk. A request that fails with one of these errors is not repeated.
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
 
@@ -253,8 +253,8 @@ def _wait(state: Any) -> float:
     for cause in _causes(state.outcome.exception()):
         requested = getattr(getattr(cause, "response", None), "headers", {}).get("Retry-After", "")
         if requested.isdigit() and float(requested):
-            # The Hub limits rates in windows of five minutes, so the Hub never requests a wait of
-            # more than five minutes.
+            # The Hub limits the number of requests in each period of five minutes, so it never
+            # requests a longer wait.
             return min(float(requested), 300.0)
     return min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
 
@@ -267,7 +267,7 @@ def _print_retry(state: Any) -> None:
 
 
 def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
-    """Convert an error of the client to an error with advice; None for unexpected errors."""
+    """Convert an error of the client into an error with advice; None for unexpected errors."""
     from huggingface_hub import constants, errors, get_token
 
     token = "your token has no access" if get_token() else "set HF_TOKEN or run `hf auth login`"

@@ -1,8 +1,9 @@
-"""The disk budget: the disk space for checkpoints from the Hub while they are measured.
+"""The disk budget: a limit for the disk space of checkpoints from the Hub during a sweep.
 
 Before the download of a batch begins, the batch claims the disk space that it needs. The claim ends
-when the folder of the batch is removed, or when the process that used the batch has died. Downloads
-run ahead of the measurements while space is available. A killed job does not hold space forever.
+when the folder of the batch is removed. If the process that used a batch has died, the folder is
+removed when another batch needs the space. Downloads run ahead of the measurements while space is
+available.
 """
 
 import contextlib
@@ -64,7 +65,7 @@ class DiskBudget:
         batch : str
             `<suite>/<run>/<batch>/<fingerprint>`.
         job : str
-            Kind of job, one word.
+            Name of the rule of the job.
         """
         folder = self.folder / batch
         path = folder.with_name(f".{folder.name}.{job}.used")
@@ -118,7 +119,7 @@ class DiskBudget:
         Parameters
         ----------
         planned : collection of str or None
-            Batches that this sweep needs; None if they are not known yet.
+            Batches that this sweep needs; None if the batches are not known yet.
         """
         for batch in self._claims():
             if self._is_dead(batch) or (planned is not None and batch not in planned):

@@ -1,7 +1,7 @@
-"""Downloads of checkpoints and tokenizers.
+"""Download checkpoints and tokenizers from the Hub.
 
 The manifest pins the commit, the files and their digests. A complete folder contains either exactly
-these files, all verified, or a `failed.json` with the reason of the failure.
+these files, all verified, or a `failed.json` with the reason for the failure.
 """
 
 import itertools
@@ -86,7 +86,7 @@ def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -
     Parameters
     ----------
     last : Checkpoint
-        A checkpoint of the run. Messages and `failed.json` refer to it.
+        A checkpoint of the run. Messages and `failed.json` name this checkpoint.
     sources : iterable of (str, str, list of File)
         Repository, commit and files of each source, best source first.
     out : Path

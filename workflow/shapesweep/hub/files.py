@@ -1,4 +1,4 @@
-"""Selection of the files of a commit that a checkpoint or a tokenizer needs."""
+"""Select the files of a commit that a checkpoint or a tokenizer needs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -61,8 +61,8 @@ def choose_weights(files: Mapping[str, File]) -> tuple[list[File], list[str]]:
     files : list of File
         Weights and their index.
     status : list of str
-        Empty if the files of one format are complete. `missing_weights` if there are no weights,
-        and `missing_weights:<file>` for each file that is missing.
+        Empty if the files of one format are complete. Otherwise `missing_weights` if there are no
+        weights, or `missing_weights:<file>` for each file that is missing.
     """
     flaws: list[str] = []
     for stem, extension in _FORMATS:

@@ -116,7 +116,7 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
-    """Return the group of each repository, except repositories that only have a tokenizer."""
+    """Return the group of each repository; repositories with only a tokenizer are left out."""
     known = patterns(suite)
     found = {}
     for name in names:
@@ -138,7 +138,7 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
 
 
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:
-    """Return the group of each repository to list; None if it only has a tokenizer."""
+    """Return the group of each repository to list; None for a repository with only a tokenizer."""
     names: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
         # A pattern that matches no repository is reported as a problem.
@@ -226,7 +226,7 @@ def _read_kept(path: Path) -> dict[str, list[File]]:
 def _config(
     suite: HubSuite, group: Repositories | None, name: str, repository: Repository
 ) -> dict[str, Any]:
-    """Return the `config.json` of one checkpoint; empty if none can be read."""
+    """Return the `config.json` of one checkpoint; empty if no `config.json` can be read."""
     for revision in revisions(suite.mode, group, name, repository) if group else ():
         path = str(PurePosixPath(revision.inside, "config.json"))
         if path in {file.path for file in repository.trees.get(revision.commit) or []}:

@@ -62,7 +62,7 @@ class Listed:
         Folder of the checkpoint, or of its download.
     phase : str or None
     flags : tuple of str
-        Reasons to exclude the checkpoint. Only reasons that names and listings show are included.
+        Reasons to exclude the checkpoint, as far as names and listings show them.
     repository, commit : str
         Repository and commit on the Hub. For a checkpoint on this machine, these attributes and all
         attributes below keep their defaults.
@@ -123,7 +123,7 @@ def revisions(
     Raises
     ------
     ShapesweepError
-        If the group `step` of the pattern matches a string that is not a number.
+        If the group `step` or `tokens` of the pattern matches a string that is not a number.
     """
     run = _plain(name.partition("/")[2])
     main = repository.branches.get("main", "")
@@ -169,7 +169,7 @@ def _seed(group: Repositories, name: str, label: str | None = None) -> int | Non
 def _read(
     group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]]
 ) -> Iterator[Listed]:
-    """Yield a checkpoint for each (text, name, commit, folder) that matches the group's pattern."""
+    """Yield a checkpoint for each (text, name, commit, folder) whose text matches the pattern."""
     pattern = re.compile(group.match or r"(?!)")
     steps_by_name = group.named or {}
     seen: dict[str, tuple[str, str, str]] = {}
@@ -220,9 +220,9 @@ def checkpoints(
     ----------
     suite : HubSuite
     listed : dict of Repository
-        Listings by the name of the repository.
+        Listing of each repository, by name.
     groups : dict of Repositories
-        Groups by the name of the repository.
+        Group of each repository, by name.
 
     Returns
     -------
@@ -292,7 +292,7 @@ def tokenizers(
     Yields
     ------
     (str, str, list of File)
-        Repository, commit and files; nothing if there is no tokenizer.
+        Repository, commit and files of a source. Nothing is yielded if there is no tokenizer.
     """
     own = [(c.repository, c.commit, c.inside) for c in reversed(run) if c.commit]
     names = [group.tokenizer] if group.tokenizer else list(dict.fromkeys(name for name, *_ in own))
@@ -319,7 +319,7 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
 
 
 def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
-    """Set every checkpoint's tokens. If a phase is a separate run, also set the run."""
+    """Set the number of tokens of every checkpoint, and the run if a phase is a separate run."""
     placed = []
     ranks: Counter[tuple[str, str | None]] = Counter()
     for checkpoint in sorted(found, key=lambda c: (c.run, c.phase or "", c.step or 0)):

@@ -15,9 +15,9 @@ def flag_shared(found: Sequence[Listed]) -> list[Listed]:
     """Add a flag to the `status` of checkpoints whose weight files have the same sha256.
 
     If checkpoints share a file, it is not known which of them is wrong, so each of them gets the
-    flag `shares_file_with:<revision>`. Two pairs of checkpoints may share files: `main` and the
-    last step of a run, and steps 0 and 1 (if the first step has learning rate 0). Different runs
-    may also share steps 0 and 1, for example runs that differ only in the order of their data.
+    flag `shares_file_with:<revision>`. Some checkpoints may share files without a flag: `main` and
+    the last step of a run, and steps 0 and 1 (if the first step has learning rate 0). Different
+    runs may also share steps 0 and 1, for example runs that differ only in the order of their data.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def _is_pair(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
         return False
     if first.run == second.run and {first.step, second.step} == {0, 1}:
         return True
-    # The last stage may be a separate run, but `main` belongs to the whole repository.
+    # The last phase may be a separate run, while `main` belongs to the whole repository, so `main`
+    # and the last step may belong to different runs.
     is_last = _is_end(first, last) and _is_end(second, last)
     return first.is_main != second.is_main and is_last
 

@@ -1,4 +1,4 @@
-"""The number of tokens that a checkpoint has seen, by the rule of its suite."""
+"""Compute the number of tokens that a checkpoint has seen, by the rule of its suite."""
 
 from shapesweep.config.hub_suite import Each, PerStep, Ramp, Ramped, Table, TokensRule
 
@@ -41,8 +41,9 @@ def ramped(step: int, ramp: Ramp) -> int:
     As in Megatron-LM (`RampupBatchsizeNumMicroBatches`), the samples of the ramp are divided into
     equal shares, and the batch size grows by one increment after each share.
 
-    Examples -------- The first thousand steps of BLOOM-560m, during which the batch size is still
-    192:
+    Examples
+    --------
+    The first thousand steps of BLOOM-560m, during which the batch size is still 192:
 
     >>> ramped(1000, Ramp(first=192, increment=32, over=9765625, last=256, length=2048))
     393216000

@@ -1,6 +1,6 @@
 """List the checkpoints of a suite by name, and describe them by their files.
 
-The list depends only on names of folders or on the listing of the Hub, so Snakemake can compute the
+The list depends only on names of folders or on a listing from the Hub, so Snakemake can compute the
 list while planning. The manifest adds facts that are read from the files.
 """
 
@@ -42,7 +42,7 @@ def listing_file(results: str | Path, suite: str) -> Path:
 
 
 def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Listed]:
-    """Return all checkpoints of a suite, by run and step.
+    """Return all checkpoints of a suite, sorted by step within each run.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def tokenizers(
     last : Checkpoint
         The last checkpoint of the run.
     sources : iterator of (str, str, list of File)
-        Repository, commit and files, the best source first.
+        Repository, commit and files of each source, best source first.
 
     Raises
     ------
@@ -255,6 +255,6 @@ def _step(match: re.Match[str]) -> int:
         step = -1
     if not 0 <= step <= LARGEST:
         raise ShapesweepError(
-            f"pattern: the group step matches {match['step']!r} in {match.string!r}, not a number"
+            f"pattern: in {match.string!r}, the group step matches {match['step']!r}, not a number"
         )
     return step

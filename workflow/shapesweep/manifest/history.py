@@ -1,7 +1,7 @@
 """The history of runs: one table per suite, with the values that logs and probes recorded.
 
 A log is a Trainer's `trainer_state.json`, a CSV file, or a file with one JSON object per line.
-Probes write `probe.parquet`. If a log is still being written, its complete entries are read.
+Probes write `probe.parquet`. If a log is still being written, only complete entries are read.
 """
 
 import io
@@ -64,7 +64,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: there is no such log") from None
     if path.suffix not in _FORMATS:
-        raise ShapesweepError(f"{path}: the suffix of a log is .json, .jsonl or .csv")
+        raise ShapesweepError(f"{path}: the suffix of a log must be .json, .jsonl or .csv")
     try:
         entries = _FORMATS[path.suffix](data)
         if not all(isinstance(entry, dict) for entry in entries):
@@ -109,8 +109,8 @@ def of_folder(folder: str | Path) -> Log:
     log : pandas.DataFrame
         Table with the columns of `read_log`; empty if there is no state.
     problems : list of str
-        Messages on damaged state files. Damaged files are skipped, because the intact files contain
-        the same entries, except for the last entries.
+        Messages about damaged state files. Damaged files are skipped, because the intact files
+        contain the same entries, except for the last entries.
     """
     found, problems = [], []
     for path in _states_of_trainer(folder):
@@ -137,7 +137,7 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     history : pandas.DataFrame
         Rows of all runs with a log or a probe.
     problems : list of str
-        Messages on optional logs that could not be read.
+        Messages about optional logs that could not be read.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
 
 
 def states(name: str, suite: AnySuite) -> list[Any]:
-    """Return what the history of a suite depends on: names, sizes and times of its logs.
+    """Return the names, sizes and times of the logs that the history of a suite depends on.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def _logs(
 
 
 def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log, None]]:
-    """Yield the logs in the repositories of a suite, at the `main` of each repository."""
+    """Yield the logs in the repositories of a suite, at the revision `main`."""
     listed = listing.read(listing_file(results, name))
     found = list_checkpoints(name, suite, results)
     by_run = {checkpoint.run: checkpoint.repository for checkpoint in found}

@@ -60,9 +60,9 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
     Parameters
     ----------
     chosen : iterable of Listed
-    rule : 'last', as `select`, or None
-        `last` chooses the checkpoint with the highest step of every run; None chooses nothing. If a
-        run has none of the steps that a rule names, the run has no budget.
+    rule : 'last', a rule as in `select`, or None
+        `last` chooses the checkpoint of each run that has the highest step. None chooses no
+        checkpoint. A run that has none of the steps that a rule names has no dimension budget.
 
     Returns
     -------

@@ -20,14 +20,15 @@ BETWEEN = "_between"
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """Attributes of every metric.
+    """Base class of all metrics.
 
     Attributes
     ----------
     version : int
         Increase the version when the metric's numbers change, so that they are measured again.
     definition, source, it_is_not : str
-        Texts of the reference: what the metric is, who defined it, and what it does not mean.
+        Texts for the reference documentation: what the metric is, who defined it, and what it is
+        not.
     is_share : bool
         Whether the metric lies between 0 and 1 for every model size.
     sensitivity : bool
@@ -36,8 +37,8 @@ class Metric:
         Whether the metric is a function of another metric. `shapesweep measure` computes derived
         metrics, but sweeps do not.
     dose : bool
-        Whether the metric is also measured on shortened documents, because the weight of a sink
-        depends on the number of tokens per document.
+        Whether the metric is also measured on shortened documents. The effect of a sink depends on
+        the number of tokens per document.
     """
 
     definition: str
@@ -52,7 +53,7 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class CloudMetric(Metric):
-    """A metric of all tokens of a selection.
+    """A metric that is computed from all tokens of a selection.
 
     Attributes
     ----------
@@ -89,8 +90,8 @@ class NeighborMetric(Metric):
     compute : callable
         Maps `Neighbors` to a float; NaN if the metric is not defined.
     k : tuple of int
-        Numbers of neighbours. The tables have one row for each k, whose `radius` is the mean
-        distance to the k-th neighbour.
+        Numbers of neighbours. The tables have one row for each k. The column `radius` of this row
+        contains the mean distance to the k-th neighbour.
     is_dimension : bool
         Whether the metric estimates a dimension. An estimate is flagged if N is too small for the
         estimate.
@@ -120,7 +121,7 @@ class NeighborMetric(Metric):
 
 
 def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
-    """Add the control of every metric after the metric."""
+    """Insert the control of each metric directly after the metric."""
     metrics = {}
     for name, metric in found.items():
         metrics[name] = metric
@@ -130,9 +131,9 @@ def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
                 between=True,
                 of_documents=True,
                 sensitivity=False,
-                definition=f"`{name}` with neighbours of the same document excluded",
+                definition=f"`{name}` with neighbours in the same document excluded",
                 source=f"{metric.source}; the exclusion is ours",
-                it_is_not=f"a correction of `{name}`: it answers another question, about the "
+                it_is_not=f"a correction of `{name}`: it estimates another dimension, that of the "
                 "cloud of documents",
             )
     return metrics

@@ -1,4 +1,4 @@
-"""The largest activations, of which a few can be thousands of times as large as the others."""
+"""The largest activations. A few of them can be thousands of times as large as all others."""
 
 import numpy as np
 

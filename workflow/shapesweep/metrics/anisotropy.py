@@ -10,6 +10,6 @@ METRIC = CloudMetric(
     sensitivity=True,
     definition="σ₁²/Σσᵢ² of the centred token matrix",
     source="Razzhigaev et al. 2024",
-    it_is_not="a proof that all tokens share the direction: one massive token per document is "
-    "enough, so compare `all` with `no_first` and `no_massive`",
+    it_is_not="a proof that all tokens lie along one line: one massive token per document is "
+    "enough for a high value, so compare `all` with `no_first` and `no_massive`",
 )

@@ -1,4 +1,4 @@
-"""Effective rank: the number of axes over which the variance is spread, by entropy."""
+"""Effective rank: the number of axes over which the variance is spread, from the entropy."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

@@ -28,5 +28,5 @@ METRIC = NeighborMetric(
     definition="log(C(R₂)/C(R₁))/log(R₂/R₁), where C(R) is the number of pairs of points nearer "
     "than R, and R₁ and R₂ are the median distances to the 10th and the 20th neighbour",
     source="Grassberger and Procaccia 1983; the radii as in scikit-dimension",
-    it_is_not="local: the densest parts of the cloud, which have most pairs, dominate it",
+    it_is_not="local: the densest parts of the cloud, which have the most pairs, dominate it",
 )

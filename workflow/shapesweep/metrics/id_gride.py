@@ -1,4 +1,4 @@
-"""Intrinsic dimension at growing scales."""
+"""Intrinsic dimension at several scales."""
 
 from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
@@ -6,7 +6,7 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def gride(neighbors: Neighbors) -> tuple[float, float]:
-    """Value and standard error at n2 = k = 2·n1; NaN if the sample has fewer than k neighbours."""
+    """Return the estimate and its standard error for n2 = k = 2·n1; NaN with too few neighbours."""
     k = neighbors.distances.shape[1]
     return dimension.id_gride(neighbors.distances, k // 2, k)
 

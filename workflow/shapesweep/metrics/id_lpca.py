@@ -8,5 +8,5 @@ METRIC = CloudMetric(
     capped=True,
     definition="number of eigenvalues of the covariance above a twentieth of the largest",
     source="Fukunaga and Olsen 1971",
-    it_is_not="the dimension of a curved manifold: it counts the axes that the curve needs",
+    it_is_not="the dimension of a curved manifold: it counts the axes that the manifold spans",
 )

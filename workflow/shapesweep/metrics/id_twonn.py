@@ -1,4 +1,4 @@
-"""Intrinsic dimension from the two nearest neighbours, for all N points and for fewer."""
+"""Intrinsic dimension from the two nearest neighbours, for N, N/2 and N/4 points."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ ALL = NeighborMetric(
     definition="TwoNN: slope of -log(1 - F) over log(r₂/r₁), without the largest 10 % of the "
     "ratios",
     source="Facco et al. 2017",
-    it_is_not='"the" dimension: it is an estimate at N points and the scale `radius`',
+    it_is_not='"the" dimension: it is an estimate for N points at the scale `radius`',
 )
 
 

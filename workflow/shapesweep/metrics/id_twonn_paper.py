@@ -8,5 +8,5 @@ METRIC = NeighborMetric(
     compute=lambda neighbors: dimension.id_twonn_paper(neighbors.distances),
     definition="TwoNN with only the lowest 20 % of the ratios fitted",
     source="the published code of Razzhigaev et al. 2024",
-    it_is_not="the same number as `id_twonn`, if the ratios do not follow TwoNN's law",
+    it_is_not="the same number as `id_twonn` if the ratios do not follow TwoNN's law",
 )

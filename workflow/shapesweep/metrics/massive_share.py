@@ -5,7 +5,11 @@ from shapesweep.metrics import CloudMetric
 
 
 def share(cloud: Cloud) -> float:
-    """p(1 - p)‖δ‖²/tr Σ, the share of variance between the means of massive and other tokens."""
+    """Return p(1 - p)‖δ‖²/tr Σ.
+
+    This is the share of the variance that is due to the difference between the mean of the massive
+    tokens and the mean of all other tokens.
+    """
     variance = cloud.eigenvalues.sum() / cloud.n_points
     p = float(cloud.massive.mean())
     return float(p * (1 - p) * cloud.massive_gap / variance) if variance > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""Matrix entropy: entropy of the spectrum without centring."""
+"""Matrix entropy: entropy of the spectrum of the uncentred cloud."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

@@ -1,4 +1,4 @@
-"""RankMe: the number of axes over which the singular values are spread, by entropy."""
+"""RankMe: the number of axes over which the singular values are spread, from the entropy."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

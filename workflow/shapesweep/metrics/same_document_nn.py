@@ -5,7 +5,10 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def share(neighbors: Neighbors) -> float:
-    """Share of points with a neighbour whose nearest neighbour is in the same document."""
+    """Return the share of points whose nearest neighbour is in the same document.
+
+    Points without a neighbour are left out.
+    """
     found = neighbors.indices[:, 0] >= 0
     return float(neighbors.same_document[found, 0].mean()) if found.any() else float("nan")
 

@@ -1,6 +1,6 @@
 """Propose candidates for nearest neighbours from lower bounds of distances (`tiles`).
 
-The search also finds a bound for every row, below which no point is missing. Every pair is computed
+For every row, the search also finds a bound below which no point is missing. Every pair is computed
 once, because a tile above the diagonal serves both its rows and its columns.
 """
 
@@ -20,12 +20,12 @@ FEW = 2048
 #: Minimum number of columns in the sample from which thresholds are estimated. In large clouds, the
 #: sample contains one in `SAMPLE_SHARE` columns.
 SAMPLE, SAMPLE_SHARE = 512, 16
-#: Number of neighbours within the common threshold of a typical row: twice as many as the
+#: Number of neighbours that a typical row has within the common threshold: twice as many as the
 #: correlation dimension needs.
 USUAL = 40
-#: If a row has more than this many times the needed hits, the row's threshold is wrong, and the row
-#: is searched separately. Otherwise, many points at equal distances, such as rounded points, would
-#: fill the memory.
+#: If a row has more than `TOO_MANY` times the needed number of hits, the row's threshold is wrong,
+#: and the row is searched separately. Without this limit, many points at equal distances, such as
+#: rounded points, would fill the memory.
 TOO_MANY = 32
 
 
@@ -75,7 +75,8 @@ def propose(
     thresholds = _thresholds(tiles, n_points, width, labels)
     keys = Keys(n_points, thresholds.dtype)
     stopped = np.iinfo(np.int16).min
-    # Rows without a threshold (if hardly any point has another label) are searched separately.
+    # Rows without a threshold are searched separately. A row has no threshold if hardly any point
+    # has another label.
     limits = np.where(thresholds == _largest(thresholds.dtype), stopped, thresholds)
     n_hits = np.zeros(n_points, dtype=np.int64)
     packed: list[NDArray[np.uint64]] = []
@@ -141,7 +142,7 @@ def propose_rows(
 
 
 def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
-    """For each row, the columns of the smallest bounds, and a lower bound of the others."""
+    """Return the columns of each row's smallest bounds, and a lower bound of the other bounds."""
     n_columns, none = values.shape[1], _largest(values.dtype)
     if width < n_columns:
         listed = np.argpartition(values, width, axis=1)
@@ -156,10 +157,11 @@ def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
 
 
 def _rank(n_points: int, width: int) -> int:
-    """Rank in the sample at which the threshold is too low for only about one row in 1,000.
+    """Return the rank, in the sample, of the bound that becomes a row's threshold.
 
     The number of a row's nearest neighbours in the sample has a Poisson distribution. The rank is
-    the mean of this distribution plus 3.5 standard deviations plus 2.
+    the mean of this distribution plus 3.5 standard deviations plus 2. The threshold is then too low
+    for only about one row in 1,000.
     """
     n_sample = _n_sample(n_points)
     expected = (width + 1) * n_sample / n_points
@@ -171,7 +173,7 @@ def _n_sample(n_points: int) -> int:
 
 
 def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) -> Array:
-    """For every row, a bound below which the row very likely has more points than needed."""
+    """Estimate a bound for every row, below which there are very likely more points than needed."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
     rank = _rank(n_points, width)
     own, usual = [], []
@@ -187,8 +189,8 @@ def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) 
     thresholds = np.concatenate(own)
     if not usual:
         return thresholds
-    # Raise the thresholds of dense rows to the usual distance, because pairs are counted within the
-    # same radius for all rows.
+    # Raise the thresholds of rows in dense regions to the common threshold, because pairs are
+    # counted within the same radius for all rows.
     common = np.sort(np.concatenate(usual))
     return np.maximum(thresholds, common[len(common) // 2])
 
@@ -204,8 +206,8 @@ def _where(mask: Mask) -> tuple[Ints, Ints]:
 class Keys:
     """Encodes hits as integers that sort by row and then by bound, and also contain the column.
 
-    The 64 bits contain both indices and the leading bits of the bound. Truncation decreases the
-    bound, so that it remains a lower bound.
+    The 64 bits contain both indices and the leading bits of the bound. Truncation only decreases
+    the bound, which therefore remains a lower bound.
     """
 
     def __init__(self, n_points: int, dtype: np.dtype[Any]) -> None:
@@ -223,15 +225,15 @@ class Keys:
         return packed.view(np.uint64)
 
     def columns(self, packed: NDArray[np.uint64]) -> Ints:
-        """The columns of keys."""
+        """Return the columns of keys."""
         return (packed & np.uint64((1 << self.index_bits) - 1)).astype(np.int64)
 
     def rows(self, packed: NDArray[np.uint64]) -> Ints:
-        """The rows of keys."""
+        """Return the rows of keys."""
         return (packed >> np.uint64(self.value_bits + self.index_bits)).astype(np.int64)
 
     def values(self, packed: NDArray[np.uint64]) -> Array:
-        """The bounds of keys."""
+        """Return the bounds of keys."""
         bits = (packed >> np.uint64(self.index_bits)) & np.uint64((1 << self.value_bits) - 1)
         whole = bits.astype(np.int64) << self.cut
         return whole.astype(f"i{self.dtype.itemsize}").view(self.dtype)
@@ -239,7 +241,7 @@ class Keys:
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """All pairs of points below the thresholds of their rows.
+    """All pairs of points whose bounds do not exceed the thresholds of their rows.
 
     Attributes
     ----------
@@ -255,7 +257,7 @@ class Hits:
     known: Floats
 
     def first(self, width: int) -> tuple[Ints, Array]:
-        """The first columns of every row, and the next column's bound; -1 for absent entries."""
+        """Return every row's first columns, and the next column's bound; -1 for absent entries."""
         n_points, dtype = len(self.known), self.keys.dtype
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
@@ -268,7 +270,7 @@ class Hits:
         return listed, np.where(present[:, width], following, dtype.type(-1))
 
     def between(self, rows: Ints, low: Floats | float, high: Floats | float) -> tuple[Ints, Ints]:
-        """Number of hits of some rows with bounds in [low, high), and their columns."""
+        """Return the number of each row's hits with bounds in [low, high), and their columns."""
         starts, stops = self._positions(low, rows), self._positions(high, rows)
         counts = np.maximum(stops - starts, 0)
         shifts = starts - np.cumsum(counts) + counts
@@ -276,6 +278,6 @@ class Hits:
         return counts, self.keys.columns(self.packed[positions])
 
     def _positions(self, bounds: Floats | float, rows: Ints) -> Ints:
-        """Position of every row's first hit whose bound is at least the given bound."""
+        """Return the position of every row's first hit whose bound is at least the given bound."""
         values = np.full(len(rows), bounds, dtype=self.keys.dtype)
         return np.searchsorted(self.packed, self.keys.pack(rows, 0, values))

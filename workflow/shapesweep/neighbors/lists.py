@@ -60,7 +60,7 @@ class NeighborLists:
         return np.isfinite(self.distances) & (self.distances <= self.reach[:, None])
 
     def nearest(self, k: int, keep: Mask | None = None) -> tuple[Floats, Ints]:
-        """For each kept point, its k nearest neighbours, searched among the kept points only.
+        """Find the k nearest neighbours of each kept point among the kept points.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class NeighborLists:
             yield chosen(near, searched[0]), partial(chosen, listed, searched[1])
 
     def _nearest_of(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
-        """The k nearest neighbours of the given rows, in the format of `nearest`."""
+        """Find the k nearest neighbours of the given rows, in the format of `nearest`."""
         usable, listed = self.certified[rows], self.indices[rows]
         if keep is not None:
             usable &= keep[listed]
@@ -165,8 +165,8 @@ class NeighborLists:
         """Count the ordered pairs of kept points within a radius, for each pair of groups.
 
         Pairs whose distance equals the radius do not count, even if rounding decreases the
-        distance. Such pairs exist, because a radius that is a median of distances equals the
-        distance of a pair.
+        distance. Such pairs exist: if the radius is a median of distances, it equals the distance
+        of a pair.
 
         Parameters
         ----------
@@ -191,12 +191,15 @@ class NeighborLists:
 
 
 def _nothing(n_rows: int, k: int) -> tuple[Floats, Ints]:
-    """Distances and indices of rows without neighbours."""
+    """Return the distances and indices of rows without neighbours."""
     return np.full((n_rows, k), np.inf), np.full((n_rows, k), -1)
 
 
 def _beginnings(usable: Mask, width: int) -> tuple[Mask, Ints]:
-    """Presence and flat indices of every row's first usable entries, shape (n_rows, width)."""
+    """Find every row's first usable entries: whether they exist, and their flat indices.
+
+    Both results have the shape (n_rows, width).
+    """
     flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
     positions = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
     present = np.arange(width) < counts[:, None]
@@ -220,7 +223,7 @@ def _chosen(index: Ints, short: Ints, table: Array, others: Array) -> Array:
 
 
 def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
-    """The exact k nearest neighbours of every point, excluding itself.
+    """Find the exact k nearest neighbours of every point, excluding the point itself.
 
     Parameters
     ----------
@@ -261,7 +264,7 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
 def search(
     points: ArrayLike, length: int, need: int, labels: Labels | None = None
 ) -> list[NeighborLists]:
-    """Search all pairs of points. List the neighbours with any label, and those with another label.
+    """Find the nearest neighbours of all points; with labels, also those that have other labels.
 
     Parameters
     ----------
@@ -271,7 +274,7 @@ def search(
     need : int
         Number of neighbours that must be certain; at most `length`.
     labels : ndarray of int, shape (n_points,), optional
-        Points with equal labels are not neighbours in the second item.
+        Points with equal labels are not neighbours in the second item of the result.
 
     Returns
     -------
@@ -316,7 +319,7 @@ def search(
 
 
 def _fill(lists: NeighborLists, proposed: Candidates) -> None:
-    """Enter exact distances to candidates into the lists of their rows."""
+    """Write the exact distances to candidates into the lists of the candidates' rows."""
     distances, indices = lists.space.ordered(proposed)
     length = min(lists.distances.shape[1], distances.shape[1])
     lists.distances[proposed.rows, :length] = distances[:, :length]
@@ -329,7 +332,7 @@ def _fill(lists: NeighborLists, proposed: Candidates) -> None:
 
 
 def _is_short(lists: NeighborLists, rows: Ints, need: int) -> Mask:
-    """Whether a row has fewer certain neighbours than the number that is needed and exists."""
+    """Whether each row has fewer certain neighbours than needed, although more exist."""
     distances = lists.distances[rows]
     certain = (np.isfinite(distances) & (distances <= lists.reach[rows, None])).sum(axis=1)
     n_same = np.ones(len(rows), dtype=int)

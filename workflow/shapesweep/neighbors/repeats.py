@@ -6,7 +6,7 @@ from shapesweep.estimators.arrays import Array, Ints, Labels
 
 
 def unique_rows(points: Array, contexts: Labels | None = None) -> Ints:
-    """Indices of the first occurrence of every distinct row, in ascending order.
+    """Return the indices of the first occurrence of every distinct row, in ascending order.
 
     Hidden states contain repeated rows: equal tokens at layer 0, or the first position of every
     document of a causal model. A repeated row is a neighbour at distance zero, which ruins every

@@ -1,7 +1,7 @@
 """Prepare the input of nearest-neighbour metrics: samples of points, and their neighbours.
 
 All metrics share one search over the samples of all selections. Points that a selection, a
-decimation or a jackknife replicate leaves out are filtered from the lists of the search.
+decimation or a jackknife replicate leaves out are removed from the lists of the search.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ class Neighbors:
         return same & (self.indices >= 0)
 
     def nearest(self, k: int) -> "Neighbors":
-        """The same points with only their k nearest neighbours."""
+        """Return the same points with only their k nearest neighbours."""
         distances = self.distances[:, :k]
         return replace(self, distances=distances, find=lambda: self.indices[:, :k])
 
@@ -61,7 +61,7 @@ class Neighbors:
 def neighbors(
     lists: NeighborLists, k: int, sampled: Mask, documents: Labels, groups: Labels, n_groups: int
 ) -> tuple[Neighbors, Iterator[Neighbors]]:
-    """The neighbours within a sample, and within the sample with each group left out in turn.
+    """Find the neighbours in a sample, and in the sample with each group left out in turn.
 
     Parameters
     ----------

@@ -56,13 +56,13 @@ class Space:
         return len(self.points)
 
     def tiles(self, precision: str) -> Tiles:
-        """Tiles of lower bounds, in the given precision."""
+        """Return the tiles of lower bounds in the given precision."""
         if precision not in self._tiles:
             self._tiles[precision] = Tiles(self.centred, self.squares / 2, precision)
         return self._tiles[precision]
 
     def reach(self, found: Candidates) -> Floats:
-        """Distance below which no point is missing from a row's candidates, shape (n_rows,)."""
+        """Return the distance below which a row's candidates lack no point, shape (n_rows,)."""
         return np.sqrt(2 * found.beyond) * self.scale
 
     def ordered(self, found: Candidates) -> tuple[Floats, Ints]:
@@ -88,7 +88,7 @@ class Space:
         return distances, indices
 
     def _pairs(self, rows: Ints, counts: Ints, columns: Ints) -> Floats:
-        """Distances of rows to columns; row i has counts[i] successive columns."""
+        """Compute the distances of rows to columns; row i has counts[i] successive columns."""
         if len(columns) * self.points.shape[1] <= FEW_NUMBERS:
             return self.difference(np.repeat(rows, counts), columns)
         starts = np.concatenate([[0], np.cumsum(counts)])
@@ -107,7 +107,7 @@ class Space:
         return distances
 
     def _products(self, rows: Ints, starts: Ints, columns: Ints) -> Floats:
-        """Inner products of rows with columns; columns of row i begin at starts[i]."""
+        """Compute the inner products of rows with columns; columns of row i begin at starts[i]."""
         import torch
 
         points = torch.from_numpy(self.centred)
@@ -128,7 +128,7 @@ class Space:
         return found.values().numpy()
 
     def difference(self, rows: Ints, columns: Ints) -> Floats:
-        """Distances of pairs by direct difference in float64, shape (n_pairs,)."""
+        """Compute the distances of pairs by direct difference in float64, shape (n_pairs,)."""
         distances = np.empty(len(rows))
         for part in blocks(len(rows), max(1, CHUNK // max(1, self.points.shape[1]))):
             first, other = self.points[rows[part]], self.points[columns[part]]

@@ -55,7 +55,7 @@ class Tiles:
         self._right: Any = right
 
     def block(self, rows: Index, columns: Index) -> Array:
-        """Bounds of all pairs of some rows and columns, shape (n_rows, n_columns)."""
+        """Return the bounds of all pairs of some rows and columns, shape (n_rows, n_columns)."""
         n_more = 3 if self.precision == "bfloat16" else 1
         product = _left(self._right[rows], n_more) @ self._right[columns].T
         if self.precision != "bfloat16":
@@ -95,12 +95,12 @@ class Tiles:
 
 
 def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:
-    """Maximum loss by underflow and by the rounding of the sum."""
+    """Return the maximum loss by underflow and by the rounding of the sum."""
     return float((n_features + 10) * np.finfo(dtype).tiny)
 
 
 def _left(right: Any, n_more: int) -> Any:
-    """Rows of the left factor: negated coordinates, with the ones and the squares exchanged."""
+    """Return rows of the left factor: negated coordinates, and the ones and squares exchanged."""
     left = -right
     left[:, -2 * n_more : -n_more] = right[:, -n_more:]
     left[:, -n_more:] = 1
@@ -108,7 +108,7 @@ def _left(right: Any, n_more: int) -> Any:
 
 
 def fast_half_precision() -> bool:
-    """Whether this processor has bfloat16 instructions, about four times as fast as float32."""
+    """Whether the CPU has bfloat16 instructions, which are about four times as fast as float32."""
     import torch
 
     known = torch.cpu.get_capabilities()

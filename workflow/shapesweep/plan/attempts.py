@@ -12,12 +12,12 @@ from shapesweep.storage import failures
 from shapesweep.storage.digests import DIGITS
 from shapesweep.storage.tables import read_metadata
 
-#: Regular expression of the name of an attempt.
+#: Regular expression for the name of an attempt.
 NAME = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"
 
 
 def name(folder: Path, fingerprint: str, ending: str = "") -> str:
-    """Return the name of the first attempt that has not failed transiently; it may be a new one.
+    """Return the name of the first attempt that has not failed transiently, or of a new attempt.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Batches of checkpoints. One job measures the checkpoints of a batch, which belong to one run.
 
-Starting a process, importing and tokenizing happen once per batch. Checkpoints are measured one by
-one, so a job that is stopped loses the work on at most one checkpoint.
+A job starts one process, and imports libraries and tokenizes the text only once. Checkpoints are
+measured one by one, so a job that is stopped loses the work on at most one checkpoint.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted
 from shapesweep.plan import costs, fingerprints
 
-#: Regular expression of the name of a batch: the first revision, and the number of further
+#: Regular expression for the name of a batch: the first revision, and the number of further
 #: checkpoints.
 BATCH = NAME.strip("^$") + r"(\+[1-9]\d*)?"
-#: Limit for the estimated seconds of a job on one core, which is long compared with the start of
-#: the process. A job measures at most `MOST` checkpoints, so that there are enough jobs for all
-#: cores.
+#: Maximum estimated time of a job on one core, in seconds; long compared with the time that a
+#: process needs to start. A job measures at most `MOST` checkpoints, so that there are enough jobs
+#: for all cores.
 SECONDS, MOST = 1800.0, 8
 
 
@@ -31,7 +31,7 @@ class Batch:
     ----------
     suite, run : str
     definition : EmbeddedSuite, LocalSuite or HubSuite
-    settings : shapesweep.config.Config
+    settings : shapesweep.config.sweep.Config
     members : tuple of Listed
         At least one checkpoint.
     """
@@ -68,7 +68,7 @@ class Batch:
 def cut(
     suite: str, definition: AnySuite, chosen: Sequence[Listed], settings: Config
 ) -> list[Batch]:
-    """Divide the chosen checkpoints of a suite into batches.
+    """Split the chosen checkpoints of a suite into batches.
 
     Batches are formed from the first checkpoint of a run onwards, so that full batches do not
     change when later checkpoints are added.
@@ -79,7 +79,7 @@ def cut(
     definition : EmbeddedSuite, LocalSuite or HubSuite
     chosen : sequence of Listed
         Checkpoints without flags.
-    settings : shapesweep.config.Config
+    settings : shapesweep.config.sweep.Config
 
     Returns
     -------
@@ -103,7 +103,7 @@ def cut(
 
 
 def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
-    """Return the maximum number of checkpoints of a batch."""
+    """Return the maximum number of checkpoints in a batch."""
     if settings.keep_activations:
         return 1
     if settings.checkpoints_per_job != "auto":
@@ -113,7 +113,7 @@ def _most(model: costs.Model, settings: Config, is_published: bool) -> int:
         most = min(MOST, max(1, int(SECONDS / max(seconds, 1e-9))))
     if not is_published:
         return most
-    # The disk must hold the parallel downloads, a batch that waits, and a batch that is being
-    # measured.
+    # The disk must hold the parallel downloads, a downloaded batch that waits, and a batch that is
+    # being measured.
     room = settings.hub.disk_gb * 1e9 / (settings.hub.downloads + 2)
     return max(1, min(most, int(room / max(costs.footprint(model, settings), 1))))

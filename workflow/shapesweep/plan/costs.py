@@ -21,28 +21,28 @@ from shapesweep.storage.selections import LENGTHS
 #: Assumed speed of downloads (bytes per second) and of a core (operations per second). Counted
 #: operations divided by the times in docs/reference/cost.md give 40 to 90 Gflop/s.
 DOWNLOAD_SPEED, CORE_SPEED = 50e6, 50e9
-#: `PAIR` is the number of operations of a neighbour search per pair of points, without the matrix
-#: product. `POINT` is the number of operations of all IDs per point and replicate, over all
+#: `PAIR` is the number of operations per pair of points in a neighbour search, in addition to the
+#: matrix product. `POINT` is the number of operations per point and replicate for all IDs of all
 #: selections. Both numbers are derived from the times in docs/reference/cost.md.
 PAIR, POINT = 600, 4.5e5
-#: Overhead in bytes of each shard and of each checkpoint, for schemas and logs.
+#: Bytes of schemas and logs, for each shard and for each checkpoint.
 OVERHEAD = 16_384
 #: Memory in MB of a process that has imported torch and transformers.
 PROCESS_MB = 1000
-#: Minimum time limit of a job, in minutes, and the factor by which the expected time is multiplied.
-#: The limit is generous, because a machine may be slow and only jobs that hang must be stopped.
+#: The time limit of a measurement is `LEAST_MINUTES` plus `PATIENCE` times the expected time. It is
+#: generous, because a machine may be slow and only jobs that hang must be stopped.
 LEAST_MINUTES, PATIENCE = 20, 6
 #: Time limit of a download in minutes, and the number of attempts of a job.
 DOWNLOAD_MINUTES, ATTEMPTS = 720, 3
-#: Characters of a chunk of the paper. A tokenizer with at least `_SUBWORDS` entries divides an
-#: English chunk into about 110 tokens. The estimate assumes one token per two characters.
+#: Characters in a chunk with the sampling `paper`. A tokenizer with at least `_SUBWORDS` entries
+#: splits an English chunk into about 110 tokens. The estimate assumes one token per two characters.
 _CHUNK, _SUBWORDS = 512, 1024
 _DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
 @dataclass(frozen=True)
 class Model:
-    """The facts about a checkpoint on which its costs depend.
+    """The facts about a checkpoint that determine its costs.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def n_tokens(model: Model, settings: Config) -> int:
 
 
 def corpus_tokens(model: Model, settings: Config) -> int:
-    """Return the maximum number of tokens of a corpus with pooling `tokens`."""
+    """Return the maximum number of tokens in a corpus with the pooling `tokens`."""
     entries = facts.vocabulary(model.config) or 0
     chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
     length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
@@ -122,7 +122,7 @@ def shard_bytes(model: Model, settings: Config) -> int:
 
 
 def operations(model: Model, settings: Config) -> float:
-    """Return the operations for a checkpoint: forward passes, neighbours, and spectra."""
+    """Return the number of operations to measure a checkpoint, without its dimension budget."""
     forward = 2 * model.n_weights * n_tokens(model, settings)
     d, n = model.width, settings.geometry.n_points
     shards = len(settings.corpora) * model.n_shards
@@ -140,11 +140,11 @@ def operations(model: Model, settings: Config) -> float:
 
 
 def budget_operations(model: Model, settings: Config) -> float:
-    """Return the operations for a dimension budget: axes and bisections of every layer."""
+    """Return the number of operations to measure the dimension budget of a checkpoint."""
     d, layers = model.width or 1, model.n_shards - 1
     tokens = n_tokens(model, settings.model_copy(update={"corpora": ["text"]}))
-    # The three bisections share most passes. By measurement, they cost twice as much as one
-    # bisection.
+    # Each layer needs principal axes and three bisections. The three bisections share most forward
+    # passes. By measurement, together they cost twice as much as one bisection.
     passes = 2 * math.log2(d)
     return layers * (passes * 2 * model.n_weights * tokens + 18 * d**3)
 
@@ -157,10 +157,10 @@ def minutes(n_operations: float) -> int:
 def longest(models: Sequence[Model], settings: Config) -> float:
     """Return the number of seconds after which no job uses a downloaded batch any more."""
     measured = minutes(sum(operations(model, settings) for model in models))
-    # A batch of several checkpoints has no budgets.
+    # A batch of several checkpoints has no dimension budgets.
     budgeted = minutes(budget_operations(models[0], settings)) if len(models) == 1 else 0
-    # The jobs are the download, the measurement, and possibly a budget. The last attempt has the
-    # longest time limit.
+    # The jobs that use the batch are its download, its measurement, and possibly the measurement of
+    # a dimension budget. The last attempt of a job has the longest time limit.
     return 60.0 * ATTEMPTS * (DOWNLOAD_MINUTES + measured + budgeted)
 
 
@@ -173,8 +173,8 @@ def model_mb(model: Model, settings: Config) -> int:
 
 def geometry_mb(model: Model, settings: Config) -> int:
     """Return the memory in MB of a job that measures shards while the next model is loaded."""
-    # Two layers and intermediate arrays. By measurement, they need 12 times the memory of a layer
-    # (docs/reference/speed.md).
+    # The job holds two layers and intermediate arrays. By measurement, these need 12 times the
+    # memory of one layer (docs/reference/speed.md).
     layers = 13 * corpus_tokens(model, settings) * model.width
     measuring = PROCESS_MB + math.ceil(4 * (layers + model.n_weights) / 1e6)
     return max(measuring, model_mb(model, settings))

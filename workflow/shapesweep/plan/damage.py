@@ -1,7 +1,7 @@
 """Find damaged results, which are files that are empty or truncated.
 
 Snakemake treats an existing file as complete. Jobs check the files that they read. No job reads
-figures and pages, so the workflow checks figures and pages when it starts.
+figures and pages, so the workflow checks these when it starts.
 """
 
 import os

@@ -45,6 +45,6 @@ def _checked(name: str, text: str) -> str:
     if len(shlex.quote(text).encode()) > LONGEST:
         raise ShapesweepError(
             f"suites.{name}: more than {LONGEST // 1000} kB; name repositories by patterns, or "
-            "divide the definition into several suites"
+            "split the definition into several suites"
         )
     return text

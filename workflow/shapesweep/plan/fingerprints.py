@@ -1,9 +1,9 @@
 """Fingerprints: digests of everything that a result depends on.
 
 Fingerprints of a plan are cheap to compute: they cover sizes and modification times, commits,
-settings and versions. These fingerprints are part of file names, so that a change affects every
-target, even without Snakemake's records. Jobs compare fingerprints of file contents, to reuse
-numbers from earlier jobs.
+settings and versions. These fingerprints are part of the names of outputs, so that a change makes
+jobs run again for every target, even if Snakemake's own records are lost. Jobs compare fingerprints
+of file contents, to reuse numbers from earlier jobs.
 """
 
 import hashlib
@@ -119,7 +119,7 @@ def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, r
 
 
 def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> str:
-    """Return the fingerprint of a checkpoint's shards, from the contents of the checkpoint's files.
+    """Return the fingerprint of a checkpoint's shards, computed from the checkpoint's files.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> 
 def budget_contents(
     checkpoint: Checkpoint, tokenizer: Path, settings: Measurement, rise: float
 ) -> str:
-    """Return the fingerprint of a dimension budget, from the contents of the checkpoint's files."""
+    """Return the fingerprint of a dimension budget, computed from the checkpoint's files."""
     return digest(contents(checkpoint, tokenizer, settings.for_budget), rise, budget.VERSION)
 
 
@@ -149,7 +149,7 @@ def _checkpoint(definition: AnySuite, checkpoint: Listed) -> list[object]:
 
 
 def _reading(settings: Measurement) -> object:
-    """Return the settings for reading checkpoints, without the contents of the text."""
+    """Return the settings and versions for reading checkpoints, except for the text."""
     return {
         "corpus": settings.corpus.model_dump(exclude={"text"}),
         "corpora": {corpus: CORPORA[corpus].version for corpus in settings.corpora},

@@ -28,8 +28,8 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
         kinds: dict[str, list[str]] = {}
         for checkpoint in listed:
             for flag in checkpoint.status:
-                # Show the full reason why a repository cannot be listed, because it says what to
-                # do.
+                # Show the full reason why a repository cannot be listed, because the reason says
+                # what to do.
                 kind = flag if flag.startswith("not_listed") else flag.partition(":")[0]
                 kinds.setdefault(kind, []).append(_name(checkpoint))
         holes = len(kinds.get("hole", []))
@@ -47,7 +47,7 @@ def published(suites: Mapping[str, Sequence[Listed]]) -> str:
 
 
 def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
-    """Return the estimated costs of a sweep, as a table with a line per run.
+    """Return the estimated costs of a sweep, as a table with one line per run.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ class Plan:
             setattr(self, method.__name__, functools.cache(method))
 
     def settings(self, suite: str) -> Config:
-        """Return the configuration that applies to a suite: of the sweep, or of `spikes`."""
+        """Return the configuration that applies to a suite: `config` or `spikes`."""
         return self.config if suite in self.config.suites else self.spikes
 
     @property
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def listable(self) -> list[str]:
-        """The suites whose checkpoints are known only after a job has listed the checkpoints."""
+        """The suites whose checkpoints are not known until a job has listed them."""
         suites = self.suites.items()
         return self.published + [n for n, s in suites if isinstance(s, EmbeddedSuite) and s.onset]
 
@@ -160,7 +160,7 @@ class Plan:
         return f"{batch.suite}/{batch.run}/{batch.name}/{fingerprint}"
 
     def tables(self, suites: Iterable[str]) -> list[str]:
-        """Return the tables of all batches of suites."""
+        """Return the tables of all batches of the given suites."""
         every = [batch for suite in suites for batch in self.batches(suite)]
         return [table for batch in every for table in self._tables_of(batch)]
 
@@ -168,7 +168,7 @@ class Plan:
         return [f"geometry/{self.folder(batch)}/{name}.parquet" for name in BATCH_TABLES]
 
     def shards(self, suites: Iterable[str]) -> list[str]:
-        """Return the folders of kept shards of suites."""
+        """Return the folders of the kept shards of the given suites."""
         every = [batch for suite in suites for batch in self.batches(suite)]
         return [f"activations/{self.folder(batch)}" for batch in every]
 
@@ -189,7 +189,7 @@ class Plan:
         return {checkpoint.key: checkpoint for checkpoint in chosen}
 
     def budgets(self, suites: Iterable[str]) -> list[str]:
-        """Return the tables of all dimension budgets of suites."""
+        """Return the tables of all dimension budgets of the given suites."""
         return [self._budget(suite, *key) for suite in suites for key in self.budgeted(suite)]
 
     def budgets_of(self, batch: Batch) -> list[str]:
@@ -222,11 +222,11 @@ class Plan:
         return [f"checkpoints/{suite}/{run}" for run in runs]
 
     def measurement_file(self, suite: str) -> str:
-        """Return the settings file of jobs that measure a suite, named by its contents."""
+        """Return the path of the settings file for jobs that measure a suite."""
         return _settings_file(self.settings(suite).measurement(suite))
 
     def budget_file(self, suite: str) -> str:
-        """Return the settings file of jobs that compute the dimension budgets of a suite."""
+        """Return the path of the settings file for jobs that measure dimension budgets."""
         return _settings_file(self.settings(suite).measurement(suite).for_budget)
 
     def settings_text(self, fingerprint: str) -> str:
@@ -245,7 +245,7 @@ class Plan:
         raise ShapesweepError(f"settings/{fingerprint}.yaml: belongs to another configuration")
 
     def record(self, suite: str) -> str:
-        """Return the JSON plan of a suite. The suite's manifest, history and join depend on it."""
+        """Return the plan of a suite as JSON, for the rules `manifest`, `history` and `join`."""
         definition, settings = self.suites[suite], self.settings(suite)
         listed = [
             (*c.key, c.step, c.flags, fingerprints.weights(definition, c))
@@ -287,11 +287,11 @@ class Plan:
         return text
 
     def record_file(self, suite: str) -> str:
-        """Return the file of the recorded plan, named by its fingerprint."""
+        """Return the path of the recorded plan of a suite. Its name is the plan's fingerprint."""
         return f"plans/{suite}/{digest(self.record(suite))}.json"
 
     def files(self, suites: Iterable[str]) -> list[str]:
-        """Return all files of suites from which the tables of the sweep are joined."""
+        """Return all files of the given suites from which the joined tables are built."""
         names = list(suites)
         return [
             *self.tables(names),
@@ -348,5 +348,5 @@ class Plan:
 
 
 def _settings_file(settings: Measurement) -> str:
-    """Return the path of a settings file, named by its contents."""
+    """Return the path of a settings file. The name is the digest of the contents."""
     return f"settings/{digest(as_yaml(settings))}.yaml"

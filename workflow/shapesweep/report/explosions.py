@@ -28,7 +28,8 @@ def as_markdown(curves: Curves) -> str:
         lines += [f"## {suite}", "", _counted(spikes, known), ""]
         scored = rows(curves.warnings, suite=suite)
         if not len(scored):
-            lines += [f"Nothing is scored: it takes {LEAST} probed runs of each kind.", ""]
+            need = f"{LEAST} probed runs that explode, and {LEAST} that do not"
+            lines += [f"No signal is scored, because scores need at least {need}.", ""]
             continue
         families, singles = (rows(scored, level=level) for level in ("family", "signal"))
         lines += _sentences(families)
@@ -36,8 +37,8 @@ def as_markdown(curves: Curves) -> str:
         lines += _swept(known, curves.trajectories)
         head = (
             f"signals | announced ({100 * corrected(len(families)):.3g} %) | by chance | lead, "
-            "steps (95 %) | false alarms per 1,000 steps | those on exploding runs, earlier | "
-            f"{CLAIMED} announces more by"
+            "steps (95 %) | false alarms per 1,000 steps | alarms per 1,000 steps of "
+            f"exploding runs, before the horizon | advantage of {CLAIMED}"
         )
         lines += ["", *_table(head, families, _family_cells), ""]
         head = (
@@ -64,7 +65,7 @@ def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
 
 
 def _sentences(families: pd.DataFrame) -> Iterator[str]:
-    """Yield whether the claimed family warns, and whether it is better than other families."""
+    """Yield sentences on whether the claimed family warns, and how other families compare."""
     claimed = families[families.family == CLAIMED]
     if not len(claimed):
         return
@@ -90,7 +91,7 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
 
 
 def _growth(approaches: pd.DataFrame) -> Iterator[str]:
-    """Yield the changes of the IDs at the last sample before an onset."""
+    """Yield a sentence on the changes of the IDs at the last sample before an onset."""
     sentences = []
     for metric, words in (("id_twonn", "TwoNN's ID"), ("id_twonn_between", "between documents")):
         mine = approaches[(approaches.metric == metric) & approaches.value.notna()]
@@ -108,7 +109,7 @@ def _growth(approaches: pd.DataFrame) -> Iterator[str]:
 
 
 def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
-    """Yield the changes of the ID between the last two checkpoints before the onsets."""
+    """Yield a sentence on how the ID changes between the last two checkpoints before an onset."""
     shown = rows(trajectories, metric="id_twonn", layers="middle", selection="no_first")
     counts = {"grown": 0, "fallen": 0, "neither": 0}
     for spike in spikes.itertuples():
@@ -133,7 +134,7 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
 
 
 def _table(head: str, scored: pd.DataFrame, cells: Callable[[Any], list[str]]) -> Iterator[str]:
-    """Yield the lines of a table with the columns of `head`, sorted from the best detector."""
+    """Yield the lines of a table with the columns of `head`, with the best detector first."""
     yield f"| {head} |"
     yield "|" + "---|" * len(head.split(" | "))
     order = scored.sort_values(["detection", "lead"], ascending=False, kind="stable")

@@ -8,13 +8,14 @@ from shapesweep.curves.comparison import counted
 def as_markdown(comparison: pd.DataFrame) -> str:
     """Format the comparison as a Markdown table."""
     lines = [
-        "# The authors' numbers beside ours",
+        "# The authors' numbers compared with ours",
         "",
-        "Razzhigaev et al. 2024, as stored in the notebooks of AIRI-Institute/LLM-Microscope; "
-        "layers are indices of `hidden_states`. The tolerance is what theirs are read off to and "
-        "what two draws of the same text differ by: 0.01 of the anisotropy, 0.15 + 11.6 % of the "
-        "ID. `not run`: the model's weights were not reached. `other sampling`: it was shown "
-        "another number of tokens than theirs (13,764 and 14,993), so nothing can be said.",
+        "The authors' numbers (Razzhigaev et al. 2024) come from the stored outputs of the "
+        "notebooks in AIRI-Institute/LLM-Microscope. Layers are indices of `hidden_states`. The "
+        "tolerance covers the precision at which the authors' numbers can be read, and the "
+        "difference between two draws of the same text: 0.01 for the anisotropy, 0.15 + 11.6 % for "
+        "the ID. `not run`: the model was not measured. `other sampling`: the number of tokens "
+        "differs from the authors' number (13,764 or 14,993), so the values cannot be compared.",
         "",
         f"{len(comparison)} numbers: {counted(comparison)}.",
         "",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-#: Attempts to replace a folder that other processes write at the same time.
+#: Maximum number of attempts to replace a folder that other processes write at the same time.
 REPLACEMENTS = 100
 
 
@@ -60,7 +60,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
         Parent folder, which is created if needed. Folders of terminated processes are removed from
         the parent.
     name : str
-        Part of the folder's name, for people who look into the parent.
+        Part of the folder's name, which tells users what the folder is for.
     """
     with _reserved(Path(parent), name) as partial:
         # Other users may share the parent folder.
@@ -72,7 +72,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
 
 
 def partials(path: str | Path) -> list[Path]:
-    """The temporary paths of processes that are writing a path, or terminated while writing it."""
+    """Return the temporary paths of processes that write a path, or terminated while writing."""
     path = Path(path)
     return list(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
@@ -98,7 +98,8 @@ def _atomic(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
 def _replace(partial: Path, path: Path) -> None:
     """Rename a temporary path to the final path, which is replaced."""
     for _ in range(REPLACEMENTS):
-        # If the final path of a file is a folder, the folder may be a user's, and is not removed.
+        # If a file is to be written where a folder exists, the folder may belong to a user, so it
+        # is not removed.
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         try:

@@ -63,12 +63,13 @@ def open_file(path: str | Path) -> pq.ParquetFile:
 
 
 def _whole(path: str | Path) -> pa.BufferReader:
-    """The verified contents of a file, which do not change when the file changes."""
+    """Read and verify a whole file, so that later changes of the file have no effect."""
     content = Path(path).read_bytes()
     _check(content)
-    # Arrow must own the memory. One of its threads frees the source after the last column is read.
-    # To free an object of Python, that thread would need Python's lock, and if Python is already
-    # exiting, this aborts the process (https://github.com/apache/arrow/issues/34314).
+    # Arrow must own the memory, because an Arrow thread frees it after the last column is read. If
+    # the memory belonged to a Python object, the thread would need Python's interpreter lock. While
+    # Python exits, a request for the lock aborts the process
+    # (https://github.com/apache/arrow/issues/34314).
     owned = pa.allocate_buffer(len(content))
     memoryview(owned).cast("B")[:] = content
     return pa.BufferReader(owned)
@@ -78,7 +79,7 @@ def _check(content: bytes | mmap.mmap) -> None:
     """Raise an OSError if the contents of a file do not match its checksum."""
     start = content.rfind(_MARK) + len(_MARK)
     if start < len(_MARK):
-        # If a file without a checksum is complete, the footer ends with the name of the program
+        # The file has no checksum. The footer of a complete file ends with the name of the program
         # that wrote the file.
         is_whole = bool(pq.read_metadata(pa.BufferReader(content)).created_by)
     else:

@@ -3,11 +3,11 @@
 import hashlib
 import json
 
-#: Hexadecimal digits of a digest in a file name.
+#: Number of hexadecimal digits of a digest in a file name.
 DIGITS = 12
 
 
 def digest(*parts: object) -> str:
-    """The first `DIGITS` hexadecimal digits of the SHA-256 of values, serialised as JSON."""
+    """Return the first `DIGITS` hexadecimal digits of the SHA-256 of values, written as JSON."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

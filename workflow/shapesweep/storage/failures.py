@@ -1,4 +1,4 @@
-"""Record failures: if a step fails for a checkpoint, it outputs the reason instead of data.
+"""Record failures: if a step fails for a checkpoint, the step writes the reason instead of data.
 
 A folder with a `failed.json` contains no other files. The table of failures collects the reasons.
 """
@@ -18,13 +18,13 @@ _NO_BUDGET = "no dimension budget: "
 
 
 def record(folder: Path, checkpoint: Checkpoint, error: CheckpointError) -> None:
-    """Write the reason of a failure into a folder."""
+    """Write the reason for a failure into a folder."""
     text = json.dumps(as_row(checkpoint, error), indent=1, ensure_ascii=False)
     (folder / _NAME).write_text(text, encoding="utf-8")
 
 
 def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
-    """A row of `schemas.FAILURES`, with the reason why a checkpoint is not measured."""
+    """Return a row of `schemas.FAILURES`, with the reason why a checkpoint is not measured."""
     return {
         **{key: getattr(checkpoint, key) for key in ("suite", "run", "revision", "step")},
         "reason": str(error),
@@ -34,26 +34,26 @@ def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
 
 
 def without_budget(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
-    """A row of `schemas.FAILURES`, with the reason why a checkpoint has no dimension budget."""
+    """Return a row of `schemas.FAILURES`, with the reason why there is no dimension budget."""
     why = f"{_NO_BUDGET}{error}"
     return {**as_row(checkpoint, error), "measured": True, "reason": why}
 
 
 def kind(row: Any) -> str:
-    """The kind of a failure: not measured, incomplete, or doubtful."""
+    """Return the kind of a failure: not measured, incomplete, or doubtful."""
     if not row.measured:
         return "not measured"
     return "incomplete" if row.reason.startswith(_NO_BUDGET) else "doubtful"
 
 
 def name(row: Any) -> str:
-    """The run and the revision of a failure. If the revision is null, run and step."""
+    """Return the run and the revision of a failure; without a revision, the run and the step."""
     step = "" if pd.isna(row.step) else f"/step {row.step}"
     return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
 
 
 def recorded(folder: str | Path) -> dict[str, Any] | None:
-    """The row that `record` wrote into a folder, if any."""
+    """Return the row that `record` wrote into a folder; None if there is no row."""
     path = Path(folder) / _NAME
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Describe files of checkpoints, as the Hub or the file system lists the files."""
+"""Describe files of checkpoints, as the Hub or the file system lists them."""
 
 import contextlib
 import hashlib
@@ -52,7 +52,7 @@ def is_inside(path: str) -> bool:
 
 
 def stats(paths: Iterable[str | Path]) -> list[tuple[str, int, int]]:
-    """Names, sizes and modification times of the files that exist.
+    """Return the names, sizes and modification times of the files that exist.
 
     Missing files are skipped, because a run in training may remove its checkpoints at any moment.
     """
@@ -66,6 +66,6 @@ def stats(paths: Iterable[str | Path]) -> list[tuple[str, int, int]]:
 
 
 def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -86,7 +86,7 @@ def write(checkpoints: Iterable[Checkpoint], path: str | Path, text_sha256: str 
     checkpoints : iterable of Checkpoint
     path : path-like
     text_sha256 : str
-        Digest of the file from which the corpora are cut; empty without such a file.
+        Digest of the file from which the corpora are cut; empty for the text `stdlib`.
     """
     rows = [{**asdict(checkpoint), "bytes": checkpoint.n_bytes} for checkpoint in checkpoints]
     table = pa.Table.from_pylist(rows, schema=schemas.MANIFEST)
@@ -110,7 +110,7 @@ def read(path: str | Path) -> list[Checkpoint]:
 
 
 def text_sha256(path: str | Path) -> str:
-    """Digest of the file from which the corpora are cut.
+    """Return the digest of the file from which the corpora are cut; empty for the text `stdlib`.
 
     Raises
     ------

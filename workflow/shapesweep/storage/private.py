@@ -1,4 +1,4 @@
-"""Create private folders inside folders that users share, such as `/tmp` and a scratch disk."""
+"""Create private folders inside folders that users share, such as `/tmp` or a scratch disk."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ def private_folder(path: str | Path, advice: str) -> Path:
         path.mkdir(mode=0o700, parents=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise ShapesweepError(f"{path}: is not a folder of yours; {advice}")
+        raise ShapesweepError(f"{path}: is not a folder that belongs to you; {advice}")
     # Snakemake may have created the folder with the usual permissions.
     path.chmod(0o700)
     return path

@@ -1,7 +1,8 @@
-"""Schemas of all tables that one step writes for another.
+"""Schemas of all tables that one step writes for another step.
 
-The tables are tidy, with one number per row. The module `tables` reads and writes tables, and
-refuses other columns. A column has the same type in every table, with two exceptions.
+The tables are tidy, with one number per row. The module `tables` reads and writes the tables, and
+checks their columns. A column has the same type in every table, except `value` in `SAMPLES` and
+`lead` in `APPROACHES`.
 """
 
 import pyarrow as pa
@@ -38,7 +39,7 @@ _TYPES |= {f"{name}{end}": pa.float64() for name in MEASURES for end in ("", "_l
 
 
 def _schema(names: str, **types: pa.DataType) -> pa.Schema:
-    """A schema with the named columns; `types` overrides the usual types."""
+    """Return a schema with the named columns; `types` overrides the usual types."""
     return pa.schema([(name, types.get(name) or _TYPES[name]) for name in names.split()])
 
 
@@ -67,7 +68,7 @@ GEOMETRY = _schema(
 )
 REPLICATES = _schema(f"{_REVISION} {_NUMBER} n_points k group value metric_version")
 LOSSES = _schema(f"{_REVISION} source corpus value stderr")
-#: Readings of a probe while a run was trained; the probe does not know the suite.
+#: Readings of a probe while a run was trained, without the names of the suite and the run.
 PROBE = _schema(_SIGNAL)
 #: Values that logs and probes recorded while runs were trained.
 HISTORY = _schema(f"suite run source {_SIGNAL}")

@@ -48,18 +48,18 @@ class Shard:
 
     @cached_property
     def norms(self) -> NDArray[np.float64]:
-        """Norms of the uncentred tokens, shape (n_tokens,)."""
+        """Norms of the uncentred states, shape (n_tokens,)."""
         return norms(self.activation)
 
     def massive(self, bound: float = MASSIVE) -> NDArray[np.bool_]:
-        """Mask of tokens whose norm exceeds `bound` times the median, shape (n_tokens,)."""
+        """Mark the tokens whose norm exceeds `bound` times the median, shape (n_tokens,)."""
         return are_massive(self.norms, bound)
 
     @property
     def selections(self) -> list[str]:
         """The selections that this shard allows.
 
-        Documents are shortened only if all documents are longer.
+        Documents are shortened to a length only if all documents are longer than this length.
         """
         shortest = int(np.bincount(self.document).min()) if len(self.document) else 0
         can_be_cut = self.metadata["causal"] and self.metadata["pooling"] == "tokens"
@@ -67,7 +67,7 @@ class Shard:
         return [name for name in SELECTIONS if LENGTHS.get(name, -1) < limit]
 
     def selected(self, selection: str) -> NDArray[np.bool_]:
-        """Mask of the tokens that a selection keeps, shape (n_tokens,)."""
+        """Return the mask of the tokens that a selection keeps, shape (n_tokens,)."""
         if selection in LENGTHS:
             return self.position < LENGTHS[selection]
         if selection in BOUNDS:
@@ -79,7 +79,7 @@ class Shard:
         return ~first & (self.position < lengths - self.metadata["n_suffix"])
 
     def contexts(self) -> NDArray[np.int64]:
-        """For each token, a number for its context; tokens with equal numbers are repeated points.
+        """Number the contexts of the tokens; tokens with equal numbers are repeated points.
 
         The context contains everything on which the state can depend. In a causal model, the
         context is the document up to the token. Otherwise, it is the whole document and the
@@ -117,7 +117,7 @@ class ShardWriter(checksummed.Writer):
     """
 
     def __init__(self, path: Path, n_features: int, metadata: dict[str, Any]) -> None:
-        # Columns that cannot be null are read a quarter faster.
+        # Columns that cannot be null are read 25 % faster.
         self._states = pa.list_(pa.field("element", pa.float32(), nullable=False), n_features)
         kinds = dict.fromkeys(("document", "position", "token"), pa.int32())
         kinds["activation"] = self._states
@@ -139,7 +139,8 @@ class ShardWriter(checksummed.Writer):
 class CorpusWriter:
     """Writes the shards of a corpus in a thread, so that computing does not wait for the disk.
 
-    Use it in a `with` statement. Errors of the thread are raised by the next call, or at the end.
+    Use the writer in a `with` statement. An error in the thread is raised by the next call of
+    `append`, or at the end of the statement.
 
     Parameters
     ----------
@@ -185,7 +186,7 @@ class CorpusWriter:
 def token_columns(
     documents: list[NDArray[np.int64]], numbers: list[int], positions: NDArray[np.int64]
 ) -> list[pa.Array]:
-    """Document, position and token of every row of a batch.
+    """Return the document, position and token of every row of a batch.
 
     Parameters
     ----------
@@ -204,7 +205,7 @@ def token_columns(
 
 
 def in_order(folder: Path) -> list[Path]:
-    """The shards of a checkpoint, corpus by corpus, from the embedding to the last hidden state."""
+    """Return a checkpoint's shards by corpus, from the embedding to the last hidden state."""
 
     def position(path: Path) -> tuple[str, int, bool]:
         _, layer, *block = path.stem.split("-")

@@ -1,7 +1,6 @@
 """Read and write the tables that steps exchange, and check them against their `schemas`.
 
-Every table is a Parquet file with a checksum. Writing is atomic, and refuses columns that are not
-in the schema.
+Every table is a Parquet file with a checksum, and is written atomically.
 """
 
 import json
@@ -31,7 +30,8 @@ def write(
     Parameters
     ----------
     rows : pyarrow.Table, pandas.DataFrame or list of dict
-        Rows with the columns of the schema; values may be null.
+        Rows with the columns of the schema; values may be null. If there are other columns,
+        they are dropped from a `pyarrow.Table`; other types raise a ValueError.
     schema : pyarrow.Schema
     path : path-like
     metadata : dict, optional
@@ -141,13 +141,13 @@ def read_arrow(path: str | Path, schema: pa.Schema) -> pa.Table:
     Raises
     ------
     ShapesweepError
-        If the file is absent or damaged, or has other columns or types.
+        If the file is absent or damaged, or if its columns or types do not match the schema.
     """
     return _conform(_open(path, checksummed.read), schema, path)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata of a table; empty if the table has no metadata.
+    """Return the metadata of a table; empty if the table has no metadata.
 
     Raises
     ------
@@ -185,5 +185,5 @@ def _open(path: str | Path, reader: Callable[[str | Path], Any]) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the type of the error if the message is empty."""
+    """Return the first line of an error's message, or the error's type if there is no message."""
     return (str(error) or type(error).__name__).splitlines()[0]

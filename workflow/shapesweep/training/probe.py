@@ -1,7 +1,7 @@
-"""Measure a few metrics of a few layers while a model is trained, within milliseconds.
+"""Measure a few metrics of a few layers during training; a measurement takes milliseconds.
 
 A probe measures a model on the same documents each time. `Record` keeps the readings in a Parquet
-file that the workflow reads. `probe_callback` measures and records in a Trainer.
+file that the workflow reads. `probe_callback` runs a probe in a Trainer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from shapesweep.explosions import indicators
 from shapesweep.neighbors import search, unique_rows
 from shapesweep.storage import schemas, tables
 
-#: Number of neighbours that are searched; `id_mle` uses all of them.
+#: Number of neighbours that the search finds for each point; `id_mle` uses all of them.
 NEIGHBORS = 20
 #: Estimators of the ID from distances to neighbours, each with its k.
 DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
@@ -80,9 +80,9 @@ class Reading:
 class Probe:
     """Measures a model on fixed documents; calling the probe returns the readings.
 
-    The probe restores the modes of the model's modules and its attention implementation, and draws
-    no global random numbers. All readings are estimates from the same sample of tokens, so they
-    show changes of the model.
+    After a measurement, the probe restores the mode of every module and the attention
+    implementation of the model. It does not use the global random number generators. All readings
+    are computed from the same documents, so that they change only if the model changes.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Probe:
     Raises
     ------
     ShapesweepError
-        If `documents` does not have this type and shape, or a signal does not exist.
+        If the type or the shape of `documents` is wrong, or a signal does not exist.
 
     Examples
     --------
@@ -220,8 +220,8 @@ class Probe:
         documents = np.repeat(np.arange(n_documents), n_tokens - 1)
         rows = unique_rows(points) if len(points) else np.zeros(0, np.int64)
         if len(rows) > self.n_points:
-            # Keep the order of the tokens fixed, so that nearly the same tokens are measured each
-            # time.
+            # Draw points in a fixed order of the tokens, so that nearly the same tokens are
+            # measured each time.
             order = np.random.default_rng(0).permutation(len(points))
             rows = np.sort(order[np.isin(order, rows)][: self.n_points])
         lists = []
@@ -235,7 +235,7 @@ class Probe:
                     yield Reading(name + control, value, layer, kind, "no_first", len(rows), k)
 
     def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
-        """Mean sign imbalance of the inputs of a block's matrices; NaN without matrices."""
+        """Return the mean sign imbalance over the matrices of a block; NaN if there are none."""
         found = []
         for name, module in _matrices(anatomy, layer).items():
             if name in inputs:
@@ -247,7 +247,7 @@ class Probe:
 
 
 class Record:
-    """Readings of a training run, in a Parquet file that is complete at any time.
+    """Collects the readings of a training run, and writes them atomically to a Parquet file.
 
     Parameters
     ----------
@@ -255,8 +255,8 @@ class Record:
         File of the readings. The workflow reads `probe.parquet` in the folder of a run's
         checkpoints.
     from_step : int
-        Step from which a training run is resumed; readings of later steps from an earlier attempt
-        are dropped.
+        Step from which a training run is resumed. Readings that an earlier attempt recorded at
+        later steps are dropped.
     """
 
     def __init__(self, path: str | Path, from_step: int = 0) -> None:
@@ -281,7 +281,7 @@ class Record:
 
 
 def _matrices(anatomy: Anatomy, layer: int) -> dict[str, Any]:
-    """The linear maps of the block whose output is a layer, by name."""
+    """Return the linear maps of the block that outputs the given layer, by name."""
     import torch
 
     modules = anatomy.blocks[layer - 1].named_modules() if layer else ()
@@ -294,7 +294,7 @@ def _entropy(weights: Any) -> float:
 
 @contextmanager
 def _listening(anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any]) -> Iterator[None]:
-    """Record the inputs of all linear maps in some blocks, until the context ends."""
+    """Record the inputs of the linear maps in the given layers' blocks, until the context ends."""
 
     def keep(name: str, _module: Any, given: tuple[Any, ...]) -> None:
         inputs[name] = given[0].reshape(-1, given[0].shape[-1]).float().cpu().numpy()
@@ -308,7 +308,7 @@ def _listening(anatomy: Anatomy, layers: Iterable[int], inputs: dict[str, Any]) 
 
 @contextmanager
 def _as_it_was(model: Any, attentions: bool) -> Iterator[None]:
-    """Set a model to evaluation mode, and restore its previous modes afterwards."""
+    """Set a model to evaluation mode, and restore the mode of every module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     way = model.config._attn_implementation
     model.eval()

@@ -20,9 +20,9 @@ class ProbeCallback(transformers.TrainerCallback):
     """Measures a model during training.
 
     With several processes, every process runs the model, so that no process waits for another; only
-    the first process writes the file. A resumed training continues the file. If the first
-    measurement fails, its error is raised. If a later measurement fails (because memory runs out,
-    for example), a warning is issued, and training continues.
+    the first process writes the file. If training is resumed, the file is continued. If the first
+    measurement fails, its error is raised. If a later measurement fails (for example, because
+    memory runs out), a warning is issued, and training continues.
 
     Parameters
     ----------

@@ -22,8 +22,7 @@ BOS, CLS, SEP, MASK, PAD = SPECIALS = ["<s>", "[CLS]", "[SEP]", "[MASK]", "[PAD]
 def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     """Train a run of an embedded suite from scratch.
 
-    Repeated training of the same suite, with the same number of threads, produces equal
-    checkpoints.
+    Training the same suite again with the same number of threads produces equal checkpoints.
 
     Parameters
     ----------
@@ -106,7 +105,7 @@ def make_tokenizer(text: str, vocabulary: int, masked: bool) -> Any:
     ----------
     text : str
     vocabulary : int
-        Number of entries, including special tokens and 256 bytes.
+        Number of entries, including the special tokens and one entry for each of the 256 bytes.
     masked : bool
         Whether the tokenizer is for an encoder. A tokenizer for an encoder adds CLS before and SEP
         after a text. All other tokenizers add BOS before the text.
@@ -175,7 +174,7 @@ def _callbacks(suite: EmbeddedSuite, tokenizer: Any, shown: Any) -> list[Any]:
         callbacks.append(AroundOnset(suite.onset, suite.steps))
     if suite.probe:
         held_out = packed(stdlib_text("measuring"), tokenizer, suite.document_length)
-        # Take documents at equal distances from the whole text.
+        # Choose documents at equal distances throughout the text.
         chosen = np.linspace(0, len(held_out) - 1, suite.probe.documents).astype(int)
         callbacks.append(ProbeCallback(Probe(held_out[chosen]), suite.probe.every))
     return callbacks

@@ -57,7 +57,7 @@ def pack(
         losses : list of dict
             The losses of every run.
         metrics : dict
-            For each metric, its definition and what it does not mean.
+            For each metric, its definition and what it is not.
         left_out : list of dict
             Curves that were left out, by metric, k, selection and corpus, with the number of runs.
     """
@@ -230,7 +230,7 @@ def _phase(part: pd.DataFrame | None) -> dict[str, Any] | None:
 
 
 def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
-    """Return for every checkpoint its shape, and [value, low, high] of the shape's measures."""
+    """For every checkpoint, return its shape, and [value, low, high] of each measure of it."""
     if part is None:
         return None
     found = {}

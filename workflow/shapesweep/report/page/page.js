@@ -31,7 +31,7 @@
   const firstOf = (wanted, options, otherwise) =>
     options.includes(wanted) ? wanted : options.includes(otherwise) ? otherwise : options[0];
 
-  // Keep the parts of a choice that exist in the data, and replace all other parts by defaults.
+  // Keep the parts of a choice that exist in the data, and replace all other parts with defaults.
   function choose(wanted) {
     const keys = shown.map((i) => runKey(data.runs[i]));
     const run = shown[keys.indexOf(firstOf(wanted.run, keys))];
@@ -103,7 +103,7 @@
     const texts = data.metrics[now.curve.metric], c = now.curve;
     const documents = c.n_documents === null ? "" : ` ${integer(c.n_documents)} documents of ${integer(c.document_length)} tokens.`;
     const bands = now.about.over === "seeds" ? " The bands show the spread over seeds." : " The bands show the error over documents.";
-    const meaning = texts ? `${c.metric}: ${texts[0]}. It does not mean ${texts[1]}.`.replaceAll("`", "") : "";
+    const meaning = texts ? `${c.metric}: ${texts[0]}. It is not ${texts[1]}.`.replaceAll("`", "") : "";
     return meaning + documents + bands;
   }
 
@@ -214,7 +214,7 @@
     Plotly.react("map", [trace], drawn, CONFIG);
   }
 
-  // Split a line at breaks: where the weights of a checkpoint do not continue the previous checkpoint.
+  // Split a line at breaks, where the weights of a checkpoint do not continue those of the previous one.
   function broken(values, segments) {
     return values.flatMap((value, k) => (k && segments[k] !== segments[k - 1] ? [null, value] : [value]));
   }

@@ -8,7 +8,7 @@ from shapesweep.storage import failures
 
 
 def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, str]]:
-    """List checkpoints that are not measured or doubtful, and all other defects in the manifest.
+    """List checkpoints that are doubtful or were not measured, and other defects in the manifest.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, s
     """
     lines = []
     for row in missing.sort_values("measured", kind="stable").itertuples():
-        again = "; the next run tries again" if row.transient else ""
+        again = "; the next sweep tries again" if row.transient else ""
         lines.append(_line(row, failures.kind(row), f"{row.reason}{again}"))
     reasons = {(row["suite"], row["checkpoint"]): row["reason"] for row in lines}
     for row in manifest.itertuples():
