@@ -37,11 +37,11 @@ SHAPES = {
     "the embedded decoder": ("Llama", LLAMA, 8, 2, {"documents": 128, "length": 64}),
 }
 CORPORA = ["text", "random", "shuffled"]
-#: Limits, set in advance. Each limit consists of a text, a row of the table, and the maximum value
-#: in this row.
+#: Limits, set before the first measurement. Each limit consists of a text, the name of a row of the
+#: table, and the maximum value in this row.
 ALLOWED = {
-    "Pythia-70m's shape": ("1.3 × bare", "times the bare passes", 1.3),
-    "the embedded decoder": ("1 s", "whole (two cores)", 1),
+    "Pythia-70m's shape": ("1.3 times the bare passes", "times the bare passes", 1.3),
+    "the embedded decoder": ("1 s for the whole", "whole (two cores)", 1),
 }
 #: The function of the package that is timed for each stage.
 STAGES = {
@@ -78,13 +78,13 @@ def table(rows):
 
 
 def verdict(name, row):
-    """Return the text of the limit, with a mark if the limit was exceeded."""
+    """Return the text of the limit, and a mark if the limit is exceeded."""
     allowed, key, limit = ALLOWED[name]
     return allowed + ("" if row[key] <= limit else ": **missed**")
 
 
 def measured(folder, halves, n_staged):
-    """Return seconds per checkpoint: of each stage, all stages together, and the bare passes."""
+    """Return the seconds per checkpoint: for each stage, the whole, and the bare passes."""
     call = functools.partial(at_once, __file__)
     n_batch = len(halves[0])
     together = call([["bare", folder, half[0]] for half in halves], threads=1)
@@ -160,7 +160,7 @@ def bare(folder, revision):
 
 
 def stages(folder, *revisions):
-    """Return each stage's seconds per checkpoint; wrappers time the functions of the stages."""
+    """Return the seconds per checkpoint of each stage, by timing the functions in `STAGES`."""
     from shapesweep.activations import extract
     from shapesweep.config import files
     from shapesweep.geometry import checkpoint, member
@@ -187,9 +187,9 @@ def stages(folder, *revisions):
         total = time.perf_counter() - start
     n = len(revisions)
     seconds = {stage: spent[stage] / n for stage in STAGES}
-    seconds["loss, copies"] = seconds.pop("run") - seconds["forward"]
+    seconds["loss and copies"] = seconds.pop("run") - seconds["forward"]
     # Another thread writes the shards, so the time of writing is not part of the total.
-    seconds["all else"] = total / n - sum(seconds.values()) + seconds["write"]
+    seconds["everything else"] = total / n - sum(seconds.values()) + seconds["write"]
     suite = settings.suites["s"]
     first = list_checkpoints("s", suite, folder)[0]
     n_operations = costs.operations(costs.Model.of(first, suite), settings)

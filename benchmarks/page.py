@@ -23,7 +23,7 @@ def at_once(script, calls, threads):
 
 
 def put(name, part, text):
-    """Print a text, and write the text to a page, between the two comments of a part."""
+    """Print a text, and write it to a page, between the two comments that name the part."""
     print(text, flush=True)
     path = REFERENCE / name
     begin, end = f"<!-- {part}: written by `make bench` -->", f"<!-- /{part} -->"

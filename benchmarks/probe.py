@@ -16,7 +16,7 @@ from page import at_once, put
 
 EVERY = 50
 #: Maximum time of a probe, as a share of the time of the steps between two probes. This limit was
-#: set in advance.
+#: set before the first measurement.
 ALLOWED = 0.02
 #: The number of timed rounds, and the number of warm-up rounds before them.
 ROUNDS, WARM_UP = 20, 2

@@ -1,7 +1,7 @@
 """Measure the time and memory of planning, checking and joining a large sweep.
 
 This script writes the last table of `docs/reference/cost.md`. No checkpoint is measured or
-downloaded. Instead, the script writes listings, plans and tables of synthetic checkpoints.
+downloaded. Instead, the script writes listings, plans and tables for checkpoints that do not exist.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ COMMANDS = {
     ],
     "curves": ["--tables", ".", "--out", "curves"],
 }
-#: Limits in seconds and megabytes, set in advance.
+#: Limits in seconds and megabytes, set before the first measurement.
 ALLOWED = {
     "`shapesweep --help`": (0.5, None),
     "plan 10,000": (30, 1000),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from page import put
 
-#: For each program, the minimum ratio of the program's time to shapesweep's time. The ratios were
-#: promised in advance.
+#: For each program, the minimum ratio of the program's time to shapesweep's time. These ratios were
+#: promised before the programs were timed for the first time.
 PROMISED = {
     "search, k = 2": {"faiss flat": 2, "scikit-learn brute": 3},
     "search, k = 64": {"faiss flat": 1, "scikit-learn brute": 2},
@@ -39,7 +39,7 @@ def best(runs):
         if all(key in setting for setting in settings)
     ]
     title = "## Every program with the kernels that suit it best"
-    text = "The table shows each program with the faster of the two settings below."
+    text = "For each program, the table shows the faster of the two settings in the next sections."
     return "\n".join([title, "", text, "", *table(chosen), ""])
 
 
@@ -106,9 +106,9 @@ def memory(benchmarks):
             peak, cloud, pairs = (info[k] / 1e9 for k in ("peak_memory", "cloud", "all_distances"))
             median = seconds(benchmark["stats"]["median"])
             yield (
-                f"{info['what']}: {median}, at most {peak:.1f} GB of memory, "
-                f"{peak / cloud:.0f} times the cloud ({cloud:.2f} GB); all distances would be "
-                f"{pairs:.0f} GB."
+                f"{info['what']}: {median} and at most {peak:.1f} GB of memory, which is "
+                f"{peak / cloud:.0f} times the size of the cloud ({cloud:.2f} GB). A matrix of all "
+                f"distances would need {pairs:.0f} GB."
             )
 
 

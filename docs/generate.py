@@ -1,8 +1,7 @@
 """Write the files that are generated from the code: schemas, reference tables and conda pins.
 
 `make docs` runs this script. With `--check`, the script writes nothing, and fails if a file is not
-up to date. In each page, two comments with the name of a generated text mark where this text begins
-and ends.
+up to date. Each generated text in a page is between two comments, which contain its name.
 """
 
 import contextlib

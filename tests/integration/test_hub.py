@@ -142,7 +142,7 @@ def test_defective_checkpoints_are_skipped_and_reported(standin, tmp_path, text_
     assert "weights are missing: gpt_neox.final_layer_norm.weight" in reasons["step256", 256]
     assert (
         reasons["step512", 512]
-        == "its pickle contains objects other than tensors, so it is not read"
+        == "its pickle contains objects other than tensors, so the file is not read"
     )
     assert reasons["step1024", 1024] == "Org/neox: the revision no longer exists"
     assert reasons["main", pd.NA] == "empty_main"

@@ -66,7 +66,7 @@ def refuse_storage():
     if provider:
         sys.exit(
             f"shapesweep: error: --default-storage-provider {provider}: results must be on a "
-            "file system; leave it out, and copy the results afterwards"
+            "file system; leave out this option, and copy the results afterwards"
         )
 
 
@@ -79,5 +79,5 @@ def warn_without_profile():
     if is_main_process() and not workflow.output_settings.show_failed_logs:
         logger.warning(
             "shapesweep: the workflow's profile is not in use, so a job that fails ends the sweep; "
-            "to use it, add --workflow-profile with profiles/default of a clone of shapesweep"
+            "to use the profile, add --workflow-profile <clone of shapesweep>/profiles/default"
         )

@@ -51,4 +51,5 @@ def near(word: str, known: Iterable[str]) -> str:
     known = list(known)
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     more = f" and {len(known) - 12} more" if len(known) > 12 else ""
-    return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(known[:12])}{more}"
+    choices = f"{', '.join(known[:12])}{more}"
+    return f"; did you mean {found[0]}?" if found else f"; choose from {choices}"

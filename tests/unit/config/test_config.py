@@ -33,7 +33,7 @@ def test_home_folder_in_results_is_expanded(monkeypatch):
 def test_named_suite_is_read_from_the_registry(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(LOCAL), encoding="utf-8")
     assert files.validate({"suites": ["mine"]}, tmp_path).suites["mine"].source == "local"
-    with pytest.raises(ShapesweepError, match=r"yours\.yaml; there are mine"):
+    with pytest.raises(ShapesweepError, match=r"yours\.yaml; choose from mine"):
         files.validate({"suites": ["yours"]}, tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
         ({"keep_activations": "maybe"}, "keep_activations: found 'maybe'; write true or false"),
         ({"device": "gpu"}, "device: found 'gpu'; write auto, cpu or cuda"),
         ({"checkpoint": "all"}, "checkpoint: there is no such key; did you mean checkpoints?"),
-        ({"zzz": 1}, "zzz: there is no such key; there are results, suites, "),
+        ({"zzz": 1}, "zzz: there is no such key; choose from results, suites, "),
     ],
 )
 def test_configuration_error_is_one_line_with_a_correction(change, message):

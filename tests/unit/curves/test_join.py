@@ -129,7 +129,7 @@ def test_checkpoint_of_another_training_is_excluded_and_is_a_failure(swept, stra
     measured, failures = swept.measure(straight).join()
     assert measured == ["step0", "step1", "step4", "step8"]
     (failure,) = failures.itertuples()
-    assert failure.reason.startswith("discontinuous: its weights are far from both neighbours")
+    assert failure.reason.startswith("discontinuous: its weights are far from both neighbouring")
     assert (failure.revision, failure.measured) == ("step2", False)
     listed = manifests.read(tmp_path / "joined/manifest.parquet")
     status = {checkpoint.revision: checkpoint.status for checkpoint in listed}

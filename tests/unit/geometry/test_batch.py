@@ -118,12 +118,12 @@ def test_measured_checkpoints_are_not_measured_again(sweep):
         os.utime(path, ns=(0, 0))
     sweep.list_files()
     lines, after = sweep.measure(out="again")
-    assert lines == [f"s/r/{name}: measured before" for name in REVISIONS]
+    assert lines == [f"s/r/{name}: already measured" for name in REVISIONS]
     assert_same(before, after)
     assert [path.stat() for path in sorted(sweep.measured.iterdir())] == folders
     # The numbers of a checkpoint do not depend on the batch to which it belongs.
     lines, _ = sweep.measure(REVISIONS[1:2], out="alone")
-    assert lines == ["s/r/checkpoint-5: measured before"]
+    assert lines == ["s/r/checkpoint-5: already measured"]
 
 
 def test_changed_checkpoint_is_measured_again(sweep, make_checkpoint):
@@ -132,8 +132,8 @@ def test_changed_checkpoint_is_measured_again(sweep, make_checkpoint):
     sweep.list_files()
     lines, _ = sweep.measure()
     assert lines[:3] == [
-        "s/r/checkpoint-0: measured before",
-        "s/r/checkpoint-9: measured before",
+        "s/r/checkpoint-0: already measured",
+        "s/r/checkpoint-9: already measured",
         "s/r/checkpoint-5: extracted text",
     ]
 
@@ -150,7 +150,7 @@ def test_interrupted_job_loses_at_most_one_checkpoint(sweep, monkeypatch, module
     assert not (sweep.folder / "batch").exists()
     assert not list(sweep.temporary.iterdir())
     lines, found = sweep.measure()
-    assert lines[0] == "s/r/checkpoint-0: measured before"
+    assert lines[0] == "s/r/checkpoint-0: already measured"
     assert len(lines) == 5
     assert_same(found, undisturbed)
 

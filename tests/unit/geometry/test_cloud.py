@@ -145,12 +145,15 @@ def in_row_7(points, value):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda x: in_row_7(x, np.nan), "row 7 is NaN (1 of 600 rows are not finite)"),
-        (lambda x: in_row_7(x, np.inf), "row 7 is infinite"),
+        (
+            lambda x: in_row_7(x, np.nan),
+            "row 7 contains NaN (rows with NaN or infinite values: 1 of 600)",
+        ),
+        (lambda x: in_row_7(x, np.inf), "row 7 contains infinite values"),
         (lambda x: x * 1e200, "values overflow when squared"),
-        (lambda x: x[:1], "1 points of 12 features are not a cloud"),
-        (lambda x: x[:0], "0 points of 12 features are not a cloud"),
-        (lambda x: x[:, :0], "600 points of 0 features are not a cloud"),
+        (lambda x: x[:1], "has shape (1, 12); a cloud needs at least two points"),
+        (lambda x: x[:0], "has shape (0, 12); a cloud needs at least two points"),
+        (lambda x: x[:, :0], "has shape (600, 0); a cloud needs at least two points"),
         (lambda x: np.ones_like(x), "all 600 points are equal"),
         (lambda x: x[0], "has 1 axes (12,)"),
         (lambda x: x[None], "has 3 axes (1, 600, 12)"),
@@ -223,11 +226,14 @@ def three(**columns):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pa.table({"a": ["x", "y"], "b": [1.0, 2.0]}), "columns of numbers; a is neither"),
-        (pa.table({"v": pa.array(["a", "b", "a"]).dictionary_encode()}), "v is neither"),
+        (
+            pa.table({"a": ["x", "y"], "b": [1.0, 2.0]}),
+            "columns of numbers; found other columns: a",
+        ),
+        (pa.table({"v": pa.array(["a", "b", "a"]).dictionary_encode()}), "found other columns: v"),
         (pa.table({"v": [[1.0, 2.0], [1.0]]}), "the lists of 'v' have different lengths"),
-        (pa.table({"a": [1.0, None, 2.0]}), "row 1 is NaN"),
-        (pa.table({"v": pa.array([], pa.list_(pa.float64()))}), "0 points"),
+        (pa.table({"a": [1.0, None, 2.0]}), "row 1 contains NaN"),
+        (pa.table({"v": pa.array([], pa.list_(pa.float64()))}), "has shape (0, 0)"),
         (three(document=["a", None, "b"]), "the column 'document' must contain"),
         (three(document=[[1], [2], [3]]), "the column 'document' must contain"),
         (pa.Table.from_arrays([pa.array([1.0, 2.0])] * 2, names=["a", "a"]), "Multiple matches"),
@@ -296,7 +302,7 @@ def test_small_cloud_uses_all_available_neighbours(points, tmp_path, capsys):
     [
         ("id_twon", "there is no metric 'id_twon'"),
         ("linearity", "linearity is computed from two layers"),
-        ("same_document_nn", "computed from documents, which this file does not have"),
+        ("same_document_nn", "computed from documents, but the file does not assign"),
     ],
 )
 def test_error_names_metrics_that_are_unavailable(points, metrics, message, tmp_path, capsys):

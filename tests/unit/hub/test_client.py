@@ -108,7 +108,7 @@ def test_broken_transfer_is_restarted_after_any_error(fetch, no_waits, monkeypat
 def test_damaged_files_are_never_accepted(standin, fetch, tmp_path):
     for spoil in (lambda b: b[:-1] + b"?", lambda b: b[:-10]):
         standin.spoilt["model.safetensors"] = spoil
-        with pytest.raises(client.RefusedError, match=r"model\.safetensors arrives damaged"):
+        with pytest.raises(client.RefusedError, match=r"model\.safetensors arrived damaged"):
             fetch()
         assert not (tmp_path / "folder/model.safetensors").exists()
     tries = iter([lambda b: b[::-1]])

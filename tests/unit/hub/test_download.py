@@ -82,7 +82,7 @@ def test_tokenizer_comes_from_the_first_source_that_has_it(tmp_path, download_er
     assert (tmp_path / "out/tokenizer.json").is_file()
     download.tokenizer(pinned(), [], tmp_path / "none")
     reason = failures.recorded(tmp_path / "none")["reason"]
-    assert reason.startswith("org/a has no tokenizer; name the repository that has one (suites.s.")
+    assert reason.startswith("org/a has no tokenizer; set suites.s.tokenizer to a repository")
 
 
 def test_nothing_is_downloaded_without_a_tokenizer(tmp_path, download_errors):

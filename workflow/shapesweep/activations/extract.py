@@ -86,7 +86,8 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
                 # Only this call refers to the weights, so they are freed before the device is
                 # released.
                 names = _extract(source, ahead.popleft().result(), settings, device, out, part)
-            line = f"extracted {', '.join(names) or 'nothing, because all corpora are measured'}"
+            nothing = "nothing, because all corpora have already been measured"
+            line = f"extracted {', '.join(names) or nothing}"
         except CheckpointError as error:
             with atomic.folder(source.out) as out:
                 failures.record(out, source.checkpoint, error)

@@ -42,7 +42,7 @@ def refuse(checkpoint: Checkpoint, *folders: Path) -> None:
         if checkpoint.status:
             raise CheckpointError(", ".join(checkpoint.status))
         raise TransientError(
-            "another plan wrote the manifest, which does not select this checkpoint"
+            "the manifest was written by another plan, and does not select this checkpoint"
         )
     for folder in folders:
         failures.raise_recorded(folder)
@@ -115,7 +115,7 @@ class Loader:
         if limit and longest > limit:
             raise CheckpointError(
                 f"a document has {longest} tokens, but the model reads at most {limit} (see "
-                "corpus.length; the paper's sampling needs a model that reads 512 characters)"
+                "corpus.length; the sampling `paper` needs a model that reads 512 characters)"
             )
         return LoadedCheckpoint(model, tokens, built)
 

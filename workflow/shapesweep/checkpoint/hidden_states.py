@@ -77,7 +77,8 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
             causal = _is_causal(model, document, states)
             return Anatomy(len(stack), tuple(stack), has_final_norm, causal)
     raise CheckpointError(
-        f"{type(model).__name__}: no list of {len(states) - 1} blocks outputs its hidden states"
+        f"{type(model).__name__}: has no list of {len(states) - 1} modules whose outputs are the "
+        "hidden states"
     )
 
 

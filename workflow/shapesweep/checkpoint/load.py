@@ -76,7 +76,7 @@ def load(
             # Replace the message of torch, because it advises to unpickle the file, which is
             # unsafe.
             raise CheckpointError(
-                "its pickle contains objects other than tensors, so it is not read"
+                "its pickle contains objects other than tensors, so the file is not read"
             ) from None
         raise CheckpointError(f"cannot be loaded: {_one_line(error, folder)}") from None
     for kind, words in (
@@ -116,7 +116,9 @@ def load_tokenizer(folder: str | Path) -> Any:
     for name in ("tokenizer_config.json", "config.json"):
         code = (description(tokenizer_folder, name) or {}).get("auto_map")
         if isinstance(code, dict) and "AutoTokenizer" in code:
-            raise CheckpointError("its tokenizer needs remote code, which is never run")
+            raise CheckpointError(
+                "its tokenizer needs remote code, but remote code of tokenizers is never run"
+            )
     try:
         return transformers.AutoTokenizer.from_pretrained(
             tokenizer_folder, local_files_only=True, trust_remote_code=False

@@ -42,8 +42,8 @@ class Ramp(Strict):
     increment: int = Field(gt=0, description="number of samples that each increase adds to a batch")
     over: int = Field(
         gt=0,
-        description="number of samples until the batch size is `last`; there are equally many "
-        "samples between two increases",
+        description="number of samples after which the batch size is `last`; the batch size "
+        "increases after equal numbers of samples",
     )
     last: int = Field(gt=0, description="samples in the last batch")
     length: int = Field(gt=0, description="tokens per sample")
@@ -103,7 +103,7 @@ class Naming(Strict):
     )
     tokens: TokensRule | None = Field(
         None,
-        description="tokens that a checkpoint has seen: `label` (the group `tokens`), "
+        description="rule for the tokens that a checkpoint has seen: `label` (the group `tokens`), "
         "`{per_step: n}`, `{each: n}` (n per checkpoint of a phase), `{ramp: …}` or `{table: …}`",
         examples=["label", "{per_step: 2097152}", "{each: 8.5e9}", "{ramp: …}", "{table: …}"],
     )
@@ -123,7 +123,7 @@ class Naming(Strict):
     tokenizer: str | None = Field(
         None,
         pattern=REPOSITORY,
-        description="if the checkpoints contain no tokenizer: the repository that contains it",
+        description="repository of the tokenizer, if the checkpoints contain no tokenizer",
     )
     seed: int | str | None = Field(
         None,
@@ -164,8 +164,8 @@ class Fact(Strict):
     says: str = Field(description="the fact")
     source: str = Field(description="where the fact was read, or how it was computed")
     verified: Literal["read", "secondhand", "computed", "recalled"] = Field(
-        description="`read` in the authors' publication, `secondhand`, `computed`, or `recalled` "
-        "(from memory, not verified)"
+        description="how the fact was verified: `read` (in the authors' publication), "
+        "`secondhand`, `computed`, or `recalled` (from memory, not verified)"
     )
 
 
@@ -178,13 +178,13 @@ class HubSuite(Naming):
         description="where the Hub stores each checkpoint of a run; `refs` means branches or tags"
     )
     repositories: list[Repositories] = Field(
-        description="repositories of the runs; an entry may be only a name"
+        description="repositories of the runs; an entry can also be just the name of a repository"
     )
     only: list[str] | None = Field(
         None, min_length=1, description="runs to measure, such as `[pythia-70m, pythia-1*]`"
     )
     accept: list[Literal["shares_file_with", "discontinuous"]] = Field(
-        [], description="flags that do not exclude checkpoints"
+        [], description="flags that do not exclude a checkpoint from the results"
     )
     remote_code: bool = Field(
         False,
@@ -192,8 +192,8 @@ class HubSuite(Naming):
     )
     ignored_weights: list[Annotated[str, AfterValidator(pattern)]] = Field(
         [],
-        description="regular expressions for weights that the model does not use, in addition to "
-        "weights that its class ignores",
+        description="regular expressions for the names of weights that the model does not use, in "
+        "addition to weights that the model's class ignores",
     )
     not_loadable: str | None = Field(None, description="reason why the suite cannot be measured")
     losses: dict[str, str] = Field(

@@ -49,7 +49,7 @@ class Loader(Strict):
     """Settings for loading checkpoints."""
 
     ignored_weights: list[str] = Field(
-        [], description="regular expressions for weights that the model may leave unused"
+        [], description="regular expressions for names of weights that the model may leave unused"
     )
     remote_code: bool = Field(False, description="whether to run code from the repository")
 

@@ -58,7 +58,9 @@ class ProbeConfig(Strict):
     """Measurements during training."""
 
     every: int = Field(50, ge=1, description="steps between two measurements")
-    documents: int = Field(16, ge=2, description="number of documents of the held-out text")
+    documents: int = Field(
+        16, ge=2, description="number of documents of the held-out text that are measured"
+    )
 
 
 class OnsetConfig(Strict):
@@ -80,7 +82,8 @@ class EmbeddedSuite(Strict):
     vocabulary: int = Field(
         512,
         ge=261,
-        description="number of entries of the byte-level BPE, with 5 special tokens and 256 bytes",
+        description="vocabulary size of the byte-level BPE, including 5 special tokens and 256 "
+        "bytes",
     )
     document_length: int = Field(64, ge=8, description="tokens per training document")
     batch_size: int = Field(32, ge=1, description="documents per step")
@@ -110,13 +113,14 @@ class LocalRun(Strict):
     """A run on this machine: a folder of checkpoints, or one checkpoint."""
 
     path: AnyPath = Field(
-        description="a folder of checkpoints (Trainer's output), or one checkpoint (`config.json`)"
+        description="folder of checkpoints, such as a Trainer's output folder; or folder of one "
+        "checkpoint, with a `config.json`"
     )
     seed: int | None = Field(None, description="seed of the run, for the tables")
     losses: AnyPath | None = Field(
         None,
         description="log of a run that was not trained with a Trainer: a `.csv` file with "
-        "columns of steps and losses, or a `.jsonl` file with one object per line",
+        "a column of steps and a column of losses, or a `.jsonl` file with one object per line",
     )
 
 
@@ -142,7 +146,7 @@ class LocalSuite(Strict):
     )
 
     accept: list[Literal["discontinuous"]] = Field(
-        [], description="flags that do not exclude a checkpoint"
+        [], description="flags that do not exclude a checkpoint from the results"
     )
 
     @field_validator("runs", mode="before", json_schema_input_type=dict[Name, str | LocalRun])

@@ -35,7 +35,7 @@ class Steps(Strict):
 
 
 class Log(Strict):
-    """At most n checkpoints of a run, evenly spaced in log(step), with the first and the last."""
+    """At most n checkpoints of a run, evenly spaced in log(step), including the first and last."""
 
     log: int = Field(
         ge=2, le=100_000, description="at most n checkpoints per run, evenly spaced in log(step)"
@@ -50,9 +50,9 @@ class BudgetConfig(Strict):
 
     checkpoints: dict[str, Literal["last", "all"] | Selection] = Field(
         {"embedded": "last"},
-        description="for each suite, a rule that selects checkpoints of every run, to measure "
-        "their dimension budgets; for each layer of d dimensions, a budget takes about 2·log₂(d) "
-        "forward passes over the text (usually 100 to 1000 passes for all layers)",
+        description="for each suite, a rule that selects checkpoints of every run; the dimension "
+        "budgets of these checkpoints are measured; for each layer of d dimensions, a budget takes "
+        "about 2·log₂(d) forward passes over the text (usually 100 to 1000 passes for all layers)",
         examples=["{embedded: last}", "{pythia: {steps: [512, 143000]}}"],
     )
     rise: float = Field(0.01, gt=0, description="maximum relative increase of the loss")
@@ -64,8 +64,8 @@ class HubConfig(Strict):
     downloads: int = Field(
         2,
         ge=1,
-        description="maximum number of concurrent downloads; separately, each job that lists a "
-        "suite sends at most this number of concurrent requests",
+        description="maximum number of concurrent downloads, and maximum number of concurrent "
+        "requests of each job that lists a suite",
     )
     disk_gb: float = Field(
         100,
@@ -75,8 +75,8 @@ class HubConfig(Strict):
     )
     remote_code: list[Name] = Field(
         [],
-        description="suites whose code from the Hub may be run; their definitions must also set "
-        "`remote_code`",
+        description="suites that may run code from the Hub; the definition of each of these "
+        "suites must also set `remote_code`",
     )
 
 
@@ -85,8 +85,8 @@ class SpikesConfig(Strict):
 
     suites: Suites = Field(
         {},
-        description="suites in which `snakemake spikes` looks for warnings of explosions; same "
-        "form as `suites`",
+        description="suites in which `snakemake spikes` looks for warnings of explosions, in "
+        "the same form as the key `suites`",
         examples=["[unstable]", "{mine: {source: local, runs: {a: path/a, b: path/b}}}"],
     )
     corpora: list[CorpusName] = Field(

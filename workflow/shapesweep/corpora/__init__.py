@@ -176,8 +176,8 @@ def build(
         highest = max(int(body.max(initial=0)) for body in bodies)
         if highest >= n_embeddings:
             raise CheckpointError(
-                f"the tokenizer returns ids up to {highest}, but the model has {n_embeddings} "
-                "embeddings: they do not belong together"
+                f"the tokenizer returns ids up to {highest}, but the model has only {n_embeddings} "
+                "embeddings: the tokenizer does not belong to the model"
             )
         materials[pooling] = Material(bodies, ordinary, seed)
     corpora = []

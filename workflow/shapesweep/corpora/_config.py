@@ -11,7 +11,9 @@ class LastConfig(Strict):
     """Documents of which only the last token is measured."""
 
     documents: int = Field(
-        1024, ge=2, description="maximum number of short documents; fewer if the text is too short"
+        1024,
+        ge=2,
+        description="maximum number of short documents; a short text contains fewer documents",
     )
     length: int = Field(20, ge=4, description="tokens per short document, including special tokens")
 

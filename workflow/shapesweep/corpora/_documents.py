@@ -109,7 +109,7 @@ def special_tokens(
         if full[start : start + len(bare)] == bare:
             prefix, suffix = full[:start], full[start + len(bare) :]
             return np.array(prefix, dtype=np.int64), np.array(suffix, dtype=np.int64)
-    raise CheckpointError("the tokenizer rewrites a text when it adds its special tokens")
+    raise CheckpointError("the tokenizer changes the tokens of a text when it adds special tokens")
 
 
 def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> NDArray[np.int64]:

@@ -185,8 +185,10 @@ def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Che
 #: Reason for each flag. At a break, the weights do not show whether the checkpoints before or after
 #: the break are wrong.
 _REASONS = {
-    "discontinuous": "its weights are far from both neighbours, which are close to each other",
-    "out_of_order": "the weights show that its label and the label of its neighbour are swapped",
+    "discontinuous": "its weights are far from both neighbouring checkpoints, whose weights are "
+    "close to each other",
+    "out_of_order": "the weights show that its label is swapped with the label of a neighbouring "
+    "checkpoint",
     "break": "its weights are far from {previous}, but close to later checkpoints: the training "
     "was restarted",
 }

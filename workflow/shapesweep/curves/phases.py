@@ -19,8 +19,8 @@ from shapesweep.storage import schemas
 MOST = 24
 #: Minimum number of checkpoints. With three, every curve that rises and falls would be a peak.
 LEAST = 5
-#: The noise of training is estimated from seeds if all seeds have at least this number of
-#: checkpoints after step 0 in common.
+#: Minimum number of checkpoints after step 0 that all seeds must have in common. With fewer, the
+#: noise of training is not estimated from seeds.
 SHARED = 3
 #: Significance level of a peak.
 LEVEL = 0.05

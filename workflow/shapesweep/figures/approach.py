@@ -10,7 +10,7 @@ from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below
 #: Signals in the order of panels.
 METRICS = {
     "id_twonn": "TwoNN ID",
-    "id_twonn_between": "between documents",
+    "id_twonn_between": "ID between docs",
     "anisotropy": "anisotropy",
     "max_norm": "maximal norm",
     "gradient_norm": "gradient norm",
@@ -41,14 +41,15 @@ def approach(shown: pd.DataFrame) -> Canvas:
             ends = {n: line[n] + line.relative for n in ("value", "low", "high")}
             band_over(ax, -line.lead, line.assign(**ends), color, WORDS[kind], marker="")
         relative = bool(len(part) and part.relative.iloc[0])
-        ax.set_ylabel(f"{words}\n(times)" if relative else f"{words}\n(difference)")
+        ax.set_ylabel(f"{words}\n(ratio)" if relative else f"{words}\n(difference)")
         ax.axhline(float(relative), color="black", lw=0.4)
         if relative:
             log_axis(ax)
     key_below(figure, axes[0, 0], 2)
     layer = shown.layer.dropna()
     where = f"layer {int(layer.iloc[0])}; " if len(layer) else ""
-    note(figure, f"{where}relative to the first half of the range\nmedian and 95 % over runs")
+    head = f"{where}relative to the median {HORIZON} to {HORIZON // 2} steps before the onset"
+    note(figure, f"{head}\nlines: medians over runs; bands: 95 % intervals")
     return figure
 
 
@@ -58,9 +59,9 @@ FIGURE = Figure(
     title="Signals before a loss explosion",
     category="Loss explosions",
     caption=f"Signals in the {HORIZON} steps before the loss explodes, as a ratio to their median "
-    "in the first half of these steps, or as a difference from this median. Lines show the medians "
-    "over runs that explode, and over stable runs at the same steps. The stable runs show how the "
-    "signals change at this stage of training without an explosion.",
+    "in the first half of these steps, or as a difference from this median. One line shows the "
+    "median over runs that explode. The other line shows the median over stable runs at the same "
+    "steps, that is, how the signals change at this stage of training without an explosion.",
     needs=f"{LEAST} probed runs whose loss exploded and {LEAST} probed runs whose loss did not "
     "explode (`snakemake spikes`)",
 )

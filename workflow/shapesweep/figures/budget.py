@@ -44,8 +44,8 @@ def budget(shown: pd.DataFrame) -> Canvas:
         log_axis(ax)
     key_below(figure, axes[0, 0], 2)
     rise = shown[shown.metric == "budget"].threshold.iloc[0]
-    words = f"a loss {rise:.0%} higher; dashed: the model's width; bands: 95 % over documents"
-    note(figure, f"{subtitle(shown)}\n{words}")
+    words = f"needed so that the loss rises by at most {rise:.0%}; dashed: width of the model"
+    note(figure, f"{subtitle(shown)}\n{words}\nbands: 95 % intervals over documents")
     return figure
 
 
@@ -54,9 +54,10 @@ FIGURE = Figure(
     draw=budget,
     title="The dimension budget",
     category="Beyond the paper",
-    caption="Number of leading principal axes of a layer that the rest of the model needs so "
-    "that its loss increases by no more than the threshold. The axes are fitted on other "
-    "documents, and the first token is not projected. The figure also shows the ID, the "
+    caption="The hidden states of one layer are projected onto their leading principal axes. The "
+    "black line shows how many axes are needed so that the loss of the model increases by at most "
+    "the percentage above the panels. The axes are fitted to documents other than those on which "
+    "the loss is computed, and the first token is not projected. The figure also shows the ID, the "
     "participation ratio and the effective rank.",
     needs="dimension budgets (`budget.checkpoints`)",
 )

@@ -8,6 +8,7 @@ from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's fit"}
+BARS = "gray bars: tolerance; blue bars: 95 % intervals over documents"
 
 
 def data(curves: Curves) -> pd.DataFrame:
@@ -22,7 +23,8 @@ def comparison(shown: pd.DataFrame) -> Canvas:
     """Draw the authors' numbers with their tolerance in gray, and our numbers in colour."""
     models = dict(iter(shown.groupby("run", sort=False)))
     is_known = [(run.verdict != "not run").any() for run in models.values()]
-    titles = [m if known else f"{m}\n(not run)" for m, known in zip(models, is_known, strict=True)]
+    marks = ["" if known else "\n(not measured)" for known in is_known]
+    titles = [f"{model}{mark}" for model, mark in zip(models, marks, strict=True)]
     figure, axes = grid(METRICS.values(), titles, 1.3, "layer")
     for column, run in zip(axes.T, models.values(), strict=True):
         for ax, metric in zip(column, METRICS, strict=True):
@@ -38,7 +40,7 @@ def comparison(shown: pd.DataFrame) -> Canvas:
                 ax.errorbar(x, known.ours, half, fmt="o", color=PALETTE[0], ms=2.5, label="ours")
             ax.set_ylim(bottom=0)
     axes[0, 0].legend(loc="best")
-    note(figure, f"all tokens; {counted(shown)}\nbars: tolerance, and 95 % over documents")
+    note(figure, f"all tokens; {counted(shown)}\n{BARS}")
     return figure
 
 
@@ -47,7 +49,9 @@ FIGURE = Figure(
     draw=comparison,
     title="The authors' numbers compared with ours",
     category="The paper's figures",
-    caption="Numbers for two models from the stored outputs of the authors, with the tolerance "
-    "for agreement, and our numbers for the same models if they were measured.",
+    caption="The authors' numbers for two models, with the tolerance within which our numbers "
+    "agree with them, and our numbers for the same models. The authors' numbers come from the "
+    "stored outputs of their notebooks. If a model was not measured, only the authors' numbers "
+    "are shown.",
     needs="a model that the authors measured",
 )

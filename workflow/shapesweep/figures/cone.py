@@ -47,7 +47,7 @@ def cone(shown: pd.DataFrame) -> Canvas:
         ax.set_xlim(-9, 17)
         ax.set_ylim(-13, 13)
         ax.set_aspect("equal")
-    note(figure, f"{N} points of {FEATURES} features; + is the origin")
+    note(figure, f"{N} points with {FEATURES} features; + marks the origin")
     return figure
 
 
@@ -58,6 +58,6 @@ FIGURE = Figure(
     category="What is measured",
     caption="Seen from the origin, a round cloud far from the origin looks like a cone: all points "
     "lie in nearly the same direction, and the leading axis of the uncentred matrix is the "
-    "direction of the mean. After centring, the cloud is a ball. The clouds of encoders behave "
-    "in this way, so anisotropy is computed from the centred matrix.",
+    "direction of the mean. After centring, the cloud is a ball around the origin. The clouds of "
+    "encoders look like this cloud, so anisotropy is computed from the centred matrix.",
 )

@@ -34,7 +34,7 @@ def convergence(shown: pd.DataFrame) -> Canvas:
         step_axis(ax, shown.step)
         ax.set_ylim(bottom=0)
     key_below(figure, axes[0, 0], 3)
-    note(figure, subtitle(shown, "all tokens", "bands: 95 % over documents"))
+    note(figure, subtitle(shown, "all tokens", "bands: 95 % intervals over documents"))
     return figure
 
 
@@ -44,9 +44,10 @@ FIGURE = Figure(
     title="Do profiles converge?",
     category="Over depth",
     caption="Root mean square difference over depth between the profile of a checkpoint and a "
-    "reference. The reference on the left is the last profile of the run. If a family has several "
-    "models, the reference on the right is the mean of the last profiles of its other models. If "
-    "all decoders converge to the same dome, the distance on the right falls to the distance "
-    "between repeated training runs.",
+    "reference profile. In the left column, the reference is the last profile of the same run. In "
+    "the right column, it is the mean of the last profiles of all other models of the family "
+    "(such as decoders); if no family has several models, there is no right column. If all "
+    "decoders converge to the same dome, the distance in the right column falls to the distance "
+    "between runs that differ only by their seed.",
     needs="a run with two checkpoints that have a step",
 )

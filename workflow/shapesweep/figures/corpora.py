@@ -51,8 +51,8 @@ def corpora(shown: pd.DataFrame) -> Canvas:
         same_scale(column[1:3])
     same_scale(axes[0])
     key_below(figure, axes[0, 0], len(names))
-    more = ["first token left out", "ID of the middle blocks", "bands: 95 % over documents"]
-    note(figure, subtitle(shown, *more))
+    head = subtitle(shown, "first token left out", "lower rows: middle blocks")
+    note(figure, f"{head}\nbands: 95 % intervals over documents")
     return figure
 
 
@@ -62,6 +62,7 @@ FIGURE = Figure(
     title="Controls: text compared with shuffled and random tokens",
     category="Controls",
     caption="The top row shows the anisotropy over depth at the last checkpoint. The lower rows "
-    "show the middle blocks over training. Effects that also occur on random tokens do not "
-    "depend on language; effects that also occur on shuffled tokens do not depend on word order.",
+    "show metrics of the middle blocks over training. Effects that also occur on random "
+    "tokens do not depend on language; effects that also occur on shuffled tokens do not depend on "
+    "word order.",
 )

@@ -28,7 +28,7 @@ def dome(shown: pd.DataFrame) -> Canvas:
             for _, line in part[part.selection == selection].groupby("revision", sort=False):
                 depth_line(ax, line, color(line.step.iloc[0]))
             ax.set_ylim(0, 1)
-    note(figure, subtitle(shown, "bands: 95 % over documents"))
+    note(figure, subtitle(shown, "bands: 95 % intervals over documents"))
     return figure
 
 
@@ -39,7 +39,7 @@ FIGURE = Figure(
     category="Over depth",
     caption="Share of the variance along the leading axis of the hidden states of each layer, "
     "with 95 % intervals over documents. Each line is a checkpoint (at most 24, evenly spaced "
-    "in log step). A *dome* rises in the middle layers and falls again. The dotted end of a "
+    "in log(1 + step)). A *dome* rises in the middle layers and falls again. The dotted end of a "
     "line is the output of the final norm. If the lower row is flat and the upper row is not, "
     "the first token causes the dome.",
 )

@@ -7,7 +7,7 @@ from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, key_below, run_grid, step_axis
 from shapesweep.figures._select import at_chosen, rows, subtitle, with_step
 
-SELECTIONS = {"all": "all tokens", "no_first": "without the first"}
+SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
 #: Maximum number of checkpoints per line that get a mark for their shape.
 MARKED = 12
@@ -41,7 +41,7 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
         step_axis(below, part.step)
     key_below(figure, axes[0, 0], 2)
     marks = "△ dome, □ box, – flat, × other"
-    note(figure, f"{subtitle(shown, marks)}\nbands: 95 % over documents")
+    note(figure, f"{subtitle(shown, marks)}\nbands: 95 % intervals over documents")
     return figure
 
 
@@ -50,9 +50,9 @@ FIGURE = Figure(
     draw=dome_training,
     title="The dome over training, and the share due to sinks",
     category="Sinks",
-    caption="The upper row shows the height of the anisotropy profile, from the higher end to the "
-    "highest inner layer. For checkpoints with a dome or box, the lower row shows the share of "
-    "this height that disappears without the first token. The share is 0 if the bulk of the tokens "
-    "causes the dome, and 1 if an attention sink causes it.",
+    caption="The upper row shows the height of the anisotropy profile: how far the highest inner "
+    "layer lies above the higher of the two ends. For checkpoints with a dome or box, the lower "
+    "row shows the share of this height that disappears without the first token. The share is 0 if "
+    "the other tokens cause the dome, and 1 if the first token, an attention sink, causes it.",
     needs="checkpoints with a step, of a model with inner layers",
 )

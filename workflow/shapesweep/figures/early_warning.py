@@ -35,17 +35,17 @@ def early_warning(shown: pd.DataFrame) -> Canvas:
     for ax in (detection, lead):
         ax.set_ylim(-0.5, len(shown) - 0.5)
     detection.set_xlim(-0.03, 1.03)
-    detection.set_xlabel("share announced")
+    detection.set_xlabel("share of explosions\nannounced")
     interval, horizon = int(shown.interval.iloc[0]), int(shown.horizon.iloc[0])
     lead.axvspan(0, interval, color=GRAY, alpha=0.3, lw=0)
     lead.set_xlim(0, horizon)
-    lead.set_xlabel("median lead, steps")
+    lead.set_xlabel("median lead (steps)")
     first, level = shown.iloc[0], 100 * corrected(len(shown))
     note(
         figure,
         f"{first.n_unstable} exploding and {first.n_stable} stable runs; at most {first.rate:g} "
-        f"false alarm in 1,000 steps\nleft: {level:.3g} % over runs; vertical marks: by chance; "
-        "right: 95 %; shaded: unresolved",
+        f"false alarm in 1,000 steps\nlines: {level:.3g} % intervals (left), 95 % intervals "
+        "(right)\nvertical marks: share by chance; gray: leads too short to resolve",
     )
     return figure
 
@@ -55,13 +55,17 @@ FIGURE = Figure(
     draw=early_warning,
     title="Does anything warn of a loss explosion?",
     category="Loss explosions",
-    caption="For each family of signals, the left panel shows the share of runs in which a "
-    f"change detector raised an alarm in the {HORIZON} steps before the loss exploded. The right "
-    "panel shows the median lead, which is the number of steps from the alarm to the explosion. "
-    "All detectors have the same limit on the rate of false alarms in stable runs. In a family of "
-    "several signals, each run is scored with the signal that is best on all other runs. "
-    "Intervals come from resampling the runs; on the left, they are corrected for the number of "
-    "families. Vertical marks are the shares expected by chance at this rate of alarms.",
+    caption="For each family of signals, the left panel shows the share of exploding runs in which "
+    f"a change detector raised an alarm in the {HORIZON} steps before the explosion of the loss. "
+    "The right panel shows the median lead, which is the number of steps from the first of these "
+    "alarms to the explosion. All detectors have the same limit on the rate of false alarms in "
+    "stable runs. In a family of several signals, each run is scored with the signal that is best "
+    "on all other runs. The horizontal lines are confidence intervals. On the left, they come from "
+    "resampling the runs, and their confidence level is raised to correct for the number of "
+    "families. On the right, they are 95 % intervals from order statistics. The vertical marks "
+    "show the share that random alarms would announce by chance, at the limit on false alarms or "
+    "at the measured rate of false alarms, whichever is higher. A lead in the gray range (open "
+    "circle) is not longer than the interval between two samples, so it cannot be resolved.",
     needs=f"{LEAST} probed runs whose loss exploded and {LEAST} probed runs whose loss did not "
     "explode (`snakemake spikes`)",
 )

@@ -19,7 +19,7 @@ def data(curves: Curves) -> pd.DataFrame:
 def families(shown: pd.DataFrame) -> Canvas:
     """Draw one line per run, with encoders on the left and decoders on the right."""
     ylabels = [f"anisotropy\n{words}" for words in WAYS.values()]
-    titles, xlabel = ["encoders", "decoders"], "depth (layer / layers)"
+    titles, xlabel = ["encoders", "decoders"], "relative depth"
     figure, axes = grid(ylabels, titles, 1.3, xlabel, sharex=True, sharey=True)
     for column, family in zip(axes.T, ["encoder", "decoder"], strict=True):
         for ax, metric in zip(column, WAYS, strict=True):
@@ -34,7 +34,7 @@ def families(shown: pd.DataFrame) -> Canvas:
                 ax.text(0.5, 0.5, f"no {family}", ha="center", transform=ax.transAxes)
         if 1 < shown[shown.family == family].run.nunique() <= PANELS:
             column[0].legend(loc="best")
-    more = ["all tokens, last checkpoints", "bands: 95 % over documents"]
+    more = ["all tokens, last checkpoints", "bands: 95 % intervals over documents"]
     note(figure, subtitle(shown, *more, drawn=None))
     return figure
 
@@ -46,6 +46,6 @@ FIGURE = Figure(
     category="The paper's figures",
     caption="Anisotropy over relative depth at the last checkpoint of every run. Without centring "
     "(upper row), the anisotropy is high if all tokens lie in a cone away from the origin. After "
-    "centring (lower row), it is high if the tokens are stretched along one line. After Razzhigaev "
-    "et al. 2024.",
+    "centring (lower row), it is high if the tokens are stretched along one line. The figure "
+    "follows Razzhigaev et al. 2024.",
 )

@@ -10,7 +10,11 @@ from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import log_axis, run_grid, short
 from shapesweep.figures._select import rows, subtitle, with_step
 
-METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID", "id_twonn_between": "between docs"}
+METRICS = {
+    "anisotropy": "anisotropy",
+    "id_twonn": "TwoNN ID",
+    "id_twonn_between": "ID between docs",
+}
 #: Maximum number of steps that are labelled.
 LABELS = 6
 
@@ -55,7 +59,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
         if metric != "anisotropy":
             log_axis(bar.ax)
         bar.outline.set_linewidth(0.5)
-    figure.supxlabel("checkpoint, by its step", fontsize=7)
+    figure.supxlabel("checkpoint (training step)", fontsize=7)
     note(figure, subtitle(shown, "first token left out"))
     return figure
 
@@ -65,8 +69,9 @@ FIGURE = Figure(
     draw=heatmap,
     title="Depth by training",
     category="Over training",
-    caption="Each row of cells is a layer, from bottom to top. Each column of cells is a "
-    "checkpoint; the columns are evenly spaced. A dome is a bright band between darker edges. Two "
-    "phases appear as columns that are brighter than the columns at both ends.",
+    caption="Each row of cells is a layer, with the embedding at the bottom. Each column of cells "
+    "is a checkpoint; the columns are evenly spaced. A dome of the anisotropy is a bright band "
+    "between darker edges. If the ID grows and then falls, columns in the middle of a panel are "
+    "brighter than the columns at both ends.",
     needs="checkpoints with a step",
 )

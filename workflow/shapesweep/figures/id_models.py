@@ -38,7 +38,7 @@ def id_models(shown: pd.DataFrame) -> Canvas:
             step_axis(ax, part.step)
         same_scale(row)
     key_below(figure, axes[0, 0], 3)
-    seeds = "bands: 95 % over documents, or over seeds if a model has several"
+    seeds = "bands: 95 % intervals over documents, or over seeds if there are several"
     more = f"{len(models)} of {len(every)} models; " if len(every) > len(models) else ""
     head = subtitle(shown, f"{more}all tokens", "middle blocks", drawn=None)
     note(figure, f"{head}\n{seeds}")
@@ -50,8 +50,10 @@ FIGURE = Figure(
     draw=id_models,
     title="ID of several models over training, on text and on random tokens",
     category="The paper's figures",
-    caption="Does the ID grow and then shrink in every model, and also on random tokens? The "
-    "first row uses the fit of Razzhigaev et al. 2024, with the lowest 20 % of the ratios; the "
-    "last row uses only neighbours in other documents.",
+    caption="Does the ID grow and then fall in every model, and also on random tokens? All rows "
+    "show the ID by TwoNN, which is fitted to ratios of distances to neighbours. The upper row "
+    "uses the fit of Razzhigaev et al. 2024 to only the lowest 20 % of the ratios. The middle row "
+    "uses the fit to the lowest 90 %. The lower row uses the same fit as the middle row, but only "
+    "neighbours in other documents.",
     needs="checkpoints with a step",
 )

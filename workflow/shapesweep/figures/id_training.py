@@ -59,8 +59,8 @@ def id_training(shown: pd.DataFrame) -> Canvas:
         _losses(below[1], part)
         step_axis(below[0], same.step)
     figure.supxlabel("training step", fontsize=7)
-    thin_lines = "thin: single blocks, dark to light with depth"
-    bands = "bands: 95 % over documents; shaded: 95 % interval of a peak"
+    thin_lines = "thin: single blocks, dark (first) to light (last)"
+    bands = "bands: 95 % intervals over documents; gray: 95 % interval of a peak's step"
     note(figure, f"{subtitle(shown, 'first token left out', thin_lines)}\n{bands}")
     return figure
 
@@ -97,9 +97,10 @@ FIGURE = Figure(
     title="Two phases: ID over training",
     category="Over training",
     caption="Intrinsic dimension by TwoNN, with all neighbours (left) and with only neighbours "
-    "in other documents (right). The lower rows show the share of nearest neighbours in the same "
-    "document, and the loss. If the ID grows only in the left panel, the growth comes from "
-    "trajectories within documents. The shaded range is the 95 % interval of the step of a peak "
-    "that exceeds the noise of documents and of training.",
+    "in other documents (right). The lower rows show the share of tokens whose nearest "
+    "neighbour is in the same document (left), and the loss (right). If the ID grows only in the "
+    "left panel, the growth comes from trajectories within documents. If the ID has a peak that "
+    "exceeds the noise of documents and of training, the gray range is the 95 % interval of the "
+    "step of this peak.",
     needs="checkpoints with a step",
 )

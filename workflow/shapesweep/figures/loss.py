@@ -12,6 +12,7 @@ METRICS = {
     "id_twonn": "TwoNN ID\nall neighbours",
     "id_twonn_between": "TwoNN ID\nbetween documents",
 }
+BARS = "bars: 95 % intervals over documents"
 
 
 def data(curves: Curves) -> pd.DataFrame:
@@ -39,7 +40,7 @@ def loss(shown: pd.DataFrame) -> Canvas:
                 style = {"fmt": "o", "color": color(point.step), "ms": 3, "elinewidth": 0.6}
                 ax.errorbar(point.loss, point.value, height, **style)
         column[-1].invert_xaxis()
-    note(figure, subtitle(shown, "first token left out", "middle blocks") + "\n95 % over documents")
+    note(figure, subtitle(shown, "first token left out", "middle blocks") + f"\n{BARS}")
     return figure
 
 

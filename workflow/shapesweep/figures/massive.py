@@ -41,8 +41,8 @@ def massive(shown: pd.DataFrame) -> Canvas:
                 thin(ax, line, color, marker="o", ms=1.5)
             step_axis(ax, lines.step)
             log_axis(ax)
-    head = subtitle(shown, "all tokens", "dark to light with depth")
-    note(figure, f"{head}\ndashed: {MASSIVE:g}, above which a token is massive")
+    head = subtitle(shown, "all tokens", "lines: layers, dark (first) to light (last)")
+    note(figure, f"{head}\ndashed: {MASSIVE:g} times the median norm; tokens above it are massive")
     return figure
 
 
@@ -52,8 +52,8 @@ FIGURE = Figure(
     title="Massive activations over training",
     category="Sinks",
     caption="The upper row shows the largest norm of a token, divided by the median norm of the "
-    "layer. The lower row shows the largest activation. In middle layers of large models, some "
-    "tokens have norms that are hundreds of times the median. These tokens then determine the "
+    "layer. The lower row shows the largest absolute activation. In middle layers of large models, "
+    "some tokens have norms that are hundreds of times the median. These tokens then determine the "
     "anisotropy (Sun et al. 2024).",
     needs="checkpoints with a step",
 )

@@ -55,9 +55,9 @@ def pooling(shown: pd.DataFrame) -> Canvas:
     same_scale(axes[1])
     axes[0, 0].legend(loc="best")
     lengths = shown[shown.corpus == "last"].iloc[0]
-    passages = f"last tokens of {lengths.n_documents} passages of {lengths.document_length}"
+    passages = f"last tokens: {lengths.n_documents} passages of {lengths.document_length} tokens"
     head = subtitle(shown[shown.corpus != "last"], passages)
-    note(figure, f"{head}\ndashed: the first checkpoint")
+    note(figure, f"{head}\ndashed: first checkpoint; other lines: last checkpoint")
     return figure
 
 

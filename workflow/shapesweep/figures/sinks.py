@@ -17,8 +17,9 @@ from shapesweep.figures._panels import (
 from shapesweep.figures._select import at_last, rows, subtitle
 from shapesweep.storage.selections import LENGTHS
 
-MEASURED = {"all": "measured, all tokens", "no_first": "measured, without the first"}
-PREDICTED = "predicted: p(1-p)‖δ‖²/tr Σ"
+MEASURED = {"all": "measured, all tokens", "no_first": "measured, without the first token"}
+PREDICTED = "predicted from massive tokens"
+LOWER = "lower row: layers, dark (first) to light (last)\nsolid: measured; dashed: predicted"
 
 
 def data(curves: Curves) -> pd.DataFrame:
@@ -45,8 +46,8 @@ def sinks(shown: pd.DataFrame) -> Canvas:
         top.set_xlabel("layer")
         _lengths(below, part)
     key_below(figure, axes[0, 0], 2)
-    below = "below: solid measured, dashed predicted; dark to light with depth"
-    note(figure, subtitle(shown[shown.selection == "all"], "last checkpoints") + f"\n{below}")
+    head = subtitle(shown[shown.selection == "all"], "last checkpoints")
+    note(figure, f"{head}\n{LOWER}")
     return figure
 
 
@@ -78,8 +79,8 @@ FIGURE = Figure(
     category="Sinks",
     caption="The upper row shows the anisotropy with and without the first token, at the last "
     "checkpoint. It also shows the share of the variance that massive tokens (with norms above "
-    "five times the median) explain on their own. The lower row shows both shares for documents "
-    "that are cut to shorter lengths. If each document has one massive token, that token counts "
-    "for less in longer documents. The anisotropy of all other tokens does not change with the "
-    "length.",
+    "five times the median) explain on their own: the predicted anisotropy. The lower row shows "
+    "the measured and the predicted anisotropy for documents that are cut to shorter lengths. If "
+    "each document has one massive token, the predicted anisotropy falls as the documents become "
+    "longer. The anisotropy of all other tokens does not change with the length.",
 )

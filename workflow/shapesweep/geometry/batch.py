@@ -58,7 +58,7 @@ def measure(
         for member in members:
             # To keep the shards, extract all of them, even if their numbers were measured before.
             if member.is_measured and not kept:
-                yield f"{member.checkpoint.name}: measured before"
+                yield f"{member.checkpoint.name}: already measured"
                 continue
             shards = Path(kept) if kept else folder / str(member.checkpoint.revision)
             sources.append(member.source(shards, None if kept else member.known.complete()))
@@ -95,7 +95,7 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
     str
         Message of one line.
     """
-    rows, failure, line = member.budget(rise), None, "measured before"
+    rows, failure, line = member.budget(rise), None, "already measured"
     if rows is None:
         try:
             rows = budget.measure(

@@ -189,7 +189,7 @@ def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]
             reason = "computed from two layers"
         elif isinstance(metric, NeighborMetric):
             if metric.of_documents and cloud.documents is None:
-                reason = "computed from documents, which this file does not have"
+                reason = "computed from documents, but the file does not assign points to documents"
             metric = replace(metric, k=(k,)) if metric.adjustable else metric
         if reason and names:
             raise ShapesweepError(f"{cloud.path}: {name} is {reason}")

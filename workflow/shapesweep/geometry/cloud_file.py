@@ -58,8 +58,9 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
     ----------
     path : path-like
         A `.npy` file with an array of two axes, a `.safetensors` file with a tensor of two axes, or
-        a `.parquet` file. The Parquet file contains a shard of a sweep, one column of lists of
-        equal length, or columns of numbers; a column `document` assigns points to documents.
+        a `.parquet` file. The Parquet file has one of three forms: a shard of a sweep, one column
+        of lists of equal length, or columns of numbers. In the last two forms, an optional column
+        `document` assigns points to documents.
     selection : str
         Selection of tokens; files that are not shards only have the selection `all`.
     tensor : str, optional
@@ -187,7 +188,11 @@ def _read_parquet(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     if wrong or not table.num_columns:
         raise ShapesweepError(
             f"{path}: needs one column of lists, or columns of numbers; "
-            + (f"{', '.join(wrong[:4])} is neither" if wrong else "the file has no such columns")
+            + (
+                f"found other columns: {', '.join(wrong[:4])}"
+                if wrong
+                else "the file has no such columns"
+            )
         )
     return np.stack([table[name].to_numpy() for name in table.column_names], axis=1), documents
 
@@ -224,14 +229,14 @@ def _several(documents: NDArray[np.integer]) -> NDArray[np.integer] | None:
 def _check(path: Path, points: NDArray[np.floating]) -> None:
     if len(points) < 2 or not points.shape[1]:
         raise ShapesweepError(
-            f"{path}: {len(points)} points of {points.shape[1]} features are not a cloud"
+            f"{path}: has shape {points.shape}; a cloud needs at least two points and one feature"
         )
     wrong = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(wrong):
-        what = "NaN" if np.isnan(points[wrong[0]]).any() else "infinite"
+        what = "NaN" if np.isnan(points[wrong[0]]).any() else "infinite values"
         raise ShapesweepError(
-            f"{path}: row {wrong[0]} is {what} ({len(wrong):,} of {len(points):,} rows are not "
-            "finite)"
+            f"{path}: row {wrong[0]} contains {what} (rows with NaN or infinite values: "
+            f"{len(wrong):,} of {len(points):,})"
         )
     largest = float(np.abs(points).max())
     if largest > LARGEST:

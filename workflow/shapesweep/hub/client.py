@@ -184,7 +184,7 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             return target
     target.unlink(missing_ok=True)
     raise RefusedError(
-        f"{file.path} arrives damaged: its digest differs from the digest that the Hub lists"
+        f"{file.path} arrived damaged: its digest differs from the digest that the Hub lists"
     )
 
 

@@ -98,8 +98,8 @@ def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -
         Message in one line.
     """
     failure = CheckpointError(
-        f"{last.repository} has no tokenizer; name the repository that has one "
-        f"(suites.{last.suite}.tokenizer)"
+        f"{last.repository} has no tokenizer; set suites.{last.suite}.tokenizer to a repository "
+        "that has one"
     )
     with atomic.folder(out) as partial:
         for repository, commit, files in itertools.islice(sources, PLACES):

@@ -182,7 +182,7 @@ def _read(
             twin, *source = seen[revision]
             if source != [commit, folder]:
                 raise ShapesweepError(
-                    f"match: matches both {twin!r} and {text!r} in {name}, which would have the "
+                    f"match: matches both {twin!r} and {text!r} in {name}, but both would have the "
                     f"same folder of results ({revision}); narrow the pattern, or sweep them as "
                     "two suites"
                 )

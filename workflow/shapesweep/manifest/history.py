@@ -85,7 +85,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=_NOTHING.columns)
     steps = pd.to_numeric(table.step, errors="coerce").to_numpy(float)
     if not (np.isfinite(steps) & (steps >= 0) & (steps <= LARGEST)).all():
-        raise ShapesweepError(f"{path}: {step}: must contain non-negative integers")
+        raise ShapesweepError(f"{path}: the column {step} must contain non-negative integers")
     table = table.assign(step=steps.astype(int), value=table.value.astype(float))
     if entries and "loss" not in set(table.metric):
         raise ShapesweepError(

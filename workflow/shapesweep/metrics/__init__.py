@@ -133,8 +133,8 @@ def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
                 sensitivity=False,
                 definition=f"`{name}` with neighbours in the same document excluded",
                 source=f"{metric.source}; the exclusion is ours",
-                it_is_not=f"a correction of `{name}`: it estimates another dimension, that of the "
-                "cloud of documents",
+                it_is_not=f"a correction of `{name}`: it estimates a different dimension, the "
+                "dimension of the cloud without the trajectories of single documents",
             )
     return metrics
 

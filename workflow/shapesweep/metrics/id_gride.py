@@ -15,7 +15,8 @@ METRIC = NeighborMetric(
     k=(2, 4, 8, 16, 32, 64),
     compute=lambda neighbors: gride(neighbors)[0],
     model_stderr=lambda neighbors: gride(neighbors)[1],
-    definition="Gride: maximum likelihood from r_k/r_(k/2), with one row for each k = 2, 4, …, 64",
+    definition="Gride: maximum likelihood from r_k/r_(k/2), where r_k is the distance to the k-th "
+    "neighbour; one row for each k = 2, 4, …, 64",
     source="Denti et al. 2022",
     it_is_not="a single number: if it changes with k, the cloud has no scale-free dimension",
 )

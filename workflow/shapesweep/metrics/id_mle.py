@@ -9,5 +9,5 @@ METRIC = NeighborMetric(
     compute=lambda neighbors: dimension.id_mle(neighbors.distances),
     definition="harmonic mean over the points of (k - 1)/Σ log(r_k/r_j)",
     source="Levina and Bickel 2004; averaged as in MacKay and Ghahramani 2005",
-    it_is_not="taken at the scale of `id_twonn`: twenty neighbours reach farther",
+    it_is_not="an estimate at the scale of `id_twonn`: twenty neighbours reach farther than two",
 )

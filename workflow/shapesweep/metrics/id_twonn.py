@@ -14,7 +14,7 @@ ALL = NeighborMetric(
     definition="TwoNN: slope of -log(1 - F) over log(r₂/r₁), without the largest 10 % of the "
     "ratios",
     source="Facco et al. 2017",
-    it_is_not='"the" dimension: it is an estimate for N points at the scale `radius`',
+    it_is_not="the dimension at every scale: it is an estimate from N points at the scale `radius`",
 )
 
 
@@ -26,8 +26,8 @@ def _part(name: str, fraction: int) -> NeighborMetric:
         fraction=fraction,
         definition=f"`id_twonn` of the first {name} of the N points",
         source="the decimation of Facco et al. 2017",
-        it_is_not="another dimension: if it differs from `id_twonn`, neither equals the "
-        "dimension of the manifold",
+        it_is_not="an estimate of another dimension: if it differs from `id_twonn`, neither of "
+        "the two numbers is the dimension of the manifold",
     )
 
 

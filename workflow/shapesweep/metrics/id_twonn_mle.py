@@ -8,5 +8,5 @@ METRIC = NeighborMetric(
     compute=lambda neighbors: dimension.id_twonn_mle(neighbors.distances),
     definition="(N - 1)/Σ log(r₂/r₁)",
     source="Denti et al. 2022",
-    it_is_not="robust: a few ratios that do not follow TwoNN's law have full weight",
+    it_is_not="robust: ratios that violate the assumptions of TwoNN have full weight",
 )

@@ -6,7 +6,7 @@ from shapesweep.metrics import NeighborMetric
 METRIC = NeighborMetric(
     k=(2,),
     compute=lambda neighbors: dimension.id_twonn_paper(neighbors.distances),
-    definition="TwoNN with only the lowest 20 % of the ratios fitted",
+    definition="TwoNN, fitted to only the lowest 20 % of the ratios r₂/r₁",
     source="the published code of Razzhigaev et al. 2024",
-    it_is_not="the same number as `id_twonn` if the ratios do not follow TwoNN's law",
+    it_is_not="equal to `id_twonn` if the ratios violate the assumptions of TwoNN",
 )

@@ -22,5 +22,5 @@ METRIC = CloudMetric(
     definition="p(1-p)‖δ‖²/tr Σ, where p is the share of massive tokens (norm above five times the "
     "layer's median), δ is their mean minus the mean of all other tokens, and Σ is the covariance",
     source="exact, by the law of total variance",
-    it_is_not="the anisotropy: if both are close, the leading axis points to the massive tokens",
+    it_is_not="the anisotropy: if the two are close, the leading axis points to the massive tokens",
 )

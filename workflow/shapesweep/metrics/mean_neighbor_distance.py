@@ -19,6 +19,6 @@ METRIC = NeighborMetric(
     is_dimension=False,
     controlled=False,
     definition="mean Euclidean distance to the nearest neighbour",
-    source="recommended in addition to an ID by Schulte and Rügamer 2026",
+    source="Schulte and Rügamer 2026, who recommend it in addition to an ID",
     it_is_not="scale-free: compare it with `median_norm`",
 )

@@ -22,6 +22,6 @@ METRIC = NeighborMetric(
     of_documents=True,
     definition="share of points whose nearest neighbour is in the same document",
     source="ours",
-    it_is_not="a dimension; it shows how much `id_twonn` depends on trajectories of single "
+    it_is_not="a dimension: it shows how much `id_twonn` depends on trajectories of single "
     "documents",
 )

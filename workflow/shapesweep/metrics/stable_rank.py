@@ -9,5 +9,5 @@ METRIC = CloudMetric(
     derived=True,
     definition="Σλ/λ₁ over the eigenvalues λ of the covariance: the inverse of the anisotropy",
     source="Rudelson and Vershynin 2007",
-    it_is_not="independent of `anisotropy`",
+    it_is_not="independent of `anisotropy`: each is the inverse of the other",
 )

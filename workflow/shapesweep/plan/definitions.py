@@ -44,7 +44,7 @@ def _checked(name: str, text: str) -> str:
     """
     if len(shlex.quote(text).encode()) > LONGEST:
         raise ShapesweepError(
-            f"suites.{name}: more than {LONGEST // 1000} kB; name repositories by patterns, or "
-            "split the definition into several suites"
+            f"suites.{name}: the definition has more than {LONGEST // 1000} kB; name repositories "
+            "by patterns, or split the definition into several suites"
         )
     return text

@@ -31,8 +31,8 @@ DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
     "id_gride": (16, lambda distances: dimension.id_gride(distances, 8, 16)[0]),
     "id_mle": (NEIGHBORS, lambda distances: dimension.id_mle(distances[:, :NEIGHBORS])),
 }
-#: Signals of single layers, and signals of the whole model. IDs are estimated from all neighbours;
-#: with the suffix `_between`, only from neighbours in other documents.
+#: Signals of single layers, and signals of the whole model. IDs whose name ends in `_between` use
+#: only neighbours in other documents; all other IDs use all neighbours.
 SIGNALS = (
     "anisotropy",
     *(name + control for name in DIMENSIONS for control in ("", "_between")),
@@ -131,7 +131,7 @@ class Probe:
             raise ShapesweepError("documents: a probe needs at least two documents of two tokens")
         for name in signals:
             if name not in SIGNALS:
-                raise ShapesweepError(f"signals: there is no {name!r}{near(name, SIGNALS)}")
+                raise ShapesweepError(f"signals: there is no signal {name!r}{near(name, SIGNALS)}")
         self.layers = None if layers is None else tuple(layers)
         self.signals = tuple(signals)
         self.n_points = n_points

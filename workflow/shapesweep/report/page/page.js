@@ -80,19 +80,19 @@
   }
 
   function phaseWords(now) {
-    const p = now.curve.phase, what = "Over training, middle blocks";
+    const p = now.curve.phase, what = "Middle blocks over training";
     if (!p) return `${what}: no verdict.`;
     if (p.peak === null) return `${what}: ${p.verdict}.`;
-    const noise = p.noise_source ? ` Noise of training: ${short(p.noise)}, from ${p.noise_source}.` : "";
+    const noise = p.noise_source ? ` Standard deviation between training runs: ${short(p.noise)}, estimated from ${p.noise_source}.` : "";
     const chance = p.p_value === null ? "" : `, p = ${p.p_value}`;
     const where = p.peak_step_low === null ? "" : ` (95 % interval ${integer(p.peak_step_low)} to ${integer(p.peak_step_high)})`;
-    return `${what}: ${p.verdict}${chance}. From ${short(p.first)} at step ${integer(p.first_step)} ` +
-      `through ${short(p.peak)} at step ${integer(p.peak_step)}${where} to ${short(p.last)} at step ` +
-      `${integer(p.last_step)}; prominence ${short(p.prominence)} ± ${short(p.half_width)}.${noise}`;
+    return `${what}: ${p.verdict}${chance}. First value ${short(p.first)} at step ${integer(p.first_step)}, ` +
+      `last value ${short(p.last)} at step ${integer(p.last_step)}, highest value between these steps ${short(p.peak)} ` +
+      `at step ${integer(p.peak_step)}${where}; prominence ${short(p.prominence)} ± ${short(p.half_width)}.${noise}`;
   }
 
   function shapeWords(now) {
-    const s = (now.curve.shapes || [])[now.step], where = `Over depth, ${pointLabel(now.about.checkpoints[now.step])}`;
+    const s = (now.curve.shapes || [])[now.step], where = `Profile over depth, ${pointLabel(now.about.checkpoints[now.step])}`;
     if (!s) return `${where}: no verdict.`;
     const parts = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"], ["sink_share", "share of the height due to the first token"]]
       .filter(([name]) => s[name]).map(([name, words]) => `${words} ${interval(s[name])}`);
@@ -102,7 +102,7 @@
   function meaningWords(now) {
     const texts = data.metrics[now.curve.metric], c = now.curve;
     const documents = c.n_documents === null ? "" : ` ${integer(c.n_documents)} documents of ${integer(c.document_length)} tokens.`;
-    const bands = now.about.over === "seeds" ? " The bands show the spread over seeds." : " The bands show the error over documents.";
+    const bands = now.about.over === "seeds" ? " The bands are 95 % intervals over seeds." : " The bands are 95 % intervals over documents.";
     const meaning = texts ? `${c.metric}: ${texts[0]}. It is not ${texts[1]}.`.replaceAll("`", "") : "";
     return meaning + documents + bands;
   }
@@ -152,7 +152,7 @@
   function hoverText(now, i, j) {
     const c = now.curve, flag = data.flags[cell(c.flag, i, j)];
     return `${safe(pointLabel(now.about.checkpoints[i]))}<br>layer ${layerLabel(now.about.layers[j])}<br>` +
-      `${safe(metricLabel(c))} ${number(c.value[i][j])}<br>95 % ${number(c.low[i][j])} to ${number(c.high[i][j])}<br>` +
+      `${safe(metricLabel(c))} ${number(c.value[i][j])}<br>95 % interval ${number(c.low[i][j])} to ${number(c.high[i][j])}<br>` +
       `N = ${integer(cell(c.n, i, j))}${flag ? `<br>${safe(flag)}` : ""}`;
   }
 
@@ -203,7 +203,7 @@
     };
     const breaks = columns.filter((i) => i && about.checkpoints[i].segment !== about.checkpoints[i - 1].segment);
     const drawn = layout({
-      xaxis: { title: { text: "checkpoint, by its step" }, tickvals: xs, ticktext: xs.map(step), showgrid: false, tickangle: 0 },
+      xaxis: { title: { text: "checkpoint (training step)" }, tickvals: xs, ticktext: xs.map(step), showgrid: false, tickangle: 0 },
       yaxis: { title: { text: "layer" }, tickvals: ys, ticktext: ys.map((j) => (about.layers[j][1] === "final_norm" ? "norm" : about.layers[j][0])), showgrid: false },
       shapes: [
         ...breaks.map((i) => ({ type: "line", x0: i - 0.5, x1: i - 0.5, y0: -0.5, y1: rows.length - 0.5, line: { color: "#ffffff", width: 2 } })),
@@ -235,7 +235,7 @@
     if (curve.middle) {
       const m = curve.middle;
       line("middle blocks", m, PALETTE[corpora.indexOf(curve.corpus) % PALETTE.length], "solid", (i) => `${safe(pointLabel(points[i]))}<br>middle blocks<br>` +
-        `${number(m.value[i])}<br>95 % ${number(m.low[i])} to ${number(m.high[i])}<br>N = ${integer(cell(m.n, 0, i))}`);
+        `${number(m.value[i])}<br>95 % interval ${number(m.low[i])} to ${number(m.high[i])}<br>N = ${integer(cell(m.n, 0, i))}`);
     }
     const single = { value: of(curve.value), low: of(curve.low), high: of(curve.high) };
     line(`layer ${layerLabel(layer)}`, single, mixed(CIVIDIS, 0.85 * layer[0] / (about.n_layers || 1)), "dash", (i) => hoverText(now, i, now.layer));
@@ -243,7 +243,7 @@
     losses.forEach((l) => {
       const color = l.source === "eval" ? "#1d2530" : "#97a1ac", take = (all) => broken(all, l.segment), places = take(l.step.map(log));
       traces.push(outline(places, take(l.low), take(l.high), color, { yaxis: "y2" }));
-      traces.push({ x: places, y: take(l.value), type: "scatter", mode: "lines", name: `loss, ${l.source}`, yaxis: "y2", line: { color, width: 1.5 }, showlegend: true,
+      traces.push({ x: places, y: take(l.value), type: "scatter", mode: "lines", name: l.source === "eval" ? "loss on the corpus" : "logged loss", yaxis: "y2", line: { color, width: 1.5 }, showlegend: true,
         text: take(l.step.map((s, k) => `step ${integer(s)}<br>loss ${number(l.value[k])}`)), hoverinfo: "text" });
     });
     const top = Math.max(1, ...kept.map((i) => points[i].step), ...losses.flatMap((l) => l.step));
