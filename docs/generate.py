@@ -169,7 +169,7 @@ def metrics() -> str:
         if isinstance(one, PairMetric):
             seen += ", in two layers"
         if isinstance(one, NeighborMetric):
-            others = " of other documents" if one.between else ""
+            others = " in other documents" if one.between else ""
             points = "N points" if one.fraction == 1 else f"N/{one.fraction} points"
             seen = f"k = {', '.join(map(str, one.k))}{others}, {points}"
         what = [one.definition, one.source, one.it_is_not]

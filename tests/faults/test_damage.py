@@ -120,7 +120,7 @@ def test_every_flipped_bit_is_detected_or_harmless(intact):
     ]
     flipped = (content[:n] + bytes([content[n] ^ 1 << bit]) + content[n + 1 :] for n, bit in bits)
     counts = outcomes(intact, flipped)
-    # A flipped bit in the name of the checksum may go unnoticed, because the data are still intact.
+    # A flipped bit in the key `crc32` may go unnoticed, because the data are still intact.
     # All other flipped bits must be detected.
     assert counts["unchanged"] <= 8 * len("crc32--")
     assert sum(counts.values()) == len(bits)

@@ -42,8 +42,8 @@ def test_linear_map_has_a_linearity_of_one_up_to_the_last_digits():
 def test_linearity_of_noise_is_the_share_of_degrees_of_freedom():
     rng = np.random.default_rng(1)
     before, after = rng.standard_normal((600, 60)), rng.standard_normal((600, 80))
-    # The fit uses 60 of 599 degrees of freedom. Linearity is a mean over 80 features, with a
-    # standard deviation of 0.002.
+    # The fit uses 60 of 599 degrees of freedom. Linearity is a mean over 80 features. The standard
+    # deviation of this mean is 0.002.
     assert linearity.linearity(before, after) == pytest.approx(60 / 599, abs=0.01)
 
 

@@ -26,8 +26,8 @@ def _part(name: str, fraction: int) -> NeighborMetric:
         fraction=fraction,
         definition=f"`id_twonn` of the first {name} of the N points",
         source="the decimation of Facco et al. 2017",
-        it_is_not="an estimate of another dimension: if it differs from `id_twonn`, neither of "
-        "the two numbers is the dimension of the manifold",
+        it_is_not="a different quantity: it estimates the same dimension from fewer points. If "
+        "it differs from `id_twonn`, neither number is the dimension of the manifold",
     )
 
 
