@@ -12,8 +12,8 @@
 # Parts of continuous integration (.ci/run):
 #   make smoke        runs a small default sweep (tests/smoke.yaml) and its report, and then a dry run
 #   make test-readme  runs the README's commands on published suites, with miniature models
-#   make test-bare    runs the tests that need Chromium or Slurm without these programs; all of these tests
-#                     must be skipped
+#   make test-bare    starts the tests that need Chromium or Slurm without giving them these programs; all
+#                     of these tests must be skipped
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -81,14 +81,15 @@ bench: $(READY) $(READY_BENCH)
 	$(ACTIVATE) env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/probe.py
 	$(ACTIVATE) python benchmarks/scale.py
 
-# Kill fifty sweeps, each at a different time. The table counts only the sweeps that recovered.
+# Kill fifty sweeps, each at a different time. The table in docs/reference/faults.md counts only the sweeps
+# that recovered.
 faults: $(READY_DEV)
 	rm -f $(VENV)/faults.jsonl
 	$(ACTIVATE) SHAPESWEEP_KILLS=50 SHAPESWEEP_FAULTS=$(abspath $(VENV))/faults.jsonl \
 	  python -m pytest tests/faults/test_kills.py
 	$(ACTIVATE) python tests/faults/table.py $(VENV)/faults.jsonl
 
-# Check external links. Not every machine can reach all of them.
+# Check external links. Some machines cannot reach all external pages.
 links: $(READY_DEV)
 	$(ACTIVATE) sphinx-build -q -b linkcheck docs docs/_build/links
 

@@ -12,7 +12,7 @@ from shapesweep.estimators import dimension
 
 
 def every_id(points, k):
-    """Compute all ID estimates that k neighbours allow, from exact distances of distinct rows."""
+    """Compute all ID estimates that need at most k neighbours, from exact distances."""
     unique = points[shapesweep.unique_rows(points)]
     (lists,) = neighbors.search(unique, k, k)
     distances, _ = lists.nearest(k)
@@ -37,7 +37,7 @@ def product(points, k):
         np.matmul(part, points.T, out=tile[: len(part)])
 
 
-#: Function, cloud and number of rounds of each program.
+#: For each program: function, cloud and number of rounds.
 PROGRAMS = {
     "shapesweep": (every_id, "gaussian", 5),
     "faiss flat": (peers.faiss_flat, "gaussian", 5),

@@ -23,7 +23,7 @@ def gaussian(n, d):
 def states(n, d):
     """Return a cloud like hidden states, in which each document is a random walk with an offset.
 
-    The variances of the axes decay.
+    The variance of the axes decreases from the first to the last.
     """
     rng = np.random.default_rng(0)
     scale = np.arange(1, d + 1) ** -0.5

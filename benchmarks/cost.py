@@ -1,10 +1,10 @@
-"""Compare the time of each stage of a checkpoint with the time of bare forward passes.
+"""Time each stage in which a checkpoint is measured, and compare it with bare forward passes.
 
 This script writes the first table of `docs/reference/cost.md`, for two cores. A sweep runs one job
 per core, and each job has a single thread. The stages are timed in a process that runs alone. To
 time a whole checkpoint, the commands of the rules measure two batches in parallel. The bare passes
-run twice: in two processes with one thread each, and in one process with two threads. The table
-shows the faster time.
+run twice: in two processes with one thread each, and in one process with two threads. For the bare
+passes, the table shows the faster of these two times.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ LLAMA = {
     **{"vocab_size": 261, "hidden_size": 96, "num_hidden_layers": 8, "num_attention_heads": 6},
     **{"num_key_value_heads": 6, "intermediate_size": 256, "max_position_embeddings": 128},
 }
-#: Class and configuration of a model, number of checkpoints per batch, number of checkpoints whose
-#: stages are timed, and settings of the documents.
+#: For each shape: class and configuration of the model, number of checkpoints per batch, number of
+#: checkpoints whose stages are timed, and settings of the documents.
 SHAPES = {
     "Pythia-70m's shape": ("GPTNeoX", NEOX, 1, 1, {"documents": 128, "length": 110}),
     "the embedded decoder": ("Llama", LLAMA, 8, 2, {"documents": 128, "length": 64}),
@@ -84,7 +84,7 @@ def verdict(name, row):
 
 
 def measured(folder, halves, n_staged):
-    """Return the seconds per checkpoint: for each stage, the whole, and the bare passes."""
+    """Return the seconds per checkpoint of each stage, of the whole, and of the bare passes."""
     call = functools.partial(at_once, __file__)
     n_batch = len(halves[0])
     together = call([["bare", folder, half[0]] for half in halves], threads=1)
@@ -160,7 +160,7 @@ def bare(folder, revision):
 
 
 def stages(folder, *revisions):
-    """Return the seconds per checkpoint of each stage, by timing the functions in `STAGES`."""
+    """Time the functions in `STAGES`, and return the seconds per checkpoint of each stage."""
     from shapesweep.activations import extract
     from shapesweep.config import files
     from shapesweep.geometry import checkpoint, member
@@ -197,7 +197,7 @@ def stages(folder, *revisions):
 
 
 def timed(owner, name, stage, spent):
-    """Return a function or class method that also adds its duration to the seconds of a stage."""
+    """Wrap a function or class method, so that it adds its duration to the seconds of a stage."""
     inner = getattr(owner, name)
 
     @functools.wraps(inner)
@@ -213,7 +213,7 @@ def timed(owner, name, stage, spent):
 
 
 def start_seconds(folder):
-    """Return the seconds that a process needs to start and import modules, per checkpoint."""
+    """Return the seconds per checkpoint that a process needs to start and to import modules."""
     start = time.perf_counter()
     modules = "shapesweep.geometry.batch, torch, transformers"
     subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)

@@ -23,7 +23,7 @@ def scikit_learn(points, k):
 
 
 def scikit_dimension(points):
-    """Return TwoNN, MLE, Gride and the correlation dimension. Each runs its own search."""
+    """Return TwoNN, MLE, Gride and the correlation dimension. Each of them runs its own search."""
     return [
         skdim.id.TwoNN().fit(points).dimension_,
         skdim.id.MLE(K=20).fit(points, n_neighbors=20).dimension_,

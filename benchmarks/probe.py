@@ -1,8 +1,8 @@
 """Time a probe during training, as a share of the time of the training steps.
 
 This script writes the table of probes in `docs/reference/cost.md`. It trains the decoder of the
-embedded suite with the batch size of the suite. A probe of sixteen documents of 64 tokens follows
-every 50 steps. Steps and probes are timed alternately.
+embedded suite with the batch size of the suite. A probe measures sixteen documents of 64 tokens
+each. Steps and probes are timed alternately. The table assumes a probe after every 50 steps.
 """
 
 import json

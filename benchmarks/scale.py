@@ -85,7 +85,7 @@ def start(name, program, *words):
     words = [program, *words]
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        run(words, **quiet)  # The first run writes the bytecode.
+        run(words, **quiet)  # Not timed, because it writes bytecode.
         seconds = np.median([run(words, **quiet)[0] for _ in range(5)])
     return row(name, "", "", seconds)
 
@@ -105,7 +105,7 @@ def digest(*values):
 
 
 def write_sweep(folder, n):
-    """Write the listing of n checkpoints of the Hub, and the configuration of their sweep."""
+    """Write a listing of n checkpoints on the Hub, and the configuration of a sweep of them."""
     listing = {}
     for run in range(n // RUN_LENGTH):
         branches = {f"step{step}": digest(run, step)[:40] for step in range(RUN_LENGTH)}
@@ -161,7 +161,7 @@ def finish(folder):
 
 
 def outputs():
-    """Return the remaining outputs of the targets, in the order of the rules."""
+    """Return the paths of a sweep's tables and of its summary, in the order of the rules."""
     curves = ["profiles", "trajectories", "phases", "shapes", "distances", "comparison"]
     curves += ["budgets", "missing"]
     names = [*TABLES, *(f"curves/{name}" for name in curves)]

@@ -24,14 +24,14 @@ SETTINGS = {
 
 
 def main(paths):
-    """Print the tables, and write the tables to the page."""
+    """Print the tables, and write them to the page."""
     runs = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
     sections = [section(run) for run in runs]
     put("speed.md", "speed", "\n".join([best(runs), *sections] if len(runs) > 1 else sections))
 
 
 def best(runs):
-    """Return the table with the fastest setting of each program."""
+    """Return a table that shows each program in its fastest setting."""
     settings = [{name(benchmark): benchmark for benchmark in run["benchmarks"]} for run in runs]
     chosen = [
         min((setting[key] for setting in settings), key=lambda b: b["stats"]["median"])

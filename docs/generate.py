@@ -1,7 +1,7 @@
 """Write the files that are generated from the code: schemas, reference tables and conda pins.
 
 `make docs` runs this script. With `--check`, the script writes nothing, and fails if a file is not
-up to date. Each generated text in a page is between two comments, which contain its name.
+up to date. In a page, each generated text is between two comments that contain the text's name.
 """
 
 import contextlib
@@ -46,8 +46,8 @@ def main(check: bool) -> int:
 def files() -> Iterator[tuple[Path, str]]:
     """Yield the path and the contents of every generated file."""
     config = Config.model_json_schema()
-    # Keys that a configuration file leaves out have the values in config/config.yaml, so the schema
-    # requires no key.
+    # A configuration file may leave out any key: its value then comes from config/config.yaml. The
+    # schema therefore requires no key.
     config.pop("required")
     for name, schema in (("config", config), ("suite", TypeAdapter(Suite).json_schema())):
         text = json.dumps({"$schema": DIALECT, **schema}, indent=1, ensure_ascii=False)
@@ -91,22 +91,22 @@ def between(text: str, name: str, made: str, page: str) -> str:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table, with an empty line before and after it."""
-    # An unescaped vertical bar would end the cell.
+    # An unescaped vertical bar in a text would end its table cell.
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *cells]
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
 
 def keys(model: Any) -> str:
-    """Return the reference table of a definition, with a row for each key."""
+    """Return the reference table of a pydantic model, with a row for each key."""
     schema = model.model_json_schema()
     return table(["key", "default", "values", "what it is"], list(_rows(schema, schema, "")))
 
 
 def _rows(schema: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator[list[str]]:
     for key, field in schema["properties"].items():
-        # A key gets one row if its value is a union, and the examples show the possible values. If
-        # the value is a mapping, each key of the mapping gets a row.
+        # If the value is a mapping with known keys, each of these keys gets a row. If the value is
+        # a union, the key gets a single row, which lists possible values.
         inner = _resolved(field, whole)
         needed = key in schema.get("required", ())
         default = "required" if needed else _default(field.get("default"))
@@ -149,7 +149,7 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
 
 
 def suites() -> str:
-    """Return the table of the registry, with a row for each suite whose models are on the Hub."""
+    """Return the table of suites, with a row for each suite whose models are on the Hub."""
     rows = []
     for path in sorted((ROOT / "workflow/shapesweep/suites").glob("*.yaml")):
         one = SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -198,7 +198,7 @@ def figures() -> str:
 
 def command() -> str:
     """Return the reference of the command: the help text of every subcommand."""
-    # Otherwise, the terminal would determine the width and the colours of the help.
+    # The width and the colours of the help must not depend on the terminal.
     os.environ.update(COLUMNS="100", NO_COLOR="1")
 
     def output(*arguments: str) -> str:

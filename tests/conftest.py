@@ -28,7 +28,7 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    """If tests were skipped, print a line about these tests at the end."""
+    """Print a line about skipped tests at the end, if there are any."""
     skipped = [
         (report.nodeid.partition("::")[0], report.longrepr[2].removeprefix("Skipped: "))
         for report in terminalreporter.stats.get("skipped", [])
@@ -137,7 +137,7 @@ def clone(tmp_path):
 
 @pytest.fixture
 def standin(tmp_path, monkeypatch):
-    """A stand-in for the Hub. Commands reach it through the environment variable HF_ENDPOINT."""
+    """A stand-in for the Hub. The variable HF_ENDPOINT directs commands to the stand-in."""
     with serving(monkeypatch, tmp_path / "hf") as server:
         yield server
 

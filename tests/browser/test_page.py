@@ -31,7 +31,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, report):
-    """The report page in a browser tab. It must show or log no message, and load no other file."""
+    """The report page in a tab. If it shows or logs messages, or loads other files, tests fail."""
     yield from open_page(browser, report, {"width": 1280, "height": 900})
 
 
@@ -106,8 +106,8 @@ def test_the_lists_change_the_plots(opened):
     title = opened.evaluate("document.getElementById('profile').layout.yaxis.title.text")
     assert title == "id_gride, k = 4"
     assert "metric=id_gride%2F4" in opened.url
-    # The first line shows the middle blocks. The second line shows a layer, at first the layer in
-    # the middle of the list.
+    # The first line shows the middle blocks. The second line shows the selected layer, which is
+    # at first the layer in the middle of the list.
     names = "document.getElementById('training').data.map(t => t.name).filter(Boolean)"
     assert opened.evaluate(names)[:2] == ["middle blocks", "layer 2"]
     opened.select_option("#layer", "3")
@@ -205,7 +205,7 @@ def test_the_page_fits_on_a_phone(phone):
     assert phone.evaluate("document.documentElement.scrollWidth") <= 360
     phone.get_by_text("The chosen profile as a table").click()
     assert phone.evaluate("document.documentElement.scrollWidth") <= 360
-    # Controls are high enough to tap with a finger.
+    # Controls are large enough to tap with a finger.
     assert phone.locator("#run").bounding_box()["height"] >= 32
 
 

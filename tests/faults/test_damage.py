@@ -1,4 +1,4 @@
-"""Parquet files with flipped bits or truncated contents cause an error, and never wrong numbers."""
+"""Flipped bits or missing bytes in Parquet files may cause errors, but never wrong numbers."""
 
 import json
 import random
@@ -18,9 +18,9 @@ from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.shards import ShardWriter, read_shard
 
-#: A program that exits while a pyarrow thread still frees the memory of the table that the program
-#: read. sys.setswitchinterval would keep a thread that needs Python's lock waiting until Python
-#: exits, so the pyarrow thread must not need this lock.
+#: A program that reads a table, and exits while a pyarrow thread is still freeing the memory. The
+#: long switch interval makes a thread that needs Python's lock wait until Python exits. Therefore,
+#: the pyarrow thread must not need this lock.
 EXIT = """
 import sys
 from shapesweep.storage import checksummed
@@ -173,6 +173,6 @@ def test_a_process_may_exit_right_after_it_has_read_a_file(tmp_path):
     with checksummed.Writer(path, part.schema) as writer:
         for _ in range(10):
             writer.write_table(part)
-    # If the pyarrow thread needs Python's lock, about four of five processes abort.
+    # If the pyarrow thread needed Python's lock, about four in five processes would abort.
     for _ in range(3):
         subprocess.run([sys.executable, "-c", EXIT, path], check=True)

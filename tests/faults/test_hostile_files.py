@@ -30,7 +30,7 @@ def folder(runs, tmp_path):
 
 @pytest.fixture
 def extract_with(folder, tmp_path, settings):
-    """A function that extracts the shards of the checkpoint with changed settings of the corpus."""
+    """A function that changes settings of the corpus, and then extracts the shards."""
 
     def extract_with(**more):
         checkpoint = Checkpoint("local", "r", "v", seed=0, step=5, commit="c")
@@ -76,7 +76,7 @@ def test_a_config_with_too_many_layers_is_refused(folder, key, number, is_nested
     described |= {"text_config": {key: number}} if is_nested else {key: number}
     (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
     assert refusal(folder) == f"config.json: {key} is above 10,000"
-    # The plan also ignores a number of layers above this limit.
+    # The plan ignores a layer count above 10,000.
     assert facts.n_layers({key: number}) is None
 
 

@@ -1,7 +1,7 @@
-"""If processes are killed at any time, the next run continues and writes identical tables.
+"""A killed sweep continues in the next run, and writes the same tables as a sweep without kills.
 
-By default, three sweeps are killed. `make faults` kills fifty sweeps and writes the results to
-docs/reference/faults.md.
+By default, three sweeps are killed at random times. `make faults` kills fifty sweeps and writes the
+results to docs/reference/faults.md.
 """
 
 import json
@@ -19,7 +19,7 @@ from helpers.workflow import TINY, command, complete, refused, settings, sweep, 
 
 #: The number of sweeps that are killed at random times. The index of a sweep is its random seed.
 N_KILLS = int(os.environ.get("SHAPESWEEP_KILLS", "3"))
-#: The path of a file to which each sweep appends a line of JSON, or None.
+#: The path of a file, or None. Each sweep appends a line of JSON to this file.
 FOUND = os.environ.get("SHAPESWEEP_FAULTS")
 TABLES = ("geometry", "replicates", "losses", "budgets", "origins", "failures")
 CURVES = ("profiles", "trajectories", "phases", "shapes", "distances")
@@ -74,7 +74,7 @@ def workers(session):
 
 
 def kill(process, victim, rng):
-    """Kill a single worker, only Snakemake while the workers continue, or all processes at once."""
+    """Kill one worker, kill Snakemake but no worker, or kill all processes at once."""
     if process.poll() is not None:
         return  # The sweep ended before it could be killed.
     if victim == "all":

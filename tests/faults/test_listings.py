@@ -20,7 +20,7 @@ from shapesweep.manifest import checkpoints, history
 from shapesweep.storage import failures, manifests
 from shapesweep.storage.manifests import Checkpoint
 
-#: A training log that contains a step too large for the integer type of a table.
+#: A training log whose step does not fit into the integer type of a table.
 TOO_LARGE = json.dumps({"log_history": [{"loss": 1, "step": 10**30}]})
 SUITE_OF_ANY_NAME = SUITE.validate_python({**HUB, "match": r"(?s).*?step(?P<step>\d+).*"})
 FOLDERS = SUITE.validate_python({**HUB, "mode": "folders", "match": r"(?s)(.*)"})
@@ -78,7 +78,9 @@ def test_a_damaged_listing_is_read_or_refused_in_one_line(results, path, wrong):
 def test_truncated_listings_are_refused(results):
     text = json.dumps(VALID)
     for end in range(len(text)):
-        with pytest.raises(ShapesweepError, match=r"s\.json: damaged; add --forcerun listing$"):
+        with pytest.raises(
+            ShapesweepError, match=r"s\.json: damaged; run again with --forcerun listing$"
+        ):
             list_checkpoints(results, text[:end])
 
 
@@ -94,7 +96,7 @@ HOSTILE = [
 def test_hostile_branch_names_have_safe_revisions_and_folders(results, name):
     for checkpoint in list_checkpoints(results, listing_of(name)):
         assert checkpoint.folder.resolve().parent == (results / "checkpoints/s/a").resolve()
-        # Nothing is downloaded for a checkpoint with the flag not_listed.
+        # A checkpoint with the flag `not_listed` is never downloaded.
         is_safe = re.fullmatch(NAME, checkpoint.revision)
         assert is_safe or checkpoint.flags[0].startswith("not_listed")
 
@@ -158,15 +160,15 @@ def test_shards_with_wrong_origins_are_not_measured(tmp_path, make_checkpoint, s
 
 def test_placeholders_in_commands_of_rules_are_quoted_or_safe():
     safe = {f"wildcards.{name}" for name in ("suite", "run", "revision", "batch", "figure")}
-    # The values of these placeholders are numbers, or strings that the configuration restricts to a
-    # few values.
+    # Each of these placeholders stands for a number, or for one of the few strings that the
+    # configuration allows.
     safe |= {f"params.{name}" for name in ("bytes", "seconds", "rise")}
     safe |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "room")}
     safe |= {"threads"}
     n_words = 0
     for path in Path("workflow/rules").glob("*.smk"):
         commands = re.findall(r"shell:\n((?:\s+f?\".*\"\n?)+)", path.read_text(encoding="utf-8"))
-        # In an f-string, Python itself would replace the placeholders.
+        # Commands are not f-strings, because Snakemake, not Python, must replace the placeholders.
         assert not any(re.search(r"^\s+f\"", command, re.MULTILINE) for command in commands)
         # A double brace is an escaped literal brace.
         text = "".join(commands).replace("{{", "").replace("}}", "")

@@ -21,7 +21,7 @@ def standin(monkeypatch, tmp_path):
     with serving_here(monkeypatch, tmp_path / "cache") as server:
         monkeypatch.setenv("HF_TOKEN", SECRET)
         monkeypatch.setattr(client, "ATTEMPTS", 2)
-        # huggingface_hub also sleeps between its own attempts.
+        # Both shapesweep and huggingface_hub sleep between attempts.
         monkeypatch.setattr("time.sleep", lambda _: None)
         server.echoes_token = True
         server.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": b"x" * 99})
@@ -29,7 +29,7 @@ def standin(monkeypatch, tmp_path):
 
 
 def answer_with(standin, status, part=""):
-    """Respond with an HTTP status to every request whose path contains `part`."""
+    """Set the HTTP status of the response to every request whose path contains `part`."""
 
     def scripted():
         return (str(status), {}) if part in standin.asked[-1][1] else None

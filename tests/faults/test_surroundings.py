@@ -1,4 +1,4 @@
-"""Sweeps on a full or read-only disk, without a GPU, with wrong clocks, and in other locales."""
+"""Sweeps on a full or read-only disk, without a GPU, with wrong clocks, and in unusual locales."""
 
 import os
 import shutil

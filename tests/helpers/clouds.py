@@ -7,9 +7,9 @@ import numpy as np
 
 
 def _uniform(n, d, seed):
-    """Return numbers in (0, 1) of shape (n, d).
+    """Return an array of shape (n, d) with numbers between 0 and 1.
 
-    They are drawn by Lehmer's linear congruential generator (MINSTD).
+    Lehmer's linear congruential generator (MINSTD) draws the numbers.
     """
     state, values = seed, np.empty(n * d)
     for i in range(n * d):
@@ -86,7 +86,7 @@ def few():
 
 
 def power_law():
-    """Return a cloud with the variances 1/k."""
+    """Return a cloud whose k-th feature has the variance 1/k."""
     return _normal(600, 128, 101) * np.arange(1, 129) ** -0.5
 
 

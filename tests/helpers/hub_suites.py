@@ -15,7 +15,7 @@ NEOX = {**HUB, "repositories": ["Org/neox"]}
 
 
 def files(saved, folder, form="safetensors"):
-    """Return the files of a model or tokenizer. Weights are one file, shards, or a pickle."""
+    """Return the files of a model or tokenizer. The weights have the format `form`."""
     shutil.rmtree(folder, ignore_errors=True)
     saved.save_pretrained(folder, **({"max_shard_size": "20KB"} if form == "sharded" else {}))
     found = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -69,7 +69,7 @@ def publish_all(hub, tokenizers, folder):
         contents = files(model, folder / "m", forms[step])
         hub.add("Org/neox", f"step{step}", contents | decoder | CLUTTER)
     for step, model in trajectory(tiny_bloom(), steps, seed=1):
-        # The tags contain no tokenizer. The tokenizer is in another repository.
+        # The tokenizer is not in these tags, but in another repository.
         hub.add("big/bloom-intermediate", f"global_step{step}", files(model, folder / "m"), "tags")
         hub.add("big/bloom", "main", decoder)
     bert = trajectory(tiny_bert(), steps, 2, transformers.AutoModelForPreTraining)

@@ -10,7 +10,7 @@ from shapesweep.storage import schemas, tables
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-#: The name of a run. If the page does not escape this name, the browser runs the code in the name.
+#: The name of a run, with code that the browser runs if the page does not escape the name.
 HOSTILE = "<img src=x onerror=alert(1)>"
 STEPS = (0, 1, 10, 100, 1000)
 BLOCKS = 4
@@ -20,7 +20,7 @@ METRICS = [("anisotropy", None), ("id_twonn", 2), ("id_gride", 2), ("id_gride", 
 
 
 def value(run, metric, step, layer):
-    """Return a dome over the layers. The dome grows with the step, and depends on the run."""
+    """Return a dome's value at a layer. The dome grows with the step, and depends on the run."""
     height = math.log10(1 + step) / 4 * math.sin(math.pi * layer / BLOCKS)
     return (1 if metric == "anisotropy" else 9) * (0.1 + 0.6 * height) + 0.001 * len(run)
 

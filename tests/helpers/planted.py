@@ -46,7 +46,7 @@ def cloud(rng, dimension, shared):
 
 
 def bulk(rng, sink):
-    """Return normal tokens with a leading axis. `sink` shifts the first tokens along this axis."""
+    """Return Gaussian tokens with a leading axis, along which `sink` shifts the first tokens."""
     points = rng.standard_normal((N_TOKENS, FEATURES))
     points[:, 0] *= np.sqrt(LEADING)
     points[::LENGTH, 0] += sink

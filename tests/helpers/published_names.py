@@ -1,8 +1,8 @@
 """Published names of checkpoints, and listings with these names.
 
 The listings look like the output of `shapesweep listing`. With these listings, tests can plan a
-sweep of every suite of the registry without a network. For some suites, only the form of the names
-is known. For these suites, a few names of this form are listed.
+sweep of every suite of the registry without a network. If only the form of a suite's names is
+known, a few names of this form are listed.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ def _olmo2(steps):
 
 
 #: (suite, repositories, names). A `*` matches any repository. Names are branches, tags, folders or
-#: titles of commits, depending on the mode of the suite. In a row with `repositories` instead of a
-#: repository, the third column lists names of repositories.
+#: titles of commits, depending on the mode of the suite. If the second column is `repositories`,
+#: the third column lists names of repositories.
 _NAMES = [
     ("amber", "*", "ckpt_{000..358 by 1}"),
     ("apertus", "*", "step50000-tokens210B step1432000-tokens6014B step2627139-tokens15T"),
@@ -132,7 +132,7 @@ def expand_names(names):
 
 
 def repositories(name, suite):
-    """Return every repository of a suite. If a pattern has a `*`, the table lists the matches."""
+    """Return every repository of a suite. The table lists the repositories that match a `*`."""
     known = [pattern for pattern, _ in patterns(suite) if "*" not in pattern]
     return list(dict.fromkeys([*known, *_published(name, lambda row: row == "repositories")]))
 

@@ -1,4 +1,4 @@
-"""Programs other than Python that some tests need. Tests without their program are skipped."""
+"""Programs other than Python that some tests need. A test is skipped if its program is missing."""
 
 import os
 import shutil

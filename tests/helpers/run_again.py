@@ -53,7 +53,7 @@ WATCHED = {"train", "geometry", "budget"}.union(*TARGETS.values())
 
 
 def table():
-    """Return the rows of the table by change.
+    """Return the table as a dictionary, with the change as the key.
 
     Each value is a pair: the jobs that run again for checkpoints, and the other outputs that are
     written again.

@@ -17,7 +17,7 @@ def extract(checkpoint, folder, settings, out, measured=None):
 
 
 def checkpoint_of(folder):
-    """Return the entry in the manifest of the checkpoint in a folder."""
+    """Return the manifest entry of the checkpoint in a folder."""
     suite = files.validate({"suites": {"s": {"source": "local", "runs": {"run": str(folder)}}}})
     listed = checkpoints.list_checkpoints("s", suite.suites["s"], "results")
     return checkpoints.describe("s", suite.suites["s"], listed, "all")[0]

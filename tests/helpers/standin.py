@@ -1,8 +1,9 @@
 """A stand-in for the Hub on the loopback interface.
 
-It answers the requests of the real client, huggingface_hub: models, refs, trees (in pages),
-commits, and files with ETag, `X-Repo-Commit` and Range. It imitates faults of the real Hub: 429
-with Retry-After, server errors, and connections that are cut in the middle of a file.
+It answers the requests of the real client, huggingface_hub, for models, refs, trees (in pages),
+commits and files. For files, it supports `ETag`, `X-Repo-Commit` and `Range`. It imitates faults of
+the real Hub: 429 with Retry-After, server errors, and connections that are cut in the middle of a
+file.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ LARGE = (".safetensors", ".bin", ".pt")
 
 @dataclass
 class Repository:
-    """A repository. It has commits, the files of each commit, and branches and tags."""
+    """A repository with commits, the files of each commit, branches and tags."""
 
     commits: dict = field(default_factory=dict)
     titles: dict = field(default_factory=dict)
@@ -54,7 +55,7 @@ class StandIn:
         #: Whether an error response contains the token of the request.
         self.echoes_token = False
         self.n_echoes = 0
-        #: Paths whose response is always 500 with `Retry-After: 1`.
+        #: Paths that the server always answers with the status 500 and `Retry-After: 1`.
         self.broken = set()
         #: A mapping from the path of a file to a function that damages the contents of this file.
         self.spoilt = {}
@@ -94,7 +95,7 @@ class StandIn:
         return commit
 
     def fault(self):
-        """Return the fault of the next request, or None."""
+        """Return a random fault for the next request, or None."""
         with self.lock:
             if self.random.random() >= self.fault_rate:
                 return None

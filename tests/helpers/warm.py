@@ -73,8 +73,8 @@ def answer(client):
     os.environ.clear()
     os.environ.update(request["environment"])
     # huggingface_hub reads environment variables when it is imported, so this process imports
-    # huggingface_hub again. transformers keeps the module that the server imported. Nothing listens
-    # at the endpoint of that module, because transformers must not use the Hub.
+    # huggingface_hub again. transformers keeps the module that the server imported. The copy that
+    # transformers uses has an endpoint without a server, because transformers must not use the Hub.
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]
     sys.argv = request["arguments"]

@@ -26,7 +26,7 @@ WARM = Path(__file__).with_name("warm.py")
 _PROGRAM = """#!/bin/sh
 exec "{python}" -IS "{warm}" run "{socket}" {name} "$@"
 """
-#: The model and the other keys of an embedded suite. Its training takes seconds.
+#: The model of an embedded suite, and the other keys of this suite. Its training takes seconds.
 LLAMA = {
     **{"model_type": "llama", "hidden_size": 16, "intermediate_size": 32},
     **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
@@ -45,7 +45,7 @@ echo $!
 
 
 def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snakefile", cold=False):
-    """Return arguments of `subprocess.run` for `snakemake` in a folder with a configuration.
+    """Return the arguments with which `subprocess.run` starts `snakemake` in a folder.
 
     `configfile` is relative to the folder. If it is None, the default configuration is used.
     """

@@ -1,4 +1,4 @@
-"""The workflow runs as a module of other workflows, with other options and without its profile."""
+"""The workflow runs as a module of other workflows, with various options and no profile."""
 
 import shutil
 import subprocess
@@ -66,7 +66,7 @@ def importer(tmp_path, runs, text_file):
 
 
 def run(importer, *options):
-    """Run `snakemake` on the workflow that imports this one."""
+    """Run `snakemake` on the workflow that imports shapesweep."""
     words = command(importer, *options, configfile=None)
     program, *rest = words["args"]
     words["args"] = [program, *rest[rest.index("--cores") :]]
@@ -74,7 +74,7 @@ def run(importer, *options):
 
 
 def import_workflow(importer, snakefile, prefix, names):
-    """Write a workflow that imports this one."""
+    """Write a workflow that imports shapesweep."""
     line = f'prefix:\n        "{prefix}"' if prefix else ""
     names_of = names.removesuffix("*")
     text = IMPORTER.format(snakefile=snakefile, prefix=line, names=names, names_of=names_of)
@@ -138,7 +138,7 @@ def test_an_error_in_the_configuration_of_a_module_is_reported_in_one_line(impor
 def test_an_imported_workflow_runs_on_a_cluster(importer, tmp_path_factory):
     import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "deep/er", "p_*")
     options = submitting(tmp_path_factory.mktemp("scheduler"))
-    # The option --set-threads is left out, because the rules of a module have other names.
+    # The module renames the rules that --set-threads names, so this option is left out.
     done = run(importer, *options[: options.index("--set-threads")])
     assert done.returncode == 0, done.stdout
     check(importer, "deep/er")

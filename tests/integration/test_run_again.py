@@ -40,7 +40,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory, runs, text_file):
-    """A finished sweep of three of four checkpoints.
+    """A finished sweep that measured three of a run's four checkpoints.
 
     It has a budget, the figures of the paper, and a trained run for `spikes`.
     """
@@ -150,7 +150,7 @@ TARGETS_OF = {"spikes": "spikes", "comparison": "paper", "report": "all"}
 
 
 def target_of(pattern):
-    """Return the target that writes a file."""
+    """Return a target that includes the given file."""
     return TARGETS_OF.get(re.match(r"\w+", pattern)[0], "numbers")
 
 
@@ -221,7 +221,7 @@ def test_truncated_settings_are_not_used(copied):
 def test_a_manifest_of_another_text_is_not_used(copied):
     original = configuration(copied)
     configure(copied, {"corpus.text": "other.txt"})
-    # The sweep with the other text stops after it has written the manifest.
+    # Run the sweep with the other text only until its manifest is written.
     complete(copied, "numbers", "--until", "manifest")
     write(copied, original)
     # Delete the records of Snakemake, so that Snakemake does not remember the first sweep.

@@ -17,7 +17,7 @@ from helpers.workflow import complete, configure, read, settings, sweep, write
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 REPOSITORIES = ["Org/first", "Org/second", "Org/third"]
 SUITE = {**HUB, "repositories": REPOSITORIES[:2], "only": ["first"]}
-#: Rows whose changes need other keys if the suite is on the Hub.
+#: Rows that are tested with other keys, because the suite is on the Hub.
 OTHER_CHANGES = {
     "`suites`: `seed` of a run, `tokens_per_step`": [
         {"suites.mine.seed": 7},
@@ -45,7 +45,7 @@ def hub(tmp_path_factory, tokenizers):
 
 @pytest.fixture(scope="module")
 def finished(hub, tmp_path_factory, text_file):
-    """A sweep that has measured three of a run's four checkpoints, and the budget of the last."""
+    """A sweep that has measured three of a run's four checkpoints, and the last one's budget."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copyfile(text_file, folder / "other.txt")
     chosen = settings(
@@ -69,12 +69,14 @@ def swept(finished):
 
 
 def expected_of_hub(row, target):
-    """Return the rules that run. If one job of a Hub checkpoint runs, its other job also runs."""
+    """Return the rules that run after a change.
+
+    If one rule in `BOTH` runs for a Hub checkpoint, the other rule runs too.
+    """
     if row == "`scratch`":
         return BOTH | TARGETS[target]
     rules = expected(row, target)
-    # The kept shards of the checkpoint with a budget belong only to the targets `all` and
-    # `numbers`.
+    # Only the targets `all` and `numbers` include the kept shards of the checkpoint with a budget.
     if row == "`keep_activations`" and target not in ("all", "numbers"):
         return rules
     return rules | BOTH if rules & BOTH and row not in WITHOUT_BUDGET else rules

@@ -34,18 +34,18 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     geometry = read(workspace, "geometry")
     found = geometry.groupby(["run", "revision"]).size()
     # Each of the three corpora has the same count of numbers. In each layer, three selections have
-    # every metric at each scale of the metric. The embedding lacks linearity, because it has no
-    # previous layer. Two more selections have two numbers each. Causal models have two more
-    # numbers, which are computed from truncated documents. The decoder has an embedding, three
-    # blocks and a final norm. The encoder has an embedding and two blocks.
+    # every metric, at each of its scales. The embedding lacks linearity, because it has no previous
+    # layer. Two more selections have two numbers each. Causal models have two more numbers, which
+    # are computed from truncated documents. The decoder has an embedding, three blocks and a final
+    # norm. The encoder has an embedding and two blocks.
     scales = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
     assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2 + 2) - 3)}
     assert set(found["encoder"]) == {3 * (3 * (3 * scales + 2 * 2) - 3)}
     undefined = geometry.flag.str.contains("undefined")
     assert (geometry.value.isna() == undefined).all()
-    # `alpha_req` needs a hundred eigenvalues, but a cloud with 16 features has only 16. The
-    # distinct embeddings are few, so some have fewer than 64 neighbours. All other numbers are
-    # defined and have errors.
+    # `alpha_req` needs a hundred eigenvalues, but a cloud with 16 features has only 16. There are
+    # few distinct embeddings, so some have fewer than 64 neighbours. All other numbers are defined,
+    # and have a standard error.
     blocks = geometry[geometry.layer_kind != "embedding"]
     assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
     assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}

@@ -122,7 +122,7 @@ def test_the_report_has_every_figure_with_title_category_and_caption(again):
             continue
         assert json.dumps(figure.title)[1:-1] in page
         assert f'"{figure.category}"' in page
-        # Only the start of the caption is compared, because this part contains no emphasis or line
+        # Only the start of the caption is compared, because the start contains no emphasis or line
         # break.
         assert figure.caption.split("*")[0].split(".")[0] in page
     assert "Summary of the sweep" in page

@@ -1,4 +1,4 @@
-"""Write the values that other programs compute for deterministic clouds to `fixtures.json`.
+"""Write to `fixtures.json` what other programs compute for deterministic clouds.
 
 The tests do not run this script. The script needs a separate environment:
     python -m venv peers
@@ -26,7 +26,7 @@ from helpers.clouds import CLOUDS
 
 
 def _paper():
-    """Return the module of the paper's authors. An import of the whole package would fail."""
+    """Return the module of the paper's authors. Importing their whole package would fail."""
     files = importlib.metadata.files("llm-microscope")
     path = next(file for file in files if file.name == "functions.py").locate()
     spec = importlib.util.spec_from_file_location("paper", path)

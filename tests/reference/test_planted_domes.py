@@ -4,12 +4,14 @@ import numpy as np
 
 from helpers.planted import MIN_AGREEING, SEEDS, bulk, expected, measured
 
-#: For each layer, the shift of the first tokens in standard deviations. The shift causes a dome.
+#: For each layer, the shift of the first tokens along the leading axis. The shift causes a dome.
+#: Without the shift, tokens have a variance of 10 along the leading axis, and of 1 along all other
+#: axes.
 SINK = (0.0, 10.0, 20.0, 25.0, 20.0, 10.0, 0.0)
 
 
 def dome_of(seed, sinks):
-    """Return the anisotropy shapes of a checkpoint by selection, `all` or `no_first`."""
+    """Return the anisotropy shapes of a checkpoint, indexed by selection (`all` or `no_first`)."""
     rng = np.random.default_rng([2, seed])
     shards = {(7, layer): bulk(rng, sink) for layer, sink in enumerate(sinks)}
     shapes = measured(["anisotropy"], shards, n_layers=6)["shapes"]

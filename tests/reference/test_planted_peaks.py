@@ -13,7 +13,7 @@ TRAINING_STD = 0.3
 
 
 def id_verdict(seed, line):
-    """Return the row in `phases` of a training run whose middle blocks have the IDs `line`."""
+    """Return a training run's row in `phases`. `line` has the middle blocks' ID at each step."""
     rng = np.random.default_rng([1, seed])
     shared = rng.uniform(size=(N_TOKENS, FEATURES))
     shards = {}

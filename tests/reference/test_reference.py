@@ -2,12 +2,13 @@
 
 `generate.py` writes the numbers of the other programs to `fixtures.json`.
 
-Reasons for the tolerances: All programs use the same definitions, and shapesweep computes distances
-exactly, so only the other programs' rounding causes differences. The other programs compute ‖a‖² +
-‖b‖² - 2ab in float64. At the offset of 300, this expression has an error of about 1e-16 · (300² ·
-30)/d², so the tolerance is 1e-6. For spectra in float64, the tolerance is 1e-9. The same tolerance
-applies to singular values, which shapesweep computes from squares with a condition number of at
-most 1e8.
+All programs use the same definitions, and shapesweep computes distances exactly, so only the
+rounding of the other programs causes differences. The other programs compute the squared distance
+of points a and b as ‖a‖² + ‖b‖² - 2ab in float64. One cloud is shifted by 300 in each of 30
+features. At a distance of d, the squared distances in this cloud have a relative error of about
+1e-16 · (300² · 30)/d², so the tolerance is 1e-6. For spectra in float64, the tolerance is 1e-9. The
+tolerance of singular values is also 1e-9. Shapesweep computes singular values from their squares,
+which have a condition number of at most 1e8.
 """
 
 import json
@@ -44,9 +45,9 @@ def distances(cloud):
         "id_twonn": shapesweep.id_twonn,
         "id_twonn_mle": shapesweep.id_twonn_mle,
         "id_twonn_mle_censored": lambda d: shapesweep.id_twonn_mle(d, discard_fraction=0.1),
-        # The authors' code runs in float64, on the cloud without repeated rows. This code rescales
-        # the points. For the lowest fifth of the ratios, it computes the distribution function F in
-        # float32, with a relative error of 1e-7.
+        # The authors' code gets float64 points without repeated rows, and rescales them. For the
+        # lowest fifth of the ratios, this code computes the distribution function F in float32,
+        # with a relative error of 1e-7.
         "id_twonn_paper": shapesweep.id_twonn_paper,
         "id_mle": lambda d: shapesweep.id_mle(d[:, :20]),
         "id_mle_arithmetic": lambda d: shapesweep.id_mle(d[:, :20], mean="arithmetic"),
@@ -75,7 +76,8 @@ def test_correlation_dimension_equals_that_of_scikit_dimension(cloud, distances)
     mask, group = np.ones(len(points), dtype=bool), np.zeros(len(points), dtype=int)
     pairs = tuple(int(lists.count_within(r, mask, group, 1).sum()) for r in radii)
     # Each radius is a median distance. If a pair has exactly this distance, rounding decides
-    # whether the other program counts the pair. For each radius, this affects two ordered pairs.
+    # whether the other program counts the pair. For each radius, the rounding affects two ordered
+    # pairs.
     ties = 2 / (min(pairs) * np.log(pairs[1] / pairs[0]))
     np.testing.assert_allclose(
         shapesweep.id_corrint(pairs, radii), cloud[1]["id_corrint"], rtol=1e-6 + 2 * ties
@@ -115,10 +117,10 @@ def test_spectra_equal_those_of_other_programs(cloud, request, name, estimate, r
 
 
 def centred(theirs, request):
-    """Return the values of another program for a cloud, without the cloud's offset.
+    """Return another program's values for a cloud. The offset of the cloud is removed.
 
-    At the offset of 300, other programs lose digits. For the cloud `offset`, the function therefore
-    returns the values of the cloud `gauss4`.
+    Other programs lose digits if a cloud is shifted by 300. For the cloud `offset`, the function
+    therefore returns the values of `gauss4`, which is the same cloud without the shift.
     """
     return FIXTURES["gauss4"] if request.node.callspec.params["cloud"] == "offset" else theirs
 
@@ -135,8 +137,8 @@ def test_linearity_equals_that_of_the_authors_code(cloud):
 def test_neighbors_equal_those_of_scikit_learn(cloud):
     points, theirs = cloud
     distances, indices = shapesweep.nearest_neighbors(points, 5)
-    # scikit-learn expands the squared distance. At the offset of 300, the expansion causes an error
-    # of 1e-16 · 2.7e6 / d.
+    # scikit-learn computes the squared distance of a and b as ‖a‖² + ‖b‖² - 2ab. If a cloud is
+    # shifted by 300 in 30 features, a distance of d has an error of 1e-16 · 2.7e6 / d.
     expected = np.array(theirs["neighbor_distances"])[:, :5]
     np.testing.assert_allclose(distances[:5], expected, rtol=1e-6, atol=1e-4)
     apart = (np.diff(np.array(theirs["neighbor_distances"])) > 1e-4).all(axis=1)

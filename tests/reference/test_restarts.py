@@ -61,7 +61,7 @@ def test_trainings_without_restarts_are_continuous(trainings):
     first, other, branches = trainings
     for run in (first, other, *branches.values()):
         assert flags(run) == {}
-        # If every second checkpoint is left out, still no checkpoint is flagged.
+        # No checkpoint is flagged even if every second checkpoint is left out.
         assert flags(run[::2]) == {}
 
 

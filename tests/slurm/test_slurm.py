@@ -18,7 +18,7 @@ from helpers.workflow import ROOT, command, complete, read, settings, write
 PROFILE = ["--profile", ROOT / "profiles/slurm", "--latency-wait", "5"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "1"]
 
-#: A job that needs more memory than it first requests, and a job that needs more time.
+#: Two jobs: one needs more memory than it first requests, and the other needs more time.
 TROUBLE = """
 rule all:
     input: "grown", "late"
@@ -65,7 +65,7 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trouble(slurm, tmp_path_factory):
-    """The process that runs the workflow TROUBLE.
+    """The Snakemake process that runs the workflow `TROUBLE`.
 
     This workflow takes a minute, so it runs in parallel with another test.
     """

@@ -1,4 +1,4 @@
-"""The pinned versions of pip, conda, the package and this environment agree."""
+"""The same versions are pinned for pip, conda and the package, and are installed here."""
 
 import importlib.metadata
 import os

@@ -61,12 +61,12 @@ def test_time_left_is_empty_while_it_is_unknown(ledger):
 
 def test_time_left_is_estimated_from_finished_jobs(ledger):
     run(ledger, 1, "train", 100)
-    # For most remaining jobs, no job of the same rule has finished, so the duration is unknown.
+    # The duration of most remaining jobs is unknown, because no job of the same rule has finished.
     assert ledger.left().startswith("at least")
     run(ledger, 2, "activations", 10)
     run(ledger, 3, "geometry", 20)
-    # The estimate is 3 · 10 s + 3 · 20 s, plus the median of the known durations as the duration of
-    # the summary.
+    # The estimate is 3 · 10 s for activations plus 3 · 20 s for geometry. For the summary, it adds
+    # the median of the known durations.
     assert ledger.left() == "about 2 min left"
     for number in (4, 6, 8):
         run(ledger, number, "activations", 10)

@@ -1,6 +1,6 @@
 # Input: the files of a checkpoint, and the manifest. Output: the number of dimensions that each
-# layer needs, in <results>/budgets/<suite>/<run>/<revision>/<fingerprint>.parquet. Only the
-# checkpoints that `budget` selects in the configuration are measured.
+# layer needs, in <results>/budgets/<suite>/<run>/<revision>/<fingerprint>.parquet. The
+# configuration's key `budget` selects the checkpoints that are measured.
 rule budget:
     input:
         text=text,
@@ -18,8 +18,8 @@ rule budget:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.model_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.budget_minutes(w.suite, w.run),
-        # No number depends on the following values. They are resources, because a job does not
-        # run again if its resources change.
+        # `device`, `batch_tokens` and `temporary` do not affect the numbers, so they are
+        # resources. If only the resources of a job change, the job does not run again.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,

@@ -1,8 +1,8 @@
-# Output: <results>/config.yaml, the configuration in use, merged from all files; and
-# <results>/settings/, the settings that jobs read. The name of a settings file is the digest of its
-# contents, so a job depends only on the part of the configuration that it reads. Snakemake's
-# template engine writes these files in the main process, because the length of a command line is
-# limited.
+# Output: <results>/config.yaml, which contains the configuration merged from all files, and
+# <results>/settings/, which contains the settings that jobs read. The name of a settings file is
+# the digest of its contents, so a job depends only on the part of the configuration that it reads.
+# Snakemake's template engine writes these files in the main process, because their contents may be
+# too long for a command line.
 rule template:
     output:
         f"{RESULTS}/settings/text.jinja",

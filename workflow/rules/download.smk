@@ -1,8 +1,9 @@
-# Input: the manifest, which pins the commits of a suite on the Hub. Output: the files of its
-# checkpoints, <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/ (or in the configuration's
-# scratch), which are removed after they are measured; and the tokenizer of each run,
-# <results>/tokenizers/, which is kept. Downloads need no core. They run ahead of the measurements
-# as far as hub.downloads and hub.disk_gb allow. A download waits until there is room on the disk.
+# Input: the manifest, which pins the commits of a suite on the Hub. Output: the checkpoints' files
+# in <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/ (inside `scratch` and not inside
+# <results>, if the configuration sets `scratch`), and the tokenizer of each run in
+# <results>/tokenizers/. The checkpoints' files are removed after the measurement, and the
+# tokenizers are kept. Downloads need no core, and run ahead of the measurements as far as
+# hub.downloads and hub.disk_gb allow. A download waits until there is room on the disk.
 rule download:
     input:
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
@@ -24,7 +25,7 @@ rule download:
         temporary=TEMPORARY_HERE,
     params:
         revisions=revisions,
-        # If shards are kept, checkpoints that were measured earlier are downloaded, too.
+        # If shards are to be kept, even checkpoints that are already measured are downloaded.
         measured="" if CONFIG.keep_activations else measured,
         rise=lambda w: (
             f"--budget-rise {CONFIG.budget.rise}" if PLAN.budgets_of(batch(w)) else ""
@@ -49,7 +50,7 @@ rule tokenizer:
         f"{RESULTS}/logs/tokenizer/{{suite}}/{{run}}/{{fingerprint}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/tokenizer/{{suite}}/{{run}}/{{fingerprint}}.tsv"
-    # Every checkpoint of the run waits for the tokenizer.
+    # Downloads and measurements of the run wait for the tokenizer, so it has priority.
     priority: 20
     threads: 0
     resources:
@@ -58,8 +59,8 @@ rule tokenizer:
         hub=1,
     params:
         results=HERE,
-        # The name of the output changes with its contents. Snakemake does not compare params that
-        # depend on the output, so other changes of the definition do not cause another download.
+        # If the tokenizer's files change, the output gets another name. Snakemake does not compare
+        # params that depend on the output, so other changes of the definition start no download.
         definition=reported(
             lambda w, output: definitions.for_tokenizer(
                 w.suite, PLAN.suites[w.suite], w.run

@@ -5,7 +5,7 @@ rule figures:
     input:
         CURVES,
     output:
-        # A directory, because a figure without data is not drawn.
+        # The output is a directory, because only figures that have data are drawn.
         report(
             directory(f"{RESULTS}/figures"),
             patterns=["{figure}.svg"],

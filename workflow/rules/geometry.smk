@@ -1,7 +1,7 @@
 # Input: the files of a batch of checkpoints, and the manifest. Output: the tables of their metrics,
-# <results>/geometry/<suite>/<run>/<batch>/<fingerprint>/. A job extracts and measures one
-# checkpoint at a time, and then removes its shards of hidden states. With keep_activations, the
-# shards are kept in <results>/activations/. <results>/measured/ keeps the numbers of every
+# <results>/geometry/<suite>/<run>/<batch>/<fingerprint>/. For one checkpoint at a time, a job
+# writes shards of hidden states, measures them, and removes them. With keep_activations, the shards
+# are kept in <results>/activations/. The folder <results>/measured/ keeps the numbers of every
 # checkpoint, so that a later sweep does not measure them again.
 rule geometry:
     input:
@@ -25,8 +25,8 @@ rule geometry:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.geometry_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.geometry_minutes(batch(w)),
-        # No number depends on the following values. They are resources, because a job does not
-        # run again if its resources change.
+        # `device`, `batch_tokens` and `temporary` do not affect the numbers, so they are
+        # resources. If only the resources of a job change, the job does not run again.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,

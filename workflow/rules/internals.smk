@@ -39,7 +39,8 @@ def set_limits(chosen):
 
     Snakemake's documented interface cannot set global resources from a configuration.
     """
-    # disk_mb limits the total disk space of all downloads, and hub limits how many run at a time.
+    # The resource disk_mb limits the total disk space of all downloads, and the resource hub limits
+    # the number of concurrent downloads.
     limits = {"disk_mb": int(chosen.hub.disk_gb * 1000), "hub": chosen.hub.downloads}
     for resource, limit in limits.items():
         workflow.global_resources.setdefault(resource, max(1, limit))

@@ -49,7 +49,7 @@ rule manifest:
         text,
         plan=plan_file,
     output:
-        # Files that have not changed are not hashed again.
+        # The job reads the earlier manifest, so that unchanged files are not hashed again.
         update(f"{RESULTS}/manifests/{{suite}}.parquet"),
     log:
         f"{RESULTS}/logs/manifest/{{suite}}.log",
@@ -65,8 +65,8 @@ rule manifest:
         "--results {params.results:q} --out {output:q} > {log:q} 2>&1"
 
 
-# Embedded suites are left out, so that `manifests` and `plan` do not train them. Their checkpoints
-# are counted without manifests.
+# Embedded suites are left out, so that `manifests` and `plan` do not train them. The checkpoints of
+# embedded suites are counted without manifests.
 MANIFESTS = [
     f"{RESULTS}/manifests/{name}.parquet"
     for name, suite in CONFIG.suites.items()

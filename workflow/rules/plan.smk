@@ -45,15 +45,15 @@ RESULTS = CONFIG.results
 include: "config.smk"
 
 
-# A workflow that imports this workflow as a module may set a prefix. Only paths of rules contain
-# the prefix.
+# A workflow that imports this workflow as a module may set a prefix. Snakemake adds the prefix only
+# to paths in rules.
 HERE = Path(str(rules.config.output[0])).parent
 PLAN = Plan(CONFIG, HERE)
-# The folder of temporary files: TEMPORARY is a path for rules, to which Snakemake adds the prefix;
-# TEMPORARY_HERE is the same path for jobs, with the prefix.
+# Two paths of the folder of temporary files. TEMPORARY is for paths in rules, to which Snakemake
+# adds a module's prefix. TEMPORARY_HERE is for commands, and already contains the prefix.
 TEMPORARY = CONFIG.scratch_folder(HERE) or RESULTS
 TEMPORARY_HERE = CONFIG.scratch_folder(HERE) or str(HERE)
-# The folder of a batch, with wildcards.
+# The subfolder of a batch, as a pattern with wildcards.
 BATCH = "{suite}/{run}/{batch}/{fingerprint}"
 set_limits(CONFIG)
 refuse_storage()
@@ -62,7 +62,7 @@ warn_without_profile()
 
 def listed(suite):
     """Wait until the checkpoints of a suite are listed."""
-    # A job on a cluster plans again, and in its process no checkpoint rule is complete.
+    # A job on a cluster plans again, but in its process, no `checkpoint` of Snakemake is complete.
     if suite in PLAN.listable and is_main_process():
         checkpoints.listing.get(suite=suite)
 
@@ -83,7 +83,7 @@ tables = of_suites(PLAN.tables)
 budgets = of_suites(PLAN.budgets)
 plans = of_suites(lambda suites: [PLAN.record_file(suite) for suite in suites])
 shards = of_suites(PLAN.shards)
-# Snakemake notices that a file is missing only if a target names that file.
+# Snakemake notices a missing file only if a target names this file.
 files = of_suites(PLAN.files)
 
 
@@ -150,7 +150,7 @@ def checkpoint_files(w):
     if w.suite in PLAN.published:
         folder = recorded(w).get("download") or PLAN.download(batch(w))
         return [f"{TEMPORARY}/checkpoints/{folder}"]
-    # A local checkpoint already exists. Its fingerprint changes with its files.
+    # A local checkpoint already exists. If its files change, its fingerprint changes, too.
     return []
 
 
@@ -175,8 +175,8 @@ def tokenizer(w):
     found = list(Path(HERE, folder).glob(f"{fingerprint}*"))
     if is_main_process() or not found:
         return f"{RESULTS}/{PLAN.tokenizer(w.suite, w.run)}"
-    # After a failed download in this run, the plan of a job has a new name for the tokenizer. With
-    # the new name, the job would repeat the download.
+    # After a failed download of the tokenizer, the plan of a job has a new name for it. With the
+    # new name, the job would repeat the download.
     latest = max(found, key=lambda path: path.stat().st_mtime)
     return f"{RESULTS}/{folder}/{latest.name}"
 
@@ -213,8 +213,8 @@ wildcard_constraints:
 
 onstart:
     disk = DiskBudget(TEMPORARY_HERE, 0)
-    # Use a new plan: PLAN would cache the listings that exist now, but a job of this run may
-    # replace these listings.
+    # PLAN is not used here, because it would cache the current listings, which a job may replace
+    # later.
     disk.clear(Plan(CONFIG, HERE).downloads())
 
 

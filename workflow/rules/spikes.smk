@@ -1,6 +1,6 @@
-# Input: the suites under spikes in the configuration. Output: <results>/spikes/, with the tables
-# and curves of these suites; warnings.md, which says whether a signal warned of their loss
-# explosions; and two figures. Only `snakemake spikes` computes these files.
+# Input: the suites under the configuration's key `spikes`. Output in <results>/spikes/: the tables
+# and curves of these suites, two figures, and the report warnings.md. The report says whether a
+# signal warned of the suites' loss explosions. Only `snakemake spikes` computes these files.
 SPIKE_SUITES = PLAN.spikes.suites
 SPIKE_CURVES = [f"{RESULTS}/spikes/curves/{Path(curve).name}" for curve in CURVES]
 

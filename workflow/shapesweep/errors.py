@@ -8,7 +8,7 @@ LONGEST = 1000
 
 
 def printable(text: str) -> str:
-    """Return a text in one line, with control characters escaped."""
+    """Return a text as one line, with unprintable characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -33,7 +33,7 @@ class TransientError(CheckpointError):
 
 
 def raise_if_memory(error: Exception) -> None:
-    """Raise a MemoryError if another error was caused by a lack of memory.
+    """Raise a MemoryError if the given error was caused by a lack of memory.
 
     Raises
     ------

@@ -16,17 +16,16 @@ def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing
     """Find the objects that the files of a package define.
 
     A file defines either one object, which gets the name of the file, or a dict from names to
-    objects. Each of these names must begin with the name of the file.
+    objects. Each name in the dict must begin with the name of the file.
 
     Parameters
     ----------
     package : str
-        Name of the package. All of its modules are imported, except modules whose names begin with
-        an underscore.
+        Name of the package. Modules whose names begin with an underscore are not imported.
     kind : type
     attribute : str
-        Name of the variable that every file defines. Its value is an instance of `kind`, or a dict
-        of instances.
+        Name of the variable that every file defines. The variable's value is an instance of `kind`,
+        or a dict of instances.
 
     Returns
     -------
@@ -36,8 +35,8 @@ def discover(package: str, kind: type[Thing], attribute: str) -> dict[str, Thing
     Raises
     ------
     ShapesweepError
-        If a file does not define `attribute`, or if an object has another type, or a name that does
-        not begin with the name of the file.
+        If a file does not define `attribute`, or defines objects of a wrong type or with wrong
+        names.
     """
     found: dict[str, Thing] = {}
     folder = importlib.import_module(package).__path__

@@ -1,7 +1,7 @@
 """Progress of a job, shown as a bar in a terminal or as lines in a log file.
 
-The progress display of the sweep (`snakemake_logger_plugin_shapesweep`) reads these lines from the
-logs of jobs.
+The progress display of the sweep (`snakemake_logger_plugin_shapesweep`) reads the progress of each
+job from the job's log.
 """
 
 import re
@@ -11,12 +11,12 @@ from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
-#: Seconds between two lines in a log.
+#: Minimum number of seconds between two lines of progress in a log.
 INTERVAL = 5.0
 _LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {remaining} left"
 _WRITTEN = re.compile(r"^(?P<doing>\w+): (?P<done>\d+) of (?P<total>\d+) \w+, [\d:?]+ left$")
 
-#: 0-based index of a part, and the number of parts.
+#: 0-based index of a part of a job's work, and the number of parts.
 Part = tuple[int, int]
 WHOLE: Part = (0, 1)
 
@@ -39,7 +39,7 @@ class _Lines:
 
 
 def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
-    """Start a progress bar. Use it in a `with` statement, and call its `update`.
+    """Start a progress bar. Use the bar in a `with` statement, and call its `update`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
     doing, unit : str
         One word each, such as "training" and "steps" in "training: 3 of 512 steps".
     part : (int, int)
-        0-based index of this bar, and the number of bars that are shown as one bar.
+        0-based index of this part of the work, and the number of parts. One bar shows all parts.
     """
     number, of = part
     style: dict[str, Any] = {"unit": f" {unit}", "dynamic_ncols": True}
@@ -71,12 +71,12 @@ def read(log: str) -> tuple[str, int, int] | None:
     Parameters
     ----------
     log : str
-        The end of a log.
+        Text from the end of a log.
 
     Returns
     -------
     (str, int, int) or None
-        The activity, such as "training", the number of finished items, and the total number.
+        The activity (such as "training"), the number of finished items, and the total number.
     """
     for line in reversed(log.splitlines()):
         found = _WRITTEN.match(line)

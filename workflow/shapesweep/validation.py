@@ -1,7 +1,7 @@
 """Validate definitions. An error message is one line: the key, the value, and what to write.
 
-`Strict` is the base class of every definition. The JSON schemas for editors and the reference of
-the configuration are generated from its subclasses.
+`Strict` is the base class of every definition. JSON schemas for editors and the reference of the
+configuration are generated from the definitions.
 """
 
 import difflib
@@ -21,13 +21,13 @@ Valid = TypeVar("Valid")
 
 #: Marks an absent key, because None is a valid value.
 NOTHING = object()
-#: The maximum number of bytes of a path, and of each name in it, on common file systems.
+#: On common file systems, the maximum size of a path and of each name in it, in bytes.
 PATH_BYTES, NAME_BYTES = 4095, 255
 _PARTICLES = {"model_type", "literal_error", "list_type", "dict_type", "string_type"}
 
 
 class Strict(BaseModel):
-    """The base class of all definitions. It refuses unknown keys, such as misspelt ones."""
+    """The base class of all definitions. Definitions with unknown or misspelt keys are refused."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -61,9 +61,9 @@ def pattern(text: str) -> str:
     """
     try:
         re.compile(text)
-    # A huge repetition raises an OverflowError, and deeply nested parentheses a RecursionError.
+    # Huge repetitions raise an OverflowError, and deeply nested groups raise a RecursionError.
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is not a valid regular expression: {error}") from None
+        raise ValueError(f"this is not a valid regular expression: {error}") from None
     return text
 
 
@@ -79,9 +79,9 @@ def valid_path(text: str) -> str:
         raise ValueError("write a path")
     encoded = text.encode("utf-8", "surrogatepass")
     if len(encoded) > PATH_BYTES:
-        raise ValueError(f"is longer than {PATH_BYTES:,} bytes; write a shorter path")
+        raise ValueError(f"the path is longer than {PATH_BYTES:,} bytes; write a shorter path")
     if max(map(len, encoded.split(b"/"))) > NAME_BYTES:
-        raise ValueError(f"contains a name longer than {NAME_BYTES} bytes; write a shorter path")
+        raise ValueError(f"a name in the path is longer than {NAME_BYTES} bytes; shorten the name")
     return text
 
 
@@ -91,19 +91,19 @@ def output_folder(text: str) -> str:
     Raises
     ------
     ValueError
-        If Snakemake would interpret a part of the path, or does not accept the path.
+        If Snakemake does not accept the path, or would replace a part of the path.
     """
     if "{" in text or "}" in text:
-        raise ValueError("must not contain braces, which are Snakemake's wildcards")
+        raise ValueError("the path must not contain braces, which mark Snakemake's wildcards")
     if found := re.search(r"<[a-z][a-z0-9_]*>", text):
         raise ValueError(
-            f"must not contain {found[0]}, which Snakemake replaces; remove the character <"
+            f"the path must not contain {found[0]}, which Snakemake replaces; remove the <"
         )
     if not text.isprintable() or text.startswith("-"):
         raise ValueError("the path must be printable, and must not begin with '-'")
     folder = str(Path(text).expanduser() if text.startswith("~/") else Path(text))
     if folder == ".":
-        raise ValueError("is the folder that Snakemake runs in; name a subfolder, such as results")
+        raise ValueError("Snakemake runs in this folder; name a subfolder, such as results")
     return valid_path(folder)
 
 
@@ -147,14 +147,14 @@ def explain(
         The value that was validated.
     model : type, optional
         The class of the definition. If a key accepts several forms, the message lists the examples
-        of its field.
+        that this class gives for the key.
 
     Returns
     -------
     key : list of str
         Path of the key; empty if the problem concerns the whole definition.
     message : str
-        The value found and what to write instead, in one line.
+        One line that states the value found, and what to write instead.
     """
     problems = error.errors()
     problem = min(problems, key=_vagueness)
@@ -188,7 +188,7 @@ def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
 
 
 def _path(problem: ErrorDetails, raw: Any) -> list[str]:
-    """Return the keys that lead to a problem, without the names of forms that pydantic adds."""
+    """Return the keys that lead to a problem; pydantic's own names between them are left out."""
     key, parts = [], [str(part) for part in problem["loc"]]
     for n, part in enumerate(parts, 1):
         inner = below(raw, part)
@@ -228,8 +228,8 @@ def _instead(problem: ErrorDetails) -> str:
         "float": "a number",
         "bool": "true or false",
         "string_type": "a string",
-        "string_pattern": "a name of at most 120 letters, digits, '.', '_' and '-' that begins "
-        "with a letter or digit",
+        "string_pattern": "a name of at most 120 characters, which begins with a letter or digit, "
+        "and contains only letters, digits, '.', '_' and '-'",
         "list": "a list, such as [a, b]",
         "dict": "keys and values",
         "model": "keys and values",

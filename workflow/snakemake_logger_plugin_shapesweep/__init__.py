@@ -1,7 +1,7 @@
 """A logger plugin for Snakemake that shows the progress of a sweep.
 
 Snakemake finds this package by its name, and uses it if the profile has `logger: shapesweep`. In a
-terminal, the last lines show the progress of the sweep, the time left, and every running job. In a
+terminal, the last lines show the progress of the sweep, the time left, and the running jobs. In a
 log file, the time left is printed after Snakemake's own count of jobs.
 """
 
@@ -23,7 +23,7 @@ from snakemake_logger_plugin_shapesweep.ledger import Ledger
 
 #: Maximum number of jobs that are shown at a time.
 SHOWN = 12
-#: Seconds between two reports on running jobs in a log file.
+#: In a log file, the number of seconds between two reports on the running jobs.
 INTERVAL = 60.0
 
 
@@ -37,7 +37,7 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        """Create the console and the ledger. The display starts when jobs are planned."""
+        """Create the console and the ledger. The display starts once the jobs are planned."""
         stream = sys.stdout if self.common_settings.stdout else sys.stderr
         self.console = Console(file=stream, no_color=self.common_settings.nocolor, highlight=False)
         self.ledger = Ledger()
@@ -84,10 +84,10 @@ class LogHandler(LogHandlerBase):
         # Rules that only name targets have no command.
         if event == LogEvent.SHELLCMD:
             return record.__dict__.get("shellcmd") is None
-        # Every configuration extends the default, and the message names only Snakemake's copy.
+        # Omit the message that the default configuration is extended; this is true of every sweep.
         if event is None and "is extended by additional config" in str(record.msg):
             return True
-        # In a terminal, the display shows the progress.
+        # In a terminal, the display already shows the progress.
         return self.live is not None and event == LogEvent.PROGRESS
 
     def _print(self, text: str, level: int) -> None:

@@ -33,7 +33,7 @@ class Running:
     started: float
 
     def progress(self) -> tuple[str, int, int] | None:
-        """Read the activity, and the number of finished and of all items, from the job's log."""
+        """Read the activity, the number of finished items and the total number from the log."""
         if self.log is None:
             return None
         try:
@@ -51,7 +51,7 @@ class Ledger:
     Attributes
     ----------
     planned : dict
-        Number of jobs by rule.
+        Number of planned jobs, by rule.
     running : dict
         Running jobs by job ID.
     seconds : dict
@@ -97,7 +97,7 @@ class Ledger:
 
     def left(self) -> str:
         """Return an estimate of the time left, such as "about 3 min left"; empty if unknown."""
-        # Copies, because the display calls this from another thread.
+        # Copy both, because the display calls this method from another thread.
         seconds, running = dict(self.seconds), list(self.running.values())
         means = {rule: sum(times) / len(times) for rule, times in seconds.items()}
         now, work = self.clock(), 0.0

@@ -292,8 +292,7 @@ def test_corpora_with_unchanged_inputs_are_not_extracted_again(
     origins["text"]["by"]["torch"] = "1.0"
     assert run(out=out / "second", measured=origins) == "s/run/main: extracted random"
     assert [path.name for path in (out / "second").iterdir() if path.is_dir()] == ["random"]
-    # All requested corpora are listed, so that corpora that were not extracted are known to be up
-    # to date.
+    # The file lists all requested corpora, because those that were not extracted are up to date.
     written = json.loads((out / "second" / ORIGINS).read_bytes())
     assert written["fingerprint"] == FINGERPRINT
     assert set(written["corpora"]) == set(origins)

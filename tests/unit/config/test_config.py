@@ -66,7 +66,7 @@ def test_sweeps_have_different_scratch_folders(tmp_path, monkeypatch):
     first, second = config.scratch_folder(tmp_path / "one"), config.scratch_folder(tmp_path / "two")
     assert first != second
     assert Path(first).parent == Path("/scratch/me")
-    # A relative path to the same results leads to the same scratch folder.
+    # A relative path to the results leads to the same scratch folder as the absolute path.
     monkeypatch.chdir(tmp_path)
     assert config.scratch_folder("one") == first
 
@@ -154,15 +154,15 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
         ({"corpus": {"length": "long"}}, "corpus.length: found 'long'; write an integer"),
         ({"corpus": {"sampling": "window"}}, "write windows or paper; did you mean windows?"),
         ({"results": ""}, "results: found ''; write at least one character"),
-        ({"results": "{run}"}, "results: found '{run}'; must not contain braces"),
-        ({"results": "a<results>b"}, "'a<results>b'; must not contain <results>, which Snakemake"),
-        ({"scratch": "/s<temp>"}, "scratch: found '/s<temp>'; must not contain <temp>, which"),
-        ({"results": "./"}, "results: found './'; is the folder that Snakemake runs in"),
-        ({"results": "r" * 300}, "contains a name longer than 255 bytes; write a shorter path"),
+        ({"results": "{run}"}, "results: found '{run}'; the path must not contain braces"),
+        ({"results": "a<results>b"}, "'a<results>b'; the path must not contain <results>, which"),
+        ({"scratch": "/s<temp>"}, "scratch: found '/s<temp>'; the path must not contain <temp>"),
+        ({"results": "./"}, "results: found './'; Snakemake runs in this folder"),
+        ({"results": "r" * 300}, "a name in the path is longer than 255 bytes; shorten"),
         ({"results": "a/" * 3000}, "is longer than 4,095 bytes; write a shorter path"),
-        ({"corpus": {"text": "é" * 128}}, "contains a name longer than 255 bytes"),
+        ({"corpus": {"text": "é" * 128}}, "a name in the path is longer than 255 bytes"),
         ({"suites": {"mine": {**LOCAL, "runs": {"r": ""}}}}, "mine.runs.r: found ''; write a path"),
-        ({"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}}, "a name longer than 255"),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}}, "is longer than 255 bytes"),
         ({"scratch": "~/scratch"}, "scratch: found '~/scratch'; must be an absolute path"),
         ({"scratch": "/local/$USER"}, "scratch: found '/local/$USER'; must be an absolute path"),
         ({"geometry": {"n_points": -1}}, "geometry.n_points: found -1; write a number of at least"),

@@ -70,7 +70,7 @@ def test_checkpoints_after_a_break_are_a_new_segment_without_phases():
         assert set(found[found.step < last].segment) == {0}, name
         assert set(found[found.step == last].segment) == {1}, name
     assert set(results["phases"].last_step) == {sorted(geometry.step.unique())[-2]}
-    # If the table of breaks is not passed, the whole trajectory has a peak.
+    # Without the table of breaks, the whole trajectory has a peak.
     assert "peak" in set(phases(geometry, replicates).verdict)
 
 
@@ -230,7 +230,7 @@ def test_results_are_compared_with_the_authors_numbers_for_the_same_model():
     )
     geometry["value"], geometry["n_points"] = 0.984, 13764
     comparison = build(geometry, replicates)["comparison"].set_index(["run", "metric", "layer"])
-    # The tolerance of the comparison, 0.01, was set in advance.
+    # The comparison has a tolerance of 0.01, which was set in advance.
     assert comparison.loc[("opt-125m", "anisotropy", 1)].verdict == "agrees"
     assert comparison.loc[("opt-125m", "anisotropy", 3)].verdict == "differs"
     assert comparison.loc[("Llama-2-7b-hf", "anisotropy", 1)].verdict == "not run"

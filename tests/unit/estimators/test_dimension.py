@@ -8,7 +8,7 @@ from shapesweep.estimators import dimension
 
 
 def pareto(d, n=4096, seed=0):
-    """Return distances whose ratios follow exactly the distribution of TwoNN in dimension d."""
+    """Return distances with the ratio distribution that TwoNN assumes in dimension d."""
     ratios = np.random.default_rng(seed).pareto(d, n) + 1
     return np.stack([np.ones(n), ratios], axis=1)
 

@@ -39,7 +39,7 @@ def test_mean_cosine_of_all_pairs(points):
 
 
 def without_groups(points, groups, number):
-    """Return a metric of the 16 replicates, and of 16 clouds that each leave out a group."""
+    """Return a metric of each of 16 replicates, and of each of 16 clouds without one group."""
     *_, parts = clouds(points, groups, 16)
     refits = [number(clouds(points[groups != g], groups[groups != g], 16)[0]) for g in range(16)]
     return [number(part) for part in parts], refits
@@ -77,16 +77,16 @@ def test_replicates_equal_refits(points, name, rtol):
 
 
 def test_replicates_have_a_complete_spectrum():
-    # The cloud has more features than leading axes. The remaining eigenvalues are computed along
-    # separate axes.
+    # The cloud has more features than leading axes. The leading eigenvalues are computed along the
+    # leading axes, and all other eigenvalues along the remaining axes.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((960, 96)) * np.linspace(3, 0.1, 96)
     groups = np.arange(960) % 16
     for group, part in enumerate(clouds(points, groups, 16)[2]):
         np.testing.assert_array_equal(part.points, points[groups != group])
         exact = np.linalg.svd(part.points - part.points.mean(0), compute_uv=False)[::-1] ** 2
-        # The trace is exact for any choice of axes. The sum of squared eigenvalues has a
-        # second-order error.
+        # The trace is exact for any choice of axes. The sum of squared eigenvalues has an error of
+        # second order in the change of the axes.
         np.testing.assert_allclose(part.eigenvalues.sum(), exact.sum(), rtol=1e-12)
         np.testing.assert_allclose((part.eigenvalues**2).sum(), (exact**2).sum(), rtol=2e-3)
 

@@ -9,8 +9,8 @@ from shapesweep.estimators import unimodal
 #: Steps like Pythia's, transformed to the logarithmic axis on which peaks are located.
 POSITIONS = np.log1p([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512])
 N_CURVES = 400
-#: For 400 curves without a peak and a level of 0.05, the share of curves with p < 0.05 exceeds this
-#: maximum by chance once in 1,000 times.
+#: Among 400 curves without a peak, the share with p < 0.05 exceeds this maximum by chance once in
+#: 1,000 times.
 MAX_SHARE = 0.087
 
 
@@ -88,8 +88,7 @@ def test_thinning_keeps_both_ends_and_an_even_spacing():
     kept = unimodal.thinned(positions, 24)
     assert (kept[0], kept[-1]) == (0, len(positions) - 1)
     assert len(kept) <= 24
-    # In regions with dense checkpoints, the thinned checkpoints are about as far apart as on an
-    # even grid.
+    # Where checkpoints are dense, their spacing after thinning exceeds half of an even spacing.
     assert np.diff(positions[kept[-6:]]).min() > 0.5 * (positions[-1] - positions[0]) / 24
     assert unimodal.thinned(POSITIONS, 24).tolist() == list(range(11))
 

@@ -63,7 +63,7 @@ def test_planted_warning_is_found_with_its_lead():
     assert dimension.detection == 1.0
     assert dimension.detection_low > dimension.chance
     # The first high loss is the loss of the weights after ONSET - 1 updates. The ID starts to grow
-    # 20 updates before these weights.
+    # 20 updates before these weights are reached.
     assert dimension.lead == pytest.approx(20, abs=2)
     assert dimension.resolved
     assert kurtosis.detection <= 0.4
@@ -132,8 +132,8 @@ def test_log_coarser_than_the_probe_raises_no_alarm_and_limits_the_lead():
     loss = family(results, "loss")
     assert loss.false_alarms <= 3
     assert loss.interval == 4
-    # According to this log, the explosion at step 161 may have begun at step 160. Moment 158 is
-    # only two steps earlier.
+    # According to this log, the explosion at step 161 may have begun at step 160. Moment 158, at
+    # which the ID starts to grow, is only two steps before step 160.
     assert family(results, "ID").lead <= 4
     assert not family(results, "ID").resolved
 
@@ -151,7 +151,7 @@ def test_run_with_a_short_log_is_not_scored():
 def test_runs_with_rare_probes_are_scored():
     rng = np.random.default_rng(0)
     history = pd.concat([run_of(f"r{n}", rng, n < 4) for n in range(8)])
-    # Use the same history with all steps multiplied by 100.
+    # Multiply all steps of the history by 100.
     results = scoring.warnings(history.assign(step=history.step * 100))
     assert set(results["warnings"].interval) == {200}
     assert "unresolved" in report_of(results) or "none of them" in report_of(results)

@@ -225,8 +225,8 @@ def test_numbers_replaced_by_another_job_are_not_used(sweep, monkeypatch):
 
     def measure(*arguments):
         line = real(*arguments)
-        # Imitate a job of an earlier sweep with other settings, which is still running and changes
-        # the folder.
+        # Imitate a job of an earlier sweep. The job still runs with other settings, and changes the
+        # folder.
         shutil.rmtree(sweep.measured / REVISIONS[0], ignore_errors=True)
         return line
 

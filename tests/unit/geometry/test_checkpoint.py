@@ -64,7 +64,7 @@ def columns(tokens):
 
 
 def rows_kept(shard, rows):
-    """Return a shard with only some rows, or with all rows in another order."""
+    """Return a shard with only the given rows, in the given order."""
     parts = (shard.document, shard.position, shard.token, shard.activation)
     return Shard(shard.metadata, *(part[rows] for part in parts))
 
@@ -125,7 +125,8 @@ def test_between_documents_excludes_tokens_of_the_same_document():
     row = rows_of(shard, n_points=10_000)["no_first", "id_twonn_between"][0]
     assert row["value"] == pytest.approx(expected, rel=1e-9)
     # Neighbours in the same document lie along a one-dimensional walk. Neighbours in other
-    # documents do not lie along this walk, so the ID between documents is higher.
+    # documents do not lie along this walk, so the ID is higher if all neighbours come from other
+    # documents.
     assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
 
 
@@ -139,9 +140,9 @@ def test_replicates_are_the_numbers_without_a_group(metric):
     fewer, before = (rows_kept(whole, keep) for whole in (shard, before))
     expected = rows_of(fewer, n_points=10_000, before=before)["no_first", metric][0]["value"]
     # Replicates of spectra use the leading axes of the full sample. In this test, the leading axes
-    # are all six axes, so only the last digits differ. All other replicates are exact, except for
-    # `id_corrint`. Replicates of `id_corrint` count pairs within the radii of the full sample,
-    # which changes the fit of log C over log R by at most 2 %.
+    # are all six axes, so only the last digits differ. Apart from spectra and `id_corrint`, all
+    # replicates are exact. Replicates of `id_corrint` count pairs within the radii of the full
+    # sample, which changes the values by at most 2 %.
     tolerance = 0.02 if metric.startswith("id_corrint") else 1e-9
     assert replicates[3]["value"] == pytest.approx(expected, rel=tolerance, nan_ok=True)
     assert replicates[3]["group"] == 3
@@ -175,7 +176,7 @@ def test_selections_without_massive_tokens():
     shard = make_shard(first=1)
     for row, norm in ((5, 4), (27, 400)):
         shard.activation[row] *= norm / shard.norms[row] * np.median(shard.norms)
-    # A shard computes its norms only once, so a new shard is needed.
+    # A shard computes its norms only once, so the changed activations need a new shard.
     shard = rows_kept(shard, slice(None))
     found = rows_of(shard)
     dropped = {s: row["n_dropped"] for (s, m), (row, _) in found.items()}

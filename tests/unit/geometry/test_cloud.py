@@ -30,7 +30,7 @@ def measure(capsys, *arguments):
 
 
 def error_of(capsys, *arguments):
-    """Return the error message, a single line, and the standard output."""
+    """Return the error message, which must be a single line, and the standard output."""
     assert cli.main(["measure", *map(str, arguments)]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

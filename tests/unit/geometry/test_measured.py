@@ -18,8 +18,8 @@ from shapesweep.storage.selections import SELECTIONS
 #: has a number for each scale.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
 #: The count of numbers of a corpus with five layers. In each layer, three selections have every
-#: metric. The first layer lacks linearity in these selections. Two more selections, and the
-#: selection of documents truncated to 8 tokens, have two metrics each.
+#: metric. The first layer lacks linearity in these selections. Three more selections have two
+#: metrics each. One of these selections truncates documents to 8 tokens.
 PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 2) - 3
 ALL_MEASURED = f"{3 * PER_CORPUS} numbers measured, 0 kept"
 

@@ -86,7 +86,7 @@ def test_client_waits_as_long_as_the_hub_asks(standin, commit, monkeypatch):
 
 def test_hub_that_never_answers_is_a_transient_error(standin, commit, no_waits):
     standin.scripted = lambda: ("500", {})
-    message = r"has not answered in 8 attempts \(HTTP 500\); run ag"
+    message = r"failed in all 8 attempts \(HTTP 500\); run again"
     with pytest.raises(TransientError, match=message):
         client.refs("org/a")
 
@@ -219,5 +219,5 @@ def test_error_for_an_absent_or_damaged_listing_says_what_to_do(tmp_path):
     with pytest.raises(Exception, match="no such file; run snakemake first"):
         listing.read(path)
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(Exception, match="damaged; add --forcerun listing"):
+    with pytest.raises(Exception, match="damaged; run again with --forcerun listing"):
         listing.read(path)

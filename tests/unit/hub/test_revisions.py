@@ -23,9 +23,9 @@ from shapesweep.storage.files import File
 
 REGISTRY = Path("workflow/shapesweep/suites")
 NAMES = sorted(path.stem for path in REGISTRY.glob("*.yaml"))
-#: Published names of revisions and what the names mean. The columns are the suite, the repository,
-#: the name of the revision, the run, the step and the number of tokens. If the run is `~`, it has
-#: the name of the repository. If the number of tokens is `-`, it is not checked.
+#: Published names of revisions, and the meaning of each name. The columns are the suite, the
+#: repository, the name of the revision, the run, the step and the number of tokens. If the run is
+#: `~`, it has the name of the repository. If the number of tokens is `-`, it is not checked.
 EXAMPLES = """
 pythia  EleutherAI/pythia-70m  step512  ~  512  1073741824
 polypythias  EleutherAI/pythia-14m-seed3  step143000  ~  143000  -
@@ -67,7 +67,7 @@ def load(name):
 
 
 def listed_as(suite, repository, *names):
-    """Return the checkpoints that a suite finds in a repository with these names of revisions."""
+    """Return the checkpoints that a suite finds in a repository with the given revision names."""
     tree = [File("config.json", 2, None, "a"), File("model.safetensors", 9, "b", "c")]
     commits = {name: f"{k:040}" for k, name in enumerate(names)}
     refs = {"tags": commits} if suite.mode == "tags" else {"branches": commits}
@@ -123,7 +123,10 @@ def test_grid_has_the_published_number_of_steps(suite, count):
 
 
 def test_tokens_of_a_growing_batch_match_the_published_number():
-    """Lucie's authors report 762,144,586 samples at step 753,851. A batch has 1,024 samples."""
+    """Lucie's authors report 762,144,586 samples at step 753,851.
+
+    The largest batch has 1,024 samples.
+    """
     lucie = Ramp(first=256, increment=64, over=10_000_000, last=1024, length=1)
     assert abs(tokens.ramped(753_851, lucie) - 762_144_586) < 1024
     bloom = Ramp(first=192, increment=16, over=9_765_625, last=512, length=2048)
@@ -190,11 +193,11 @@ def test_repositories_without_checkpoints_are_reported_for_any_selection():
     gone = Repository("org/a: there is no such repository")
     silent = Repository(branches={"main": "m"}, trees={"m": []})
     listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
-    # These repositories might contain any run, so they are reported for every choice of runs.
+    # Each of these repositories might contain the chosen runs, so it is always reported.
     only = suite.model_copy(update={"only": ["z"]})
     found = revisions.checkpoints(only, listed, listing.groups(suite, listed))
     messages = [entry.status[0] for entry in found if not entry.is_main]
-    assert messages[0].startswith("not_listed: org/a: there is no such repository; then list again")
+    assert messages[0].startswith("not_listed: org/a: there is no such repository; once this is")
     assert messages[1] == "not_listed: org/b has no revision that matches the suite"
     assert messages[2].startswith("not_listed: org/c*: the Hub has no")
     every = [dataclasses.replace(entry, flags=entry.status) for entry in found]

@@ -33,11 +33,11 @@ def test_checkpoints_that_share_a_shard_are_flagged_with_each_other():
         ([entry("a", 0, "q"), entry("a", 9, "p"), entry("a", None, "q", main=True)], False),
         ([entry("a", 0, "p"), entry("a", 1, "p"), entry("a", 2, "p")], False),
         ([entry("a", 8, "q"), entry("a", 9, "q"), entry("a", None, "q", main=True)], False),
-        # Runs that differ only in the data seed start with equal weights, but end with different
-        # weights.
+        # Two runs that differ only in their data seed have the same first weights, but different
+        # last weights.
         ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "p"), entry("b", 9, "r")], True),
         ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "r"), entry("b", 9, "q")], False),
-        # The last stage is a separate run. `main` equals the last checkpoint of this run.
+        # The last stage is a separate run, and `main` is the last checkpoint of this stage.
         ([entry("a", 9, "p"), entry("a", None, "r", main=True), entry("a.s", 9, "r")], True),
         ([entry("a", None, "r", main=True), entry("a.s", 5, "r"), entry("a.s", 9, "q")], False),
         # The second stage starts with the last weights of the first stage.

@@ -64,10 +64,10 @@ def test_folder_of_a_run_can_be_a_single_checkpoint(tmp_path):
 def test_absent_and_empty_folders_raise_an_error(tmp_path):
     with pytest.raises(ShapesweepError, match="run run: path: there is no folder"):
         list_folder(tmp_path / "absent")
-    with pytest.raises(ShapesweepError, match=r"no folder in .* matches checkpoint-"):
+    with pytest.raises(ShapesweepError, match="none of its folders matches checkpoint-"):
         list_folder(tmp_path)
     (tmp_path / "checkpoint-x").mkdir()
-    with pytest.raises(ShapesweepError, match="group step matches 'x'"):
+    with pytest.raises(ShapesweepError, match="it matches 'x'"):
         list_folder(tmp_path, pattern=r"checkpoint-(?P<step>.*)")
 
 
@@ -169,7 +169,8 @@ def test_unchanged_files_are_not_hashed_again(two, hashed):
     hashed.clear()
     assert describe(two, known=first) == first
     assert hashed == []
-    # One checkpoint was listed before, but not selected. Its files are read only now.
+    # The known manifest lists one checkpoint as not selected. Only the files of this checkpoint are
+    # hashed.
     assert describe(two, known=describe(two, sweep.Steps(steps=[0]), first)) == first
     assert hashed == ["config.json", "model.safetensors"]
 
@@ -202,7 +203,7 @@ def test_digests_are_not_reused_for_another_checkpoint(two):
 
 
 def planned_manifest(folder, config):
-    """Write the plan of a suite. Return the command that writes the manifest, and the path."""
+    """Write the plan of a suite. Return the command for its manifest, and the manifest's path."""
     plan, out = folder / "plan.json", folder / "manifest.parquet"
     plan.write_text(Plan(config, folder).record("s"), encoding="utf-8")
     words = ["manifest", "--plan", plan, "--results", folder, "--out", out]
@@ -256,7 +257,7 @@ def test_run_trained_with_another_recipe_is_refused(tmp_path):
     found = checkpoints.list_checkpoints("s", suite, tmp_path)
     folder = tmp_path / "checkpoints/s/r"
     (folder / "checkpoint-0").mkdir(parents=True)
-    # Earlier versions wrote runs without a recipe. Such a run raises no error.
+    # Earlier versions saved no recipe with a run. A run without a recipe raises no error.
     checkpoints.describe("s", suite, found, "all")
     (folder / RECIPE).write_text(suite.with_run("r").model_dump_json(), encoding="utf-8")
     checkpoints.describe("s", suite, found, "all")

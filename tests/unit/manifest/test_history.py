@@ -35,7 +35,7 @@ def test_trainer_state_is_read(tmp_path):
 
 
 def test_log_of_lucie_is_read(tmp_path):
-    # The file has the columns that Lucie's authors plot.
+    # The file has the columns that the authors of Lucie plot.
     (tmp_path / "log.csv").write_text(
         "training_steps,training_tokens,training_loss,walltime,gputime,learning_rate\n"
         "25,26214400,10.5,0.1,51.2,3.75e-06\n"

@@ -1,4 +1,4 @@
-"""The search by lower bounds misses no neighbour, in any precision, by tiles or row by row."""
+"""The search by lower bounds finds every neighbour, by tiles and row by row, in every precision."""
 
 import itertools
 import tracemalloc
@@ -20,7 +20,7 @@ from shapesweep.neighbors.tiles import Tiles
 N = candidates.FEW + 200
 
 
-#: Clouds that are computed from uniform numbers u in [0, 1) and normal numbers x.
+#: Each cloud is computed from uniform random numbers u in [0, 1) and normal random numbers x.
 CLOUDS = {
     "plain": lambda u, x: x,
     "offset": lambda u, x: x + 300,
@@ -44,7 +44,7 @@ CLOUDS = {
 def cloud(request):
     rng = np.random.default_rng(0)
     points = CLOUDS[request.param](rng.random((N, 24)), rng.standard_normal((N, 24)))
-    # Dividing by a power of two rounds nothing, and no square overflows or underflows.
+    # The division by a power of two is exact. After it, no square overflows or underflows.
     unit = 2.0 ** np.floor(np.log2(np.abs(points.astype(float)).max()))
     return points, between(points.astype(float) / unit) * unit
 
@@ -55,9 +55,9 @@ def test_nearest_neighbours_are_found(cloud, k, half_precision, monkeypatch):
     monkeypatch.setattr(lists, "fast_half_precision", lambda: half_precision)
     points, distances = cloud
     found, indices = neighbors.nearest_neighbors(points, k)
-    # Both computations use float64. If a squared distance is at least 1e-3 of the squared norms,
-    # the search computes the distance from a product, which leaves 13 digits. Otherwise, the search
-    # computes the distance from coordinate differences.
+    # Both computations use float64. If a squared distance is at least 1e-3 of the sum of both
+    # squared norms, the search computes it from a product, and about 13 digits are correct.
+    # Otherwise, the search computes it from coordinate differences.
     np.testing.assert_allclose(found, np.sort(distances, axis=1)[:, :k], rtol=1e-11)
     np.testing.assert_allclose(
         np.take_along_axis(distances, indices, axis=1), found, rtol=1e-11, atol=1e-300
@@ -76,7 +76,7 @@ def test_neighbours_of_other_labels_and_pairs_within_a_radius_are_found(cloud):
         np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :20], rtol=1e-11)
         ordered = np.sort(expected[np.isfinite(expected)])
         # Each radius lies well between two distances, so that rounding does not matter. In the
-        # densest rows, the radius contains far more neighbours than the lists.
+        # densest rows, far more neighbours lie within the radius than the lists contain.
         for start in (1000, 40_000):
             at = start + int(np.argmax(np.diff(ordered[start:]) > 1e-9 * ordered[start]))
             radius = float(np.sqrt(ordered[at] * ordered[at + 1]))
@@ -110,8 +110,8 @@ def test_one_label_for_nearly_all_points_needs_little_memory(alone):
     _, lists_between = neighbors.search(points, 24, 20, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # The peak memory of the search is less than half of a full distance matrix, which needs 8 bytes
-    # per pair.
+    # The peak memory of the search is less than half the size of a full distance matrix, which
+    # needs 8 bytes per pair.
     assert peak < 8 * N * N / 2
     found, _ = lists_between.nearest(20)
     np.testing.assert_allclose(found, nearest(points, 20, labels), rtol=1e-11)
@@ -140,7 +140,7 @@ def test_bounds_never_exceed_the_distance(points, precision):
     # `rounding` is an upper limit of the rounding errors in `halves`.
     rounding = 1e-15 * len(points[0]) * (space.squares[:, None] + space.squares)
     assert (bounds <= halves + rounding).all()
-    # Every bound is also close to the distance. A much lower bound would be useless.
+    # No bound lies far below the distance, because such a bound would be useless.
     slack = 4 * whole.slack + (2**-7 if precision == "bfloat16" else 0)
     assert (bounds >= halves - rounding - slack * (space.squares[:, None] + space.squares)).all()
 

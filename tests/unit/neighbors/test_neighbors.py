@@ -17,14 +17,15 @@ CLOUDS = {
 
 @pytest.fixture(params=CLOUDS)
 def points(request):
-    # Clouds with so few points are searched row by row. test_candidates.py tests the search by
-    # tiles.
+    # Clouds of fewer than 2048 points are searched row by row. test_candidates.py tests the search
+    # by tiles.
     return CLOUDS[request.param](np.random.default_rng(0).standard_normal((700, 12)))
 
 
 def test_nearest_neighbors_are_exact(points):
     distances, indices = neighbors.nearest_neighbors(points, 5)
-    # Both computations sum squared differences in float64. Only the order of the sum may differ.
+    # Both computations sum squared differences in float64. Only the order of the summands may
+    # differ.
     np.testing.assert_allclose(distances, nearest(points, 5), rtol=1e-12)
     direct = np.linalg.norm(points[indices] - points[:, None], axis=2)
     np.testing.assert_allclose(distances, direct, rtol=1e-12)
@@ -41,8 +42,8 @@ def test_lists_are_exact_between_documents_and_without_a_group(points):
 
 
 def test_neighbours_are_searched_again_if_a_group_empties_a_list():
-    # The sixteen nearest neighbours of each point are in the same cluster as the point. All other
-    # points of the cluster are left out.
+    # The sixteen nearest neighbours of each point are in its own cluster. `keep` leaves out 19 of
+    # 20 points, so that some lists are empty.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((400, 3)) * 0.01 + 100 * np.repeat(np.eye(20, 3), 20, axis=0)
     keep = np.arange(400) % 20 == 0

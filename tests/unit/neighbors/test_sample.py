@@ -1,4 +1,4 @@
-"""Samples are exact. A replicate leaves out a group, both as points and as neighbours."""
+"""Samples are exact. A replicate leaves out a group from the points and from their neighbours."""
 
 import numpy as np
 import pytest

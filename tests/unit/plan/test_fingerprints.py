@@ -1,4 +1,4 @@
-"""A fingerprint changes if, and only if, a setting or file on which numbers depend changes."""
+"""A fingerprint changes with each setting or file that affects numbers, and with no other."""
 
 import copy
 import dataclasses
@@ -203,7 +203,8 @@ def test_fingerprint_of_contents_does_not_depend_on_paths_and_times(one, tmp_pat
     for path in (one.text, folder / "tokenizer.json"):
         touch(path)
     assert contents(folder="elsewhere", status=("x",), chosen=False) == before
-    # The fingerprint of contents also does not depend on the settings of the geometry.
+    # `device`, `batch_tokens` and the key `geometry` do not change the fingerprint of contents
+    # either.
     other = one.plan(device="cpu", batch_tokens=9, geometry={"n_points": 200}).config
     assert fingerprints.contents(checkpoint, folder, other.measurement("s")) == before
     shutil.copytree(folder, tmp_path / "copy")

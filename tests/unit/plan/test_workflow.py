@@ -32,7 +32,7 @@ def test_paths_match_the_rules(one):
     assert re.fullmatch(pattern, budget)
     assert re.fullmatch(rf"plans/s/{FINGERPRINT}\.json", plan.record_file("s"))
     assert re.fullmatch(rf"settings/{FINGERPRINT}\.yaml", plan.measurement_file("s"))
-    # The join reads all files of a suite.
+    # The rule `join` reads all files of a suite.
     parts = [*plan.tables(["s"]), budget, plan.record_file("s")]
     assert plan.files(["s"]) == [*parts, "manifests/s.parquet", "history/s.parquet"]
 
@@ -74,7 +74,7 @@ def test_transient_failure_is_retried_under_another_name(sweep):
     (batch,) = plan.batches("s")
     first = plan.folder(batch)
     sweep.fail(first, 1)
-    # If a sweep adds results, the plan of this sweep does not change.
+    # While a sweep adds results, its own plan does not change.
     assert plan.folder(batch) == first
     again = sweep.plan()
     assert again.folder(batch) == f"{first}-2"
@@ -230,7 +230,7 @@ def test_recipe_depends_only_on_its_run(sweep):
 def test_downloads_are_the_folders_of_hub_batches(sweep):
     sweep.train(1)
     sweep.raw["suites"] |= {"hub": HUB}
-    # Leftover downloads are unknown until all suites are listed.
+    # It is unknown which downloads are still needed until all suites are listed.
     assert sweep.plan().downloads() is None
     list_hub(sweep.results, revisions=[f"step{n}" for n in range(6)])
     plan = sweep.plan()
@@ -258,7 +258,7 @@ def test_finished_batches_are_not_downloaded(hub):
 
 
 def test_download_folder_depends_on_what_is_to_be_measured(hub):
-    """An earlier sweep did not download measured checkpoints, so its folder may lack files."""
+    """A sweep downloads only what it has to measure, so another sweep may need more files."""
     more = {"budget": {"checkpoints": {"hub": "last"}}}
     plan = hub.plan(**more)
     batch, *_ = plan.batches("hub")
@@ -269,7 +269,7 @@ def test_download_folder_depends_on_what_is_to_be_measured(hub):
     hub.fail(plan.folder(batch), 1)
     names.add(hub.plan(**more).download(batch))
     assert len(names) == 4
-    # A job in a separate process finds the download in the record, through any output of the job.
+    # A job in a separate process can look up its download in the record by any of its outputs.
     write(hub.results / plan.record_file("hub"), plan.record("hub"))
     for output in (plan.folder(batch), plan.download(batch), *plan.budgets_of(batch)):
         assert hub.plan(**more).recorded("hub", output)["download"] == plan.download(batch)
@@ -303,8 +303,7 @@ def test_record_depends_on_checkpoints_logs_and_accepted_flags(sweep):
     chosen = {"checkpoints": {"steps": [0]}}
     found = [sweep.plan(**chosen).record_file("s")]
     assert sweep.plan(**chosen).record_file("s") == found[0]
-    # The manifest also lists checkpoints that are not selected, so a new checkpoint changes the
-    # record.
+    # A new checkpoint changes the record even if it is not selected, because the manifest lists it.
     sweep.train(9)
     found.append(sweep.plan(**chosen).record_file("s"))
     (sweep.run / "checkpoint-9/trainer_state.json").write_text("{}", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Numbers of a probe match the estimators. The model stays unchanged, and files are complete."""
+"""Probes agree with the estimators, leave the model unchanged, and write complete files."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_readings_match_the_estimators_on_the_hidden_states(model, documents):
         "max_norm": np.linalg.norm(every, axis=1).max(),
     }
     for name, value in expected.items():
-        # Different attention kernels differ only by rounding.
+        # Different attention kernels give the same values up to rounding.
         assert found[name, 2].value == pytest.approx(value, rel=1e-3), name
     assert found["id_twonn", 2].n_points == len(later)
     assert found["id_mle", 2].k == 20

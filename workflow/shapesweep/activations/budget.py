@@ -109,7 +109,7 @@ def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict
         "layer_kind": "block" if layer else "embedding",
         "n_features": width,
         "k": k,
-        # If the loss is not monotone in k, bisection may find a k outside the interval.
+        # If the loss is not monotone in k, bisection may find a k below `low` or above `high`.
         "k_low": min(k, low),
         "k_high": max(k, high),
         "loss": full[0],
@@ -142,7 +142,7 @@ class _Reader:
         self.full = self._read(np.arange(n_documents))
         lengths = np.array([len(document) for document in corpus.documents])
         free = lengths - max(1, corpus.n_prefix) - corpus.n_suffix
-        #: Number of tokens to which axes are fitted, in the smaller half.
+        #: Smallest number of tokens to which the axes of a half are fitted.
         self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
 
     def axes(self, layer: int, half: int) -> tuple[Any, Any]:
@@ -250,7 +250,7 @@ def relative_rise(
     Parameters
     ----------
     value, full : float
-        Loss, and loss of the full model.
+        Loss with a projection, and loss of the full model.
     without, full_without : ndarray of float64, shape (n_groups,)
         The same losses, with each group of documents left out in turn.
 

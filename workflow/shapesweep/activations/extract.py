@@ -1,6 +1,7 @@
 """Run checkpoints on every corpus, and extract the hidden states of every layer and the losses.
 
-The weights are read once for all corpora. Only one batch of documents is in memory at a time.
+A checkpoint's weights are read only once, even for several corpora. Only one batch of documents is
+in memory at a time.
 """
 
 import itertools
@@ -46,8 +47,8 @@ class Source:
     tokenizer : Path
         Folder of the checkpoint's tokenizer.
     measured : dict
-        Origins of the numbers that were measured before, by corpus. A corpus is skipped if its
-        current origin equals this origin.
+        For each corpus, the origin of the numbers that earlier jobs measured. A corpus is skipped
+        if its current inputs equal the inputs in this origin.
     fingerprint : str
         Fingerprint of the checkpoint's contents (`fingerprints.contents`), for `origins.json`.
     """
@@ -98,7 +99,7 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
 def _read_ahead(
     sources: Sequence[Source], loader: Loader
 ) -> Iterator[tuple[Source, deque[Future[LoadedCheckpoint]]]]:
-    """Yield every source with a queue; the queue's first item is the future of the checkpoint.
+    """Yield each source with a queue, whose first item is the `Future` of the checkpoint.
 
     Meanwhile, a thread loads the next checkpoint.
     """
@@ -161,7 +162,7 @@ def _extract(
 def _shards(
     folder: Path, origin: dict[str, Any], corpus: Corpus, model: Any, anatomy: Anatomy
 ) -> list[tuple[Path, dict[str, Any]]]:
-    """Create a folder, and return the file and the metadata of every layer's shard."""
+    """Create a folder, and return the path and the metadata of each layer's shard."""
     lengths = [len(document) for document in corpus.documents]
     metadata = {
         **origin["from"],
@@ -235,9 +236,9 @@ def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
-    """Return the origin of shards: their inputs under `from`, and versions under `by`.
+    """Return the origin of shards: inputs under `from`, device and library versions under `by`.
 
-    Shards with equal inputs are equal.
+    Two shards count as equal if their inputs are equal.
     """
     import torch
     import transformers

@@ -1,6 +1,6 @@
 """Load checkpoints: the model, the tokenizer and the corpora.
 
-If successive checkpoints share a tokenizer, the documents are cut only once.
+If successive checkpoints share a tokenizer, the text is cut into documents only once.
 """
 
 import hashlib
@@ -37,12 +37,12 @@ class LoadedCheckpoint:
 
 
 def refuse(checkpoint: Checkpoint, *folders: Path) -> None:
-    """Raise an error, without loading the checkpoint, if it is already known to be unusable."""
+    """Raise an error if a checkpoint is already known to be unusable. Nothing is loaded."""
     if not checkpoint.selected:
         if checkpoint.status:
             raise CheckpointError(", ".join(checkpoint.status))
         raise TransientError(
-            "the manifest was written by another plan, and does not select this checkpoint"
+            "the manifest was written for another plan, which does not select this checkpoint"
         )
     for folder in folders:
         failures.raise_recorded(folder)

@@ -14,7 +14,7 @@ from shapesweep.estimators import jackknife
 
 MASKED_SHARE = 0.15
 
-#: Sum and number of the losses of each document, shape (2, n_documents).
+#: For each document, the sum and the number of its losses, shape (2, n_documents).
 Sums = NDArray[np.float64]
 
 
@@ -153,7 +153,7 @@ def next_token(logits: Any, batch: Any) -> Sums:
 
 
 def masks(corpus: Corpus, seed: int) -> list[NDArray[np.bool_]]:
-    """Draw the mask of every document; it is the same for every checkpoint."""
+    """Draw the masks of all documents; they are the same for every checkpoint."""
     rng = np.random.default_rng([seed, 3])
     found = []
     for document in corpus.documents:

@@ -18,13 +18,13 @@ from filelock import FileLock, Timeout
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage.private import private_folder
 
-#: Seconds between two attempts while all GPUs are in use.
+#: Seconds between two attempts to lock a GPU while all GPUs are in use.
 PATIENCE = 0.2
 
 
 @contextlib.contextmanager
 def hold(wanted: str) -> Iterator[str]:
-    """Hold a device while the block runs.
+    """Hold a device until the context ends.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def visible(n_devices: int) -> list[str]:
     Parameters
     ----------
     n_devices : int
-        Number of GPUs, if CUDA_VISIBLE_DEVICES does not name them.
+        Number of GPUs that torch finds.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:

@@ -8,7 +8,7 @@ from typing import Any
 from shapesweep.storage.schemas import LARGEST
 
 #: Maximum number of layers or experts of a model. The loader builds all layers before it reads a
-#: weight, so a wrong number would fill the memory.
+#: weight, so a number that is too large would fill the memory.
 MAX_PARTS = 10_000
 
 

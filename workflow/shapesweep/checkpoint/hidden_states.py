@@ -89,7 +89,8 @@ def _is_causal(model: Any, document: NDArray[np.int64], states: Any) -> bool:
     changed = document.copy()
     changed[-1] = changed[-1] - 1 if changed[-1] > 0 else 1
     changed_states = forward(model, to_batch(model, [changed])).hidden_states
-    # The states may differ slightly, because some kernels sum in another order.
+    # Even in a causal model, the states may differ slightly, because some kernels vary the order
+    # of sums.
     return torch.allclose(states[-1][:, :-1], changed_states[-1][:, :-1], rtol=1e-5, atol=1e-6)
 
 

@@ -22,8 +22,8 @@ def load(
     ----------
     folder : path-like
     ignored_weights : sequence of str
-        Regular expressions for weights that the model may leave unused, in addition to the weights
-        that its class ignores.
+        Regular expressions for names of weights that the model may leave unused. The model's class
+        may ignore further weights.
     remote_code : bool
         Whether to run code from the folder, if transformers does not have the model's class.
 
@@ -66,14 +66,15 @@ def load(
             trust_remote_code=is_remote and remote_code,
             weights_only=True,
             use_safetensors=None if has_safetensors else False,
-            # With this option, `loaded` lists the mismatched weights, which raise an error below.
+            # Instead of raising an error here, transformers lists weights of the wrong shape in
+            # `loaded`, which is checked below.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except Exception as error:  # loaders raise all kinds of errors for damaged files
         raise_if_memory(error)
         if "Weights only load failed" in str(error):
-            # Replace the message of torch, because it advises to unpickle the file, which is
+            # Replace torch's message, which advises users to unpickle the file, although this is
             # unsafe.
             raise CheckpointError(
                 "its pickle contains objects other than tensors, so the file is not read"
@@ -147,7 +148,7 @@ def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
 
 
 def _check_counts(config: Mapping[str, Any]) -> None:
-    """Raise an error if a configuration, or a nested one, has too many layers or experts."""
+    """Raise an error if a configuration or a nested one has too many layers or experts."""
     for key, value in config.items():
         if isinstance(value, dict):
             _check_counts(value)
@@ -158,7 +159,7 @@ def _check_counts(config: Mapping[str, Any]) -> None:
 
 def _one_line(error: Exception, folder: Path) -> str:
     text = re.sub(r"\s+", " ", str(error))
-    # Replace only whole paths: the name of the folder may be part of another path or of a URL.
+    # Remove only whole paths, because the folder's name may be part of another path or of a URL.
     text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     if folder.is_absolute():
         text = text.replace(str(folder), "")

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     if "threads" in arguments:
         # numpy, torch and tokenizers read these variables once, when they are imported.
         os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))
-    # Otherwise, transformers starts a thread that looks for converted weights on the Hub.
+    # Keep transformers from starting a thread that looks for converted weights on the Hub.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     # Disable the cache of xet, which the disk budget does not count.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line. `docs/generate.py` writes the reference from it."""
+    """Return the parser of the command line, from which `docs/generate.py` writes the reference."""
     from shapesweep import __version__
 
     top = argparse.ArgumentParser(
@@ -112,7 +112,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """Return a function that parses an integer with a lower bound."""
+    """Return a function that parses an integer of at least `least`."""
 
     def read(text: str) -> int:
         if not text.lstrip("-").isdecimal() or int(text) < least:
@@ -138,7 +138,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--calls": _optional("number of concurrent requests to the Hub (default: 2)", 2, type=int),
     "--rise": _needed("maximum relative increase of the loss", type=float),
     "--budget-rise": _optional(
-        "maximum relative increase of the loss, if a dimension budget is also needed", type=float
+        "value of --rise, if dimension budgets of these checkpoints are also measured", type=float
     ),
     "--room": _needed("total number of bytes that all downloads may occupy", type=int),
     "--definition": _needed("definition of the suite, as JSON"),
@@ -154,7 +154,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "folder of downloads; with several revisions, it has one subfolder per revision", ""
     ),
     "--tokenizer": _optional("folder of the run's tokenizer, if the checkpoint contains none", ""),
-    "--measured": _optional("folder with numbers that jobs measured for the run's checkpoints", ""),
+    "--measured": _optional("folder in which jobs keep the numbers of the run's checkpoints", ""),
     "--keep": _optional("folder in which shards are kept (default: shards are removed)", ""),
     "--temporary": _optional(
         "folder for temporary files (default: the system's folder)", tempfile.gettempdir()
@@ -191,7 +191,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "number of neighbours for id_mle, id_corrint and --local (default: 20)", type=_at_least(1)
     ),
     "--n-points": _optional(
-        "number N of distinct points for the IDs, drawn at random (default: all points)",
+        "number N of distinct points, drawn at random, from which IDs (intrinsic dimensions) are "
+        "estimated (default: all points)",
         type=_at_least(1),
     ),
     "--seed": _optional("random seed for drawing points and for decimation", 0, type=_at_least(0)),
@@ -203,7 +204,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "name of the tensor in a .safetensors file, if several tensors have two axes"
     ),
     "--local": _optional(
-        "also write the local ID of every point to this .parquet file", metavar="OUT"
+        "also write the local ID of every distinct point to this .parquet file", metavar="OUT"
     ),
     "folder": {"help": "folder of a checkpoint in Hugging Face format"},
 }

@@ -58,7 +58,7 @@ def history(arguments: argparse.Namespace) -> None:
     tables.write(recorded, schemas.HISTORY, arguments.out)
     for problem in problems:
         print(f"not read: {problem}")
-    print(f"{name}: {len(recorded):,} numbers of {recorded.run.nunique()} runs")
+    print(f"{name}: {len(recorded):,} numbers from {recorded.run.nunique()} runs")
 
 
 def manifest(arguments: argparse.Namespace) -> None:
@@ -72,11 +72,11 @@ def manifest(arguments: argparse.Namespace) -> None:
     try:
         known = manifests.read(arguments.out)
     except ShapesweepError:
-        known = []  # The file is absent, damaged or outdated, so all files are hashed.
+        known = []  # Without a valid earlier manifest, all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
     manifests.write(described, arguments.out, fingerprints.text_sha256(text))
-    # Earlier plans are removed, so that a sweep that returns to an earlier plan writes the manifest
-    # again.
+    # Earlier plans are removed, so that the manifest is written again if a sweep returns to one of
+    # these plans.
     plan = Path(arguments.plan)
     for other in plan.parent.glob("*.json"):
         if other != plan:
@@ -222,7 +222,7 @@ def curves(arguments: argparse.Namespace) -> None:
 
 
 def comparison(arguments: argparse.Namespace) -> None:
-    """Compare the authors' numbers with the numbers of a sweep of their models."""
+    """Compare the paper's numbers with a sweep's numbers for the same models."""
     from shapesweep.report.paper_numbers import as_markdown
     from shapesweep.storage import schemas, tables
 
@@ -233,7 +233,7 @@ def comparison(arguments: argparse.Namespace) -> None:
 
 
 def warnings(arguments: argparse.Namespace) -> None:
-    """Score the warnings of loss explosions, and write the report."""
+    """Score how well signals warned of loss explosions, and write the report."""
     from shapesweep.curves.tables import Curves
     from shapesweep.explosions import scoring
     from shapesweep.report.explosions import as_markdown
@@ -305,7 +305,7 @@ def plan(arguments: argparse.Namespace) -> None:
 def _planned(
     arguments: argparse.Namespace,
 ) -> tuple[str, AnySuite, Rule, set[tuple[str, str]], str | list[object]]:
-    """Read a recorded plan: the suite, its definition, the rule, the checkpoints and the text."""
+    """Return the suite, definition, selection rule, checkpoints and text of a recorded plan."""
     from pydantic import TypeAdapter
 
     from shapesweep.config.suite import SUITE
@@ -324,7 +324,7 @@ def _planned(
 
 
 def _settings(arguments: argparse.Namespace) -> Measurement:
-    """Return the settings of a measurement, with the digest of the text from the manifest."""
+    """Return the settings of a measurement; the digest of the text comes from the manifest."""
     from shapesweep.config import measurement
     from shapesweep.storage import manifests
 
@@ -361,7 +361,7 @@ def _temporary(arguments: argparse.Namespace) -> Path:
 
 
 def _used(arguments: argparse.Namespace, job: str) -> AbstractContextManager[None]:
-    """Mark downloads as used while a job needs them."""
+    """Mark downloads as in use while a job needs them."""
     from shapesweep.hub import disk_budget
 
     if not arguments.checkpoints:

@@ -24,8 +24,8 @@ def validate(
     Parameters
     ----------
     raw : mapping
-        The merged configuration. Its `suites` is a list of names (files of the registry), or a
-        mapping of name to definition.
+        The merged configuration. The value of `suites` is a list of names of files in the registry,
+        or a mapping from names to definitions.
     registry : path-like
     files : sequence of path-like
         Files from which `raw` was merged, in order. An error message names the file with the
@@ -71,7 +71,7 @@ def as_yaml(config: Config) -> str:
 
 
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
-    """Return a prefix with the last file that sets a key, or that sets the parent of the key."""
+    """Return an error's prefix, which names the last file that sets the key or the key's parent."""
     for wanted in (key, key[:-1]):
         value = functools.reduce(below, wanted, raw)
         for path in reversed(files):

@@ -1,7 +1,7 @@
 """The definition of a suite on the Hub: its repositories, and rules to parse names of revisions.
 
-A regular expression extracts the step of a checkpoint from its name. The rules only parse names
-that the Hub lists. They never construct the name of a revision.
+A regular expression extracts the step of a checkpoint from its name. The rules parse only names
+that the Hub lists, and never construct the name of a revision.
 """
 
 import math
@@ -42,8 +42,8 @@ class Ramp(Strict):
     increment: int = Field(gt=0, description="number of samples that each increase adds to a batch")
     over: int = Field(
         gt=0,
-        description="number of samples after which the batch size is `last`; the batch size "
-        "increases after equal numbers of samples",
+        description="number of samples after which the batch size is `last`; each smaller batch "
+        "size is used for an equal share of these samples",
     )
     last: int = Field(gt=0, description="samples in the last batch")
     length: int = Field(gt=0, description="tokens per sample")
@@ -65,7 +65,7 @@ TokensRule = Literal["label"] | PerStep | Each | Ramped | Table
 
 
 class Phase(Strict):
-    """A phase of the training. The group `phase` of the key `match` matches its name."""
+    """A phase of the training. The group `phase` of the key `match` matches the phase's name."""
 
     own_run: bool = Field(
         False,
@@ -97,14 +97,15 @@ class Naming(Strict):
     match: Annotated[str, AfterValidator(_check_match)] | None = Field(
         None,
         description="regular expression that matches the whole name of a revision, with a group "
-        "`step` and optional groups `tokens`, `phase`, `run` and `seed`; in the mode `folders`, it "
-        "matches the path of a folder, in `commits` the title of a commit, and in `repositories` "
-        "the full name of a repository; `5k` and `300B` are read as numbers",
+        "`step` and optional groups `tokens`, `phase`, `run` and `seed`; the expression matches "
+        "paths of folders in the mode `folders`, titles of commits in the mode `commits`, and full "
+        "names of repositories in the mode `repositories`; `5k` and `300B` are read as numbers",
     )
     tokens: TokensRule | None = Field(
         None,
-        description="rule for the tokens that a checkpoint has seen: `label` (the group `tokens`), "
-        "`{per_step: n}`, `{each: n}` (n per checkpoint of a phase), `{ramp: …}` or `{table: …}`",
+        description="rule for the tokens that a checkpoint has seen: `label` (read from the "
+        "group `tokens`), `{per_step: n}`, `{each: n}` (n per checkpoint of a phase), `{ramp: …}` "
+        "or `{table: …}`",
         examples=["label", "{per_step: 2097152}", "{each: 8.5e9}", "{ramp: …}", "{table: …}"],
     )
     named: dict[str, int] | None = Field(
@@ -192,8 +193,8 @@ class HubSuite(Naming):
     )
     ignored_weights: list[Annotated[str, AfterValidator(pattern)]] = Field(
         [],
-        description="regular expressions for the names of weights that the model does not use, in "
-        "addition to weights that the model's class ignores",
+        description="regular expressions for names of weights that the model may leave unused; the "
+        "model's class may ignore further weights",
     )
     not_loadable: str | None = Field(None, description="reason why the suite cannot be measured")
     losses: dict[str, str] = Field(
@@ -227,7 +228,7 @@ class HubSuite(Naming):
         return self
 
     def listing_key(self) -> dict[str, Any]:
-        """Return the keys that the listing of the suite depends on."""
+        """Return the keys on which the listing of the suite depends."""
         parts = {"repository", "match", "named", "branch", "tokenizer"}
         groups = [group.model_dump(include=parts) for group in self.groups()]
         return {"mode": self.mode, "only": self.only, "groups": groups}

@@ -61,11 +61,11 @@ class Measurement(Strict):
     corpus: CorpusConfig = CorpusConfig()
     geometry: GeometryConfig = GeometryConfig()
     loader: Loader = Loader()
-    # Numbers do not depend on these keys, so the settings file does not contain them.
+    # `device` and `batch_tokens` do not affect the numbers, so the settings file lacks them.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
-    # Digest of the file that `corpus.text` names. The manifest states the digest. If it is empty,
-    # the file is not checked.
+    # Digest of the file that `corpus.text` names, as stated in the manifest. If the digest is
+    # empty, the file is not checked.
     text_sha256: str = Field("", exclude=True)
 
     @model_validator(mode="after")
@@ -76,7 +76,7 @@ class Measurement(Strict):
 
     @property
     def for_budget(self) -> "Measurement":
-        """The settings that a dimension budget depends on; unused settings have their defaults."""
+        """The settings on which a dimension budget depends; unused settings have their defaults."""
         groups = GeometryConfig(groups=self.geometry.groups)
         fields = {**dict(self), "corpora": ["text"], "geometry": groups}
         return Measurement.model_validate(fields)

@@ -4,7 +4,7 @@ import re
 
 from shapesweep.storage.schemas import LARGEST
 
-#: Maximum number of steps in a grid, and of names that a pattern expands to.
+#: Maximum number of steps in a grid, and of names to which a pattern expands.
 MOST = 100_000
 
 
@@ -37,7 +37,7 @@ def steps(grid: list[int | str]) -> list[int]:
 
 
 def expand(names: str) -> list[str]:
-    """Return the names that a pattern with braces expands to.
+    """Expand a pattern with braces to a list of names.
 
     Examples
     --------

@@ -17,7 +17,7 @@ REGISTRY = Path(str(resources.files("shapesweep") / "suites"))
 
 
 def _read_named(suites: Any, info: ValidationInfo) -> Any:
-    """Replace the names of suites with the definitions of the suites."""
+    """Replace the names of suites with their definitions."""
     if isinstance(suites, str):
         suites = [suites]
     if isinstance(suites, list):
@@ -34,7 +34,7 @@ class Overlay(HubSuite):
     source: Literal["hub"] = "hub"
     mode: Mode = "branches"
     repositories: list[Repositories] = Field(
-        [], description="repositories that replace the repositories in the registry"
+        [], description="repositories, instead of the repositories in the registry"
     )
 
 

@@ -99,8 +99,8 @@ class EmbeddedSuite(Strict):
     )
     onset: OnsetConfig | None = Field(
         None,
-        description="in addition to `steps`, keep checkpoints around the first explosion of the "
-        "logged loss, and then stop training",
+        description="besides the checkpoints at `steps`, keep checkpoints around the first "
+        "explosion of the logged loss, and then stop training",
     )
     runs: dict[Name, TrainedRun] = Field(min_length=1, description="runs by name")
 
@@ -135,7 +135,9 @@ class LocalSuite(Strict):
 
     source: Literal["local"] = Field(description="folders on this machine")
     runs: dict[Name, LocalRun] = Field(
-        min_length=1, description="runs by name; a path is enough: `{my-run: path/to/folder}`"
+        min_length=1,
+        description="runs by name; a run can also be just a path, such as "
+        "`{my-run: path/to/folder}`",
     )
     pattern: Annotated[str, AfterValidator(_check_pattern)] = Field(
         r"checkpoint-(?P<step>\d+)",

@@ -29,9 +29,9 @@ class Every(Strict):
 
 
 class Steps(Strict):
-    """The checkpoints at these steps."""
+    """The checkpoints at the listed steps."""
 
-    steps: list[int] = Field(min_length=1, description="the checkpoints at these steps")
+    steps: list[int] = Field(min_length=1, description="the checkpoints at the listed steps")
 
 
 class Log(Strict):
@@ -50,9 +50,10 @@ class BudgetConfig(Strict):
 
     checkpoints: dict[str, Literal["last", "all"] | Selection] = Field(
         {"embedded": "last"},
-        description="for each suite, a rule that selects checkpoints of every run; the dimension "
-        "budgets of these checkpoints are measured; for each layer of d dimensions, a budget takes "
-        "about 2·log₂(d) forward passes over the text (usually 100 to 1000 passes for all layers)",
+        description="for each suite, a rule that selects checkpoints of every run; only these "
+        "checkpoints get dimension budgets; a layer with d dimensions takes about 2·log₂(d) "
+        "forward passes over the text, and all layers of a checkpoint usually take 100 to 1000 "
+        "passes",
         examples=["{embedded: last}", "{pythia: {steps: [512, 143000]}}"],
     )
     rise: float = Field(0.01, gt=0, description="maximum relative increase of the loss")
@@ -64,7 +65,7 @@ class HubConfig(Strict):
     downloads: int = Field(
         2,
         ge=1,
-        description="maximum number of concurrent downloads, and maximum number of concurrent "
+        description="maximum number of concurrent downloads; also the maximum number of concurrent "
         "requests of each job that lists a suite",
     )
     disk_gb: float = Field(
@@ -90,7 +91,7 @@ class SpikesConfig(Strict):
         examples=["[unstable]", "{mine: {source: local, runs: {a: path/a, b: path/b}}}"],
     )
     corpora: list[CorpusName] = Field(
-        ["text"], min_length=1, description="corpora that the models of these suites read"
+        ["text"], min_length=1, description="corpora on which these suites are measured"
     )
 
 
@@ -115,11 +116,12 @@ class Config(Strict):
     )
     checkpoints: Literal["all"] | Selection = Field(
         "all",
-        description="checkpoints to measure; the rule applies to every run",
+        description="rule that selects the checkpoints to measure from every run",
         examples=["all", "{every: 4}", "{steps: [0, 512]}", "{log: 20}"],
     )
     corpora: Annotated[list[CorpusName], AfterValidator(_check_corpora)] = Field(
-        ["text", "random", "shuffled", "last"], description="corpora that the models read"
+        ["text", "random", "shuffled", "last"],
+        description="corpora on which the models are measured",
     )
     corpus: CorpusConfig = Field(
         CorpusConfig(), description="text, and how the text is cut into documents"
@@ -182,7 +184,7 @@ class Config(Strict):
         return self.model_copy(update={**none, **dict(self.spikes)})
 
     def scratch_folder(self, results: str | Path) -> str | None:
-        """Return the folder in `scratch` for these results; None if `scratch` is not set."""
+        """Return the folder in `scratch` for the results; None if `scratch` is not set."""
         if self.scratch is None:
             return None
         own = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()

@@ -39,7 +39,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ShapesweepError
-        If the contents do not match the digest, or for the same reasons as `read`.
+        If the contents do not match the digest, or if `read` raises an error.
     """
     path = Path(path)
     is_named = re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", path.stem) and path.is_file()

@@ -1,5 +1,6 @@
-"""Corpora: the documents that the models read. Each corpus is defined in a file of the same name.
+"""Corpora: the documents on which the models are measured.
 
+Each corpus is defined in a file that has the name of the corpus.
 Input: a text, and the tokenizer of a run.
 Output: documents of token ids for every corpus, with the special tokens of the tokenizer.
 Imported by: config, training, activations, plan, cli. `docs/how-to/add-a-corpus.md` shows how to
@@ -54,7 +55,8 @@ class Material:
     documents : list of ndarray of int64
         Token ids of the text's documents, without special tokens.
     ordinary : ndarray of int64
-        Ids that occur in text, without special, unused or padded entries of the vocabulary.
+        Ids of tokens that can occur in a text, without special, unused or padded entries of the
+        vocabulary.
     seed : int
         Random seed of the configuration.
     """
@@ -127,7 +129,7 @@ class Corpus:
         return digest.hexdigest()
 
     def batches(self, n_tokens: int, some: Documents | None = None) -> list[list[int]]:
-        """Divide documents, by default all, into batches of equally long documents."""
+        """Divide documents (by default, all documents) into batches of equally long documents."""
         lengths = [len(each) for each in (self.documents if some is None else some)]
         size = 1 if len(set(lengths)) > 1 else max(1, n_tokens // lengths[0])
         numbers = range(len(lengths))

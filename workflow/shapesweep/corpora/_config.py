@@ -19,7 +19,7 @@ class LastConfig(Strict):
 
 
 class CorpusConfig(Strict):
-    """The text that models read, and how it is cut into documents."""
+    """The text of the corpora, and how it is cut into documents."""
 
     text: AnyPath = Field(
         "stdlib",

@@ -1,7 +1,6 @@
-"""Cut a text into documents. All checkpoints of a run read the same documents.
+"""Cut a text into documents. All checkpoints of a run are measured on the same documents.
 
-Documents have equal lengths and no padding; only the documents of the sampling `paper` have
-different lengths.
+Documents have no padding. They have equal lengths, except in the sampling `paper`.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
     from shapesweep.corpora._config import CorpusConfig
 
-#: Number of characters that are read for each token of a document. The average token of every
-#: tokenizer has fewer characters.
+#: Number of characters that are read for each token of a document. With every tokenizer, the
+#: average token has fewer characters.
 CHARACTERS_PER_TOKEN = 8
 #: The sampling of Razzhigaev et al. 2024, as in their published code.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
@@ -151,7 +150,7 @@ def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDA
     chunks = list(range(len(text) // PAPER_CHARACTERS))
     if not chunks:
         raise ShapesweepError(f"corpus.text: {name} is shorter than {PAPER_CHARACTERS} characters")
-    # The authors' generator and seed draw exactly the authors' chunks.
+    # With the generator and seed of the paper's authors, the drawn chunks are the same as theirs.
     drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
     starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
     passages = [text[start : start + PAPER_CHARACTERS] for start in starts]

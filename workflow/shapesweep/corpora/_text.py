@@ -15,13 +15,13 @@ from shapesweep.errors import ShapesweepError
 
 
 def read_text(name: str, sha256: str = "") -> str:
-    """Return the text of the corpora: a file, or the part of `stdlib` that is not for training.
+    """Return the text of the corpora: a file, or the part of `stdlib` for measuring.
 
     Parameters
     ----------
     name : str
     sha256 : str
-        Digest that the file must have, in hexadecimal; empty to skip the check.
+        Required SHA-256 digest of the file, in hexadecimal; empty to skip the check.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def read_text(name: str, sha256: str = "") -> str:
 
 
 def text_file(name: str) -> Path | None:
-    """Return the path of `corpus.text`; None for `stdlib`.
+    """Return the path of the file that `corpus.text` names; None for `stdlib`.
 
     Raises
     ------
@@ -62,8 +62,8 @@ def stdlib_text(part: str) -> str:
     Parameters
     ----------
     part : {'training', 'measuring'}
-        Each source file and each topic belongs to one of the two parts. About 90 % of them belong
-        to `training`.
+        Each source file and each topic belongs to one part; about 90 % of the files and topics
+        belong to `training`.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def _stdlib_pieces(held_out: bool) -> Iterator[str]:
         return (hashlib.sha256(name.encode()).digest()[0] % 10 == 0) == held_out
 
     library = Path(sysconfig.get_path("stdlib"))
-    # Leave out modules that some distributions do not install, or that newer versions removed.
+    # Leave out modules that some Python distributions lack, or that newer versions removed.
     absent = {"site-packages", "dist-packages", "test", "tests", "idlelib", "idle_test"}
     absent |= {"lib2to3", "turtledemo", "ensurepip", "distutils", "pydoc_data", "__pycache__"}
     paths = []

@@ -5,7 +5,6 @@ from shapesweep.corpora import CorpusKind
 CORPUS = CorpusKind(
     make=lambda material: material.documents,
     pooling="last",
-    definition="the last token of each of about a thousand distinct short documents "
-    "(`corpus.last`)",
+    definition="the last tokens of about a thousand distinct short documents (`corpus.last`)",
     asks="how does the model represent a whole passage? (Cheng et al. 2025; Lee et al. 2025)",
 )

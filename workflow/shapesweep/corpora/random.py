@@ -1,4 +1,4 @@
-"""Uniformly drawn tokens, without the order and the frequencies of the text."""
+"""Uniformly drawn tokens, which keep neither the order nor the frequencies of the text's tokens."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from shapesweep.corpora import CorpusKind, Documents, Material
 
 
 def uniform(material: Material) -> Documents:
-    """Return documents of the same lengths, with uniformly drawn ordinary tokens."""
+    """Return documents as long as the given documents, with uniformly drawn ordinary tokens."""
     rng = np.random.default_rng([material.seed, 1])
     ordinary = material.ordinary
     return [ordinary[rng.integers(len(ordinary), size=len(d))] for d in material.documents]

@@ -15,5 +15,5 @@ def shuffle(material: Material) -> Documents:
 CORPUS = CorpusKind(
     make=shuffle,
     definition="the tokens of the text, in random order across documents",
-    asks="does an effect occur with the token frequencies of the text alone?",
+    asks="does an effect occur if only the token frequencies of the text are kept?",
 )

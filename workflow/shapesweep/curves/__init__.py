@@ -1,7 +1,7 @@
 """The curves of every metric over depth and over training, with their uncertainty.
 
 Input: the joined tables.
-Output: the tables of curves; each module computes one table.
+Output: the tables of curves; each module in the list below computes one table.
 Imported by: figures, report, cli.
 
 - `profiles`: every metric over depth;
@@ -50,7 +50,7 @@ def build(
     geometry, losses, continuity : pandas.DataFrame
         Tables as in `schemas`.
     replicates : callable
-        Function of a suite, a run and revisions that returns their rows of `schemas.REPLICATES`.
+        Function that takes a suite, a run and revisions, and returns rows of `schemas.REPLICATES`.
         Only the replicates of a few checkpoints are in memory at a time, because there are 16
         replicates of each number.
 
@@ -84,7 +84,7 @@ def build(
     }
     for name, table in along.items():
         along[name] = table.assign(segment=segments(table, continuity))
-    # Exclude checkpoints after a break from phases, because they may belong to another run.
+    # Phases exclude the checkpoints after a break, which may belong to another run.
     whole = middles[segments(middles, continuity) == 0]
     return {
         **along,

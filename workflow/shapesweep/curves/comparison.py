@@ -15,10 +15,10 @@ from shapesweep.storage import schemas
 
 #: Absolute and relative tolerances, set before any of our numbers was seen. The anisotropy can be
 #: read off the authors' figure to within 0.005, and differs by 0.005 between two draws of 128
-#: chunks. The ID can be read off to within 0.15, and differs by 5.8 % between two draws of tokens
-#: (median); most draws differ by less than twice this percentage.
+#: chunks. The ID can be read off to within 0.15. Between two draws of tokens, the median difference
+#: of the ID is 5.8 %, and most differences are less than twice this percentage.
 TOLERANCE = {"anisotropy": (0.005 + 0.005, 0.0), "id_twonn_paper": (0.15, 2 * 0.058)}
-#: Maximum relative difference in the number of tokens at which the sampling counts as the same.
+#: Two samplings count as the same if their numbers of tokens differ by at most this share.
 SAME_TOKENS = 0.02
 
 
@@ -34,15 +34,15 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     profiles : pandas.DataFrame
-        `schemas.PROFILES`. The comparison uses runs that are named like a model of the authors, at
-        their last step (or without a step), with all tokens of the corpus `text`.
+        `schemas.PROFILES`. A run is compared only if it has the name of one of the authors' models.
+        Its last checkpoint is used, with all tokens of the corpus `text`.
 
     Returns
     -------
     pandas.DataFrame
-        `verdict` is `agrees` if the difference is within the tolerance, otherwise `differs`. It is
-        `not run` if the model was not measured, and `other sampling` if the number of tokens
-        differs.
+        `verdict` is `agrees` if the difference is within the tolerance, otherwise `differs`. The
+        verdict is `not run` if the model was not measured, and `other sampling` if the numbers of
+        tokens differ by more than `SAME_TOKENS`.
     """
     ours = rows(profiles, corpus="text", selection="all", layer_kind="block")
     ours = ours.sort_values("step", kind="stable", na_position="first")

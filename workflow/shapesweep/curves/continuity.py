@@ -14,21 +14,21 @@ from shapesweep.storage.manifests import Checkpoint
 Sample = dict[str, NDArray[np.float32]]
 
 #: A checkpoint is discontinuous if its distance (1 - correlation) from both neighbours exceeds this
-#: factor times the distance between these neighbours. The ratio of the distances is 1/2 for a
-#: random walk, smaller for steps in one direction, and in the tens or higher for weights of another
+#: factor times the distance between these neighbours. The ratio of the two distances is 1/2 for a
+#: random walk, less than 1/2 for steps in one direction, and ten or more for weights of another
 #: training run.
 OUT_OF_LINE = 2.0
 
 #: The labels of the first two of three checkpoints are swapped if the distance between the last two
 #: exceeds this factor times the distance between the first and the last. The ratio is at least 1.6
-#: if labels are swapped. If labels are correct, it is at most 0.94, even if only every second or
+#: for swapped labels. For correct labels, the ratio is at most 0.94, even if only every second or
 #: third checkpoint of a training run is compared.
 OUT_OF_ORDER = 1.25
 
-#: A distance between neighbours is a break if it exceeds this factor times the longer of the
-#: adjacent distances. The ratio is 2.2 to 3.8 if training was restarted from two checkpoints
-#: earlier, and at least 6 for weights of another run. Warm-up, decay, or labels twice as far apart
-#: cause ratios up to 1.4.
+#: A distance between neighbours is a break if it exceeds this factor times the longer of the two
+#: distances beside it. The ratio is 2.2 to 3.8 if training went back by two checkpoints, and at
+#: least 6 for weights of another run. Warm-up, decay, and labels that are twice as far apart cause
+#: ratios of at most 1.4.
 BROKEN = 2.0
 
 #: Distance caused by rounding to float16.
@@ -45,20 +45,20 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
       Training was restarted, and the new run continues the labels of the old run. A break is
       detected if the old run went on for at least two checkpoints after the checkpoint from which
       training was restarted. A break at the second or the last checkpoint is not detected, because
-      an adjacent distance is missing.
+      a distance on one side of the break is missing.
 
     Parameters
     ----------
     samples : sequence of dict of ndarray
-        The same weights of every checkpoint, by `tensor_class`, in the order of steps.
+        One sample per checkpoint, in the order of steps; all samples contain the same weights.
     steps : sequence of int or None
-        Steps from the labels. If the steps of two checkpoints are farther apart, the distance
-        between the checkpoints' weights may be larger.
+        Steps from the labels. A wider gap between two steps permits a larger distance between the
+        weights of these checkpoints.
 
     Returns
     -------
     dict of str
-        Flags by the index of the checkpoint in `samples`.
+        Flags of checkpoints, by their index in `samples`.
     """
     found: dict[int, str] = {}
     sizes = [{kind: len(values) for kind, values in sample.items()} for sample in samples]
@@ -81,7 +81,7 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
     ways = [distance(samples[a], samples[b]) for a, b in itertools.pairwise(known)]
     gaps = [(steps[b] or 0) - (steps[a] or 0) for a, b in itertools.pairwise(known)]
     for k in range(1, len(ways) - 1):
-        # Skip distances across a flagged checkpoint, because they are longer.
+        # Skip a distance that spans a flagged checkpoint, because its ends are not neighbours.
         beside = known[k + 1] == known[k] + 1
         wider = max(1.0, gaps[k] / max(gaps[k - 1], gaps[k + 1], 1))
         if beside and ways[k] > BROKEN * wider * max(ways[k - 1], ways[k + 1], ROUNDING):
@@ -113,7 +113,7 @@ def between_neighbours(members: Sequence[tuple[Checkpoint, Sample]]) -> Iterator
     Yields
     ------
     dict
-        A row of `schemas.CONTINUITY` for each pair of checkpoints and each `tensor_class`.
+        A row of `schemas.CONTINUITY` for each pair of neighbours and each `tensor_class`.
     """
     flags = continuity([sample for _, sample in members], [member.step for member, _ in members])
     for k, ((before, a), (after, b)) in enumerate(itertools.pairwise(members), start=1):
@@ -142,7 +142,7 @@ def segments(curves: pd.DataFrame, continuity: pd.DataFrame) -> "pd.Series[int]"
     Returns
     -------
     pandas.Series of int
-        With the index of `curves`.
+        The segment of every row, with the same index as `curves`.
     """
     segment = pd.Series(0, index=curves.index)
     breaks = continuity[(continuity.flag == "break") & continuity.step.notna()]

@@ -16,11 +16,11 @@ References = dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.floa
 def distances(stacks: list[Stack]) -> pd.DataFrame:
     """Compute the table `schemas.DISTANCES`: the distances of profiles to reference profiles.
 
-    A distance is the root mean square difference over depth, with linear interpolation between
-    layers. The column `to` names the reference. `final` is the last checkpoint of the run. `family`
-    is the mean over the last checkpoints of all other models of the family on the same corpus, from
-    all suites; runs that differ only by their seed count as the same model. If all decoders
-    converge to the same profile, the distances to `family` fall to the distances between seeds.
+    A distance is the root mean square difference over depth; profiles are interpolated linearly
+    between layers. The column `to` names the reference. `final` is the last checkpoint of the run.
+    `family` is the mean of all other models of the family, from all suites: their last checkpoints
+    on the same corpus. Runs that differ only by their seed count as one model. If all decoders
+    converge to the same profile, the distances to `family` become as small as those between seeds.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Distances with a 95 % interval over documents, clipped at zero. `n_runs` is the number of
-        profiles that were averaged for the reference.
+        Distances with 95 % intervals over documents; negative lower ends become zero. `n_runs` is
+        the number of profiles that were averaged for the reference.
     """
     finals = [_finals(stack) for stack in stacks]
     tables = []
@@ -49,7 +49,7 @@ def _is_kin(stack: Stack, other: Stack) -> bool:
 
 
 def _finals(stack: Stack) -> References:
-    """Return the profiles of the last checkpoint, by curve."""
+    """Return the profile of the last checkpoint for each curve."""
     steps = intervals.as_array(stack.keys.step)
     last = steps == np.nanmax(steps) if np.isfinite(steps).any() else np.isnan(steps)
     keys = stack.curve_keys
@@ -66,7 +66,7 @@ def _means(stack: Stack, others: list[tuple[Stack, References]]) -> References:
         for other, value, parts in theirs:
             if not np.isfinite(value).all():
                 continue
-            # Profiles with another number of groups cannot be paired; treat their values as exact.
+            # If the numbers of groups differ, profiles cannot be paired; treat values as exact.
             paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
             both = np.concatenate([value[None], paired])
             placed = np.stack([np.interp(stack.depths, other.depths, line) for line in both])

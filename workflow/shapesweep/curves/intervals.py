@@ -22,7 +22,7 @@ _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECAS
 
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Add the columns `family` and `model` (the name of the run without its seed)."""
-    # matplotlib leaves labels with a leading underscore out of legends.
+    # matplotlib's legends omit labels with a leading underscore.
     models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}
     return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
 
@@ -42,7 +42,7 @@ def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Average the runs that differ only by their seed, with an interval from their spread.
+    """Average the runs that differ only by their seed; their spread gives the interval.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Join the tables of all batches, without inconsistent checkpoints.
+"""Join the tables of all batches, and leave out inconsistent checkpoints.
 
 This module also checks whether checkpoints are consistent with their neighbours, and records
 inconsistent checkpoints in the table of failures.
@@ -68,9 +68,9 @@ def join(
     ----------
     plans, manifests, histories : sequence of path-like
         One plan, one manifest and one history per suite. A plan lists the batches and budgets of a
-        suite. A manifest also lists checkpoints that could not be selected.
+        suite. A manifest lists checkpoints, including those that could not be selected.
     results : path-like
-        Folder of the results. Paths in plans are relative to it.
+        Folder of the results, to which the paths in plans are relative.
     out : path-like
         Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins`, `failures`, `history`,
         `continuity` and `manifest` (`.parquet`).
@@ -121,8 +121,8 @@ def _with_tables(
 ) -> list[CheckpointTables]:
     """Return the checkpoints of all batches, in the order of the manifests.
 
-    Checkpoints that a training run has added since the plan was made are ignored. The next sweep
-    measures them.
+    If a training run has added checkpoints since the plan was made, they are left to the next
+    sweep.
     """
     folders = {
         (record["suite"], batch["run"], revision): results / "geometry" / batch["folder"]
@@ -132,7 +132,7 @@ def _with_tables(
     }
     known = {checkpoint.key for checkpoint in listed}
     sound = [checkpoint for checkpoint in listed if checkpoint.selected]
-    # If a checkpoint was removed since the plan was made, its batch has recorded a failure.
+    # If a checkpoint has been removed since the plan was made, its batch has recorded a failure.
     gone = [Checkpoint(*key) for key in folders if key not in known]
     return [
         CheckpointTables(checkpoint, folders[checkpoint.key])
@@ -143,12 +143,12 @@ def _with_tables(
 
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a table of a batch; the cache serves the other checkpoints of the batch."""
+    """Read a table of a batch; the cache keeps it for the other checkpoints of the batch."""
     return tables.read_arrow(path, schema)
 
 
 def _losses(kept: Sequence[CheckpointTables], history: pd.DataFrame) -> pd.DataFrame:
-    """Collect the losses of all checkpoints on the corpora, and the logged losses of runs."""
+    """Collect the losses that were measured on the corpora, and the losses that runs logged."""
     parts = [tables.as_pandas(entry.read("losses", schemas.LOSSES)) for entry in kept]
     measured = pd.concat(parts) if parts else pd.DataFrame(columns=schemas.LOSSES.names)
     logged = history[(history.source == "log") & (history.metric == "loss")]
@@ -176,14 +176,13 @@ def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
 
 
 def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Checkpoint]:
-    """Add the flags from the comparison of weights to the status of the listed checkpoints."""
+    """Extend the status of the listed checkpoints by the flags from the comparison of weights."""
     flags = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag.to_dict()
     added = {c.key: (flags[c.key],) if c.key in flags else () for c in listed}
     return [replace(c, status=(*c.status, *added[c.key])) for c in listed]
 
 
-#: Reason for each flag. At a break, the weights do not show whether the checkpoints before or after
-#: the break are wrong.
+#: Reason for each flag. At a break, the weights do not show which side of the break is wrong.
 _REASONS = {
     "discontinuous": "its weights are far from both neighbouring checkpoints, whose weights are "
     "close to each other",

@@ -1,7 +1,7 @@
 """Phases: does a metric rise and fall again during training, by more than its noise?
 
-All checkpoints read the same documents. If only the noise from the choice of documents were
-considered, every small fluctuation would count as a peak. Training adds further noise, which
+All checkpoints are measured on the same documents. If only the noise from the choice of documents
+were considered, every small fluctuation would count as a peak. Training adds further noise, which
 differs between repeated training runs.
 """
 
@@ -14,13 +14,13 @@ from shapesweep.curves import intervals
 from shapesweep.estimators import jackknife, unimodal
 from shapesweep.storage import schemas
 
-#: Maximum number of checkpoints in the test, evenly spaced in log(1 + step). Checkpoints that are
-#: closer together share noise.
+#: Maximum number of checkpoints in the test, evenly spaced in log(1 + step). If checkpoints are too
+#: close together, they share noise.
 MOST = 24
-#: Minimum number of checkpoints. With three, every curve that rises and falls would be a peak.
+#: Minimum number of checkpoints; with three, every curve that rises and falls would be a peak.
 LEAST = 5
-#: Minimum number of checkpoints after step 0 that all seeds must have in common. With fewer, the
-#: noise of training is not estimated from seeds.
+#: Minimum number of checkpoints after step 0 that all seeds must have in common. If they have
+#: fewer in common, the noise of training is not estimated from seeds.
 SHARED = 3
 #: Significance level of a peak.
 LEVEL = 0.05
@@ -33,11 +33,12 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
 
     - Training: a unimodal fit is better than the best monotone fit by more than the noise explains
       (`unimodal.find_peak`, on log(1 + step)). The noise is estimated from runs that differ only by
-      their seed. If this is not possible, it is estimated from the residuals of the curve.
+      their seed or, if this is not possible, from the residuals of the curve.
     - Documents: the 95 % interval of the prominence, min(peak - first, peak - last), lies above
       zero.
 
-    The test assumes independent noise of equal size, so it uses at most `MOST` checkpoints.
+    The test assumes independent noise of equal size. It uses at most `MOST` checkpoints, because
+    checkpoints that are too close together share noise.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
         for run in runs:
             rows.append(_row(run, _judged(run, scale, freedom)))
         if mean is not None:
-            # The mean over seeds has less noise.
+            # The mean over seeds has less noise than a single run.
             shrunk = None if scale is None else scale / np.sqrt(len(runs))
             judged = _judged(mean, shrunk, freedom)
             rows.append(_row(mean, judged) | {"over": intervals.SEEDS})

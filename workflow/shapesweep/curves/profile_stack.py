@@ -98,7 +98,7 @@ def _index(table: pd.DataFrame) -> pd.MultiIndex:
 
 
 def _enter(out: NDArray[np.float64], part: pd.DataFrame, *at: NDArray[np.integer]) -> None:
-    """Write values into an array of profiles; the final norm replaces the last block."""
+    """Write values into an array of profiles; the final norm's value replaces the last block's."""
     layers, values = part.layer.to_numpy(int), intervals.as_array(part.value)
     after = (part.layer_kind == "final_norm").to_numpy(bool)
     for chosen in (~after, after):

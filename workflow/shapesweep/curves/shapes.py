@@ -15,7 +15,7 @@ from shapesweep.storage import schemas
 
 #: Minimum rise of a dome, as a fraction. For metrics that are shares, it is a fraction of the
 #: possible range; for all other metrics, a fraction of the profile's largest absolute value. In the
-#: paper, the profiles of decoders rise by 0.8 and more, and the profiles of encoders do not rise.
+#: paper, the profiles of decoders rise by 0.8 or more, and the profiles of encoders do not rise.
 NAMED_RISE = 0.1
 #: Minimum plateau of a box, midway between the plateaus of a parabola (0.45) and of a box (1).
 BOX = 0.72
@@ -25,9 +25,10 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
     """Determine the shape of every profile, with the columns of `schemas.SHAPES`.
 
     A profile is *flat* if its values differ by less than `NAMED_RISE`. It is a *dome* if an inner
-    layer is at least `NAMED_RISE` above both ends, and the paired 95 % interval of this height over
-    documents is above zero. A dome is a *box* if its width at nine tenths of the height is more
-    than `BOX` times its width at half the height. All other profiles are *other*.
+    layer is at least `NAMED_RISE` above both ends, and the paired 95 % interval (over documents) of
+    this height is above zero. A dome is a *box* if its width at nine tenths of the height is more
+    than `BOX` times its width at half the height. A profile with a NaN or without inner layers is
+    *undefined*. All other profiles are *other*.
 
     Parameters
     ----------
@@ -36,8 +37,8 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `sink_share` is the share of the height that disappears without the first token. It is
-        defined if the profile of all tokens is a dome or a box, and otherwise null.
+        `sink_share` is the share of the height that disappears if the first token is left out. It
+        is null unless the profile of all tokens is a dome or a box.
     """
     tables = [_of(stack) for stack in stacks]
     return pd.concat(tables) if tables else pd.DataFrame(columns=schemas.SHAPES.names)
@@ -85,7 +86,7 @@ def _named(
 def _sinks(
     stack: Stack, whole: Rise, parts: Rise, shape: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of the height of `all` that disappears in `no_first`, and its replicates."""
+    """Return the share of the height that disappears without first tokens, with replicates."""
     match = ["revision", *intervals.CURVE]
     table = stack.keys[match].assign(row=np.arange(len(stack.keys)))
     every = table[(table.selection == "all") & np.isin(shape, ["dome", "box"])]

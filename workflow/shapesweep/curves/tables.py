@@ -15,9 +15,9 @@ def corpora(data: pd.DataFrame) -> list[str]:
 
 
 def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """Select the rows of single runs that have the given values.
+    """Select the rows that have the given values; by default, only rows of single runs.
 
-    A list matches any value in the list, and a dict matches any key of the dict.
+    A list stands for any of its values, and a dict for any of its keys.
     """
     if "over" in table:
         wanted = {"over": "documents", **wanted}
@@ -42,7 +42,7 @@ class Curves:
     comparison: pd.DataFrame
     budgets: pd.DataFrame
     missing: pd.DataFrame
-    #: Only `snakemake spikes` writes the last three tables. An absent table is read as empty.
+    #: Only `snakemake spikes` writes the following tables. If a file is absent, its table is empty.
     spikes: pd.DataFrame
     approaches: pd.DataFrame
     warnings: pd.DataFrame

@@ -1,8 +1,8 @@
-"""Prepare the input of cloud metrics: a cloud, and the cloud without each group of documents.
+"""Prepare the input of cloud metrics: a cloud, and its jackknife replicates.
 
-Quantities that several metrics need are computed once, for the whole cloud and without each group.
-A `Cloud` contains these quantities. Metrics are functions of a `Cloud`, so their replicates cost
-almost nothing.
+Quantities that several metrics need are computed only once for the whole cloud, and once for each
+replicate. A `Cloud` contains these quantities. Metrics are functions of a `Cloud`, so their
+replicates cost almost nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ class Cloud:
     fourth : float
         Σ ‖x - mean‖⁴.
     direction_sum : ndarray, shape (n_features,), float64
-        Sum of all points divided by their norms.
+        Sum of all points, each divided by its norm.
     n_directions : int
         Number of points whose norm is not zero.
     norms : ndarray, shape (n_points,), float64
@@ -52,8 +52,8 @@ class Cloud:
     massive : ndarray of bool, shape (n_points,)
         Mask of the points whose norm exceeds five times the median norm of the layer.
     massive_gap : float
-        ‖mean of the massive points - mean of the other points‖²; 0 if no points or all points are
-        massive.
+        ‖mean of the massive points - mean of the other points‖²; 0 if there are no massive points,
+        or no other points.
     noise_floor : float
         The largest eigenvalue that rounding can cause.
     """
@@ -95,7 +95,7 @@ def clouds(
     epsilon: float | None = None,
     moments: Moments | None = None,
 ) -> tuple[Cloud, Floats, Iterator[Cloud]]:
-    """Return a cloud, and its jackknife replicates: the cloud without each group of points.
+    """Return a cloud and its jackknife replicates, each without one group of points.
 
     Parameters
     ----------
@@ -120,8 +120,9 @@ def clouds(
         the other axes of the whole cloud. The error of the eigenvalues is of second order in the
         change of the scatter matrix. Only the scatter matrix of the whole cloud is computed. With
         more features than `N_AXES`, error bars are too wide if the leading eigenvalues lie close
-        together. Error bars for entropies of a flat spectrum are too narrow: by a third with three
-        times as many points as features, and by much more with fewer points than features.
+        together. Error bars for entropies of a flat spectrum are too narrow: by a third if there
+        are three times as many points as features, and by much more if there are fewer points than
+        features.
     """
     massive = np.zeros(len(points), dtype=bool) if massive is None else massive
     moments = moments or Moments.of(points)
@@ -167,7 +168,7 @@ def _without(
     leaving, kept = whole.whole[out].astype(np.float64), ~out
     n_left, dtype = max(len(out) - len(leaving), 1), whole.whole.dtype
     centred = leaving - moments.mean
-    # Coordinates on the axes: the omitted points, and in the last row the shift of the mean.
+    # Coordinates on the axes: a row for each omitted point, and one for the shift of the mean.
     moved = np.empty((len(leaving) + 1, len(axes[0])))
     along = _along(centred, axes[0], dtype, out=moved[:-1])
     shift = -along.sum(axis=0) / n_left
@@ -206,7 +207,7 @@ def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | Non
 
 
 def _smaller(eigenvalues: Floats, leaving: Floats) -> Floats:
-    """Eigenvalues of Σxxᵀ without the rows whose coordinates on the eigenvectors are `leaving`."""
+    """Eigenvalues of Σxxᵀ after rows are removed; `leaving` has their coordinates on the axes."""
     leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
     rest = leaving[:, :-N_AXES]

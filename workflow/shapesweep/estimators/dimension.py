@@ -2,8 +2,8 @@
 
 All functions are pure functions of distances. Every value is an *estimate at N points and scale k
 by estimator E*, never "the" dimension. Remove repeated points before calling these functions. The
-functions omit points with a neighbour at distance zero, but other points can still have repeated
-points as their neighbours.
+functions omit points with a neighbour at distance zero, but the remaining points can still have
+repeated points among their neighbours.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy import optimize
 
 from shapesweep.estimators.arrays import Floats
 
-#: Distances whose logarithms differ by less than this are equal up to rounding.
+#: Two distances are equal up to rounding if their logarithms differ by less than this value.
 TIE = 1e-11
 
 
@@ -19,9 +19,10 @@ def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
     """TwoNN estimate of the intrinsic dimension (Facco et al. 2017).
 
     The ratio μ = r₂/r₁ of a point's distances to its two nearest neighbours is
-    Pareto distributed with exponent d. -log(1 - F(μ)) is fitted against log μ by
-    least squares through the origin, with F = i/N for the i-th smallest ratio,
-    counted from 1 (scikit-dimension's and DADApy's convention).
+    Pareto distributed with exponent d. A line through the origin is fitted to
+    -log(1 - F(μ)) against log μ by least squares; its slope is the estimate of
+    d. As in scikit-dimension and DADApy, F is i/N for the i-th smallest of N
+    ratios, counted from 1.
 
     Parameters
     ----------
@@ -29,8 +30,8 @@ def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
         Distances to the nearest neighbours, ascending; points without two neighbours at positive
         finite distances are left out.
     discard_fraction : float
-        Share of the ratios that is not fitted, starting with the largest ratio; Facco et al. use
-        0.1. The share cannot be 0, because log(1 - F) of the largest ratio is infinite.
+        Share of the ratios that is not fitted (the largest ratios); Facco et al. use 0.1. The share
+        cannot be 0, because log(1 - F) of the largest ratio is infinite.
 
     Returns
     -------
@@ -86,8 +87,8 @@ def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
     ----------
     distances : ndarray, shape (n_points, 2 or more)
     discard_fraction : float
-        Share of the ratios that is censored, starting with the largest ratio. Only the number of
-        censored ratios is used.
+        Share of the ratios that is censored (the largest ratios). Only the number of censored
+        ratios is used.
 
     Returns
     -------
@@ -169,8 +170,8 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
 
     μ = r_n2/r_n1 has density d(μᵈ - 1)^(n2 - n1 - 1)/(B(n2 - n1, n1) μ^((n2 - 1)d + 1)). The
     likelihood is maximised as in scikit-dimension and DADApy: with (N - 1) log d in place of N log
-    d, and without ratios above q₅₀ + 20(q₉₅ - q₅₀). Ties are omitted. A larger n1 means a larger
-    scale.
+    d, and without ratios above q₅₀ + 20(q₉₅ - q₅₀), where q₅₀ and q₉₅ are percentiles of the
+    ratios. Ties are omitted. A larger n1 means a larger scale.
 
     Parameters
     ----------
@@ -243,7 +244,7 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
     Parameters
     ----------
     pairs : tuple of int
-        Number of ordered pairs of points whose distance is below each radius.
+        For each radius, the number of ordered pairs of points whose distance is below the radius.
     radii : tuple of float
         Two ascending radii; by convention, the medians of the distances to the 10th and the 20th
         neighbour.
@@ -251,7 +252,8 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
     Returns
     -------
     float
-        log(C₂/C₁)/log(R₂/R₁); NaN if the radii are equal or a radius has no pairs.
+        log(C₂/C₁)/log(R₂/R₁) for the pairs C and the radii R; NaN if the radii are equal, or if a
+        radius has no pairs.
     """
     if not 0 < radii[0] < radii[1] < np.inf or not min(pairs) > 0:
         return float("nan")
@@ -259,7 +261,7 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
 
 
 def _quantiles(values: Floats, shares: tuple[float, ...]) -> list[float]:
-    """Quantiles as computed by numpy, without numpy's checks, which are slow in a jackknife."""
+    """Quantiles as in numpy, but without its checks, which would slow down the jackknife."""
     positions = [share * (len(values) - 1) for share in shares]
     lower = [int(position) for position in positions]
     upper = [min(index + 1, len(values) - 1) for index in lower]
@@ -287,7 +289,7 @@ def _inverse_local_id(distances: Floats) -> Floats:
 
 
 def _slope(log_ratios: Floats, n_fitted: int) -> float:
-    """Slope of the least squares line through the origin, for the lowest of the sorted ratios."""
+    """Slope of the line through the origin that is fitted to the `n_fitted` lowest ratios."""
     fitted = log_ratios[:n_fitted]
     if n_fitted < 3 or not fitted[-1] > 0:
         return float("nan")

@@ -39,7 +39,7 @@ def stderr(replicates: ArrayLike) -> Any:
     Parameters
     ----------
     replicates : array_like, shape (n_groups, ...)
-        Values, each without one group; NaN for values that could not be computed.
+        Values, each computed without one group; NaN if a value could not be computed.
 
     Returns
     -------
@@ -57,8 +57,8 @@ def stderr(replicates: ArrayLike) -> Any:
 def half_width(error: ArrayLike, n_groups: ArrayLike, level: float = 0.95) -> Any:
     """Half width of a confidence interval from a jackknife standard error.
 
-    The interval uses Student's t with n_groups - 1 degrees of freedom. At 16 groups, the half width
-    equals 2.13 standard errors.
+    The interval uses Student's t with n_groups - 1 degrees of freedom. With 16 groups, the half
+    width equals 2.13 standard errors.
     """
     freedom = np.maximum(np.asarray(n_groups) - 1, 1)
     return special.stdtrit(freedom, 0.5 + level / 2) * np.asarray(error)

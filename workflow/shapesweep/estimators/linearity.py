@@ -13,14 +13,14 @@ from shapesweep.estimators import spectrum
 from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
 from shapesweep.estimators.moments import Moments
 
-#: If there are more features than this, products that only affect error bars are computed in the
+#: With more features than this number, products that affect only error bars are computed in the
 #: dtype of the points.
 FEW_FEATURES = 128
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The best affine map from one layer to the next, fitted to all tokens or without one group.
+    """The best affine map from one layer to the next, fitted to all tokens or to all but one group.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Pairs:
 def fits_with(
     core: Pairs, eigenvalues: Floats, axes: Floats, n_groups: int, more: Sequence[Pairs] = ()
 ) -> list[tuple[Fit, list[Fit]]]:
-    """Fit a large core of points, alone and with further points, and compute replicates of fits.
+    """Fit a core of many points, alone and with further points, and compute the fits' replicates.
 
     Parameters
     ----------
@@ -113,16 +113,16 @@ def fits_with(
     Returns
     -------
     list of (Fit, list of Fit)
-        One entry for the core, and one for the core with each of `more`. Each entry contains the
-        fit to all points, and the fits without each group.
+        One entry for the core alone, and one for the core with each set in `more`. Each entry
+        contains the fit to all points, and for each group the fit without this group.
 
     Notes
     -----
     The replicates use the formula for several left-out cases (Cook and Weisberg 1982, eq. 2.2.11).
     With orthonormal regressors U and residuals R, removing the rows of group g reduces Σ‖R‖² by
     ‖R_g‖² + ‖L⁻¹U_gᵀR_g‖², where LLᵀ = I - U_gᵀU_g. Adding rows U_m increases Σ‖R‖² by
-    ‖(I + VᵀV)^-½ R_m‖², where V = L⁻¹U_mᵀ, and R_m are the residuals of the added rows about the
-    fit of all other rows. The increase is a sum of squares, so massive tokens cause no
+    ‖(I + VᵀV)^-½ R_m‖², where V = L⁻¹U_mᵀ, and R_m are the residuals of the added rows under the
+    fit without these rows. The increase is a sum of squares, so massive tokens cause no
     cancellation.
     """
     basis = _Basis.of(core, eigenvalues, axes)
@@ -195,7 +195,7 @@ class _Basis:
 
 
 class _Sums(NamedTuple):
-    """Sums over tokens y: the residual of these tokens, and Σ‖y‖² and Σy about the core's mean."""
+    """Sums over tokens: Σ‖residual‖², Σ‖y‖² and Σy, where y is centred on the core's mean."""
 
     n_points: int
     residual: float
@@ -221,7 +221,7 @@ class _Sums(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Left:
-    """The core without some rows; U and R are the regressors and the residuals of these rows.
+    """The core without some rows; U and R are the regressors and residuals of the removed rows.
 
     `root` is L in I - UᵀU = LLᵀ, and `solved` is L⁻¹UᵀR. Both are NaN if the remaining rows do not
     span the regressors.

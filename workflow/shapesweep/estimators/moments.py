@@ -24,7 +24,7 @@ class Moments:
     n_points : int
     mean : ndarray, shape (n_features,), float64
     scatter : ndarray, shape (n_features, n_features), float64
-        Σ yyᵀ over y = x - mean: the covariance times n_points - 1.
+        Σ yyᵀ over y = x - mean: the covariance times (n_points - 1).
     cubes : ndarray, shape (n_features,), float64
         Σ ‖y‖² y.
     fourth : float

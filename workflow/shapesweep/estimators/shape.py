@@ -9,7 +9,7 @@ from shapesweep.estimators.arrays import Floats, Ints
 
 @dataclass(frozen=True, eq=False)
 class Rise:
-    """The rise of profiles at inner layers above both ends; each attribute has shape (...).
+    """How far inner layers rise above both ends of profiles; attributes have a value per profile.
 
     Attributes
     ----------

@@ -12,8 +12,8 @@ from scipy.sparse import linalg as sparse
 from shapesweep.estimators.arrays import Floats, Points
 from shapesweep.estimators.moments import Moments, directions
 
-#: First and last 1-based index of the descending eigenvalues to which a power law is fitted
-#: (Agrawal et al. 2022).
+#: Ranks of the first and last eigenvalue to which a power law is fitted (Agrawal et al. 2022). The
+#: largest eigenvalue has rank 1.
 POWER_LAW_RANKS = (11, 100)
 #: Minimum number of points in a block for the scatter matrix.
 SCATTER_ROWS = 2048
@@ -25,8 +25,8 @@ LPCA_SHARE = 0.05
 def anisotropy(points: ArrayLike) -> float:
     """Share of the variance along the leading axis of the centred cloud.
 
-    σ₁² / Σ σᵢ² over the singular values σ of the cloud minus its mean (rows
-    are not normalised), as Razzhigaev et al. 2024 define it. Only the leading
+    The share is σ₁² / Σ σᵢ², where σ are the singular values of the cloud minus
+    its mean (Razzhigaev et al. 2024). Rows are not normalised. Only the leading
     eigenvalue is computed (Lanczos' method on the float64 scatter matrix).
 
     Parameters
@@ -63,7 +63,7 @@ def _smaller_scatter(points: Points) -> Floats:
     if n_features > n_points:
         centred = np.subtract(points, mean, dtype=np.float64)
         return centred @ centred.T
-    # Reuse a buffer, because allocating memory takes longer than the product.
+    # Reuse a buffer, because allocating memory takes longer than the multiplication.
     size = max(n_features, SCATTER_ROWS)
     room = np.empty((min(size, n_points), n_features))
     scatter = np.zeros((n_features, n_features))
@@ -146,10 +146,10 @@ def participation_ratio(eigenvalues: Floats) -> float:
 def isoscore(eigenvalues: Floats) -> float:
     """IsoScore (Rudman et al. 2022): 0 for a line, 1 for a ball.
 
-    IsoScore rescales the distance between the covariance's spectrum, scaled to norm √n, and (1, …,
-    1). In exact arithmetic, it equals (PR - 1)/(n - 1), where PR is the participation ratio. The
-    authors' program (2.0.1) rounds some values to float32. This function also rounds them, so that
-    the numbers agree.
+    The n eigenvalues of the covariance are scaled to norm √n, and IsoScore is computed from their
+    distance to (1, …, 1). In exact arithmetic, IsoScore equals (PR - 1)/(n - 1), where PR is the
+    participation ratio. The authors' program (2.0.1) rounds some values to float32. This function
+    also rounds them, so that the numbers agree.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def entropy(weights: Floats) -> float:
 
 
 def effective_rank(eigenvalues: Floats) -> float:
-    """Exp of the entropy of the eigenvalues λ/Σλ; `rankme` uses singular values.
+    """Exponential of the entropy of the eigenvalues λ/Σλ; `rankme` uses singular values.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def effective_rank(eigenvalues: Floats) -> float:
 
 
 def rankme(eigenvalues: Floats) -> float:
-    """Exp of the entropy of the singular values σ/Σσ, σ = √λ (Roy and Vetterli 2007).
+    """Exponential of the entropy of σ/Σσ, where σ = √λ (Roy and Vetterli 2007).
 
     RankMe (Garrido et al. 2023) does not centre the cloud. This function expects the eigenvalues of
     the centred cloud, so that the mean does not hide the shape.
@@ -208,16 +208,16 @@ def alpha_req(
     """Exponent of the eigenvalues' decay: λᵢ ~ i^-α (Agrawal et al. 2022, α-ReQ).
 
     log λ is fitted to log i by least squares over a range of ranks. The weights 1/i (Stringer et
-    al. 2019) give every octave the same weight.
+    al. 2019) give every octave of ranks i the same total weight.
 
     Parameters
     ----------
     eigenvalues : ndarray, shape (n_features,)
         Eigenvalues in ascending order.
     noise_floor : float
-        The largest eigenvalue that rounding can cause; see `noise_floor`.
+        The largest eigenvalue that rounding can cause; the function `noise_floor` computes it.
     ranks : tuple of int
-        First and last 1-based index of the fitted eigenvalues, in descending order.
+        Ranks i of the first and last fitted eigenvalue; the largest eigenvalue has rank 1.
 
     Returns
     -------
@@ -244,10 +244,10 @@ def alpha_req(
 
 
 def noise_floor(points: Points, epsilon: float | None = None) -> float:
-    """The largest eigenvalue of the scatter matrix that rounding of the points can cause.
+    """The largest eigenvalue that rounding of the points can cause in their scatter matrix.
 
-    The rounding error of a number x is at most u|x|. If all errors lie along one axis, the sum of
-    their squares is at most u²Σx².
+    The rounding error of a number x is at most u|x|, where 2u is the relative spacing. If all
+    errors lie along one axis, the sum of their squares is at most u²Σx².
 
     Parameters
     ----------
@@ -279,10 +279,10 @@ def lpca_dimension(eigenvalues: Floats) -> float:
 
 
 def participation_ratio_debiased(eigenvalues: Floats, fourth: float, n_points: int) -> float:
-    """Participation ratio without the bias that few points cause (Chun et al. 2026, γ_row).
+    """Participation ratio, corrected for the bias of small samples (Chun et al. 2026, γ_row).
 
-    Both (tr Σ)² and tr Σ² are estimated without bias, by U-statistics over distinct points (Himeno
-    and Yamada 2014, eq. 1.2), from the same moments.
+    U-statistics over distinct points estimate (tr Σ)² and tr Σ² without bias (Himeno and Yamada
+    2014, eq. 1.2).
 
     Parameters
     ----------
@@ -318,8 +318,8 @@ def mean_cosine(points: ArrayLike) -> float:
     Returns
     -------
     float
-        Between -1/(n_points - 1) and 1; NaN for fewer than two points. Ethayarajh 2019 measures the
-        cone of tokens by this mean.
+        Between -1/(n_points - 1) and 1; NaN for fewer than two points. Ethayarajh 2019 uses this
+        mean to measure how narrow the cone of token vectors is.
 
     Examples
     --------
@@ -332,7 +332,7 @@ def mean_cosine(points: ArrayLike) -> float:
 
 
 def mean_of_pairs(direction_sum: Floats, n_directions: int, n_points: int) -> float:
-    """Mean inner product over all ordered pairs of distinct directions, from their sum.
+    """Mean inner product over all ordered pairs of distinct directions, computed from their sum.
 
     Parameters
     ----------

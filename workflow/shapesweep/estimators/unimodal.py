@@ -13,7 +13,7 @@ from shapesweep.estimators.arrays import Floats, Ints
 
 #: Number of simulated curves; a p value of 0.05 then has a standard error of 0.007.
 SIMULATIONS = 999
-#: Random seed of the simulation. It is fixed, so that equal curves get equal verdicts.
+#: Random seed of the simulation; it is fixed, so that equal curves get equal verdicts.
 SEED = 0
 
 
@@ -26,12 +26,12 @@ class Peak:
     index : int
         Index of the highest value among all values except the first and the last.
     low, high : int
-        Ends of a 95 % interval of the index. The interval contains at least the previous and the
+        Ends of a 95 % interval for the index. The interval contains at least the previous and the
         next index.
     p_value : float
         Probability that a curve without a peak, but with the same noise, looks at least as peaked.
     noise : float
-        Standard deviation of a value, known or estimated.
+        Standard deviation of the noise, known or estimated.
     """
 
     index: int
@@ -183,8 +183,8 @@ def find_peak(
     constant curve, for which noise looks most like a peak. The test is therefore valid for every
     monotone curve, if the noise is independent and equally large everywhere. To find the interval
     of the peak, curves are simulated around the unimodal fit. The excess of a turn is its squared
-    error minus the squared error of the best turn. The interval contains every turn of the given
-    curve whose excess is at most the 95 % quantile of the simulated excess of the true turn.
+    error minus the squared error of the best turn. The interval contains every turn whose excess
+    is at most a bound: the 95 % quantile of the true turn's excess in the simulations.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def find_peak(
         Positions of the values, on a scale on which the curve is smooth, such as log(1 + step).
     known_noise : float, optional
         Standard deviation of a value between training runs that differ only by seed. If it is not
-        given, `noise` estimates it.
+        given, the function `noise` estimates the noise.
     freedom : int
         Degrees of freedom of `known_noise`.
 

@@ -1,6 +1,6 @@
 """Detect changes in the signals of a training run: a CUSUM detector raises alarms.
 
-Time is the number of updates of the weights. An alarm depends only on samples up to its time.
+Time is the number of updates of the weights. An alarm depends only on samples up to the alarm.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-#: Number of previous samples from which the next sample is predicted by a line.
+#: Number of previous samples to which a line is fitted to predict the next sample.
 WINDOW = 16
 #: Reference value of the CUSUM, in standard deviations: half of the shift to detect.
 SLACK = 0.5
@@ -17,15 +17,15 @@ SLACK = 0.5
 MOST = 50.0
 #: Number of samples that the detector skips after an alarm, so that one event causes one alarm.
 QUIET = 16
-#: Thresholds for the sum of deviations. The last threshold never raises an alarm.
+#: Thresholds for the sum of deviations. The last threshold is infinite and raises no alarm.
 THRESHOLDS = np.append(np.geomspace(1.0, 2000.0, 160), np.inf)
 
 
 def deviations(values: Floats) -> Floats:
-    """Compute the deviation of each sample from its prediction by earlier samples.
+    """Compute the deviation of each sample from the value that earlier samples predict.
 
-    A line is fitted to the previous `WINDOW` samples by least squares. The deviation from
-    this line is divided by the standard error of the prediction. A steady trend has no deviation.
+    A line is fitted to the previous `WINDOW` samples by least squares. The deviation from this line
+    is divided by the standard error of the prediction. A steady trend causes no deviation.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def deviations(values: Floats) -> Floats:
         slope = before @ x / (x @ x)
         residual = before - mean[:, None] - slope[:, None] * x
         variance = (residual**2).sum(axis=1) / (WINDOW - 2)
-        # Do not count rounding errors of a line without noise as noise.
+        # If a line has no noise, its rounding errors must not count as noise.
         floor = (1e-9 * np.abs(mean)) ** 2 + 1e-300
         error = np.sqrt(np.maximum(variance, floor) * (1 + 1 / WINDOW + ahead**2 / (x @ x)))
         z = (values[WINDOW:] - mean - slope * ahead) / error
@@ -119,7 +119,7 @@ class Outcomes:
     watched_early: Floats
 
     def chosen(self, stable: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
-        """Choose the lowest threshold of each signal at which stable runs raise few enough alarms.
+        """For each signal, choose the lowest threshold with few enough alarms on stable runs.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class Outcomes:
         counts = stable @ self.false.reshape(shape[0], -1).astype(float)
         rates = counts.reshape(*stable.shape[:-1], *shape[1:]) * 1000
         enough = rates <= rate * (stable @ self.watched)[..., None, None]
-        # The number of alarms decreases with the threshold, except for effects of resets.
+        # At higher thresholds, there are fewer alarms, except for effects of resets.
         enough = np.flip(np.logical_and.accumulate(np.flip(enough, -1), axis=-1), -1)
         return enough.argmax(axis=-1)
 
@@ -150,7 +150,7 @@ class Outcomes:
 def outcomes(
     z: list[Floats], moments: list[Floats], onsets: list[float | None], horizon: int
 ) -> Outcomes:
-    """Run the detectors on every run.
+    """Apply the detectors to every run.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ def outcomes(
     onsets : list of float or None
         Time of the onset in updates of the weights; None for a stable run.
     horizon : int
-        Number of updates before an onset within which an alarm is a warning. Earlier alarms are
-        false.
+        An alarm is a warning if it comes at most this number of updates before an onset. Earlier
+        alarms are false.
 
     Returns
     -------
@@ -195,13 +195,13 @@ def outcomes(
 
 
 def best_signals(detected: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return, for every run, the signal that detects the most other runs.
+    """For every run, return the signal that detects the largest number of other runs.
 
     Parameters
     ----------
     detected : ndarray of bool, shape (..., n_runs, n_signals)
     counts : ndarray of int, shape (..., n_runs)
-        Weight of each run; all copies of a run are left out together.
+        Number of copies of each run; all copies of a run are left out together.
 
     Returns
     -------

@@ -1,10 +1,10 @@
-"""Compute indicators of unstable training from the literature, other than geometric ones."""
+"""Compute indicators of unstable training: those in the literature that are not geometric."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-#: Steps of the power iteration for the leading direction of a weight matrix.
+#: Number of steps of the power iteration for the leading direction of a weight matrix.
 ITERATIONS = 8
 
 

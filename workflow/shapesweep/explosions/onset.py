@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-#: Number of consecutive losses in each median from which the level of a run is computed.
+#: Number of consecutive losses in each of the medians that determine the level of a run.
 WINDOW = 32
-#: Minimum increase above the lowest median at an onset, in standard deviations and in nats. The
+#: Minimum height of an onset above the lowest median, in standard deviations and in nats. The
 #: standard deviation is estimated from the median absolute deviation (MAD). Only one in 10⁹ samples
 #: of a normal distribution exceeds the mean by six standard deviations. Increases of less than half
 #: a nat are not explosions.
@@ -18,9 +18,9 @@ _MAD = 1.4826
 
 
 def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the level that each loss must exceed to be an onset, from the losses before it.
+    """Compute the level of each loss from earlier losses; at an onset, the loss exceeds its level.
 
-    The level is the lowest median of `WINDOW` consecutive losses so far, plus the larger of two
+    The level is the lowest median so far of `WINDOW` consecutive losses, plus the larger of two
     margins: `DEVIATIONS` standard deviations of these losses (1.4826 MAD), or `NATS` nats. A slowly
     rising loss does not raise the level.
 
@@ -53,9 +53,9 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 def first_onset(losses: NDArray[np.float64]) -> int | None:
     """Find the first onset of a loss explosion.
 
-    The onset is the first loss that is not finite or that exceeds its level (`levels`). A loss that
-    exceeds its level counts only if at least half of the `CONFIRMING` losses that begin with this
-    loss exceed the same level. Later losses only confirm an onset.
+    The onset is the first loss that is not finite or that exceeds its level (`levels`). A loss
+    above its level counts only if at least half of `CONFIRMING` losses, starting with this loss,
+    exceed the same level. Later losses confirm an onset, but do not move it.
 
     Parameters
     ----------

@@ -22,22 +22,22 @@ from shapesweep.storage import schemas
 
 #: Maximum number of false alarms of a detector per 1,000 steps of stable runs.
 RATE = 1.0
-#: Number of steps before an onset within which an alarm counts as a warning.
+#: An alarm counts as a warning if it comes at most this number of steps before an onset.
 HORIZON = 64
-#: Minimum number of stable runs, and minimum number of unstable runs, for which scores are
-#: computed.
+#: Scores are computed only if there are at least this many stable runs, and at least this many
+#: unstable runs.
 LEAST = 4
 #: Number of resamplings of the runs, and number of resamplings that are computed at a time.
 RESAMPLED, AT_ONCE = 10_000, 200
 LEVEL = 0.95
-#: The family of signals that, according to the paper, warns of explosions. All other families are
+#: The family of signals that warns of explosions according to the paper. All other families are
 #: compared with this family.
 CLAIMED = "ID"
 TABLES = ("spikes", "approaches", "warnings")
 
 
 def corrected(n: int) -> float:
-    """Return the level of each of n intervals whose joint level is `LEVEL` (Bonferroni)."""
+    """Return the level that each of n intervals needs for a joint level of `LEVEL` (Bonferroni)."""
     return 1 - (1 - LEVEL) / n
 
 
@@ -86,7 +86,7 @@ class _Spike:
     row : dict
         Row of `schemas.SPIKES`.
     moment : float or None
-        Number of updates of the weights at the last entry of the log before the onset. The entry of
+        Number of updates of the weights at the log's last entry before the onset. The entry of
         the onset itself is not used, because a logged loss is the mean since the previous entry.
     is_clear : bool
         Whether the log is long enough to determine the onset. An explosion within the first
@@ -153,7 +153,7 @@ class _Cohort:
 
     @cached_property
     def interval(self) -> float:
-        """The number of steps between two samples or two logged losses, whichever is larger."""
+        """The number of steps between samples, or between logged losses, whichever is larger."""
         return max(run.interval for run in (*self.unstable, *self.stable))
 
     @cached_property
@@ -192,7 +192,7 @@ class _Cohort:
 
     @cached_property
     def others(self) -> NDArray[np.int64]:
-        """The index of each detector's threshold, computed without one of the stable runs.
+        """The index of each detector's threshold if one of the stable runs is left out.
 
         The shape is (n_stable, n_detectors). Row i is computed without the stable run i.
         """
@@ -205,7 +205,7 @@ class _Cohort:
 
     @cached_property
     def claimed(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
-        """The runs that the claimed family detects, and its detection rates in the resamplings."""
+        """The runs that the family `CLAIMED` detects, and its detection rate in each resampling."""
         at = self.families.get(CLAIMED)
         return (~np.isnan(self._leads(at)), self._rates(at)) if at else None
 
@@ -214,8 +214,8 @@ class _Cohort:
         mine = self._leads(at)
         known = mine[~np.isnan(mine)]
         best = at[int((~np.isnan(self.leads[:, at])).sum(axis=0).argmax())]
-        # Count the false alarms of a stable run at the threshold computed from all other stable
-        # runs.
+        # Count the false alarms of each stable run at the threshold that all other stable runs
+        # determine.
         false = self.outcomes.false[np.arange(n_stable), best, self.others[:, best]]
         false_alarms = 1000 * false.sum() / self.outcomes.watched.sum()
         early = self.outcomes.early[:, best, self.thresholds[best]]
@@ -249,14 +249,14 @@ class _Cohort:
         return (counts * hit).sum(axis=1) / counts.sum(axis=1)
 
     def _behind(self, at: list[int], rates: NDArray[np.float64], wanted: float) -> dict[str, Any]:
-        """Return by how much the claimed family's detection rate exceeds that of detectors `at`."""
+        """Return the detection rate of the family `CLAIMED` minus that of the detectors `at`."""
         if self.claimed is None or set(at) <= set(self.families[CLAIMED]):
             return {}
         hits, its_rates = self.claimed
         mine = ~np.isnan(self._leads(at))
         low, high = _quantiles(its_rates - rates, wanted)
         # If only a few runs differ, and all differ in the same direction, resampling underestimates
-        # the uncertainty. A sign test does not.
+        # the uncertainty, but a sign test does not.
         only, either = int((hits & ~mine).sum()), int((hits ^ mine).sum())
         if not either or stats.binomtest(only, either).pvalue > 1 - wanted:
             low, high = min(low, 0.0), max(high, 0.0)
@@ -297,7 +297,7 @@ class _Cohort:
 def _change(
     signals: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
 ) -> NDArray[np.float64]:
-    """Return the changes of signals from their medians in the first half of the horizon.
+    """Return the changes of signals relative to their medians in the horizon's first half.
 
     The shape is (n_bins, n_signals).
     """
@@ -322,9 +322,9 @@ def _quantiles(values: NDArray[np.float64], wanted: float) -> tuple[float, float
 
 
 def _wider(rates: NDArray[np.float64], hits: int, n: int, wanted: float) -> tuple[float, float]:
-    """Widen the interval from resampling to include the exact interval of Clopper and Pearson.
+    """Widen the resampling interval so that it includes the exact interval of Clopper and Pearson.
 
-    If all runs were detected, the interval from resampling has width zero.
+    If all runs were detected, the resampling interval has width zero.
     """
     drawn, exact = _quantiles(rates, wanted), stats.binomtest(hits, n).proportion_ci(wanted)
     return min(drawn[0], float(exact.low)), max(drawn[1], float(exact.high))

@@ -1,8 +1,8 @@
-"""Read the signals of a training run at the times when the run was probed.
+"""Read the signals of a training run: one value of each signal for every probe of the run.
 
-Time is the number of updates of the weights. A probe at step s measures the weights after s
-updates. The loss and the gradient of step s belong to the weights after s - 1 updates. A signal at
-a given time uses only data that is known at this time.
+Time is counted in updates of the weights. A probe at step s measures the weights after s updates.
+The loss and the gradient of step s belong to the weights after s - 1 updates. The value of a signal
+at a given time uses only data that is known by then.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ Name = tuple[str, int | None, int | None]
 
 @dataclass(frozen=True)
 class Family:
-    """A family of similar signals, and the change that is claimed to warn of explosions.
+    """A family of similar signals, and the direction of change that may warn of an explosion.
 
     Attributes
     ----------
     name : str
     metrics : tuple of str
     direction : int
-        Change that is claimed to warn: 1 for an increase, -1 for a decrease, 0 for both.
+        Change that may warn of an explosion: 1 for an increase, -1 for a decrease, 0 for either.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Family:
 
 
 _ID = ("id_twonn", "id_gride", "id_mle")
-#: Families of signals that, according to the literature, announce an explosion. All families but
-#: the last were set before any data was seen.
+#: Families of signals that may warn of an explosion. All except the last come from the literature,
+#: and were chosen before any data was seen.
 FAMILIES = (
     Family("ID", _ID, 1),
     Family("ID between documents", tuple(f"{name}_between" for name in _ID), 1),
@@ -49,8 +49,8 @@ FAMILIES = (
     Family("parameter norm", ("parameter_norm",), 1),
     Family("gradient norm", ("gradient_norm",), 1),
     Family("loss", ("loss",), 1),
-    # The literature does not claim that a falling ID warns. This family was added after the ID fell
-    # in the embedded runs.
+    # The literature does not claim that a falling ID warns of an explosion. This family was added
+    # after the ID fell in the runs of docs/explanation/explosions.md.
     Family("ID, falling", _ID, -1),
 )
 METRICS = {metric for family in FAMILIES for metric in family.metrics}
@@ -60,20 +60,20 @@ LOGARITHMIC = METRICS - {"anisotropy", "spectral_alignment", "attention_entropy"
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """The signals of one run up to its onset.
+    """The signals of one run, up to the onset of its explosion if it has one.
 
     Attributes
     ----------
     run : str
     onset : float or None
-        Time of the onset in updates of the weights; None if the run is stable.
+        Time of the onset, counted in updates of the weights; None if the run is stable.
     moments : ndarray of float64, shape (n_moments,)
-        Times in updates of the weights, ascending and evenly spaced.
+        Times of the values, counted in updates of the weights; ascending and evenly spaced.
     names : list of (str, int or None, int or None)
         Metric, layer and k.
     values : ndarray of float64, shape (n_moments, n_signals)
-        Values of the signals, as logarithms for the metrics in `LOGARITHMIC`. A value that was
-        measured but not finite is infinite; a value that was not measured is NaN.
+        Values of the signals, as logarithms for the metrics in `LOGARITHMIC`. A measured
+        value that is not finite is stored as infinity, and a value that was not measured as NaN.
     interval : float
         Number of steps between two samples, or between two entries of the log, whichever is larger.
     """
@@ -91,7 +91,7 @@ class Signals:
         return replace(self, names=list(names), values=self.values[:, indices])
 
     def toward(self, requested: Sequence[tuple[Name, int]]) -> NDArray[np.float64]:
-        """Return the deviations of signals in requested directions.
+        """Return how far each requested signal deviates in its requested direction.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Signals:
         for name, way in requested:
             values = self.values[:, self.names.index(name)]
             z = detector.deviations(values)
-            # Values that are not finite are warnings in any direction.
+            # A value that is not finite is a warning, whatever direction is requested.
             columns.append(np.where(np.isinf(values), z, z * way if way else np.abs(z)))
         return np.stack(columns, axis=1)
 
@@ -121,7 +121,7 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
     history : pandas.DataFrame
         Rows of `schemas.HISTORY` for the run.
     onset : float or None
-        Time of the onset in updates of the weights; None if the run is stable.
+        Time of the onset, counted in updates of the weights; None if the run is stable.
 
     Returns
     -------
@@ -161,8 +161,8 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
 def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average the values of a logged metric at every time of `grid`.
 
-    Each mean is over the entries since the previous time of `grid`. If there are no entries, the
-    last mean is repeated.
+    Each mean covers the entries after the previous time of `grid`. If there are no such entries,
+    the previous mean is repeated.
     """
     moments = logged.step.to_numpy(float) - 1
     indices = np.searchsorted(grid, moments)

@@ -2,7 +2,7 @@
 
 Input: the tables of curves.
 Output: `<figure>.svg`, `.pdf` and `.png`, and `<figure>.csv` with the rows that the figure shows.
-Imported by: report (captions), cli. matplotlib is imported only while a figure is drawn.
+Imported by: report (captions), cli. Matplotlib is imported only while a figure is drawn.
 """
 
 import textwrap
@@ -46,7 +46,8 @@ class Figure:
     caption : str
         Description of what is drawn and how to read it, in reStructuredText.
     needs : str
-        What a sweep must measure so that `data` returns rows. It is shown in the documentation.
+        What a sweep must measure so that `data` returns rows. The documentation shows this text,
+        and so does the message that a figure was not drawn.
     """
 
     data: Callable[[Curves], pd.DataFrame]
@@ -68,7 +69,7 @@ def draw_all(curves: Path, out: Path) -> list[str]:
     Parameters
     ----------
     curves : path-like
-        Folder of the curves' tables.
+        Folder with the tables of curves.
     out : path-like
         Folder for the figures. An existing folder is replaced.
 
@@ -94,7 +95,7 @@ def draw(names: Sequence[str], curves: Path, out: Path) -> list[str]:
     names : sequence of str
         Keys of `FIGURES`.
     curves : path-like
-        Folder of the curves' tables.
+        Folder with the tables of curves.
     out : path-like
         Folder for `<name>.svg`, `.pdf`, `.png` and `.csv`. Other files in the folder are kept.
 
@@ -106,7 +107,7 @@ def draw(names: Sequence[str], curves: Path, out: Path) -> list[str]:
     Raises
     ------
     ShapesweepError
-        If there is no figure of a given name, or a table is absent or damaged.
+        If a given name belongs to no figure, or if a table is absent or damaged.
     """
     for name in names:
         if name not in FIGURES:
@@ -138,7 +139,7 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
     with resources.as_file(style) as style_file, plt.style.context(style_file):
         canvas = figure.draw(rows)
         _name_missing(canvas, missing)
-        # Write no date, so that equal curves produce equal files.
+        # Write no date, so that identical curves produce identical files.
         undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
         for extension, metadata in undated.items():
             canvas.savefig(path.with_suffix(f".{extension}"), metadata=metadata)
@@ -146,7 +147,7 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
 
 
 def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
-    """Add the missing and the doubtful checkpoints to the note of a figure."""
+    """Name the missing and the doubtful checkpoints in the note of a figure."""
     if not len(missing):
         return
     lines = [figure.get_suptitle()] if figure.get_suptitle() else []

@@ -1,4 +1,4 @@
-"""Building blocks of figures: axes of layers and steps, lines, and bands."""
+"""Building blocks of figures: lines, bands, and axes for layers and steps."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -13,23 +13,23 @@ from shapesweep.figures._select import of_run, runs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 else:
-    # As for `Canvas`, matplotlib is imported only while a figure is drawn.
+    # `Any` avoids the import of matplotlib, as for `Canvas`.
     Axes = Any
 
-#: The palette of Okabe and Ito, whose colours colour-blind readers can distinguish.
+#: The palette of Okabe and Ito. Colour-blind readers can tell its colours apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 #: Name of the colour map for steps.
 STEPS = "viridis_r"
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
-#: Maximum length of a run's name for which the family is written on the same line.
+#: If the name of a run is at most this long, the family is written on the same line.
 LONG = 12
-#: Maximum number of powers of ten at which every power is labelled.
+#: If an axis has at most this many powers of ten, each of them is labelled.
 FEW_POWERS = 4
-#: Labelled multiples within a decade: `NARROW_SUBS` if the axis spans at most a factor of `NARROW`,
-#: otherwise `SUBS`.
+#: Multiples that are labelled for each power of ten: `NARROW_SUBS` if the axis spans at most a
+#: factor of `NARROW`, otherwise `SUBS`.
 SUBS, NARROW, NARROW_SUBS = (1, 2, 5), 4, (1, 1.2, 1.5, 2, 3, 4, 6, 8)
-#: Maximum number of points at which a line has markers.
+#: A line with at most this many points has a marker at each point.
 MARKED = 40
 
 
@@ -94,7 +94,7 @@ def layer_axis(ax: Axes) -> None:
 
 
 def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None) -> None:
-    """Draw a line over the embedding and the blocks, with a dotted end for the final norm."""
+    """Draw a line from the embedding through the blocks, with a dotted end for the final norm."""
     line = line.sort_values("layer")
     stack, after = line[line.layer_kind != "final_norm"], line[line.layer_kind == "final_norm"]
     ax.fill_between(stack.layer.astype(float), stack.low, stack.high, color=color, alpha=0.25, lw=0)
@@ -107,23 +107,23 @@ def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = Non
 
 
 def unbroken(line: pd.DataFrame) -> list[pd.DataFrame]:
-    """Split a line over training into segments, without rows that have no step.
+    """Split a line over training into segments, and drop the rows that have no step.
 
-    A segment ends at a break, where the weights of neighbouring checkpoints are discontinuous.
+    A segment ends at a break, where the next checkpoint does not continue the training before it.
     """
     line = line[line.step.notna()].sort_values("step")
     return [part for _, part in line.groupby("segment")] or [line]
 
 
 def thin(ax: Axes, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any) -> None:
-    """Draw a line over training without its interval."""
+    """Draw a line over training, but not its interval."""
     for number, part in enumerate(unbroken(line)):
         first_label = label if number == 0 else None
         ax.plot(part.step, part.value, color=color, label=first_label, **{"lw": 0.8, **more})
 
 
 def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
-    """Draw a line over training with its interval, and dotted vertical lines at breaks."""
+    """Draw a line over training, its interval as a band, and dotted vertical lines at breaks."""
     from matplotlib import rcParams
 
     usual = {"ms": rcParams["lines.markersize"], "lw": rcParams["lines.linewidth"]}
@@ -138,7 +138,7 @@ def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **m
 def band_over(
     ax: Axes, x: Any, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any
 ) -> None:
-    """Draw a line with its interval at the positions `x`."""
+    """Draw a line at the positions `x`, and its interval as a band."""
     x, low, high = (column.astype(float) for column in (x, line.low, line.high))
     ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
     usual = {"marker": "o" if len(line) <= MARKED else "", "ms": 1.5, "lw": 0.9}
@@ -146,13 +146,13 @@ def band_over(
 
 
 def step_axis(ax: Axes, steps: pd.Series) -> None:
-    """Set up an axis of training steps, logarithmic from 1; without steps, write a note instead."""
+    """Set up a logarithmic axis of training steps; if there are no steps, write a note instead."""
     steps = steps.dropna().astype(float)
     if not len(steps):
         ax.text(0.5, 0.5, "no training steps", ha="center", va="center", transform=ax.transAxes)
         ax.set_xticks([])
         return
-    # Linear below 1, so that step 0 can be shown.
+    # The axis is linear below 1, so that step 0 can be shown.
     ax.set_xscale("symlog", linthresh=1, linscale=0.4)
     top = steps.max()
     powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(top, 1))) + 1)
@@ -174,7 +174,7 @@ def short(step: float) -> str:
 
 
 def log_axis(ax: Axes) -> None:
-    """Make the vertical axis logarithmic, with few plain labels; call this after drawing."""
+    """Make the vertical axis logarithmic, with a few plain numbers; call this after drawing."""
     from matplotlib import ticker
 
     if ax.get_yscale() != "log":
@@ -187,7 +187,7 @@ def log_axis(ax: Axes) -> None:
 
 
 def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
-    """Set the same vertical range for all axes, from `bottom` or from the lowest limit."""
+    """Set one vertical range for all axes. It starts at `bottom`, or else at the lowest limit."""
     axes = list(axes)
     limits = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:
@@ -195,7 +195,7 @@ def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
 
 
 def step_colors(figure: Canvas, axes: Any, steps: pd.Series) -> Callable[[Any], Any]:
-    """Add a colour bar of log(1 + step), and return a function from a step to its colour.
+    """Add a colour bar of log(1 + step), and return a function that maps a step to its colour.
 
     If there are fewer than two distinct steps, all colours are black, and no bar is added. Unknown
     steps are black.

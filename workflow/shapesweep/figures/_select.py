@@ -12,7 +12,7 @@ PANELS = 6
 
 
 def at_last(table: pd.DataFrame) -> pd.DataFrame:
-    """For each run, select the rows of the last checkpoint, or all rows if it has no steps."""
+    """For each run, select the rows of the last checkpoint, or all rows if the run has no steps."""
     last = table.groupby(["suite", "run"]).step.transform("max")
     return table[(table.step == last).fillna(False) | last.isna()]
 
@@ -36,8 +36,8 @@ def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
 def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return (suite, run, family) of the runs that get panels, decoders first.
 
-    If there are more than `PANELS` runs, first seeds are chosen before other seeds, and one run of
-    each family before a second run of any family.
+    If there are more than `PANELS` runs, the first seed of every model has priority over all other
+    seeds. Among first seeds, one run of each family has priority over a second run of any family.
     """
     found = data[["suite", "run", "family", "model"]].drop_duplicates().reset_index(drop=True)
     seed = found.groupby(["suite", "model"]).cumcount()
@@ -53,7 +53,7 @@ def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
 
 
 def subtitle(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
-    """Return the note of a figure: corpus, documents and N, and the additional texts `more`.
+    """Return the note of a figure: corpus, documents and N, followed by the texts `more`.
 
     If there are more than `drawn` runs, the note says how many runs are drawn. If `drawn` is None,
     all runs are drawn.

@@ -21,7 +21,7 @@ WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same tim
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the signals of the first scored suite, at the middle probed layer."""
+    """Select the signals of the first scored suite; of the probed layers, only the middle one."""
     found = curves.approaches[curves.approaches.metric.isin(METRICS)]
     if not len(found):
         return found
@@ -32,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def approach(shown: pd.DataFrame) -> Canvas:
-    """Draw each signal relative to the first half of the horizon, one panel per signal."""
+    """Draw each signal in its own panel, relative to the first half of the horizon."""
     figure, axes = grid([""] * 3, [""] * 2, 1.15, "steps from the onset", sharex=True)
     for ax, (metric, words) in zip(axes.ravel(), METRICS.items(), strict=True):
         part = shown[(shown.metric == metric) & (shown.n_runs > 1)]
@@ -48,7 +48,7 @@ def approach(shown: pd.DataFrame) -> Canvas:
     key_below(figure, axes[0, 0], 2)
     layer = shown.layer.dropna()
     where = f"layer {int(layer.iloc[0])}; " if len(layer) else ""
-    head = f"{where}relative to the median {HORIZON} to {HORIZON // 2} steps before the onset"
+    head = f"{where}relative to the median from {HORIZON} to {HORIZON // 2} steps before the onset"
     note(figure, f"{head}\nlines: medians over runs; bands: 95 % intervals")
     return figure
 
@@ -58,10 +58,11 @@ FIGURE = Figure(
     draw=approach,
     title="Signals before a loss explosion",
     category="Loss explosions",
-    caption=f"Signals in the {HORIZON} steps before the loss explodes, as a ratio to their median "
-    "in the first half of these steps, or as a difference from this median. One line shows the "
-    "median over runs that explode. The other line shows the median over stable runs at the same "
-    "steps, that is, how the signals change at this stage of training without an explosion.",
+    caption=f"Signals in the {HORIZON} steps before the loss explodes. Each signal is shown "
+    "as a ratio to its median in the first half of these steps, or as a difference from this "
+    "median. One line shows the median over runs that explode. The other line shows the median "
+    "over stable runs at the same steps, that is, how the signals change at this stage of training "
+    "without an explosion.",
     needs=f"{LEAST} probed runs whose loss exploded and {LEAST} probed runs whose loss did not "
     "explode (`snakemake spikes`)",
 )

@@ -17,7 +17,7 @@ BESIDE = {
 def data(curves: Curves) -> pd.DataFrame:
     """Select the budgets of every layer, with the ID and ranks of the same checkpoints."""
     budgets = curves.budgets
-    # Select only the corpus of the budget.
+    # Select only the corpora on which the budgets were measured.
     every = {"corpus": budgets.corpus.unique(), "selection": "no_first"}
     beside = rows(curves.profiles, metric=BESIDE, **every)
     beside = beside[beside.layer_kind != "final_norm"]
@@ -44,8 +44,9 @@ def budget(shown: pd.DataFrame) -> Canvas:
         log_axis(ax)
     key_below(figure, axes[0, 0], 2)
     rise = shown[shown.metric == "budget"].threshold.iloc[0]
-    words = f"needed so that the loss rises by at most {rise:.0%}; dashed: width of the model"
-    note(figure, f"{subtitle(shown)}\n{words}\nbands: 95 % intervals over documents")
+    words = f"black: axes needed so that the loss rises by at most {rise:.0%}"
+    marks = "dashed: width of the model; bands: 95 % intervals over documents"
+    note(figure, f"{subtitle(shown)}\n{words}\n{marks}")
     return figure
 
 

@@ -12,7 +12,7 @@ BARS = "gray bars: tolerance; blue bars: 95 % intervals over documents"
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select all numbers of the authors, and our numbers for models that were measured."""
+    """Select all numbers of the authors, and our numbers for the models that we measured."""
     # If no model of the paper was measured, there is nothing to compare.
     return curves.comparison[
         curves.comparison.ours.notna().any() & curves.comparison.theirs.notna()
@@ -49,9 +49,9 @@ FIGURE = Figure(
     draw=comparison,
     title="The authors' numbers compared with ours",
     category="The paper's figures",
-    caption="The authors' numbers for two models, with the tolerance within which our numbers "
-    "agree with them, and our numbers for the same models. The authors' numbers come from the "
-    "stored outputs of their notebooks. If a model was not measured, only the authors' numbers "
-    "are shown.",
+    caption="The authors' numbers for two models, and our numbers for the same models. The gray "
+    "bars show the tolerance within which our numbers count as agreeing with theirs. The authors' "
+    "numbers come from the stored outputs of their notebooks. If a model was not measured, only "
+    "the authors' numbers are shown.",
     needs="a model that the authors measured",
 )

@@ -14,7 +14,7 @@ TO = {"final": "to the run's last profile", "family": "to the mean of other mode
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the distances of every checkpoint's profile to its references."""
+    """Select the distances between every checkpoint's profile and its reference profiles."""
     every = {"corpus": curves.corpus, "selection": "all", "to": TO}
     found = with_step(rows(curves.distances, metric=METRICS, **every))
     return found[found.value.notna()]
@@ -43,11 +43,11 @@ FIGURE = Figure(
     draw=convergence,
     title="Do profiles converge?",
     category="Over depth",
-    caption="Root mean square difference over depth between the profile of a checkpoint and a "
-    "reference profile. In the left column, the reference is the last profile of the same run. In "
-    "the right column, it is the mean of the last profiles of all other models of the family "
-    "(such as decoders); if no family has several models, there is no right column. If all "
-    "decoders converge to the same dome, the distance in the right column falls to the distance "
-    "between runs that differ only by their seed.",
-    needs="a run with two checkpoints that have a step",
+    caption="Distance between the profile of a checkpoint and a reference profile: the root mean "
+    "square difference over depth. In the left column, the reference is the last profile of the "
+    "same run. In the right column, it is the mean of the last profiles of all other models "
+    "of the family (such as decoders). If no family has several models, there is no right column. "
+    "If all decoders converge to the same dome, the distance in the right column falls to the "
+    "distance between runs that differ only by their seed.",
+    needs="a run with at least two checkpoints with a step",
 )

@@ -13,7 +13,7 @@ CHECKPOINTS = 24
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the anisotropy of every layer of some checkpoints, with and without first tokens."""
+    """Select the anisotropy at every layer of some checkpoints, with and without first tokens."""
     every = {"corpus": curves.corpus, "selection": SELECTIONS}
     return at_chosen(rows(curves.profiles, metric="anisotropy", **every), CHECKPOINTS)
 

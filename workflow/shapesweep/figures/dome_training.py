@@ -1,4 +1,4 @@
-"""Height of the dome over training, and the share of the height due to the first token."""
+"""Height of the dome over training, and the share of it that is due to the first token."""
 
 import pandas as pd
 
@@ -21,7 +21,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
-    """Draw the heights with marks for shapes and, below, the share of the height due to sinks."""
+    """Draw the heights with marks for shapes; below them, draw the shares that are due to sinks."""
     ylabels = ["rise of the anisotropy\nabove both ends", "share due to\nthe first token"]
     shared = {"heights": [1.3, 0.8], "sharex": "col", "sharey": "row"}
     figure, axes, columns = run_grid(shown, ylabels, 1.2, "training step", **shared)
@@ -50,9 +50,10 @@ FIGURE = Figure(
     draw=dome_training,
     title="The dome over training, and the share due to sinks",
     category="Sinks",
-    caption="The upper row shows the height of the anisotropy profile: how far the highest inner "
-    "layer lies above the higher of the two ends. For checkpoints with a dome or box, the lower "
-    "row shows the share of this height that disappears without the first token. The share is 0 if "
-    "the other tokens cause the dome, and 1 if the first token, an attention sink, causes it.",
-    needs="checkpoints with a step, of a model with inner layers",
+    caption="The upper row shows the height of the anisotropy profile: how far the highest value "
+    "of the inner layers lies above the higher of the values at the two ends. For checkpoints with "
+    "a dome or box, the lower row shows the share of this height that disappears without the first "
+    "token. The share is 0 if the other tokens cause the dome, and 1 if the first token, an "
+    "attention sink, causes it.",
+    needs="checkpoints with a step, from a model with inner layers",
 )

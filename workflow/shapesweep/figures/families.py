@@ -11,7 +11,7 @@ WAYS = {"anisotropy_uncentred": "before centring", "anisotropy": "after centring
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select both anisotropies of all tokens at the last checkpoint of every run."""
+    """Select the anisotropy before and after centring at the last checkpoint of every run."""
     every = {"corpus": curves.corpus, "selection": "all", "family": ["decoder", "encoder"]}
     return at_last(rows(curves.profiles, metric=WAYS, **every))
 

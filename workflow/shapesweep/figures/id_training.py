@@ -1,4 +1,4 @@
-"""ID over training: do the two phases remain with only neighbours in other documents?"""
+"""ID over training: do both phases remain if all neighbours must be in other documents?"""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_training(shown: pd.DataFrame) -> Canvas:
-    """Draw the IDs of each run and, in the row below, its same-document shares and losses."""
+    """Draw the IDs of each run; in the row below, draw its same-document shares and its losses."""
     known = runs(shown)
     heights = [1.5, 0.8] * len(known)
     ylabels = [f"{run}\nTwoNN ID" for _, run, _ in known]
@@ -99,8 +99,8 @@ FIGURE = Figure(
     caption="Intrinsic dimension by TwoNN, with all neighbours (left) and with only neighbours "
     "in other documents (right). The lower rows show the share of tokens whose nearest "
     "neighbour is in the same document (left), and the loss (right). If the ID grows only in the "
-    "left panel, the growth comes from trajectories within documents. If the ID has a peak that "
-    "exceeds the noise of documents and of training, the gray range is the 95 % interval of the "
-    "step of this peak.",
+    "left panel, the growth comes from trajectories within documents. A gray range is the 95 % "
+    "interval of the step of a peak. It is drawn if the peak exceeds the noise of documents and of "
+    "training.",
     needs="checkpoints with a step",
 )

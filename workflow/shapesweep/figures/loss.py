@@ -49,8 +49,8 @@ FIGURE = Figure(
     draw=loss,
     title="Anisotropy and ID against the loss",
     category="Over training",
-    caption="Metrics of the middle blocks of each checkpoint against its loss on the corpus, which "
-    "decreases to the right. If a metric changes while the loss stays constant, the metric is not "
-    "a function of the loss.",
+    caption="Each point is a checkpoint. It shows a metric of the middle blocks against the loss "
+    "on the corpus. The loss decreases to the right. If a metric changes while the loss stays "
+    "constant, the metric is not a function of the loss.",
     needs="losses that are measured on the corpus",
 )

@@ -16,7 +16,7 @@ WORDS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the largest norm divided by the median norm, and the largest |x|, of every layer."""
+    """For every layer, select the largest activation, and the largest norm over the median norm."""
     every = {"corpus": curves.corpus, "selection": "all"}
     names = ["activation_top1", "max_norm", "median_norm"]
     found = rows(curves.trajectories, metric=names, **every)

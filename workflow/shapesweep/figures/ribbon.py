@@ -1,4 +1,4 @@
-"""Illustration of a local dimension: a rolled ribbon is two-dimensional in three dimensions."""
+"""Illustration of a local dimension: a rolled-up ribbon is still two-dimensional."""
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,8 @@ from shapesweep.figures import WIDTH, Canvas, Figure, note
 from shapesweep.figures._panels import STEPS
 from shapesweep.neighbors import nearest_neighbors
 
-#: Number of points, number of turns of the roll, and breadth of the ribbon. The breadth is in units
-#: of the radius.
+#: Number of points, number of turns of the roll, and breadth of the ribbon. The breadth is a
+#: multiple of the outer radius of the roll.
 N, TURNS, BREADTH = 2000, 1.5, 2.0
 
 
@@ -55,7 +55,7 @@ FIGURE = Figure(
     title="A rolled ribbon: two dimensions in three-dimensional space",
     category="What is measured",
     caption="An intrinsic dimension is local: TwoNN estimates it from the distances to the two "
-    "nearest neighbours, which rolling does not change. The number of relevant axes (eigenvalues "
-    "above 1/20 of the largest) of the rolled ribbon equals the dimension of the surrounding "
-    "space.",
+    "nearest neighbours, which rolling does not change. The number of relevant axes counts "
+    "the eigenvalues above 1/20 of the largest. For the rolled ribbon, this number equals the "
+    "dimension of the surrounding space.",
 )

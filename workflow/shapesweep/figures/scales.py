@@ -21,7 +21,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def scales(shown: pd.DataFrame) -> Canvas:
-    """Draw the ID by Gride over the number of neighbours, and marks for other estimators."""
+    """Draw the ID by Gride against the number of neighbours, and marks for other estimators."""
     ylabels = [f"ID\n{words}" for words in WAYS.values()]
     figure, axes, columns = run_grid(shown, ylabels, 1.35, "neighbours k", sharex=True)
     color = step_colors(figure, axes, shown.step)

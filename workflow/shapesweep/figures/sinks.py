@@ -1,4 +1,4 @@
-"""Anisotropy, and its prediction from massive tokens, over depth and by document length."""
+"""Anisotropy and its prediction from massive tokens, over depth and by document length."""
 
 import pandas as pd
 
@@ -32,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def sinks(shown: pd.DataFrame) -> Canvas:
-    """Draw measured and predicted shares over depth and, below, over document length by layer."""
+    """Draw measured and predicted shares over depth; below, draw them over document length."""
     figure, axes, columns = run_grid(shown, ["share of the variance", "anisotropy"], 1.4)
     for (top, below), part in columns:
         whole = part[part.selection.isin(MEASURED)].sort_values("layer")
@@ -78,8 +78,8 @@ FIGURE = Figure(
     title="Sinks: measured and predicted anisotropy",
     category="Sinks",
     caption="The upper row shows the anisotropy with and without the first token, at the last "
-    "checkpoint. It also shows the share of the variance that massive tokens (with norms above "
-    "five times the median) explain on their own: the predicted anisotropy. The lower row shows "
+    "checkpoint. It also shows the predicted anisotropy: the share of the variance that massive "
+    "tokens (with norms above five times the median) explain on their own. The lower row shows "
     "the measured and the predicted anisotropy for documents that are cut to shorter lengths. If "
     "each document has one massive token, the predicted anisotropy falls as the documents become "
     "longer. The anisotropy of all other tokens does not change with the length.",

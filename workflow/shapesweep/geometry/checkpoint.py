@@ -1,6 +1,6 @@
 """Measure all metrics of a checkpoint's shards, with standard errors and replicates.
 
-Numbers that were measured before from equal shards are kept.
+Numbers that an earlier job measured from identical shards are kept.
 """
 
 from collections.abc import Mapping
@@ -30,14 +30,14 @@ PARTIAL = {
 def measure(
     activations: Path, out: Path, settings: Measurement, part: progress.Part = progress.WHOLE
 ) -> str:
-    """Measure the shards of a checkpoint; numbers in `out` that have the same origin are kept.
+    """Measure the shards of a checkpoint, but keep numbers in `out` from shards of the same origin.
 
     Parameters
     ----------
     activations : path-like
         Folder that `activations.extract` wrote.
     out : path-like
-        Folder of `Measured`, which is replaced atomically.
+        Folder that `Measured` reads and writes. It is replaced atomically.
     settings : Measurement
     part : (int, int)
         Index of this checkpoint and number of checkpoints, for the progress bar.

@@ -54,13 +54,13 @@ def measure(
     metrics : sequence of str
         Names of metrics. By default, all metrics that the file allows; some metrics need documents.
     k : int, optional
-        Number of neighbours for `id_mle`, and the larger of the two numbers for `id_corrint`. By
-        default 20, or all other points if there are fewer than 20.
+        Number of neighbours for `id_mle` and `id_corrint`; the latter also uses half this number,
+        rounded down. By default 20, or all other points if there are fewer than 20.
     n_points : int, optional
-        Number N of distinct points, drawn at random, from which IDs are estimated; by default all
-        distinct points.
+        Number N of distinct points from which IDs are estimated. They are drawn at random. By
+        default, all distinct points are used.
     seed : int
-        Random seed for drawing points and for the decimation.
+        Random seed of the permutation from which the N points are taken.
 
     Returns
     -------

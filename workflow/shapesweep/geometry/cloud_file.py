@@ -18,7 +18,7 @@ from shapesweep.storage import checksummed
 from shapesweep.storage.selections import SELECTIONS, are_massive
 from shapesweep.storage.shards import Shard, read_shard
 
-#: Maximum absolute value, so that sums of squares over features fit into float64.
+#: Maximum absolute value that is accepted: sums of squares over features must fit into float64.
 LARGEST = 1e140
 NOT_PARQUET = "damaged or not Parquet"
 LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
@@ -39,7 +39,7 @@ class CloudFile:
         Columns of the file that are not features.
     massive : ndarray of bool, shape (n_points,)
     epsilon : float or None
-        Relative spacing of the numbers in the file, if it is coarser than the spacing of float32.
+        Relative spacing of the numbers in the file if it is coarser than in float32, else None.
     """
 
     path: Path
@@ -108,7 +108,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
 
 @contextlib.contextmanager
 def _refusing(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
-    """Convert errors of a reader to an error of one line, which contains the message `what`."""
+    """Convert an error of a reader to a `ShapesweepError` of one line that contains `what`."""
     try:
         yield
     except errors as error:
@@ -215,7 +215,7 @@ def _exact(path: Path, points: NDArray[Any]) -> NDArray[np.floating]:
         raise ShapesweepError(f"{path}: contains {points.dtype}, not numbers")
     if points.ndim != 2:
         raise ShapesweepError(
-            f"{path}: has {points.ndim} axes {points.shape}; a cloud needs points and features"
+            f"{path}: has {points.ndim} axes {points.shape}; a cloud has two: points and features"
         )
     # Float32 represents floats of at most 32 bits exactly; integers need float64.
     narrow = points.dtype.kind == "f" and points.dtype.itemsize <= 4

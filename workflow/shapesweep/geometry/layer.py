@@ -1,7 +1,7 @@
 """Measure all metrics of a layer's tokens, with standard errors and replicates.
 
-All metrics of a cloud share one covariance and one neighbour search. Selections that contain the
-same tokens are measured once.
+All metrics of a cloud share one covariance and one neighbour search. Selections that contain
+exactly the same tokens are measured only once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,12 +18,12 @@ from shapesweep.estimators.moments import Moments, norms
 from shapesweep.metrics import METRICS, CloudMetric, Metric, NeighborMetric, PairMetric
 from shapesweep.neighbors import sample
 
-#: Number of neighbours to find beyond the largest k of all metrics, so that enough neighbours
-#: remain when a group of documents is left out.
+#: Number of neighbours that are found in addition to the largest k of all metrics, so that enough
+#: neighbours remain when a group of documents is left out.
 SPARE = 32
 #: A distance of fewer than `ROUNDING` units in the last place is mostly rounding error, because a
-#: state is a sum over features and blocks. A layer is flagged if the nearest neighbours of more
-#: than `ROUNDING_SHARE` of its points are at such distances.
+#: state is a sum of many rounded terms. A layer is flagged if more than `ROUNDING_SHARE` of its
+#: points have their nearest neighbour at such a distance.
 ROUNDING, ROUNDING_SHARE = 32, 0.01
 #: Random seed of the permutation from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
@@ -40,15 +40,15 @@ class Layer:
     groups : ndarray of int, shape (n_tokens,)
         Jackknife group of every token.
     contexts : ndarray of int, shape (n_tokens,), or None
-        Tokens with equal contexts are repeated points, even if rounding makes their states differ.
+        Tokens with equal contexts count as repeated, even if rounding makes their states differ.
     selections : dict of ndarray of bool
         Mask of the tokens that each selection keeps, by the selection's name.
     massive : ndarray of bool, shape (n_tokens,)
     epsilon : float or None
-        Relative spacing of the original numbers, if it is coarser than the spacing of the dtype.
+        Relative spacing of the original numbers if it is coarser than that of the dtype, else None.
     axes : dict
-        Eigenvalues and axes of every selection, by the bytes of its mask. `measure_layer` fills
-        this attribute, and fits of the next layer use it.
+        Eigenvalues and axes of every selection; the keys are the masks as bytes. `measure_layer`
+        fills this attribute, and the fits of the next layer use it.
     """
 
     points: NDArray[np.floating]
@@ -75,7 +75,7 @@ class Number:
     metric : str
     value : float
     replicates : list of float
-        Values with each group of documents left out in turn.
+        One value for each group of documents, measured without this group.
     n_points, n_duplicates : int
         Number of points that were used, and number of repeated points that were removed.
     k : int or None
@@ -120,7 +120,7 @@ def measure_layer(
         Number N of distinct points from which IDs are estimated; None for all distinct points.
     metrics : mapping of str to Metric
     before : Layer, optional
-        The previous layer, which has been measured. Metrics of pairs of layers need this argument.
+        The previous layer, already measured. Metrics of pairs of layers need this argument.
     partial : mapping of str to iterable of str, optional
         For selections on which only some metrics are measured: the names of these metrics.
     seed : int
@@ -143,7 +143,7 @@ def measure_layer(
         chosen[mask.tobytes()] |= wanted[selection]
 
     def masks_of(kind: type[Metric]) -> dict[bytes, NDArray[np.bool_]]:
-        """Return the masks of the selections that have metrics of a kind."""
+        """Return the masks of the selections on which metrics of this kind are measured."""
         return {key: mask for key, mask in masks.items() if _of(kind, chosen[key])}
 
     many = {key: mask for key, mask in masks_of(CloudMetric).items() if mask.sum() > 1}
@@ -205,7 +205,7 @@ def _of_clouds(
 def _fits(
     layer: Layer, before: Layer | None, masks: Mapping[bytes, NDArray[np.bool_]]
 ) -> dict[bytes, tuple[linearity.Fit, list[linearity.Fit]]]:
-    """Fit a layer to the previous layer for every selection.
+    """For every selection, fit the layer to the previous layer.
 
     Similar selections share most of the computation.
     """
@@ -218,8 +218,7 @@ def _fits(
         if key in fits or not core.any():
             continue
         if key not in before.axes:
-            # In the previous layer, other tokens are massive, so no axes are stored for this mask
-            # yet.
+            # Different tokens are massive in the previous layer, so it has no axes for this mask.
             before.axes[key] = spectrum.eigh(Moments.of(before.points[core]).scatter)
         eigenvalues, axes = before.axes[key]
         larger = {
@@ -291,8 +290,7 @@ def _of_neighbors(
     documents, groups = layer.documents[pooled], layer.groups[pooled]
     flags = ["shortfall"] if n_points is not None and len(drawn.rows) < n_points else []
     flags += ["rounding"] if _is_rounded(layer, lists[0], np.isin(pooled, drawn.rows)) else []
-    # Metrics of the same points and the same kind of neighbours share one list, up to the largest
-    # k.
+    # Metrics of the same points and the same kind of neighbours share one list of neighbours.
     views: dict[tuple[bool, int], list[tuple[str, int]]] = {}
     for name, metric in metrics.items():
         views.setdefault((metric.between, metric.fraction), []).extend((name, k) for k in metric.k)

@@ -1,7 +1,7 @@
 """Read and write the kept numbers of checkpoints, in one folder for each checkpoint.
 
-Jobs reuse kept numbers of the same origin, and measure only the missing numbers. The folders are
-not part of the plan. If they are removed, everything is measured again.
+A job reuses kept numbers that come from the same inputs, and measures only the missing numbers. The
+folders are not part of the plan. If the folders are removed, everything is measured again.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ SCHEMAS = {
     "losses": schemas.LOSSES,
     "samples": schemas.SAMPLES,
 }
-#: Columns by which the rows of these tables are sorted.
+#: Columns by which the rows of every table are sorted.
 _ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
 
 
@@ -35,7 +35,7 @@ class Measured:
     Attributes
     ----------
     origins : dict
-        Origin of every corpus's shards: their inputs under `from`, and versions under `by`.
+        Origin of the shards of each corpus: inputs under `from`, device and versions under `by`.
     geometry, replicates, losses, samples : pandas.DataFrame
     vocabulary : int or None
         Number of entries of the model's vocabulary.
@@ -66,7 +66,7 @@ class Measured:
                     name: tables.read(folder / f"{name}.parquet", schema)
                     for name, schema in SCHEMAS.items()
                 }
-                # Drop numbers of metrics that have been removed or have another version now.
+                # Drop numbers of metrics that no longer exist or whose version has changed.
                 current = {name: metric.version for name, metric in METRICS.items()}
                 for name in ("geometry", "replicates"):
                     today = frames[name].metric.map(current) == frames[name].metric_version
@@ -117,7 +117,7 @@ class Measured:
         return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
 
     def joined(self, fresh: "Measured") -> "Measured":
-        """Return newly measured and kept numbers together, in the usual order of rows."""
+        """Return the kept and the newly measured numbers together, in the usual order of rows."""
         frames = {}
         for name in ("geometry", "replicates", "losses"):
             parts = [getattr(self, name), getattr(fresh, name)]

@@ -54,7 +54,7 @@ class Member:
         return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
 
     def source(self, out: Path, known: dict[str, Any] | None = None) -> Source:
-        """Return the checkpoint as a `Source`; corpora with `known` origins are not extracted."""
+        """Return the checkpoint as a `Source`; corpora whose origin is in `known` are left out."""
         return Source(
             self.checkpoint, self.folder, out, self.tokenizer, known or {}, self.fingerprint
         )
@@ -111,9 +111,9 @@ def members(
     downloads : path-like
         Folder of downloads, for checkpoints from the Hub.
     tokenizer : path-like
-        Folder of the run's tokenizer; empty if each checkpoint has its own tokenizer.
+        Folder of the run's tokenizer; an empty string if each checkpoint has its own tokenizer.
     measured : path-like
-        Folder with kept numbers of the run's checkpoints; if empty, no numbers are kept.
+        Folder with kept numbers of the run's checkpoints; an empty string to keep no numbers.
 
     Returns
     -------

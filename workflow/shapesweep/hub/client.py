@@ -1,9 +1,9 @@
 """Send requests to the Hub, and repeat them after transient failures.
 
 No other module calls the Hub. The client is `huggingface_hub`, so `HF_TOKEN`, `HF_HOME`,
-`HF_ENDPOINT` and `HF_HUB_OFFLINE` have their usual meaning. `huggingface_hub` repeats only some of
-its requests. This module repeats all requests, and also downloads a file again if it arrives
-damaged.
+`HF_ENDPOINT` and `HF_HUB_OFFLINE` have their usual meaning. On its own, `huggingface_hub` repeats
+only some failed requests. This module repeats every request that fails for a transient reason. If a
+file arrives damaged, it is downloaded again.
 """
 
 import errno
@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.storage.files import File, is_inside, sha256
 
-#: Number of attempts per request, and the longest wait between two attempts, in seconds.
+#: Number of attempts per request, and the longest wait between two attempts, in seconds. Only a
+#: wait that the Hub requests may be longer.
 ATTEMPTS, LONGEST_WAIT = 8, 60.0
 #: Number of attempts to download a file that arrives damaged.
 DAMAGED = 3
@@ -32,7 +33,7 @@ Answer = TypeVar("Answer")
 
 
 class UnreachableError(TransientError):
-    """Raised if no attempt got a response from the Hub, or if HF_HUB_OFFLINE is set."""
+    """Raised if all attempts of a request failed, or if HF_HUB_OFFLINE prevents the request."""
 
 
 class RefusedError(CheckpointError):
@@ -254,7 +255,7 @@ def _wait(state: Any) -> float:
         requested = getattr(getattr(cause, "response", None), "headers", {}).get("Retry-After", "")
         if requested.isdigit() and float(requested):
             # The Hub limits the number of requests in each period of five minutes, so it never
-            # requests a longer wait.
+            # requests a wait of more than five minutes.
             return min(float(requested), 300.0)
     return min(0.25 * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
 
@@ -263,7 +264,7 @@ def _print_retry(state: Any) -> None:
     error = state.outcome.exception()
     status = _status(error)
     reason = f"HTTP {status}" if status else type(error).__name__
-    _LOG.warning("calling the Hub again after %s (attempt %d)", reason, state.attempt_number)
+    _LOG.warning("calling the Hub again after %s in attempt %d", reason, state.attempt_number)
 
 
 def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
@@ -290,7 +291,7 @@ def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
     if _is_transient(error):
         reason = f"HTTP {status}" if status else type(error).__name__
         return UnreachableError(
-            f"{about}: {constants.ENDPOINT} has not answered in {ATTEMPTS} attempts ({reason}); "
+            f"{about}: {constants.ENDPOINT} failed in all {ATTEMPTS} attempts ({reason}); "
             "run again later"
         )
     return RefusedError(f"{about}: the Hub refuses the request (HTTP {status})") if status else None

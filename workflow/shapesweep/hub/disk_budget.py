@@ -55,10 +55,10 @@ class DiskBudget:
 
     @contextlib.contextmanager
     def using(self, batch: str, job: str) -> Iterator[None]:
-        """Mark a batch as used by this process, until the block ends without an error.
+        """Mark a batch as used by this process until the `with` block ends without an error.
 
-        If the process dies or the block fails, the files of the batch may be removed when another
-        batch needs the space.
+        If the process dies or the `with` block fails, the files of the batch may be removed when
+        another batch needs the space.
 
         Parameters
         ----------

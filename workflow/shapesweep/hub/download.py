@@ -1,7 +1,7 @@
 """Download checkpoints and tokenizers from the Hub.
 
-The manifest pins the commit, the files and their digests. A complete folder contains either exactly
-these files, all verified, or a `failed.json` with the reason for the failure.
+The manifest pins the commit, the files and their digests. A complete folder contains exactly these
+files, each of them verified. After a failure, it contains only a `failed.json` with the reason.
 """
 
 import itertools
@@ -95,7 +95,7 @@ def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -
     Returns
     -------
     str
-        Message in one line.
+        Message of one line.
     """
     failure = CheckpointError(
         f"{last.repository} has no tokenizer; set suites.{last.suite}.tokenizer to a repository "

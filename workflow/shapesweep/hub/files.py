@@ -44,7 +44,7 @@ def tokenizer(tree: Sequence[File], folder: str) -> list[File]:
     """Return the files of a tokenizer; empty if the folder contains no tokenizer."""
     inside = _inside(tree, folder)
     files = [inside[name] for name in TOKENIZER if name in inside]
-    # The class of an old tokenizer is known only from the configuration of the model.
+    # For an old tokenizer, only the configuration of the model states the class.
     return [*files, inside["config.json"]] if files and "config.json" in inside else files
 
 

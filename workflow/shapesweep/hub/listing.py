@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 
 def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
-    """Request from the Hub all information that the manifest of a suite needs.
+    """Request all information on the Hub that the manifest of a suite needs.
 
     Parameters
     ----------
@@ -46,12 +46,13 @@ def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
     Returns
     -------
     dict of Repository
-        Repositories by name. If the Hub refuses a repository, its `problem` contains the reason.
+        Repositories by name. If the Hub refuses a repository, the `problem` of this
+        repository contains the reason.
 
     Raises
     ------
     UnreachableError
-        If the Hub does not respond.
+        If all attempts of a request fail.
     """
     out = Path(out)
     group_of = _names(suite)
@@ -82,7 +83,7 @@ def read(path: str | Path) -> Listing:
     listed = _read(path, _LISTING)
     trees = [tree or [] for repository in listed.values() for tree in repository.trees.values()]
     if not all(is_inside(file.path) for tree in trees for file in tree):
-        raise ShapesweepError(f"{path}: damaged; add --forcerun listing")
+        raise ShapesweepError(f"{path}: damaged; run again with --forcerun listing")
     return listed
 
 
@@ -116,7 +117,7 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
-    """Return the group of each repository; repositories with only a tokenizer are left out."""
+    """Return the group of each repository; those that provide only a tokenizer are left out."""
     known = patterns(suite)
     found = {}
     for name in names:
@@ -134,11 +135,11 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: no such file; run snakemake first") from None
     except (ValueError, RecursionError):
-        raise ShapesweepError(f"{path}: damaged; add --forcerun listing") from None
+        raise ShapesweepError(f"{path}: damaged; run again with --forcerun listing") from None
 
 
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:
-    """Return the group of each repository to list; None for a repository with only a tokenizer."""
+    """Return the group of each repository to list; None for one that provides only a tokenizer."""
     names: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
         # A pattern that matches no repository is reported as a problem.

@@ -51,7 +51,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Listed:
-    """A checkpoint, described by its name and the listing; or a hole (a missing step).
+    """A checkpoint as its name and the listing describe it, or a hole (a missing step).
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ def revisions(
     Raises
     ------
     ShapesweepError
-        If the group `step` or `tokens` of the pattern matches a string that is not a number.
+        If the part of a name that the pattern calls `step` or `tokens` is not a number.
     """
     run = _plain(name.partition("/")[2])
     main = repository.branches.get("main", "")
@@ -182,8 +182,8 @@ def _read(
             twin, *source = seen[revision]
             if source != [commit, folder]:
                 raise ShapesweepError(
-                    f"match: matches both {twin!r} and {text!r} in {name}, but both would have the "
-                    f"same folder of results ({revision}); narrow the pattern, or sweep them as "
+                    f"match: matches both {twin!r} and {text!r} in {name}, but they would share a "
+                    f"folder of results ({revision}); narrow the pattern, or sweep them as "
                     "two suites"
                 )
             continue
@@ -214,7 +214,7 @@ def _read(
 def checkpoints(
     suite: HubSuite, listed: Mapping[str, Repository], groups: Mapping[str, Repositories]
 ) -> list[Listed]:
-    """Return every checkpoint and every hole of a suite, by run and step.
+    """Return every checkpoint and every hole of a suite, grouped by run and sorted by step.
 
     Parameters
     ----------
@@ -241,7 +241,8 @@ def checkpoints(
         # run.
         if repository.problem or is_empty:
             problem = repository.problem or f"{name} has no revision that matches the suite"
-            again = "; then list again with --forcerun listing" if repository.problem else ""
+            hint = "; once this is fixed, list again with --forcerun listing"
+            again = hint if repository.problem else ""
             status = f"not_listed: {problem}{again}"
             run = _plain(name.partition("/")[2])
             whole.append(Listed(run, "", repository=name, status=(status,)))

@@ -1,4 +1,4 @@
-"""A consistency check that finds weight files which several checkpoints share.
+"""Flag checkpoints that share a weight file with another checkpoint, although they should not.
 
 The check only adds flags. The manifest decides which flags exclude a checkpoint.
 """
@@ -12,12 +12,12 @@ from shapesweep.hub.revisions import Listed
 
 
 def flag_shared(found: Sequence[Listed]) -> list[Listed]:
-    """Add a flag to the `status` of checkpoints whose weight files have the same sha256.
+    """Add a flag to the `status` of checkpoints that share a weight file (one with equal sha256).
 
     If checkpoints share a file, it is not known which of them is wrong, so each of them gets the
-    flag `shares_file_with:<revision>`. Some checkpoints may share files without a flag: `main` and
-    the last step of a run, and steps 0 and 1 (if the first step has learning rate 0). Different
-    runs may also share steps 0 and 1, for example runs that differ only in the order of their data.
+    flag `shares_file_with:<revision>`. Two pairs of checkpoints may share files and get no flag:
+    `main` and the last step of a run, and steps 0 and 1 (a first step with learning rate 0 changes
+    no weights). Runs may also share their start with each other, or with the end of an earlier run.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def _is_benign(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     by_run: dict[str, list[Listed]] = defaultdict(list)
     for checkpoint in group:
         by_run[checkpoint.run].append(checkpoint)
-    # Several runs may have a common start. Then every run may contribute steps 0 and 1, and one of
-    # the runs may also contribute its last step.
+    # Several runs may start from the same weights, which may be the last weights of an earlier run.
+    # The group may then contain steps 0 and 1 of every run, and the last step of the earlier run.
     later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
     whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
     known = all(_is_start(checkpoint) or _is_end(checkpoint, last) for checkpoint in group)
@@ -71,8 +71,8 @@ def _is_pair(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
         return False
     if first.run == second.run and {first.step, second.step} == {0, 1}:
         return True
-    # The last phase may be a separate run, while `main` belongs to the whole repository, so `main`
-    # and the last step may belong to different runs.
+    # `main` belongs to the whole repository, but the last phase may be a separate run. Then `main`
+    # and the last step belong to different runs.
     is_last = _is_end(first, last) and _is_end(second, last)
     return first.is_main != second.is_main and is_last
 
@@ -86,7 +86,7 @@ def _is_end(checkpoint: Listed, last: Mapping[str, int]) -> bool:
 
 
 def _flag(checkpoint: Listed, others: Sequence[Listed]) -> str:
-    """Return the flag with the names of at most three other checkpoints."""
+    """Return the flag, which names at most three of the other checkpoints."""
     names = [
         other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"
         for other in others

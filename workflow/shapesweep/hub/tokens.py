@@ -13,9 +13,10 @@ def tokens_of(
     rule : str, PerStep, Each, Ramped, Table or None
     step : int or None
     label : int or None
-        Number of tokens in the name of the checkpoint.
+        Number of tokens that the name of the checkpoint states.
     is_main : bool
-        Whether the checkpoint is the `main` revision. Its tokens are known only from a label.
+        Whether the checkpoint is a `main` without a step. The tokens of such a `main` are known
+        only from `label`.
     rank : int
         1-based index of the checkpoint within its phase.
     """
@@ -36,7 +37,7 @@ def tokens_of(
 
 
 def ramped(step: int, ramp: Ramp) -> int:
-    """Return the number of tokens seen after some steps, if the batch size grows during training.
+    """Return the number of tokens that a run with a growing batch size has seen after `step` steps.
 
     As in Megatron-LM (`RampupBatchsizeNumMicroBatches`), the samples of the ramp are divided into
     equal shares, and the batch size grows by one increment after each share.
@@ -51,7 +52,7 @@ def ramped(step: int, ramp: Ramp) -> int:
     n_increments = (ramp.last - ramp.first) // ramp.increment
     samples, left, batch = 0, step, ramp.first
     for k in range(1, n_increments + 1):
-        # Number of steps until the batch size grows. It grows at the first step after this share.
+        # Number of steps until the batch size grows, which happens once share k has been read.
         until = -(-(ramp.over * k // n_increments - samples) // batch)
         taken = min(left, max(until, 0))
         samples, left, batch = samples + taken * batch, left - taken, batch + ramp.increment

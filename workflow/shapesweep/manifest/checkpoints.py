@@ -1,4 +1,4 @@
-"""List the checkpoints of a suite by name, and describe them by their files.
+"""List the checkpoints of a suite from their names, and describe them from their files.
 
 The list depends only on names of folders or on a listing from the Hub, so Snakemake can compute the
 list while planning. The manifest adds facts that are read from the files.
@@ -32,7 +32,7 @@ from shapesweep.storage.files import LocalFile, sha256
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.schemas import LARGEST
 
-#: Sha256 of known files by run, revision, path, size and modification time.
+#: Maps the run, revision, path, size and modification time of a known file to its sha256.
 Digests = Mapping[tuple[Any, ...], str | None]
 
 
@@ -49,7 +49,7 @@ def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Li
     name : str
     suite : EmbeddedSuite, LocalSuite or HubSuite
     results : path-like
-        Folder of trained checkpoints, listings and downloads.
+        Results folder, which contains trained checkpoints, listings and downloads.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def describe(
     known: Iterable[Checkpoint] = (),
     planned: Collection[tuple[str, str]] | None = None,
 ) -> list[Checkpoint]:
-    """Return the manifest of a suite: every listed checkpoint with its files, status and selection.
+    """Return the manifest of a suite: every listed checkpoint, its files, and whether it is chosen.
 
     Parameters
     ----------
@@ -93,11 +93,11 @@ def describe(
     rule : 'all', Every, Steps or Log
         The rule that chooses checkpoints. Only the files of chosen checkpoints are hashed.
     known : iterable of Checkpoint
-        Checkpoints of an earlier manifest. If the size and the modification time of a file have not
-        changed, the sha256 of the earlier manifest is used.
+        Checkpoints of an earlier manifest. Unless the size or the modification time of a file has
+        changed, the file's sha256 is taken from there.
     planned : collection of (str, str), optional
-        Run and revision of each checkpoint that the plan has chosen and that has no flags. `rule`
-        might now choose other checkpoints, because checkpoints may have been added after planning.
+        Run and revision of each checkpoint without flags that the plan has chosen. If checkpoints
+        were added after planning, `rule` might not choose the same checkpoints as the plan.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def describe(
     if isinstance(suite, EmbeddedSuite):
         for run, folder in dict.fromkeys((found.run, found.folder.parent) for found in listed):
             recipe, wanted = folder / RECIPE, suite.with_run(run).model_dump_json()
-            # Earlier versions did not write a recipe.
+            # Earlier versions of shapesweep did not write a recipe.
             if recipe.is_file() and recipe.read_text(encoding="utf-8") != wanted:
                 raise ShapesweepError(
                     f"{folder}: trained with another recipe; add --forcerun train"
@@ -167,7 +167,7 @@ def _sha256(digests: Digests, key: tuple[str, str], path: Path, stat: os.stat_re
 def tokenizers(
     name: str, suite: AnySuite, results: str | Path, run: str
 ) -> tuple[Checkpoint, Iterator[TokenizerSource]]:
-    """Return the sources of the tokenizer of a run on the Hub.
+    """Return the possible sources of the tokenizer of a run on the Hub.
 
     Returns
     -------
@@ -241,9 +241,9 @@ def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
         return [Listed(run, "main", None, folder, seed)]
     if not found:
         raise ShapesweepError(
-            f"suite {name}, run {run}: no folder in {folder} matches {suite.pattern} (the "
-            "pattern of the suite), and the folder itself is not a checkpoint (it has no "
-            "config.json); set the pattern"
+            f"suite {name}, run {run}: {folder} has no config.json, so it is not a checkpoint, and "
+            f"none of its folders matches {suite.pattern}, the pattern of the suite; set the "
+            "pattern"
         )
     return sorted(found, key=lambda checkpoint: checkpoint.step or 0)
 
@@ -255,6 +255,7 @@ def _step(match: re.Match[str]) -> int:
         step = -1
     if not 0 <= step <= LARGEST:
         raise ShapesweepError(
-            f"pattern: in {match.string!r}, the group step matches {match['step']!r}, not a number"
+            "pattern: the group `step` must match a number, but in the folder name "
+            f"{match.string!r}, it matches {match['step']!r}"
         )
     return step

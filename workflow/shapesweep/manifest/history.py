@@ -1,7 +1,7 @@
 """The history of runs: one table per suite, with the values that logs and probes recorded.
 
 A log is a Trainer's `trainer_state.json`, a CSV file, or a file with one JSON object per line.
-Probes write `probe.parquet`. If a log is still being written, only complete entries are read.
+Probes write `probe.parquet`. If a log is still being written, only its complete entries are read.
 """
 
 import io
@@ -22,8 +22,8 @@ from shapesweep.storage import schemas, tables
 from shapesweep.storage.files import stats
 from shapesweep.storage.schemas import LARGEST, PROBE_FILE
 
-#: Column names of steps and numbers in logs: first the names that the Trainer uses, then the names
-#: in Lucie's tables, Megatron-LM, and Weights & Biases.
+#: Column names that logs may use, by priority: first those of the Trainer, then those of the model
+#: Lucie, of Megatron-LM, and of Weights & Biases.
 STEP = ("step", "training_steps", "iteration", "iter", "global_step", "_step", "steps")
 NAMES = {
     "loss": ("loss", "training_loss", "train_loss", "train/loss", "lm loss", "lm_loss", "lm-loss"),
@@ -31,8 +31,8 @@ NAMES = {
     "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
 }
 
-#: `_NOTHING` is a log without entries. A `Log` is a pair of a log and a list of problems that
-#: occurred while the log was read.
+#: `_NOTHING` is a log without entries. A `Log` consists of the table of a log and a list of the
+#: problems with reading it.
 _NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
 Log = tuple[pd.DataFrame, list[str]]
 
@@ -107,10 +107,10 @@ def of_folder(folder: str | Path) -> Log:
     Returns
     -------
     log : pandas.DataFrame
-        Table with the columns of `read_log`; empty if there is no state.
+        Table with the columns of `read_log`; empty if there is no intact state file.
     problems : list of str
         Messages about damaged state files. Damaged files are skipped, because the intact files
-        contain the same entries, except for the last entries.
+        lack at most the last entries.
     """
     found, problems = [], []
     for path in _states_of_trainer(folder):
@@ -130,19 +130,20 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     name : str
     suite : EmbeddedSuite, LocalSuite or HubSuite
     results : path-like
-        Folder of trained checkpoints and listings.
+        Results folder, which contains trained checkpoints and listings.
 
     Returns
     -------
     history : pandas.DataFrame
-        Rows of all runs with a log or a probe.
+        Rows for every run that has a log or a probe.
     problems : list of str
-        Messages about optional logs that could not be read.
+        Messages about unreadable logs that do not count as errors.
 
     Raises
     ------
     ShapesweepError
-        If a log that the suite names, or the file of a probe, is absent or damaged.
+        If the file of a probe is damaged, or if a log that the suite names is damaged or, in a
+        local suite, absent.
     """
     parts = [pd.DataFrame(columns=schemas.HISTORY.names)]
     problems: list[str] = []
@@ -202,7 +203,7 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
     by_run = {checkpoint.run: checkpoint.repository for checkpoint in found}
     for run, path in suite.losses.items():
         if run not in by_run:
-            # An unknown run is not an error, because this sweep may not measure the run.
+            # An unknown run is not an error, because `only` may leave out runs that have a log.
             problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
             yield run, (_NOTHING, [problem]), None
             continue
@@ -214,7 +215,7 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:
-    """Return every `trainer_state.json` of a Trainer: in the output folder and in checkpoints."""
+    """Return the paths of `trainer_state.json` in a Trainer's output folder and its checkpoints."""
     return sorted(
         [*Path(folder).glob("trainer_state.json"), *Path(folder).glob("*/trainer_state.json")]
     )
@@ -231,7 +232,7 @@ def _lines(data: bytes) -> list[Any]:
         try:
             entries += [json.loads(line)] if line.strip() else []
         except ValueError:
-            # The last line may be incomplete while a training run writes it.
+            # While a training run writes its log, the last line may be incomplete.
             if number < len(lines) - 1:
                 raise
     return entries

@@ -1,4 +1,4 @@
-"""Select the listed checkpoints that a configuration chooses, by their names and steps."""
+"""Choose checkpoints of a suite by the rules of a configuration."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -14,11 +14,10 @@ Rule = Literal["all"] | Selection
 
 
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
-    """Return the checkpoints that the rule `checkpoints` of a configuration chooses, run by run.
+    """Apply a configuration's rule `checkpoints` to each run, and return the chosen checkpoints.
 
-    If the rule selects a flagged checkpoint, the checkpoint is chosen, but it is reported instead
-    of measured. A rule `Log` is applied twice: to all checkpoints, and to the checkpoints without
-    flags. The checkpoints of both selections are chosen.
+    A chosen checkpoint that has flags is reported instead of measured. A rule `Log` chooses twice,
+    once from all checkpoints of the run and once from those without flags; both choices count.
 
     Parameters
     ----------
@@ -36,21 +35,21 @@ def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     """
     chosen = []
     for run in dict.fromkeys(checkpoint.run for checkpoint in listed):
-        # A `main` without a step is listed, but is not a checkpoint of the run.
+        # On the Hub, a `main` without a step is listed, but is not a checkpoint of the run.
         mine = [member for member in listed if member.run == run and not member.is_main]
         wanted = list(_select(mine, rule))
         if isinstance(rule, Log):
             wanted += _select([checkpoint for checkpoint in mine if not checkpoint.flags], rule)
         kept = {id(checkpoint) for checkpoint in wanted}
         # The entry of a repository that cannot be listed is kept, because the repository might
-        # contain checkpoints that the rule selects.
+        # contain checkpoints that the rule chooses.
         chosen += [
             checkpoint
             for checkpoint in mine
             if id(checkpoint) in kept or any(f.startswith("not_listed") for f in checkpoint.flags)
         ]
     if not chosen:
-        raise ShapesweepError(f"checkpoints: chooses none of {len(listed)} checkpoints")
+        raise ShapesweepError(f"checkpoints: chooses none of {len(listed)} listed checkpoints")
     return chosen
 
 
@@ -61,8 +60,8 @@ def budgeted(chosen: Iterable[Listed], rule: Rule | Literal["last"] | None) -> l
     ----------
     chosen : iterable of Listed
     rule : 'last', a rule as in `select`, or None
-        `last` chooses the checkpoint of each run that has the highest step. None chooses no
-        checkpoint. A run that has none of the steps that a rule names has no dimension budget.
+        `last` chooses the checkpoint with the highest step in each run. None chooses no
+        checkpoint. If a run has none of the rule's steps, it gets no dimension budget.
 
     Returns
     -------

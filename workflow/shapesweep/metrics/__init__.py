@@ -1,4 +1,4 @@
-"""Define every metric in a file that is named after it (see `docs/how-to/add-a-metric.md`).
+"""Define metrics, each in a file with the metric's name (see `docs/how-to/add-a-metric.md`).
 
 Input: a `Cloud` (all tokens of a selection), `Neighbors` (the nearest neighbours of N sampled
 tokens), or a `Fit` (the fit to the previous layer).
@@ -25,20 +25,21 @@ class Metric:
     Attributes
     ----------
     version : int
-        Increase the version when the metric's numbers change, so that they are measured again.
+        If a change of the code changes the metric's numbers, increase the version, so that the
+        numbers are measured again.
     definition, source, it_is_not : str
         Texts for the reference documentation: what the metric is, who defined it, and what it is
         not.
     is_share : bool
         Whether the metric lies between 0 and 1 for every model size.
     sensitivity : bool
-        Whether the metric is also measured on selections with other bounds for massive tokens.
+        Whether the metric is also measured with a lower and a higher bound for massive tokens.
     derived : bool
         Whether the metric is a function of another metric. `shapesweep measure` computes derived
         metrics, but sweeps do not.
     dose : bool
-        Whether the metric is also measured on shortened documents. The effect of a sink depends on
-        the number of tokens per document.
+        Whether the metric is also measured on shortened documents, because the effect of an
+        attention sink depends on the number of tokens per document.
     """
 
     definition: str
@@ -90,11 +91,11 @@ class NeighborMetric(Metric):
     compute : callable
         Maps `Neighbors` to a float; NaN if the metric is not defined.
     k : tuple of int
-        Numbers of neighbours. The tables have one row for each k. The column `radius` of this row
+        Numbers of neighbours. The tables have one row for each k. In each row, the column `radius`
         contains the mean distance to the k-th neighbour.
     is_dimension : bool
-        Whether the metric estimates a dimension. An estimate is flagged if N is too small for the
-        estimate.
+        Whether the metric estimates a dimension. If N is too small for such an estimate, the
+        estimate is flagged.
     controlled : bool
         Whether the metric has a control, which uses only neighbours in other documents.
     between : bool
@@ -106,7 +107,7 @@ class NeighborMetric(Metric):
     fraction : int
         The metric uses N/fraction of the N points.
     model_stderr : callable or None
-        Maps `Neighbors` to the standard error from the likelihood of the estimator.
+        Maps `Neighbors` to the standard error that follows from the estimator's likelihood.
     """
 
     compute: Callable[[Neighbors], float]
@@ -131,8 +132,8 @@ def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
                 between=True,
                 of_documents=True,
                 sensitivity=False,
-                definition=f"`{name}` with neighbours in the same document excluded",
-                source=f"{metric.source}; the exclusion is ours",
+                definition=f"`{name}`, computed only from neighbours in other documents",
+                source=f"{metric.source}; the restriction to other documents is ours",
                 it_is_not=f"a correction of `{name}`: it estimates a different dimension, the "
                 "dimension of the cloud without the trajectories of single documents",
             )

@@ -1,4 +1,4 @@
-"""The largest activations. A few of them can be thousands of times as large as all others."""
+"""The largest activations. A few activations can be thousands of times as large as all others."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def _metric(rank: int, name: str) -> CloudMetric:
         compute=compute,
         definition=f"{name} |activation| of all tokens and features",
         source="Sun et al. 2024",
-        it_is_not="a sample average, so its jackknife error is rough",
+        it_is_not="a sample average: the jackknife error of an extreme value is rough",
     )
 
 

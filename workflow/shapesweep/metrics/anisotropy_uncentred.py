@@ -6,7 +6,8 @@ from shapesweep.metrics import CloudMetric
 METRIC = CloudMetric(
     is_share=True,
     compute=lambda cloud: spectrum.leading_share(cloud.eigenvalues_uncentred),
-    definition="σ₁²/Σσᵢ² of the token matrix, not centred",
-    source="Razzhigaev et al. 2024, before centring",
-    it_is_not="the paper's anisotropy: it is also high if the mean is far from the origin",
+    definition="σ₁²/Σσᵢ² for the singular values σᵢ of the token matrix, which is not centred",
+    source="Razzhigaev et al. 2024, without the centring",
+    it_is_not="the anisotropy of the centred cloud: the uncentred value is also high if the mean "
+    "is far from the origin",
 )

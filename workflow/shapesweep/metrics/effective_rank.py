@@ -1,4 +1,4 @@
-"""Effective rank: the number of axes over which the variance is spread, from the entropy."""
+"""Effective rank: the number of axes over which the variance spreads, computed from its entropy."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -6,7 +6,7 @@ from shapesweep.metrics import CloudMetric
 METRIC = CloudMetric(
     compute=lambda cloud: spectrum.effective_rank(cloud.eigenvalues),
     capped=True,
-    definition="exp of the entropy of λ/Σλ over the eigenvalues λ of the covariance",
-    source="Roy and Vetterli 2007, on eigenvalues",
+    definition="exp of the entropy of the shares λ/Σλ, for the eigenvalues λ of the covariance",
+    source="Roy and Vetterli 2007, applied to eigenvalues",
     it_is_not="RankMe, which uses singular values and is two to three times as large",
 )

@@ -8,9 +8,10 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def corrint(neighbors: Neighbors) -> float:
-    """Correlation dimension between the median distances to the k-th and the (k/2)-th neighbour.
+    """Return the correlation dimension between two radii.
 
-    Replicates use the radii of the whole sample.
+    The radii are the median distances to the (k/2)-th and the k-th neighbour in the whole sample,
+    for replicates too.
     """
     k = neighbors.distances.shape[1]
     distances = (neighbors.whole or neighbors).distances
@@ -25,8 +26,9 @@ METRIC = NeighborMetric(
     k=(20,),
     adjustable=True,
     compute=corrint,
-    definition="log(C(R₂)/C(R₁))/log(R₂/R₁), where C(R) is the number of pairs of points nearer "
-    "than R, and R₁ and R₂ are the median distances to the 10th and the 20th neighbour",
+    definition="log(C(R₂)/C(R₁))/log(R₂/R₁), where C(R) is the number of pairs of points whose "
+    "distance is below R. R₁ and R₂ are the median distances to the 10th and the 20th neighbour",
     source="Grassberger and Procaccia 1983; the radii as in scikit-dimension",
-    it_is_not="local: the densest parts of the cloud, which have the most pairs, dominate it",
+    it_is_not="a local estimate: the densest parts of the cloud dominate it, because they have the "
+    "most pairs",
 )

@@ -6,7 +6,10 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def gride(neighbors: Neighbors) -> tuple[float, float]:
-    """Return the estimate and its standard error for n2 = k = 2·n1; NaN with too few neighbours."""
+    """Return the estimate from the ratios r_k/r_(k/2), and its standard error.
+
+    Both are NaN with fewer than three ratios.
+    """
     k = neighbors.distances.shape[1]
     return dimension.id_gride(neighbors.distances, k // 2, k)
 

@@ -7,7 +7,8 @@ METRIC = NeighborMetric(
     k=(20,),
     adjustable=True,
     compute=lambda neighbors: dimension.id_mle(neighbors.distances),
-    definition="harmonic mean over the points of (k - 1)/Σ log(r_k/r_j)",
+    definition="harmonic mean, over all points, of the local estimate (k - 1)/Σ log(r_k/r_j); "
+    "r_j is the distance to the j-th neighbour",
     source="Levina and Bickel 2004; averaged as in MacKay and Ghahramani 2005",
     it_is_not="an estimate at the scale of `id_twonn`: twenty neighbours reach farther than two",
 )

@@ -11,8 +11,8 @@ ALL = NeighborMetric(
     k=(2,),
     compute=lambda neighbors: dimension.id_twonn(neighbors.distances),
     sensitivity=True,
-    definition="TwoNN: slope of -log(1 - F) over log(r₂/r₁), without the largest 10 % of the "
-    "ratios",
+    definition="TwoNN: slope of -log(1 - F) against log(r₂/r₁), where F is the empirical "
+    "distribution function of the ratios r₂/r₁; the largest 10 % of the ratios are not fitted",
     source="Facco et al. 2017",
     it_is_not="the dimension at every scale: it is an estimate from N points at the scale `radius`",
 )

@@ -1,4 +1,4 @@
-"""TwoNN as in the published code of the paper."""
+"""TwoNN as in the code that Razzhigaev et al. 2024 published."""
 
 from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
@@ -8,5 +8,6 @@ METRIC = NeighborMetric(
     compute=lambda neighbors: dimension.id_twonn_paper(neighbors.distances),
     definition="TwoNN, fitted to only the lowest 20 % of the ratios r₂/r₁",
     source="the published code of Razzhigaev et al. 2024",
-    it_is_not="equal to `id_twonn` if the ratios violate the assumptions of TwoNN",
+    it_is_not="always equal to `id_twonn`: the two differ if the ratios violate the assumptions of "
+    "TwoNN",
 )

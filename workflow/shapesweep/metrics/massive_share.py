@@ -5,10 +5,9 @@ from shapesweep.metrics import CloudMetric
 
 
 def share(cloud: Cloud) -> float:
-    """Return p(1 - p)‖δ‖²/tr Σ.
+    """Return the share of the variance that is due to the gap between massive and other tokens.
 
-    This is the share of the variance that is due to the difference between the mean of the massive
-    tokens and the mean of all other tokens.
+    The gap is the difference between the mean of the massive tokens and the mean of all others.
     """
     variance = cloud.eigenvalues.sum() / cloud.n_points
     p = float(cloud.massive.mean())
@@ -22,5 +21,6 @@ METRIC = CloudMetric(
     definition="p(1-p)‖δ‖²/tr Σ, where p is the share of massive tokens (norm above five times the "
     "layer's median), δ is their mean minus the mean of all other tokens, and Σ is the covariance",
     source="exact, by the law of total variance",
-    it_is_not="the anisotropy: if the two are close, the leading axis points to the massive tokens",
+    it_is_not="the anisotropy: if both shares are nearly equal, the leading axis points to the "
+    "massive tokens",
 )

@@ -6,5 +6,5 @@ METRIC = CloudMetric(
     compute=lambda cloud: float(cloud.norms.max()),
     definition="largest Euclidean norm of a token, not centred",
     source="Sun et al. 2024",
-    it_is_not="a sample average, so its jackknife error is rough",
+    it_is_not="a sample average: the jackknife error of an extreme value is rough",
 )

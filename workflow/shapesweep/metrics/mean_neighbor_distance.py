@@ -7,7 +7,7 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def mean(neighbors: Neighbors) -> float:
-    """Mean over all points that have a neighbour."""
+    """Return the mean distance to the nearest neighbour, over all points that have a neighbour."""
     nearest = neighbors.distances[:, 0]
     nearest = nearest[np.isfinite(nearest)]
     return float(nearest.mean()) if len(nearest) else float("nan")

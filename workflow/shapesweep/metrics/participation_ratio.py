@@ -6,7 +6,7 @@ from shapesweep.metrics import CloudMetric
 METRIC = CloudMetric(
     compute=lambda cloud: spectrum.participation_ratio(cloud.eigenvalues),
     capped=True,
-    definition="(Σλ)²/Σλ² over the eigenvalues λ of the covariance",
+    definition="(Σλ)²/Σλ² for the eigenvalues λ of the covariance",
     source="Gao et al. 2017",
-    it_is_not="an intrinsic dimension: a curved line through many directions has a high ratio",
+    it_is_not="an intrinsic dimension: a curve that turns in many directions has a high ratio",
 )

@@ -1,4 +1,4 @@
-"""The participation ratio without the bias of a finite number of tokens."""
+"""The participation ratio without the bias that a finite number of tokens causes."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

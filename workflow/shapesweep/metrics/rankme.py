@@ -1,4 +1,4 @@
-"""RankMe: the number of axes over which the singular values are spread, from the entropy."""
+"""RankMe: the number of axes over which the singular values spread, computed from their entropy."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
@@ -6,7 +6,8 @@ from shapesweep.metrics import CloudMetric
 METRIC = CloudMetric(
     compute=lambda cloud: spectrum.rankme(cloud.eigenvalues),
     capped=True,
-    definition="exp of the entropy of σ/Σσ over the singular values σ of the centred token matrix",
+    definition="exp of the entropy of the shares σ/Σσ, for the singular values σ of the centred "
+    "token matrix",
     source="Garrido et al. 2023, who do not centre",
     it_is_not="`effective_rank`, which uses eigenvalues",
 )

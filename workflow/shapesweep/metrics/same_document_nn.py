@@ -1,4 +1,4 @@
-"""Share of nearest neighbours in the same document."""
+"""Share of points whose nearest neighbour is in the same document."""
 
 from shapesweep.metrics import NeighborMetric
 from shapesweep.neighbors.sample import Neighbors

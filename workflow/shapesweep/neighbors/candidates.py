@@ -1,7 +1,7 @@
-"""Propose candidates for nearest neighbours from lower bounds of distances (`tiles`).
+"""Use lower bounds of distances (`tiles`) to propose candidates for nearest neighbours.
 
-For every row, the search also finds a bound below which no point is missing. Every pair is computed
-once, because a tile above the diagonal serves both its rows and its columns.
+For every row, the search also finds a bound below which no point is missing. The bound of every
+pair is computed only once, because a tile above the diagonal serves both its rows and its columns.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from shapesweep.estimators.arrays import Array, Floats, Ints, Labels, Mask
 from shapesweep.estimators.moments import ROWS, blocks
 from shapesweep.neighbors.tiles import Tiles
 
-#: Clouds with fewer points than this are searched row by row. The sample of columns from which
-#: thresholds are estimated would be a large part of such a cloud.
+#: Clouds with fewer points than this are searched row by row, because the sample of columns from
+#: which thresholds are estimated would be a large part of the cloud.
 FEW = 2048
 #: Minimum number of columns in the sample from which thresholds are estimated. In large clouds, the
-#: sample contains one in `SAMPLE_SHARE` columns.
+#: sample contains one of every `SAMPLE_SHARE` columns.
 SAMPLE, SAMPLE_SHARE = 512, 16
 #: Number of neighbours that a typical row has within the common threshold: twice as many as the
 #: correlation dimension needs.
 USUAL = 40
 #: If a row has more than `TOO_MANY` times the needed number of hits, the row's threshold is wrong,
-#: and the row is searched separately. Without this limit, many points at equal distances, such as
-#: rounded points, would fill the memory.
+#: and the row is searched separately. Without this limit, clouds with many equal distances (of
+#: rounded points, for example) would fill the memory.
 TOO_MANY = 32
 
 
@@ -39,7 +39,7 @@ class Candidates:
     columns : ndarray of int, shape (n_rows, width)
         Candidates of every row; -1 for absent candidates.
     beyond : ndarray, shape (n_rows,), float64
-        A lower bound of ½ distance² to all points that are not listed.
+        A lower bound of ½ distance² from each row to all points that `columns` does not list.
     hits : Hits or None
         All pairs that were found, if all rows were searched at once.
     """
@@ -53,7 +53,7 @@ class Candidates:
 def propose(
     tiles: Tiles, n_points: int, width: int, labels: Labels | None = None
 ) -> list[Candidates]:
-    """Propose candidates for all rows; with labels, also candidates that have other labels.
+    """Propose candidates for all rows; with labels, also candidates whose labels differ.
 
     Parameters
     ----------
@@ -68,21 +68,22 @@ def propose(
     list of Candidates
         The first item contains candidates of any label. If labels are given, the second item
         contains candidates whose label differs from the label of the row. If a row has fewer than
-        `width` candidates, the candidates include all points below the row's `beyond`.
+        `width` candidates, no point below the row's `beyond` is missing.
     """
     if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
         return propose_rows(tiles, np.arange(n_points), width, n_points, labels)
     thresholds = _thresholds(tiles, n_points, width, labels)
     keys = Keys(n_points, thresholds.dtype)
     stopped = np.iinfo(np.int16).min
-    # Rows without a threshold are searched separately. A row has no threshold if hardly any point
-    # has another label.
+    # Rows without a threshold are searched separately. A row has no threshold if almost all points
+    # have the row's label.
     limits = np.where(thresholds == _largest(thresholds.dtype), stopped, thresholds)
     n_hits = np.zeros(n_points, dtype=np.int64)
     packed: list[NDArray[np.uint64]] = []
     for rows in blocks(n_points):
         tile = tiles.block(rows, slice(rows.start, n_points))
-        # By symmetry, entries to the right of the diagonal block also serve the transposed pairs.
+        # By symmetry, entries to the right of the diagonal block are also bounds of the transposed
+        # pairs.
         ahead = tile[:, rows.stop - rows.start :]
         row, column = _where(tile <= limits[rows, None])
         packed.append(keys.pack(row + rows.start, column + rows.start, tile[row, column]))
@@ -93,7 +94,7 @@ def propose(
         limits[n_hits > TOO_MANY * width] = stopped
     every = np.concatenate(packed)
     every.sort()
-    # If the search of a row was stopped, its hits are not complete below any bound.
+    # If the search of a row was stopped, any hit may be missing, so the row's bound is 0.
     known = np.where(limits == thresholds, tiles.bound(thresholds), 0.0)
     sorted_kinds = [every]
     if labels is not None:
@@ -142,7 +143,7 @@ def propose_rows(
 
 
 def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
-    """Return the columns of each row's smallest bounds, and a lower bound of the other bounds."""
+    """Return the columns with each row's smallest bounds, and a lower bound of all other bounds."""
     n_columns, none = values.shape[1], _largest(values.dtype)
     if width < n_columns:
         listed = np.argpartition(values, width, axis=1)
@@ -157,11 +158,11 @@ def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
 
 
 def _rank(n_points: int, width: int) -> int:
-    """Return the rank, in the sample, of the bound that becomes a row's threshold.
+    """Return the rank of a row's threshold among the bounds between the row and the sample.
 
-    The number of a row's nearest neighbours in the sample has a Poisson distribution. The rank is
-    the mean of this distribution plus 3.5 standard deviations plus 2. The threshold is then too low
-    for only about one row in 1,000.
+    The number of a row's nearest neighbours that the sample contains has a Poisson distribution.
+    The rank is the mean of this distribution plus 3.5 standard deviations plus 2. With this rank,
+    the threshold is too low for only about one row in 1,000.
     """
     n_sample = _n_sample(n_points)
     expected = (width + 1) * n_sample / n_points
@@ -173,7 +174,7 @@ def _n_sample(n_points: int) -> int:
 
 
 def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) -> Array:
-    """Estimate a bound for every row, below which there are very likely more points than needed."""
+    """Estimate for every row a bound that very likely admits more points than needed."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
     rank = _rank(n_points, width)
     own, usual = [], []
@@ -183,7 +184,7 @@ def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) 
             tile[labels[rows, None] == labels[sample]] = _largest(tile.dtype)
         own.append(np.partition(tile, rank, axis=1)[:, rank])
         if width > USUAL:
-            # One row in eight is enough for a median.
+            # One row in eight is enough for the median.
             middle = min(rank, -(-USUAL * len(sample) // n_points))
             usual.append(np.partition(tile[::8], middle, axis=1)[:, middle])
     thresholds = np.concatenate(own)
@@ -204,7 +205,7 @@ def _where(mask: Mask) -> tuple[Ints, Ints]:
 
 
 class Keys:
-    """Encodes hits as integers that sort by row and then by bound, and also contain the column.
+    """Encodes hits as integers that contain row, bound and column, and that sort in this order.
 
     The 64 bits contain both indices and the leading bits of the bound. Truncation only decreases
     the bound, which therefore remains a lower bound.
@@ -249,7 +250,7 @@ class Hits:
     packed : ndarray of uint64
         Sorted keys of the pairs.
     known : ndarray, shape (n_points,), float64
-        All pairs of a row below this bound of ½ distance² are included.
+        If ½ distance² of a pair is below the value of its row, the pair is included.
     """
 
     keys: Keys
@@ -257,7 +258,7 @@ class Hits:
     known: Floats
 
     def first(self, width: int) -> tuple[Ints, Array]:
-        """Return every row's first columns, and the next column's bound; -1 for absent entries."""
+        """Return the columns of every row's first hits, and the next hit's bound; -1 if absent."""
         n_points, dtype = len(self.known), self.keys.dtype
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
@@ -270,7 +271,7 @@ class Hits:
         return listed, np.where(present[:, width], following, dtype.type(-1))
 
     def between(self, rows: Ints, low: Floats | float, high: Floats | float) -> tuple[Ints, Ints]:
-        """Return the number of each row's hits with bounds in [low, high), and their columns."""
+        """Return how many hits of each row have bounds in [low, high), and these hits' columns."""
         starts, stops = self._positions(low, rows), self._positions(high, rows)
         counts = np.maximum(stops - starts, 0)
         shifts = starts - np.cumsum(counts) + counts

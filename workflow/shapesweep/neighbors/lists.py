@@ -1,10 +1,10 @@
 """Find the exact nearest neighbours of all points of a cloud with one search.
 
-The search proposes candidates from lower bounds of distances in a low precision, and computes the
-candidates' distances in float64. The search is exact because every row has a certified `reach`: no
-point below this distance is missing. Rows whose neighbours cannot be determined at one precision
-are searched again at the next higher precision. If a later query exceeds the reach (because it
-excludes a document or a group), the whole row is searched again.
+The search proposes candidates from lower bounds of distances, which it computes in low precision.
+It then computes the candidates' distances in float64. The search is exact because every row has a
+certified `reach`: no neighbour below this distance is missing. Rows whose neighbours cannot be
+determined at one precision are searched again at the next higher precision. If a later query
+exceeds the reach (because it excludes a document or a group), the whole row is searched again.
 """
 
 from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ class NeighborLists:
         ------
         distances : ndarray, shape (n_left, k), float64
         indices : callable
-            Computes an ndarray of int of the same shape on demand.
+            Computes the indices on demand: an ndarray of int with the same shape.
         """
         rows = np.flatnonzero(keep)
         # Take the first kept entries of every list, which are enough for almost every row.
@@ -104,11 +104,11 @@ class NeighborLists:
         usable &= keep[self.indices[rows]]
         present, positions = _beginnings(usable, width)
         listed, near = (table[rows].ravel()[positions] for table in (self.indices, self.distances))
-        # The number `n_groups`, which no group has, marks absent entries.
+        # No group has the number `n_groups`, so this number marks absent entries.
         of = np.where(present, groups[listed], n_groups).astype(np.min_scalar_type(n_groups))
         own, members = groups[rows], _count(of, n_groups + 1)
         for group in range(n_groups):
-            # Absent entries come last, and are not used if a row has k other entries.
+            # Absent entries come last, and are not used if a row has k present entries.
             others, left = width - members[:, group], own != group
             begins = (np.cumsum(others) - others)[left]
             flat = np.flatnonzero(of != group).take(begins + np.arange(k)[:, None], mode="clip")
@@ -165,8 +165,7 @@ class NeighborLists:
         """Count the ordered pairs of kept points within a radius, for each pair of groups.
 
         Pairs whose distance equals the radius do not count, even if rounding decreases the
-        distance. Such pairs exist: if the radius is a median of distances, it equals the distance
-        of a pair.
+        distance. A radius that is a median of distances can equal the distance of a pair.
 
         Parameters
         ----------
@@ -196,9 +195,9 @@ def _nothing(n_rows: int, k: int) -> tuple[Floats, Ints]:
 
 
 def _beginnings(usable: Mask, width: int) -> tuple[Mask, Ints]:
-    """Find every row's first usable entries: whether they exist, and their flat indices.
+    """Find the first `width` usable entries of every row.
 
-    Both results have the shape (n_rows, width).
+    Return whether they exist, and their flat indices, both with the shape (n_rows, width).
     """
     flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
     positions = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
@@ -207,7 +206,7 @@ def _beginnings(usable: Mask, width: int) -> tuple[Mask, Ints]:
 
 
 def _count(table: Array, n_kinds: int) -> Ints:
-    """Count the entries 0, 1, …, n_kinds - 1 in every row, shape (n_rows, n_kinds)."""
+    """Count how often every row contains each of 0, …, n_kinds - 1; shape (n_rows, n_kinds)."""
     kinds = np.arange(len(table))[:, None] * n_kinds + table
     return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
 
@@ -215,7 +214,7 @@ def _count(table: Array, n_kinds: int) -> Ints:
 def _chosen(index: Ints, short: Ints, table: Array, others: Array) -> Array:
     """Look up entries of a table by flat index, with one column of indices for each row.
 
-    Short rows are taken from `others`.
+    The entries of the rows `short` are taken from `others`.
     """
     chosen = table.ravel()[index]
     chosen[:, short] = others.T
@@ -236,8 +235,8 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
     Returns
     -------
     distances : ndarray, shape (n_points, k), float64
-        Euclidean distances, ascending, with a relative error of about 1e-13. They are computed from
-        float64 products of centred points, or from direct differences for near pairs.
+        Euclidean distances, ascending, with a relative error of about 1e-13. The distances of near
+        pairs are computed from direct differences, all others from products of centred points.
     indices : ndarray of int, shape (n_points, k)
 
     Raises
@@ -264,7 +263,7 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
 def search(
     points: ArrayLike, length: int, need: int, labels: Labels | None = None
 ) -> list[NeighborLists]:
-    """Find the nearest neighbours of all points; with labels, also those that have other labels.
+    """Find the nearest neighbours of all points; with labels, also those whose labels differ.
 
     Parameters
     ----------
@@ -279,7 +278,8 @@ def search(
     Returns
     -------
     list of NeighborLists
-        Lists of all neighbours; with labels, also lists of neighbours with other labels.
+        Lists of neighbours with any label. If labels are given, the second item contains lists of
+        neighbours whose label differs from the label of the point.
 
     Raises
     ------
@@ -319,14 +319,14 @@ def search(
 
 
 def _fill(lists: NeighborLists, proposed: Candidates) -> None:
-    """Write the exact distances to candidates into the lists of the candidates' rows."""
+    """Fill the lists of rows with the rows' candidates and the exact distances to them."""
     distances, indices = lists.space.ordered(proposed)
     length = min(lists.distances.shape[1], distances.shape[1])
     lists.distances[proposed.rows, :length] = distances[:, :length]
     lists.indices[proposed.rows, :length] = indices[:, :length]
     reach = lists.space.reach(proposed)
     if length < distances.shape[1]:
-        # Candidates that do not fit into the list are missing, too.
+        # Candidates that do not fit into the list are missing, which reduces the reach.
         reach = np.minimum(reach, distances[:, length])
     lists.reach[proposed.rows] = reach
 

@@ -8,15 +8,15 @@ from shapesweep.estimators.arrays import Array, Ints, Labels
 def unique_rows(points: Array, contexts: Labels | None = None) -> Ints:
     """Return the indices of the first occurrence of every distinct row, in ascending order.
 
-    Hidden states contain repeated rows: equal tokens at layer 0, or the first position of every
-    document of a causal model. A repeated row is a neighbour at distance zero, which ruins every
-    estimate that divides by a distance.
+    Hidden states contain repeated rows, for example those of equal tokens at layer 0, or those of
+    first tokens, if all documents of a causal model start with the same token. A repeated row is a
+    neighbour at distance zero, which ruins every estimate that divides by a distance.
 
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features)
     contexts : ndarray of int, shape (n_points,), optional
-        Rows with equal contexts are repeated points, even if rounding makes them differ.
+        Rows with equal contexts are repeated points, even if rounding makes the rows differ.
 
     Returns
     -------
@@ -34,8 +34,8 @@ def unique_rows(points: Array, contexts: Labels | None = None) -> Ints:
     # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
     left = np.ascontiguousarray(points[rows] + 0.0)
     as_bytes = left.view(np.dtype((np.void, left.dtype.itemsize * left.shape[1]))).ravel()
-    # It is faster to sort by a weighted sum of machine words; distinct rows hardly ever have equal
-    # sums.
+    # Sorting by a weighted sum of machine words is faster than sorting by bytes. Distinct rows
+    # hardly ever have equal sums.
     words: Array = left.view(np.uint32 if left.strides[0] % 8 else np.uint64)
     weights = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
     sums: Array = np.einsum("ij,j->i", words, np.asarray(weights))

@@ -1,7 +1,7 @@
 """Prepare the input of nearest-neighbour metrics: samples of points, and their neighbours.
 
-All metrics share one search over the samples of all selections. Points that a selection, a
-decimation or a jackknife replicate leaves out are removed from the lists of the search.
+All metrics share one search over the samples of all selections. If a selection, a decimation or a
+jackknife replicate leaves out points, they are removed from the lists that the search has found.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,13 +25,13 @@ class Neighbors:
     find : callable
         Computes `indices` on demand.
     rows : ndarray of int, shape (n_points,)
-        Indices of the sample's points in the search.
+        Indices of the sample's points among all points of the search.
     documents : ndarray of int
         Document of every point of the search.
     count_within : callable
         Maps a radius to the number of ordered pairs of sample points within the radius.
     whole : Neighbors or None
-        The whole sample, if this is the sample without a group of documents.
+        The whole sample, if this object leaves out a group of documents; otherwise None.
     """
 
     distances: Floats
@@ -48,7 +48,7 @@ class Neighbors:
 
     @property
     def same_document(self) -> Mask:
-        """Whether each neighbour belongs to the document of the point, shape (n_points, k)."""
+        """Whether each neighbour is in the same document as its point, shape (n_points, k)."""
         same = self.documents[self.indices] == self.documents[self.rows][:, None]
         return same & (self.indices >= 0)
 
@@ -76,7 +76,7 @@ def neighbors(
     -------
     whole : Neighbors
     without : iterator of Neighbors
-        One `Neighbors` per group. Metrics count pairs within the radii of the whole sample.
+        One `Neighbors` per group, which leaves out this group.
     """
 
     @cache

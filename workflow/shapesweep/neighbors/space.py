@@ -11,8 +11,8 @@ from shapesweep.estimators.moments import blocks
 from shapesweep.neighbors.candidates import Candidates, Hits
 from shapesweep.neighbors.tiles import Tiles
 
-#: If ‖a‖² + ‖b‖² - 2ab is below this share of ‖a‖² + ‖b‖², it has lost more than three of the
-#: sixteen digits of float64. The distance is then computed by direct difference.
+#: If ‖a - b‖² is below this share of ‖a‖² + ‖b‖², its computation as ‖a‖² + ‖b‖² - 2a·b loses more
+#: than three of the sixteen digits of float64, so the distance is computed by direct difference.
 NEAR = 2.0**-10
 #: Maximum relative decrease of a bound when its last bits are cut. With a million points, 24 bits
 #: are left, of which 16 belong to the mantissa.
@@ -62,7 +62,7 @@ class Space:
         return self._tiles[precision]
 
     def reach(self, found: Candidates) -> Floats:
-        """Return the distance below which a row's candidates lack no point, shape (n_rows,)."""
+        """Return, for every row, the distance below which its candidates include all points."""
         return np.sqrt(2 * found.beyond) * self.scale
 
     def ordered(self, found: Candidates) -> tuple[Floats, Ints]:
@@ -88,7 +88,7 @@ class Space:
         return distances, indices
 
     def _pairs(self, rows: Ints, counts: Ints, columns: Ints) -> Floats:
-        """Compute the distances of rows to columns; row i has counts[i] successive columns."""
+        """Compute distances from rows to columns; row i has counts[i] successive columns."""
         if len(columns) * self.points.shape[1] <= FEW_NUMBERS:
             return self.difference(np.repeat(rows, counts), columns)
         starts = np.concatenate([[0], np.cumsum(counts)])
@@ -137,7 +137,7 @@ class Space:
         return distances
 
     def within(self, rows: Mask, radius: float, hits: Hits | None) -> Iterator[tuple[Ints, Ints]]:
-        """Yield all pairs of the given rows with points within a radius, in parts.
+        """Yield, in parts, all pairs of a given row and a point within a radius of the row.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class Space:
         """
         half, left = (radius / self.scale) ** 2 / 2, rows
         tiles = self.tiles("float32")
-        # The maximum decrease of a bound by rounding in float32 and by cutting bits of a key.
+        # Rounding in float32 and cutting bits of a key decrease a bound by at most this amount.
         slack = (2 * tiles.slack + SHORTENED) * (self.squares + self.squares.max(initial=0))
         if hits is not None:
             known = np.flatnonzero(rows & (hits.known >= half))
@@ -176,7 +176,7 @@ class Space:
             yield self._nearer(own, doubtful.sum(axis=1), np.nonzero(doubtful)[1], radius)
 
     def _nearer(self, rows: Ints, counts: Ints, columns: Ints, radius: float) -> tuple[Ints, Ints]:
-        """Select pairs within a radius by exact distance; row i has counts[i] columns."""
+        """Select the pairs whose exact distance is below a radius; row i has counts[i] columns."""
         first = np.repeat(rows, counts)
         inside = self._pairs(rows, counts, columns) < radius
         inside &= first != columns

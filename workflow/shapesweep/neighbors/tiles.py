@@ -1,7 +1,7 @@
-"""Compute tiles of lower bounds on half the squared distances, each with one matrix product.
+"""Compute tiles, which are blocks of lower bounds of ½ distance², each with one matrix product.
 
-½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖² is an inner product of points with two more columns, so one matrix
-product in low precision computes a tile. Every value is a *lower bound*, because the largest
+½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖² is an inner product if every point gets two more columns, so one
+matrix product in low precision computes a tile. Every value is a *lower bound*, because the largest
 possible rounding error is subtracted from the squared norms beforehand. The search is therefore
 exact.
 """
@@ -33,8 +33,8 @@ class Tiles:
     Notes
     -----
     The error of an inner product of n terms in precision u is at most n·u·Σ|terms| (Higham 2002,
-    eq. 3.5). Including the rounding of the inputs, it is at most (n + 8)·2u·(½‖a‖² + ½‖b‖²). In
-    bfloat16, let h be the rounded point x, l = x - h, and ρ the largest ‖l‖/‖x‖. Then
+    eq. 3.5). With the rounding of the inputs, the error is at most (n + 8)·2u·(½‖a‖² + ½‖b‖²). For
+    bfloat16, let h be the point x after rounding, l = x - h, and ρ the largest ‖l‖/‖x‖. Then
     |a·b - h_a·h_b| ≤ ‖a‖‖l_b‖ + ‖l_a‖‖h_b‖ ≤ 2ρ(1 + ρ)·(½‖a‖² + ½‖b‖²). The sum is computed in
     float32, and `bound` corrects for the rounding of the sum to bfloat16.
     """

@@ -17,7 +17,7 @@ NAME = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"
 
 
 def name(folder: Path, fingerprint: str, ending: str = "") -> str:
-    """Return the name of the first attempt that has not failed transiently, or of a new attempt.
+    """Return the name of the first attempt without a transient failure, which may be a new attempt.
 
     Parameters
     ----------
@@ -39,5 +39,5 @@ def _is_transient(output: Path) -> bool:
     try:
         return bool(read_metadata(output).get("transient"))
     except ShapesweepError:
-        # The job that reads the table reports the damage.
+        # If the table is damaged, the job that reads the table reports the damage.
         return False

@@ -44,7 +44,7 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """The name; `checkpoint-8+3` stands for `checkpoint-8` and the next three checkpoints."""
+        """Name of the batch; `checkpoint-8+3` is `checkpoint-8` and the next three checkpoints."""
         more = len(self.members) - 1
         return f"{self.members[0].revision}+{more}" if more else self.members[0].revision
 

@@ -25,16 +25,16 @@ DOWNLOAD_SPEED, CORE_SPEED = 50e6, 50e9
 #: matrix product. `POINT` is the number of operations per point and replicate for all IDs of all
 #: selections. Both numbers are derived from the times in docs/reference/cost.md.
 PAIR, POINT = 600, 4.5e5
-#: Bytes of schemas and logs, for each shard and for each checkpoint.
+#: Bytes that schemas and logs add to each shard and to each checkpoint.
 OVERHEAD = 16_384
 #: Memory in MB of a process that has imported torch and transformers.
 PROCESS_MB = 1000
-#: The time limit of a measurement is `LEAST_MINUTES` plus `PATIENCE` times the expected time. It is
-#: generous, because a machine may be slow and only jobs that hang must be stopped.
+#: The time limit of a measurement is `LEAST_MINUTES` plus `PATIENCE` times the expected time. The
+#: limit is generous, because it should stop only jobs that hang, and not jobs on a slow machine.
 LEAST_MINUTES, PATIENCE = 20, 6
 #: Time limit of a download in minutes, and the number of attempts of a job.
 DOWNLOAD_MINUTES, ATTEMPTS = 720, 3
-#: Characters in a chunk with the sampling `paper`. A tokenizer with at least `_SUBWORDS` entries
+#: Characters per chunk if the sampling is `paper`. A tokenizer with at least `_SUBWORDS` entries
 #: splits an English chunk into about 110 tokens. The estimate assumes one token per two characters.
 _CHUNK, _SUBWORDS = 512, 1024
 _DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -107,7 +107,7 @@ def corpus_tokens(model: Model, settings: Config) -> int:
 
 
 def footprint(model: Model, settings: Config) -> int:
-    """Return the bytes on disk of a checkpoint while it is measured: its files and its shards.
+    """Return the bytes on disk that a checkpoint needs while it is measured: its files and shards.
 
     Shards that are kept count as results, so they are not included.
     """
@@ -131,8 +131,8 @@ def operations(model: Model, settings: Config) -> float:
     # a fit to the previous layer, and the replicates of the fit. All selections share one neighbour
     # search.
     spectra = 17 * tokens * d**2 + (18 + 1.3 * settings.geometry.groups) * d**3
-    # Each shorter length needs two spectra. The covariances of all shorter lengths together are
-    # estimated to cost as much as the covariance of all tokens.
+    # Each length of shortened documents needs two spectra. The covariances of all lengths together
+    # are estimated to cost as much as the covariance of all tokens.
     n_cuts = sum(length < settings.corpus.length for length in LENGTHS.values())
     cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
     neighbors = n**2 * (2 * d + PAIR) + n * settings.geometry.groups * POINT
@@ -143,8 +143,8 @@ def budget_operations(model: Model, settings: Config) -> float:
     """Return the number of operations to measure the dimension budget of a checkpoint."""
     d, layers = model.width or 1, model.n_shards - 1
     tokens = n_tokens(model, settings.model_copy(update={"corpora": ["text"]}))
-    # Each layer needs principal axes and three bisections. The three bisections share most forward
-    # passes. By measurement, together they cost twice as much as one bisection.
+    # Each layer needs principal axes and three bisections. By measurement, three bisections cost
+    # twice as much as one bisection, because they share most forward passes.
     passes = 2 * math.log2(d)
     return layers * (passes * 2 * model.n_weights * tokens + 18 * d**3)
 
@@ -173,8 +173,8 @@ def model_mb(model: Model, settings: Config) -> int:
 
 def geometry_mb(model: Model, settings: Config) -> int:
     """Return the memory in MB of a job that measures shards while the next model is loaded."""
-    # The job holds two layers and intermediate arrays. By measurement, these need 12 times the
-    # memory of one layer (docs/reference/speed.md).
+    # The job holds two layers and intermediate arrays. In measurements, they take 12 times the
+    # memory of one layer (docs/reference/speed.md). The estimate adds one layer as a reserve.
     layers = 13 * corpus_tokens(model, settings) * model.width
     measuring = PROCESS_MB + math.ceil(4 * (layers + model.n_weights) / 1e6)
     return max(measuring, model_mb(model, settings))

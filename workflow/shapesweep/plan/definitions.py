@@ -19,7 +19,7 @@ def for_training(name: str, suite: EmbeddedSuite, run: str) -> str:
 
 
 def for_listing(name: str, suite: AnySuite) -> str:
-    """Return the keys of a definition that the listing of the suite depends on, as JSON."""
+    """Return, as JSON, the keys of a definition on which the suite's listing depends."""
     if not isinstance(suite, HubSuite):
         return _checked(name, suite.model_dump_json())
     key = suite.listing_key()
@@ -28,7 +28,7 @@ def for_listing(name: str, suite: AnySuite) -> str:
 
 
 def for_tokenizer(name: str, suite: AnySuite, run: str) -> str:
-    """Return the definition of a suite on the Hub with one run, as JSON."""
+    """Return the definition of a suite on the Hub, reduced to one run, as JSON."""
     apart = {"accept", "losses", "ignored_weights", "remote_code", *FOR_PEOPLE}
     alone = suite.model_copy(update={"only": [run]})
     return _checked(name, alone.model_dump_json(exclude=apart))

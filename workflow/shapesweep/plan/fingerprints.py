@@ -1,9 +1,9 @@
 """Fingerprints: digests of everything that a result depends on.
 
 Fingerprints of a plan are cheap to compute: they cover sizes and modification times, commits,
-settings and versions. These fingerprints are part of the names of outputs, so that a change makes
-jobs run again for every target, even if Snakemake's own records are lost. Jobs compare fingerprints
-of file contents, to reuse numbers from earlier jobs.
+settings and versions. Fingerprints of a plan are part of the names of outputs. If one of the inputs
+changes, jobs therefore run again for every target, even if Snakemake's own records are lost. Jobs
+compare fingerprints of file contents, to reuse numbers from earlier jobs.
 """
 
 import hashlib
@@ -68,12 +68,12 @@ def text(settings: Measurement) -> str | list[object]:
 
 
 def text_sha256(planned: str | list[object]) -> str:
-    """Return the sha256 of the text file of a plan, in hexadecimal; empty for `stdlib`.
+    """Return the sha256 of a plan's text file, in hexadecimal; empty for `stdlib`.
 
     Parameters
     ----------
     planned : str or list
-        The result of `text` in the plan.
+        The result of `text`, as recorded in the plan.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def _checkpoint(definition: AnySuite, checkpoint: Listed) -> list[object]:
 
 
 def _reading(settings: Measurement) -> object:
-    """Return the settings and versions for reading checkpoints, except for the text."""
+    """Return the settings and versions on which reading checkpoints depends, except the text."""
     return {
         "corpus": settings.corpus.model_dump(exclude={"text"}),
         "corpora": {corpus: CORPORA[corpus].version for corpus in settings.corpora},

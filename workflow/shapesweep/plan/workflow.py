@@ -71,7 +71,7 @@ class Plan:
         return self.published + [n for n, s in suites if isinstance(s, EmbeddedSuite) and s.onset]
 
     def listed(self, suite: str) -> list[Listed]:
-        """Return all checkpoints of a suite. A suite on the Hub is read from its listing.
+        """Return all checkpoints of a suite; those of a suite on the Hub come from its listing.
 
         Raises
         ------
@@ -97,12 +97,12 @@ class Plan:
         return {(batch.run, batch.name): batch for batch in self.batches(suite)}
 
     def batch(self, suite: str, run: str, name: str) -> Batch:
-        """Return the batch with the given name, or the batch of a single checkpoint.
+        """Return the batch with this name; if the name is a revision, a batch of this checkpoint.
 
         A job on a cluster computes its own plan, and the run may have grown since the sweep was
-        planned. If the plan no longer contains the batch, the returned batch contains the same
-        number of checkpoints of the run, so the costs are equal. `recorded` returns the batch of
-        the plan that started the job.
+        planned. If the job's plan does not contain the batch, the returned batch contains the same
+        number of checkpoints of the run, and therefore has the same costs. `recorded` returns the
+        batch of the plan that started the job.
         """
         found = self._batches_by_name(suite)
         if (run, name) in found:
@@ -135,7 +135,7 @@ class Plan:
         return None
 
     def model(self, suite: str, run: str) -> costs.Model:
-        """Return the model of a run, for cost estimates. All checkpoints have the same shape."""
+        """Return the model of a run, for estimates of costs. All its checkpoints have one shape."""
         checkpoints = self.selected(suite).values()
         member = next(checkpoint for checkpoint in checkpoints if checkpoint.run == run)
         return costs.Model.of(member, self.suites[suite])
@@ -279,7 +279,7 @@ class Plan:
         Raises
         ------
         ShapesweepError
-            If the plan of the suite has another fingerprint.
+            If the plan of the suite does not have this fingerprint.
         """
         text = self.record(suite)
         if digest(text) != fingerprint:
@@ -348,5 +348,5 @@ class Plan:
 
 
 def _settings_file(settings: Measurement) -> str:
-    """Return the path of a settings file. The name is the digest of the contents."""
+    """Return the path of a settings file, whose name is the digest of its contents."""
     return f"settings/{digest(as_yaml(settings))}.yaml"

@@ -1,4 +1,4 @@
-"""The report in Markdown on loss explosions: which signals warned, and whether the ID did."""
+"""The report on loss explosions, in Markdown: which signals warn, and whether the ID warns."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ def as_markdown(curves: Curves) -> str:
     Parameters
     ----------
     curves : Curves
-        With the tables `spikes`, `approaches`, `warnings` and `trajectories`.
+        Only the tables `spikes`, `approaches`, `warnings` and `trajectories` are used.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
 
 
 def _sentences(families: pd.DataFrame) -> Iterator[str]:
-    """Yield sentences on whether the claimed family warns, and how other families compare."""
+    """Yield sentences that say whether the ID warns, and compare it with other signal families."""
     claimed = families[families.family == CLAIMED]
     if not len(claimed):
         return
@@ -91,7 +91,7 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
 
 
 def _growth(approaches: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence on the changes of the IDs at the last sample before an onset."""
+    """Yield a sentence on how much the IDs have changed by the last sample before an onset."""
     sentences = []
     for metric, words in (("id_twonn", "TwoNN's ID"), ("id_twonn_between", "between documents")):
         mine = approaches[(approaches.metric == metric) & approaches.value.notna()]
@@ -114,13 +114,13 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
     counts = {"grown": 0, "fallen": 0, "neither": 0}
     for spike in spikes.itertuples():
         mine = rows(shown, suite=spike.suite, run=spike.run)
-        # The loss at the onset belongs to the weights one step earlier.
+        # The loss at the onset was computed with the weights of the previous step.
         mine = mine[mine.step < spike.onset - 1].sort_values("step")
         for _, line in mine.groupby("corpus"):
             if len(line) < 2:
                 continue
             first, last = line.iloc[-2], line.iloc[-1]
-            # Both checkpoints read the same documents, so their errors tend to cancel.
+            # Both checkpoints are measured on the same documents, so their errors tend to cancel.
             room = ((first.high - first.value) ** 2 + (last.high - last.value) ** 2) ** 0.5
             change = last.value - first.value
             beyond = "grown" if change > 0 else "fallen"
@@ -134,7 +134,7 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
 
 
 def _table(head: str, scored: pd.DataFrame, cells: Callable[[Any], list[str]]) -> Iterator[str]:
-    """Yield the lines of a table with the columns of `head`, with the best detector first."""
+    """Yield the lines of a table: `head`, and a row for each detector, beginning with the best."""
     yield f"| {head} |"
     yield "|" + "---|" * len(head.split(" | "))
     order = scored.sort_values(["detection", "lead"], ascending=False, kind="stable")

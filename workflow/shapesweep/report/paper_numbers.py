@@ -12,10 +12,11 @@ def as_markdown(comparison: pd.DataFrame) -> str:
         "",
         "The authors' numbers (Razzhigaev et al. 2024) come from the stored outputs of the "
         "notebooks in AIRI-Institute/LLM-Microscope. Layers are indices of `hidden_states`. The "
-        "tolerance covers the precision at which the authors' numbers can be read, and the "
-        "difference between two draws of the same text: 0.01 for the anisotropy, 0.15 + 11.6 % for "
-        "the ID. `not run`: the model was not measured. `other sampling`: the number of tokens "
-        "differs from the authors' number (13,764 or 14,993), so the values cannot be compared.",
+        "tolerance is 0.01 for the anisotropy, and 0.15 + 11.6 % for the ID. This tolerance "
+        "covers the precision at which the authors' numbers can be read, and the difference "
+        "between two draws of the same text. `not run`: the model was not measured. `other "
+        "sampling`: the number of tokens differs from the authors' number (13,764 or 14,993), so "
+        "the values cannot be compared.",
         "",
         f"{len(comparison)} numbers: {counted(comparison)}.",
         "",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from shapesweep.curves.tables import corpora, rows
 
-#: Texts for each pair of verdicts. The first element of a key says whether the ID with all
+#: The text for each pair of verdicts. The first element of a key says whether the ID with all
 #: neighbours has a peak, and the second whether the ID between documents has a peak.
 _PHASES = {
     (True, False): "Of the two phases of the ID none is shown any more once neighbours come from "
@@ -31,7 +31,7 @@ class Run:
     ----------
     suite, run, corpus : str
     profiles, trajectories, phases, shapes : pandas.DataFrame
-        Rows of the tables for the run and the corpus, with intervals over documents.
+        Rows of the run and the corpus in each table. All intervals are over documents.
     """
 
     suite: str
@@ -66,7 +66,7 @@ def runs(
     Parameters
     ----------
     profiles, trajectories, phases, shapes : pandas.DataFrame
-        `schemas.PROFILES`, `schemas.TRAJECTORIES`, `schemas.PHASES` and `schemas.SHAPES`.
+        Tables with the schemas `PROFILES`, `TRAJECTORIES`, `PHASES` and `SHAPES`.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def sentences(run: Run) -> list[str]:
 
 
 def on_dome(run: Run) -> list[str]:
-    """State the shape of the anisotropy over depth at the last and at the highest checkpoint."""
+    """State the anisotropy's shape at the last checkpoint, and at the one of greatest height."""
     known = run.shapes[(run.shapes.metric == "anisotropy") & (run.shapes["shape"] != "undefined")]
     every = known[known.selection == "all"]
     if not len(every):
@@ -114,7 +114,7 @@ def on_dome(run: Run) -> list[str]:
 
 
 def on_phases(run: Run) -> list[str]:
-    """State whether the two phases of the ID remain between documents."""
+    """State whether the two phases of the ID remain if neighbours come from other documents."""
     found = rows(run.phases, selection="no_first", layers="middle")
     ways = [rows(found, metric=name) for name in ("id_twonn", "id_twonn_between")]
     if not all(map(len, ways)):
@@ -153,7 +153,7 @@ def _peak(row: Any) -> str:
             f"ends, p = {row.p_value:.2g} against a curve without one"
         )
     ends = f"{row.first:.2f} at step {row.first_step:,}, {row.last:.2f} at {row.last_step:,}"
-    # Add the interval of the prominence, because it shows how large a peak could be.
+    # Add the interval of the prominence, because the interval shows how large a peak could be.
     room = f"{row.prominence:+.2f} ± {row.half_width:.2f}"
     return f"no peak ({ends}; the highest between lies {room} above both, p = {row.p_value:.2g})"
 

@@ -2,5 +2,5 @@
 
 Input: tables, shards, manifests and failures in memory.
 Output: files that are either complete or absent; readers refuse damaged files.
-Imported by: every package above estimators.
+Imported by: validation, and every package except corpora, estimators, metrics and neighbors.
 """

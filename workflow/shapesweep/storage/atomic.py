@@ -2,8 +2,8 @@
 
 Contents are written to a temporary path beside the final path, and the temporary path is renamed at
 the end. Two processes that write the same path do not disturb each other. A lock file shows whether
-the process that writes a temporary path is running. The next process removes temporary paths of
-terminated processes.
+the process that writes a temporary path is still running. The next process that writes the same
+final path removes the temporary paths of terminated processes.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ REPLACEMENTS = 100
 
 
 def folder(path: str | Path) -> AbstractContextManager[Path]:
-    """Write a folder atomically, in a `with` statement that provides an empty folder.
+    """Write a folder atomically. A `with` statement provides an empty folder to fill.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def folder(path: str | Path) -> AbstractContextManager[Path]:
 
 
 def file(path: str | Path) -> AbstractContextManager[Path]:
-    """Write a file atomically, in a `with` statement that provides an empty file.
+    """Write a file atomically. A `with` statement provides an empty file to fill.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
         Part of the folder's name, which tells users what the folder is for.
     """
     with _reserved(Path(parent), name) as partial:
-        # Other users may share the parent folder.
+        # Other users may have access to the parent folder.
         partial.mkdir(0o700)
         try:
             yield partial
@@ -72,7 +72,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
 
 
 def partials(path: str | Path) -> list[Path]:
-    """Return the temporary paths of processes that write a path, or terminated while writing."""
+    """Return the temporary paths that running or terminated processes created to write a path."""
     path = Path(path)
     return list(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
@@ -96,10 +96,9 @@ def _atomic(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
 
 
 def _replace(partial: Path, path: Path) -> None:
-    """Rename a temporary path to the final path, which is replaced."""
+    """Rename a temporary path to the final path, and replace what exists there."""
     for _ in range(REPLACEMENTS):
-        # If a file is to be written where a folder exists, the folder may belong to a user, so it
-        # is not removed.
+        # A file never replaces a folder, because the folder may belong to a user.
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         try:
@@ -117,9 +116,9 @@ def _reserved(parent: Path, name: str) -> Iterator[Path]:
     """Reserve a new temporary path, and hold its lock until the context ends.
 
     Every temporary path has a lock file while its process is running. The lock file is locked
-    before the path is created, and removed after the path is removed or renamed. The lock file is a
-    regular file that is open for writing, because network file systems lock only such files across
-    machines.
+    before the temporary path is created, and removed after the temporary path is removed or
+    renamed. The lock file is a regular file that is open for writing, because network file systems
+    lock only such files across machines.
     """
     parent.mkdir(parents=True, exist_ok=True)
     _remove_dead(parent, name)
@@ -137,7 +136,7 @@ def _locked(parent: Path, name: str) -> tuple[int, Path]:
         # On a file system without locks, leftovers are never removed.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Another process may have found and removed the file before the file was locked.
+        # Another process may have removed the lock file before this process locked it.
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(path)
         os.close(descriptor)
@@ -149,7 +148,7 @@ def _remove_dead(parent: Path, name: str) -> None:
     for path in [path for path in left if path.suffix in (".partial", ".lock")]:
         lock = path.with_suffix(".lock")
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
-            # If there is no lock file, the process has also terminated.
+            # A temporary path without a lock file also belongs to a terminated process.
             with contextlib.suppress(FileNotFoundError):
                 file = held.enter_context(lock.open("r+b"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,10 @@
 """Read and write Parquet files with a CRC-32 of the whole file, which is verified on read.
 
 Parquet's own checksums cover only pages, so a flipped bit in a page header or in the footer could
-change numbers unnoticed. The checksum is stored in the file's metadata and computed with zeros in
-place of the checksum, as in tar archives. Other programs can read the file like any other Parquet
-file. Files without a checksum, from an earlier version or another program, are read without this
-check.
+change numbers unnoticed. The checksum is computed from the file with zeros in its place, and then
+replaces the zeros, which are in the file's metadata. Other programs can read the file like any
+other Parquet file. Files from an earlier version or another program have no checksum, and their
+contents are not verified.
 """
 
 import mmap
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _KEY, _BLANK = "crc32", b"00000000"
-#: The key in Parquet's footer, followed by the header of a string of eight characters.
+#: The bytes before the checksum in the footer: the key, and the header of a string of length 8.
 _MARK = _KEY.encode() + b"\x18\x08"
 
 
@@ -24,7 +24,7 @@ class Writer(pq.ParquetWriter):
     """Writes a Parquet file, and adds the checksum when the writer is closed."""
 
     def __init__(self, where: str | Path, *arguments: Any, **options: Any) -> None:
-        # pyarrow would read a relative path such as `a:b/c` as a URI.
+        # pyarrow would interpret a relative path such as `a:b/c` as a URI.
         super().__init__(Path(where).absolute(), *arguments, **options)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ def read(path: str | Path) -> pa.Table:
 
 
 def read_schema(path: str | Path) -> pa.Schema:
-    """Read only the columns and the metadata of a file, and verify its checksum."""
+    """Read the schema of a file, which includes the metadata, and verify the file's checksum."""
     return pq.read_schema(_whole(path))
 
 

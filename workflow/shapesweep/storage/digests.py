@@ -1,4 +1,4 @@
-"""Compute digests of contents, which become part of file names."""
+"""Compute the digests that become parts of file names."""
 
 import hashlib
 import json
@@ -8,6 +8,6 @@ DIGITS = 12
 
 
 def digest(*parts: object) -> str:
-    """Return the first `DIGITS` hexadecimal digits of the SHA-256 of values, written as JSON."""
+    """Write values as JSON, and return the first `DIGITS` hexadecimal digits of the SHA-256."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -22,7 +22,7 @@ class Checkpoint:
     ----------
     suite, run : str
     revision : str or None
-        None for a step that should exist but does not.
+        None if the step should have a checkpoint, but has none.
     seed, step, tokens : int or None
         `tokens` is the number of tokens on which the model was trained.
     phase : str or None
@@ -36,11 +36,11 @@ class Checkpoint:
     repository : str or None
         Repository on the Hub; None for a checkpoint on this machine.
     folder : str or None
-        Folder inside the repository; for a checkpoint on this machine, its path.
+        Folder inside the repository; for a checkpoint on this machine, the path of the folder.
     commit : str or None
         Commit of the repository; for a local checkpoint, a digest of its files.
     files : tuple of File
-        Files that are needed to load the checkpoint; `LocalFile` for a local checkpoint.
+        Files (`LocalFile` for a local checkpoint) that are needed to load the checkpoint.
     status : tuple of str
         Problems of the checkpoint.
     """
@@ -86,11 +86,11 @@ def write(checkpoints: Iterable[Checkpoint], path: str | Path, text_sha256: str 
     checkpoints : iterable of Checkpoint
     path : path-like
     text_sha256 : str
-        Digest of the file from which the corpora are cut; empty for the text `stdlib`.
+        Digest of the text file from which the corpora are cut; empty if `corpus.text` is `stdlib`.
     """
     rows = [{**asdict(checkpoint), "bytes": checkpoint.n_bytes} for checkpoint in checkpoints]
     table = pa.Table.from_pylist(rows, schema=schemas.MANIFEST)
-    # These metadata let pandas read integers that may be null.
+    # With these metadata, pandas reads integer columns as integers even if they contain nulls.
     metadata = pa.Schema.from_pandas(tables.as_pandas(table.slice(0, 0))).metadata
     table = table.replace_schema_metadata(metadata)
     tables.write(table, schemas.MANIFEST, path, {"text_sha256": text_sha256})
@@ -110,7 +110,7 @@ def read(path: str | Path) -> list[Checkpoint]:
 
 
 def text_sha256(path: str | Path) -> str:
-    """Return the digest of the file from which the corpora are cut; empty for the text `stdlib`.
+    """Return the digest of the corpora's text file; empty if `corpus.text` is `stdlib`.
 
     Raises
     ------

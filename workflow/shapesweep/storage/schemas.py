@@ -1,8 +1,8 @@
 """Schemas of all tables that one step writes for another step.
 
-The tables are tidy, with one number per row. The module `tables` reads and writes the tables, and
-checks their columns. A column has the same type in every table, except `value` in `SAMPLES` and
-`lead` in `APPROACHES`.
+The tables are tidy: each row describes one thing, such as a number or a checkpoint. The module
+`tables` reads and writes the tables, and checks their columns. A column has the same type in every
+table, except `value` in `SAMPLES` and `lead` in `APPROACHES`.
 """
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 VERSION = 6
 #: The largest integer that a column can contain.
 LARGEST = 2**63 - 1
-#: File with the readings of a training run, in the folder of its checkpoints.
+#: File with the readings of a probe, in the folder of the checkpoints of a training run.
 PROBE_FILE = "probe.parquet"
 #: Measures of the shape of a profile. In SHAPES, each measure also has columns for the bounds of
 #: its interval.
@@ -54,8 +54,8 @@ _POINT = "revision step tokens segment"
 _DOCUMENTS = "n_documents document_length"
 _BAND = f"value low high n_points {_DOCUMENTS} flag"
 
-#: `modified` (nanoseconds) is set for files on this machine, `blob` (the id in git) for files on
-#: the Hub.
+#: Only files on this machine have `modified` (in nanoseconds). Only files on the Hub have `blob`
+#: (the id in git).
 _FILES = pa.list_(pa.struct(list(_schema("path size sha256 blob modified"))))
 MANIFEST = _schema(
     f"{_RUN} revision repository folder commit step tokens phase files bytes status chosen "
@@ -68,7 +68,7 @@ GEOMETRY = _schema(
 )
 REPLICATES = _schema(f"{_REVISION} {_NUMBER} n_points k group value metric_version")
 LOSSES = _schema(f"{_REVISION} source corpus value stderr")
-#: Readings of a probe while a run was trained, without the names of the suite and the run.
+#: Readings of a probe in a training run. The table does not name the suite and the run.
 PROBE = _schema(_SIGNAL)
 #: Values that logs and probes recorded while runs were trained.
 HISTORY = _schema(f"suite run source {_SIGNAL}")

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 MASSIVE = 5.0
 
 
-#: Bounds of the selections without massive tokens. Two of these selections exist to show how much
-#: the measured numbers depend on the bound.
+#: Bounds of the selections without massive tokens. The selections with the bounds 3 and 10 show how
+#: much the measured numbers depend on the bound.
 BOUNDS = {"no_massive": MASSIVE, "no_massive_3": 3.0, "no_massive_10": 10.0}
 
 

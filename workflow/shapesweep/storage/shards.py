@@ -79,14 +79,15 @@ class Shard:
         return ~first & (self.position < lengths - self.metadata["n_suffix"])
 
     def contexts(self) -> NDArray[np.int64]:
-        """Number the contexts of the tokens; tokens with equal numbers are repeated points.
+        """Assign a number to each token's context; tokens with equal numbers are repeated points.
 
-        The context contains everything on which the state can depend. In a causal model, the
-        context is the document up to the token. Otherwise, it is the whole document and the
-        position. Rounding in different batches may make repeated points differ in the last bits.
+        The context of a token contains everything on which the token's state can depend. In a
+        causal model, the context is the document up to the token. In all other models, the context
+        is the whole document and the position. Rounding in different batches may make repeated
+        points differ in the last bits.
         """
         if self.metadata["pooling"] == "last":
-            # All documents differ, and each has one token.
+            # All documents differ, and the shard contains only one token of each.
             return np.arange(len(self.token))
         seen: dict[Any, int] = {}
         contexts = np.empty(len(self.token), dtype=np.int64)
@@ -105,7 +106,7 @@ class Shard:
 
 
 class ShardWriter(checksummed.Writer):
-    """Writes one shard, a batch of documents at a time.
+    """Writes one shard, batch by batch.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ class ShardWriter(checksummed.Writer):
     """
 
     def __init__(self, path: Path, n_features: int, metadata: dict[str, Any]) -> None:
-        # Columns that cannot be null are read 25 % faster.
+        # Arrow reads columns 25 % faster if their type excludes nulls.
         self._states = pa.list_(pa.field("element", pa.float32(), nullable=False), n_features)
         kinds = dict.fromkeys(("document", "position", "token"), pa.int32())
         kinds["activation"] = self._states
@@ -130,7 +131,7 @@ class ShardWriter(checksummed.Writer):
         )
 
     def append(self, tokens: list[pa.Array], values: NDArray[np.float32]) -> None:
-        """Add the columns of `token_columns` and the states, shape (n_tokens, n_features)."""
+        """Add the columns from `token_columns`, and states of shape (n_tokens, n_features)."""
         flat = pa.array(np.ascontiguousarray(values).ravel())
         activation = pa.FixedSizeListArray.from_arrays(flat, type=self._states)
         self.write_batch(pa.record_batch([*tokens, activation], schema=self.schema))
@@ -140,7 +141,7 @@ class CorpusWriter:
     """Writes the shards of a corpus in a thread, so that computing does not wait for the disk.
 
     Use the writer in a `with` statement. An error in the thread is raised by the next call of
-    `append`, or at the end of the statement.
+    `append`, or at the end of the `with` statement.
 
     Parameters
     ----------
@@ -167,7 +168,7 @@ class CorpusWriter:
                 writer.close()
 
     def append(self, tokens: list[pa.Array], states: Sequence[NDArray[np.float32]]) -> None:
-        """Add a batch, with the columns of `token_columns` and the states of every layer.
+        """Add a batch: the columns from `token_columns`, and the states of every layer.
 
         At most one batch waits to be written.
         """
@@ -191,11 +192,11 @@ def token_columns(
     Parameters
     ----------
     documents : list of ndarray of int64
-        Token ids, of equal lengths.
+        Token ids of each document. All documents have the same length.
     numbers : list of int
         Indices of the documents in their corpus.
     positions : ndarray of int64
-        Positions that are kept in each document.
+        Positions of the tokens that are kept in each document.
     """
     return [
         pa.array(np.repeat(np.array(numbers, dtype=np.int32), len(positions))),
@@ -205,7 +206,7 @@ def token_columns(
 
 
 def in_order(folder: Path) -> list[Path]:
-    """Return a checkpoint's shards by corpus, from the embedding to the last hidden state."""
+    """Return the files of a checkpoint's shards, sorted by corpus and then by depth."""
 
     def position(path: Path) -> tuple[str, int, bool]:
         _, layer, *block = path.stem.split("-")

@@ -30,12 +30,12 @@ def write(
     Parameters
     ----------
     rows : pyarrow.Table, pandas.DataFrame or list of dict
-        Rows with the columns of the schema; values may be null. If there are other columns,
-        they are dropped from a `pyarrow.Table`; other types raise a ValueError.
+        Rows with the columns of the schema; values may be null. Additional columns are dropped from
+        a `pyarrow.Table`, but cause a ValueError in all other types.
     schema : pyarrow.Schema
     path : path-like
     metadata : dict, optional
-        Values that can be serialised as JSON, which describe the inputs of the table.
+        Description of the table's inputs, in values that can be serialised as JSON.
     """
     path = Path(path)
     if isinstance(rows, pa.Table):
@@ -47,7 +47,7 @@ def write(
         if unknown:
             raise ValueError(f"{path.name} has no column {sorted(unknown)}")
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-    # Pandas' metadata preserve the integer types.
+    # The metadata that pandas adds preserve the integer types.
     write_parts([table], table.schema, path, metadata)
 
 
@@ -57,7 +57,7 @@ def write_parts(
     path: str | Path,
     metadata: dict[str, Any] | None = None,
 ) -> None:
-    """Write many tables as one table, atomically; only one part is in memory at a time.
+    """Write many tables as one table, atomically; only one of them is in memory at a time.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def _conform(table: pa.Table, schema: pa.Schema, path: str | Path) -> pa.Table:
-    """Select the columns of the schema, and cast them to their types."""
+    """Select the columns of the schema, and cast them to the types in the schema."""
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, KeyError) as error:

@@ -58,7 +58,7 @@ class Reading:
         Index in `hidden_states`; None for the whole model.
     layer_kind : str or None
     selection : str or None
-        `all` for all tokens, or `no_first` for all tokens except at position 0.
+        `all` for all tokens, or `no_first` for all tokens except the first of each document.
     n_points, k : int or None
         For an ID estimate: number of distinct points, and number of neighbours.
     """
@@ -81,8 +81,8 @@ class Probe:
     """Measures a model on fixed documents; calling the probe returns the readings.
 
     After a measurement, the probe restores the mode of every module and the attention
-    implementation of the model. It does not use the global random number generators. All readings
-    are computed from the same documents, so that they change only if the model changes.
+    implementation of the model. A probe does not use the global random number generators. All
+    measurements use the same documents, so that readings change only if the model changes.
 
     Parameters
     ----------
@@ -93,9 +93,9 @@ class Probe:
         Indices of `hidden_states`; by default, the layers at a quarter, half and three quarters of
         the depth.
     signals : sequence of str
-        Names from `SIGNALS`. With `attention_entropy`, the model is run with eager attention.
+        Names from `SIGNALS`. For `attention_entropy`, the model runs with eager attention.
     n_points : int
-        Maximum number of points for the IDs.
+        Maximum number of points from which an ID is computed.
 
     Raises
     ------
@@ -128,7 +128,9 @@ class Probe:
                 "documents: a probe needs token ids, of shape (documents, tokens)"
             )
         if min(self.documents.shape) < 2:
-            raise ShapesweepError("documents: a probe needs at least two documents of two tokens")
+            raise ShapesweepError(
+                "documents: a probe needs at least two documents with at least two tokens each"
+            )
         for name in signals:
             if name not in SIGNALS:
                 raise ShapesweepError(f"signals: there is no signal {name!r}{near(name, SIGNALS)}")
@@ -220,7 +222,7 @@ class Probe:
         documents = np.repeat(np.arange(n_documents), n_tokens - 1)
         rows = unique_rows(points) if len(points) else np.zeros(0, np.int64)
         if len(rows) > self.n_points:
-            # Draw points in a fixed order of the tokens, so that nearly the same tokens are
+            # Draw points in a fixed random order of the tokens, so that nearly the same tokens are
             # measured each time.
             order = np.random.default_rng(0).permutation(len(points))
             rows = np.sort(order[np.isin(order, rows)][: self.n_points])
@@ -255,8 +257,8 @@ class Record:
         File of the readings. The workflow reads `probe.parquet` in the folder of a run's
         checkpoints.
     from_step : int
-        Step from which a training run is resumed. Readings that an earlier attempt recorded at
-        later steps are dropped.
+        Step from which a training run is resumed. Readings that an earlier attempt recorded after
+        this step are dropped.
     """
 
     def __init__(self, path: str | Path, from_step: int = 0) -> None:

@@ -11,8 +11,8 @@ import transformers
 from shapesweep.storage.schemas import PROBE_FILE
 from shapesweep.training.probe import Probe, Record
 
-#: Minimum number of seconds between two writes of the file. The file is also written at every
-#: checkpoint and at the end.
+#: Minimum number of seconds between two writes of the file of readings. This file is also written
+#: at every checkpoint and at the end of the training.
 SAVE_SECONDS = 60.0
 
 
@@ -20,9 +20,9 @@ class ProbeCallback(transformers.TrainerCallback):
     """Measures a model during training.
 
     With several processes, every process runs the model, so that no process waits for another; only
-    the first process writes the file. If training is resumed, the file is continued. If the first
-    measurement fails, its error is raised. If a later measurement fails (for example, because
-    memory runs out), a warning is issued, and training continues.
+    the first process writes the file. If training is resumed, new readings are added to the file.
+    If the first measurement fails, its error is raised. If a later measurement fails (for example,
+    because memory runs out), a warning is issued, and training continues.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class ProbeCallback(transformers.TrainerCallback):
         Function that logs the readings, under the names `shape/<metric>/<layer>`. Pass
         `trainer.log` to log to the Trainer's `log_history` and to its reporting integrations.
     path : path-like, optional
-        File for the readings. The default is `probe.parquet` in the Trainer's output folder. The
-        workflow reads this file.
+        File for the readings. The default is `probe.parquet` in the Trainer's output folder, where
+        the workflow looks for it.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class ProbeCallback(transformers.TrainerCallback):
         self._measured = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure before the first step. If training is resumed, continue the file."""
+        """Measure before the first step. If training is resumed, keep the earlier readings."""
         path = Path(args.output_dir, PROBE_FILE) if self.path is None else Path(self.path)
         self._record, self._saved = Record(path, state.global_step), time.monotonic()
         if not state.global_step:

@@ -26,7 +26,7 @@ class AtSteps(transformers.TrainerCallback):
         self.steps, self.shown = set(steps), shown
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Request a checkpoint and a log at the steps of the suite."""
+        """Request a checkpoint and a log entry at the steps of the suite."""
         if state.global_step in self.steps:
             control.should_save = control.should_log = True
         self.shown.update()
@@ -35,10 +35,10 @@ class AtSteps(transformers.TrainerCallback):
 class AroundOnset(transformers.TrainerCallback):
     """Keeps the checkpoints around the onset of a loss explosion, and then ends the training.
 
-    Checkpoints are saved every few steps, and the most recent checkpoints are kept until the logged
-    loss has an onset (`explosions.onset`). The onset only determines which checkpoints are kept,
-    and when the training ends. Without an onset, only checkpoints at the steps of the suite are
-    kept.
+    Checkpoints are saved every few steps. While the logged loss has no onset (`explosions.onset`),
+    only the most recent of these checkpoints are kept. The onset only determines which checkpoints
+    are kept, and when the training ends. Without an onset, only checkpoints at the steps of the
+    suite are kept.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Train the runs of an embedded suite, on this machine and offline.
 
-The result is a Trainer's output folder. It contains folders `checkpoint-<step>/` with weights,
+The result is a Trainer's output folder. Its folders `checkpoint-<step>/` contain the weights, the
 tokenizer and `trainer_state.json`.
 """
 
@@ -22,7 +22,7 @@ BOS, CLS, SEP, MASK, PAD = SPECIALS = ["<s>", "[CLS]", "[SEP]", "[MASK]", "[PAD]
 def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     """Train a run of an embedded suite from scratch.
 
-    Training the same suite again with the same number of threads produces equal checkpoints.
+    If a suite is trained again with the same number of threads, its checkpoints are identical.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     transformers.logging.disable_progress_bar()
 
     config = _config(run.model, suite)
-    # BERT and similar encoders are also in the mapping of causal models.
+    # Test this mapping, because the mapping of causal models also contains BERT-like encoders.
     masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     tokenizer = make_tokenizer(stdlib_text("training"), suite.vocabulary, masked)
     documents = packed(stdlib_text("training"), tokenizer, suite.document_length)
@@ -105,10 +105,10 @@ def make_tokenizer(text: str, vocabulary: int, masked: bool) -> Any:
     ----------
     text : str
     vocabulary : int
-        Number of entries, including the special tokens and one entry for each of the 256 bytes.
+        Number of entries, including the special tokens and one entry for each value of a byte.
     masked : bool
-        Whether the tokenizer is for an encoder. A tokenizer for an encoder adds CLS before and SEP
-        after a text. All other tokenizers add BOS before the text.
+        Whether the tokenizer is for an encoder. A tokenizer for an encoder adds CLS before a text
+        and SEP after it. All other tokenizers add BOS before the text.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def _callbacks(suite: EmbeddedSuite, tokenizer: Any, shown: Any) -> list[Any]:
         callbacks.append(AroundOnset(suite.onset, suite.steps))
     if suite.probe:
         held_out = packed(stdlib_text("measuring"), tokenizer, suite.document_length)
-        # Choose documents at equal distances throughout the text.
+        # Choose documents that are evenly spread over the text.
         chosen = np.linspace(0, len(held_out) - 1, suite.probe.documents).astype(int)
         callbacks.append(ProbeCallback(Probe(held_out[chosen]), suite.probe.every))
     return callbacks

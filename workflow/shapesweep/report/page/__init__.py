@@ -1,7 +1,7 @@
 """The report page of a sweep: one HTML file with all results, which needs no network.
 
-`numbers` computes the curves on the page, `record` the lists of checkpoints, and `gallery` the
-figures.
+The module `numbers` prepares the curves for the page, `record` the lists of checkpoints, and
+`gallery` the figures.
 """
 
 import base64
@@ -23,8 +23,8 @@ from shapesweep.report import sentences
 from shapesweep.report.page import gallery, numbers, record
 from shapesweep.storage import atomic, schemas, tables
 
-#: Tables of curves whose numbers are on the page. The numbers of all other tables appear only in
-#: figures.
+#: Names of the tables whose numbers are on the page. The numbers of all other tables appear only
+#: in figures.
 CURVES = ("profiles", "trajectories", "phases", "shapes", "missing")
 
 
@@ -38,7 +38,7 @@ def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> P
     out : path-like
         HTML file to write; it is written atomically.
     bound : int
-        Maximum number of characters of curves on the page.
+        Maximum size of all curves on the page, in characters.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def render(
     Returns
     -------
     str
-        HTML that loads no other resource; its content security policy forbids loading.
+        HTML of the whole page. Its content security policy forbids loading other files.
     """
     data = numbers.pack(profiles, trajectories, phases, shapes, bound)
     tables_of_figures = {f["name"]: f["csv"] for part in figures for f in part["figures"]}
@@ -115,7 +115,7 @@ def render(
         n_runs=len(single[["suite", "run"]].drop_duplicates()),
         n_checkpoints=len(single[["suite", "run", "revision"]].drop_duplicates()),
         n_missing=int((~missing.measured.astype(bool)).sum()),
-        # The page states the two phases first, then the dome.
+        # The page states the finding on the two phases before the finding on the dome.
         findings=[
             {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
             for run in sentences.runs(profiles, trajectories, phases, shapes)

@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from shapesweep.figures import FIGURES
 
-#: Maximum number of bytes of an SVG or CSV on the page. If the SVG of a figure is larger, the page
-#: shows the PNG.
+#: Maximum size of an SVG or CSV file on the page, in bytes. If the SVG of a figure exceeds this
+#: size, the page shows the PNG.
 BOUND = 1_000_000
 
 
@@ -22,14 +22,14 @@ def gallery(folder: Path, bound: int = BOUND) -> list[dict[str, Any]]:
     folder : Path
         Folder of the figures (`<results>/figures`).
     bound : int
-        Maximum number of bytes of an SVG or CSV.
+        Maximum size of an SVG or CSV file, in bytes.
 
     Returns
     -------
     list of dict
-        Each with `category` and `figures`, a list of dict with name, title, `caption` (HTML),
-        `image` (a data URL), `kind` (svg or png), `csv` (text or None), and `too_large` (names of
-        files that are too large for the page).
+        One dict per category, with the keys `category` and `figures`. Each figure is a dict with
+        `name`, `title`, `caption` (HTML), `image` (a data URL), `kind` (svg or png), `csv` (text or
+        None), and `too_large` (names of files that are too large for the page).
     """
     by_category: dict[str, list[dict[str, Any]]] = {}
     for name, figure in FIGURES.items():

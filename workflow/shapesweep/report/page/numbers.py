@@ -1,4 +1,4 @@
-"""The numbers on the page: rounded curves, limited to the maximum size of a page."""
+"""The numbers on the page: rounded curves, up to a maximum size."""
 
 import json
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from shapesweep.curves.intervals import CURVE, as_array
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: Maximum number of characters of curves on a page. If the curves are longer, the last curves in
-#: the order of `_ranked` are left out.
+#: Maximum size of all curves on a page, in characters. If the curves exceed this size, the last
+#: curves in the order of `_ranked` are left out.
 BOUND = 24_000_000
 #: Maximum number of points of a training log on the page.
 LOGGED = 512
@@ -37,36 +37,36 @@ def pack(
     Parameters
     ----------
     profiles, trajectories, phases, shapes : pandas.DataFrame
-        `schemas.PROFILES`, `schemas.TRAJECTORIES`, `schemas.PHASES` and `schemas.SHAPES`.
+        Tables with the schemas `PROFILES`, `TRAJECTORIES`, `PHASES` and `SHAPES`.
     bound : int
-        Maximum number of characters of `curves` as JSON.
+        Maximum size of `curves` as JSON, in characters.
 
     Returns
     -------
     dict
         runs : list of dict
-            Each with `checkpoints`, in the order of steps, and `layers`, from the embedding up.
-            These are the two axes of every array of a curve.
+            Each with the lists `checkpoints` (in the order of steps) and `layers` (from the
+            embedding up). Checkpoints and layers are the two axes of every array of a curve.
         flags : list of str
-            All flags. The `flag` of a curve contains indices into this list.
+            All flags. The `flag` of a curve contains indices into the list `flags`.
         curves : list of dict
             One curve for every run, corpus, pooling, selection, metric and k. `value`, `low` and
-            `high` are arrays over checkpoints and layers, rounded to four digits. `n` and `flag`
-            are arrays of the same shape, or a single number if all entries are equal. `middle`,
-            `phase` and `shapes` describe the middle blocks, the phases and the shapes.
+            `high` are arrays over checkpoints and layers, rounded to four significant digits. `n`
+            and `flag` are arrays with the same axes, or a single number if all entries are equal.
+            `middle`, `phase` and `shapes` describe the middle blocks, the phases and the shapes.
         losses : list of dict
             The losses of every run.
         metrics : dict
-            For each metric, its definition and what it is not.
+            For each metric, its definition, and what the metric is not.
         left_out : list of dict
-            Curves that were left out, by metric, k, selection and corpus, with the number of runs.
+            Number of runs with omitted curves, for each metric, k, selection and corpus.
     """
     profiles, trajectories = _keyed(profiles), _keyed(trajectories)
     runs = _runs(profiles)
     flags = list(dict.fromkeys(["", *profiles.flag.dropna()]))
     middle = _by_curve(trajectories[trajectories.layers == "middle"])
     phase = _by_curve(phases)
-    # Shapes have intervals over documents only, and no column `over`.
+    # Intervals of shapes are over documents only, so the table has no column `over`.
     shape = _by_curve(_keyed(shapes.assign(over="documents")))
     units = _by_curve(profiles)
     names = list(runs)
@@ -96,7 +96,7 @@ def pack(
 
 
 def rounded(values: ArrayLike) -> Any:
-    """Round numbers to four digits, as nested lists with None for values that are not finite."""
+    """Round to four significant digits, and return nested lists; None if a value is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim:
         return [rounded(part) for part in array]
@@ -104,13 +104,13 @@ def rounded(values: ArrayLike) -> Any:
 
 
 def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add a key of the checkpoint to every row, from its revision and its step."""
+    """Add a column `checkpoint` that identifies a checkpoint by its revision and its step."""
     steps = frame.step.astype("string").fillna("")
     return frame.assign(checkpoint=frame.revision.astype("string").fillna("") + "@" + steps)
 
 
 def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
-    """Return the rows of every curve by key; k is 0 if it is null."""
+    """Return the rows of every curve, by the key of the curve; in a key, 0 replaces a null k."""
     filled = frame.assign(k=frame.k.astype("Int64").fillna(0))
     found = filled.groupby([*_RUN, *CURVE], sort=False, dropna=False)
     return dict(iter(found))
@@ -230,7 +230,7 @@ def _phase(part: pd.DataFrame | None) -> dict[str, Any] | None:
 
 
 def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
-    """For every checkpoint, return its shape, and [value, low, high] of each measure of it."""
+    """Return the shape at every checkpoint, with [value, low, high] for each of its measures."""
     if part is None:
         return None
     found = {}
@@ -245,7 +245,7 @@ def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
 
 
 def _losses(trajectories: pd.DataFrame, runs: list[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """Yield the losses of every run, with at most `LOGGED` points of a log."""
+    """Yield the losses of every run, with at most `LOGGED` points for each log."""
     found = trajectories[trajectories.metric.str.startswith("loss_") & trajectories.step.notna()]
     for key, part in found.groupby([*_RUN, "metric", "corpus"], sort=False, dropna=False):
         if key[:3] not in runs:

@@ -1,4 +1,4 @@
-"""The lists of checkpoints on the page: missing checkpoints, and the origins of the numbers."""
+"""The lists on the page: which checkpoints are missing, and where the numbers come from."""
 
 from typing import Any
 
@@ -8,19 +8,20 @@ from shapesweep.storage import failures
 
 
 def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, str]]:
-    """List checkpoints that are doubtful or were not measured, and other defects in the manifest.
+    """List checkpoints that are doubtful or were not measured, and problems in the manifest.
 
     Parameters
     ----------
     missing : pandas.DataFrame
-        The table `curves/missing.parquet`, as in `schemas.MISSING`.
+        The table `curves/missing.parquet`, with the schema `MISSING`.
     manifest : pandas.DataFrame
-        `schemas.MANIFEST` of all suites.
+        The manifest of all suites, with the schema `MANIFEST`.
 
     Returns
     -------
     list of dict
-        Each with suite, checkpoint, what (`failures.kind` or `manifest`) and reason.
+        Each with `suite`, `checkpoint`, `what` (result of `failures.kind`, or "manifest") and
+        `reason`.
     """
     lines = []
     for row in missing.sort_values("measured", kind="stable").itertuples():
@@ -42,12 +43,12 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
     Parameters
     ----------
     manifest, origins : pandas.DataFrame
-        `schemas.MANIFEST` of all suites, and `schemas.ORIGINS`.
+        Tables of all suites, with the schemas `MANIFEST` and `ORIGINS`.
 
     Returns
     -------
     list of dict
-        Each with suite, run, revision, repository, commit, step, tokens and bytes; None for null.
+        Each with suite, run, revision, repository, commit, step, tokens and bytes. Nulls are None.
         `commit` is the commit that was measured. If no commit is recorded for the measurement,
         `commit` is the commit in the manifest.
     """
@@ -61,12 +62,12 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
 
 
 def corpora(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """List every corpus with its digest and seed, and the number of checkpoints."""
+    """List every corpus with its digest, its seed, and the number of measured checkpoints."""
     return _counted(origins, ["suite", "run", "corpus", "corpus_digest", "corpus_seed"])
 
 
 def versions(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """List devices and versions, with the number of checkpoints."""
+    """List each combination of device and versions, with the number of its checkpoints."""
     return _counted(origins, ["device", "shapesweep", "torch", "transformers"])
 
 
