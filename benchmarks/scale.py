@@ -29,7 +29,7 @@ from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
 
 ROOT = Path(__file__).parents[1]
-#: The shape of Pythia-70m, in float16 on the Hub.
+#: The shape of Pythia-70m. The weights on the Hub are float16.
 SHAPE = {
     **{"architectures": ["GPTNeoXForCausalLM"], "hidden_size": 512, "num_hidden_layers": 6},
     **{"vocab_size": 50304, "torch_dtype": "float16"},

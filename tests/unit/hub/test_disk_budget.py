@@ -179,7 +179,7 @@ def test_batch_is_kept_while_one_of_two_jobs_uses_it(budget, tmp_path, impatient
     with another_job(tmp_path, "a", "budget") as job:
         with budget.using(batch_folder("a"), "geometry"):
             kill(job)
-            # The other job is still running.
+            # This process still uses batch a.
             refuse(budget, "b", 60)
             assert held(budget) == {"a"}
         budget.claim(batch_folder("b"), 60)

@@ -33,8 +33,8 @@ class Repository:
     branches, tags : dict
         Commit by name.
     commits : list of (str, str)
-        Commit and title of each commit of a branch, newest first. Empty unless the mode of the
-        suite is `commits`.
+        Hash and title of each commit of a branch, newest first. Empty unless the mode of the suite
+        is `commits`.
     trees : dict
         Files by commit; None for a commit that no longer exists.
     config : dict
