@@ -79,8 +79,8 @@ def _leading(scatter: Floats) -> float:
     if len(scatter) < 64:
         return float(np.linalg.eigvalsh(scatter)[-1])
     try:
-        # The relative error of the eigenvector is at most 1e-7. The relative error of the eigenvalue
-        # is of the order of its square.
+        # The relative error of the eigenvector is at most 1e-7. The relative error of the
+        # eigenvalue is of the order of its square.
         start = scatter[:, np.diag(scatter).argmax()]
         found = sparse.eigsh(
             scatter, k=1, which="LA", tol=1e-7, v0=start, ncv=32, return_eigenvectors=False
