@@ -97,7 +97,8 @@ def row(name, n, jobs, seconds, megabytes=0):
     if limit and (seconds > limit[0] or megabytes > (limit[1] or megabytes)):
         allowed += ": **missed**"
     memory = f"{megabytes:,.0f} MB" if megabytes else ""
-    return f"| {name} | {n} | {jobs} | {seconds:.1f} s | {memory} | {allowed} |"
+    digits = 1 if seconds >= 1 else 2
+    return f"| {name} | {n} | {jobs} | {seconds:.{digits}f} s | {memory} | {allowed} |"
 
 
 def digest(*values):
