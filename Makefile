@@ -25,8 +25,9 @@ READY_BENCH := $(BENCH)/.ready
 TIME = env -u OPENBLAS_L2_SIZE $(1) $(BENCH)/bin/python -m pytest benchmarks -q -p no:cacheprovider \
   -c benchmarks/pytest.ini --benchmark-json $(BENCH)/$(2).json
 ACTIVATE := . $(VENV)/bin/activate &&
-# The tests run in several processes with one thread each. All tests of a file run in the same process,
-# and long files run first. Crashed processes are not restarted, because xdist would then wait forever.
+# The tests run in several processes with one thread each. All tests of a file run in the same process, and
+# files that take long run first. Crashed processes are not restarted: after a restart, xdist would wait
+# forever.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
   python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 SMOKE := snakemake --cores all --configfile tests/smoke.yaml
@@ -56,7 +57,7 @@ test-all: $(READY_DEV)
 test-readme: $(READY_DEV)
 	$(ACTIVATE) $(PYTEST) --dist load tests/readme
 
-# The PATH contains only the programs of the environment.
+# The PATH contains only the programs of the virtual environment.
 test-bare: $(READY_DEV)
 	PATH=$(abspath $(VENV))/bin $(abspath $(VENV))/bin/python -m pytest --color=no tests/browser tests/slurm
 

@@ -12,7 +12,7 @@ from shapesweep.estimators import dimension
 
 
 def every_id(points, k):
-    """Compute all ID estimates that need at most k neighbours, from exact distances."""
+    """Compute, from exact distances, all ID estimates that need at most k neighbours."""
     unique = points[shapesweep.unique_rows(points)]
     (lists,) = neighbors.search(unique, k, k)
     distances, _ = lists.nearest(k)
@@ -30,14 +30,14 @@ def every_id(points, k):
 
 
 def product(points, k):
-    """Compute the float32 product of all pairs of points, which every search needs."""
+    """Compute the inner products of all pairs of points in float32, which every search needs."""
     tile = np.empty((512, len(points)), np.float32)
     for start in range(0, len(points), 512):
         part = points[start : start + 512]
         np.matmul(part, points.T, out=tile[: len(part)])
 
 
-#: For each program: function, cloud and number of rounds.
+#: The function, the cloud and the number of rounds of each program.
 PROGRAMS = {
     "shapesweep": (every_id, "gaussian", 5),
     "faiss flat": (peers.faiss_flat, "gaussian", 5),

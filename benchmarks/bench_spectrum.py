@@ -7,7 +7,7 @@ import pytest
 import shapesweep
 
 SHAPES = {"4096x768": (4096, 768), "8192x2560": (8192, 2560)}
-#: For each program: function and number of rounds.
+#: The function and the number of rounds of each program.
 PROGRAMS = {
     "shapesweep": (shapesweep.anisotropy, 5),
     "numpy's SVD": (peers.svd, 2),

@@ -10,20 +10,20 @@ import pytest
 import threadpoolctl
 import torch
 
-#: Shapes of a layer of a small model, and of a layer of a large model, for about 10,000 tokens.
+#: Shapes of the hidden states of a layer, for about 10,000 tokens, in a small and a large model.
 SHAPES = {"10000x768": (10_000, 768), "8192x2560": (8192, 2560)}
 SETTING = os.environ.get("OPENBLAS_CORETYPE", "own")
 
 
 def gaussian(n, d):
-    """Return a cloud without structure. Its distances are nearly equal, which is the worst case."""
+    """Return a cloud with nearly equal distances, which are the worst case of a search."""
     return np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
 
 
 def states(n, d):
     """Return a cloud like hidden states, in which each document is a random walk with an offset.
 
-    The variance of the axes decreases from the first to the last.
+    The variance decreases from the first to the last axis.
     """
     rng = np.random.default_rng(0)
     scale = np.arange(1, d + 1) ** -0.5
@@ -43,7 +43,7 @@ def cloud(shape, kind="gaussian"):
 
 @pytest.fixture
 def timed(benchmark):
-    """Return a function that times another function, after a warm-up round."""
+    """Return a function that runs another function once to warm up, and then times it."""
 
     def call(function, *arguments, who, what, rounds=5, warmup=1):
         benchmark.extra_info.update(who=who, what=what, setting=SETTING)

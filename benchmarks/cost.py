@@ -1,10 +1,10 @@
-"""Time each stage in which a checkpoint is measured, and compare it with bare forward passes.
+"""Time each stage of measuring a checkpoint, and compare the total with bare forward passes.
 
 This script writes the first table of `docs/reference/cost.md`, for two cores. A sweep runs one job
-per core, and each job has a single thread. The stages are timed in a process that runs alone. To
-time a whole checkpoint, the commands of the rules measure two batches in parallel. The bare passes
-run twice: in two processes with one thread each, and in one process with two threads. For the bare
-passes, the table shows the faster of these two times.
+per core, and each job has a single thread. The stages are timed in a process that runs alone. The
+time of a whole checkpoint is measured with two batches in parallel. The bare forward passes are
+timed twice: in two processes with one thread each, and in one process with two threads. The table
+shows the shorter of these two times.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ ALLOWED = {
     "Pythia-70m's shape": ("1.3 times the bare passes", "times the bare passes", 1.3),
     "the embedded decoder": ("1 s for the whole", "whole (two cores)", 1),
 }
-#: The function of the package that is timed for each stage.
+#: For each stage, the function of shapesweep that is timed.
 STAGES = {
     "load": "checkpoint.load.load",
     "tokenise": "activations.loader.Loader._tokenize",
@@ -84,7 +84,7 @@ def verdict(name, row):
 
 
 def measured(folder, halves, n_staged):
-    """Return the seconds per checkpoint of each stage, of the whole, and of the bare passes."""
+    """Return the column of the table for a shape, as a dictionary with row names as keys."""
     call = functools.partial(at_once, __file__)
     n_batch = len(halves[0])
     together = call([["bare", folder, half[0]] for half in halves], threads=1)

@@ -11,7 +11,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def at_once(script, calls, threads):
-    """Run calls of a script in parallel, and return the JSON values that they print."""
+    """Call a script several times in parallel, and return the JSON values that the calls print."""
     environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     commands = [[sys.executable, script, *call] for call in calls]

@@ -1,4 +1,4 @@
-"""Functions of other programs, called in the same way as their users call them."""
+"""Functions of other programs, called as their users would call them."""
 
 import importlib.metadata
 import importlib.util
@@ -33,20 +33,20 @@ def scikit_dimension(points):
 
 
 def svd(points):
-    """Return the anisotropy, from all singular values, computed by numpy in float64."""
+    """Return the anisotropy. numpy computes all singular values in float64."""
     squares = np.linalg.svd(points - points.mean(axis=0), compute_uv=False) ** 2
     return squares[0] / squares.sum()
 
 
 def svd_torch(points):
-    """Return the anisotropy, from all singular values, computed by torch in float64."""
+    """Return the anisotropy. torch computes all singular values in float64."""
     exact = torch.from_numpy(points)
     squares = torch.linalg.svdvals(exact - exact.mean(dim=0)) ** 2
     return float(squares[0] / squares.sum())
 
 
 def paper():
-    """Return the module of the paper's authors. Importing its whole package would fail."""
+    """Load one module by the paper's authors. Importing the whole package would fail."""
     files = importlib.metadata.files("llm-microscope")
     path = next(file for file in files if file.name == "functions.py").locate()
     spec = importlib.util.spec_from_file_location("paper", path)

@@ -1,4 +1,4 @@
-"""Time a probe during training, as a share of the time of the training steps.
+"""Time a probe during training, relative to the time of the training steps.
 
 This script writes the table of probes in `docs/reference/cost.md`. It trains the decoder of the
 embedded suite with the batch size of the suite. A probe measures sixteen documents of 64 tokens

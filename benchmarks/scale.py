@@ -85,7 +85,7 @@ def start(name, program, *words):
     words = [program, *words]
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        run(words, **quiet)  # Not timed, because it writes bytecode.
+        run(words, **quiet)  # This run is not timed, because it writes bytecode.
         seconds = np.median([run(words, **quiet)[0] for _ in range(5)])
     return row(name, "", "", seconds)
 
@@ -149,7 +149,7 @@ def finish(folder):
     """Write all outputs, so that the sweep counts as finished."""
     plan, results = plan_of(folder), folder / "results"
     measurement, record = plan.measurement_file("big"), plan.record_file("big")
-    # The files are written in the order of the rules.
+    # The files are written in the order in which the rules would write them.
     empty = dict.fromkeys([*plan.files(["big"]), *outputs()], "")
     texts = {"config.yaml": as_yaml(plan.config)}
     texts[measurement] = plan.settings_text(Path(measurement).stem)
@@ -162,7 +162,7 @@ def finish(folder):
 
 
 def outputs():
-    """Return the paths of a sweep's tables and of its summary, in the order of the rules."""
+    """Return the paths of a sweep's tables and summary, in the order in which rules write them."""
     curves = ["profiles", "trajectories", "phases", "shapes", "distances", "comparison"]
     curves += ["budgets", "missing"]
     names = [*TABLES, *(f"curves/{name}" for name in curves)]
@@ -176,7 +176,7 @@ def numbers():
 
 
 def snakemake(folder):
-    """Return the number of jobs, the seconds and the megabytes of a dry run of `numbers`."""
+    """Make a dry run of `numbers`. Return the number of jobs, the seconds and the megabytes."""
     out = folder / "out.txt"
     with out.open("w", encoding="utf-8") as file:
         seconds, megabytes = run([*numbers(), "--dry-run"], cwd=folder, stdout=file, stderr=file)

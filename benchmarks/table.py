@@ -49,7 +49,7 @@ def name(benchmark):
 
 
 def section(run):
-    """Return the section of a setting, with a description of the machine and a table."""
+    """Return the section of the page for a setting: a description of the machine, and a table."""
     machine, benchmarks = run["machine_info"], run["benchmarks"]
     setting = benchmarks[0]["extra_info"]["setting"]
     lines = [

@@ -1,7 +1,7 @@
 """Write the files that are generated from the code: schemas, reference tables and conda pins.
 
 `make docs` runs this script. With `--check`, the script writes nothing, and fails if a file is not
-up to date. In a page, each generated text is between two comments that contain the text's name.
+up to date. Each generated part of a page is between two comments that contain the part's name.
 """
 
 import contextlib
@@ -71,7 +71,8 @@ def files() -> Iterator[tuple[Path, str]]:
             text = between(text, part, made, name)
         yield ROOT / name, text
         if name == "config/README.md":
-            # The catalog of Snakemake workflows reads config/README.md. Sphinx reads this copy.
+            # The catalog of Snakemake workflows reads config/README.md. Sphinx reads the copy in
+            # docs/reference.
             links = re.sub(r"\]\((?!http)", "](../../config/", text)
             yield ROOT / "docs/reference/configuration.md", links
     pins = (ROOT / "envs/requirements.txt").read_text(encoding="utf-8").splitlines()
@@ -91,7 +92,7 @@ def between(text: str, name: str, made: str, page: str) -> str:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table, with an empty line before and after it."""
-    # An unescaped vertical bar in a text would end its table cell.
+    # A vertical bar in a cell would end the cell, so it is escaped.
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *cells]
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
@@ -105,8 +106,8 @@ def keys(model: Any) -> str:
 
 def _rows(schema: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator[list[str]]:
     for key, field in schema["properties"].items():
-        # If the value is a mapping with known keys, each of these keys gets a row. If the value is
-        # a union, the key gets a single row, which lists possible values.
+        # If the value of a key is a mapping with known keys, the table has a row for each of these
+        # keys. If the value is a union, the table has one row that lists the possible values.
         inner = _resolved(field, whole)
         needed = key in schema.get("required", ())
         default = "required" if needed else _default(field.get("default"))

@@ -1,4 +1,4 @@
-"""Fixtures that test modules share: a text, tokenizers, tiny checkpoints and sweep folders."""
+"""Fixtures for several test modules: a text, tokenizers, tiny checkpoints and sweep folders."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from shapesweep.training import train
 
 
 def pytest_xdist_auto_num_workers():
-    """Return the number of cores, at most 8, plus one.
+    """Return the number of test workers: the number of cores (at most 8) plus one.
 
     The extra worker is useful because tests of Slurm and of the Hub mostly wait. A worker needs at
     most 2 GB of memory.
@@ -28,7 +28,7 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    """Print a line about skipped tests at the end, if there are any."""
+    """Print a line about the skipped tests at the end of the output, if any test is skipped."""
     skipped = [
         (report.nodeid.partition("::")[0], report.longrepr[2].removeprefix("Skipped: "))
         for report in terminalreporter.stats.get("skipped", [])
@@ -125,7 +125,7 @@ def workspace(tmp_path, runs, text_file):
 
 @pytest.fixture
 def clone(tmp_path):
-    """A copy of the program in another folder. The copies have new dates, as in a fresh clone."""
+    """A copy of the program in another folder. All files are new, as in a fresh clone."""
     folder = tmp_path / "clone"
     folder.mkdir()
     shutil.copyfile(workflow.ROOT / "Snakefile", folder / "Snakefile")

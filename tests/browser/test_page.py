@@ -31,7 +31,10 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, report):
-    """The report page in a tab. If it shows or logs messages, or loads other files, tests fail."""
+    """The report page in a browser tab.
+
+    A test fails if the page shows or logs a message, or loads another file.
+    """
     yield from open_page(browser, report, {"width": 1280, "height": 900})
 
 

@@ -18,9 +18,9 @@ from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.shards import ShardWriter, read_shard
 
-#: A program that reads a table, and exits while a pyarrow thread is still freeing the memory. The
-#: long switch interval makes a thread that needs Python's lock wait until Python exits. Therefore,
-#: the pyarrow thread must not need this lock.
+#: A program that reads a table, and exits while a pyarrow thread is still freeing the memory.
+#: Because of the long switch interval, a thread that needs Python's lock waits until Python exits.
+#: Therefore, the pyarrow thread must not need this lock.
 EXIT = """
 import sys
 from shapesweep.storage import checksummed

@@ -1,4 +1,4 @@
-"""A damaged configuration is either accepted, or refused in one line that names file and key."""
+"""A damaged configuration is either accepted, or refused in one line with the file and the key."""
 
 import contextlib
 import copy

@@ -19,7 +19,7 @@ from helpers.workflow import TINY, command, complete, refused, settings, sweep, 
 
 #: The number of sweeps that are killed at random times. The index of a sweep is its random seed.
 N_KILLS = int(os.environ.get("SHAPESWEEP_KILLS", "3"))
-#: The path of a file, or None. Each sweep appends a line of JSON to this file.
+#: The path of the file to which each sweep appends a line of JSON, or None.
 FOUND = os.environ.get("SHAPESWEEP_FAULTS")
 TABLES = ("geometry", "replicates", "losses", "budgets", "origins", "failures")
 CURVES = ("profiles", "trajectories", "phases", "shapes", "distances")
@@ -27,7 +27,7 @@ CURVES = ("profiles", "trajectories", "phases", "shapes", "distances")
 
 @pytest.fixture(scope="module")
 def small(runs, text_file):
-    """A function that writes a sweep of two runs to a folder, with three checkpoints per batch."""
+    """A function that prepares a sweep of two runs in a folder, in batches of three checkpoints."""
 
     def write_sweep(folder):
         shutil.copytree(runs, folder / "runs")

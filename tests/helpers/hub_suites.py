@@ -48,7 +48,7 @@ def changed(content, change):
     return save(weights, metadata={"format": "pt"})
 
 
-#: Files that published repositories also contain, but that shapesweep never downloads.
+#: Files that shapesweep never downloads, although published repositories contain them.
 CLUTTER = {"tf_model.h5": b"\0" * 4096, "optimizer.bin": b"\0" * 4096, "README.md": b"hello"}
 
 

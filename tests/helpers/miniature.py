@@ -24,8 +24,7 @@ CONFIGS = {
     "google-bert/": transformers.BertConfig(**SHAPE, **POSITIONS, intermediate_size=32),
     "FacebookAI/": transformers.RobertaConfig(**SHAPE, **POSITIONS, intermediate_size=32),
 }
-#: The maximum number of checkpoints that are published per run. The first and the last checkpoint
-#: are always among them.
+#: The maximum number of checkpoints that are published per run, including the first and the last.
 MAX_CHECKPOINTS = 2
 ENCODERS = ("google-bert/", "FacebookAI/")
 

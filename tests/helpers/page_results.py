@@ -10,7 +10,7 @@ from shapesweep.storage import schemas, tables
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-#: The name of a run, with code that the browser runs if the page does not escape the name.
+#: A run name with HTML code, which a browser would execute if the page did not escape the name.
 HOSTILE = "<img src=x onerror=alert(1)>"
 STEPS = (0, 1, 10, 100, 1000)
 BLOCKS = 4
@@ -141,7 +141,7 @@ def origins():
 
 
 def figure(folder):
-    """Draw a figure with a CSV, and a figure without one."""
+    """Draw two figures, and write a CSV file for only one of them."""
     folder.mkdir(parents=True)
     for name in ("dome", "corpora"):
         drawn, axes = plt.subplots(figsize=(3.4, 2))

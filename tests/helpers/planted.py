@@ -1,7 +1,7 @@
 """Synthetic runs with a planted dome or a planted peak.
 
 The shards are drawn from distributions with known anisotropy and dimension. The tests pass these
-shards through `geometry` and `curves` like the shards of a model.
+shards through `geometry` and `curves` as if a model had produced them.
 """
 
 import dataclasses
@@ -32,10 +32,11 @@ LEADING = 10.0
 
 
 def cloud(rng, dimension, shared):
-    """Return tokens with a known ID. `shared` contains random numbers that all steps share.
+    """Return tokens with a known intrinsic dimension.
 
     Tokens are uniform in a cube of `dimension` dimensions. If `dimension` is fractional, a share of
     the tokens has one more dimension. A rotation distributes the dimensions over all features.
+    `shared` contains random numbers that all steps share.
     """
     low = int(dimension)
     points = np.zeros((N_TOKENS, FEATURES))
@@ -46,7 +47,7 @@ def cloud(rng, dimension, shared):
 
 
 def bulk(rng, sink):
-    """Return Gaussian tokens with a leading axis, along which `sink` shifts the first tokens."""
+    """Return Gaussian tokens, with the first tokens shifted by `sink` along the leading axis."""
     points = rng.standard_normal((N_TOKENS, FEATURES))
     points[:, 0] *= np.sqrt(LEADING)
     points[::LENGTH, 0] += sink
@@ -54,7 +55,7 @@ def bulk(rng, sink):
 
 
 def expected(sink):
-    """Return the anisotropy of `bulk`.
+    """Return the expected anisotropy of the tokens that `bulk` returns.
 
     If a share p of the tokens is shifted by A, the leading variance increases by p(1-p)A².
     """

@@ -132,7 +132,7 @@ def expand_names(names):
 
 
 def repositories(name, suite):
-    """Return every repository of a suite. The table lists the repositories that match a `*`."""
+    """Return every repository of a suite, also those that match a pattern with `*`."""
     known = [pattern for pattern, _ in patterns(suite) if "*" not in pattern]
     return list(dict.fromkeys([*known, *_published(name, lambda row: row == "repositories")]))
 
@@ -140,7 +140,7 @@ def repositories(name, suite):
 def revisions(name, suite, repository):
     """Return the names of a repository's checkpoints.
 
-    Rows that name the repository take precedence over rows with a pattern.
+    Rows with the exact name of the repository take precedence over rows with a pattern.
     """
     if suite.mode == "repositories":
         return ["main"]

@@ -50,7 +50,7 @@ def mounting():
 
 
 def closing_line(skipped):
-    """Return a line that names skipped tests and says how to run them.
+    """Return a line that lists the skipped tests and says how to run them.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ import re
 
 from helpers.workflow import ROOT, configure, plan
 
-#: For each row of the table, the changes that test it. A change maps keys of the configuration to
+#: For each row of the table, a list of changes to test. A change maps keys of the configuration to
 #: new values.
 CHANGES = {
     "`checkpoints`, or a checkpoint is added": [{"checkpoints": "all"}],

@@ -10,7 +10,7 @@ FINGERPRINT = "0123456789ab"
 
 
 def extract(checkpoint, folder, settings, out, measured=None):
-    """Extract a checkpoint with the settings of a sweep, and return the line of its log."""
+    """Extract a checkpoint's activations with the settings of a sweep, and return the log line."""
     source = Source(checkpoint, folder, out, folder, measured or {}, FINGERPRINT)
     ((_, line),) = extract_sources([source], settings.measurement(checkpoint.suite))
     return line

@@ -74,7 +74,7 @@ class StandIn:
         self.server.server_close()
 
     def add(self, name, revision="main", files=None, kind="branches", title=""):
-        """Commit files to a repository, as a branch or a tag, and return the SHA of the commit.
+        """Commit files to a branch or tag of a repository, and return the SHA of the commit.
 
         `files` is a mapping or a folder.
         """
@@ -117,7 +117,7 @@ def serving(patch, folder):
 def serving_here(patch, folder):
     """A stand-in that this process uses instead of the Hub. `folder` contains the local cache."""
     with StandIn() as standin:
-        # The client reads HF_ENDPOINT and HF_HOME when it is imported.
+        # huggingface_hub reads HF_ENDPOINT and HF_HOME only on import, so patch its constants.
         files = f"{standin.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         for name, value in (
             *(("ENDPOINT", standin.url), ("HUGGINGFACE_CO_URL_TEMPLATE", files)),

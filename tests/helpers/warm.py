@@ -2,8 +2,8 @@
 
 The sweep in a test starts a dozen jobs. A job takes less than a second, but a new process needs
 three seconds to import torch, transformers and pandas. The server imports these modules only once.
-It runs each command in a fork, with the arguments, folder, environment and streams of the client,
-and calls the same function as the installed program. If the client is killed, the fork ends too.
+It runs each command in a fork with the arguments, folder, environment and streams of the client.
+The fork calls the same function as the installed program. If the client is killed, the fork ends.
 
     python warm.py serve SOCKET              # runs until its standard input is closed
     python warm.py run SOCKET PROGRAM [ARGUMENT ...]
@@ -21,7 +21,7 @@ from pathlib import Path
 
 #: The module of each program. Each module has a function `main`.
 PROGRAMS = {"shapesweep": "shapesweep.cli", "snakemake": "snakemake.cli"}
-#: Modules that the programs import after they have started.
+#: Modules that a program imports only after its start.
 IMPORTED = (
     "matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf",
     "matplotlib.backends.backend_svg", "plotly.offline", "snakemake.report",
@@ -73,8 +73,9 @@ def answer(client):
     os.environ.clear()
     os.environ.update(request["environment"])
     # huggingface_hub reads environment variables when it is imported, so this process imports
-    # huggingface_hub again. transformers keeps the module that the server imported. The copy that
-    # transformers uses has an endpoint without a server, because transformers must not use the Hub.
+    # huggingface_hub again. transformers keeps the module that the server imported. The
+    # huggingface_hub in transformers has an endpoint without a server, because transformers must
+    # not use the Hub.
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         del sys.modules[name]
     sys.argv = request["arguments"]

@@ -47,7 +47,7 @@ echo $!
 def command(folder, *arguments, configfile="sweep.yaml", snakefile=ROOT / "Snakefile", cold=False):
     """Return the arguments with which `subprocess.run` starts `snakemake` in a folder.
 
-    `configfile` is relative to the folder. If it is None, the default configuration is used.
+    `configfile` is relative to the folder. If `configfile` is None, use the default configuration.
     """
     # A clone in another folder contains its own copy of the package, which the server has not
     # imported.

@@ -46,7 +46,7 @@ def test_a_text_that_changes_before_a_job_starts_is_reported(options, runs, tmp_
     shutil.copyfile(text_file, text)
     suites = {"mine": {"source": "local", "runs": {"a": "runs/decoder"}}}
     write(folder, settings(text, suites=suites, corpora=["text"]))
-    # The scheduler changes the text before it starts a job.
+    # The scheduler changes the text of the corpus before it starts a job.
     submit = tmp_path / "submit"
     change = f"printf more >> '{text}'\n"
     submit.write_text(SUBMIT.replace("sh ", change + "sh ", 1), encoding="utf-8")

@@ -72,7 +72,7 @@ def test_suites_of_all_six_modes_are_measured(standin, tmp_path, text_file, toke
 def test_faults_of_the_hub_do_not_change_downloaded_files(standin, tmp_path, text_file, tokenizers):
     """Only listings and downloads are compared with a run without faults.
 
-    Every number is computed from these files.
+    Every number is computed from the listed and downloaded files.
     """
     suites = publish_all(standin, tokenizers, tmp_path)
     fetched = {}

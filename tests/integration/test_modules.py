@@ -138,7 +138,7 @@ def test_an_error_in_the_configuration_of_a_module_is_reported_in_one_line(impor
 def test_an_imported_workflow_runs_on_a_cluster(importer, tmp_path_factory):
     import_workflow(importer, f'"{ROOT}/workflow/Snakefile"', "deep/er", "p_*")
     options = submitting(tmp_path_factory.mktemp("scheduler"))
-    # The module renames the rules that --set-threads names, so this option is left out.
+    # Leave out --set-threads, because the module has renamed the rules in this option.
     done = run(importer, *options[: options.index("--set-threads")])
     assert done.returncode == 0, done.stdout
     check(importer, "deep/er")

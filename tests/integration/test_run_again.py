@@ -30,7 +30,7 @@ from shapesweep.plan.workflow import BATCH_TABLES
 
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 TRAINED = EMBEDDED | {"steps": [0, 2], "runs": {"small": {"learning_rate": 0.01, "model": LLAMA}}}
-#: Rows of the table about changes outside the configuration. Other tests cover these changes.
+#: Rows of the table that other tests cover, because the changes are not in the configuration.
 OTHERS = {
     "a checkpoint's files",
     "a metric is added, or its `version` raised",
@@ -143,7 +143,7 @@ OUTPUTS = [
     "budgets/mine/a/checkpoint-100/*.parquet",
     *("report.html", "comparison.md", "spikes/geometry.parquet", "spikes/warnings.md"),
 ]
-#: Files that are written again only when a job needs them.
+#: If one of these files is removed, it is written again only when a job needs it.
 NEEDED = ["settings/*.yaml", "settings/text.jinja", "measured/mine/a/checkpoint-0/*.parquet"]
 SAMPLE = [OUTPUTS[0], "geometry/mine/a/checkpoint-0+1/*/losses.parquet", "report.html"]
 TARGETS_OF = {"spikes": "spikes", "comparison": "paper", "report": "all"}

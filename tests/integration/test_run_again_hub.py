@@ -17,7 +17,7 @@ from helpers.workflow import complete, configure, read, settings, sweep, write
 ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 REPOSITORIES = ["Org/first", "Org/second", "Org/third"]
 SUITE = {**HUB, "repositories": REPOSITORIES[:2], "only": ["first"]}
-#: Rows that are tested with other keys, because the suite is on the Hub.
+#: Rows of the table that are tested with the keys of Hub suites instead of local suites.
 OTHER_CHANGES = {
     "`suites`: `seed` of a run, `tokens_per_step`": [
         {"suites.mine.seed": 7},
@@ -25,8 +25,8 @@ OTHER_CHANGES = {
     ],
     "`suites`: `accept`, `losses` of a run": [{"suites.mine.accept": ["discontinuous"]}],
 }
-#: Rows that are not tested with suites of the Hub. If a run is added, a dry run plans only the new
-#: listing. The key `spikes.suites` does not affect the suite of this test.
+#: Rows of the table that are not tested with suites of the Hub. If a run is added, a dry run plans
+#: only the new listing. The key `spikes.suites` does not affect the suite of this test.
 LEFT_OUT = {"`suites`: a run is added", "`spikes.suites`"}
 #: Rows whose changes do not affect the checkpoint with a budget.
 WITHOUT_BUDGET = {"`checkpoints`, or a checkpoint is added", "`checkpoints_per_job`"}
@@ -45,7 +45,7 @@ def hub(tmp_path_factory, tokenizers):
 
 @pytest.fixture(scope="module")
 def finished(hub, tmp_path_factory, text_file):
-    """A sweep that has measured three of a run's four checkpoints, and the last one's budget."""
+    """A sweep of three of a run's four checkpoints, with the budget of the last one."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copyfile(text_file, folder / "other.txt")
     chosen = settings(

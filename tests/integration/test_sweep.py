@@ -33,19 +33,20 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     done = complete(workspace)
     geometry = read(workspace, "geometry")
     found = geometry.groupby(["run", "revision"]).size()
-    # Each of the three corpora has the same count of numbers. In each layer, three selections have
-    # every metric, at each of its scales. The embedding lacks linearity, because it has no previous
-    # layer. Two more selections have two numbers each. Causal models have two more numbers, which
-    # are computed from truncated documents. The decoder has an embedding, three blocks and a final
-    # norm. The encoder has an embedding and two blocks.
+    # The table contains the same count of numbers for each of the three corpora. In each layer,
+    # every metric is computed for three selections, at each of its scales. The embedding lacks
+    # linearity, because it has no previous layer. For each of two more selections, there are two
+    # numbers. For causal models, two more numbers are computed from truncated documents. The
+    # decoder has an embedding, three blocks and a final norm. The encoder has an embedding and two
+    # blocks.
     scales = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
     assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2 + 2) - 3)}
     assert set(found["encoder"]) == {3 * (3 * (3 * scales + 2 * 2) - 3)}
     undefined = geometry.flag.str.contains("undefined")
     assert (geometry.value.isna() == undefined).all()
     # `alpha_req` needs a hundred eigenvalues, but a cloud with 16 features has only 16. There are
-    # few distinct embeddings, so some have fewer than 64 neighbours. All other numbers are defined,
-    # and have a standard error.
+    # few distinct embeddings, so some have fewer than 64 neighbours. Apart from `alpha_req` and the
+    # GRIDE IDs of embeddings, all numbers are defined and have a standard error.
     blocks = geometry[geometry.layer_kind != "embedding"]
     assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
     assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}

@@ -149,7 +149,7 @@ def test_only_a_new_corpus_is_extracted_and_measured(again):
     complete(again, "numbers")
     logs = newest_logs(again, "geometry")
     assert set(re.findall(r": extracted ([^:\n]+)", "".join(logs))) == {"shuffled"}
-    # The kept corpus and the measured corpus have the same count of numbers.
+    # As many numbers are kept for the old corpus as are measured for the new corpus.
     for measured, kept in map(measured_and_kept, logs):
         assert measured == kept != 0
     assert "Nothing to be done" in sweep(again, "numbers").stdout

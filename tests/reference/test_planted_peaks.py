@@ -13,7 +13,7 @@ TRAINING_STD = 0.3
 
 
 def id_verdict(seed, line):
-    """Return a training run's row in `phases`. `line` has the middle blocks' ID at each step."""
+    """Return a run's row in `phases`. `line` contains the ID of the middle blocks at each step."""
     rng = np.random.default_rng([1, seed])
     shared = rng.uniform(size=(N_TOKENS, FEATURES))
     shards = {}

@@ -46,8 +46,8 @@ def distances(cloud):
         "id_twonn_mle": shapesweep.id_twonn_mle,
         "id_twonn_mle_censored": lambda d: shapesweep.id_twonn_mle(d, discard_fraction=0.1),
         # The authors' code gets float64 points without repeated rows, and rescales them. For the
-        # lowest fifth of the ratios, this code computes the distribution function F in float32,
-        # with a relative error of 1e-7.
+        # lowest fifth of the ratios, the authors' code computes the distribution function F in
+        # float32, with a relative error of 1e-7.
         "id_twonn_paper": shapesweep.id_twonn_paper,
         "id_mle": lambda d: shapesweep.id_mle(d[:, :20]),
         "id_mle_arithmetic": lambda d: shapesweep.id_mle(d[:, :20], mean="arithmetic"),
@@ -75,9 +75,8 @@ def test_correlation_dimension_equals_that_of_scikit_dimension(cloud, distances)
     radii = tuple(float(np.median(distances[:, k - 1])) for k in (10, 20))
     mask, group = np.ones(len(points), dtype=bool), np.zeros(len(points), dtype=int)
     pairs = tuple(int(lists.count_within(r, mask, group, 1).sum()) for r in radii)
-    # Each radius is a median distance. If a pair has exactly this distance, rounding decides
-    # whether the other program counts the pair. For each radius, the rounding affects two ordered
-    # pairs.
+    # Each radius is a median distance. If the distance of a pair equals the radius, rounding
+    # decides whether the other program counts the pair. A pair counts twice, once in each order.
     ties = 2 / (min(pairs) * np.log(pairs[1] / pairs[0]))
     np.testing.assert_allclose(
         shapesweep.id_corrint(pairs, radii), cloud[1]["id_corrint"], rtol=1e-6 + 2 * ties
@@ -107,7 +106,7 @@ def debiased_ratio(points):
         ("matrix_entropy",
          lambda x: shapesweep.matrix_entropy(eigenvalues(x, centred=False)), 1e-9),
         ("participation_ratio_debiased", debiased_ratio, 1e-6),
-        # The other program rounds √n to float32.
+        # IsoScore's program rounds the square root of the number of features to float32.
         ("isoscore", lambda x: shapesweep.isoscore(eigenvalues(x)), 1e-6),
     ],
 )  # fmt: skip

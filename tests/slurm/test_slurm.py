@@ -123,8 +123,8 @@ def test_a_sweep_on_slurm_gives_the_same_numbers_as_a_local_sweep(
     written = list((workspace / "results/geometry").rglob("geometry.parquet"))
     assert len(grouped) == len(written) == 2
     assert {job["TresPerJob"] for job in grouped} == {"gres:gpu:1"}
-    # Collect the rules of all other submitted jobs. The field `Comment` contains the name of the
-    # rule, followed by the wildcards.
+    # Collect the rules of all jobs that do not measure a batch. The field `Comment` contains the
+    # name of the rule, followed by the wildcards.
     others = {job["Comment"].split("_")[1] for job in known if job not in grouped}
     assert others == {"listing", "tokenizer"}
     for kind in ("checkpoints", "activations"):

@@ -76,7 +76,7 @@ def test_only_the_link_that_a_killed_slurm_test_left_is_replaced(tmp_path):
     link, folder = tmp_path / "slurm.conf", tmp_path / "pytest-0/slurm0"
     assert check(Path("/nfs/slurm")) == 1
     assert check(folder) == 0
-    # This process stands in for a running daemon. It has the executable and the PID of the daemon.
+    # The test process acts as a running Slurm daemon, with the daemon's executable and PID.
     folder.mkdir(parents=True)
     (tmp_path / "slurmctld").symlink_to(sys.executable)
     (folder / "slurmctld.pid").write_text(str(os.getpid()), encoding="utf-8")

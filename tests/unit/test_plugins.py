@@ -1,4 +1,4 @@
-"""Every file of a plugin package is found. Each entry's name starts with the name of its file."""
+"""Every file of a plugin package is found. A plugin's name starts with the name of its file."""
 
 import sys
 from pathlib import Path

@@ -22,8 +22,8 @@ def test_progress_lines_in_a_log_can_be_parsed(capsys, monkeypatch):
 def test_log_has_few_progress_lines(capsys):
     for _ in progress.track(range(1000), "training", "steps"):
         pass
-    # Only the first and the last line are printed, because the loop is shorter than the interval
-    # between lines.
+    # Only the first and the last line are printed, because the loop ends before another line is
+    # due.
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
@@ -65,8 +65,8 @@ def test_time_left_is_estimated_from_finished_jobs(ledger):
     assert ledger.left().startswith("at least")
     run(ledger, 2, "activations", 10)
     run(ledger, 3, "geometry", 20)
-    # The estimate is 3 · 10 s for activations plus 3 · 20 s for geometry. For the summary, it adds
-    # the median of the known durations.
+    # Three jobs of `activations` take 10 s each, and three jobs of `geometry` take 20 s each. For
+    # the job of `summary`, the median of the known durations is added.
     assert ledger.left() == "about 2 min left"
     for number in (4, 6, 8):
         run(ledger, number, "activations", 10)

@@ -18,8 +18,8 @@ rule budget:
     resources:
         mem_mb=lambda w, attempt: attempt * costs.model_mb(*model(w)),
         runtime=lambda w, attempt: attempt * PLAN.budget_minutes(w.suite, w.run),
-        # `device`, `batch_tokens` and `temporary` do not affect the numbers, so they are
-        # resources. If only the resources of a job change, the job does not run again.
+        # `device`, `batch_tokens` and `temporary` do not affect the numbers, so they are resources.
+        # Snakemake does not repeat a job if only its resources change.
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,

@@ -1,9 +1,9 @@
 # Input: the manifest, which pins the commits of a suite on the Hub. Output: the checkpoints' files
-# in <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/ (inside `scratch` and not inside
-# <results>, if the configuration sets `scratch`), and the tokenizer of each run in
-# <results>/tokenizers/. The checkpoints' files are removed after the measurement, and the
-# tokenizers are kept. Downloads need no core, and run ahead of the measurements as far as
-# hub.downloads and hub.disk_gb allow. A download waits until there is room on the disk.
+# in <results>/checkpoints/<suite>/<run>/<batch>/<fingerprint>/, and the tokenizer of each run in
+# <results>/tokenizers/. If the configuration sets `scratch`, the checkpoints' files are in a folder
+# inside `scratch`. The checkpoints' files are removed after the measurement, and the tokenizers are
+# kept. Downloads need no core. They run ahead of the measurements, as far as the keys hub.downloads
+# and hub.disk_gb allow. A download waits until there is room on the disk.
 rule download:
     input:
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
@@ -25,7 +25,7 @@ rule download:
         temporary=TEMPORARY_HERE,
     params:
         revisions=revisions,
-        # If shards are to be kept, even checkpoints that are already measured are downloaded.
+        # With keep_activations, checkpoints are downloaded even if they were measured before.
         measured="" if CONFIG.keep_activations else measured,
         rise=lambda w: (
             f"--budget-rise {CONFIG.budget.rise}" if PLAN.budgets_of(batch(w)) else ""
@@ -50,7 +50,7 @@ rule tokenizer:
         f"{RESULTS}/logs/tokenizer/{{suite}}/{{run}}/{{fingerprint}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/tokenizer/{{suite}}/{{run}}/{{fingerprint}}.tsv"
-    # Downloads and measurements of the run wait for the tokenizer, so it has priority.
+    # Downloads and measurements of a run wait for its tokenizer, so this rule has priority.
     priority: 20
     threads: 0
     resources:
@@ -59,8 +59,9 @@ rule tokenizer:
         hub=1,
     params:
         results=HERE,
-        # If the tokenizer's files change, the output gets another name. Snakemake does not compare
-        # params that depend on the output, so other changes of the definition start no download.
+        # If the tokenizer's files change, the name of the output changes, too. Snakemake does not
+        # compare params that depend on the output. Therefore, the tokenizer is not downloaded again
+        # if only the definition of the suite changes.
         definition=reported(
             lambda w, output: definitions.for_tokenizer(
                 w.suite, PLAN.suites[w.suite], w.run

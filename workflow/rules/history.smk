@@ -1,5 +1,6 @@
-# Input: the training logs of the runs, and the measurements of probes during training. Output:
-# <results>/history/<suite>.parquet. If a run is still training, the file contains the log so far.
+# Input: the training logs of the runs, and the measurements that probes made during training.
+# Output: <results>/history/<suite>.parquet. If a run is still training, the file contains the log
+# so far.
 rule history:
     input:
         suite_files,

@@ -1,4 +1,5 @@
-# Functions that use internals of Snakemake. Each docstring says why the function needs them.
+# Functions that use internals of Snakemake. The docstring of each function says why the function
+# needs internals.
 import os
 import sys
 

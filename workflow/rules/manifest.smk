@@ -1,8 +1,9 @@
 # Input: the folders of a suite's checkpoints, or the Hub. The Hub is queried once (and again with
 # --forcerun listing), and <results>/listings/ stores its responses. Output:
-# <results>/manifests/<suite>.parquet, with one row per checkpoint, and <results>/plans/<suite>/,
-# the batches to be measured. `snakemake manifests` prints the checkpoints of all suites, and
-# `snakemake plan` prints the cost of the sweep. Neither command measures anything.
+# <results>/manifests/<suite>.parquet, with one row per checkpoint, and files in
+# <results>/plans/<suite>/, which list the batches to be measured. `snakemake manifests` prints the
+# checkpoints of all suites, and `snakemake plan` prints the cost of the sweep. Neither command
+# measures anything.
 checkpoint listing:
     input:
         trained,
@@ -65,8 +66,8 @@ rule manifest:
         "--results {params.results:q} --out {output:q} > {log:q} 2>&1"
 
 
-# Embedded suites are left out, so that `manifests` and `plan` do not train them. The checkpoints of
-# embedded suites are counted without manifests.
+# MANIFESTS leaves out embedded suites, so that the targets `manifests` and `plan` do not train
+# them. The checkpoints of embedded suites are counted without manifests.
 MANIFESTS = [
     f"{RESULTS}/manifests/{name}.parquet"
     for name, suite in CONFIG.suites.items()

@@ -1,5 +1,5 @@
-# Input functions, params and resources of the rules. They use the plan, which is a Python object
-# (workflow/shapesweep/plan/workflow.py). Planning writes nothing.
+# Input functions, params and resources of the rules. These functions use the plan, which is a
+# Python object (workflow/shapesweep/plan/workflow.py). Planning writes nothing.
 import functools
 import sys
 from pathlib import Path
@@ -24,7 +24,8 @@ def reported(function):
         try:
             return function(*arguments, **named)
         except ShapesweepError as error:
-            # While Snakemake updates its plan, it drops the message of sys.exit.
+            # If sys.exit is called while Snakemake updates its plan, Snakemake does not print the
+            # message.
             print(f"shapesweep: error: {error}", file=sys.stderr)
             sys.exit(1)
 
@@ -45,12 +46,13 @@ RESULTS = CONFIG.results
 include: "config.smk"
 
 
-# A workflow that imports this workflow as a module may set a prefix. Snakemake adds the prefix only
-# to paths in rules.
+# A workflow that imports this workflow as a module may set a prefix. Snakemake adds the prefix of a
+# module only to paths in rules.
 HERE = Path(str(rules.config.output[0])).parent
 PLAN = Plan(CONFIG, HERE)
-# Two paths of the folder of temporary files. TEMPORARY is for paths in rules, to which Snakemake
-# adds a module's prefix. TEMPORARY_HERE is for commands, and already contains the prefix.
+# TEMPORARY and TEMPORARY_HERE are paths of the same folder, which contains temporary files.
+# TEMPORARY is for paths in rules, because Snakemake adds a module's prefix to these paths.
+# TEMPORARY_HERE is for commands, and already contains the prefix.
 TEMPORARY = CONFIG.scratch_folder(HERE) or RESULTS
 TEMPORARY_HERE = CONFIG.scratch_folder(HERE) or str(HERE)
 # The subfolder of a batch, as a pattern with wildcards.
@@ -62,7 +64,7 @@ warn_without_profile()
 
 def listed(suite):
     """Wait until the checkpoints of a suite are listed."""
-    # A job on a cluster plans again, but in its process, no `checkpoint` of Snakemake is complete.
+    # In the process of a job on a cluster, Snakemake regards no checkpoint rule as complete.
     if suite in PLAN.listable and is_main_process():
         checkpoints.listing.get(suite=suite)
 
@@ -150,7 +152,8 @@ def checkpoint_files(w):
     if w.suite in PLAN.published:
         folder = recorded(w).get("download") or PLAN.download(batch(w))
         return [f"{TEMPORARY}/checkpoints/{folder}"]
-    # A local checkpoint already exists. If its files change, its fingerprint changes, too.
+    # Jobs need not wait for a local checkpoint, because its folder exists before the sweep. If
+    # files of a local checkpoint change, its fingerprint changes, too.
     return []
 
 
@@ -175,8 +178,8 @@ def tokenizer(w):
     found = list(Path(HERE, folder).glob(f"{fingerprint}*"))
     if is_main_process() or not found:
         return f"{RESULTS}/{PLAN.tokenizer(w.suite, w.run)}"
-    # After a failed download of the tokenizer, the plan of a job has a new name for it. With the
-    # new name, the job would repeat the download.
+    # After a failed download of a tokenizer, a job's plan contains a new name for the tokenizer's
+    # folder. With this new name, the job would download the tokenizer again.
     latest = max(found, key=lambda path: path.stat().st_mtime)
     return f"{RESULTS}/{folder}/{latest.name}"
 
@@ -213,13 +216,12 @@ wildcard_constraints:
 
 onstart:
     disk = DiskBudget(TEMPORARY_HERE, 0)
-    # PLAN is not used here, because it would cache the current listings, which a job may replace
-    # later.
+    # Do not use PLAN here: it would cache the current listings, which a job may replace later.
     disk.clear(Plan(CONFIG, HERE).downloads())
 
 
 onsuccess:
     check_that_all_jobs_ran()
     if Path(HERE, "summary.txt").is_file():
-        # Snakemake's logger prints the summary after the log of the jobs.
+        # Print the summary with Snakemake's logger, so that it appears after the log of the jobs.
         logger.info(Path(HERE, "summary.txt").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-# Input: the definition of an embedded suite. Output: <results>/checkpoints/<suite>/<run>/, laid out
-# like the output folder of a Trainer. A run uses one thread, so that machines with the same
-# processor train the same checkpoints.
+# Input: the definition of an embedded suite. Output: the folder
+# <results>/checkpoints/<suite>/<run>/, which has the layout of a Trainer's output folder. Each run
+# is trained on one thread, so that machines with the same processor produce identical checkpoints.
 rule train:
     output:
         directory(f"{RESULTS}/checkpoints/{{suite}}/{{run}}"),

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 
 class _Lines:
-    """A stream that writes every state of a bar as a separate line."""
+    """A stream that writes every state of a progress bar on a separate line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -45,7 +45,8 @@ def bar(total: int, doing: str, unit: str, part: Part = WHOLE) -> tqdm:
     ----------
     total : int
     doing, unit : str
-        One word each, such as "training" and "steps" in "training: 3 of 512 steps".
+        The activity and the unit, one word each, such as "training" and "steps" in "training: 3 of
+        512 steps".
     part : (int, int)
         0-based index of this part of the work, and the number of parts. One bar shows all parts.
     """

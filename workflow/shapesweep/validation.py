@@ -1,4 +1,4 @@
-"""Validate definitions. An error message is one line: the key, the value, and what to write.
+"""Validate definitions; an error message is one line with the key, its value, and what to write.
 
 `Strict` is the base class of every definition. JSON schemas for editors and the reference of the
 configuration are generated from the definitions.
@@ -188,7 +188,7 @@ def _vagueness(problem: ErrorDetails) -> tuple[bool, bool, int]:
 
 
 def _path(problem: ErrorDetails, raw: Any) -> list[str]:
-    """Return the keys that lead to a problem; pydantic's own names between them are left out."""
+    """Return the path of the key that has a problem, without the names that pydantic adds."""
     key, parts = [], [str(part) for part in problem["loc"]]
     for n, part in enumerate(parts, 1):
         inner = below(raw, part)

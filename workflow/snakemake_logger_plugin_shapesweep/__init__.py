@@ -81,10 +81,11 @@ class LogHandler(LogHandlerBase):
             self.ledger.fail(record["jobid"])
 
     def _is_noise(self, event: LogEvent | None, record: LogRecord) -> bool:
-        # Rules that only name targets have no command.
+        # Rules that only collect targets have no command.
         if event == LogEvent.SHELLCMD:
             return record.__dict__.get("shellcmd") is None
-        # Omit the message that the default configuration is extended; this is true of every sweep.
+        # Omit the message that the default configuration is extended, because every sweep extends
+        # it.
         if event is None and "is extended by additional config" in str(record.msg):
             return True
         # In a terminal, the display already shows the progress.

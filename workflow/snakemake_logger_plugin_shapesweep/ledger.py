@@ -9,8 +9,8 @@ from shapesweep import progress
 
 #: Number of bytes at the end of a log that are searched for the progress of a job.
 TAIL = 4096
-#: If the duration is unknown for more than this share of the planned jobs, the time left is a lower
-#: bound.
+#: If the duration is unknown for more than this share of the planned jobs, the time left is shown
+#: as a lower bound.
 UNKNOWN_SHARE = 0.25
 
 
@@ -51,11 +51,11 @@ class Ledger:
     Attributes
     ----------
     planned : dict
-        Number of planned jobs, by rule.
+        Number of planned jobs of each rule.
     running : dict
         Running jobs by job ID.
     seconds : dict
-        Durations of finished jobs, by rule.
+        Durations of the finished jobs of each rule.
     clock : callable
         Function that returns the time in seconds, such as `time.monotonic`.
     """
@@ -67,7 +67,7 @@ class Ledger:
 
     def plan(self, jobs: Mapping[str, int]) -> None:
         """Set the number of jobs of every rule."""
-        # Rules that only name targets take no time.
+        # Rules that only collect targets take no time.
         targets = ("total", "all", "sweep", "numbers", "paper", "spikes")
         self.planned = {rule: n for rule, n in jobs.items() if rule not in targets}
 
@@ -97,7 +97,7 @@ class Ledger:
 
     def left(self) -> str:
         """Return an estimate of the time left, such as "about 3 min left"; empty if unknown."""
-        # Copy both, because the display calls this method from another thread.
+        # Copy `seconds` and `running`, because the display calls this method from another thread.
         seconds, running = dict(self.seconds), list(self.running.values())
         means = {rule: sum(times) / len(times) for rule, times in seconds.items()}
         now, work = self.clock(), 0.0

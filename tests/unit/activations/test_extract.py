@@ -141,7 +141,7 @@ def test_loss_of_a_decoder_matches_transformers(
         batch = torch.from_numpy(np.stack(corpus.documents))
         with torch.no_grad():
             expected = model(batch, labels=batch).loss.item()
-        # Both means are over about 370 float32 losses, but the losses are summed in different
+        # Both losses are means of about 370 float32 values, but the values are summed in different
         # orders.
         assert losses.value[corpus.name] == pytest.approx(expected, rel=1e-5)
         assert 0 < losses.stderr[corpus.name] < 1
@@ -155,7 +155,7 @@ def test_loss_of_an_encoder_uses_a_fixed_mask(model_folder, out, run, make_check
         values.append(tables.read(out / name / "losses.parquet", schemas.LOSSES).value)
     assert values[0].tolist() == values[1].tolist()
     # A uniform distribution has a loss of ln(300) = 5.70. Small random weights change this loss
-    # little.
+    # only slightly.
     np.testing.assert_allclose(values[0], np.log(300), atol=0.5)
 
 

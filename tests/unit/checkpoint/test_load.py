@@ -121,7 +121,7 @@ def test_pickled_weights_are_loaded(folder):
 def test_remote_code_is_not_run(folder):
     configure(folder, auto_map={"AutoModelForCausalLM": "modeling.Evil"})
     (folder / "modeling.py").write_text("raise SystemExit", encoding="utf-8")
-    # transformers itself contains this class, so the class in the repository is not needed.
+    # transformers itself contains the model's class, so the class in the repository is not needed.
     assert type(load.load(folder)).__module__.startswith("transformers.")
     configure(folder, architectures=["EvilForCausalLM"])
     with pytest.raises(CheckpointError, match="remote code"):

@@ -66,7 +66,7 @@ def test_sweeps_have_different_scratch_folders(tmp_path, monkeypatch):
     first, second = config.scratch_folder(tmp_path / "one"), config.scratch_folder(tmp_path / "two")
     assert first != second
     assert Path(first).parent == Path("/scratch/me")
-    # A relative path to the results leads to the same scratch folder as the absolute path.
+    # The scratch folder is the same for a relative path to the results and for the absolute path.
     monkeypatch.chdir(tmp_path)
     assert config.scratch_folder("one") == first
 
@@ -190,7 +190,7 @@ def test_error_names_the_file_with_the_wrong_value(tmp_path):
         ({"corpus": {"lenght": 3}}, f"{first}: corpus.lenght: "),
         ({"device": "gpu"}, f"{second}: device: "),
         ({"batch_tokens": "few"}, "--config: batch_tokens: "),
-        # The file contains another value, so this value comes from the command line.
+        # The file contains the device `gpu`, so the device `tpu` comes from the command line.
         ({"device": "tpu"}, "--config: device: "),
     ):
         with pytest.raises(ShapesweepError) as caught:
@@ -211,7 +211,7 @@ def test_error_names_a_duplicate_key(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice \(line \d\)"):
         yaml_file.read(path)
-    # Snakemake has already read the file without reporting the duplicate.
+    # Snakemake has already read the file without reporting the duplicate key.
     with pytest.raises(ShapesweepError, match=r"bad\.yaml: x: appears twice"):
         files.validate({"suites": ["embedded"]}, REGISTRY, [path])
 

@@ -117,9 +117,8 @@ def test_runs_that_differ_only_in_seed_are_averaged_with_a_band_over_seeds():
     assert len(profiles) == 3
     phase_rows = results["phases"].query("metric == 'id_twonn'").set_index("run")
     assert set(phase_rows.noise_source) == {"seeds"}
-    # After step 0, the three runs differ at only one of four steps. Their variance at this step is
-    # 1. On average over the four steps, the variance is 1/4 for a run, and 1/12 for the mean of
-    # the runs.
+    # After step 0, the three runs differ at only one of four steps, with a variance of 1. On
+    # average over the four steps, the variance is 1/4 for a run, and 1/12 for the mean of the runs.
     assert phase_rows.loc["decoder-seed0"].noise == pytest.approx(np.sqrt(1 / 4))
     assert phase_rows.loc["decoder"].noise == pytest.approx(np.sqrt(1 / 12))
     assert phase_rows.loc["decoder"].over == "seeds"
@@ -137,7 +136,7 @@ def test_seeds_that_share_only_step_0_give_no_training_noise():
 
 def test_model_name_is_the_run_name_without_its_seed():
     models = {"pythia-410m-seed3": "pythia-410m", "a.seed12-x": "a-x", "seed1_big": "big"}
-    # The word `seed` in these names does not mark a random seed.
+    # These names contain no random seed, even if they contain the word `seed`.
     unchanged = ("decoder", "linseed2-x", "Seed-36B", "seed-8b-base")
     models |= {"seed_3": "model", **dict(zip(unchanged, unchanged, strict=True))}
     named = intervals.with_names(pd.DataFrame({"run": list(models), "architecture": "BertModel"}))

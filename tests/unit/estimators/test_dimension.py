@@ -26,7 +26,7 @@ def poisson(d, k=20, n=4096, seed=0):
         (dimension.id_twonn, pareto, 0.016),
         # This estimator uses only the lowest fifth of the ratios.
         (dimension.id_twonn_paper, pareto, 0.039),
-        # The relative standard deviation is at most 1/√N.
+        # For N points, the relative standard deviation of the estimate is at most 1/√N.
         (dimension.id_twonn_mle, pareto, 1 / 64),
         (lambda distances: dimension.id_twonn_mle(distances, 0.1), pareto, 1 / 64),
         (dimension.id_mle, poisson, 1 / 64),
@@ -34,8 +34,8 @@ def poisson(d, k=20, n=4096, seed=0):
     ],
 )
 def test_estimators_recover_the_dimension(estimate, make, deviation, d):
-    # `deviation` is the relative standard deviation of an estimate at N = 4096. The tolerance is
-    # four standard errors of the mean over 16 seeds.
+    # `deviation` is the relative standard deviation of an estimate from 4,096 points. The tolerance
+    # is four standard errors of the mean over 16 seeds.
     estimates = [estimate(make(d, seed=seed)) for seed in range(16)]
     assert abs(np.mean(estimates) / d - 1) < 4 * deviation / 4
 

@@ -61,8 +61,8 @@ def test_error_bars_are_not_too_narrow_without_a_leading_axis():
     [
         # Replicates use the Rayleigh-Ritz method on the axes of the full sample. The error of this
         # method is of second order in the change of the axes. If a sixteenth of the points is left
-        # out, the axes move by about (1/16)·noise, and the value changes by about 1e-3. The last
-        # assertion limits the effect of this change on the error bar.
+        # out, the axes move only slightly, and the value changes by about 1e-3. The last assertion
+        # limits the effect of this change on the error bar.
         *[(name, 1e-3) for name in ("anisotropy", "participation_ratio", "effective_rank")],
         *[(name, 1e-3) for name in ("rankme", "stable_rank", "isoscore")],
         *[(name, 1e-6) for name in ("anisotropy_uncentred", "matrix_entropy")],

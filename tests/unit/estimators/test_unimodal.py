@@ -88,7 +88,8 @@ def test_thinning_keeps_both_ends_and_an_even_spacing():
     kept = unimodal.thinned(positions, 24)
     assert (kept[0], kept[-1]) == (0, len(positions) - 1)
     assert len(kept) <= 24
-    # Where checkpoints are dense, their spacing after thinning exceeds half of an even spacing.
+    # The checkpoints are dense at the end. After thinning, the distance between any two of the last
+    # six exceeds half of the distance between 25 evenly spaced checkpoints.
     assert np.diff(positions[kept[-6:]]).min() > 0.5 * (positions[-1] - positions[0]) / 24
     assert unimodal.thinned(POSITIONS, 24).tolist() == list(range(11))
 

@@ -61,7 +61,7 @@ def test_the_best_signal_of_a_run_is_chosen_on_the_other_runs():
     # The first signal detects only run 0. The second signal detects all other runs.
     detected = np.array([[True, False], [False, True], [False, True], [False, True]])
     assert detector.best_signals(detected, np.ones(4, dtype=int)).tolist() == [1, 1, 1, 1]
-    # If the same run is drawn twice, the second copy does not count as another run.
+    # If a resampling draws a run twice, the second copy does not count as another run.
     alone = np.array([[True, False], [False, False]])
     assert detector.best_signals(alone, np.array([2, 0])).tolist()[0] == 0
     assert detector.best_signals(alone[:, ::-1], np.array([2, 0])).tolist()[0] == 0

@@ -1,4 +1,7 @@
-"""The tables contain all checkpoints of a batch. An interruption loses at most one checkpoint."""
+"""The tables contain all checkpoints of a batch.
+
+An interruption loses the numbers of at most one checkpoint.
+"""
 
 import json
 import os
@@ -225,7 +228,7 @@ def test_numbers_replaced_by_another_job_are_not_used(sweep, monkeypatch):
 
     def measure(*arguments):
         line = real(*arguments)
-        # Imitate a job of an earlier sweep. The job still runs with other settings, and changes the
+        # Imitate a job of an earlier sweep that still runs with other settings, and removes the
         # folder.
         shutil.rmtree(sweep.measured / REVISIONS[0], ignore_errors=True)
         return line

@@ -1,4 +1,4 @@
-"""The geometry of a shard contains each number, with N, the standard error and the replicates."""
+"""Each number of a shard has a count of points, a standard error and replicates."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def rows_kept(shard, rows):
 
 
 def rows_of(shard, n_points=400, n_groups=8, before=None):
-    """Return rows by selection and metric. If a metric has several scales, its name contains k."""
+    """Return rows by selection and metric. Metric names end with the scale if there are several."""
     layer = checkpoint.layer_of(shard, n_groups)
     before = before and checkpoint.layer_of(before, n_groups)
     numbers = measure_layer(layer, n_points, before=before, partial=PARTIAL)
@@ -269,7 +269,7 @@ def test_numbers_of_a_collapsed_cloud_are_undefined():
     found = rows_of(shard)
     assert np.isnan(found["all", "anisotropy"][0]["value"])
     assert found["all", "id_twonn"][0]["flag"] == "shortfall,undefined"
-    # Only metrics that are also defined for a cloud without variance have values.
+    # If a cloud has no variance, only the metrics in the following set are defined.
     finite = {m for (s, m), (row, _) in found.items() if s == "all" and np.isfinite(row["value"])}
     assert finite == {
         "activation_top1", "activation_top2", "activation_top3", "anisotropy_uncentred",

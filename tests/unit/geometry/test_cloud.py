@@ -54,8 +54,8 @@ def test_json_has_every_number_with_its_error_and_scale(points, tmp_path, capsys
     expected = [shapesweep.id_gride(distances, n) for n in (1, 2, 4, 8, 16, 32)]
     np.testing.assert_allclose([g["value"] for g in gride], [v for v, _ in expected], rtol=1e-9)
     np.testing.assert_allclose([g["model_stderr"] for g in gride], [e for _, e in expected])
-    # `alpha_req` needs a hundred eigenvalues. This cloud has only 12 features, so the value is null
-    # and has a flag.
+    # The metric `alpha_req` needs a hundred eigenvalues. This cloud has only 12 features, so the
+    # value of `alpha_req` is null and has a flag.
     assert found["metrics"]["alpha_req"]["value"] is None
     assert found["metrics"]["alpha_req"]["flags"] == ["undefined"]
 

@@ -14,12 +14,13 @@ from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas, tables
 from shapesweep.storage.selections import SELECTIONS
 
-#: The count of numbers of a layer in a selection with every metric. A metric with several scales
-#: has a number for each scale.
+#: How many numbers a layer has in a selection for which every metric is measured. A metric with
+#: several scales has a number for each scale.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
-#: The count of numbers of a corpus with five layers. In each layer, three selections have every
-#: metric. The first layer lacks linearity in these selections. Three more selections have two
-#: metrics each. One of these selections truncates documents to 8 tokens.
+#: How many numbers a corpus has if five layers are measured. In each layer, every metric is
+#: measured for three selections. In these selections, the first layer has no linearity. For three
+#: more selections, only two metrics are measured. One of these three selections truncates documents
+#: to 8 tokens.
 PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 2) - 3
 ALL_MEASURED = f"{3 * PER_CORPUS} numbers measured, 0 kept"
 

@@ -1,4 +1,4 @@
-"""A call to the Hub through the real client succeeds, or raises an error with advice."""
+"""A call to the Hub through the real client succeeds, or raises an error that says what to do."""
 
 import logging
 from pathlib import Path

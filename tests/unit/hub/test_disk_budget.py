@@ -31,7 +31,7 @@ def short_waits(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Let claims fail at once if there is no disk space."""
+    """Let a claim fail at once if there is no disk space for it."""
     monkeypatch.setattr(disk_budget, "PATIENCE", 0.05)
 
 
@@ -221,7 +221,7 @@ def test_leftovers_are_removed_and_needed_batches_are_kept(budget, tmp_path):
     with pytest.raises(KeyboardInterrupt), budget.using(batch_folder("broken"), "geometry"):
         raise KeyboardInterrupt
     (tmp_path / "checkpoints/embedded/decoder/checkpoint-1").mkdir(parents=True)
-    # Until all suites are listed, `clear` cannot know which files are left over.
+    # Until all suites are listed, `clear` cannot know which files are no longer needed.
     budget.clear(None)
     assert held(budget) == {"needed", "left"}
     budget.clear([batch_folder("needed"), batch_folder("broken")])

@@ -1,4 +1,4 @@
-"""Downloads are atomic. The cost of a download is known before it starts."""
+"""Downloads are atomic. The cost of a download is known before the download starts."""
 
 import dataclasses
 from pathlib import Path
@@ -33,7 +33,7 @@ def download_checkpoint(checkpoint, out, claim=lambda: None, tokenizer="none"):
 
 @pytest.fixture
 def download_errors(monkeypatch):
-    """Write files instead of downloading them. Tests add errors by file name to this fixture."""
+    """Write files instead of downloading them, or raise the error that a test sets for a file."""
     errors = {}
 
     def fetch(repository, commit, file, folder, shown):
@@ -107,7 +107,7 @@ def test_nothing_is_downloaded_without_disk_space(tmp_path, download_errors):
     assert lines == ["s/r/step1: could not be fetched: found no disk space"] * 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.json"]
     assert failures.is_transient(tmp_path / "out")
-    # The checkpoints of a batch share one claim.
+    # The checkpoints of a batch share one claim of disk space.
     assert claims == [1]
     assert not list(download.checkpoints([], claim, tmp_path / "none"))
     assert claims == [1]

@@ -125,7 +125,7 @@ def test_grid_has_the_published_number_of_steps(suite, count):
 def test_tokens_of_a_growing_batch_match_the_published_number():
     """Lucie's authors report 762,144,586 samples at step 753,851.
 
-    The largest batch has 1,024 samples.
+    Lucie's training batches have at most 1,024 samples.
     """
     lucie = Ramp(first=256, increment=64, over=10_000_000, last=1024, length=1)
     assert abs(tokens.ramped(753_851, lucie) - 762_144_586) < 1024
@@ -193,7 +193,7 @@ def test_repositories_without_checkpoints_are_reported_for_any_selection():
     gone = Repository("org/a: there is no such repository")
     silent = Repository(branches={"main": "m"}, trees={"m": []})
     listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
-    # Each of these repositories might contain the chosen runs, so it is always reported.
+    # Any of these repositories might contain a chosen run, so all of them are reported.
     only = suite.model_copy(update={"only": ["z"]})
     found = revisions.checkpoints(only, listed, listing.groups(suite, listed))
     messages = [entry.status[0] for entry in found if not entry.is_main]

@@ -37,10 +37,11 @@ def test_checkpoints_that_share_a_shard_are_flagged_with_each_other():
         # last weights.
         ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "p"), entry("b", 9, "r")], True),
         ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "r"), entry("b", 9, "q")], False),
-        # The last stage is a separate run, and `main` is the last checkpoint of this stage.
+        # The last stage of training is a separate run, and `main` is the last checkpoint of this
+        # stage.
         ([entry("a", 9, "p"), entry("a", None, "r", main=True), entry("a.s", 9, "r")], True),
         ([entry("a", None, "r", main=True), entry("a.s", 5, "r"), entry("a.s", 9, "q")], False),
-        # The second stage starts with the last weights of the first stage.
+        # The second stage of training starts with the last weights of the first stage.
         ([entry("a", 0, "p"), entry("a", 9, "q"), entry("b", 0, "q"), entry("b", 9, "r")], True),
         ([entry("a", 5, "q"), entry("a", 9, "r"), entry("b", 0, "q"), entry("b", 9, "s")], False),
     ],

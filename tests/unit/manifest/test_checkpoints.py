@@ -169,8 +169,8 @@ def test_unchanged_files_are_not_hashed_again(two, hashed):
     hashed.clear()
     assert describe(two, known=first) == first
     assert hashed == []
-    # The known manifest lists one checkpoint as not selected. Only the files of this checkpoint are
-    # hashed.
+    # The earlier manifest lists one checkpoint as not selected. Only the files of this checkpoint
+    # are hashed.
     assert describe(two, known=describe(two, sweep.Steps(steps=[0]), first)) == first
     assert hashed == ["config.json", "model.safetensors"]
 
@@ -203,7 +203,7 @@ def test_digests_are_not_reused_for_another_checkpoint(two):
 
 
 def planned_manifest(folder, config):
-    """Write the plan of a suite. Return the command for its manifest, and the manifest's path."""
+    """Write the plan of a suite. Return the command that writes the manifest, and its path."""
     plan, out = folder / "plan.json", folder / "manifest.parquet"
     plan.write_text(Plan(config, folder).record("s"), encoding="utf-8")
     words = ["manifest", "--plan", plan, "--results", folder, "--out", out]
@@ -257,7 +257,8 @@ def test_run_trained_with_another_recipe_is_refused(tmp_path):
     found = checkpoints.list_checkpoints("s", suite, tmp_path)
     folder = tmp_path / "checkpoints/s/r"
     (folder / "checkpoint-0").mkdir(parents=True)
-    # Earlier versions saved no recipe with a run. A run without a recipe raises no error.
+    # Earlier versions of shapesweep saved no training recipe with a run. A run without a recipe
+    # raises no error.
     checkpoints.describe("s", suite, found, "all")
     (folder / RECIPE).write_text(suite.with_run("r").model_dump_json(), encoding="utf-8")
     checkpoints.describe("s", suite, found, "all")

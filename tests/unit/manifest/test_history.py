@@ -26,8 +26,8 @@ def test_trainer_state_is_read(tmp_path):
     assert losses(found) == {8: 5.5, 16: 4.0}
     assert found[found.metric == "gradient_norm"].value.tolist() == [0.5]
     assert problems == []
-    # The newest trainer_state.json is truncated. Instead, the file of the previous checkpoint is
-    # read. This file lacks the last entries.
+    # The newest trainer_state.json is truncated, so the file of the previous checkpoint is read.
+    # The file of the previous checkpoint lacks the last entries of the log.
     (tmp_path / "checkpoint-16/trainer_state.json").write_text('{"log_history": [{"lo')
     found, (problem,) = history.of_folder(tmp_path)
     assert losses(found) == {8: 5.5}
@@ -35,7 +35,7 @@ def test_trainer_state_is_read(tmp_path):
 
 
 def test_log_of_lucie_is_read(tmp_path):
-    # The file has the columns that the authors of Lucie plot.
+    # This log has the columns that the authors of the model Lucie plot.
     (tmp_path / "log.csv").write_text(
         "training_steps,training_tokens,training_loss,walltime,gputime,learning_rate\n"
         "25,26214400,10.5,0.1,51.2,3.75e-06\n"

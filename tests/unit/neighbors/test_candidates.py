@@ -1,4 +1,4 @@
-"""The search by lower bounds finds every neighbour, by tiles and row by row, in every precision."""
+"""The search with lower bounds finds all neighbours, by tiles or row by row, in any precision."""
 
 import itertools
 import tracemalloc
@@ -29,7 +29,7 @@ CLOUDS = {
     "massive": lambda u, x: x * np.where(np.arange(N) % 500, 1, 1e4)[:, None],
     "clusters": lambda u, x: x * 1e-5 + 10 * (np.arange(N) % 7)[:, None],
     "line": lambda u, x: u[:, :1] * np.ones(24),
-    # Rounded points with few distinct distances. Most pairs are tied with thousands of other pairs.
+    # Points near a grid. Most distances are nearly equal to thousands of other distances.
     "grid": lambda u, x: np.floor(3 * u[:, :8]) + 1e-9 * x[:, :8],
     # Points beyond the range of float32, points at the end of this range, and points whose products
     # underflow in float32.
@@ -44,7 +44,8 @@ CLOUDS = {
 def cloud(request):
     rng = np.random.default_rng(0)
     points = CLOUDS[request.param](rng.random((N, 24)), rng.standard_normal((N, 24)))
-    # The division by a power of two is exact. After it, no square overflows or underflows.
+    # The division by a power of two is exact. After the division, no square overflows or
+    # underflows.
     unit = 2.0 ** np.floor(np.log2(np.abs(points.astype(float)).max()))
     return points, between(points.astype(float) / unit) * unit
 
@@ -55,9 +56,9 @@ def test_nearest_neighbours_are_found(cloud, k, half_precision, monkeypatch):
     monkeypatch.setattr(lists, "fast_half_precision", lambda: half_precision)
     points, distances = cloud
     found, indices = neighbors.nearest_neighbors(points, k)
-    # Both computations use float64. If a squared distance is at least 1e-3 of the sum of both
-    # squared norms, the search computes it from a product, and about 13 digits are correct.
-    # Otherwise, the search computes it from coordinate differences.
+    # Both computations use float64. If the squared distance of two points is at least 1e-3 of the
+    # sum of their squared norms, the search computes it from an inner product, to about 13 digits.
+    # Otherwise, the search computes the distance from coordinate differences.
     np.testing.assert_allclose(found, np.sort(distances, axis=1)[:, :k], rtol=1e-11)
     np.testing.assert_allclose(
         np.take_along_axis(distances, indices, axis=1), found, rtol=1e-11, atol=1e-300
@@ -75,8 +76,8 @@ def test_neighbours_of_other_labels_and_pairs_within_a_radius_are_found(cloud):
         found, _ = found_lists.nearest(20, keep)
         np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :20], rtol=1e-11)
         ordered = np.sort(expected[np.isfinite(expected)])
-        # Each radius lies well between two distances, so that rounding does not matter. In the
-        # densest rows, far more neighbours lie within the radius than the lists contain.
+        # Each radius lies well between two distances, so that rounding does not matter. Some points
+        # have far more neighbours within the radius than their lists contain.
         for start in (1000, 40_000):
             at = start + int(np.argmax(np.diff(ordered[start:]) > 1e-9 * ordered[start]))
             radius = float(np.sqrt(ordered[at] * ordered[at + 1]))
@@ -140,7 +141,7 @@ def test_bounds_never_exceed_the_distance(points, precision):
     # `rounding` is an upper limit of the rounding errors in `halves`.
     rounding = 1e-15 * len(points[0]) * (space.squares[:, None] + space.squares)
     assert (bounds <= halves + rounding).all()
-    # No bound lies far below the distance, because such a bound would be useless.
+    # A lower bound far below the distance would be useless.
     slack = 4 * whole.slack + (2**-7 if precision == "bfloat16" else 0)
     assert (bounds >= halves - rounding - slack * (space.squares[:, None] + space.squares)).all()
 

@@ -24,8 +24,8 @@ def points(request):
 
 def test_nearest_neighbors_are_exact(points):
     distances, indices = neighbors.nearest_neighbors(points, 5)
-    # Both computations sum squared differences in float64. Only the order of the summands may
-    # differ.
+    # The search and this test both sum squared differences in float64. Only the order of the
+    # summands may differ.
     np.testing.assert_allclose(distances, nearest(points, 5), rtol=1e-12)
     direct = np.linalg.norm(points[indices] - points[:, None], axis=2)
     np.testing.assert_allclose(distances, direct, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Samples are exact. A replicate leaves out a group from the points and from their neighbours."""
+"""Samples are exact. A replicate leaves out a group of documents, as points and as neighbours."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from shapesweep.neighbors import sample
 
 @pytest.fixture
 def walk():
-    """A layer whose documents are random walks."""
+    """Synthetic hidden states of a layer: the tokens of a document form a random walk."""
     rng = np.random.default_rng(0)
     steps = rng.standard_normal((40, 30, 5)).cumsum(axis=1) * 0.2
     points = (steps + 2 * rng.standard_normal((40, 1, 5))).reshape(-1, 5)

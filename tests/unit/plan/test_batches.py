@@ -83,7 +83,7 @@ def test_name_of_a_batch_is_no_revision_and_is_safe_in_a_path():
 
 
 def test_budgets_are_selected_once(sweep, monkeypatch):
-    """Every job asks the plan for its budgets, but the plan must select budgets only once."""
+    """Every job asks the plan for dimension budgets, but the plan must select them only once."""
     calls = []
     choose = workflow.budgeted
     monkeypatch.setattr(workflow, "budgeted", lambda *of: calls.append(of) or choose(*of))

@@ -11,7 +11,7 @@ from shapesweep.storage.digests import digest
 
 @pytest.fixture
 def complete(tmp_path):
-    """A complete file of each kind."""
+    """One complete file of each format."""
     contents = {
         "a.svg": b"<svg>\n</svg>\n",
         "a.pdf": b"%PDF-1.4\n%%EOF\n",

@@ -1,4 +1,4 @@
-"""A fingerprint changes with each setting or file that affects numbers, and with no other."""
+"""Settings and files change a fingerprint if, and only if, they affect numbers."""
 
 import copy
 import dataclasses
@@ -16,7 +16,7 @@ from shapesweep.plan import fingerprints
 from shapesweep.storage import schemas
 from shapesweep.storage.manifests import Checkpoint
 
-#: For every key on which numbers depend, a value that differs from the default.
+#: A value that differs from the default, for each key that affects numbers.
 DEPENDS = [
     *({"geometry": {key: value}} for key, value in (("n_points", 99), ("groups", 7))),
     *(
@@ -29,7 +29,7 @@ DEPENDS = [
     {"corpora": ["text"]},
     {"suites": {"s": {"tokens_per_step": 9}}},
 ]
-#: For every key on which numbers do not depend, a value that differs from the default.
+#: A value that differs from the default, for each key that does not affect numbers.
 INDEPENDENT = [
     {"results": "elsewhere"},
     {"checkpoints": {"steps": [1]}},
@@ -203,8 +203,7 @@ def test_fingerprint_of_contents_does_not_depend_on_paths_and_times(one, tmp_pat
     for path in (one.text, folder / "tokenizer.json"):
         touch(path)
     assert contents(folder="elsewhere", status=("x",), chosen=False) == before
-    # `device`, `batch_tokens` and the key `geometry` do not change the fingerprint of contents
-    # either.
+    # The keys `device`, `batch_tokens` and `geometry` do not change `fingerprints.contents`.
     other = one.plan(device="cpu", batch_tokens=9, geometry={"n_points": 200}).config
     assert fingerprints.contents(checkpoint, folder, other.measurement("s")) == before
     shutil.copytree(folder, tmp_path / "copy")

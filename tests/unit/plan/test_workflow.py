@@ -59,7 +59,7 @@ def test_name_of_a_batch_keeps_its_checkpoints_after_the_run_has_grown(sweep):
     assert before.name not in [batch.name for batch in plan.batches("s")]
     after = plan.batch("s", "r", before.name)
     assert after.revisions == before.revisions
-    # The record keeps the checkpoints of the old plan, whatever the current plan contains.
+    # The record of the old plan still contains the checkpoints of that plan.
     write(sweep.results / record_file, record)
     assert plan.recorded("s", old.folder(before))["revisions"] == before.revisions
     assert plan.recorded("s", "s/r/another/0123456789ab") is None
@@ -74,7 +74,7 @@ def test_transient_failure_is_retried_under_another_name(sweep):
     (batch,) = plan.batches("s")
     first = plan.folder(batch)
     sweep.fail(first, 1)
-    # While a sweep adds results, its own plan does not change.
+    # The plan of a sweep does not change while the sweep adds results.
     assert plan.folder(batch) == first
     again = sweep.plan()
     assert again.folder(batch) == f"{first}-2"
@@ -230,7 +230,7 @@ def test_recipe_depends_only_on_its_run(sweep):
 def test_downloads_are_the_folders_of_hub_batches(sweep):
     sweep.train(1)
     sweep.raw["suites"] |= {"hub": HUB}
-    # It is unknown which downloads are still needed until all suites are listed.
+    # Until all suites are listed, it is unknown which downloads are still needed.
     assert sweep.plan().downloads() is None
     list_hub(sweep.results, revisions=[f"step{n}" for n in range(6)])
     plan = sweep.plan()
@@ -269,7 +269,7 @@ def test_download_folder_depends_on_what_is_to_be_measured(hub):
     hub.fail(plan.folder(batch), 1)
     names.add(hub.plan(**more).download(batch))
     assert len(names) == 4
-    # A job in a separate process can look up its download in the record by any of its outputs.
+    # The record contains the download of each output, for jobs in separate processes.
     write(hub.results / plan.record_file("hub"), plan.record("hub"))
     for output in (plan.folder(batch), plan.download(batch), *plan.budgets_of(batch)):
         assert hub.plan(**more).recorded("hub", output)["download"] == plan.download(batch)
@@ -356,6 +356,6 @@ def test_suites_of_spikes_have_their_own_corpora_and_no_budget(sweep, tmp_path):
     assert set(plan.suites) == {"s", "other"}
     assert plan.settings("other").corpora == ["text"]
     assert plan.settings("s").corpora == ["text", "random"]
-    # The key `checkpoints` of the sweep applies to this suite, but the key `budget` does not.
+    # The key `checkpoints` also applies to suites under `spikes`, but the key `budget` does not.
     assert [checkpoint.step for checkpoint in plan.selected("other").values()] == [1]
     assert plan.budgets(["other"]) == []

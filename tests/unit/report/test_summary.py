@@ -14,6 +14,6 @@ def test_columns_of_long_steps_are_separated():
     _, header, all_neighbours, *_ = summary._along(run)
     assert header.split() == ["step", "955000", "1431000"]
     assert all_neighbours.split() == ["all", "neighbours", "2.68", "2.72"]
-    # Each number ends in the same column as its step.
+    # Each value ends in the same column as the step above it.
     assert header.index("955000") + 6 == all_neighbours.index("2.68") + 4
     assert header.index("1431000") + 7 == all_neighbours.index("2.72") + 4

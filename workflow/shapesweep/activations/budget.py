@@ -29,7 +29,7 @@ from shapesweep.estimators.moments import Moments
 from shapesweep.estimators.spectrum import eigh
 from shapesweep.storage.manifests import Checkpoint
 
-#: Increase this version when the numbers change, so that budgets are measured again.
+#: Increase this version if the code computes different budgets, so that budgets are measured again.
 VERSION = 1
 CORPUS = "text"
 
@@ -102,7 +102,7 @@ def _of_layer(reader: "_Reader", layer: int, n_groups: int, most: float) -> dict
     k, low, high = (smallest(partial(enough, sign=sign), width) for sign in (0, -1, 1))
     found = rise(k)[0]
     flags = [] if np.isfinite(found) else ["undefined"]
-    # With fewer tokens than axes, the last axes are arbitrary.
+    # If the axes are fitted to fewer tokens than dimensions, the last axes are arbitrary.
     flags += ["undersampled"] if reader.n_fitted < 2 * width else []
     return {
         "layer": layer,
@@ -142,11 +142,11 @@ class _Reader:
         self.full = self._read(np.arange(n_documents))
         lengths = np.array([len(document) for document in corpus.documents])
         free = lengths - max(1, corpus.n_prefix) - corpus.n_suffix
-        #: Smallest number of tokens to which the axes of a half are fitted.
+        #: Number of tokens to which axes are fitted, in the half with fewer tokens.
         self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
 
     def axes(self, layer: int, half: int) -> tuple[Any, Any]:
-        """Fit the mean and the principal axes of a layer to the other half of the documents."""
+        """Fit the mean and the principal axes of a layer to the documents outside `half`."""
         import torch
 
         kept: list[NDArray[np.float32]] = []
@@ -225,7 +225,7 @@ def at_layer(
 
 
 def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Compute the mean and the principal axes of a cloud.
+    """Compute the mean and the principal axes of a point cloud.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def relative_rise(
     value, full : float
         Loss with a projection, and loss of the full model.
     without, full_without : ndarray of float64, shape (n_groups,)
-        The same losses, with each group of documents left out in turn.
+        Replicates of both losses; each replicate leaves out one group of documents.
 
     Returns
     -------
@@ -270,8 +270,8 @@ def smallest(is_enough: Callable[[int], bool], most: int) -> int:
     Parameters
     ----------
     is_enough : callable
-        Returns whether a k is sufficient. If this function is not monotone, bisection finds a
-        sufficient k whose predecessor is not sufficient, but some smaller k may be sufficient, too.
+        Returns whether a k is sufficient. If `is_enough` is not monotone, bisection finds a
+        sufficient k for which k - 1 is not sufficient. A still smaller k may be sufficient.
     most : int
         Largest k, which is assumed to be sufficient.
 

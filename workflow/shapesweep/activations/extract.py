@@ -101,7 +101,7 @@ def _read_ahead(
 ) -> Iterator[tuple[Source, deque[Future[LoadedCheckpoint]]]]:
     """Yield each source with a queue, whose first item is the `Future` of the checkpoint.
 
-    Meanwhile, a thread loads the next checkpoint.
+    While the caller uses a checkpoint, a thread loads the next checkpoint.
     """
     with ThreadPoolExecutor(1) as reader:
         ahead: deque[Future[LoadedCheckpoint]] = deque()

@@ -120,7 +120,7 @@ class Loader:
         return LoadedCheckpoint(model, tokens, built)
 
     def _tokenize(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
-        """Return a tokenizer and its corpora; both are reused while the files stay the same."""
+        """Return a tokenizer and its corpora; reuse both if the tokenizer's files are unchanged."""
         key = (_digest(folder), n_embeddings)
         if key not in self._cached:
             tokens = load.load_tokenizer(folder)

@@ -14,7 +14,7 @@ from shapesweep.estimators import jackknife
 
 MASKED_SHARE = 0.15
 
-#: For each document, the sum and the number of its losses, shape (2, n_documents).
+#: For each document, the sum and the count of its losses, shape (2, n_documents).
 Sums = NDArray[np.float64]
 
 
@@ -26,7 +26,7 @@ class Loss:
         return batch
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
-        """Return the sum and number of each document's losses; None if there are no logits."""
+        """Return the sum and the count of each document's losses; None if there are no logits."""
         return next_token(output.logits, batch) if "logits" in output else None
 
 
@@ -49,11 +49,11 @@ class Masked(Loss):
         return batch.masked_fill(self._mask(batch, documents), self.mask_token)
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums:
-        """Return the sum and number of the losses of each document's masked tokens."""
+        """Return the sum and the count of the losses of each document's masked tokens."""
         import torch
 
         mask = self._mask(batch, documents)
-        # BertForPreTraining has two heads, and its logits for tokens have another name.
+        # BertForPreTraining has two heads. It returns the logits of tokens as `prediction_logits`.
         logits = output.logits if "logits" in output else output.prediction_logits
         losses = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2).float(), batch, reduction="none"
@@ -111,7 +111,7 @@ def run(
     Returns
     -------
     ndarray of float64, shape (2, n_documents), or None
-        Sum and number of the losses of each document; None if there is no loss.
+        Sum and count of the losses of each document; None if there is no loss.
     """
     numbers = range(len(corpus.documents)) if documents is None else documents
     bodies = [corpus.documents[n] for n in numbers]
@@ -129,7 +129,7 @@ def run(
 
 
 def next_token(logits: Any, batch: Any) -> Sums:
-    """Compute the sum and number of the next-token losses of each document.
+    """Compute the sum and the count of the next-token losses of each document.
 
     Parameters
     ----------

@@ -50,7 +50,8 @@ def hold(wanted: str) -> Iterator[str]:
         raise ShapesweepError("device: cuda is required, but torch finds no CUDA device")
     names = visible(torch.cuda.device_count())
     with lock(names) as name:
-        # Operations without an explicit device must not use memory of the first GPU.
+        # Without this call, operations without an explicit device would use memory of the first
+        # GPU.
         torch.cuda.set_device(names.index(name))
         yield f"cuda:{names.index(name)}"
         # Release the memory that torch caches, so that the next job on the device can use it.

@@ -16,7 +16,7 @@ class Anatomy:
     Attributes
     ----------
     n_layers : int
-        Number of blocks; `hidden_states` has one entry more.
+        Number of blocks; `hidden_states` has `n_layers + 1` entries.
     blocks : tuple of torch.nn.Module
         The blocks, in the order of the forward pass.
     has_final_norm : bool
@@ -31,7 +31,7 @@ class Anatomy:
     causal: bool
 
     def names(self) -> list[tuple[int, str]]:
-        """Return (layer, layer_kind) of all hidden states that are kept, in order."""
+        """Return `(layer, layer_kind)` of all kept hidden states, in the order of the layers."""
         kinds = ["embedding"] + ["block"] * self.n_layers
         last = [(self.n_layers, "final_norm")] if self.has_final_norm else []
         return list(enumerate(kinds)) + last
@@ -52,7 +52,7 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
     Raises
     ------
     CheckpointError
-        If no list of modules outputs the hidden states.
+        If the model has no list of modules that returns the hidden states.
     """
     import torch
 
@@ -89,8 +89,8 @@ def _is_causal(model: Any, document: NDArray[np.int64], states: Any) -> bool:
     changed = document.copy()
     changed[-1] = changed[-1] - 1 if changed[-1] > 0 else 1
     changed_states = forward(model, to_batch(model, [changed])).hidden_states
-    # Even in a causal model, the states may differ slightly, because some kernels vary the order
-    # of sums.
+    # Even in a causal model, the states of earlier tokens may differ slightly, because some kernels
+    # do not always add numbers in the same order.
     return torch.allclose(states[-1][:, :-1], changed_states[-1][:, :-1], rtol=1e-5, atol=1e-6)
 
 

@@ -16,7 +16,7 @@ def load(
     ignored_weights: Sequence[str] = (),
     remote_code: bool = False,
 ) -> Any:
-    """Load a checkpoint in float32, as the class that its config names, and check every weight.
+    """Load a checkpoint in float32 with the class in its `config.json`, and check every weight.
 
     Parameters
     ----------
@@ -66,16 +66,15 @@ def load(
             trust_remote_code=is_remote and remote_code,
             weights_only=True,
             use_safetensors=None if has_safetensors else False,
-            # Instead of raising an error here, transformers lists weights of the wrong shape in
-            # `loaded`, which is checked below.
+            # With this option, transformers raises no error for weights of the wrong shape, but
+            # lists them in `loaded`, which is checked below.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except Exception as error:  # loaders raise all kinds of errors for damaged files
         raise_if_memory(error)
         if "Weights only load failed" in str(error):
-            # Replace torch's message, which advises users to unpickle the file, although this is
-            # unsafe.
+            # Replace torch's message, which gives the unsafe advice to unpickle the file.
             raise CheckpointError(
                 "its pickle contains objects other than tensors, so the file is not read"
             ) from None
@@ -148,7 +147,7 @@ def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
 
 
 def _check_counts(config: Mapping[str, Any]) -> None:
-    """Raise an error if a configuration or a nested one has too many layers or experts."""
+    """Raise an error if a config, or a config nested in it, states too many layers or experts."""
     for key, value in config.items():
         if isinstance(value, dict):
             _check_counts(value)

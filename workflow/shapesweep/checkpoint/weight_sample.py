@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
-    """Sample weights by class of matrix, at the same positions in every checkpoint of a run.
+    """For each class of matrices, sample weights at the same positions in all checkpoints of a run.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
 
 
 def _tensor_class(name: str) -> str:
-    """Return the class of a matrix, from strings that are common in names of parameters."""
+    """Determine the class of a matrix from words in the name of the parameter."""
     words = {
         "embedding": r"embed|wte|wpe",
         "attention": r"attn|attention",

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))
     # Keep transformers from starting a thread that looks for converted weights on the Hub.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    # Disable the cache of xet, which the disk budget does not count.
+    # The disk budget does not count the cache of xet, so disable this cache.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
     try:
         if "config" in arguments:
@@ -112,7 +112,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """Return a function that parses an integer of at least `least`."""
+    """Return a function that parses an integer, and refuses integers below `least`."""
 
     def read(text: str) -> int:
         if not text.lstrip("-").isdecimal() or int(text) < least:

@@ -28,8 +28,8 @@ def validate(
         or a mapping from names to definitions.
     registry : path-like
     files : sequence of path-like
-        Files from which `raw` was merged, in order. An error message names the file with the
-        invalid value.
+        Files that were merged into `raw`, in the order of merging. An error message names the file
+        with the invalid value.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def load(path: str | Path) -> Config:
 
 
 def as_yaml(config: Config) -> str:
-    """Return the merged configuration, with full definitions of suites, as YAML for `load`."""
+    """Return the configuration, with full definitions of all suites, as YAML that `load` reads."""
     # The key `spikes` is not part of the sweep.
     merged = config.model_dump(exclude_none=True, exclude={"spikes"})
     # Snakemake's template engine writes texts in the encoding of the locale.
@@ -71,7 +71,7 @@ def as_yaml(config: Config) -> str:
 
 
 def _at_fault(key: list[str], raw: Mapping[str, Any], files: Sequence[str | Path]) -> str:
-    """Return an error's prefix, which names the last file that sets the key or the key's parent."""
+    """Return the start of an error message: the last file that sets the key or its parent."""
     for wanted in (key, key[:-1]):
         value = functools.reduce(below, wanted, raw)
         for path in reversed(files):

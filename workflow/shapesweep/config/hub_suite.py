@@ -24,13 +24,13 @@ _GROUPS = {"step", "tokens", "phase", "run", "seed"}
 
 
 class PerStep(Strict):
-    """Rule for tokens: their number is proportional to the step."""
+    """Compute the number of tokens of a checkpoint from the number of tokens per step."""
 
     per_step: float = Field(gt=0, description="tokens per step")
 
 
 class Each(Strict):
-    """Rule for tokens: each checkpoint of a phase adds the same number of tokens."""
+    """Compute the number of tokens of a checkpoint from the tokens between two checkpoints."""
 
     each: float = Field(gt=0, description="tokens between consecutive checkpoints of a phase")
 
@@ -50,13 +50,13 @@ class Ramp(Strict):
 
 
 class Ramped(Strict):
-    """Rule for tokens if the batch size grows during training."""
+    """Compute the number of tokens of a checkpoint when the batch size grows during training."""
 
     ramp: Ramp = Field(description="how the batch size grows")
 
 
 class Table(Strict):
-    """Rule for tokens: a table of the number of tokens at each step."""
+    """Look up the number of tokens of a checkpoint in a table that has a number for each step."""
 
     table: dict[int, float] = Field(min_length=1, description="tokens by step")
 
@@ -65,7 +65,7 @@ TokensRule = Literal["label"] | PerStep | Each | Ramped | Table
 
 
 class Phase(Strict):
-    """A phase of the training. The group `phase` of the key `match` matches the phase's name."""
+    """A phase of the training. Its name is matched by the group `phase` of the key `match`."""
 
     own_run: bool = Field(
         False,

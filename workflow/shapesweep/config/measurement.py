@@ -55,7 +55,10 @@ class Loader(Strict):
 
 
 class Measurement(Strict):
-    """How the checkpoints of a suite are measured. The configuration has keys of the same names."""
+    """How the checkpoints of a suite are measured.
+
+    Except for `loader`, every setting has the name of its key in the configuration.
+    """
 
     corpora: list[CorpusName] = Field(min_length=1)
     corpus: CorpusConfig = CorpusConfig()
@@ -64,8 +67,8 @@ class Measurement(Strict):
     # `device` and `batch_tokens` do not affect the numbers, so the settings file lacks them.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
-    # Digest of the file that `corpus.text` names, as stated in the manifest. If the digest is
-    # empty, the file is not checked.
+    # Digest of the text file `corpus.text`. The digest comes from the manifest; if it is empty, the
+    # file is not checked.
     text_sha256: str = Field("", exclude=True)
 
     @model_validator(mode="after")
@@ -88,7 +91,7 @@ def as_yaml(settings: Measurement) -> str:
 
 
 def load(path: str | Path, **more: Any) -> Measurement:
-    """Read a settings file, or the same settings from a complete configuration.
+    """Read the settings of measurements from a settings file or a complete configuration.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Expansion of names and numbers in definitions: `{a,b}`, `{0..9}`, `300B`, and grids of steps."""
+"""Expand patterns of names (`{a,b}`, `{0..9}`), numbers (`300B`), and grids of steps."""
 
 import re
 

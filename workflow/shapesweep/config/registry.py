@@ -48,7 +48,7 @@ Suites = Annotated[
 
 
 def _laid_over(name: str, definition: Any, registry: Path) -> Any:
-    """Return a full definition. Without the key `source`, the keys override the registry."""
+    """Return a full definition. Keys of a definition without `source` override the registry."""
     if definition is None:
         return _named_suite(name, registry)
     known = isinstance(definition, dict) and "source" not in definition

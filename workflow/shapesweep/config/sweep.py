@@ -184,7 +184,7 @@ class Config(Strict):
         return self.model_copy(update={**none, **dict(self.spikes)})
 
     def scratch_folder(self, results: str | Path) -> str | None:
-        """Return the folder in `scratch` for the results; None if `scratch` is not set."""
+        """Return the folder of temporary files in `scratch`; None if `scratch` is not set."""
         if self.scratch is None:
             return None
         own = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()

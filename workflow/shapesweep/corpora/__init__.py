@@ -121,7 +121,7 @@ class Corpus:
 
     @property
     def digest(self) -> str:
-        """The sha256 over all documents."""
+        """The SHA-256 digest of all documents."""
         digest = hashlib.sha256()
         for document in self.documents:
             digest.update(len(document).to_bytes(8, "little"))
@@ -157,7 +157,8 @@ def build(
     tokenizer : transformers.PreTrainedTokenizerBase
     settings : CorpusConfig
     n_embeddings : int
-        Number of rows of the model's embedding. Only token ids below this number are drawn.
+        Number of rows of the model's embedding. Random tokens are drawn only from the ids below
+        this number.
 
     Returns
     -------

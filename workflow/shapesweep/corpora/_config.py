@@ -8,7 +8,7 @@ from shapesweep.validation import AnyPath, Strict
 
 
 class LastConfig(Strict):
-    """Documents of which only the last token is measured."""
+    """Short documents, of which only the last token is measured."""
 
     documents: int = Field(
         1024,

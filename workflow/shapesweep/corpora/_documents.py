@@ -1,6 +1,6 @@
 """Cut a text into documents. All checkpoints of a run are measured on the same documents.
 
-Documents have no padding. They have equal lengths, except in the sampling `paper`.
+Documents have no padding. All documents have the same length, except in the sampling `paper`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from shapesweep.corpora._config import CorpusConfig
 
-#: Number of characters that are read for each token of a document. With every tokenizer, the
-#: average token has fewer characters.
+#: Number of characters that are read for each token of a document. With every tokenizer, tokens
+#: have fewer characters on average.
 CHARACTERS_PER_TOKEN = 8
 #: The sampling of Razzhigaev et al. 2024, as in their published code.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
@@ -112,7 +112,7 @@ def special_tokens(
 
 
 def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> NDArray[np.int64]:
-    """Return the ids that occur in text, without special, unused or padded entries.
+    """Return the ids of tokens that occur in texts, without special, unused or padded entries.
 
     Returns
     -------
@@ -150,7 +150,8 @@ def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDA
     chunks = list(range(len(text) // PAPER_CHARACTERS))
     if not chunks:
         raise ShapesweepError(f"corpus.text: {name} is shorter than {PAPER_CHARACTERS} characters")
-    # With the generator and seed of the paper's authors, the drawn chunks are the same as theirs.
+    # With the random generator and the seed of the paper's authors, we draw the same chunks as they
+    # did.
     drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
     starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
     passages = [text[start : start + PAPER_CHARACTERS] for start in starts]

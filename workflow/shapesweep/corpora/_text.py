@@ -15,7 +15,7 @@ from shapesweep.errors import ShapesweepError
 
 
 def read_text(name: str, sha256: str = "") -> str:
-    """Return the text of the corpora: a file, or the part of `stdlib` for measuring.
+    """Return the text of the corpora: a file, or the part of `stdlib` that is used for measuring.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def _stdlib_pieces(held_out: bool) -> Iterator[str]:
         return (hashlib.sha256(name.encode()).digest()[0] % 10 == 0) == held_out
 
     library = Path(sysconfig.get_path("stdlib"))
-    # Leave out modules that some Python distributions lack, or that newer versions removed.
+    # Leave out modules that some Python distributions lack, or that were removed in newer versions.
     absent = {"site-packages", "dist-packages", "test", "tests", "idlelib", "idle_test"}
     absent |= {"lib2to3", "turtledemo", "ensurepip", "distutils", "pydoc_data", "__pycache__"}
     paths = []

@@ -6,7 +6,7 @@ from shapesweep.corpora import CorpusKind, Documents, Material
 
 
 def uniform(material: Material) -> Documents:
-    """Return documents as long as the given documents, with uniformly drawn ordinary tokens."""
+    """Replace each token with a token that is drawn uniformly from the ordinary tokens."""
     rng = np.random.default_rng([material.seed, 1])
     ordinary = material.ordinary
     return [ordinary[rng.integers(len(ordinary), size=len(d))] for d in material.documents]

@@ -84,7 +84,8 @@ def build(
     }
     for name, table in along.items():
         along[name] = table.assign(segment=segments(table, continuity))
-    # Phases exclude the checkpoints after a break, which may belong to another run.
+    # Phases are computed without the checkpoints after a break, because they may belong to another
+    # run.
     whole = middles[segments(middles, continuity) == 0]
     return {
         **along,

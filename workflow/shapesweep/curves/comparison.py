@@ -13,12 +13,13 @@ import pandas as pd
 from shapesweep.curves.tables import rows
 from shapesweep.storage import schemas
 
-#: Absolute and relative tolerances, set before any of our numbers was seen. The anisotropy can be
-#: read off the authors' figure to within 0.005, and differs by 0.005 between two draws of 128
-#: chunks. The ID can be read off to within 0.15. Between two draws of tokens, the median difference
-#: of the ID is 5.8 %, and most differences are less than twice this percentage.
+#: Absolute and relative tolerances. They were chosen before we had seen any of our numbers. The
+#: anisotropy is read from the authors' figure with an error of at most 0.005, and differs by 0.005
+#: between two draws of 128 chunks. The ID is read from the figure with an error of at most 0.15.
+#: Between two draws of tokens, the ID changes by 5.8 % in the median, and most changes are below
+#: 11.6 %.
 TOLERANCE = {"anisotropy": (0.005 + 0.005, 0.0), "id_twonn_paper": (0.15, 2 * 0.058)}
-#: Two samplings count as the same if their numbers of tokens differ by at most this share.
+#: Two samplings count as equal if their numbers of tokens differ by at most this share.
 SAME_TOKENS = 0.02
 
 
@@ -35,7 +36,7 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
     ----------
     profiles : pandas.DataFrame
         `schemas.PROFILES`. A run is compared only if it has the name of one of the authors' models.
-        Its last checkpoint is used, with all tokens of the corpus `text`.
+        The last checkpoint of the run is compared, with all tokens of the corpus `text`.
 
     Returns
     -------

@@ -14,21 +14,22 @@ from shapesweep.storage.manifests import Checkpoint
 Sample = dict[str, NDArray[np.float32]]
 
 #: A checkpoint is discontinuous if its distance (1 - correlation) from both neighbours exceeds this
-#: factor times the distance between these neighbours. The ratio of the two distances is 1/2 for a
-#: random walk, less than 1/2 for steps in one direction, and ten or more for weights of another
-#: training run.
+#: factor times the distance between these neighbours. The distance from a neighbour, divided by the
+#: distance between the neighbours, is 1/2 for a random walk, less than 1/2 for steps in one
+#: direction, and ten or more for weights of another training run.
 OUT_OF_LINE = 2.0
 
-#: The labels of the first two of three checkpoints are swapped if the distance between the last two
-#: exceeds this factor times the distance between the first and the last. The ratio is at least 1.6
-#: for swapped labels. For correct labels, the ratio is at most 0.94, even if only every second or
-#: third checkpoint of a training run is compared.
+#: Of three successive checkpoints A, B and C, the labels of A and B are swapped if the distance
+#: between B and C exceeds this factor times the distance between A and C. The ratio of these two
+#: distances is at least 1.6 for swapped labels. For correct labels, the ratio is at most 0.94, even
+#: if only every second or third checkpoint of a training run is compared.
 OUT_OF_ORDER = 1.25
 
-#: A distance between neighbours is a break if it exceeds this factor times the longer of the two
-#: distances beside it. The ratio is 2.2 to 3.8 if training went back by two checkpoints, and at
-#: least 6 for weights of another run. Warm-up, decay, and labels that are twice as far apart cause
-#: ratios of at most 1.4.
+#: There is a break between two neighbours if their distance exceeds this factor times the larger of
+#: the two adjacent distances. The distance at a break is 2.2 to 3.8 times the larger adjacent
+#: distance if training went back by two checkpoints, and at least 6 times for weights of another
+#: run. Warm-up, decay, or a doubled gap between labels raises a distance to at most 1.4 times the
+#: larger adjacent distance.
 BROKEN = 2.0
 
 #: Distance caused by rounding to float16.
@@ -38,19 +39,19 @@ ROUNDING = 1e-6
 def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[int, str]:
     """Find checkpoints of a run that do not continue the training of earlier checkpoints.
 
-    - `discontinuous`: the checkpoint is far from both neighbours, which are close together. Its
-      weights belong to another training run.
+    - `discontinuous`: the checkpoint is far from both neighbours, which are close to each other.
+      Its weights belong to another training run.
     - `out_of_order`: the labels of two checkpoints are swapped; both checkpoints are flagged.
     - `break`: the checkpoint is far from the previous checkpoint, but close to later checkpoints.
-      Training was restarted, and the new run continues the labels of the old run. A break is
-      detected if the old run went on for at least two checkpoints after the checkpoint from which
-      training was restarted. A break at the second or the last checkpoint is not detected, because
-      a distance on one side of the break is missing.
+      Training was restarted, and the labels of the new run continue the labels of the old run. A
+      break is detected if training went back by at least two checkpoints. A break at the second or
+      the last checkpoint is not detected, because a distance on one side of the break is missing.
 
     Parameters
     ----------
     samples : sequence of dict of ndarray
-        One sample per checkpoint, in the order of steps; all samples contain the same weights.
+        One sample per checkpoint, in the order of steps; all samples are taken at the same
+        positions.
     steps : sequence of int or None
         Steps from the labels. A wider gap between two steps permits a larger distance between the
         weights of these checkpoints.
@@ -90,7 +91,7 @@ def continuity(samples: Sequence[Sample], steps: Sequence[int | None]) -> dict[i
 
 
 def distance(a: Sample, b: Sample) -> float:
-    """Return 1 - Pearson's correlation of the weights, averaged over the kinds of matrices."""
+    """Return one minus Pearson's correlation of the weights, averaged over classes of matrices."""
     return float(np.mean([1.0 - correlation(a[kind], b[kind]) for kind in a]))
 
 

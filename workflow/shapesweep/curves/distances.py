@@ -17,10 +17,11 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
     """Compute the table `schemas.DISTANCES`: the distances of profiles to reference profiles.
 
     A distance is the root mean square difference over depth; profiles are interpolated linearly
-    between layers. The column `to` names the reference. `final` is the last checkpoint of the run.
-    `family` is the mean of all other models of the family, from all suites: their last checkpoints
-    on the same corpus. Runs that differ only by their seed count as one model. If all decoders
-    converge to the same profile, the distances to `family` become as small as those between seeds.
+    between layers. The column `to` names the reference. `final` is the profile of the last
+    checkpoint of the run. `family` is the mean profile of the last checkpoints of all other models
+    of the family, on the same corpus and from all suites. Runs that differ only by their seed count
+    as one model. If all decoders converge to the same profile, the distances to `family` become as
+    small as the distances between seeds.
 
     Parameters
     ----------
@@ -29,8 +30,8 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Distances with 95 % intervals over documents; negative lower ends become zero. `n_runs` is
-        the number of profiles that were averaged for the reference.
+        Distances with 95 % intervals over documents. Negative lower ends of intervals are set to
+        zero. `n_runs` is the number of profiles that were averaged for the reference.
     """
     finals = [_finals(stack) for stack in stacks]
     tables = []
@@ -57,7 +58,7 @@ def _finals(stack: Stack) -> References:
 
 
 def _means(stack: Stack, others: list[tuple[Stack, References]]) -> References:
-    """Average other runs' profiles at the depths of `stack`, first over seeds, then over models."""
+    """Average other runs' profiles at the depths of `stack`: first over seeds, then over models."""
     means: References = {}
     n_groups = len(stack.without)
     for key in dict.fromkeys(stack.curve_keys):
@@ -66,7 +67,8 @@ def _means(stack: Stack, others: list[tuple[Stack, References]]) -> References:
         for other, value, parts in theirs:
             if not np.isfinite(value).all():
                 continue
-            # If the numbers of groups differ, profiles cannot be paired; treat values as exact.
+            # If the numbers of jackknife groups differ, replicates cannot be paired, so the values
+            # of the other profile are treated as exact.
             paired = parts if len(parts) == n_groups else np.tile(value, (n_groups, 1))
             both = np.concatenate([value[None], paired])
             placed = np.stack([np.interp(stack.depths, other.depths, line) for line in both])

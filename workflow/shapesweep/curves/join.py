@@ -25,7 +25,8 @@ from shapesweep.storage.manifests import write as write_manifest
 
 _KEY = ["suite", "run", "revision"]
 _NOTHING = pd.DataFrame(columns=schemas.HISTORY.names)
-#: Maximum difference between the loss of an untrained causal model and ln(vocabulary), in nats.
+#: Maximum difference between the loss of an untrained causal model and ln(size of the vocabulary),
+#: in nats.
 START_LOSS = 0.5
 
 
@@ -162,7 +163,7 @@ def _is_excluded(checkpoint: Checkpoint) -> bool:
 
 
 def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
-    """Compute the table `schemas.CONTINUITY`: the weights of neighbouring checkpoints."""
+    """Compute the table `schemas.CONTINUITY`: compare the weights of neighbouring checkpoints."""
     runs: dict[tuple[str, str], list[tuple[Checkpoint, Sample]]] = {}
     for entry in entries:
         found = entry.read("samples", schemas.SAMPLES).to_pandas()
@@ -176,13 +177,14 @@ def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
 
 
 def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Checkpoint]:
-    """Extend the status of the listed checkpoints by the flags from the comparison of weights."""
+    """Add the flags from the comparison of weights to the status of the checkpoints."""
     flags = continuity[continuity.flag != ""].drop_duplicates(_KEY).set_index(_KEY).flag.to_dict()
     added = {c.key: (flags[c.key],) if c.key in flags else () for c in listed}
     return [replace(c, status=(*c.status, *added[c.key])) for c in listed]
 
 
-#: Reason for each flag. At a break, the weights do not show which side of the break is wrong.
+#: Reason for each flag. If the flag is `break`, the weights do not show whether the checkpoints
+#: before or after the break are wrong.
 _REASONS = {
     "discontinuous": "its weights are far from both neighbouring checkpoints, whose weights are "
     "close to each other",
@@ -198,7 +200,7 @@ def _doubts(
     continuity: pd.DataFrame,
     accepted: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
-    """List the checkpoints whose weights or losses are implausible, as rows of failures."""
+    """Return a row of `schemas.FAILURES` for each checkpoint with implausible weights or losses."""
     found = []
     for row in continuity[continuity.flag != ""].drop_duplicates(_KEY).itertuples():
         reason = _REASONS[row.flag].format(previous=row.previous)

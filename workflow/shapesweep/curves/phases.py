@@ -1,4 +1,4 @@
-"""Phases: does a metric rise and fall again during training, by more than its noise?
+"""Find phases of training: does a metric rise and then fall by more than its noise?
 
 All checkpoints are measured on the same documents. If only the noise from the choice of documents
 were considered, every small fluctuation would count as a peak. Training adds further noise, which
@@ -17,28 +17,30 @@ from shapesweep.storage import schemas
 #: Maximum number of checkpoints in the test, evenly spaced in log(1 + step). If checkpoints are too
 #: close together, they share noise.
 MOST = 24
-#: Minimum number of checkpoints; with three, every curve that rises and falls would be a peak.
+#: Minimum number of checkpoints if the noise is estimated from a single curve. With three
+#: checkpoints, every curve that rises and then falls would count as a peak.
 LEAST = 5
-#: Minimum number of checkpoints after step 0 that all seeds must have in common. If they have
-#: fewer in common, the noise of training is not estimated from seeds.
+#: Minimum number of checkpoints after step 0 that all seeds must have in common. If they have fewer
+#: checkpoints in common, the noise of training is not estimated from seeds.
 SHARED = 3
-#: Significance level of a peak.
+#: Significance level of the test for a peak.
 LEVEL = 0.05
 
 
 def phases(middle: pd.DataFrame) -> pd.DataFrame:
-    """Compute the table `schemas.PHASES`: does a metric rise and fall again during training?
+    """Compute the table `schemas.PHASES`: does a metric rise and then fall during training?
 
-    A peak must exceed both kinds of noise:
+    A peak must exceed the noise of training and the noise from the choice of documents:
 
-    - Training: a unimodal fit is better than the best monotone fit by more than the noise explains
-      (`unimodal.find_peak`, on log(1 + step)). The noise is estimated from runs that differ only by
-      their seed or, if this is not possible, from the residuals of the curve.
+    - Training: the best unimodal fit is closer to the curve than the best monotone fit, by more
+      than the noise explains (`unimodal.find_peak` on log(1 + step)). The noise is estimated from
+      runs that differ only by their seed or, if this is not possible, from the residuals of the
+      curve.
     - Documents: the 95 % interval of the prominence, min(peak - first, peak - last), lies above
       zero.
 
-    The test assumes independent noise of equal size. It uses at most `MOST` checkpoints, because
-    checkpoints that are too close together share noise.
+    The test assumes that the noise of all checkpoints is independent and equally large. It uses at
+    most `MOST` checkpoints, because checkpoints that are too close together share noise.
 
     Parameters
     ----------
@@ -48,7 +50,7 @@ def phases(middle: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Verdicts on the average of the middle blocks. Each corpus, selection, metric and k has one
+        Verdicts on the average over the middle blocks. Each corpus, selection, metric and k has one
         row for every run, and one row for the mean over the seeds of a model. `verdict` is `peak`,
         `no peak`, `too few checkpoints` or `undefined`.
     """
@@ -116,7 +118,7 @@ def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict
     values, steps, x = values[kept], steps[kept], np.log1p(steps[kept])
     peak = unimodal.find_peak(values, x, known_noise, freedom)
     without = np.stack(part.replicates.to_list(), axis=1)
-    # min(peak - first, peak - last), and the half-width of its 95 % interval over documents.
+    # Prominence, min(peak - first, peak - last), and half-width of its 95 % interval (documents).
     prominence = float(values[peak.index] - max(values[0], values[-1]))
     lines = without[:, peak.index] - np.maximum(without[:, 0], without[:, -1])
     half = float(jackknife.half_width_of(lines))

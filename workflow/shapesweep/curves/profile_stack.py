@@ -1,4 +1,4 @@
-"""Stacks: all profiles of a run as arrays over depth, with their replicates."""
+"""Collect all profiles of a run in arrays, together with their jackknife replicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class Stack:
     Attributes
     ----------
     keys : pandas.DataFrame
-        One row per profile, with its checkpoint and its curve.
+        One row per profile, with its checkpoint, corpus, pooling, selection, metric and k.
     depths : ndarray of float64, shape (n_layers + 1,)
     values : ndarray of float64, shape (n_profiles, n_layers + 1)
         Values from the embedding to the last hidden state (after the final norm, if the model has
         a final norm); NaN if the table has no value.
     without : ndarray of float64, shape (n_groups, n_profiles, n_layers + 1)
-        Replicates: the values with one group of documents left out.
+        Jackknife replicates: the values without one group of documents.
     """
 
     keys: pd.DataFrame
@@ -36,17 +36,15 @@ class Stack:
 
     @classmethod
     def joined(cls, parts: "Sequence[Stack]") -> "list[Stack]":
-        """Join the stacks of several parts of a run, separately for each corpus.
-
-        Checkpoints with different numbers of layers are put in separate stacks.
-        """
+        """Join the stacks of parts of a run into one stack per corpus and number of layers."""
         by_corpus: dict[tuple[str, int], list[Stack]] = {}
         for part in parts:
             by_corpus.setdefault((part.keys.corpus.iloc[0], len(part.depths)), []).append(part)
         stacks = []
         for mine in by_corpus.values():
             most = max(len(part.without) for part in mine)
-            # If a part has fewer groups, fill the replicates of the missing groups with NaN.
+            # If a part has fewer groups of documents than another part, fill the replicates of the
+            # missing groups with NaN.
             lacking = [((0, most - len(part.without)), (0, 0), (0, 0)) for part in mine]
             without = [
                 np.pad(part.without, width, constant_values=np.nan)
@@ -59,13 +57,13 @@ class Stack:
 
     @cached_property
     def curve_keys(self) -> list[tuple[object, ...]]:
-        """The columns `intervals.CURVE` of every profile, as a tuple with None for null."""
+        """For each profile, the values in the columns `intervals.CURVE`, with None for null."""
         table = self.keys[intervals.CURVE].astype(object)
         return [tuple(row) for row in table.where(table.notna(), None).itertuples(index=False)]
 
 
 def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
-    """Stack the profiles of every run and corpus.
+    """Return a `Stack` of the profiles of each run on each corpus.
 
     Parameters
     ----------
@@ -98,7 +96,10 @@ def _index(table: pd.DataFrame) -> pd.MultiIndex:
 
 
 def _enter(out: NDArray[np.float64], part: pd.DataFrame, *at: NDArray[np.integer]) -> None:
-    """Write values into an array of profiles; the final norm's value replaces the last block's."""
+    """Write values into an array of profiles.
+
+    The value after the final norm replaces the value after the last block.
+    """
     layers, values = part.layer.to_numpy(int), intervals.as_array(part.value)
     after = (part.layer_kind == "final_norm").to_numpy(bool)
     for chosen in (~after, after):

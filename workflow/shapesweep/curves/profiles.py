@@ -1,4 +1,4 @@
-"""Profiles: the values of every metric over depth."""
+"""Compute profiles: the values of every metric over the depth of the model."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from shapesweep.storage import schemas
 
 
 def profiles(single: pd.DataFrame) -> pd.DataFrame:
-    """Compute the table `schemas.PROFILES`: every metric over depth.
+    """Compute the table `schemas.PROFILES`: every metric over the depth of the model.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Shapes: is a profile a dome, a box, or flat, and how much of its height is due to sinks?"""
+"""Find the shape of a profile (dome, box or flat), and the share of its height due to sinks."""
 
 from typing import Any
 
@@ -13,11 +13,13 @@ from shapesweep.estimators.shape import Rise, rise
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: Minimum rise of a dome, as a fraction. For metrics that are shares, it is a fraction of the
-#: possible range; for all other metrics, a fraction of the profile's largest absolute value. In the
-#: paper, the profiles of decoders rise by 0.8 or more, and the profiles of encoders do not rise.
+#: Minimum height of a dome, as a fraction. For metrics that are shares, the height is a fraction of
+#: the possible range; for all other metrics, it is a fraction of the profile's largest absolute
+#: value. In the paper, the profiles of decoders rise by 0.8 or more, and the profiles of encoders
+#: do not rise.
 NAMED_RISE = 0.1
-#: Minimum plateau of a box, midway between the plateaus of a parabola (0.45) and of a box (1).
+#: A dome is a box if its `Rise.plateau` exceeds this value, which is midway between the plateau of
+#: a parabola (0.45) and the plateau of a rectangle (1).
 BOX = 0.72
 
 
@@ -28,7 +30,7 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
     layer is at least `NAMED_RISE` above both ends, and the paired 95 % interval (over documents) of
     this height is above zero. A dome is a *box* if its width at nine tenths of the height is more
     than `BOX` times its width at half the height. A profile with a NaN or without inner layers is
-    *undefined*. All other profiles are *other*.
+    *undefined*. The shape of all remaining profiles is *other*.
 
     Parameters
     ----------
@@ -37,8 +39,8 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `sink_share` is the share of the height that disappears if the first token is left out. It
-        is null unless the profile of all tokens is a dome or a box.
+        `sink_share` is the share of the height that disappears if the first token is left out.
+        `sink_share` is null unless the profile of all tokens is a dome or a box.
     """
     tables = [_of(stack) for stack in stacks]
     return pd.concat(tables) if tables else pd.DataFrame(columns=schemas.SHAPES.names)
@@ -55,7 +57,7 @@ def _of(stack: Stack) -> pd.DataFrame:
         _add(columns, name, getattr(whole, name), getattr(parts, name))
     shape = _named(whole, columns["height_low"], scale)
     _add(columns, "sink_share", *_sinks(stack, whole, parts, shape))
-    # A profile that does not rise has no centre and no edges.
+    # A profile that is neither a dome nor a box has no centre and no edges.
     risen = np.isin(shape, ["dome", "box"])
     for name in columns:
         if not name.startswith("height"):
@@ -86,7 +88,7 @@ def _named(
 def _sinks(
     stack: Stack, whole: Rise, parts: Rise, shape: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of the height that disappears without first tokens, with replicates."""
+    """Return which share of the height disappears without first tokens, and its replicates."""
     match = ["revision", *intervals.CURVE]
     table = stack.keys[match].assign(row=np.arange(len(stack.keys)))
     every = table[(table.selection == "all") & np.isin(shape, ["dome", "box"])]

@@ -1,4 +1,4 @@
-"""Access to the tables of curves, for figures and reports."""
+"""Read and filter the tables in `<results>/curves/`, for figures and reports."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ def corpora(data: pd.DataFrame) -> list[str]:
 def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """Select the rows that have the given values; by default, only rows of single runs.
 
-    A list stands for any of its values, and a dict for any of its keys.
+    If the wanted value is a list, any of its values matches; if it is a dict, any of its keys.
     """
     if "over" in table:
         wanted = {"over": "documents", **wanted}
@@ -42,7 +42,8 @@ class Curves:
     comparison: pd.DataFrame
     budgets: pd.DataFrame
     missing: pd.DataFrame
-    #: Only `snakemake spikes` writes the following tables. If a file is absent, its table is empty.
+    #: Only `snakemake spikes` writes the following tables. If the file of a table is absent, the
+    #: table is empty.
     spikes: pd.DataFrame
     approaches: pd.DataFrame
     warnings: pd.DataFrame

@@ -1,4 +1,4 @@
-"""Trajectories: every metric over training, for each layer and averaged over the middle blocks."""
+"""Compute every metric during training, for each layer and averaged over the middle blocks."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ def trajectories(
     losses: pd.DataFrame,
     middle: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Compute the table `schemas.TRAJECTORIES`: every metric over training.
+    """Compute the table `schemas.TRAJECTORIES`: every metric during training.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def trajectories(
 
 
 def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
-    """Average every metric over the middle blocks, with the replicates in a column of arrays.
+    """Average every metric over the middle blocks, and collect the replicates of each average.
 
     Parameters
     ----------
@@ -58,8 +58,9 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns of `schemas.TRAJECTORIES` and `replicates`. If the value of any middle block is NaN,
-        the average is NaN, because an average over fewer layers is another quantity.
+        The columns of `schemas.TRAJECTORIES`, and a column `replicates` of arrays. If the value of
+        any middle block is NaN, the average is NaN, because an average over fewer blocks would not
+        be comparable.
     """
     depth = single.layer / single.n_layers
     layers = single[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (single.layer_kind == "block")]

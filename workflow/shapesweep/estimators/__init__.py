@@ -1,4 +1,4 @@
-"""Pure functions that estimate numbers from arrays, and the uncertainty of these numbers.
+"""Pure functions that estimate numbers and their uncertainty from arrays.
 
 Input: arrays of points, spectra, distances or curves.
 Output: numbers, their jackknife replicates, and results of tests.

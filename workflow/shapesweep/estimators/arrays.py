@@ -1,4 +1,4 @@
-"""Aliases for the types of arrays."""
+"""Type aliases for arrays."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Labels = NDArray[np.integer]
 Mask = NDArray[np.bool_]
-#: Points in float32 or float64.
+#: Array of points, in float32 or float64.
 Points = NDArray[np.floating]

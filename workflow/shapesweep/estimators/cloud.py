@@ -19,30 +19,30 @@ from shapesweep.estimators.moments import Moments, blocks, norms
 #: Number of leading axes of the whole cloud. The leading eigenvalues of replicates are computed
 #: within the span of these axes.
 N_AXES = 128
-#: Number of largest activations that are kept for each token.
+#: How many of the largest activations of each token are kept.
 N_LARGEST = 3
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """The tokens of a selection, possibly without a group of documents.
+    """Point cloud of the tokens of a selection, possibly without a group of documents.
 
     Attributes
     ----------
     whole : ndarray, shape (n_whole, n_features), float32 or float64
         All points of the selection.
     kept : ndarray of bool, shape (n_whole,)
-        Mask of the points of this cloud.
+        Mask of the points that belong to this cloud.
     eigenvalues : ndarray, shape (n_features,), float64
         Eigenvalues of the scatter matrix Σ(x - mean)(x - mean)ᵀ, ascending. They equal the squared
-        singular values of the centred points. If a group of documents is left out, they are correct
-        to first order; see `clouds`.
+        singular values of the centred points. If a group of documents is left out, the eigenvalues
+        are correct to first order; see `clouds`.
     uncentred : callable
         Computes `eigenvalues_uncentred` on demand.
     fourth : float
         Σ ‖x - mean‖⁴.
     direction_sum : ndarray, shape (n_features,), float64
-        Sum of all points, each divided by its norm.
+        Sum of x/‖x‖ over all points x whose norm is not zero.
     n_directions : int
         Number of points whose norm is not zero.
     norms : ndarray, shape (n_points,), float64
@@ -55,7 +55,7 @@ class Cloud:
         ‖mean of the massive points - mean of the other points‖²; 0 if there are no massive points,
         or no other points.
     noise_floor : float
-        The largest eigenvalue that rounding can cause.
+        The largest eigenvalue that rounding errors of the points can cause.
     """
 
     whole: Points
@@ -95,7 +95,7 @@ def clouds(
     epsilon: float | None = None,
     moments: Moments | None = None,
 ) -> tuple[Cloud, Floats, Iterator[Cloud]]:
-    """Return a cloud and its jackknife replicates, each without one group of points.
+    """Return a cloud and its jackknife replicates, each of which lacks one group of points.
 
     Parameters
     ----------
@@ -105,7 +105,8 @@ def clouds(
     n_groups : int
     massive : ndarray of bool, shape (n_points,), optional
     epsilon : float, optional
-        Relative spacing of the original numbers, if it is coarser than the spacing of the dtype.
+        Relative spacing of numbers in the original dtype of the points, if it is coarser than in
+        their present dtype.
     moments : Moments, optional
         Moments of the points, if they are known.
 
@@ -117,12 +118,11 @@ def clouds(
     without : iterator of Cloud
         One cloud per group. The leading eigenvalues are computed within the span of the `N_AXES`
         leading axes of the whole cloud (Rayleigh-Ritz). All other eigenvalues are computed along
-        the other axes of the whole cloud. The error of the eigenvalues is of second order in the
-        change of the scatter matrix. Only the scatter matrix of the whole cloud is computed. With
-        more features than `N_AXES`, error bars are too wide if the leading eigenvalues lie close
-        together. Error bars for entropies of a flat spectrum are too narrow: by a third if there
-        are three times as many points as features, and by much more if there are fewer points than
-        features.
+        the remaining axes. The error of the eigenvalues is of second order in the change of the
+        scatter matrix. The scatter matrices of the replicates are not computed. With more features
+        than `N_AXES`, error bars are too wide if the leading eigenvalues lie close together. Error
+        bars for entropies of a flat spectrum are too narrow: by a third if there are three times as
+        many points as features, and by much more if there are fewer points than features.
     """
     massive = np.zeros(len(points), dtype=bool) if massive is None else massive
     moments = moments or Moments.of(points)
@@ -164,7 +164,7 @@ def _without(
     out: Mask,
     massive_total: Floats,
 ) -> Cloud:
-    """The cloud without some points; `massive_total` is the sum of all massive points."""
+    """Return the cloud without some points; `massive_total` is the sum of all massive points."""
     leaving, kept = whole.whole[out].astype(np.float64), ~out
     n_left, dtype = max(len(out) - len(leaving), 1), whole.whole.dtype
     centred = leaving - moments.mean
@@ -174,7 +174,7 @@ def _without(
     shift = -along.sum(axis=0) / n_left
     moved[-1] = np.sqrt(n_left) * shift
     mean = moments.mean + axes[0] @ shift
-    # ‖x - mean‖² of the omitted points, about the mean of the remaining points.
+    # ‖x - mean‖² of each omitted point x, where the mean is that of the remaining points.
     squares = np.einsum("ij,ij->i", along, along) - 2 * (along @ shift) + shift @ shift
     lengths = whole.norms[out]
     inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
@@ -195,7 +195,7 @@ def _without(
 
 
 def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | None = None) -> Floats:
-    """Coordinates on axes, in float64 along the leading axes and otherwise in `dtype`.
+    """Compute coordinates in float64 along the leading axes, and in `dtype` along all other axes.
 
     Only error bars depend on these coordinates. Float32 is precise enough for error bars, except
     along a leading axis that vanishes when a group is left out.
@@ -207,7 +207,7 @@ def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | Non
 
 
 def _smaller(eigenvalues: Floats, leaving: Floats) -> Floats:
-    """Eigenvalues of Σxxᵀ after rows are removed; `leaving` has their coordinates on the axes."""
+    """Eigenvalues of Σxxᵀ after rows are removed; `leaving` contains their coordinates."""
     leading = leaving[:, -N_AXES:]
     block = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading
     rest = leaving[:, :-N_AXES]

@@ -30,8 +30,8 @@ def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
         Distances to the nearest neighbours, ascending; points without two neighbours at positive
         finite distances are left out.
     discard_fraction : float
-        Share of the ratios that is not fitted (the largest ratios); Facco et al. use 0.1. The share
-        cannot be 0, because log(1 - F) of the largest ratio is infinite.
+        Share of the ratios that the fit leaves out, starting with the largest; Facco et al. use
+        0.1. The share cannot be 0, because log(1 - F) of the largest ratio is infinite.
 
     Returns
     -------
@@ -60,8 +60,8 @@ def id_twonn(distances: Floats, discard_fraction: float = 0.1) -> float:
 def id_twonn_paper(distances: Floats) -> float:
     """TwoNN estimate of Razzhigaev et al. 2024, who fit only the lowest fifth of the ratios.
 
-    The authors keep repeated points in F, which shifts F; this function assumes that repeated
-    points have been removed.
+    The authors keep repeated points, which shifts the distribution of the ratios; this function
+    assumes that repeated points have been removed.
 
     The parameter `distances` and the result are the same as in `id_twonn`.
 
@@ -78,7 +78,9 @@ def id_twonn_paper(distances: Floats) -> float:
 
 
 def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
-    """TwoNN estimate by maximum likelihood: (N - 1)/Σ log(r₂/r₁), unbiased under TwoNN's law.
+    """TwoNN estimate by maximum likelihood: (N - 1)/Σ log(r₂/r₁), summed over N points.
+
+    The estimate is unbiased if the ratios μ = r₂/r₁ are Pareto distributed.
 
     If a fraction is discarded, the estimate uses the likelihood of the n lowest of N ratios (Type
     II censoring): (n - 1)/(Σᵢ₌₁ⁿ log μᵢ + (N - n) log μₙ).
@@ -87,8 +89,8 @@ def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
     ----------
     distances : ndarray, shape (n_points, 2 or more)
     discard_fraction : float
-        Share of the ratios that is censored (the largest ratios). Only the number of censored
-        ratios is used.
+        Share of the ratios that is censored, starting with the largest. The estimate uses the
+        number of censored ratios, but not their values.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
 
 
 def local_id(distances: Floats) -> Floats:
-    """Estimate of Levina and Bickel at every point: (k - 1)/Σⱼ log(r_k/r_j).
+    """Levina and Bickel's estimate of the dimension at every point: (k - 1)/Σⱼ log(r_k/r_j).
 
     Parameters
     ----------
@@ -145,7 +147,8 @@ def id_mle(distances: Floats, mean: str = "harmonic") -> float:
     Returns
     -------
     float
-        NaN if no point has k neighbours at positive finite distances.
+        NaN if no point has k neighbours at positive finite distances, or if the k distances of
+        every point are equal.
 
     Examples
     --------
@@ -168,17 +171,18 @@ def id_mle(distances: Floats, mean: str = "harmonic") -> float:
 def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[float, float]:
     """Generalised ratios estimate of the intrinsic dimension (Denti et al. 2022).
 
-    μ = r_n2/r_n1 has density d(μᵈ - 1)^(n2 - n1 - 1)/(B(n2 - n1, n1) μ^((n2 - 1)d + 1)). The
-    likelihood is maximised as in scikit-dimension and DADApy: with (N - 1) log d in place of N log
-    d, and without ratios above q₅₀ + 20(q₉₅ - q₅₀), where q₅₀ and q₉₅ are percentiles of the
-    ratios. Ties are omitted. A larger n1 means a larger scale.
+    The ratio μ = r_n2/r_n1 has the density
+    d(μᵈ - 1)^(n2 - n1 - 1)/(B(n2 - n1, n1) μ^((n2 - 1)d + 1)). The likelihood is maximised as in
+    scikit-dimension and DADApy: with (N - 1) log d in place of N log d, and without ratios above
+    q₅₀ + 20(q₉₅ - q₅₀), where q₅₀ and q₉₅ are percentiles of the ratios. Ratios of 1 are omitted.
+    With a larger n1, the estimate describes a larger scale.
 
     Parameters
     ----------
     distances : ndarray, shape (n_points, n2 or more)
         Distances to the nearest neighbours, ascending.
     n1, n2 : int
-        Orders of the nearer and the farther neighbour; n2 is 2·n1 by default.
+        The distances to the n1-th and the n2-th neighbour are compared; n2 is 2·n1 by default.
 
     Returns
     -------
@@ -205,7 +209,8 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
         return float("nan"), float("nan")
     ratios = np.exp(log_ratios)
     middle, high = _quantiles(ratios, (0.5, 0.95))
-    # If the 95 % quantile equals the smallest ratio, no ratio lies below the bound.
+    # If the 95 % quantile equals the smallest ratio, no ratio lies below the bound; keep all
+    # ratios.
     kept = ratios < middle + 20 * (high - middle)
     log_ratios = log_ratios[kept] if kept.any() else log_ratios
     n, more, total = len(log_ratios), n2 - n1 - 1, log_ratios.sum()
@@ -217,13 +222,14 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
         slope = (log_ratios**2 * (1 - rest) / rest**2).sum()
         return value, -(n - 1) / d**2 - more * slope
 
-    # Rough estimate of the root, which is exact for n1 = 1 and n2 = 2.
+    # Newton's method starts from a rough estimate of d, which is exact for n1 = 1 and n2 = 2.
     start = (n - 1) / total * np.log(n2 / n1) if more else (n - 1) / total
     d = start
     for _ in range(20):
         value, slope = score(d)
-        # The score is convex and decreasing. Newton's steps from the left cannot overshoot. A step
-        # from the right reduces d by at most nine tenths.
+        # The derivative of the log-likelihood is a convex, decreasing function of d. Newton's steps
+        # from the left of its root cannot overshoot. A step from the right of the root reduces d by
+        # at most nine tenths.
         step = max(-value / slope, -0.9 * d)
         d += step
         if abs(step) < 1e-12 * d:
@@ -252,8 +258,8 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
     Returns
     -------
     float
-        log(C₂/C₁)/log(R₂/R₁) for the pairs C and the radii R; NaN if the radii are equal, or if a
-        radius has no pairs.
+        log(C₂/C₁)/log(R₂/R₁) for the numbers of pairs C and the radii R; NaN if the radii are
+        equal, or if a radius has no pairs.
     """
     if not 0 < radii[0] < radii[1] < np.inf or not min(pairs) > 0:
         return float("nan")
@@ -261,7 +267,7 @@ def id_corrint(pairs: tuple[int, int], radii: tuple[float, float]) -> float:
 
 
 def _quantiles(values: Floats, shares: tuple[float, ...]) -> list[float]:
-    """Quantiles as in numpy, but without its checks, which would slow down the jackknife."""
+    """Compute quantiles without numpy's checks, which would slow down the jackknife."""
     positions = [share * (len(values) - 1) for share in shares]
     lower = [int(position) for position in positions]
     upper = [min(index + 1, len(values) - 1) for index in lower]

@@ -16,8 +16,8 @@ from shapesweep.estimators.arrays import Labels
 def assign_groups(documents: Labels, n_groups: int = 16) -> Labels:
     """Assign a group to every point: the index of its document modulo the number of groups.
 
-    Groups consist of the same documents for every checkpoint, layer and metric, so that replicates
-    of averages and differences are paired.
+    Groups consist of the same documents for every checkpoint, layer and metric, so that averages
+    and differences can be computed for each replicate.
 
     Parameters
     ----------
@@ -32,9 +32,10 @@ def assign_groups(documents: Labels, n_groups: int = 16) -> Labels:
 
 
 def stderr(replicates: ArrayLike) -> Any:
-    """Delete-group jackknife standard error (Shao and Tu 1995, eq. 2.3 with groups).
+    """Standard error from the delete-group jackknife (Shao and Tu 1995, eq. 2.3 with groups).
 
-    The error is √((G - 1)/G · Σ (θ_g - θ̄)²), where θ_g is the value without group g.
+    The error is √((G - 1)/G · Σ (θ_g - θ̄)²), where θ_g is the value without group g, and θ̄ is the
+    mean of all θ_g.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def half_width(error: ArrayLike, n_groups: ArrayLike, level: float = 0.95) -> An
 
 
 def half_width_of(replicates: ArrayLike) -> Any:
-    """Half widths of 95 % intervals from replicates along the first axis.
+    """Half widths of 95 % confidence intervals, computed from jackknife replicates.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Fit a layer to the previous layer by least squares, with jackknife replicates."""
+"""Fit an affine map from one layer to the next by least squares, with jackknife replicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from shapesweep.estimators import spectrum
 from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
 from shapesweep.estimators.moments import Moments
 
-#: With more features than this number, products that affect only error bars are computed in the
-#: dtype of the points.
+#: With more features than this number, matrix products that affect only error bars are computed in
+#: the dtype of the points.
 FEW_FEATURES = 128
 
 
@@ -25,8 +25,8 @@ class Fit:
     Attributes
     ----------
     n_points, n_features : int
-        Number of tokens, and number of axes with variance in the previous layer. Axes whose spread
-        is less than about 1e-8 of the largest spread count as axes without variance.
+        Number of tokens, and number of axes with variance in the previous layer. An axis has
+        variance if its eigenvalue from `spectrum.eigh` is positive.
     residual, total : float
         Σ‖y - fit‖² and Σ‖y - mean‖² over the tokens y of the later layer.
     """
@@ -55,7 +55,7 @@ def linearity(before: Points, after: Points) -> float:
     Parameters
     ----------
     before, after : ndarray, shape (n_points, n_features)
-        The same tokens in two layers.
+        Hidden states of the same tokens in two layers.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def linearity(before: Points, after: Points) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The same tokens in two layers.
+    """Hidden states of the same tokens in two layers.
 
     Attributes
     ----------
@@ -91,14 +91,14 @@ class Pairs:
     groups: Labels
 
     def of(self, chosen: Mask) -> "Pairs":
-        """Select the pairs of some tokens."""
+        """Return the pairs of the chosen tokens."""
         return Pairs(self.before[chosen], self.after[chosen], self.groups[chosen])
 
 
 def fits_with(
     core: Pairs, eigenvalues: Floats, axes: Floats, n_groups: int, more: Sequence[Pairs] = ()
 ) -> list[tuple[Fit, list[Fit]]]:
-    """Fit a core of many points, alone and with further points, and compute the fits' replicates.
+    """Fit affine maps to a core of many points, with and without further points.
 
     Parameters
     ----------
@@ -113,17 +113,17 @@ def fits_with(
     Returns
     -------
     list of (Fit, list of Fit)
-        One entry for the core alone, and one for the core with each set in `more`. Each entry
-        contains the fit to all points, and for each group the fit without this group.
+        One entry for the core alone, and one for each set in `more` together with the core. Each
+        entry contains the fit to all points, and for each group the fit without this group.
 
     Notes
     -----
-    The replicates use the formula for several left-out cases (Cook and Weisberg 1982, eq. 2.2.11).
-    With orthonormal regressors U and residuals R, removing the rows of group g reduces Σ‖R‖² by
-    ‖R_g‖² + ‖L⁻¹U_gᵀR_g‖², where LLᵀ = I - U_gᵀU_g. Adding rows U_m increases Σ‖R‖² by
-    ‖(I + VᵀV)^-½ R_m‖², where V = L⁻¹U_mᵀ, and R_m are the residuals of the added rows under the
-    fit without these rows. The increase is a sum of squares, so massive tokens cause no
-    cancellation.
+    The replicates are computed by the formula for leaving out several cases (Cook and Weisberg
+    1982, eq. 2.2.11). With orthonormal regressors U and residuals R, removing the rows of group g
+    reduces Σ‖R‖² by ‖R_g‖² + ‖L⁻¹U_gᵀR_g‖², where LLᵀ = I - U_gᵀU_g. Adding rows U_m increases
+    Σ‖R‖² by ‖(I + VᵀV)^-½ R_m‖², where V = L⁻¹U_mᵀ, and R_m are the residuals of the added rows
+    under the fit without these rows. The increase is a sum of squares, so massive tokens cause no
+    numerical cancellation.
     """
     basis = _Basis.of(core, eigenvalues, axes)
     dtype = core.before.dtype if basis.rank > FEW_FEATURES else np.dtype(np.float64)
@@ -137,8 +137,8 @@ def fits_with(
     leaving = []
     for group, out in enumerate(rows):
         centred, targets = basis.centred(core.before[out]), basis.targets(core.after[out])
-        # Use the residuals. If a fit explains everything, the difference of two sums would contain
-        # only rounding errors.
+        # Use the residuals. If a fit explains all variance, the difference of two sums of squares
+        # would contain only rounding errors.
         missed = targets - centred @ slope
         left = _Left.without(basis.regressors(centred.astype(dtype)), missed.astype(dtype))
         if not left.spans and dtype != np.float64:
@@ -232,7 +232,7 @@ class _Left:
 
     @classmethod
     def all(cls, n_regressors: int, width: int) -> "_Left":
-        """The core with all rows."""
+        """The core if no rows are removed."""
         return cls(np.eye(n_regressors), np.zeros((n_regressors, width)))
 
     @classmethod
@@ -271,7 +271,10 @@ class _Further:
         return cls(basis.regressors(centred), targets, targets - centred @ slope, pairs.groups)
 
     def sums(self, left: _Left, group: int) -> _Sums:
-        """Return what the rows outside a group add to the sums of the core without this group."""
+        """Return the amounts by which the added rows increase the sums of the core.
+
+        The core and the added rows are taken without the rows of the group.
+        """
         kept, nothing = self.groups != group, float("nan")
         if not left.spans:
             return _Sums.of(self.targets[kept], nothing)

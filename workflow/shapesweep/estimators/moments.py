@@ -1,4 +1,4 @@
-"""Compute and merge moments of clouds, in float64, for metrics of spectra."""
+"""Compute and merge moments of clouds, in float64, for spectral metrics."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ class Moments:
 
     @classmethod
     def merged(cls, parts: Iterable["Moments"]) -> "Moments":
-        """The moments of all parts together; there must be at least one part."""
+        """Merge the moments of all parts of a cloud; there must be at least one part."""
         return reduce(cls.__add__, parts)
 
     def __add__(self, other: "Moments") -> "Moments":
@@ -112,7 +112,7 @@ class Moments:
         )
 
     def _about(self, centre: Floats) -> tuple[Floats, Floats, float]:
-        """`scatter`, `cubes` and `fourth` about a point other than the mean."""
+        """Compute `scatter`, `cubes` and `fourth` relative to `centre` instead of the mean."""
         n, shift = self.n_points, self.mean - centre
         scatter = self.scatter + n * np.outer(shift, shift)
         along = np.trace(self.scatter) + n * (shift @ shift)
@@ -144,6 +144,6 @@ def directions(points: Floats) -> Floats:
 
 
 def blocks(n: int, size: int = ROWS) -> Iterator[slice]:
-    """Yield slices that cover n rows."""
+    """Yield slices of at most `size` rows that together cover n rows."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))

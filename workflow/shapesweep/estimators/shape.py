@@ -9,7 +9,7 @@ from shapesweep.estimators.arrays import Floats, Ints
 
 @dataclass(frozen=True, eq=False)
 class Rise:
-    """How far inner layers rise above both ends of profiles; attributes have a value per profile.
+    """Height, position and width of the inner peaks of profiles, with one value per profile.
 
     Attributes
     ----------
@@ -79,8 +79,8 @@ def _edges(
     level = base + share * height
     layers = np.arange(values.shape[1])
     low = values < level[:, None]
-    # Find the nearest layers below the level on both sides. If the height is positive, both ends
-    # are below the level.
+    # On each side of the peak, find the nearest layer whose value is below the level. If the height
+    # is positive, both ends of the profile are below the level.
     before = np.where(low & (layers < top[:, None]), layers, -1).max(axis=1)
     behind = np.where(low & (layers > top[:, None]), layers, len(layers)).min(axis=1)
     risen = (height > 0) & (before >= 0) & (behind < len(layers))

@@ -1,8 +1,8 @@
 """Measure the spectral shape of a cloud of points.
 
 All functions are pure functions of a cloud of shape (n_points, n_features), or of the eigenvalues
-of its scatter matrix (see `eigenvalues`). If only ratios of eigenvalues matter, eigenvalues of the
-covariance are equivalent.
+of its scatter matrix (see `eigenvalues`). Functions that use only ratios of eigenvalues also accept
+the eigenvalues of the covariance.
 """
 
 import numpy as np
@@ -80,7 +80,7 @@ def _leading(scatter: Floats) -> float:
         return float(np.linalg.eigvalsh(scatter)[-1])
     try:
         # The relative error of the eigenvector is at most 1e-7. The relative error of the
-        # eigenvalue is of the order of its square.
+        # eigenvalue is of the order of the square of this error.
         start = scatter[:, np.diag(scatter).argmax()]
         found = sparse.eigsh(
             scatter, k=1, which="LA", tol=1e-7, v0=start, ncv=32, return_eigenvectors=False
@@ -102,8 +102,8 @@ def eigenvalues(points: ArrayLike, centred: bool = True) -> Floats:
     Returns
     -------
     ndarray, shape (n_features,), float64
-        The squared singular values of the cloud, ascending. Divided by n_points - 1, they equal the
-        eigenvalues of the covariance.
+        The squared singular values of the cloud, ascending. If the mean is subtracted, they are
+        n_points - 1 times the eigenvalues of the covariance.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def eigenvalues(points: ArrayLike, centred: bool = True) -> Floats:
 def eigh(matrix: Floats) -> tuple[Floats, Floats]:
     """Ascending eigenvalues of a semidefinite matrix, and its eigenvectors as columns."""
     values, axes = np.linalg.eigh(matrix)
-    # Rounding turns a zero eigenvalue into a value of this size, which may be negative.
+    # Rounding errors turn a zero eigenvalue into a value of this size, which may be negative.
     zero = len(values) * np.finfo(float).eps * values[-1]
     return np.where(values > zero, values, 0.0), axes
 
@@ -198,7 +198,7 @@ def rankme(eigenvalues: Floats) -> float:
 
 
 def stable_rank(eigenvalues: Floats) -> float:
-    """Σλ/λ₁: the inverse of the anisotropy (Rudelson and Vershynin 2007)."""
+    """Σλ divided by the largest λ: the inverse of the anisotropy (Rudelson and Vershynin 2007)."""
     return 1 / share if (share := leading_share(eigenvalues)) > 0 else float("nan")
 
 
@@ -253,7 +253,8 @@ def noise_floor(points: Points, epsilon: float | None = None) -> float:
     ----------
     points : ndarray, shape (n_points, n_features)
     epsilon : float, optional
-        Relative spacing 2u of the numbers, if it is coarser than the spacing of their dtype.
+        Relative spacing 2u of numbers in the original dtype of the points, if it is coarser than in
+        their present dtype.
     """
     unit = (epsilon or np.finfo(points.dtype).eps) / 2
     return float(unit**2 * np.einsum("ij,ij->", points, points, dtype=np.float64))
@@ -272,7 +273,7 @@ def matrix_entropy(eigenvalues: Floats) -> float:
 
 
 def lpca_dimension(eigenvalues: Floats) -> float:
-    """Number of eigenvalues above a twentieth of the largest (Fukunaga and Olsen 1971)."""
+    """Number of eigenvalues above 1/20 of the largest eigenvalue (Fukunaga and Olsen 1971)."""
     if not eigenvalues[-1] > 0:
         return float("nan")
     return float((eigenvalues > LPCA_SHARE * eigenvalues[-1]).sum())
@@ -281,8 +282,8 @@ def lpca_dimension(eigenvalues: Floats) -> float:
 def participation_ratio_debiased(eigenvalues: Floats, fourth: float, n_points: int) -> float:
     """Participation ratio, corrected for the bias of small samples (Chun et al. 2026, γ_row).
 
-    U-statistics over distinct points estimate (tr Σ)² and tr Σ² without bias (Himeno and Yamada
-    2014, eq. 1.2).
+    U-statistics over distinct points are unbiased estimates of (tr Σ)² and tr Σ², where Σ is the
+    covariance (Himeno and Yamada 2014, eq. 1.2).
 
     Parameters
     ----------
@@ -332,7 +333,7 @@ def mean_cosine(points: ArrayLike) -> float:
 
 
 def mean_of_pairs(direction_sum: Floats, n_directions: int, n_points: int) -> float:
-    """Mean inner product over all ordered pairs of distinct directions, computed from their sum.
+    """Mean inner product over ordered pairs of distinct directions, from `direction_sum`.
 
     Parameters
     ----------

@@ -69,8 +69,9 @@ def deviations(values: Floats) -> Floats:
 def alarms(z: Floats, thresholds: Floats = THRESHOLDS) -> NDArray[np.bool_]:
     """Compute the alarms of a one-sided CUSUM of deviations (Page 1954), for every threshold.
 
-    At each sample, the sum becomes max(0, sum + deviation - `SLACK`). If the sum exceeds the
-    threshold, the detector raises an alarm, resets the sum to 0, and skips `QUIET` samples.
+    At each sample, the sum of the deviations becomes max(0, sum + deviation - `SLACK`). If the sum
+    exceeds the threshold, the detector raises an alarm, resets the sum to 0, and skips `QUIET`
+    samples.
 
     Parameters
     ----------
@@ -104,8 +105,8 @@ class Outcomes:
     watched : ndarray of float64, shape (n_stable,)
         Number of steps of stable runs during which alarms could be raised.
     lead : ndarray of float64, shape (n_unstable, n_signals, n_thresholds)
-        Number of updates from the first alarm within the horizon to the onset; NaN if there is no
-        alarm.
+        Number of updates of the weights from the first alarm within the horizon to the onset; NaN
+        if there is no alarm.
     early : ndarray of int, shape (n_unstable, n_signals, n_thresholds)
         Number of alarms on unstable runs (runs with an onset) before the horizon.
     watched_early : ndarray of float64, shape (n_unstable,)
@@ -124,7 +125,7 @@ class Outcomes:
         Parameters
         ----------
         stable : ndarray of int, shape (..., n_stable)
-            Weight of each stable run.
+            How many times each stable run is counted.
         rate : float
             Maximum number of false alarms per 1,000 steps.
 
@@ -137,12 +138,13 @@ class Outcomes:
         counts = stable @ self.false.reshape(shape[0], -1).astype(float)
         rates = counts.reshape(*stable.shape[:-1], *shape[1:]) * 1000
         enough = rates <= rate * (stable @ self.watched)[..., None, None]
-        # At higher thresholds, there are fewer alarms, except for effects of resets.
+        # A higher threshold can raise more alarms, because every alarm resets the sum. Therefore,
+        # all higher thresholds must also have few enough alarms.
         enough = np.flip(np.logical_and.accumulate(np.flip(enough, -1), axis=-1), -1)
         return enough.argmax(axis=-1)
 
     def leads(self, at: NDArray[np.int64]) -> Floats:
-        """Return the leads at the chosen thresholds, shape (..., n_unstable, n_signals)."""
+        """Return `lead` at the chosen thresholds, shape (..., n_unstable, n_signals)."""
         runs, signals = np.arange(len(self.lead))[:, None], np.arange(self.lead.shape[1])
         return self.lead[runs, signals, at[..., None, :]]
 
@@ -195,7 +197,7 @@ def outcomes(
 
 
 def best_signals(detected: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For every run, return the signal that detects the largest number of other runs.
+    """For each run, return the signal that detects explosions in the largest number of other runs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Compute indicators of unstable training: those in the literature that are not geometric."""
+"""Compute indicators of unstable training from the literature that are not geometric metrics."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +65,8 @@ def leading_direction(
 ) -> NDArray[np.floating]:
     """Compute the leading right singular vector of a matrix by power iteration.
 
-    If the iteration starts from the previous vector, a few steps are enough to follow a matrix
-    during training.
+    If the iteration starts from the vector of an earlier training step, a few iterations are enough
+    to follow a matrix during training.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def leading_direction(
 
 
 def sign_imbalance(points: NDArray[np.floating], direction: NDArray[np.floating]) -> float:
-    """Compute how one-sided a cloud is along a direction.
+    """Compute the imbalance between positive and negative projections of points on a direction.
 
     The result is |p - q|, where p is the share of points with a positive projection and q the share
     with a negative projection. It is 1 if all projections have the same sign. Spectral alignment

@@ -20,9 +20,9 @@ _MAD = 1.4826
 def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute the level of each loss from earlier losses; at an onset, the loss exceeds its level.
 
-    The level is the lowest median so far of `WINDOW` consecutive losses, plus the larger of two
-    margins: `DEVIATIONS` standard deviations of these losses (1.4826 MAD), or `NATS` nats. A slowly
-    rising loss does not raise the level.
+    The level is the lowest median so far of `WINDOW` consecutive losses, plus a margin. The margin
+    is `DEVIATIONS` standard deviations of these losses (estimated as 1.4826 MAD), but at least
+    `NATS` nats. A slowly rising loss does not raise the level.
 
     Parameters
     ----------

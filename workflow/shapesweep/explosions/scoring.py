@@ -37,7 +37,7 @@ TABLES = ("spikes", "approaches", "warnings")
 
 
 def corrected(n: int) -> float:
-    """Return the level that each of n intervals needs for a joint level of `LEVEL` (Bonferroni)."""
+    """Return the confidence level of each of n intervals for a joint `LEVEL` (Bonferroni)."""
     return 1 - (1 - LEVEL) / n
 
 
@@ -158,7 +158,7 @@ class _Cohort:
 
     @cached_property
     def drawn(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """How often each resampling draws each unstable run, and which runs each detector detects.
+        """For each resampling: the copies of each unstable run, and which detectors detect the run.
 
         The shapes are (n_drawn, n_unstable) and (n_drawn, n_unstable, n_detectors). Thresholds are
         computed from the stable runs that the resampling draws.
@@ -200,7 +200,7 @@ class _Cohort:
 
     @cached_property
     def leads(self) -> NDArray[np.float64]:
-        """The leads at `thresholds`, shape (n_unstable, n_detectors)."""
+        """The lead of each detector for each unstable run, shape (n_unstable, n_detectors)."""
         return self.outcomes.leads(self.thresholds)
 
     @cached_property
@@ -214,8 +214,8 @@ class _Cohort:
         mine = self._leads(at)
         known = mine[~np.isnan(mine)]
         best = at[int((~np.isnan(self.leads[:, at])).sum(axis=0).argmax())]
-        # Count the false alarms of each stable run at the threshold that all other stable runs
-        # determine.
+        # Count the false alarms of each stable run at the threshold that is computed from all other
+        # stable runs.
         false = self.outcomes.false[np.arange(n_stable), best, self.others[:, best]]
         false_alarms = 1000 * false.sum() / self.outcomes.watched.sum()
         early = self.outcomes.early[:, best, self.thresholds[best]]
@@ -241,7 +241,7 @@ class _Cohort:
         }
 
     def _rates(self, at: list[int]) -> NDArray[np.float64]:
-        """Return the detection rate of the best detectors in every resampling."""
+        """For every resampling, return the detection rate of the best of the detectors `at`."""
         counts, detected = self.drawn
         mine = detected[:, :, at]
         best = detector.best_signals(mine, counts)
@@ -255,8 +255,8 @@ class _Cohort:
         hits, its_rates = self.claimed
         mine = ~np.isnan(self._leads(at))
         low, high = _quantiles(its_rates - rates, wanted)
-        # If only a few runs differ, and all differ in the same direction, resampling underestimates
-        # the uncertainty, but a sign test does not.
+        # If the detections differ in only a few runs, and always in the same direction, resampling
+        # underestimates the uncertainty, but a sign test does not.
         only, either = int((hits & ~mine).sum()), int((hits ^ mine).sum())
         if not either or stats.binomtest(only, either).pvalue > 1 - wanted:
             low, high = min(low, 0.0), max(high, 0.0)
@@ -264,13 +264,13 @@ class _Cohort:
         return {"behind": float(behind), "behind_low": low, "behind_high": high}
 
     def _leads(self, at: list[int]) -> NDArray[np.float64]:
-        """For each unstable run, return the lead of the detector that is best on the other runs."""
+        """For each unstable run, return the lead of the detector that is best on all other runs."""
         leads = self.leads[:, at]
         best = detector.best_signals(~np.isnan(leads), np.ones(len(leads), dtype=int))
         return leads[np.arange(len(leads)), best]
 
     def approaches(self) -> Iterator[dict[str, Any]]:
-        """Yield the changes of signals before an onset, and in stable runs at the same times."""
+        """Yield the changes of signals before onsets, and at the same steps of stable runs."""
         bins = np.arange(self.interval, HORIZON + self.interval, self.interval)
         onsets = [run.onset for run in self.unstable]
         own = [_change(run, run.onset, bins, self.interval) for run in self.unstable]
@@ -297,7 +297,7 @@ class _Cohort:
 def _change(
     signals: Signals, onset: float | None, bins: NDArray[np.float64], interval: float
 ) -> NDArray[np.float64]:
-    """Return the changes of signals relative to their medians in the horizon's first half.
+    """Return the differences of signals from their medians in the first half of the horizon.
 
     The shape is (n_bins, n_signals).
     """
@@ -309,7 +309,8 @@ def _change(
         return changes
     finite = np.where(np.isfinite(signals.values), signals.values, np.nan)
     base = pd.DataFrame(finite[far]).median().to_numpy()
-    # If an onset is between two samples, use the earlier sample.
+    # A sample belongs to the shortest lead in `bins` that is not shorter than its distance from the
+    # onset.
     bin_numbers = np.ceil(ahead / interval).astype(int) - 1
     inside = (ahead >= 1) & (bin_numbers < len(bins))
     changes[bin_numbers[inside]] = finite[inside] - base

@@ -36,8 +36,8 @@ class Family:
 
 
 _ID = ("id_twonn", "id_gride", "id_mle")
-#: Families of signals that may warn of an explosion. All except the last come from the literature,
-#: and were chosen before any data was seen.
+#: Families of signals that may warn of an explosion. All families except the last come from the
+#: literature, and were chosen before any data was seen.
 FAMILIES = (
     Family("ID", _ID, 1),
     Family("ID between documents", tuple(f"{name}_between" for name in _ID), 1),
@@ -49,8 +49,8 @@ FAMILIES = (
     Family("parameter norm", ("parameter_norm",), 1),
     Family("gradient norm", ("gradient_norm",), 1),
     Family("loss", ("loss",), 1),
-    # The literature does not claim that a falling ID warns of an explosion. This family was added
-    # after the ID fell in the runs of docs/explanation/explosions.md.
+    # The literature does not claim that a falling ID warns of an explosion. The last family was
+    # added after the ID fell in the runs of docs/explanation/explosions.md.
     Family("ID, falling", _ID, -1),
 )
 METRICS = {metric for family in FAMILIES for metric in family.metrics}
@@ -86,7 +86,7 @@ class Signals:
     interval: float
 
     def of(self, names: Sequence[Name]) -> "Signals":
-        """Return the same run with only the named signals, in the order of `names`."""
+        """Return a copy that contains only the signals `names`, in this order."""
         indices = [self.names.index(name) for name in names]
         return replace(self, names=list(names), values=self.values[:, indices])
 
@@ -96,7 +96,7 @@ class Signals:
         Parameters
         ----------
         requested : sequence of (tuple, int)
-            Names of signals with the `direction` of their family.
+            Name of each signal, and the `direction` of its family.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class Signals:
         for name, way in requested:
             values = self.values[:, self.names.index(name)]
             z = detector.deviations(values)
-            # A value that is not finite is a warning, whatever direction is requested.
+            # An infinite value is a warning, regardless of the requested direction.
             columns.append(np.where(np.isinf(values), z, z * way if way else np.abs(z)))
         return np.stack(columns, axis=1)
 
@@ -131,7 +131,7 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
     known = history[history.metric.isin(METRICS)]
     probed = known[known.source == "probe"]
     logged = known[known.source == "log"]
-    # If the run was not probed, use the times of the log.
+    # If the run was not probed, use the times of the log entries.
     steps = probed.step if len(probed) else logged.step - 1
     grid = np.unique(steps.to_numpy(float))
     grid = grid[grid <= (np.inf if onset is None else onset)]
@@ -161,8 +161,8 @@ def read(run: str, history: pd.DataFrame, onset: float | None) -> Signals | None
 def _means(logged: pd.DataFrame, grid: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average the values of a logged metric at every time of `grid`.
 
-    Each mean covers the entries after the previous time of `grid`. If there are no such entries,
-    the previous mean is repeated.
+    The mean at a time of `grid` covers the log entries since the previous time of `grid`. If there
+    are no log entries in this interval, the previous mean is repeated.
     """
     moments = logged.step.to_numpy(float) - 1
     indices = np.searchsorted(grid, moments)

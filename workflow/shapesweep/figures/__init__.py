@@ -37,17 +37,17 @@ class Figure:
     Attributes
     ----------
     data : callable
-        Function of `Curves` that returns exactly the rows that are drawn. These rows are also
-        written to the CSV. If there are no rows, the figure is not drawn.
+        Function that takes `Curves`, and returns exactly the rows that are drawn. These rows are
+        also written to the CSV. If there are no rows, the figure is not drawn.
     draw : callable
-        Function of the rows from `data` that returns a matplotlib figure.
+        Function that takes the rows from `data`, and returns a matplotlib figure.
     title, category : str
-        Title of the figure, and heading under which the report shows it.
+        Title of the figure, and the heading in the report under which it appears.
     caption : str
         Description of what is drawn and how to read it, in reStructuredText.
     needs : str
-        What a sweep must measure so that `data` returns rows. The documentation shows this text,
-        and so does the message that a figure was not drawn.
+        What a sweep must measure so that `data` returns rows. This text appears in the
+        documentation, and in the message that a figure was not drawn.
     """
 
     data: Callable[[Curves], pd.DataFrame]
@@ -122,12 +122,12 @@ def draw(names: Sequence[str], curves: Path, out: Path) -> list[str]:
 
 
 def note(figure: Canvas, text: str) -> None:
-    """Write a note above a figure: its corpus, N, documents and selection."""
+    """Write a note above a figure, for example its corpus and its number of points."""
     figure.suptitle(text, fontsize=6, color="#555555")
 
 
 def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path) -> None:
-    """Draw a figure, and save it at `path` with each of `EXTENSIONS`."""
+    """Draw a figure, and save one file for each of `EXTENSIONS`."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -147,7 +147,7 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
 
 
 def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
-    """Name the missing and the doubtful checkpoints in the note of a figure."""
+    """Add the names of missing and doubtful checkpoints to the note of a figure."""
     if not len(missing):
         return
     lines = [figure.get_suptitle()] if figure.get_suptitle() else []

@@ -22,12 +22,13 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 STEPS = "viridis_r"
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
-#: If the name of a run is at most this long, the family is written on the same line.
+#: If the name of a run has at most this many characters, its title shows the family on the same
+#: line.
 LONG = 12
 #: If an axis has at most this many powers of ten, each of them is labelled.
 FEW_POWERS = 4
-#: Multiples that are labelled for each power of ten: `NARROW_SUBS` if the axis spans at most a
-#: factor of `NARROW`, otherwise `SUBS`.
+#: Labels of an axis are these multiples of each power of ten: `NARROW_SUBS` if the upper limit of
+#: the axis is at most `NARROW` times the lower limit, otherwise `SUBS`.
 SUBS, NARROW, NARROW_SUBS = (1, 2, 5), 4, (1, 1.2, 1.5, 2, 3, 4, 6, 8)
 #: A line with at most this many points has a marker at each point.
 MARKED = 40
@@ -94,7 +95,7 @@ def layer_axis(ax: Axes) -> None:
 
 
 def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None) -> None:
-    """Draw a line from the embedding through the blocks, with a dotted end for the final norm."""
+    """Draw a line over the layers, with a dotted end to the output of the final norm."""
     line = line.sort_values("layer")
     stack, after = line[line.layer_kind != "final_norm"], line[line.layer_kind == "final_norm"]
     ax.fill_between(stack.layer.astype(float), stack.low, stack.high, color=color, alpha=0.25, lw=0)
@@ -109,21 +110,21 @@ def depth_line(ax: Axes, line: pd.DataFrame, color: str, label: str | None = Non
 def unbroken(line: pd.DataFrame) -> list[pd.DataFrame]:
     """Split a line over training into segments, and drop the rows that have no step.
 
-    A segment ends at a break, where the next checkpoint does not continue the training before it.
+    A segment ends at a break: the next checkpoint does not continue the training of the segment.
     """
     line = line[line.step.notna()].sort_values("step")
     return [part for _, part in line.groupby("segment")] or [line]
 
 
 def thin(ax: Axes, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any) -> None:
-    """Draw a line over training, but not its interval."""
+    """Draw a line over training, without its confidence interval."""
     for number, part in enumerate(unbroken(line)):
         first_label = label if number == 0 else None
         ax.plot(part.step, part.value, color=color, label=first_label, **{"lw": 0.8, **more})
 
 
 def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **more: Any) -> None:
-    """Draw a line over training, its interval as a band, and dotted vertical lines at breaks."""
+    """Draw a line over training with its interval as a band; dotted vertical lines mark breaks."""
     from matplotlib import rcParams
 
     usual = {"ms": rcParams["lines.markersize"], "lw": rcParams["lines.linewidth"]}
@@ -138,7 +139,7 @@ def band(ax: Axes, line: pd.DataFrame, color: str, label: str | None = None, **m
 def band_over(
     ax: Axes, x: Any, line: pd.DataFrame, color: Any, label: str | None = None, **more: Any
 ) -> None:
-    """Draw a line at the positions `x`, and its interval as a band."""
+    """Draw a line at the horizontal positions `x`, with its confidence interval as a band."""
     x, low, high = (column.astype(float) for column in (x, line.low, line.high))
     ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
     usual = {"marker": "o" if len(line) <= MARKED else "", "ms": 1.5, "lw": 0.9}
@@ -157,7 +158,7 @@ def step_axis(ax: Axes, steps: pd.Series) -> None:
     top = steps.max()
     powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(top, 1))) + 1)
     powers = powers[powers <= top]
-    # If there are many powers, label every second power, including the last.
+    # If there are many powers of ten, label every second power, including the last.
     ticks = [0.0, *(powers if len(powers) <= FEW_POWERS else powers[::-1][::2][::-1])]
     ax.set_xticks(ticks, [short(t) for t in ticks])
     ax.set_xticks(powers, minor=True)
@@ -174,7 +175,10 @@ def short(step: float) -> str:
 
 
 def log_axis(ax: Axes) -> None:
-    """Make the vertical axis logarithmic, with a few plain numbers; call this after drawing."""
+    """Make the vertical axis logarithmic, and label a few plain numbers.
+
+    Call this function after drawing, because it reads the range of the axis.
+    """
     from matplotlib import ticker
 
     if ax.get_yscale() != "log":
@@ -187,7 +191,10 @@ def log_axis(ax: Axes) -> None:
 
 
 def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
-    """Set one vertical range for all axes. It starts at `bottom`, or else at the lowest limit."""
+    """Set one vertical range for all axes.
+
+    The range starts at `bottom`. If `bottom` is None, it starts at the lowest limit of any axis.
+    """
     axes = list(axes)
     limits = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:

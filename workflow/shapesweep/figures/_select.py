@@ -7,7 +7,7 @@ from shapesweep.curves.tables import corpora
 from shapesweep.curves.tables import rows as rows
 from shapesweep.estimators.unimodal import thinned
 
-#: Maximum number of runs with panels. The CSV and the report page contain all runs.
+#: Maximum number of runs that get panels. The CSV and the report page contain all runs.
 PANELS = 6
 
 
@@ -37,7 +37,7 @@ def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return (suite, run, family) of the runs that get panels, decoders first.
 
     If there are more than `PANELS` runs, the first seed of every model has priority over all other
-    seeds. Among first seeds, one run of each family has priority over a second run of any family.
+    seeds. Among the first seeds, the first run of every family has priority over all other runs.
     """
     found = data[["suite", "run", "family", "model"]].drop_duplicates().reset_index(drop=True)
     seed = found.groupby(["suite", "model"]).cumcount()
@@ -53,7 +53,7 @@ def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
 
 
 def subtitle(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
-    """Return the note of a figure: corpus, documents and N, followed by the texts `more`.
+    """Return the note of a figure: corpus, documents, number of points N, and the texts in `more`.
 
     If there are more than `drawn` runs, the note says how many runs are drawn. If `drawn` is None,
     all runs are drawn.

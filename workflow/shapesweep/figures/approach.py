@@ -1,4 +1,4 @@
-"""Signals before a loss explosion, compared with stable runs at the same times."""
+"""Signals in the steps before a loss explosion, and at the same steps in stable runs."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from shapesweep.explosions.scoring import HORIZON, LEAST
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below, log_axis
 
-#: Signals in the order of panels.
+#: Signals in the order of their panels.
 METRICS = {
     "id_twonn": "TwoNN ID",
     "id_twonn_between": "ID between docs",
@@ -21,7 +21,10 @@ WORDS = {"unstable": "runs that explode", "stable": "stable runs at the same tim
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the signals of the first scored suite; of the probed layers, only the middle one."""
+    """Select signals of the first scored suite.
+
+    Signals of layers are selected only for the middle one of the probed layers.
+    """
     found = curves.approaches[curves.approaches.metric.isin(METRICS)]
     if not len(found):
         return found
@@ -32,7 +35,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def approach(shown: pd.DataFrame) -> Canvas:
-    """Draw each signal in its own panel, relative to the first half of the horizon."""
+    """Draw each signal relative to its median in the first half of the horizon."""
     figure, axes = grid([""] * 3, [""] * 2, 1.15, "steps from the onset", sharex=True)
     for ax, (metric, words) in zip(axes.ravel(), METRICS.items(), strict=True):
         part = shown[(shown.metric == metric) & (shown.n_runs > 1)]

@@ -15,7 +15,7 @@ BESIDE = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the budgets of every layer, with the ID and ranks of the same checkpoints."""
+    """Select the dimension budgets, and estimates of the dimension for the same checkpoints."""
     budgets = curves.budgets
     # Select only the corpora on which the budgets were measured.
     every = {"corpus": budgets.corpus.unique(), "selection": "no_first"}
@@ -29,7 +29,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def budget(shown: pd.DataFrame) -> Canvas:
-    """Draw one panel per run, with the last checkpoint that has a budget."""
+    """Draw one panel per run; it shows the last checkpoint that has a budget."""
     figure, axes, columns = run_grid(shown, ["dimensions"], 2.0, "layer", sharey=True)
     for (ax,), part in columns:
         last = part[part.metric == "budget"].step.max()

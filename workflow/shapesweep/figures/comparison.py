@@ -1,4 +1,4 @@
-"""Comparison of the authors' numbers with our numbers."""
+"""Comparison of the numbers of the paper's authors with our numbers."""
 
 import pandas as pd
 

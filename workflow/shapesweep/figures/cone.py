@@ -14,7 +14,7 @@ N, FEATURES, DISTANCE = 600, 16, 12.0
 
 
 def data(_curves: Curves) -> pd.DataFrame:
-    """Sample a round cloud far from the origin; return two features before and after centring."""
+    """Sample a round cloud far from the origin; return two features, before and after centring."""
     rng = np.random.default_rng(0)
     points = rng.standard_normal((N, FEATURES))
     points[:, 0] += DISTANCE

@@ -1,4 +1,4 @@
-"""Convergence of profiles to the last profile of their run, and to a profile of the family."""
+"""Convergence of profiles to the last profile of their run, and to the mean of other models."""
 
 import itertools
 

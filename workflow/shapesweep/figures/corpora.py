@@ -1,4 +1,4 @@
-"""Comparison of the text with shuffled and random tokens."""
+"""Comparison of text with shuffled and random tokens."""
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def corpora(shown: pd.DataFrame) -> Canvas:
-    """Draw the dome of the last checkpoint and the IDs over training, one line per corpus."""
+    """Draw the anisotropy over depth and the IDs over training, with one line per corpus."""
     names = tables.corpora(shown)
     figure, axes, columns = run_grid(shown, ["anisotropy", *IDS.values()], 1.3, "training step")
     for column, part in columns:

@@ -1,4 +1,4 @@
-"""The dome of the anisotropy over depth."""
+"""Anisotropy over depth; it forms a dome if it is highest in the middle layers."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Height of the dome over training, and the share of it that is due to the first token."""
+"""Height of the dome over training, and the share of this height that is due to the first token."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from shapesweep.figures._select import at_chosen, rows, subtitle, with_step
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
-#: Maximum number of checkpoints per line that get a mark for their shape.
+#: Maximum number of checkpoints of a line whose shape is marked.
 MARKED = 12
 
 
@@ -21,7 +21,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def dome_training(shown: pd.DataFrame) -> Canvas:
-    """Draw the heights with marks for shapes; below them, draw the shares that are due to sinks."""
+    """Draw heights and shapes in the upper row, and the shares due to sinks in the lower row."""
     ylabels = ["rise of the anisotropy\nabove both ends", "share due to\nthe first token"]
     shared = {"heights": [1.3, 0.8], "sharex": "col", "sharey": "row"}
     figure, axes, columns = run_grid(shown, ylabels, 1.2, "training step", **shared)

@@ -1,4 +1,4 @@
-"""How often each family of signals announced an explosion, at the same limit on false alarms."""
+"""How often each family of signals announced an explosion, with a limit on false alarms."""
 
 import pandas as pd
 
@@ -9,14 +9,14 @@ from shapesweep.figures._panels import GRAY, PALETTE, grid
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the families of signals of the first scored suite, sorted so that the best is last."""
+    """Select the families of signals of the first scored suite, with the best family last."""
     found = curves.warnings[curves.warnings.level == "family"]
     found = found[found.suite == found.suite.iloc[0]] if len(found) else found
     return found.sort_values(["detection", "lead"], ascending=[True, True], kind="stable")
 
 
 def early_warning(shown: pd.DataFrame) -> Canvas:
-    """Draw the share of explosions that each family announced, the share by chance, and leads."""
+    """For each family, draw the share of announced explosions, the share by chance and the lead."""
     figure, axes = grid([""], ["", ""], 0.24 * len(shown) + 0.5)
     detection, lead = axes[0]
     heights = range(len(shown))

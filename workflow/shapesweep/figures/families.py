@@ -26,7 +26,7 @@ def families(shown: pd.DataFrame) -> Canvas:
             part = shown[(shown.family == family) & (shown.metric == metric)]
             for (_, run), line in part.groupby(["suite", "run"], sort=False):
                 line = line.sort_values(["layer", "layer_kind"])
-                # As in `hidden_states`, the last entry is the output of the final norm.
+                # The output of the final norm replaces the last block, as in `hidden_states`.
                 line = line.drop_duplicates("layer", keep="last")
                 band_over(ax, line.depth, line, FAMILIES[family], str(run))
             ax.set_ylim(0, 1.02)

@@ -34,7 +34,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
     for row, (metric, words) in zip(axes, METRICS.items(), strict=True):
         values = shown[shown.metric == metric].value.astype(float)
         values = values[np.isfinite(values) & (values > 0)]
-        # IDs get a logarithmic scale, because the IDs of the embedding are far above all others.
+        # IDs get a logarithmic scale, because the embedding has far higher IDs than the blocks.
         lowest, highest = (values.min(), values.max()) if len(values) else (1.0, 2.0)
         limits: dict[str, Any] = {"norm": LogNorm(lowest, highest)}
         if metric == "anisotropy":

@@ -15,7 +15,7 @@ WAYS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the ID of every model's middle blocks; of a model with several seeds, the mean."""
+    """Select the ID of every model's middle blocks, as the mean over seeds if there are several."""
     shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
     every = {"metric": WAYS, "layers": "middle", "selection": "all"}
     both = with_step(rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every))

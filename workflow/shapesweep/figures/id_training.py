@@ -1,4 +1,4 @@
-"""ID over training: do both phases remain if all neighbours must be in other documents?"""
+"""ID over training: does it still grow and then fall if all neighbours are in other documents?"""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_training(shown: pd.DataFrame) -> Canvas:
-    """Draw the IDs of each run; in the row below, draw its same-document shares and its losses."""
+    """Draw two rows per run: one with IDs, and one with same-document shares and losses."""
     known = runs(shown)
     heights = [1.5, 0.8] * len(known)
     ylabels = [f"{run}\nTwoNN ID" for _, run, _ in known]
@@ -66,7 +66,7 @@ def id_training(shown: pd.DataFrame) -> Canvas:
 
 
 def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
-    """Draw lines for all blocks and for the middle blocks, and shade the interval of a peak."""
+    """Draw lines for all blocks and the middle blocks, and shade the interval of a peak's step."""
     for layers, line in lines[lines.layers != "middle"].groupby("layers", sort=False):
         shade: Any = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
         thin(ax, line, shade, lw=0.5, alpha=0.8)

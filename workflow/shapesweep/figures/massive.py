@@ -16,7 +16,7 @@ WORDS = {
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """For every layer, select the largest activation, and the largest norm over the median norm."""
+    """Select each layer's largest activation, and its largest norm divided by its median norm."""
     every = {"corpus": curves.corpus, "selection": "all"}
     names = ["activation_top1", "max_norm", "median_norm"]
     found = rows(curves.trajectories, metric=names, **every)
@@ -30,7 +30,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def massive(shown: pd.DataFrame) -> Canvas:
-    """Draw one line per layer, from dark to light with depth."""
+    """Draw one line per layer; lines of deeper layers are lighter."""
     figure, _, columns = run_grid(shown, WORDS.values(), 1.3, "training step")
     for column, part in columns:
         column[0].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")

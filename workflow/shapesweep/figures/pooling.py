@@ -8,8 +8,8 @@ from shapesweep.figures._panels import PALETTE, depth_line, log_axis, run_grid, 
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 METRICS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
-#: Metrics that estimate the ID from all points, from half of them, and from a quarter of them. The
-#: figure shows the ID whose number of points is closest to the number of passages.
+#: Metrics that estimate the ID from all points, from half of them, and from a quarter of them. For
+#: all tokens, the figure shows the ID whose number of points is closest to the number of passages.
 SIZES = ["id_twonn", "id_twonn_half", "id_twonn_quarter"]
 CHECKPOINTS = 2
 
@@ -24,7 +24,7 @@ def data(curves: Curves) -> pd.DataFrame:
     text = found[(found.corpus != "last") & found.metric.isin(SIZES)]
     n_points = last[last.metric == "id_twonn"].n_points.max()
     sizes = text.groupby("metric").n_points.max()
-    # An ID depends on N, so choose the text's ID whose N is closest to the N of the last tokens.
+    # The ID depends on the number of points, so compare IDs from similar numbers of points.
     like = (sizes - n_points).abs().astype(float).idxmin() if len(sizes) else "id_twonn"
     kept = (found.metric == "anisotropy") | (
         found.metric == found.corpus.map(lambda name: "id_twonn" if name == "last" else like)
@@ -49,7 +49,7 @@ def pooling(shown: pd.DataFrame) -> Canvas:
                     stack = line[line.layer_kind != "final_norm"].sort_values("layer")
                     ax.plot(stack.layer, stack.value, "--", color=colors[corpus], lw=0.7)
             if metric == "id_twonn":
-                # The axis is logarithmic, because the ID of the embedding is far above all others.
+                # The axis is logarithmic: the embedding has a far higher ID than the blocks.
                 log_axis(ax)
     same_scale(axes[0], bottom=None)
     same_scale(axes[1])

@@ -33,7 +33,7 @@ def data(_curves: Curves) -> pd.DataFrame:
 
 
 def ribbon(shown: pd.DataFrame) -> Canvas:
-    """Draw two three-dimensional panels, coloured along the ribbon."""
+    """Draw each ribbon in a three-dimensional panel; the colour of the points changes along it."""
     from matplotlib import pyplot as plt
 
     figure = plt.figure(figsize=(WIDTH, 1.9))

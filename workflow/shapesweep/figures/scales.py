@@ -8,7 +8,7 @@ from shapesweep.figures._panels import band_over, run_grid, same_scale, step_col
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
 WAYS = {"id_gride": "all neighbours", "id_gride_between": "between documents"}
-#: Other estimators, with the number of neighbours that each estimator uses.
+#: Estimators other than Gride, each with its number of neighbours.
 OTHERS = {"id_twonn": 2, "id_mle": 20, "id_corrint": 20}
 CHECKPOINTS = 5
 

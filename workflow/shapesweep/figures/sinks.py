@@ -23,7 +23,7 @@ LOWER = "lower row: layers, dark (first) to light (last)\nsolid: measured; dashe
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the anisotropy and the predicted share at the last checkpoint, by document length."""
+    """Select measured and predicted anisotropy at the last checkpoint, by document length."""
     names = ["anisotropy", "massive_share"]
     selections = [*MEASURED, *LENGTHS]
     found = rows(curves.profiles, metric=names, corpus=curves.corpus, selection=selections)
@@ -32,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def sinks(shown: pd.DataFrame) -> Canvas:
-    """Draw measured and predicted shares over depth; below, draw them over document length."""
+    """Draw measured and predicted anisotropy, by depth (top) and by document length (bottom)."""
     figure, axes, columns = run_grid(shown, ["share of the variance", "anisotropy"], 1.4)
     for (top, below), part in columns:
         whole = part[part.selection.isin(MEASURED)].sort_values("layer")

@@ -56,7 +56,7 @@ def measure(
     with atomic.temporary(temporary, "shards") as folder:
         sources = []
         for member in members:
-            # To keep the shards, extract all of them, even if their numbers were measured before.
+            # To keep the shards, extract all of them, even if their numbers are already measured.
             if member.is_measured and not kept:
                 yield f"{member.checkpoint.name}: already measured"
                 continue

@@ -30,7 +30,9 @@ PARTIAL = {
 def measure(
     activations: Path, out: Path, settings: Measurement, part: progress.Part = progress.WHOLE
 ) -> str:
-    """Measure the shards of a checkpoint, but keep numbers in `out` from shards of the same origin.
+    """Measure the shards of a checkpoint, and write the numbers to `out`.
+
+    Numbers that `out` already contains for shards of the same origin are kept.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def _measure(
         origins["corpora"],
         pd.DataFrame(geometry, columns=schemas.GEOMETRY.names),
         pd.DataFrame(replicates, columns=schemas.REPLICATES.names),
-        # `joined` adds the kept losses, so omit new losses of the same corpora.
+        # `joined` adds the kept losses, so omit new losses of corpora with kept losses.
         losses[~losses.corpus.isin(known.losses.corpus)],
         tables.read(samples, schemas.SAMPLES),
         tables.read_metadata(samples).get("vocabulary"),

@@ -57,8 +57,8 @@ def measure(
         Number of neighbours for `id_mle` and `id_corrint`; the latter also uses half this number,
         rounded down. By default 20, or all other points if there are fewer than 20.
     n_points : int, optional
-        Number N of distinct points from which IDs are estimated. They are drawn at random. By
-        default, all distinct points are used.
+        Number N of distinct points from which IDs are estimated. These points are drawn at random.
+        By default, all distinct points are used.
     seed : int
         Random seed of the permutation from which the N points are taken.
 

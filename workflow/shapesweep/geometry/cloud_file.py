@@ -108,7 +108,7 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
 
 @contextlib.contextmanager
 def _refusing(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
-    """Convert an error of a reader to a `ShapesweepError` of one line that contains `what`."""
+    """Convert a reader's error to a one-line `ShapesweepError` that contains the text `what`."""
     try:
         yield
     except errors as error:

@@ -22,8 +22,8 @@ from shapesweep.neighbors import sample
 #: neighbours remain when a group of documents is left out.
 SPARE = 32
 #: A distance of fewer than `ROUNDING` units in the last place is mostly rounding error, because a
-#: state is a sum of many rounded terms. A layer is flagged if more than `ROUNDING_SHARE` of its
-#: points have their nearest neighbour at such a distance.
+#: state is a sum of many rounded terms. A layer is flagged if the distance to the nearest neighbour
+#: is mostly rounding error for more than `ROUNDING_SHARE` of its points.
 ROUNDING, ROUNDING_SHARE = 32, 0.01
 #: Random seed of the permutation from which the N points of every cloud are taken.
 PERMUTATION_SEED = 0
@@ -42,7 +42,7 @@ class Layer:
     contexts : ndarray of int, shape (n_tokens,), or None
         Tokens with equal contexts count as repeated, even if rounding makes their states differ.
     selections : dict of ndarray of bool
-        Mask of the tokens that each selection keeps, by the selection's name.
+        Mask of the tokens in each selection, by the name of the selection.
     massive : ndarray of bool, shape (n_tokens,)
     epsilon : float or None
         Relative spacing of the original numbers if it is coarser than that of the dtype, else None.
@@ -218,7 +218,7 @@ def _fits(
         if key in fits or not core.any():
             continue
         if key not in before.axes:
-            # Different tokens are massive in the previous layer, so it has no axes for this mask.
+            # If other tokens are massive in the previous layer, it has no axes for this mask.
             before.axes[key] = spectrum.eigh(Moments.of(before.points[core]).scatter)
         eigenvalues, axes = before.axes[key]
         larger = {
@@ -270,7 +270,7 @@ def _samples(
 def _search(
     layer: Layer, pooled: NDArray[np.int64], metrics: Mapping[str, Metric]
 ) -> list[neighbors.NeighborLists]:
-    """Search the union of all samples once, because the samples overlap almost entirely."""
+    """Find neighbours once, in the union of all samples, because the samples overlap strongly."""
     requested = _of(NeighborMetric, metrics).values()
     most = max(k for metric in requested for k in metric.k)
     between = layer.documents[pooled] if any(metric.between for metric in requested) else None

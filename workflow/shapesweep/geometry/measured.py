@@ -1,7 +1,7 @@
 """Read and write the kept numbers of checkpoints, in one folder for each checkpoint.
 
 A job reuses kept numbers that come from the same inputs, and measures only the missing numbers. The
-folders are not part of the plan. If the folders are removed, everything is measured again.
+folders are not part of the plan. If a folder is removed, its checkpoint is measured again.
 """
 
 import contextlib
@@ -35,7 +35,8 @@ class Measured:
     Attributes
     ----------
     origins : dict
-        Origin of the shards of each corpus: inputs under `from`, device and versions under `by`.
+        Origin of the shards of each corpus. `from` contains the inputs; `by` contains the device
+        and the versions.
     geometry, replicates, losses, samples : pandas.DataFrame
     vocabulary : int or None
         Number of entries of the model's vocabulary.
@@ -117,7 +118,7 @@ class Measured:
         return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
 
     def joined(self, fresh: "Measured") -> "Measured":
-        """Return the kept and the newly measured numbers together, in the usual order of rows."""
+        """Return the kept and the newly measured numbers together, with rows in the usual order."""
         frames = {}
         for name in ("geometry", "replicates", "losses"):
             parts = [getattr(self, name), getattr(fresh, name)]

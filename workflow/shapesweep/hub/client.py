@@ -107,7 +107,7 @@ def repositories(pattern: str) -> list[str]:
     author, _, name = pattern.partition("/")
     search = max(name.split("*"), key=len)
     found = _ask(pattern, lambda api: list(api.list_models(author=author, search=search or None)))
-    # The star of a pattern also matches slashes, but a valid name contains exactly one slash.
+    # In a pattern, `*` also matches slashes, but a valid name contains exactly one slash.
     names = (model.id for model in found if re.fullmatch(r"[\w.-]+/[\w.-]+", model.id))
     return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
@@ -245,7 +245,7 @@ def _is_short(error: BaseException) -> bool:
     return isinstance(error, OSError) and "Consistency check failed" in str(error)
 
 
-#: Errors of the local disk. A request that fails with one of these errors is not repeated.
+#: Errors of the local disk. A request that fails with an error of the disk is not repeated.
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
 
@@ -268,7 +268,7 @@ def _print_retry(state: Any) -> None:
 
 
 def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
-    """Convert an error of the client into an error with advice; None for unexpected errors."""
+    """Return an error with advice for an error of the client; None if the error is unexpected."""
     from huggingface_hub import constants, errors, get_token
 
     token = "your token has no access" if get_token() else "set HF_TOKEN or run `hf auth login`"

@@ -65,7 +65,7 @@ class DiskBudget:
         batch : str
             `<suite>/<run>/<batch>/<fingerprint>`.
         job : str
-            Name of the rule of the job.
+            Name of the Snakemake rule of the job.
         """
         folder = self.folder / batch
         path = folder.with_name(f".{folder.name}.{job}.used")
@@ -159,7 +159,7 @@ class DiskBudget:
                 for batch, (n, end) in claims.items()
                 if _PLACE.fullmatch(batch)
             }
-        # The file is absent, damaged or from an earlier version; new claims replace it.
+        # The file of claims is absent, damaged or of an earlier version; new claims replace it.
         except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             return {}
 

@@ -1,7 +1,8 @@
 """Download checkpoints and tokenizers from the Hub.
 
-The manifest pins the commit, the files and their digests. A complete folder contains exactly these
-files, each of them verified. After a failure, it contains only a `failed.json` with the reason.
+The manifest pins the commit, the files and their digests. After a download, the folder contains
+exactly the files in the manifest, each of them verified. After a failure, the folder contains only
+a `failed.json` with the reason.
 """
 
 import itertools
@@ -24,7 +25,7 @@ PLACES = 4
 def checkpoints(
     wanted: Sequence[tuple[Checkpoint, Path]], claim: Callable[[], None], tokenizer: Path
 ) -> Iterator[str]:
-    """Download checkpoints, as soon as the disk has room for them.
+    """Download checkpoints as soon as the disk has room for all of them.
 
     Parameters
     ----------

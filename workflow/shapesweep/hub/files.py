@@ -31,7 +31,7 @@ def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[Fil
     -------
     files : list of File
     status : list of str
-        The status of `choose_weights`; if there is no configuration, `missing_config` comes first.
+        Status from `choose_weights`, after `missing_config` if there is no configuration.
     """
     inside = _inside(tree, folder)
     weights, status = choose_weights(inside)
@@ -44,7 +44,7 @@ def tokenizer(tree: Sequence[File], folder: str) -> list[File]:
     """Return the files of a tokenizer; empty if the folder contains no tokenizer."""
     inside = _inside(tree, folder)
     files = [inside[name] for name in TOKENIZER if name in inside]
-    # For an old tokenizer, only the configuration of the model states the class.
+    # The class of an old tokenizer is stated only in the configuration of the model.
     return [*files, inside["config.json"]] if files and "config.json" in inside else files
 
 

@@ -117,7 +117,7 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
 
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
-    """Return the group of each repository; those that provide only a tokenizer are left out."""
+    """Return the group of each repository, except repositories that provide only a tokenizer."""
     known = patterns(suite)
     found = {}
     for name in names:
@@ -139,7 +139,7 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
 
 
 def _names(suite: HubSuite) -> dict[str, Repositories | None]:
-    """Return the group of each repository to list; None for one that provides only a tokenizer."""
+    """Return the group of each repository to list; None if it provides only a tokenizer."""
     names: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
         # A pattern that matches no repository is reported as a problem.

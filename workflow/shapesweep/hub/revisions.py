@@ -51,7 +51,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Listed:
-    """A checkpoint as its name and the listing describe it, or a hole (a missing step).
+    """A checkpoint as described by its name and the listing, or a hole (a missing step).
 
     Attributes
     ----------
@@ -62,10 +62,10 @@ class Listed:
         Folder of the checkpoint, or of its download.
     phase : str or None
     flags : tuple of str
-        Reasons to exclude the checkpoint, as far as names and listings show them.
+        Reasons to exclude the checkpoint that are visible in its name or in the listing.
     repository, commit : str
-        Repository and commit on the Hub. For a checkpoint on this machine, these attributes and all
-        attributes below keep their defaults.
+        Repository and commit on the Hub. For a checkpoint on this machine, these two and all
+        following attributes keep their defaults.
     inside : str
         Folder in the repository; empty for its root.
     is_main : bool
@@ -123,7 +123,7 @@ def revisions(
     Raises
     ------
     ShapesweepError
-        If the part of a name that the pattern calls `step` or `tokens` is not a number.
+        If the group `step` or `tokens` of the pattern matches a text that is not a number.
     """
     run = _plain(name.partition("/")[2])
     main = repository.branches.get("main", "")
@@ -157,7 +157,7 @@ def revisions(
 
 
 def _seed(group: Repositories, name: str, label: str | None = None) -> int | None:
-    """Return the seed that the revision's name, the repository's name or the group states."""
+    """Return the seed from the revision's name, from the repository's name, or from the group."""
     found = re.search(group.seed, name) if isinstance(group.seed, str) else None
     for text in (label, found[1] if found else None):
         # An integer with more than 18 digits may not fit into an int64 column.
@@ -310,7 +310,7 @@ def _plain(name: str) -> str:
 
 
 def _may_be_wanted(suite: HubSuite, name: str) -> bool:
-    """Return whether a repository may contain a requested run; a phase may be a separate run."""
+    """Return whether a repository may contain a requested run, which may be one of its phases."""
     run = name.partition("/")[2]
     return (
         suite.only is None
@@ -320,7 +320,7 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
 
 
 def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
-    """Set the number of tokens of every checkpoint, and the run if a phase is a separate run."""
+    """Set the number of tokens of every checkpoint, and its run if its phase is a separate run."""
     placed = []
     ranks: Counter[tuple[str, str | None]] = Counter()
     for checkpoint in sorted(found, key=lambda c: (c.run, c.phase or "", c.step or 0)):

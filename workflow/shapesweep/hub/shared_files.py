@@ -17,7 +17,8 @@ def flag_shared(found: Sequence[Listed]) -> list[Listed]:
     If checkpoints share a file, it is not known which of them is wrong, so each of them gets the
     flag `shares_file_with:<revision>`. Two pairs of checkpoints may share files and get no flag:
     `main` and the last step of a run, and steps 0 and 1 (a first step with learning rate 0 changes
-    no weights). Runs may also share their start with each other, or with the end of an earlier run.
+    no weights). Several runs may also start from the same weights, or from the last weights of an
+    earlier run.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ def flag_shared(found: Sequence[Listed]) -> list[Listed]:
     Returns
     -------
     list of Listed
-        The checkpoints, in the same order.
+        The checkpoints, in the order of `found`.
     """
     groups: dict[str, set[int]] = defaultdict(set)
     for k, checkpoint in enumerate(found):
@@ -56,7 +57,7 @@ def _is_benign(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     for checkpoint in group:
         by_run[checkpoint.run].append(checkpoint)
     # Several runs may start from the same weights, which may be the last weights of an earlier run.
-    # The group may then contain steps 0 and 1 of every run, and the last step of the earlier run.
+    # Then steps 0 and 1 of every run may share a file with the last step of the earlier run.
     later = [run for run, mine in by_run.items() if not all(map(_is_start, mine))]
     whole = all(len(mine) == 1 or _is_pair(mine, last) for mine in by_run.values())
     known = all(_is_start(checkpoint) or _is_end(checkpoint, last) for checkpoint in group)
@@ -71,8 +72,8 @@ def _is_pair(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
         return False
     if first.run == second.run and {first.step, second.step} == {0, 1}:
         return True
-    # `main` belongs to the whole repository, but the last phase may be a separate run. Then `main`
-    # and the last step belong to different runs.
+    # `main` belongs to the whole repository. If the last phase of training is a separate run,
+    # `main` and the last step belong to different runs.
     is_last = _is_end(first, last) and _is_end(second, last)
     return first.is_main != second.is_main and is_last
 
@@ -86,7 +87,7 @@ def _is_end(checkpoint: Listed, last: Mapping[str, int]) -> bool:
 
 
 def _flag(checkpoint: Listed, others: Sequence[Listed]) -> str:
-    """Return the flag, which names at most three of the other checkpoints."""
+    """Return the flag, which names at most three of the checkpoints with the same weight file."""
     names = [
         other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"
         for other in others

@@ -13,7 +13,7 @@ def tokens_of(
     rule : str, PerStep, Each, Ramped, Table or None
     step : int or None
     label : int or None
-        Number of tokens that the name of the checkpoint states.
+        Number of tokens in the name of the checkpoint.
     is_main : bool
         Whether the checkpoint is a `main` without a step. The tokens of such a `main` are known
         only from `label`.
@@ -52,7 +52,7 @@ def ramped(step: int, ramp: Ramp) -> int:
     n_increments = (ramp.last - ramp.first) // ramp.increment
     samples, left, batch = 0, step, ramp.first
     for k in range(1, n_increments + 1):
-        # Number of steps until the batch size grows, which happens once share k has been read.
+        # Number of steps until share k of the samples has been read and the batch size grows.
         until = -(-(ramp.over * k // n_increments - samples) // batch)
         taken = min(left, max(until, 0))
         samples, left, batch = samples + taken * batch, left - taken, batch + ramp.increment

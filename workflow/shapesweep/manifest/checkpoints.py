@@ -93,11 +93,12 @@ def describe(
     rule : 'all', Every, Steps or Log
         The rule that chooses checkpoints. Only the files of chosen checkpoints are hashed.
     known : iterable of Checkpoint
-        Checkpoints of an earlier manifest. Unless the size or the modification time of a file has
-        changed, the file's sha256 is taken from there.
+        Checkpoints of an earlier manifest. If the size and the modification time of a file have not
+        changed, its sha256 is copied from the earlier manifest.
     planned : collection of (str, str), optional
-        Run and revision of each checkpoint without flags that the plan has chosen. If checkpoints
-        were added after planning, `rule` might not choose the same checkpoints as the plan.
+        Run and revision of each checkpoint that has no flags and that the plan has chosen. If
+        checkpoints were added after planning, `rule` might not choose the same checkpoints as the
+        plan.
 
     Returns
     -------
@@ -174,12 +175,12 @@ def tokenizers(
     last : Checkpoint
         The last checkpoint of the run.
     sources : iterator of (str, str, list of File)
-        Repository, commit and files of each source, best source first.
+        Each source consists of a repository, a commit and files. The best source comes first.
 
     Raises
     ------
     ShapesweepError
-        If the suite has no such run on the Hub.
+        If the suite has no run with this name on the Hub.
     """
     mine = [
         checkpoint

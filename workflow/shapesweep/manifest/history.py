@@ -31,8 +31,8 @@ NAMES = {
     "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
 }
 
-#: `_NOTHING` is a log without entries. A `Log` consists of the table of a log and a list of the
-#: problems with reading it.
+#: `_NOTHING` is a log without entries. A `Log` consists of the table of a log and a list of
+#: messages about problems.
 _NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
 Log = tuple[pd.DataFrame, list[str]]
 
@@ -79,7 +79,7 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     rows = []
     for metric, known in NAMES.items():
         name = next((name for name in known if name in columns), None)
-        # Missing values are None, which differs from a NaN that was logged.
+        # A missing value is None, because NaN is a value that a log may contain.
         values = [(entry.get(step), metric, entry.get(name)) for entry in entries]
         rows += [row for row in values if _is_number(row[0]) and _is_number(row[2])]
     table = pd.DataFrame(rows, columns=_NOTHING.columns)
@@ -109,8 +109,8 @@ def of_folder(folder: str | Path) -> Log:
     log : pandas.DataFrame
         Table with the columns of `read_log`; empty if there is no intact state file.
     problems : list of str
-        Messages about damaged state files. Damaged files are skipped, because the intact files
-        lack at most the last entries.
+        Messages about damaged state files. Damaged files are skipped. The intact files lack at most
+        the last entries of the log.
     """
     found, problems = [], []
     for path in _states_of_trainer(folder):
@@ -137,13 +137,13 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     history : pandas.DataFrame
         Rows for every run that has a log or a probe.
     problems : list of str
-        Messages about unreadable logs that do not count as errors.
+        Messages about unreadable logs. These messages do not count as errors.
 
     Raises
     ------
     ShapesweepError
-        If the file of a probe is damaged, or if a log that the suite names is damaged or, in a
-        local suite, absent.
+        If the file of a probe is damaged, or if a log that the suite names is damaged. In a local
+        suite, an absent log is an error, too.
     """
     parts = [pd.DataFrame(columns=schemas.HISTORY.names)]
     problems: list[str] = []
@@ -203,7 +203,8 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
     by_run = {checkpoint.run: checkpoint.repository for checkpoint in found}
     for run, path in suite.losses.items():
         if run not in by_run:
-            # An unknown run is not an error, because `only` may leave out runs that have a log.
+            # An unknown run is not an error, because the suite's key `only` may leave out runs that
+            # have a log.
             problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
             yield run, (_NOTHING, [problem]), None
             continue

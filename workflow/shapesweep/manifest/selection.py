@@ -16,8 +16,9 @@ Rule = Literal["all"] | Selection
 def select(listed: Sequence[Listed], rule: Rule) -> list[Listed]:
     """Apply a configuration's rule `checkpoints` to each run, and return the chosen checkpoints.
 
-    A chosen checkpoint that has flags is reported instead of measured. A rule `Log` chooses twice,
-    once from all checkpoints of the run and once from those without flags; both choices count.
+    A chosen checkpoint that has flags is reported, but not measured. A rule `Log` chooses twice,
+    once from all checkpoints of the run and once from those without flags. Checkpoints of both
+    choices are returned.
 
     Parameters
     ----------

@@ -33,7 +33,8 @@ class Metric:
     is_share : bool
         Whether the metric lies between 0 and 1 for every model size.
     sensitivity : bool
-        Whether the metric is also measured with a lower and a higher bound for massive tokens.
+        Whether the metric is also measured with a lower and a higher bound on the norm of tokens
+        that are not massive.
     derived : bool
         Whether the metric is a function of another metric. `shapesweep measure` computes derived
         metrics, but sweeps do not.
@@ -61,8 +62,8 @@ class CloudMetric(Metric):
     compute : callable
         Maps a `Cloud` to a float; NaN if the metric is not defined.
     capped : bool
-        Whether the metric cannot exceed the number of points. Such a metric is flagged if there are
-        fewer points than features.
+        Whether the number of points is an upper limit of the metric. If so, the metric is flagged
+        when there are fewer points than features.
     """
 
     compute: Callable[[Cloud], float]
@@ -91,11 +92,11 @@ class NeighborMetric(Metric):
     compute : callable
         Maps `Neighbors` to a float; NaN if the metric is not defined.
     k : tuple of int
-        Numbers of neighbours. The tables have one row for each k. In each row, the column `radius`
-        contains the mean distance to the k-th neighbour.
+        Numbers of neighbours. The tables of results have one row for each k. In each row, the
+        column `radius` contains the mean distance to the k-th neighbour.
     is_dimension : bool
-        Whether the metric estimates a dimension. If N is too small for such an estimate, the
-        estimate is flagged.
+        Whether the metric estimates a dimension. If N, the number of sampled tokens, is too small,
+        the estimate is flagged.
     controlled : bool
         Whether the metric has a control, which uses only neighbours in other documents.
     between : bool
@@ -103,9 +104,9 @@ class NeighborMetric(Metric):
     of_documents : bool
         Whether the metric is only meaningful for points that belong to documents.
     adjustable : bool
-        Whether `shapesweep measure --k` sets the k of the metric.
+        Whether the option `shapesweep measure --k` sets k for this metric.
     fraction : int
-        The metric uses N/fraction of the N points.
+        The metric is computed from N/fraction of the N sampled tokens.
     model_stderr : callable or None
         Maps `Neighbors` to the standard error that follows from the estimator's likelihood.
     """

@@ -1,4 +1,4 @@
-"""The exponent of the decay of eigenvalues."""
+"""Exponent of the power law by which the eigenvalues decay."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

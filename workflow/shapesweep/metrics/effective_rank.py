@@ -1,4 +1,4 @@
-"""Effective rank: the number of axes over which the variance spreads, computed from its entropy."""
+"""Effective rank: the effective number of axes, computed from the entropy of the eigenvalues."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

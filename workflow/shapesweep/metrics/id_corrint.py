@@ -1,4 +1,4 @@
-"""Intrinsic dimension from the number of pairs within two radii."""
+"""Intrinsic dimension from the numbers of pairs of points within two radii."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from shapesweep.neighbors.sample import Neighbors
 
 
 def corrint(neighbors: Neighbors) -> float:
-    """Return the correlation dimension between two radii.
+    """Return the correlation dimension, computed from the numbers of pairs within two radii.
 
-    The radii are the median distances to the (k/2)-th and the k-th neighbour in the whole sample,
-    for replicates too.
+    The radii are the median distances to the (k/2)-th and the k-th neighbour in the whole sample.
+    Replicates use the radii of the whole sample.
     """
     k = neighbors.distances.shape[1]
     distances = (neighbors.whole or neighbors).distances

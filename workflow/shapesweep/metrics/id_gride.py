@@ -8,7 +8,8 @@ from shapesweep.neighbors.sample import Neighbors
 def gride(neighbors: Neighbors) -> tuple[float, float]:
     """Return the estimate from the ratios r_k/r_(k/2), and its standard error.
 
-    Both are NaN with fewer than three ratios.
+    r_k is the distance to the k-th neighbour. With fewer than three ratios, the estimate and its
+    standard error are NaN.
     """
     k = neighbors.distances.shape[1]
     return dimension.id_gride(neighbors.distances, k // 2, k)

@@ -1,4 +1,4 @@
-"""Number of axes whose variance is not small."""
+"""Number of axes with more than a twentieth of the variance along the leading axis."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

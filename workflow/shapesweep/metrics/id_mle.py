@@ -1,4 +1,4 @@
-"""Intrinsic dimension from twenty neighbours."""
+"""Intrinsic dimension from the distances to the twenty nearest neighbours."""
 
 from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric

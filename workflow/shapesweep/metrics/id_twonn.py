@@ -1,4 +1,4 @@
-"""Intrinsic dimension from the two nearest neighbours, for N, N/2 and N/4 points."""
+"""Intrinsic dimension from the two nearest neighbours of each of N, N/2 or N/4 points."""
 
 from dataclasses import replace
 

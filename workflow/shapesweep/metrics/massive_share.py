@@ -7,7 +7,8 @@ from shapesweep.metrics import CloudMetric
 def share(cloud: Cloud) -> float:
     """Return the share of the variance that is due to the gap between massive and other tokens.
 
-    The gap is the difference between the mean of the massive tokens and the mean of all others.
+    The gap is the difference between the mean of the massive tokens and the mean of all other
+    tokens.
     """
     variance = cloud.eigenvalues.sum() / cloud.n_points
     p = float(cloud.massive.mean())

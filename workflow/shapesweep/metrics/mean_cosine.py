@@ -1,4 +1,4 @@
-"""Mean cosine, which measures how narrow the cone of all tokens is."""
+"""Mean cosine of pairs of tokens, which is high if all tokens lie in a narrow cone."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

@@ -1,4 +1,4 @@
-"""RankMe: the number of axes over which the singular values spread, computed from their entropy."""
+"""RankMe: the effective number of axes, computed from the entropy of the singular values."""
 
 from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric

@@ -1,7 +1,8 @@
 """Use lower bounds of distances (`tiles`) to propose candidates for nearest neighbours.
 
-For every row, the search also finds a bound below which no point is missing. The bound of every
-pair is computed only once, because a tile above the diagonal serves both its rows and its columns.
+For every row, the search also finds a bound. All points whose distance is below the bound are among
+the candidates of the row. The bound of every pair is computed only once, because a tile above the
+diagonal provides candidates for its rows and for its columns.
 """
 
 from dataclasses import dataclass
@@ -39,9 +40,9 @@ class Candidates:
     columns : ndarray of int, shape (n_rows, width)
         Candidates of every row; -1 for absent candidates.
     beyond : ndarray, shape (n_rows,), float64
-        A lower bound of ½ distance² from each row to all points that `columns` does not list.
+        For each row, a lower bound of ½ distance² to every point that `columns` does not contain.
     hits : Hits or None
-        All pairs that were found, if all rows were searched at once.
+        All pairs that were found, if all rows were searched at once; otherwise None.
     """
 
     rows: Ints
@@ -53,7 +54,7 @@ class Candidates:
 def propose(
     tiles: Tiles, n_points: int, width: int, labels: Labels | None = None
 ) -> list[Candidates]:
-    """Propose candidates for all rows; with labels, also candidates whose labels differ.
+    """Propose candidates for the nearest neighbours of all rows.
 
     Parameters
     ----------
@@ -67,8 +68,9 @@ def propose(
     -------
     list of Candidates
         The first item contains candidates of any label. If labels are given, the second item
-        contains candidates whose label differs from the label of the row. If a row has fewer than
-        `width` candidates, no point below the row's `beyond` is missing.
+        contains candidates whose label differs from the label of the row. A row may have fewer than
+        `width` candidates, but they include every point whose ½ distance² is below the row's
+        `beyond`.
     """
     if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
         return propose_rows(tiles, np.arange(n_points), width, n_points, labels)
@@ -82,8 +84,8 @@ def propose(
     packed: list[NDArray[np.uint64]] = []
     for rows in blocks(n_points):
         tile = tiles.block(rows, slice(rows.start, n_points))
-        # By symmetry, entries to the right of the diagonal block are also bounds of the transposed
-        # pairs.
+        # Distances are symmetric, so entries to the right of the diagonal block are also bounds for
+        # the rows below the block.
         ahead = tile[:, rows.stop - rows.start :]
         row, column = _where(tile <= limits[rows, None])
         packed.append(keys.pack(row + rows.start, column + rows.start, tile[row, column]))
@@ -143,7 +145,7 @@ def propose_rows(
 
 
 def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
-    """Return the columns with each row's smallest bounds, and a lower bound of all other bounds."""
+    """Return the columns with the smallest bounds of each row, and a bound for all others."""
     n_columns, none = values.shape[1], _largest(values.dtype)
     if width < n_columns:
         listed = np.argpartition(values, width, axis=1)
@@ -158,11 +160,11 @@ def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
 
 
 def _rank(n_points: int, width: int) -> int:
-    """Return the rank of a row's threshold among the bounds between the row and the sample.
+    """Return the index of a row's threshold in the sorted bounds between the row and the sample.
 
-    The number of a row's nearest neighbours that the sample contains has a Poisson distribution.
-    The rank is the mean of this distribution plus 3.5 standard deviations plus 2. With this rank,
-    the threshold is too low for only about one row in 1,000.
+    The number of nearest neighbours of a row in the sample has a Poisson distribution. The index is
+    the mean of this distribution plus 3.5 standard deviations plus 2. With this index, the
+    threshold is too low for only about one row in 1,000.
     """
     n_sample = _n_sample(n_points)
     expected = (width + 1) * n_sample / n_points
@@ -174,7 +176,7 @@ def _n_sample(n_points: int) -> int:
 
 
 def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) -> Array:
-    """Estimate for every row a bound that very likely admits more points than needed."""
+    """Estimate a threshold for every row; very likely, more points than needed are below it."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
     rank = _rank(n_points, width)
     own, usual = [], []
@@ -184,7 +186,7 @@ def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) 
             tile[labels[rows, None] == labels[sample]] = _largest(tile.dtype)
         own.append(np.partition(tile, rank, axis=1)[:, rank])
         if width > USUAL:
-            # One row in eight is enough for the median.
+            # One row in eight is enough to estimate the median of all rows.
             middle = min(rank, -(-USUAL * len(sample) // n_points))
             usual.append(np.partition(tile[::8], middle, axis=1)[:, middle])
     thresholds = np.concatenate(own)
@@ -205,16 +207,16 @@ def _where(mask: Mask) -> tuple[Ints, Ints]:
 
 
 class Keys:
-    """Encodes hits as integers that contain row, bound and column, and that sort in this order.
+    """Encodes hits (pairs of points) as integers, which sort by row, then by bound, then by column.
 
-    The 64 bits contain both indices and the leading bits of the bound. Truncation only decreases
-    the bound, which therefore remains a lower bound.
+    The 64 bits contain the row, the leading bits of the bound, and the column. Truncation only
+    decreases the bound, which therefore remains a lower bound.
     """
 
     def __init__(self, n_points: int, dtype: np.dtype[Any]) -> None:
         self.index_bits = max(1, (n_points - 1).bit_length())
         self.dtype = dtype
-        # Non-negative numbers need no sign bit.
+        # The bounds in keys are not negative, so they need no sign bit.
         n_bits = dtype.itemsize * 8 - 1
         self.value_bits = min(n_bits, 64 - 2 * self.index_bits)
         self.cut = n_bits - self.value_bits
@@ -226,15 +228,15 @@ class Keys:
         return packed.view(np.uint64)
 
     def columns(self, packed: NDArray[np.uint64]) -> Ints:
-        """Return the columns of keys."""
+        """Return the column that each key contains."""
         return (packed & np.uint64((1 << self.index_bits) - 1)).astype(np.int64)
 
     def rows(self, packed: NDArray[np.uint64]) -> Ints:
-        """Return the rows of keys."""
+        """Return the row that each key contains."""
         return (packed >> np.uint64(self.value_bits + self.index_bits)).astype(np.int64)
 
     def values(self, packed: NDArray[np.uint64]) -> Array:
-        """Return the bounds of keys."""
+        """Return the bound that each key contains."""
         bits = (packed >> np.uint64(self.index_bits)) & np.uint64((1 << self.value_bits) - 1)
         whole = bits.astype(np.int64) << self.cut
         return whole.astype(f"i{self.dtype.itemsize}").view(self.dtype)
@@ -250,7 +252,7 @@ class Hits:
     packed : ndarray of uint64
         Sorted keys of the pairs.
     known : ndarray, shape (n_points,), float64
-        If ½ distance² of a pair is below the value of its row, the pair is included.
+        A limit for each row. The hits include all pairs whose ½ distance² is below the limit.
     """
 
     keys: Keys
@@ -258,7 +260,10 @@ class Hits:
     known: Floats
 
     def first(self, width: int) -> tuple[Ints, Array]:
-        """Return the columns of every row's first hits, and the next hit's bound; -1 if absent."""
+        """Return the columns of the first hits of each row, and the bound of the next hit.
+
+        Absent columns and bounds are -1.
+        """
         n_points, dtype = len(self.known), self.keys.dtype
         if not len(self.packed):
             return np.full((n_points, width), -1), np.full(n_points, -1, dtype)
@@ -271,7 +276,7 @@ class Hits:
         return listed, np.where(present[:, width], following, dtype.type(-1))
 
     def between(self, rows: Ints, low: Floats | float, high: Floats | float) -> tuple[Ints, Ints]:
-        """Return how many hits of each row have bounds in [low, high), and these hits' columns."""
+        """Return the number of hits of each row with bounds in [low, high), and their columns."""
         starts, stops = self._positions(low, rows), self._positions(high, rows)
         counts = np.maximum(stops - starts, 0)
         shifts = starts - np.cumsum(counts) + counts

@@ -4,7 +4,8 @@ The search proposes candidates from lower bounds of distances, which it computes
 It then computes the candidates' distances in float64. The search is exact because every row has a
 certified `reach`: no neighbour below this distance is missing. Rows whose neighbours cannot be
 determined at one precision are searched again at the next higher precision. If a later query
-exceeds the reach (because it excludes a document or a group), the whole row is searched again.
+excludes points (of a document or a group, for example) and then needs neighbours beyond the reach
+of a row, all points are searched again for this row.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,10 +22,11 @@ from shapesweep.neighbors.tiles import fast_half_precision
 
 #: Distances whose relative difference is smaller than this are equal up to rounding.
 EQUAL = 1e-11
-#: Maximum number of points for which the keys of hits have enough bits for counting pairs.
+#: With more points than this, the keys of hits have too few bits for bounds, so that hits are not
+#: used to count pairs.
 MOST_KEYED = 2**20
-#: Maximum number of neighbours for which a few more candidates compensate for the low precision of
-#: bfloat16.
+#: If more neighbours than this are needed, bfloat16 is not used, because its low precision would
+#: require too many additional candidates.
 FEW_NEIGHBORS = 8
 
 
@@ -42,7 +44,7 @@ class NeighborLists:
         Euclidean distances, ascending; infinite for absent neighbours.
     indices : ndarray of int, shape (n_points, length)
     reach : ndarray, shape (n_points,), float64
-        The list of a row is complete below this distance.
+        The list of a row contains all neighbours that are closer than this distance.
     hits : Hits or None
         All pairs that the search in float32 found, for `count_within`.
     """
@@ -95,7 +97,7 @@ class NeighborLists:
         ------
         distances : ndarray, shape (n_left, k), float64
         indices : callable
-            Computes the indices on demand: an ndarray of int with the same shape.
+            Computes the indices on demand: an ndarray of int, shape (n_left, k).
         """
         rows = np.flatnonzero(keep)
         # Take the first kept entries of every list, which are enough for almost every row.
@@ -134,7 +136,7 @@ class NeighborLists:
         return distances, indices
 
     def _search_again(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
-        """Search whole rows again if their lists are too short."""
+        """Search all points again for rows whose lists are too short."""
         distances, indices = _nothing(len(rows), k)
         pending, n_points = np.arange(len(rows)), len(self.reach)
         for precision in ("float32", "float64"):
@@ -165,7 +167,7 @@ class NeighborLists:
         """Count the ordered pairs of kept points within a radius, for each pair of groups.
 
         Pairs whose distance equals the radius do not count, even if rounding decreases the
-        distance. A radius that is a median of distances can equal the distance of a pair.
+        distance. If the radius is a median of distances, it can equal the distance of a pair.
 
         Parameters
         ----------
@@ -190,14 +192,15 @@ class NeighborLists:
 
 
 def _nothing(n_rows: int, k: int) -> tuple[Floats, Ints]:
-    """Return the distances and indices of rows without neighbours."""
+    """Return distances (infinity) and indices (-1) for rows without neighbours."""
     return np.full((n_rows, k), np.inf), np.full((n_rows, k), -1)
 
 
 def _beginnings(usable: Mask, width: int) -> tuple[Mask, Ints]:
     """Find the first `width` usable entries of every row.
 
-    Return whether they exist, and their flat indices, both with the shape (n_rows, width).
+    Return whether these entries exist, and their indices in the flattened table. Both arrays have
+    the shape (n_rows, width).
     """
     flat, counts = np.flatnonzero(usable), _count(usable, 2)[:, 1]
     positions = (np.cumsum(counts) - counts)[:, None] + np.arange(width)
@@ -206,7 +209,7 @@ def _beginnings(usable: Mask, width: int) -> tuple[Mask, Ints]:
 
 
 def _count(table: Array, n_kinds: int) -> Ints:
-    """Count how often every row contains each of 0, …, n_kinds - 1; shape (n_rows, n_kinds)."""
+    """Count the occurrences of 0, …, n_kinds - 1 in each row; shape (n_rows, n_kinds)."""
     kinds = np.arange(len(table))[:, None] * n_kinds + table
     return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
 
@@ -214,7 +217,7 @@ def _count(table: Array, n_kinds: int) -> Ints:
 def _chosen(index: Ints, short: Ints, table: Array, others: Array) -> Array:
     """Look up entries of a table by flat index, with one column of indices for each row.
 
-    The entries of the rows `short` are taken from `others`.
+    For the rows in `short`, the entries are taken from `others`.
     """
     chosen = table.ravel()[index]
     chosen[:, short] = others.T
@@ -263,7 +266,7 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
 def search(
     points: ArrayLike, length: int, need: int, labels: Labels | None = None
 ) -> list[NeighborLists]:
-    """Find the nearest neighbours of all points; with labels, also those whose labels differ.
+    """Find the nearest neighbours of all points; if labels are given, also those with other labels.
 
     Parameters
     ----------
@@ -319,7 +322,7 @@ def search(
 
 
 def _fill(lists: NeighborLists, proposed: Candidates) -> None:
-    """Fill the lists of rows with the rows' candidates and the exact distances to them."""
+    """Write the candidates of rows, with their exact distances, into the lists of these rows."""
     distances, indices = lists.space.ordered(proposed)
     length = min(lists.distances.shape[1], distances.shape[1])
     lists.distances[proposed.rows, :length] = distances[:, :length]

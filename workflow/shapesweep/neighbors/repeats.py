@@ -8,15 +8,16 @@ from shapesweep.estimators.arrays import Array, Ints, Labels
 def unique_rows(points: Array, contexts: Labels | None = None) -> Ints:
     """Return the indices of the first occurrence of every distinct row, in ascending order.
 
-    Hidden states contain repeated rows, for example those of equal tokens at layer 0, or those of
-    first tokens, if all documents of a causal model start with the same token. A repeated row is a
-    neighbour at distance zero, which ruins every estimate that divides by a distance.
+    Hidden states contain repeated rows. For example, equal tokens have equal states at layer 0. In
+    a causal model, documents that start with the same token have equal first states. A repeated row
+    is a neighbour at distance zero, which ruins every estimate that divides by a distance.
 
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features)
     contexts : ndarray of int, shape (n_points,), optional
-        Rows with equal contexts are repeated points, even if rounding makes the rows differ.
+        Number of the context of each token. Rows with equal numbers are repeated points, even if
+        rounding makes the rows differ.
 
     Returns
     -------

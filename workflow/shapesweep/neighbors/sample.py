@@ -1,7 +1,8 @@
 """Prepare the input of nearest-neighbour metrics: samples of points, and their neighbours.
 
 All metrics share one search over the samples of all selections. If a selection, a decimation or a
-jackknife replicate leaves out points, they are removed from the lists that the search has found.
+jackknife replicate leaves out points, these points are removed from the lists that the search has
+found.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ class Neighbors:
     rows : ndarray of int, shape (n_points,)
         Indices of the sample's points among all points of the search.
     documents : ndarray of int
-        Document of every point of the search.
+        Number of the document of every point of the search.
     count_within : callable
         Maps a radius to the number of ordered pairs of sample points within the radius.
     whole : Neighbors or None
@@ -53,7 +54,7 @@ class Neighbors:
         return same & (self.indices >= 0)
 
     def nearest(self, k: int) -> "Neighbors":
-        """Return the same points with only their k nearest neighbours."""
+        """Return a copy with only the k nearest neighbours of each point."""
         distances = self.distances[:, :k]
         return replace(self, distances=distances, find=lambda: self.indices[:, :k])
 
@@ -76,7 +77,7 @@ def neighbors(
     -------
     whole : Neighbors
     without : iterator of Neighbors
-        One `Neighbors` per group, which leaves out this group.
+        For each group, the `Neighbors` of the sample without this group.
     """
 
     @cache

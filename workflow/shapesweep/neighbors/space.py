@@ -15,7 +15,7 @@ from shapesweep.neighbors.tiles import Tiles
 #: than three of the sixteen digits of float64, so the distance is computed by direct difference.
 NEAR = 2.0**-10
 #: Maximum relative decrease of a bound when its last bits are cut. With a million points, 24 bits
-#: are left, of which 16 belong to the mantissa.
+#: of a bound are left, and 16 of these belong to its mantissa.
 SHORTENED = 2.0**-15
 #: Maximum number of values for which direct subtraction is faster than loading torch.
 FEW_NUMBERS = 2**21
@@ -62,7 +62,7 @@ class Space:
         return self._tiles[precision]
 
     def reach(self, found: Candidates) -> Floats:
-        """Return, for every row, the distance below which its candidates include all points."""
+        """Return a distance for every row: all points closer than this are among its candidates."""
         return np.sqrt(2 * found.beyond) * self.scale
 
     def ordered(self, found: Candidates) -> tuple[Floats, Ints]:
@@ -88,7 +88,7 @@ class Space:
         return distances, indices
 
     def _pairs(self, rows: Ints, counts: Ints, columns: Ints) -> Floats:
-        """Compute distances from rows to columns; row i has counts[i] successive columns."""
+        """Compute distances of pairs; counts[i] consecutive columns belong to the i-th row."""
         if len(columns) * self.points.shape[1] <= FEW_NUMBERS:
             return self.difference(np.repeat(rows, counts), columns)
         starts = np.concatenate([[0], np.cumsum(counts)])
@@ -176,7 +176,7 @@ class Space:
             yield self._nearer(own, doubtful.sum(axis=1), np.nonzero(doubtful)[1], radius)
 
     def _nearer(self, rows: Ints, counts: Ints, columns: Ints, radius: float) -> tuple[Ints, Ints]:
-        """Select the pairs whose exact distance is below a radius; row i has counts[i] columns."""
+        """Select the pairs closer than a radius; counts[i] columns belong to the i-th row."""
         first = np.repeat(rows, counts)
         inside = self._pairs(rows, counts, columns) < radius
         inside &= first != columns

@@ -1,9 +1,9 @@
-"""Compute tiles, which are blocks of lower bounds of ½ distance², each with one matrix product.
+"""Compute tiles: blocks of lower bounds of ½ distance². One matrix product computes a tile.
 
-½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖² is an inner product if every point gets two more columns, so one
-matrix product in low precision computes a tile. Every value is a *lower bound*, because the largest
-possible rounding error is subtracted from the squared norms beforehand. The search is therefore
-exact.
+For points a and b, ½‖a - b‖² = -a·b + ½‖a‖² + ½‖b‖². This is an inner product if every point gets
+two more columns. The product is computed in low precision. Every value is nevertheless a *lower
+bound*, because the largest possible rounding error is subtracted from the squared norms beforehand.
+With lower bounds, the search for neighbours is exact.
 """
 
 from typing import Any
@@ -22,21 +22,20 @@ class Tiles:
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features), float64
-        Centred points, because the error grows with the norms.
+        Centred points. Centring reduces the error, which grows with the norms.
     halves : ndarray, shape (n_points,), float64
         Half of the squared norms of the points.
     precision : {"bfloat16", "float32", "float64"}
-        Precision of the product. Bounds in bfloat16 are kept as int16 numbers with the same bits,
-        which have the same order if the bounds are positive. `bound` converts all bounds to
-        float64.
+        Precision of the product. Bounds in bfloat16 are kept as int16 numbers with the same bits.
+        Positive bounds have the same order in both types. `bound` converts all bounds to float64.
 
     Notes
     -----
     The error of an inner product of n terms in precision u is at most n·u·Σ|terms| (Higham 2002,
     eq. 3.5). With the rounding of the inputs, the error is at most (n + 8)·2u·(½‖a‖² + ½‖b‖²). For
     bfloat16, let h be the point x after rounding, l = x - h, and ρ the largest ‖l‖/‖x‖. Then
-    |a·b - h_a·h_b| ≤ ‖a‖‖l_b‖ + ‖l_a‖‖h_b‖ ≤ 2ρ(1 + ρ)·(½‖a‖² + ½‖b‖²). The sum is computed in
-    float32, and `bound` corrects for the rounding of the sum to bfloat16.
+    |a·b - h_a·h_b| ≤ ‖a‖‖l_b‖ + ‖l_a‖‖h_b‖ ≤ 2ρ(1 + ρ)·(½‖a‖² + ½‖b‖²). The inner product is
+    computed in float32, and `bound` corrects for its rounding to bfloat16.
     """
 
     def __init__(self, points: Floats, halves: Floats, precision: str) -> None:
@@ -68,7 +67,8 @@ class Tiles:
         """Convert values of `block` to non-negative lower bounds of ½‖a - b‖²."""
         if self.precision == "bfloat16":
             bits = np.maximum(values, 0).astype(np.uint32) << 16
-            # A rounded number is too high by at most half a unit in the last of its 8 bits.
+            # A rounded number is too high by at most half a unit in the last of the 8 bits of its
+            # mantissa.
             return bits.view(np.float32).astype(np.float64) / (1 + 2.0**-8)
         return np.maximum(values.astype(np.float64), 0)
 
@@ -95,12 +95,12 @@ class Tiles:
 
 
 def _underflow(n_features: int, dtype: np.dtype[Any]) -> float:
-    """Return the maximum loss by underflow and by the rounding of the sum."""
+    """Return the largest error that underflow and the rounding of the sum can cause."""
     return float((n_features + 10) * np.finfo(dtype).tiny)
 
 
 def _left(right: Any, n_more: int) -> Any:
-    """Return rows of the left factor: negated coordinates, and the ones and squares exchanged."""
+    """Return rows of the left factor: coordinates are negated, and ones and squares swap places."""
     left = -right
     left[:, -2 * n_more : -n_more] = right[:, -n_more:]
     left[:, -n_more:] = 1

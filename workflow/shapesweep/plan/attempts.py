@@ -17,7 +17,7 @@ NAME = rf"[0-9a-f]{{{DIGITS}}}(-[1-9]\d*)?"
 
 
 def name(folder: Path, fingerprint: str, ending: str = "") -> str:
-    """Return the name of the first attempt without a transient failure, which may be a new attempt.
+    """Return the name of the first attempt without a transient failure. It may be a new attempt.
 
     Parameters
     ----------

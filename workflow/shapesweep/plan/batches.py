@@ -17,9 +17,8 @@ from shapesweep.plan import costs, fingerprints
 #: Regular expression for the name of a batch: the first revision, and the number of further
 #: checkpoints.
 BATCH = NAME.strip("^$") + r"(\+[1-9]\d*)?"
-#: Maximum estimated time of a job on one core, in seconds; long compared with the time that a
-#: process needs to start. A job measures at most `MOST` checkpoints, so that there are enough jobs
-#: for all cores.
+#: Maximum estimated time of a job on one core, in seconds; much longer than a process needs to
+#: start. A job measures at most `MOST` checkpoints, so that there are enough jobs for all cores.
 SECONDS, MOST = 1800.0, 8
 
 
@@ -50,7 +49,7 @@ class Batch:
 
     @property
     def revisions(self) -> list[str]:
-        """The revisions of the members."""
+        """The revisions of the checkpoints in the batch."""
         return [checkpoint.revision for checkpoint in self.members]
 
     @cached_property
@@ -61,7 +60,7 @@ class Batch:
 
     @property
     def models(self) -> list[costs.Model]:
-        """The models of the members, for estimates of costs."""
+        """The models of the checkpoints in the batch, for estimates of costs."""
         return [costs.Model.of(checkpoint, self.definition) for checkpoint in self.members]
 
 

@@ -1,7 +1,8 @@
 """Estimates of the disk space, memory, operations and time that a checkpoint needs.
 
 The estimates are computed from the size of the model, and are rough: operations are counted, not
-timed. Snakemake's resources, batches and the inventory use these estimates.
+timed. The resources of Snakemake's jobs, the sizes of batches, and the inventory depend on these
+estimates.
 """
 
 import math
@@ -18,12 +19,13 @@ from shapesweep.manifest.selection import Listed
 from shapesweep.storage.files import stats
 from shapesweep.storage.selections import LENGTHS
 
-#: Assumed speed of downloads (bytes per second) and of a core (operations per second). Counted
-#: operations divided by the times in docs/reference/cost.md give 40 to 90 Gflop/s.
+#: Assumed speed of downloads (bytes per second) and of a core (operations per second). If the
+#: counted operations are divided by the times in docs/reference/cost.md, the result is 40 to 90
+#: Gflop/s.
 DOWNLOAD_SPEED, CORE_SPEED = 50e6, 50e9
 #: `PAIR` is the number of operations per pair of points in a neighbour search, in addition to the
-#: matrix product. `POINT` is the number of operations per point and replicate for all IDs of all
-#: selections. Both numbers are derived from the times in docs/reference/cost.md.
+#: matrix product. `POINT` is the number of operations per point and replicate for all intrinsic
+#: dimensions of all selections. Both numbers are derived from the times in docs/reference/cost.md.
 PAIR, POINT = 600, 4.5e5
 #: Bytes that schemas and logs add to each shard and to each checkpoint.
 OVERHEAD = 16_384
@@ -49,7 +51,7 @@ class Model:
     config : mapping
         The `config.json`, as far as it is known.
     n_bytes : int
-        Total size of the files.
+        Total size of the files of the checkpoint.
     """
 
     config: Mapping[str, Any]
@@ -143,8 +145,8 @@ def budget_operations(model: Model, settings: Config) -> float:
     """Return the number of operations to measure the dimension budget of a checkpoint."""
     d, layers = model.width or 1, model.n_shards - 1
     tokens = n_tokens(model, settings.model_copy(update={"corpora": ["text"]}))
-    # Each layer needs principal axes and three bisections. By measurement, three bisections cost
-    # twice as much as one bisection, because they share most forward passes.
+    # The dimension budget of a layer needs the principal axes and three bisections. By measurement,
+    # three bisections cost twice as much as one bisection, because they share most forward passes.
     passes = 2 * math.log2(d)
     return layers * (passes * 2 * model.n_weights * tokens + 18 * d**3)
 
@@ -173,8 +175,9 @@ def model_mb(model: Model, settings: Config) -> int:
 
 def geometry_mb(model: Model, settings: Config) -> int:
     """Return the memory in MB of a job that measures shards while the next model is loaded."""
-    # The job holds two layers and intermediate arrays. In measurements, they take 12 times the
-    # memory of one layer (docs/reference/speed.md). The estimate adds one layer as a reserve.
+    # The job holds two layers and intermediate arrays. By measurement, these two layers and the
+    # arrays take 12 times the memory of one layer (docs/reference/speed.md). The estimate adds one
+    # layer as a reserve.
     layers = 13 * corpus_tokens(model, settings) * model.width
     measuring = PROCESS_MB + math.ceil(4 * (layers + model.n_weights) / 1e6)
     return max(measuring, model_mb(model, settings))

@@ -34,7 +34,7 @@ def incomplete(folder: str | Path, extensions: Sequence[str]) -> list[Path]:
         Folder of figures. Snakemake checks only whether the folder exists, and not which files it
         contains.
     extensions : sequence of str
-        Each name in the folder should exist with each of these extensions.
+        Extensions of the files of a figure. Each figure in the folder should have all of them.
     """
     names = {path.stem for path in Path(folder).glob("[!.]*.*")}
     paths = [Path(folder, f"{name}.{kind}") for name in sorted(names) for kind in extensions]

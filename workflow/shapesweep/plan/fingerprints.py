@@ -1,9 +1,9 @@
 """Fingerprints: digests of everything that a result depends on.
 
 Fingerprints of a plan are cheap to compute: they cover sizes and modification times, commits,
-settings and versions. Fingerprints of a plan are part of the names of outputs. If one of the inputs
-changes, jobs therefore run again for every target, even if Snakemake's own records are lost. Jobs
-compare fingerprints of file contents, to reuse numbers from earlier jobs.
+settings and versions. Fingerprints of a plan are part of the names of outputs. If an input of a job
+changes, the job therefore runs again, whichever target is requested, even if Snakemake's own
+records are lost. To reuse numbers from earlier jobs, a job compares fingerprints of file contents.
 """
 
 import hashlib

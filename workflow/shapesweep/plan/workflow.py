@@ -49,8 +49,8 @@ class Plan:
         self.config, self.spikes = config, config.for_spikes
         self.results = Path(results)
         self.suites: dict[str, AnySuite] = {**self.spikes.suites, **config.suites}
-        # Files that a sweep writes must not change its plan, so the results of these methods are
-        # cached.
+        # Files that a sweep writes must not change its plan. Results of the following methods are
+        # therefore cached.
         of_suite = (self.listed, self.selected, self.batches, self.budgeted, self.record)
         for method in (*of_suite, self._batches_by_name, self.model, self._attempt, self._budget):
             setattr(self, method.__name__, functools.cache(method))
@@ -97,7 +97,7 @@ class Plan:
         return {(batch.run, batch.name): batch for batch in self.batches(suite)}
 
     def batch(self, suite: str, run: str, name: str) -> Batch:
-        """Return the batch with this name; if the name is a revision, a batch of this checkpoint.
+        """Return the batch with this name, which may be the revision of a single checkpoint.
 
         A job on a cluster computes its own plan, and the run may have grown since the sweep was
         planned. If the job's plan does not contain the batch, the returned batch contains the same
@@ -135,7 +135,7 @@ class Plan:
         return None
 
     def model(self, suite: str, run: str) -> costs.Model:
-        """Return the model of a run, for estimates of costs. All its checkpoints have one shape."""
+        """Return the model of all checkpoints of a run, for estimates of costs."""
         checkpoints = self.selected(suite).values()
         member = next(checkpoint for checkpoint in checkpoints if checkpoint.run == run)
         return costs.Model.of(member, self.suites[suite])
@@ -152,8 +152,9 @@ class Plan:
     def download(self, batch: Batch) -> str:
         """Return `<suite>/<run>/<batch>/<fingerprint>`, the folder of the download of a batch.
 
-        The fingerprint covers the files, and the outputs that need these files. Checkpoints that
-        are already measured are not downloaded, so a folder from an earlier sweep may lack files.
+        The fingerprint depends on the downloaded files, and on the outputs that are computed from
+        them. Checkpoints that are already measured are not downloaded, so a folder from an earlier
+        sweep may lack files.
         """
         files = fingerprints.downloading(batch.definition, batch.members)
         fingerprint = digest(files, self.folder(batch), self.budgets_of(batch))

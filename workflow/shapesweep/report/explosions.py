@@ -1,4 +1,4 @@
-"""The report on loss explosions, in Markdown: which signals warn, and whether the ID warns."""
+"""A report in Markdown on loss explosions: which signals warn of them, and whether the ID does."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -65,7 +65,7 @@ def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
 
 
 def _sentences(families: pd.DataFrame) -> Iterator[str]:
-    """Yield sentences that say whether the ID warns, and compare it with other signal families."""
+    """Yield sentences on whether the ID warns, and on how it compares with other signals."""
     claimed = families[families.family == CLAIMED]
     if not len(claimed):
         return

@@ -1,4 +1,4 @@
-"""The report in Markdown on the comparison with the authors' numbers."""
+"""A report in Markdown that compares the numbers of a paper's authors with ours."""
 
 import pandas as pd
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from shapesweep.curves.tables import corpora, rows
 
-#: The text for each pair of verdicts. The first element of a key says whether the ID with all
-#: neighbours has a peak, and the second whether the ID between documents has a peak.
+#: The start of the sentence on the two phases of the ID. A key contains two bools: whether the ID
+#: with all neighbours has a peak, and whether the ID between documents has a peak.
 _PHASES = {
     (True, False): "Of the two phases of the ID none is shown any more once neighbours come from "
     "other documents",
@@ -31,7 +31,8 @@ class Run:
     ----------
     suite, run, corpus : str
     profiles, trajectories, phases, shapes : pandas.DataFrame
-        Rows of the run and the corpus in each table. All intervals are over documents.
+        The rows of each table that belong to the run and the corpus. All intervals are computed
+        over documents.
     """
 
     suite: str
@@ -61,7 +62,7 @@ def runs(
     phases: pd.DataFrame,
     shapes: pd.DataFrame,
 ) -> list[Run]:
-    """Return the curves of every run on the corpus `text`, or else on the first corpus of the run.
+    """Return the curves of every run on the corpus `text`; without it, on the first corpus.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def runs(
 
 
 def sentences(run: Run) -> list[str]:
-    """State the findings of a run: its dome, and whether the two phases of the ID remain.
+    """State the findings of a run on the shape of the anisotropy and on the two phases of the ID.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def sentences(run: Run) -> list[str]:
 
 
 def on_dome(run: Run) -> list[str]:
-    """State the anisotropy's shape at the last checkpoint, and at the one of greatest height."""
+    """State the anisotropy's shape at two checkpoints: the last, and the one of greatest height."""
     known = run.shapes[(run.shapes.metric == "anisotropy") & (run.shapes["shape"] != "undefined")]
     every = known[known.selection == "all"]
     if not len(every):
@@ -153,7 +154,7 @@ def _peak(row: Any) -> str:
             f"ends, p = {row.p_value:.2g} against a curve without one"
         )
     ends = f"{row.first:.2f} at step {row.first_step:,}, {row.last:.2f} at {row.last_step:,}"
-    # Add the interval of the prominence, because the interval shows how large a peak could be.
+    # Add the interval of the prominence, because it shows how large an undetected peak could be.
     room = f"{row.prominence:+.2f} ± {row.half_width:.2f}"
     return f"no peak ({ends}; the highest between lies {room} above both, p = {row.p_value:.2g})"
 

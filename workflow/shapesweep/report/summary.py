@@ -1,4 +1,4 @@
-"""The summary of a sweep: the checkpoints that were measured, findings, and paths of results."""
+"""The summary of a sweep: the measured checkpoints, the findings, and the paths of the results."""
 
 import textwrap
 from pathlib import Path

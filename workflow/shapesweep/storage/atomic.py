@@ -22,7 +22,7 @@ REPLACEMENTS = 100
 
 
 def folder(path: str | Path) -> AbstractContextManager[Path]:
-    """Write a folder atomically. A `with` statement provides an empty folder to fill.
+    """Write a folder atomically. Fill the empty folder that the `with` statement provides.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def folder(path: str | Path) -> AbstractContextManager[Path]:
 
 
 def file(path: str | Path) -> AbstractContextManager[Path]:
-    """Write a file atomically. A `with` statement provides an empty file to fill.
+    """Write a file atomically. Fill the empty file that the `with` statement provides.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
 
 
 def partials(path: str | Path) -> list[Path]:
-    """Return the temporary paths that running or terminated processes created to write a path."""
+    """Return the temporary paths of a final path, also those of terminated processes."""
     path = Path(path)
     return list(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
@@ -98,14 +98,14 @@ def _atomic(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
 def _replace(partial: Path, path: Path) -> None:
     """Rename a temporary path to the final path, and replace what exists there."""
     for _ in range(REPLACEMENTS):
-        # A file never replaces a folder, because the folder may belong to a user.
+        # A file never replaces a folder, because the folder may contain files of a user.
         if path.is_dir() and partial.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         try:
             partial.replace(path)
             return
         except OSError as error:
-            # In the meantime, another process has written the same folder.
+            # If another process has written the final folder in the meantime, try again.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
     partial.replace(path)
@@ -117,8 +117,8 @@ def _reserved(parent: Path, name: str) -> Iterator[Path]:
 
     Every temporary path has a lock file while its process is running. The lock file is locked
     before the temporary path is created, and removed after the temporary path is removed or
-    renamed. The lock file is a regular file that is open for writing, because network file systems
-    lock only such files across machines.
+    renamed. The lock file is a regular file that is open for writing. Otherwise, a network file
+    system would not lock the file across machines.
     """
     parent.mkdir(parents=True, exist_ok=True)
     _remove_dead(parent, name)
@@ -133,7 +133,7 @@ def _reserved(parent: Path, name: str) -> Iterator[Path]:
 def _locked(parent: Path, name: str) -> tuple[int, Path]:
     while True:
         descriptor, path = tempfile.mkstemp(prefix=f".{name}.", suffix=".lock", dir=parent)
-        # On a file system without locks, leftovers are never removed.
+        # On a file system without locks, the files of terminated processes are never removed.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Another process may have removed the lock file before this process locked it.
@@ -143,7 +143,7 @@ def _locked(parent: Path, name: str) -> tuple[int, Path]:
 
 
 def _remove_dead(parent: Path, name: str) -> None:
-    """Remove leftovers of terminated processes; running processes hold their locks."""
+    """Remove the files and folders of terminated processes, whose locks are free."""
     left = parent.glob(f".{glob.escape(name)}.*")
     for path in [path for path in left if path.suffix in (".partial", ".lock")]:
         lock = path.with_suffix(".lock")

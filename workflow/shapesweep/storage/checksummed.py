@@ -1,10 +1,10 @@
 """Read and write Parquet files with a CRC-32 of the whole file, which is verified on read.
 
 Parquet's own checksums cover only pages, so a flipped bit in a page header or in the footer could
-change numbers unnoticed. The checksum is computed from the file with zeros in its place, and then
-replaces the zeros, which are in the file's metadata. Other programs can read the file like any
-other Parquet file. Files from an earlier version or another program have no checksum, and their
-contents are not verified.
+change numbers unnoticed. At first, the file is written with zeros as the checksum in its metadata.
+Then the checksum of this file is computed, and replaces the zeros. Other programs can read the file
+like any other Parquet file. Files from an earlier version or another program have no checksum, and
+their contents are not verified.
 """
 
 import mmap
@@ -66,9 +66,9 @@ def _whole(path: str | Path) -> pa.BufferReader:
     """Read and verify a whole file, so that later changes of the file have no effect."""
     content = Path(path).read_bytes()
     _check(content)
-    # Arrow must own the memory, because an Arrow thread frees it after the last column is read. If
-    # the memory belonged to a Python object, the thread would need Python's interpreter lock. While
-    # Python exits, a request for the lock aborts the process
+    # Arrow must own the memory, because an Arrow thread frees the memory after the last column is
+    # read. If the memory belonged to a Python object, the thread would need Python's interpreter
+    # lock. While Python exits, a request for the lock aborts the process
     # (https://github.com/apache/arrow/issues/34314).
     owned = pa.allocate_buffer(len(content))
     memoryview(owned).cast("B")[:] = content

@@ -47,7 +47,7 @@ def kind(row: Any) -> str:
 
 
 def name(row: Any) -> str:
-    """Return the run and the revision of a failure, or the run and the step if revision is null."""
+    """Return the run and revision of a failed checkpoint; without a revision, the run and step."""
     step = "" if pd.isna(row.step) else f"/step {row.step}"
     return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
 

@@ -15,7 +15,7 @@ def private_folder(path: str | Path, advice: str) -> Path:
     ----------
     path : path-like
     advice : str
-        Advice to the user; it ends the error message if the path cannot be used.
+        Advice to the user, at the end of the error message if the path cannot be used.
 
     Raises
     ------

@@ -7,12 +7,12 @@ table, except `value` in `SAMPLES` and `lead` in `APPROACHES`.
 
 import pyarrow as pa
 
-#: Increase this version when the tables of a checkpoint change. The tables are then written again
-#: from the kept numbers.
+#: Increase this version when the tables of a checkpoint change. The tables are then written again,
+#: from numbers that are already measured.
 VERSION = 6
 #: The largest integer that a column can contain.
 LARGEST = 2**63 - 1
-#: File with the readings of a probe, in the folder of the checkpoints of a training run.
+#: Name of the file that contains the readings of a probe, next to the checkpoints of the run.
 PROBE_FILE = "probe.parquet"
 #: Measures of the shape of a profile. In SHAPES, each measure also has columns for the bounds of
 #: its interval.
@@ -49,13 +49,14 @@ _CHECKPOINT = f"{_RUN} revision step tokens"
 _NUMBER = "corpus pooling layer layer_kind selection metric"
 _SIGNAL = "step metric value layer layer_kind selection n_points k"
 _CURVE = "suite run model seed architecture family n_layers corpus pooling selection metric k"
-#: Columns of a checkpoint; `segment` is the number of breaks before the checkpoint in its run.
+#: Columns that describe a checkpoint. `segment` is the number of breaks in the run before the
+#: checkpoint.
 _POINT = "revision step tokens segment"
 _DOCUMENTS = "n_documents document_length"
 _BAND = f"value low high n_points {_DOCUMENTS} flag"
 
-#: Only files on this machine have `modified` (in nanoseconds). Only files on the Hub have `blob`
-#: (the id in git).
+#: `modified` (in nanoseconds) is null for files on the Hub. `blob` (the id in git) is null for
+#: files on this machine.
 _FILES = pa.list_(pa.struct(list(_schema("path size sha256 blob modified"))))
 MANIFEST = _schema(
     f"{_RUN} revision repository folder commit step tokens phase files bytes status chosen "
@@ -70,7 +71,7 @@ REPLICATES = _schema(f"{_REVISION} {_NUMBER} n_points k group value metric_versi
 LOSSES = _schema(f"{_REVISION} source corpus value stderr")
 #: Readings of a probe in a training run. The table does not name the suite and the run.
 PROBE = _schema(_SIGNAL)
-#: Values that logs and probes recorded while runs were trained.
+#: Values from logs and probes, recorded during training.
 HISTORY = _schema(f"suite run source {_SIGNAL}")
 FAILURES = _schema(f"{_REVISION} reason measured transient")
 #: Checkpoints that figures cannot show, and checkpoints that figures mark as doubtful.
@@ -102,7 +103,7 @@ COMPARISON = _schema("run metric layer theirs tolerance ours ours_low ours_high 
 DISTANCES = _schema(f"{_CURVE} {_POINT} {_DOCUMENTS} to n_runs value low high")
 #: Runs whose loss was logged, each with the first onset of an explosion, if any.
 SPIKES = _schema("suite run n_losses first_step last_step onset loss before")
-#: Change of signals before an onset, compared with stable runs at the same steps.
+#: How signals change before an onset, and how they change in stable runs at the same steps.
 APPROACHES = _schema(
     "suite metric layer k kind lead n_runs relative value low high", lead=pa.int64()
 )

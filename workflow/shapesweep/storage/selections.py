@@ -7,16 +7,17 @@ from numpy.typing import NDArray
 MASSIVE = 5.0
 
 
-#: Bounds of the selections without massive tokens. The selections with the bounds 3 and 10 show how
-#: much the measured numbers depend on the bound.
+#: Selections without massive tokens, each with its bound on the norm as a multiple of the median
+#: norm. The selections with the bounds 3 and 10 show how much the measured numbers depend on the
+#: bound.
 BOUNDS = {"no_massive": MASSIVE, "no_massive_3": 3.0, "no_massive_10": 10.0}
 
 
 SENSITIVITY = ("no_massive_3", "no_massive_10")
 
 
-#: Selections of shortened documents, with their lengths. In a causal model, the states of a prefix
-#: do not depend on later tokens.
+#: Selections that shorten all documents, each with the number of tokens that are kept. In a causal
+#: model, the states of a prefix do not depend on later tokens.
 LENGTHS = {f"length_{length}": length for length in (8, 32, 128, 512, 2048)}
 
 

@@ -1,4 +1,4 @@
-"""Read and write shards: the hidden states of a checkpoint, for one corpus and one layer.
+"""Read and write shards: files with the hidden states of a checkpoint at one layer on one corpus.
 
 Shards are Parquet files, which are written batch by batch and read as a whole. The metadata of a
 shard describe its inputs. `origins.json` describes the inputs for all corpora of the checkpoint.
@@ -24,8 +24,8 @@ from shapesweep.storage.tables import first_line
 
 #: Increase this version when the content of shards changes, so that everything is extracted again.
 FORMAT_VERSION = 1
-#: File in a folder of shards, with the origin of every corpus and the `fingerprint` of the
-#: checkpoint.
+#: Name of the file that contains the origin of every corpus and the `fingerprint` of the
+#: checkpoint. It is in the folder of shards.
 ORIGINS = "origins.json"
 
 
@@ -57,7 +57,7 @@ class Shard:
 
     @property
     def selections(self) -> list[str]:
-        """The selections that this shard allows.
+        """The selections that can be applied to this shard.
 
         Documents are shortened to a length only if all documents are longer than this length.
         """
@@ -83,8 +83,8 @@ class Shard:
 
         The context of a token contains everything on which the token's state can depend. In a
         causal model, the context is the document up to the token. In all other models, the context
-        is the whole document and the position. Rounding in different batches may make repeated
-        points differ in the last bits.
+        is the whole document and the position. Repeated points from different batches may differ in
+        the last bits, because of rounding.
         """
         if self.metadata["pooling"] == "last":
             # All documents differ, and the shard contains only one token of each.
@@ -131,14 +131,14 @@ class ShardWriter(checksummed.Writer):
         )
 
     def append(self, tokens: list[pa.Array], values: NDArray[np.float32]) -> None:
-        """Add the columns from `token_columns`, and states of shape (n_tokens, n_features)."""
+        """Add rows: columns from `token_columns`, and states of shape (n_tokens, n_features)."""
         flat = pa.array(np.ascontiguousarray(values).ravel())
         activation = pa.FixedSizeListArray.from_arrays(flat, type=self._states)
         self.write_batch(pa.record_batch([*tokens, activation], schema=self.schema))
 
 
 class CorpusWriter:
-    """Writes the shards of a corpus in a thread, so that computing does not wait for the disk.
+    """Writes the shards of a corpus in a thread, so that the model does not wait for the disk.
 
     Use the writer in a `with` statement. An error in the thread is raised by the next call of
     `append`, or at the end of the `with` statement.
@@ -146,7 +146,7 @@ class CorpusWriter:
     Parameters
     ----------
     shards : sequence of (Path, dict)
-        File and metadata of every layer's shard.
+        For each layer, the path and the metadata of its shard.
     """
 
     def __init__(self, shards: Sequence[tuple[Path, dict[str, Any]]]) -> None:

@@ -47,7 +47,7 @@ def write(
         if unknown:
             raise ValueError(f"{path.name} has no column {sorted(unknown)}")
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-    # The metadata that pandas adds preserve the integer types.
+    # pandas adds metadata that preserve the integer types.
     write_parts([table], table.schema, path, metadata)
 
 
@@ -100,7 +100,7 @@ class Reader:
     Parameters
     ----------
     path : path-like
-        A file that `write_parts` wrote.
+        A file written by `write_parts`.
     schema : pyarrow.Schema
         Schema with the columns `suite`, `run` and `revision`.
 

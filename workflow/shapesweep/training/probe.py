@@ -25,7 +25,7 @@ from shapesweep.storage import schemas, tables
 
 #: Number of neighbours that the search finds for each point; `id_mle` uses all of them.
 NEIGHBORS = 20
-#: Estimators of the ID from distances to neighbours, each with its k.
+#: Estimators of the ID from distances to neighbours, each with its number of neighbours.
 DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
     "id_twonn": (2, dimension.id_twonn),
     "id_gride": (16, lambda distances: dimension.id_gride(distances, 8, 16)[0]),
@@ -222,8 +222,8 @@ class Probe:
         documents = np.repeat(np.arange(n_documents), n_tokens - 1)
         rows = unique_rows(points) if len(points) else np.zeros(0, np.int64)
         if len(rows) > self.n_points:
-            # Draw points in a fixed random order of the tokens, so that nearly the same tokens are
-            # measured each time.
+            # Draw points in a fixed random order of the tokens, so that every measurement uses
+            # nearly the same tokens.
             order = np.random.default_rng(0).permutation(len(points))
             rows = np.sort(order[np.isin(order, rows)][: self.n_points])
         lists = []
@@ -237,7 +237,7 @@ class Probe:
                     yield Reading(name + control, value, layer, kind, "no_first", len(rows), k)
 
     def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
-        """Return the mean sign imbalance over the matrices of a block; NaN if there are none."""
+        """Return the mean sign imbalance over the matrices of a block; NaN if it has none."""
         found = []
         for name, module in _matrices(anatomy, layer).items():
             if name in inputs:
@@ -283,7 +283,7 @@ class Record:
 
 
 def _matrices(anatomy: Anatomy, layer: int) -> dict[str, Any]:
-    """Return the linear maps of the block that outputs the given layer, by name."""
+    """Return the linear maps of the block whose output is the given layer, by name."""
     import torch
 
     modules = anatomy.blocks[layer - 1].named_modules() if layer else ()

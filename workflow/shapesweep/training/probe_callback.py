@@ -11,7 +11,7 @@ import transformers
 from shapesweep.storage.schemas import PROBE_FILE
 from shapesweep.training.probe import Probe, Record
 
-#: Minimum number of seconds between two writes of the file of readings. This file is also written
+#: Minimum number of seconds before the file of readings is written again. The file is also written
 #: at every checkpoint and at the end of the training.
 SAVE_SECONDS = 60.0
 
@@ -97,7 +97,7 @@ class ProbeCallback(transformers.TrainerCallback):
         self._measured = True
         self._record.add(state.global_step, readings)
         if self.log:
-            # Logging resets `should_log`, and the Trainer would then skip its own log.
+            # Logging resets `should_log`, and the Trainer would then not log its own values.
             wanted = control.should_log
             self.log({reading.name: reading.value for reading in readings})
             control.should_log = wanted

@@ -36,7 +36,7 @@ class AroundOnset(transformers.TrainerCallback):
     """Keeps the checkpoints around the onset of a loss explosion, and then ends the training.
 
     Checkpoints are saved every few steps. While the logged loss has no onset (`explosions.onset`),
-    only the most recent of these checkpoints are kept. The onset only determines which checkpoints
+    only the most recent of these checkpoints are kept. The onset determines only which checkpoints
     are kept, and when the training ends. Without an onset, only checkpoints at the steps of the
     suite are kept.
 
@@ -63,14 +63,14 @@ class AroundOnset(transformers.TrainerCallback):
             self.onset = None if at is None else self.logged[at][0]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Request checkpoints, and the end of the training."""
+        """Request a checkpoint every few steps, and end the training after the onset."""
         if state.global_step % self.settings.every == 0:
             control.should_save = True
         if self.onset is not None and len(self._after()) >= self.settings.after:
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Remove checkpoints that are too old."""
+        """While there is no onset, remove all checkpoints but the most recent."""
         self.saved.append(state.global_step)
         if self.onset is None:
             # An onset is detected only after several further losses are logged.

@@ -40,7 +40,8 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
     transformers.logging.disable_progress_bar()
 
     config = _config(run.model, suite)
-    # Test this mapping, because the mapping of causal models also contains BERT-like encoders.
+    # Test whether the model is masked, not whether it is causal: the mapping of causal models also
+    # contains encoders such as BERT.
     masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     tokenizer = make_tokenizer(stdlib_text("training"), suite.vocabulary, masked)
     documents = packed(stdlib_text("training"), tokenizer, suite.document_length)
@@ -59,7 +60,7 @@ def train(suite: EmbeddedSuite, run_name: str, folder: str | Path) -> None:
         recipe = suite.with_run(run_name).model_dump_json()
         (partial / RECIPE).write_text(recipe, encoding="utf-8")
         if 0 in suite.steps:
-            # The Trainer does not save before the first step.
+            # The Trainer does not save a checkpoint before the first step.
             start = partial / "checkpoint-0"
             model.save_pretrained(start)
             tokenizer.save_pretrained(start)

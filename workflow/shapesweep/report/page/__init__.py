@@ -1,7 +1,7 @@
 """The report page of a sweep: one HTML file with all results, which needs no network.
 
-The module `numbers` prepares the curves for the page, `record` the lists of checkpoints, and
-`gallery` the figures.
+The module `numbers` prepares the curves for the page. The module `record` prepares the lists, and
+the module `gallery` prepares the figures.
 """
 
 import base64
@@ -38,7 +38,7 @@ def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> P
     out : path-like
         HTML file to write; it is written atomically.
     bound : int
-        Maximum size of all curves on the page, in characters.
+        Maximum total size of the curves on the page, in characters.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> P
 
 
 def read(results: Path) -> dict[str, Any]:
-    """Read the data of the page, as keyword arguments of `render`."""
+    """Read the data of the page, and return them as keyword arguments for `render`."""
     curves = Curves.read(results / "curves")
     return {
         **{n: getattr(curves, n) for n in CURVES},
@@ -100,7 +100,8 @@ def render(
     Returns
     -------
     str
-        HTML of the whole page. Its content security policy forbids loading other files.
+        HTML of the whole page. The content security policy of the page forbids the browser to load
+        other files.
     """
     data = numbers.pack(profiles, trajectories, phases, shapes, bound)
     tables_of_figures = {f["name"]: f["csv"] for part in figures for f in part["figures"]}
@@ -115,7 +116,8 @@ def render(
         n_runs=len(single[["suite", "run"]].drop_duplicates()),
         n_checkpoints=len(single[["suite", "run", "revision"]].drop_duplicates()),
         n_missing=int((~missing.measured.astype(bool)).sum()),
-        # The page states the finding on the two phases before the finding on the dome.
+        # On the page, the finding on the phases of the ID comes before the finding on the
+        # anisotropy.
         findings=[
             {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
             for run in sentences.runs(profiles, trajectories, phases, shapes)

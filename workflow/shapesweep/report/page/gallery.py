@@ -10,12 +10,12 @@ from markupsafe import Markup
 from shapesweep.figures import FIGURES
 
 #: Maximum size of an SVG or CSV file on the page, in bytes. If the SVG of a figure exceeds this
-#: size, the page shows the PNG.
+#: size, the page shows the PNG of the figure.
 BOUND = 1_000_000
 
 
 def gallery(folder: Path, bound: int = BOUND) -> list[dict[str, Any]]:
-    """List all drawn figures by category.
+    """List the figures that were drawn, grouped by category.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The numbers on the page: rounded curves, up to a maximum size."""
+"""Prepare the curves for the page: round their numbers, and limit their total size."""
 
 import json
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from shapesweep.curves.intervals import CURVE, as_array
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 
-#: Maximum size of all curves on a page, in characters. If the curves exceed this size, the last
-#: curves in the order of `_ranked` are left out.
+#: Maximum total size of the curves on a page, in characters. If the curves exceed this size, the
+#: last curves in the order of `_ranked` are left out.
 BOUND = 24_000_000
-#: Maximum number of points of a training log on the page.
+#: Maximum number of points of a training log that the page shows.
 LOGGED = 512
 #: Metrics, selections and corpora whose curves come first in the order of `_ranked`.
 METRICS_FIRST = ("anisotropy", "id_twonn", "id_twonn_between", "same_document_nn")
@@ -32,7 +32,7 @@ def pack(
     shapes: pd.DataFrame,
     bound: int = BOUND,
 ) -> dict[str, Any]:
-    """Convert all curves to values that JSON can represent, up to a maximum size.
+    """Convert curves to values that JSON can represent. Stop at a maximum size.
 
     Parameters
     ----------
@@ -46,27 +46,31 @@ def pack(
     dict
         runs : list of dict
             Each with the lists `checkpoints` (in the order of steps) and `layers` (from the
-            embedding up). Checkpoints and layers are the two axes of every array of a curve.
+            embedding to the last layer). Checkpoints and layers are the two axes of every array of
+            a curve.
         flags : list of str
-            All flags. The `flag` of a curve contains indices into the list `flags`.
+            All flags that occur. The `flag` of a curve contains indices into the list `flags`.
         curves : list of dict
             One curve for every run, corpus, pooling, selection, metric and k. `value`, `low` and
-            `high` are arrays over checkpoints and layers, rounded to four significant digits. `n`
-            and `flag` are arrays with the same axes, or a single number if all entries are equal.
-            `middle`, `phase` and `shapes` describe the middle blocks, the phases and the shapes.
+            `high` have a row for each checkpoint and a column for each layer, and are rounded to
+            four significant digits. `n` and `flag` are arrays over checkpoints and layers, or
+            single numbers if all entries are equal. `middle` is the average of the middle blocks,
+            `phase` describes the phases over training, and `shapes` contains the shape at every
+            checkpoint.
         losses : list of dict
             The losses of every run.
         metrics : dict
-            For each metric, its definition, and what the metric is not.
+            For each metric, its definition, and a text on what the metric is not.
         left_out : list of dict
-            Number of runs with omitted curves, for each metric, k, selection and corpus.
+            Number of runs whose curves are omitted, for each metric, k, selection and corpus.
     """
     profiles, trajectories = _keyed(profiles), _keyed(trajectories)
     runs = _runs(profiles)
     flags = list(dict.fromkeys(["", *profiles.flag.dropna()]))
     middle = _by_curve(trajectories[trajectories.layers == "middle"])
     phase = _by_curve(phases)
-    # Intervals of shapes are over documents only, so the table has no column `over`.
+    # The intervals of shapes are always computed over documents, so the table of shapes has no
+    # column `over`.
     shape = _by_curve(_keyed(shapes.assign(over="documents")))
     units = _by_curve(profiles)
     names = list(runs)
@@ -110,7 +114,7 @@ def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
-    """Return the rows of every curve, by the key of the curve; in a key, 0 replaces a null k."""
+    """Group the rows of a table by curve; in the key of a curve, k is 0 instead of null."""
     filled = frame.assign(k=frame.k.astype("Int64").fillna(0))
     found = filled.groupby([*_RUN, *CURVE], sort=False, dropna=False)
     return dict(iter(found))
@@ -119,7 +123,7 @@ def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
 def _ranked(
     units: dict[tuple[Any, ...], pd.DataFrame], runs: list[tuple[Any, ...]]
 ) -> list[tuple[Any, ...]]:
-    """Sort the keys of the curves by their importance for readers."""
+    """Sort the keys of curves so that the most important curves come first."""
     names = list(METRICS)
     corpora = list(dict.fromkeys([*CORPORA_FIRST, *(key[3] for key in units)]))
 
@@ -163,7 +167,8 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
                 {
                     "key": c.checkpoint,
                     "revision": _text(c.revision),
-                    # `segment` counts breaks. Lines are not drawn across breaks.
+                    # `segment` counts the breaks in a run. Plots do not connect points across a
+                    # break.
                     **_whole(c, "step", "tokens", "segment"),
                 }
                 for c in points.itertuples()
@@ -198,7 +203,7 @@ def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[st
 
 
 def _folded(array: np.ndarray) -> Any:
-    """Return a single number if all finite numbers are equal, otherwise nested lists."""
+    """Convert an array to nested lists, or to a single number if all finite numbers are equal."""
     known = np.unique(array[np.isfinite(array)])
     if len(known) < 2:
         return int(known[0]) if len(known) else None

@@ -1,4 +1,4 @@
-"""The lists on the page: which checkpoints are missing, and where the numbers come from."""
+"""Lists for the page: the missing checkpoints, and the origins of the numbers."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, s
     for row in manifest.itertuples():
         status = ", ".join(row.status if row.status is not None else [])
         line = _line(row, "manifest", status)
-        # Skip the status if the failure of the checkpoint already gives the same reason.
+        # Skip a status that is already part of the reason for the checkpoint's failure.
         if status and status not in reasons.get((line["suite"], line["checkpoint"]), ""):
             lines.append(line)
     return lines
@@ -67,7 +67,7 @@ def corpora(origins: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def versions(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """List each combination of device and versions, with the number of its checkpoints."""
+    """List each combination of device and package versions, with the number of its checkpoints."""
     return _counted(origins, ["device", "shapesweep", "torch", "transformers"])
 
 
