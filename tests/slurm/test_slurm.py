@@ -14,7 +14,8 @@ import pytest
 from helpers import requirements
 from helpers.workflow import ROOT, command, complete, read, settings, write
 
-#: The profile with shorter waiting times, because jobs start at once and share a local disk.
+#: Options that shorten Snakemake's waiting times. In the tests, jobs start immediately and share a
+#: local disk.
 PROFILE = ["--profile", ROOT / "profiles/slurm", "--latency-wait", "5"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "1"]
 

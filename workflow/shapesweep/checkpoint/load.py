@@ -158,7 +158,7 @@ def _check_counts(config: Mapping[str, Any]) -> None:
 
 def _one_line(error: Exception, folder: Path) -> str:
     text = re.sub(r"\s+", " ", str(error))
-    # Remove only whole paths, because the folder's name may be part of another path or of a URL.
+    # Remove the folder only where it begins a path. Its name may be part of another path or a URL.
     text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     if folder.is_absolute():
         text = text.replace(str(folder), "")

@@ -363,7 +363,10 @@ def _with_files(checkpoint: Listed, repository: Repository, with_code: bool) -> 
 
 
 def _holes(group: Repositories, members: list[Listed]) -> list[Listed]:
-    """Return a hole for each grid step without a checkpoint; none if no checkpoint has a step."""
+    """Return a hole for each step of the grid that has no checkpoint.
+
+    If no checkpoint has a step, there are no holes.
+    """
     there = [member for member in members if member.step is not None]
     if not there:
         return []

@@ -31,7 +31,7 @@ NAMES = {
     "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
 }
 
-#: `_NOTHING` is a log without entries. A `Log` consists of the table of a log and a list of
+#: `_NOTHING` is a table without entries. A `Log` is a table of logged values, with a list of
 #: messages about problems.
 _NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
 Log = tuple[pd.DataFrame, list[str]]

@@ -60,7 +60,7 @@ def pack(
         losses : list of dict
             The losses of every run.
         metrics : dict
-            For each metric, its definition, and a text on what the metric is not.
+            For each metric, a list with its texts `definition` and `it_is_not`.
         left_out : list of dict
             Number of runs whose curves are omitted, for each metric, k, selection and corpus.
     """
