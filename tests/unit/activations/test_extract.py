@@ -251,7 +251,7 @@ def test_lack_of_memory_and_an_interruption_are_no_failure_of_the_checkpoint(
 @pytest.mark.parametrize(
     ("vocabulary", "length", "problem"),
     [
-        (40, 24, "do not belong together"),
+        (40, 24, "does not belong to the model"),
         (300, 65, "has 65 tokens, but the model reads at most 64"),
     ],
 )

@@ -71,7 +71,7 @@ def test_other_logs_are_read_up_to_the_last_complete_line(tmp_path, name, text, 
         ("a.jsonl", '{"st\n{"step": 1, "loss": 3}\n', "damaged"),
         ("a.jsonl", "[1]\n", "damaged"),
         ("a.json", "{}", "damaged"),
-        ("a.txt", "step,loss\n", r"a log is \.json, \.jsonl or \.csv"),
+        ("a.txt", "step,loss\n", r"must be \.json, \.jsonl or \.csv"),
     ],
 )
 def test_invalid_log_raises_an_error(tmp_path, name, text, message):
