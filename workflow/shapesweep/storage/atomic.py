@@ -60,7 +60,7 @@ def temporary(parent: str | Path, name: str) -> Iterator[Path]:
         Parent folder, which is created if needed. Folders of terminated processes are removed from
         the parent.
     name : str
-        Part of the folder's name, which tells users what the folder is for.
+        Word in the name of the folder that states its purpose.
     """
     with _reserved(Path(parent), name) as partial:
         # Other users may have access to the parent folder.
