@@ -19,6 +19,9 @@ from helpers.workflow import TINY, command, complete, refused, settings, sweep, 
 
 #: The number of sweeps that are killed at random times. The index of a sweep is its random seed.
 N_KILLS = int(os.environ.get("SHAPESWEEP_KILLS", "3"))
+#: The maximum time in seconds that a worker continues after the end of the sweep. A worker needs
+#: about ten seconds on an idle machine.
+MAX_WAIT = 300
 #: The path of the file to which each sweep appends a line of JSON, or None.
 FOUND = os.environ.get("SHAPESWEEP_FAULTS")
 TABLES = ("geometry", "replicates", "losses", "budgets", "origins", "failures")
@@ -73,6 +76,14 @@ def workers(session):
     return sorted(pids)
 
 
+def wait_for_workers(session):
+    """Wait until all jobs of a session have ended."""
+    end = time.monotonic() + MAX_WAIT
+    while workers(session):
+        assert time.monotonic() < end, "a worker does not end"
+        time.sleep(0.1)
+
+
 def kill(process, victim, rng):
     """Kill one worker, kill Snakemake but no worker, or kill all processes at once."""
     if process.poll() is not None:
@@ -112,8 +123,10 @@ def test_a_killed_sweep_continues_to_the_same_tables(number, undisturbed, small,
         sweep(folder, "--unlock")
         done = sweep(folder, "numbers")
         again = time.monotonic() - start
+        # A worker whose Snakemake was killed continues, and removes its temporary files at the end.
+        wait_for_workers(process.pid)
     finally:
-        # Kill the workers that are still running.
+        # Kill the workers that are still running after an error.
         if workers(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
     assert done.returncode == 0, done.stdout
