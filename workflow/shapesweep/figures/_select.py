@@ -9,6 +9,8 @@ from shapesweep.estimators.unimodal import thinned
 
 #: Maximum number of runs that get panels. The CSV and the report page contain all runs.
 PANELS = 6
+#: Meaning of bands and bars, for the notes of figures.
+INTERVALS = "95 % intervals over documents"
 
 
 def at_last(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, band_over, key_below, log_axis, run_grid
-from shapesweep.figures._select import rows, subtitle
+from shapesweep.figures._select import INTERVALS, rows, subtitle
 
 BESIDE = {
     "id_twonn": "TwoNN ID",
@@ -45,7 +45,7 @@ def budget(shown: pd.DataFrame) -> Canvas:
     key_below(figure, axes[0, 0], 2)
     rise = shown[shown.metric == "budget"].threshold.iloc[0]
     words = f"black: axes needed so that the loss rises by at most {rise:.0%}"
-    marks = "dashed: width of the model; bands: 95 % intervals over documents"
+    marks = f"dashed: width of the model; bands: {INTERVALS}"
     note(figure, f"{subtitle(shown)}\n{words}\n{marks}")
     return figure
 

@@ -6,9 +6,10 @@ from shapesweep.curves.comparison import counted
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, grid
+from shapesweep.figures._select import INTERVALS
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn_paper": "TwoNN ID\nthe paper's fit"}
-BARS = "gray bars: tolerance; blue bars: 95 % intervals over documents"
+BARS = f"gray bars: tolerance; blue bars: {INTERVALS}"
 
 
 def data(curves: Curves) -> pd.DataFrame:

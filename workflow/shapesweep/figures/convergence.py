@@ -7,7 +7,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis
-from shapesweep.figures._select import of_run, rows, runs, subtitle, with_step
+from shapesweep.figures._select import INTERVALS, of_run, rows, runs, subtitle, with_step
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID"}
 TO = {"final": "to the run's last profile", "family": "to the mean of other models"}
@@ -34,7 +34,7 @@ def convergence(shown: pd.DataFrame) -> Canvas:
         step_axis(ax, shown.step)
         ax.set_ylim(bottom=0)
     key_below(figure, axes[0, 0], 3)
-    note(figure, subtitle(shown, "all tokens", "bands: 95 % intervals over documents"))
+    note(figure, subtitle(shown, "all tokens", f"bands: {INTERVALS}"))
     return figure
 
 

@@ -15,7 +15,7 @@ from shapesweep.figures._panels import (
     same_scale,
     step_axis,
 )
-from shapesweep.figures._select import at_last, rows, subtitle
+from shapesweep.figures._select import INTERVALS, at_last, rows, subtitle
 
 IDS = {
     "id_twonn": "TwoNN ID\nall neighbours",
@@ -52,7 +52,7 @@ def corpora(shown: pd.DataFrame) -> Canvas:
     same_scale(axes[0])
     key_below(figure, axes[0, 0], len(names))
     head = subtitle(shown, "first token left out", "lower rows: middle blocks")
-    note(figure, f"{head}\nbands: 95 % intervals over documents")
+    note(figure, f"{head}\nbands: {INTERVALS}")
     return figure
 
 

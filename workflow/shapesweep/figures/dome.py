@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import depth_line, run_grid, step_colors
-from shapesweep.figures._select import at_chosen, rows, subtitle
+from shapesweep.figures._select import INTERVALS, at_chosen, rows, subtitle
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 #: Maximum number of lines in a panel.
@@ -28,7 +28,7 @@ def dome(shown: pd.DataFrame) -> Canvas:
             for _, line in part[part.selection == selection].groupby("revision", sort=False):
                 depth_line(ax, line, color(line.step.iloc[0]))
             ax.set_ylim(0, 1)
-    note(figure, subtitle(shown, "bands: 95 % intervals over documents"))
+    note(figure, subtitle(shown, f"bands: {INTERVALS}"))
     return figure
 
 

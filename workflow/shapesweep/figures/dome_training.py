@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, key_below, run_grid, step_axis
-from shapesweep.figures._select import at_chosen, rows, subtitle, with_step
+from shapesweep.figures._select import INTERVALS, at_chosen, rows, subtitle, with_step
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
@@ -41,7 +41,7 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
         step_axis(below, part.step)
     key_below(figure, axes[0, 0], 2)
     marks = "△ dome, □ box, – flat, × other"
-    note(figure, f"{subtitle(shown, marks)}\nbands: 95 % intervals over documents")
+    note(figure, f"{subtitle(shown, marks)}\nbands: {INTERVALS}")
     return figure
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import FAMILIES, band_over, grid
-from shapesweep.figures._select import PANELS, at_last, rows, subtitle
+from shapesweep.figures._select import INTERVALS, PANELS, at_last, rows, subtitle
 
 WAYS = {"anisotropy_uncentred": "before centring", "anisotropy": "after centring"}
 
@@ -34,7 +34,7 @@ def families(shown: pd.DataFrame) -> Canvas:
                 ax.text(0.5, 0.5, f"no {family}", ha="center", transform=ax.transAxes)
         if 1 < shown[shown.family == family].run.nunique() <= PANELS:
             column[0].legend(loc="best")
-    more = ["all tokens, last checkpoints", "bands: 95 % intervals over documents"]
+    more = ["all tokens, last checkpoints", f"bands: {INTERVALS}"]
     note(figure, subtitle(shown, *more, drawn=None))
     return figure
 

@@ -5,7 +5,7 @@ import pandas as pd
 from shapesweep.curves.tables import Curves, corpora
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, same_scale, step_axis
-from shapesweep.figures._select import rows, subtitle, with_step
+from shapesweep.figures._select import INTERVALS, rows, subtitle, with_step
 
 WAYS = {
     "id_twonn_paper": "TwoNN ID\nthe paper's fit",
@@ -38,7 +38,7 @@ def id_models(shown: pd.DataFrame) -> Canvas:
             step_axis(ax, part.step)
         same_scale(row)
     key_below(figure, axes[0, 0], 3)
-    seeds = "bands: 95 % intervals over documents, or over seeds if there are several"
+    seeds = f"bands: {INTERVALS}, or over seeds if there are several"
     more = f"{len(models)} of {len(every)} models; " if len(every) > len(models) else ""
     head = subtitle(shown, f"{more}all tokens", "middle blocks", drawn=None)
     note(figure, f"{head}\n{seeds}")

@@ -17,7 +17,7 @@ from shapesweep.figures._panels import (
     step_axis,
     thin,
 )
-from shapesweep.figures._select import of_run, rows, runs, subtitle, with_step
+from shapesweep.figures._select import INTERVALS, of_run, rows, runs, subtitle, with_step
 
 WAYS = {"id_twonn": "all neighbours", "id_twonn_between": "between documents"}
 METRICS = [*WAYS, "id_twonn_paper", "same_document_nn"]
@@ -60,7 +60,7 @@ def id_training(shown: pd.DataFrame) -> Canvas:
         step_axis(below[0], same.step)
     figure.supxlabel("training step", fontsize=7)
     thin_lines = "thin: single blocks, dark (first) to light (last)"
-    bands = "bands: 95 % intervals over documents; gray: 95 % interval of a peak's step"
+    bands = f"bands: {INTERVALS}; gray: 95 % interval of a peak's step"
     note(figure, f"{subtitle(shown, 'first token left out', thin_lines)}\n{bands}")
     return figure
 

@@ -5,14 +5,13 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, run_grid, step_colors, unbroken
-from shapesweep.figures._select import rows, subtitle
+from shapesweep.figures._select import INTERVALS, rows, subtitle
 
 METRICS = {
     "anisotropy": "anisotropy",
     "id_twonn": "TwoNN ID\nall neighbours",
     "id_twonn_between": "TwoNN ID\nbetween documents",
 }
-BARS = "bars: 95 % intervals over documents"
 
 
 def data(curves: Curves) -> pd.DataFrame:
@@ -40,7 +39,7 @@ def loss(shown: pd.DataFrame) -> Canvas:
                 style = {"fmt": "o", "color": color(point.step), "ms": 3, "elinewidth": 0.6}
                 ax.errorbar(point.loss, point.value, height, **style)
         column[-1].invert_xaxis()
-    note(figure, subtitle(shown, "first token left out", "middle blocks") + f"\n{BARS}")
+    note(figure, subtitle(shown, "first token left out", "middle blocks") + f"\nbars: {INTERVALS}")
     return figure
 
 
