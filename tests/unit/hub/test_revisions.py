@@ -15,7 +15,7 @@ from shapesweep.config import sweep
 from shapesweep.config.hub_suite import HubSuite, Ramp
 from shapesweep.config.suite import SUITE
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub import listing, revisions, tokens
+from shapesweep.hub import listing, revisions, token_counts
 from shapesweep.hub.files import choose_weights
 from shapesweep.hub.revisions import Repository
 from shapesweep.manifest.selection import select
@@ -128,9 +128,9 @@ def test_tokens_of_a_growing_batch_match_the_published_number():
     Lucie's training batches have at most 1,024 samples.
     """
     lucie = Ramp(first=256, increment=64, over=10_000_000, last=1024, length=1)
-    assert abs(tokens.ramped(753_851, lucie) - 762_144_586) < 1024
+    assert abs(token_counts.ramped(753_851, lucie) - 762_144_586) < 1024
     bloom = Ramp(first=192, increment=16, over=9_765_625, last=512, length=2048)
-    assert tokens.ramped(300_000, bloom) / 1e9 == pytest.approx(302.3, abs=0.05)
+    assert token_counts.ramped(300_000, bloom) / 1e9 == pytest.approx(302.3, abs=0.05)
 
 
 DEFINITION = {**HUB, "repositories": ["org/{a,b}"]}

@@ -17,7 +17,7 @@ from shapesweep.config.hub_suite import HubSuite, Mode, Phase, Repositories
 from shapesweep.config.names import expand, number, steps
 from shapesweep.errors import ShapesweepError
 from shapesweep.hub.files import is_weights, needed, tokenizer
-from shapesweep.hub.tokens import tokens_of
+from shapesweep.hub.token_counts import tokens_of
 from shapesweep.storage.files import File
 from shapesweep.storage.schemas import LARGEST
 
