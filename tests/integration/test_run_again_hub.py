@@ -194,7 +194,7 @@ def test_a_kept_budget_is_not_measured_again(hub, copied):
     complete(copied, "numbers")
     assert path.read_bytes() == content
     assert not weights(hub)
-    # If the kept budget is damaged, it is not used.
+    # If the file of the saved budget is damaged, the file is not used.
     (kept,) = (copied / "results/measured/mine/first/.budgets").iterdir()
     for damaged in (kept, path):
         damaged.write_bytes(b"PAR1")

@@ -49,7 +49,7 @@ def swept(tmp_path_factory, runs, text_file):
 
 
 def measured_and_kept(log):
-    """From the last line of a log, return the counts of measured and kept numbers."""
+    """From the last line of a log, return the counts of measured and reused numbers."""
     last = log.splitlines()[-1]
     return [int(n) for n in re.search(r"(\d+) numbers measured, (\d+) kept", last).groups()]
 

@@ -1,4 +1,4 @@
-"""`shapesweep measure` prints the numbers of a cloud in a file, or a one-line error."""
+"""`shapesweep measure` reads a point cloud from a file, and prints metrics or an error."""
 
 import json
 import re

@@ -1,7 +1,7 @@
-"""Read and write the kept numbers of checkpoints, in one folder for each checkpoint.
+"""Read and write the saved numbers of checkpoints, in one folder for each checkpoint.
 
-A job reuses kept numbers that come from the same inputs, and measures only the missing numbers. The
-folders are not part of the plan. If a folder is removed, its checkpoint is measured again.
+A job reuses saved numbers that come from the same inputs, and measures only the missing numbers.
+The folders are not part of the plan. If a folder is removed, its checkpoint is measured again.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
 
 @dataclass(frozen=True)
 class Measured:
-    """The kept numbers of a checkpoint.
+    """The saved numbers of a checkpoint.
 
     Attributes
     ----------
@@ -90,13 +90,13 @@ class Measured:
                 tables.write(frame, schema, partial / f"{name}.parquet", metadata)
 
     def versions(self, corpus: str) -> set[tuple[str, int]]:
-        """Return the pairs (metric, version) of all kept numbers of a corpus."""
+        """Return the pairs (metric, version) of all saved numbers of a corpus."""
         mine = self.geometry[self.geometry.corpus == corpus]
         pairs = mine[["metric", "metric_version"]].drop_duplicates()
         return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
 
     def complete(self) -> dict[str, Any]:
-        """Return the origins of the corpora for which every metric is kept in its current version.
+        """Return the origins of the corpora for which every metric is saved in its current version.
 
         Shards with these origins need not be extracted again.
         """
@@ -104,11 +104,11 @@ class Measured:
         return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
 
     def is_finished(self, fingerprint: str) -> bool:
-        """Whether all numbers of a checkpoint with this fingerprint are kept."""
+        """Whether all numbers of a checkpoint with this fingerprint are saved."""
         return self.fingerprint == fingerprint and len(self.complete()) == len(self.origins)
 
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
-        """Return the kept numbers that are valid for shards of these origins."""
+        """Return the saved numbers that are valid for shards of these origins."""
         same = {
             name: origin
             for name, origin in self.origins.items()
@@ -118,7 +118,7 @@ class Measured:
         return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
 
     def joined(self, fresh: "Measured") -> "Measured":
-        """Return the kept and the newly measured numbers together, with rows in the usual order."""
+        """Return the saved and the new numbers together, with rows in the usual order."""
         frames = {}
         for name in ("geometry", "replicates", "losses"):
             parts = [getattr(self, name), getattr(fresh, name)]

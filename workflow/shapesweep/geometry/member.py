@@ -28,7 +28,7 @@ class Member:
     tokenizer : Path
         Folder of the checkpoint's tokenizer.
     kept_folder : Path or None
-        Folder of the checkpoint's kept numbers (`Measured`).
+        Folder of the checkpoint's saved numbers (`Measured`).
     settings : Measurement
     """
 
@@ -40,7 +40,7 @@ class Member:
 
     @cached_property
     def known(self) -> Measured:
-        """The kept numbers of the checkpoint."""
+        """The saved numbers of the checkpoint."""
         return Measured.read(self.kept_folder, self.settings) if self.kept_folder else Measured()
 
     @cached_property
@@ -50,7 +50,7 @@ class Member:
 
     @property
     def is_measured(self) -> bool:
-        """Whether all numbers of the checkpoint's current contents are kept."""
+        """Whether all numbers of the checkpoint's current contents are saved."""
         return self.checkpoint.selected and self.known.is_finished(self.fingerprint)
 
     def source(self, out: Path, known: dict[str, Any] | None = None) -> Source:
@@ -60,7 +60,7 @@ class Member:
         )
 
     def budget(self, rise: float) -> list[dict[str, Any]] | None:
-        """Return the rows of the dimension budget, if they are kept for the current contents."""
+        """Return the rows of the dimension budget, if they are saved for the current contents."""
         if not (self._budget_file and self.checkpoint.selected):
             return None
         fingerprint = self._budget_fingerprint(rise)
@@ -71,7 +71,7 @@ class Member:
         return None
 
     def keep_budget(self, rise: float, rows: list[dict[str, Any]]) -> None:
-        """Keep the rows of the dimension budget, if there is a folder for kept numbers."""
+        """Save the rows of the dimension budget, if there is a folder for saved numbers."""
         if self._budget_file:
             metadata = {"fingerprint": self._budget_fingerprint(rise)}
             tables.write(rows, schemas.BUDGETS, self._budget_file, metadata)
@@ -83,7 +83,7 @@ class Member:
     def _budget_file(self) -> Path | None:
         """File of the dimension budget.
 
-        The file lies outside the folder of kept numbers, because another job measures the budget.
+        The file lies outside the folder of saved numbers, because another job measures the budget.
         """
         # No revision is named `.budgets`, because names of revisions do not begin with a dot.
         kept = self.kept_folder
@@ -113,7 +113,7 @@ def members(
     tokenizer : path-like
         Folder of the run's tokenizer; an empty string if each checkpoint has its own tokenizer.
     measured : path-like
-        Folder with kept numbers of the run's checkpoints; an empty string to keep no numbers.
+        Folder with saved numbers of the run's checkpoints; an empty string to save no numbers.
 
     Returns
     -------
