@@ -14,7 +14,7 @@ from shapesweep.estimators import dimension
 def every_id(points, k):
     """Compute, from exact distances, all ID estimates that need at most k neighbours."""
     unique = points[shapesweep.unique_rows(points)]
-    (lists,) = neighbors.search(unique, k, k)
+    lists = neighbors.search(unique, k, k)
     distances, _ = lists.nearest(k)
     ids = [f(distances) for f in (dimension.id_twonn, dimension.id_twonn_mle)]
     ids.append(dimension.id_twonn_paper(distances))

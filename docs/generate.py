@@ -170,9 +170,8 @@ def metrics() -> str:
         if isinstance(one, PairMetric):
             seen += ", in two layers"
         if isinstance(one, NeighborMetric):
-            others = " in other documents" if one.between else ""
             points = "N points" if one.fraction == 1 else f"N/{one.fraction} points"
-            seen = f"k = {', '.join(map(str, one.k))}{others}, {points}"
+            seen = f"k = {', '.join(map(str, one.k))}, {points}"
         what = [one.definition, one.source, one.it_is_not]
         rows.append([f"`{name}`", str(one.version), seen, *what])
     head = ["metric", "version", "computed from", "definition", "source", "it is not"]

@@ -132,9 +132,9 @@ def test_the_slider_can_be_moved_by_keyboard(opened):
 
 
 def test_verdicts_are_shown_as_text(opened):
-    text = opened.locator("#phase").inner_text()
-    assert "no peak, p = 0.25" in text
-    assert "95 % interval 10 to 1,000" in text
+    text = opened.locator("#course").inner_text()
+    assert "rise of 0.6 (97.5 % interval 0.45 to 0.75) from step 1 to step 1,000" in text
+    assert "described, but not tested" in text
     assert "95 % interval" in opened.locator("#shape").inner_text()
 
 
@@ -232,7 +232,7 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(opened):
     assert wanted <= reached
     for landmark in ("header", "nav", "main", "h1"):
         assert opened.locator(landmark).count() == 1
-    assert opened.locator("[aria-live=polite] #phase").count() == 1
+    assert opened.locator("[aria-live=polite] #course").count() == 1
     elements = "[...document.querySelectorAll('body > :not(script) [id]')]"
     ids = opened.evaluate(f"{elements}.map(e => e.id)")
     assert len(ids) == len(set(ids))

@@ -12,6 +12,13 @@ from shapesweep.storage import schemas, tables
 
 STEPS = (0, 1, 10, 100, 1000)
 GROUPS = 8
+#: The curves on which the claim of two phases is tested.
+TESTED = {
+    "paper": {"corpus": "text", "selection": "no_first", "metric": "id_twonn"},
+    "control": {"corpus": "passages", "selection": "one_per_document", "metric": "id_twonn"},
+}
+#: Values of `make` for the control.
+CONTROL = {"corpus": "passages", "pooling": "passages", "selection": "one_per_document"}
 
 
 def number(step, layer, metric, value, **more):
@@ -25,7 +32,7 @@ def number(step, layer, metric, value, **more):
     } | more  # fmt: skip
 
 
-def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy"), **more):
+def make(trajectory, noise, metrics=("id_twonn", "anisotropy"), steps=STEPS, **more):
     """Return the geometry and replicates of a run in which every block follows a trajectory."""
     rng = np.random.default_rng(0)
     # The documents have the same effect at every step, so steps can be compared by paired
@@ -33,7 +40,7 @@ def make(trajectory, noise, metrics=("id_twonn", "id_twonn_between", "anisotropy
     shared = rng.standard_normal(GROUPS) * noise
     rows = []
     for metric in metrics:
-        for step, value in zip(STEPS, trajectory, strict=True):
+        for step, value in zip(steps, trajectory, strict=True):
             for layer in range(7):
                 without = value + layer + shared + rng.standard_normal(GROUPS) * noise / 10
                 error = float(jackknife.stderr(without))
@@ -71,7 +78,7 @@ def as_read(rows, schema):
 def build(geometry, replicates, losses=(), continuity=()):
     """Return the tables of curves. `losses` and `continuity` are lists of rows."""
     others = as_read(list(losses), schemas.LOSSES), as_read(list(continuity), schemas.CONTINUITY)
-    return curves.build(geometry, by_checkpoint(replicates), *others)
+    return curves.build(geometry, by_checkpoint(replicates), *others, TESTED)
 
 
 def by_checkpoint(replicates):

@@ -37,6 +37,7 @@ def curve(run, model, corpus, selection, metric, k, over="documents"):
 def band(center, n_points=4096):
     return {
         "value": center, "low": 0.9 * center, "high": 1.1 * center, "n_points": n_points,
+        "without_group": None,
         "n_documents": 128, "document_length": 64, "flag": "",
     }  # fmt: skip
 
@@ -56,7 +57,7 @@ def write(folder):
     pathlib.Path
         `folder`.
     """
-    profiles, trajectories, phases, shapes = [], [], [], []
+    profiles, trajectories, phases, moves, shapes = [], [], [], [], []
     models = [(*run, "documents") for run in RUNS] + [("decoder", "decoder", "seeds")]
     kinds = itertools.product(models, ("text", "random"), ("all", "no_first"), METRICS)
     for (run, model, over), corpus, selection, (metric, k) in kinds:
@@ -73,6 +74,7 @@ def write(folder):
             if over == "documents":
                 shapes.append(shape(keys, step, middle))
         phases.append(phase(keys))
+        moves.append(move(keys))
     for run, model in RUNS:
         for source, corpus in (("eval", "text"), ("log", None)):
             for step in STEPS:
@@ -82,7 +84,14 @@ def write(folder):
     empty = ("distances", "comparison", "budgets", "spikes", "approaches", "warnings")
     contents = {name: [] for name in empty} | {
         **{"profiles": profiles, "trajectories": trajectories, "phases": phases},
-        **{"shapes": shapes, "missing": missing(), "manifest": manifest(), "origins": origins()},
+        **{
+            "moves": moves,
+            "verdicts": verdicts(),
+            "shapes": shapes,
+            "missing": missing(),
+            "manifest": manifest(),
+            "origins": origins(),
+        },
     }
     for name, rows in contents.items():
         place = folder if name in {"manifest", "origins"} else folder / "curves"
@@ -97,17 +106,40 @@ def shape(keys, step, height):
     row = {k: v for k, v in keys.items() if k != "over"} | when(step, keys["run"])
     name = "flat" if step < 10 else "dome"
     measured = {f"{m}{end}": None for m in schemas.MEASURES for end in ("", "_low", "_high")}
-    measured |= {"height": height, "height_low": 0.9 * height, "height_high": 1.1 * height}
+    measured |= {
+        "height_without_group": None,
+        "height": height,
+        "height_low": 0.9 * height,
+        "height_high": 1.1 * height,
+    }
     return row | {"n_documents": 128, "document_length": 64, "shape": name} | measured
 
 
 def phase(keys):
+    is_tested = (keys["metric"], keys["selection"], keys["corpus"]) == (
+        "id_twonn",
+        "no_first",
+        "text",
+    )
     return keys | {
-        "layers": "middle", "n_checkpoints": 5, "first_step": 0, "first": 0.1, "peak_step": 100,
-        "peak_step_low": 10, "peak_step_high": 1000, "peak": 0.4, "last_step": 1000, "last": 0.7,
-        "prominence": -0.3, "half_width": 0.05, "noise": 0.02, "noise_source": "residuals",
-        "p_value": 0.25, "verdict": "no peak",
+        "layers": "middle", "tested": "paper" if is_tested else None, "n_checkpoints": 5,
+        "first_step": 0, "first": 0.1, "last_step": 1000, "last": 0.7, "noise": 0.02,
+        "noise_source": "curve", "course": "rise", "verdict": "no rise and fall", "flag": "",
     }  # fmt: skip
+
+
+def move(keys):
+    return keys | {
+        "layers": "middle", "number": 0, "kind": "rise", "from_step": 1, "to_step": 1000,
+        "before": 0.1, "after": 0.7, "size": 0.6, "low": 0.45, "high": 0.75,
+    }  # fmt: skip
+
+
+def verdicts():
+    model = curve("decoder-seed0", "decoder", "text", "no_first", "id_twonn", 2)
+    row = {name: model[name] for name in schemas.VERDICTS.names if name in model}
+    tested = {"paper": "no rise and fall", "control": "not measured", "verdict": "untested"}
+    return [row | tested | {"n_curves": 40, "n_shown": 0}]
 
 
 def missing():

@@ -12,7 +12,7 @@ from scipy import stats
 
 from helpers.curves import as_read, build
 from shapesweep.geometry import checkpoint
-from shapesweep.geometry.layer import measure_layer
+from shapesweep.geometry.measure import measure_layer
 from shapesweep.metrics import METRICS
 from shapesweep.storage import schemas
 from shapesweep.storage.shards import Shard
@@ -22,7 +22,7 @@ SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
 #: The minimum number of seeds with the expected result. If each seed has the expected result with
 #: probability 0.95, the probability that fewer seeds have it is at most 2.5 %.
 MIN_AGREEING = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
-STEPS = (0, 1, 4, 16, 64, 256, 1024, 4096, 16384)
+STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 8, 40
 N_TOKENS = DOCUMENTS * LENGTH
 #: Variance of the bulk along its leading axis. If all axes had the same variance, sampling noise
@@ -76,7 +76,7 @@ def measured(metric_names, shards, n_layers):
             metadata(step, layer, n_layers),
             np.repeat(np.arange(DOCUMENTS, dtype=np.int32), LENGTH),
             np.tile(np.arange(LENGTH, dtype=np.int32), DOCUMENTS),
-            np.arange(N_TOKENS, dtype=np.int32),
+            *[np.arange(N_TOKENS, dtype=np.int32)] * 2,
             points.astype(np.float32),
         )
         whole = checkpoint.layer_of(shard, GROUPS)

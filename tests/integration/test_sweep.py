@@ -40,15 +40,17 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     # decoder has an embedding, three blocks and a final norm. The encoder has an embedding and two
     # blocks.
     scales = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
-    assert set(found["decoder"]) == {3 * (5 * (3 * scales + 2 * 2 + 2) - 3)}
-    assert set(found["encoder"]) == {3 * (3 * (3 * scales + 2 * 2) - 3)}
+    # Three shares are measured only for all tokens.
+    each = 3 * scales - 2 * 3 + 2
+    assert set(found["decoder"]) == {3 * (5 * (each + 2 * 2 + 2) - 3)}
+    assert set(found["encoder"]) == {3 * (3 * (each + 2 * 2) - 3)}
     undefined = geometry.flag.str.contains("undefined")
     assert (geometry.value.isna() == undefined).all()
     # `alpha_req` needs a hundred eigenvalues, but a cloud with 16 features has only 16. There are
     # few distinct embeddings, so some have fewer than 64 neighbours. Apart from `alpha_req` and the
     # GRIDE IDs of embeddings, all numbers are defined and have a standard error.
     blocks = geometry[geometry.layer_kind != "embedding"]
-    assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "id_gride_between"}
+    assert set(geometry.metric[undefined]) <= {"alpha_req", "id_gride", "fit_scales"}
     assert set(blocks.metric[blocks.value.isna()]) == {"alpha_req"}
     assert blocks[blocks.metric != "alpha_req"].stderr.notna().all()
     replicates = read(workspace, "replicates")
@@ -70,8 +72,8 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert len(origins) == 6 * 3
     assert origins.corpus_digest.str.len().eq(64).all()
     assert not list((workspace / "results/activations").rglob("*.parquet"))
-    assert "all neighbours" in done
-    assert "between docs" in done
+    assert "all tokens" in done
+    assert "not tested" in done
 
     assert "Nothing to be done" in complete(workspace)
 

@@ -21,7 +21,8 @@ import shapesweep
 from helpers.clouds import CLOUDS
 from shapesweep import eigenvalues, neighbors
 from shapesweep.estimators import spectrum
-from shapesweep.geometry.layer import Layer, measure_layer
+from shapesweep.geometry.layer import Layer
+from shapesweep.geometry.measure import measure_layer
 from shapesweep.metrics import METRICS
 
 FIXTURES = json.loads(Path(__file__).with_name("fixtures.json").read_bytes())["clouds"]
@@ -71,7 +72,7 @@ def test_local_ids_equal_those_of_scikit_dimension(cloud, distances):
 
 def test_correlation_dimension_equals_that_of_scikit_dimension(cloud, distances):
     points = cloud[0][shapesweep.unique_rows(cloud[0])]
-    (lists,) = neighbors.search(points, 32, 20)
+    lists = neighbors.search(points, 32, 20)
     radii = tuple(float(np.median(distances[:, k - 1])) for k in (10, 20))
     mask, group = np.ones(len(points), dtype=bool), np.zeros(len(points), dtype=int)
     pairs = tuple(int(lists.count_within(r, mask, group, 1).sum()) for r in radii)

@@ -7,6 +7,8 @@ CURVES = expand(
         "profiles",
         "trajectories",
         "phases",
+        "moves",
+        "verdicts",
         "shapes",
         "distances",
         "comparison",
@@ -53,8 +55,11 @@ rule curves:
     localrule: True
     params:
         tables=subpath(input[0], parent=True),
+        # Snakemake expands braces in a string, but not in the return value of a function.
+        tested=lambda w: CONFIG.phases.model_dump_json(),
         out=subpath(output[0], parent=True),
     message:
         "computing the curves"
     shell:
-        "shapesweep curves --tables {params.tables:q} --out {params.out:q} > {log:q} 2>&1"
+        "shapesweep curves --tables {params.tables:q} --tested {params.tested:q} "
+        "--out {params.out:q} > {log:q} 2>&1"

@@ -17,6 +17,8 @@ from shapesweep.checkpoint import weight_sample
 from shapesweep.checkpoint.hidden_states import find_anatomy
 from shapesweep.corpora import read_text
 from shapesweep.errors import CheckpointError
+from shapesweep.geometry import checkpoint
+from shapesweep.geometry.measured import Measured
 from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.shards import ORIGINS, read_shard
 
@@ -299,6 +301,41 @@ def test_corpora_with_unchanged_inputs_are_not_extracted_again(
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder"])
+def test_tokens_at_random_positions_of_passages_are_kept(
+    family, model_folder, out, run, make_checkpoint, settings, tokenizers
+):
+    model = make_checkpoint(model_folder, family)
+    passages = settings.corpus.passages.model_copy(update={"documents": 90, "length": 10})
+    corpus = settings.corpus.model_copy(update={"passages": passages})
+    chosen = settings.model_copy(update={"corpora": ["passages"], "corpus": corpus})
+    run(chosen)
+    (built,) = corpora.build(["passages"], read_text(corpus.text), tokenizers[family], corpus, 300)
+    shard = shards(out, "passages")[2, "block"]
+    measured = [(n, p) for n in range(90) for p in built.measured(n)]
+    assert list(zip(shard.document, shard.position, strict=True)) == measured
+    documents = np.stack(built.documents)
+    np.testing.assert_array_equal(shard.token, documents[shard.document, shard.position])
+    with torch.no_grad():
+        states = model(torch.from_numpy(documents), output_hidden_states=True).hidden_states[2]
+    # The extraction reads the same documents in smaller batches, so values are rounded differently.
+    expected = states[shard.document, shard.position].numpy()
+    np.testing.assert_allclose(shard.activation, expected, rtol=1e-4, atol=1e-6)
+    # Two tokens have the same context if everything that the model reads before them is the same.
+    beginnings = [
+        (documents[n, : p + 1] if family == "decoder" else [*documents[n], p]) for n, p in measured
+    ]
+    distinct = {tuple(beginning) for beginning in beginnings}
+    assert len(set(shard.context)) == len(distinct)
+    assert not shard.selections
+    checkpoint.measure(out, out.parent / "measured", chosen.measurement("s"))
+    found = Measured.read(out.parent / "measured", chosen.measurement("s"))
+    assert set(found.geometry.selection) == {"one_per_document", "few_documents"}
+    blocks = found.geometry[found.geometry.layer_kind == "block"]
+    assert blocks.groupby("layer").n_points.nunique().eq(1).all()
+    assert found.complete()
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder"])
 def test_last_token_of_many_short_documents_is_kept(
     family, model_folder, out, run, make_checkpoint, settings, tokenizers
 ):
@@ -326,6 +363,6 @@ def test_last_token_of_many_short_documents_is_kept(
     )
     assert shard.metadata["pooling"] == "last"
     assert all(shard.selected(selection).all() for selection in ("all", "no_first"))
-    assert len(set(shard.contexts())) == n
+    assert len(set(shard.context)) == n
     losses = tables.read(out / "losses.parquet", schemas.LOSSES)
     assert losses.corpus.tolist() == ["last"]

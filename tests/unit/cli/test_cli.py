@@ -29,7 +29,7 @@ def test_checkpoint_command_describes_a_checkpoint(tmp_path, make_checkpoint, ca
             "join --plans absent.json --manifests m --history h --results r --out x",
             "absent.json: ",
         ),
-        ("curves --tables absent --out x", "geometry.parquet: no such file"),
+        ("curves --tables absent --tested {} --out x", "geometry.parquet: no such file"),
         ("figures dome --curves absent --out x", "no such file"),
     ],
 )

@@ -21,7 +21,7 @@ REGISTRY = Path("workflow/shapesweep/suites")
 def test_minimal_configuration_has_the_defaults():
     config = files.validate(MINE)
     assert config.suites["mine"].runs["mine"].path == "some/folder"
-    assert config.corpora == ["text", "random", "shuffled", "last"]
+    assert config.corpora == ["text", "random", "shuffled", "last", "passages"]
     assert config.geometry.n_points == 4096
 
 

@@ -11,6 +11,7 @@ import pytest
 from shapesweep import corpora
 from shapesweep.corpora import _documents, _text
 from shapesweep.errors import ShapesweepError
+from shapesweep.storage.selections import DRAWS
 
 
 def test_documents_have_the_special_tokens_of_their_tokenizer(tokenizers, build_corpora):
@@ -134,7 +135,31 @@ def test_number_of_short_documents_is_limited_by_the_text(tokenizers, settings):
     repeated = text[: 8 * 12 * 15] * 3 + text
     (fewer,) = corpora.build(["last"], repeated, tokenizers["decoder"], few, 300)
     assert len(fewer.documents) == len({d.tobytes() for d in fewer.documents}) == 15
-    assert 20 < len(corpus.documents) <= len(text) // (8 * 12)
-    assert corpus.measured(12).tolist() == [11]
+    # The text is used completely: 11 of the 12 tokens of a document come from the text.
+    n_tokens = len(tokenizers["decoder"](text, add_special_tokens=False)["input_ids"])
+    assert 0.8 * n_tokens / 11 < len(corpus.documents) <= n_tokens / 11
+    assert corpus.measured(3).tolist() == [11]
     with pytest.raises(ShapesweepError, match=r"lower corpus\.last\.length"):
         corpora.build(["last"], "short", tokenizers["decoder"], chosen, 300)
+
+
+def test_passages_measure_random_positions_and_all_tokens_of_a_few_documents(
+    tokenizers, settings, text_file
+):
+    passages = settings.corpus.passages.model_copy(update={"documents": 60, "length": 12})
+    chosen = settings.corpus.model_copy(update={"passages": passages})
+    text = text_file.read_text(encoding="utf-8")
+    for family, n_suffix in (("decoder", 0), ("encoder", 1)):
+        (corpus,) = corpora.build(["passages"], text, tokenizers[family], chosen, 300)
+        body = list(range(1, 12 - n_suffix))
+        assert len({document.tobytes() for document in corpus.documents}) == 60
+        measured = [corpus.measured(number).tolist() for number in range(60)]
+        assert measured == [corpus.measured(number).tolist() for number in range(60)]
+        # As few documents as supply 60 tokens are measured completely.
+        n_whole = -(-60 // len(body))
+        assert measured[:n_whole] == [body] * n_whole
+        for positions in measured[n_whole:]:
+            assert len(positions) == DRAWS
+            assert set(positions) < set(body)
+        # Every position after the first occurs.
+        assert set(np.concatenate(measured[n_whole:])) == set(body)

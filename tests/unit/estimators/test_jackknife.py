@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from shapesweep.estimators import jackknife
 
@@ -36,3 +36,36 @@ def test_interval_covers_with_dependence_within_documents():
         half = jackknife.half_width(jackknife.stderr(without), 16)
         covered += abs(tokens.mean()) < half
     assert abs(covered / 400 - 0.95) < 0.044
+
+
+def test_intervals_of_bounded_values_are_symmetric_on_the_logit_scale():
+    low, high = jackknife.interval(0.75, 0.7, 16, 0, 1)
+    assert 0 < low < 0.75 < high < 1
+    logit = special.logit
+    assert logit(0.75) - logit(low) == pytest.approx(logit(high) - logit(0.75))
+    # With a small error, the scale does not matter.
+    plain, scaled = jackknife.interval(0.4, 1e-6, 16), jackknife.interval(0.4, 1e-6, 16, 0, 1)
+    np.testing.assert_allclose(plain, scaled, atol=1e-11)
+    assert plain[1] - 0.4 == pytest.approx(jackknife.half_width(1e-6, 16))
+    cosine = jackknife.interval(-0.9, 0.2, 16, -1, 1)
+    share = jackknife.interval(0.05, 0.1, 16, 0, 1)
+    np.testing.assert_allclose(cosine, 2 * np.array(share) - 1)
+
+
+def test_interval_of_a_value_at_its_bound_ends_there():
+    low, high = jackknife.interval([0.0, 1.0, np.nan], [0.1, 0.0, 0.1], 16, 0, 1)
+    np.testing.assert_allclose(low, [0, 1, np.nan])
+    np.testing.assert_allclose(high, [jackknife.half_width(0.1, 16), 1, np.nan])
+
+
+def test_group_that_causes_most_of_the_variance_dominates():
+    rng = np.random.default_rng(0)
+    replicates = rng.standard_normal((16, 4000))
+    # The false rate is at most 1 %.
+    assert (jackknife.dominant(replicates) >= 0).mean() < 0.015
+    replicates[5] += 12
+    assert (jackknife.dominant(replicates) == 5).mean() > 0.99
+    assert jackknife.dominant([0.75] * 15 + [0.05]) == 15
+    assert jackknife.dominant([0.5] * 16) == -1
+    # Among a few groups, one always causes a large part of the variance.
+    assert jackknife.dominant([1.0, 0.0, 0.0]) == -1

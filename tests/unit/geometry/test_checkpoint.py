@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import distances
 from helpers.shards import checkpoint_of, extract
 from shapesweep import neighbors
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import dimension, jackknife, spectrum
 from shapesweep.geometry import checkpoint
 from shapesweep.geometry.checkpoint import PARTIAL
-from shapesweep.geometry.layer import measure_layer
+from shapesweep.geometry.measure import measure_layer
 from shapesweep.metrics import METRICS, NeighborMetric
+from shapesweep.metrics.leading_share import GROUPS
 from shapesweep.storage import schemas
-from shapesweep.storage.selections import SENSITIVITY
-from shapesweep.storage.shards import Shard
+from shapesweep.storage.selections import SENSITIVITY, WITHOUT
+from shapesweep.storage.shards import Shard, number_contexts
 
 #: Suffixes for the names of metrics with several scales.
 SCALE = {
@@ -27,6 +27,8 @@ NAMES = [
     for k in getattr(m, "k", [None])
 ]
 
+#: Metrics that are only measured for all tokens.
+OF_ALL = [name for name, metric in METRICS.items() if metric.of_all]
 DECIMATED = ["id_twonn_half", "id_twonn_quarter"]
 
 METADATA = {
@@ -60,12 +62,13 @@ def columns(tokens):
     """
     document, position = np.indices(tokens.shape, dtype=np.int32)
     numbers = {"document": document, "position": position, "token": tokens.astype(np.int32)}
+    numbers["context"] = np.stack(number_contexts(list(tokens), causal=True)).astype(np.int32)
     return {name: values.ravel() for name, values in numbers.items()}
 
 
 def rows_kept(shard, rows):
     """Return a shard with only the given rows, in the given order."""
-    parts = (shard.document, shard.position, shard.token, shard.activation)
+    parts = (shard.document, shard.position, shard.token, shard.context, shard.activation)
     return Shard(shard.metadata, *(part[rows] for part in parts))
 
 
@@ -84,6 +87,8 @@ def rows_of(shard, n_points=400, n_groups=8, before=None):
 def test_every_selection_and_metric_has_a_row_that_fits_the_schema():
     found = rows_of(make_shard(), before=make_shard())
     whole = {(s, m) for s in ("all", "no_first", "no_massive") for m in NAMES}
+    whole -= {(s, m) for s in ("no_first", "no_massive") for m in OF_ALL}
+    whole |= {(s, "anisotropy") for s in WITHOUT}
     # Documents of 20 tokens are truncated to 8 tokens, and to no other length.
     cut = {("length_8", m) for m in ("anisotropy", "massive_share")}
     assert set(found) == whole | cut | {
@@ -117,17 +122,17 @@ def test_values_match_the_estimators():
     assert same.mean() > 0.5
 
 
-def test_between_documents_excludes_tokens_of_the_same_document():
+def test_shares_of_neighbours_with_the_same_document_token_or_position():
     shard = make_shard()
+    shard.token[:] = shard.position // 4
+    shard = rows_kept(shard, slice(None))
     kept = shard.position > 0
-    cloud, document = shard.activation[kept].astype(float), shard.document[kept]
-    expected = dimension.id_twonn(distances.nearest(cloud, 2, document))
-    row = rows_of(shard, n_points=10_000)["no_first", "id_twonn_between"][0]
-    assert row["value"] == pytest.approx(expected, rel=1e-9)
-    # Neighbours in the same document lie along a one-dimensional walk. Neighbours in other
-    # documents do not lie along this walk, so the ID is higher if all neighbours come from other
-    # documents.
-    assert row["value"] > 1.2 * rows_of(shard)["no_first", "id_twonn"][0]["value"]
+    _, indices = neighbors.nearest_neighbors(shard.activation[kept], 1)
+    found = rows_of(shard, n_points=10_000)
+    for label in ("document", "token", "position"):
+        values = getattr(shard, label)[kept]
+        expected = (values[indices[:, 0]] == values).mean()
+        assert found["no_first", f"same_{label}_nn"][0]["value"] == expected
 
 
 # test_sample.py checks the replicates of decimated samples against a direct computation.
@@ -135,10 +140,11 @@ def test_between_documents_excludes_tokens_of_the_same_document():
 def test_replicates_are_the_numbers_without_a_group(metric):
     # No token is massive, so leaving out a group does not change the set of massive tokens.
     shard, before = make_shard(first=1), make_shard(seed=1, first=1)
-    _, replicates = rows_of(shard, n_points=10_000, before=before)["no_first", metric]
+    selection = "all" if metric in OF_ALL else "no_first"
+    _, replicates = rows_of(shard, n_points=10_000, before=before)[selection, metric]
     keep = jackknife.assign_groups(shard.document, 8) != 3
     fewer, before = (rows_kept(whole, keep) for whole in (shard, before))
-    expected = rows_of(fewer, n_points=10_000, before=before)["no_first", metric][0]["value"]
+    expected = rows_of(fewer, n_points=10_000, before=before)[selection, metric][0]["value"]
     # Replicates of spectra use the leading axes of the full sample. In this test, the leading axes
     # are all six axes, so only the last digits differ. Apart from spectra and `id_corrint`, all
     # replicates are exact. Replicates of `id_corrint` count pairs within the radii of the full
@@ -182,7 +188,7 @@ def test_selections_without_massive_tokens():
     dropped = {s: row["n_dropped"] for (s, m), (row, _) in found.items()}
     assert dropped == {
         "all": 0, "no_first": 32, "no_massive": 33, "no_massive_3": 34, "no_massive_10": 33,
-        "length_8": 32 * 12,
+        "no_other_massive": 1, "no_bulk": 607, "length_8": 32 * 12,
     }  # fmt: skip
     measured, predicted = (found["all", m][0]["value"] for m in ("anisotropy", "massive_share"))
     # One token has 400 times the median norm. This token causes nearly all of the variance.
@@ -202,6 +208,40 @@ def test_massive_share_is_the_variance_between_the_two_means():
     assert found["all", "massive_share"][0]["value"] == pytest.approx(expected, rel=1e-12)
 
 
+def test_leading_shares_are_the_shares_of_the_variance_along_the_first_axis():
+    shard = make_shard()
+    shard.activation[27] *= 100
+    shard.activation[45] *= 100
+    shard = rows_kept(shard, slice(None))
+    row, replicates = rows_of(shard)["all", "leading_share_massive"]
+    x, first = shard.activation.astype(float), shard.position == 0
+    other = shard.massive() & ~first
+    assert other.sum() == 2
+
+    def shares(keep):
+        centred = x[keep] - x[keep].mean(axis=0)
+        along = centred @ np.linalg.svd(centred)[2][0]
+        return [(along[mask[keep]] ** 2).sum() / (along @ along) for mask in (first, other)]
+
+    everything = np.ones(len(x), dtype=bool)
+    assert row["value"] == pytest.approx(shares(everything)[1], rel=1e-9)
+    found = {group: rows_of(shard)["all", f"leading_share_{group}"][0]["value"] for group in GROUPS}
+    assert found["first"] == pytest.approx(shares(everything)[0], rel=1e-9)
+    assert sum(found.values()) == pytest.approx(1)
+    groups = jackknife.assign_groups(shard.document, 8)
+    expected = [shares(groups != group)[1] for group in range(8)]
+    np.testing.assert_allclose([r["value"] for r in replicates], expected, rtol=1e-6)
+
+
+def test_number_that_rests_on_one_document_is_flagged():
+    shard = make_shard(first=1)
+    shard.activation[27] *= 1000
+    row, replicates = rows_of(rows_kept(shard, slice(None)), n_groups=8)["all", "anisotropy"]
+    assert row["flag"] == "one_group"
+    # The massive token is in document 1.
+    assert row["without_group"] == replicates[1]["value"] < 0.5 < row["value"]
+
+
 def test_equal_first_tokens_count_as_a_single_point():
     found = rows_of(make_shard(), n_points=10_000)
     for selection, metric, *expected in (
@@ -215,40 +255,42 @@ def test_equal_first_tokens_count_as_a_single_point():
 
 @pytest.mark.parametrize(("causal", "n_contexts"), [(True, 32 * 19 + 1 - 9), (False, 32 * 20)])
 def test_equal_prefixes_are_duplicates_only_in_a_causal_model(causal, n_contexts):
-    shard = make_shard(causal=causal)
-    shard.token[20:30] = shard.token[:10]
-    assert len(np.unique(shard.contexts())) == n_contexts
+    tokens = make_shard().token.reshape(32, 20).astype(np.int64)
+    tokens[1, :10] = tokens[0, :10]
+    contexts = np.concatenate(number_contexts(list(tokens), causal))
+    assert len(np.unique(contexts)) == n_contexts
 
 
 def test_n_is_the_same_for_every_selection_and_a_shortfall_is_flagged():
     found = rows_of(make_shard(), n_points=300)
     points = {row["n_points"] for (_, metric), (row, _) in found.items() if row["k"]}
     assert points == {300, 150, 75}
-    assert {row["flag"] for row, _ in found.values()} <= {"", "undersampled", "undefined"}
-    assert found["all", "id_twonn"][0]["flag"] == ""
+    assert not any("shortfall" in row["flag"] for row, _ in found.values())
     found = rows_of(make_shard(), n_points=5000)
-    assert found["all", "id_twonn"][0]["flag"] == "shortfall"
+    assert "shortfall" in found["all", "id_twonn"][0]["flag"]
     assert found["all", "anisotropy"][0]["flag"] == ""
 
 
 def test_neighbours_at_the_resolution_of_float32_are_flagged():
     shard = make_shard()
-    assert rows_of(shard)["no_first", "id_twonn"][0]["flag"] == ""
+    assert "rounding" not in rows_of(shard)["no_first", "id_twonn"][0]["flag"]
     # Every second token equals its predecessor, except in the last digits.
     shard.activation[3::2] = shard.activation[2:-1:2] * np.float32(1 + 3e-7)
     found = rows_of(shard)
-    assert found["no_first", "id_twonn"][0]["flag"] == "rounding"
+    assert "rounding" in found["no_first", "id_twonn"][0]["flag"]
     assert found["no_first", "anisotropy"][0]["flag"] == ""
 
 
 def test_id_that_is_too_high_for_the_number_of_points_is_flagged():
     # By Eckmann and Ruelle (1992), N points can show an ID of at most 2 log10 N, which is 5.2 for
     # 400 points.
-    found = rows_of(make_shard(n_features=30, first=1))
-    for metric in ("id_mle_between", "id_twonn_between"):
+    shard = make_shard(n_features=30, first=1)
+    shard.activation[:] = np.random.default_rng(0).standard_normal(shard.activation.shape)
+    found = rows_of(rows_kept(shard, slice(None)))
+    for metric in ("id_mle", "id_twonn"):
         row = found["no_first", metric][0]
         assert row["value"] > 5.2
-        assert row["flag"] == "undersampled"
+        assert "undersampled" in row["flag"].split(",")
 
 
 def test_spectrum_of_fewer_points_than_features_is_flagged():
@@ -283,10 +325,6 @@ def test_order_of_rows_does_not_change_spectra():
     mixed = rows_kept(shard, order)
     first, second = (rows_of(s)["all", "anisotropy"][0]["value"] for s in (shard, mixed))
     assert first == pytest.approx(second, rel=1e-12)
-    np.testing.assert_array_equal(
-        mixed.contexts() == mixed.contexts()[0],
-        (shard.contexts() == shard.contexts()[order[0]])[order],
-    )
 
 
 def test_damaged_shard_is_never_measured(tmp_path, make_checkpoint, settings):

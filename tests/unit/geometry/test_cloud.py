@@ -42,8 +42,7 @@ def test_json_has_every_number_with_its_error_and_scale(points, tmp_path, capsys
     (found,) = measure(capsys, tmp_path / "a.npy")
     head = {"file": str(tmp_path / "a.npy"), "n_points": 650, "n_features": 12}
     assert found.items() >= (head | {"n_duplicates": 50}).items()
-    about_more = {name for name in ALL_METRICS if name.endswith("_between")}
-    about_more |= {"linearity", "same_document_nn"}
+    about_more = {"linearity", "same_document_nn", "same_token_nn", "same_position_nn"}
     assert set(found["metrics"]) == set(ALL_METRICS) - about_more
     distances, _ = shapesweep.nearest_neighbors(points, 64)
     twonn = found["metrics"]["id_twonn"]
@@ -87,12 +86,25 @@ def test_precision_of_the_file_sets_the_noise_floor(tmp_path, capsys):
         assert found["metrics"]["participation_ratio"]["value"] < 20
 
 
-def test_documents_give_the_controls(points, tmp_path, capsys):
-    frame = pd.DataFrame(points).rename(columns=str).assign(document=np.repeat(np.arange(40), 15))
+def test_documents_give_the_controls(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(size=(80, 5))
+    points = np.repeat(centres, 10, axis=0) + 1e-3 * rng.standard_normal((800, 5))
+    frame = pd.DataFrame(points).rename(columns=str).assign(document=np.repeat(np.arange(80), 10))
     frame.to_parquet(tmp_path / "a.parquet")
-    (found,) = measure(capsys, tmp_path / "a.parquet", "--metrics", "id_twonn_between,id_twonn")
-    assert found["n_features"] == 12
-    assert set(found["metrics"]) == {"id_twonn", "id_twonn_between"}
+    (found,) = measure(capsys, tmp_path / "a.parquet", "--metrics", "id_twonn,same_document_nn")
+    assert found["n_features"] == 5
+    assert set(found["metrics"]) == {"id_twonn", "same_document_nn"}
+    subsamples = found["subsamples"]
+    assert set(subsamples) == {"one_per_document", "few_documents"}
+    assert {numbers["id_twonn"]["n_points"] for numbers in subsamples.values()} == {80}
+    # A draw of one point per document has the ID of the centres.
+    expected = shapesweep.id_twonn(shapesweep.nearest_neighbors(centres, 2)[0])
+    assert subsamples["one_per_document"]["id_twonn"]["value"] == pytest.approx(expected, rel=0.1)
+    assert subsamples["one_per_document"]["same_document_nn"]["value"] == 0
+    assert subsamples["few_documents"]["same_document_nn"]["value"] == 1
+    cli.main(["measure", str(tmp_path / "a.parquet"), "--metrics", "id_twonn"])
+    assert "one_per_document (mean of several draws)" in capsys.readouterr().out
 
 
 def test_shard_is_a_cloud_with_documents_selections_and_local_ids(
@@ -302,7 +314,7 @@ def test_small_cloud_uses_all_available_neighbours(points, tmp_path, capsys):
     [
         ("id_twon", "there is no metric 'id_twon'"),
         ("linearity", "linearity is computed from two layers"),
-        ("same_document_nn", "computed from documents, but the file does not assign"),
+        ("same_document_nn", "computed from documents, but the file does not contain them"),
     ],
 )
 def test_error_names_metrics_that_are_unavailable(points, metrics, message, tmp_path, capsys):

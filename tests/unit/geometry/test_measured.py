@@ -18,10 +18,11 @@ from shapesweep.storage.selections import SELECTIONS
 #: several scales has a number for each scale.
 N_NUMBERS = sum(len(getattr(metric, "k", [None])) for metric in METRICS.values())
 #: How many numbers a corpus has if five layers are measured. In each layer, every metric is
-#: measured for three selections. In these selections, the first layer has no linearity. For three
-#: more selections, only two metrics are measured. One of these three selections truncates documents
-#: to 8 tokens.
-PER_CORPUS = 5 * (3 * N_NUMBERS + 2 * 2 + 2) - 3
+#: measured for three selections, except for three shares, which are only measured for all tokens.
+#: In these selections, the first layer has no linearity. For three more selections, only two
+#: metrics are measured. One of these three selections truncates documents to 8 tokens. For two more
+#: selections, only the anisotropy is measured.
+PER_CORPUS = 5 * (3 * N_NUMBERS - 2 * 3 + 2 * 2 + 2 + 2) - 3
 ALL_MEASURED = f"{3 * PER_CORPUS} numbers measured, 0 kept"
 
 

@@ -65,27 +65,25 @@ def test_nearest_neighbours_are_found(cloud, k, half_precision, monkeypatch):
     )
 
 
-def test_neighbours_of_other_labels_and_pairs_within_a_radius_are_found(cloud):
+def test_neighbours_among_kept_points_and_pairs_within_a_radius_are_found(cloud):
     points, distances = cloud
-    labels = np.arange(N) // 40
-    groups = labels % 5
+    groups = np.arange(N) // 40 % 5
     keep = np.arange(N) % 11 > 0
-    both = neighbors.search(points, 24, 20, labels)
-    for found_lists, allowed in zip(both, [True, labels[:, None] != labels], strict=True):
-        expected = np.where(keep & allowed, distances, np.inf)[keep]
-        found, _ = found_lists.nearest(20, keep)
-        np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :20], rtol=1e-11)
-        ordered = np.sort(expected[np.isfinite(expected)])
-        # Each radius lies well between two distances, so that rounding does not matter. Some points
-        # have far more neighbours within the radius than their lists contain.
-        for start in (1000, 40_000):
-            at = start + int(np.argmax(np.diff(ordered[start:]) > 1e-9 * ordered[start]))
-            radius = float(np.sqrt(ordered[at] * ordered[at + 1]))
-            counts = found_lists.count_within(radius, keep, groups, 5)
-            pairs = np.argwhere(expected < radius)
-            by_group = np.zeros((5, 5), dtype=int)
-            np.add.at(by_group, (groups[keep][pairs[:, 0]], groups[pairs[:, 1]]), 1)
-            np.testing.assert_array_equal(counts, by_group)
+    found_lists = neighbors.search(points, 24, 20)
+    expected = np.where(keep, distances, np.inf)[keep]
+    found, _ = found_lists.nearest(20, keep)
+    np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :20], rtol=1e-11)
+    ordered = np.sort(expected[np.isfinite(expected)])
+    # Each radius lies well between two distances, so that rounding does not matter. Some points
+    # have far more neighbours within the radius than their lists contain.
+    for start in (1000, 40_000):
+        at = start + int(np.argmax(np.diff(ordered[start:]) > 1e-9 * ordered[start]))
+        radius = float(np.sqrt(ordered[at] * ordered[at + 1]))
+        counts = found_lists.count_within(radius, keep, groups, 5)
+        pairs = np.argwhere(expected < radius)
+        by_group = np.zeros((5, 5), dtype=int)
+        np.add.at(by_group, (groups[keep][pairs[:, 0]], groups[pairs[:, 1]]), 1)
+        np.testing.assert_array_equal(counts, by_group)
 
 
 def test_size_of_tiles_and_order_of_rows_do_not_change_the_result(monkeypatch):
@@ -102,20 +100,21 @@ def test_size_of_tiles_and_order_of_rows_do_not_change_the_result(monkeypatch):
     np.testing.assert_array_equal(same, indices)
 
 
-@pytest.mark.parametrize("alone", [0, 20])
-def test_one_label_for_nearly_all_points_needs_little_memory(alone):
-    points = np.random.default_rng(0).standard_normal((N, 6))
-    labels = np.zeros(N, dtype=int)
-    labels[:alone] = np.arange(1, alone + 1)
+def test_many_equal_distances_need_little_memory():
+    # All points of a cluster are at nearly the same distance from each point of another cluster.
+    rng = np.random.default_rng(0)
+    n = 3 * N
+    points = 10 * np.eye(4, 6)[np.arange(n) % 4] + 1e-6 * rng.standard_normal((n, 6))
     tracemalloc.start()
-    _, lists_between = neighbors.search(points, 24, 20, labels)
+    lists_found = neighbors.search(points, 24, 20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # The peak memory of the search is less than half the size of a full distance matrix, which
     # needs 8 bytes per pair.
-    assert peak < 8 * N * N / 2
-    found, _ = lists_between.nearest(20)
-    np.testing.assert_allclose(found, nearest(points, 20, labels), rtol=1e-11)
+    assert peak < 8 * n * n / 2
+    one = np.arange(n) % 4 == 0
+    found, _ = lists_found.nearest(20, one)
+    np.testing.assert_allclose(found, nearest(points[one], 20), rtol=1e-11)
 
 
 def test_equal_distances_are_sorted_by_index():

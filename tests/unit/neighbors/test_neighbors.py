@@ -31,14 +31,13 @@ def test_nearest_neighbors_are_exact(points):
     np.testing.assert_allclose(distances, direct, rtol=1e-12)
 
 
-def test_lists_are_exact_between_documents_and_without_a_group(points):
-    documents = np.arange(len(points)) // 50
-    anywhere, between = neighbors.search(points, 16, 2, documents)
+def test_lists_are_exact_without_a_group(points):
+    groups = np.arange(len(points)) // 50
+    lists = neighbors.search(points, 16, 2)
     for left_out in range(3):
-        keep = documents != left_out
-        for lists, labels in ((anywhere, None), (between, documents[keep])):
-            expected = nearest(points[keep], 2, labels)
-            np.testing.assert_allclose(lists.nearest(2, keep)[0], expected, rtol=1e-12)
+        keep = groups != left_out
+        expected = nearest(points[keep], 2)
+        np.testing.assert_allclose(lists.nearest(2, keep)[0], expected, rtol=1e-12)
 
 
 def test_neighbours_are_searched_again_if_a_group_empties_a_list():
@@ -47,16 +46,15 @@ def test_neighbours_are_searched_again_if_a_group_empties_a_list():
     rng = np.random.default_rng(0)
     points = rng.standard_normal((400, 3)) * 0.01 + 100 * np.repeat(np.eye(20, 3), 20, axis=0)
     keep = np.arange(400) % 20 == 0
-    (lists,) = neighbors.search(points, 16, 2)
+    lists = neighbors.search(points, 16, 2)
     np.testing.assert_allclose(lists.nearest(2, keep)[0], nearest(points[keep], 2), rtol=1e-12)
 
 
 def test_missing_neighbours_are_infinitely_far():
-    points = np.arange(4.0)[:, None]
-    _, between = neighbors.search(points, 3, 3, np.array([0, 0, 0, 1]))
-    distances, indices = between.nearest(2)
-    np.testing.assert_array_equal(distances[:, 1], [np.inf, np.inf, np.inf, 2])
-    np.testing.assert_array_equal(indices[:, 1], [-1, -1, -1, 1])
+    lists = neighbors.search(np.arange(4.0)[:, None], 3, 3)
+    distances, indices = lists.nearest(2, np.array([True, False, False, True]))
+    np.testing.assert_array_equal(distances, [[3, np.inf], [3, np.inf]])
+    np.testing.assert_array_equal(indices, [[3, -1], [0, -1]])
 
 
 @pytest.mark.parametrize(("k", "value"), [(0, 1.0), (3, 1.0), (1, np.nan)])
@@ -80,7 +78,7 @@ def test_pair_exactly_at_the_radius_is_not_counted(n):
     # The points are evenly spaced, so all nearest neighbours are at the median distance, up to
     # rounding.
     points = np.arange(n)[:, None] * np.array([0.1, 0.3, -0.7])
-    (lists,) = neighbors.search(points, 8, 2)
+    lists = neighbors.search(points, 8, 2)
     everything, group = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     gap = float(np.median(lists.nearest(1)[0]))
     for times, n_pairs in ((1, 0), (1.5, 2 * (n - 1)), (2, 2 * (n - 1))):

@@ -24,6 +24,7 @@ DEPENDS = [
         for key, value in (
             *(("text", "stdlib"), ("sampling", "paper"), ("documents", 9), ("length", 9)),
             *(("seed", 9), ("last", {"documents": 9}), ("last", {"length": 9})),
+            *(("passages", {"documents": 9}), ("passages", {"length": 9})),
         )
     ),
     {"corpora": ["text"]},
@@ -35,6 +36,7 @@ INDEPENDENT = [
     {"checkpoints": {"steps": [1]}},
     {"budget": {"checkpoints": {"s": "last"}}},
     {"budget": {"checkpoints": {"s": "last"}, "rise": 0.5}},
+    {"phases": {"paper": {"corpus": "text", "selection": "all", "metric": "id_mle"}}},
     {"spikes": {"suites": {"other": {"source": "local", "runs": {"r": "x"}}}}},
     {"hub": {"disk_gb": 9}},
     {"hub": {"downloads": 9}},

@@ -28,8 +28,8 @@ def read(folder):
 
 
 def packed(read, **more):
-    four = ("profiles", "trajectories", "phases", "shapes")
-    return numbers.pack(*(read[name] for name in four), **more)
+    names = ("profiles", "trajectories", "phases", "moves", "shapes")
+    return numbers.pack(*(read[name] for name in names), **more)
 
 
 def test_page_has_every_number_of_the_profiles_to_four_digits(read):
@@ -52,7 +52,10 @@ def test_page_has_every_number_of_the_profiles_to_four_digits(read):
     assert curve["n"] == row.n_points
     assert data["flags"][curve["flag"][0][0]] == "undersampled"
     assert curve["middle"]["value"][i] is not None
-    assert curve["phase"]["verdict"] == "no peak"
+    assert curve["course"]["verdict"] == "no rise and fall"
+    assert curve["course"]["moves"] == [
+        {"kind": "rise", "from_step": 1, "to_step": 1000, "size": 0.6, "low": 0.45, "high": 0.75}
+    ]
     assert [shape["shape"] for shape in curve["shapes"]] == ["flat", "flat", "dome", "dome", "dome"]
 
 

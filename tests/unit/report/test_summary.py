@@ -10,10 +10,11 @@ def test_columns_of_long_steps_are_separated():
     values = {955_000: 2.68, 1_431_000: 2.72}
     trajectories = pd.DataFrame([row | {"step": s, "value": v} for s, v in values.items()])
     nothing = pd.DataFrame()
-    run = sentences.Run("tinyllama", "late", "text", nothing, trajectories, nothing, nothing)
-    _, header, all_neighbours, *_ = summary._along(run)
+    curves = nothing, trajectories, nothing, nothing, nothing, nothing
+    run = sentences.Run("tinyllama", "late", "text", *curves)
+    _, header, all_tokens, *_ = summary._along(run, nothing)
     assert header.split() == ["step", "955000", "1431000"]
-    assert all_neighbours.split() == ["all", "neighbours", "2.68", "2.72"]
+    assert all_tokens.split() == ["all", "tokens", "2.68", "2.72"]
     # Each value ends in the same column as the step above it.
-    assert header.index("955000") + 6 == all_neighbours.index("2.68") + 4
-    assert header.index("1431000") + 7 == all_neighbours.index("2.72") + 4
+    assert header.index("955000") + 6 == all_tokens.index("2.68") + 4
+    assert header.index("1431000") + 7 == all_tokens.index("2.72") + 4

@@ -9,7 +9,6 @@ import shapesweep
 from helpers.models import AUTO, tiny_bert, tiny_llama
 from shapesweep.errors import ShapesweepError
 from shapesweep.explosions import indicators
-from shapesweep.neighbors import search
 from shapesweep.storage import schemas, tables
 from shapesweep.storage.schemas import PROBE_FILE
 from shapesweep.training.probe import SIGNALS, Probe, Record
@@ -39,14 +38,11 @@ def test_readings_match_the_estimators_on_the_hidden_states(model, documents):
         states = model(torch.from_numpy(documents), output_hidden_states=True).hidden_states[2]
     later, every = states[:, 1:].reshape(-1, 16).numpy(), states.reshape(-1, 16).numpy()
     distances, _ = shapesweep.nearest_neighbors(later, 20)
-    labels = np.repeat(np.arange(8), 23)
-    between = search(later, 20, 20, labels)[1].nearest(20)[0]
     expected = {
         "anisotropy": shapesweep.anisotropy(later),
         "id_twonn": shapesweep.id_twonn(distances),
         "id_gride": shapesweep.id_gride(distances, 8, 16)[0],
         "id_mle": shapesweep.id_mle(distances),
-        "id_twonn_between": shapesweep.id_twonn(between),
         "max_norm": np.linalg.norm(every, axis=1).max(),
     }
     for name, value in expected.items():

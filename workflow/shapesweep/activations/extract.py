@@ -28,7 +28,13 @@ from shapesweep.errors import CheckpointError
 from shapesweep.estimators import jackknife
 from shapesweep.storage import atomic, failures, schemas, tables
 from shapesweep.storage.manifests import Checkpoint
-from shapesweep.storage.shards import FORMAT_VERSION, ORIGINS, CorpusWriter, token_columns
+from shapesweep.storage.shards import (
+    FORMAT_VERSION,
+    ORIGINS,
+    CorpusWriter,
+    number_contexts,
+    token_columns,
+)
 
 
 @dataclass(frozen=True)
@@ -197,13 +203,16 @@ def _run(
         model, anatomy, corpus, opened.tokenizer.mask_token_id, settings.corpus.seed
     )
 
+    contexts = number_contexts(corpus.documents, anatomy.causal)
+
     def write(documents: list[int], output: Any) -> None:
         states = list(output.hidden_states)
         if anatomy.has_final_norm:
             states.insert(anatomy.n_layers, captured[-1])
         captured.clear()
-        positions = corpus.measured(states[0].shape[1])
-        tokens = token_columns([corpus.documents[n] for n in documents], documents, positions)
+        positions = [corpus.measured(n) for n in documents]
+        bodies = [corpus.documents[n] for n in documents]
+        tokens = token_columns(bodies, [contexts[n] for n in documents], documents, positions)
         values = [_values(state, positions) for state in states]
         for (layer, kind), part in zip(anatomy.names(), values, strict=True):
             if not np.isfinite(part).all():
@@ -226,13 +235,18 @@ def _run(
     return losses.run(model, corpus, settings.batch_tokens, loss) if is_masked else sums
 
 
-def _values(state: Any, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the states at the given positions, on the CPU, shape (n_tokens, n_features)."""
+def _values(state: Any, positions: list[NDArray[np.int64]]) -> NDArray[np.float32]:
+    """Return the states at the positions of every document, on the CPU.
+
+    The shape of the result is (n_tokens, n_features).
+    """
     import torch
 
-    if len(positions) < state.shape[1]:
-        state = state.index_select(1, torch.from_numpy(positions).to(state.device))
-    return state.reshape(-1, state.shape[-1]).float().cpu().numpy()
+    length, flat = state.shape[1], state.reshape(-1, state.shape[-1])
+    if sum(map(len, positions)) < len(flat):
+        rows = np.concatenate([number * length + kept for number, kept in enumerate(positions)])
+        flat = flat.index_select(0, torch.from_numpy(rows).to(state.device))
+    return flat.float().cpu().numpy()
 
 
 def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) -> dict[str, Any]:

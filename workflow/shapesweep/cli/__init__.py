@@ -98,7 +98,7 @@ def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         ],
         commands.budget: [*fetched, "--measured", "--rise", "--temporary", "--out"],
         commands.join: ["--plans", "--manifests", "--history", "--results", "--out"],
-        commands.curves: ["--tables", "--out"],
+        commands.curves: ["--tables", "--tested", "--out"],
         commands.comparison: ["--curves", "--out"],
         commands.warnings: ["--tables", "--curves", "--out"],
         commands.figures: ["names", "--curves", "--out"],
@@ -167,6 +167,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--tables": _needed("folder of the joined tables"),
     "--curves": _needed("folder of the curves"),
+    "--tested": _needed("curves on which the claim of two phases is tested, as JSON"),
     "names": _optional(
         "figures to draw (default: draw all figures, and replace the output folder)",
         metavar="NAME",

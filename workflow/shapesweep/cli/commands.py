@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import re
 import sys
 from contextlib import AbstractContextManager
@@ -215,7 +216,8 @@ def curves(arguments: argparse.Namespace) -> None:
         for name in ("geometry", "losses", "continuity", "failures", "budgets")
     )
     replicates = tables.Reader(folder / "replicates.parquet", schemas.REPLICATES)
-    built = curves.build(geometry, replicates, losses, continuity)
+    tested = json.loads(arguments.tested)
+    built = curves.build(geometry, replicates, losses, continuity, tested)
     for name, table in {**built, "missing": failures, "budgets": budgets}.items():
         path = Path(arguments.out) / f"{name}.parquet"
         tables.write(table, getattr(schemas, name.upper()), path)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from shapesweep.config import yaml_file
-from shapesweep.corpora import CORPORA, CorpusConfig, LastConfig
+from shapesweep.corpora import CORPORA, CorpusConfig, LastConfig, PassagesConfig
 from shapesweep.errors import near
 from shapesweep.validation import Strict, validated
 
@@ -73,8 +73,10 @@ class Measurement(Strict):
 
     @model_validator(mode="after")
     def _without_unused_keys(self) -> "Measurement":
-        if all(CORPORA[name].pooling != "last" for name in self.corpora):
-            self.corpus = self.corpus.model_copy(update={"last": LastConfig()})
+        poolings = {CORPORA[name].pooling for name in self.corpora}
+        defaults = {"last": LastConfig(), "passages": PassagesConfig()}
+        unused = {name: default for name, default in defaults.items() if name not in poolings}
+        self.corpus = self.corpus.model_copy(update=unused)
         return self
 
     @property

@@ -8,7 +8,14 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
@@ -16,8 +23,36 @@ from shapesweep.config.registry import REGISTRY, Suites
 from shapesweep.config.suite import Name
 from shapesweep.corpora import CorpusConfig
 from shapesweep.errors import near
+from shapesweep.metrics import METRICS
+from shapesweep.storage.selections import SELECTIONS, SUBSAMPLES
 from shapesweep.validation import Strict, at, output_folder
 
+
+def _check_metric(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(f"there is no such metric{near(name, METRICS)}")
+    return name
+
+
+MetricName = Annotated[
+    str,
+    AfterValidator(_check_metric),
+    WithJsonSchema({"type": "string", "enum": list(METRICS)}),
+]
+
+
+def _check_selection(name: str) -> str:
+    known = [*SELECTIONS, *SUBSAMPLES, *SUBSAMPLES.values()]
+    if name not in known:
+        raise ValueError(f"there is no such selection{near(name, known)}")
+    return name
+
+
+SelectionName = Annotated[
+    str,
+    AfterValidator(_check_selection),
+    WithJsonSchema({"type": "string", "enum": [*SELECTIONS, *SUBSAMPLES, *SUBSAMPLES.values()]}),
+]
 #: Regular expression for names of folders in `scratch`.
 SCRATCH_NAME = "shapesweep-[0-9a-f]{16}"
 
@@ -95,6 +130,35 @@ class SpikesConfig(Strict):
     )
 
 
+class TestedCurve(Strict):
+    """A curve over training: a metric of a selection of tokens, averaged over the middle blocks."""
+
+    corpus: CorpusName = Field(description="corpus of the curve")
+    selection: SelectionName = Field(
+        description="selection or subsample of tokens, such as `no_first` or `one_per_document`"
+    )
+    metric: MetricName = Field(description="metric with a single k, such as `id_twonn`")
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> "TestedCurve":
+        if len(getattr(METRICS[self.metric], "k", (0,))) > 1:
+            raise ValueError(f"{self.metric} has several values of k; choose another metric")
+        return self
+
+
+class PhasesConfig(Strict):
+    """The two curves on which the claim of two phases is tested. All other curves are described."""
+
+    paper: TestedCurve = Field(
+        TestedCurve(corpus="text", selection="no_first", metric="id_twonn"),
+        description="the curve of the paper's claim",
+    )
+    control: TestedCurve = Field(
+        TestedCurve(corpus="passages", selection="one_per_document", metric="id_twonn"),
+        description="its control, with at most one token per document",
+    )
+
+
 def _check_corpora(corpora: list[str]) -> list[str]:
     if not corpora or len(set(corpora)) < len(corpora):
         raise ValueError("name at least one corpus, and no corpus twice")
@@ -120,13 +184,18 @@ class Config(Strict):
         examples=["all", "{every: 4}", "{steps: [0, 512]}", "{log: 20}"],
     )
     corpora: Annotated[list[CorpusName], AfterValidator(_check_corpora)] = Field(
-        ["text", "random", "shuffled", "last"],
+        ["text", "random", "shuffled", "last", "passages"],
         description="corpora on which the models are measured",
     )
     corpus: CorpusConfig = Field(
         CorpusConfig(), description="text, and how the text is cut into documents"
     )
     geometry: GeometryConfig = Field(GeometryConfig(), description="settings of the metrics")
+    phases: PhasesConfig = Field(
+        PhasesConfig(),
+        description="curves on which the claim of two phases is tested: averages over the middle "
+        "blocks, during training",
+    )
     budget: BudgetConfig = Field(
         BudgetConfig(),
         description="dimension budgets: how many dimensions of a layer a model needs",

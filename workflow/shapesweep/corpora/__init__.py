@@ -12,17 +12,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.corpora import _documents
-from shapesweep.corpora._config import CorpusConfig, LastConfig
+from shapesweep.corpora._config import CorpusConfig, LastConfig, PassagesConfig
 from shapesweep.corpora._documents import special_tokens
 from shapesweep.corpora._text import read_text, stdlib_text, text_file
 from shapesweep.errors import CheckpointError
 from shapesweep.plugins import discover
+from shapesweep.storage.selections import DRAWS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,6 +38,7 @@ __all__ = [
     "Documents",
     "LastConfig",
     "Material",
+    "PassagesConfig",
     "build",
     "read_text",
     "special_tokens",
@@ -80,9 +83,10 @@ class CorpusKind:
         the lengths of the documents must be the same as in `Material.documents`.
     definition, asks : str
         Texts for the reference: what the corpus is, and which question it answers.
-    pooling : {"tokens", "last"}
-        Which tokens of a document are measured: all tokens, or the last token that is not special.
-        For `last`, the text is cut into many short documents (`corpus.last`).
+    pooling : {"tokens", "last", "passages"}
+        Which tokens of a document are measured: all tokens, the last token that is not special, or
+        a few tokens at random positions. For `last` and `passages`, the text is cut into many short
+        documents (`corpus.last`, `corpus.passages`).
     """
 
     make: Callable[[Material], Documents]
@@ -105,6 +109,8 @@ class Corpus:
         Number of special tokens before and after every document.
     pooling : str
         As in `CorpusKind`.
+    seed : int
+        Random seed of the positions that are measured.
     """
 
     name: str
@@ -112,12 +118,24 @@ class Corpus:
     n_prefix: int
     n_suffix: int
     pooling: str = "tokens"
+    seed: int = 0
 
-    def measured(self, length: int) -> NDArray[np.int64]:
-        """Return the positions of the tokens that are measured in a document of a given length."""
+    def measured(self, number: int) -> NDArray[np.int64]:
+        """Return the positions of the tokens that are measured in the document with this number.
+
+        For `passages`, these are `DRAWS` random positions after the first. In as few documents as
+        supply one token for every document, all positions after the first are measured.
+        """
+        length = len(self.documents[number])
         if self.pooling == "last":
             return np.array([length - 1 - self.n_suffix])
-        return np.arange(length)
+        if self.pooling == "tokens":
+            return np.arange(length)
+        body = np.arange(max(1, self.n_prefix), length - self.n_suffix)
+        if number * len(body) < len(self.documents) or len(body) <= DRAWS:
+            return body
+        rng = np.random.default_rng([self.seed, 4, number])
+        return np.sort(rng.choice(body, DRAWS, replace=False))
 
     @property
     def digest(self) -> str:
@@ -172,7 +190,11 @@ def build(
     prefix, suffix = special_tokens(tokenizer)
     n_special = len(prefix) + len(suffix)
     ordinary = _documents.ordinary_tokens(tokenizer, n_embeddings)
-    cuts = {"tokens": _documents.cut, "last": _documents.cut_short}
+    cuts: dict[str, Callable[..., tuple[Documents, int]]] = {
+        "tokens": _documents.cut,
+        "last": partial(_documents.cut_short, pooling="last"),
+        "passages": partial(_documents.cut_short, pooling="passages"),
+    }
     materials: dict[str, Material] = {}
     for pooling in dict.fromkeys(CORPORA[name].pooling for name in names):
         bodies, seed = cuts[pooling](text, tokenizer, settings, n_special)
@@ -188,5 +210,6 @@ def build(
         kind = CORPORA[name]
         bodies = kind.make(materials[kind.pooling])
         whole = tuple(np.concatenate([prefix, body, suffix]) for body in bodies)
-        corpora.append(Corpus(name, whole, len(prefix), len(suffix), kind.pooling))
+        ends = len(prefix), len(suffix)
+        corpora.append(Corpus(name, whole, *ends, kind.pooling, settings.seed))
     return corpora

@@ -9,7 +9,7 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Number of characters that are read for each token of a document. With every tokenizer, tokens
 #: have fewer characters on average.
 CHARACTERS_PER_TOKEN = 8
+#: Number of short documents for which a block of text has enough characters.
+SHORT_DOCUMENTS_PER_BLOCK = 8
 #: The sampling of Razzhigaev et al. 2024, as in their published code.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
 #: Regular expression for vocabulary entries that do not occur in texts: reserved entries of BERT,
@@ -60,7 +62,7 @@ def cut(
     """
     if settings.sampling == "paper":
         return _paper(text, settings.text, tokenizer), PAPER_SEED
-    bodies = _windows(text, tokenizer, settings.length, n_special, settings.seed)
+    bodies = _windows(text, tokenizer, settings.length, n_special, settings.seed, "corpus.length")
     found = list(itertools.islice(bodies, settings.documents))
     if len(found) < settings.documents:
         raise ShapesweepError(
@@ -72,22 +74,29 @@ def cut(
 
 
 def cut_short(
-    text: str, tokenizer: PreTrainedTokenizerBase, settings: CorpusConfig, n_special: int
+    text: str,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: CorpusConfig,
+    n_special: int,
+    pooling: Literal["last", "passages"],
 ) -> tuple[list[NDArray[np.int64]], int]:
-    """Cut a text into distinct short documents, of which only the last token is measured.
+    """Cut a text into distinct short documents, of which only a few tokens are measured.
 
-    The number of documents is limited by the length of the text and by `settings.last`.
+    The number of documents is limited by the length of the text and by `settings.last` or
+    `settings.passages`.
     """
-    last = settings.last
+    wanted = settings.last if pooling == "last" else settings.passages
+    key = f"corpus.{pooling}.length"
+    blocks = SHORT_DOCUMENTS_PER_BLOCK
     different: dict[bytes, NDArray[np.int64]] = {}
-    for body in _windows(text, tokenizer, last.length, n_special, settings.seed):
+    for body in _windows(text, tokenizer, wanted.length, n_special, settings.seed, key, blocks):
         different[body.tobytes()] = body
-        if len(different) == last.documents:
+        if len(different) == wanted.documents:
             break
     if len(different) < 2:
         raise ShapesweepError(
-            f"corpus.text: {settings.text} contains fewer than two documents of {last.length} "
-            "tokens: use a longer text, or lower corpus.last.length"
+            f"corpus.text: {settings.text} contains fewer than two documents of {wanted.length} "
+            f"tokens: use a longer text, or lower {key}"
         )
     return list(different.values()), settings.seed
 
@@ -126,24 +135,52 @@ def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> ND
 
 
 def _windows(
-    text: str, tokenizer: PreTrainedTokenizerBase, length: int, n_special: int, seed: int
+    text: str,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    n_special: int,
+    seed: int,
+    key: str,
+    per_block: int = 1,
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield documents of `length - n_special` tokens from the whole text, in random order."""
-    if length - n_special < 2:
+    """Yield documents of `length - n_special` tokens from the whole text.
+
+    The text is divided into blocks. The first documents are the beginnings of all blocks, in random
+    order. The next documents are the tokens that follow in each block, and so on. A long text
+    therefore gives documents that are far apart, and a short text is used completely.
+
+    Parameters
+    ----------
+    key : str
+        Key of the configuration that contains `length`, for the error message.
+    per_block : int
+        Number of documents for which a block has enough characters.
+    """
+    size = length - n_special
+    if size < 2:
         raise ShapesweepError(
             f"corpus: documents of {length} tokens leave no room for text beside the special "
-            "tokens: raise corpus.length (or corpus.last.length)"
+            f"tokens: raise {key}"
         )
-    # Start positions do not depend on the tokenizer, so that all runs read the same passages.
-    size = CHARACTERS_PER_TOKEN * length
-    for number in np.random.default_rng(seed).permutation(len(text) // size):
-        start = int(number) * size
-        passage = text[start : start + size]
+    # Blocks do not depend on the tokenizer, so that all runs read the same passages.
+    characters = CHARACTERS_PER_TOKEN * length * per_block
+    order = np.random.default_rng(seed).permutation(len(text) // characters)
+    # The tokens of each block that has further documents.
+    left: dict[int, NDArray[np.int64]] = {}
+    for number in order.tolist():
+        start = number * characters
+        block = text[start : start + characters]
         if start:
-            passage = passage[passage.find(" ") + 1 :]
-        ids = _ids(tokenizer, passage)
-        if len(ids) >= length - n_special:
-            yield ids[: length - n_special]
+            block = block[block.find(" ") + 1 :]
+        ids = _ids(tokenizer, block)
+        if len(ids) >= size:
+            yield ids[:size]
+            left[number] = ids[size:]
+    while left:
+        left = {number: ids for number, ids in left.items() if len(ids) >= size}
+        for number, ids in left.items():
+            yield ids[:size]
+            left[number] = ids[size:]
 
 
 def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDArray[np.int64]]:

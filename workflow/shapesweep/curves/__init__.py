@@ -6,7 +6,7 @@ Imported by: figures, report, cli.
 
 - `profiles`: every metric over depth;
 - `trajectories`: every metric over training, for each layer and for the middle blocks;
-- `phases`: does a trajectory rise and fall again?
+- `phases`: the rises and falls of every trajectory, and the verdict on the two phases of the ID;
 - `shapes`: is a profile a dome, a box, flat, or something else?
 - `distances`: how far is a profile from the last profile of its run, and from the mean of its
   family?
@@ -42,6 +42,7 @@ def build(
     replicates: Callable[[str, str, Sequence[str]], pd.DataFrame],
     losses: pd.DataFrame,
     continuity: pd.DataFrame,
+    tested: phases.Tested,
 ) -> dict[str, pd.DataFrame]:
     """Compute every curve of a sweep.
 
@@ -53,6 +54,9 @@ def build(
         Function that takes a suite, a run and revisions, and returns rows of `schemas.REPLICATES`.
         Only the replicates of a few checkpoints are in memory at a time, because there are 16
         replicates of each number.
+
+    tested : mapping
+        The curves on which the claim of two phases is tested, as in `phases.phases`.
 
     Returns
     -------
@@ -89,6 +93,6 @@ def build(
     whole = middles[segments(middles, continuity) == 0]
     return {
         **along,
-        "phases": phases.phases(whole),
+        **phases.phases(whole, tested),
         "comparison": comparison.comparison(along["profiles"]),
     }

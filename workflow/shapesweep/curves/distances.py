@@ -89,7 +89,8 @@ def _to(to: str, stack: Stack, references: References) -> pd.DataFrame:
     values, without, counts = zip(*(reference for _, reference in known), strict=True)
     value = _distance(stack.values[rows], np.stack(values))
     parts = _distance(stack.without[:, rows], np.stack(without, axis=1))
-    half = jackknife.half_width_of(parts)
+    # A distance that rests on one group of documents has no interval.
+    half = np.where(jackknife.dominant(parts) >= 0, np.nan, jackknife.half_width_of(parts))
     table = stack.keys.iloc[rows].assign(
         to=to, n_runs=counts, value=value, low=np.maximum(value - half, 0), high=value + half
     )

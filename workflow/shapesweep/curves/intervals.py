@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from shapesweep.checkpoint.facts import family
 from shapesweep.estimators import jackknife
+from shapesweep.metrics import METRICS
 
 #: Values of the column `over`: the source of variation that an interval describes.
 DOCUMENTS, SEEDS = "documents", "seeds"
@@ -34,11 +35,25 @@ def groups(replicates: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_documents(frame: pd.DataFrame, n_groups: pd.DataFrame) -> pd.DataFrame:
-    """Add intervals over documents, from the standard error and the number of groups."""
+    """Add intervals over documents, from the standard error and the number of groups.
+
+    A number that rests on one group of documents has no interval.
+    """
     counted = frame.merge(n_groups, on=["suite", "run", "corpus"], how="left")
     errors, groups = counted.stderr.to_numpy(float), counted.n_groups.to_numpy(float)
-    half = jackknife.half_width(errors, np.nan_to_num(groups, nan=2))
-    return counted.assign(low=counted.value - half, high=counted.value + half, over=DOCUMENTS)
+    errors = np.where(counted.flag.str.contains("one_group"), np.nan, errors)
+    low, high = jackknife.interval(
+        as_array(counted.value), errors, np.nan_to_num(groups, nan=2), *bounds(counted.metric)
+    )
+    return counted.assign(low=low, high=high, over=DOCUMENTS)
+
+
+def bounds(metrics: "pd.Series[str]") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the bounds of metrics, by name; infinite for metrics without bounds."""
+    nothing = (-np.inf, np.inf)
+    known = {name: metric.bounds or nothing for name, metric in METRICS.items()}
+    low, high = (metrics.map({name: ends[i] for name, ends in known.items()}) for i in (0, 1))
+    return low.fillna(-np.inf).to_numpy(float), high.fillna(np.inf).to_numpy(float)
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -1,79 +1,109 @@
-"""Find phases of training: does a metric rise and then fall by more than its noise?
+"""Describe how metrics change during training, and test the claim of two phases of the ID.
 
-All checkpoints are measured on the same documents. If only the noise from the choice of documents
-were considered, every small fluctuation would count as a peak. Training adds further noise, which
-differs between repeated training runs.
+Every curve is described as its succession of rises and falls that exceed the noise. All checkpoints
+are measured on the same documents. If only the noise from the choice of documents were considered,
+every small fluctuation would count. Training adds further noise, which differs between repeated
+training runs.
+
+The claim is tested on two curves, which the configuration names: the paper's curve and its control.
+All other curves are descriptions.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from shapesweep.curves import intervals
-from shapesweep.estimators import jackknife, unimodal
+from shapesweep.estimators import course
 from shapesweep.storage import schemas
 
-#: Maximum number of checkpoints in the test, evenly spaced in log(1 + step). If checkpoints are too
-#: close together, they share noise.
+#: Maximum number of checkpoints that are used, evenly spaced in log(1 + step). If checkpoints are
+#: too close together, they share noise.
 MOST = 24
-#: Minimum number of checkpoints if the noise is estimated from a single curve. With three
-#: checkpoints, every curve that rises and then falls would count as a peak.
+#: Minimum number of checkpoints if the noise is estimated from a single curve.
 LEAST = 5
 #: Minimum number of checkpoints after step 0 that all seeds must have in common. If they have fewer
 #: checkpoints in common, the noise of training is not estimated from seeds.
 SHARED = 3
-#: Significance level of the test for a peak.
-LEVEL = 0.05
+#: Values of `verdict` of a curve: whether it contains a rise that is followed by a fall.
+SHOWN, NOT_SHOWN = "rise and fall", "no rise and fall"
+#: Values of `verdict` of a run, by the verdicts of the paper's curve and of the control.
+VERDICTS = {
+    (True, True): "both",
+    (True, False): "paper only",
+    (False, True): "control only",
+    (False, False): "neither",
+}
+
+#: For `paper` and `control`, the values of `corpus`, `selection` and `metric` of the tested curve.
+Tested = Mapping[str, Mapping[str, str]]
 
 
-def phases(middle: pd.DataFrame) -> pd.DataFrame:
-    """Compute the table `schemas.PHASES`: does a metric rise and then fall during training?
+def phases(middle: pd.DataFrame, tested: Tested) -> dict[str, pd.DataFrame]:
+    """Compute the tables `schemas.PHASES`, `schemas.MOVES` and `schemas.VERDICTS`.
 
-    A peak must exceed the noise of training and the noise from the choice of documents:
+    A rise or a fall counts if it exceeds a limit that combines two kinds of noise
+    (`course.moves` on log(1 + step)):
 
-    - Training: the best unimodal fit is closer to the curve than the best monotone fit, by more
-      than the noise explains (`unimodal.find_peak` on log(1 + step)). The noise is estimated from
-      runs that differ only by their seed or, if this is not possible, from the residuals of the
-      curve.
-    - Documents: the 95 % interval of the prominence, min(peak - first, peak - last), lies above
-      zero.
+    - Training: the noise is estimated from runs that differ only by their seed or, if this is not
+      possible, from the curve itself.
+    - Documents: the jackknife error of the difference between checkpoints.
 
-    The test assumes that the noise of all checkpoints is independent and equally large. It uses at
-    most `MOST` checkpoints, because checkpoints that are too close together share noise.
+    The noise of training is assumed to be independent and equally large for all checkpoints. At
+    most `MOST` checkpoints are used, because checkpoints that are too close together share noise.
 
     Parameters
     ----------
     middle : pandas.DataFrame
         Result of `trajectories.middles`.
+    tested : mapping
+        The two tested curves.
 
     Returns
     -------
-    pandas.DataFrame
-        Verdicts on the average over the middle blocks. Each corpus, selection, metric and k has one
-        row for every run, and one row for the mean over the seeds of a model. `verdict` is `peak`,
-        `no peak`, `too few checkpoints` or `undefined`.
+    dict of pandas.DataFrame
+        `phases` has one row for the course of every metric, selection and corpus, averaged over the
+        middle blocks, for every run and for the mean over the seeds of a model. `moves` has a row
+        for every rise and every fall. `verdicts` has a row for every run: whether the paper's
+        curve and its control contain a rise that is followed by a fall.
     """
     steps = middle[middle.step.notna()].sort_values("step", kind="stable")
-    rows = []
+    described, moves = [], []
     key = ["suite", "model", *intervals.CURVE, "layers"]
     for _, part in steps.groupby(key, sort=False, dropna=False):
         runs = [run for _, run in part.groupby("run", sort=False)]
         scale, freedom, mean = _seeds(runs)
-        for run in runs:
-            rows.append(_row(run, _judged(run, scale, freedom)))
+        curves = [(run, scale, intervals.DOCUMENTS) for run in runs]
         if mean is not None:
             # The mean over seeds has less noise than a single run.
             shrunk = None if scale is None else scale / np.sqrt(len(runs))
-            judged = _judged(mean, shrunk, freedom)
-            rows.append(_row(mean, judged) | {"over": intervals.SEEDS})
-    return pd.DataFrame(rows, columns=schemas.PHASES.names)
+            curves.append((mean, shrunk, intervals.SEEDS))
+        for curve, noise, over in curves:
+            row, found = _described(curve, noise, freedom)
+            named = _key(curve) | {"over": over}
+            described.append(named | {"tested": _tested(named, tested)} | row)
+            moves += [named | move for move in found]
+    table = pd.DataFrame(described, columns=schemas.PHASES.names)
+    return {
+        "phases": table,
+        "moves": pd.DataFrame(moves, columns=schemas.MOVES.names),
+        "verdicts": _verdicts(table),
+    }
 
 
-def _row(part: pd.DataFrame, judged: dict[str, Any]) -> dict[str, Any]:
+def _key(part: pd.DataFrame) -> dict[str, Any]:
     first = part.iloc[0]
-    key = [*intervals.RUN, *intervals.CURVE, "layers"]
-    return {**{name: first[name] for name in key}, "over": intervals.DOCUMENTS, **judged}
+    return {name: first[name] for name in [*intervals.RUN, *intervals.CURVE, "layers"]}
+
+
+def _tested(named: dict[str, Any], tested: Tested) -> str | None:
+    """Return `paper` or `control` if the curve is one of the two tested curves."""
+    for role, curve in tested.items():
+        if all(named[name] == value for name, value in curve.items()):
+            return role
+    return None
 
 
 def _seeds(runs: list[pd.DataFrame]) -> tuple[float | None, int, pd.DataFrame | None]:
@@ -99,40 +129,70 @@ def _seeds(runs: list[pd.DataFrame]) -> tuple[float | None, int, pd.DataFrame | 
     return known, (len(runs) - 1) * len(trained), mean
 
 
-def _judged(part: pd.DataFrame, known_noise: float | None, freedom: int) -> dict[str, Any]:
+def _described(
+    part: pd.DataFrame, known_noise: float | None, freedom: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a curve's row of `phases`, and its rows of `moves`, without the key of the curve."""
     part = part.drop_duplicates("step")
     values, steps = intervals.as_array(part.value), part.step.to_numpy(int)
-    ends = {
+    row = {
         "n_checkpoints": len(part),
         "first_step": steps[0],
         "first": values[0],
         "last_step": steps[-1],
         "last": values[-1],
+        "flag": intervals.joined_flags(part.flag),
     }
     if len(part) < (LEAST if known_noise is None else 3):
-        return {**ends, "verdict": "too few checkpoints"}
+        return {**row, "verdict": "too few checkpoints"}, []
     if not np.isfinite(values).all():
-        return {**ends, "verdict": "undefined"}
-    kept = unimodal.thinned(np.log1p(steps), MOST)
-    part = part.iloc[kept]
-    values, steps, x = values[kept], steps[kept], np.log1p(steps[kept])
-    peak = unimodal.find_peak(values, x, known_noise, freedom)
+        return {**row, "verdict": "undefined"}, []
+    kept = course.thinned(np.log1p(steps), MOST)
+    part, values, steps = part.iloc[kept], values[kept], steps[kept]
     without = np.stack(part.replicates.to_list(), axis=1)
-    # Prominence, min(peak - first, peak - last), and half-width of its 95 % interval (documents).
-    prominence = float(values[peak.index] - max(values[0], values[-1]))
-    lines = without[:, peak.index] - np.maximum(without[:, 0], without[:, -1])
-    half = float(jackknife.half_width_of(lines))
-    is_peak = peak.p_value < LEVEL and prominence > half
-    return {
-        **ends,
-        "peak_step": steps[peak.index],
-        "peak_step_low": steps[peak.low],
-        "peak_step_high": steps[peak.high],
-        "peak": values[peak.index],
-        "prominence": prominence,
-        "half_width": half,
-        "noise": peak.noise,
-        "noise_source": "residuals" if known_noise is None else "seeds",
-        "p_value": peak.p_value,
-        "verdict": "peak" if is_peak else "no peak",
+    found, noise = course.moves(values, np.log1p(steps), without, known_noise, freedom)
+    moves = [
+        {
+            "number": number,
+            "kind": move.kind,
+            "from_step": steps[move.start],
+            "to_step": steps[move.stop],
+            "before": values[move.start],
+            "after": values[move.stop],
+            "size": move.size,
+            "low": move.low,
+            "high": move.high,
+        }
+        for number, move in enumerate(found)
+    ]
+    kinds = [move.kind for move in found]
+    shown = "rise" in kinds and "fall" in kinds[kinds.index("rise") :]
+    row |= {
+        "course": ", ".join(kinds),
+        "noise": noise,
+        "noise_source": "curve" if known_noise is None else "seeds",
+        "verdict": SHOWN if shown else NOT_SHOWN,
     }
+    return row, moves
+
+
+def _verdicts(phases: pd.DataFrame) -> pd.DataFrame:
+    """Combine the verdicts of the paper's curve and of its control, for every run."""
+    rows = []
+    for _, part in phases.groupby(["suite", "run", "over"], sort=False):
+        roles = part[part.tested.notna()].drop_duplicates("tested").set_index("tested").verdict
+        paper, control = (roles.get(role, "not measured") for role in ("paper", "control"))
+        judged = {paper, control} <= {SHOWN, NOT_SHOWN}
+        others = part[part.tested.isna() & part.verdict.isin([SHOWN, NOT_SHOWN])]
+        first = part.iloc[0]
+        rows.append(
+            {
+                **{name: first[name] for name in [*intervals.RUN, "over"]},
+                "paper": paper,
+                "control": control,
+                "verdict": VERDICTS[paper == SHOWN, control == SHOWN] if judged else "untested",
+                "n_curves": len(others),
+                "n_shown": int((others.verdict == SHOWN).sum()),
+            }
+        )
+    return pd.DataFrame(rows, columns=schemas.VERDICTS.names)

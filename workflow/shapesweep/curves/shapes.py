@@ -1,4 +1,4 @@
-"""Find the shape of a profile (dome, box or flat), and the share of its height due to sinks."""
+"""Find the shape of a profile: dome, box or flat."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep.curves import intervals
 from shapesweep.curves.profile_stack import Stack
 from shapesweep.estimators import jackknife
 from shapesweep.estimators.shape import Rise, rise
@@ -39,8 +38,8 @@ def shapes(stacks: list[Stack]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `sink_share` is the share of the height that disappears if the first token is left out.
-        `sink_share` is null unless the profile of all tokens is a dome or a box.
+        A height that rests on one group of documents has no interval, and its profile is neither a
+        dome nor a box. `height_without_group` is the height without this group.
     """
     tables = [_of(stack) for stack in stacks]
     return pd.concat(tables) if tables else pd.DataFrame(columns=schemas.SHAPES.names)
@@ -53,10 +52,9 @@ def _of(stack: Stack) -> pd.DataFrame:
     highest = np.abs(stack.values).max(axis=1)
     scale = np.where(shares.to_numpy(bool), 1.0, highest) * NAMED_RISE
     columns: dict[str, Any] = {}
-    for name in ("height", "centre", "left", "right", "plateau"):
+    for name in schemas.MEASURES:
         _add(columns, name, getattr(whole, name), getattr(parts, name))
     shape = _named(whole, columns["height_low"], scale)
-    _add(columns, "sink_share", *_sinks(stack, whole, parts, shape))
     # A profile that is neither a dome nor a box has no centre and no edges.
     risen = np.isin(shape, ["dome", "box"])
     for name in columns:
@@ -69,8 +67,12 @@ def _of(stack: Stack) -> pd.DataFrame:
 def _add(
     columns: dict[str, Any], name: str, value: NDArray[np.float64], without: NDArray[np.float64]
 ) -> None:
-    half = jackknife.half_width_of(without)
+    groups = np.asarray(jackknife.dominant(without))
+    half = np.where(groups >= 0, np.nan, jackknife.half_width_of(without))
     columns |= {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+    if name == "height":
+        left_out = np.take_along_axis(without, np.maximum(groups, 0)[None], axis=0)[0]
+        columns["height_without_group"] = np.where(groups >= 0, left_out, np.nan)
 
 
 def _named(
@@ -83,21 +85,3 @@ def _named(
         ["undefined", "flat", "box", "dome"],
         "other",
     )
-
-
-def _sinks(
-    stack: Stack, whole: Rise, parts: Rise, shape: NDArray[np.str_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return which share of the height disappears without first tokens, and its replicates."""
-    match = ["revision", *intervals.CURVE]
-    table = stack.keys[match].assign(row=np.arange(len(stack.keys)))
-    every = table[(table.selection == "all") & np.isin(shape, ["dome", "box"])]
-    bulk = table[table.selection == "no_first"]
-    pairs = every.merge(bulk, on=[n for n in match if n != "selection"], suffixes=("", "_bulk"))
-    rows, others = pairs.row.to_numpy(int), pairs.row_bulk.to_numpy(int)
-    share = np.full(whole.height.shape, np.nan)
-    without = np.full(parts.height.shape, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share[rows] = 1 - np.maximum(whole.height[others], 0) / whole.height[rows]
-        without[:, rows] = 1 - np.maximum(parts.height[:, others], 0) / parts.height[:, rows]
-    return share, without

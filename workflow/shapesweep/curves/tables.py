@@ -37,6 +37,8 @@ class Curves:
     profiles: pd.DataFrame
     trajectories: pd.DataFrame
     phases: pd.DataFrame
+    moves: pd.DataFrame
+    verdicts: pd.DataFrame
     shapes: pd.DataFrame
     distances: pd.DataFrame
     comparison: pd.DataFrame
@@ -70,6 +72,13 @@ class Curves:
     def corpora(self) -> list[str]:
         """The corpora for which all tokens are measured, with `text` first."""
         return corpora(self.profiles[self.profiles.pooling == "tokens"])
+
+    @property
+    def control(self) -> dict[str, str]:
+        """The corpus and the selection with one token per document."""
+        measured = set(self.profiles.corpus)
+        corpus = "passages" if "passages" in measured else self.corpus
+        return {"corpus": corpus, "selection": "one_per_document"}
 
     @property
     def corpus(self) -> str:

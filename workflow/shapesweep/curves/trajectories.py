@@ -81,9 +81,28 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     )
     middle = middle.reset_index().merge(_means(layers, key), on=key)
     middle = middle.merge(by_group.rename("replicates").reset_index(), on=key)
-    half = middle.replicates.map(lambda v: float(jackknife.half_width_of(v)))
-    middle = middle.assign(low=middle.value - half, high=middle.value + half)
-    return middle.assign(layers="middle", over=intervals.DOCUMENTS)
+    return _with_intervals(middle).assign(layers="middle", over=intervals.DOCUMENTS)
+
+
+def _with_intervals(middle: pd.DataFrame) -> pd.DataFrame:
+    """Add the intervals of averages, and the averages without a dominant group of documents."""
+    groups = middle.replicates.map(lambda v: int(jackknife.dominant(v)))
+    pairs = zip(middle.replicates, groups, strict=True)
+    without = np.array([v[group] if group >= 0 else np.nan for v, group in pairs])
+    errors = middle.replicates.map(lambda v: float(jackknife.stderr(v))).to_numpy(float)
+    low, high = jackknife.interval(
+        intervals.as_array(middle.value),
+        np.where(groups >= 0, np.nan, errors),
+        middle.replicates.map(len).to_numpy(),
+        *intervals.bounds(middle.metric),
+    )
+    # A single block may rest on one group although the average does not.
+    flags = middle.flag.str.split(",").map(lambda names: [n for n in names if n != "one_group"])
+    marks = [
+        [*names, "one_group"] if g >= 0 else names for names, g in zip(flags, groups, strict=True)
+    ]
+    flag = [",".join(filter(None, names)) for names in marks]
+    return middle.assign(low=low, high=high, without_group=without, flag=flag)
 
 
 def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:

@@ -51,11 +51,15 @@ class Cloud:
         The largest absolute activations of every point, descending.
     massive : ndarray of bool, shape (n_points,)
         Mask of the points whose norm exceeds five times the median norm of the layer.
+    first : ndarray of bool, shape (n_points,)
+        Mask of the first tokens of documents, and of special tokens.
     massive_gap : float
         ‖mean of the massive points - mean of the other points‖²; 0 if there are no massive points,
         or no other points.
     noise_floor : float
         The largest eigenvalue that rounding errors of the points can cause.
+    find_axis : callable
+        Computes the leading axis on demand; its accuracy is that of `eigenvalues`.
     """
 
     whole: Points
@@ -68,13 +72,23 @@ class Cloud:
     norms: Floats
     largest: Points
     massive: Mask
+    first: Mask
     massive_gap: float
     noise_floor: float
+    find_axis: Callable[[], Floats]
 
     @cached_property
     def eigenvalues_uncentred(self) -> Floats:
         """Eigenvalues of Σxxᵀ, ascending, shape (n_features,)."""
         return self.uncentred()
+
+    @cached_property
+    def along_leading_axis(self) -> Floats:
+        """Centred coordinates of the points on the leading axis, shape (n_points,), float64."""
+        axis, points = self.find_axis(), self.whole[self.kept]
+        parts = [points[rows].astype(np.float64) @ axis for rows in blocks(len(points))]
+        coordinates = np.concatenate(parts)
+        return coordinates - coordinates.mean()
 
     @property
     def n_points(self) -> int:
@@ -92,6 +106,7 @@ def clouds(
     groups: Labels,
     n_groups: int,
     massive: Mask | None = None,
+    first: Mask | None = None,
     epsilon: float | None = None,
     moments: Moments | None = None,
 ) -> tuple[Cloud, Floats, Iterator[Cloud]]:
@@ -103,7 +118,8 @@ def clouds(
     groups : ndarray of int, shape (n_points,)
         Group of every point, from 0 to n_groups - 1.
     n_groups : int
-    massive : ndarray of bool, shape (n_points,), optional
+    massive, first : ndarray of bool, shape (n_points,), optional
+        Masks of the massive tokens and of the first tokens.
     epsilon : float, optional
         Relative spacing of numbers in the original dtype of the points, if it is coarser than in
         their present dtype.
@@ -124,7 +140,9 @@ def clouds(
         bars for entropies of a flat spectrum are too narrow: by a third if there are three times as
         many points as features, and by much more if there are fewer points than features.
     """
-    massive = np.zeros(len(points), dtype=bool) if massive is None else massive
+    nothing = np.zeros(len(points), dtype=bool)
+    massive = nothing if massive is None else massive
+    first = nothing if first is None else first
     moments = moments or Moments.of(points)
     eigenvalues, axes = spectrum.eigh(moments.scatter)
 
@@ -145,8 +163,10 @@ def clouds(
         norms(points),
         _largest(points),
         massive,
+        first,
         _gap(massive_total, moments.mean * len(points), n_massive, len(points)),
         spectrum.noise_floor(points, epsilon),
+        lambda: axes[:, -1],
     )
 
     def without() -> Iterator[Cloud]:
@@ -190,6 +210,8 @@ def _without(
         norms=whole.norms[kept],
         largest=whole.largest[kept],
         massive=whole.massive[kept],
+        first=whole.first[kept],
+        find_axis=lambda: axes[0][:, -N_AXES:] @ _leading(whole.eigenvalues, moved),
         massive_gap=_gap(massive_left, mean * n_left, int(whole.massive[kept].sum()), n_left),
     )
 
@@ -204,6 +226,12 @@ def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | Non
     out[:, :-N_AXES] = points.astype(dtype) @ axes[:, :-N_AXES].astype(dtype)
     out[:, -N_AXES:] = points @ axes[:, -N_AXES:]
     return out
+
+
+def _leading(eigenvalues: Floats, leaving: Floats) -> Floats:
+    """Leading eigenvector of Σxxᵀ after rows are removed, in the span of the leading axes."""
+    leading = leaving[:, -N_AXES:]
+    return np.linalg.eigh(np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading)[1][:, -1]
 
 
 def _smaller(eigenvalues: Floats, leaving: Floats) -> Floats:

@@ -115,6 +115,37 @@ def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
     return float((n_kept - 1) / total) if total > 0 else float("nan")
 
 
+def distance_from_law(distances: Floats) -> float:
+    """Kolmogorov distance between the ratios μ = r₂/r₁ and the law that TwoNN assumes.
+
+    The law is 1 - μ^(-d) (Facco et al. 2017, eq. 3), where d is the estimate of `id_twonn`.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_points, 2 or more)
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN if `id_twonn` is NaN. Above about 0.01 + 1.5/√N, the points do not fit
+        the law.
+
+    Examples
+    --------
+    >>> import numpy as np, shapesweep
+    >>> square = np.random.default_rng(0).random((4000, 2))
+    >>> distances, _ = shapesweep.nearest_neighbors(square, k=2)
+    >>> bool(shapesweep.distance_from_law(distances) < 0.03)
+    True
+    """
+    fitted = id_twonn(distances)
+    if not np.isfinite(fitted):
+        return float("nan")
+    log_ratios = np.sort(_log_ratios(distances, 1, 2))
+    law, n = -np.expm1(-fitted * log_ratios), len(log_ratios)
+    return float(max((np.arange(1, n + 1) / n - law).max(), (law - np.arange(n) / n).max()))
+
+
 def local_id(distances: Floats) -> Floats:
     """Levina and Bickel's estimate of the dimension at every point: (k - 1)/Σⱼ log(r_k/r_j).
 

@@ -12,6 +12,9 @@ from scipy import special
 
 from shapesweep.estimators.arrays import Labels
 
+#: With fewer groups than this, no group is called dominant.
+FEW_GROUPS = 8
+
 
 def assign_groups(documents: Labels, n_groups: int = 16) -> Labels:
     """Assign a group to every point: the index of its document modulo the number of groups.
@@ -78,3 +81,75 @@ def half_width_of(replicates: ArrayLike) -> Any:
     """
     values = np.asarray(replicates, dtype=np.float64)
     return half_width(stderr(values), len(values))
+
+
+def interval(
+    value: ArrayLike,
+    error: ArrayLike,
+    n_groups: ArrayLike,
+    low: ArrayLike = -np.inf,
+    high: ArrayLike = np.inf,
+    level: float = 0.95,
+) -> tuple[Any, Any]:
+    """Confidence intervals from jackknife standard errors, which stay inside bounds.
+
+    Values with two finite bounds get intervals on the logit scale: z = log((value - low)/(high -
+    value)), with the standard error error·(high - low)/((value - low)(high - value)).
+
+    Parameters
+    ----------
+    value, error, n_groups : array_like
+        Values, their standard errors, and the numbers of groups.
+    low, high : array_like
+        Bounds of the values; infinite for values without bounds.
+    level : float
+
+    Returns
+    -------
+    low, high : float or ndarray
+        Ends of the intervals. The interval of a value at one of its bounds is limited by the
+        bounds.
+    """
+    value, low, high = (np.asarray(each, dtype=np.float64) for each in (value, low, high))
+    # Rounding can move a value slightly beyond a bound.
+    low, high = np.minimum(low, value), np.maximum(high, value)
+    half = half_width(error, n_groups, level)
+    plain = np.clip(value - half, low, high), np.clip(value + half, low, high)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        width = high - low
+        share = (value - low) / width
+        logit, scaled = np.log(share / (1 - share)), half / (width * share * (1 - share))
+        ends = (low + width * special.expit(logit + sign * scaled) for sign in (-1, 1))
+        inside = np.isfinite(width) & (share > 0) & (share < 1)
+        return tuple(
+            np.where(inside, end, other)[()] for end, other in zip(ends, plain, strict=True)
+        )
+
+
+def dominant(replicates: ArrayLike) -> Any:
+    """Find the group of documents that causes most of the jackknife variance, if there is one.
+
+    A group dominates if its share of Σ (θ_g - θ̄)² exceeds one half, and exceeds the share that the
+    largest of G equally influential groups exceeds only once in a hundred times. Without a dominant
+    group, the shares have a Beta(1/2, G/2 - 1) distribution, approximately. With fewer than
+    eight groups, no group dominates.
+
+    Parameters
+    ----------
+    replicates : array_like, shape (n_groups, ...)
+
+    Returns
+    -------
+    int or ndarray of int, shape (...)
+        Index of the dominant group; -1 if there is none.
+    """
+    values = np.asarray(replicates, dtype=np.float64)
+    n_groups = len(values)
+    if n_groups < FEW_GROUPS:
+        return np.full(values.shape[1:], -1)[()]
+    squares = (values - values.mean(axis=0)) ** 2
+    total, largest = squares.sum(axis=0), np.nan_to_num(squares).argmax(axis=0)
+    limit = max(0.5, special.betaincinv(0.5, n_groups / 2 - 1, 1 - 0.01 / n_groups))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        is_dominant = squares.max(axis=0) / total > limit
+    return np.where(is_dominant, largest, -1)[()]

@@ -40,7 +40,6 @@ _ID = ("id_twonn", "id_gride", "id_mle")
 #: literature, and were chosen before any data was seen.
 FAMILIES = (
     Family("ID", _ID, 1),
-    Family("ID between documents", tuple(f"{name}_between" for name in _ID), 1),
     Family("anisotropy", ("anisotropy",), 0),
     Family("maximal norm", ("max_norm",), 1),
     Family("kurtosis", ("kurtosis",), 1),

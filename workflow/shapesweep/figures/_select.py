@@ -5,7 +5,7 @@ import pandas as pd
 
 from shapesweep.curves.tables import corpora
 from shapesweep.curves.tables import rows as rows
-from shapesweep.estimators.unimodal import thinned
+from shapesweep.estimators.course import thinned
 
 #: Maximum number of runs that get panels. The CSV and the report page contain all runs.
 PANELS = 6

@@ -10,7 +10,7 @@ from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, key_below
 #: Signals in the order of their panels.
 METRICS = {
     "id_twonn": "TwoNN ID",
-    "id_twonn_between": "ID between docs",
+    "id_mle": "MLE ID",
     "anisotropy": "anisotropy",
     "max_norm": "maximal norm",
     "gradient_norm": "gradient norm",

@@ -17,41 +17,46 @@ from shapesweep.figures._panels import (
 )
 from shapesweep.figures._select import INTERVALS, at_last, rows, subtitle
 
-IDS = {
-    "id_twonn": "TwoNN ID\nall neighbours",
-    "id_twonn_between": "TwoNN ID\nbetween documents",
-    "same_document_nn": "nearest neighbour\nin same document",
-}
+#: Lower rows of panels: metric, selection, and label.
+ROWS = (
+    ("id_twonn", "no_first", "TwoNN ID\nall tokens"),
+    ("id_twonn", "one_per_document", "TwoNN ID\none per document"),
+    ("same_document_nn", "no_first", "nearest neighbour\nin same document"),
+)
 
 
 def data(curves: Curves) -> pd.DataFrame:
     """Select the anisotropy over depth at the last checkpoint, and the IDs of the middle blocks."""
-    every = {"corpus": curves.corpora, "selection": "no_first"}
-    profiles = at_last(rows(curves.profiles, metric="anisotropy", **every))
-    lines = rows(curves.trajectories, metric=IDS, layers="middle", **every)
-    return pd.concat([profiles, lines])
+    every = {"corpus": curves.corpora}
+    profiles = at_last(rows(curves.profiles, metric="anisotropy", selection="no_first", **every))
+    lines = [
+        rows(curves.trajectories, metric=metric, selection=selection, layers="middle", **every)
+        for metric, selection, _ in ROWS
+    ]
+    return pd.concat([profiles, *lines])
 
 
 def corpora(shown: pd.DataFrame) -> Canvas:
     """Draw the anisotropy over depth and the IDs over training, with one line per corpus."""
     names = tables.corpora(shown)
-    figure, axes, columns = run_grid(shown, ["anisotropy", *IDS.values()], 1.3, "training step")
+    figure, axes, columns = run_grid(
+        shown, ["anisotropy", *(row[2] for row in ROWS)], 1.3, "training step"
+    )
     for column, part in columns:
         for corpus, color in zip(names, PALETTE, strict=False):
             mine = part[part.corpus == corpus]
             depth_line(column[0], mine[mine.metric == "anisotropy"], color, corpus)
-            for ax, metric in zip(column[1:], IDS, strict=True):
-                band(ax, mine[mine.metric == metric], color)
-        for ax, metric in zip(column[1:], IDS, strict=True):
-            step_axis(ax, part[part.metric == metric].step)
+            for ax, (metric, selection, _) in zip(column[1:], ROWS, strict=True):
+                band(ax, mine[(mine.metric == metric) & (mine.selection == selection)], color)
+        for ax in column[1:]:
+            step_axis(ax, part[part.metric == "id_twonn"].step)
         last = part[part.metric == "anisotropy"].step.max()
         layer_axis(column[0])
         column[0].set_xlabel("layer" if pd.isna(last) else f"layer, at step {last:,}")
         column[3].set_ylim(-0.03, 1.03)
-        same_scale(column[1:3])
     same_scale(axes[0])
     key_below(figure, axes[0, 0], len(names))
-    head = subtitle(shown, "first token left out", "lower rows: middle blocks")
+    head = subtitle(shown, "lower rows: middle blocks")
     note(figure, f"{head}\nbands: {INTERVALS}")
     return figure
 
@@ -62,7 +67,8 @@ FIGURE = Figure(
     title="Controls: text compared with shuffled and random tokens",
     category="Controls",
     caption="The top row shows the anisotropy over depth at the last checkpoint. The lower rows "
-    "show metrics of the middle blocks over training. Effects that also occur on random "
-    "tokens do not depend on language; effects that also occur on shuffled tokens do not depend on "
-    "word order.",
+    "show metrics of the middle blocks over training: the ID of all tokens except the first, the "
+    "ID of one token per document (from fewer points), and the share of tokens whose nearest "
+    "neighbour is in the same document. Effects that also occur on random tokens do not depend on "
+    "language; effects that also occur on shuffled tokens do not depend on word order.",
 )

@@ -10,19 +10,22 @@ from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import log_axis, run_grid, short
 from shapesweep.figures._select import rows, subtitle, with_step
 
-METRICS = {
-    "anisotropy": "anisotropy",
-    "id_twonn": "TwoNN ID",
-    "id_twonn_between": "ID between docs",
-}
+#: Rows of panels: metric, selection, and label.
+ROWS = (
+    ("anisotropy", "no_first", "anisotropy"),
+    ("id_twonn", "no_first", "TwoNN ID"),
+    ("id_twonn", "one_per_document", "ID, one per doc"),
+)
 #: Maximum number of steps that are labelled.
 LABELS = 6
 
 
 def data(curves: Curves) -> pd.DataFrame:
     """Select three metrics of every layer, at all checkpoints with a step."""
-    every = {"corpus": curves.corpus, "selection": "no_first"}
-    found = with_step(rows(curves.profiles, metric=METRICS, **every))
+    of_text = {"corpus": curves.corpus, "selection": "no_first"}
+    found = rows(curves.profiles, metric=["anisotropy", "id_twonn"], **of_text)
+    control = rows(curves.profiles, metric="id_twonn", **curves.control)
+    found = with_step(pd.concat([found, control]))
     return found[found.layer_kind != "final_norm"]
 
 
@@ -30,9 +33,10 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
     """Draw a panel per metric and run, with checkpoints as columns and layers as rows."""
     from matplotlib.colors import LogNorm
 
-    figure, axes, columns = run_grid(shown, ["layer"] * len(METRICS), 1.2)
-    for row, (metric, words) in zip(axes, METRICS.items(), strict=True):
-        values = shown[shown.metric == metric].value.astype(float)
+    figure, axes, columns = run_grid(shown, ["layer"] * len(ROWS), 1.2)
+    for row, (metric, selection, words) in zip(axes, ROWS, strict=True):
+        known = shown[(shown.metric == metric) & (shown.selection == selection)]
+        values = known.value.astype(float)
         values = values[np.isfinite(values) & (values > 0)]
         # IDs get a logarithmic scale, because the embedding has far higher IDs than the blocks.
         lowest, highest = (values.min(), values.max()) if len(values) else (1.0, 2.0)
@@ -40,7 +44,8 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
         if metric == "anisotropy":
             limits = {"vmin": 0, "vmax": 1}
         for ax, (_, part) in zip(row, columns, strict=True):
-            mine = part[part.metric == metric].drop_duplicates(["layer", "step"])
+            mine = part[(part.metric == metric) & (part.selection == selection)]
+            mine = mine.drop_duplicates(["layer", "step"])
             cells = mine.pivot(index="layer", columns="step", values="value")
             if not cells.size:
                 ax.set_axis_off()
@@ -60,7 +65,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
             log_axis(bar.ax)
         bar.outline.set_linewidth(0.5)
     figure.supxlabel("checkpoint (training step)", fontsize=7)
-    note(figure, subtitle(shown, "first token left out"))
+    note(figure, subtitle(shown, "first token left out; lower row: one token per document"))
     return figure
 
 

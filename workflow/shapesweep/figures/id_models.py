@@ -7,18 +7,26 @@ from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import PALETTE, band, grid, key_below, same_scale, step_axis
 from shapesweep.figures._select import INTERVALS, rows, subtitle, with_step
 
-WAYS = {
-    "id_twonn_paper": "TwoNN ID\nthe paper's fit",
-    "id_twonn": "TwoNN ID\nall neighbours",
-    "id_twonn_between": "TwoNN ID\nbetween documents",
-}
+#: Rows of panels: metric, selection, and label.
+ROWS = (
+    ("id_twonn_paper", "all", "TwoNN ID\nthe paper's fit"),
+    ("id_twonn", "all", "TwoNN ID\nall tokens"),
+    ("id_twonn", "one_per_document", "TwoNN ID\none per document"),
+)
 
 
 def data(curves: Curves) -> pd.DataFrame:
     """Select the ID of every model's middle blocks, as the mean over seeds if there are several."""
     shown = [c for c in (curves.corpus, "random") if c in curves.corpora]
-    every = {"metric": WAYS, "layers": "middle", "selection": "all"}
-    both = with_step(rows(curves.trajectories, over=["documents", "seeds"], corpus=shown, **every))
+    every = {"over": ["documents", "seeds"], "layers": "middle", "corpus": shown}
+    both = with_step(
+        pd.concat(
+            [
+                rows(curves.trajectories, metric=metric, selection=selection, **every)
+                for metric, selection, _ in ROWS
+            ]
+        )
+    )
     names = pd.Series(list(zip(both.suite, both.model, strict=True)), index=both.index)
     repeated = set(names[both.over == "seeds"])
     return both[(both.over == "seeds") | ~names.isin(repeated)]
@@ -29,10 +37,11 @@ def id_models(shown: pd.DataFrame) -> Canvas:
     names = corpora(shown)
     every = list(dict.fromkeys(zip(shown.suite, shown.model, strict=True)))
     models = every[: len(PALETTE)]
-    figure, axes = grid(WAYS.values(), names, 1.2, "training step", sharex=True)
-    for row, metric in zip(axes, WAYS, strict=True):
+    figure, axes = grid([row[2] for row in ROWS], names, 1.2, "training step", sharex=True)
+    for row, (metric, selection, _) in zip(axes, ROWS, strict=True):
+        mine = shown[(shown.metric == metric) & (shown.selection == selection)]
         for ax, corpus in zip(row, names, strict=True):
-            part = shown[(shown.metric == metric) & (shown.corpus == corpus)]
+            part = mine[mine.corpus == corpus]
             for (suite, model), color in zip(models, PALETTE, strict=False):
                 band(ax, part[(part.suite == suite) & (part.model == model)], color, model)
             step_axis(ax, part.step)
@@ -40,7 +49,7 @@ def id_models(shown: pd.DataFrame) -> Canvas:
     key_below(figure, axes[0, 0], 3)
     seeds = f"bands: {INTERVALS}, or over seeds if there are several"
     more = f"{len(models)} of {len(every)} models; " if len(every) > len(models) else ""
-    head = subtitle(shown, f"{more}all tokens", "middle blocks", drawn=None)
+    head = subtitle(shown, f"{more}middle blocks", drawn=None)
     note(figure, f"{head}\n{seeds}")
     return figure
 
@@ -54,6 +63,7 @@ FIGURE = Figure(
     "show the ID by TwoNN, which is fitted to ratios of distances to neighbours. The upper row "
     "uses the fit of Razzhigaev et al. 2024 to only the lowest 20 % of the ratios. The middle row "
     "uses the fit to the lowest 90 %. The lower row uses the same fit as the middle row, but only "
-    "neighbours in other documents.",
+    "one token per document. Its IDs come from far fewer points, so only the courses can be "
+    "compared, and not the values.",
     needs="checkpoints with a step",
 )

@@ -1,4 +1,4 @@
-"""ID over training: does it still grow and then fall if all neighbours are in other documents?"""
+"""ID over training: the curve of the paper's claim, and its control with one token per document."""
 
 from typing import Any
 
@@ -13,69 +13,113 @@ from shapesweep.figures._panels import (
     band,
     depth_color,
     grid,
-    same_scale,
     step_axis,
     thin,
 )
 from shapesweep.figures._select import INTERVALS, of_run, rows, runs, subtitle, with_step
+from shapesweep.storage.selections import SUBSAMPLES
 
-WAYS = {"id_twonn": "all neighbours", "id_twonn_between": "between documents"}
-METRICS = [*WAYS, "id_twonn_paper", "same_document_nn"]
+ROLES = {"paper": "the paper's curve", "control": "control"}
+COLORS = {"paper": "black", "control": PALETTE[0]}
+#: The curve that each tested curve is compared with: its `role`, and its label.
+COMPARED = {
+    "paper": ("paper's fit", "the paper's fit"),
+    "control": ("few", "few documents, same N"),
+}
+#: Shares of nearest neighbours, with labels.
+SHARES = {
+    "same_document_nn": "document",
+    "same_token_nn": "token",
+    "same_position_nn": "position",
+}
+MOVES = {"rise": PALETTE[2], "fall": PALETTE[1]}
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select the IDs of every block, the shares of neighbours in the same document, and losses."""
-    lines = rows(curves.trajectories, metric=METRICS, corpus=curves.corpus, selection="no_first")
-    lines = with_step(lines[lines.layers != "0"])
-    if not len(lines):
-        return lines
-    peaks = rows(curves.phases, metric=WAYS, corpus=curves.corpus, selection="no_first")
-    verdicts = peaks[["suite", "run", "metric", "layers", "peak_step", "peak_step_low"]]
-    verdicts = verdicts.assign(peak_step_high=peaks.peak_step_high, verdict=peaks.verdict)
-    lines = lines.merge(verdicts, on=["suite", "run", "metric", "layers"], how="left")
+    """Select the tested curves with their rises and falls, their comparisons, shares and losses.
+
+    The column `role` says what a row shows: `paper` and `control` are the tested curves, and
+    `paper move` and `control move` are their rises and falls.
+    """
+    parts = []
+    for role in ROLES:
+        tested = rows(curves.phases[curves.phases.tested == role])
+        if not len(tested):
+            continue
+        of = tested.iloc[0][["corpus", "selection", "metric"]].to_dict()
+        lines = with_step(rows(curves.trajectories, **of))
+        parts.append(lines[lines.layers != "0"].assign(role=role))
+        moves = rows(curves.moves, **of, layers="middle")
+        parts.append(moves.assign(role=f"{role} move"))
+        middle = with_step(rows(curves.trajectories, corpus=of["corpus"], layers="middle"))
+        if role == "control":
+            few = rows(middle, selection=SUBSAMPLES.get(of["selection"], []), metric=of["metric"])
+            parts.append(few.assign(role="few"))
+        else:
+            same = rows(middle, selection=of["selection"])
+            parts.append(rows(same, metric="id_twonn_paper").assign(role="paper's fit"))
+            parts.append(rows(same, metric=SHARES).assign(role="share"))
+    if not any(len(part) for part in parts):
+        return curves.trajectories.iloc[:0]
     evaluated = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)
     logged = rows(curves.trajectories, metric="loss_log")
-    return pd.concat([lines, with_step(evaluated), logged])
+    return pd.concat([*parts, with_step(evaluated), logged])
 
 
 def id_training(shown: pd.DataFrame) -> Canvas:
-    """Draw two rows per run: one with IDs, and one with same-document shares and losses."""
+    """Draw two rows per run: one with IDs, and one with shares of neighbours and losses."""
     known = runs(shown)
-    heights = [1.5, 0.8] * len(known)
+    heights = [1.5, 0.9] * len(known)
     ylabels = [f"{run}\nTwoNN ID" for _, run, _ in known]
-    ylabels = [label for run in ylabels for label in (run, "neighbour in\nsame document")]
-    figure, axes = grid(ylabels, list(WAYS.values()), 1.05, heights=heights, sharex="row")
+    ylabels = [label for run in ylabels for label in (run, "neighbour has\nthe same …")]
+    titles = [f"{words}{_counted(shown, role)}" for role, words in ROLES.items()]
+    figure, axes = grid(ylabels, titles, 1.05, heights=heights, sharex="row")
     for number, run in enumerate(known):
         part, top, below = of_run(shown, run), axes[2 * number], axes[2 * number + 1]
-        for ax, metric, color in zip(top, WAYS, ("black", PALETTE[0]), strict=True):
-            _blocks(ax, part[part.metric == metric], color)
-        paper = part[(part.metric == "id_twonn_paper") & (part.layers == "middle")]
-        thin(top[0], paper, GRAY, "the paper's fit", ls="--")
-        top[0].legend(loc="best")
-        same_scale(top)
-        same = part[(part.metric == "same_document_nn") & (part.layers == "middle")]
-        band(below[0], same, "black")
+        for ax, role in zip(top, ROLES, strict=True):
+            _tested(ax, part, role)
+        for (metric, words), color in zip(SHARES.items(), ("black", *PALETTE), strict=False):
+            band(below[0], part[part.metric == metric], color, words)
         below[0].set_ylim(-0.03, 1.03)
+        below[0].legend(loc="best")
         _losses(below[1], part)
-        step_axis(below[0], same.step)
+        step_axis(below[0], part[part.role == "share"].step)
     figure.supxlabel("training step", fontsize=7)
     thin_lines = "thin: single blocks, dark (first) to light (last)"
-    bands = f"bands: {INTERVALS}; gray: 95 % interval of a peak's step"
-    note(figure, f"{subtitle(shown, 'first token left out', thin_lines)}\n{bands}")
+    shades = f"bands: {INTERVALS}; shades: rises (green) and falls (orange) beyond the noise"
+    note(figure, f"{subtitle(shown[shown.role == 'paper'], thin_lines)}\n{shades}")
     return figure
 
 
-def _blocks(ax: Axes, lines: pd.DataFrame, color: str) -> None:
-    """Draw lines for all blocks and the middle blocks, and shade the interval of a peak's step."""
-    for layers, line in lines[lines.layers != "middle"].groupby("layers", sort=False):
+def _counted(shown: pd.DataFrame, role: str) -> str:
+    """Describe the tokens of a tested curve, for the title of its panels."""
+    line = shown[(shown.role == role) & (shown.layers == "middle")]
+    if not len(line):
+        return ""
+    row = line.iloc[0]
+    words = row.selection.replace("_", " ")
+    return f"\n{row.corpus}, {words}, N = {int(line.n_points.max()):,}"
+
+
+def _tested(ax: Axes, part: pd.DataFrame, role: str) -> None:
+    """Draw a tested curve for all blocks and the middle blocks, and shade its rises and falls."""
+    mine = part[part.role == role]
+    if not len(mine):
+        ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
+        return
+    for layers, line in mine[mine.layers != "middle"].groupby("layers", sort=False):
         shade: Any = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
         thin(ax, line, shade, lw=0.5, alpha=0.8)
-    middle = lines[lines.layers == "middle"]
-    band(ax, middle, color, "middle blocks")
+    middle = mine[mine.layers == "middle"]
+    band(ax, middle, COLORS[role], "middle blocks")
+    other, words = COMPARED[role]
+    thin(ax, part[part.role == other], GRAY, words, ls="--")
+    for move in part[part.role == f"{role} move"].itertuples():
+        ends = float(move.from_step), float(move.to_step)
+        ax.axvspan(*ends, color=MOVES[str(move.kind)], alpha=0.12, lw=0)
     step_axis(ax, middle.step)
-    if len(middle) and middle.verdict.iloc[0] == "peak":
-        low, high = middle.peak_step_low.iloc[0], middle.peak_step_high.iloc[0]
-        ax.axvspan(float(low), float(high), color=GRAY, alpha=0.15, lw=0)
+    ax.set_ylim(bottom=0)
+    ax.legend(loc="best")
 
 
 def _losses(ax: Axes, part: pd.DataFrame) -> None:
@@ -96,11 +140,13 @@ FIGURE = Figure(
     draw=id_training,
     title="Two phases: ID over training",
     category="Over training",
-    caption="Intrinsic dimension by TwoNN, with all neighbours (left) and with only neighbours "
-    "in other documents (right). The lower rows show the share of tokens whose nearest "
-    "neighbour is in the same document (left), and the loss (right). If the ID grows only in the "
-    "left panel, the growth comes from trajectories within documents. A gray range is the 95 % "
-    "interval of the step of a peak. It is drawn if the peak exceeds the noise of documents and of "
-    "training.",
+    caption="Intrinsic dimension by TwoNN of all tokens except the first (left), and of one token "
+    "per document (right). The two IDs come from different numbers of points, so only their "
+    "courses can be compared, and not their values. The dashed gray line on the right shows the ID "
+    "of the same number of points from few documents. If it differs from the control, the ID "
+    "depends on trajectories of single documents. Green and orange ranges are rises and falls that "
+    "exceed the noise of documents and of training. The paper claims a rise that is followed by a "
+    "fall. The lower rows show the share of tokens whose nearest neighbour is in the same "
+    "document, is the same token, or has the same position (left), and the loss (right).",
     needs="checkpoints with a step",
 )

@@ -7,17 +7,20 @@ from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, run_grid, step_colors, unbroken
 from shapesweep.figures._select import INTERVALS, rows, subtitle
 
-METRICS = {
-    "anisotropy": "anisotropy",
-    "id_twonn": "TwoNN ID\nall neighbours",
-    "id_twonn_between": "TwoNN ID\nbetween documents",
-}
+#: Rows of panels: metric, whether the control is shown, and label.
+ROWS = (
+    ("anisotropy", False, "anisotropy"),
+    ("id_twonn", False, "TwoNN ID\nall tokens"),
+    ("id_twonn", True, "TwoNN ID\none per document"),
+)
 
 
 def data(curves: Curves) -> pd.DataFrame:
     """Select the loss of every checkpoint, and metrics of its middle blocks on the same corpus."""
-    every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
-    found = rows(curves.trajectories, metric=METRICS, **every)
+    of_text = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
+    found = rows(curves.trajectories, metric=["anisotropy", "id_twonn"], **of_text)
+    control = rows(curves.trajectories, metric="id_twonn", layers="middle", **curves.control)
+    found = pd.concat([found, control])
     losses = rows(curves.trajectories, metric="loss_eval", corpus=curves.corpus)
     losses = losses[["suite", "run", "revision", "value", "low", "high"]].rename(
         columns={"value": "loss", "low": "loss_low", "high": "loss_high"}
@@ -27,11 +30,14 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def loss(shown: pd.DataFrame) -> Canvas:
     """Draw one point per checkpoint, and connect the points in the order of training."""
-    figure, axes, columns = run_grid(shown, METRICS.values(), 1.2, "loss (nats)", sharex="col")
+    figure, axes, columns = run_grid(
+        shown, [row[2] for row in ROWS], 1.2, "loss (nats)", sharex="col"
+    )
     color = step_colors(figure, axes, shown.step)
     for column, part in columns:
-        for ax, metric in zip(column, METRICS, strict=True):
-            line = part[part.metric == metric]
+        for ax, (metric, is_control, _) in zip(column, ROWS, strict=True):
+            of_control = part.selection == "one_per_document"
+            line = part[(part.metric == metric) & (of_control == is_control)]
             for joined in unbroken(line):
                 ax.plot(joined.loss, joined.value, color=GRAY, lw=0.6)
             for point in line.itertuples():

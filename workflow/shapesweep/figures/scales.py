@@ -7,7 +7,7 @@ from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import band_over, run_grid, same_scale, step_colors
 from shapesweep.figures._select import at_chosen, rows, subtitle
 
-WAYS = {"id_gride": "all neighbours", "id_gride_between": "between documents"}
+ROWS = {"no_first": "all tokens", "one_per_document": "one per document"}
 #: Estimators other than Gride, each with its number of neighbours.
 OTHERS = {"id_twonn": 2, "id_mle": 20, "id_corrint": 20}
 CHECKPOINTS = 5
@@ -15,31 +15,33 @@ CHECKPOINTS = 5
 
 def data(curves: Curves) -> pd.DataFrame:
     """Select the IDs of the middle blocks at every scale, for a few checkpoints."""
-    names = [*WAYS, *OTHERS, *(f"{name}_between" for name in OTHERS)]
-    every = {"corpus": curves.corpus, "selection": "no_first", "layers": "middle"}
-    return at_chosen(rows(curves.trajectories, metric=names, **every), CHECKPOINTS)
+    every = {"metric": ["id_gride", *OTHERS], "layers": "middle"}
+    of_text = {"corpus": curves.corpus, "selection": "no_first"}
+    ways = [rows(curves.trajectories, **every, **of) for of in (of_text, curves.control)]
+    return at_chosen(pd.concat(ways), CHECKPOINTS)
 
 
 def scales(shown: pd.DataFrame) -> Canvas:
     """Draw the ID by Gride against the number of neighbours, and marks for other estimators."""
-    ylabels = [f"ID\n{words}" for words in WAYS.values()]
+    ylabels = [f"ID\n{words}" for words in ROWS.values()]
     figure, axes, columns = run_grid(shown, ylabels, 1.35, "neighbours k", sharex=True)
     color = step_colors(figure, axes, shown.step)
     for column, part in columns:
-        for ax, ending in zip(column, ("", "_between"), strict=True):
-            for _, line in part[part.metric == f"id_gride{ending}"].groupby("revision", sort=False):
+        for ax, selection in zip(column, ROWS, strict=True):
+            mine = part[part.selection == selection]
+            for _, line in mine[mine.metric == "id_gride"].groupby("revision", sort=False):
                 line = line.sort_values("k")
                 band_over(ax, line.k, line, color(line.step.iloc[0]))
             for (name, k), mark in zip(OTHERS.items(), "s^v", strict=True):
                 style = {"mfc": "none", "ms": 3.5, "mew": 0.7}
-                for point in part[part.metric == name + ending].itertuples():
+                for point in mine[mine.metric == name].itertuples():
                     ax.plot(k, point.value, mark, color=color(point.step), **style)
             ax.set_xscale("log", base=2)
             ax.set_xticks([2, 4, 8, 16, 32, 64], ["2", "4", "8", "16", "32", "64"])
     for row in axes:
         same_scale(row)
     marks = "lines: Gride; □ TwoNN, △ MLE, ▽ correlation dimension"
-    note(figure, subtitle(shown, "first token left out", "middle blocks") + f"\n{marks}")
+    note(figure, f"{subtitle(shown, 'middle blocks')}\n{marks}")
     return figure
 
 
@@ -50,5 +52,6 @@ FIGURE = Figure(
     category="Controls",
     caption="Intrinsic dimension by Gride against the number of neighbours, for at most five "
     "checkpoints of each run. If a line is not level, the cloud has no scale-free dimension, and "
-    "the estimate depends on the scale.",
+    "the estimate depends on the scale. The upper row uses all tokens except the first. The lower "
+    "row uses one token per document, and therefore fewer points.",
 )

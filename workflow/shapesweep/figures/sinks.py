@@ -1,4 +1,4 @@
-"""Anisotropy and its prediction from massive tokens, over depth and by document length."""
+"""Anisotropy with and without sinks, their shares, and the effect of the document length."""
 
 import pandas as pd
 
@@ -17,14 +17,24 @@ from shapesweep.figures._panels import (
 from shapesweep.figures._select import at_last, rows, subtitle
 from shapesweep.storage.selections import LENGTHS
 
-MEASURED = {"all": "measured, all tokens", "no_first": "measured, without the first token"}
+MEASURED = {
+    "all": "all tokens",
+    "no_first": "without first tokens",
+    "no_other_massive": "without other massive tokens",
+}
 PREDICTED = "predicted from massive tokens"
+#: Shares of the variance along the leading axis, with labels.
+SHARES = {
+    "leading_share_first": "first tokens",
+    "leading_share_massive": "other massive tokens",
+    "leading_share_bulk": "all others",
+}
 LOWER = "lower row: layers, dark (first) to light (last)\nsolid: measured; dashed: predicted"
 
 
 def data(curves: Curves) -> pd.DataFrame:
-    """Select measured and predicted anisotropy at the last checkpoint, by document length."""
-    names = ["anisotropy", "massive_share"]
+    """Select anisotropies and shares at the last checkpoint, and anisotropies by length."""
+    names = ["anisotropy", "massive_share", *SHARES]
     selections = [*MEASURED, *LENGTHS]
     found = rows(curves.profiles, metric=names, corpus=curves.corpus, selection=selections)
     found = found[(found.selection != "no_first") | (found.metric == "anisotropy")]
@@ -32,20 +42,26 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def sinks(shown: pd.DataFrame) -> Canvas:
-    """Draw measured and predicted anisotropy, by depth (top) and by document length (bottom)."""
-    figure, axes, columns = run_grid(shown, ["share of the variance", "anisotropy"], 1.4)
-    for (top, below), part in columns:
+    """Draw anisotropies and shares by depth, and anisotropies by document length (bottom)."""
+    ylabels = ["anisotropy", "share of the\nleading variance", "anisotropy"]
+    figure, axes, columns = run_grid(shown, ylabels, 1.3)
+    for (top, between, below), part in columns:
         whole = part[part.selection.isin(MEASURED)].sort_values("layer")
         for (selection, words), color in zip(MEASURED.items(), PALETTE, strict=False):
             line = whole[(whole.selection == selection) & (whole.metric == "anisotropy")]
             band_over(top, line.layer, line, color, words)
         line = whole[(whole.selection == "all") & (whole.metric == "massive_share")]
         top.plot(line.layer, line.value, "--", color="black", lw=0.9, label=PREDICTED)
-        top.set_ylim(-0.02, 1.02)
-        layer_axis(top)
-        top.set_xlabel("layer")
+        for (metric, words), color in zip(SHARES.items(), (*PALETTE[1:3], "black"), strict=True):
+            line = whole[whole.metric == metric]
+            band_over(between, line.layer, line, color, words)
+        for ax in (top, between):
+            ax.set_ylim(-0.02, 1.02)
+            layer_axis(ax)
+            ax.set_xlabel("layer")
         _lengths(below, part)
     key_below(figure, axes[0, 0], 2)
+    axes[1, 0].legend(loc="best")
     head = subtitle(shown[shown.selection == "all"], "last checkpoints")
     note(figure, f"{head}\n{LOWER}")
     return figure
@@ -75,12 +91,14 @@ def _lengths(ax: Axes, part: pd.DataFrame) -> None:
 FIGURE = Figure(
     data=data,
     draw=sinks,
-    title="Sinks: measured and predicted anisotropy",
+    title="Sinks: anisotropy with and without them, and their shares",
     category="Sinks",
-    caption="The upper row shows the anisotropy with and without the first token, at the last "
-    "checkpoint. It also shows the predicted anisotropy: the share of the variance that massive "
-    "tokens (with norms above five times the median) explain on their own. The lower row shows "
-    "the measured and the predicted anisotropy for documents that are cut to shorter lengths. If "
-    "each document has one massive token, the predicted anisotropy falls as the documents become "
+    caption="The upper row shows the anisotropy of all tokens, without first tokens, and without "
+    "other massive tokens, at the last checkpoint. Massive tokens have norms above five times the "
+    "median. It also shows the predicted anisotropy: the share of the variance that massive tokens "
+    "explain on their own. The middle row shows which tokens make up the variance along the "
+    "leading axis of all tokens; these shares are exact, and add up to 1. The lower row shows the "
+    "measured and the predicted anisotropy for documents that are cut to shorter lengths. If each "
+    "document has one massive token, the predicted anisotropy falls as the documents become "
     "longer. The anisotropy of all other tokens does not change with the length.",
 )

@@ -13,18 +13,30 @@ from shapesweep import progress
 from shapesweep.config.measurement import GeometryConfig, Measurement
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
-from shapesweep.geometry.layer import Layer, Number, measure_layer
+from shapesweep.geometry import subsamples
+from shapesweep.geometry.layer import Layer, Number
+from shapesweep.geometry.measure import measure_layer
 from shapesweep.geometry.measured import Measured
 from shapesweep.metrics import METRICS
 from shapesweep.storage import failures, schemas, tables
-from shapesweep.storage.selections import LENGTHS, SENSITIVITY
+from shapesweep.storage.selections import LENGTHS, SELECTIONS, SENSITIVITY, WITHOUT
 from shapesweep.storage.shards import ORIGINS, Shard, in_order, read_shard
 
-#: The selections on which only some metrics are measured, with the names of these metrics.
-PARTIAL = {
-    **{s: [name for name, metric in METRICS.items() if metric.sensitivity] for s in SENSITIVITY},
-    **{s: [name for name, metric in METRICS.items() if metric.dose] for s in LENGTHS},
-}
+
+def _names(selection: str) -> list[str]:
+    """Return the names of the metrics that are measured for a selection."""
+    if selection in WITHOUT:
+        return ["anisotropy"]
+    if selection in SENSITIVITY:
+        return [name for name, metric in METRICS.items() if metric.sensitivity]
+    if selection in LENGTHS:
+        return [name for name, metric in METRICS.items() if metric.dose]
+    every = selection == "all"
+    return [name for name, metric in METRICS.items() if every or not metric.of_all]
+
+
+#: For every selection, the names of the metrics that are measured.
+PARTIAL = {selection: _names(selection) for selection in SELECTIONS}
 
 
 def measure(
@@ -73,8 +85,8 @@ def _measure(
     replicates: list[dict[str, Any]] = []
     before: tuple[Path, Layer] | None = None
     for path in progress.track(in_order(activations), "measuring", "layers", part):
-        done = known.versions(path.parent.name)
-        missing = {n: metric for n, metric in METRICS.items() if (n, metric.version) not in done}
+        done = known.metrics if path.parent.name in known.origins else {}
+        missing = {name: metric for name, metric in METRICS.items() if name not in done}
         if not missing:
             continue
         shard = read_shard(path)
@@ -98,19 +110,32 @@ def _measure(
         tables.read(samples, schemas.SAMPLES),
         tables.read_metadata(samples).get("vocabulary"),
         origins["fingerprint"],
+        {name: metric.version for name, metric in METRICS.items()},
     )
 
 
 def layer_of(shard: Shard, n_groups: int) -> Layer:
     """Convert a shard to a `Layer`."""
     n_groups = min(n_groups, shard.metadata["n_documents"])
+    pooling = shard.metadata["pooling"]
+    drawn = (
+        {}
+        if pooling == "last"
+        else subsamples.draw(
+            shard.document,
+            shard.token if pooling == "tokens" else None,
+            shard.selected("no_first"),
+        )
+    )
     return Layer(
         shard.activation,
-        shard.document,
+        {name: getattr(shard, name) for name in ("document", "token", "position")},
         jackknife.assign_groups(shard.document, n_groups),
-        shard.contexts(),
+        shard.context,
         {selection: shard.selected(selection) for selection in shard.selections},
         shard.massive(),
+        ~shard.selected("no_first"),
+        drawn,
     )
 
 
@@ -121,7 +146,7 @@ def rows_of(
     rows = []
     for selection, found in numbers.items():
         length = LENGTHS.get(selection, shard.metadata["document_length"])
-        n_dropped = int((~layer.selections[selection]).sum())
+        kept = layer.selections.get(selection)
         shared = {**shard.metadata, "selection": selection, "document_length": length}
         for number in found:
             known = {
@@ -129,7 +154,9 @@ def rows_of(
                 **vars(number),
                 "metric_version": METRICS[number.metric].version,
                 "stderr": number.stderr,
-                "n_dropped": n_dropped,
+                "without_group": number.without_group,
+                "n_dropped": len(layer.points)
+                - int(number.n_points if kept is None else kept.sum()),
                 "flag": ",".join(number.flags),
             }
             of_each = {name: known.get(name) for name in schemas.REPLICATES.names}

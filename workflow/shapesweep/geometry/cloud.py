@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from shapesweep import neighbors
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.estimators import dimension, jackknife
+from shapesweep.geometry import subsamples
 from shapesweep.geometry.cloud_file import CloudFile
-from shapesweep.geometry.layer import Layer, Number, measure_layer
+from shapesweep.geometry.layer import Layer, Number
+from shapesweep.geometry.measure import measure_layer
 from shapesweep.metrics import ALL_METRICS, Metric, NeighborMetric, PairMetric
 from shapesweep.storage import tables
 
@@ -35,6 +37,9 @@ FLAGS = {
     "shortfall": "fewer distinct points than requested",
     "rounding": "distances to nearest neighbours are at the resolution of the numbers in the file, "
     "so their ratios are noise",
+    "poor_fit": "the points do not fit the assumptions of ID estimates, so these IDs depend on the "
+    "estimator, the scale or the point (a metric whose name begins with `fit_` exceeds its limit)",
+    "one_group": "one group of documents (or points) causes most of the standard error",
     "undefined": "not defined for this cloud",
 }
 
@@ -45,8 +50,8 @@ def measure(
     k: int | None = None,
     n_points: int | None = None,
     seed: int = 0,
-) -> tuple[dict[str, Any], list[Number]]:
-    """Measure the metrics of a cloud.
+) -> tuple[dict[str, Any], dict[str, list[Number]]]:
+    """Measure the metrics of a cloud, and IDs of subsamples if the points belong to documents.
 
     Parameters
     ----------
@@ -66,7 +71,9 @@ def measure(
     -------
     head : dict
         Keys: file, n_points, n_features, n_duplicates.
-    numbers : list of Number
+    found : dict of list of Number
+        `all` contains the numbers of all points. `one_per_document` and `few_documents` contain the
+        numbers of subsamples of equal N, if there are enough documents.
 
     Raises
     ------
@@ -80,22 +87,32 @@ def measure(
     n_groups = min(N_GROUPS, len(np.unique(documents)))
     layer = Layer(
         cloud.points,
-        documents,
+        _labels(cloud),
         jackknife.assign_groups(documents, n_groups),
         cloud.contexts,
         {"all": np.ones(n, dtype=bool)},
         cloud.massive,
+        cloud.first,
+        _draws(cloud),
         cloud.epsilon,
     )
-    numbers = measure_layer(layer, n_points, _chosen(cloud, metrics, k), seed=seed)["all"]
-    counted = [number.n_duplicates for number in numbers if number.k is not None]
+    chosen = _chosen(cloud, metrics, k)
+    # The flag `poor_fit` depends on the effect sizes.
+    fits = {name: metric for name, metric in ALL_METRICS.items() if _is_fit(metric)}
+    measured = measure_layer(layer, n_points, {**fits, **chosen}, seed=seed)
+    found = {
+        selection: [number for number in numbers if number.metric in chosen]
+        for selection, numbers in measured.items()
+    }
+    found = {selection: numbers for selection, numbers in found.items() if numbers}
+    counted = [number.n_duplicates for number in measured["all"] if number.k is not None]
     head = {
         "file": str(cloud.path),
         "n_points": n,
         "n_features": cloud.points.shape[1],
         "n_duplicates": counted[0] if counted else n - len(_different(cloud)),
     }
-    return head, numbers
+    return head, found
 
 
 def _neighbors(cloud: CloudFile, k: int | None, n_points: int) -> int:
@@ -130,14 +147,23 @@ def write_local(cloud: CloudFile, k: int | None, out: str | Path) -> None:
     tables.write(table, table.schema, out)
 
 
-def as_json(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
+def as_json(head: Mapping[str, Any], found: Mapping[str, Sequence[Number]]) -> str:
     """Return the results as one line of JSON, in which undefined numbers are null."""
+    every, *pair = ({name: _entries(numbers)} for name, numbers in found.items())
+    subsamples = {name: entries for one in pair for name, entries in one.items()}
+    more = {"subsamples": subsamples} if subsamples else {}
+    return json.dumps({**head, "metrics": every["all"], **more})
+
+
+def _entries(numbers: Sequence[Number]) -> dict[str, Any]:
+    """Return the values, errors, scales and flags of numbers by metric."""
     metrics: dict[str, Any] = {}
     for number in numbers:
         metric = ALL_METRICS[number.metric]
         entry = {
             "value": _or_null(number.value),
             "stderr": _or_null(number.stderr),
+            **({} if number.without_group is None else {"without_group": number.without_group}),
             "scale": number.radius,
             "k": number.k,
             "n_points": number.n_points,
@@ -149,30 +175,54 @@ def as_json(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
             metrics.setdefault(number.metric, []).append(entry)
         else:
             metrics[number.metric] = entry
-    return json.dumps({**head, "metrics": metrics})
+    return metrics
 
 
-def as_table(head: Mapping[str, Any], numbers: Sequence[Number]) -> str:
+def as_table(head: Mapping[str, Any], found: Mapping[str, Sequence[Number]]) -> str:
     """Return the results as a text table, followed by the meanings of its flags."""
     repeated = f", {head['n_duplicates']:,} of them repeated" if head["n_duplicates"] else ""
     lines = [
         f"{head['file']}: {head['n_points']:,} points{repeated}, {head['n_features']:,} features",
         f"  {'metric':28}{'value':>11}   {'stderr':>9}{'k':>5}{'N':>9}  {'scale':>9}",
     ]
-    for number in numbers:
-        k = "" if number.k is None else str(number.k)
-        scale = "" if number.radius is None else f"{number.radius:.4g}"
-        stderr = f"± {number.stderr:<9.2g}" if np.isfinite(number.stderr) else " " * 11
-        value = f"{number.value:11.4g}" if np.isfinite(number.value) else f"{'–':>11}"
-        cells = f"  {number.metric:28}{value} {stderr}{k:>5}{number.n_points:>9,}  {scale:>9}"
-        lines.append(f"{cells}  {', '.join(number.flags)}".rstrip())
-    used = {flag for number in numbers for flag in number.flags}
+    for selection, numbers in found.items():
+        if selection != "all":
+            lines.append(f"  {selection} (mean of several draws)")
+        for number in numbers:
+            k = "" if number.k is None else str(number.k)
+            scale = "" if number.radius is None else f"{number.radius:.4g}"
+            stderr = f"± {number.stderr:<9.2g}" if np.isfinite(number.stderr) else " " * 11
+            value = f"{number.value:11.4g}" if np.isfinite(number.value) else f"{'–':>11}"
+            cells = f"  {number.metric:28}{value} {stderr}{k:>5}{number.n_points:>9,}  {scale:>9}"
+            lines.append(f"{cells}  {', '.join(number.flags)}".rstrip())
+    used = {flag for numbers in found.values() for number in numbers for flag in number.flags}
     lines += [f"  {flag}: {meaning}" for flag, meaning in FLAGS.items() if flag in used]
     return "\n".join(lines)
 
 
 def _or_null(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def _is_fit(metric: Metric) -> bool:
+    return isinstance(metric, NeighborMetric) and metric.limit is not None
+
+
+def _draws(cloud: CloudFile) -> subsamples.Draws:
+    if cloud.documents is None:
+        return {}
+    tokens = cloud.columns.get("token")
+    return subsamples.draw(cloud.documents, tokens, np.ones(len(cloud.points), dtype=bool))
+
+
+def _labels(cloud: CloudFile) -> dict[str, NDArray[np.integer]]:
+    """Return the document, token and position of every point, as far as they are known."""
+    known: dict[str, NDArray[np.integer]] = {
+        name: values for name, values in cloud.columns.items() if name != "document"
+    }
+    if cloud.documents is not None:
+        known["document"] = cloud.documents
+    return known
 
 
 def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]:
@@ -188,8 +238,8 @@ def _chosen(cloud: CloudFile, names: Sequence[str], k: int) -> dict[str, Metric]
         if isinstance(metric, PairMetric):
             reason = "computed from two layers"
         elif isinstance(metric, NeighborMetric):
-            if metric.of_documents and cloud.documents is None:
-                reason = "computed from documents, but the file does not assign points to documents"
+            if metric.label and metric.label not in _labels(cloud):
+                reason = f"computed from {metric.label}s, but the file does not contain them"
             metric = replace(metric, k=(k,)) if metric.adjustable else metric
         if reason and names:
             raise ShapesweepError(f"{cloud.path}: {name} is {reason}")

@@ -38,6 +38,8 @@ class CloudFile:
     columns : dict of ndarray
         Columns of the file that are not features.
     massive : ndarray of bool, shape (n_points,)
+    first : ndarray of bool, shape (n_points,), or None
+        Mask of the first tokens and the special tokens of a shard.
     epsilon : float or None
         Relative spacing of the numbers in the file if it is coarser than in float32, else None.
     """
@@ -48,6 +50,7 @@ class CloudFile:
     contexts: NDArray[np.integer] | None
     columns: dict[str, NDArray[Any]]
     massive: NDArray[np.bool_]
+    first: NDArray[np.bool_] | None = None
     epsilon: float | None = None
 
 
@@ -103,7 +106,8 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
     if document is not None:
         columns = {"document": document}
         documents = _several(np.unique(document, return_inverse=True)[1])
-    return CloudFile(path, points, documents, None, columns, are_massive(norms(points)), epsilon)
+    massive = are_massive(norms(points))
+    return CloudFile(path, points, documents, None, columns, massive, epsilon=epsilon)
 
 
 @contextlib.contextmanager
@@ -206,8 +210,9 @@ def _of_shard(path: Path, shard: Shard, selection: str) -> CloudFile:
     points = shard.activation[kept]
     _check(path, points)
     documents = _several(columns["document"])
-    contexts, massive = shard.contexts()[kept], shard.massive()[kept]
-    return CloudFile(path, points, documents, contexts, columns, massive)
+    contexts, massive = shard.context[kept], shard.massive()[kept]
+    first = ~shard.selected("no_first")[kept]
+    return CloudFile(path, points, documents, contexts, columns, massive, first)
 
 
 def _exact(path: Path, points: NDArray[Any]) -> NDArray[np.floating]:

@@ -42,6 +42,9 @@ class Measured:
         Number of entries of the model's vocabulary.
     fingerprint : str
         Fingerprint of the checkpoint (`fingerprints.contents`); empty if there are no numbers.
+    metrics : dict of int
+        Versions of the metrics that were measured on every corpus, by the metric's name. A metric
+        may have no number, if a corpus does not allow it.
     """
 
     origins: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class Measured:
     samples: pd.DataFrame = field(default_factory=lambda: _empty("samples"))
     vocabulary: int | None = None
     fingerprint: str = ""
+    metrics: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: str | Path, settings: Measurement) -> "Measured":
@@ -73,7 +77,9 @@ class Measured:
                     today = frames[name].metric.map(current) == frames[name].metric_version
                     frames[name] = frames[name][today]
                 more = {key: metadata[key] for key in ("origins", "vocabulary", "fingerprint")}
-                return cls(**more, **frames)
+                known = metadata["metrics"].items()
+                metrics = {name: version for name, version in known if current.get(name) == version}
+                return cls(**more, **frames, metrics=metrics)
         return cls()
 
     def write(self, folder: str | Path, settings: Measurement) -> None:
@@ -83,29 +89,23 @@ class Measured:
             "origins": self.origins,
             "vocabulary": self.vocabulary,
             "fingerprint": self.fingerprint,
+            "metrics": self.metrics,
         }
         with atomic.folder(folder) as partial:
             for name, schema in SCHEMAS.items():
                 frame = getattr(self, name)
                 tables.write(frame, schema, partial / f"{name}.parquet", metadata)
 
-    def versions(self, corpus: str) -> set[tuple[str, int]]:
-        """Return the pairs (metric, version) of all saved numbers of a corpus."""
-        mine = self.geometry[self.geometry.corpus == corpus]
-        pairs = mine[["metric", "metric_version"]].drop_duplicates()
-        return {(metric, int(version)) for metric, version in pairs.itertuples(index=False)}
-
     def complete(self) -> dict[str, Any]:
         """Return the origins of the corpora for which every metric is saved in its current version.
 
         Shards with these origins need not be extracted again.
         """
-        wanted = {(name, metric.version) for name, metric in METRICS.items()}
-        return {c: o for c, o in self.origins.items() if wanted <= self.versions(c)}
+        return self.origins if self.metrics.keys() >= METRICS.keys() else {}
 
     def is_finished(self, fingerprint: str) -> bool:
         """Whether all numbers of a checkpoint with this fingerprint are saved."""
-        return self.fingerprint == fingerprint and len(self.complete()) == len(self.origins)
+        return self.fingerprint == fingerprint and bool(self.complete() or not self.origins)
 
     def from_origins(self, origins: dict[str, Any]) -> "Measured":
         """Return the saved numbers that are valid for shards of these origins."""
@@ -114,8 +114,12 @@ class Measured:
             for name, origin in self.origins.items()
             if name in origins and origin["from"] == origins[name]["from"]
         }
-        frames = (self.geometry, self.replicates, self.losses)
-        return Measured(same, *(table[table.corpus.isin(list(same))] for table in frames))
+        frames = {
+            name: table[table.corpus.isin(list(same))]
+            for name, table in vars(self).items()
+            if name in ("geometry", "replicates", "losses")
+        }
+        return Measured(same, **frames, metrics=self.metrics)
 
     def joined(self, fresh: "Measured") -> "Measured":
         """Return the saved and the new numbers together, with rows in the usual order."""

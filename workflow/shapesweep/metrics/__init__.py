@@ -7,15 +7,12 @@ Imported by: plan (versions), geometry, curves, report.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shapesweep.estimators.cloud import Cloud
 from shapesweep.estimators.linearity import Fit
 from shapesweep.neighbors.sample import Neighbors
 from shapesweep.plugins import discover
-
-#: Suffix of a metric's control, which uses only neighbours in other documents.
-BETWEEN = "_between"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +27,17 @@ class Metric:
     definition, source, it_is_not : str
         Texts for the reference documentation: what the metric is, who defined it, and what it is
         not.
-    is_share : bool
-        Whether the metric lies between 0 and 1 for every model size.
+    bounds : tuple of float or None
+        The lowest and the highest possible value, for every model size. Intervals stay inside the
+        bounds.
     sensitivity : bool
         Whether the metric is also measured with a lower and a higher bound on the norm of tokens
         that are not massive.
     derived : bool
         Whether the metric is a function of another metric. `shapesweep measure` computes derived
         metrics, but sweeps do not.
+    of_all : bool
+        Whether the metric is only measured for the selection of all tokens.
     dose : bool
         Whether the metric is also measured on shortened documents, because the effect of an
         attention sink depends on the number of tokens per document.
@@ -47,10 +47,16 @@ class Metric:
     source: str
     it_is_not: str
     version: int = 1
-    is_share: bool = False
+    bounds: tuple[float, float] | None = None
     sensitivity: bool = False
+    of_all: bool = False
     dose: bool = False
     derived: bool = False
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the metric lies between 0 and 1."""
+        return self.bounds == (0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +103,11 @@ class NeighborMetric(Metric):
     is_dimension : bool
         Whether the metric estimates a dimension. If N, the number of sampled tokens, is too small,
         the estimate is flagged.
-    controlled : bool
-        Whether the metric has a control, which uses only neighbours in other documents.
-    between : bool
-        Whether the metric is the control of another metric.
-    of_documents : bool
-        Whether the metric is only meaningful for points that belong to documents.
+    limit : callable or None
+        Maps N to the highest value for which the estimates of the dimension fit the points. Above
+        the limit, all dimensions of the sample are flagged `poor_fit`.
+    label : {"document", "token", "position"} or None
+        The label of the points that the metric needs.
     adjustable : bool
         Whether the option `shapesweep measure --k` sets k for this metric.
     fraction : int
@@ -114,34 +119,14 @@ class NeighborMetric(Metric):
     compute: Callable[[Neighbors], float]
     k: tuple[int, ...]
     is_dimension: bool = True
-    controlled: bool = True
-    between: bool = False
-    of_documents: bool = False
+    limit: Callable[[int], float] | None = None
+    label: str | None = None
     adjustable: bool = False
     fraction: int = 1
     model_stderr: Callable[[Neighbors], float] | None = None
 
 
-def _with_controls(found: dict[str, Metric]) -> dict[str, Metric]:
-    """Insert the control of each metric directly after the metric."""
-    metrics = {}
-    for name, metric in found.items():
-        metrics[name] = metric
-        if isinstance(metric, NeighborMetric) and metric.controlled:
-            metrics[name + BETWEEN] = replace(
-                metric,
-                between=True,
-                of_documents=True,
-                sensitivity=False,
-                definition=f"`{name}`, computed only from neighbours in other documents",
-                source=f"{metric.source}; the restriction to other documents is ours",
-                it_is_not=f"a correction of `{name}`: it estimates a different dimension, the "
-                "dimension of the cloud without the trajectories of single documents",
-            )
-    return metrics
-
-
 #: Every metric by its name.
-ALL_METRICS: dict[str, Metric] = _with_controls(discover(__name__, Metric, "METRIC"))
+ALL_METRICS: dict[str, Metric] = discover(__name__, Metric, "METRIC")
 #: Metrics that sweeps measure.
 METRICS = {name: metric for name, metric in ALL_METRICS.items() if not metric.derived}

@@ -4,7 +4,7 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    is_share=True,
+    bounds=(0, 1),
     dose=True,
     compute=lambda cloud: spectrum.leading_share(cloud.eigenvalues),
     sensitivity=True,

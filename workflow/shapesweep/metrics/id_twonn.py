@@ -22,7 +22,6 @@ def _part(name: str, fraction: int) -> NeighborMetric:
     return replace(
         ALL,
         sensitivity=False,
-        controlled=False,
         fraction=fraction,
         definition=f"`id_twonn` of the first {name} of the N points",
         source="the decimation of Facco et al. 2017",

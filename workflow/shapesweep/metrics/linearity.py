@@ -3,7 +3,7 @@
 from shapesweep.metrics import PairMetric
 
 METRIC = PairMetric(
-    is_share=True,
+    bounds=(0, 1),
     compute=lambda fit: fit.linearity,
     definition="1 - min_A ‖XA - Y‖²/‖Y‖², where X and Y are the centred token matrices of "
     "consecutive layers; the value belongs to the later layer. The states before and after a final "

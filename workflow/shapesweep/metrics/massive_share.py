@@ -16,7 +16,7 @@ def share(cloud: Cloud) -> float:
 
 
 METRIC = CloudMetric(
-    is_share=True,
+    bounds=(0, 1),
     dose=True,
     compute=share,
     definition="p(1-p)‖δ‖²/tr Σ, where p is the share of massive tokens (norm above five times the "

@@ -4,7 +4,7 @@ from shapesweep.estimators import spectrum
 from shapesweep.metrics import CloudMetric
 
 METRIC = CloudMetric(
-    is_share=True,
+    bounds=(-1, 1),
     compute=lambda cloud: spectrum.mean_of_pairs(
         cloud.direction_sum, cloud.n_directions, cloud.n_points
     ),

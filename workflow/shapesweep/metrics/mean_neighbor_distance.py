@@ -17,7 +17,6 @@ METRIC = NeighborMetric(
     k=(1,),
     compute=mean,
     is_dimension=False,
-    controlled=False,
     definition="mean Euclidean distance to the nearest neighbour",
     source="Schulte and Rügamer 2026, who recommend it in addition to an ID",
     it_is_not="scale-free: compare it with `median_norm`",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.estimators.arrays import Array, Floats, Ints, Labels, Mask
+from shapesweep.estimators.arrays import Array, Floats, Ints, Mask
 from shapesweep.estimators.moments import ROWS, blocks
 from shapesweep.neighbors.tiles import Tiles
 
@@ -51,9 +51,7 @@ class Candidates:
     hits: "Hits | None" = None
 
 
-def propose(
-    tiles: Tiles, n_points: int, width: int, labels: Labels | None = None
-) -> list[Candidates]:
+def propose(tiles: Tiles, n_points: int, width: int) -> Candidates:
     """Propose candidates for the nearest neighbours of all rows.
 
     Parameters
@@ -62,24 +60,19 @@ def propose(
     n_points : int
     width : int
         Number of candidates per row.
-    labels : ndarray of int, shape (n_points,), optional
 
     Returns
     -------
-    list of Candidates
-        The first item contains candidates of any label. If labels are given, the second item
-        contains candidates whose label differs from the label of the row. A row may have fewer than
-        `width` candidates, but they include every point whose ½ distance² is below the row's
-        `beyond`.
+    Candidates
+        A row may have fewer than `width` candidates, but they include every point whose
+        ½ distance² is below the row's `beyond`.
     """
     if n_points < FEW or _rank(n_points, width) >= _n_sample(n_points) / 4:
-        return propose_rows(tiles, np.arange(n_points), width, n_points, labels)
-    thresholds = _thresholds(tiles, n_points, width, labels)
+        return propose_rows(tiles, np.arange(n_points), width, n_points)
+    thresholds = _thresholds(tiles, n_points, width)
     keys = Keys(n_points, thresholds.dtype)
     stopped = np.iinfo(np.int16).min
-    # Rows without a threshold are searched separately. A row has no threshold if almost all points
-    # have the row's label.
-    limits = np.where(thresholds == _largest(thresholds.dtype), stopped, thresholds)
+    limits = thresholds.copy()
     n_hits = np.zeros(n_points, dtype=np.int64)
     packed: list[NDArray[np.uint64]] = []
     for rows in blocks(n_points):
@@ -98,18 +91,12 @@ def propose(
     every.sort()
     # If the search of a row was stopped, any hit may be missing, so the row's bound is 0.
     known = np.where(limits == thresholds, tiles.bound(thresholds), 0.0)
-    sorted_kinds = [every]
-    if labels is not None:
-        sorted_kinds.append(every[labels[keys.rows(every)] != labels[keys.columns(every)]])
-    proposed = []
-    for kind in sorted_kinds:
-        # Take one more column than needed, because a row is among its own hits.
-        hits = Hits(keys, kind, known)
-        listed, following = hits.first(width + 1)
-        listed[listed == np.arange(n_points)[:, None]] = -1
-        beyond = np.where(following < 0, known, tiles.bound(following))
-        proposed.append(Candidates(np.arange(n_points), listed, np.minimum(beyond, known), hits))
-    return proposed
+    hits = Hits(keys, every, known)
+    # Take one more column than needed, because a row is among its own hits.
+    listed, following = hits.first(width + 1)
+    listed[listed == np.arange(n_points)[:, None]] = -1
+    beyond = np.where(following < 0, known, tiles.bound(following))
+    return Candidates(np.arange(n_points), listed, np.minimum(beyond, known), hits)
 
 
 def propose_rows(
@@ -117,9 +104,8 @@ def propose_rows(
     rows: Ints,
     width: int,
     n_points: int,
-    labels: Labels | None = None,
     keep: Mask | None = None,
-) -> list[Candidates]:
+) -> Candidates:
     """Propose candidates for the given rows by searching each row completely.
 
     Parameters
@@ -128,7 +114,7 @@ def propose_rows(
         Points that can be neighbours.
     """
     width = min(width, n_points)
-    parts: list[list[tuple[Ints, Floats]]] = [[], []]
+    parts: list[tuple[Ints, Floats]] = []
     for start in range(0, len(rows), ROWS):
         own = rows[start : start + ROWS]
         values = tiles.block(own, slice(None))
@@ -136,12 +122,9 @@ def propose_rows(
         values[np.arange(len(own)), own] = none
         if keep is not None:
             values[:, ~keep] = none
-        parts[0].append(_smallest(tiles, values, width))
-        if labels is not None:
-            values[labels[own, None] == labels] = none
-            parts[1].append(_smallest(tiles, values, width))
-    joined = (map(np.concatenate, zip(*kind, strict=True)) for kind in parts if kind)
-    return [Candidates(rows, listed, beyond) for listed, beyond in joined]
+        parts.append(_smallest(tiles, values, width))
+    listed, beyond = map(np.concatenate, zip(*parts, strict=True))
+    return Candidates(rows, listed, beyond)
 
 
 def _smallest(tiles: Tiles, values: Array, width: int) -> tuple[Ints, Floats]:
@@ -175,15 +158,13 @@ def _n_sample(n_points: int) -> int:
     return max(SAMPLE, n_points // SAMPLE_SHARE)
 
 
-def _thresholds(tiles: Tiles, n_points: int, width: int, labels: Labels | None) -> Array:
+def _thresholds(tiles: Tiles, n_points: int, width: int) -> Array:
     """Estimate a threshold for every row; very likely, more points than needed are below it."""
     sample = np.random.default_rng(0).choice(n_points, _n_sample(n_points), replace=False)
     rank = _rank(n_points, width)
     own, usual = [], []
     for rows in blocks(n_points):
         tile = tiles.block(rows, sample)
-        if labels is not None:
-            tile[labels[rows, None] == labels[sample]] = _largest(tile.dtype)
         own.append(np.partition(tile, rank, axis=1)[:, rank])
         if width > USUAL:
             # One row in eight is enough to estimate the median of all rows.

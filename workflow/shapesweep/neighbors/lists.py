@@ -4,7 +4,7 @@ The search proposes candidates from lower bounds of distances, which it computes
 It then computes the candidates' distances in float64. The search is exact because every row has a
 certified `reach`: no neighbour below this distance is missing. Rows whose neighbours cannot be
 determined at one precision are searched again at the next higher precision. If a later query
-excludes points (of a document or a group, for example) and then needs neighbours beyond the reach
+excludes points (of a group, for example) and then needs neighbours beyond the reach
 of a row, all points are searched again for this row.
 """
 
@@ -38,8 +38,6 @@ class NeighborLists:
     ----------
     space : Space
         The points.
-    labels : ndarray of int, shape (n_points,), or None
-        If given, points with equal labels are not neighbours of each other.
     distances : ndarray, shape (n_points, length), float64
         Euclidean distances, ascending; infinite for absent neighbours.
     indices : ndarray of int, shape (n_points, length)
@@ -50,7 +48,6 @@ class NeighborLists:
     """
 
     space: Space
-    labels: Labels | None
     distances: Floats
     indices: Ints
     reach: Floats
@@ -141,7 +138,7 @@ class NeighborLists:
         pending, n_points = np.arange(len(rows)), len(self.reach)
         for precision in ("float32", "float64"):
             tiles = self.space.tiles(precision)
-            found = propose_rows(tiles, rows[pending], k + 8, n_points, self.labels, keep)[-1]
+            found = propose_rows(tiles, rows[pending], k + 8, n_points, keep)
             near, who = self.space.ordered(found)
             width = min(k, near.shape[1])
             distances[pending, :width], indices[pending, :width] = near[:, :width], who[:, :width]
@@ -154,8 +151,6 @@ class NeighborLists:
             row = rows[number]
             eligible = np.ones(n_points, dtype=bool) if keep is None else keep.copy()
             eligible[row] = False
-            if self.labels is not None:
-                eligible &= self.labels != self.labels[row]
             others = np.flatnonzero(eligible)
             apart = self.space.difference(np.full(len(others), row), others)
             order = np.argsort(apart, kind="stable")[:k]
@@ -184,8 +179,6 @@ class NeighborLists:
         counts = np.zeros(n_groups**2, dtype=np.int64)
         for rows, columns in self.space.within(keep, radius * (1 - EQUAL), self.hits):
             inside = keep[columns]
-            if self.labels is not None:
-                inside &= self.labels[rows] != self.labels[columns]
             pairs = groups[rows[inside]] * n_groups + groups[columns[inside]]
             counts += np.bincount(pairs, minlength=n_groups**2)
         return counts.reshape(n_groups, n_groups)
@@ -259,14 +252,11 @@ def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:
     points = np.asarray(points)
     if not 1 <= k < len(points):
         raise ValueError(f"`k` must lie between 1 and {len(points) - 1}, got {k}")
-    (lists,) = search(points, k, k)
-    return lists.nearest(k)
+    return search(points, k, k).nearest(k)
 
 
-def search(
-    points: ArrayLike, length: int, need: int, labels: Labels | None = None
-) -> list[NeighborLists]:
-    """Find the nearest neighbours of all points; if labels are given, also those with other labels.
+def search(points: ArrayLike, length: int, need: int) -> NeighborLists:
+    """Find the nearest neighbours of all points.
 
     Parameters
     ----------
@@ -275,14 +265,10 @@ def search(
         Number of neighbours per list.
     need : int
         Number of neighbours that must be certain; at most `length`.
-    labels : ndarray of int, shape (n_points,), optional
-        Points with equal labels are not neighbours in the second item of the result.
 
     Returns
     -------
-    list of NeighborLists
-        Lists of neighbours with any label. If labels are given, the second item contains lists of
-        neighbours whose label differs from the label of the point.
+    NeighborLists
 
     Raises
     ------
@@ -294,30 +280,21 @@ def search(
     coarse = need <= FEW_NEIGHBORS and n_points >= FEW and fast_half_precision()
     wide = length + 8
     if coarse:
-        proposed = propose(space.tiles("bfloat16"), n_points, length + 12 + 5 * need, labels)
+        proposed = propose(space.tiles("bfloat16"), n_points, length + 12 + 5 * need)
     else:
-        proposed = propose(space.tiles("float32"), n_points, wide, labels)
+        proposed = propose(space.tiles("float32"), n_points, wide)
     keyed = n_points <= MOST_KEYED and not coarse
-    found = [
-        NeighborLists(
-            space,
-            kind,
-            *_nothing(n_points, length),
-            np.zeros(n_points),
-            each.hits if keyed else None,
-        )
-        for kind, each in zip((None, labels), proposed, strict=False)
-    ]
+    hits = proposed.hits if keyed else None
+    found = NeighborLists(space, *_nothing(n_points, length), np.zeros(n_points), hits)
     pending = np.arange(n_points)
     # Rows with too few candidates, and rows for which this precision is too low, are searched
     # again.
     for precision in ("float32", "float64", None):
-        for lists, candidates in zip(found, proposed, strict=True):
-            _fill(lists, candidates)
-        pending = pending[np.any([_is_short(lists, pending, need) for lists in found], axis=0)]
+        _fill(found, proposed)
+        pending = pending[_is_short(found, pending, need)]
         if precision is None or not len(pending):
             break
-        proposed = propose_rows(space.tiles(precision), pending, wide, n_points, labels)
+        proposed = propose_rows(space.tiles(precision), pending, wide, n_points)
     return found
 
 
@@ -338,8 +315,4 @@ def _is_short(lists: NeighborLists, rows: Ints, need: int) -> Mask:
     """Whether each row has fewer certain neighbours than needed, although more exist."""
     distances = lists.distances[rows]
     certain = (np.isfinite(distances) & (distances <= lists.reach[rows, None])).sum(axis=1)
-    n_same = np.ones(len(rows), dtype=int)
-    if lists.labels is not None:
-        _, own, sizes = np.unique(lists.labels, return_inverse=True, return_counts=True)
-        n_same = sizes[own[rows]]
-    return certain < np.minimum(need, len(lists.reach) - n_same)
+    return certain < min(need, len(lists.reach) - 1)

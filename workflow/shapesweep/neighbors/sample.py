@@ -5,12 +5,13 @@ jackknife replicate leaves out points, these points are removed from the lists t
 found.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 
+from shapesweep.estimators import dimension
 from shapesweep.estimators.arrays import Floats, Ints, Labels, Mask
 from shapesweep.neighbors.lists import NeighborLists
 
@@ -27,8 +28,8 @@ class Neighbors:
         Computes `indices` on demand.
     rows : ndarray of int, shape (n_points,)
         Indices of the sample's points among all points of the search.
-    documents : ndarray of int
-        Number of the document of every point of the search.
+    labels : mapping of str to ndarray of int
+        Document, token and position of every point of the search, as far as they are known.
     count_within : callable
         Maps a radius to the number of ordered pairs of sample points within the radius.
     whole : Neighbors or None
@@ -38,7 +39,7 @@ class Neighbors:
     distances: Floats
     find: Callable[[], Ints]
     rows: Ints
-    documents: Labels
+    labels: Mapping[str, Labels]
     count_within: Callable[[float], int]
     whole: "Neighbors | None" = None
 
@@ -47,11 +48,29 @@ class Neighbors:
         """Indices of the neighbours, shape (n_points, k); -1 for absent neighbours."""
         return self.find()
 
-    @property
-    def same_document(self) -> Mask:
-        """Whether each neighbour is in the same document as its point, shape (n_points, k)."""
-        same = self.documents[self.indices] == self.documents[self.rows][:, None]
-        return same & (self.indices >= 0)
+    def share_with_same(self, label: str) -> float:
+        """Return the share of points whose nearest neighbour has the same label.
+
+        Parameters
+        ----------
+        label : {"document", "token", "position"}
+
+        Returns
+        -------
+        float
+            Points without a neighbour are left out. NaN if no point has a neighbour.
+        """
+        of, nearest = self.labels[label], self.indices[:, 0]
+        found = nearest >= 0
+        same = of[nearest[found]] == of[self.rows[found]]
+        return float(same.mean()) if len(same) else float("nan")
+
+    @cached_property
+    def local_quartiles(self) -> Floats:
+        """Quartiles of the local IDs from all k neighbours, over points; NaN if there are none."""
+        local = dimension.local_id(self.distances)
+        local = local[np.isfinite(local)]
+        return np.quantile(local, [0.25, 0.5, 0.75]) if len(local) else np.full(3, np.nan)
 
     def nearest(self, k: int) -> "Neighbors":
         """Return a copy with only the k nearest neighbours of each point."""
@@ -60,7 +79,12 @@ class Neighbors:
 
 
 def neighbors(
-    lists: NeighborLists, k: int, sampled: Mask, documents: Labels, groups: Labels, n_groups: int
+    lists: NeighborLists,
+    k: int,
+    sampled: Mask,
+    labels: Mapping[str, Labels],
+    groups: Labels,
+    n_groups: int,
 ) -> tuple[Neighbors, Iterator[Neighbors]]:
     """Find the neighbours in a sample, and in the sample with each group left out in turn.
 
@@ -70,7 +94,8 @@ def neighbors(
     k : int
     sampled : ndarray of bool, shape (n_points,)
         Mask of the points of `lists` that are in the sample.
-    documents, groups : ndarray of int, shape (n_points,)
+    labels : mapping of str to ndarray of int, shape (n_points,)
+    groups : ndarray of int, shape (n_points,)
     n_groups : int
 
     Returns
@@ -87,7 +112,7 @@ def neighbors(
     distances, indices = lists.nearest(k, sampled)
     rows = np.flatnonzero(sampled)
     whole = Neighbors(
-        distances, lambda: indices, rows, documents, lambda radius: int(counts(radius).sum())
+        distances, lambda: indices, rows, labels, lambda radius: int(counts(radius).sum())
     )
 
     def without() -> Iterator[Neighbors]:
@@ -100,6 +125,6 @@ def neighbors(
                 return int(every.sum() - leaving)
 
             left = rows[groups[rows] != group]
-            yield Neighbors(near, find, left, documents, count, whole)
+            yield Neighbors(near, find, left, labels, count, whole)
 
     return whole, without()

@@ -17,7 +17,7 @@ from shapesweep.config.sweep import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.manifest.selection import Listed
 from shapesweep.storage.files import stats
-from shapesweep.storage.selections import LENGTHS
+from shapesweep.storage.selections import DRAWS, LENGTHS
 
 #: Assumed speed of downloads (bytes per second) and of a core (operations per second). If the
 #: counted operations are divided by the times in docs/reference/cost.md, the result is 40 to 90
@@ -94,10 +94,24 @@ class Model:
 
 def n_tokens(model: Model, settings: Config) -> int:
     """Return the maximum number of tokens that a checkpoint reads, summed over all corpora."""
-    last = settings.corpus.last
-    poolings = [CORPORA[name].pooling for name in settings.corpora]
-    whole = poolings.count("tokens") * corpus_tokens(model, settings)
-    return whole + poolings.count("last") * last.documents * last.length
+    last, passages = settings.corpus.last, settings.corpus.passages
+    read = {
+        "tokens": corpus_tokens(model, settings),
+        "last": last.documents * last.length,
+        "passages": passages.documents * passages.length,
+    }
+    return sum(read[CORPORA[name].pooling] for name in settings.corpora)
+
+
+def n_kept(model: Model, settings: Config) -> int:
+    """Return the maximum number of tokens whose states are kept, summed over all corpora."""
+    kept = {
+        "tokens": corpus_tokens(model, settings),
+        "last": settings.corpus.last.documents,
+        # A few tokens of every document, and all tokens of a few documents.
+        "passages": (DRAWS + 1) * settings.corpus.passages.documents,
+    }
+    return sum(kept[CORPORA[name].pooling] for name in settings.corpora)
 
 
 def corpus_tokens(model: Model, settings: Config) -> int:
@@ -118,8 +132,8 @@ def footprint(model: Model, settings: Config) -> int:
 
 def shard_bytes(model: Model, settings: Config) -> int:
     """Return the size of a checkpoint's shards in bytes: the float32 states of all layers."""
-    # A shard stores the state of each token, and three more columns.
-    shards = n_tokens(model, settings) * model.n_shards * (4 * model.width + 12)
+    # A shard stores the state of each token, and four more columns.
+    shards = n_kept(model, settings) * model.n_shards * (4 * model.width + 16)
     return shards + OVERHEAD * (1 + len(settings.corpora) * model.n_shards)
 
 
@@ -127,8 +141,10 @@ def operations(model: Model, settings: Config) -> float:
     """Return the number of operations to measure a checkpoint, without its dimension budget."""
     forward = 2 * model.n_weights * n_tokens(model, settings)
     d, n = model.width, settings.geometry.n_points
-    shards = len(settings.corpora) * model.n_shards
-    tokens = n_tokens(model, settings) / len(settings.corpora)
+    poolings = [CORPORA[name].pooling for name in settings.corpora]
+    # Passages have neither spectra nor a search over N points.
+    whole = [pooling for pooling in poolings if pooling != "passages"]
+    shards, tokens = len(whole) * model.n_shards, n_kept(model, settings) / len(poolings)
     # Each selection needs a covariance, two spectra, the projections of the tokens onto their axes,
     # a fit to the previous layer, and the replicates of the fit. All selections share one neighbour
     # search.
@@ -138,7 +154,13 @@ def operations(model: Model, settings: Config) -> float:
     n_cuts = sum(length < settings.corpus.length for length in LENGTHS.values())
     cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
     neighbors = n**2 * (2 * d + PAIR) + n * settings.geometry.groups * POINT
-    return forward + shards * (3 * spectra + cuts + neighbors)
+    # Each subsample has its own search. The estimate counts the pairs of documents.
+    passages = settings.corpus.passages.documents if "passages" in poolings else 0
+    points = poolings.count("tokens") * settings.corpus.documents + passages
+    searches = (
+        2 * DRAWS * (passages**2 * (2 * d + PAIR) + points * settings.geometry.groups * POINT)
+    )
+    return forward + shards * (3 * spectra + cuts + neighbors) + model.n_shards * searches
 
 
 def budget_operations(model: Model, settings: Config) -> float:

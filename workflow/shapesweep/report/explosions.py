@@ -91,20 +91,19 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
 
 
 def _growth(approaches: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence on how much the IDs have changed by the last sample before an onset."""
+    """Yield a sentence on how much the ID has changed by the last sample before an onset."""
     sentences = []
-    for metric, words in (("id_twonn", "TwoNN's ID"), ("id_twonn_between", "between documents")):
-        mine = approaches[(approaches.metric == metric) & approaches.value.notna()]
-        last = mine[(mine.n_runs > 1) & (mine.lead == mine.lead.min())]
-        for layer, part in last.groupby("layer"):
-            kinds = {row.kind: row for row in part.itertuples()}
-            if {"unstable", "stable"} <= set(kinds):
-                unstable, stable = _percent(kinds["unstable"]), _percent(kinds["stable"])
-                sentences.append(f"{words}, layer {int(layer)}: {unstable} (stable runs {stable})")
+    mine = approaches[(approaches.metric == "id_twonn") & approaches.value.notna()]
+    last = mine[(mine.n_runs > 1) & (mine.lead == mine.lead.min())]
+    for layer, part in last.groupby("layer"):
+        kinds = {row.kind: row for row in part.itertuples()}
+        if {"unstable", "stable"} <= set(kinds):
+            unstable, stable = _percent(kinds["unstable"]), _percent(kinds["stable"])
+            sentences.append(f"layer {int(layer)}: {unstable} (stable runs {stable})")
     if sentences:
         yield (
-            f"From the farther half of the horizon to the last sample before the onset, medians "
-            f"over runs with their 95 % intervals: {'; '.join(sentences)}."
+            "TwoNN's ID from the farther half of the horizon to the last sample before the onset, "
+            f"medians over runs with their 95 % intervals: {'; '.join(sentences)}."
         )
 
 

@@ -1,7 +1,6 @@
 """Sentences on the findings of a run, for the summary and the page.
 
-The first sentence on the ID states whether the two phases of the ID remain if only neighbours in
-other documents are used.
+The first sentence on the ID states whether the paper's curve and its control rise and then fall.
 """
 
 from dataclasses import dataclass
@@ -11,15 +10,26 @@ import pandas as pd
 
 from shapesweep.curves.tables import corpora, rows
 
-#: The start of the sentence on the two phases of the ID. A key contains two bools: whether the ID
-#: with all neighbours has a peak, and whether the ID between documents has a peak.
-_PHASES = {
-    (True, False): "Of the two phases of the ID none is shown any more once neighbours come from "
-    "other documents",
-    (True, True): "The two phases of the ID remain when neighbours come from other documents",
-    (False, True): "Two phases of the ID are shown only between documents",
-    (False, False): "No two phases of the ID are shown, neither with all neighbours nor between "
-    "documents",
+#: Verdicts on the claim of two phases, as in the table `verdicts`.
+_VERDICTS = {
+    "both": "the paper's curve and its control both rise and then fall",
+    "paper only": "only the paper's curve rises and then falls, and its control does not",
+    "control only": "only the control rises and then falls, and the paper's curve does not",
+    "neither": "neither the paper's curve nor its control rises and then falls",
+}
+#: The tested curves, each with its name and the key of the configuration.
+_ROLES = {"paper": "The paper's curve", "control": "The control"}
+#: Groups of tokens, each with its name and the selection without it.
+_GROUPS = {
+    "first": ("first tokens", "no_first"),
+    "massive": ("other massive tokens", "no_other_massive"),
+    "bulk": ("all other tokens", "no_bulk"),
+}
+#: Shares of nearest neighbours, each with what the neighbour has in common with the token.
+_SHARES = {
+    "same_document_nn": "in the same document",
+    "same_token_nn": "the same token",
+    "same_position_nn": "at the same position",
 }
 
 
@@ -30,9 +40,11 @@ class Run:
     Attributes
     ----------
     suite, run, corpus : str
-    profiles, trajectories, phases, shapes : pandas.DataFrame
+    profiles, trajectories, shapes : pandas.DataFrame
         The rows of each table that belong to the run and the corpus. All intervals are computed
         over documents.
+    phases, moves, verdicts : pandas.DataFrame
+        The rows of each table that belong to the run, on all corpora.
     """
 
     suite: str
@@ -40,8 +52,10 @@ class Run:
     corpus: str
     profiles: pd.DataFrame
     trajectories: pd.DataFrame
-    phases: pd.DataFrame
     shapes: pd.DataFrame
+    phases: pd.DataFrame
+    moves: pd.DataFrame
+    verdicts: pd.DataFrame
 
     @property
     def title(self) -> str:
@@ -60,14 +74,16 @@ def runs(
     profiles: pd.DataFrame,
     trajectories: pd.DataFrame,
     phases: pd.DataFrame,
+    moves: pd.DataFrame,
+    verdicts: pd.DataFrame,
     shapes: pd.DataFrame,
 ) -> list[Run]:
     """Return the curves of every run on the corpus `text`; without it, on the first corpus.
 
     Parameters
     ----------
-    profiles, trajectories, phases, shapes : pandas.DataFrame
-        Tables with the schemas `PROFILES`, `TRAJECTORIES`, `PHASES` and `SHAPES`.
+    profiles, trajectories, phases, moves, verdicts, shapes : pandas.DataFrame
+        Tables with the schemas of these names.
 
     Returns
     -------
@@ -76,9 +92,12 @@ def runs(
     runs_found = []
     for (suite, run), part in rows(profiles).groupby(["suite", "run"], sort=False):
         corpus = corpora(part)[0]
-        every = (profiles, trajectories, phases, shapes)
-        mine = [rows(table, suite=suite, run=run, corpus=corpus) for table in every]
-        runs_found.append(Run(suite, run, corpus, *mine))
+        key = {"suite": suite, "run": run}
+        of_corpus = [
+            rows(table, **key, corpus=corpus) for table in (profiles, trajectories, shapes)
+        ]
+        of_all = [rows(table, **key) for table in (phases, moves, verdicts)]
+        runs_found.append(Run(suite, run, corpus, *of_corpus, *of_all))
     return runs_found
 
 
@@ -106,57 +125,94 @@ def on_dome(run: Run) -> list[str]:
     steps = every.step.astype("Float64")
     last = every.iloc[-1] if steps.isna().all() else every.loc[steps.idxmax()]
     highest = every.loc[every.height.astype(float).idxmax()]
-    bulk = known[(known.selection == "no_first") & (known.revision == last.revision)]
-    sinks = "" if run.is_last else _sinks(last, bulk)
-    sentences_found = [f"Anisotropy over depth, {_when(last)}: {_shape(last)}{sinks}."]
+    found = [f"Anisotropy over depth, {_when(last)}: {_shape(last)}.", *_sinks(run, last, known)]
     if highest.revision != last.revision:
-        sentences_found.append(f"At its highest, {_when(highest)}: {_shape(highest)}.")
-    return sentences_found
+        found.append(f"At its highest, {_when(highest)}: {_shape(highest)}.")
+    return found
 
 
-def on_phases(run: Run) -> list[str]:
-    """State whether the two phases of the ID remain if neighbours come from other documents."""
-    found = rows(run.phases, selection="no_first", layers="middle")
-    ways = [rows(found, metric=name) for name in ("id_twonn", "id_twonn_between")]
-    if not all(map(len, ways)):
+def _sinks(run: Run, last: Any, shapes: pd.DataFrame) -> list[str]:
+    """State which tokens make up the variance along the leading axis, at the highest block."""
+    here = run.profiles[run.profiles.revision == last.revision]
+    blocks = rows(here, metric="anisotropy", selection="all", layer_kind="block")
+    blocks = blocks[blocks.value.notna()]
+    if not len(blocks) or run.is_last:
         return []
-    every, between = (way.iloc[0] for way in ways)
-    unclear = [phase.verdict for phase in (every, between) if "peak" not in phase.verdict]
-    if unclear:
-        return [f"Of two phases of the ID nothing can be said: {unclear[0]}."]
-    head = _PHASES[every.verdict == "peak", between.verdict == "peak"]
-    tokens = "last tokens" if run.is_last else "without the first token"
-    sentence = (
-        f"{head}: between documents TwoNN has {_peak(between)}; with all neighbours, "
-        f"{_peak(every)} (middle blocks, {tokens})."
-    )
-    return [sentence, *_same_document(run)]
-
-
-def _same_document(run: Run) -> list[str]:
-    every = {"layers": "middle", "selection": "no_first"}
-    line = rows(run.trajectories, metric="same_document_nn", **every)
-    line = line[line.value.notna() & line.step.notna()].sort_values("step")
-    if len(line) < 2 or run.is_last:
-        return []
-    first, last = line.iloc[0], line.iloc[-1]
+    highest = blocks.loc[blocks.value.astype(float).idxmax()]
+    at_highest = rows(here[here.layer == highest.layer], layer_kind="block")
+    parts = []
+    for group, (words, selection) in _GROUPS.items():
+        share = rows(at_highest, metric=f"leading_share_{group}", selection="all").value
+        left = rows(at_highest, metric="anisotropy", selection=selection).value
+        # A group without tokens has the share 0.
+        if len(share) and share.iloc[0] > 0:
+            rest = f" (anisotropy without them: {left.iloc[0]:.2f})" if len(left) else ""
+            parts.append(f"{share.iloc[0]:.0%} are {words}{rest}")
+    bulk = shapes[(shapes.selection == "no_first") & (shapes.revision == last.revision)]
+    shape = f" Without first tokens, the profile is {_named(bulk.iloc[0])}." if len(bulk) else ""
     return [
-        f"The nearest neighbour lies in the same document for {first.value:.0%} of the tokens at "
-        f"step {first.step:,}, for {last.value:.0%} at step {last.step:,}."
+        f"At block {highest.layer}, the anisotropy of all tokens is {highest.value:.2f}; of the "
+        f"variance along the leading axis, {', '.join(parts)}.{shape}"
     ]
 
 
-def _peak(row: Any) -> str:
-    if row.verdict == "peak":
-        return (
-            f"a peak of {row.peak:.2f} at step {row.peak_step:,} (95 %: {row.peak_step_low:,} to "
-            f"{row.peak_step_high:,}), {row.prominence:.2f} ± {row.half_width:.2f} above both "
-            f"ends, p = {row.p_value:.2g} against a curve without one"
+def on_phases(run: Run) -> list[str]:
+    """State the verdict on the two phases of the ID, and describe the two tested curves."""
+    if not len(run.verdicts):
+        return []
+    verdict = run.verdicts.iloc[0]
+    tested = {
+        role: run.phases[run.phases.tested == role].iloc[0]
+        for role in _ROLES
+        if (run.phases.tested == role).any()
+    }
+    if verdict.verdict in _VERDICTS:
+        head = f"Two phases of the ID: {_VERDICTS[verdict.verdict]} (middle blocks, TwoNN)."
+    else:
+        reasons = [f"{role} curve: {getattr(verdict, role)}" for role in _ROLES]
+        head = f"Two phases of the ID: not tested ({'; '.join(reasons)})."
+    found = [head, *(_described(run, role, curve) for role, curve in tested.items())]
+    if verdict.n_curves:
+        found.append(
+            f"Of {verdict.n_curves} other curves, which are described but not tested, "
+            f"{verdict.n_shown} rise and then fall."
         )
-    ends = f"{row.first:.2f} at step {row.first_step:,}, {row.last:.2f} at {row.last_step:,}"
-    # Add the interval of the prominence, because it shows how large an undetected peak could be.
-    room = f"{row.prominence:+.2f} ± {row.half_width:.2f}"
-    return f"no peak ({ends}; the highest between lies {room} above both, p = {row.p_value:.2g})"
+    return [*found, *_neighbours(run)]
+
+
+def _described(run: Run, role: str, curve: Any) -> str:
+    """Describe the rises and falls of a tested curve."""
+    what = f"{_ROLES[role]} ({curve.corpus}, {curve.selection})"
+    if pd.isna(curve.noise):
+        return f"{what}: {curve.verdict}."
+    same = {name: curve[name] for name in ("corpus", "selection", "metric")}
+    moves = rows(run.moves, **same, layers="middle").sort_values("number")
+    words = [
+        f"it {move.kind}s by {move.size:.2f} ({move.low:.2f} to {move.high:.2f}) from step "
+        f"{move.from_step:,} to step {move.to_step:,}"
+        for move in moves.itertuples()
+    ]
+    ends = f"{curve['first']:.2f} at step {curve.first_step:,}, {curve['last']:.2f} at step "
+    text = f"{what}: {ends}{curve.last_step:,}; "
+    text += ", then ".join(words) if words else "no rise and no fall exceeds the noise"
+    doubt = "; the points do not fit the estimator (`poor_fit`)" if "poor_fit" in curve.flag else ""
+    return f"{text}{doubt}."
+
+
+def _neighbours(run: Run) -> list[str]:
+    """State how many nearest neighbours share the document, the token or the position."""
+    every = {"layers": "middle", "selection": "no_first"}
+    parts, steps = [], None
+    for metric, words in _SHARES.items():
+        line = rows(run.trajectories, metric=metric, **every)
+        line = line[line.value.notna() & line.step.notna()].sort_values("step")
+        if len(line) > 1 and not run.is_last:
+            steps = line.step.iloc[0], line.step.iloc[-1]
+            parts.append(f"{words} for {line.value.iloc[0]:.0%} and {line.value.iloc[-1]:.0%}")
+    if steps is None:
+        return []
+    head = f"The nearest neighbour of a token, at steps {steps[0]:,} and {steps[1]:,}, is"
+    return [f"{head} {', '.join(parts)} of the tokens."]
 
 
 def _when(row: Any) -> str:
@@ -169,16 +225,11 @@ def _named(row: Any) -> str:
 
 
 def _shape(row: Any) -> str:
-    height = f"{row.height:.2f} ({row.height_low:.2f} to {row.height_high:.2f})"
+    ends = f"({row.height_low:.2f} to {row.height_high:.2f})"
+    if pd.notna(row.height_without_group):
+        ends = f"(rests on one group of documents; {row.height_without_group:.2f} without it)"
+    height = f"{row.height:.2f} {ends}"
     if row["shape"] in {"dome", "box"}:
         where = f"centred at {row.centre:.0%} of the depth, from {row.left:.0%} to {row.right:.0%}"
         return f"{_named(row)}, {height} above both ends, {where}"
     return f"{_named(row)}, its highest inner layer {height} above the higher end"
-
-
-def _sinks(row: Any, bulk: pd.DataFrame) -> str:
-    if pd.isna(row.sink_share):
-        return ""
-    ends = f"{max(row.sink_share_low, 0):.0%} to {min(row.sink_share_high, 1):.0%}"
-    text = f"; {max(row.sink_share, 0):.0%} of it ({ends}) is the first token"
-    return f"{text}, without which the profile is {_named(bulk.iloc[0])}" if len(bulk) else text

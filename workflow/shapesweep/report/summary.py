@@ -10,13 +10,16 @@ from shapesweep.curves.tables import Curves, rows
 from shapesweep.report import sentences
 from shapesweep.storage import failures
 
-#: Metrics in the summary's table, each with the name that the table shows.
+#: Metrics of all tokens except the first in the summary's table, each with the name that the table
+#: shows.
 WAYS = {
-    "id_twonn": "all neighbours",
+    "id_twonn": "all tokens",
     "id_twonn_paper": "the paper's fit",
-    "id_twonn_between": "between docs",
     "same_document_nn": "same-document nn",
+    "same_token_nn": "same-token nn",
 }
+#: Subsamples in the summary's table.
+CONTROLS = {"one_per_document": "one per document", "few_documents": "few documents"}
 
 #: Paths of the results, relative to the folder of the results.
 FILES = {
@@ -55,13 +58,13 @@ def write(results: str | Path, out: str | Path) -> str:
         lines.append(f"  {failures.kind(row)}: {row.suite}/{failures.name(row)}: {row.reason}")
     if len(missing) > NAMED:
         lines.append(f"  and {len(missing) - NAMED} more: {results}/failures.parquet")
-    shown = (curves.profiles, curves.trajectories, curves.phases, curves.shapes)
-    for run in sentences.runs(*shown):
+    names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
+    for run in sentences.runs(*(getattr(curves, name) for name in names)):
         lines += ["", run.title]
         for sentence in sentences.sentences(run):
             lines += WRAPPER.wrap(sentence)
         if run.profiles.step.nunique() > 1:
-            lines += _along(run)
+            lines += _along(run, _controls(curves, run))
     lines += [
         "",
         "Where to look",
@@ -82,20 +85,32 @@ def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
     )
 
 
-def _along(run: sentences.Run) -> list[str]:
+def _controls(curves: Curves, run: sentences.Run) -> pd.DataFrame:
+    """Return the ID of the subsamples over training."""
+    key = {"suite": run.suite, "run": run.run, "corpus": curves.control["corpus"]}
+    every = {"metric": "id_twonn", "layers": "middle", "selection": CONTROLS}
+    return rows(curves.trajectories, **key, **every)
+
+
+def _along(run: sentences.Run, controls: pd.DataFrame) -> list[str]:
     """Format the ID of the middle blocks over training as a text table."""
-    mine = rows(run.trajectories, layers="middle", selection="no_first")
-    mine = mine[mine.step.notna()]
-    steps = sorted(mine.step.unique())
+    mine = rows(run.trajectories, metric=WAYS, layers="middle", selection="no_first")
+    lines = [(words, mine[mine.metric == metric]) for metric, words in WAYS.items()]
+    for selection, words in CONTROLS.items() if len(controls) else ():
+        line = controls[controls.selection == selection]
+        if len(line):
+            lines.append((f"{words}, N = {int(line.n_points.max()):,}", line))
+    steps = sorted(mine.step.dropna().unique())
     if not steps:
         return []  # The model has no middle blocks.
     # Show at most a dozen checkpoints of a run.
     shown = [steps[i] for i in sorted(set(np.linspace(0, len(steps) - 1, 12).astype(int)))]
-    lines = [f"  TwoNN ID of the middle blocks ({run.corpus}, first token left out)"]
     width = max(7, len(str(shown[-1])) + 1)
-    lines.append(f"    {'step':16}" + "".join(f"{step:>{width}}" for step in shown))
-    for metric, words in WAYS.items():
-        line = mine[mine.metric == metric].drop_duplicates("step").set_index("step")
-        cells = "".join(f"{line.value.get(step, np.nan):{width}.2f}" for step in shown)
-        lines.append(f"    {words:16}{cells}")
-    return lines
+    where = "" if not len(controls) else f"; subsamples: {controls.corpus.iloc[0]}"
+    table = [f"  TwoNN ID of the middle blocks ({run.corpus}, first token left out{where})"]
+    table.append(f"    {'step':27}" + "".join(f"{step:>{width}}" for step in shown))
+    for words, line in lines:
+        by_step = line.drop_duplicates("step").set_index("step").value
+        cells = "".join(f"{by_step.get(step, np.nan):{width}.2f}" for step in shown)
+        table.append(f"    {words:27}{cells}")
+    return table

@@ -9,27 +9,27 @@ import pyarrow as pa
 
 #: Increase this version when the tables of a checkpoint change. The tables are then written again,
 #: from numbers that are already measured.
-VERSION = 6
+VERSION = 7
 #: The largest integer that a column can contain.
 LARGEST = 2**63 - 1
 #: Name of the file that contains the readings of a probe, next to the checkpoints of the run.
 PROBE_FILE = "probe.parquet"
 #: Measures of the shape of a profile. In SHAPES, each measure also has columns for the bounds of
 #: its interval.
-MEASURES = ("height", "centre", "left", "right", "plateau", "sink_share")
+MEASURES = ("height", "centre", "left", "right", "plateau")
 
 _NAMES = {
     pa.string(): "suite run architecture revision repository folder commit phase corpus pooling "
     "layer_kind selection metric flag source reason tensor_class previous corpus_digest device "
     "shapesweep torch transformers model family over layers noise_source verdict shape to kind "
-    "level path sha256 blob",
+    "level path sha256 blob tested course paper control",
     pa.int64(): "seed n_layers step tokens bytes layer n_points k document_length n_documents "
     "n_duplicates n_dropped metric_version group n_weights corpus_seed n_features k_low k_high "
-    "segment n_checkpoints first_step peak_step peak_step_low peak_step_high last_step n_runs "
+    "segment n_checkpoints first_step last_step from_step to_step number n_curves n_shown n_runs "
     "n_losses onset n_unstable n_stable horizon interval size modified",
     pa.float64(): "value stderr model_stderr radius correlation distance threshold loss rise depth "
-    "low high first peak last prominence half_width noise p_value theirs tolerance ours ours_low "
-    "ours_high before rate detection detection_low detection_high chance false_alarms "
+    "without_group height_without_group low high first last noise theirs tolerance ours ours_low "
+    "ours_high before after rate detection detection_low detection_high chance false_alarms "
     "early_alarms lead lead_low lead_high behind behind_low behind_high",
     pa.bool_(): "chosen selected measured transient relative resolved",
     pa.list_(pa.string()): "status",
@@ -53,7 +53,9 @@ _CURVE = "suite run model seed architecture family n_layers corpus pooling selec
 #: checkpoint.
 _POINT = "revision step tokens segment"
 _DOCUMENTS = "n_documents document_length"
-_BAND = f"value low high n_points {_DOCUMENTS} flag"
+#: `without_group` is the value without the group of documents that causes most of the jackknife
+#: variance. If there is such a group, there is no interval.
+_BAND = f"value low high without_group n_points {_DOCUMENTS} flag"
 
 #: `modified` (in nanoseconds) is null for files on the Hub. `blob` (the id in git) is null for
 #: files on this machine.
@@ -64,8 +66,8 @@ MANIFEST = _schema(
     files=_FILES,
 )
 GEOMETRY = _schema(
-    f"{_CHECKPOINT} {_NUMBER} value stderr model_stderr n_points k radius document_length "
-    "n_documents n_duplicates n_dropped flag metric_version"
+    f"{_CHECKPOINT} {_NUMBER} value stderr without_group model_stderr n_points k radius "
+    "document_length n_documents n_duplicates n_dropped flag metric_version"
 )
 REPLICATES = _schema(f"{_REVISION} {_NUMBER} n_points k group value metric_version")
 LOSSES = _schema(f"{_REVISION} source corpus value stderr")
@@ -91,13 +93,27 @@ BUDGETS = _schema(
 )
 PROFILES = _schema(f"{_CURVE} over {_POINT} layer layer_kind depth {_BAND}")
 TRAJECTORIES = _schema(f"{_CURVE} over layers {_POINT} {_BAND}")
+#: The course of every curve over training. `tested` is `paper` or `control` for the two curves on
+#: which the claim of two phases is tested, and null for all others.
 PHASES = _schema(
-    f"{_CURVE} over layers n_checkpoints first_step first peak_step peak_step_low peak_step_high "
-    "peak last_step last prominence half_width noise noise_source p_value verdict"
+    f"{_CURVE} over layers tested n_checkpoints first_step first last_step last noise noise_source "
+    "course verdict flag"
+)
+#: Rises and falls of the curves, from the value `before` at `from_step` to the value `after` at
+#: `to_step`. `low` and `high` are the ends of an interval for the size.
+MOVES = _schema(
+    f"{_CURVE} over layers number kind from_step to_step before after size low high",
+    size=pa.float64(),
+)
+#: For every run, the verdicts of the paper's curve and of its control, and their combination.
+#: `n_curves` counts all other curves, and `n_shown` those of them that rise and then fall.
+VERDICTS = _schema(
+    "suite run model seed architecture family n_layers over paper control verdict n_curves n_shown"
 )
 SHAPES = _schema(
     f"{_CURVE} {_POINT} {_DOCUMENTS} shape "
     + " ".join(f"{name} {name}_low {name}_high" for name in MEASURES)
+    + " height_without_group"
 )
 COMPARISON = _schema("run metric layer theirs tolerance ours ours_low ours_high n_points verdict")
 DISTANCES = _schema(f"{_CURVE} {_POINT} {_DOCUMENTS} to n_runs value low high")

@@ -21,7 +21,21 @@ SENSITIVITY = ("no_massive_3", "no_massive_10")
 LENGTHS = {f"length_{length}": length for length in (8, 32, 128, 512, 2048)}
 
 
-SELECTIONS = ("all", "no_first", *BOUNDS, *LENGTHS)
+#: Subsamples in pairs of equal N: a sample with at most one token per group, and its comparison, a
+#: sample of tokens drawn without regard to the groups. `one_per_document`: one token, after the
+#: first, of every document; `few_documents`: tokens of as few documents as supply N.
+#: `one_per_type`: one occurrence of every token of the vocabulary; `any_type`: N tokens.
+SUBSAMPLES = {"one_per_document": "few_documents", "one_per_type": "any_type"}
+#: Number of subsamples that are drawn. Numbers are averages over the draws.
+DRAWS = 4
+
+
+#: Selections without a group of tokens that may cause the anisotropy of all tokens: massive tokens
+#: other than first tokens, and all tokens that are neither first tokens nor massive.
+WITHOUT = ("no_other_massive", "no_bulk")
+
+
+SELECTIONS = ("all", "no_first", *BOUNDS, *WITHOUT, *LENGTHS)
 
 
 def are_massive(norms: NDArray[np.float64], bound: float = MASSIVE) -> NDArray[np.bool_]:

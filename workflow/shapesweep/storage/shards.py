@@ -19,11 +19,20 @@ from numpy.typing import NDArray
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators.moments import norms
 from shapesweep.storage import checksummed
-from shapesweep.storage.selections import BOUNDS, LENGTHS, MASSIVE, SELECTIONS, are_massive
+from shapesweep.storage.selections import (
+    BOUNDS,
+    LENGTHS,
+    MASSIVE,
+    SELECTIONS,
+    WITHOUT,
+    are_massive,
+)
 from shapesweep.storage.tables import first_line
 
 #: Increase this version when the content of shards changes, so that everything is extracted again.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+#: Columns of a shard, besides the states.
+COLUMNS = ("document", "position", "token", "context")
 #: Name of the file that contains the origin of every corpus and the `fingerprint` of the
 #: checkpoint. It is in the folder of shards.
 ORIGINS = "origins.json"
@@ -37,6 +46,8 @@ class Shard:
     ----------
     metadata : dict
     document, position, token : ndarray of int32, shape (n_tokens,)
+    context : ndarray of int32, shape (n_tokens,)
+        Number of every token's context (`number_contexts`).
     activation : ndarray of float32, shape (n_tokens, n_features)
     """
 
@@ -44,6 +55,7 @@ class Shard:
     document: NDArray[np.int32]
     position: NDArray[np.int32]
     token: NDArray[np.int32]
+    context: NDArray[np.int32]
     activation: NDArray[np.float32]
 
     @cached_property
@@ -57,52 +69,36 @@ class Shard:
 
     @property
     def selections(self) -> list[str]:
-        """The selections that can be applied to this shard.
+        """The selections that can be applied to this shard, apart from subsamples.
 
+        A shard of passages has only subsamples, because its tokens are not all tokens of a text.
         Documents are shortened to a length only if all documents are longer than this length.
         """
         shortest = int(np.bincount(self.document).min()) if len(self.document) else 0
+        if self.metadata["pooling"] == "passages":
+            return []
         can_be_cut = self.metadata["causal"] and self.metadata["pooling"] == "tokens"
         limit = shortest if can_be_cut else 0
-        return [name for name in SELECTIONS if LENGTHS.get(name, -1) < limit]
+        # A document of which only the last token is kept has no first token.
+        absent = WITHOUT if self.metadata["pooling"] == "last" else ()
+        names = (name for name in SELECTIONS if name not in absent)
+        return [name for name in names if LENGTHS.get(name, -1) < limit]
 
     def selected(self, selection: str) -> NDArray[np.bool_]:
         """Return the mask of the tokens that a selection keeps, shape (n_tokens,)."""
         if selection in LENGTHS:
             return self.position < LENGTHS[selection]
+        if selection == "no_other_massive":
+            return ~(self.selected("no_first") & self.massive())
+        if selection == "no_bulk":
+            return ~self.selected("no_massive")
         if selection in BOUNDS:
             return self.selected("no_first") & ~self.massive(BOUNDS[selection])
-        if selection == "all" or self.metadata["pooling"] == "last":
+        if selection == "all" or self.metadata["pooling"] != "tokens":
             return np.ones(len(self.token), dtype=bool)
         lengths = np.bincount(self.document)[self.document]
         first = self.position < max(1, self.metadata["n_prefix"])
         return ~first & (self.position < lengths - self.metadata["n_suffix"])
-
-    def contexts(self) -> NDArray[np.int64]:
-        """Assign a number to each token's context; tokens with equal numbers are repeated points.
-
-        The context of a token contains everything on which the token's state can depend. In a
-        causal model, the context is the document up to the token. In all other models, the context
-        is the whole document and the position. Repeated points from different batches may differ in
-        the last bits, because of rounding.
-        """
-        if self.metadata["pooling"] == "last":
-            # All documents differ, and the shard contains only one token of each.
-            return np.arange(len(self.token))
-        seen: dict[Any, int] = {}
-        contexts = np.empty(len(self.token), dtype=np.int64)
-        order = np.lexsort((self.position, self.document))
-        starts = np.flatnonzero(np.diff(self.document[order], prepend=-1))
-        causal = self.metadata["causal"]
-        for rows in np.split(order, starts[1:]):
-            # Build a tree of tokens, in which the context of a token is the path from the root. If
-            # the model is not causal, the path begins with the whole document.
-            whole = None if causal else self.token[rows].tobytes()
-            context = seen.setdefault(whole, len(seen))
-            for row in rows:
-                context = seen.setdefault((context, int(self.token[row])), len(seen))
-                contexts[row] = context
-        return contexts
 
 
 class ShardWriter(checksummed.Writer):
@@ -120,7 +116,7 @@ class ShardWriter(checksummed.Writer):
     def __init__(self, path: Path, n_features: int, metadata: dict[str, Any]) -> None:
         # Arrow reads columns 25 % faster if their type excludes nulls.
         self._states = pa.list_(pa.field("element", pa.float32(), nullable=False), n_features)
-        kinds = dict.fromkeys(("document", "position", "token"), pa.int32())
+        kinds = dict.fromkeys(COLUMNS, pa.int32())
         kinds["activation"] = self._states
         schema = pa.schema(
             [pa.field(name, kind, nullable=False) for name, kind in kinds.items()],
@@ -184,25 +180,69 @@ class CorpusWriter:
             writer.append(tokens, values)
 
 
+def number_contexts(
+    documents: Sequence[NDArray[np.int64]], causal: bool
+) -> list[NDArray[np.int64]]:
+    """Assign a number to each token's context; tokens with equal numbers are repeated points.
+
+    The context of a token contains everything on which the token's state can depend. In a causal
+    model, the context is the document up to the token. In all other models, the context is the
+    whole document and the position. Repeated points from different batches may differ in the last
+    bits, because of rounding.
+
+    Parameters
+    ----------
+    documents : sequence of ndarray of int64
+        Token ids of all documents of a corpus.
+    causal : bool
+        Whether the model is causal.
+
+    Returns
+    -------
+    list of ndarray of int64
+        The numbers of the contexts of each document's tokens.
+    """
+    seen: dict[Any, int] = {}
+    numbered = []
+    for document in documents:
+        # Build a tree of tokens, in which the context of a token is the path from the root. If the
+        # model is not causal, the path begins with the whole document.
+        whole = None if causal else document.tobytes()
+        context = seen.setdefault(whole, len(seen))
+        contexts = []
+        for token in document.tolist():
+            context = seen.setdefault((context, token), len(seen))
+            contexts.append(context)
+        numbered.append(np.array(contexts, dtype=np.int64))
+    return numbered
+
+
 def token_columns(
-    documents: list[NDArray[np.int64]], numbers: list[int], positions: NDArray[np.int64]
+    documents: list[NDArray[np.int64]],
+    contexts: list[NDArray[np.int64]],
+    numbers: list[int],
+    positions: list[NDArray[np.int64]],
 ) -> list[pa.Array]:
-    """Return the document, position and token of every row of a batch.
+    """Return the document, position, token and context of every row of a batch.
 
     Parameters
     ----------
     documents : list of ndarray of int64
-        Token ids of each document. All documents have the same length.
+        Token ids of each document.
+    contexts : list of ndarray of int64
+        For each document, the result of `number_contexts`.
     numbers : list of int
         Indices of the documents in their corpus.
-    positions : ndarray of int64
-        Positions of the tokens that are kept in each document.
+    positions : list of ndarray of int64
+        For each document, the positions of the tokens that are kept.
     """
-    return [
-        pa.array(np.repeat(np.array(numbers, dtype=np.int32), len(positions))),
-        pa.array(np.tile(positions.astype(np.int32), len(documents))),
-        pa.array(np.stack(documents)[:, positions].ravel().astype(np.int32)),
+    counts = [len(kept) for kept in positions]
+    kept = [
+        [values[chosen] for values, chosen in zip(each, positions, strict=True)]
+        for each in (documents, contexts)
     ]
+    columns = [np.repeat(numbers, counts), *map(np.concatenate, (positions, *kept))]
+    return [pa.array(column.astype(np.int32)) for column in columns]
 
 
 def in_order(folder: Path) -> list[Path]:
@@ -230,12 +270,10 @@ def read_shard(path: Path) -> Shard:
         missing = {"pooling", "causal", "n_prefix", "n_suffix"} - set(metadata)
         if missing:
             raise ValueError(f"its metadata has no {', '.join(sorted(missing))}")
-        document, position, token = (
-            table[name].combine_chunks().to_numpy() for name in ("document", "position", "token")
-        )
+        columns = {name: table[name].combine_chunks().to_numpy() for name in COLUMNS}
         activation = table["activation"].combine_chunks()
         width = activation.type.list_size
         values = activation.flatten().to_numpy().reshape(-1, width)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise ShapesweepError(f"{path}: not a complete shard ({first_line(error)})") from None
-    return Shard(metadata, document, position, token, values)
+    return Shard(metadata, **columns, activation=values)

@@ -20,7 +20,7 @@ from shapesweep.errors import ShapesweepError, near
 from shapesweep.estimators import dimension
 from shapesweep.estimators.spectrum import anisotropy
 from shapesweep.explosions import indicators
-from shapesweep.neighbors import search, unique_rows
+from shapesweep.neighbors import nearest_neighbors, unique_rows
 from shapesweep.storage import schemas, tables
 
 #: Number of neighbours that the search finds for each point; `id_mle` uses all of them.
@@ -31,11 +31,10 @@ DIMENSIONS: dict[str, tuple[int, Callable[[NDArray[np.float64]], float]]] = {
     "id_gride": (16, lambda distances: dimension.id_gride(distances, 8, 16)[0]),
     "id_mle": (NEIGHBORS, lambda distances: dimension.id_mle(distances[:, :NEIGHBORS])),
 }
-#: Signals of single layers, and signals of the whole model. IDs whose name ends in `_between` use
-#: only neighbours in other documents; all other IDs use all neighbours.
+#: Signals of single layers, and signals of the whole model.
 SIGNALS = (
     "anisotropy",
-    *(name + control for name in DIMENSIONS for control in ("", "_between")),
+    *DIMENSIONS,
     "max_norm",
     "kurtosis",
     "spectral_alignment",
@@ -218,23 +217,19 @@ class Probe:
         return readings
 
     def _dimensions(self, points: NDArray[np.float32], layer: int, kind: str) -> Iterator[Reading]:
-        n_documents, n_tokens = self.documents.shape
-        documents = np.repeat(np.arange(n_documents), n_tokens - 1)
         rows = unique_rows(points) if len(points) else np.zeros(0, np.int64)
         if len(rows) > self.n_points:
             # Draw points in a fixed random order of the tokens, so that every measurement uses
             # nearly the same tokens.
             order = np.random.default_rng(0).permutation(len(points))
             rows = np.sort(order[np.isin(order, rows)][: self.n_points])
-        lists = []
+        distances = None
         if len(rows) > NEIGHBORS:
-            lists = search(points[rows], NEIGHBORS, NEIGHBORS, documents[rows])
-        for number, control in enumerate(("", "_between")):
-            distances = lists[number].nearest(NEIGHBORS)[0] if lists else None
-            for name, (k, estimate) in DIMENSIONS.items():
-                if name + control in self.signals:
-                    value = np.nan if distances is None else estimate(distances)
-                    yield Reading(name + control, value, layer, kind, "no_first", len(rows), k)
+            distances, _ = nearest_neighbors(points[rows], NEIGHBORS)
+        for name, (k, estimate) in DIMENSIONS.items():
+            if name in self.signals:
+                value = np.nan if distances is None else estimate(distances)
+                yield Reading(name, value, layer, kind, "no_first", len(rows), k)
 
     def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
         """Return the mean sign imbalance over the matrices of a block; NaN if it has none."""

@@ -25,7 +25,7 @@ from shapesweep.storage import atomic, schemas, tables
 
 #: Names of the tables whose numbers are on the page. The numbers of all other tables appear only
 #: in figures.
-CURVES = ("profiles", "trajectories", "phases", "shapes", "missing")
+CURVES = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes", "missing")
 
 
 def write(results: str | Path, out: str | Path, bound: int = numbers.BOUND) -> Path:
@@ -75,6 +75,8 @@ def render(
     profiles: pd.DataFrame,
     trajectories: pd.DataFrame,
     phases: pd.DataFrame,
+    moves: pd.DataFrame,
+    verdicts: pd.DataFrame,
     shapes: pd.DataFrame,
     missing: pd.DataFrame,
     origins: pd.DataFrame,
@@ -88,7 +90,8 @@ def render(
 
     Parameters
     ----------
-    profiles, trajectories, phases, shapes, missing, origins, manifest : pandas.DataFrame
+    profiles, trajectories, phases, moves, verdicts, shapes, missing : pandas.DataFrame
+    origins, manifest : pandas.DataFrame
         Tables of the sweep.
     figures : list of dict
         Result of `gallery.gallery`.
@@ -103,7 +106,7 @@ def render(
         HTML of the whole page. The content security policy of the page forbids the browser to load
         other files.
     """
-    data = numbers.pack(profiles, trajectories, phases, shapes, bound)
+    data = numbers.pack(profiles, trajectories, phases, moves, shapes, bound)
     tables_of_figures = {f["name"]: f["csv"] for part in figures for f in part["figures"]}
     scripts = [get_plotlyjs(), _resource("page.js")]
     environment = jinja2.Environment(
@@ -120,7 +123,7 @@ def render(
         # anisotropy.
         findings=[
             {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
-            for run in sentences.runs(profiles, trajectories, phases, shapes)
+            for run in sentences.runs(profiles, trajectories, phases, moves, verdicts, shapes)
         ],
         summary=summary,
         config=config,

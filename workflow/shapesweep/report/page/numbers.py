@@ -18,8 +18,8 @@ BOUND = 24_000_000
 #: Maximum number of points of a training log that the page shows.
 LOGGED = 512
 #: Metrics, selections and corpora whose curves come first in the order of `_ranked`.
-METRICS_FIRST = ("anisotropy", "id_twonn", "id_twonn_between", "same_document_nn")
-SELECTIONS_FIRST = ("no_first", "all", "no_massive")
+METRICS_FIRST = ("anisotropy", "id_twonn", "same_document_nn")
+SELECTIONS_FIRST = ("no_first", "all", "one_per_document", "few_documents", "no_massive")
 CORPORA_FIRST = ("text",)
 
 _RUN = ["suite", "run", "over"]
@@ -29,6 +29,7 @@ def pack(
     profiles: pd.DataFrame,
     trajectories: pd.DataFrame,
     phases: pd.DataFrame,
+    moves: pd.DataFrame,
     shapes: pd.DataFrame,
     bound: int = BOUND,
 ) -> dict[str, Any]:
@@ -36,8 +37,8 @@ def pack(
 
     Parameters
     ----------
-    profiles, trajectories, phases, shapes : pandas.DataFrame
-        Tables with the schemas `PROFILES`, `TRAJECTORIES`, `PHASES` and `SHAPES`.
+    profiles, trajectories, phases, moves, shapes : pandas.DataFrame
+        Tables with the schemas `PROFILES`, `TRAJECTORIES`, `PHASES`, `MOVES` and `SHAPES`.
     bound : int
         Maximum size of `curves` as JSON, in characters.
 
@@ -55,8 +56,8 @@ def pack(
             `high` have a row for each checkpoint and a column for each layer, and are rounded to
             four significant digits. `n` and `flag` are arrays over checkpoints and layers, or
             single numbers if all entries are equal. `middle` is the average of the middle blocks,
-            `phase` describes the phases over training, and `shapes` contains the shape at every
-            checkpoint.
+            `course` describes its rises and falls over training, and `shapes` contains the shape at
+            every checkpoint.
         losses : list of dict
             The losses of every run.
         metrics : dict
@@ -68,7 +69,7 @@ def pack(
     runs = _runs(profiles)
     flags = list(dict.fromkeys(["", *profiles.flag.dropna()]))
     middle = _by_curve(trajectories[trajectories.layers == "middle"])
-    phase = _by_curve(phases)
+    courses, moved = _by_curve(phases), _by_curve(moves)
     # The intervals of shapes are always computed over documents, so the table of shapes has no
     # column `over`.
     shape = _by_curve(_keyed(shapes.assign(over="documents")))
@@ -81,7 +82,7 @@ def pack(
             curve = _curve(units[key], run, flags) | {
                 "run": names.index(key[:3]),
                 "middle": _middle(middle.get(key), run),
-                "phase": _phase(phase.get(key)),
+                "course": _course(courses.get(key), moved.get(key)),
                 "shapes": _shapes(shape.get(key), run),
             }
             room -= len(json.dumps(curve, separators=(",", ":"))) + 1
@@ -220,17 +221,23 @@ def _middle(part: pd.DataFrame | None, run: dict[str, Any]) -> dict[str, Any] | 
     return {**columns, "n": _folded(_floats(line.n_points)[None])}
 
 
-def _phase(part: pd.DataFrame | None) -> dict[str, Any] | None:
+def _course(part: pd.DataFrame | None, moves: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Return the course of the average of the middle blocks, with its rises and falls."""
     if part is None:
         return None
     row = part.iloc[0]
-    steps = ("n_checkpoints", "first_step", "last_step", "peak_step")
-    numbers = ("first", "peak", "last", "prominence", "half_width", "noise", "p_value")
+    found = [] if moves is None else moves.sort_values("number").to_dict("records")
     return {
-        "verdict": row.verdict,
-        "noise_source": _text(row.noise_source),
-        **_whole(row, *steps, "peak_step_low", "peak_step_high"),
-        **{name: rounded(_floats(row[name])) for name in numbers},
+        **{name: _text(row[name]) for name in ("tested", "verdict", "noise_source")},
+        **_whole(row, "n_checkpoints", "first_step", "last_step"),
+        **{name: rounded(_floats(row[name])) for name in ("first", "last", "noise")},
+        "moves": [
+            {
+                **{name: move[name] for name in ("kind", "from_step", "to_step")},
+                **{name: rounded(move[name]) for name in ("size", "low", "high")},
+            }
+            for move in found
+        ],
     }
 
 

@@ -79,22 +79,22 @@
     return `${point.step === null && point.revision ? point.revision : step}${tokens}`;
   }
 
-  function phaseWords(now) {
-    const p = now.curve.phase, what = "Middle blocks over training";
-    if (!p) return `${what}: no verdict.`;
-    if (p.peak === null) return `${what}: ${p.verdict}.`;
-    const noise = p.noise_source ? ` Standard deviation between training runs: ${short(p.noise)}, estimated from ${p.noise_source}.` : "";
-    const chance = p.p_value === null ? "" : `, p = ${p.p_value}`;
-    const where = p.peak_step_low === null ? "" : ` (95 % interval ${integer(p.peak_step_low)} to ${integer(p.peak_step_high)})`;
-    return `${what}: ${p.verdict}${chance}. First value ${short(p.first)} at step ${integer(p.first_step)}, ` +
-      `last value ${short(p.last)} at step ${integer(p.last_step)}, highest value between these steps ${short(p.peak)} ` +
-      `at step ${integer(p.peak_step)}${where}; prominence ${short(p.prominence)} ± ${short(p.half_width)}.${noise}`;
+  function courseWords(now) {
+    const c = now.curve.course, what = "Middle blocks over training";
+    if (!c) return `${what}: not described.`;
+    if (c.noise === null) return `${what}: ${c.verdict}.`;
+    const moves = c.moves.map((m) => `${m.kind} of ${short(m.size)} (97.5 % interval ${short(m.low)} to ${short(m.high)}) ` +
+      `from step ${integer(m.from_step)} to step ${integer(m.to_step)}`);
+    const tested = c.tested ? "" : " This curve is described, but not tested.";
+    return `${what}: ${short(c.first)} at step ${integer(c.first_step)}, ${short(c.last)} at step ${integer(c.last_step)}; ` +
+      `${moves.length ? moves.join(", ") : "no rise and no fall exceeds the noise"}. ` +
+      `Noise of training: ${short(c.noise)}, estimated from the ${c.noise_source}.${tested}`;
   }
 
   function shapeWords(now) {
     const s = (now.curve.shapes || [])[now.step], where = `Profile over depth, ${pointLabel(now.about.checkpoints[now.step])}`;
     if (!s) return `${where}: no verdict.`;
-    const parts = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"], ["sink_share", "share of the height due to the first token"]]
+    const parts = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"]]
       .filter(([name]) => s[name]).map(([name, words]) => `${words} ${interval(s[name])}`);
     return `${where}: ${SHAPES[s.shape] || s.shape}${parts.length ? `; ${parts.join(", ")}` : ""}.`;
   }
@@ -352,7 +352,7 @@
       fill("selection", unique(alike, (c) => c.selection, (c) => c.selection), now.selection);
       fill("layer", about.layers.map((l) => [layerKey(l), layerLabel(l)]), layerKey(about.layers[now.layer]));
       before = lists;
-      at("phase").textContent = phaseWords(now);
+      at("course").textContent = courseWords(now);
       at("meaning").textContent = meaningWords(now);
     }
     const label = `${pointLabel(about.checkpoints[now.step])} (${now.step + 1} of ${about.checkpoints.length})`;

@@ -1,0 +1,132 @@
+"""Courses over training, and verdicts on the two phases of the ID."""
+
+import numpy as np
+import pytest
+
+from helpers.curves import CONTROL, STEPS, build, joined, make
+from shapesweep.report import sentences
+
+#: Steps like those of the embedded suite, with more of them where a curve turns.
+MANY = (0, 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+RISE_FALL = [2, 2, 2.1, 2.3, 2.8, 3.6, 4.3, 5, 5.7, 6, 5.7, 5.2, 4.6, 4.2, 4.0, 3.9]
+FALL_RISE_FALL = [9, 9, 8.8, 8.2, 7, 5.5, 4.5, 4, 4.4, 5.1, 5.8, 6.4, 6.6, 6.3, 5.7, 5]
+RISE = [2, 2, 2.1, 2.2, 2.4, 2.7, 3, 3.2, 3.5, 3.8, 4.2, 4.6, 5.1, 5.5, 6, 6.4]
+FLAT = [4] * 16
+
+
+def noisy(line, seed=0, scale=0.02):
+    return np.array(line) + scale * np.random.default_rng(seed).standard_normal(len(line))
+
+
+def of_run(line, control=None, scale=0.02):
+    """Return the curves of a run with a paper's curve and possibly a control."""
+    parts = [make(noisy(line, 0, scale), 0.01, ("id_twonn",), MANY)]
+    if control is not None:
+        parts.append(make(noisy(control, 1, scale), 0.01, ("id_twonn",), MANY, **CONTROL))
+    return build(*joined(*parts))
+
+
+@pytest.mark.parametrize(
+    ("line", "course", "verdict"),
+    [
+        (RISE_FALL, "rise, fall", "rise and fall"),
+        (FALL_RISE_FALL, "fall, rise, fall", "rise and fall"),
+        (RISE, "rise", "no rise and fall"),
+        (RISE[::-1], "fall", "no rise and fall"),
+        (FLAT, "", "no rise and fall"),
+        (FALL_RISE_FALL[:-4] + [6.6] * 4, "fall, rise", "no rise and fall"),
+    ],
+)
+def test_course_of_a_curve(line, course, verdict):
+    results = of_run(line)
+    row = results["phases"].iloc[0]
+    assert (row.course, row.verdict, row.tested) == (course, verdict, "paper")
+    assert (row.n_checkpoints, row.first_step, row.last_step) == (16, 0, 512)
+    moves = results["moves"]
+    assert ", ".join(moves.kind) == course
+    assert (moves.low > 0).all()
+    assert ((moves.low <= moves["size"]) & (moves["size"] <= moves.high)).all()
+    sizes = (moves.after - moves.before).abs().to_numpy(float)
+    np.testing.assert_allclose(moves["size"].to_numpy(float), sizes)
+    # A move begins where the previous move ends.
+    assert (moves.from_step.to_numpy()[1:] == moves.to_step.to_numpy()[:-1]).all()
+
+
+def test_place_and_size_of_the_moves():
+    moves = of_run(FALL_RISE_FALL)["moves"]
+    assert moves.to_step.tolist() == [32, 192, 512]
+    # The middle blocks are 3 above the trajectory, at every step. The noise is 0.02.
+    np.testing.assert_allclose(moves["size"], [5, 2.6, 1.6], atol=0.1)
+    assert (moves.low < [5, 2.6, 1.6]).all()
+    assert (moves.high > [5, 2.6, 1.6]).all()
+
+
+@pytest.mark.parametrize(
+    ("paper", "control", "verdict", "sentence"),
+    [
+        (RISE_FALL, FALL_RISE_FALL, "both", "and its control both rise and then fall"),
+        (RISE_FALL, RISE, "paper only", "only the paper's curve rises and then falls"),
+        (RISE, RISE_FALL, "control only", "only the control rises and then falls"),
+        (RISE, FLAT, "neither", "neither the paper's curve nor its control"),
+        (RISE_FALL, None, "untested", "not tested (paper curve: rise and fall; control curve: not"),
+    ],
+)
+def test_verdict_of_the_two_tested_curves(paper, control, verdict, sentence):
+    results = of_run(paper, control)
+    assert results["verdicts"].verdict.tolist() == [verdict]
+    names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
+    found = sentences.on_phases(sentences.runs(*(results[name] for name in names))[0])
+    assert sentence in found[0]
+
+
+def test_sentences_state_every_move_with_its_interval():
+    results = of_run(RISE_FALL, FALL_RISE_FALL)
+    names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
+    found = sentences.on_phases(sentences.runs(*(results[name] for name in names))[0])
+    assert "The control (passages, one_per_document): " in found[2]
+    words = [found[2].index(word) for word in ("it falls by", "it rises by 2.", "then it falls by")]
+    assert words == sorted(words)
+    assert "from step 32 to step 192" in found[2]
+
+
+def test_noise_of_documents_can_hide_a_move():
+    paper = make(noisy(RISE_FALL), 3.0, ("id_twonn",), MANY)
+    # The documents have the same effect at every step, so differences between steps have a tenth
+    # of this noise.
+    assert build(*paper)["phases"].course.tolist() == ["rise, fall"]
+    geometry, replicates = make(noisy(RISE_FALL), 30.0, ("id_twonn",), MANY)
+    assert build(geometry, replicates)["phases"].course.tolist() == [""]
+
+
+def test_noise_of_seeds_is_used_if_there_are_seeds():
+    parts = [
+        make([4, 5, 7 + 0.01 * seed, 6, 5], 0.02, ("id_twonn",), run=f"d-seed{seed}", seed=seed)
+        for seed in range(3)
+    ]
+    results = build(*joined(*parts))
+    assert set(results["phases"].noise_source) == {"seeds"}
+    # With the noise of seeds, five checkpoints are enough.
+    assert set(results["phases"].course) == {"rise, fall"}
+    assert results["verdicts"].over.tolist().count("seeds") == 1
+    alone = build(*parts[0])["phases"]
+    assert set(alone.noise_source) == {"curve"}
+
+
+def test_too_few_checkpoints_and_undefined_values_give_no_course():
+    geometry, replicates = make([2, 3, 6, 5, 3], noise=0.02)
+    few = [part[part.step <= 1] for part in (geometry, replicates)]
+    results = build(*few)
+    assert set(results["phases"].verdict) == {"too few checkpoints"}
+    assert results["verdicts"].paper.tolist() == ["too few checkpoints"]
+    geometry.loc[(geometry.layer == 3) & (geometry.step == 10), "value"] = np.nan
+    assert set(build(geometry, replicates)["phases"].verdict) == {"undefined"}
+
+
+def test_verdict_counts_the_curves_that_are_only_described():
+    parts = [
+        make(noisy(RISE_FALL), 0.01, ("id_twonn", "id_mle"), MANY),
+        make(noisy(RISE), 0.01, ("id_twonn",), MANY, corpus="random"),
+    ]
+    row = build(*joined(*parts))["verdicts"].iloc[0]
+    assert (row.n_curves, row.n_shown) == (2, 1)
+    assert len(STEPS) == 5
