@@ -64,12 +64,18 @@ def curves(rng, n_groups, length, d, spread):
 
     The result contains the points of each group one after another.
     """
-    centres = rng.uniform(size=(n_groups, 1, d))
+    return around(rng, rng.uniform(size=(n_groups, 1, d)), length, spread)
+
+
+def around(rng, centres, length, spread):
+    """Return points on smooth curves around centres of shape (n_groups, 1, d)."""
+    n_groups, _, d = centres.shape
     return (centres + spread * _curve(rng, n_groups, length, d)).reshape(-1, d)
 
 
 def _curve(rng, n_groups, length, d):
-    t = np.linspace(0, 1, length)[None, :, None]
+    # Evenly spaced points would all have neighbours at nearly equal distances.
+    t = rng.uniform(size=(n_groups, length, 1))
     line, wave = rng.standard_normal((2, n_groups, 1, d))
     path = t * line + 0.5 * np.sin(3 * t) * wave
     return path - path.mean(axis=1, keepdims=True)

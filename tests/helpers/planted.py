@@ -22,8 +22,8 @@ SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
 #: The minimum number of seeds with the expected result. If each seed has the expected result with
 #: probability 0.95, the probability that fewer seeds have it is at most 2.5 %.
 MIN_AGREEING = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
-STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 8, 40
+STEPS = (0, *(int(1.6**n) for n in range(2, 21)))
+DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 16, 40
 N_TOKENS = DOCUMENTS * LENGTH
 #: Variance of the bulk along its leading axis. If all axes had the same variance, sampling noise
 #: would raise the largest eigenvalue by half. With a leading axis, sampling noise raises the
@@ -69,8 +69,23 @@ def measured(metric_names, shards, n_layers):
 
     `shards` contains the points of the run by step and layer.
     """
-    metrics = {name: METRICS[name] for name in metric_names}
     numbers, replicates = [], []
+    for row, replicate_rows in _rows(metric_names, shards, n_layers):
+        numbers.append(row)
+        replicates += replicate_rows
+    return build(as_read(numbers, schemas.GEOMETRY), as_read(replicates, schemas.REPLICATES))
+
+
+def rows_of(metric_names, shards, n_layers):
+    """Return the values of a checkpoint by layer, selection and metric."""
+    return {
+        (row["layer"], row["selection"], row["metric"]): row["value"]
+        for row, _ in _rows(metric_names, shards, n_layers)
+    }
+
+
+def _rows(metric_names, shards, n_layers):
+    metrics = {name: METRICS[name] for name in metric_names}
     for (step, layer), points in shards.items():
         shard = Shard(
             metadata(step, layer, n_layers),
@@ -80,13 +95,12 @@ def measured(metric_names, shards, n_layers):
             points.astype(np.float32),
         )
         whole = checkpoint.layer_of(shard, GROUPS)
-        selections = {name: whole.selections[name] for name in ("all", "no_first")}
-        layer_data = dataclasses.replace(whole, contexts=None, selections=selections)
-        values = measure_layer(layer_data, 512, metrics)
-        for row, replicate_rows in checkpoint.rows_of(shard, layer_data, values):
-            numbers.append(row)
-            replicates += replicate_rows
-    return build(as_read(numbers, schemas.GEOMETRY), as_read(replicates, schemas.REPLICATES))
+        names = ("all", "no_first", "no_other_massive")
+        selections = {name: whole.selections[name] for name in names}
+        layer_data = dataclasses.replace(whole, contexts=None, selections=selections, draws={})
+        partial = {"no_other_massive": ["anisotropy"]}
+        values = measure_layer(layer_data, 512, metrics, partial=partial)
+        yield from checkpoint.rows_of(shard, layer_data, values)
 
 
 def metadata(step, layer, n_layers):

@@ -8,7 +8,7 @@ from helpers.workflow import ROOT, configure, plan
 #: new values.
 CHANGES = {
     "`checkpoints`, or a checkpoint is added": [{"checkpoints": "all"}],
-    "`corpora`": [{"corpora": ["text", "last", "random"]}],
+    "`corpora`": [{"corpora": ["text", "last", "passages", "random"]}],
     "`corpus.text`, or the contents of the file": [{"corpus.text": "other.txt"}],
     "`corpus.sampling`": [{"corpus.sampling": "paper"}],
     "`corpus.documents`": [{"corpus.documents": 12}],
@@ -16,6 +16,12 @@ CHANGES = {
     "`corpus.seed`": [{"corpus.seed": 1}],
     "`corpus.last.documents`, with the corpus `last`": [{"corpus.last.documents": 20}],
     "`corpus.last.length`, with the corpus `last`": [{"corpus.last.length": 8}],
+    "`corpus.passages.documents`, with the corpus `passages`": [{"corpus.passages.documents": 20}],
+    "`corpus.passages.length`, with the corpus `passages`": [{"corpus.passages.length": 8}],
+    "`phases.paper`, `phases.control`": [
+        {"phases.paper": {"corpus": "text", "selection": "all", "metric": "id_mle"}},
+        {"phases.control": {"corpus": "text", "selection": "no_first", "metric": "id_mle"}},
+    ],
     "`geometry.n_points`": [{"geometry.n_points": 50}],
     "`geometry.groups`": [{"geometry.groups": 3}],
     "`budget.checkpoints`": [{"budget.checkpoints": {"mine": "all"}}],
@@ -69,6 +75,8 @@ def expected(row, target):
     rules = set(re.findall(r"`(\w+)`", checkpoints))
     if again == "tables":
         return rules | TARGETS[target]
+    if again == "curves":
+        return rules | TARGETS[target] - {"join"}
     return rules | ({"page"} & TARGETS[target] if again == "page" else set())
 
 

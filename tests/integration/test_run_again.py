@@ -53,7 +53,7 @@ def swept(tmp_path_factory, runs, text_file):
         text_file,
         suites={"mine": {"source": "local", "runs": {"a": "runs/decoder"}}},
         checkpoints={"steps": [0, 10, 100, 2]},
-        corpora=["text", "last"],
+        corpora=["text", "last", "passages"],
         budget={"checkpoints": {"mine": "last"}},
         spikes={"suites": {"tiny": TRAINED}},
     )
@@ -84,7 +84,9 @@ def test_the_table_has_a_row_for_every_key(swept):
     named = " ".join(rows)
     for key, field in Config.model_fields.items():
         parts = getattr(field.annotation, "model_fields", {})
-        for path in [f"{key}.{part}" for part in parts if part != "last"] or [key]:
+        for path in [f"{key}.{part}" for part in parts if part not in ("last", "passages")] or [
+            key
+        ]:
             # A change of the key `results` moves the results to another folder, but does not change
             # any result.
             assert f"`{path}`" in named or path == "results", path

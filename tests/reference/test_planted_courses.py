@@ -7,10 +7,10 @@ from helpers.planted import FEATURES, MIN_AGREEING, N_TOKENS, SEEDS, STEPS, clou
 
 #: ID of the middle blocks at each step, and the course that it has.
 LINES = {
-    "no phase": (5.0,) * 14,
-    "monotone rise": (3, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5, 9),
-    "rise, fall": (3, 3, 3.5, 4.5, 6, 7.5, 9, 10, 9, 8, 7, 6, 5.5, 5),
-    "fall, rise, fall": (11, 10, 8.5, 7, 5.5, 4, 5, 6.5, 8, 9, 8, 6.5, 5.5, 5),
+    "no phase": (5.0,) * 20,
+    "monotone rise": tuple(np.linspace(3, 10, 20)),
+    "rise, fall": (*(3.0,) * 3, *np.linspace(3, 10, 9), *np.linspace(9, 4, 8)),
+    "fall, rise, fall": (*np.linspace(12, 3, 7), *np.linspace(4, 11, 6), *np.linspace(10, 3, 7)),
 }
 COURSES = {"no phase": "", "monotone rise": "rise"}
 #: Standard deviation of the ID between training runs.

@@ -2,12 +2,25 @@
 
 import numpy as np
 
-from helpers.planted import MIN_AGREEING, SEEDS, bulk, expected, measured
+from helpers.planted import (
+    LEADING,
+    LENGTH,
+    MIN_AGREEING,
+    N_TOKENS,
+    SEEDS,
+    bulk,
+    expected,
+    measured,
+    rows_of,
+)
 
 #: For each layer, the shift of the first tokens along the leading axis. The shift causes a dome.
 #: Without the shift, tokens have a variance of 10 along the leading axis, and of 1 along all other
 #: axes.
 SINK = (0.0, 10.0, 20.0, 25.0, 20.0, 10.0, 0.0)
+
+
+SHARES = ("leading_share_first", "leading_share_massive", "leading_share_bulk")
 
 
 def dome_of(seed, sinks):
@@ -28,8 +41,50 @@ def test_a_planted_dome_is_found_with_its_height_and_attributed_to_the_sink():
     assert sum(dome["shape"] == "dome" for dome in domes) >= MIN_AGREEING
     # Without the first tokens, the dome disappears.
     assert sum(shapes.loc["no_first"]["shape"] == "flat" for shapes in runs) >= MIN_AGREEING
-    is_sink = [dome.sink_share_low <= 1 and dome.sink_share > 0.9 for dome in domes]
-    assert sum(is_sink) >= MIN_AGREEING
+
+
+def test_shares_of_planted_sinks_are_exact():
+    """First tokens are shifted in layers 3 and 4, and one other token per document in 1 and 2.
+
+    The shares and the anisotropies have known values. The tolerance is three times the standard
+    deviation of a variance that is estimated from the tokens (1/√(N/2) = 6 %), times the share of
+    the bulk, which is at most 0.15.
+    """
+    massive_at = np.arange(N_TOKENS) % LENGTH == LENGTH // 2
+    agrees = []
+    for seed in SEEDS:
+        rng = np.random.default_rng([3, seed])
+        shards = {(7, layer): bulk(rng, 40.0 if layer > 2 else 0.0) for layer in range(5)}
+        for layer in (1, 2):
+            shards[7, layer][massive_at, 0] += 40.0
+        found = rows_of(["anisotropy", *SHARES], shards, n_layers=4)
+        for layer in range(5):
+            first, massive, rest = (found[layer, "all", name] for name in SHARES)
+            shift = 40.0 * (layer > 0)
+            expected_first = share_of(shift, is_shifted=layer > 2)
+            expected_massive = share_of(40.0) if layer in (1, 2) else 0.0
+            agrees.append(
+                abs(first - expected_first) < 0.03
+                and abs(massive - expected_massive) < 0.03
+                and abs(first + massive + rest - 1) < 1e-9
+                and abs(found[layer, "no_first", "anisotropy"] - expected(40 * (layer in (1, 2))))
+                < 0.1
+                and abs(found[layer, "no_other_massive", "anisotropy"] - expected(40 * (layer > 2)))
+                < 0.1
+            )
+    assert np.mean(agrees) >= 0.95
+
+
+def share_of(shift, is_shifted=True):
+    """Return the expected share of one token per document in the variance along the leading axis.
+
+    If a share p of the tokens is shifted by A, these tokens have the mean (1-p)A, and all others
+    the mean -pA.
+    """
+    p = 1 / LENGTH
+    total = LEADING + p * (1 - p) * shift**2
+    mean = (1 - p) * shift if is_shifted else -p * shift
+    return p * (LEADING + mean**2) / total
 
 
 def test_no_dome_is_found_without_a_planted_one():

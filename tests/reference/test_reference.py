@@ -152,7 +152,8 @@ def test_numbers_of_a_layer_equal_those_of_other_programs(cloud, request):
     points, theirs = cloud[0], centred(cloud[1], request)
     selections = {"all": np.ones(len(points), dtype=bool)}
     documents = np.arange(len(points))
-    layer = Layer(points, documents, documents % 16, None, selections, np.zeros(len(points), bool))
+    labels = dict.fromkeys(("document", "token", "position"), documents)
+    layer = Layer(points, labels, documents % 16, None, selections, np.zeros(len(points), bool))
     numbers = measure_layer(layer, None, METRICS)["all"]
     values = {(number.metric, number.k): number.value for number in numbers}
     for name, k in (("id_twonn", 2), ("id_twonn_mle", 2), ("id_twonn_paper", 2), ("id_mle", 20)):

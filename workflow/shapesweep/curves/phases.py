@@ -44,8 +44,7 @@ Tested = Mapping[str, Mapping[str, str]]
 def phases(middle: pd.DataFrame, tested: Tested) -> dict[str, pd.DataFrame]:
     """Compute the tables `schemas.PHASES`, `schemas.MOVES` and `schemas.VERDICTS`.
 
-    A rise or a fall counts if it exceeds a limit that combines two kinds of noise
-    (`course.moves` on log(1 + step)):
+    A rise or a fall counts if it exceeds two kinds of noise (`course.moves` on log(1 + step)):
 
     - Training: the noise is estimated from runs that differ only by their seed or, if this is not
       possible, from the curve itself.

@@ -83,8 +83,8 @@ def moves(
     x : ndarray of float64, shape (n,), increasing
         Positions of the values, on a scale on which the curve is smooth, such as log(1 + step).
     replicates : ndarray of float64, shape (n_groups, n), optional
-        The curve without each group of documents. The limit includes the jackknife error of every
-        difference.
+        The curve without each group of documents. Every difference must also exceed its jackknife
+        error, times a quantile of Student's t.
     known_noise : float, optional
         Standard deviation of a value between training runs that differ only by seed. If it is not
         given, the function `noise` estimates the noise of training from the curve.
@@ -100,7 +100,10 @@ def moves(
 
     Notes
     -----
-    The noise of training is assumed to be independent and equally large for all values.
+    The noise of training is assumed to be independent and equally large for all values. The noise
+    of documents may be shared between values. The part that is not shared also affects the estimate
+    of the noise of training, so a difference has to exceed the larger of both limits, and not their
+    sum.
     """
     pairs = _pairs(len(values))
     scale = float(noise(values, x)) if known_noise is None else known_noise
@@ -112,7 +115,7 @@ def moves(
         # All differences together are about as many independent statements as there are values.
         errors = jackknife.stderr(replicates @ pairs.weights.T)
         tail = (1 - LEVEL) / 2 / len(values)
-        limits = np.hypot(limits, special.stdtrit(len(replicates) - 1, 1 - tail) * errors)
+        limits = np.maximum(limits, special.stdtrit(len(replicates) - 1, 1 - tail) * errors)
     differences = pairs.weights @ values
     windows = _longest(pairs, differences, limits)
     if not windows:

@@ -42,12 +42,12 @@ def draw(documents: Labels, tokens: Labels | None, eligible: Mask) -> Draws:
     """
     order = np.random.default_rng(SEED).permutation(np.flatnonzero(eligible))
     found: Draws = {}
-    one = list(_one_per_group(order, documents[order]))
+    one = list(one_per_group(order, documents[order]))
     few = list(_few_documents(order, documents[order], len(one[0]) if one else 0))
     # With one token per document, all tokens are a sample with one token per document.
     if one and few and LEAST["one_per_document"] <= len(one[0]) < len(order):
         found |= {"one_per_document": one, "few_documents": few}
-    one = [] if tokens is None else list(_one_per_group(order, tokens[order]))
+    one = [] if tokens is None else list(one_per_group(order, tokens[order]))
     if one and LEAST["one_per_type"] <= len(one[0]) < len(order):
         size = len(one[0])
         # Successive parts of the same order have no token in common, if there are enough tokens.
@@ -56,8 +56,22 @@ def draw(documents: Labels, tokens: Labels | None, eligible: Mask) -> Draws:
     return found
 
 
-def _one_per_group(order: Ints, groups: Labels) -> Iterator[Ints]:
-    """Yield draws with one row of each group; draws share a row only if the group is too small."""
+def one_per_group(order: Ints, groups: Labels) -> Iterator[Ints]:
+    """Yield draws with one row of each group.
+
+    Parameters
+    ----------
+    order : ndarray of int, shape (n_rows,)
+        Rows in random order.
+    groups : ndarray of int, shape (n_rows,)
+        Group of each of these rows.
+
+    Yields
+    ------
+    ndarray of int, shape (n_groups,)
+        The chosen rows in the given order. Two draws share a row only if its group has fewer rows
+        than there are draws.
+    """
     if not len(order):
         return
     by_group = np.argsort(groups, kind="stable")

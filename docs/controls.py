@@ -1,0 +1,285 @@
+"""Compute the figures and tables of docs/explanation/controls.md.
+
+    python docs/controls.py            # planted clouds, and the decoder of the default sweep
+
+The script reads the checkpoints that `make sweep` writes to results/checkpoints/. The seeds differ
+from those of the tests.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests")]
+mpl.use("Agg")
+
+import generate
+from matplotlib import pyplot as plt
+
+from helpers import manifolds
+from shapesweep import corpora, id_twonn, nearest_neighbors, unique_rows
+from shapesweep.checkpoint import load
+from shapesweep.corpora import CorpusConfig
+from shapesweep.figures._panels import GRAY, PALETTE, step_axis
+from shapesweep.geometry import subsamples
+from shapesweep.geometry.layer import Layer
+from shapesweep.geometry.measure import measure_layer
+from shapesweep.metrics import METRICS, NeighborMetric
+
+Points = NDArray[np.floating]
+Labels = NDArray[np.integer]
+
+SEED = 1
+SPREADS = (0.02, 0.1, 0.3, 1.0)
+GROUPS = {"curves of 32, 128 groups": (128, 32), "curves of 8, 512 groups": (512, 8)}
+#: The series of the figures, with labels and styles.
+WAYS = {
+    "all points": {"color": "black", "marker": "o"},
+    "own group excluded": {"color": PALETTE[1], "marker": "x"},
+    "one per group": {"color": PALETTE[0], "marker": "s"},
+    "few groups": {"color": GRAY, "marker": "^", "ls": "--"},
+    "centres of the groups": {"color": PALETTE[2], "marker": "", "ls": ":"},
+}
+FITS = {name: m for name, m in METRICS.items() if isinstance(m, NeighborMetric) and m.limit}
+CHECKPOINTS = ROOT / "results/checkpoints/embedded/decoder"
+N_POINTS = 4096
+
+
+def main() -> None:
+    """Write the figures to docs/gallery/ and the tables into docs/explanation/controls.md."""
+    parts = {"planted": planted(), "tiles": tiles(), "fits": fits(), "training": training()}
+    page = ROOT / "docs/explanation/controls.md"
+    text = page.read_text(encoding="utf-8")
+    for name, made in parts.items():
+        text = generate.between(text, name, made, page.name)
+    page.write_text(text, encoding="utf-8")
+
+
+def twonn(points: Points) -> float:
+    """Return TwoNN's ID of distinct points."""
+    return id_twonn(nearest_neighbors(points, 2)[0])
+
+
+def twonn_excluding(points: Points, labels: Labels) -> float:
+    """Return TwoNN's ID from neighbours with other labels only; this is biased."""
+    squares = np.einsum("ij,ij->i", points, points)
+    nearest = []
+    for start in range(0, len(points), 512):
+        rows = slice(start, start + 512)
+        apart = squares[rows, None] + squares - 2 * points[rows] @ points.T
+        apart[labels[rows, None] == labels] = np.inf
+        nearest.append(np.partition(apart, 1, axis=1)[:, :2])
+    return id_twonn(np.sqrt(np.maximum(np.sort(np.concatenate(nearest), axis=1), 0)))
+
+
+def averaged(points: Points, draws: list[NDArray[np.int64]], n_points: int) -> float:
+    """Return the mean ID of draws, each with the same number of points."""
+    return float(np.mean([twonn(points[rows[:n_points]]) for rows in draws]))
+
+
+def ways(points: Points, labels: Labels) -> dict[str, float]:
+    """Return the ID of a grouped cloud by every way of the figures, except the centres'."""
+    drawn = subsamples.draw(labels, None, np.ones(len(points), dtype=bool))
+    n_groups = len(np.unique(labels))
+    return {
+        "all points": twonn(points),
+        "own group excluded": twonn_excluding(points, labels),
+        "one per group": averaged(points, drawn["one_per_document"], n_groups),
+        "few groups": averaged(points, drawn["few_documents"], n_groups),
+    }
+
+
+def planted() -> str:
+    """Draw the IDs of planted groups against the spread of the groups, and return a table."""
+    figure, axes = plt.subplots(2, 2, figsize=(6.8, 4.4), sharex=True, layout="constrained")
+    rows = []
+    for column, (title, (n_groups, length)) in zip(axes.T, GROUPS.items(), strict=True):
+        for ax, dimension in zip(column, (5, 10), strict=True):
+            found: dict[str, list[float]] = {way: [] for way in WAYS}
+            for spread in SPREADS:
+                rng = np.random.default_rng([SEED, dimension, n_groups])
+                centres = rng.uniform(size=(n_groups, 1, dimension))
+                points = manifolds.around(rng, centres, length, spread)
+                labels = np.repeat(np.arange(n_groups), length)
+                ids = ways(points, labels) | {"centres of the groups": twonn(centres[:, 0])}
+                for way, value in ids.items():
+                    found[way].append(value)
+                rows.append(
+                    [
+                        f"{title}, d = {dimension}",
+                        f"{spread:g}",
+                        *map("{:.1f}".format, ids.values()),
+                    ]
+                )
+            for way, style in WAYS.items():
+                ax.plot(SPREADS, found[way], label=way, lw=1, ms=4, **style)
+            ax.set(xscale="log", yscale="log", title=f"{title}, d = {dimension}")
+            ax.set_xticks(SPREADS, [f"{spread:g}" for spread in SPREADS], minor=False)
+            ax.minorticks_off()
+            ticks = [1, 2, 5, 10, 20, 50, 100, 200]
+            ax.set_yticks(ticks, [str(tick) for tick in ticks])
+            ax.axhline(dimension, color=GRAY, lw=0.5)
+    for ax in axes[1]:
+        ax.set_xlabel("spread of the groups")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("TwoNN ID")
+    _finish(figure, axes[0, 0], "controls_planted")
+    return generate.table(["groups", "spread", *WAYS], rows)
+
+
+def tiles() -> str:
+    """Return a table of the bias of one point per group, where groups tile the space."""
+    rows = []
+    for dimension in (2, 5, 8, 12):
+        rng = np.random.default_rng([SEED, dimension])
+        one, any_point = [], []
+        for _ in range(8):
+            points = rng.uniform(size=(N_POINTS, dimension))
+            centres = rng.uniform(size=(500, dimension))
+            apart = (centres**2).sum(axis=1) - 2 * points @ centres.T
+            cells = apart.argmin(axis=1)
+            n_cells = len(np.unique(cells))
+            draws = list(subsamples.one_per_group(np.arange(N_POINTS), cells))
+            one.append(averaged(points, draws, n_cells))
+            any_point.append(twonn(points[:n_cells]))
+        numbers = np.mean(one), np.mean(any_point)
+        rows.append(
+            [str(dimension), *map("{:.1f}".format, numbers), f"{numbers[0] / numbers[1] - 1:+.0%}"]
+        )
+    return generate.table(["true dimension", "one point per cell", "random points", "bias"], rows)
+
+
+def fits() -> str:
+    """Draw the effect sizes of clean and doubtful clouds with their limits; return a table."""
+    figure, axes = plt.subplots(1, 4, figsize=(6.8, 2.2), layout="constrained")
+    kinds = {"clean": (manifolds.clean, 4), "doubtful": (manifolds.doubtful, 4)}
+    styles = {"clean": (PALETTE[0], 0.0), "doubtful": (PALETTE[1], 0.3)}
+    flags: dict[str, list[str]] = {}
+    for place, n_points in enumerate((128, 1200, N_POINTS)):
+        for kind, (make, n_seeds) in kinds.items():
+            found: dict[str, list[float]] = {name: [] for name in FITS}
+            poor = []
+            for seed in range(n_seeds):
+                rng = np.random.default_rng([SEED, seed, n_points])
+                for points in make(rng, n_points).values():
+                    values = effect_sizes(points)
+                    for name, value in values.items():
+                        found[name].append(value)
+                    poor.append(any(v > FITS[n].limit(n_points) for n, v in values.items()))
+            flags.setdefault(kind, []).append(f"{np.mean(poor):.0%} of {len(poor)}")
+            color, shift = styles[kind]
+            for ax, values in zip(axes, found.values(), strict=True):
+                x = np.full(len(values), place + shift)
+                ax.plot(x, values, ".", color=color, ms=3, label=kind if not place else None)
+        for ax, metric in zip(axes, FITS.values(), strict=True):
+            ax.plot([place - 0.2, place + 0.5], [metric.limit(n_points)] * 2, color="black", lw=0.8)
+    for ax, name in zip(axes, FITS, strict=True):
+        ax.set(title=name, yscale="log", xlim=(-0.4, 2.7), xlabel="N")
+        ax.set_xticks([0.15, 1.15, 2.15], ["128", "1,200", "4,096"])
+    _finish(figure, axes[0], "controls_fit")
+    rows = [[kind, *counted] for kind, counted in flags.items()]
+    return generate.table(["flagged `poor_fit`", "N = 128", "N = 1,200", "N = 4,096"], rows)
+
+
+def effect_sizes(points: Points) -> dict[str, float]:
+    """Return the effect sizes of a cloud by metric."""
+    n = len(points)
+    everything = np.ones(n, dtype=bool)
+    layer = Layer(points, {}, np.zeros(n, dtype=int), None, {"all": everything}, ~everything)
+    return {number.metric: number.value for number in measure_layer(layer, None, FITS)["all"]}
+
+
+def training() -> str:
+    """Draw the IDs of the default sweep's decoder along training, and return a table."""
+    steps, found = [], {way: [] for way in list(WAYS)[:-1]}
+    for step, text, short in hidden_states():
+        steps.append(step)
+        ids = [
+            {
+                "all points": twonn(whole[0]),
+                "own group excluded": twonn_excluding(*whole),
+                **{way: ways(*one)[way] for way in ("one per group", "few groups")},
+            }
+            for whole, one in zip(text, short, strict=True)
+        ]
+        for way, values in found.items():
+            values.append(float(np.mean([each[way] for each in ids])))
+    figure, axes = plt.subplots(figsize=(3.4, 2.6), layout="constrained")
+    for way, values in found.items():
+        axes.plot(steps, values, label=way.replace("group", "document"), lw=1, ms=3, **WAYS[way])
+    axes.set(xlabel="training step", ylabel="TwoNN ID", yscale="log")
+    ticks = [2, 3, 5, 10, 15]
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    step_axis(axes, pd.Series(steps))
+    _finish(figure, axes, "controls_training")
+    rows = [
+        [way.replace("group", "document"), *map("{:.1f}".format, values)]
+        for way, values in found.items()
+    ]
+    return generate.table(["step", *map(str, steps)], rows)
+
+
+def hidden_states() -> Iterator[tuple[int, list[Any], list[Any]]]:
+    """Yield the step of each checkpoint, and its middle blocks on `text` and on short documents.
+
+    The states of a block are a pair: distinct points, and the number of the document of each point.
+    """
+    folders = {int(path.name.split("-")[-1]): path for path in CHECKPOINTS.glob("checkpoint-*")}
+    if not folders:
+        raise SystemExit(f"{CHECKPOINTS}: no checkpoints; run `make sweep` first")
+    for step, folder in sorted(folders.items()):
+        model, tokenizer = load.load(folder, [], False), load.load_tokenizer(folder)
+        text = corpora.read_text("stdlib")
+        size = model.get_input_embeddings().num_embeddings
+        built = corpora.build(["text", "passages"], text, tokenizer, CorpusConfig(), size)
+        middle = range(3, 6)
+        both = []
+        for corpus in built:
+            documents = torch.from_numpy(np.stack(corpus.documents))
+            with torch.inference_mode():
+                output = [model(part, output_hidden_states=True) for part in documents.split(128)]
+            kept = [
+                (number, position)
+                for number in range(len(documents))
+                for position in corpus.measured(number)
+                if position >= max(1, corpus.n_prefix)
+            ]
+            rows, positions = np.array(kept).T
+            states = []
+            for block in middle:
+                every = torch.cat([part.hidden_states[block] for part in output]).numpy()
+                states.append(_sample(every[rows, positions], rows))
+            both.append(states)
+        yield step, *both
+
+
+def _sample(points: Points, documents: Labels) -> tuple[Points, Labels]:
+    """Return distinct points and their documents: at most N of a text, all of short documents."""
+    rows = unique_rows(points)
+    if len(np.unique(documents)) <= CorpusConfig().documents:
+        rows = np.random.default_rng(SEED).permutation(rows)[:N_POINTS]
+    return points[rows].astype(np.float64), documents[rows]
+
+
+def _finish(figure: Any, ax: Any, name: str) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    path = ROOT / f"docs/gallery/{name}.png"
+    figure.savefig(path, dpi=200)
+    plt.close(figure)
+    Image.open(path).convert("RGB").quantize(256).save(path)
+
+
+if __name__ == "__main__":
+    with plt.style.context("default"), mpl.rc_context({"font.size": 7, "axes.titlesize": 7}):
+        main()
