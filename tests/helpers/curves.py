@@ -75,9 +75,16 @@ def as_read(rows, schema):
         return tables.read(Path(folder) / "table.parquet", schema)
 
 
-def build(geometry, replicates, losses=(), continuity=()):
-    """Return the tables of curves. `losses` and `continuity` are lists of rows."""
-    others = as_read(list(losses), schemas.LOSSES), as_read(list(continuity), schemas.CONTINUITY)
+def build(geometry, replicates, losses=(), continuity=(), copies=()):
+    """Return the tables of curves. `losses`, `continuity` and `copies` are lists of rows."""
+    others = [
+        as_read(list(rows), schema)
+        for rows, schema in (
+            (losses, schemas.LOSSES),
+            (continuity, schemas.CONTINUITY),
+            (copies, schemas.COPIES),
+        )
+    ]
     return curves.build(geometry, by_checkpoint(replicates), *others, TESTED)
 
 

@@ -54,22 +54,22 @@ def test_shares_of_planted_sinks_are_exact():
     agrees = []
     for seed in SEEDS:
         rng = np.random.default_rng([3, seed])
-        shards = {(7, layer): bulk(rng, 40.0 if layer > 2 else 0.0) for layer in range(5)}
+        shards = {(7, layer): bulk(rng, 60.0 if layer > 2 else 0.0) for layer in range(5)}
         for layer in (1, 2):
-            shards[7, layer][massive_at, 0] += 40.0
+            shards[7, layer][massive_at, 0] += 60.0
         found = rows_of(["anisotropy", *SHARES], shards, n_layers=4)
         for layer in range(5):
             first, massive, rest = (found[layer, "all", name] for name in SHARES)
-            shift = 40.0 * (layer > 0)
+            shift = 60.0 * (layer > 0)
             expected_first = share_of(shift, is_shifted=layer > 2)
-            expected_massive = share_of(40.0) if layer in (1, 2) else 0.0
+            expected_massive = share_of(60.0) if layer in (1, 2) else 0.0
             agrees.append(
                 abs(first - expected_first) < 0.03
                 and abs(massive - expected_massive) < 0.03
                 and abs(first + massive + rest - 1) < 1e-9
-                and abs(found[layer, "no_first", "anisotropy"] - expected(40 * (layer in (1, 2))))
+                and abs(found[layer, "no_first", "anisotropy"] - expected(60 * (layer in (1, 2))))
                 < 0.1
-                and abs(found[layer, "no_other_massive", "anisotropy"] - expected(40 * (layer > 2)))
+                and abs(found[layer, "no_other_massive", "anisotropy"] - expected(60 * (layer > 2)))
                 < 0.1
             )
     assert np.mean(agrees) >= 0.95

@@ -163,3 +163,32 @@ def test_passages_measure_random_positions_and_all_tokens_of_a_few_documents(
             assert set(positions) < set(body)
         # Every position after the first occurs.
         assert set(np.concatenate(measured[n_whole:])) == set(body)
+
+
+def test_samples_have_different_documents(tokenizers, build_corpora):
+    tokenizer = tokenizers["decoder"]
+    (first, *_) = build_corpora(tokenizer, documents=12)
+    both = build_corpora(tokenizer, documents=12, samples=2)
+    names = ["text", "text-2", "random", "random-2", "shuffled", "shuffled-2"]
+    assert [corpus.name for corpus in both] == names
+    by_name = {corpus.name: {d.tobytes() for d in corpus.documents} for corpus in both}
+    assert by_name["text"] == {d.tobytes() for d in first.documents}
+    for name in names[::2]:
+        assert len(by_name[name]) == len(by_name[f"{name}-2"]) == 12
+        assert not by_name[name] & by_name[f"{name}-2"]
+    assert corpora.sample_of("text-2") == ("text", 2)
+    assert corpora.sample_of("text") == ("text", 1)
+
+
+def test_samples_of_the_paper_have_different_chunks(tokenizers, build_corpora, text_file):
+    tokenizer, n_chunks = tokenizers["encoder"], len(text_file.read_text(encoding="utf-8")) // 512
+    (first, second, *_) = build_corpora(tokenizer, sampling="paper", samples=2)
+    (alone, *_) = build_corpora(tokenizer, sampling="paper")
+    assert first.digest == alone.digest
+    assert len(second.documents) == min(128, n_chunks - 128)
+    assert not {d.tobytes() for d in first.documents} & {d.tobytes() for d in second.documents}
+
+
+def test_error_for_too_little_text_names_the_samples(tokenizers, build_corpora):
+    with pytest.raises(ShapesweepError, match="but 99 samples of 16 are needed"):
+        build_corpora(tokenizers["decoder"], samples=99)

@@ -86,6 +86,32 @@ def test_runs_that_differ_only_in_seed_are_averaged_with_a_band_over_seeds():
     assert phase_rows.loc["decoder"].over == "seeds"
 
 
+def test_copies_do_not_count_as_seeds():
+    parts = [
+        make([2, 3, 6 + seed, 5, 3], noise=0.02, run=f"decoder-seed{seed}", seed=seed)
+        for seed in range(3)
+    ]
+    copy = {"suite": "s", "run": "decoder-seed2", "of": "decoder-seed0", "step": 10}
+    results = build(*joined(*parts), copies=[copy | {"correlation": 1.0}])
+    seeds = results["trajectories"].query("over == 'seeds' and layers == 'middle'")
+    row = seeds[(seeds.metric == "id_twonn") & (seeds.step == 10)].iloc[0]
+    # The mean over two seeds is 9.5. The copy keeps its own curves.
+    assert row.value == pytest.approx(9.5)
+    alone = results["trajectories"].query("run == 'decoder-seed2' and over == 'documents'")
+    assert len(alone)
+    phases = results["phases"].set_index(["run", "metric"])
+    assert phases.loc[("decoder-seed0", "id_twonn")].noise_source == "seeds"
+    assert phases.loc[("decoder-seed2", "id_twonn")].noise_source == "curve"
+
+
+def test_samples_of_documents_get_their_own_verdicts():
+    line = [2, 3, 6, 5, 3]
+    corpora = [make(line, 0.02, ("id_twonn",), corpus=name) for name in ("text", "text-2")]
+    results = build(*joined(*corpora))
+    assert results["verdicts"]["sample"].tolist() == [1, 2]
+    assert results["phases"].tested.tolist() == ["paper", "paper"]
+
+
 def test_seeds_that_share_only_step_0_give_no_training_noise():
     parts = [make([2, 3, 6, 5, 3], 0.02, run=f"d-seed{seed}", seed=seed) for seed in range(2)]
     for table in parts[1]:
@@ -101,7 +127,8 @@ def test_model_name_is_the_run_name_without_its_seed():
     # These names contain no random seed, even if they contain the word `seed`.
     unchanged = ("decoder", "linseed2-x", "Seed-36B", "seed-8b-base")
     models |= {"seed_3": "model", **dict(zip(unchanged, unchanged, strict=True))}
-    named = intervals.with_names(pd.DataFrame({"run": list(models), "architecture": "BertModel"}))
+    runs = pd.DataFrame({"suite": "s", "run": list(models), "architecture": "BertModel"})
+    named = intervals.with_names(runs, pd.DataFrame(columns=schemas.COPIES.names))
     assert named.model.tolist() == list(models.values())
 
 

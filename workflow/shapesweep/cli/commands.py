@@ -211,13 +211,13 @@ def curves(arguments: argparse.Namespace) -> None:
     from shapesweep.storage import schemas, tables
 
     folder = Path(arguments.tables)
-    geometry, losses, continuity, failures, budgets = (
+    geometry, losses, continuity, copies, failures, budgets = (
         tables.read(folder / f"{name}.parquet", getattr(schemas, name.upper()))
-        for name in ("geometry", "losses", "continuity", "failures", "budgets")
+        for name in ("geometry", "losses", "continuity", "copies", "failures", "budgets")
     )
     replicates = tables.Reader(folder / "replicates.parquet", schemas.REPLICATES)
     tested = json.loads(arguments.tested)
-    built = curves.build(geometry, replicates, losses, continuity, tested)
+    built = curves.build(geometry, replicates, losses, continuity, copies, tested)
     for name, table in {**built, "missing": failures, "budgets": budgets}.items():
         path = Path(arguments.out) / f"{name}.parquet"
         tables.write(table, getattr(schemas, name.upper()), path)

@@ -83,7 +83,8 @@ class Measurement(Strict):
     def for_budget(self) -> "Measurement":
         """The settings on which a dimension budget depends; unused settings have their defaults."""
         groups = GeometryConfig(groups=self.geometry.groups)
-        fields = {**dict(self), "corpora": ["text"], "geometry": groups}
+        corpus = self.corpus.model_copy(update={"samples": 1})
+        fields = {**dict(self), "corpora": ["text"], "corpus": corpus, "geometry": groups}
         return Measurement.model_validate(fields)
 
 

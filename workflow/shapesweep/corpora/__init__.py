@@ -10,6 +10,7 @@ add a corpus.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +42,8 @@ __all__ = [
     "PassagesConfig",
     "build",
     "read_text",
+    "sample_name",
+    "sample_of",
     "special_tokens",
     "stdlib_text",
     "text_file",
@@ -103,7 +106,7 @@ class Corpus:
     Attributes
     ----------
     name : str
-        Name in `CORPORA`.
+        Name in `CORPORA`, with the number of the sample if it is not the first (`sample_name`).
     documents : tuple of ndarray of int64
     n_prefix, n_suffix : int
         Number of special tokens before and after every document.
@@ -158,6 +161,17 @@ class Corpus:
 CORPORA: dict[str, CorpusKind] = discover(__name__, CorpusKind, "CORPUS")
 
 
+def sample_name(corpus: str, number: int) -> str:
+    """Return the name of a sample of a corpus: the first sample has the name of the corpus."""
+    return corpus if number == 1 else f"{corpus}-{number}"
+
+
+def sample_of(name: str) -> tuple[str, int]:
+    """Return the corpus and the number of a sample with a given name."""
+    corpus, _, number = name.partition("-")
+    return corpus, int(number or 1)
+
+
 def build(
     names: Sequence[str],
     text: str,
@@ -181,6 +195,7 @@ def build(
     Returns
     -------
     list of Corpus
+        All samples of every corpus.
 
     Raises
     ------
@@ -190,26 +205,32 @@ def build(
     prefix, suffix = special_tokens(tokenizer)
     n_special = len(prefix) + len(suffix)
     ordinary = _documents.ordinary_tokens(tokenizer, n_embeddings)
-    cuts: dict[str, Callable[..., tuple[Documents, int]]] = {
+    cuts: dict[str, Callable[..., list[Documents]]] = {
         "tokens": _documents.cut,
         "last": partial(_documents.cut_short, pooling="last"),
         "passages": partial(_documents.cut_short, pooling="passages"),
     }
-    materials: dict[str, Material] = {}
+    seed = _documents.PAPER_SEED if settings.sampling == "paper" else settings.seed
+    materials: dict[str, list[Material]] = {}
     for pooling in dict.fromkeys(CORPORA[name].pooling for name in names):
-        bodies, seed = cuts[pooling](text, tokenizer, settings, n_special)
-        highest = max(int(body.max(initial=0)) for body in bodies)
+        samples = cuts[pooling](text, tokenizer, settings, n_special)
+        highest = max(int(body.max(initial=0)) for bodies in samples for body in bodies)
         if highest >= n_embeddings:
             raise CheckpointError(
                 f"the tokenizer returns ids up to {highest}, but the model has only {n_embeddings} "
                 "embeddings: the tokenizer does not belong to the model"
             )
-        materials[pooling] = Material(bodies, ordinary, seed)
+        # Every sample has its own random numbers.
+        materials[pooling] = [
+            Material(bodies, ordinary, seed + (number << 32))
+            for number, bodies in enumerate(samples)
+        ]
     corpora = []
-    for name in names:
+    for name, number in itertools.product(names, range(settings.samples)):
         kind = CORPORA[name]
-        bodies = kind.make(materials[kind.pooling])
+        bodies = kind.make(materials[kind.pooling][number])
         whole = tuple(np.concatenate([prefix, body, suffix]) for body in bodies)
         ends = len(prefix), len(suffix)
-        corpora.append(Corpus(name, whole, *ends, kind.pooling, settings.seed))
+        named = sample_name(name, number + 1)
+        corpora.append(Corpus(named, whole, *ends, kind.pooling, settings.seed))
     return corpora

@@ -46,6 +46,13 @@ class CorpusConfig(Strict):
     documents: int = Field(128, ge=2, description="number of documents")
     length: int = Field(64, ge=4, description="tokens per document, including special tokens")
     seed: int = Field(0, ge=0, description="random seed for sampling documents")
+    samples: int = Field(
+        1,
+        ge=1,
+        le=99,
+        description="number of independent samples of documents for every corpus; each sample is "
+        "measured, and gets its own verdict on the two phases",
+    )
     last: LastConfig = Field(LastConfig(), description="documents of the corpus `last`")
     passages: PassagesConfig = Field(
         PassagesConfig(), description="documents of the corpus `passages`"

@@ -37,7 +37,7 @@ UNUSED = re.compile(
 
 def cut(
     text: str, tokenizer: PreTrainedTokenizerBase, settings: CorpusConfig, n_special: int
-) -> tuple[list[NDArray[np.int64]], int]:
+) -> list[list[NDArray[np.int64]]]:
     """Cut a text into documents.
 
     Parameters
@@ -50,10 +50,8 @@ def cut(
 
     Returns
     -------
-    documents : list of ndarray of int64
-        Without special tokens.
-    seed : int
-        Random seed for the corpora that are derived from these documents.
+    list of list of ndarray of int64
+        The documents of every sample, without special tokens. No document is in two samples.
 
     Raises
     ------
@@ -61,16 +59,18 @@ def cut(
         If the text is too short for the configured number of documents.
     """
     if settings.sampling == "paper":
-        return _paper(text, settings.text, tokenizer), PAPER_SEED
+        return _paper(text, settings, tokenizer)
+    n_needed = settings.samples * settings.documents
     bodies = _windows(text, tokenizer, settings.length, n_special, settings.seed, "corpus.length")
-    found = list(itertools.islice(bodies, settings.documents))
-    if len(found) < settings.documents:
+    found = list(itertools.islice(bodies, n_needed))
+    if len(found) < n_needed:
+        samples = f"{settings.samples} samples of " if settings.samples > 1 else ""
         raise ShapesweepError(
             f"corpus.text: {settings.text} contains {len(found)} documents of {settings.length} "
-            f"tokens, but {settings.documents} are needed: use a longer text, or lower "
+            f"tokens, but {samples}{settings.documents} are needed: use a longer text, or lower "
             "corpus.documents or corpus.length"
         )
-    return found, settings.seed
+    return _divided(found, settings.samples)
 
 
 def cut_short(
@@ -79,11 +79,11 @@ def cut_short(
     settings: CorpusConfig,
     n_special: int,
     pooling: Literal["last", "passages"],
-) -> tuple[list[NDArray[np.int64]], int]:
+) -> list[list[NDArray[np.int64]]]:
     """Cut a text into distinct short documents, of which only a few tokens are measured.
 
-    The number of documents is limited by the length of the text and by `settings.last` or
-    `settings.passages`.
+    The number of documents of each sample is limited by the length of the text and by
+    `settings.last` or `settings.passages`. Otherwise, the function is like `cut`.
     """
     wanted = settings.last if pooling == "last" else settings.passages
     key = f"corpus.{pooling}.length"
@@ -91,14 +91,20 @@ def cut_short(
     different: dict[bytes, NDArray[np.int64]] = {}
     for body in _windows(text, tokenizer, wanted.length, n_special, settings.seed, key, blocks):
         different[body.tobytes()] = body
-        if len(different) == wanted.documents:
+        if len(different) == settings.samples * wanted.documents:
             break
-    if len(different) < 2:
+    if len(different) < 2 * settings.samples:
         raise ShapesweepError(
             f"corpus.text: {settings.text} contains fewer than two documents of {wanted.length} "
-            f"tokens: use a longer text, or lower {key}"
+            f"tokens for every sample: use a longer text, or lower {key}"
         )
-    return list(different.values()), settings.seed
+    return _divided(list(different.values()), settings.samples)
+
+
+def _divided(documents: list[NDArray[np.int64]], samples: int) -> list[list[NDArray[np.int64]]]:
+    """Divide documents into samples of equal size."""
+    size = len(documents) // samples
+    return [documents[number * size : (number + 1) * size] for number in range(samples)]
 
 
 def special_tokens(
@@ -183,16 +189,30 @@ def _windows(
             left[number] = ids[size:]
 
 
-def _paper(text: str, name: str, tokenizer: PreTrainedTokenizerBase) -> list[NDArray[np.int64]]:
-    chunks = list(range(len(text) // PAPER_CHARACTERS))
-    if not chunks:
-        raise ShapesweepError(f"corpus.text: {name} is shorter than {PAPER_CHARACTERS} characters")
-    # With the random generator and the seed of the paper's authors, we draw the same chunks as they
-    # did.
-    drawn = random.Random(PAPER_SEED).sample(chunks, min(PAPER_DOCUMENTS, len(chunks)))
-    starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
-    passages = [text[start : start + PAPER_CHARACTERS] for start in starts]
-    return [_ids(tokenizer, passage) for passage in passages]
+def _paper(
+    text: str, settings: CorpusConfig, tokenizer: PreTrainedTokenizerBase
+) -> list[list[NDArray[np.int64]]]:
+    left = list(range(len(text) // PAPER_CHARACTERS))
+    if not left:
+        raise ShapesweepError(
+            f"corpus.text: {settings.text} is shorter than {PAPER_CHARACTERS} characters"
+        )
+    samples = []
+    for number in range(settings.samples):
+        # With the random generator and the seed of the paper's authors, the first sample contains
+        # the same chunks as theirs.
+        size = min(PAPER_DOCUMENTS, len(left))
+        drawn = random.Random(PAPER_SEED + number).sample(left, size)
+        if size < 2:
+            raise ShapesweepError(
+                f"corpus.text: {settings.text} is too short for {settings.samples} samples of "
+                f"{PAPER_DOCUMENTS} chunks: use a longer text, or lower corpus.samples"
+            )
+        starts = [chunk * PAPER_CHARACTERS for chunk in drawn]
+        passages = [text[start : start + PAPER_CHARACTERS] for start in starts]
+        samples.append([_ids(tokenizer, passage) for passage in passages])
+        left = sorted(set(left) - set(drawn))
+    return samples
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> NDArray[np.int64]:

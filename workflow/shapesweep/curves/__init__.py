@@ -42,14 +42,15 @@ def build(
     replicates: Callable[[str, str, Sequence[str]], pd.DataFrame],
     losses: pd.DataFrame,
     continuity: pd.DataFrame,
+    copies: pd.DataFrame,
     tested: phases.Tested,
 ) -> dict[str, pd.DataFrame]:
     """Compute every curve of a sweep.
 
     Parameters
     ----------
-    geometry, losses, continuity : pandas.DataFrame
-        Tables as in `schemas`.
+    geometry, losses, continuity, copies : pandas.DataFrame
+        Tables as in `schemas`. Runs that are copies of other runs do not count as seeds.
     replicates : callable
         Function that takes a suite, a run and revisions, and returns rows of `schemas.REPLICATES`.
         Only the replicates of a few checkpoints are in memory at a time, because there are 16
@@ -64,7 +65,8 @@ def build(
         Tables by name, as in `schemas`.
     """
     n_groups, parts, middle_of, stacks = [], [], [], []
-    for (suite, run), mine in intervals.with_names(geometry).groupby(["suite", "run"], sort=False):
+    named = intervals.with_names(geometry, copies)
+    for (suite, run), mine in named.groupby(["suite", "run"], sort=False):
         found: list[Stack] = []
         revisions = list(mine.revision.unique())
         for start in range(0, len(revisions), AT_ONCE):

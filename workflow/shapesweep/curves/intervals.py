@@ -21,11 +21,18 @@ ADDED = ["family", "model", "n_groups", "low", "high", "over"]
 _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECASE)
 
 
-def with_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns `family` and `model` (the name of the run without its seed)."""
+def with_names(frame: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns `family` and `model` (the name of the run without its seed).
+
+    A run that is a copy of another run is a model of its own, so that the two runs do not count as
+    two seeds.
+    """
     # matplotlib's legends omit labels with a leading underscore.
     models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}
-    return frame.assign(family=frame.architecture.map(family), model=frame.run.map(models))
+    copied = set(zip(copies.suite, copies.run, strict=True))
+    is_copy = [key in copied for key in zip(frame.suite, frame.run, strict=True)]
+    names = frame.run.map(models).where(~np.array(is_copy, dtype=bool), frame.run)
+    return frame.assign(family=frame.architecture.map(family), model=names)
 
 
 def groups(replicates: pd.DataFrame) -> pd.DataFrame:

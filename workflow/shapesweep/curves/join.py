@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from shapesweep.checkpoint.facts import family
 from shapesweep.curves.continuity import Sample, between_neighbours
+from shapesweep.curves.copies import copies
 from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.manifests import read as read_manifest
@@ -74,7 +75,7 @@ def join(
         Folder of the results, to which the paths in plans are relative.
     out : path-like
         Folder for `geometry`, `replicates`, `losses`, `budgets`, `origins`, `failures`, `history`,
-        `continuity` and `manifest` (`.parquet`).
+        `continuity`, `copies` and `manifest` (`.parquet`).
 
     Raises
     ------
@@ -85,7 +86,9 @@ def join(
     records = [failures.read_json(Path(path)) for path in plans]
     listed = [checkpoint for path in manifests for checkpoint in read_manifest(path)]
     entries = _with_tables(records, listed, Path(results))
-    continuity = _continuity(entries)
+    weights = _weights(entries)
+    continuity = _continuity(weights)
+    copied = _copies(weights)
     accepted = {record["suite"]: record["definition"].get("accept", []) for record in records}
     doubts = _doubts(entries, continuity, accepted)
     key = operator.itemgetter("suite", "run", "revision")
@@ -106,8 +109,10 @@ def join(
     tables.write(history, schemas.HISTORY, out / "history.parquet")
     tables.write(_losses(kept, history), schemas.LOSSES, out / "losses.parquet")
     tables.write(continuity, schemas.CONTINUITY, out / "continuity.parquet")
+    tables.write(copied, schemas.COPIES, out / "copies.parquet")
     write_manifest(_flagged(listed, continuity), out / "manifest.parquet")
     found = [_failure(c, ", ".join(c.status)) for c in listed if _is_excluded(c)] + doubts
+    found += [_copied(row, kept) for row in copied.itertuples()]
     failed = []
     for entry in entries:
         failed += entry.read("failures", schemas.FAILURES).to_pylist()
@@ -162,9 +167,12 @@ def _is_excluded(checkpoint: Checkpoint) -> bool:
     return (checkpoint.chosen and not checkpoint.selected) or "empty_main" in checkpoint.status
 
 
-def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
-    """Compute the table `schemas.CONTINUITY`: compare the weights of neighbouring checkpoints."""
-    runs: dict[tuple[str, str], list[tuple[Checkpoint, Sample]]] = {}
+#: The checkpoints of every run, by suite and run, each with a sample of its weights.
+Weights = dict[tuple[str, str], list[tuple[Checkpoint, Sample]]]
+
+
+def _weights(entries: Sequence[CheckpointTables]) -> Weights:
+    runs: Weights = {}
     for entry in entries:
         found = entry.read("samples", schemas.SAMPLES).to_pandas()
         if len(found):
@@ -172,8 +180,26 @@ def _continuity(entries: Sequence[CheckpointTables]) -> pd.DataFrame:
             sample = {kind: values.to_numpy(np.float32) for kind, values in by_class}
             key = entry.checkpoint.suite, entry.checkpoint.run
             runs.setdefault(key, []).append((entry.checkpoint, sample))
-    rows = [row for members in runs.values() for row in between_neighbours(members)]
+    return runs
+
+
+def _continuity(weights: Weights) -> pd.DataFrame:
+    """Compute the table `schemas.CONTINUITY`: compare the weights of neighbouring checkpoints."""
+    rows = [row for members in weights.values() for row in between_neighbours(members)]
     return pd.DataFrame(rows, columns=schemas.CONTINUITY.names)
+
+
+def _copies(weights: Weights) -> pd.DataFrame:
+    """Compute the table `schemas.COPIES`: find runs that are copies of other runs."""
+    rows = []
+    for suite in dict.fromkeys(suite for suite, _ in weights):
+        runs = {
+            run: {c.step: sample for c, sample in members if c.step is not None}
+            for (of, run), members in weights.items()
+            if of == suite
+        }
+        rows += [{"suite": suite, **row} for row in copies(runs)]
+    return pd.DataFrame(rows, columns=schemas.COPIES.names)
 
 
 def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Checkpoint]:
@@ -227,6 +253,20 @@ def _start(entry: CheckpointTables) -> str | None:
         f"its loss at step 0 is {loss:.2f}, but the loss of an untrained model with a vocabulary "
         f"of {vocabulary:,} tokens is about {np.log(vocabulary):.2f}"
     )
+
+
+def _copied(row: Any, kept: Sequence[CheckpointTables]) -> dict[str, Any]:
+    """Return a row of `schemas.FAILURES` for a run that is a copy of another run."""
+    last = next(
+        entry.checkpoint
+        for entry in kept
+        if (entry.checkpoint.suite, entry.checkpoint.run, entry.checkpoint.step)
+        == (row.suite, row.run, row.step)
+    )
+    reason = (
+        f"copy: its weights are those of {row.of} (correlation {row.correlation:.3f}); the run "
+    )
+    return _failure(last, reason + "does not count as another seed", measured=True)
 
 
 def _failure(row: Any, reason: str, measured: bool = False) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shapesweep.corpora import sample_of
 from shapesweep.curves import intervals
 from shapesweep.estimators import course
 from shapesweep.storage import schemas
@@ -65,8 +66,9 @@ def phases(middle: pd.DataFrame, tested: Tested) -> dict[str, pd.DataFrame]:
     dict of pandas.DataFrame
         `phases` has one row for the course of every metric, selection and corpus, averaged over the
         middle blocks, for every run and for the mean over the seeds of a model. `moves` has a row
-        for every rise and every fall. `verdicts` has a row for every run: whether the paper's
-        curve and its control contain a rise that is followed by a fall.
+        for every rise and every fall. `verdicts` has a row for every run and every sample of
+        documents: whether the paper's curve and its control contain a rise that is followed by a
+        fall. Samples share the checkpoints, so they are not replicates of a training.
     """
     steps = middle[middle.step.notna()].sort_values("step", kind="stable")
     described, moves = [], []
@@ -98,9 +100,10 @@ def _key(part: pd.DataFrame) -> dict[str, Any]:
 
 
 def _tested(named: dict[str, Any], tested: Tested) -> str | None:
-    """Return `paper` or `control` if the curve is one of the two tested curves."""
+    """Return `paper` or `control` if the curve is one of the two tested curves of a sample."""
+    of_corpus = {**named, "corpus": sample_of(named["corpus"])[0]}
     for role, curve in tested.items():
-        if all(named[name] == value for name, value in curve.items()):
+        if all(of_corpus[name] == value for name, value in curve.items()):
             return role
     return None
 
@@ -176,9 +179,10 @@ def _described(
 
 
 def _verdicts(phases: pd.DataFrame) -> pd.DataFrame:
-    """Combine the verdicts of the paper's curve and of its control, for every run."""
+    """Combine the verdicts of the paper's curve and of its control, for every run and sample."""
     rows = []
-    for _, part in phases.groupby(["suite", "run", "over"], sort=False):
+    samples = phases.corpus.map(lambda name: sample_of(name)[1]).rename("sample")
+    for key, part in phases.groupby(["suite", "run", "over", samples], sort=False):
         roles = part[part.tested.notna()].drop_duplicates("tested").set_index("tested").verdict
         paper, control = (roles.get(role, "not measured") for role in ("paper", "control"))
         judged = {paper, control} <= {SHOWN, NOT_SHOWN}
@@ -187,6 +191,7 @@ def _verdicts(phases: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 **{name: first[name] for name in [*intervals.RUN, "over"]},
+                "sample": key[-1],
                 "paper": paper,
                 "control": control,
                 "verdict": VERDICTS[paper == SHOWN, control == SHOWN] if judged else "untested",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from shapesweep.corpora import sample_of
 from shapesweep.storage import schemas, tables
 
 
@@ -70,8 +71,9 @@ class Curves:
 
     @property
     def corpora(self) -> list[str]:
-        """The corpora for which all tokens are measured, with `text` first."""
-        return corpora(self.profiles[self.profiles.pooling == "tokens"])
+        """Corpora for which all tokens are measured, with `text` first; only the first samples."""
+        names = corpora(self.profiles[self.profiles.pooling == "tokens"])
+        return [name for name in names if sample_of(name)[1] == 1]
 
     @property
     def control(self) -> dict[str, str]:

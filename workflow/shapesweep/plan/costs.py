@@ -100,7 +100,7 @@ def n_tokens(model: Model, settings: Config) -> int:
         "last": last.documents * last.length,
         "passages": passages.documents * passages.length,
     }
-    return sum(read[CORPORA[name].pooling] for name in settings.corpora)
+    return sum(read[CORPORA[name].pooling] for name in _all_corpora(settings))
 
 
 def n_kept(model: Model, settings: Config) -> int:
@@ -111,7 +111,12 @@ def n_kept(model: Model, settings: Config) -> int:
         # A few tokens of every document, and all tokens of a few documents.
         "passages": (DRAWS + 1) * settings.corpus.passages.documents,
     }
-    return sum(kept[CORPORA[name].pooling] for name in settings.corpora)
+    return sum(kept[CORPORA[name].pooling] for name in _all_corpora(settings))
+
+
+def _all_corpora(settings: Config) -> list[str]:
+    """Return the corpora of a checkpoint; a corpus occurs once for each of its samples."""
+    return settings.corpora * settings.corpus.samples
 
 
 def corpus_tokens(model: Model, settings: Config) -> int:
@@ -134,14 +139,14 @@ def shard_bytes(model: Model, settings: Config) -> int:
     """Return the size of a checkpoint's shards in bytes: the float32 states of all layers."""
     # A shard stores the state of each token, and four more columns.
     shards = n_kept(model, settings) * model.n_shards * (4 * model.width + 16)
-    return shards + OVERHEAD * (1 + len(settings.corpora) * model.n_shards)
+    return shards + OVERHEAD * (1 + len(_all_corpora(settings)) * model.n_shards)
 
 
 def operations(model: Model, settings: Config) -> float:
     """Return the number of operations to measure a checkpoint, without its dimension budget."""
     forward = 2 * model.n_weights * n_tokens(model, settings)
     d, n = model.width, settings.geometry.n_points
-    poolings = [CORPORA[name].pooling for name in settings.corpora]
+    poolings = [CORPORA[name].pooling for name in _all_corpora(settings)]
     # Passages have neither spectra nor a search over N points.
     whole = [pooling for pooling in poolings if pooling != "passages"]
     shards, tokens = len(whole) * model.n_shards, n_kept(model, settings) / len(poolings)
@@ -155,10 +160,12 @@ def operations(model: Model, settings: Config) -> float:
     cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
     neighbors = n**2 * (2 * d + PAIR) + n * settings.geometry.groups * POINT
     # Each subsample has its own search. The estimate counts the pairs of documents.
-    passages = settings.corpus.passages.documents if "passages" in poolings else 0
-    points = poolings.count("tokens") * settings.corpus.documents + passages
+    passages, n_passages = settings.corpus.passages.documents, poolings.count("passages")
+    points = poolings.count("tokens") * settings.corpus.documents + n_passages * passages
     searches = (
-        2 * DRAWS * (passages**2 * (2 * d + PAIR) + points * settings.geometry.groups * POINT)
+        2
+        * DRAWS
+        * (n_passages * passages**2 * (2 * d + PAIR) + points * settings.geometry.groups * POINT)
     )
     return forward + shards * (3 * spectra + cuts + neighbors) + model.n_shards * searches
 
@@ -166,7 +173,8 @@ def operations(model: Model, settings: Config) -> float:
 def budget_operations(model: Model, settings: Config) -> float:
     """Return the number of operations to measure the dimension budget of a checkpoint."""
     d, layers = model.width or 1, model.n_shards - 1
-    tokens = n_tokens(model, settings.model_copy(update={"corpora": ["text"]}))
+    corpus = settings.corpus.model_copy(update={"samples": 1})
+    tokens = n_tokens(model, settings.model_copy(update={"corpora": ["text"], "corpus": corpus}))
     # The dimension budget of a layer needs the principal axes and three bisections. By measurement,
     # three bisections cost twice as much as one bisection, because they share most forward passes.
     passes = 2 * math.log2(d)

@@ -29,7 +29,7 @@ from shapesweep.storage.digests import digest
 BATCH_TABLES = ("geometry", "replicates", "losses", "samples", "origins", "failures")
 TABLES = (
     *("geometry", "replicates", "losses", "budgets", "origins", "failures"),
-    *("history", "continuity", "manifest"),
+    *("history", "continuity", "copies", "manifest"),
 )
 
 

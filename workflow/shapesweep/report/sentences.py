@@ -160,7 +160,7 @@ def on_phases(run: Run) -> list[str]:
     """State the verdict on the two phases of the ID, and describe the two tested curves."""
     if not len(run.verdicts):
         return []
-    verdict = run.verdicts.iloc[0]
+    verdict = run.verdicts.sort_values("sample").iloc[0]
     tested = {
         role: run.phases[run.phases.tested == role].iloc[0]
         for role in _ROLES
@@ -171,6 +171,8 @@ def on_phases(run: Run) -> list[str]:
     else:
         reasons = [f"{role} curve: {getattr(verdict, role)}" for role in _ROLES]
         head = f"Two phases of the ID: not tested ({'; '.join(reasons)})."
+    if len(run.verdicts) > 1:
+        head += f" {_agreement(run.verdicts.verdict.tolist())}"
     found = [head, *(_described(run, role, curve) for role, curve in tested.items())]
     if verdict.n_curves:
         found.append(
@@ -178,6 +180,15 @@ def on_phases(run: Run) -> list[str]:
             f"{verdict.n_shown} rise and then fall."
         )
     return [*found, *_neighbours(run)]
+
+
+def _agreement(verdicts: list[str]) -> str:
+    """State whether independent samples of documents have the same verdict."""
+    if len(set(verdicts)) == 1:
+        return f"All {len(verdicts)} samples of documents have this verdict."
+    counts = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
+    parts = [f"{verdict} ({count})" for verdict, count in counts.items()]
+    return f"The {len(verdicts)} samples of documents have different verdicts: {', '.join(parts)}."
 
 
 def _described(run: Run, role: str, curve: Any) -> str:

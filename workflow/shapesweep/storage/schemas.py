@@ -22,11 +22,11 @@ _NAMES = {
     pa.string(): "suite run architecture revision repository folder commit phase corpus pooling "
     "layer_kind selection metric flag source reason tensor_class previous corpus_digest device "
     "shapesweep torch transformers model family over layers noise_source verdict shape to kind "
-    "level path sha256 blob tested course paper control",
+    "level path sha256 blob tested course paper control of",
     pa.int64(): "seed n_layers step tokens bytes layer n_points k document_length n_documents "
     "n_duplicates n_dropped metric_version group n_weights corpus_seed n_features k_low k_high "
-    "segment n_checkpoints first_step last_step from_step to_step number n_curves n_shown n_runs "
-    "n_losses onset n_unstable n_stable horizon interval size modified",
+    "segment n_checkpoints first_step last_step from_step to_step number sample n_curves n_shown "
+    "n_runs n_losses onset n_unstable n_stable horizon interval size modified",
     pa.float64(): "value stderr model_stderr radius correlation distance threshold loss rise depth "
     "without_group height_without_group low high first last noise theirs tolerance ours ours_low "
     "ours_high before after rate detection detection_low detection_high chance false_alarms "
@@ -84,6 +84,8 @@ SAMPLES = _schema("revision tensor_class value", value=pa.float32())
 CONTINUITY = _schema(
     "suite run previous revision step tensor_class n_weights correlation distance flag"
 )
+#: Runs whose weights at `step` are those of the run `of`.
+COPIES = _schema("suite run of step correlation")
 ORIGINS = _schema(
     f"{_REVISION} commit corpus corpus_digest corpus_seed device shapesweep torch transformers"
 )
@@ -105,10 +107,12 @@ MOVES = _schema(
     f"{_CURVE} over layers number kind from_step to_step before after size low high",
     size=pa.float64(),
 )
-#: For every run, the verdicts of the paper's curve and of its control, and their combination.
-#: `n_curves` counts all other curves, and `n_shown` those of them that rise and then fall.
+#: For every run and sample of documents, the verdicts of the paper's curve and of its control, and
+#: their combination. `n_curves` counts all other curves, and `n_shown` those of them that rise and
+#: then fall.
 VERDICTS = _schema(
-    "suite run model seed architecture family n_layers over paper control verdict n_curves n_shown"
+    "suite run model seed architecture family n_layers over sample paper control verdict n_curves "
+    "n_shown"
 )
 SHAPES = _schema(
     f"{_CURVE} {_POINT} {_DOCUMENTS} shape "

@@ -1,0 +1,77 @@
+"""Copies: which runs of a suite have the weights of another run?
+
+Two published runs that differ only by their seed may be the same training. They must not count as
+two replicates.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from shapesweep.curves.continuity import Sample, correlation
+
+#: A run is a copy if the correlation of its weights with those of another run exceeds this value.
+#: Three trainings of the embedded decoder from different initial weights have correlations below
+#: 0.1. If the initial weights are shared, the changes of the weights are compared instead.
+COPY = 0.9
+#: The limit if two runs have a single step in common, because the correlation may then come from
+#: shared initial weights.
+COPY_OF_ONE = 0.999
+
+#: The samples of a run's weights by step.
+Weights = Mapping[int, Sample]
+
+
+def copies(runs: Mapping[str, Weights]) -> list[dict[str, Any]]:
+    """Find runs whose weights are those of an earlier run of the same suite.
+
+    Only matrices are compared, because gains of norms are similar in all trainings. The weights are
+    compared at the last common step after step 0.
+
+    Parameters
+    ----------
+    runs : mapping of str to mapping of int to dict of ndarray
+        For every run of a suite, samples of the weights by step. The samples of all runs are taken
+        at the same positions.
+
+    Returns
+    -------
+    list of dict
+        The columns `run`, `of` (the earlier run), `step` and `correlation` of `schemas.COPIES`.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for (one, first), (other, second) in itertools.combinations(runs.items(), 2):
+        if one in found or other in found:
+            continue
+        steps = sorted(first.keys() & second.keys())
+        if not steps or steps[-1] == 0 or not _is_alike(first[steps[-1]], second[steps[-1]]):
+            continue
+        limit, value = _compared(first, second, steps)
+        if value > limit:
+            found[other] = {"run": other, "of": one, "step": steps[-1], "correlation": value}
+    return list(found.values())
+
+
+def _is_alike(a: Sample, b: Sample) -> bool:
+    return {kind: len(values) for kind, values in a.items()} == {
+        kind: len(values) for kind, values in b.items()
+    }
+
+
+def _compared(first: Weights, second: Weights, steps: Sequence[int]) -> tuple[float, float]:
+    """Return the limit and the correlation of two runs at their last common step."""
+    start, stop = steps[0], steps[-1]
+    if start == stop:
+        return COPY_OF_ONE, _correlation(first[stop], second[stop])
+    if _correlation(first[start], second[start]) < COPY:
+        return COPY, _correlation(first[stop], second[stop])
+    # The runs share their initial weights, so compare how the weights have changed since then.
+    one, other = ({k: run[stop][k] - run[start][k] for k in run[stop]} for run in (first, second))
+    return COPY, _correlation(one, other)
+
+
+def _correlation(a: Sample, b: Sample) -> float:
+    """Return Pearson's correlation of the weights, averaged over classes of matrices."""
+    return float(np.mean([correlation(a[kind], b[kind]) for kind in a]))
