@@ -125,7 +125,7 @@ def planted() -> str:
             ax.set(xscale="log", yscale="log", title=f"{title}, d = {dimension}")
             ax.set_xticks(SPREADS, [f"{spread:g}" for spread in SPREADS], minor=False)
             ax.minorticks_off()
-            ticks = [1, 2, 5, 10, 20, 50, 100, 200]
+            ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
             ax.set_yticks(ticks, [str(tick) for tick in ticks])
             ax.axhline(dimension, color=GRAY, lw=0.5)
     for ax in axes[1]:
@@ -221,7 +221,7 @@ def training() -> str:
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     step_axis(axes, pd.Series(steps))
-    _finish(figure, axes, "controls_training")
+    _finish(figure, axes, "controls_training", 2)
     rows = [
         [way.replace("group", "document"), *map("{:.1f}".format, values)]
         for way, values in found.items()
@@ -271,9 +271,9 @@ def _sample(points: Points, documents: Labels) -> tuple[Points, Labels]:
     return points[rows].astype(np.float64), documents[rows]
 
 
-def _finish(figure: Any, ax: Any, name: str) -> None:
+def _finish(figure: Any, ax: Any, name: str, columns: int = 3) -> None:
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     path = ROOT / f"docs/gallery/{name}.png"
     figure.savefig(path, dpi=200)
     plt.close(figure)

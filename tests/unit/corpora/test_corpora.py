@@ -189,6 +189,8 @@ def test_samples_of_the_paper_have_different_chunks(tokenizers, build_corpora, t
     assert not {d.tobytes() for d in first.documents} & {d.tobytes() for d in second.documents}
 
 
-def test_error_for_too_little_text_names_the_samples(tokenizers, build_corpora):
-    with pytest.raises(ShapesweepError, match="but 99 samples of 16 are needed"):
-        build_corpora(tokenizers["decoder"], samples=99)
+def test_error_for_too_little_text_names_the_samples(tokenizers, build_corpora, tmp_path):
+    path = tmp_path / "short.txt"
+    path.write_text("A short text. " * 40, encoding="utf-8")
+    with pytest.raises(ShapesweepError, match="but 2 samples of 16 are needed"):
+        build_corpora(tokenizers["decoder"], text=str(path), samples=2)
