@@ -1,4 +1,5 @@
 from .estimators.dimension import (
+    distance_from_law,
     id_corrint,
     id_gride,
     id_mle,
@@ -29,6 +30,7 @@ __all__ = [
     "Moments",
     "alpha_req",
     "anisotropy",
+    "distance_from_law",
     "effective_rank",
     "eigenvalues",
     "id_corrint",

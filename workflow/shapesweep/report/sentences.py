@@ -146,7 +146,8 @@ def _sinks(run: Run, last: Any, shapes: pd.DataFrame) -> list[str]:
         left = rows(at_highest, metric="anisotropy", selection=selection).value
         # A group without tokens has the share 0.
         if len(share) and share.iloc[0] > 0:
-            rest = f" (anisotropy without them: {left.iloc[0]:.2f})" if len(left) else ""
+            known = len(left) and pd.notna(left.iloc[0])
+            rest = f" (anisotropy without them: {left.iloc[0]:.2f})" if known else ""
             parts.append(f"{share.iloc[0]:.0%} are {words}{rest}")
     bulk = shapes[(shapes.selection == "no_first") & (shapes.revision == last.revision)]
     shape = f" Without first tokens, the profile is {_named(bulk.iloc[0])}." if len(bulk) else ""
