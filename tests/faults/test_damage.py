@@ -35,7 +35,8 @@ def write_shard(path):
     writer = ShardWriter(path, 3, METADATA)
     for document in range(2):
         position = np.arange(4, dtype=np.int32)
-        columns = [pa.array(column) for column in (position * 0 + document, position, position + 7)]
+        numbers = (position * 0 + document, position, position + 7, position + 10 * document)
+        columns = [pa.array(column) for column in numbers]
         writer.append(columns, rng.standard_normal((4, 3)).astype(np.float32))
     writer.close()
 
@@ -62,7 +63,7 @@ def write_samples(path):
 
 def shard(path):
     read = read_shard(path)
-    columns = (read.document, read.position, read.token, read.activation)
+    columns = (read.document, read.position, read.token, read.context, read.activation)
     return read.metadata, *(column.tobytes() for column in columns)
 
 
