@@ -139,7 +139,7 @@ def verdicts():
     model = curve("decoder-seed0", "decoder", "text", "no_first", "id_twonn", 2)
     row = {name: model[name] for name in schemas.VERDICTS.names if name in model}
     tested = {"paper": "no rise and fall", "control": "not measured", "verdict": "untested"}
-    return [row | tested | {"n_curves": 40, "n_shown": 0}]
+    return [row | tested | {"sample": 1, "n_curves": 40, "n_shown": 0}]
 
 
 def missing():
