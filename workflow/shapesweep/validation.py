@@ -8,11 +8,19 @@ import difflib
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
 from shapesweep.errors import ShapesweepError, near, printable
 from shapesweep.storage.schemas import LARGEST
@@ -42,6 +50,34 @@ class Strict(BaseModel):
             if isinstance(value, int) and abs(value) > LARGEST:
                 raise at([key], f"found {_shown(value)}; write a number of at most {LARGEST}")
         return data
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of a string that must be one of several names.
+
+    Attributes
+    ----------
+    what : str
+        What the names are, for the error message.
+    names : tuple of str
+    """
+
+    what: str
+    names: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """Check the string after pydantic has checked its type."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
+        """Describe the names for editors."""
+        return {"type": "string", "enum": list(self.names)}
+
+    def _checked(self, name: str) -> str:
+        if name not in self.names:
+            raise ValueError(f"there is no such {self.what}{near(name, self.names)}")
+        return name
 
 
 def at(key: Sequence[Any], message: str) -> PydanticCustomError:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from shapesweep.config import yaml_file
 from shapesweep.corpora import CORPORA, CorpusConfig, LastConfig, PassagesConfig
-from shapesweep.errors import near
-from shapesweep.validation import Strict, validated
+from shapesweep.validation import OneOf, Strict, validated
 
 
 class GeometryConfig(Strict):
@@ -32,17 +31,7 @@ class GeometryConfig(Strict):
     )
 
 
-def _check_corpus(name: str) -> str:
-    if name not in CORPORA:
-        raise ValueError(f"there is no such corpus{near(name, CORPORA)}")
-    return name
-
-
-CorpusName = Annotated[
-    str,
-    AfterValidator(_check_corpus),
-    WithJsonSchema({"type": "string", "enum": list(CORPORA)}),
-]
+CorpusName = Annotated[str, OneOf("corpus", tuple(CORPORA))]
 
 
 class Loader(Strict):

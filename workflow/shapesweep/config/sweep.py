@@ -8,14 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
@@ -25,34 +18,10 @@ from shapesweep.corpora import CorpusConfig
 from shapesweep.errors import near
 from shapesweep.metrics import METRICS
 from shapesweep.storage.selections import SELECTIONS, SUBSAMPLES
-from shapesweep.validation import Strict, at, output_folder
+from shapesweep.validation import OneOf, Strict, at, output_folder
 
-
-def _check_metric(name: str) -> str:
-    if name not in METRICS:
-        raise ValueError(f"there is no such metric{near(name, METRICS)}")
-    return name
-
-
-MetricName = Annotated[
-    str,
-    AfterValidator(_check_metric),
-    WithJsonSchema({"type": "string", "enum": list(METRICS)}),
-]
-
-
-def _check_selection(name: str) -> str:
-    known = [*SELECTIONS, *SUBSAMPLES, *SUBSAMPLES.values()]
-    if name not in known:
-        raise ValueError(f"there is no such selection{near(name, known)}")
-    return name
-
-
-SelectionName = Annotated[
-    str,
-    AfterValidator(_check_selection),
-    WithJsonSchema({"type": "string", "enum": [*SELECTIONS, *SUBSAMPLES, *SUBSAMPLES.values()]}),
-]
+MetricName = Annotated[str, OneOf("metric", tuple(METRICS))]
+SelectionName = Annotated[str, OneOf("selection", (*SELECTIONS, *SUBSAMPLES, *SUBSAMPLES.values()))]
 #: Regular expression for names of folders in `scratch`.
 SCRATCH_NAME = "shapesweep-[0-9a-f]{16}"
 

@@ -55,7 +55,6 @@ def build(
         Function that takes a suite, a run and revisions, and returns rows of `schemas.REPLICATES`.
         Only the replicates of a few checkpoints are in memory at a time, because there are 16
         replicates of each number.
-
     tested : mapping
         The curves on which the claim of two phases is tested, as in `phases.phases`.
 

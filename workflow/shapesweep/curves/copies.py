@@ -8,9 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from shapesweep.curves.continuity import Sample, correlation
+from shapesweep.curves.continuity import Sample, distance
 
 #: A run is a copy if the correlation of its weights with those of another run exceeds this value.
 #: Three trainings of the embedded decoder from different initial weights have correlations below
@@ -64,14 +62,9 @@ def _compared(first: Weights, second: Weights, steps: Sequence[int]) -> tuple[fl
     """Return the limit and the correlation of two runs at their last common step."""
     start, stop = steps[0], steps[-1]
     if start == stop:
-        return COPY_OF_ONE, _correlation(first[stop], second[stop])
-    if _correlation(first[start], second[start]) < COPY:
-        return COPY, _correlation(first[stop], second[stop])
+        return COPY_OF_ONE, 1 - distance(first[stop], second[stop])
+    if 1 - distance(first[start], second[start]) < COPY:
+        return COPY, 1 - distance(first[stop], second[stop])
     # The runs share their initial weights, so compare how the weights have changed since then.
     one, other = ({k: run[stop][k] - run[start][k] for k in run[stop]} for run in (first, second))
-    return COPY, _correlation(one, other)
-
-
-def _correlation(a: Sample, b: Sample) -> float:
-    """Return Pearson's correlation of the weights, averaged over classes of matrices."""
-    return float(np.mean([correlation(a[kind], b[kind]) for kind in a]))
+    return COPY, 1 - distance(one, other)

@@ -24,8 +24,8 @@ _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECAS
 def with_names(frame: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
     """Add the columns `family` and `model` (the name of the run without its seed).
 
-    A run that is a copy of another run is a model of its own, so that the two runs do not count as
-    two seeds.
+    A copy of another run keeps its own name as the name of its model, so that it does not count as
+    another seed of that model.
     """
     # matplotlib's legends omit labels with a leading underscore.
     models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}

@@ -112,7 +112,7 @@ def join(
     tables.write(copied, schemas.COPIES, out / "copies.parquet")
     write_manifest(_flagged(listed, continuity), out / "manifest.parquet")
     found = [_failure(c, ", ".join(c.status)) for c in listed if _is_excluded(c)] + doubts
-    found += [_copied(row, kept) for row in copied.itertuples()]
+    found += [_copied(row, entries) for row in copied.itertuples()]
     failed = []
     for entry in entries:
         failed += entry.read("failures", schemas.FAILURES).to_pylist()
@@ -255,11 +255,11 @@ def _start(entry: CheckpointTables) -> str | None:
     )
 
 
-def _copied(row: Any, kept: Sequence[CheckpointTables]) -> dict[str, Any]:
+def _copied(row: Any, entries: Sequence[CheckpointTables]) -> dict[str, Any]:
     """Return a row of `schemas.FAILURES` for a run that is a copy of another run."""
     last = next(
         entry.checkpoint
-        for entry in kept
+        for entry in entries
         if (entry.checkpoint.suite, entry.checkpoint.run, entry.checkpoint.step)
         == (row.suite, row.run, row.step)
     )

@@ -120,7 +120,7 @@ def moves(
     windows = _longest(pairs, differences, limits)
     if not windows:
         return [], scale
-    sign = 1 if (np.sign(differences[windows[0]]) > 0) else -1
+    sign = 1 if differences[windows[0]] > 0 else -1
     turns = _turns(values, pairs, windows, sign)
     found = []
     for number, pair in enumerate(windows):
@@ -281,6 +281,7 @@ def _interval(
     left = min(int(pairs.first[pairs.before[pair]]), start)
     right = max(int(pairs.last[pairs.after[pair]]), stop)
     within = (pairs.first[pairs.before] >= left) & (pairs.last[pairs.after] <= right)
-    first, last = (pairs.first == pairs.last) & (pairs.first == start), pairs.first == stop
-    single = first[pairs.before] & (last & (pairs.first == pairs.last))[pairs.after]
+    is_single = pairs.first == pairs.last
+    single = (is_single & (pairs.first == start))[pairs.before]
+    single &= (is_single & (pairs.first == stop))[pairs.after]
     return float((differences - limits)[within].max()), float(limits[single][0])

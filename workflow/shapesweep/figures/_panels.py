@@ -22,6 +22,12 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 STEPS = "viridis_r"
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
+#: Shares of three groups of tokens in the variance along the leading axis, with labels and colours.
+LEADING_SHARES = {
+    "leading_share_first": ("first tokens", PALETTE[1]),
+    "leading_share_massive": ("other massive tokens", PALETTE[2]),
+    "leading_share_bulk": ("all others", "black"),
+}
 #: If the name of a run has at most this many characters, its title shows the family on the same
 #: line.
 LONG = 12

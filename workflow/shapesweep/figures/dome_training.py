@@ -4,17 +4,11 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import PALETTE, band, key_below, run_grid, step_axis
+from shapesweep.figures._panels import LEADING_SHARES, PALETTE, band, key_below, run_grid, step_axis
 from shapesweep.figures._select import INTERVALS, at_chosen, rows, subtitle, with_step
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
-#: Shares of the variance along the leading axis, with labels and colours.
-SHARES = {
-    "leading_share_first": ("first tokens", PALETTE[1]),
-    "leading_share_massive": ("other massive tokens", PALETTE[2]),
-    "leading_share_bulk": ("all others", "black"),
-}
 #: Maximum number of checkpoints of a line whose shape is marked.
 MARKED = 12
 
@@ -24,7 +18,7 @@ def data(curves: Curves) -> pd.DataFrame:
     every = {"corpus": curves.corpus, "selection": SELECTIONS}
     found = rows(curves.shapes, metric="anisotropy", **every)
     found = with_step(found[found["shape"] != "undefined"])
-    shares = rows(curves.trajectories, metric=SHARES, corpus=curves.corpus, layers="middle")
+    shares = rows(curves.trajectories, metric=LEADING_SHARES, corpus=curves.corpus, layers="middle")
     return pd.concat([found, with_step(shares)]) if len(found) else found
 
 
@@ -42,7 +36,7 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
             for shape, mark in MARKS.items():
                 mine = marked[marked["shape"] == shape]
                 top.plot(mine.step, mine.value, mark, color=color, ms=4, mew=0.8)
-        for metric, (words, color) in SHARES.items():
+        for metric, (words, color) in LEADING_SHARES.items():
             band(below, part[part.metric == metric], color, words)
         below.set_ylim(-0.03, 1.03)
         step_axis(below, part.step)

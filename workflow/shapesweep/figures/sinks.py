@@ -6,6 +6,7 @@ from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import (
     GRAY,
+    LEADING_SHARES,
     PALETTE,
     Axes,
     band_over,
@@ -23,18 +24,12 @@ MEASURED = {
     "no_other_massive": "without other massive tokens",
 }
 PREDICTED = "predicted from massive tokens"
-#: Shares of the variance along the leading axis, with labels.
-SHARES = {
-    "leading_share_first": "first tokens",
-    "leading_share_massive": "other massive tokens",
-    "leading_share_bulk": "all others",
-}
 LOWER = "lower row: layers, dark (first) to light (last)\nsolid: measured; dashed: predicted"
 
 
 def data(curves: Curves) -> pd.DataFrame:
     """Select anisotropies and shares at the last checkpoint, and anisotropies by length."""
-    names = ["anisotropy", "massive_share", *SHARES]
+    names = ["anisotropy", "massive_share", *LEADING_SHARES]
     selections = [*MEASURED, *LENGTHS]
     found = rows(curves.profiles, metric=names, corpus=curves.corpus, selection=selections)
     found = found[(found.selection != "no_first") | (found.metric == "anisotropy")]
@@ -52,7 +47,7 @@ def sinks(shown: pd.DataFrame) -> Canvas:
             band_over(top, line.layer, line, color, words)
         line = whole[(whole.selection == "all") & (whole.metric == "massive_share")]
         top.plot(line.layer, line.value, "--", color="black", lw=0.9, label=PREDICTED)
-        for (metric, words), color in zip(SHARES.items(), (*PALETTE[1:3], "black"), strict=True):
+        for metric, (words, color) in LEADING_SHARES.items():
             line = whole[whole.metric == metric]
             band_over(between, line.layer, line, color, words)
         for ax in (top, between):
