@@ -24,16 +24,16 @@ class Swept:
         self.plan = {"suite": "s", "definition": {}, "batches": [], "budgets": []}
         self.checkpoints = []
 
-    def measure(self, samples, loss_at_0=5.6, failures=None, architecture="LlamaForCausalLM"):
+    def measure(self, samples, loss_at_0=5.6, failures=None, run="r", **more):
         """Write the tables of checkpoints. `samples` contains the sampled weights by step."""
         failures = failures or {}
         steps = list(samples)
         for start in range(0, len(steps), MAX_BATCH):
             part = steps[start : start + MAX_BATCH]
-            location = f"s/r/step{part[0]}/0123456789ab"
+            location = f"s/{run}/step{part[0]}/0123456789ab"
             rows = {name: [] for name in BATCH_TABLES}
             for step in part:
-                row = {"suite": "s", "run": "r", "revision": f"step{step}", "step": step}
+                row = {"suite": "s", "run": run, "revision": f"step{step}", "step": step}
                 if reason := failures.get(step):
                     failure = {"reason": reason, "measured": False, "transient": reason == "later"}
                     rows["failures"].append(row | failure)
@@ -50,10 +50,10 @@ class Swept:
                 path = self.folder / f"geometry/{location}/{name}.parquet"
                 tables.write(its, getattr(schemas, name.upper()), path, metadata.get(name))
             revisions = [f"step{step}" for step in part]
-            self.plan["batches"].append({"folder": location, "run": "r", "revisions": revisions})
+            self.plan["batches"].append({"folder": location, "run": run, "revisions": revisions})
+        about = {"architecture": "LlamaForCausalLM", **more}
         self.checkpoints += [
-            Checkpoint("s", "r", f"step{step}", step=step, architecture=architecture)
-            for step in steps
+            Checkpoint("s", run, f"step{step}", step=step, **about) for step in steps
         ]
         return self
 
@@ -158,6 +158,18 @@ def test_loss_at_step_0_that_no_untrained_model_has_is_doubtful(
     assert failures.measured.tolist() == [True] * is_odd
     reason = f"its loss at step 0 is {loss:.2f}, but the loss of an untrained"
     assert failures.reason.str.startswith(reason).all()
+
+
+def test_copy_of_another_run_is_named_even_if_its_last_checkpoint_is_excluded(swept, straight):
+    # The labels of the last two checkpoints of both runs are swapped.
+    swapped = straight | {4: straight[8], 8: straight[4]}
+    swept.measure(swapped).measure(swapped, run="again")
+    _, failures = swept.join()
+    copies = swept.read("copies")
+    assert (copies.run.tolist(), copies.of.tolist()) == (["again"], ["r"])
+    named = failures[failures.reason.str.startswith("copy: its weights are those of r")]
+    assert (named.run.tolist(), named.step.tolist()) == (["again"], copies.step.tolist())
+    assert named.measured.all()
 
 
 def test_failures_of_batches_are_marked_as_transient_or_not(swept, straight):
