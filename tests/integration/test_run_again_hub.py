@@ -52,7 +52,7 @@ def finished(hub, tmp_path_factory, text_file):
         text_file,
         suites={"mine": SUITE},
         checkpoints={"steps": [0, 1, 8]},
-        corpora=["text", "last"],
+        corpora=["text", "last", "passages"],
         budget={"checkpoints": {"mine": "last"}},
     )
     write(folder, chosen)
