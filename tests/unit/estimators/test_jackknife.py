@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import stats
 
 from shapesweep.estimators import jackknife
 
@@ -38,11 +38,14 @@ def test_interval_covers_with_dependence_within_documents():
     assert abs(covered / 400 - 0.95) < 0.044
 
 
-def test_intervals_of_bounded_values_are_symmetric_on_the_logit_scale():
-    low, high = jackknife.interval(0.75, 0.7, 16, 0, 1)
+def test_intervals_of_bounded_values_are_symmetric_on_the_arcsine_scale():
+    low, high = jackknife.interval(0.75, 0.1, 16, 0, 1)
     assert 0 < low < 0.75 < high < 1
-    logit = special.logit
-    assert logit(0.75) - logit(low) == pytest.approx(logit(high) - logit(0.75))
+
+    def angle(share):
+        return np.arcsin(np.sqrt(share))
+
+    assert angle(0.75) - angle(low) == pytest.approx(angle(high) - angle(0.75))
     # With a small error, the scale does not matter.
     plain, scaled = jackknife.interval(0.4, 1e-6, 16), jackknife.interval(0.4, 1e-6, 16, 0, 1)
     np.testing.assert_allclose(plain, scaled, atol=1e-11)
@@ -50,6 +53,14 @@ def test_intervals_of_bounded_values_are_symmetric_on_the_logit_scale():
     cosine = jackknife.interval(-0.9, 0.2, 16, -1, 1)
     share = jackknife.interval(0.05, 0.1, 16, 0, 1)
     np.testing.assert_allclose(cosine, 2 * np.array(share) - 1)
+    # With a large error, the interval ends at the bounds.
+    np.testing.assert_allclose(jackknife.interval(0.75, 0.7, 16, 0, 1), (0, 1))
+
+
+def test_intervals_close_to_a_bound_are_not_much_wider_than_their_errors():
+    low, high = jackknife.interval(1e-5, 5e-5, 16, 0, 1)
+    assert low == 0
+    assert 5e-5 < high < 1e-3
 
 
 def test_interval_of_a_value_at_its_bound_ends_there():

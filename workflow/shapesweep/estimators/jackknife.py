@@ -93,8 +93,9 @@ def interval(
 ) -> tuple[Any, Any]:
     """Confidence intervals from jackknife standard errors, which stay inside bounds.
 
-    Values with two finite bounds get intervals on the logit scale: z = log((value - low)/(high -
-    value)), with the standard error error·(high - low)/((value - low)(high - value)).
+    Values with two finite bounds get intervals on the arcsine scale. For a share p between the
+    bounds, z = arcsin(√p) has the standard error error/(2 √(p(1 - p))). The logit scale would give
+    far too wide intervals to values close to a bound.
 
     Parameters
     ----------
@@ -115,11 +116,12 @@ def interval(
     low, high = np.minimum(low, value), np.maximum(high, value)
     half = half_width(error, n_groups, level)
     plain = np.clip(value - half, low, high), np.clip(value + half, low, high)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         width = high - low
         share = (value - low) / width
-        logit, scaled = np.log(share / (1 - share)), half / (width * share * (1 - share))
-        ends = (low + width * special.expit(logit + sign * scaled) for sign in (-1, 1))
+        angle, scaled = np.arcsin(np.sqrt(share)), half / (2 * width * np.sqrt(share * (1 - share)))
+        angles = (np.clip(angle + sign * scaled, 0, np.pi / 2) for sign in (-1, 1))
+        ends = (low + width * np.sin(each) ** 2 for each in angles)
         inside = np.isfinite(width) & (share > 0) & (share < 1)
         return tuple(
             np.where(inside, end, other)[()] for end, other in zip(ends, plain, strict=True)

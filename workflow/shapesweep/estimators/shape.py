@@ -61,12 +61,15 @@ def rise(values: Floats, depths: Floats) -> Rise:
     height[np.isnan(flat).any(axis=1)] = np.nan
     left, right = _edges(flat, depths, top, base, height, 0.5)
     inner_left, inner_right = _edges(flat, depths, top, base, height, 0.9)
+    with np.errstate(invalid="ignore"):
+        # A peak that is too narrow for its edges has no plateau.
+        plateau = (inner_right - inner_left) / (right - left)
     values_of_shape = [
         height,
         left,
         right,
         (left + right) / 2,
-        (inner_right - inner_left) / (right - left),
+        plateau,
         np.where(np.isnan(height), np.nan, flat.max(axis=1) - flat.min(axis=1)),
     ]
     return Rise(*(value.reshape(shape) for value in values_of_shape))

@@ -40,7 +40,7 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
             band(below, part[part.metric == metric], color, words)
         below.set_ylim(-0.03, 1.03)
         step_axis(below, part.step)
-    axes[1, 0].legend(loc="best")
+    axes[1, -1].legend(loc="center")
     key_below(figure, axes[0, 0], 2)
     marks = "△ dome, □ box, – flat, × other; lower row: middle blocks, all tokens"
     note(figure, f"{subtitle(shown, marks)}\nbands: {INTERVALS}")

@@ -81,12 +81,13 @@ def id_training(shown: pd.DataFrame) -> Canvas:
         for (metric, words), color in zip(SHARES.items(), ("black", *PALETTE), strict=False):
             band(below[0], part[part.metric == metric], color, words)
         below[0].set_ylim(-0.03, 1.03)
-        below[0].legend(loc="best")
+        if number == 0:
+            below[0].legend(loc="best")
         _losses(below[1], part)
         step_axis(below[0], part[part.role == "share"].step)
     figure.supxlabel("training step", fontsize=7)
     thin_lines = "thin: single blocks, dark (first) to light (last)"
-    shades = f"bands: {INTERVALS}; shades: rises (green) and falls (orange) beyond the noise"
+    shades = f"bands: {INTERVALS}\nshades: rises (green) and falls (orange) beyond the noise"
     note(figure, f"{subtitle(shown[shown.role == 'paper'], thin_lines)}\n{shades}")
     return figure
 
@@ -98,7 +99,9 @@ def _counted(shown: pd.DataFrame, role: str) -> str:
         return ""
     row = line.iloc[0]
     words = row.selection.replace("_", " ")
-    return f"\n{row.corpus}, {words}, N = {int(line.n_points.max()):,}"
+    # Repeated points are removed, so runs may differ in N.
+    sizes = sorted({int(line.n_points.min()), int(line.n_points.max())})
+    return f"\n{row.corpus}, {words}\nN = {' to '.join(f'{n:,}' for n in sizes)}"
 
 
 def _tested(ax: Axes, part: pd.DataFrame, role: str) -> None:

@@ -56,7 +56,7 @@ def sinks(shown: pd.DataFrame) -> Canvas:
             ax.set_xlabel("layer")
         _lengths(below, part)
     key_below(figure, axes[0, 0], 2)
-    axes[1, 0].legend(loc="best")
+    axes[1, -1].legend(loc="center")
     head = subtitle(shown[shown.selection == "all"], "last checkpoints")
     note(figure, f"{head}\n{LOWER}")
     return figure
