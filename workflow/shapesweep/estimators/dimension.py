@@ -115,19 +115,21 @@ def id_twonn_mle(distances: Floats, discard_fraction: float = 0.0) -> float:
     return float((n_kept - 1) / total) if total > 0 else float("nan")
 
 
-def distance_from_law(distances: Floats) -> float:
+def distance_from_law(distances: Floats, fitted: float | None = None) -> float:
     """Kolmogorov distance between the ratios μ = r₂/r₁ and the law that TwoNN assumes.
 
-    The law is 1 - μ^(-d) (Facco et al. 2017, eq. 3), where d is the estimate of `id_twonn`.
+    The law is 1 - μ^(-d) (Facco et al. 2017, eq. 3), where d is the intrinsic dimension.
 
     Parameters
     ----------
     distances : ndarray, shape (n_points, 2 or more)
+    fitted : float, optional
+        The exponent d; by default, the estimate of `id_twonn`.
 
     Returns
     -------
     float
-        Between 0 and 1; NaN if `id_twonn` is NaN. Above about 0.01 + 1.5/√N, the points do not fit
+        Between 0 and 1; NaN if d is NaN. Above about 0.01 + 1.5/√N, the points do not fit
         the law.
 
     Examples
@@ -138,7 +140,7 @@ def distance_from_law(distances: Floats) -> float:
     >>> bool(shapesweep.distance_from_law(distances) < 0.03)
     True
     """
-    fitted = id_twonn(distances)
+    fitted = id_twonn(distances) if fitted is None else fitted
     if not np.isfinite(fitted):
         return float("nan")
     log_ratios = np.sort(_log_ratios(distances, 1, 2))

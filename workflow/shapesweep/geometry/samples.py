@@ -171,7 +171,11 @@ def of_subsamples(
         The numbers of every subsample, by its name. A pair is absent if it has too few distinct
         points.
     """
-    undivided = {name: metric for name, metric in metrics.items() if metric.fraction == 1}
+    undivided = {
+        name: metric
+        for name, metric in metrics.items()
+        if metric.fraction == 1 and (metric.is_dimension or metric.limit)
+    }
     found: dict[str, list[Number]] = {}
     for pair in SUBSAMPLES.items():
         drawn = {

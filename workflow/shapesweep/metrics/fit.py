@@ -13,6 +13,7 @@ import numpy as np
 
 from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
+from shapesweep.metrics.id_gride import gride
 from shapesweep.neighbors.sample import Neighbors
 
 #: Numbers of neighbours at which the scales are compared.
@@ -21,22 +22,22 @@ SCALES = (2, 16, 64)
 
 def kolmogorov(neighbors: Neighbors) -> float:
     """Return the largest difference between the distribution of the ratios r₂/r₁ and its law."""
-    return dimension.distance_from_law(neighbors.distances)
+    fitted = neighbors.estimate(dimension.id_twonn, 2)
+    return dimension.distance_from_law(neighbors.distances, fitted)
 
 
 def across_fits(neighbors: Neighbors) -> float:
     """Return the ratio of the largest to the smallest ID of three estimators."""
-    distances = neighbors.distances
     return _ratio(
-        dimension.id_twonn(distances),
-        dimension.id_twonn_paper(distances),
-        dimension.id_mle(distances),
+        neighbors.estimate(dimension.id_twonn, 2),
+        neighbors.estimate(dimension.id_twonn_paper, 2),
+        neighbors.estimate(dimension.id_mle, neighbors.k),
     )
 
 
 def across_scales(neighbors: Neighbors) -> float:
     """Return the ratio of the largest to the smallest of Gride's IDs at three scales."""
-    return _ratio(*(dimension.id_gride(neighbors.distances, k // 2, k)[0] for k in SCALES))
+    return _ratio(*(gride(neighbors, k)[0] for k in SCALES))
 
 
 def across_points(neighbors: Neighbors) -> float:

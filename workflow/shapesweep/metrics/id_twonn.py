@@ -9,7 +9,7 @@ PARTS = {"half": 2, "quarter": 4}
 
 ALL = NeighborMetric(
     k=(2,),
-    compute=lambda neighbors: dimension.id_twonn(neighbors.distances),
+    compute=lambda neighbors: neighbors.estimate(dimension.id_twonn, 2),
     sensitivity=True,
     definition="TwoNN: slope of -log(1 - F) against log(r₂/r₁), where F is the empirical "
     "distribution function of the ratios r₂/r₁; the largest 10 % of the ratios are not fitted",

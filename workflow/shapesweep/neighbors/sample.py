@@ -6,14 +6,17 @@ found.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
 from shapesweep.estimators import dimension
 from shapesweep.estimators.arrays import Floats, Ints, Labels, Mask
 from shapesweep.neighbors.lists import NeighborLists
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,8 @@ class Neighbors:
         Maps a radius to the number of ordered pairs of sample points within the radius.
     whole : Neighbors or None
         The whole sample, if this object leaves out a group of documents; otherwise None.
+    estimates : dict
+        Results of `estimate`. Copies with fewer neighbours share this attribute.
     """
 
     distances: Floats
@@ -42,6 +47,28 @@ class Neighbors:
     labels: Mapping[str, Labels]
     count_within: Callable[[float], int]
     whole: "Neighbors | None" = None
+    estimates: dict[tuple[Callable[..., Any], int], Any] = field(default_factory=dict)
+
+    def estimate(self, estimator: Callable[[Floats], Result], k: int) -> Result:
+        """Return an estimate from the distances to the k nearest neighbours.
+
+        Metrics that need the same estimate compute it only once.
+
+        Parameters
+        ----------
+        estimator : callable
+            A function of a module: maps distances, shape (n_points, k), to a result.
+        k : int
+        """
+        if (estimator, k) not in self.estimates:
+            self.estimates[estimator, k] = estimator(self.distances[:, :k])
+        result: Result = self.estimates[estimator, k]
+        return result
+
+    @property
+    def k(self) -> int:
+        """Number of neighbours."""
+        return self.distances.shape[1]
 
     @cached_property
     def indices(self) -> Ints:
