@@ -166,6 +166,26 @@ def local_id(distances: Floats) -> Floats:
     return np.divide(1.0, inverse, out=np.full(len(inverse), np.inf), where=inverse != 0)
 
 
+def local_quartiles(distances: Floats) -> tuple[float, float, float]:
+    """Quartiles of `local_id` over points.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_points, k)
+
+    Returns
+    -------
+    low, median, high : float
+        NaN if no point has a finite estimate. Points without a finite estimate are left out.
+    """
+    local = local_id(distances)
+    local = local[np.isfinite(local)]
+    if not len(local):
+        return float("nan"), float("nan"), float("nan")
+    low, median, high = _quantiles(local, (0.25, 0.5, 0.75))
+    return low, median, high
+
+
 def id_mle(distances: Floats, mean: str = "harmonic") -> float:
     """Maximum likelihood estimate of the intrinsic dimension (Levina and Bickel 2004).
 

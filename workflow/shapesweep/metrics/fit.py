@@ -42,7 +42,7 @@ def across_scales(neighbors: Neighbors) -> float:
 
 def across_points(neighbors: Neighbors) -> float:
     """Return the ratio of the third to the first quartile of the local IDs."""
-    low, _, high = neighbors.local_quartiles
+    low, _, high = neighbors.estimate(dimension.local_quartiles, neighbors.k)
     return _ratio(low, high)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from shapesweep.estimators import dimension
+from shapesweep.estimators.arrays import Floats
 from shapesweep.metrics import NeighborMetric
 from shapesweep.neighbors.sample import Neighbors
 
@@ -13,13 +14,16 @@ def corrint(neighbors: Neighbors) -> float:
     The radii are the median distances to the (k/2)-th and the k-th neighbour in the whole sample.
     Replicates use the radii of the whole sample.
     """
-    k = neighbors.distances.shape[1]
-    distances = (neighbors.whole or neighbors).distances
-    inner, outer = (float(np.median(distances[:, rank - 1])) for rank in (k // 2, k))
+    inner, outer = (neighbors.whole or neighbors).estimate(_radii, neighbors.k)
     if not np.isfinite(outer):
         return float("nan")
     pairs = neighbors.count_within(inner), neighbors.count_within(outer)
     return dimension.id_corrint(pairs, (inner, outer))
+
+
+def _radii(distances: Floats) -> tuple[float, float]:
+    k = distances.shape[1]
+    return float(np.median(distances[:, k // 2 - 1])), float(np.median(distances[:, k - 1]))
 
 
 METRIC = NeighborMetric(

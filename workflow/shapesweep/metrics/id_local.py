@@ -1,5 +1,6 @@
 """Quartiles of the local intrinsic dimension over points."""
 
+from shapesweep.estimators import dimension
 from shapesweep.metrics import NeighborMetric
 
 QUARTILES = {"low": "first quartile", "median": "median", "high": "third quartile"}
@@ -9,7 +10,9 @@ def _metric(number: int, name: str) -> NeighborMetric:
     return NeighborMetric(
         k=(20,),
         adjustable=True,
-        compute=lambda neighbors: neighbors.local_quartiles[number],
+        compute=lambda neighbors: neighbors.estimate(dimension.local_quartiles, neighbors.k)[
+            number
+        ],
         definition=f"{name}, over all points, of the local estimate (k - 1)/Σ log(r_k/r_j); "
         "r_j is the distance to the j-th neighbour",
         source="Levina and Bickel 2004, eq. 8",

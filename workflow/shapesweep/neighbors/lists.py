@@ -79,7 +79,7 @@ class NeighborLists:
 
     def nearest_without(
         self, k: int, keep: Mask, groups: Labels, n_groups: int
-    ) -> Iterator[tuple[Floats, Callable[[], Ints]]]:
+    ) -> Iterator[tuple[Floats, Callable[[int], Ints]]]:
         """Yield the results of `nearest`, with each group of points left out in turn.
 
         Parameters
@@ -94,7 +94,8 @@ class NeighborLists:
         ------
         distances : ndarray, shape (n_left, k), float64
         indices : callable
-            Computes the indices on demand: an ndarray of int, shape (n_left, k).
+            Computes the indices of the first neighbours on demand: maps their number, at most k, to
+            an ndarray of int, shape (n_left, number).
         """
         rows = np.flatnonzero(keep)
         # Take the first kept entries of every list, which are enough for almost every row.
@@ -110,11 +111,10 @@ class NeighborLists:
             # Absent entries come last, and are not used if a row has k present entries.
             others, left = width - members[:, group], own != group
             begins = (np.cumsum(others) - others)[left]
-            flat = np.flatnonzero(of != group).take(begins + np.arange(k)[:, None], mode="clip")
             short = np.flatnonzero((others - members[:, n_groups])[left] < k)
             searched = self._nearest_of(rows[left][short], k, keep & (groups != group))
-            chosen = partial(_chosen, flat, short)
-            yield chosen(near, searched[0]), partial(chosen, listed, searched[1])
+            chosen = partial(_chosen, of != group, begins, short)
+            yield chosen(near, searched[0], k), partial(chosen, listed, searched[1])
 
     def _nearest_of(self, rows: Ints, k: int, keep: Mask | None) -> tuple[Floats, Ints]:
         """Find the k nearest neighbours of the given rows, in the format of `nearest`."""
@@ -207,14 +207,19 @@ def _count(table: Array, n_kinds: int) -> Ints:
     return np.bincount(kinds.ravel(), minlength=len(table) * n_kinds).reshape(-1, n_kinds)
 
 
-def _chosen(index: Ints, short: Ints, table: Array, others: Array) -> Array:
-    """Look up entries of a table by flat index, with one column of indices for each row.
+def _chosen(
+    mask: Mask, begins: Ints, short: Ints, table: Array, others: Array, number: int
+) -> Array:
+    """Select the first `number` entries of rows of a table; the mask selects the entries of a row.
 
-    For the rows in `short`, the entries are taken from `others`.
+    `begins` contains the index of each row's first entry among all selected entries. For the rows
+    in `short`, the entries are taken from `others`.
     """
-    chosen = table.ravel()[index]
-    chosen[:, short] = others.T
-    return chosen.T
+    # The last rows can have fewer entries; such rows are in `short`.
+    selected = np.concatenate([table[mask], np.zeros(number, table.dtype)])
+    chosen = np.lib.stride_tricks.sliding_window_view(selected, number)[begins]
+    chosen[short] = others[:, :number]
+    return chosen
 
 
 def nearest_neighbors(points: ArrayLike, k: int) -> tuple[Floats, Ints]:

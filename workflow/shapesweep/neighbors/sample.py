@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from shapesweep.estimators import dimension
 from shapesweep.estimators.arrays import Floats, Ints, Labels, Mask
 from shapesweep.neighbors.lists import NeighborLists
 
@@ -28,7 +27,7 @@ class Neighbors:
     distances : ndarray, shape (n_points, k), float64
         Euclidean distances, ascending; infinite for absent neighbours.
     find : callable
-        Computes `indices` on demand.
+        Maps a number of neighbours, at most k, to their indices.
     rows : ndarray of int, shape (n_points,)
         Indices of the sample's points among all points of the search.
     labels : mapping of str to ndarray of int
@@ -42,7 +41,7 @@ class Neighbors:
     """
 
     distances: Floats
-    find: Callable[[], Ints]
+    find: Callable[[int], Ints]
     rows: Ints
     labels: Mapping[str, Labels]
     count_within: Callable[[float], int]
@@ -73,7 +72,7 @@ class Neighbors:
     @cached_property
     def indices(self) -> Ints:
         """Indices of the neighbours, shape (n_points, k); -1 for absent neighbours."""
-        return self.find()
+        return self.find(self.k)
 
     def share_with_same(self, label: str) -> float:
         """Return the share of points whose nearest neighbour has the same label.
@@ -92,17 +91,9 @@ class Neighbors:
         same = of[nearest[found]] == of[self.rows[found]]
         return float(same.mean()) if len(same) else float("nan")
 
-    @cached_property
-    def local_quartiles(self) -> Floats:
-        """Quartiles of the local IDs from all k neighbours, over points; NaN if there are none."""
-        local = dimension.local_id(self.distances)
-        local = local[np.isfinite(local)]
-        return np.quantile(local, [0.25, 0.5, 0.75]) if len(local) else np.full(3, np.nan)
-
     def nearest(self, k: int) -> "Neighbors":
         """Return a copy with only the k nearest neighbours of each point."""
-        distances = self.distances[:, :k]
-        return replace(self, distances=distances, find=lambda: self.indices[:, :k])
+        return replace(self, distances=self.distances[:, :k])
 
 
 def neighbors(
@@ -139,7 +130,7 @@ def neighbors(
     distances, indices = lists.nearest(k, sampled)
     rows = np.flatnonzero(sampled)
     whole = Neighbors(
-        distances, lambda: indices, rows, labels, lambda radius: int(counts(radius).sum())
+        distances, lambda k: indices[:, :k], rows, labels, lambda radius: int(counts(radius).sum())
     )
 
     def without() -> Iterator[Neighbors]:
