@@ -101,24 +101,28 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def keys(model: Any) -> str:
     """Return the reference table of a pydantic model, with a row for each key."""
     schema = model.model_json_schema()
-    return table(["key", "default", "values", "what it is"], list(_rows(schema, schema, "")))
+    return table(["key", "default", "values", "what it is"], list(_rows(schema, schema, "", {})))
 
 
-def _rows(schema: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator[list[str]]:
+def _rows(
+    schema: dict[str, Any], whole: dict[str, Any], above: str, given: dict[str, Any]
+) -> Iterator[list[str]]:
+    """Yield a row for each key; `given` contains the defaults that the key above sets."""
     for key, field in schema["properties"].items():
         # If the value of a key is a mapping with known keys, the table has a row for each of these
         # keys. If the value is a union, the table has one row that lists the possible values.
         inner = _resolved(field, whole)
-        needed = key in schema.get("required", ())
-        default = "required" if needed else _default(field.get("default"))
+        needed = key in schema.get("required", ()) and key not in given
+        standard = given.get(key, field.get("default"))
+        default = "required" if needed else _default(standard)
         if "properties" in inner:
-            yield from _rows(inner, whole, f"{above}{key}.")
+            yield from _rows(inner, whole, f"{above}{key}.", standard or {})
             continue
         yield [f"`{above}{key}`", default, _values(field, whole), field["description"]]
         for each in inner.get("patternProperties", {}).values() if key == "runs" else ():
             forms = [_resolved(form, whole) for form in each.get("anyOf", [each])]
             for form in (form for form in forms if "properties" in form):
-                yield from _rows(form, whole, f"{above}{key}.<run>.")
+                yield from _rows(form, whole, f"{above}{key}.<run>.", {})
 
 
 def _resolved(field: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:

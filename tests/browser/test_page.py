@@ -135,6 +135,7 @@ def test_verdicts_are_shown_as_text(opened):
     text = opened.locator("#course").inner_text()
     assert "rise of 0.6 (97.5 % interval 0.45 to 0.75) from step 1 to step 1,000" in text
     assert "described, but not tested" in text
+    assert "Rises and falls of less than 0.3 may be missed." in text
     assert "95 % interval" in opened.locator("#shape").inner_text()
 
 
@@ -160,6 +161,16 @@ def test_the_map_shows_numbers_and_selects_a_checkpoint(opened):
     opened.wait_for_function("document.getElementById('step').value === '2'")
     assert opened.locator("#step-label").inner_text().startswith("step 10,")
     assert opened.locator("#layer option:checked").inner_text() == "1"
+
+
+def test_a_number_that_rests_on_one_group_has_no_interval(opened):
+    x, y = cell(opened, 0, 1)
+    opened.mouse.move(x - 3, y - 3)
+    opened.mouse.move(x, y)
+    opened.wait_for_selector("#map .hoverlayer .hovertext")
+    text = opened.locator("#map .hoverlayer").text_content()
+    assert "rests on one group of documents, without it " in text
+    assert "?" not in text
 
 
 def test_the_address_restores_the_view(opened, browser):

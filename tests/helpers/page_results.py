@@ -66,7 +66,11 @@ def write(folder):
             for layer, kind in LAYERS:
                 flag = {"flag": "undersampled"} if (step, layer) == (0, 0) else {}
                 depth = {"layer": layer, "layer_kind": kind, "depth": layer / BLOCKS}
-                numbers = band(value(run, metric, step, layer)) | flag
+                center = value(run, metric, step, layer)
+                numbers = band(center) | flag
+                if (step, layer, kind) == (0, 1, "block"):
+                    lone = {"flag": "one_group", "low": None, "high": None}
+                    numbers |= lone | {"without_group": center / 2}
                 profiles.append(keys | when(step, run, over) | depth | numbers)
             middle = value(run, metric, step, BLOCKS // 2)
             numbers = {"layers": "middle"} | band(middle)
@@ -124,6 +128,7 @@ def phase(keys):
     return keys | {
         "layers": "middle", "tested": "paper" if is_tested else None, "n_checkpoints": 5,
         "first_step": 0, "first": 0.1, "last_step": 1000, "last": 0.7, "noise": 0.02,
+        "resolution": 0.3,
         "noise_source": "curve", "course": "rise", "verdict": "no rise and fall", "flag": "",
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ the real Hub: 429 with Retry-After, server errors, and connections that are cut 
 file.
 """
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -45,9 +46,11 @@ class StandIn:
         self.repositories = {}
         #: All requests, as pairs of a method and a path.
         self.asked = []
-        #: The fraction of requests that fail.
+        #: The fraction of requests that fail. At most two requests in a row fail for a method and a
+        #: path, so that the client does not run out of attempts.
         self.fault_rate = 0.0
         self.n_faults = 0
+        self.faults_in_a_row = collections.Counter()
         self.random = random.Random(0)
         #: A function that returns (status, headers) of the next response, or None for a normal
         #: response.
@@ -94,11 +97,13 @@ class StandIn:
             self.add(name, files={"README.md": b"nothing here"})
         return commit
 
-    def fault(self):
-        """Return a random fault for the next request, or None."""
+    def fault(self, request):
+        """Return a random fault for a request, a pair of a method and a path, or None."""
         with self.lock:
-            if self.random.random() >= self.fault_rate:
+            if self.random.random() >= self.fault_rate or self.faults_in_a_row[request] == 2:
+                del self.faults_in_a_row[request]
                 return None
+            self.faults_in_a_row[request] += 1
             self.n_faults += 1
             return self.random.choice(["429", "500", "503", "cut", "hang up"])
 
@@ -145,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.fault = None
             self.send(int(scripted[0]), b"", scripted[1])
             return
-        self.fault = standin.fault()
+        self.fault = standin.fault((self.command, path))
         if self.fault == "hang up":
             self.close_connection = True
             return

@@ -86,7 +86,7 @@ def test_runs_that_differ_only_in_seed_are_averaged_with_a_band_over_seeds():
     assert phase_rows.loc["decoder"].over == "seeds"
 
 
-def test_copies_do_not_count_as_seeds():
+def test_copies_count_neither_as_seeds_nor_as_models():
     parts = [
         make([2, 3, 6 + seed, 5, 3], noise=0.02, run=f"decoder-seed{seed}", seed=seed)
         for seed in range(3)
@@ -101,7 +101,35 @@ def test_copies_do_not_count_as_seeds():
     assert len(alone)
     phases = results["phases"].set_index(["run", "metric"])
     assert phases.loc[("decoder-seed0", "id_twonn")].noise_source == "seeds"
-    assert phases.loc[("decoder-seed2", "id_twonn")].noise_source == "curve"
+    assert phases.loc[("decoder-seed0", "id_twonn")].noise == pytest.approx(
+        phases.loc[("decoder-seed2", "id_twonn")].noise
+    )
+    # All runs have the same model, so no other model of the family is left.
+    assert set(results["distances"].to) == {"final"}
+
+
+def test_copy_of_another_model_is_left_out_of_the_mean_of_its_family():
+    names = ("a", "b-seed0", "b-seed1")
+    lines = ([2, 3, 6, 5, 3], [2, 3, 6, 5, 4], [2, 3, 6, 5, 9])
+    parts = [make(line, 0.02, run=run) for run, line in zip(names, lines, strict=True)]
+    copy = {"suite": "s", "run": "b-seed1", "of": "b-seed0", "step": 10, "correlation": 1.0}
+    of_family = build(*joined(*parts), copies=[copy])["distances"].query("to == 'family'")
+    mine = of_family.query("run == 'a' and step == 1000 and metric == 'id_twonn'")
+    assert mine.n_runs.tolist() == [1]
+    assert mine.value.iloc[0] == pytest.approx(1)
+
+
+def test_intervals_over_seeds_stay_inside_bounds():
+    parts = [
+        make([value] * 5, 0.0, ("mean_cosine",), run=f"d-seed{seed}", seed=seed)
+        for seed, value in enumerate([0.99, 0.999, 0.9])
+    ]
+    for geometry, _ in parts:
+        geometry["value"] -= geometry.layer
+    seeds = build(*joined(*parts))["profiles"].query("over == 'seeds'")
+    assert len(seeds)
+    assert (seeds.high <= 1).all()
+    assert (seeds.low < seeds.value).all()
 
 
 def test_samples_of_documents_get_their_own_verdicts():

@@ -1,6 +1,7 @@
 """Courses over training, and verdicts on the two phases of the ID."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.curves import CONTROL, STEPS, build, joined, make
@@ -65,8 +66,18 @@ def test_place_and_size_of_the_moves():
     ("paper", "control", "verdict", "sentence"),
     [
         (RISE_FALL, FALL_RISE_FALL, "both", "and its control both rise and then fall"),
-        (RISE_FALL, RISE, "paper only", "only the paper's curve rises and then falls"),
-        (RISE, RISE_FALL, "control only", "only the control rises and then falls"),
+        (
+            RISE_FALL,
+            RISE,
+            "paper only",
+            "the paper's curve rises and then falls; its control does not",
+        ),
+        (
+            RISE,
+            RISE_FALL,
+            "control only",
+            "the control rises and then falls; the paper's curve does not",
+        ),
         (RISE, FLAT, "neither", "neither the paper's curve nor its control"),
         (RISE_FALL, None, "untested", "not tested (paper curve: rise and fall; control curve: not"),
     ],
@@ -83,10 +94,52 @@ def test_sentences_state_every_move_with_its_interval():
     results = of_run(RISE_FALL, FALL_RISE_FALL)
     names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
     found = sentences.on_phases(sentences.runs(*(results[name] for name in names))[0])
-    assert "The control (passages, one_per_document): " in found[2]
+    assert found[0].startswith("Two phases (id_twonn, middle blocks): ")
+    assert "The control (id_twonn of passages, one_per_document): " in found[2]
     words = [found[2].index(word) for word in ("it falls by", "it rises by 2.", "then it falls by")]
     assert words == sorted(words)
     assert "from step 32 to step 192" in found[2]
+
+
+def test_a_curve_without_two_phases_is_described_with_its_resolution():
+    results = of_run(RISE_FALL, FLAT)
+    row = results["phases"].query("tested == 'control'").iloc[0]
+    names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
+    found = sentences.on_phases(sentences.runs(*(results[name] for name in names))[0])
+    assert f"rises and falls of less than {row.resolution:.2f} may be missed" in found[2]
+    assert "may be missed" not in found[1]
+
+
+def test_samples_that_disagree_give_no_verdict():
+    parts = [
+        make(noisy(line), 0.01, ("id_twonn",), MANY, **where)
+        for line, where in [
+            (RISE_FALL, {"corpus": "text"}),
+            (RISE, CONTROL),
+            (RISE, {"corpus": "text-2"}),
+            (RISE, CONTROL | {"corpus": "passages-2"}),
+        ]
+    ]
+    results = build(*joined(*parts))
+    names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
+    found = sentences.on_phases(sentences.runs(*(results[name] for name in names))[0])
+    assert (
+        "the 2 samples of documents have different verdicts: paper only (1), neither (1)."
+        in found[0]
+    )
+
+
+def test_runs_of_several_seeds_are_summarised_by_their_spread():
+    parts = [
+        make(noisy(RISE_FALL, seed), 0.02, ("id_twonn",), MANY, run=f"d-seed{seed}", seed=seed)
+        for seed in range(3)
+    ]
+    results = build(*joined(*parts))
+    (found,) = sentences.on_seeds(results["verdicts"], results["trajectories"])
+    assert found.startswith("s/d, mean over seeds: not tested (paper curve: rise and fall; ")
+    seeds = results["trajectories"].query("over == 'seeds' and layers == 'middle' and step == 512")
+    (row,) = seeds.itertuples()
+    assert f"is {row.value:.2f} (95 % interval over seeds {row.low:.2f} to {row.high:.2f})" in found
 
 
 def test_noise_of_documents_can_hide_a_move():
@@ -130,3 +183,12 @@ def test_verdict_counts_the_curves_that_are_only_described():
     row = build(*joined(*parts))["verdicts"].iloc[0]
     assert (row.n_curves, row.n_shown) == (2, 1)
     assert len(STEPS) == 5
+
+
+def test_undefined_replicate_makes_a_curve_undefined():
+    geometry, replicates = make([2, 3, 6, 5, 3], 0.02, ("id_twonn",))
+    first = replicates.index[(replicates.revision == "checkpoint-10") & (replicates.layer == 3)][0]
+    replicates.loc[first, "value"] = np.nan
+    (row,) = build(geometry, replicates)["phases"].itertuples()
+    assert row.verdict == "undefined"
+    assert pd.isna(row.course)

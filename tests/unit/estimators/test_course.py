@@ -15,8 +15,7 @@ MAX_SHARE = 0.0525
 
 
 def kinds(values, x, **known):
-    found, _ = course.moves(values, x, **known)
-    return [move.kind for move in found]
+    return [move.kind for move in course.describe(values, x, **known).moves]
 
 
 def share(truth, x, kind, **known):
@@ -34,15 +33,43 @@ def test_false_rises_are_not_more_frequent_than_the_level(x, known):
         assert share(-truth, x, "fall", **known) <= MAX_SHARE
 
 
-def test_noise_of_documents_counts_for_every_difference():
+@pytest.mark.parametrize("x", [POSITIONS, LONG], ids=["few", "many"])
+@pytest.mark.parametrize("shape", ["independent", "smooth", "random walk"])
+def test_noise_of_documents_counts_for_every_difference(x, shape):
     rng = np.random.default_rng(6)
+    apart = np.abs(x[:, None] - x)
+    smooth = np.linalg.cholesky(np.exp(-0.5 * apart**2) + 1e-9 * np.eye(len(x)))
+    # If neighbours share the noise of documents, the noise that the curve shows is too low. The
+    # noise of training is negligible here.
+    known = {"known_noise": 1e-3, "freedom": 40} if shape == "independent" else {}
     found = 0
     for _ in range(N_CURVES):
-        # Each group of documents shifts the curve by a random walk, so neighbours share noise.
-        groups = rng.standard_normal((16, 11)).cumsum(axis=1)
+        groups = rng.standard_normal((16, len(x)))
+        if shape == "random walk":
+            groups = groups.cumsum(axis=1)
+        if shape == "smooth":
+            groups = groups @ smooth.T
         without = (groups.sum(axis=0) - groups) / 15
-        found += bool(kinds(groups.mean(axis=0), POSITIONS, replicates=without))
+        found += bool(kinds(groups.mean(axis=0), x, replicates=without, **known))
     assert found / N_CURVES <= MAX_SHARE
+
+
+def test_moves_larger_than_the_resolution_are_always_found():
+    rng = np.random.default_rng(10)
+    for _ in range(100):
+        values = rng.standard_normal(11).cumsum()
+        found = course.describe(values, POSITIONS)
+        rises = max(values[j] - values[i] for i in range(11) for j in range(i + 1, 11))
+        if rises > found.resolution:
+            assert "rise" in [move.kind for move in found.moves]
+        for move in found.moves:
+            assert move.size > 0
+    # A small bump on a falling curve is not found, and the resolution says why.
+    bump = course.describe(
+        np.array([9.8, 9.7, 9.6, 8.8, 8.4, 7.3, 4.5, 4.8, 5.0, 4.8, 4.2]), POSITIONS
+    )
+    assert [move.kind for move in bump.moves] == ["fall"]
+    assert bump.resolution > 0.5
 
 
 def test_moves_of_a_course_are_found_unless_noise_hides_them():
@@ -62,7 +89,7 @@ def test_intervals_cover_the_true_size():
     rng = np.random.default_rng(8)
     covered = []
     for _ in range(200):
-        found, _ = course.moves(truth + rng.standard_normal(len(LONG)), LONG)
+        found = course.describe(truth + rng.standard_normal(len(LONG)), LONG).moves
         if [move.kind for move in found] == ["rise", "fall"]:
             sizes = [np.ptp(truth[: 12 + 1]), np.ptp(truth[12:])]
             covered.append(
@@ -80,10 +107,10 @@ def test_curves_without_noise_are_described_exactly():
     assert kinds(np.zeros(5), np.arange(5.0)) == []
     assert kinds(np.arange(5.0), np.arange(5.0)) == ["rise"]
     tent = np.array([0.0, 1, 2, 3, 2, 1, 0])
-    found, noise = course.moves(tent, np.arange(7.0))
+    found = course.describe(tent, np.arange(7.0))
     # The residual of the turning point is left out, so the noise is zero.
-    assert noise == 0
-    assert [(move.kind, move.start, move.stop, move.size) for move in found] == [
+    assert found.noise == 0
+    assert [(move.kind, move.start, move.stop, move.size) for move in found.moves] == [
         ("rise", 0, 3, 3.0),
         ("fall", 3, 6, 3.0),
     ]
@@ -97,9 +124,9 @@ def test_single_high_checkpoint_is_no_rise_and_fall():
 
 def test_result_depends_neither_on_the_unit_nor_on_the_sign():
     values = np.random.default_rng(9).standard_normal(24) + 4 * np.sin(LONG)
-    first, _ = course.moves(values, LONG)
+    first = course.describe(values, LONG).moves
     assert first
-    scaled, _ = course.moves(-1000 * values - 5, LONG)
+    scaled = course.describe(-1000 * values - 5, LONG).moves
     mirrored = {"rise": "fall", "fall": "rise"}
     assert [(m.start, m.stop, mirrored[m.kind]) for m in first] == [
         (m.start, m.stop, m.kind) for m in scaled

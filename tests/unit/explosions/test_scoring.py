@@ -75,7 +75,7 @@ def test_signals_without_information_get_no_warning_score():
     results = cohort()
     for row in results["warnings"].itertuples():
         assert row.detection_low <= row.chance
-    assert "**That the ID warns is not shown.**" in report_of(results)
+    assert "**It is not shown that the ID warns.**" in report_of(results)
 
 
 def test_change_that_starts_with_the_explosion_is_no_warning():

@@ -50,6 +50,13 @@ def test_few_documents_are_those_with_the_most_tokens():
     assert all(len(rows) == 100 for rows in found["one_per_document"])
 
 
+def test_few_documents_are_at_least_two():
+    # One document of 70 tokens would supply a token for every document.
+    documents, positions = numbered(64, 71)
+    found = subsamples.draw(documents, None, positions > 0)
+    assert {len(set(documents[rows])) for rows in found["few_documents"]} == {2}
+
+
 def test_draws_have_one_occurrence_of_every_type():
     documents, _ = numbered(64, 32)
     tokens = np.random.default_rng(0).permutation(np.arange(len(documents)) % 600)
@@ -137,3 +144,14 @@ def test_selections_keep_all_tokens_beside_subsamples():
     assert [number.metric for number in found["all"]] == list(metrics)
     # Decimation is measured only for all tokens.
     assert [number.metric for number in found["one_per_document"]] == ["id_twonn"]
+
+
+def test_undefined_effect_size_is_a_poor_fit():
+    # On a lattice, all ratios of distances are equal to 1.
+    lattice = np.stack(np.meshgrid(*[np.arange(12.0)] * 3), axis=-1).reshape(-1, 3)
+    everything = np.ones(len(lattice), dtype=bool)
+    layer = Layer(lattice, {}, np.arange(len(lattice)) % 4, None, {"all": everything}, ~everything)
+    metrics = {name: METRICS[name] for name in ("id_mle", "fit_distance", "fit_estimators")}
+    numbers = {number.metric: number for number in measure_layer(layer, None, metrics)["all"]}
+    assert np.isnan(numbers["fit_distance"].value)
+    assert "poor_fit" in numbers["id_mle"].flags

@@ -142,7 +142,7 @@ class _Reader:
         self.full = self._read(np.arange(n_documents))
         lengths = np.array([len(document) for document in corpus.documents])
         free = lengths - max(1, corpus.n_prefix) - corpus.n_suffix
-        #: Number of tokens to which axes are fitted, in the half with fewer tokens.
+        #: Number of tokens in the smaller half, to which axes are fitted.
         self.n_fitted = int(min(free[self._half == half].sum() for half in (0, 1)))
 
     def axes(self, layer: int, half: int) -> tuple[Any, Any]:

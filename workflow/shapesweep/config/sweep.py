@@ -14,9 +14,9 @@ from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
 from shapesweep.config.registry import REGISTRY, Suites
 from shapesweep.config.suite import Name
-from shapesweep.corpora import CorpusConfig
+from shapesweep.corpora import CORPORA, CorpusConfig
 from shapesweep.errors import near
-from shapesweep.metrics import METRICS
+from shapesweep.metrics import METRICS, NeighborMetric
 from shapesweep.storage.selections import SELECTIONS, SUBSAMPLES
 from shapesweep.validation import OneOf, Strict, at, output_folder
 
@@ -112,6 +112,20 @@ class TestedCurve(Strict):
     def _check_scale(self) -> "TestedCurve":
         if len(getattr(METRICS[self.metric], "k", (0,))) > 1:
             raise ValueError(f"{self.metric} has several values of k; choose another metric")
+        return self
+
+    @model_validator(mode="after")
+    def _check_selection(self) -> "TestedCurve":
+        is_subsample = self.selection in {*SUBSAMPLES, *SUBSAMPLES.values()}
+        pooling = CORPORA[self.corpus].pooling
+        if pooling == "passages" and not is_subsample:
+            names = ", ".join(SUBSAMPLES)
+            raise ValueError(f"{self.corpus} has no selection {self.selection}; use one of {names}")
+        if pooling == "last" and is_subsample:
+            raise ValueError(f"{self.corpus} has no subsamples; use a selection such as `all`")
+        metric = METRICS[self.metric]
+        if is_subsample and not (isinstance(metric, NeighborMetric) and metric.of_subsamples):
+            raise ValueError(f"{self.metric} is not measured on the subsample {self.selection}")
         return self
 
 
@@ -253,6 +267,16 @@ class Config(Strict):
         # The default of `budget` names the suite `embedded`, which the configuration may lack.
         mine = {name: rule for name, rule in requested.items() if name in self.suites}
         self.budget = self.budget.model_copy(update={"checkpoints": mine})
+        return self
+
+    @model_validator(mode="after")
+    def _check_phases(self) -> "Config":
+        for role, standard in PhasesConfig():
+            curve = getattr(self.phases, role)
+            # Without the corpus of the default curve, the claim is not tested.
+            if curve != standard and curve.corpus not in self.corpora:
+                where = ["phases", role, "corpus"]
+                raise at(where, f"`corpora` does not contain {curve.corpus}")
         return self
 
     @model_validator(mode="after")

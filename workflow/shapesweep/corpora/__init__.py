@@ -126,8 +126,9 @@ class Corpus:
     def measured(self, number: int) -> NDArray[np.int64]:
         """Return the positions of the tokens that are measured in the document with this number.
 
-        For `passages`, these are `DRAWS` random positions after the first. In as few documents as
-        supply one token for every document, all positions after the first are measured.
+        For `passages`, these are `DRAWS` random positions after the first. In the first documents,
+        all positions after the first are measured: in so many documents that they contain as many
+        tokens as there are documents.
         """
         length = len(self.documents[number])
         if self.pooling == "last":

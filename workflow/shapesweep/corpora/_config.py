@@ -19,13 +19,13 @@ class LastConfig(Strict):
 
 
 class PassagesConfig(Strict):
-    """Short documents, of which one token each is measured, at a random position."""
+    """Short documents, of which tokens at random positions are measured."""
 
     documents: int = Field(
         1200,
         ge=2,
         description="maximum number of short documents, which is the number N of points of each "
-        "estimate; with 1,112 points, the error of TwoNN itself is 3 %",
+        "estimate; the relative error of TwoNN is about 1/√N, which is 3 % for 1,112 points",
     )
     length: int = Field(20, ge=4, description="tokens per short document, including special tokens")
 

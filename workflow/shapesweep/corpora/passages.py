@@ -1,4 +1,4 @@
-"""One token at a random position of each of many short documents."""
+"""Tokens at random positions of many short documents."""
 
 from shapesweep.corpora import CorpusKind
 
@@ -6,6 +6,7 @@ CORPUS = CorpusKind(
     make=lambda material: material.documents,
     pooling="passages",
     definition="tokens at random positions after the first in about 1,200 distinct short documents "
-    "(`corpus.passages`), and all tokens of as few of these documents as supply the same number",
-    asks="does the ID depend on trajectories of single documents? The control of the two phases",
+    "(`corpus.passages`), and all tokens of the smallest number of these documents that contain as "
+    "many tokens",
+    asks="does the ID depend on the paths of single documents? The control of the two phases",
 )

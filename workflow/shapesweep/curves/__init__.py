@@ -50,7 +50,8 @@ def build(
     Parameters
     ----------
     geometry, losses, continuity, copies : pandas.DataFrame
-        Tables as in `schemas`. Runs that are copies of other runs do not count as seeds.
+        Tables as in `schemas`. Runs that are copies of other runs count neither as
+        seeds nor as models.
     replicates : callable
         Function that takes a suite, a run and revisions, and returns rows of `schemas.REPLICATES`.
         Only the replicates of a few checkpoints are in memory at a time, because there are 16
@@ -78,7 +79,7 @@ def build(
             found += stack(parts[-1], theirs)
         stacks += Stack.joined(found)
     single = intervals.joined(parts, [*schemas.GEOMETRY.names, *intervals.ADDED])
-    middles = intervals.joined(middle_of, [*schemas.TRAJECTORIES.names, "replicates"])
+    middles = intervals.joined(middle_of, [*schemas.TRAJECTORIES.names, "is_copy", "replicates"])
     key = ["suite", "run", "corpus"]
     counted = intervals.joined(n_groups, [*key, "n_groups"]).drop_duplicates(key)
     along = {

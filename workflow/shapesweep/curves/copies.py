@@ -14,9 +14,10 @@ from shapesweep.curves.continuity import Sample, distance
 #: Three trainings of the embedded decoder from different initial weights have correlations below
 #: 0.1. If the initial weights are shared, the changes of the weights are compared instead.
 COPY = 0.9
-#: The limit if two runs have a single step in common, because the correlation may then come from
-#: shared initial weights.
-COPY_OF_ONE = 0.999
+#: The limit if changes of the weights cannot be compared, because two runs have a single step in
+#: common, or hardly change between their common steps. Copies that are rounded to bfloat16 have
+#: correlations above 0.9999; models that are fine-tuned from the same weights have lower ones.
+EQUAL = 0.9999
 
 #: The samples of a run's weights by step.
 Weights = Mapping[int, Sample]
@@ -61,10 +62,11 @@ def _is_alike(a: Sample, b: Sample) -> bool:
 def _compared(first: Weights, second: Weights, steps: Sequence[int]) -> tuple[float, float]:
     """Return the limit and the correlation of two runs at their last common step."""
     start, stop = steps[0], steps[-1]
-    if start == stop:
-        return COPY_OF_ONE, 1 - distance(first[stop], second[stop])
-    if 1 - distance(first[start], second[start]) < COPY:
-        return COPY, 1 - distance(first[stop], second[stop])
+    at_start, at_stop = (1 - distance(first[step], second[step]) for step in (start, stop))
+    if start == stop or (start > 0 and min(at_start, at_stop) > EQUAL):
+        return EQUAL, at_stop
+    if at_start < COPY:
+        return COPY, at_stop
     # The runs share their initial weights, so compare how the weights have changed since then.
     one, other = ({k: run[stop][k] - run[start][k] for k in run[stop]} for run in (first, second))
     return COPY, 1 - distance(one, other)

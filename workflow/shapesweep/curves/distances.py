@@ -20,8 +20,8 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
     between layers. The column `to` names the reference. `final` is the profile of the last
     checkpoint of the run. `family` is the mean profile of the last checkpoints of all other models
     of the family, on the same corpus and from all suites. Runs that differ only by their seed count
-    as one model. If all decoders converge to the same profile, the distances to `family` become as
-    small as the distances between seeds.
+    as a single model, and copies do not count. If all decoders converge to the same profile, the
+    distances to `family` become as small as the distances between seeds.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def distances(stacks: list[Stack]) -> pd.DataFrame:
 
 def _is_kin(stack: Stack, other: Stack) -> bool:
     mine, its = stack.keys.iloc[0], other.keys.iloc[0]
-    kin = mine.family == its.family and mine.corpus == its.corpus
+    kin = mine.family == its.family and mine.corpus == its.corpus and not its.is_copy
     return kin and (mine.suite, mine.model) != (its.suite, its.model)
 
 

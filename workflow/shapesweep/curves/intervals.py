@@ -17,22 +17,21 @@ DOCUMENTS, SEEDS = "documents", "seeds"
 RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
 CURVE = ["corpus", "pooling", "selection", "metric", "k"]
 #: Columns that are added to the rows of single runs.
-ADDED = ["family", "model", "n_groups", "low", "high", "over"]
+ADDED = ["family", "model", "is_copy", "n_groups", "low", "high", "over"]
 _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECASE)
 
 
 def with_names(frame: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns `family` and `model` (the name of the run without its seed).
-
-    A copy of another run keeps its own name as the name of its model, so that it does not count as
-    another seed of that model.
-    """
+    """Add the columns `family`, `model` (the name of the run without its seed) and `is_copy`."""
     # matplotlib's legends omit labels with a leading underscore.
     models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}
     copied = set(zip(copies.suite, copies.run, strict=True))
     is_copy = [key in copied for key in zip(frame.suite, frame.run, strict=True)]
-    names = frame.run.map(models).where(~np.array(is_copy, dtype=bool), frame.run)
-    return frame.assign(family=frame.architecture.map(family), model=names)
+    return frame.assign(
+        family=frame.architecture.map(family),
+        model=frame.run.map(models),
+        is_copy=np.array(is_copy, dtype=bool),
+    )
 
 
 def groups(replicates: pd.DataFrame) -> pd.DataFrame:
@@ -66,6 +65,8 @@ def bounds(metrics: "pd.Series[str]") -> tuple[NDArray[np.float64], NDArray[np.f
 def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Average the runs that differ only by their seed; their spread gives the interval.
 
+    Copies of other runs are left out.
+
     Parameters
     ----------
     frame : pandas.DataFrame
@@ -80,7 +81,7 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         the model; `seed` and `revision` are null.
     """
     key = ["suite", "model", "architecture", "family", "n_layers", *CURVE, *by]
-    known = frame[frame.value.notna() & frame.step.notna()]
+    known = frame[frame.value.notna() & frame.step.notna() & ~frame.is_copy.astype(bool)]
     n_seeds = known.groupby(["suite", "model"]).run.transform("nunique")
     known = known.assign(n_seeds=n_seeds)[n_seeds > 1]
     if not len(known):
@@ -101,8 +102,9 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     # Drop points where a seed is missing, because the mean would jump there.
     means = means[means.n_runs == means.n_seeds]
     n_runs = means.n_runs.to_numpy(float)
-    half = jackknife.half_width(means.spread.to_numpy(float) / np.sqrt(n_runs), n_runs)
-    means = means.assign(low=means.value - half, high=means.value + half)
+    errors = means.spread.to_numpy(float) / np.sqrt(n_runs)
+    low, high = jackknife.interval(means.value, errors, n_runs, *bounds(means.metric))
+    means = means.assign(low=low, high=high, is_copy=False)
     return means.assign(run=means.model, seed=None, revision=None, over=SEEDS)
 
 

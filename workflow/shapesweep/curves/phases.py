@@ -75,11 +75,13 @@ def phases(middle: pd.DataFrame, tested: Tested) -> dict[str, pd.DataFrame]:
     key = ["suite", "model", *intervals.CURVE, "layers"]
     for _, part in steps.groupby(key, sort=False, dropna=False):
         runs = [run for _, run in part.groupby("run", sort=False)]
-        scale, freedom, mean = _seeds(runs)
+        # Copies of other runs do not count as seeds.
+        seeds = [run for run in runs if not run.is_copy.iloc[0]]
+        scale, freedom, mean = _seeds(seeds)
         curves = [(run, scale, intervals.DOCUMENTS) for run in runs]
         if mean is not None:
             # The mean over seeds has less noise than a single run.
-            shrunk = None if scale is None else scale / np.sqrt(len(runs))
+            shrunk = None if scale is None else scale / np.sqrt(len(seeds))
             curves.append((mean, shrunk, intervals.SEEDS))
         for curve, noise, over in curves:
             row, found = _described(curve, noise, freedom)
@@ -110,10 +112,12 @@ def _tested(named: dict[str, Any], tested: Tested) -> str | None:
 
 def _seeds(runs: list[pd.DataFrame]) -> tuple[float | None, int, pd.DataFrame | None]:
     """Return the noise between seeds, its degrees of freedom, and the mean of the runs."""
+    if len(runs) < 2:
+        return None, 0, None
     shared = set.intersection(*(set(run.step) for run in runs))
     # Leave out step 0: before training, seeds differ only by their initial weights.
     trained = sorted(step for step in shared if step > 0)
-    if len(runs) < 2 or len(trained) < SHARED:
+    if len(trained) < SHARED:
         return None, 0, None
     same = [run[run.step.isin(shared)].drop_duplicates("step") for run in runs]
     values = np.stack([intervals.as_array(run.value) for run in same])
@@ -147,12 +151,13 @@ def _described(
     }
     if len(part) < (LEAST if known_noise is None else 3):
         return {**row, "verdict": "too few checkpoints"}, []
-    if not np.isfinite(values).all():
-        return {**row, "verdict": "undefined"}, []
     kept = course.thinned(np.log1p(steps), MOST)
     part, values, steps = part.iloc[kept], values[kept], steps[kept]
     without = np.stack(part.replicates.to_list(), axis=1)
-    found, noise = course.moves(values, np.log1p(steps), without, known_noise, freedom)
+    if not (np.isfinite(values).all() and np.isfinite(without).all()):
+        return {**row, "verdict": "undefined"}, []
+    described = course.describe(values, np.log1p(steps), without, known_noise, freedom)
+    found = described.moves
     moves = [
         {
             "number": number,
@@ -171,7 +176,8 @@ def _described(
     shown = "rise" in kinds and "fall" in kinds[kinds.index("rise") :]
     row |= {
         "course": ", ".join(kinds),
-        "noise": noise,
+        "noise": described.noise,
+        "resolution": described.resolution,
         "noise_source": "curve" if known_noise is None else "seeds",
         "verdict": SHOWN if shown else NOT_SHOWN,
     }

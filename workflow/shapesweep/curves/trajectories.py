@@ -39,10 +39,10 @@ def trajectories(
     layers = single[single.layer_kind != "final_norm"].assign(layers=lambda t: t.layer.astype(str))
     names = schemas.TRAJECTORIES.names
     parts = [layers, middle, _losses(single, n_groups, losses)]
-    known = [part.filter(names) for part in parts if len(part)]
-    table = pd.concat(known or [pd.DataFrame(columns=names)])
+    known = [part.filter([*names, "is_copy"]) for part in parts if len(part)]
+    table = pd.concat(known or [pd.DataFrame(columns=[*names, "is_copy"])])
     seeds = intervals.over_seeds(table, ["layers", "step"])
-    return pd.concat([table, seeds.filter(names)]) if len(seeds) else table
+    return (pd.concat([table, seeds]) if len(seeds) else table).filter(names)
 
 
 def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
@@ -58,14 +58,14 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The columns of `schemas.TRAJECTORIES`, and a column `replicates` of arrays. If the value of
-        any middle block is NaN, the average is NaN, because an average over fewer blocks would not
-        be comparable.
+        The columns of `schemas.TRAJECTORIES`, `is_copy`, and a column `replicates` of arrays. If
+        the value of any middle block is NaN, the average is NaN, because an average over fewer
+        blocks would not be comparable.
     """
     depth = single.layer / single.n_layers
     layers = single[(depth >= MIDDLE[0]) & (depth <= MIDDLE[1]) & (single.layer_kind == "block")]
     if not len(layers):
-        return pd.DataFrame(columns=[*schemas.TRAJECTORIES.names, "replicates"])
+        return pd.DataFrame(columns=[*schemas.TRAJECTORIES.names, "is_copy", "replicates"])
     key = ["suite", "run", "revision", *intervals.CURVE]
     without = replicates.merge(
         layers[[*key, "layer", "layer_kind"]].drop_duplicates(), on=[*key, "layer", "layer_kind"]
@@ -73,7 +73,7 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     by_group = _means(without, [*key, "group"]).sort_values("group", kind="stable")
     by_group = by_group.groupby(key, sort=False, dropna=False).value.agg(np.array)
     shared = ["seed", "architecture", "n_layers", "step", "tokens", "n_documents"]
-    shared += ["document_length", "family", "model"]
+    shared += ["document_length", "family", "model", "is_copy"]
     middle = layers.groupby(key, sort=False, dropna=False).agg(
         **{name: (name, "first") for name in shared},
         n_points=("n_points", "min"),
@@ -113,7 +113,8 @@ def _means(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
     by_corpus = ["pooling", "n_documents", "document_length"]
     shown = runs[["suite", "run", "corpus", *by_corpus]].drop_duplicates(["suite", "run", "corpus"])
-    table = losses.merge(runs[intervals.RUN].drop_duplicates(["suite", "run"]), on=["suite", "run"])
+    of_run = runs[[*intervals.RUN, "is_copy"]].drop_duplicates(["suite", "run"])
+    table = losses.merge(of_run, on=["suite", "run"])
     # Logged losses have no corpus.
     table = table.merge(shown, on=["suite", "run", "corpus"], how="left")
     tokens = runs[["suite", "run", "step", "tokens"]].drop_duplicates()

@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from shapesweep.estimators import spectrum
 from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
@@ -85,10 +86,26 @@ class Cloud:
     @cached_property
     def along_leading_axis(self) -> Floats:
         """Centred coordinates of the points on the leading axis, shape (n_points,), float64."""
-        axis, points = self.find_axis(), self.whole[self.kept]
-        parts = [points[rows].astype(np.float64) @ axis for rows in blocks(len(points))]
-        coordinates = np.concatenate(parts)
+        axis = self.find_axis()
+        parts = [self.whole[rows].astype(np.float64) @ axis for rows in blocks(len(self.whole))]
+        coordinates = np.concatenate(parts)[self.kept]
         return coordinates - coordinates.mean()
+
+    @cached_property
+    def leading_shares(self) -> dict[str, float]:
+        """Shares of three groups of tokens in the variance along the leading axis.
+
+        The groups are the first tokens, all other massive tokens, and the bulk of the tokens. The
+        shares add up to 1; they are NaN if there is no variance.
+        """
+        squares = self.along_leading_axis**2
+        massive = self.massive & ~self.first
+        masks = {"first": self.first, "massive": massive, "bulk": ~(self.first | massive)}
+        total = squares.sum()
+        return {
+            group: float(squares[mask].sum() / total) if total > 0 else float("nan")
+            for group, mask in masks.items()
+        }
 
     @property
     def n_points(self) -> int:
@@ -231,7 +248,9 @@ def _along(points: Floats, axes: Floats, dtype: np.dtype[Any], out: Floats | Non
 def _leading(eigenvalues: Floats, leaving: Floats) -> Floats:
     """Leading eigenvector of Σxxᵀ after rows are removed, in the span of the leading axes."""
     leading = leaving[:, -N_AXES:]
-    return np.linalg.eigh(np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading)[1][:, -1]
+    block, last = np.diag(eigenvalues[-N_AXES:]) - leading.T @ leading, leading.shape[1] - 1
+    axis: Floats = linalg.eigh(block, subset_by_index=[last, last], check_finite=False)[1][:, 0]
+    return axis
 
 
 def _smaller(eigenvalues: Floats, leaving: Floats) -> Floats:

@@ -1,8 +1,8 @@
 """Describe a curve as a succession of rises and falls that exceed its noise.
 
 Means of a curve over two windows are compared for all pairs of windows. A pair counts if its
-difference exceeds a limit that, in a constant curve, no difference of any pair exceeds with a
-probability of 97.5 %. All statements on a curve therefore hold at once, whatever the shape of the
+difference exceeds a limit. In a constant curve, the probability that all differences stay below
+their limits is 97.5 %. All statements on a curve therefore hold at once, whatever the shape of the
 curve (the idea of Dümbgen and Spokoiny 2001). If the means of successive windows rise and fall in
 turn, the true curve has a turning point in each of the inner windows.
 """
@@ -53,6 +53,26 @@ class Move:
     high: float
 
 
+@dataclass(frozen=True)
+class Course:
+    """The description of a curve.
+
+    Attributes
+    ----------
+    moves : list of Move
+        The longest succession of rises and falls in turn; empty if nothing exceeds the noise.
+    noise : float
+        Standard deviation of the noise of training.
+    resolution : float
+        The largest limit of all pairs of single values: a rise or a fall by more than this
+        difference is always found. A smaller rise or fall may be missed.
+    """
+
+    moves: list[Move]
+    noise: float
+    resolution: float
+
+
 class _Pairs(NamedTuple):
     """All pairs of windows of a curve with n values."""
 
@@ -68,13 +88,13 @@ class _Pairs(NamedTuple):
     scale: Floats
 
 
-def moves(
+def describe(
     values: Floats,
     x: Floats,
     replicates: Floats | None = None,
     known_noise: float | None = None,
     freedom: int = 0,
-) -> tuple[list[Move], float]:
+) -> Course:
     """Find the rises and falls of a curve that exceed its noise.
 
     Parameters
@@ -93,10 +113,7 @@ def moves(
 
     Returns
     -------
-    moves : list of Move
-        The longest succession of rises and falls in turn; empty if nothing exceeds the noise.
-    noise : float
-        Standard deviation of the noise of training.
+    Course
 
     Notes
     -----
@@ -112,14 +129,17 @@ def moves(
     rounding = 8 * np.finfo(np.float64).eps * float(np.abs(values).max())
     limits = np.maximum(factor * scale * pairs.scale, rounding)
     if replicates is not None and len(replicates) > 1:
-        # All differences together are about as many independent statements as there are values.
+        # Every difference has its own jackknife error. In simulated noise of documents, all
+        # differences are about as many independent tests as there are pairs, divided by two.
         errors = jackknife.stderr(replicates @ pairs.weights.T)
-        tail = (1 - LEVEL) / 2 / len(values)
+        tail = (1 - LEVEL) / len(pairs.weights)
         limits = np.maximum(limits, special.stdtrit(len(replicates) - 1, 1 - tail) * errors)
+    single = (pairs.first == pairs.last)[pairs.before] & (pairs.first == pairs.last)[pairs.after]
+    resolution = float(limits[single].max())
     differences = pairs.weights @ values
     windows = _longest(pairs, differences, limits)
     if not windows:
-        return [], scale
+        return Course([], scale, resolution)
     sign = 1 if differences[windows[0]] > 0 else -1
     turns = _turns(values, pairs, windows, sign)
     found = []
@@ -130,7 +150,7 @@ def moves(
         low, high = _interval(pairs, up * differences, limits, pair, start, stop)
         kind: Literal["rise", "fall"] = "rise" if up > 0 else "fall"
         found.append(Move(kind, start, stop, size, min(low, size), size + high))
-    return found, scale
+    return Course(found, scale, resolution)
 
 
 def noise(values: Floats, x: Floats) -> Floats:

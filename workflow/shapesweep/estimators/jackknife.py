@@ -131,10 +131,10 @@ def interval(
 def dominant(replicates: ArrayLike) -> Any:
     """Find the group of documents that causes most of the jackknife variance, if there is one.
 
-    A group dominates if its share of Σ (θ_g - θ̄)² exceeds one half, and exceeds the share that the
-    largest of G equally influential groups exceeds only once in a hundred times. Without a dominant
-    group, the shares have a Beta(1/2, G/2 - 1) distribution, approximately. With fewer than
-    eight groups, no group dominates.
+    A group dominates if its share of Σ (θ_g - θ̄)² exceeds one half, and exceeds the 99 % quantile
+    of the largest share among G equally influential groups, which is 0.57 for 16 groups and 0.84
+    for eight. Without a dominant group, the shares have a Beta(1/2, G/2 - 1) distribution,
+    approximately. With fewer than eight groups, no group dominates.
 
     Parameters
     ----------

@@ -55,20 +55,21 @@ def of_run(data: pd.DataFrame, run: tuple[str, str, str]) -> pd.DataFrame:
 
 
 def subtitle(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
-    """Return the note of a figure: corpus, documents, number of points N, and the texts in `more`.
+    """Return the note of a figure: documents and number of points N of each corpus, and `more`.
 
     If there are more than `drawn` runs, the note says how many runs are drawn. If `drawn` is None,
     all runs are drawn.
     """
-    first = data[data.n_documents.notna()]
-    parts = []
-    if len(first):
-        row = first.iloc[0]
-        names = "/".join(corpora(first))
-        parts.append(f"{names}, {row.n_documents} documents of {row.document_length} tokens")
-    neighbours = data[data.metric.str.startswith("id_")]
-    if len(neighbours) and "n_points" in neighbours:
-        parts.append(f"N = {int(neighbours.n_points.max()):,}")
+    described: dict[str, list[str]] = {}
+    for name in corpora(data[data.n_documents.notna()]):
+        part = data[data.corpus == name]
+        row = part[part.n_documents.notna()].iloc[0]
+        words = f"{int(row.n_documents):,} documents of {row.document_length} tokens"
+        dimensions = part[part.metric.str.startswith("id_")]
+        if len(dimensions) and "n_points" in dimensions:
+            words += f", N = {int(dimensions.n_points.max()):,}"
+        described.setdefault(words, []).append(name)
+    parts = [f"{'/'.join(names)}: {words}" for words, names in described.items()]
     n_runs = len(data[["suite", "run"]].drop_duplicates())
     if drawn is not None and n_runs > drawn:
         parts.append(f"{drawn} of {n_runs} runs")

@@ -46,15 +46,19 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
         for ax, (_, part) in zip(row, columns, strict=True):
             mine = part[(part.metric == metric) & (part.selection == selection)]
             mine = mine.drop_duplicates(["layer", "step"])
-            cells = mine.pivot(index="layer", columns="step", values="value")
-            if not cells.size:
+            if not len(mine):
                 ax.set_axis_off()
                 continue
+            cells = mine.pivot(index="layer", columns="step", values="value")
+            # If a metric lacks a layer or a step, its cells are empty, so that equal positions are
+            # equal layers and steps.
+            layers, steps = range(int(part.layer.max()) + 1), np.sort(part.step.unique())
+            cells = cells.reindex(index=layers, columns=steps)
             ax.imshow(cells.to_numpy(float), aspect="auto", origin="lower", cmap="magma", **limits)
             ticks = np.unique(np.linspace(0, cells.shape[1] - 1, LABELS).round().astype(int))
             ax.set_xticks(ticks, [short(cells.columns[i]) for i in ticks], fontsize=5)
             ax.grid(visible=False)
-            segments = mine.groupby("step").segment.first().to_numpy(int)
+            segments = part.groupby("step").segment.first().to_numpy(int)
             for boundary in np.flatnonzero(np.diff(segments)):
                 ax.axvline(boundary + 0.5, color="white", lw=1.2)
         if not row[0].images:
@@ -74,9 +78,11 @@ FIGURE = Figure(
     draw=heatmap,
     title="Depth by training",
     category="Over training",
-    caption="Each row of cells is a layer, with the embedding at the bottom. Each column of cells "
-    "is a checkpoint; the columns are evenly spaced. A dome of the anisotropy is a bright band "
-    "between darker edges. If the ID grows and then falls, columns in the middle of a panel are "
-    "brighter than the columns at both ends.",
+    caption="Each row of cells is a layer, with the embedding at the bottom. A row is empty where "
+    "a layer has too few distinct points. Each column of cells is a checkpoint; the columns are "
+    "evenly spaced. The upper rows of panels show all tokens except the first, and the lowest row "
+    "shows one token per document. A dome of the anisotropy is a bright band between darker edges. "
+    "If the ID grows and then falls, columns in the middle of a panel are brighter than the "
+    "columns at both ends.",
     needs="checkpoints with a step",
 )

@@ -29,7 +29,10 @@ def data(curves: Curves) -> pd.DataFrame:
     )
     names = pd.Series(list(zip(both.suite, both.model, strict=True)), index=both.index)
     repeated = set(names[both.over == "seeds"])
-    return both[(both.over == "seeds") | ~names.isin(repeated)]
+    # Without a mean over seeds, a model is represented by its first run. Other runs of the model
+    # are copies, or have no checkpoints in common with the first run.
+    first = both.groupby(["suite", "model"]).run.transform("first")
+    return both[(both.over == "seeds") | (~names.isin(repeated) & (both.run == first))]
 
 
 def id_models(shown: pd.DataFrame) -> Canvas:

@@ -147,7 +147,7 @@ FIGURE = Figure(
     "per document (right). The two IDs come from different numbers of points, so only their "
     "courses can be compared, and not their values. The dashed gray line on the right shows the ID "
     "of the same number of points from few documents. If it differs from the control, the ID "
-    "depends on trajectories of single documents. Green and orange ranges are rises and falls that "
+    "depends on the paths of single documents. Green and orange ranges are rises and falls that "
     "exceed the noise of documents and of training. The paper claims a rise that is followed by a "
     "fall. The lower rows show the share of tokens whose nearest neighbour is in the same "
     "document, is the same token, or has the same position (left), and the loss (right).",

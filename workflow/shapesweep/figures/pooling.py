@@ -66,7 +66,7 @@ FIGURE = Figure(
     draw=pooling,
     title="Last tokens compared with all tokens",
     category="Controls",
-    caption="With all tokens, many points come from the same document and lie on its trajectory. "
+    caption="With all tokens, many points come from the same document and lie on its path. "
     "With the last tokens of many passages, every point comes from a different passage, as in "
     "Cheng et al. 2025 and Lee et al. 2025. Both IDs are computed from about the same number of "
     "points.",

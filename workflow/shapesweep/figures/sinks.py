@@ -95,5 +95,5 @@ FIGURE = Figure(
     "leading axis of all tokens; these shares are exact, and add up to 1. The lower row shows the "
     "measured and the predicted anisotropy for documents that are cut to shorter lengths. If each "
     "document has one massive token, the predicted anisotropy falls as the documents become "
-    "longer. The anisotropy of all other tokens does not change with the length.",
+    "longer.",
 )

@@ -211,8 +211,10 @@ def _is_fit(metric: Metric) -> bool:
 def _draws(cloud: CloudFile) -> subsamples.Draws:
     if cloud.documents is None:
         return {}
-    tokens = cloud.columns.get("token")
-    return subsamples.draw(cloud.documents, tokens, np.ones(len(cloud.points), dtype=bool))
+    # As in sweeps, first tokens are not drawn.
+    positions = cloud.columns.get("position")
+    later = np.ones(len(cloud.points), bool) if positions is None else positions > 0
+    return subsamples.draw(cloud.documents, cloud.columns.get("token"), later)
 
 
 def _labels(cloud: CloudFile) -> dict[str, NDArray[np.integer]]:

@@ -137,10 +137,15 @@ def flagged(
 
     - `shortfall`: the sample has fewer than `n_points` points.
     - `undersampled`: the dimension is too high for the number of points.
-    - `poor_fit`: an effect size exceeds its limit, so all dimensions of the sample are doubtful.
+    - `poor_fit`: an effect size exceeds its limit or is undefined, so all dimensions of the sample
+      are doubtful.
     """
     poor = any(
-        (limit := metrics[number.metric].limit) and number.value > limit(number.n_points)
+        (limit := metrics[number.metric].limit)
+        # An effect size is undefined for points on a lattice, for example.
+        and not number.value <= limit(number.n_points)
+        # With too few points, an effect size is not defined for any cloud.
+        and number.n_points > (number.k or 0)
         for number in numbers
     )
     short = n_points is not None and max((n.n_points for n in numbers), default=0) < n_points
@@ -171,11 +176,7 @@ def of_subsamples(
         The numbers of every subsample, by its name. A pair is absent if it has too few distinct
         points.
     """
-    undivided = {
-        name: metric
-        for name, metric in metrics.items()
-        if metric.fraction == 1 and (metric.is_dimension or metric.limit)
-    }
+    metrics = {name: metric for name, metric in metrics.items() if metric.of_subsamples}
     found: dict[str, list[Number]] = {}
     for pair in SUBSAMPLES.items():
         drawn = {
@@ -183,17 +184,17 @@ def of_subsamples(
         }
         sizes = [len(each.rows) for draws in drawn.values() for each in draws]
         n_points = min([*sizes, most or sys.maxsize])
-        if not (undivided and all(drawn.values())) or n_points < LEAST[pair[0]]:
+        if not (metrics and all(drawn.values())) or n_points < LEAST[pair[0]]:
             continue
         for name, draws in drawn.items():
             numbers = []
             for each in draws:
                 cut = replace(each, rows=each.rows[:n_points])
                 pooled = np.sort(cut.rows)
-                lists = search(layer, pooled, undivided)
-                numbers.append(of_sample(undivided, layer, lists, pooled, cut))
+                lists = search(layer, pooled, metrics)
+                numbers.append(of_sample(metrics, layer, lists, pooled, cut))
             means = [_mean(same) for same in zip(*numbers, strict=True)]
-            found[name] = list(flagged(means, undivided))
+            found[name] = list(flagged(means, metrics))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Draw subsamples of tokens: the unbiased controls of the intrinsic dimension.
+"""Draw subsamples of tokens: the controls of the intrinsic dimension.
 
 Where points come in tight groups, neighbours of the same group dominate the estimate. If neighbours
 of the same group are excluded, the estimate is biased: the first two of the remaining neighbours
@@ -83,10 +83,11 @@ def one_per_group(order: Ints, groups: Labels) -> Iterator[Ints]:
 
 
 def _few_documents(order: Ints, documents: Labels, n_points: int) -> Iterator[Ints]:
-    """Yield draws of all rows of as few documents as supply `n_points`.
+    """Yield draws of all rows of the smallest number of documents that contain `n_points` rows.
 
-    The draws have no document in common. If a draw would need at least two documents more than the
-    first draw, it is left out.
+    A draw has at least two documents, so that rows are left if a document is left out. The draws
+    have no document in common. If a draw would need at least two documents more than the first
+    draw, it is left out.
     """
     numbers, first, counts = np.unique(documents, return_index=True, return_counts=True)
     # The documents with the most rows, in random order.
@@ -95,6 +96,7 @@ def _few_documents(order: Ints, documents: Labels, n_points: int) -> Iterator[In
     start, before, needed = 0, 0, len(ranked)
     for _ in itertools.repeat(None, DRAWS):
         stop = int(np.searchsorted(supply, before + n_points)) + 1
+        stop = max(stop, start + 2)
         if stop > len(ranked) or stop - start > needed + 1:
             return
         needed = min(needed, stop - start)

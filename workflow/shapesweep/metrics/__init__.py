@@ -125,6 +125,11 @@ class NeighborMetric(Metric):
     fraction: int = 1
     model_stderr: Callable[[Neighbors], float] | None = None
 
+    @property
+    def of_subsamples(self) -> bool:
+        """Whether the metric is measured on subsamples: an ID of all N tokens, or its fit."""
+        return self.fraction == 1 and (self.is_dimension or self.limit is not None)
+
 
 #: Every metric by its name.
 ALL_METRICS: dict[str, Metric] = discover(__name__, Metric, "METRIC")

@@ -1,12 +1,13 @@
 """Effect sizes: how well do the points fit the assumptions of an ID estimate?
 
 The estimators assume that the points around each point are uniform in a ball of the same dimension.
-If an effect size exceeds its limit, the IDs of the sample are flagged `poor_fit`. A p value would
-not help: tokens are not independent, and with thousands of points it rejects every cloud.
+If an effect size exceeds its limit, the IDs of the sample are flagged `poor_fit`. A statistical
+test would not help: tokens are dependent, and with thousands of points even a small deviation is
+significant.
 
 The limits are set on planted clouds (`docs/explanation/controls.md`): uniform cubes, Gaussians with
-equal and with decaying variances, spheres and rolled sheets, with 2 to 40 dimensions. At each N,
-about one of a hundred of these clouds exceeds each limit.
+equal and with decaying variances, and spheres, with 2 to 40 dimensions. At each N, at most about
+one in a hundred of these clouds exceeds a limit.
 """
 
 import numpy as np

@@ -1,8 +1,5 @@
 """Shares of three groups of tokens in the variance along the leading axis."""
 
-import numpy as np
-
-from shapesweep.estimators.cloud import Cloud
 from shapesweep.metrics import CloudMetric
 
 GROUPS = {
@@ -13,15 +10,8 @@ GROUPS = {
 
 
 def _metric(group: str, words: str) -> CloudMetric:
-    def compute(cloud: Cloud) -> float:
-        massive = cloud.massive & ~cloud.first
-        masks = {"first": cloud.first, "massive": massive, "bulk": ~(cloud.first | massive)}
-        squares = cloud.along_leading_axis**2
-        total = squares.sum()
-        return float(squares[masks[group]].sum() / total) if total > 0 else float(np.nan)
-
     return CloudMetric(
-        compute=compute,
+        compute=lambda cloud: cloud.leading_shares[group],
         bounds=(0, 1),
         of_all=True,
         definition=f"Σ_{{i∈G}} (u₁·(xᵢ-μ))²/Σᵢ (u₁·(xᵢ-μ))² for the group G of {words}; u₁ is the "

@@ -3,7 +3,7 @@
 from shapesweep.metrics import NeighborMetric
 
 MEANS = {
-    "document": "how much `id_twonn` depends on trajectories of single documents",
+    "document": "how much `id_twonn` depends on the paths of single documents",
     "token": "how much `id_twonn` depends on the clusters that equal tokens form",
     "position": "how much `id_twonn` depends on the clusters that equal positions form",
 }

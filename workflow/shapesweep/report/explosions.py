@@ -58,9 +58,9 @@ def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
     onsets = known.onset.astype(int)
     return (
         f"The loss of {len(known)} of {len(spikes)} runs explodes, at steps {onsets.min():,} to "
-        f"{onsets.max():,} (median {onsets.median():,.0f}), there from "
-        f"{known.before.astype(float).median():.2f} to {known.loss.astype(float).median():.2f} "
-        "nats (medians)."
+        f"{onsets.max():,} (median {onsets.median():,.0f}). At the onset, the median loss rises "
+        f"from {known.before.astype(float).median():.2f} to "
+        f"{known.loss.astype(float).median():.2f} nats."
     )
 
 
@@ -71,23 +71,23 @@ def _sentences(families: pd.DataFrame) -> Iterator[str]:
         return
     row = claimed.iloc[0]
     warns = row.detection_low > row.chance
-    head = "**The ID warns.**" if warns else "**That the ID warns is not shown.**"
+    head = "**The ID warns.**" if warns else "**It is not shown that the ID warns.**"
     yield (
-        f"{head} Of {row.n_unstable} explosions it announces {_share(row)}, where alarms at "
-        f"that rate would meet {row.chance:.0%} by chance; {_lead(row)}."
+        f"{head} The ID announces {_share(row)} of {row.n_unstable} explosions; {_lead(row)}. "
+        f"Random alarms at the same rate would announce {row.chance:.0%}."
     )
     others = families[(families.family != CLAIMED) & families.behind.notna()]
     more, fewer = others.behind_low > 0, others.behind_high < 0
     for words, chosen in (
-        ("It announces more than", more),
-        ("It announces fewer than", fewer),
-        ("No difference is shown from", ~more & ~fewer),
+        ("The ID announces more explosions than", more),
+        ("The ID announces fewer explosions than", fewer),
+        ("The ID does not differ measurably from", ~more & ~fewer),
     ):
         if chosen.any():
             yield f"{words} {', '.join(others.family[chosen])}."
     best = families.sort_values(["detection", "lead"], ascending=False, kind="stable").iloc[0]
     if best.family != CLAIMED:
-        yield f"Most are announced by {best.family}: {_share(best)}; {_lead(best)}."
+        yield f"The best family is {best.family}: {_share(best)}; {_lead(best)}."
 
 
 def _growth(approaches: pd.DataFrame) -> Iterator[str]:
@@ -126,9 +126,9 @@ def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
             counts[beyond if abs(change) > room else "neither"] += 1
     if sum(counts.values()):
         yield (
-            "From the last but one to the last checkpoint before the onset TwoNN's ID of the "
-            "middle blocks, as the sweep measures it, has grown beyond its 95 % intervals in "
-            f"{counts['grown']} of {sum(counts.values())} runs, and fallen in {counts['fallen']}."
+            "Between the last two checkpoints before the onset, TwoNN's ID of the middle blocks "
+            f"grows beyond its 95 % intervals in {counts['grown']} of {sum(counts.values())} runs, "
+            f"and falls in {counts['fallen']}."
         )
 
 

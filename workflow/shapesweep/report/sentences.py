@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from shapesweep.curves.phases import NOT_SHOWN
 from shapesweep.curves.tables import corpora, rows
 
 #: Verdicts on the claim of two phases, as in the table `verdicts`.
 _VERDICTS = {
     "both": "the paper's curve and its control both rise and then fall",
-    "paper only": "only the paper's curve rises and then falls, and its control does not",
-    "control only": "only the control rises and then falls, and the paper's curve does not",
-    "neither": "neither the paper's curve nor its control rises and then falls",
+    "paper only": "the paper's curve rises and then falls; its control does not beyond the noise",
+    "control only": "the control rises and then falls; the paper's curve does not beyond the noise",
+    "neither": "neither the paper's curve nor its control rises and then falls beyond the noise",
 }
 #: The tested curves, each with its name and the key of the configuration.
 _ROLES = {"paper": "The paper's curve", "control": "The control"}
@@ -27,9 +28,9 @@ _GROUPS = {
 }
 #: Shares of nearest neighbours, each with what the neighbour has in common with the token.
 _SHARES = {
-    "same_document_nn": "in the same document",
-    "same_token_nn": "the same token",
-    "same_position_nn": "at the same position",
+    "same_document_nn": "is in the same document",
+    "same_token_nn": "is the same token",
+    "same_position_nn": "has the same position",
 }
 
 
@@ -91,7 +92,9 @@ def runs(
     """
     runs_found = []
     for (suite, run), part in rows(profiles).groupby(["suite", "run"], sort=False):
-        corpus = corpora(part)[0]
+        # Corpora of passages have no profiles of the anisotropy.
+        whole = part[part.pooling != "passages"]
+        corpus = corpora(whole if len(whole) else part)[0]
         key = {"suite": suite, "run": run}
         of_corpus = [
             rows(table, **key, corpus=corpus) for table in (profiles, trajectories, shapes)
@@ -148,11 +151,11 @@ def _sinks(run: Run, last: Any, shapes: pd.DataFrame) -> list[str]:
         if len(share) and share.iloc[0] > 0:
             known = len(left) and pd.notna(left.iloc[0])
             rest = f" (anisotropy without them: {left.iloc[0]:.2f})" if known else ""
-            parts.append(f"{share.iloc[0]:.0%} are {words}{rest}")
+            parts.append(f"{share.iloc[0]:.0%} comes from {words}{rest}")
     bulk = shapes[(shapes.selection == "no_first") & (shapes.revision == last.revision)]
     shape = f" Without first tokens, the profile is {_named(bulk.iloc[0])}." if len(bulk) else ""
     return [
-        f"At block {highest.layer}, the anisotropy of all tokens is {highest.value:.2f}; of the "
+        f"At block {highest.layer}, the anisotropy of all tokens is {highest.value:.2f}. Of the "
         f"variance along the leading axis, {', '.join(parts)}.{shape}"
     ]
 
@@ -167,13 +170,8 @@ def on_phases(run: Run) -> list[str]:
         for role in _ROLES
         if (run.phases.tested == role).any()
     }
-    if verdict.verdict in _VERDICTS:
-        head = f"Two phases of the ID: {_VERDICTS[verdict.verdict]} (middle blocks, TwoNN)."
-    else:
-        reasons = [f"{role} curve: {getattr(verdict, role)}" for role in _ROLES]
-        head = f"Two phases of the ID: not tested ({'; '.join(reasons)})."
-    if len(run.verdicts) > 1:
-        head += f" {_agreement(run.verdicts.verdict.tolist())}"
+    metrics = "/".join(dict.fromkeys(curve.metric for curve in tested.values()))
+    head = f"Two phases ({metrics}, middle blocks): {_judged(run.verdicts)}"
     found = [head, *(_described(run, role, curve) for role, curve in tested.items())]
     if verdict.n_curves:
         found.append(
@@ -183,18 +181,56 @@ def on_phases(run: Run) -> list[str]:
     return [*found, *_neighbours(run)]
 
 
-def _agreement(verdicts: list[str]) -> str:
-    """State whether independent samples of documents have the same verdict."""
-    if len(set(verdicts)) == 1:
-        return f"All {len(verdicts)} samples of documents have this verdict."
-    counts = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
-    parts = [f"{verdict} ({count})" for verdict, count in counts.items()]
-    return f"The {len(verdicts)} samples of documents have different verdicts: {', '.join(parts)}."
+def on_seeds(verdicts: pd.DataFrame, trajectories: pd.DataFrame) -> list[str]:
+    """State the verdict on the mean over the seeds of every model, and the spread of its ID.
+
+    Parameters
+    ----------
+    verdicts, trajectories : pandas.DataFrame
+        Tables with the schemas of these names.
+
+    Returns
+    -------
+    list of str
+        One sentence for every model with several seeds.
+    """
+    found = []
+    of_seeds = rows(verdicts, over="seeds")
+    for (suite, model), mine in of_seeds.groupby(["suite", "model"], sort=False):
+        key = {"suite": suite, "model": model, "layers": "middle", "metric": "id_twonn"}
+        line = rows(trajectories, **key, over="seeds", selection="no_first")
+        line = line[line.corpus == corpora(line)[0]].sort_values("step") if len(line) else line
+        text = f"{suite}/{model}, mean over seeds: {_judged(mine)}"
+        if len(line):
+            last = line.iloc[-1]
+            text += (
+                f" At step {last.step:,}, the ID (id_twonn) of the middle blocks is "
+                f"{last.value:.2f} (95 % interval over seeds {last.low:.2f} to {last.high:.2f})."
+            )
+        found.append(text)
+    return found
+
+
+def _judged(verdicts: pd.DataFrame) -> str:
+    """State the verdict of a run, or the verdicts of its samples of documents if they differ."""
+    verdicts = verdicts.sort_values("sample")
+    names = verdicts.verdict.tolist()
+    if len(set(names)) > 1:
+        counts = {name: names.count(name) for name in dict.fromkeys(names)}
+        parts = [f"{name} ({count})" for name, count in counts.items()]
+        return f"the {len(names)} samples of documents have different verdicts: {', '.join(parts)}."
+    first = verdicts.iloc[0]
+    if first.verdict in _VERDICTS:
+        text = f"{_VERDICTS[first.verdict]}."
+    else:
+        reasons = [f"{role} curve: {first[role]}" for role in _ROLES]
+        text = f"not tested ({'; '.join(reasons)})."
+    return f"{text} All {len(names)} samples of documents agree." if len(names) > 1 else text
 
 
 def _described(run: Run, role: str, curve: Any) -> str:
     """Describe the rises and falls of a tested curve."""
-    what = f"{_ROLES[role]} ({curve.corpus}, {curve.selection})"
+    what = f"{_ROLES[role]} ({curve.metric} of {curve.corpus}, {curve.selection})"
     if pd.isna(curve.noise):
         return f"{what}: {curve.verdict}."
     same = {name: curve[name] for name in ("corpus", "selection", "metric")}
@@ -207,6 +243,8 @@ def _described(run: Run, role: str, curve: Any) -> str:
     ends = f"{curve['first']:.2f} at step {curve.first_step:,}, {curve['last']:.2f} at step "
     text = f"{what}: {ends}{curve.last_step:,}; "
     text += ", then ".join(words) if words else "no rise and no fall exceeds the noise"
+    if curve.verdict == NOT_SHOWN:
+        text += f"; rises and falls of less than {curve.resolution:.2f} may be missed"
     doubt = "; the points do not fit the estimator (`poor_fit`)" if "poor_fit" in curve.flag else ""
     return f"{text}{doubt}."
 
@@ -220,11 +258,11 @@ def _neighbours(run: Run) -> list[str]:
         line = line[line.value.notna() & line.step.notna()].sort_values("step")
         if len(line) > 1 and not run.is_last:
             steps = line.step.iloc[0], line.step.iloc[-1]
-            parts.append(f"{words} for {line.value.iloc[0]:.0%} and {line.value.iloc[-1]:.0%}")
+            parts.append(f"{words}: {line.value.iloc[0]:.0%} and {line.value.iloc[-1]:.0%}")
     if steps is None:
         return []
-    head = f"The nearest neighbour of a token, at steps {steps[0]:,} and {steps[1]:,}, is"
-    return [f"{head} {', '.join(parts)} of the tokens."]
+    head = "Share of tokens whose nearest neighbour"
+    return [f"{head} {'; '.join(parts)} (steps {steps[0]:,} and {steps[1]:,})."]
 
 
 def _when(row: Any) -> str:

@@ -65,6 +65,8 @@ def write(results: str | Path, out: str | Path) -> str:
             lines += WRAPPER.wrap(sentence)
         if run.profiles.step.nunique() > 1:
             lines += _along(run, _controls(curves, run))
+    for sentence in sentences.on_seeds(curves.verdicts, curves.trajectories):
+        lines += ["", *WRAPPER.wrap(sentence)]
     lines += [
         "",
         "Where to look",

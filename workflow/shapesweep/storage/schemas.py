@@ -27,10 +27,11 @@ _NAMES = {
     "n_duplicates n_dropped metric_version group n_weights corpus_seed n_features k_low k_high "
     "segment n_checkpoints first_step last_step from_step to_step number sample n_curves n_shown "
     "n_runs n_losses onset n_unstable n_stable horizon interval size modified",
-    pa.float64(): "value stderr model_stderr radius correlation distance threshold loss rise depth "
-    "without_group height_without_group low high first last noise theirs tolerance ours ours_low "
-    "ours_high before after rate detection detection_low detection_high chance false_alarms "
-    "early_alarms lead lead_low lead_high behind behind_low behind_high",
+    pa.float64(): "value stderr model_stderr radius correlation distance threshold loss rise "
+    "depth without_group height_without_group low high first last noise resolution "
+    "theirs tolerance ours ours_low ours_high before after rate detection "
+    "detection_low detection_high chance false_alarms early_alarms lead lead_low "
+    "lead_high behind behind_low behind_high",
     pa.bool_(): "chosen selected measured transient relative resolved",
     pa.list_(pa.string()): "status",
 }
@@ -99,7 +100,7 @@ TRAJECTORIES = _schema(f"{_CURVE} over layers {_POINT} {_BAND}")
 #: which the claim of two phases is tested, and null for all others.
 PHASES = _schema(
     f"{_CURVE} over layers tested n_checkpoints first_step first last_step last noise noise_source "
-    "course verdict flag"
+    "resolution course verdict flag"
 )
 #: Rises and falls of the curves, from the value `before` at `from_step` to the value `after` at
 #: `to_step`. `low` and `high` are the ends of an interval for the size.

@@ -23,7 +23,8 @@ LENGTHS = {f"length_{length}": length for length in (8, 32, 128, 512, 2048)}
 
 #: Subsamples in pairs of equal N: a sample with at most one token per group, and its comparison, a
 #: sample of tokens drawn without regard to the groups. `one_per_document`: one token, after the
-#: first, of every document; `few_documents`: tokens of as few documents as supply N.
+#: first, of every document; `few_documents`: tokens of the smallest number of documents that
+#: contain N tokens.
 #: `one_per_type`: one occurrence of every token of the vocabulary; `any_type`: N tokens.
 SUBSAMPLES = {"one_per_document": "few_documents", "one_per_type": "any_type"}
 #: Number of subsamples that are drawn. Numbers are averages over the draws.

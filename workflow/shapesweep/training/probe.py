@@ -1,4 +1,4 @@
-"""Measure a few metrics of a few layers during training; a measurement takes milliseconds.
+"""Measure a few metrics of a few layers during training, each time in less than a second.
 
 A probe measures a model on the same documents each time. `Record` keeps the readings in a Parquet
 file that the workflow reads. `probe_callback` runs a probe in a Trainer.

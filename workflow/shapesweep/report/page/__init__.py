@@ -125,6 +125,7 @@ def render(
             {"title": run.title, "sentences": [*sentences.on_phases(run), *sentences.on_dome(run)]}
             for run in sentences.runs(profiles, trajectories, phases, moves, verdicts, shapes)
         ],
+        of_seeds=sentences.on_seeds(verdicts, trajectories),
         summary=summary,
         config=config,
         integrity=record.integrity(missing, manifest),

@@ -193,6 +193,7 @@ def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[st
 
     first = part.iloc[0]
     flag = part.flag.fillna("").map({name: i for i, name in enumerate(flags)})
+    without = spread(_floats(part.without_group))
     return {
         **{name: first[name] for name in CURVE[:-1]},
         "k": int(first.k) or None,
@@ -200,6 +201,7 @@ def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[st
         **{name: rounded(spread(_floats(part[name]))) for name in ("value", "low", "high")},
         "n": _folded(spread(_floats(part.n_points))),
         "flag": _folded(spread(_floats(flag))),
+        "without": rounded(without) if np.isfinite(without).any() else None,
     }
 
 
@@ -230,7 +232,7 @@ def _course(part: pd.DataFrame | None, moves: pd.DataFrame | None) -> dict[str, 
     return {
         **{name: _text(row[name]) for name in ("tested", "verdict", "noise_source")},
         **_whole(row, "n_checkpoints", "first_step", "last_step"),
-        **{name: rounded(_floats(row[name])) for name in ("first", "last", "noise")},
+        **{name: rounded(_floats(row[name])) for name in ("first", "last", "noise", "resolution")},
         "moves": [
             {
                 **{name: move[name] for name in ("kind", "from_step", "to_step")},
@@ -252,7 +254,8 @@ def _shapes(part: pd.DataFrame | None, run: dict[str, Any]) -> list[Any] | None:
             for name in schemas.MEASURES
         }
         known = {name: three for name, three in columns.items() if three[0] is not None}
-        found[row["checkpoint"]] = {"shape": row["shape"], **known}
+        without = rounded(_floats(row["height_without_group"]))
+        found[row["checkpoint"]] = {"shape": row["shape"], "without": without, **known}
     return [found.get(point["key"]) for point in run["checkpoints"]]
 
 

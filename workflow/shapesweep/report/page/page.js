@@ -70,7 +70,8 @@
   const number = (v) => (v === null || v === undefined ? "?" : String(v));
   const integer = (v) => (v === null ? "?" : v.toLocaleString("en"));
   const short = (v) => (v === null ? "?" : String(Number(v.toPrecision(3))));
-  const interval = ([v, low, high]) => `${short(v)} (95 % interval ${short(low)} to ${short(high)})`;
+  const ONE_GROUP = "rests on one group of documents";
+  const interval = ([v, low, high]) => `${short(v)}${low === null ? "" : ` (95 % interval ${short(low)} to ${short(high)})`}`;
   const cell = (folded, i, j) => (Array.isArray(folded) ? folded[i][j] : folded);
 
   function pointLabel(point) {
@@ -88,7 +89,8 @@
     const tested = c.tested ? "" : " This curve is described, but not tested.";
     return `${what}: ${short(c.first)} at step ${integer(c.first_step)}, ${short(c.last)} at step ${integer(c.last_step)}; ` +
       `${moves.length ? moves.join(", ") : "no rise and no fall exceeds the noise"}. ` +
-      `Noise of training: ${short(c.noise)}, estimated from the ${c.noise_source}.${tested}`;
+      `Noise of training: ${short(c.noise)}, estimated from the ${c.noise_source}. ` +
+      `Rises and falls of less than ${short(c.resolution)} may be missed.${tested}`;
   }
 
   function shapeWords(now) {
@@ -96,6 +98,7 @@
     if (!s) return `${where}: no verdict.`;
     const parts = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"]]
       .filter(([name]) => s[name]).map(([name, words]) => `${words} ${interval(s[name])}`);
+    if (s.without !== null) parts.push(`the height ${ONE_GROUP}, without it ${short(s.without)}`);
     return `${where}: ${SHAPES[s.shape] || s.shape}${parts.length ? `; ${parts.join(", ")}` : ""}.`;
   }
 
@@ -151,8 +154,11 @@
 
   function hoverText(now, i, j) {
     const c = now.curve, flag = data.flags[cell(c.flag, i, j)];
+    const without = c.without === null ? null : c.without[i][j];
+    const ends = without !== null ? `${ONE_GROUP}, without it ${number(without)}`
+      : c.low[i][j] === null ? "no interval" : `95 % interval ${number(c.low[i][j])} to ${number(c.high[i][j])}`;
     return `${safe(pointLabel(now.about.checkpoints[i]))}<br>layer ${layerLabel(now.about.layers[j])}<br>` +
-      `${safe(metricLabel(c))} ${number(c.value[i][j])}<br>95 % interval ${number(c.low[i][j])} to ${number(c.high[i][j])}<br>` +
+      `${safe(metricLabel(c))} ${number(c.value[i][j])}<br>${ends}<br>` +
       `N = ${integer(cell(c.n, i, j))}${flag ? `<br>${safe(flag)}` : ""}`;
   }
 
