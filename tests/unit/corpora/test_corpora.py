@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shapesweep import corpora
-from shapesweep.corpora import _documents, _text
+from shapesweep.corpora import CorpusConfig, _documents, _text
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage.selections import DRAWS
 
@@ -143,7 +143,7 @@ def test_number_of_short_documents_is_limited_by_the_text(tokenizers, settings):
         corpora.build(["last"], "short", tokenizers["decoder"], chosen, 300)
 
 
-def test_passages_measure_random_positions_and_all_tokens_of_a_few_documents(
+def test_passages_measure_random_positions_and_all_tokens_of_some_documents(
     tokenizers, settings, text_file
 ):
     passages = settings.corpus.passages.model_copy(update={"documents": 60, "length": 12})
@@ -155,8 +155,8 @@ def test_passages_measure_random_positions_and_all_tokens_of_a_few_documents(
         assert len({document.tobytes() for document in corpus.documents}) == 60
         measured = [corpus.measured(number).tolist() for number in range(60)]
         assert measured == [corpus.measured(number).tolist() for number in range(60)]
-        # As few documents as supply 60 tokens are measured completely.
-        n_whole = -(-60 // len(body))
+        # As few documents as contain 60 tokens for each draw are measured completely.
+        n_whole = -(-DRAWS * 60 // len(body))
         assert measured[:n_whole] == [body] * n_whole
         for positions in measured[n_whole:]:
             assert len(positions) == DRAWS
@@ -167,17 +167,31 @@ def test_passages_measure_random_positions_and_all_tokens_of_a_few_documents(
 
 def test_samples_have_different_documents(tokenizers, build_corpora):
     tokenizer = tokenizers["decoder"]
-    (first, *_) = build_corpora(tokenizer, documents=12)
     both = build_corpora(tokenizer, documents=12, samples=2)
     names = ["text", "text-2", "random", "random-2", "shuffled", "shuffled-2"]
     assert [corpus.name for corpus in both] == names
     by_name = {corpus.name: {d.tobytes() for d in corpus.documents} for corpus in both}
-    assert by_name["text"] == {d.tobytes() for d in first.documents}
     for name in names[::2]:
         assert len(by_name[name]) == len(by_name[f"{name}-2"]) == 12
         assert not by_name[name] & by_name[f"{name}-2"]
     assert corpora.sample_of("text-2") == ("text", 2)
     assert corpora.sample_of("text") == ("text", 1)
+
+
+def test_samples_have_no_block_of_text_in_common():
+    # Each block has room for eight documents of 20 tokens, with 8 characters per token.
+    letters = "abcdefghijklmnopqrst"
+    numbers = itertools.count()
+    blocks = ("".join(f"{c}{next(numbers):06d} " for _ in range(160)) for c in letters)
+    chosen = CorpusConfig(samples=2, passages={"documents": 60, "length": 20})
+
+    def characters(text, **_):
+        return {"input_ids": list(map(ord, text))}
+
+    found = _documents.cut_short("".join(blocks), characters, chosen, 0, "passages")
+    used = [{chr(t) for body in sample for t in body} & set(letters) for sample in found]
+    assert [len(sample) for sample in found] == [60, 60]
+    assert not used[0] & used[1]
 
 
 def test_samples_of_the_paper_have_different_chunks(tokenizers, build_corpora, text_file):

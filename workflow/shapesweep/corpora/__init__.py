@@ -127,8 +127,8 @@ class Corpus:
         """Return the positions of the tokens that are measured in the document with this number.
 
         For `passages`, these are `DRAWS` random positions after the first. In the first documents,
-        all positions after the first are measured: in so many documents that they contain as many
-        tokens as there are documents.
+        all positions after the first are measured, so that these documents contain `DRAWS` times as
+        many tokens as there are documents.
         """
         length = len(self.documents[number])
         if self.pooling == "last":
@@ -136,7 +136,7 @@ class Corpus:
         if self.pooling == "tokens":
             return np.arange(length)
         body = np.arange(max(1, self.n_prefix), length - self.n_suffix)
-        if number * len(body) < len(self.documents) or len(body) <= DRAWS:
+        if number * len(body) < DRAWS * len(self.documents) or len(body) <= DRAWS:
             return body
         rng = np.random.default_rng([self.seed, 4, number])
         return np.sort(rng.choice(body, DRAWS, replace=False))

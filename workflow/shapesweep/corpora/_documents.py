@@ -5,7 +5,6 @@ Documents have no padding. All documents have the same length, except in the sam
 
 from __future__ import annotations
 
-import itertools
 import random
 import re
 from collections.abc import Iterator
@@ -51,7 +50,7 @@ def cut(
     Returns
     -------
     list of list of ndarray of int64
-        The documents of every sample, without special tokens. No document is in two samples.
+        The documents of every sample, without special tokens. Samples have no document in common.
 
     Raises
     ------
@@ -60,17 +59,16 @@ def cut(
     """
     if settings.sampling == "paper":
         return _paper(text, settings, tokenizer)
-    n_needed = settings.samples * settings.documents
-    bodies = _windows(text, tokenizer, settings.length, n_special, settings.seed, "corpus.length")
-    found = list(itertools.islice(bodies, n_needed))
-    if len(found) < n_needed:
+    windows = _windows(text, tokenizer, settings.length, n_special, settings.seed, "corpus.length")
+    found = _samples(windows, settings.samples, settings.documents)
+    if min(map(len, found)) < settings.documents:
         samples = f"{settings.samples} samples of " if settings.samples > 1 else ""
         raise ShapesweepError(
-            f"corpus.text: {settings.text} contains {len(found)} documents of {settings.length} "
-            f"tokens, but {samples}{settings.documents} are needed: use a longer text, or lower "
-            "corpus.documents or corpus.length"
+            f"corpus.text: {settings.text} contains {sum(map(len, found))} documents of "
+            f"{settings.length} tokens, but {samples}{settings.documents} are needed: use a longer "
+            "text, or lower corpus.documents or corpus.length"
         )
-    return _divided(found, settings.samples)
+    return found
 
 
 def cut_short(
@@ -88,23 +86,37 @@ def cut_short(
     wanted = settings.last if pooling == "last" else settings.passages
     key = f"corpus.{pooling}.length"
     blocks = SHORT_DOCUMENTS_PER_BLOCK
-    different: dict[bytes, NDArray[np.int64]] = {}
-    for body in _windows(text, tokenizer, wanted.length, n_special, settings.seed, key, blocks):
-        different[body.tobytes()] = body
-        if len(different) == settings.samples * wanted.documents:
-            break
-    if len(different) < 2 * settings.samples:
+    windows = _windows(text, tokenizer, wanted.length, n_special, settings.seed, key, blocks)
+    found = _samples(windows, settings.samples, wanted.documents, distinct=True)
+    size = min(map(len, found))
+    if size < 2:
         raise ShapesweepError(
             f"corpus.text: {settings.text} contains fewer than two documents of {wanted.length} "
             f"tokens for every sample: use a longer text, or lower {key}"
         )
-    return _divided(list(different.values()), settings.samples)
+    return [documents[:size] for documents in found]
 
 
-def _divided(documents: list[NDArray[np.int64]], samples: int) -> list[list[NDArray[np.int64]]]:
-    """Divide documents into samples of equal size."""
-    size = len(documents) // samples
-    return [documents[number * size : (number + 1) * size] for number in range(samples)]
+def _samples(
+    windows: Iterator[tuple[int, NDArray[np.int64]]],
+    samples: int,
+    most: int,
+    distinct: bool = False,
+) -> list[list[NDArray[np.int64]]]:
+    """Collect at most `most` documents of each sample.
+
+    Samples have no block of text in common, because documents of a block follow each other.
+    """
+    found: list[list[NDArray[np.int64]]] = [[] for _ in range(samples)]
+    known: set[bytes] = set()
+    for block, body in windows:
+        mine = found[block % samples]
+        if len(mine) < most and not (distinct and body.tobytes() in known):
+            known.add(body.tobytes())
+            mine.append(body)
+        if min(map(len, found)) == most:
+            break
+    return found
 
 
 def special_tokens(
@@ -148,8 +160,10 @@ def _windows(
     seed: int,
     key: str,
     per_block: int = 1,
-) -> Iterator[NDArray[np.int64]]:
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Yield documents of `length - n_special` tokens from the whole text.
+
+    Each document comes with the number of its block in the random order.
 
     The text is divided into blocks. The first documents are the beginnings of all blocks, in random
     order. The next documents are the tokens that follow in each block, and so on. A long text
@@ -173,19 +187,19 @@ def _windows(
     order = np.random.default_rng(seed).permutation(len(text) // characters)
     # The tokens of each block that has further documents.
     left: dict[int, NDArray[np.int64]] = {}
-    for number in order.tolist():
-        start = number * characters
+    for number, place in enumerate(order.tolist()):
+        start = place * characters
         block = text[start : start + characters]
         if start:
             block = block[block.find(" ") + 1 :]
         ids = _ids(tokenizer, block)
         if len(ids) >= size:
-            yield ids[:size]
+            yield number, ids[:size]
             left[number] = ids[size:]
     while left:
         left = {number: ids for number, ids in left.items() if len(ids) >= size}
         for number, ids in left.items():
-            yield ids[:size]
+            yield number, ids[:size]
             left[number] = ids[size:]
 
 

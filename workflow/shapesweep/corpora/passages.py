@@ -6,7 +6,6 @@ CORPUS = CorpusKind(
     make=lambda material: material.documents,
     pooling="passages",
     definition="tokens at random positions after the first in about 1,200 distinct short documents "
-    "(`corpus.passages`), and all tokens of the smallest number of these documents that contain as "
-    "many tokens",
+    "(`corpus.passages`), and all tokens of some of these documents",
     asks="does the ID depend on the paths of single documents? The control of the two phases",
 )

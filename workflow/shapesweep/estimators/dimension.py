@@ -273,7 +273,7 @@ def id_gride(distances: Floats, n1: int = 1, n2: int | None = None) -> tuple[flo
         minus_rest = np.expm1(-d * log_ratios)
         quotients = log_ratios / minus_rest
         value = (n - 1) / d - more * quotients.sum() - (n2 - 1) * total
-        slope = (1 + minus_rest) @ quotients**2
+        slope = float((1 + minus_rest) @ quotients**2)
         return value, -(n - 1) / d**2 - more * slope
 
     # Newton's method starts from a rough estimate of d, which is exact for n1 = 1 and n2 = 2.

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from shapesweep import neighbors
 from shapesweep.estimators.moments import norms
 from shapesweep.geometry.layer import Layer, Number
-from shapesweep.geometry.subsamples import LEAST
 from shapesweep.metrics import NeighborMetric
 from shapesweep.neighbors import sample
-from shapesweep.storage.selections import SUBSAMPLES
+from shapesweep.storage.selections import LEAST, SUBSAMPLES
 
 #: Number of neighbours that are found in addition to the largest k of all metrics, so that enough
 #: neighbours remain when a group of documents is left out.

@@ -13,10 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from shapesweep.estimators.arrays import Ints, Labels, Mask
-from shapesweep.storage.selections import DRAWS
+from shapesweep.storage.selections import DRAWS, LEAST
 
-#: Minimum number of points of a subsample. With fewer points, the pair is not measured.
-LEAST = {"one_per_document": 64, "one_per_type": 500}
 #: Random seed of all subsamples.
 SEED = 0
 

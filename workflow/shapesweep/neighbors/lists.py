@@ -8,6 +8,7 @@ excludes points (of a group, for example) and then needs neighbours beyond the r
 of a row, all points are searched again for this row.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -176,10 +177,17 @@ class NeighborLists:
         -------
         ndarray of int, shape (n_groups, n_groups)
         """
+        radius *= 1 - EQUAL
+        # The lists of most rows contain all neighbours within the radius.
+        complete = keep & (self.reach >= radius)
+        rows = np.flatnonzero(complete)
+        near, place = np.nonzero(self.distances[rows] < radius)
+        listed = rows[near], self.indices[rows[near], place]
+        searched = self.space.within(keep & ~complete, radius, self.hits)
         counts = np.zeros(n_groups**2, dtype=np.int64)
-        for rows, columns in self.space.within(keep, radius * (1 - EQUAL), self.hits):
-            inside = keep[columns]
-            pairs = groups[rows[inside]] * n_groups + groups[columns[inside]]
+        for first, second in itertools.chain([listed], searched):
+            inside = keep[second]
+            pairs = groups[first[inside]] * n_groups + groups[second[inside]]
             counts += np.bincount(pairs, minlength=n_groups**2)
         return counts.reshape(n_groups, n_groups)
 

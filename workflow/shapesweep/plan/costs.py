@@ -17,7 +17,7 @@ from shapesweep.config.sweep import Config
 from shapesweep.corpora import CORPORA
 from shapesweep.manifest.selection import Listed
 from shapesweep.storage.files import stats
-from shapesweep.storage.selections import DRAWS, LENGTHS
+from shapesweep.storage.selections import DRAWS, LEAST, LENGTHS
 
 #: Assumed speed of downloads (bytes per second) and of a core (operations per second). If the
 #: counted operations are divided by the times in docs/reference/cost.md, the result is 40 to 90
@@ -108,8 +108,8 @@ def n_kept(model: Model, settings: Config) -> int:
     kept = {
         "tokens": corpus_tokens(model, settings),
         "last": settings.corpus.last.documents,
-        # A few tokens of every document, and all tokens of a few documents.
-        "passages": (DRAWS + 1) * settings.corpus.passages.documents,
+        # A few tokens of every document, and all tokens of some documents.
+        "passages": 2 * DRAWS * settings.corpus.passages.documents,
     }
     return sum(kept[CORPORA[name].pooling] for name in _all_corpora(settings))
 
@@ -159,15 +159,20 @@ def operations(model: Model, settings: Config) -> float:
     n_cuts = sum(length < settings.corpus.length for length in LENGTHS.values())
     cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
     neighbors = n**2 * (2 * d + PAIR) + n * settings.geometry.groups * POINT
-    # Each subsample has its own search. The estimate counts the pairs of documents.
-    passages, n_passages = settings.corpus.passages.documents, poolings.count("passages")
-    points = poolings.count("tokens") * settings.corpus.documents + n_passages * passages
-    searches = (
-        2
-        * DRAWS
-        * (n_passages * passages**2 * (2 * d + PAIR) + points * settings.geometry.groups * POINT)
-    )
-    return forward + shards * (3 * spectra + cuts + neighbors) + model.n_shards * searches
+    # Each draw of a subsample has its own search.
+    drawn = [settings.corpus.passages.documents] * poolings.count("passages")
+    drawn += [settings.corpus.documents, _n_types(model, settings)] * poolings.count("tokens")
+    sizes = [min(size, n) for size in drawn]
+    searches = sum(m**2 * (2 * d + PAIR) + m * settings.geometry.groups * POINT for m in sizes)
+    searches *= 2 * DRAWS * model.n_shards
+    return forward + shards * (3 * spectra + cuts + neighbors) + searches
+
+
+def _n_types(model: Model, settings: Config) -> int:
+    """Estimate the number of different tokens of a corpus; 0 if they are too few for subsamples."""
+    # In a text of ten thousand tokens, about every fourth token is the first of its type.
+    n_types = min(facts.vocabulary(model.config) or 0, corpus_tokens(model, settings) // 4)
+    return n_types if n_types >= LEAST["one_per_type"] else 0
 
 
 def budget_operations(model: Model, settings: Config) -> float:

@@ -27,6 +27,8 @@ LENGTHS = {f"length_{length}": length for length in (8, 32, 128, 512, 2048)}
 #: contain N tokens.
 #: `one_per_type`: one occurrence of every token of the vocabulary; `any_type`: N tokens.
 SUBSAMPLES = {"one_per_document": "few_documents", "one_per_type": "any_type"}
+#: Minimum number of points of a subsample. With fewer points, the pair is not measured.
+LEAST = {"one_per_document": 64, "one_per_type": 500}
 #: Number of subsamples that are drawn. Numbers are averages over the draws.
 DRAWS = 4
 
