@@ -2,7 +2,7 @@
 #   make sweep     runs the default sweep, which writes to results/
 #   make report    writes report.zip, with the figures and the summary of the default sweep in one page
 #   make test      runs the tests, which takes ten minutes on two cores
-#   make test-all  also tests planted peaks and domes with more seeds, kills fifty sweeps, tests all
+#   make test-all  also tests planted courses and domes with more seeds, kills fifty sweeps, tests all
 #                  changes that make jobs run again, and runs published suites and the default sweep
 #   make lint      checks format, style, types, imports and the workflow
 #   make docs      writes the reference from the code, checks links, builds docs/_build/index.html

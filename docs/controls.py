@@ -2,8 +2,9 @@
 
     python docs/controls.py            # planted clouds, and the decoder of the default sweep
 
-The script reads the checkpoints that `make sweep` writes to results/checkpoints/. The seeds differ
-from those of the tests.
+The script reads the results of `make sweep`: the curves, and the checkpoints of the decoder. If
+results/stories/ contains the sweep of stories15M that the page describes, the script also writes
+its table. The seeds differ from those of the tests.
 """
 
 import sys
@@ -29,6 +30,7 @@ from helpers import manifolds
 from shapesweep import corpora, id_twonn, nearest_neighbors, unique_rows
 from shapesweep.checkpoint import load
 from shapesweep.corpora import CorpusConfig
+from shapesweep.curves.tables import Curves, rows
 from shapesweep.figures._panels import GRAY, PALETTE, step_axis
 from shapesweep.geometry import subsamples
 from shapesweep.geometry.layer import Layer
@@ -50,13 +52,22 @@ WAYS = {
     "centres of the groups": {"color": PALETTE[2], "marker": "", "ls": ":"},
 }
 FITS = {name: m for name, m in METRICS.items() if isinstance(m, NeighborMetric) and m.limit}
-CHECKPOINTS = ROOT / "results/checkpoints/embedded/decoder"
+RESULTS, STORIES = ROOT / "results", ROOT / "results/stories"
+CHECKPOINTS = RESULTS / "checkpoints/embedded/decoder"
+#: Curves of the sweep, by the name of their series.
+CURVES = {
+    "all points": ("text", "no_first"),
+    "one per group": ("passages", "one_per_document"),
+    "few groups": ("passages", "few_documents"),
+}
 N_POINTS = 4096
 
 
 def main() -> None:
     """Write the figures to docs/gallery/ and the tables into docs/explanation/controls.md."""
     parts = {"planted": planted(), "tiles": tiles(), "fits": fits(), "training": training()}
+    if STORIES.is_dir():
+        parts["types"] = types()
     page = ROOT / "docs/explanation/controls.md"
     text = page.read_text(encoding="utf-8")
     for name, made in parts.items():
@@ -200,19 +211,16 @@ def effect_sizes(points: Points) -> dict[str, float]:
 
 def training() -> str:
     """Draw the IDs of the default sweep's decoder along training, and return a table."""
-    steps, found = [], {way: [] for way in list(WAYS)[:-1]}
-    for step, text, short in hidden_states():
-        steps.append(step)
-        ids = [
-            {
-                "all points": twonn(whole[0]),
-                "own group excluded": twonn_excluding(*whole),
-                **{way: ways(*one)[way] for way in ("one per group", "few groups")},
-            }
-            for whole, one in zip(text, short, strict=True)
-        ]
-        for way, values in found.items():
-            values.append(float(np.mean([each[way] for each in ids])))
+    lines = rows(Curves.read(RESULTS / "curves").trajectories, run="decoder", metric="id_twonn")
+    lines = rows(lines, layers="middle")
+    found, steps = {}, sorted(lines.step.unique())
+    for way, (corpus, selection) in CURVES.items():
+        line = rows(lines, corpus=corpus, selection=selection)
+        found[way] = line.set_index("step").value[steps].to_list()
+    excluded = [
+        np.mean([twonn_excluding(*block) for block in blocks]) for blocks in middle_blocks()
+    ]
+    found = {"all points": found.pop("all points"), "own group excluded": excluded, **found}
     figure, axes = plt.subplots(figsize=(3.4, 2.6), layout="constrained")
     for way, values in found.items():
         axes.plot(steps, values, label=way.replace("group", "document"), lw=1, ms=3, **WAYS[way])
@@ -222,53 +230,55 @@ def training() -> str:
     axes.minorticks_off()
     step_axis(axes, pd.Series(steps))
     _finish(figure, axes, "controls_training", 2)
-    rows = [
+    lines = [
         [way.replace("group", "document"), *map("{:.1f}".format, values)]
         for way, values in found.items()
     ]
-    return generate.table(["step", *map(str, steps)], rows)
+    return generate.table(["step", *map(str, steps)], lines)
 
 
-def hidden_states() -> Iterator[tuple[int, list[Any], list[Any]]]:
-    """Yield the step of each checkpoint, and its middle blocks on `text` and on short documents.
+def middle_blocks() -> Iterator[list[tuple[Points, Labels]]]:
+    """Yield the states of the middle blocks at each checkpoint, on the corpus `text`.
 
-    The states of a block are a pair: distinct points, and the number of the document of each point.
+    The states of a block are a pair: N distinct points, and the number of the document of each
+    point.
     """
     folders = {int(path.name.split("-")[-1]): path for path in CHECKPOINTS.glob("checkpoint-*")}
     if not folders:
         raise SystemExit(f"{CHECKPOINTS}: no checkpoints; run `make sweep` first")
-    for step, folder in sorted(folders.items()):
+    for _, folder in sorted(folders.items()):
         model, tokenizer = load.load(folder, [], False), load.load_tokenizer(folder)
         text = corpora.read_text("stdlib")
         size = model.get_input_embeddings().num_embeddings
-        built = corpora.build(["text", "passages"], text, tokenizer, CorpusConfig(), size)
-        middle = range(3, 6)
-        both = []
-        for corpus in built:
-            documents = torch.from_numpy(np.stack(corpus.documents))
-            with torch.inference_mode():
-                output = [model(part, output_hidden_states=True) for part in documents.split(128)]
-            kept = [
-                (number, position)
-                for number in range(len(documents))
-                for position in corpus.measured(number)
-                if position >= max(1, corpus.n_prefix)
-            ]
-            rows, positions = np.array(kept).T
-            states = []
-            for block in middle:
-                every = torch.cat([part.hidden_states[block] for part in output]).numpy()
-                states.append(_sample(every[rows, positions], rows))
-            both.append(states)
-        yield step, *both
+        (corpus,) = corpora.build(["text"], text, tokenizer, CorpusConfig(), size)
+        documents = torch.from_numpy(np.stack(corpus.documents))
+        with torch.inference_mode():
+            states = model(documents, output_hidden_states=True).hidden_states
+        blocks = []
+        for block in range(3, 6):
+            # Leave out the first token of each document.
+            points = states[block][:, corpus.n_prefix or 1 :].flatten(0, 1).numpy()
+            labels = np.arange(len(points)) // (len(points) // len(documents))
+            chosen = np.random.default_rng(SEED).permutation(unique_rows(points))[:N_POINTS]
+            blocks.append((points[chosen].astype(np.float64), labels[chosen]))
+        yield blocks
 
 
-def _sample(points: Points, documents: Labels) -> tuple[Points, Labels]:
-    """Return distinct points and their documents: at most N of a text, all of short documents."""
-    rows = unique_rows(points)
-    if len(np.unique(documents)) <= CorpusConfig().documents:
-        rows = np.random.default_rng(SEED).permutation(rows)[:N_POINTS]
-    return points[rows].astype(np.float64), documents[rows]
+def types() -> str:
+    """Return a table of the IDs of stories15M: all tokens, one token per type, and any tokens."""
+    found = rows(Curves.read(STORIES / "curves").profiles, corpus="text")
+    found = found[found.layer_kind == "block"]
+    lines = []
+    for selection in ("no_first", "one_per_type", "any_type"):
+        line = rows(found, metric="id_twonn", selection=selection).sort_values("layer")
+        half = (line.high - line.low) / 2
+        values = [f"{v:.1f} ± {h:.1f}" for v, h in zip(line.value, half, strict=True)]
+        lines.append([f"`{selection}`", f"{int(line.n_points.max()):,}", *values])
+    share = rows(found, metric="same_token_nn", selection="no_first").sort_values("layer")
+    lines.append(
+        ["same token", f"{int(share.n_points.max()):,}", *map("{:.0%}".format, share.value)]
+    )
+    return generate.table(["selection", "N", *map("block {}".format, share.layer)], lines)
 
 
 def _finish(figure: Any, ax: Any, name: str, columns: int = 3) -> None:

@@ -1,4 +1,4 @@
-"""Synthetic runs with a planted dome or a planted peak.
+"""Synthetic runs with a planted dome or a planted course of the ID.
 
 The shards are drawn from distributions with known anisotropy and dimension. The tests pass these
 shards through `geometry` and `curves` as if a model had produced them.

@@ -70,7 +70,8 @@ def id_training(shown: pd.DataFrame) -> Canvas:
     """Draw two rows per run: one with IDs, and one with shares of neighbours and losses."""
     known = runs(shown)
     heights = [1.5, 0.9] * len(known)
-    ylabels = [f"{run}\nTwoNN ID" for _, run, _ in known]
+    metrics = "/".join(dict.fromkeys(shown[shown.role.isin(list(ROLES))].metric))
+    ylabels = [f"{run}\n{'TwoNN ID' if metrics == 'id_twonn' else metrics}" for _, run, _ in known]
     ylabels = [label for run in ylabels for label in (run, "neighbour has\nthe same …")]
     titles = [f"{words}{_counted(shown, role)}" for role, words in ROLES.items()]
     figure, axes = grid(ylabels, titles, 1.05, heights=heights, sharex="row")

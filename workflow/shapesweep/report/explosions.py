@@ -102,8 +102,8 @@ def _growth(approaches: pd.DataFrame) -> Iterator[str]:
             sentences.append(f"layer {int(layer)}: {unstable} (stable runs {stable})")
     if sentences:
         yield (
-            "TwoNN's ID from the farther half of the horizon to the last sample before the onset, "
-            f"medians over runs with their 95 % intervals: {'; '.join(sentences)}."
+            "Change of TwoNN's ID from the earlier half of the horizon to the last sample before "
+            f"the onset (medians over runs, with 95 % intervals): {'; '.join(sentences)}."
         )
 
 

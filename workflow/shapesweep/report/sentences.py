@@ -147,8 +147,8 @@ def _sinks(run: Run, last: Any, shapes: pd.DataFrame) -> list[str]:
     for group, (words, selection) in _GROUPS.items():
         share = rows(at_highest, metric=f"leading_share_{group}", selection="all").value
         left = rows(at_highest, metric="anisotropy", selection=selection).value
-        # A group without tokens has the share 0.
-        if len(share) and share.iloc[0] > 0:
+        # A share that rounds to 0 % is not worth a statement.
+        if len(share) and share.iloc[0] >= 0.005:
             known = len(left) and pd.notna(left.iloc[0])
             rest = f" (anisotropy without them: {left.iloc[0]:.2f})" if known else ""
             parts.append(f"{share.iloc[0]:.0%} comes from {words}{rest}")
