@@ -69,7 +69,9 @@ def subtitle(data: pd.DataFrame, *more: str, drawn: int | None = PANELS) -> str:
         if len(dimensions) and "n_points" in dimensions:
             words += f", N = {int(dimensions.n_points.max()):,}"
         described.setdefault(words, []).append(name)
-    parts = [f"{'/'.join(names)}: {words}" for words, names in described.items()]
+    lines = [f"{'/'.join(names)}: {words}" for words, names in described.items()]
+    # Corpora with other documents get a line of their own.
+    parts = ["\n".join(lines)] if lines else []
     n_runs = len(data[["suite", "run"]].drop_duplicates())
     if drawn is not None and n_runs > drawn:
         parts.append(f"{drawn} of {n_runs} runs")

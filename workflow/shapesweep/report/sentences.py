@@ -220,11 +220,10 @@ def _judged(verdicts: pd.DataFrame) -> str:
         parts = [f"{name} ({count})" for name, count in counts.items()]
         return f"the {len(names)} samples of documents have different verdicts: {', '.join(parts)}."
     first = verdicts.iloc[0]
-    if first.verdict in _VERDICTS:
-        text = f"{_VERDICTS[first.verdict]}."
-    else:
+    if first.verdict not in _VERDICTS:
         reasons = [f"{role} curve: {first[role]}" for role in _ROLES]
-        text = f"not tested ({'; '.join(reasons)})."
+        return f"not tested ({'; '.join(reasons)})."
+    text = f"{_VERDICTS[first.verdict]}."
     return f"{text} All {len(names)} samples of documents agree." if len(names) > 1 else text
 
 
