@@ -32,6 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 def heatmap(shown: pd.DataFrame) -> Canvas:
     """Draw a panel per metric and run, with checkpoints as columns and layers as rows."""
     from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
 
     figure, axes, columns = run_grid(shown, ["layer"] * len(ROWS), 1.2)
     for row, (metric, selection, words) in zip(axes, ROWS, strict=True):
@@ -57,6 +58,7 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
             ax.imshow(cells.to_numpy(float), aspect="auto", origin="lower", cmap="magma", **limits)
             ticks = np.unique(np.linspace(0, cells.shape[1] - 1, LABELS).round().astype(int))
             ax.set_xticks(ticks, [short(cells.columns[i]) for i in ticks], fontsize=5)
+            ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
             ax.grid(visible=False)
             segments = part.groupby("step").segment.first().to_numpy(int)
             for boundary in np.flatnonzero(np.diff(segments)):
