@@ -56,6 +56,18 @@ def family(results, name):
     return results["warnings"].query("level == 'family' and family == @name").iloc[0]
 
 
+def test_copies_of_runs_do_not_count():
+    rng = np.random.default_rng(0)
+    parts = [run_of(f"u{i}", rng, True, announced=["id_twonn"]) for i in range(6)]
+    parts += [run_of(f"s{i}", rng, False) for i in range(6)]
+    again = [part.assign(run=f"{part.run.iloc[0]}-again") for part in parts]
+    alone = scoring.warnings(pd.concat(parts, ignore_index=True))
+    copied = {("planted", part.run.iloc[0]) for part in again}
+    both = scoring.warnings(pd.concat([*parts, *again], ignore_index=True), copied)
+    pd.testing.assert_frame_equal(both["warnings"], alone["warnings"])
+    assert len(both["spikes"]) == 24
+
+
 def test_planted_warning_is_found_with_its_lead():
     results = cohort(announced=["id_twonn"])
     assert results["spikes"].onset.dropna().tolist() == [ONSET] * 10

@@ -241,9 +241,13 @@ def warnings(arguments: argparse.Namespace) -> None:
     from shapesweep.report.explosions import as_markdown
     from shapesweep.storage import schemas, tables
 
-    history = tables.read(Path(arguments.tables) / "history.parquet", schemas.HISTORY)
+    history, copies = (
+        tables.read(Path(arguments.tables) / f"{name}.parquet", getattr(schemas, name.upper()))
+        for name in ("history", "copies")
+    )
+    copied = set(zip(copies.suite, copies.run, strict=True))
     curves = Path(arguments.curves)
-    for name, table in scoring.warnings(history).items():
+    for name, table in scoring.warnings(history, copied).items():
         tables.write(table, getattr(schemas, name.upper()), curves / f"{name}.parquet")
     report = as_markdown(Curves.read(curves))
     Path(arguments.out).write_text(report, encoding="utf-8")

@@ -5,7 +5,7 @@ before an onset) and `warnings` (scores). A run is unstable if its loss has an o
 otherwise. Data after an onset is not used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -41,13 +41,17 @@ def corrected(n: int) -> float:
     return 1 - (1 - LEVEL) / n
 
 
-def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def warnings(
+    history: pd.DataFrame, copied: Set[tuple[str, str]] = frozenset()
+) -> dict[str, pd.DataFrame]:
     """Compute the tables `spikes`, `approaches` and `warnings` (see `schemas`) from a history.
 
     Parameters
     ----------
     history : pandas.DataFrame
         `schemas.HISTORY`.
+    copied : set of (str, str)
+        Suite and run of copies of other runs. Their signals do not count.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def warnings(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
                 continue
             spike = _spike(losses.sort_values("step", kind="stable"))
             collected["spikes"].append({"suite": suite, "run": run, **spike.row})
-            if spike.is_clear:
+            if spike.is_clear and (suite, run) not in copied:
                 runs.append(read(str(run), part, spike.moment))
         cohort = _Cohort.of([run for run in runs if run is not None])
         if cohort is not None:

@@ -13,9 +13,9 @@ from shapesweep.curves.tables import corpora, rows
 
 #: Verdicts on the claim of two phases, as in the table `verdicts`.
 _VERDICTS = {
-    "both": "the paper's curve and its control both rise and then fall",
-    "paper only": "the paper's curve rises and then falls; its control does not beyond the noise",
-    "control only": "the control rises and then falls; the paper's curve does not beyond the noise",
+    "both": "the paper's curve and its control both rise and then fall beyond the noise",
+    "paper only": "the paper's curve rises and then falls beyond the noise; its control does not",
+    "control only": "the control rises and then falls beyond the noise; the paper's curve does not",
     "neither": "neither the paper's curve nor its control rises and then falls beyond the noise",
 }
 #: The tested curves, each with its name and the key of the configuration.
@@ -24,7 +24,7 @@ _ROLES = {"paper": "The paper's curve", "control": "The control"}
 _GROUPS = {
     "first": ("first tokens", "no_first"),
     "massive": ("other massive tokens", "no_other_massive"),
-    "bulk": ("all other tokens", "no_bulk"),
+    "bulk": ("tokens that are neither first nor massive", "no_bulk"),
 }
 #: Shares of nearest neighbours, each with what the neighbour has in common with the token.
 _SHARES = {
@@ -244,7 +244,7 @@ def _described(run: Run, role: str, curve: Any) -> str:
     text += ", then ".join(words) if words else "no rise and no fall exceeds the noise"
     if curve.verdict == NOT_SHOWN:
         text += f"; rises and falls of less than {curve.resolution:.2f} may be missed"
-    doubt = "; the points do not fit the estimator (`poor_fit`)" if "poor_fit" in curve.flag else ""
+    doubt = "; the points do not fit the estimator (poor_fit)" if "poor_fit" in curve.flag else ""
     return f"{text}{doubt}."
 
 
