@@ -23,7 +23,7 @@ SEEDS = range(int(os.environ.get("SHAPESWEEP_SEEDS", "40")))
 #: probability 0.95, the probability that fewer seeds have it is at most 2.5 %.
 MIN_AGREEING = int(stats.binom.ppf(0.025, len(SEEDS), 0.95))
 STEPS = (0, *(int(1.6**n) for n in range(2, 21)))
-DOCUMENTS, LENGTH, GROUPS, FEATURES = 64, 16, 16, 40
+DOCUMENTS, LENGTH, GROUPS, FEATURES = 40, 16, 16, 40
 N_TOKENS = DOCUMENTS * LENGTH
 #: Variance of the bulk along its leading axis. If all axes had the same variance, sampling noise
 #: would raise the largest eigenvalue by half. With a leading axis, sampling noise raises the
