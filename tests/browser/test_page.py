@@ -148,13 +148,18 @@ def cell(tab, column, row):
     return box["x"] + across * box["width"], box["y"] + (1 - up) * box["height"]
 
 
+def hovered(tab, x, y):
+    """Point at a position of the map, and return the text that appears."""
+    # The browser sends a pointer event only if the pointer moves.
+    tab.mouse.move(x - 3, y - 3)
+    tab.mouse.move(x, y)
+    tab.wait_for_selector("#map .hoverlayer .hovertext")
+    return tab.locator("#map .hoverlayer").text_content()
+
+
 def test_the_map_shows_numbers_and_selects_a_checkpoint(opened):
     x, y = cell(opened, 2, 1)
-    # The browser sends a pointer event only if the pointer moves.
-    opened.mouse.move(x - 3, y - 3)
-    opened.mouse.move(x, y)
-    opened.wait_for_selector("#map .hoverlayer .hovertext")
-    text = opened.locator("#map .hoverlayer").text_content()
+    text = hovered(opened, x, y)
     for part in ("step 10", "layer 1", "95 %", "N = 4,096"):
         assert part in text
     opened.mouse.click(x, y)
@@ -165,10 +170,7 @@ def test_the_map_shows_numbers_and_selects_a_checkpoint(opened):
 
 def test_a_number_that_rests_on_one_group_has_no_interval(opened):
     x, y = cell(opened, 0, 1)
-    opened.mouse.move(x - 3, y - 3)
-    opened.mouse.move(x, y)
-    opened.wait_for_selector("#map .hoverlayer .hovertext")
-    text = opened.locator("#map .hoverlayer").text_content()
+    text = hovered(opened, x, y)
     assert "rests on one group of documents, without it " in text
     assert "?" not in text
 
