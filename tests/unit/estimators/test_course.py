@@ -34,17 +34,21 @@ def test_false_rises_are_not_more_frequent_than_the_level(x, known):
 
 
 @pytest.mark.parametrize("x", [POSITIONS, LONG], ids=["few", "many"])
-@pytest.mark.parametrize("shape", ["independent", "smooth", "random walk"])
+@pytest.mark.parametrize("shape", ["independent", "unequal", "skewed", "smooth", "random walk"])
 def test_noise_of_documents_counts_for_every_difference(x, shape):
     rng = np.random.default_rng(6)
     apart = np.abs(x[:, None] - x)
     smooth = np.linalg.cholesky(np.exp(-0.5 * apart**2) + 1e-9 * np.eye(len(x)))
     # If neighbours share the noise of documents, the noise that the curve shows is too low. The
     # noise of training is negligible here.
-    known = {"known_noise": 1e-3, "freedom": 40} if shape == "independent" else {}
+    known = {} if shape in {"smooth", "random walk"} else {"known_noise": 1e-3, "freedom": 40}
     found = 0
     for _ in range(N_CURVES):
         groups = rng.standard_normal((16, len(x)))
+        if shape == "unequal":
+            groups *= np.linspace(0.3, 1.5, len(x))
+        if shape == "skewed":
+            groups = rng.exponential(size=groups.shape) - 1
         if shape == "random walk":
             groups = groups.cumsum(axis=1)
         if shape == "smooth":

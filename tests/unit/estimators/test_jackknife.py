@@ -22,6 +22,34 @@ def test_half_width_uses_students_t():
     assert jackknife.half_width(1.0, 16) == pytest.approx(stats.t.ppf(0.975, 15))
 
 
+def test_moderated_errors_equal_those_of_limma():
+    # squeezeVar of limma 3.54.1 (R), for these variances and 15 degrees of freedom.
+    variances = np.array([0.3, 1.2, 0.04, 5.1, 0.9, 2.2, 0.15, 11.0])
+    expected = [
+        0.5506304462,
+        1.0644182340,
+        0.2519446685,
+        2.1745695576,
+        0.9254127443,
+        1.4335193088,
+        0.4060728672,
+        3.1888089012,
+    ]
+    errors, freedom = jackknife.moderated(np.sqrt(variances), 16)
+    np.testing.assert_allclose(errors, expected, rtol=1e-8)
+    assert freedom == pytest.approx(16.2691316669, rel=1e-8)
+
+
+def test_moderated_errors_of_equal_noise_have_half_of_the_spread():
+    squares = np.random.default_rng(0).chisquare(15, 4000) / 15
+    errors, freedom = jackknife.moderated(np.sqrt(squares), 16)
+    assert freedom == pytest.approx(30, abs=1.5)
+    # The prior of 15 degrees of freedom halves each variance's distance from the typical variance.
+    assert np.std(errors**2) == pytest.approx(np.std(squares) / 2, rel=0.1)
+    assert np.mean(errors**2) == pytest.approx(1, abs=0.05)
+    np.testing.assert_array_equal(jackknife.moderated(np.zeros(4), 16)[0], np.zeros(4))
+
+
 def test_interval_covers_with_dependence_within_documents():
     # For each of 400 seeds, the tokens of a document share a mean. The nominal coverage is 95 %.
     # The coverage over 400 seeds has a binomial standard deviation of 1.1 %. The tolerance is four

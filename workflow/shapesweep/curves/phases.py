@@ -49,7 +49,7 @@ def phases(middle: pd.DataFrame, tested: Tested) -> dict[str, pd.DataFrame]:
 
     - Training: the noise is estimated from runs that differ only by their seed or, if this is not
       possible, from the curve itself.
-    - Documents: the jackknife error of the difference between checkpoints.
+    - Documents: the moderated jackknife error of the difference between checkpoints.
 
     The noise of training is assumed to be independent and equally large for all checkpoints. At
     most `MOST` checkpoints are used, because checkpoints that are too close together share noise.

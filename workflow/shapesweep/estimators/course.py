@@ -103,8 +103,8 @@ def describe(
     x : ndarray of float64, shape (n,), increasing
         Positions of the values, on a scale on which the curve is smooth, such as log(1 + step).
     replicates : ndarray of float64, shape (n_groups, n), optional
-        The curve without each group of documents. Every difference must also exceed its jackknife
-        error, times a quantile of Student's t.
+        The curve without each group of documents. Every difference must also exceed its moderated
+        jackknife error, times a quantile of Student's t.
     known_noise : float, optional
         Standard deviation of a value between training runs that differ only by seed. If it is not
         given, the function `noise` estimates the noise of training from the curve.
@@ -129,11 +129,12 @@ def describe(
     rounding = 8 * np.finfo(np.float64).eps * float(np.abs(values).max())
     limits = np.maximum(factor * scale * pairs.scale, rounding)
     if replicates is not None and len(replicates) > 1:
-        # Every difference has its own jackknife error. In simulated noise of documents, all
-        # differences are about as many independent tests as there are pairs, divided by two.
-        errors = jackknife.stderr(replicates @ pairs.weights.T)
+        # In simulated noise of documents, all differences are no more than half as many independent
+        # tests as there are pairs, so this two-sided limit holds the level.
+        own = jackknife.stderr(replicates @ pairs.weights.T) / pairs.scale
+        errors, degrees = jackknife.moderated(own, len(replicates))
         tail = (1 - LEVEL) / len(pairs.weights)
-        limits = np.maximum(limits, special.stdtrit(len(replicates) - 1, 1 - tail) * errors)
+        limits = np.maximum(limits, special.stdtrit(degrees, 1 - tail) * errors * pairs.scale)
     single = (pairs.first == pairs.last)[pairs.before] & (pairs.first == pairs.last)[pairs.after]
     resolution = float(limits[single].max())
     differences = pairs.weights @ values

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import optimize, special
 
-from shapesweep.estimators.arrays import Labels
+from shapesweep.estimators.arrays import Floats, Labels
 
 #: With fewer groups than this, no group is called dominant.
 FEW_GROUPS = 8
@@ -81,6 +81,58 @@ def half_width_of(replicates: ArrayLike) -> Any:
     """
     values = np.asarray(replicates, dtype=np.float64)
     return half_width(stderr(values), len(values))
+
+
+def moderated(errors: Floats, n_groups: int) -> tuple[Floats, float]:
+    """Combine many standard errors, each of which has few degrees of freedom.
+
+    A standard error from few groups is too small by chance in some of many comparisons. Therefore,
+    each variance is averaged with a typical variance: the moderated variances of Smyth 2004
+    ("Linear models and empirical Bayes methods", section 3), as in limma. The weight of the typical
+    variance is estimated from the differences between the variances. It is small if the variances
+    differ by more than chance.
+
+    Parameters
+    ----------
+    errors : ndarray of float64, shape (n,), n >= 2
+        Jackknife standard errors, scaled such that they can be alike.
+    n_groups : int
+
+    Returns
+    -------
+    errors : ndarray of float64, shape (n,)
+        Moderated standard errors.
+    freedom : float
+        Their degrees of freedom, between n_groups - 1 and twice this number.
+
+    Notes
+    -----
+    limma gives the typical variance any weight. Here, its weight never exceeds that of a variance
+    itself, because it would be overestimated for comparisons that share values.
+    """
+    freedom = n_groups - 1
+    variances = errors**2
+    typical = float(np.median(variances))
+    if typical == 0:
+        return errors, freedom
+    # As in limma, very small variances do not dominate the logarithms.
+    logs = np.log(np.maximum(variances, 1e-5 * typical))
+    # Variance of the logarithms of the true variances: trigamma(prior / 2).
+    spread = logs.var(ddof=1) - special.polygamma(1, freedom / 2)
+    half = freedom / 2
+    if spread > special.polygamma(1, half):
+        half = optimize.brentq(
+            lambda h: special.polygamma(1, h) - spread, 1 / np.sqrt(spread), freedom / 2
+        )
+    prior = 2 * half
+    mean = logs.mean() + _log_bias(prior) - _log_bias(freedom)
+    combined = (prior * np.exp(mean) + freedom * variances) / (prior + freedom)
+    return np.sqrt(combined), freedom + prior
+
+
+def _log_bias(freedom: float) -> float:
+    """Return the mean of log(s²/σ²), where s² is an estimate of the variance σ²."""
+    return float(special.digamma(freedom / 2) - np.log(freedom / 2))
 
 
 def interval(
