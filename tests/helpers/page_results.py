@@ -126,10 +126,10 @@ def phase(keys):
         "text",
     )
     return keys | {
-        "layers": "middle", "tested": "paper" if is_tested else None, "n_checkpoints": 5,
-        "first_step": 0, "first": 0.1, "last_step": 1000, "last": 0.7, "noise": 0.02,
-        "resolution": 0.3,
-        "noise_source": "curve", "course": "rise", "verdict": "no rise and fall", "flag": "",
+        "layers": "middle", "tested": "paper" if is_tested else None, "n_points": 4096,
+        "n_checkpoints": 5, "first_step": 0, "first": 0.1, "last_step": 1000, "last": 0.7,
+        "noise": 0.02, "resolution": 0.3, "noise_source": "curve",
+        "course": "rise", "verdict": "no rise and fall", "flag": "",
     }  # fmt: skip
 
 

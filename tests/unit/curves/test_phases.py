@@ -95,7 +95,7 @@ def test_sentences_state_every_move_with_its_interval():
     names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
     found = sentences.on_phases(sentences.runs(*(results[name] for name in names))[0])
     assert found[0].startswith("Two phases (id_twonn, middle blocks): ")
-    assert "The control (id_twonn of passages, one_per_document): " in found[2]
+    assert "The control (id_twonn of passages, one_per_document, N = 100): " in found[2]
     words = [found[2].index(word) for word in ("it falls by", "it rises by 2.", "then it falls by")]
     assert words == sorted(words)
     assert "from step 32 to step 192" in found[2]
@@ -127,6 +127,17 @@ def test_samples_that_disagree_give_no_verdict():
         "the 2 samples of documents have different verdicts: paper only (1), neither (1)."
         in found[0]
     )
+
+
+def test_sentences_warn_of_few_points():
+    # The relative error of TwoNN is 1/√N.
+    for n_points, words in ((100, "the relative error of each ID is about 10%"), (1200, None)):
+        results = build(*make(noisy(RISE), 0.01, ("id_twonn",), MANY, n_points=n_points))
+        assert results["phases"].n_points.tolist() == [n_points]
+        names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
+        found = sentences.on_phases(sentences.runs(*(results[name] for name in names))[0])
+        assert f"no_first, N = {n_points:,}): " in found[1]
+        assert words in found[1] if words else "relative error" not in found[1]
 
 
 def test_runs_of_several_seeds_are_summarised_by_their_spread():

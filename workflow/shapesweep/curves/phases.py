@@ -142,6 +142,7 @@ def _described(
     part = part.drop_duplicates("step")
     values, steps = intervals.as_array(part.value), part.step.to_numpy(int)
     row = {
+        "n_points": part.n_points.min(),
         "n_checkpoints": len(part),
         "first_step": steps[0],
         "first": values[0],

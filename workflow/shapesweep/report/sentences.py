@@ -3,6 +3,7 @@
 The first sentence on the ID states whether the paper's curve and its control rise and then fall.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ _SHARES = {
     "same_token_nn": "is the same token",
     "same_position_nn": "has the same position",
 }
+#: Largest relative error of TwoNN, about 1/√N (Facco et al. 2017), that is not mentioned.
+_LARGE_ERROR = 0.03
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,10 @@ def _judged(verdicts: pd.DataFrame) -> str:
 
 def _described(run: Run, role: str, curve: Any) -> str:
     """Describe the rises and falls of a tested curve."""
-    what = f"{_ROLES[role]} ({curve.metric} of {curve.corpus}, {curve.selection})"
+    what = (
+        f"{_ROLES[role]} ({curve.metric} of {curve.corpus}, {curve.selection}, "
+        f"N = {curve.n_points:,})"
+    )
     if pd.isna(curve.noise):
         return f"{what}: {curve.verdict}."
     same = {name: curve[name] for name in ("corpus", "selection", "metric")}
@@ -244,6 +250,9 @@ def _described(run: Run, role: str, curve: Any) -> str:
     text += ", then ".join(words) if words else "no rise and no fall exceeds the noise"
     if curve.verdict == NOT_SHOWN:
         text += f"; rises and falls of less than {curve.resolution:.2f} may be missed"
+    error = 1 / math.sqrt(curve.n_points)
+    if curve.metric == "id_twonn" and error > _LARGE_ERROR:
+        text += f"; N is small, so the relative error of each ID is about {error:.0%}"
     doubt = "; the points do not fit the estimator (poor_fit)" if "poor_fit" in curve.flag else ""
     return f"{text}{doubt}."
 

@@ -99,8 +99,8 @@ TRAJECTORIES = _schema(f"{_CURVE} over layers {_POINT} {_BAND}")
 #: The course of every curve over training. `tested` is `paper` or `control` for the two curves on
 #: which the claim of two phases is tested, and null for all others.
 PHASES = _schema(
-    f"{_CURVE} over layers tested n_checkpoints first_step first last_step last noise noise_source "
-    "resolution course verdict flag"
+    f"{_CURVE} over layers tested n_points n_checkpoints first_step first last_step last noise "
+    "noise_source resolution course verdict flag"
 )
 #: Rises and falls of the curves, from the value `before` at `from_step` to the value `after` at
 #: `to_step`. `low` and `high` are the ends of an interval for the size.
