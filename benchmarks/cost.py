@@ -51,11 +51,11 @@ STAGES = {
     "run": "activations.extract._run",
     "write": "storage.shards.ShardWriter.append",
     "read": "geometry.checkpoint.read_shard",
-    "search": "geometry.layer._search",
-    "IDs": "geometry.layer._of_neighbors",
+    "search": "geometry.samples.search",
+    "IDs": "geometry.samples.of_sample",
     "covariances": "estimators.moments.Moments.of_each",
-    "spectra": "geometry.layer._of_clouds",
-    "linear fits": "geometry.layer._fits",
+    "spectra": "geometry.measure._of_clouds",
+    "linear fits": "geometry.measure._fits",
 }
 
 

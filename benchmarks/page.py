@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference"
@@ -13,12 +14,14 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def at_once(script, calls, threads):
     """Call a script several times in parallel, and return the JSON values that the calls print."""
     environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     commands = [[sys.executable, script, *call] for call in calls]
-    children = [subprocess.Popen(command, env=environment, **quiet) for command in commands]
-    outputs = [child.communicate()[0] for child in children]
-    if any(child.returncode for child in children):
-        raise SystemExit(f"{calls[0]}: failed")
+    with tempfile.TemporaryFile("w+") as errors:
+        pipes = {"stdout": subprocess.PIPE, "stderr": errors}
+        children = [subprocess.Popen(command, env=environment, **pipes) for command in commands]
+        outputs = [child.communicate()[0] for child in children]
+        if any(child.returncode for child in children):
+            errors.seek(0)
+            raise SystemExit(f"{errors.read()}{calls[0]}: failed")
     return [json.loads(output) for output in outputs]
 
 
