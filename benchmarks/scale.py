@@ -23,12 +23,13 @@ from shapesweep.config.files import as_yaml, validate
 from shapesweep.hub.revisions import Repository
 from shapesweep.metrics import METRICS
 from shapesweep.plan.batches import MOST
-from shapesweep.plan.workflow import TABLES, Plan
+from shapesweep.plan.workflow import CURVES, TABLES, Plan
 from shapesweep.storage import manifests, schemas, tables
 from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
 
 ROOT = Path(__file__).parents[1]
+DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 #: The shape of Pythia-70m. The weights on the Hub are float16.
 SHAPE = {
     **{"architectures": ["GPTNeoXForCausalLM"], "hidden_size": 512, "num_hidden_layers": 6},
@@ -42,7 +43,14 @@ COMMANDS = {
         *("--plans", "plan.json", "--manifests", "listed.parquet", "--history", "logged.parquet"),
         *("--results", ".", "--out", "."),
     ],
-    "curves": ["--tables", ".", "--out", "curves"],
+    "curves": [
+        "--tables",
+        ".",
+        "--out",
+        "curves",
+        "--tested",
+        validate(DEFAULT).phases.model_dump_json(),
+    ],
 }
 #: Limits in seconds and megabytes, set before the first measurement.
 ALLOWED = {
@@ -140,9 +148,8 @@ def write(folder, texts):
 
 def plan_of(folder):
     """Return the plan of the sweep in a folder."""
-    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    raw |= yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
-    return Plan(validate(raw), folder / "results")
+    changed = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+    return Plan(validate(DEFAULT | changed), folder / "results")
 
 
 def finish(folder):
@@ -163,9 +170,7 @@ def finish(folder):
 
 def outputs():
     """Return the paths of a sweep's tables and summary, in the order in which rules write them."""
-    curves = ["profiles", "trajectories", "phases", "shapes", "distances", "comparison"]
-    curves += ["budgets", "missing"]
-    names = [*TABLES, *(f"curves/{name}" for name in curves)]
+    names = [*TABLES, *(f"curves/{name}" for name in CURVES)]
     return [*(f"{name}.parquet" for name in names), "summary.txt"]
 
 

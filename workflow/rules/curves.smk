@@ -1,21 +1,7 @@
 # Input: the tables of all batches, and the training logs of the runs. Output: the joined tables,
 # <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,manifest}.parquet,
 # and the curves that the figures show, <results>/curves/.
-CURVES = expand(
-    f"{RESULTS}/curves/{{name}}.parquet",
-    name=[
-        "profiles",
-        "trajectories",
-        "phases",
-        "moves",
-        "verdicts",
-        "shapes",
-        "distances",
-        "comparison",
-        "budgets",
-        "missing",
-    ],
-)
+CURVE_FILES = expand(f"{RESULTS}/curves/{{name}}.parquet", name=CURVES)
 
 
 rule join:
@@ -47,7 +33,7 @@ rule curves:
     input:
         rules.join.output,
     output:
-        CURVES,
+        CURVE_FILES,
     log:
         f"{RESULTS}/logs/curves.log",
     benchmark:

@@ -3,7 +3,7 @@
 # figures and the summary with their captions.
 rule figures:
     input:
-        CURVES,
+        CURVE_FILES,
     output:
         # The output is a directory, because only figures that have data are drawn.
         report(
@@ -33,7 +33,7 @@ rule figures:
 
 rule summary:
     input:
-        CURVES,
+        CURVE_FILES,
         rules.join.output,
     output:
         report(
@@ -57,7 +57,7 @@ rule summary:
 
 rule comparison:
     input:
-        CURVES,
+        CURVE_FILES,
     output:
         f"{RESULTS}/comparison.md",
     log:
@@ -75,7 +75,7 @@ rule comparison:
 
 rule page:
     input:
-        CURVES,
+        CURVE_FILES,
         rules.join.output,
         rules.summary.output,
         rules.config.output,

@@ -2,7 +2,7 @@
 # and curves of these suites, two figures, and the report warnings.md. The report says whether a
 # signal warned of the suites' loss explosions. Only `snakemake spikes` computes these files.
 SPIKE_SUITES = PLAN.spikes.suites
-SPIKE_CURVES = [f"{RESULTS}/spikes/curves/{Path(curve).name}" for curve in CURVES]
+SPIKE_CURVES = expand(f"{RESULTS}/spikes/curves/{{name}}.parquet", name=CURVES)
 
 
 use rule join as join_spikes with:
