@@ -20,10 +20,11 @@ import yaml
 from page import put
 
 from shapesweep.config.files import as_yaml, validate
+from shapesweep.curves.tables import CURVES
 from shapesweep.hub.revisions import Repository
 from shapesweep.metrics import METRICS
 from shapesweep.plan.batches import MOST
-from shapesweep.plan.workflow import CURVES, TABLES, Plan
+from shapesweep.plan.workflow import TABLES, Plan
 from shapesweep.storage import manifests, schemas, tables
 from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
@@ -44,12 +45,8 @@ COMMANDS = {
         *("--results", ".", "--out", "."),
     ],
     "curves": [
-        "--tables",
-        ".",
-        "--out",
-        "curves",
-        "--tested",
-        validate(DEFAULT).phases.model_dump_json(),
+        *("--tables", ".", "--out", "curves"),
+        *("--tested", validate(DEFAULT).phases.model_dump_json()),
     ],
 }
 #: Limits in seconds and megabytes, set before the first measurement.

@@ -1,6 +1,6 @@
-# Input: the tables of all batches, and the training logs of the runs. Output: the joined tables,
-# <results>/{geometry,replicates,losses,origins,budgets,failures,history,continuity,manifest}.parquet,
-# and the curves that the figures show, <results>/curves/.
+# Input: the tables of all batches, and the training logs of the runs. Output: the joined tables
+# <results>/<name>.parquet, with the names in `TABLES`, and the curves that the figures show,
+# <results>/curves/.
 CURVE_FILES = expand(f"{RESULTS}/curves/{{name}}.parquet", name=CURVES)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from shapesweep.config import files as configuration
 from shapesweep.config.suite import NAME, EmbeddedSuite
 from shapesweep.corpora import text_file
-from shapesweep.curves.tables import OF_EXPLOSIONS
+from shapesweep.curves.tables import CURVES, OF_EXPLOSIONS
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import EXTENSIONS, FIGURES
 from shapesweep.hub.disk_budget import DiskBudget
 from shapesweep.plan import attempts, batches, costs, definitions
-from shapesweep.plan.workflow import BATCH_TABLES, CURVES, TABLES, Plan
+from shapesweep.plan.workflow import BATCH_TABLES, TABLES, Plan
 from shapesweep.storage.digests import digest
 
 

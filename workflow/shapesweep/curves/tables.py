@@ -86,3 +86,7 @@ class Curves:
     def corpus(self) -> str:
         """The corpus for figures that show a single corpus: `text`, if it is measured."""
         return (self.corpora or ["text"])[0]
+
+
+#: Tables that the command `shapesweep curves` writes.
+CURVES = tuple(name for name in Curves.__dataclass_fields__ if name not in OF_EXPLOSIONS)

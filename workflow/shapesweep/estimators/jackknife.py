@@ -119,12 +119,11 @@ def moderated(errors: Floats, n_groups: int) -> tuple[Floats, float]:
     logs = np.log(np.maximum(variances, 1e-5 * typical))
     # Variance of the logarithms of the true variances: trigamma(prior / 2).
     spread = logs.var(ddof=1) - special.polygamma(1, freedom / 2)
-    half = freedom / 2
-    if spread > special.polygamma(1, half):
-        half = optimize.brentq(
-            lambda h: special.polygamma(1, h) - spread, 1 / np.sqrt(spread), freedom / 2
-        )
-    prior = 2 * half
+    prior = float(freedom)
+    if spread > special.polygamma(1, freedom / 2):
+        # trigamma(x) > 1/x², so this interval contains the solution.
+        low, high = 2 / np.sqrt(spread), freedom
+        prior = optimize.brentq(lambda d: special.polygamma(1, d / 2) - spread, low, high)
     mean = logs.mean() + _log_bias(prior) - _log_bias(freedom)
     combined = (prior * np.exp(mean) + freedom * variances) / (prior + freedom)
     return np.sqrt(combined), freedom + prior

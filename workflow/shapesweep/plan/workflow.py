@@ -31,11 +31,6 @@ TABLES = (
     *("geometry", "replicates", "losses", "budgets", "origins", "failures"),
     *("history", "continuity", "copies", "manifest"),
 )
-#: Tables of the curves, in `<results>/curves/`.
-CURVES = (
-    *("profiles", "trajectories", "phases", "moves", "verdicts", "shapes"),
-    *("distances", "comparison", "budgets", "missing"),
-)
 
 
 class Plan:
