@@ -30,6 +30,7 @@ def curve(run, model, corpus, selection, metric, k, over="documents"):
     return {
         "suite": "tiny", "run": run, "model": model, "seed": seed, "n_layers": BLOCKS,
         "architecture": "LlamaForCausalLM", "family": "decoder", "corpus": corpus,
+        "text_sha256": f"sha256-of-{corpus}",
         "pooling": "tokens", "selection": selection, "metric": metric, "k": k, "over": over,
     }  # fmt: skip
 
@@ -144,7 +145,7 @@ def verdicts():
     model = curve("decoder-seed0", "decoder", "text", "no_first", "id_twonn", 2)
     row = {name: model[name] for name in schemas.VERDICTS.names if name in model}
     tested = {"paper": "no rise and fall", "control": "not measured", "verdict": "untested"}
-    return [row | tested | {"sample": 1, "n_curves": 40, "n_shown": 0}]
+    return [row | tested | {"variant": "", "sample": 1, "n_curves": 40, "n_shown": 0}]
 
 
 def missing():
@@ -171,7 +172,8 @@ def origins():
     versions = {"device": "cpu", "shapesweep": "0.4.0", "torch": "2.13.0", "transformers": "5.23.0"}
     return [
         {"suite": "tiny", "run": run, "revision": f"checkpoint-{step}", "step": step,
-         "commit": f"measured-{step}", "corpus": corpus, "corpus_digest": f"digest-of-{corpus}",
+         "commit": f"measured-{step}", "corpus": corpus, "text_sha256": f"sha256-of-{corpus}",
+         "corpus_digest": f"digest-of-{corpus}",
          "corpus_seed": 0, **versions}
         for (run, _), step, corpus in itertools.product(RUNS, STEPS, ("text", "random"))
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import huggingface_hub.constants
 
 PAGE = 5
-LARGE = (".safetensors", ".bin", ".pt")
+LARGE = (".safetensors", ".bin", ".pt", ".parquet")
 
 
 @dataclass
@@ -62,6 +62,8 @@ class StandIn:
         self.broken = set()
         #: A mapping from the path of a file to a function that damages the contents of this file.
         self.spoilt = {}
+        #: Contents of addresses that do not belong to the Hub, by path.
+        self.web = {}
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self.server.daemon_threads = True
@@ -79,6 +81,7 @@ class StandIn:
     def add(self, name, revision="main", files=None, kind="branches", title=""):
         """Commit files to a branch or tag of a repository, and return the SHA of the commit.
 
+        The name of a data set begins with `datasets/`.
         `files` is a mapping or a folder.
         """
         if files is not None and not isinstance(files, dict):
@@ -159,14 +162,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(int(self.fault), b"", headers)
             return
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        if path == "/api/models":
+        if path in standin.web:
+            self.send(200, standin.web[path], {})
+        elif path == "/api/models":
             self.models(query)
-        elif path.startswith("/api/models/"):
+        elif path.startswith(("/api/models/", "/api/datasets/")):
             self.api(parts.path, query)
         else:
             self.resolve(parts.path)
 
     do_HEAD = do_GET
+
+    def do_POST(self):
+        """Answer a request for information on files: `/api/<kind>/<name>/paths-info/<revision>`."""
+        length = int(self.headers["Content-Length"])
+        self.paths = parse_qs(self.rfile.read(length).decode())["paths"]
+        self.do_GET()
 
     def models(self, query):
         names = [
@@ -177,7 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.json([{"id": name, "modelId": name, "tags": []} for name in names])
 
     def api(self, path, query):
-        words = path.removeprefix("/api/models/").split("/")
+        kind, *words = path.removeprefix("/api/").split("/")
+        words[0] = words[0] if kind == "models" else f"{kind}/{words[0]}"
         name, verb = "/".join(words[:2]), words[2] if len(words) > 2 else ""
         repository = self.repository(name)
         if repository is None:
@@ -198,6 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "tree":
             files = sorted(repository.commits[commit].items())
             self.page([_entry(path, content) for path, content in files], query)
+        elif verb == "paths-info":
+            files = repository.commits[commit].items()
+            self.json([_entry(path, content) for path, content in files if path in self.paths])
         elif verb == "commits":
             fixed = {"authors": [{"user": "someone"}], "date": "2026-01-01T00:00:00.000Z"}
             commits = [
@@ -219,6 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def resolve(self, path):
         words = path.strip("/").split("/")
+        if words[0] == "datasets":
+            words = ["/".join(words[:2]), *words[2:]]
         repository = self.repository("/".join(words[:2]))
         if repository is None:
             return

@@ -85,6 +85,27 @@ def test_figures_with_data_are_drawn_and_the_summary_is_written(tmp_path, measur
         assert "no rise and no fall exceeds the noise" in " ".join(text.split())
 
 
+def test_numbers_are_drawn_by_document_length(tmp_path):
+    names = ["anisotropy", "massive_share", "id_twonn"]
+    parts = []
+    for corpus, length in (("text", 32), ("text.short", 8), ("text.long", 128)):
+        for selection in ("all", "no_first"):
+            of = {"corpus": corpus, "document_length": length, "selection": selection}
+            parts.append(make([2, 3, 6, 5, 3], 0.1, names, **of))
+    parts.append(make([2, 3, 6, 5, 3], 0.1, names, corpus="text.other", text_sha256="other"))
+    write_curves(build(*joined(*parts)), tmp_path)
+    curves = curves_tables.Curves.read(tmp_path)
+    shown = figures.FIGURES["lengths"].data(curves)
+    assert set(shown.corpus) == {"text", "text.short", "text.long"}
+    assert set(shown.step) == {1000}
+    (top, below) = figures.FIGURES["lengths"].draw(shown).axes
+    assert [label.get_text() for label in below.get_xticklabels()] == ["8", "32", "128"]
+    assert len(top.lines) == 3
+    plt.close("all")
+    # Other figures show only the text itself.
+    assert curves.corpora == ["text"]
+
+
 def test_names_are_not_broken_at_their_hyphens():
     figure, run = plt.figure(), "my-run-with-hyphens"
     revisions = [f"checkpoint-{step}" for step in (100, 200, 300)]
@@ -120,7 +141,10 @@ def test_no_line_crosses_a_break(tmp_path, is_broken):
     """Figures over training are recognised by their logarithmic axis of steps."""
     run = {"suite": "s", "run": "decoder"}
     losses = [
-        run | {"revision": f"checkpoint-{s}", "step": s, "value": 3.0, "stderr": 0.1} | source
+        dict.fromkeys(schemas.LOSSES.names)
+        | run
+        | {"revision": f"checkpoint-{s}", "step": s, "value": 3.0, "stderr": 0.1}
+        | source
         for source in ({"source": "eval", "corpus": "text"}, {"source": "log", "corpus": None})
         for s in STEPS
     ]

@@ -146,6 +146,10 @@ def test_footprint_of_a_checkpoint_is_its_files_and_its_shards():
     )
     paper = settings(corpus={"documents": 10, "sampling": "paper"})
     assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 10 * 512
+    variants = {"long": {"length": 100}, "few": {"documents": 2}}
+    more = settings(corpus={"documents": 10, "length": 20, "variants": variants})
+    model = Model.of(listed, settings().suites["s"])
+    assert costs.n_tokens(model, more) == 3 * (10 * 20 + 10 * 100 + 2 * 20)
     listed.config["vocab_size"] = None
     assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 10 * 512
 

@@ -233,7 +233,7 @@ def test_manifest_holds_the_digest_of_the_planned_text(two, tmp_path, capsys):
     text.write_text("a text", encoding="utf-8")
     arguments, out = planned_manifest(tmp_path, configuration(two, corpus={"text": str(text)}))
     assert cli.main(arguments) == 0
-    assert manifests.text_sha256(out) == hashlib.sha256(b"a text").hexdigest()
+    assert manifests.texts(out) == {str(text): hashlib.sha256(b"a text").hexdigest()}
     for change in (lambda: text.write_text("another text", encoding="utf-8"), text.unlink):
         change()
         capsys.readouterr()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from shapesweep.config.names import MOST, steps
+from shapesweep.config.names import MOST, expand, steps
 from shapesweep.validation import Strict, pattern
 
 #: Where the Hub stores a checkpoint, such as in a branch or in a folder.
@@ -126,6 +126,11 @@ class Naming(Strict):
         pattern=REPOSITORY,
         description="repository of the tokenizer, if the checkpoints contain no tokenizer",
     )
+    language: str | None = Field(
+        None,
+        description="language of the training text, if it contains little or no English; such a "
+        "suite is refused if `corpus.text` is English",
+    )
     seed: int | str | None = Field(
         None,
         description="seed of the runs, or a regular expression whose group matches the seed in the "
@@ -232,6 +237,17 @@ class HubSuite(Naming):
         parts = {"repository", "match", "named", "branch", "tokenizer"}
         groups = [group.model_dump(include=parts) for group in self.groups()]
         return {"mode": self.mode, "only": self.only, "groups": groups}
+
+    def languages(self) -> set[str]:
+        """Return the languages of the chosen runs, as far as their groups state a language."""
+        known = {
+            name.partition("/")[2]: group.language
+            for group in self.groups()
+            for name in expand(group.repository)
+        }
+        chosen = [known[run] for run in self.only or () if run in known]
+        is_known = self.only is not None and len(chosen) == len(self.only)
+        return {language for language in (chosen if is_known else known.values()) if language}
 
     def groups(self) -> list[Repositories]:
         """Return the groups of repositories. Keys that a group lacks are taken from the suite."""

@@ -14,7 +14,7 @@ from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
 from shapesweep.config.registry import REGISTRY, Suites
 from shapesweep.config.suite import Name
-from shapesweep.corpora import CORPORA, CorpusConfig
+from shapesweep.corpora import CORPORA, CorpusConfig, language
 from shapesweep.errors import near
 from shapesweep.metrics import METRICS, NeighborMetric
 from shapesweep.storage.selections import SELECTIONS, SUBSAMPLES
@@ -297,5 +297,14 @@ class Config(Strict):
                     ["suites", name],
                     "needs code from its repositories: read the code, and if you trust it, write "
                     f"hub: {{remote_code: [{name}]}}",
+                )
+            foreign = suite.languages() - {"English"}
+            if foreign and {language(text) for text in self.corpus.texts} == {"English"}:
+                languages = ", ".join(sorted(foreign))
+                raise at(
+                    ["suites", name],
+                    f"was trained on another language ({languages}) than corpus.text, "
+                    f"{self.corpus.text}, which is English; set corpus.text to a text in the "
+                    "language of the models, such as a file",
                 )
         return self

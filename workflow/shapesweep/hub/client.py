@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shapesweep import progress
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.storage.files import File, is_inside, sha256
 
@@ -24,6 +25,7 @@ from shapesweep.storage.files import File, is_inside, sha256
 ATTEMPTS, LONGEST_WAIT = 8, 60.0
 #: Number of attempts to download a file that arrives damaged.
 DAMAGED = 3
+_DAMAGED = "arrived damaged: its digest differs from the digest that the Hub lists"
 #: HTTP status codes below 500 for which a request is repeated.
 _TRANSIENT = {408, 409, 425, 429}
 
@@ -79,7 +81,7 @@ def tree(repository: str, commit: str) -> list[File]:
         lambda api: list(api.list_repo_tree(repository, revision=commit, recursive=True)),
     )
     return [
-        File(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
+        _as_file(entry)
         for entry in entries
         # Skip folders, and paths that point outside the folder of the download.
         if hasattr(entry, "blob_id") and is_inside(entry.path)
@@ -184,9 +186,81 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
             shown.update(before + file.size - shown.n)
             return target
     target.unlink(missing_ok=True)
-    raise RefusedError(
-        f"{file.path} arrived damaged: its digest differs from the digest that the Hub lists"
+    raise RefusedError(f"{file.path} {_DAMAGED}")
+
+
+def fetch_cached(repository: str, commit: str, path: str, kind: str) -> Path:
+    """Download a file into the user's cache, and check its size and digest.
+
+    Parameters
+    ----------
+    repository, commit, path : str
+    kind : {"model", "dataset"}
+        Kind of the repository.
+
+    Returns
+    -------
+    Path
+        Path of the file in the cache. A file that the cache already contains is not requested.
+
+    Raises
+    ------
+    RefusedError
+        If the Hub has no such file, or repeatedly sends contents that differ from the Hub's
+        listing.
+    UnreachableError
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repository, path, revision=commit, repo_type=kind)
+    if isinstance(cached, str) and _has_digest_of_its_name(Path(cached).resolve()):
+        return Path(cached)
+    listed = _ask(
+        repository,
+        lambda api: api.get_paths_info(repository, [path], revision=commit, repo_type=kind),
     )
+    files = [_as_file(entry) for entry in listed if hasattr(entry, "blob_id")]
+    if not files:
+        raise RefusedError(f"{repository} has no file {path} at the commit {commit}")
+    for attempt in range(DAMAGED):
+        download = functools.partial(
+            HfApi.hf_hub_download,
+            repo_id=repository,
+            filename=path,
+            revision=commit,
+            repo_type=kind,
+            force_download=attempt > 0 or isinstance(cached, str),
+        )
+        try:
+            arrived = Path(_ask(repository, download))
+        except OSError as error:
+            if not _is_short(error):
+                raise
+            continue
+        if is_whole(arrived, files[0]):
+            return arrived
+    raise RefusedError(f"{path} of {repository} {_DAMAGED}")
+
+
+def get(url: str, out: Path) -> None:
+    """Download a file that is not on the Hub.
+
+    Raises
+    ------
+    RefusedError, UnreachableError
+    """
+    from huggingface_hub.utils import get_session
+
+    def download(_api: Any) -> None:
+        with get_session().stream("GET", url, follow_redirects=True) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("Content-Length", 0))
+            with out.open("wb") as file, progress.bar(total, "downloading", "bytes") as shown:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+                    shown.update(len(chunk))
+
+    _ask(url, download)
 
 
 def is_whole(path: Path, file: File) -> bool:
@@ -198,6 +272,18 @@ def is_whole(path: Path, file: File) -> bool:
     if file.sha256:
         return sha256(path) == file.sha256
     return git_hash(path.read_bytes()) == file.blob
+
+
+def _as_file(entry: Any) -> File:
+    return File(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
+
+
+def _has_digest_of_its_name(path: Path) -> bool:
+    """Whether a file of the user's cache is whole. The cache names a file after its digest."""
+    from huggingface_hub.utils.sha import git_hash
+
+    found = sha256(path) if len(path.name) == 64 else git_hash(path.read_bytes())
+    return path.name == found
 
 
 def _ask(about: str, call: Callable[[Any], Answer]) -> Answer:
@@ -288,13 +374,13 @@ def _expected_error(about: str, error: BaseException) -> ShapesweepError | None:
     status = _status(error)
     if status in (401, 403):
         return NoAccessError(f"{about}: the Hub refuses the request (HTTP {status}): {token}")
+    reason = f"HTTP {status}" if status else type(error).__name__
+    hub, server = ("the server",) * 2 if "://" in about else ("the Hub", constants.ENDPOINT)
     if _is_transient(error):
-        reason = f"HTTP {status}" if status else type(error).__name__
         return UnreachableError(
-            f"{about}: {constants.ENDPOINT} failed in all {ATTEMPTS} attempts ({reason}); "
-            "run again later"
+            f"{about}: {server} failed in all {ATTEMPTS} attempts ({reason}); run again later"
         )
-    return RefusedError(f"{about}: the Hub refuses the request (HTTP {status})") if status else None
+    return RefusedError(f"{about}: {hub} refuses the request ({reason})") if status else None
 
 
 def _status(error: BaseException) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from shapesweep.corpora import CORPORA
 from shapesweep.curves.phases import NOT_SHOWN
 from shapesweep.curves.tables import corpora, rows
 
@@ -165,22 +166,25 @@ def _sinks(run: Run, last: Any, shapes: pd.DataFrame) -> list[str]:
 
 def on_phases(run: Run) -> list[str]:
     """State the verdict on the two phases of the ID, and describe the two tested curves."""
-    if not len(run.verdicts):
+    usual = rows(run.verdicts, variant="")
+    if not len(usual):
         return []
-    verdict = run.verdicts.sort_values("sample").iloc[0]
+    verdict = usual.sort_values("sample").iloc[0]
+    first = run.phases[run.phases.corpus.isin(CORPORA)]
     tested = {
-        role: run.phases[run.phases.tested == role].iloc[0]
-        for role in _ROLES
-        if (run.phases.tested == role).any()
+        role: first[first.tested == role].iloc[0] for role in _ROLES if (first.tested == role).any()
     }
     metrics = "/".join(dict.fromkeys(curve.metric for curve in tested.values()))
-    head = f"Two phases ({metrics}, middle blocks): {_judged(run.verdicts)}"
+    head = f"Two phases ({metrics}, middle blocks): {_judged(usual)}"
     found = [head, *(_described(run, role, curve) for role, curve in tested.items())]
     if verdict.n_curves:
         found.append(
             f"Of {verdict.n_curves} other curves, which are described but not tested, "
             f"{verdict.n_shown} rise and then fall."
         )
+    others = run.verdicts[run.verdicts.variant != ""]
+    for variant, mine in others.groupby("variant", sort=False):
+        found.append(f"With the documents of the variant {variant}: {_judged(mine)}")
     return [*found, *_neighbours(run)]
 
 
@@ -203,7 +207,7 @@ def on_seeds(verdicts: pd.DataFrame, trajectories: pd.DataFrame) -> list[str]:
         key = {"suite": suite, "model": model, "layers": "middle", "metric": "id_twonn"}
         line = rows(trajectories, **key, over="seeds", selection="no_first")
         line = line[line.corpus == corpora(line)[0]].sort_values("step") if len(line) else line
-        text = f"{suite}/{model}, mean over seeds: {_judged(mine)}"
+        text = f"{suite}/{model}, mean over seeds: {_judged(rows(mine, over='seeds', variant=''))}"
         if len(line):
             last = line.iloc[-1]
             text += (

@@ -62,8 +62,9 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
 
 
 def corpora(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """List every corpus with its digest, its seed, and the number of measured checkpoints."""
-    return _counted(origins, ["suite", "run", "corpus", "corpus_digest", "corpus_seed"])
+    """List every corpus with its digests, its seed, and the number of measured checkpoints."""
+    digests = ["text_sha256", "corpus_digest", "corpus_seed"]
+    return _counted(origins, ["suite", "run", "corpus", *digests])
 
 
 def versions(origins: pd.DataFrame) -> list[dict[str, Any]]:
