@@ -26,7 +26,7 @@ class File:
         Id of the file in git, which identifies the contents if `sha256` is None.
     """
 
-    path: str
+    path: Annotated[str, Field(pattern=r"^[^\x00]+$")]
     size: Annotated[int, Field(ge=0, le=2**50)]
     sha256: str | None
     blob: str
