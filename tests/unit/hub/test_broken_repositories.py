@@ -118,7 +118,7 @@ def test_an_answer_without_sense_is_a_problem(standin, request_listing, kind, an
     for path in (kind, *(f"{kind}/{revision}" for revision in (*commits, "main"))):
         standin.spoilt[f"{API}/{path}"] = lambda _: answer
     problem = request_listing(suite(mode="commits" if kind == "commits" else "branches"))
-    assert "failed in all 8 attempts (a malformed answer: " in problem or "Recursion" in problem
+    assert "failed in all 8 attempts (a malformed answer: " in problem
 
 
 def replaced(entry, **more):
@@ -136,7 +136,7 @@ def replaced(entry, **more):
 ENTRIES = {
     "tree": [
         *({"path": path} for path in (None, 3, [], "", "\0", "\ud800")),
-        *({"size": size} for size in (None, -1, "x", 10**30, 1e300, [])),
+        *({"size": size} for size in (None, -1, "x", 2**41, 10**30, 1e300, [])),
         *({"oid": blob} for blob in (None, 3, {})),
         *({"lfs": lfs} for lfs in ([], "x", {"oid": 3, "size": 1, "pointerSize": 1})),
         *({"type": kind} for kind in (None, "symlink")),

@@ -96,8 +96,9 @@ def reason(error: BaseException) -> str:
     if response is not None:
         return f"HTTP {response.status_code}"
     name = type(error).__name__
-    malformed = isinstance(error, ValueError | LookupError | TypeError | AttributeError)
-    return f"a malformed answer: {name}" if malformed and not isinstance(error, OSError) else name
+    kinds = ValueError | LookupError | TypeError | AttributeError | RecursionError
+    is_malformed = isinstance(error, kinds) and not isinstance(error, OSError)
+    return f"a malformed answer: {name}" if is_malformed else name
 
 
 def _response(error: BaseException) -> Any:
