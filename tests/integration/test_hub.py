@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -10,8 +11,18 @@ import pandas as pd
 import transformers
 import yaml
 
-from helpers.hub_suites import CLUTTER, NEOX, Evil, changed, files, pickled, publish_all
+from helpers.hub_suites import (
+    CLUTTER,
+    NEOX,
+    Evil,
+    changed,
+    files,
+    pickled,
+    publish_all,
+    publish_run,
+)
 from helpers.models import tiny_neox, trajectory
+from helpers.standin import Storage
 from helpers.workflow import (
     ROOT,
     complete,
@@ -189,7 +200,7 @@ def test_the_papers_figures_are_drawn_for_the_available_models(
 def test_failed_requests_are_repeated_by_the_next_sweep(standin, publish, tmp_path, text_file):
     write(tmp_path, settings(text_file, suites=publish([0, 1]), corpora=["text"]))
     commit = standin.repositories["Org/neox"].branches["step1"]
-    standin.broken.add(f"/Org/neox/resolve/{commit}/model.safetensors")
+    standin.broken[f"/Org/neox/resolve/{commit}/model.safetensors"] = 500
     complete(tmp_path, "numbers")
     assert "failed in all" in failures(tmp_path)["step1", 1]
     assert plan(tmp_path, "numbers")["download"] == 1
@@ -222,6 +233,62 @@ def test_a_repository_that_cannot_be_listed_is_reported_in_one_line(publish, tmp
     publish([0])
     output = refused(tmp_path, "numbers", "--forcerun", "listing")
     assert "hub.disk_gb: neox/neox/step0 needs" in output
+
+
+def test_a_broken_repository_costs_only_its_own_run(
+    standin, publish, tmp_path, text_file, tokenizers
+):
+    publish([0, 1])
+    publish_run(standin, "Org/broken", [0, 1], tokenizers["decoder"], tmp_path)
+    broken, html = standin.repositories["Org/broken"], b"<!DOCTYPE html>"
+    configs = {
+        commit: files.pop("config.json")
+        for commit, files in broken.commits.items()
+        if "config.json" in files
+    }
+    suite = {**NEOX, "repositories": ["Org/{broken,neox}"]}
+    write(tmp_path, settings(text_file, suites={"neox": suite}, corpora=["text"]))
+
+    def broken_by(config, prefix=None):
+        """List the repositories again after a change, and return the output."""
+        for commit in configs:
+            broken.commits[commit]["config.json"] = config or configs[commit]
+        standin.broken = {prefix: 520} if prefix else {}
+        # The files of a commit may have changed, which never happens on the Hub.
+        shutil.rmtree(tmp_path / "results/listings/trees", ignore_errors=True)
+        return complete(tmp_path, "manifests", "--forcerun", "listing")
+
+    for prefix in ("/api/models/Org/broken/refs", "/api/models/Org/broken/tree", "/Org/broken/"):
+        output = broken_by(None, prefix)
+        reason = f"not_listed: Org/broken: {standin.url} failed in all 8 attempts (HTTP 520); once"
+        assert f"{reason} this is fixed, list again with --forcerun listing: broken" in output
+        assert "neox: checkpoints 2, runs 2, " in output
+    reason = "Org/broken: config.json is not a JSON object, but starts with "
+    assert f"not_listed: {reason}'[]'; once" in broken_by(b"[]")
+    assert f"not_listed: {reason}'{html.decode()}'; once" in broken_by(html)
+
+    assert "neox/neox" in complete(tmp_path, "plan")
+    output = complete(tmp_path, "numbers")
+    assert f"not measured: neox/broken: not_listed: {reason}" in output
+    summary = (tmp_path / "results/summary.txt").read_text(encoding="utf-8")
+    assert f"not measured: neox/broken: not_listed: {reason}" in summary
+    failed = read(tmp_path, "failures").query("run == 'broken'")
+    assert failed.reason.str.startswith(f"not_listed: {reason}").tolist() == [True]
+    assert set(read(tmp_path, "geometry").run) == {"neox"}
+    assert "Nothing to be done" in sweep(tmp_path, "numbers").stdout
+
+    broken_by(None)
+    complete(tmp_path, "numbers")
+    assert set(read(tmp_path, "geometry").run) == {"broken", "neox"}
+
+
+def test_expired_links_are_replaced_in_a_sweep(standin, publish, tmp_path, text_file):
+    """Each link of the storage can be used once, and every second link has already expired."""
+    write(tmp_path, settings(text_file, suites=publish([0, 1]), corpora=["text"]))
+    standin.storage = Storage(standin.second_url, lambda link, used: link % 2 == 0 or used > 0)
+    complete(tmp_path, "numbers")
+    assert set(failures(tmp_path).values()) == {"empty_main"}
+    assert len(standin.storage.used) == 2
 
 
 def test_downloads_stay_within_the_disk_budget(publish, tmp_path, text_file):

@@ -62,7 +62,7 @@ def test_refs_files_commits_and_repositories_are_read_from_all_pages(standin, co
     assert client.repositories("org/*") == ["org/a", "org/b"]
     assert listed["config.json"].sha256 is None
     assert listed["model.safetensors"].size == len(WEIGHTS)
-    assert client.read("org/a", commit, "config.json") == b"{}"
+    assert client.read("org/a", commit, listed["config.json"]) == b"{}"
 
 
 def test_calls_are_repeated_until_they_succeed(standin, commit, fetch, no_waits):

@@ -83,6 +83,8 @@ def test_tokenizer_comes_from_the_first_source_that_has_it(tmp_path, download_er
     download.tokenizer(pinned(), [], tmp_path / "none")
     reason = failures.recorded(tmp_path / "none")["reason"]
     assert reason.startswith("org/a has no tokenizer; set suites.s.tokenizer to a repository")
+    download.tokenizer(pinned(), [], tmp_path / "none", "org/t: failed")
+    assert failures.recorded(tmp_path / "none")["reason"] == "org/t: failed"
 
 
 def test_nothing_is_downloaded_without_a_tokenizer(tmp_path, download_errors):

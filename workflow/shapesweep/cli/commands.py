@@ -136,8 +136,8 @@ def tokenizer(arguments: argparse.Namespace) -> None:
     from shapesweep.manifest import checkpoints
 
     name, suite = arguments.suite, _suite(arguments)
-    last, sources = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
-    print(download.tokenizer(last, sources, Path(arguments.out)))
+    last, sources, problem = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
+    print(download.tokenizer(last, sources, Path(arguments.out), problem))
 
 
 def text(arguments: argparse.Namespace) -> None:

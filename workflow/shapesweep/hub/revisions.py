@@ -48,6 +48,12 @@ class Repository:
     trees: dict[str, list[File] | None] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def advice(self) -> str | None:
+        """The problem, and what to do once it is fixed; None if there is no problem."""
+        hint = "once this is fixed, list again with --forcerun listing"
+        return f"{self.problem}; {hint}" if self.problem else None
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -240,10 +246,8 @@ def checkpoints(
         # A repository that cannot be listed is always reported, because it may contain a requested
         # run.
         if repository.problem or is_empty:
-            problem = repository.problem or f"{name} has no revision that matches the suite"
-            hint = "; once this is fixed, list again with --forcerun listing"
-            again = hint if repository.problem else ""
-            status = f"not_listed: {problem}{again}"
+            problem = repository.advice or f"{name} has no revision that matches the suite"
+            status = f"not_listed: {problem}"
             run = _plain(name.partition("/")[2])
             whole.append(Listed(run, "", repository=name, status=(status,)))
     by_run: dict[str, list[Listed]] = {}

@@ -4,18 +4,22 @@ A text of the registry is kept in the cache of the Hub's client (`HF_HOME`), and
 git blob id whenever it is used. A data set is kept in the same cache by the client itself.
 """
 
+import functools
 import os
 import shlex
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shapesweep import progress
 from shapesweep.corpora import DatasetText, NamedText, fetched_file, source
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.hub import client
+from shapesweep.hub.errors import is_short
 from shapesweep.storage import atomic
 from shapesweep.storage.files import sha256
 from shapesweep.storage.tables import first_line
@@ -97,7 +101,7 @@ def _named(text: str, found: NamedText) -> Path:
         for address in found.urls:
             url = f"{mirror}{address.removeprefix(GITHUB)}" if mirror else address
             try:
-                client.get(url, arrived)
+                _download(url, arrived)
             except client.RefusedError as error:
                 problems.append(str(error))
                 continue
@@ -112,9 +116,65 @@ def _named(text: str, found: NamedText) -> Path:
     raise client.RefusedError("; ".join(problems))
 
 
+def _download(url: str, out: Path) -> None:
+    """Download a file that is not on the Hub."""
+    from huggingface_hub import get_session
+
+    def ask(_: Any) -> int:
+        with get_session().stream("GET", url, follow_redirects=True) as response:
+            if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
+                return response.status_code
+            response.raise_for_status()
+            size = int(response.headers.get("Content-Length", 0))
+            with out.open("wb") as file, progress.bar(size, "downloading", "bytes") as shown:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+                    shown.update(len(chunk))
+            return response.status_code
+
+    status = client.send(url, ask)
+    if status >= 400:
+        raise client.RefusedError(f"{url}: the server refuses the request (HTTP {status})")
+
+
 def _dataset(found: DatasetText) -> Path:
-    """Return the path of the file of a data set in the cache."""
-    return client.fetch_cached(found.repository, found.commit, found.path, "dataset")
+    """Return the path of the file of a data set in the cache, after a check of its digest."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    where = {"repo_id": found.repository, "revision": found.commit, "repo_type": "dataset"}
+    cached = try_to_load_from_cache(filename=found.path, **where)
+    if isinstance(cached, str) and _has_digest_of_its_name(Path(cached).resolve()):
+        return Path(cached)
+    listed = client.send(
+        found.repository, lambda api: api.get_paths_info(paths=found.path, **where)
+    )
+    if not listed or not hasattr(listed[0], "blob_id"):
+        raise client.RefusedError(f"{found.repository} has no file {found.path} at this commit")
+    file = client.as_file(listed[0])
+    for attempt in range(client.DOWNLOADS):
+        download = functools.partial(
+            HfApi.hf_hub_download,
+            filename=found.path,
+            force_download=attempt > 0 or isinstance(cached, str),
+            **where,
+        )
+        try:
+            arrived = Path(client.send(found.repository, download))
+        except OSError as error:
+            if not is_short(error):
+                raise
+            continue
+        if client.is_whole(arrived, file):
+            return arrived
+    raise client.RefusedError(f"{found.repository}: {found.path} {client.DAMAGED}")
+
+
+def _has_digest_of_its_name(path: Path) -> bool:
+    """Whether a file of the cache is whole. The client names a cached file after its digest."""
+    from huggingface_hub.utils.sha import git_hash
+
+    found = sha256(path) if len(path.name) == 64 else git_hash(path.read_bytes())
+    return path.name == found
 
 
 def _write_column(found: DatasetText, parquet: Path, out: Path) -> None:

@@ -167,7 +167,7 @@ def _sha256(digests: Digests, key: tuple[str, str], path: Path, stat: os.stat_re
 
 def tokenizers(
     name: str, suite: AnySuite, results: str | Path, run: str
-) -> tuple[Checkpoint, Iterator[TokenizerSource]]:
+) -> tuple[Checkpoint, Iterator[TokenizerSource], str | None]:
     """Return the possible sources of the tokenizer of a run on the Hub.
 
     Returns
@@ -176,6 +176,8 @@ def tokenizers(
         The last checkpoint of the run.
     sources : iterator of (str, str, list of File)
         Each source consists of a repository, a commit and files. The best source comes first.
+    problem : str or None
+        Reason why the repository that the suite names for the tokenizer cannot be listed.
 
     Raises
     ------
@@ -191,8 +193,10 @@ def tokenizers(
         raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
     repositories = listing.read(listing_file(results, name))
     groups = listing.groups(suite, repositories)
-    sources = revisions.tokenizers(mine, repositories, groups[mine[-1].repository])
-    return describe(name, suite, mine[-1:], "all")[0], sources
+    group = groups[mine[-1].repository]
+    sources = revisions.tokenizers(mine, repositories, group)
+    named = repositories.get(group.tokenizer or "")
+    return describe(name, suite, mine[-1:], "all")[0], sources, named.advice if named else None
 
 
 def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Listed]:
