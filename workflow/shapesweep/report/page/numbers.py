@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from shapesweep.curves.intervals import CURVE, as_array
 from shapesweep.metrics import METRICS
-from shapesweep.storage import schemas
+from shapesweep.storage import axis, schemas
 
 #: Maximum total size of the curves on a page, in characters. If the curves exceed this size, the
 #: last curves in the order of `_ranked` are left out.
@@ -48,7 +48,7 @@ def pack(
         runs : list of dict
             Each with the lists `checkpoints` (in the order of steps) and `layers` (from the
             embedding to the last layer). Checkpoints and layers are the two axes of every array of
-            a curve.
+            a curve. `axis` describes the positions in the lists of steps.
         flags : list of str
             All flags that occur. The `flag` of a curve contains indices into the list `flags`.
         curves : list of dict
@@ -164,6 +164,7 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
             "family": first.family,
             "architecture": first.architecture,
             "n_layers": int(first.n_layers),
+            "axis": _axis(part),
             "checkpoints": [
                 {
                     "key": c.checkpoint,
@@ -177,6 +178,11 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
             "layers": [[int(row.layer), row.layer_kind] for row in layers.itertuples()],
         }
     return runs
+
+
+def _axis(part: pd.DataFrame) -> dict[str, Any]:
+    along = axis.of_rows(part)
+    return {"on_tokens": along.on_tokens, "unit": along.unit, "label": along.label}
 
 
 def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[str, Any]:
