@@ -64,7 +64,9 @@ def test_suites_of_all_six_modes_are_measured(standin, tmp_path, text_file, toke
     assert sorted(checkpoints.loc["berts"].tokens) == [0, 4_096_000]
     assert checkpoints.loc["berts"].seed.tolist() == [3, 3]
     assert checkpoints.loc["either"].tokens.to_dict() == {0: 100, 8: 300}
-    assert sorted(checkpoints.loc["folders"].tokens) == [5e8, 85e8]
+    # The names of these folders contain tokens and no steps.
+    assert checkpoints.loc["folders"].tokens.to_dict() == {162 * 10**8: 162e8, 1678 * 10**7: 1678e7}
+    assert "16.78 B tokens" in (tmp_path / "results/summary.txt").read_text(encoding="utf-8")
     assert checkpoints.loc["commits"].revision.str.fullmatch("[0-9a-f]{40}").all()
     manifest = tables.read(tmp_path / "results/manifests/neox.parquet", schemas.MANIFEST)
     names = {row.revision: [file["path"] for file in row.files] for row in manifest.itertuples()}
@@ -136,12 +138,15 @@ def test_defective_checkpoints_are_skipped_and_reported(standin, tmp_path, text_
         standin.add("Org/neox", f"step{step}", contents | tokenizer)
     (_, another), *_ = trajectory(tiny_neox(), [0, 1], seed=100)
     deleted = standin.add("Org/neox", "step1024", files(another, tmp_path / "m") | tokenizer)
+    for zeros, model in trajectory(tiny_neox(), [0, 1], seed=101):
+        name = f"step{'0' * zeros}2048"
+        standin.add("Org/neox", name, files(model, tmp_path / "m") | tokenizer)
     suites = {"neox": {**NEOX, "grid": [0, 1, 2, 3]}}
     write(tmp_path, settings(text_file, suites=suites, corpora=["text"]))
 
     done = complete(tmp_path, "manifests")
-    assert "neox: checkpoints 12, runs 1, " in done
-    assert "holes 1, defects 4" in done
+    assert "neox: checkpoints 14, runs 1, " in done
+    assert "holes 1, defects 6" in done
     for message in ("shares_file_with: neox/step2, neox/step4", "missing_weights: neox/step128"):
         assert message in done
     # A revision is deleted between the listing and the download.
@@ -151,6 +156,8 @@ def test_defective_checkpoints_are_skipped_and_reported(standin, tmp_path, text_
     reasons = failures(tmp_path)
     assert reasons["step2", 2] == "shares_file_with:step4"
     assert reasons["step4", 4] == "shares_file_with:step2"
+    assert reasons["step2048", 2048] == "same_step_as:step02048"
+    assert reasons["step02048", 2048] == "same_step_as:step2048"
     assert reasons["step32", 32].startswith("discontinuous: ")
     assert reasons["step128", 128] == f"missing_weights:{shard}"
     assert "weights are missing: gpt_neox.final_layer_norm.weight" in reasons["step256", 256]

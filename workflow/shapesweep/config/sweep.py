@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from shapesweep.config import names
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
 from shapesweep.config.registry import REGISTRY, Suites
@@ -35,7 +36,11 @@ class Every(Strict):
 class Steps(Strict):
     """The checkpoints at the listed steps."""
 
-    steps: list[int] = Field(min_length=1, description="the checkpoints at the listed steps")
+    steps: Annotated[list[int | str], AfterValidator(names.steps)] = Field(
+        min_length=1,
+        description="the checkpoints at the listed steps, such as `[0, 1000..5000 by 1000]`, or "
+        "numbers of tokens, such as `[500B, 1T]`",
+    )
 
 
 class Log(Strict):

@@ -18,9 +18,9 @@ import pandas as pd
 from shapesweep.corpora import CorpusLabel
 from shapesweep.curves import intervals
 from shapesweep.estimators import course
-from shapesweep.storage import schemas
+from shapesweep.storage import axis, schemas
 
-#: Maximum number of checkpoints that are used, evenly spaced in log(1 + step). If checkpoints are
+#: Maximum number of checkpoints that are used, evenly spaced in `Axis.log`. If checkpoints are
 #: too close together, they share noise.
 MOST = 24
 #: Minimum number of checkpoints if the noise is estimated from a single curve.
@@ -45,7 +45,7 @@ Tested = Mapping[str, Mapping[str, str]]
 def phases(middle: pd.DataFrame, tested: Tested) -> dict[str, pd.DataFrame]:
     """Compute the tables `schemas.PHASES`, `schemas.MOVES` and `schemas.VERDICTS`.
 
-    A rise or a fall counts if it exceeds two kinds of noise (`course.moves` on log(1 + step)):
+    A rise or a fall counts if it exceeds two kinds of noise (`course.moves` on `Axis.log`):
 
     - Training: the noise is estimated from runs that differ only by their seed or, if this is not
       possible, from the curve itself.
@@ -152,12 +152,13 @@ def _described(
     }
     if len(part) < (LEAST if known_noise is None else 3):
         return {**row, "verdict": "too few checkpoints"}, []
-    kept = course.thinned(np.log1p(steps), MOST)
+    along = axis.of_rows(part)
+    kept = course.thinned(along.log(steps), MOST)
     part, values, steps = part.iloc[kept], values[kept], steps[kept]
     without = np.stack(part.replicates.to_list(), axis=1)
     if not (np.isfinite(values).all() and np.isfinite(without).all()):
         return {**row, "verdict": "undefined"}, []
-    described = course.describe(values, np.log1p(steps), without, known_noise, freedom)
+    described = course.describe(values, along.log(steps), without, known_noise, freedom)
     found = described.moves
     moves = [
         {

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from shapesweep import progress
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.hub import client
-from shapesweep.hub.revisions import TokenizerSource
+from shapesweep.hub.tokenizer_sources import TokenizerSource
 from shapesweep.storage import atomic, failures
 from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint

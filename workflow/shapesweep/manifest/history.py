@@ -20,7 +20,7 @@ from shapesweep.hub import client, listing
 from shapesweep.hub.errors import RefusedError, UnreachableError
 from shapesweep.hub.revisions import Repository
 from shapesweep.manifest.checkpoints import list_checkpoints, listing_file
-from shapesweep.storage import schemas, tables
+from shapesweep.storage import axis, schemas, tables
 from shapesweep.storage.files import stats
 from shapesweep.storage.schemas import LARGEST, PROBE_FILE
 
@@ -208,6 +208,14 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
             # An unknown run is not an error, because the suite's key `only` may leave out runs that
             # have a log.
             problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
+            yield run, (_NOTHING, [problem]), None
+            continue
+        mine = [checkpoint for checkpoint in found if checkpoint.run == run]
+        if axis.of((c.step for c in mine), (c.tokens for c in mine)).on_tokens:
+            problem = (
+                f"suites.{name}.losses: the names of the checkpoints of {run} contain tokens, but "
+                "its log contains steps, so the log is left out"
+            )
             yield run, (_NOTHING, [problem]), None
             continue
         yield run, _of_repository(by_run[run], listed[by_run[run]], path), None

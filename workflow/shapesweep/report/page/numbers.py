@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from shapesweep.curves import intervals
 from shapesweep.curves.intervals import as_array
 from shapesweep.metrics import METRICS
-from shapesweep.storage import schemas
+from shapesweep.storage import axis, schemas
 
 #: Maximum total size of the curves on a page, in characters. If the curves exceed this size, the
 #: last curves in the order of `_ranked` are left out.
@@ -51,7 +51,7 @@ def pack(
         runs : list of dict
             Each with the lists `checkpoints` (in the order of steps) and `layers` (from the
             embedding to the last layer). Checkpoints and layers are the two axes of every array of
-            a curve.
+            a curve. `axis` describes the positions in the lists of steps.
         flags : list of str
             All flags that occur. The `flag` of a curve contains indices into the list `flags`.
         curves : list of dict
@@ -167,6 +167,7 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
             "family": first.family,
             "architecture": first.architecture,
             "n_layers": int(first.n_layers),
+            "axis": _axis(part),
             "checkpoints": [
                 {
                     "key": c.checkpoint,
@@ -180,6 +181,11 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
             "layers": [[int(row.layer), row.layer_kind] for row in layers.itertuples()],
         }
     return runs
+
+
+def _axis(part: pd.DataFrame) -> dict[str, Any]:
+    along = axis.of_rows(part)
+    return {"on_tokens": along.on_tokens, "unit": along.unit, "label": along.label}
 
 
 def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[str, Any]:
