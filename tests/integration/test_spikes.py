@@ -7,11 +7,15 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+import yaml
 
-from helpers.models import tiny_llama
+from helpers import miniature
+from helpers.hub_suites import files, publish_run
+from helpers.models import tiny_llama, trajectory
 from helpers.workflow import (
     EMBEDDED,
     LLAMA,
+    ROOT,
     complete,
     configure,
     plan,
@@ -21,6 +25,7 @@ from helpers.workflow import (
     sweep,
     write,
 )
+from shapesweep.curves.tables import rows
 from shapesweep.figures import EXTENSIONS
 from shapesweep.storage import schemas, tables
 
@@ -62,6 +67,59 @@ def test_the_spikes_target_trains_measures_scores_and_draws(tmp_path, text_file)
     for name in ("early_warning", "approach"):
         for extension in EXTENSIONS:
             assert (tmp_path / f"results/spikes/figures/{name}.{extension}").stat().st_size
+    assert "Nothing to be done" in sweep(tmp_path, "spikes").stdout
+
+
+def test_published_spikes_are_laid_beside_checkpoints_without_a_spike(
+    standin, tmp_path, text_file, tokenizers
+):
+    """The shipped configuration, with K2-Spike and PolyPythias in miniature."""
+    tokenizer = files(tokenizers["decoder"], tmp_path / "t")
+    steps = (186, 188, 190, 192)
+    for seed, branch in enumerate(("spike_ckpt", "normal_ckpt")):
+        for step, model in trajectory(tiny_llama(max_position_embeddings=512), steps, seed=seed):
+            contents = files(model, tmp_path / "m") | tokenizer
+            standin.add("LLM360/K2-Spike-2", f"{branch}_{step}", contents)
+    # The first spike is not published in this test.
+    run, shape = "EleutherAI/pythia-410m-seed3", miniature.CONFIGS["EleutherAI/"]
+    publish_run(standin, run, (1000, 2000, 3000), tokenizers["decoder"], tmp_path, shape)
+    rng = np.random.default_rng(0)
+    losses = [
+        (s, 3 + 0.01 * rng.standard_normal() + (1960 <= s < 2200)) for s in range(0, 3001, 20)
+    ]
+    lines = "".join(f"{step},{loss}\n" for step, loss in losses)
+    (tmp_path / "seed3.csv").write_text(f"step,loss\n{lines}", encoding="utf-8")
+    chosen = yaml.safe_load((ROOT / "config/k2-spike.yaml").read_text(encoding="utf-8"))
+    chosen["spikes"]["suites"]["polypythias"] = {
+        "only": ["pythia-410m-seed3"],
+        "loss_files": {"pythia-410m-seed3": "seed3.csv"},
+    }
+    chosen |= {"checkpoints": "all", "geometry": {"n_points": 128, "groups": 4}, "device": "cpu"}
+    chosen["corpus"]["text"] = str(text_file)
+    write(tmp_path, chosen)
+    complete(tmp_path, "spikes")
+    spiked = read(tmp_path, "spikes/curves/spiked")
+    k2 = spiked[spiked.suite == "k2-spike"]
+    assert set(k2.run) == {"K2-Spike-2.spike_ckpt"}
+    assert set(k2.reference) == {"K2-Spike-2.normal_ckpt"}
+    assert set(k2.state) == {"in"}
+    trajectories = read(tmp_path, "spikes/curves/trajectories")
+    wanted = {"layers": "middle", "metric": "id_twonn", "selection": "no_first", "corpus": "text"}
+    by_run = rows(trajectories, **wanted).set_index(["run", "step"]).value
+    mine = k2[(k2.metric == "id_twonn") & (k2.corpus == "text")].set_index("step")
+    assert sorted(mine.index) == list(steps)
+    for step, row in mine.iterrows():
+        assert row.value == by_run["K2-Spike-2.spike_ckpt", step]
+        assert row.reference_value == by_run["K2-Spike-2.normal_ckpt", step]
+    pythia = spiked[(spiked.suite == "polypythias") & (spiked.metric == "anisotropy")]
+    states = pythia.drop_duplicates("step").set_index("step")
+    assert states.state.to_dict() == {1000: "before", 2000: "in", 3000: "after"}
+    assert states.loss[2000] == pytest.approx(4, abs=0.1)
+    report = (tmp_path / "results/spikes/warnings.md").read_text(encoding="utf-8")
+    assert "## Checkpoints before and in loss spikes" in report
+    assert "| K2-Spike-2.normal_ckpt | `id_twonn` of text, no_first | 186 to 192 | " in report
+    assert "No signal is scored" in report
+    assert (tmp_path / "results/spikes/figures/spiked.png").stat().st_size
     assert "Nothing to be done" in sweep(tmp_path, "spikes").stdout
 
 

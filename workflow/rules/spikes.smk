@@ -1,6 +1,10 @@
 # Input: the suites under the configuration's key `spikes`. Output in <results>/spikes/: the tables
 # and curves of these suites, two figures, and the report warnings.md. The report says whether a
 # signal warned of the suites' loss explosions. Only `snakemake spikes` computes these files.
+import json
+
+from shapesweep.config.hub_suite import HubSuite
+
 SPIKE_SUITES = PLAN.spikes.suites
 SPIKE_CURVES = expand(f"{RESULTS}/spikes/curves/{{name}}.parquet", name=CURVES)
 
@@ -45,10 +49,19 @@ rule warnings:
     params:
         tables=subpath(input[0], parent=True),
         curves=subpath(output[1], parent=True),
+        # Snakemake expands braces in a string, but not in the return value of a function.
+        spiked=lambda w: json.dumps(
+            {
+                name: suite.spiked
+                for name, suite in SPIKE_SUITES.items()
+                if isinstance(suite, HubSuite)
+            }
+        ),
     message:
         "scoring the warnings of loss explosions"
     shell:
-        "shapesweep warnings --tables {params.tables:q} --curves {params.curves:q} --out {output.report:q} "
+        "shapesweep warnings --tables {params.tables:q} --curves {params.curves:q} "
+        "--spiked {params.spiked:q} --out {output.report:q} "
         "2>&1 | tee {log:q}"
 
 
@@ -64,7 +77,7 @@ use rule figures as figures_spikes with:
         f"{RESULTS}/benchmarks/spikes/figures.tsv"
     params:
         curves=subpath(input[0], parent=True),
-        names=["early_warning", "approach"],
+        names=["early_warning", "approach", "spiked"],
 
 
 rule spikes:

@@ -13,6 +13,8 @@ rule text:
         digest=f"{RESULTS}/texts/{{file}}.sha256",
     log:
         f"{RESULTS}/logs/texts/{{file}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/texts/{{file}}.tsv"
     wildcard_constraints:
         file="[A-Za-z0-9._-]+",
     localrule: True

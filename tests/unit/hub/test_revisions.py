@@ -43,6 +43,12 @@ olmo3  allenai/Olmo-3-1025-7B  stage2-step47684  ~.stage2  47684  6027869159424
 olmoe  allenai/OLMoE-1B-7B-0924  step1220000-tokens5117B  ~  1220000  -
 smollm2  HuggingFaceTB/SmolLM2-1.7B-intermediate-checkpoints  step-125000  ~  125000  250000000000
 smollm3  HuggingFaceTB/SmolLM3-3B-checkpoints  stage2-step-4200000  ~  4200000  9909043200000
+k2-spike  LLM360/K2-Spike-1  spike_ckpt_160  ~.spike_ckpt  160  -
+k2-spike  LLM360/K2-Spike-2  normal-186  ~.normal  186  -
+deep-ignorance  EleutherAI/deep-ignorance-pretraining-stage-weak-filter  global_step38144  ~  38144  -
+bertin-gpt-j  bertin-project/bertin-gpt-j-6B  v1beta2  ~  616000  -
+modern-gbert  aehrm/modern-gbert-1b-dev  pretrain-ba96117  ~  96117  -
+bamba  ibm-ai-platform/Bamba-9B-1.8T  main  Bamba-9B  =  1800000000000
 apertus  swiss-ai/Apertus-8B-2509  step2627139-tokens15T  ~  2627139  15000000000000
 lucie  OpenLLM-France/Lucie-7B  step0753851  ~  753851  3121742086144
 lucie  OpenLLM-France/Lucie-7B  extension_step0001220  ~.extension  1220  -
@@ -112,7 +118,6 @@ def test_published_names_of_revisions_are_understood(example):
     ("suite", "repository", "name"),
     [
         ("olmo3", "allenai/Olmo-3-1025-7B", "stage2-step47684-mix-a-from-2T-ckpt"),
-        ("smollm3", "HuggingFaceTB/SmolLM3-3B-checkpoints", "it-SFT"),
         ("gemstones", "tomg-group-umd/Gemstone-256x23", "step_00002385_cooldown_00002622"),
         ("pythia", "EleutherAI/pythia-70m", "step1000-fixed"),
         # The unit of the number is not known, or the number is a version.
@@ -305,6 +310,47 @@ def test_branches_with_the_same_folder_name_are_refused():
     listed = {"org/x": Repository(branches={"step/1": "c", "step--1": "d"}, trees={})}
     with pytest.raises(ShapesweepError, match="matches both 'step/1' and 'step--1' in org/x"):
         find(suite, listed)
+
+
+def test_stages_of_several_repositories_form_one_run():
+    suite = define(
+        match=r"step(?P<step>\d+)",
+        repositories=[
+            {"repository": "o/base"},
+            {"repository": "o/base-SFT", "run": "base", "stage": "SFT", "first_step": 100},
+            {"repository": "o/base-RL", "run": "base", "stage": "RL", "first_step": 150},
+        ],
+    )
+    names = {"o/base": [50, 100], "o/base-SFT": [25, 50], "o/base-RL": [10, 20]}
+    listed = {}
+    for repository, steps in names.items():
+        commits = {f"step{n}": f"{repository}{n}".encode().hex() for n in steps}
+        listed[repository] = Repository(branches={"main": "m", **commits})
+    found = [entry for entry in find(suite, listed) if not entry.is_main]
+    assert {entry.run for entry in found} == {"base"}
+    assert [(entry.step, entry.stage) for entry in found] == [
+        *((50, None), (100, None), (125, "SFT"), (150, "SFT"), (160, "RL"), (170, "RL"))
+    ]
+    assert found[2].revision == "base-SFT.step25"
+    only = suite.model_copy(update={"only": ["base"]})
+    assert [name for name, _ in revisions.patterns(only)] == list(names)
+
+
+def test_phases_can_continue_the_steps_of_a_run():
+    phases = {"sft": {"stage": "SFT", "first_step": 1000}}
+    suite = define(match=r"(?:(?P<phase>sft)-)?step(?P<step>\d+)", phases=phases)
+    found = listed_as(suite, "org/a", "step1000", "sft-step10")
+    assert [(entry.step, entry.stage) for entry in found] == [(1000, None), (1010, "SFT")]
+
+
+def test_the_registry_has_a_stage_for_training_after_pre_training():
+    suite = load("olmo2-7b-rl")
+    refs = {"DPO": {"main": "a"}, "Instruct": {"main": "b", "step_60": "c", "step_360": "d"}}
+    listed = {f"allenai/OLMo-2-1124-7B-{k}": Repository(branches=v) for k, v in refs.items()}
+    found = [entry for entry in find(suite, listed) if not entry.is_main]
+    assert [(entry.step, entry.stage) for entry in found] == [(0, "DPO"), (60, "RL"), (360, "RL")]
+    found = listed_as(load("smollm3"), "HuggingFaceTB/SmolLM3-3B-checkpoints", "it-SFT")
+    assert [(e.run, e.stage) for e in found] == [("SmolLM3-3B-checkpoints.it-SFT", "SFT")]
 
 
 def test_names_of_phases_are_safe_as_folders():

@@ -68,7 +68,7 @@ def measure(
         model, tokens, (corpus,) = found.model.to(device), found.tokenizer, found.corpora
         anatomy = find_anatomy(model, corpus.documents[0])
         reader = _Reader(model, anatomy, corpus, settings, tokens.mask_token_id)
-        names = ("suite", "run", "seed", "revision", "step", "tokens")
+        names = ("suite", "run", "seed", "revision", "step", "tokens", "stage")
         lengths = [len(document) for document in corpus.documents]
         shared = {
             **{name: getattr(of, name) for name in names},

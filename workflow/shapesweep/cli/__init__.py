@@ -101,7 +101,7 @@ def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         commands.join: ["--plans", "--manifests", "--history", "--results", "--out"],
         commands.curves: ["--tables", "--tested", "--out"],
         commands.comparison: ["--curves", "--out"],
-        commands.warnings: ["--tables", "--curves", "--out"],
+        commands.warnings: ["--tables", "--curves", "--spiked", "--out"],
         commands.figures: ["names", "--curves", "--out"],
         commands.summary: ["--results", "--out"],
         commands.page: ["--results", "--out"],
@@ -174,6 +174,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--tables": _needed("folder of the joined tables"),
     "--curves": _needed("folder of the curves"),
+    "--spiked": _optional(
+        "for each suite, patterns for runs that were saved during a loss spike, as JSON", "{}"
+    ),
     "--tested": _needed("curves on which the claim of two phases is tested, as JSON"),
     "names": _optional(
         "figures to draw (default: draw all figures, and replace the output folder)",

@@ -244,17 +244,20 @@ def comparison(arguments: argparse.Namespace) -> None:
 def warnings(arguments: argparse.Namespace) -> None:
     """Score how well signals warned of loss explosions, and write the report."""
     from shapesweep.curves.tables import Curves
-    from shapesweep.explosions import scoring
+    from shapesweep.explosions import checkpoints, scoring
     from shapesweep.report.explosions import as_markdown
     from shapesweep.storage import schemas, tables
 
-    history, copies = (
+    history, copies, manifest = (
         tables.read(Path(arguments.tables) / f"{name}.parquet", getattr(schemas, name.upper()))
-        for name in ("history", "copies")
+        for name in ("history", "copies", "manifest")
     )
     copied = set(zip(copies.suite, copies.run, strict=True))
-    curves = Path(arguments.curves)
-    for name, table in scoring.warnings(history, copied).items():
+    curves, spiked = Path(arguments.curves), json.loads(arguments.spiked)
+    trajectories = tables.read(curves / "trajectories.parquet", schemas.TRAJECTORIES)
+    found = scoring.warnings(history, copied)
+    found["spiked"] = checkpoints.describe(trajectories, history, manifest, spiked)
+    for name, table in found.items():
         tables.write(table, getattr(schemas, name.upper()), curves / f"{name}.parquet")
     report = as_markdown(Curves.read(curves))
     Path(arguments.out).write_text(report, encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from shapesweep.config.names import MOST, expand, number, steps
-from shapesweep.validation import Strict, pattern
+from shapesweep.validation import AnyPath, Strict, pattern
 
 #: Where the Hub stores a checkpoint, such as in a branch or in a folder.
 Mode = Literal["branches", "tags", "refs", "repositories", "folders", "commits"]
@@ -76,6 +76,18 @@ class Phase(Strict):
     tokens: TokensRule | None = Field(
         None, description="rule for tokens of this phase", examples=["label", "{per_step: 2097152}"]
     )
+    stage: str | None = Field(
+        None,
+        min_length=1,
+        description="stage of the training after pre-training, such as SFT, DPO or RL",
+        examples=["SFT"],
+    )
+    first_step: int = Field(
+        0,
+        ge=0,
+        description="step of the run at which the phase starts, which is added to its steps; for a "
+        "phase whose steps start again from 0, but which belongs to the same run",
+    )
     skip: bool = Field(False, description="whether to leave this phase out")
 
 
@@ -132,6 +144,25 @@ class Naming(Strict):
         None,
         description="steps that should exist, such as `[0, 512, 1000..143000 by 1000]`, or tokens, "
         "such as `[100B..1T by 100B]`; a step without a checkpoint is reported as a hole",
+    )
+    run: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$",
+        description="name of the run, if several repositories contain the checkpoints of one run; "
+        "the names of its revisions then begin with the name of the repository",
+    )
+    stage: str | None = Field(
+        None,
+        min_length=1,
+        description="stage of the training after pre-training, such as SFT, DPO or RL; the claim "
+        "of two phases is not tested on these checkpoints",
+        examples=["SFT"],
+    )
+    first_step: int | None = Field(
+        None,
+        ge=0,
+        description="step of the run at which the training of this repository starts, which is "
+        "added to its steps",
     )
     main_step: int | None = Field(
         None,
@@ -227,6 +258,17 @@ class HubSuite(Naming):
         "repository, with a column of steps and a column of losses",
         examples=["{Lucie-7B: metadata/training_logs/1_pretraining.csv}"],
     )
+    loss_files: dict[str, AnyPath] = Field(
+        {},
+        description="training logs on this machine, by run, in the same formats",
+        examples=["{pythia-410m-seed3: losses/seed3.csv}"],
+    )
+    spiked: list[str] = Field(
+        [],
+        description="runs whose checkpoints were saved during a loss spike, such as "
+        "`[*.spike_ckpt]`; `snakemake spikes` compares them with the other runs of their "
+        "repository",
+    )
     license: str | None = Field(None, description="license of the weights")
     facts: list[Fact] = Field([], description="known facts, with their sources")
 
@@ -254,7 +296,10 @@ class HubSuite(Naming):
     def listing_key(self) -> dict[str, Any]:
         """Return the keys on which the listing of the suite depends."""
         parts = {"repository", "match", "named", "branch", "tokenizer"}
-        groups = [group.model_dump(include=parts) for group in self.groups()]
+        groups = [
+            group.model_dump(include=parts) | ({"run": group.run} if group.run else {})
+            for group in self.groups()
+        ]
         return {"mode": self.mode, "only": self.only, "groups": groups}
 
     def languages(self) -> set[str]:

@@ -91,8 +91,8 @@ def build(
     for name, table in along.items():
         along[name] = table.assign(segment=segments(table, continuity))
     # Phases are computed without the checkpoints after a break, because they may belong to another
-    # run.
-    whole = middles[segments(middles, continuity) == 0]
+    # run, and without the stages after pre-training, which the claim does not concern.
+    whole = middles[(segments(middles, continuity) == 0) & middles.stage.isna()]
     return {
         **along,
         **phases.phases(whole, tested),

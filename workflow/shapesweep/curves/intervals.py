@@ -86,7 +86,7 @@ def over_seeds(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     known = known.assign(n_seeds=n_seeds)[n_seeds > 1]
     if not len(known):
         return frame.iloc[:0]
-    shared = ["tokens", "n_documents", "document_length", "n_seeds"]
+    shared = ["tokens", "stage", "n_documents", "document_length", "n_seeds"]
     means = (
         known.groupby(key, sort=False, dropna=False)
         .agg(

@@ -77,7 +77,8 @@ def stack(single: pd.DataFrame, replicates: pd.DataFrame) -> list[Stack]:
     list of Stack
     """
     groups = dict(iter(replicates.groupby(["suite", "run", "corpus"], sort=False)))
-    names = [*intervals.RUN, "is_copy", *_KEY, "step", "tokens", "n_documents", "document_length"]
+    names = [*intervals.RUN, "is_copy", *_KEY, "step", "tokens", "stage"]
+    names += ["n_documents", "document_length"]
     stacks = []
     for key, part in single.groupby(["suite", "run", "corpus"], sort=False):
         n_layers = int(part.n_layers.iloc[0])

@@ -28,7 +28,7 @@ def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
 
 #: Tables that only `snakemake spikes` writes.
-OF_EXPLOSIONS = ("spikes", "approaches", "warnings")
+OF_EXPLOSIONS = ("spikes", "spiked", "approaches", "warnings")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Curves:
     #: Only `snakemake spikes` writes the following tables. If the file of a table is absent, the
     #: table is empty.
     spikes: pd.DataFrame
+    spiked: pd.DataFrame
     approaches: pd.DataFrame
     warnings: pd.DataFrame
 

@@ -72,7 +72,7 @@ def middles(single: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     )
     by_group = _means(without, [*key, "group"]).sort_values("group", kind="stable")
     by_group = by_group.groupby(key, sort=False, dropna=False).value.agg(np.array)
-    shared = ["seed", "architecture", "n_layers", "step", "tokens", "n_documents"]
+    shared = ["seed", "architecture", "n_layers", "step", "tokens", "stage", "n_documents"]
     shared += ["document_length", "family", "model", "is_copy"]
     middle = layers.groupby(key, sort=False, dropna=False).agg(
         **{name: (name, "first") for name in shared},
@@ -117,8 +117,8 @@ def _losses(runs: pd.DataFrame, n_groups: pd.DataFrame, losses: pd.DataFrame) ->
     table = losses.merge(of_run, on=["suite", "run"])
     # Logged losses have no corpus.
     table = table.merge(shown, on=["suite", "run", "corpus"], how="left")
-    tokens = runs[["suite", "run", "step", "tokens"]].drop_duplicates()
-    table = table.merge(tokens, on=["suite", "run", "step"], how="left")
+    of_step = runs[["suite", "run", "step", "tokens", "stage"]].drop_duplicates()
+    table = table.merge(of_step, on=["suite", "run", "step"], how="left")
     table = table.assign(metric="loss_" + table.source, flag="")
     table[["selection", "layers", "n_points", "k"]] = None
     return intervals.over_documents(table, n_groups)

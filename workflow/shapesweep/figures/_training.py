@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from shapesweep.figures import Canvas
+from shapesweep.figures._panels import GRAY
 from shapesweep.figures._select import by_axis
 from shapesweep.storage import axis
 
@@ -46,6 +47,21 @@ def training_axis(ax: Axes, shown: pd.DataFrame) -> None:
     ax.set_xticks(ticks, [short(t) for t in ticks])
     ax.set_xticks(powers, minor=True)
     ax.set_xlim(-0.15 * first, top * 1.3)
+    _mark_stages(ax, shown)
+
+
+def _mark_stages(ax: Axes, shown: pd.DataFrame) -> None:
+    """Mark where stages after pre-training begin, such as SFT, with a dotted line and their names.
+
+    The line is between the first checkpoint of the stage and the checkpoint before it.
+    """
+    for stage, part in shown[shown.stage.notna()].groupby("stage", sort=False):
+        first = float(part.step.min())
+        before = shown.step[shown.step < first].astype(float)
+        at = (first + before.max()) / 2 if len(before) else first
+        ax.axvline(at, color=GRAY, lw=0.6, ls=":")
+        top = ax.get_xaxis_transform()
+        ax.text(at, 1, f" {stage}", fontsize=5, color=GRAY, va="top", transform=top)
 
 
 def label_panels(figure: Canvas, panels: Sequence[tuple[Any, pd.DataFrame]], words: str) -> None:

@@ -132,9 +132,13 @@ def _write(
         measured[member.checkpoint.revision] = numbers
     corpora = {name for numbers in measured.values() for name in numbers.origins}
     texts = {name: settings.sha256_of(name) for name in corpora}
+    stages = {member.checkpoint.revision: member.checkpoint.stage for member in members}
     for name in schemas.OF_CHECKPOINT:
         schema = getattr(schemas, name.upper())
-        frames = (_with_text(getattr(numbers, name), texts) for numbers in measured.values())
+        frames = (
+            _completed(getattr(numbers, name), stages[revision], texts)
+            for revision, numbers in measured.items()
+        )
         parts = (pa.Table.from_pandas(frame, schema, preserve_index=False) for frame in frames)
         vocabularies = {revision: numbers.vocabulary for revision, numbers in measured.items()}
         metadata = {"vocabularies": vocabularies} if name == "samples" else None
@@ -151,9 +155,11 @@ def _write(
     tables.write(rows, schemas.FAILURES, out / "failures.parquet", {"transient": transient})
 
 
-def _with_text(frame: pd.DataFrame, texts: dict[str, str]) -> pd.DataFrame:
-    """Add the digest of the text to every row that has a corpus."""
-    return frame.assign(text_sha256=frame.corpus.map(texts)) if "corpus" in frame else frame
+def _completed(frame: pd.DataFrame, stage: str | None, texts: dict[str, str]) -> pd.DataFrame:
+    """Add the stage of a checkpoint, and the digest of the text to every row that has a corpus."""
+    if "corpus" in frame:
+        frame = frame.assign(text_sha256=frame.corpus.map(texts))
+    return frame.assign(stage=stage)
 
 
 def _measured_folder(member: Member) -> Path:

@@ -70,6 +70,8 @@ class Listed:
     folder : Path
         Folder of the checkpoint, or of its download.
     phase : str or None
+    stage : str or None
+        Stage of the training after pre-training.
     flags : tuple of str
         Reasons to exclude the checkpoint that are visible in its name or in the listing.
     repository, commit : str
@@ -96,6 +98,7 @@ class Listed:
     seed: int | None = None
     tokens: int | None = None
     phase: str | None = None
+    stage: str | None = None
     flags: tuple[str, ...] = ()
     repository: str = ""
     commit: str = ""
@@ -118,7 +121,7 @@ def patterns(suite: HubSuite) -> list[tuple[str, Repositories]]:
         (name, group)
         for group in suite.groups()
         for name in expand(group.repository)
-        if "*" in name or _may_be_wanted(suite, name)
+        if "*" in name or _may_be_wanted(suite, group.run or name.partition("/")[2])
     ]
 
 
@@ -134,11 +137,14 @@ def revisions(
     ShapesweepError
         If the group `step` or `tokens` of the pattern matches a text that is not a number.
     """
-    run = _plain(name.partition("/")[2])
+    own = _plain(name.partition("/")[2])
+    run = group.run or own
+    # If several repositories form a run, their revisions may have equal names.
+    prefix = f"{own}." if group.run else ""
     main = repository.branches.get("main", "")
     # Each entry contains the text to match, the name of the revision, the commit, and the folder.
     if mode == "repositories":
-        named = [(name, run, main, "")] if main else []
+        named = [(name, own, main, "")] if main else []
     elif mode == "commits":
         named = [(title, commit, commit, "") for commit, title in repository.commits]
     elif mode == "folders":
@@ -152,12 +158,12 @@ def revisions(
             "refs": {**repository.tags, **repository.branches},
         }[mode]
         named = [(ref, ref, commit, "") for ref, commit in refs.items()]
-    known = list(_read(group, name, run, named))
+    known = list(_read(group, name, run, named, prefix))
     yield from known
-    is_read = any(checkpoint.revision == "main" for checkpoint in known)
+    is_read = any(checkpoint.revision == f"{prefix}main" for checkpoint in known)
     if main and mode in ("branches", "tags", "refs") and not is_read:
         yield Listed(
-            *(run, "main", group.main_step),
+            *(run, f"{prefix}main", group.main_step),
             seed=_seed(group, name),
             repository=name,
             commit=main,
@@ -176,7 +182,7 @@ def _seed(group: Repositories, name: str, label: str | None = None) -> int | Non
 
 
 def _read(
-    group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]]
+    group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]], prefix: str
 ) -> Iterator[Listed]:
     """Yield a checkpoint for each (text, name, commit, folder) whose text matches the pattern."""
     pattern = re.compile(group.match or r"(?!)")
@@ -186,7 +192,7 @@ def _read(
         match = pattern.fullmatch(text)
         if match is None and text not in named_by_hand:
             continue
-        revision = _plain(revision_name)
+        revision = _plain(f"{prefix}{revision_name}")
         if revision in seen:
             twin, *source = seen[revision]
             if source != [commit, folder]:
@@ -290,9 +296,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "--", name).lstrip("._-")[:120] or "unnamed"
 
 
-def _may_be_wanted(suite: HubSuite, name: str) -> bool:
+def _may_be_wanted(suite: HubSuite, run: str) -> bool:
     """Return whether a repository may contain a requested run, which may be one of its phases."""
-    run = name.partition("/")[2]
     return (
         suite.only is None
         or suite.mode == "repositories"
@@ -314,6 +319,8 @@ def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
         step, label = checkpoint.step, checkpoint.tokens
         tokens = tokens_of(rule, step, label, checkpoint.is_main, rank)
         step = step_of(rule, label) if step is None else step
+        if step is not None:
+            step += phase.first_step or group.first_step or 0
         if tokens is not None:
             tokens += phase.start
             if tokens > LARGEST:
@@ -323,7 +330,8 @@ def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
                 )
             tokens = round(tokens)
         run = _plain(f"{checkpoint.run}.{checkpoint.phase}") if phase.own_run else checkpoint.run
-        placed.append(replace(checkpoint, run=run, step=step, tokens=tokens))
+        stage = phase.stage or group.stage
+        placed.append(replace(checkpoint, run=run, step=step, tokens=tokens, stage=stage))
     return placed
 
 

@@ -156,6 +156,7 @@ def _describe(name: str, checkpoint: Listed, is_chosen: bool, digests: Digests) 
         step=checkpoint.step,
         tokens=checkpoint.tokens,
         phase=checkpoint.phase,
+        stage=checkpoint.stage,
         chosen=is_chosen,
         selected=is_chosen and not checkpoint.flags,
         architecture=facts.architecture(checkpoint.config),

@@ -169,14 +169,16 @@ def states(name: str, suite: AnySuite) -> list[Any]:
         If a log that the suite names is absent.
     """
     if isinstance(suite, HubSuite):
-        return sorted(suite.losses.items())
+        for run, path in suite.loss_files.items():
+            _check_log(f"suites.{name}.loss_files.{run}", path)
+        on_disk = [[run, *stats([path])] for run, path in suite.loss_files.items()]
+        return [*sorted(suite.losses.items()), *on_disk]
     if not isinstance(suite, LocalSuite):
         return []
     states: list[Any] = []
     for run, local in suite.runs.items():
-        if local.losses and not Path(local.losses).is_file():
-            key = f"suites.{name}.runs.{run}.losses"
-            raise ShapesweepError(f"{key}: there is no file {local.losses}")
+        if local.losses:
+            _check_log(f"suites.{name}.runs.{run}.losses", local.losses)
         files = [Path(local.losses)] if local.losses else _states_of_trainer(local.path)
         states.append([run, *stats([*files, Path(local.path, PROBE_FILE)])])
     return states
@@ -188,6 +190,8 @@ def _logs(
     """Yield every run, the run's log, and the run's folder (None if the run is on the Hub)."""
     if isinstance(suite, HubSuite):
         yield from _published(name, suite, results) if suite.losses else ()
+        for run, path in suite.loss_files.items():
+            yield run, (read_log(path), []), None
     elif isinstance(suite, LocalSuite):
         for run, local in suite.runs.items():
             log = (read_log(local.losses), []) if local.losses else of_folder(local.path)
@@ -196,6 +200,11 @@ def _logs(
         for run in suite.runs:
             folder = checkpoint_folder(results, name, run)
             yield run, of_folder(folder), folder
+
+
+def _check_log(key: str, path: str) -> None:
+    if not Path(path).is_file():
+        raise ShapesweepError(f"{key}: there is no file {path}")
 
 
 def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log, None]]:

@@ -29,7 +29,15 @@ def for_listing(name: str, suite: AnySuite) -> str:
 
 def for_tokenizer(name: str, suite: AnySuite, run: str) -> str:
     """Return the definition of a suite on the Hub, reduced to one run, as JSON."""
-    apart = {"accept", "losses", "ignored_weights", "remote_code", *FOR_PEOPLE}
+    apart = {
+        "accept",
+        "losses",
+        "loss_files",
+        "spiked",
+        "ignored_weights",
+        "remote_code",
+        *FOR_PEOPLE,
+    }
     alone = suite.model_copy(update={"only": [run]})
     return _checked(name, alone.model_dump_json(exclude=apart))
 

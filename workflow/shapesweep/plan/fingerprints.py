@@ -159,7 +159,8 @@ def budget_contents(
 
 
 def _checkpoint(definition: AnySuite, checkpoint: Listed) -> list[object]:
-    return [checkpoint.seed, checkpoint.step, checkpoint.tokens, weights(definition, checkpoint)]
+    identity = [checkpoint.seed, checkpoint.step, checkpoint.tokens, checkpoint.stage]
+    return [*identity, weights(definition, checkpoint)]
 
 
 def _reading(settings: Measurement) -> object:

@@ -8,6 +8,9 @@ import pandas as pd
 from shapesweep.curves.tables import Curves, rows
 from shapesweep.explosions.scoring import CLAIMED, LEAST, corrected
 
+#: Columns that identify a curve of a run in the table `spiked`.
+_OF_SPIKED = ["suite", "run", "metric", "corpus", "selection"]
+
 
 def as_markdown(curves: Curves) -> str:
     """Report the results of a sweep of unstable and stable runs.
@@ -15,7 +18,7 @@ def as_markdown(curves: Curves) -> str:
     Parameters
     ----------
     curves : Curves
-        Only the tables `spikes`, `approaches`, `warnings` and `trajectories` are used.
+        Only the tables `spikes`, `spiked`, `approaches`, `warnings` and `trajectories` are used.
 
     Returns
     -------
@@ -49,7 +52,76 @@ def as_markdown(curves: Curves) -> str:
         lines += [*_table(head, singles, _signal_cells), ""]
     if not len(curves.spikes):
         lines += ["No loss was logged.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_checkpoints(curves.spiked)])
+
+
+def _checkpoints(spiked: pd.DataFrame) -> Iterator[str]:
+    """Yield the lines of a section on the checkpoints before and in loss spikes."""
+    if not len(spiked):
+        return
+    yield "## Checkpoints before and in loss spikes"
+    yield ""
+    n_runs = len(spiked[["suite", "run"]].drop_duplicates())
+    yield (
+        f"ID and anisotropy of the middle blocks of {n_runs} run{'s' if n_runs > 1 else ''}. These "
+        "are descriptions and no score, because too few runs with spikes are published."
+    )
+    beside = spiked.reference.notna()
+    if (~beside).any():
+        yield ""
+        yield "| run | metric | last checkpoint before | in the spike | after |"
+        yield "|---|---|---|---|---|"
+        for key, part in spiked[~beside].groupby(_OF_SPIKED, sort=False):
+            part = part.sort_values("step")
+            states = [part[part.state == state] for state in ("before", "in", "after")]
+            cells = [_range(states[0].tail(1)), _range(states[1]), _range(states[2])]
+            yield f"| {' | '.join([_run(key), _quantity(key), *cells])} |"
+    if beside.any():
+        yield ""
+        yield (
+            "| run in the spike | beside | metric | steps | difference, median (lowest to highest) "
+            "| beyond the intervals |"
+        )
+        yield "|---|---|---|---|---|---|"
+        for key, part in spiked[beside].groupby([*_OF_SPIKED, "reference"], sort=False):
+            part = part[part.value.notna() & part.reference_value.notna()]
+            change = (part.value - part.reference_value).astype(float)
+            # Both runs are measured on the same documents, so their errors tend to cancel.
+            room = (
+                (part.high - part.value) ** 2 + (part.reference_high - part.reference_value) ** 2
+            ) ** 0.5
+            ends = f"{change.median():+.2f} ({change.min():+.2f} to {change.max():+.2f})"
+            beyond = f"{int((change.abs() > room).sum())} of {len(part)}"
+            cells = [_run(key), str(key[-1]), _quantity(key), _steps(part), ends, beyond]
+            yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _run(key: tuple[Any, ...]) -> str:
+    return f"{key[0]}/{key[1]}"
+
+
+def _quantity(key: tuple[Any, ...]) -> str:
+    return f"`{key[2]}` of {key[3]}, {key[4]}"
+
+
+def _steps(part: pd.DataFrame) -> str:
+    steps = part.step.dropna()
+    return f"{steps.min():,} to {steps.max():,}" if len(steps) else ""
+
+
+def _range(part: pd.DataFrame) -> str:
+    """Describe the values of some checkpoints: a value with its interval, or their range."""
+    part = part[part.value.notna()]
+    if not len(part):
+        return "none measured"
+    if len(part) == 1:
+        row = part.iloc[0]
+        return f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f}) at step {row.step:,}"
+    values = part.value.astype(float)
+    return (
+        f"{values.min():.2f} to {values.max():.2f} at {len(part)} checkpoints, steps {_steps(part)}"
+    )
 
 
 def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:

@@ -289,7 +289,8 @@ def _neighbours(run: Run) -> list[str]:
 
 
 def _when(run: Run, row: Any) -> str:
-    return str(row.revision) if pd.isna(row.step) else run.axis.at(row.step)
+    where = str(row.revision) if pd.isna(row.step) else run.axis.at(row.step)
+    return where if pd.isna(row.stage) else f"{where} ({row.stage})"
 
 
 def _named(row: Any) -> str:

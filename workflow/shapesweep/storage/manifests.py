@@ -26,6 +26,8 @@ class Checkpoint:
     seed, step, tokens : int or None
         `tokens` is the number of tokens on which the model was trained.
     phase : str or None
+    stage : str or None
+        Stage of the training after pre-training, such as SFT.
     chosen : bool
         Whether the configuration chooses the checkpoint.
     selected : bool
@@ -52,6 +54,7 @@ class Checkpoint:
     step: int | None = None
     tokens: int | None = None
     phase: str | None = None
+    stage: str | None = None
     chosen: bool = True
     selected: bool = True
     architecture: str = ""

@@ -22,7 +22,8 @@ _NAMES = {
     pa.string(): "suite run architecture revision repository folder commit phase corpus pooling "
     "layer_kind selection metric flag source reason tensor_class previous corpus_digest device "
     "shapesweep torch transformers model family over layers noise_source verdict shape to kind "
-    "level path sha256 blob tested course paper control of variant text_sha256",
+    "level path sha256 blob tested course paper control of variant text_sha256 stage state "
+    "reference",
     pa.int64(): "seed n_layers step tokens bytes layer n_points k document_length n_documents "
     "n_duplicates n_dropped metric_version group n_weights corpus_seed n_features k_low k_high "
     "segment n_checkpoints first_step last_step from_step to_step number sample n_curves n_shown "
@@ -31,7 +32,7 @@ _NAMES = {
     "depth without_group height_without_group low high first last noise resolution "
     "theirs tolerance ours ours_low ours_high before after rate detection "
     "detection_low detection_high chance false_alarms early_alarms lead lead_low "
-    "lead_high behind behind_low behind_high",
+    "lead_high behind behind_low behind_high reference_value reference_low reference_high",
     pa.bool_(): "chosen selected measured transient relative resolved",
     pa.list_(pa.string()): "status",
 }
@@ -46,14 +47,14 @@ def _schema(names: str, **types: pa.DataType) -> pa.Schema:
 
 _RUN = "suite run seed architecture n_layers"
 _REVISION = "suite run revision step"
-_CHECKPOINT = f"{_RUN} revision step tokens"
+_CHECKPOINT = f"{_RUN} revision step tokens stage"
 _CORPUS = "corpus text_sha256"
 _NUMBER = f"{_CORPUS} pooling layer layer_kind selection metric"
 _SIGNAL = "step metric value layer layer_kind selection n_points k"
 _CURVE = f"suite run model seed architecture family n_layers {_CORPUS} pooling selection metric k"
 #: Columns that describe a checkpoint. `segment` is the number of breaks in the run before the
 #: checkpoint.
-_POINT = "revision step tokens segment"
+_POINT = "revision step tokens stage segment"
 _DOCUMENTS = "n_documents document_length"
 #: `without_group` is the value without the group of documents that causes most of the jackknife
 #: variance. If there is such a group, there is no interval.
@@ -63,7 +64,7 @@ _BAND = f"value low high without_group n_points {_DOCUMENTS} flag"
 #: files on this machine.
 _FILES = pa.list_(pa.struct(list(_schema("path size sha256 blob modified"))))
 MANIFEST = _schema(
-    f"{_RUN} revision repository folder commit step tokens phase files bytes status chosen "
+    f"{_RUN} revision repository folder commit step tokens phase stage files bytes status chosen "
     "selected",
     files=_FILES,
 )
@@ -82,10 +83,10 @@ FAILURES = _schema(f"{_REVISION} reason measured transient")
 MISSING = FAILURES
 #: A sample of the weights of a checkpoint, by the class of the weight matrix.
 SAMPLES = _schema("revision tensor_class value", value=pa.float32())
-#: The tables of a single checkpoint, by name. The digest of the text is added when the tables of a
-#: batch are written, because the same documents may come from another version of the text.
+#: The tables of a single checkpoint, by name. The digest of the text and the stage are added when
+#: the tables of a batch are written, because numbers are reused if only these two change.
 OF_CHECKPOINT = {
-    name: pa.schema([field for field in schema if field.name != "text_sha256"])
+    name: pa.schema([field for field in schema if field.name not in ("text_sha256", "stage")])
     for name, schema in {
         **{"geometry": GEOMETRY, "replicates": REPLICATES},
         **{"losses": LOSSES, "samples": SAMPLES},
@@ -136,6 +137,12 @@ COMPARISON = _schema(
 DISTANCES = _schema(f"{_CURVE} {_POINT} {_DOCUMENTS} to n_runs value low high")
 #: Runs whose loss was logged, each with the first onset of an explosion, if any.
 SPIKES = _schema("suite run n_losses first_step last_step onset loss before")
+#: ID and anisotropy of checkpoints before, in and after a loss spike. The columns of the reference
+#: contain the values of another run at the same step.
+SPIKED = _schema(
+    f"suite run {_CORPUS} selection metric revision step tokens state loss value low high "
+    "reference reference_value reference_low reference_high"
+)
 #: How signals change before an onset, and how they change in stable runs at the same steps.
 APPROACHES = _schema(
     "suite metric layer k kind lead n_runs relative value low high", lead=pa.int64()
