@@ -1,9 +1,9 @@
 """A stand-in for the Hub on the loopback interface.
 
 It answers the requests of the real client, huggingface_hub, for models, refs, trees (in pages),
-commits and files. For files, it supports `ETag`, `X-Repo-Commit` and `Range`. It imitates faults of
-the real Hub: 429 with Retry-After, server errors, and connections that are cut in the middle of a
-file.
+commits, information and files. For files, it supports `ETag`, `X-Repo-Commit` and `Range`. It
+imitates faults of the real Hub: 429 with Retry-After, server errors, and connections that are cut
+in the middle of a file.
 """
 
 import collections
@@ -31,7 +31,11 @@ class Repository:
     branches: dict = field(default_factory=dict)
     tags: dict = field(default_factory=dict)
     history: list = field(default_factory=list)
+    #: Whether only users with a token may download files. Everyone may list a gated repository.
     is_gated: bool = False
+    #: The header of the repository's card, and labels such as `license:mit`.
+    card: dict = field(default_factory=dict)
+    labels: list = field(default_factory=list)
 
     def find(self, revision):
         for known in (self.branches, self.tags):
@@ -206,7 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             self.page(commits, query)
         else:
-            self.json({"id": name, "sha": commit, "siblings": []})
+            stated = {"tags": repository.labels, "cardData": repository.card}
+            gated = "auto" if repository.is_gated else False
+            self.json({"id": name, "sha": commit, "siblings": [], "gated": gated} | stated)
 
     def page(self, entries, query):
         start = int(query.get("cursor", 0))
@@ -221,6 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
         words = path.strip("/").split("/")
         repository = self.repository("/".join(words[:2]))
         if repository is None:
+            return
+        if repository.is_gated and not self.headers.get("Authorization"):
+            self.refuse(401, "GatedRepo")
             return
         commit = repository.find(unquote(words[3]))
         file = unquote("/".join(words[4:]))
@@ -250,9 +259,6 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.server.standin.repositories.get(unquote(name))
         if found is None:
             self.refuse(401, "RepoNotFound")
-        elif found.is_gated and not self.headers.get("Authorization"):
-            self.refuse(401, "GatedRepo")
-            return None
         return found
 
     def json(self, content, headers=None):

@@ -65,6 +65,39 @@ def test_refs_files_commits_and_repositories_are_read_from_all_pages(standin, co
     assert client.read("org/a", commit, "config.json") == b"{}"
 
 
+@pytest.mark.parametrize(
+    ("card", "labels", "license"),
+    [
+        ({"license": "mit"}, [], "mit"),
+        ({}, ["pytorch", "license:apache-2.0"], "apache-2.0"),
+        ({"license": ["mit"]}, ["license:mit"], "mit"),
+        ({"license": 3, "tags": "x", "model-index": [1]}, [], None),
+        ({}, [], None),
+    ],
+)
+def test_license_is_read_from_the_card_or_from_a_label(standin, commit, card, labels, license):
+    standin.repositories["org/a"].card = card
+    standin.repositories["org/a"].labels = labels
+    assert client.information("org/a") == client.Information(license, False)
+
+
+def test_gated_repository_can_be_described_and_listed_without_a_token(standin, commit):
+    standin.repositories["org/a"].is_gated = True
+    assert client.information("org/a").is_gated
+    assert client.tree("org/a", client.refs("org/a")["branches"]["step1"])
+    with pytest.raises(client.NoAccessError):
+        client.read("org/a", commit, "config.json")
+
+
+def test_every_request_is_counted(standin, commit):
+    with client.counted() as addresses:
+        client.refs("org/a")
+        client.read("org/a", commit, "config.json")
+    assert len(addresses) == len(standin.asked) == 3
+    client.refs("org/a")
+    assert len(addresses) == 3
+
+
 def test_calls_are_repeated_until_they_succeed(standin, commit, fetch, no_waits):
     standin.fault_rate = 0.3
     for k in range(6):
@@ -144,7 +177,7 @@ def test_refused_call_is_a_one_line_error_and_is_not_repeated(standin, commit, s
     spoil(standin.repositories)
     standin.asked.clear()
     with pytest.raises(client.RefusedError) as error:
-        client.tree("org/a", commit)
+        client.read("org/a", commit, "config.json")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(standin.asked) == 1
@@ -157,7 +190,7 @@ def test_token_opens_a_gated_repository_and_is_never_shown(
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnop")
     caplog.set_level(logging.DEBUG)
     standin.fault_rate = 0.3
-    assert client.tree("org/a", commit)
+    assert client.read("org/a", commit, "config.json") == b"{}"
     del standin.repositories["org/a"]
     with pytest.raises(client.RefusedError, match="your token has no access") as error:
         client.tree("org/a", commit)

@@ -6,6 +6,7 @@ only some failed requests. This module repeats every request that fails for a tr
 file arrives damaged, it is downloaded again.
 """
 
+import contextlib
 import errno
 import fnmatch
 import functools
@@ -13,6 +14,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,6 +112,57 @@ def repositories(pattern: str) -> list[str]:
     # In a pattern, `*` also matches slashes, but a valid name contains exactly one slash.
     names = (model.id for model in found if re.fullmatch(r"[\w.-]+/[\w.-]+", model.id))
     return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
+
+
+@dataclass(frozen=True)
+class Information:
+    """What the Hub states about a repository.
+
+    Attributes
+    ----------
+    license : str or None
+        Identifier of the license, such as `apache-2.0`.
+    is_gated : bool
+        Whether users must accept terms before they can download files.
+    """
+
+    license: str | None
+    is_gated: bool
+
+
+def information(repository: str) -> Information:
+    """Return the license of a repository, and whether it is gated.
+
+    The Hub answers without a token, even if the repository is gated.
+
+    Raises
+    ------
+    RefusedError, UnreachableError
+    """
+    found = _ask(
+        repository, lambda api: api.model_info(repository, expand=["cardData", "gated", "tags"])
+    )
+    tags = [tag.removeprefix("license:") for tag in found.tags or [] if tag.startswith("license:")]
+    stated = getattr(found.card_data, "license", None)
+    # A card may contain anything, and the Hub makes tags from valid cards.
+    license = stated if isinstance(stated, str) else next(iter(tags), None)
+    return Information(license, bool(found.gated))
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[list[str]]:
+    """Collect the address of every request to the Hub within the `with` statement."""
+    from huggingface_hub import get_session
+
+    addresses: list[str] = []
+    session = get_session()
+    hooks = session.event_hooks
+    count = [lambda request: addresses.append(str(request.url))]
+    session.event_hooks = {**hooks, "request": [*hooks["request"], *count]}
+    try:
+        yield addresses
+    finally:
+        session.event_hooks = hooks
 
 
 def read(repository: str, commit: str, path: str) -> bytes:

@@ -55,9 +55,9 @@ def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
         If all attempts of a request fail.
     """
     out = Path(out)
-    group_of = _names(suite)
+    group_of = names(suite)
     listed = dict(
-        _ask_all(lambda n: _refs(suite, group_of[n], n), group_of, parallel, "repositories")
+        _ask_all(lambda n: refs(suite, group_of[n], n), group_of, parallel, "repositories")
     )
     wanted = {name: _commits(suite, group, name, listed[name]) for name, group in group_of.items()}
     for (name, commit), tree in _trees(wanted, out.parent / "trees", parallel):
@@ -138,21 +138,22 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
         raise ShapesweepError(f"{path}: damaged; run again with --forcerun listing") from None
 
 
-def _names(suite: HubSuite) -> dict[str, Repositories | None]:
+def names(suite: HubSuite) -> dict[str, Repositories | None]:
     """Return the group of each repository to list; None if it provides only a tokenizer."""
-    names: dict[str, Repositories | None] = {}
+    group_of: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
         # A pattern that matches no repository is reported as a problem.
         found = client.repositories(pattern) if "*" in pattern else []
         for name in found or [pattern]:
-            names.setdefault(name, group)
+            group_of.setdefault(name, group)
     for group in suite.groups():
         if group.tokenizer:
-            names.setdefault(group.tokenizer, None)
-    return names
+            group_of.setdefault(group.tokenizer, None)
+    return group_of
 
 
-def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
+def refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
+    """Return the branches, tags and commits of a repository, or the reason why it has none."""
     if "*" in name:
         return Repository(f"{name}: no repository on the Hub matches this pattern")
     try:
@@ -167,12 +168,20 @@ def _refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
 def _ask_all(
     call: Callable[[Item], Answer], items: Collection[Item], parallel: int, unit: str
 ) -> Iterator[tuple[Item, Answer]]:
+    """Call a function for every item, with a progress bar; see `in_parallel`."""
+    with progress.bar(len(items), "listing", unit) as bar:
+        for answered in in_parallel(call, items, parallel):
+            yield answered
+            bar.update()
+
+
+def in_parallel(
+    call: Callable[[Item], Answer], items: Collection[Item], parallel: int
+) -> Iterator[tuple[Item, Answer]]:
     """Call a function for every item, in parallel; the first error cancels all other calls."""
-    with ThreadPoolExecutor(parallel) as workers, progress.bar(len(items), "listing", unit) as bar:
+    with ThreadPoolExecutor(parallel) as workers:
         try:
-            for answered in zip(items, workers.map(call, items), strict=True):
-                yield answered
-                bar.update()
+            yield from zip(items, workers.map(call, items), strict=True)
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
 

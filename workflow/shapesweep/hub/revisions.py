@@ -125,25 +125,8 @@ def revisions(
     ShapesweepError
         If the group `step` or `tokens` of the pattern matches a text that is not a number.
     """
-    run = _plain(name.partition("/")[2])
-    main = repository.branches.get("main", "")
-    # Each entry contains the text to match, the name of the revision, the commit, and the folder.
-    if mode == "repositories":
-        named = [(name, run, main, "")] if main else []
-    elif mode == "commits":
-        named = [(title, commit, commit, "") for commit, title in repository.commits]
-    elif mode == "folders":
-        tree = repository.trees.get(main) or []
-        folders = sorted({str(PurePosixPath(file.path).parent) for file in tree} - {"."})
-        named = [(folder, folder, main, folder) for folder in folders]
-    else:
-        refs = {
-            "branches": repository.branches,
-            "tags": repository.tags,
-            "refs": {**repository.tags, **repository.branches},
-        }[mode]
-        named = [(ref, ref, commit, "") for ref, commit in refs.items()]
-    known = list(_read(group, name, run, named))
+    run, main = _plain(name.partition("/")[2]), repository.branches.get("main", "")
+    known = list(_read(group, name, run, _candidates(mode, name, repository)))
     yield from known
     is_read = any(checkpoint.revision == "main" for checkpoint in known)
     if main and mode in ("branches", "tags", "refs") and not is_read:
@@ -154,6 +137,38 @@ def revisions(
             commit=main,
             is_main=group.main_step is None,
         )
+
+
+def unmatched(mode: Mode, group: Repositories, name: str, repository: Repository) -> list[str]:
+    """Return the names in a repository that no rule of its group matches, except `main`.
+
+    Raises
+    ------
+    ShapesweepError
+        See `revisions`.
+    """
+    known = {checkpoint.revision for checkpoint in revisions(mode, group, name, repository)}
+    candidates = _candidates(mode, name, repository)
+    return [text for text, revision, *_ in candidates if _plain(revision) not in known]
+
+
+def _candidates(mode: Mode, name: str, repository: Repository) -> list[tuple[str, str, str, str]]:
+    """Return what may be checkpoints: the text to match, the name, the commit and the folder."""
+    main = repository.branches.get("main", "")
+    if mode == "repositories":
+        return [(name, _plain(name.partition("/")[2]), main, "")] if main else []
+    if mode == "commits":
+        return [(title, commit, commit, "") for commit, title in repository.commits]
+    if mode == "folders":
+        tree = repository.trees.get(main) or []
+        folders = sorted({str(PurePosixPath(file.path).parent) for file in tree} - {"."})
+        return [(folder, folder, main, folder) for folder in folders]
+    refs = {
+        "branches": repository.branches,
+        "tags": repository.tags,
+        "refs": {**repository.tags, **repository.branches},
+    }[mode]
+    return [(ref, ref, commit, "") for ref, commit in refs.items()]
 
 
 def _seed(group: Repositories, name: str, label: str | None = None) -> int | None:
