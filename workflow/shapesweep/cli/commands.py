@@ -49,6 +49,25 @@ def listing(arguments: argparse.Namespace) -> None:
         print(listed.problem or f"{repository}: {len(listed.trees)} commits")
 
 
+def check_registry(arguments: argparse.Namespace) -> int:
+    """Compare the registry of suites with the Hub, and record the date and the outcome."""
+    from shapesweep.config import checked, registry
+    from shapesweep.hub import registry_check
+    from shapesweep.hub.survey import DownError
+
+    results: list[registry_check.Checked] = []
+    suites, out = registry.published(arguments.suites), arguments.out or checked.CHECKED
+    try:
+        for result in registry_check.check(suites, arguments.calls, out):
+            print(registry_check.as_table(result, is_first=not results), flush=True)
+            results.append(result)
+    except DownError as error:
+        print(f"shapesweep: error: {error}", file=sys.stderr)
+        return 1
+    print(registry_check.summary(results))
+    return int(any(result.outcome != "agrees" for result in results))
+
+
 def history(arguments: argparse.Namespace) -> None:
     """Collect the values that were recorded during the training of a suite's runs."""
     from shapesweep.manifest import history

@@ -1,0 +1,465 @@
+"""The check of the registry names every difference between the registry and the Hub, and no other.
+
+All tests run against the stand-in, with the real client.
+"""
+
+import json
+from datetime import date
+
+import pytest
+
+from helpers.plans import HUB
+from helpers.standin import serving_here
+from shapesweep import cli
+from shapesweep.config import checked, registry
+from shapesweep.config.suite import SUITE
+from shapesweep.hub import client, registry_check
+from shapesweep.hub.comparison import compare
+from shapesweep.hub.survey import Caller, survey
+
+CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+DEFINITION = {
+    **HUB,
+    **{"repositories": ["org/a", "org/b"], "grid": ["1..3 by 1"], "license": "mit"},
+    **{"gated": False, "weights": "safetensors", "architecture": "LlamaForCausalLM"},
+}
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """The stand-in with two repositories that agree with `DEFINITION`."""
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
+    with serving_here(monkeypatch, tmp_path / "cache") as standin:
+        for name in ("org/a", "org/b"):
+            publish(standin, name)
+        yield standin
+
+
+@pytest.fixture
+def suites(monkeypatch, tmp_path):
+    """A registry with the suite `one`."""
+    folder = tmp_path / "suites"
+    folder.mkdir()
+    monkeypatch.setattr(registry, "REGISTRY", folder)
+    monkeypatch.setattr(checked, "CHECKED", folder / "checked.json")
+    add(folder, "one")
+    return folder
+
+
+def add(folder, name, **more):
+    (folder / f"{name}.yaml").write_text(json.dumps(DEFINITION | more), encoding="utf-8")
+
+
+def publish(standin, name, steps=(1, 2, 3), license="mit"):
+    for step in steps:
+        standin.add(name, f"step{step}", model())
+    standin.repositories[name].card = {"license": license}
+
+
+def model(config=CONFIG, weights="model.safetensors"):
+    """Return the files of a checkpoint."""
+    return {"config.json": json.dumps(config).encode(), weights: b"weights"}
+
+
+def rows(**more):
+    """Return the rows of the check of `DEFINITION`, with other values of some keys."""
+    return list(compare(suite := SUITE.validate_python(DEFINITION | more), look(suite)))
+
+
+def look(suite):
+    return survey(suite, Caller(2))
+
+
+def differences(**more):
+    """Return the row of every difference as a text."""
+    return [
+        f"{row.where} | {row.what} | {row.registry} | {row.hub}"
+        for row in rows(**more)
+        if row.verdict == "differs"
+    ]
+
+
+def last(standin, config=CONFIG, weights="model.safetensors", **more):
+    """Replace the last checkpoint of a repository."""
+    standin.add("org/a", "step3", {**model(config, weights), **more})
+
+
+def test_suite_without_changes_agrees_in_every_property(hub):
+    found = rows()
+    assert {row.verdict for row in found} == {"agrees"}
+    assert {row.what for row in found} == {
+        *("repository", "revisions", "other names", "weights", "architecture", "license"),
+        *("gated", "code"),
+    }
+    assert {row.where for row in found} == {"org/a", "org/b", "a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (
+            lambda hub: hub.repositories["org/a"].branches.pop("step2"),
+            "a | revisions | 3 steps | 2; missing: step 2",
+        ),
+        (
+            lambda hub: hub.add("org/a", "step4", model()),
+            "a | revisions | 3 steps | 4; not in the grid: step4",
+        ),
+        (
+            lambda hub: hub.add("org/a", "final", model()),
+            "org/a | other names | none | final",
+        ),
+        (
+            lambda hub: last(hub, weights="pytorch_model.bin"),
+            "a | weights | safetensors | bin",
+        ),
+        (
+            lambda hub: last(hub, weights="model.gguf"),
+            "a | weights | safetensors | neither safetensors nor bin",
+        ),
+        (
+            lambda hub: last(hub, weights="model-00001-of-00002.safetensors"),
+            "a | weights | safetensors | incomplete, without model-00002-of-00002.safetensors, "
+            "model.safetensors.index.json",
+        ),
+        (
+            lambda hub: last(hub, CONFIG | {"architectures": ["MambaForCausalLM"]}),
+            "a | architecture | LlamaForCausalLM | MambaForCausalLM",
+        ),
+        (
+            lambda hub: last(hub, {"model_type": "mamba"}),
+            "a | architecture | LlamaForCausalLM | mamba",
+        ),
+        (
+            lambda hub: last(hub, CONFIG | {"auto_map": {"AutoModel": "code.Model"}}),
+            "a | code | not needed | config.json names code",
+        ),
+        (
+            lambda hub: hub.repositories["org/a"].card.update(license="apache-2.0"),
+            "org/a | license | mit | apache-2.0",
+        ),
+        (
+            lambda hub: hub.repositories["org/a"].card.clear(),
+            "org/a | license | mit | not stated",
+        ),
+        (
+            lambda hub: setattr(hub.repositories["org/a"], "is_gated", True),
+            "org/a | gated | no | yes",
+        ),
+        (
+            lambda hub: hub.add("org/a", "step3", {"model.safetensors": b"weights"}),
+            "a | config.json | present | absent",
+        ),
+        (
+            lambda hub: last(hub, **{"config.json": b"<html>"}),
+            "a | config.json | present | org/a: config.json is not a JSON object",
+        ),
+        (
+            lambda hub: last(hub, **{"config.json": b"[]"}),
+            "a | config.json | present | org/a: config.json is not a JSON object",
+        ),
+    ],
+)
+def test_one_change_is_named_and_nothing_else(hub, change, difference):
+    change(hub)
+    assert differences() == [difference]
+
+
+def test_absent_repository_is_the_only_difference(hub):
+    del hub.repositories["org/a"]
+    (difference,) = differences()
+    assert difference.startswith("org/a | repository | named | org/a: there is no such repository")
+
+
+def test_absent_repository_of_a_tokenizer_is_the_only_difference(hub):
+    (difference,) = differences(tokenizer="org/words")
+    assert difference.startswith("org/words | repository | named | org/words: there is no such")
+    publish(hub, "org/words", license="other")
+    assert differences(tokenizer="org/words") == []
+
+
+def test_repository_without_any_matching_revision_is_named(hub):
+    hub.repositories["org/a"].branches = {"main": hub.repositories["org/a"].branches["main"]}
+    assert differences() == ["org/a | revisions | 3 steps | none"]
+
+
+def test_pattern_must_match_a_repository(hub):
+    assert differences(repositories=["org/*"]) == []
+    (difference,) = differences(repositories=["org/*", "lab/*"])
+    assert difference.startswith("lab/* | repository | lab/* | lab/*: no repository on the Hub")
+
+
+def test_license_is_also_read_from_labels(hub):
+    hub.repositories["org/a"].card.clear()
+    hub.repositories["org/a"].labels = ["pytorch", "license:mit"]
+    assert differences() == []
+
+
+def test_either_format_and_each_stated_class_agree(hub):
+    last(hub, {"architectures": ["MambaForCausalLM"]}, **{"pytorch_model.bin": b"weights"})
+    classes = ["LlamaForCausalLM", "MambaForCausalLM"]
+    for weights in ("safetensors", "bin"):
+        found = [row for row in rows(architecture=classes, weights=weights) if row.where == "a"]
+        assert {row.verdict for row in found} == {"agrees"}
+        assert "safetensors and bin" in {row.hub for row in found}
+
+
+def test_known_names_and_steps_are_no_differences(hub):
+    hub.add("org/a", "step4", model())
+    hub.add("org/a", "it-SFT", model())
+    assert differences(other_steps=True, other_names="it-.*") == []
+
+
+def test_values_of_a_group_replace_the_values_of_the_suite(hub):
+    publish(hub, "org/b", license="apache-2.0")
+    group = {"repository": "org/b", "license": "apache-2.0"}
+    assert differences(repositories=["org/a", group]) == []
+
+
+def test_properties_that_the_registry_does_not_state_are_shown_and_are_no_differences(hub):
+    unstated = {"license": None, "weights": None, "architecture": None, "grid": None}
+    found = {row.what: row for row in rows(**unstated)}
+    assert {what for what, row in found.items() if row.verdict == "not stated"} == {
+        *("license", "weights", "architecture", "revisions")
+    }
+    assert found["license"].hub == "mit"
+    assert found["architecture"].hub == "LlamaForCausalLM"
+    assert found["revisions"].hub == "3"
+    assert not differences(**unstated)
+
+
+def test_weights_in_no_known_format_are_a_difference_even_if_the_format_is_not_stated(hub):
+    last(hub, weights="model.gguf")
+    assert differences(weights=None) == ["a | weights | not stated | neither safetensors nor bin"]
+
+
+def test_gated_repository_agrees_if_the_registry_says_so_and_unread_files_are_named(
+    hub, monkeypatch
+):
+    hub.repositories["org/b"].is_gated = True
+    groups = ["org/a", {"repository": "org/b", "gated": True}]
+    assert differences(repositories=groups) == []
+    (unread,) = [row for row in rows(repositories=groups) if row.verdict == "not read"]
+    assert (unread.where, unread.what) == ("b", "config.json")
+    assert "org/b is gated: accept its terms" in unread.hub
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnop")
+    assert {row.verdict for row in rows(repositories=groups)} == {"agrees"}
+
+
+def test_named_revisions_and_main_are_expected(hub):
+    names = {"match": None, "grid": None, "named": {"step1": 10, "lark": 20}, "main_step": 30}
+    names["repositories"] = ["org/a"]
+    assert differences(**names, other_names="step.") == [
+        # main is the last checkpoint, and contains only a README.
+        "a | revisions | 2 steps | 2; missing: lark",
+        "a | weights | safetensors | neither safetensors nor bin",
+        "a | config.json | present | absent",
+    ]
+    hub.add("org/a", "main", model())
+    hub.add("org/a", "lark", model())
+    assert differences(**names, other_names="step.") == []
+
+
+def test_suites_of_all_modes_are_compared(hub):
+    for step in (1, 2):
+        hub.add(f"lab/berts-step_{step}k", "main", model())
+        hub.repositories[f"lab/berts-step_{step}k"].card = {"license": "mit"}
+    nested = {f"ckpt/{n}/{path}": data for n in (1, 2) for path, data in model().items()}
+    hub.add("lab/nested", "main", nested | {"notes/README.md": b"hello"})
+    for step in (1, 2):
+        hub.add("lab/tags", f"step{step}", model(), kind="tags")
+        hub.add("lab/live", "main", model(), title=f"Step {step}")
+    for name in ("lab/nested", "lab/tags", "lab/live"):
+        hub.repositories[name].card = {"license": "mit"}
+    grid = {"grid": [1, 2, 9]}
+    runs = r"lab/(?P<run>berts)-step_(?P<step>\d)k"
+    assert differences(mode="repositories", repositories=["lab/berts-*"], match=runs, **grid) == [
+        "berts | revisions | 3 steps | 2; missing: step 9"
+    ]
+    assert differences(
+        mode="folders", repositories=["lab/nested"], match=r"ckpt/(?P<step>\d)", **grid
+    ) == [
+        "lab/nested | other names | none | notes",
+        "nested | revisions | 3 steps | 2; missing: step 9",
+    ]
+    assert differences(mode="tags", repositories=["lab/tags"], **grid) == [
+        "tags | revisions | 3 steps | 2; missing: step 9"
+    ]
+    assert differences(
+        mode="commits", repositories=["lab/live"], match=r"Step (?P<step>\d)", **grid
+    ) == ["live | revisions | 3 steps | 2; missing: step 9"]
+
+
+def test_phases_that_are_separate_runs_are_read_separately(hub):
+    files = model({"architectures": ["MambaForCausalLM"]})
+    hub.add("org/a", "ext-step1", files)
+    phases = {"match": r"(?:(?P<phase>ext)-)?step(?P<step>\d)", "grid": None}
+    assert differences(**phases, phases={"ext": {"own_run": True}}) == [
+        "a.ext | architecture | LlamaForCausalLM | MambaForCausalLM"
+    ]
+
+
+@pytest.mark.parametrize("mode", ["refs", "folders"])
+def test_suite_that_cannot_be_loaded_agrees_until_a_model_appears(hub, mode):
+    suite = {"mode": mode, "repositories": ["lab/raw"], "match": None, "grid": None}
+    suite |= {"not_loadable": "other files", "weights": None, "architecture": None}
+    hub.add("lab/raw", "main", {"README.md": b"hello"})
+    hub.repositories["lab/raw"].card = {"license": "mit"}
+    assert differences(**suite) == []
+    name = "late" if mode == "refs" else "main"
+    hub.add("lab/raw", name, {"x/ep0-rank0.pt": b"state"})
+    assert differences(**suite) == []
+    inside = "" if mode == "refs" else "x/"
+    hub.add("lab/raw", name, {f"{inside}{path}": data for path, data in model().items()})
+    assert differences(**suite) == ["raw | format | not loadable | LlamaForCausalLM"]
+    # The class shows that the model is still the one that cannot be measured.
+    assert differences(**suite | {"architecture": "LlamaForCausalLM"}) == []
+
+
+def test_ambiguous_names_in_a_repository_cost_only_this_repository(hub):
+    hub.add("org/a", "step--1", model())
+    hub.add("org/a", "step/1", model())
+    found = rows(match=r"step(?:--|/)?(?P<step>\d)")
+    assert [(row.where, row.what) for row in found if row.verdict == "differs"] == [
+        ("org/a", "names")
+    ]
+    assert {row.what for row in found if row.where == "b"} >= {"revisions", "weights"}
+
+
+def test_runs_with_the_same_name_are_a_difference_and_not_an_error(hub):
+    publish(hub, "lab/a")
+    found = differences(repositories=["org/a", "lab/a"])
+    assert [difference.split(" | ")[:2] for difference in found] == [["-", "names"]]
+
+
+def test_repository_that_fails_costs_only_this_repository(hub):
+    hub.broken = {"/api/models/org/a/refs"}
+    found = rows()
+    unreached = [(row.where, row.what) for row in found if row.verdict == "not reached"]
+    assert unreached == [("org/a", "repository")]
+    assert next(row.what for row in found if row.where == "b") == "revisions"
+    hub.broken = {f"/api/models/org/a/tree/{hub.repositories['org/a'].branches['step3']}"}
+    assert [(row.where, row.what) for row in rows() if row.verdict == "not reached"] == [
+        ("a", "files")
+    ]
+
+
+def test_rows_that_differ_only_in_the_repository_are_merged(hub):
+    found = {row.what: row.where for row in registry_check.merged(rows())}
+    assert found["repository"] == "org/a and 1 more"
+    assert found["weights"] == "a and 1 more"
+
+
+def test_one_tree_and_one_configuration_are_read_of_each_run(hub):
+    rows()
+    paths = [path for method, path in hub.asked if method == "GET"]
+    assert len([path for path in paths if "/tree/" in path]) == 2
+    assert len([path for path in paths if path.endswith("/config.json")]) == 2
+    assert len([path for path in paths if path.endswith("/refs")]) == 2
+    assert len(paths) == 8
+
+
+def test_command_prints_a_table_and_records_date_and_outcome(hub, suites, capsys):
+    assert cli.main(["check-registry"]) == 0
+    output = capsys.readouterr().out.splitlines()
+    assert output[0].split() == [
+        *("suite", "repository", "or", "run", "what", "registry", "Hub", "verdict")
+    ]
+    assert "one: agrees (10 requests)" in output
+    assert len(hub.asked) == 10
+    assert output[-1] == ("suites: 1 agree, 0 differ, 0 not reached; 10 requests to the Hub")
+    record = json.loads((suites / "checked.json").read_bytes())
+    assert record == {
+        "one": {"date": date.today().isoformat(), "outcome": "agrees", "differences": []}
+    }
+
+
+def test_command_records_differences_and_keeps_other_entries(hub, suites, capsys, tmp_path):
+    out = tmp_path / "record.json"
+    kept = {"other": {"date": "2026-01-02", "outcome": "differs", "differences": []}}
+    kept["other"]["differences"] = [{"where": "x", "what": "y", "registry": "z", "hub": "w"}]
+    old = {"one": {"date": "2026-01-02", "outcome": "agrees", "differences": []}}
+    out.write_text(json.dumps(kept | old), encoding="utf-8")
+    add(suites, "two", license="apache-2.0")
+    assert cli.main(["check-registry", "one", "--out", str(out)]) == 0
+    assert checked.read(out)["one"].date == date.today()
+    assert cli.main(["check-registry", "two", "--out", str(out)]) == 1
+    assert "two: differs" in capsys.readouterr().out
+    record = json.loads(out.read_bytes())
+    assert list(record) == ["one", "other", "two"]
+    assert record["other"] == kept["other"]
+    assert record["two"]["outcome"] == "differs"
+    assert record["two"]["differences"] == [
+        {"where": "org/a and 1 more", "what": "license", "registry": "apache-2.0", "hub": "mit"}
+    ]
+    assert not (suites / "checked.json").exists()
+
+
+def test_suite_with_a_repository_that_fails_is_not_reached(hub, suites, capsys):
+    hub.broken = {"/api/models/org/a/refs"}
+    assert cli.main(["check-registry"]) == 1
+    assert "1 not reached" in capsys.readouterr().out.splitlines()[-1]
+    assert checked.read(suites / "checked.json")["one"].outcome == "not reached"
+
+
+@pytest.mark.parametrize("n_repositories", [1, 9])
+def test_hub_that_is_down_gives_one_line(hub, suites, capsys, n_repositories):
+    names = [f"org/{number}" for number in range(n_repositories)]
+    add(suites, "one", repositories=names)
+    add(suites, "two")
+    earlier = checked.Check(date=date(2026, 1, 2), outcome="agrees")
+    checked.update(suites / "checked.json", {"two": earlier})
+    hub.scripted = lambda: ("503", {})
+    assert cli.main(["check-registry", "one"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if line.startswith("shapesweep")]
+    assert len(lines) == 1
+    assert "failed in all 8 attempts (HTTP 503); run again later" in lines[0]
+    record = checked.read(suites / "checked.json")
+    assert record["one"].outcome == "not reached"
+    assert record["two"] == earlier
+
+
+def test_check_stops_if_the_hub_goes_down_on_the_way(hub, suites):
+    add(suites, "two", repositories=[f"org/{number}" for number in range(9)])
+    add(suites, "zero")
+    results = registry_check.check(registry.published(), 2, suites / "checked.json")
+    assert next(results).suite == "one"
+    hub.scripted = lambda: ("503", {})
+    with pytest.raises(registry_check.DownError):
+        list(results)
+    outcomes = {
+        name: entry.outcome for name, entry in checked.read(suites / "checked.json").items()
+    }
+    assert outcomes == {"one": "agrees", "two": "not reached"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["oen"], "oen: there is no such suite; did you mean one?"),
+        (["local"], "local: this suite names no repositories on the Hub"),
+    ],
+)
+def test_wrong_name_gives_one_line_and_status_2(suites, capsys, arguments, message):
+    text = json.dumps({"source": "local", "runs": {"r": "x"}})
+    (suites / "local.yaml").write_text(text, encoding="utf-8")
+    assert cli.main(["check-registry", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"shapesweep: error: {message}\n"
+    assert captured.out == ""
+
+
+def test_damaged_record_is_reported_before_the_hub_is_asked(hub, suites, capsys):
+    (suites / "checked.json").write_text('{"one": {"date": 3}}', encoding="utf-8")
+    assert cli.main(["check-registry"]) == 2
+    assert "checked.json: damaged; restore or remove it" in capsys.readouterr().err
+    assert not hub.asked
+
+
+def test_texts_of_the_hub_cannot_control_the_terminal(hub, suites, capsys):
+    hub.add("org/a", "evil\x1b[2J", model())
+    assert cli.main(["check-registry"]) == 1
+    assert "\x1b" not in capsys.readouterr().out
