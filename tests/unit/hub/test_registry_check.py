@@ -3,6 +3,7 @@
 All tests run against the stand-in, with the real client.
 """
 
+import dataclasses
 import json
 from datetime import date
 
@@ -259,6 +260,10 @@ def test_named_revisions_and_main_are_expected(hub):
     hub.add("org/a", "main", model())
     hub.add("org/a", "lark", model())
     assert differences(**names, other_names="step.") == []
+    del hub.repositories["org/a"].branches["main"]
+    assert differences(**names, other_names="step.") == [
+        "a | revisions | 2 steps | 2; missing: main"
+    ]
 
 
 def test_suites_of_all_modes_are_compared(hub):
@@ -317,6 +322,15 @@ def test_suite_that_cannot_be_loaded_agrees_until_a_model_appears(hub, mode):
     assert differences(**suite | {"architecture": "LlamaForCausalLM"}) == []
 
 
+def test_model_in_any_folder_of_a_suite_that_cannot_be_loaded_is_a_difference(hub):
+    nested = {f"a/{path}": data for path, data in model().items()}
+    hub.add("lab/raw", "main", nested | {"z/ep0-rank0.pt": b"state"})
+    hub.repositories["lab/raw"].card = {"license": "mit"}
+    suite = {"mode": "folders", "repositories": ["lab/raw"], "match": None, "grid": None}
+    (difference,) = differences(**suite, not_loadable="other files")
+    assert difference.startswith("raw | format | not loadable")
+
+
 def test_ambiguous_names_in_a_repository_cost_only_this_repository(hub):
     hub.add("org/a", "step--1", model())
     hub.add("org/a", "step/1", model())
@@ -339,10 +353,44 @@ def test_repository_that_fails_costs_only_this_repository(hub):
     unreached = [(row.where, row.what) for row in found if row.verdict == "not reached"]
     assert unreached == [("org/a", "repository")]
     assert next(row.what for row in found if row.where == "b") == "revisions"
-    hub.broken = {f"/api/models/org/a/tree/{hub.repositories['org/a'].branches['step3']}"}
-    assert [(row.where, row.what) for row in rows() if row.verdict == "not reached"] == [
-        ("a", "files")
-    ]
+    hub.broken = {"/api/models/org/a"}
+    unreached = [(row.where, row.what) for row in rows() if row.verdict == "not reached"]
+    assert unreached == [("org/a", "license")]
+
+
+def test_tree_that_is_not_reached_is_no_difference(hub):
+    suite = SUITE.validate_python(DEFINITION | {"repositories": ["org/a"]})
+    found = look(suite)
+    failed = dataclasses.replace(found.runs[0], tree=client.UnreachableError("no answer"))
+    seen = dataclasses.replace(found, runs=[failed])
+    unlike = [(row.what, row.verdict) for row in compare(suite, seen) if row.verdict != "agrees"]
+    assert unlike == [("files", "not reached")]
+
+
+def test_refused_file_is_a_difference_unless_the_repository_is_gated(hub):
+    suite = SUITE.validate_python(DEFINITION | {"repositories": ["org/a"]})
+    found = look(suite)
+    refused = client.NoAccessError("org/a: the Hub refuses the request (HTTP 403)")
+    for is_gated, verdict in ((False, "differs"), (True, "not read")):
+        seen = dataclasses.replace(
+            found,
+            runs=[dataclasses.replace(found.runs[0], config=refused)],
+            information={"org/a": client.Information("mit", is_gated)},
+        )
+        (row,) = [row for row in compare(suite, seen) if row.what == "config.json"]
+        assert row.verdict == verdict
+
+
+def test_hub_is_not_down_if_it_answers_between_failures(hub):
+    for name in ("org/c", "org/d", "org/e"):
+        publish(hub, name)
+    hub.broken = {f"/api/models/org/{name}/refs" for name in "ace"}
+    names = [f"org/{name}" for name in "abcde"]
+    suite = SUITE.validate_python(DEFINITION | {"repositories": names})
+    found = list(compare(suite, survey(suite, Caller(1))))
+    unreached = [row.where for row in found if row.verdict == "not reached"]
+    assert unreached == ["org/a", "org/c", "org/e"]
+    assert {row.where for row in found if row.what == "weights"} == {"b", "d"}
 
 
 def test_rows_that_differ_only_in_the_repository_are_merged(hub):
