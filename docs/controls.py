@@ -31,7 +31,8 @@ from shapesweep import corpora, id_twonn, nearest_neighbors, unique_rows
 from shapesweep.checkpoint import load
 from shapesweep.corpora import CorpusConfig
 from shapesweep.curves.tables import Curves, rows
-from shapesweep.figures._panels import GRAY, PALETTE, step_axis
+from shapesweep.figures._panels import GRAY, PALETTE
+from shapesweep.figures._training import training_axis
 from shapesweep.geometry import subsamples
 from shapesweep.geometry.layer import Layer
 from shapesweep.geometry.measure import measure_layer
@@ -224,11 +225,11 @@ def training() -> str:
     figure, axes = plt.subplots(figsize=(3.4, 2.6), layout="constrained")
     for way, values in found.items():
         axes.plot(steps, values, label=way.replace("group", "document"), lw=1, ms=3, **WAYS[way])
-    axes.set(xlabel="training step", ylabel="TwoNN ID", yscale="log")
+    axes.set(ylabel="TwoNN ID", yscale="log")
     ticks = [2, 3, 5, 10, 15]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    step_axis(axes, pd.Series(steps))
+    training_axis(axes, pd.DataFrame({"step": steps, "tokens": None}))
     _finish(figure, axes, "controls_training", 2)
     lines = [
         [way.replace("group", "document"), *map("{:.1f}".format, values)]

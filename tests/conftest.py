@@ -90,7 +90,8 @@ def build_corpora(settings):
 
     def build(tokenizer, **more):
         chosen = settings.corpus.model_copy(update=more)
-        return corpora.build(settings.corpora, read_text(chosen.text), tokenizer, chosen, 300)
+        texts = {text: read_text(text) for text in chosen.texts}
+        return corpora.build(settings.corpora, texts, tokenizer, chosen, 300)
 
     return build
 

@@ -4,6 +4,7 @@ import csv
 import io
 import urllib.parse
 
+import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -129,6 +130,24 @@ def test_the_slider_can_be_moved_by_keyboard(opened):
     assert opened.locator("#step-label").inner_text() == "step 1, 2,048 tokens (2 of 5)"
     label = opened.locator("#step").get_attribute("aria-valuetext")
     assert label == "step 1, 2,048 tokens (2 of 5)"
+
+
+def test_runs_without_steps_are_shown_over_tokens(browser, tmp_path):
+    folder = page_results.write(tmp_path / "results")
+    page_results.place_by_tokens(folder)
+    address = page.write(folder, folder / "report.html").as_uri()
+    for tab in open_page(browser, address, {"width": 1280, "height": 900}):
+        assert tab.locator("#step-label").inner_text() == "1 T tokens (5 of 5)"
+        assert "from 1 B tokens to 1 T tokens" in tab.locator("#course").inner_text()
+        assert "Profile over depth, 1 T tokens" in tab.locator("#shape").inner_text()
+        axis = tab.evaluate("document.getElementById('training').layout.xaxis")
+        assert axis["title"]["text"] == "training tokens"
+        assert axis["ticktext"] == ["0", "1 B", "10 B", "100 B", "1 T"]
+        assert axis["tickvals"] == pytest.approx([np.log10(1 + n) for n in (0, 1, 10, 100, 1000)])
+        columns = tab.evaluate("document.getElementById('map').layout.xaxis")
+        assert columns["title"]["text"] == "checkpoint (training tokens)"
+        assert columns["ticktext"] == ["0", "1 B", "10 B", "100 B", "1 T"]
+        assert "10 B tokens" in hovered(tab, *cell(tab, 2, 1))
 
 
 def test_verdicts_are_shown_as_text(opened):

@@ -141,7 +141,7 @@ def test_a_damaged_tokenizer_is_loaded_or_refused_in_one_line(folder, name, cont
 
 
 def test_a_tokenizer_with_a_larger_vocabulary_is_refused(tokenizers, settings, text_file):
-    words = read_text(str(text_file))
+    words = {settings.corpus.text: read_text(str(text_file))}
     with pytest.raises(CheckpointError, match="tokenizer does not belong to the model"):
         corpora.build(["text"], words, tokenizers["decoder"], settings.corpus, 20)
 

@@ -11,6 +11,8 @@ from shapesweep.estimators import jackknife
 from shapesweep.storage import schemas, tables
 
 STEPS = (0, 1, 10, 100, 1000)
+#: Positions of a run whose names contain tokens and no steps.
+TOKENS = (16_200_000_000, 16_780_000_000, 10**11, 5 * 10**11, 10**12)
 GROUPS = 8
 #: The curves on which the claim of two phases is tested.
 TESTED = {
@@ -86,6 +88,13 @@ def build(geometry, replicates, losses=(), continuity=(), copies=()):
         )
     ]
     return curves.build(geometry, by_checkpoint(replicates), *others, TESTED)
+
+
+def write_curves(results, folder):
+    """Write the tables of curves. A table without results is written without rows."""
+    for name in {**results, "missing": None, "budgets": None}:
+        schema = getattr(schemas, name.upper())
+        tables.write(results.get(name, []), schema, folder / f"{name}.parquet")
 
 
 def by_checkpoint(replicates):

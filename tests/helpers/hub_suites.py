@@ -83,7 +83,8 @@ def publish_all(hub, tokenizers, folder):
     nested = {}
     for step, model in trajectory(tiny_neox(), steps, seed=4):
         contents = files(model, folder / "m", forms[step])
-        nested |= {f"hf_ckpt/{step}.5B/{name}": content for name, content in contents.items()}
+        label = "16.78B" if step else "16.2B"
+        nested |= {f"hf_ckpt/{label}/{name}": content for name, content in contents.items()}
     hub.add("nested/folders", "main", nested | decoder)
     for step, model in trajectory(tiny_neox(), steps, seed=5):
         title = f"Saving HF Model -- Step {step}"
@@ -99,7 +100,7 @@ def publish_all(hub, tokenizers, folder):
         "either": {"mode": "refs", "match": r"(?P<phase>step|ext)(?P<step>\d+)",
                    "tokens": {"each": 100}, "phases": {"ext": {"start": 200}},
                    "repositories": ["pairs/either"]},
-        "folders": {"mode": "folders", "match": r"hf_ckpt/(?P<tokens>(?P<step>\d+)\.5B)",
+        "folders": {"mode": "folders", "match": r"hf_ckpt/(?P<tokens>[\d.]+B)",
                     "tokens": "label", "repositories": ["nested/folders"]},
         "commits": {"mode": "commits", "match": r"Saving HF Model -- Step (?P<step>\d+)",
                     "repositories": ["live/commits"]},

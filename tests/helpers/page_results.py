@@ -30,6 +30,7 @@ def curve(run, model, corpus, selection, metric, k, over="documents"):
     return {
         "suite": "tiny", "run": run, "model": model, "seed": seed, "n_layers": BLOCKS,
         "architecture": "LlamaForCausalLM", "family": "decoder", "corpus": corpus,
+        "text_sha256": f"sha256-of-{corpus}",
         "pooling": "tokens", "selection": selection, "metric": metric, "k": k, "over": over,
     }  # fmt: skip
 
@@ -47,6 +48,19 @@ def when(step, run, over="documents"):
     # One training run has a break before its last checkpoint.
     segment = int(run == HOSTILE and step == STEPS[-1])
     return {"revision": revision, "step": step, "tokens": 2048 * step, "segment": segment}
+
+
+def place_by_tokens(folder):
+    """Change the tables of `write`: a step becomes a billion tokens, as if no steps were known."""
+    moved = {"step", "first_step", "last_step", "from_step", "to_step"}
+    for name in ("profiles", "trajectories", "phases", "moves", "shapes", "missing", "manifest"):
+        place = folder if name == "manifest" else folder / "curves"
+        schema = getattr(schemas, name.upper())
+        rows = tables.read_arrow(place / f"{name}.parquet", schema).to_pylist()
+        for row in rows:
+            row |= {key: row[key] * 10**9 for key in moved & row.keys()}
+            row |= {"tokens": row["step"]} if "tokens" in row else {}
+        tables.write(rows, schema, place / f"{name}.parquet")
 
 
 def write(folder):
@@ -144,7 +158,7 @@ def verdicts():
     model = curve("decoder-seed0", "decoder", "text", "no_first", "id_twonn", 2)
     row = {name: model[name] for name in schemas.VERDICTS.names if name in model}
     tested = {"paper": "no rise and fall", "control": "not measured", "verdict": "untested"}
-    return [row | tested | {"sample": 1, "n_curves": 40, "n_shown": 0}]
+    return [row | tested | {"variant": "", "sample": 1, "n_curves": 40, "n_shown": 0}]
 
 
 def missing():
@@ -171,7 +185,8 @@ def origins():
     versions = {"device": "cpu", "shapesweep": "0.4.0", "torch": "2.13.0", "transformers": "5.23.0"}
     return [
         {"suite": "tiny", "run": run, "revision": f"checkpoint-{step}", "step": step,
-         "commit": f"measured-{step}", "corpus": corpus, "corpus_digest": f"digest-of-{corpus}",
+         "commit": f"measured-{step}", "corpus": corpus, "text_sha256": f"sha256-of-{corpus}",
+         "corpus_digest": f"digest-of-{corpus}",
          "corpus_seed": 0, **versions}
         for (run, _), step, corpus in itertools.product(RUNS, STEPS, ("text", "random"))
     ]  # fmt: skip

@@ -15,6 +15,7 @@ CHANGES = {
     "`corpus.length`": [{"corpus.length": 12}],
     "`corpus.seed`": [{"corpus.seed": 1}],
     "`corpus.samples`": [{"corpus.samples": 2}],
+    "`corpus.variants`": [{"corpus.variants": {"short": {"length": 8}}}],
     "`corpus.last.documents`, with the corpus `last`": [{"corpus.last.documents": 20}],
     "`corpus.last.length`, with the corpus `last`": [{"corpus.last.length": 8}],
     "`corpus.passages.documents`, with the corpus `passages`": [{"corpus.passages.documents": 20}],

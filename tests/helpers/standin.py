@@ -2,8 +2,8 @@
 
 It answers the requests of the real client, huggingface_hub, for models, refs, trees (in pages),
 commits, information and files. For files, it supports `ETag`, `X-Repo-Commit` and `Range`. It
-imitates faults of the real Hub: 429 with Retry-After, server errors, and connections that are cut
-in the middle of a file.
+imitates faults of the real Hub: 429 with Retry-After, server errors, connections that are cut in
+the middle of a file, and a storage whose signed links expire.
 """
 
 import collections
@@ -12,6 +12,7 @@ import hashlib
 import json
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,7 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import huggingface_hub.constants
 
 PAGE = 5
-LARGE = (".safetensors", ".bin", ".pt")
+LARGE = (".safetensors", ".bin", ".pt", ".parquet")
 
 
 @dataclass
@@ -43,6 +44,23 @@ class Repository:
         return revision if revision in self.commits else None
 
 
+@dataclass
+class Storage:
+    """A storage to which the Hub redirects downloads of large files, with signed links.
+
+    `url` is the address of the storage. `is_expired` is a function of a link and of the number of
+    earlier downloads with it. Links are numbered from 0. The storage answers expired links with
+    `status`. If `cuts` is positive, that many answers are cut in the middle.
+    """
+
+    url: str
+    is_expired: Callable = lambda link, used: False
+    status: int = 403
+    cuts: int = 0
+    n_links: int = 0
+    used: list = field(default_factory=list)
+
+
 class StandIn:
     """The server. Use it in a `with` statement. `url` is the address of the server."""
 
@@ -62,27 +80,43 @@ class StandIn:
         #: Whether an error response contains the token of the request.
         self.echoes_token = False
         self.n_echoes = 0
-        #: Paths that the server always answers with the status 500 and `Retry-After: 1`.
-        self.broken = set()
-        #: A mapping from the path of a file to a function that damages the contents of this file.
+        #: A mapping from the start of a path to a status. The server always answers a GET of such a
+        #: path with this status and `Retry-After: 1`. huggingface_hub itself repeats some requests
+        #: after the statuses 500, 502, 503 and 504, but not after other statuses.
+        self.broken = {}
+        #: A mapping from the path of a file, or of a request to the API, to a function that damages
+        #: the contents of the answer.
         self.spoilt = {}
+        #: Contents of addresses that do not belong to the Hub, by path.
+        self.web = {}
+        #: A `Storage`, or None if the Hub itself sends large files.
+        self.storage = None
+        #: Paths to which the server never sends an answer.
+        self.silent = set()
+        self.is_stopped = threading.Event()
         self.lock = threading.Lock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self.server.daemon_threads = True
-        self.server.standin = self
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        #: The second server has the same address and another port. It may be the storage.
+        self.servers = [ThreadingHTTPServer(("127.0.0.1", 0), _Handler) for _ in range(2)]
+        for server in self.servers:
+            server.daemon_threads = True
+            server.standin = self
+        self.url, self.second_url = (f"http://127.0.0.1:{s.server_port}" for s in self.servers)
 
     def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        for server in self.servers:
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        self.is_stopped.set()
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
 
     def add(self, name, revision="main", files=None, kind="branches", title=""):
         """Commit files to a branch or tag of a repository, and return the SHA of the commit.
 
+        The name of a data set begins with `datasets/`.
         `files` is a mapping or a folder.
         """
         if files is not None and not isinstance(files, dict):
@@ -138,6 +172,8 @@ def serving_here(patch, folder):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Otherwise, the body of an answer waits up to 40 ms for the acknowledgement of its headers.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_):
         pass
@@ -146,10 +182,17 @@ class _Handler(BaseHTTPRequestHandler):
         standin = self.server.standin
         parts = urlsplit(self.path)
         path = unquote(parts.path)
-        with standin.lock:
-            standin.asked.append((self.command, path))
-        is_broken = path in standin.broken and self.command == "GET"
-        scripted = ("500", {"Retry-After": "1"}) if is_broken else standin.scripted()
+        # The client asks for this list in the background, once per process.
+        if path != "/api/agent-harnesses":
+            with standin.lock:
+                standin.asked.append((self.command, path))
+        if path in standin.silent:
+            standin.is_stopped.wait()
+            self.close_connection = True
+            return
+        broken = [standin.broken[start] for start in standin.broken if path.startswith(start)]
+        is_broken = broken and self.command == "GET"
+        scripted = (broken[0], {"Retry-After": "1"}) if is_broken else standin.scripted()
         if scripted:
             self.fault = None
             self.send(int(scripted[0]), b"", scripted[1])
@@ -163,25 +206,37 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(int(self.fault), b"", headers)
             return
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        if path == "/api/models":
+        if path in standin.web:
+            self.send(200, standin.web[path], {})
+        elif path == "/api/models":
             self.models(query)
-        elif path.startswith("/api/models/"):
+        elif path.startswith(("/api/models/", "/api/datasets/")):
             self.api(parts.path, query)
+        elif path.startswith("/storage/"):
+            self.store(parts.path.removeprefix("/storage"), int(query["signature"]))
         else:
             self.resolve(parts.path)
 
     do_HEAD = do_GET
 
+    def do_POST(self):
+        """Answer a request for information on files: `/api/<kind>/<name>/paths-info/<revision>`."""
+        length = int(self.headers["Content-Length"])
+        self.paths = parse_qs(self.rfile.read(length).decode())["paths"]
+        self.do_GET()
+
     def models(self, query):
         names = [
             name
             for name in sorted(self.server.standin.repositories)
-            if name.startswith(query.get("author", "") + "/") and query.get("search", "") in name
+            if name.startswith(query["author"] + "/" if "author" in query else "")
+            and query.get("search", "") in name
         ]
         self.json([{"id": name, "modelId": name, "tags": []} for name in names])
 
     def api(self, path, query):
-        words = path.removeprefix("/api/models/").split("/")
+        kind, *words = path.removeprefix("/api/").split("/")
+        words[0] = words[0] if kind == "models" else f"{kind}/{words[0]}"
         name, verb = "/".join(words[:2]), words[2] if len(words) > 2 else ""
         repository = self.repository(name)
         if repository is None:
@@ -202,6 +257,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "tree":
             files = sorted(repository.commits[commit].items())
             self.page([_entry(path, content) for path, content in files], query)
+        elif verb == "paths-info":
+            files = repository.commits[commit].items()
+            self.json([_entry(path, content) for path, content in files if path in self.paths])
         elif verb == "commits":
             fixed = {"authors": [{"user": "someone"}], "date": "2026-01-01T00:00:00.000Z"}
             commits = [
@@ -223,8 +281,21 @@ class _Handler(BaseHTTPRequestHandler):
             more = {"Link": f'<{host}{path}?recursive=True&cursor={start + PAGE}>; rel="next"'}
         self.json(entries[start : start + PAGE], more)
 
-    def resolve(self, path):
+    def store(self, path, link):
+        storage = self.server.standin.storage
+        if storage.is_expired(link, storage.used.count(link)):
+            self.send(storage.status, b"<Error><Code>AccessDenied</Code></Error>", {})
+            return
+        if self.command == "GET":
+            storage.used.append(link)
+            if storage.cuts:
+                storage.cuts, self.fault = storage.cuts - 1, "cut"
+        self.resolve(path, is_stored=True)
+
+    def resolve(self, path, is_stored=False):
         words = path.strip("/").split("/")
+        if words[0] == "datasets":
+            words = ["/".join(words[:2]), *words[2:]]
         repository = self.repository("/".join(words[:2]))
         if repository is None:
             return
@@ -246,6 +317,13 @@ class _Handler(BaseHTTPRequestHandler):
         headers["ETag"] = f'"{etag}"'
         if "lfs" in entry:
             headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+            storage = self.server.standin.storage
+            if storage and not is_stored:
+                with self.server.standin.lock:
+                    storage.n_links += 1
+                    link = f"{storage.url}/storage{path}?signature={storage.n_links - 1}"
+                self.send(302, b"", headers | {"Location": link})
+                return
         damage = self.server.standin.spoilt.get(file)
         content = damage(content) if damage else content
         requested, status = self.headers.get("Range"), 200
@@ -263,6 +341,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def json(self, content, headers=None):
         body = json.dumps(content).encode()
+        damage = self.server.standin.spoilt.get(unquote(urlsplit(self.path).path))
+        body = damage(body) if damage else body
         self.send(200, body, {"Content-Type": "application/json"} | (headers or {}))
 
     def refuse(self, status, code, headers=None):

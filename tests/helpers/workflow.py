@@ -173,13 +173,16 @@ def configure(folder, change):
 
 
 @functools.cache
-def warm_programs():
-    """Return a folder of programs that call a server. Each test process starts one server."""
+def warm_programs(package=ROOT / "workflow"):
+    """Return a folder of programs that call a server.
+
+    Each test process starts one server for every copy of the package.
+    """
     folder = Path(tempfile.mkdtemp(prefix="shapesweep-warm-"))
     socket = folder / "socket"
     # Commands use the same number of threads as a job of the workflow.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
-    more = {"PYTHONPATH": str(ROOT / "workflow"), "HF_ENDPOINT": "http://127.0.0.1:1"}
+    more = {"PYTHONPATH": str(package), "HF_ENDPOINT": "http://127.0.0.1:1"}
     words = [sys.executable, "-P", WARM, "serve", socket]
     server = subprocess.Popen(words, stdin=subprocess.PIPE, env={**os.environ, **threads, **more})
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -22,7 +22,7 @@ def test_checkpoints_that_failed_transiently_are_measured_by_the_next_sweep(
     suites, budget = publish([0, 1, 8]), {"checkpoints": {"neox": "last"}}
     write(folder, settings(text_file, suites=suites, corpora=["text"], budget=budget))
     step8 = standin.repositories["Org/neox"].branches["step8"]
-    standin.broken.add(f"/Org/neox/resolve/{step8}/model.safetensors")
+    standin.broken[f"/Org/neox/resolve/{step8}/model.safetensors"] = 500
     complete(folder, "numbers", *options)
     assert measured(folder) == {"step0", "step1"}
     standin.broken.clear()

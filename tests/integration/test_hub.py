@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -10,8 +11,18 @@ import pandas as pd
 import transformers
 import yaml
 
-from helpers.hub_suites import CLUTTER, NEOX, Evil, changed, files, pickled, publish_all
+from helpers.hub_suites import (
+    CLUTTER,
+    NEOX,
+    Evil,
+    changed,
+    files,
+    pickled,
+    publish_all,
+    publish_run,
+)
 from helpers.models import tiny_neox, trajectory
+from helpers.standin import Storage
 from helpers.workflow import (
     ROOT,
     complete,
@@ -53,7 +64,9 @@ def test_suites_of_all_six_modes_are_measured(standin, tmp_path, text_file, toke
     assert sorted(checkpoints.loc["berts"].tokens) == [0, 4_096_000]
     assert checkpoints.loc["berts"].seed.tolist() == [3, 3]
     assert checkpoints.loc["either"].tokens.to_dict() == {0: 100, 8: 300}
-    assert sorted(checkpoints.loc["folders"].tokens) == [5e8, 85e8]
+    # The names of these folders contain tokens and no steps.
+    assert checkpoints.loc["folders"].tokens.to_dict() == {162 * 10**8: 162e8, 1678 * 10**7: 1678e7}
+    assert "16.78 B tokens" in (tmp_path / "results/summary.txt").read_text(encoding="utf-8")
     assert checkpoints.loc["commits"].revision.str.fullmatch("[0-9a-f]{40}").all()
     manifest = tables.read(tmp_path / "results/manifests/neox.parquet", schemas.MANIFEST)
     names = {row.revision: [file["path"] for file in row.files] for row in manifest.itertuples()}
@@ -125,12 +138,15 @@ def test_defective_checkpoints_are_skipped_and_reported(standin, tmp_path, text_
         standin.add("Org/neox", f"step{step}", contents | tokenizer)
     (_, another), *_ = trajectory(tiny_neox(), [0, 1], seed=100)
     deleted = standin.add("Org/neox", "step1024", files(another, tmp_path / "m") | tokenizer)
+    for zeros, model in trajectory(tiny_neox(), [0, 1], seed=101):
+        name = f"step{'0' * zeros}2048"
+        standin.add("Org/neox", name, files(model, tmp_path / "m") | tokenizer)
     suites = {"neox": {**NEOX, "grid": [0, 1, 2, 3]}}
     write(tmp_path, settings(text_file, suites=suites, corpora=["text"]))
 
     done = complete(tmp_path, "manifests")
-    assert "neox: checkpoints 12, runs 1, " in done
-    assert "holes 1, defects 4" in done
+    assert "neox: checkpoints 14, runs 1, " in done
+    assert "holes 1, defects 6" in done
     for message in ("shares_file_with: neox/step2, neox/step4", "missing_weights: neox/step128"):
         assert message in done
     # A revision is deleted between the listing and the download.
@@ -140,6 +156,8 @@ def test_defective_checkpoints_are_skipped_and_reported(standin, tmp_path, text_
     reasons = failures(tmp_path)
     assert reasons["step2", 2] == "shares_file_with:step4"
     assert reasons["step4", 4] == "shares_file_with:step2"
+    assert reasons["step2048", 2048] == "same_step_as:step02048"
+    assert reasons["step02048", 2048] == "same_step_as:step2048"
     assert reasons["step32", 32].startswith("discontinuous: ")
     assert reasons["step128", 128] == f"missing_weights:{shard}"
     assert "weights are missing: gpt_neox.final_layer_norm.weight" in reasons["step256", 256]
@@ -189,7 +207,7 @@ def test_the_papers_figures_are_drawn_for_the_available_models(
 def test_failed_requests_are_repeated_by_the_next_sweep(standin, publish, tmp_path, text_file):
     write(tmp_path, settings(text_file, suites=publish([0, 1]), corpora=["text"]))
     commit = standin.repositories["Org/neox"].branches["step1"]
-    standin.broken.add(f"/Org/neox/resolve/{commit}/model.safetensors")
+    standin.broken[f"/Org/neox/resolve/{commit}/model.safetensors"] = 500
     complete(tmp_path, "numbers")
     assert "failed in all" in failures(tmp_path)["step1", 1]
     assert plan(tmp_path, "numbers")["download"] == 1
@@ -222,6 +240,62 @@ def test_a_repository_that_cannot_be_listed_is_reported_in_one_line(publish, tmp
     publish([0])
     output = refused(tmp_path, "numbers", "--forcerun", "listing")
     assert "hub.disk_gb: neox/neox/step0 needs" in output
+
+
+def test_a_broken_repository_costs_only_its_own_run(
+    standin, publish, tmp_path, text_file, tokenizers
+):
+    publish([0, 1])
+    publish_run(standin, "Org/broken", [0, 1], tokenizers["decoder"], tmp_path)
+    broken, html = standin.repositories["Org/broken"], b"<!DOCTYPE html>"
+    configs = {
+        commit: files.pop("config.json")
+        for commit, files in broken.commits.items()
+        if "config.json" in files
+    }
+    suite = {**NEOX, "repositories": ["Org/{broken,neox}"]}
+    write(tmp_path, settings(text_file, suites={"neox": suite}, corpora=["text"]))
+
+    def broken_by(config, prefix=None):
+        """List the repositories again after a change, and return the output."""
+        for commit in configs:
+            broken.commits[commit]["config.json"] = config or configs[commit]
+        standin.broken = {prefix: 520} if prefix else {}
+        # The files of a commit may have changed, which never happens on the Hub.
+        shutil.rmtree(tmp_path / "results/listings/trees", ignore_errors=True)
+        return complete(tmp_path, "manifests", "--forcerun", "listing")
+
+    for prefix in ("/api/models/Org/broken/refs", "/api/models/Org/broken/tree", "/Org/broken/"):
+        output = broken_by(None, prefix)
+        reason = f"not_listed: Org/broken: {standin.url} failed in all 8 attempts (HTTP 520); once"
+        assert f"{reason} this is fixed, list again with --forcerun listing: broken" in output
+        assert "neox: checkpoints 2, runs 2, " in output
+    reason = "Org/broken: config.json is not a JSON object, but starts with "
+    assert f"not_listed: {reason}'[]'; once" in broken_by(b"[]")
+    assert f"not_listed: {reason}'{html.decode()}'; once" in broken_by(html)
+
+    assert "neox/neox" in complete(tmp_path, "plan")
+    output = complete(tmp_path, "numbers")
+    assert f"not measured: neox/broken: not_listed: {reason}" in output
+    summary = (tmp_path / "results/summary.txt").read_text(encoding="utf-8")
+    assert f"not measured: neox/broken: not_listed: {reason}" in summary
+    failed = read(tmp_path, "failures").query("run == 'broken'")
+    assert failed.reason.str.startswith(f"not_listed: {reason}").tolist() == [True]
+    assert set(read(tmp_path, "geometry").run) == {"neox"}
+    assert "Nothing to be done" in sweep(tmp_path, "numbers").stdout
+
+    broken_by(None)
+    complete(tmp_path, "numbers")
+    assert set(read(tmp_path, "geometry").run) == {"broken", "neox"}
+
+
+def test_expired_links_are_replaced_in_a_sweep(standin, publish, tmp_path, text_file):
+    """Each link of the storage can be used once, and every second link has already expired."""
+    write(tmp_path, settings(text_file, suites=publish([0, 1]), corpora=["text"]))
+    standin.storage = Storage(standin.second_url, lambda link, used: link % 2 == 0 or used > 0)
+    complete(tmp_path, "numbers")
+    assert set(failures(tmp_path).values()) == {"empty_main"}
+    assert len(standin.storage.used) == 2
 
 
 def test_downloads_stay_within_the_disk_budget(publish, tmp_path, text_file):

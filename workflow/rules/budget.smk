@@ -3,7 +3,7 @@
 # configuration's key `budget` selects the checkpoints that are measured.
 rule budget:
     input:
-        text=text,
+        texts=texts,
         checkpoints=checkpoint_files,
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
         tokenizer=ancient(tokenizer),
@@ -24,6 +24,7 @@ rule budget:
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,
     params:
+        texts=TEXTS,
         downloaded=downloaded,
         measured=measured,
         rise=CONFIG.budget.rise,
@@ -31,6 +32,7 @@ rule budget:
         "computing the dimension budget of {wildcards.suite}/{wildcards.run}/{wildcards.revision}"
     shell:
         "shapesweep budget --settings {input.settings:q} --manifest {input.manifest:q} "
+        "--texts {params.texts:q} "
         "--run {wildcards.run} --revision {wildcards.revision} --checkpoints={params.downloaded:q} "
         "--tokenizer={input.tokenizer:q} --measured {params.measured:q} --device {resources.device} "
         "--batch-tokens {resources.batch_tokens} --temporary {resources.temporary:q} "

@@ -9,6 +9,7 @@ rule download:
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
         tokenizer=ancient(tokenizer),
         settings=measurement_file,
+        texts=texts,
     output:
         temp(directory(f"{TEMPORARY}/checkpoints/{BATCH}")),
     log:
@@ -24,6 +25,7 @@ rule download:
         room=int(CONFIG.hub.disk_gb * 1e9),
         temporary=TEMPORARY_HERE,
     params:
+        texts=TEXTS,
         revisions=revisions,
         # With keep_activations, checkpoints are downloaded even if they were measured before.
         measured="" if CONFIG.keep_activations else measured,
@@ -36,6 +38,7 @@ rule download:
         "downloading {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
         "shapesweep download --settings {input.settings:q} --manifest {input.manifest:q} "
+        "--texts {params.texts:q} "
         "--run {wildcards.run} --revision {params.revisions:q} --tokenizer={input.tokenizer:q} "
         "--measured={params.measured:q} {params.rise} --room {resources.room} --bytes {params.bytes} "
         "--seconds {params.seconds} --temporary {resources.temporary:q} --out {output:q} > {log:q} 2>&1"

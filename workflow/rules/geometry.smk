@@ -5,7 +5,7 @@
 # checkpoint, so that a later sweep does not measure them again.
 rule geometry:
     input:
-        text=text,
+        texts=texts,
         checkpoints=checkpoint_files,
         manifest=ancient(f"{RESULTS}/manifests/{{suite}}.parquet"),
         tokenizer=ancient(tokenizer),
@@ -31,6 +31,7 @@ rule geometry:
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,
     params:
+        texts=TEXTS,
         revisions=revisions,
         downloaded=downloaded,
         measured=measured,
@@ -39,6 +40,7 @@ rule geometry:
         "measuring {wildcards.suite}/{wildcards.run}/{wildcards.batch}"
     shell:
         "shapesweep geometry --settings {input.settings:q} --manifest {input.manifest:q} "
+        "--texts {params.texts:q} "
         "--run {wildcards.run} --revision {params.revisions:q} --checkpoints={params.downloaded:q} "
         "--tokenizer={input.tokenizer:q} --measured {params.measured:q} "
         "--device {resources.device} --batch-tokens {resources.batch_tokens} "

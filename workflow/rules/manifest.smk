@@ -47,7 +47,7 @@ rule record:
 rule manifest:
     input:
         suite_files,
-        text,
+        text_files,
         plan=plan_file,
     output:
         # The job reads the earlier manifest, so that unchanged files are not hashed again.

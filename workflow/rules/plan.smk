@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shapesweep.config import files as configuration
 from shapesweep.config.suite import NAME, EmbeddedSuite
-from shapesweep.corpora import text_file
+from shapesweep.corpora import fetched_file, text_file
 from shapesweep.curves.tables import CURVES, OF_EXPLOSIONS
 from shapesweep.errors import ShapesweepError
 from shapesweep.figures import EXTENSIONS, FIGURES
@@ -35,7 +35,9 @@ def reported(function):
 @reported
 def read_configuration():
     chosen = configuration.validate(config, files=configuration_files())
-    text_file(chosen.corpus.text)
+    for each in chosen.corpus.texts:
+        if not fetched_file(each):
+            text_file(each)
     return chosen
 
 
@@ -55,9 +57,16 @@ PLAN = Plan(CONFIG, HERE)
 # TEMPORARY_HERE is for commands, and already contains the prefix.
 TEMPORARY = CONFIG.scratch_folder(HERE) or RESULTS
 TEMPORARY_HERE = CONFIG.scratch_folder(HERE) or str(HERE)
+# The folder of texts that were fetched, for commands.
+TEXTS = HERE / "texts"
 # The subfolder of a batch, as a pattern with wildcards.
 BATCH = "{suite}/{run}/{batch}/{fingerprint}"
 set_limits(CONFIG)
+if "stdlib" in CONFIG.corpus.texts and PLAN.published and is_main_process():
+    logger.warning(
+        "shapesweep: corpus.text is stdlib, which differs between versions of Python; for numbers "
+        "that others can compare, set corpus: {text: paper, sampling: paper}"
+    )
 refuse_storage()
 warn_without_profile()
 
@@ -129,15 +138,23 @@ def disk_bytes(w):
 
 
 @reported
-def text(w):
-    """Return the text file of the corpora. Its size and time are part of the outputs' names."""
-    path = text_file(CONFIG.corpus.text)
-    # Snakemake reads braces in a path as wildcards, and braces cannot be escaped.
-    if path is None or "{" in str(path.absolute()):
-        return []
+def text_files(w):
+    """Return the user's text files. Their sizes and times are part of the outputs' names."""
+    paths = [text_file(text) for text in CONFIG.corpus.texts if not fetched_file(text)]
     # Snakemake adds a module's prefix to relative paths.
     has_no_prefix = str(HERE) == RESULTS and not Path(RESULTS).is_absolute()
-    return [ancient(str(path if has_no_prefix else path.absolute()))]
+    return [
+        ancient(str(path if has_no_prefix else path.absolute()))
+        for path in paths
+        # Snakemake reads braces in a path as wildcards, and braces cannot be escaped.
+        if path is not None and "{" not in str(path.absolute())
+    ]
+
+
+def texts(w):
+    """Return all text files of the corpora, also those that are fetched."""
+    fetched = filter(None, map(fetched_file, CONFIG.corpus.texts))
+    return text_files(w) + [ancient(f"{RESULTS}/texts/{name}") for name in fetched]
 
 
 def measurement_file(w):

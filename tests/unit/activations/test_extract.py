@@ -138,7 +138,9 @@ def test_loss_of_a_decoder_matches_transformers(
 ):
     model = make_checkpoint(model_folder)
     run()
-    losses = tables.read(out / "losses.parquet", schemas.LOSSES).set_index("corpus")
+    losses = tables.read(out / "losses.parquet", schemas.OF_CHECKPOINT["losses"]).set_index(
+        "corpus"
+    )
     for corpus in build_corpora(tokenizers["decoder"]):
         batch = torch.from_numpy(np.stack(corpus.documents))
         with torch.no_grad():
@@ -154,7 +156,9 @@ def test_loss_of_an_encoder_uses_a_fixed_mask(model_folder, out, run, make_check
     values = []
     for name in ("a", "b"):
         run(out=out / name)
-        values.append(tables.read(out / name / "losses.parquet", schemas.LOSSES).value)
+        values.append(
+            tables.read(out / name / "losses.parquet", schemas.OF_CHECKPOINT["losses"]).value
+        )
     assert values[0].tolist() == values[1].tolist()
     # A uniform distribution has a loss of ln(300) = 5.70. Small random weights change this loss
     # only slightly.
@@ -167,7 +171,7 @@ def test_encoder_with_two_heads_has_a_loss(model_folder, out, run, make_checkpoi
     transformers.BertForPreTraining(config).save_pretrained(model_folder)
     assert checkpoint_of(model_folder).architecture == "BertForPreTraining"
     run()
-    assert len(tables.read(out / "losses.parquet", schemas.LOSSES)) == 3
+    assert len(tables.read(out / "losses.parquet", schemas.OF_CHECKPOINT["losses"])) == 3
 
 
 def test_damaged_checkpoint_is_recorded_without_an_error(model_folder, out, run, make_checkpoint):
@@ -273,8 +277,8 @@ def test_documents_of_the_papers_sampling_are_run_separately(
     paper = settings.corpus.model_copy(update={"sampling": "paper"})
     chosen = settings.model_copy(update={"corpus": paper, "corpora": ["text"]})
     run(chosen)
-    text = read_text(paper.text)
-    (corpus,) = corpora.build(["text"], text, tokenizers["decoder"], paper, 300)
+    texts = {paper.text: read_text(paper.text)}
+    (corpus,) = corpora.build(["text"], texts, tokenizers["decoder"], paper, 300)
     shard = shards(out, "text")[2, "block"]
     with torch.no_grad():
         state = model(torch.from_numpy(corpus.documents[5])[None], output_hidden_states=True)
@@ -309,7 +313,8 @@ def test_tokens_at_random_positions_of_passages_are_kept(
     corpus = settings.corpus.model_copy(update={"passages": passages})
     chosen = settings.model_copy(update={"corpora": ["passages"], "corpus": corpus})
     run(chosen)
-    (built,) = corpora.build(["passages"], read_text(corpus.text), tokenizers[family], corpus, 300)
+    texts = {corpus.text: read_text(corpus.text)}
+    (built,) = corpora.build(["passages"], texts, tokenizers[family], corpus, 300)
     shard = shards(out, "passages")[2, "block"]
     measured = [(n, p) for n in range(90) for p in built.measured(n)]
     assert list(zip(shard.document, shard.position, strict=True)) == measured
@@ -344,7 +349,8 @@ def test_last_token_of_many_short_documents_is_kept(
     corpus = settings.corpus.model_copy(update={"last": last})
     chosen = settings.model_copy(update={"corpora": ["last"], "corpus": corpus})
     run(chosen)
-    (built,) = corpora.build(["last"], read_text(corpus.text), tokenizers[family], corpus, 300)
+    texts = {corpus.text: read_text(corpus.text)}
+    (built,) = corpora.build(["last"], texts, tokenizers[family], corpus, 300)
     found = shards(out, "last")
     shard = found[2, "block"]
     n = len(built.documents)
@@ -364,5 +370,5 @@ def test_last_token_of_many_short_documents_is_kept(
     assert shard.metadata["pooling"] == "last"
     assert all(shard.selected(selection).all() for selection in ("all", "no_first"))
     assert len(set(shard.context)) == n
-    losses = tables.read(out / "losses.parquet", schemas.LOSSES)
+    losses = tables.read(out / "losses.parquet", schemas.OF_CHECKPOINT["losses"])
     assert losses.corpus.tolist() == ["last"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from shapesweep import corpora
+from shapesweep.config import files
 from shapesweep.corpora import CorpusConfig, _documents, _text
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage.selections import DRAWS
@@ -110,10 +111,12 @@ def test_text_with_another_digest_is_refused(tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes(b"one\r\ntwo\rthree")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert _text.read_text(str(path), digest) == _text.read_text(str(path)) == "one\ntwo\nthree"
+    assert (
+        _text.read_text(str(path), sha256=digest) == _text.read_text(str(path)) == "one\ntwo\nthree"
+    )
     path.write_bytes(b"another")
     with pytest.raises(ShapesweepError, match=r"text\.txt has changed since the plan was made"):
-        _text.read_text(str(path), digest)
+        _text.read_text(str(path), sha256=digest)
 
 
 def test_stdlib_texts_for_training_and_measuring_are_separate():
@@ -129,18 +132,18 @@ def test_number_of_short_documents_is_limited_by_the_text(tokenizers, settings):
     chosen = settings.corpus.model_copy(update={"last": last})
     songs = "".join(f"Song {n} of many. " for n in range(900))
     text = "It was a day like every other. " * 3 + songs
-    (corpus,) = corpora.build(["last"], text, tokenizers["decoder"], chosen, 300)
+    (corpus,) = corpora.build(["last"], {chosen.text: text}, tokenizers["decoder"], chosen, 300)
     # Repeated documents are not counted.
     few = settings.corpus.model_copy(update={"last": last.model_copy(update={"documents": 15})})
     repeated = text[: 8 * 12 * 15] * 3 + text
-    (fewer,) = corpora.build(["last"], repeated, tokenizers["decoder"], few, 300)
+    (fewer,) = corpora.build(["last"], {few.text: repeated}, tokenizers["decoder"], few, 300)
     assert len(fewer.documents) == len({d.tobytes() for d in fewer.documents}) == 15
     # The text is used completely: 11 of the 12 tokens of a document come from the text.
     n_tokens = len(tokenizers["decoder"](text, add_special_tokens=False)["input_ids"])
     assert 0.8 * n_tokens / 11 < len(corpus.documents) <= n_tokens / 11
     assert corpus.measured(3).tolist() == [11]
     with pytest.raises(ShapesweepError, match=r"lower corpus\.last\.length"):
-        corpora.build(["last"], "short", tokenizers["decoder"], chosen, 300)
+        corpora.build(["last"], {chosen.text: "short"}, tokenizers["decoder"], chosen, 300)
 
 
 def test_passages_measure_random_positions_and_all_tokens_of_some_documents(
@@ -150,7 +153,8 @@ def test_passages_measure_random_positions_and_all_tokens_of_some_documents(
     chosen = settings.corpus.model_copy(update={"passages": passages})
     text = text_file.read_text(encoding="utf-8")
     for family, n_suffix in (("decoder", 0), ("encoder", 1)):
-        (corpus,) = corpora.build(["passages"], text, tokenizers[family], chosen, 300)
+        texts = {chosen.text: text}
+        (corpus,) = corpora.build(["passages"], texts, tokenizers[family], chosen, 300)
         body = list(range(1, 12 - n_suffix))
         assert len({document.tobytes() for document in corpus.documents}) == 60
         measured = [corpus.measured(number).tolist() for number in range(60)]
@@ -165,6 +169,53 @@ def test_passages_measure_random_positions_and_all_tokens_of_some_documents(
         assert set(np.concatenate(measured[n_whole:])) == set(body)
 
 
+def test_variants_have_other_texts_and_lengths(tokenizers, text_file, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("Completely different words. " * 400, encoding="utf-8")
+    variants = {"long": {"length": 48}, "other": {"text": str(other)}}
+    shape = {"documents": 8, "length": 24, "passages": {"documents": 9}, "samples": 2}
+    settings = CorpusConfig(text=str(text_file), **shape, variants=variants)
+    texts = {name: _text.read_text(name) for name in settings.texts}
+    names = ["text", "passages"]
+    built = corpora.build(names, texts, tokenizers["decoder"], settings, 300)
+    # The corpus `passages` does not depend on the length.
+    suffixes = ("", ".long", ".other")
+    samples = [f"text{suffix}{number}" for suffix in suffixes for number in ("", "-2")]
+    passages = [f"passages{suffix}{number}" for suffix in ("", ".other") for number in ("", "-2")]
+    by_name = {corpus.name: corpus for corpus in built}
+    assert sorted(by_name) == sorted(samples + passages)
+    assert {len(d) for d in by_name["text.long"].documents} == {48}
+    assert {len(d) for d in by_name["text.other-2"].documents} == {24}
+    words = tokenizers["decoder"].decode(by_name["passages.other"].documents[3][1:])
+    assert words in other.read_text(encoding="utf-8")
+    alone = settings.model_copy(update={"variants": {}})
+    plain = corpora.build(names, texts, tokenizers["decoder"], alone, 300)
+    assert [corpus.digest for corpus in plain] == [by_name[c.name].digest for c in plain]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        ({"variants": {"a": {}}}, r"corpus\.variants\.a: sets no key"),
+        (
+            {"variants": {"a-b": {"length": 9}}},
+            r"write a name of at most 40 letters, digits and '_'",
+        ),
+        ({"variants": {"a": {"texts": "b"}}}, r"there is no such key; did you mean text\?"),
+        ({"text": "hf://datasets/a/b@main/c.parquet#d"}, "must have 40 hexadecimal digits"),
+        ({"text": "https://a/b"}, "write hf://datasets/"),
+    ],
+)
+def test_wrong_texts_and_variants_are_refused(corpus, message):
+    with pytest.raises(ShapesweepError, match=message):
+        files.validate({"suites": ["embedded"], "corpus": corpus})
+
+
+def test_an_unknown_name_of_a_text_gets_advice():
+    with pytest.raises(ShapesweepError, match=r"there is no file papers; did you mean paper\?"):
+        _text.text_file("papers")
+
+
 def test_samples_have_different_documents(tokenizers, build_corpora):
     tokenizer = tokenizers["decoder"]
     both = build_corpora(tokenizer, documents=12, samples=2)
@@ -174,8 +225,6 @@ def test_samples_have_different_documents(tokenizers, build_corpora):
     for name in names[::2]:
         assert len(by_name[name]) == len(by_name[f"{name}-2"]) == 12
         assert not by_name[name] & by_name[f"{name}-2"]
-    assert corpora.sample_of("text-2") == ("text", 2)
-    assert corpora.sample_of("text") == ("text", 1)
 
 
 def test_samples_have_no_block_of_text_in_common():

@@ -17,7 +17,7 @@ def test_losses_have_the_documents_and_pooling_of_their_corpus():
     other, more = make([2, 3, 6, 5, 3], noise=0.02, corpus="last", pooling="last", n_documents=99)
     row = {"suite": "s", "run": "decoder", "revision": "a", "step": 1, "value": 3.0, "stderr": 0.1}
     rows = [
-        row | {"source": source, "corpus": corpus}
+        row | {"source": source, "corpus": corpus, "text_sha256": None}
         for source, corpus in (("eval", "text"), ("eval", "last"), ("log", None))
     ]
     both = joined((geometry, replicates), (other, more))

@@ -38,7 +38,8 @@ class Swept:
                     failure = {"reason": reason, "measured": False, "transient": reason == "later"}
                     rows["failures"].append(row | failure)
                     continue
-                loss = {"source": "eval", "corpus": "text", "value": 5.6 if step else loss_at_0}
+                loss = {"source": "eval", "corpus": "text", "text_sha256": "ab"}
+                loss["value"] = 5.6 if step else loss_at_0
                 rows["geometry"].append(dict.fromkeys(schemas.GEOMETRY.names) | row | {"value": 1})
                 rows["losses"].append(row | loss | {"stderr": 0.1})
                 rows["origins"].append(dict.fromkeys(schemas.ORIGINS.names) | row)

@@ -90,6 +90,20 @@ def test_verdict_of_the_two_tested_curves(paper, control, verdict, sentence):
     assert sentence in found[0]
 
 
+def test_variants_get_their_own_verdicts():
+    curves = ((RISE_FALL, {}), (FLAT, CONTROL), (RISE, {"corpus": "text.long"}))
+    parts = [make(noisy(line), 0.01, ("id_twonn",), MANY, **more) for line, more in curves]
+    results = build(*joined(*parts))
+    verdicts = results["verdicts"].set_index("variant")
+    assert verdicts.verdict.to_dict() == {"": "paper only", "long": "neither"}
+    # The documents of the control do not depend on the variant.
+    assert set(verdicts.control) == {"no rise and fall"}
+    names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
+    found = sentences.on_phases(sentences.runs(*(results[name] for name in names))[0])
+    assert "the paper's curve rises and then falls" in found[0]
+    assert any(text.startswith("With the documents of the variant long: neither") for text in found)
+
+
 def test_sentences_state_every_move_with_its_interval():
     results = of_run(RISE_FALL, FALL_RISE_FALL)
     names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")

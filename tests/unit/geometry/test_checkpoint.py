@@ -95,9 +95,12 @@ def test_every_selection_and_metric_has_a_row_that_fits_the_schema():
         (s, m) for s in SENSITIVITY for m in ("anisotropy", "id_twonn")
     }
     for row, replicates in found.values():
-        assert set(row) == set(schemas.GEOMETRY.names)
+        assert set(row) == set(schemas.OF_CHECKPOINT["geometry"].names)
         assert len(replicates) == 8
-        assert all(set(replicate) == set(schemas.REPLICATES.names) for replicate in replicates)
+        assert all(
+            set(replicate) == set(schemas.OF_CHECKPOINT["replicates"].names)
+            for replicate in replicates
+        )
         values = [replicate["value"] for replicate in replicates]
         np.testing.assert_allclose(row["stderr"], jackknife.stderr(values))
         assert (row["model_stderr"] is None) == (not row["metric"].startswith("id_gride"))

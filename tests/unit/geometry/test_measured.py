@@ -43,8 +43,7 @@ def extracted(tmp_path, make_checkpoint, settings):
 
 
 def read_all(folder):
-    by_name = {"geometry": schemas.GEOMETRY, "replicates": schemas.REPLICATES}
-    by_name |= {"losses": schemas.LOSSES, "samples": schemas.SAMPLES}
+    by_name = schemas.OF_CHECKPOINT
     return {name: tables.read(folder / f"{name}.parquet", s) for name, s in by_name.items()}
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from helpers.agreeing import CONFIG, DEFINITION, agreeing_hub, model, publish
 from shapesweep.config.suite import SUITE
-from shapesweep.hub import client
 from shapesweep.hub.comparison import compare, merged
-from shapesweep.hub.survey import Caller, survey
+from shapesweep.hub.errors import NoAccessError
+from shapesweep.hub.information import Information
+from shapesweep.hub.survey import survey
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def rows(**more):
 
 
 def look(suite):
-    return survey(suite, Caller(2))
+    return survey(suite, 2)
 
 
 def differences(**more):
@@ -111,11 +112,13 @@ def test_suite_without_changes_agrees_in_every_property(hub):
         ),
         (
             lambda hub: last(hub, **{"config.json": b"<html>"}),
-            "a | config.json | present | org/a: config.json is not a JSON object",
+            "a | config.json | present | org/a: config.json is not a JSON object, "
+            "but starts with '<html>'",
         ),
         (
             lambda hub: last(hub, **{"config.json": b"[]"}),
-            "a | config.json | present | org/a: config.json is not a JSON object",
+            "a | config.json | present | org/a: config.json is not a JSON object, "
+            "but starts with '[]'",
         ),
     ],
 )
@@ -305,49 +308,28 @@ def test_runs_with_the_same_name_are_a_difference_and_not_an_error(hub):
 
 
 def test_repository_that_fails_costs_only_this_repository(hub):
-    hub.broken = {"/api/models/org/a/refs"}
+    hub.broken = {"/api/models/org/a/refs": 507}
     found = rows()
     unreached = [(row.where, row.what) for row in found if row.verdict == "not reached"]
     assert unreached == [("org/a", "repository")]
     assert next(row.what for row in found if row.where == "b") == "revisions"
-    hub.broken = {"/api/models/org/a"}
+    hub.broken = {"/api/models/org/a/tree/": 507}
     unreached = [(row.where, row.what) for row in rows() if row.verdict == "not reached"]
-    assert unreached == [("org/a", "license")]
-
-
-def test_tree_that_is_not_reached_is_no_difference(hub):
-    suite = SUITE.validate_python(DEFINITION | {"repositories": ["org/a"]})
-    found = look(suite)
-    failed = dataclasses.replace(found.runs[0], tree=client.UnreachableError("no answer"))
-    seen = dataclasses.replace(found, runs=[failed])
-    unlike = [(row.what, row.verdict) for row in compare(suite, seen) if row.verdict != "agrees"]
-    assert unlike == [("files", "not reached")]
+    assert unreached == [("a", "files")]
 
 
 def test_refused_file_is_a_difference_unless_the_repository_is_gated(hub):
     suite = SUITE.validate_python(DEFINITION | {"repositories": ["org/a"]})
     found = look(suite)
-    refused = client.NoAccessError("org/a: the Hub refuses the request (HTTP 403)")
+    refused = NoAccessError("org/a: the Hub refuses the request (HTTP 403)")
     for is_gated, verdict in ((False, "differs"), (True, "not read")):
         seen = dataclasses.replace(
             found,
             runs=[dataclasses.replace(found.runs[0], config=refused)],
-            information={"org/a": client.Information("mit", is_gated)},
+            information={"org/a": Information("mit", is_gated)},
         )
         (row,) = [row for row in compare(suite, seen) if row.what == "config.json"]
         assert row.verdict == verdict
-
-
-def test_hub_is_not_down_if_it_answers_between_failures(hub):
-    for name in ("org/c", "org/d", "org/e"):
-        publish(hub, name)
-    hub.broken = {f"/api/models/org/{name}/refs" for name in "ace"}
-    names = [f"org/{name}" for name in "abcde"]
-    suite = SUITE.validate_python(DEFINITION | {"repositories": names})
-    found = list(compare(suite, survey(suite, Caller(1))))
-    unreached = [row.where for row in found if row.verdict == "not reached"]
-    assert unreached == ["org/a", "org/c", "org/e"]
-    assert {row.where for row in found if row.what == "weights"} == {"b", "d"}
 
 
 def test_rows_that_differ_only_in_the_repository_are_merged(hub):

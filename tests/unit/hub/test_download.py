@@ -83,6 +83,8 @@ def test_tokenizer_comes_from_the_first_source_that_has_it(tmp_path, download_er
     download.tokenizer(pinned(), [], tmp_path / "none")
     reason = failures.recorded(tmp_path / "none")["reason"]
     assert reason.startswith("org/a has no tokenizer; set suites.s.tokenizer to a repository")
+    download.tokenizer(pinned(), [], tmp_path / "none", "org/t: failed")
+    assert failures.recorded(tmp_path / "none")["reason"] == "org/t: failed"
 
 
 def test_nothing_is_downloaded_without_a_tokenizer(tmp_path, download_errors):
@@ -146,6 +148,10 @@ def test_footprint_of_a_checkpoint_is_its_files_and_its_shards():
     )
     paper = settings(corpus={"documents": 10, "sampling": "paper"})
     assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 10 * 512
+    variants = {"long": {"length": 100}, "few": {"documents": 2}}
+    more = settings(corpus={"documents": 10, "length": 20, "variants": variants})
+    model = Model.of(listed, settings().suites["s"])
+    assert costs.n_tokens(model, more) == 3 * (10 * 20 + 10 * 100 + 2 * 20)
     listed.config["vocab_size"] = None
     assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 10 * 512
 

@@ -10,6 +10,7 @@ from helpers.agreeing import DEFINITION, agreeing_hub, model
 from shapesweep import cli
 from shapesweep.config import checked, registry
 from shapesweep.hub import registry_check
+from shapesweep.hub.errors import UnreachableError
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_command_records_differences_and_keeps_other_entries(hub, suites, capsys
 
 
 def test_suite_with_a_repository_that_fails_is_not_reached(hub, suites, capsys):
-    hub.broken = {"/api/models/org/a/refs"}
+    hub.broken = {"/api/models/org/a/refs": 507}
     assert cli.main(["check-registry"]) == 1
     assert "1 not reached" in capsys.readouterr().out.splitlines()[-1]
     assert checked.read(suites / "checked.json")["one"].outcome == "not reached"
@@ -87,13 +88,13 @@ def test_hub_that_is_down_gives_one_line(hub, suites, capsys, n_repositories):
     add(suites, "two")
     earlier = checked.Check(date=date(2026, 1, 2), outcome="agrees")
     checked.update(suites / "checked.json", {"two": earlier})
-    hub.scripted = lambda: ("503", {})
+    hub.scripted = lambda: ("507", {})
     assert cli.main(["check-registry", "one"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = [line for line in captured.err.splitlines() if line.startswith("shapesweep")]
     assert len(lines) == 1
-    assert "failed in all 8 attempts (HTTP 503); run again later" in lines[0]
+    assert "failed in all 8 attempts (HTTP 507); run again later" in lines[0]
     record = checked.read(suites / "checked.json")
     assert record["one"].outcome == "not reached"
     assert record["two"] == earlier
@@ -104,8 +105,8 @@ def test_check_stops_if_the_hub_goes_down_on_the_way(hub, suites):
     add(suites, "zero")
     results = registry_check.check(registry.published(), 2, suites / "checked.json")
     assert next(results).suite == "one"
-    hub.scripted = lambda: ("503", {})
-    with pytest.raises(registry_check.DownError):
+    hub.scripted = lambda: ("507", {})
+    with pytest.raises(UnreachableError):
         list(results)
     outcomes = {
         name: entry.outcome for name, entry in checked.read(suites / "checked.json").items()

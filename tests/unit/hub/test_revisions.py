@@ -18,6 +18,7 @@ from shapesweep.errors import ShapesweepError
 from shapesweep.hub import listing, revisions, token_counts
 from shapesweep.hub.files import choose_weights
 from shapesweep.hub.revisions import Repository
+from shapesweep.hub.tokenizer_sources import tokenizer_sources
 from shapesweep.manifest.selection import select
 from shapesweep.storage.files import File
 
@@ -25,7 +26,8 @@ REGISTRY = Path("workflow/shapesweep/suites")
 NAMES = sorted(path.stem for path in REGISTRY.glob("*.yaml"))
 #: Published names of revisions, and the meaning of each name. The columns are the suite, the
 #: repository, the name of the revision, the run, the step and the number of tokens. If the run is
-#: `~`, it has the name of the repository. If the number of tokens is `-`, it is not checked.
+#: `~`, it has the name of the repository. If the number of tokens is `-`, it is not checked. If the
+#: step is `=`, the name contains no step, and the run is placed by its tokens.
 EXAMPLES = """
 pythia  EleutherAI/pythia-70m  step512  ~  512  1073741824
 polypythias  EleutherAI/pythia-14m-seed3  step143000  ~  143000  -
@@ -48,17 +50,22 @@ fineweb-ablations  HuggingFaceFW/ablation-model-c4  step-001000-2BT  ~  1000  20
 tinyllama  TinyLlama/tinyLlama-intermediate-checkpoints  step-480k-token-1007B  ~  480000  1006632960000
 amber  LLM360/Amber  ckpt_356  ~  356  -
 bloom  bigscience/bloom-7b1-intermediate  global_step100000  ~  100000  91740438528
-redpajama-incite-7b  togethercomputer/RedPajama-INCITE-7B-Base  240b_tokens  ~  240  240000000000
+redpajama-incite-7b  togethercomputer/RedPajama-INCITE-7B-Base  240b_tokens  ~  =  240000000000
 tri  trillionlabs/0.5B-Intermediate-Checkpoints  0000020000  ~  20000  -
-poro-viking  LumiOpen/Poro-34B  800B  ~  800  800000000000
+poro-viking  LumiOpen/Poro-34B  800B  ~  =  800000000000
 ettin  jhu-clsp/ettin-encoder-150m  decay8210  ~.decay  8210  1958500000000
 earlyberts  personads/earlyberts-seed2  step11000  ~  11000  -
-baichuan2  baichuan-inc/Baichuan2-7B-Intermediate-Checkpoints  train_00220B  ~  220  220000000000
+baichuan2  baichuan-inc/Baichuan2-7B-Intermediate-Checkpoints  train_00220B  ~  =  220000000000
 multiberts  google/multiberts-seed_3-step_2000k  main  seed_3  2000000  262144000000
 croissant  croissantllm/base_185k  main  base  185000  -
 tinyllama-releases  TinyLlama/TinyLlama-1.1B-step-50K-105b  main  TinyLlama-1.1B  50000  104857600000
 tinyllama-releases  TinyLlama/TinyLlama-1.1B-intermediate-step-1195k-token-2.5T  main  TinyLlama-1.1B  1195000  -
-marin  marin-community/marin-8b-base  phoenix  ~  11100  11100000000000
+marin  marin-community/marin-8b-base  phoenix  ~  =  11100000000000
+ling-mini2  inclusionAI/Ling-mini-base-2.0-5T  main  Ling-mini-base-2.0  =  5000000000000
+openmoe  OrionZheng/openmoe-8b-1T  main  openmoe-8b  =  1000000000000
+skywork  Skywork/Skywork-13B-Base-Intermediate  0.5T  ~  =  500000000000
+llammlein  LSX-UniWue/LLaMmlein_1B  iter-00100000  ~  100000  -
+llammlein  LSX-UniWue/LLaMmlein_1B  v1.5-step20k-hf  ~  20000  -
 """
 
 
@@ -95,7 +102,7 @@ def test_published_names_of_revisions_are_understood(example):
     suite, repository, name, run, step, tokens = example.split()
     found = listed_as(load(suite), repository, name)
     (checkpoint,) = [entry for entry in found if entry.revision]
-    assert checkpoint.step == int(step)
+    assert checkpoint.step == int(tokens if step == "=" else step)
     assert checkpoint.run == run.replace("~", repository.split("/")[1])
     assert tokens == "-" or checkpoint.tokens == int(tokens)
     assert not checkpoint.is_main and not checkpoint.status
@@ -108,6 +115,9 @@ def test_published_names_of_revisions_are_understood(example):
         ("smollm3", "HuggingFaceTB/SmolLM3-3B-checkpoints", "it-SFT"),
         ("gemstones", "tomg-group-umd/Gemstone-256x23", "step_00002385_cooldown_00002622"),
         ("pythia", "EleutherAI/pythia-70m", "step1000-fixed"),
+        # The unit of the number is not known, or the number is a version.
+        ("llammlein", "LSX-UniWue/LLaMmlein_1B", "iter-500M"),
+        ("llammlein", "LSX-UniWue/LLaMmlein_1B", "v1.5"),
     ],
 )
 def test_names_with_another_meaning_are_ignored(suite, repository, name):
@@ -188,6 +198,75 @@ def test_code_is_downloaded_only_if_requested(remote_code):
     assert ("modeling.py" in [file.path for file in checkpoint.files]) == remote_code
 
 
+def placed(suite, *names):
+    """Return revision, step and tokens of every checkpoint of a run, in the order of the listing."""
+    return [(c.revision, c.step, c.tokens) for c in listed_as(suite, "org/a", *names)]
+
+
+def test_names_with_tokens_only_are_placed_by_tokens():
+    suite = define(match=r"(?P<tokens>[\d.]+B)", tokens="label", grid=["16B..18B by 2B", "1T"])
+    found = placed(suite, "main", "16.78B", "16B", "16.2B")
+    exact = [("16B", 16e9), ("16.2B", 16.2e9), ("16.78B", 16.78e9), ("", 18e9), ("", 1e12)]
+    assert found == [*((name, n, n) for name, n in exact), ("main", None, None)]
+
+
+def test_the_step_is_computed_from_the_tokens_per_step():
+    suite = define(match=r"(?P<tokens>[\d.]+B)", tokens={"per_step": 4_000_000})
+    assert placed(suite, "10B", "9.9B") == [("9.9B", 2475, 9.9e9), ("10B", 2500, 10e9)]
+    phases = {"late": {"own_run": True, "start": 1e12, "tokens": {"per_step": 4_000_000}}}
+    of_phase = define(match=r"(?P<phase>late)-(?P<tokens>\d+B)", phases=phases)
+    # The label counts from the start of the phase, and so do the steps of a separate run.
+    assert placed(of_phase, "late-8B") == [("late-8B", 2000, 1.008e12)]
+
+
+def test_tokens_are_not_put_on_the_axis_of_a_run_that_has_steps():
+    suite = define(match=r"step(?P<step>\d+)|(?P<tokens>\d+B)")
+    assert placed(suite, "5B", "step10") == [("5B", None, 5e9), ("step10", 10, None)]
+
+
+def test_names_without_numbers_have_no_rank():
+    suite = define(match="[a-z]+", tokens={"each": 100})
+    assert placed(suite, "zeta", "alpha") == [("alpha", None, None), ("zeta", None, None)]
+
+
+def test_names_without_numbers_have_the_given_steps_or_tokens():
+    assert placed(define(named={"alpha": 30, "beta": 20}), "alpha", "beta") == [
+        *(("beta", 20, None), ("alpha", 30, None))
+    ]
+    by_tokens = define(named={"alpha": "2.7T", "beta": "900B"})
+    assert placed(by_tokens, "alpha", "beta") == [("beta", 9e11, 9e11), ("alpha", 2.7e12, 2.7e12)]
+
+
+@pytest.mark.parametrize("name", ["16.78", "0.5", "16.7899k"])
+def test_number_that_is_not_whole_is_not_rounded_to_a_step(name):
+    with pytest.raises(ShapesweepError, match=f"matches '{name}', but '{name}' is not a whole"):
+        listed_as(define(match=r"(?P<step>[\d.]+k?)"), "org/a", name)
+
+
+def test_main_is_left_out_if_it_repeats_a_step():
+    suite = define(main_step=20, tokens={"each": 100})
+    assert placed(suite, "main", "step10") == [("step10", 10, 100), ("main", 20, 200)]
+    repeated = listed_as(suite, "org/a", "main", "step10", "step20")
+    assert [(c.revision, c.step, c.tokens) for c in repeated] == [
+        *(("step10", 10, 100), ("step20", 20, 200)),
+        ("main", None, None),
+    ]
+    assert repeated[-1].is_main and not any(c.status for c in repeated)
+    assert [c.revision for c in select(repeated, "all")] == ["step10", "step20"]
+    by_tokens = define(match=r"(?P<tokens>\d+B)", main_step=3 * 10**9)
+    assert placed(by_tokens, "main", "2B") == [("2B", 2e9, 2e9), ("main", 3e9, 3e9)]
+
+
+def test_checkpoints_are_chosen_by_tokens():
+    names = [f"{n}B" for n in (0, *(2**k for k in range(10)))]
+    found = listed_as(define(match=r"(?P<tokens>\d+B)"), "org/a", *names)
+    rule = sweep.Steps(steps=["2B", "64B..256B by 64B", 10**12])
+    assert [c.revision for c in select(found, rule)] == ["2B", "64B", "128B", "256B"]
+    # Half of the chosen checkpoints would be at 0 if a token were the unit of the logarithm.
+    assert [c.revision for c in select(found, sweep.Log(log=4))] == ["0B", "8B", "64B", "512B"]
+    assert [c.revision for c in select(found, sweep.Every(every=5))] == ["0B", "16B", "512B"]
+
+
 def test_repositories_without_checkpoints_are_reported_for_any_selection():
     suite = define(repositories=["org/a", "org/b", "org/c*"])
     gone = Repository("org/a: there is no such repository")
@@ -256,12 +335,12 @@ def test_tokenizer_is_searched_in_main_and_then_in_the_checkpoints():
     (group,) = suite.groups()
     listed = {"org/a": Repository(branches=refs, trees=trees)}
     run = [checkpoint for checkpoint in find(suite, listed) if not checkpoint.is_main]
-    assert [source[1] for source in revisions.tokenizers(run, listed, group)] == ["2", "1"]
+    assert [source[1] for source in tokenizer_sources(run, listed, group)] == ["2", "1"]
     trees["m"] = [both[0], File("config.json", 1, None, "a"), File("other", 1, None, "a")]
-    assert next(revisions.tokenizers(run, listed, group)) == ("org/a", "m", trees["m"][:2])
+    assert next(tokenizer_sources(run, listed, group)) == ("org/a", "m", trees["m"][:2])
     other = {**listed, "org/t": Repository(branches={"main": "t"}, trees={"t": both})}
     named = group.model_copy(update={"tokenizer": "org/t"})
-    assert [*revisions.tokenizers(run, other, named)] == [("org/t", "t", both[:1])]
+    assert [*tokenizer_sources(run, other, named)] == [("org/t", "t", both[:1])]
 
 
 @pytest.mark.parametrize(
@@ -273,6 +352,10 @@ def test_tokenizer_is_searched_in_main_and_then_in_the_checkpoints():
         ({"mode": "repositories"}, "needs the group `run`"),
         ({"mode": "branch"}, "did you mean branches"),
         ({"grid": ["1000 to 2000"]}, "neither a step nor a range like"),
+        ({"grid": ["0.5..3 by 1"]}, "'0.5' is not a whole number"),
+        ({"grid": ["1..3 by 0"]}, "has a distance of 0"),
+        ({"named": {"alpha": "2700"}}, "write 2700 without quotes for a step, or like 2.7T"),
+        ({"named": {"alpha": "2.7"}}, "'2.7' is not a whole number"),
         ({"repositories": ["pythia"]}, "repositories.0: found 'pythia'; write org/name"),
         ({"tokens": {"per_stp": 1}}, "tokens"),
         ({"remote_code": True}, "write hub: {remote_code: [mine]}"),

@@ -87,6 +87,23 @@ def test_selection_rules_choose_checkpoints(run_folder, rule, steps):
     assert [checkpoint.step for checkpoint in select(list_folder(run_folder), chosen)] == steps
 
 
+def test_folders_with_the_same_step_are_excluded_unless_they_are_accepted(
+    tmp_path, make_checkpoint
+):
+    for name in ("checkpoint-5", "checkpoint-10", "checkpoint-010"):
+        make_checkpoint(tmp_path / name)
+    expected = {
+        "checkpoint-5": ((), True),
+        "checkpoint-010": (("same_step_as:checkpoint-10",), False),
+        "checkpoint-10": (("same_step_as:checkpoint-010",), False),
+    }
+    found = describe(tmp_path)
+    assert {c.revision: (c.status, c.selected) for c in found} == expected
+    accepted = describe(tmp_path, accept=["same_step_as"])
+    assert [c.status for c in accepted] == [c.status for c in found]
+    assert all(c.selected for c in accepted)
+
+
 def test_rule_that_selects_nothing_is_an_error(run_folder):
     with pytest.raises(ShapesweepError, match="chooses none of 8"):
         select(list_folder(run_folder), sweep.Steps(steps=[7]))
@@ -233,7 +250,7 @@ def test_manifest_holds_the_digest_of_the_planned_text(two, tmp_path, capsys):
     text.write_text("a text", encoding="utf-8")
     arguments, out = planned_manifest(tmp_path, configuration(two, corpus={"text": str(text)}))
     assert cli.main(arguments) == 0
-    assert manifests.text_sha256(out) == hashlib.sha256(b"a text").hexdigest()
+    assert manifests.texts(out) == {str(text): hashlib.sha256(b"a text").hexdigest()}
     for change in (lambda: text.write_text("another text", encoding="utf-8"), text.unlink):
         change()
         capsys.readouterr()

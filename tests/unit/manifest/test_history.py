@@ -97,3 +97,16 @@ def test_history_of_a_local_suite_has_its_log_and_its_probe(tmp_path):
     (tmp_path / "log.csv").unlink()
     with pytest.raises(ShapesweepError, match=r"suites\.s\.runs\.r\.losses: there is no file"):
         history.states("s", suite)
+
+
+def test_log_of_a_run_that_is_placed_by_tokens_is_left_out(tmp_path):
+    """The log contains steps, which have no place between numbers of tokens."""
+    raw = {"source": "hub", "mode": "branches", "match": r"(?P<tokens>\d+B)"}
+    raw |= {"repositories": ["org/a"], "losses": {"a": "log.csv"}}
+    listing = {"problem": None, "branches": {"5B": "c"}, "tags": {}, "commits": []}
+    listing |= {"trees": {"c": []}, "config": {}}
+    (tmp_path / "listings").mkdir()
+    (tmp_path / "listings/s.json").write_text(json.dumps({"org/a": listing}), encoding="utf-8")
+    found, (problem,) = history.of_suite("s", SUITE.validate_python(raw), tmp_path)
+    assert not len(found)
+    assert problem.startswith("suites.s.losses: the names of the checkpoints of a contain tokens")

@@ -25,7 +25,7 @@ DEPENDS = [
             *(("text", "stdlib"), ("sampling", "paper"), ("documents", 9), ("length", 9)),
             *(("seed", 9), ("last", {"documents": 9}), ("last", {"length": 9})),
             *(("passages", {"documents": 9}), ("passages", {"length": 9})),
-            ("samples", 2),
+            *(("samples", 2), ("variants", {"long": {"length": 9}})),
         )
     ),
     {"corpora": ["text"]},

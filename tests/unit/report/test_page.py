@@ -66,6 +66,18 @@ def test_final_norm_is_last_and_the_mean_over_seeds_is_a_separate_run(read):
     assert data["runs"][-1]["checkpoints"][0]["revision"] is None
 
 
+def test_checkpoints_of_runs_without_steps_have_only_tokens(tmp_path):
+    folder = page_results.write(tmp_path / "results")
+    page_results.place_by_tokens(folder)
+    found = page.read(folder)
+    listed = record.checkpoints(found["manifest"], found["origins"])
+    assert {row["step"] for row in listed} == {None}
+    assert {row["tokens"] for row in listed} == {step * 10**9 for step in page_results.STEPS}
+    axes = [run["axis"] for run in packed(found)["runs"]]
+    assert axes[0] == {"on_tokens": True, "unit": 1e9, "label": "training tokens"}
+    assert axes == [axes[0]] * 4
+
+
 def test_nan_and_infinity_become_null():
     found = numbers.rounded([[1.23456, np.nan], [np.inf, -0.000123456]])
     assert found == [[1.235, None], [None, -0.0001235]]

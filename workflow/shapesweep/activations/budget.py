@@ -75,6 +75,7 @@ def measure(
             "architecture": type(model).__name__,
             "n_layers": anatomy.n_layers,
             "corpus": CORPUS,
+            "text_sha256": settings.sha256_of(CORPUS),
             "threshold": most,
             "n_documents": len(lengths),
             "document_length": round(sum(lengths) / len(lengths)),
@@ -131,7 +132,7 @@ class _Reader:
     ) -> None:
         self._model, self._anatomy, self._one = model, anatomy, corpus
         self._batch_tokens = settings.batch_tokens
-        self._loss = losses.loss_of(model, anatomy, corpus, mask_token, settings.corpus.seed)
+        self._loss = losses.loss_of(model, anatomy, corpus, mask_token)
         if self._loss is None:
             raise CheckpointError("has no loss: it predicts neither next tokens nor masked tokens")
         n_documents = len(corpus.documents)

@@ -131,9 +131,7 @@ def _extract(
     import torch
 
     model = opened.model.to(device)
-    origins = {
-        each.name: _origin(source.checkpoint, each, settings, device) for each in opened.corpora
-    }
+    origins = {each.name: _origin(source.checkpoint, each, device) for each in opened.corpora}
     known = {name: origin["from"] for name, origin in source.measured.items()}
     new = [each for each in opened.corpora if known.get(each.name) != origins[each.name]["from"]]
     names = ("suite", "run", "revision", "step")
@@ -152,7 +150,7 @@ def _extract(
                 value, without = losses.mean(totals, settings.geometry.groups)
                 measured = {"value": value, "stderr": float(jackknife.stderr(without))}
                 found.append({**identity, "source": "eval", "corpus": each.name, **measured})
-    tables.write(found, schemas.LOSSES, out / "losses.parquet")
+    tables.write(found, schemas.OF_CHECKPOINT["losses"], out / "losses.parquet")
     vocabulary = getattr(model.config, "vocab_size", None)
     samples = [
         {"revision": source.checkpoint.revision, "tensor_class": kind, "value": value}
@@ -199,10 +197,7 @@ def _run(
 ) -> Sums | None:
     """Write the shards of a corpus, and return its documents' losses if the model has a loss."""
     model, captured = opened.model, list[Any]()
-    loss = losses.loss_of(
-        model, anatomy, corpus, opened.tokenizer.mask_token_id, settings.corpus.seed
-    )
-
+    loss = losses.loss_of(model, anatomy, corpus, opened.tokenizer.mask_token_id)
     contexts = number_contexts(corpus.documents, anatomy.causal)
 
     def write(documents: list[int], output: Any) -> None:
@@ -249,7 +244,7 @@ def _values(state: Any, positions: list[NDArray[np.int64]]) -> NDArray[np.float3
     return flat.float().cpu().numpy()
 
 
-def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) -> dict[str, Any]:
+def _origin(of: Checkpoint, corpus: Corpus, device: str) -> dict[str, Any]:
     """Return the origin of shards: inputs under `from`, device and library versions under `by`.
 
     Two shards count as equal if their inputs are equal.
@@ -262,7 +257,7 @@ def _origin(of: Checkpoint, corpus: Corpus, settings: Measurement, device: str) 
         **{key: getattr(of, key) for key in identity},
         "corpus": corpus.name,
         "corpus_digest": corpus.digest,
-        "corpus_seed": settings.corpus.seed,
+        "corpus_seed": corpus.seed,
         "n_prefix": corpus.n_prefix,
         "n_suffix": corpus.n_suffix,
         "pooling": corpus.pooling,

@@ -13,7 +13,7 @@ from shapesweep import corpora
 from shapesweep.checkpoint import facts, load
 from shapesweep.checkpoint.files import tokenizer_files
 from shapesweep.config.measurement import Measurement
-from shapesweep.corpora import Corpus, read_text
+from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.storage import failures
 from shapesweep.storage.files import sha256
@@ -124,8 +124,8 @@ class Loader:
         key = (_digest(folder), n_embeddings)
         if key not in self._cached:
             tokens = load.load_tokenizer(folder)
-            text = read_text(self.settings.corpus.text, self.settings.text_sha256)
-            built = corpora.build(self.names, text, tokens, self.settings.corpus, n_embeddings)
+            texts = self.settings.read_texts()
+            built = corpora.build(self.names, texts, tokens, self.settings.corpus, n_embeddings)
             # Checkpoints of a run mostly share a tokenizer, so it is enough to keep the last
             # tokenizer.
             self._cached = {key: (tokens, built)}

@@ -66,10 +66,11 @@ class Masked(Loss):
         return torch.from_numpy(np.stack([self.masks[n] for n in documents])).to(batch.device)
 
 
-def loss_of(
-    model: Any, anatomy: Anatomy, corpus: Corpus, mask_token: int | None, seed: int
-) -> Loss | None:
+def loss_of(model: Any, anatomy: Anatomy, corpus: Corpus, mask_token: int | None) -> Loss | None:
     """Return the loss of a model, or None if the model has no loss.
+
+    The masked tokens depend only on the seed of the corpus, so they are the same for every
+    checkpoint.
 
     Parameters
     ----------
@@ -78,11 +79,9 @@ def loss_of(
     corpus : Corpus
     mask_token : int or None
         Id of the mask token of the tokenizer.
-    seed : int
-        Random seed of the masks, which are the same for every checkpoint.
     """
     if facts.family(type(model).__name__) == "encoder":
-        return None if mask_token is None else Masked(masks(corpus, seed), mask_token)
+        return None if mask_token is None else Masked(masks(corpus, corpus.seed), mask_token)
     return Loss() if anatomy.causal else None
 
 

@@ -43,6 +43,17 @@ def width(config: Mapping[str, Any]) -> int | None:
     return _first_int(config, "hidden_size", "n_embd", "d_model")
 
 
+def fits(config: Mapping[str, Any], n_bytes: int) -> bool:
+    """Return whether a model that a `config.json` describes can have weights of `n_bytes`.
+
+    A model has at least one weight per entry of its vocabulary, one weight per layer and dimension,
+    and one square matrix. Each weight takes at least one bit. Weights below a megabyte count as a
+    megabyte, because the costs of a model of this size are low in any case.
+    """
+    d, layers, entries = width(config) or 0, n_layers(config) or 0, vocabulary(config) or 0
+    return max(entries, layers * d, d**2) <= 8 * max(n_bytes, 10**6)
+
+
 def description(folder: str | Path, name: str = "config.json") -> dict[str, Any] | None:
     """Read the `config.json` of a folder; None if the file is absent or not a JSON object."""
     try:

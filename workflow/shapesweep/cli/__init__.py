@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from shapesweep.cli import commands
+from shapesweep.cli import commands, registry
 from shapesweep.errors import ShapesweepError
 
 
@@ -76,12 +76,13 @@ def parser() -> argparse.ArgumentParser:
 def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
     """Return every subcommand with its options, in the order of the steps."""
     suite = ["--definition", "--suite", "--results"]
-    checkpoints = ["--settings", "--manifest", "--run", "--revision", "--tokenizer"]
+    checkpoints = ["--settings", "--manifest", "--texts", "--run", "--revision", "--tokenizer"]
     fetched = [*checkpoints, "--checkpoints", "--device", "--batch-tokens", "--threads"]
     return {
         commands.train: ["--definition", "--run", "--threads", "--out"],
-        commands.check_registry: ["suites", "--calls", "--out"],
+        registry.check_registry: ["suites", "--calls", "--out"],
         commands.listing: [*suite, "--calls", "--out"],
+        commands.text: ["name", "--copy"],
         commands.history: ["--plan", "--results", "--out"],
         commands.manifest: ["--plan", "--results", "--out"],
         commands.manifests: ["--config", "--results"],
@@ -148,6 +149,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--room": _needed("total number of bytes that all downloads may occupy", type=int),
     "--definition": _needed("definition of the suite, as JSON"),
     "--suite": _needed("name of the suite"),
+    "--texts": _optional("folder of the texts that were fetched", ""),
+    "name": {
+        "help": "`paper`, or hf://datasets/<repository>@<commit>/<path>.parquet#<column>",
+        "metavar": "TEXT",
+    },
+    "--copy": _optional("file to which the text is written, with its sha256 beside it"),
     "--run": _needed("name of a run of the suite"),
     "--revision": _needed("revisions of checkpoints of the run", nargs="+"),
     "--plan": _needed("recorded plan of the suite"),

@@ -9,7 +9,7 @@ import re
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shapesweep.errors import ShapesweepError
 
@@ -49,25 +49,6 @@ def listing(arguments: argparse.Namespace) -> None:
         print(listed.problem or f"{repository}: {len(listed.trees)} commits")
 
 
-def check_registry(arguments: argparse.Namespace) -> int:
-    """Compare the registry of suites with the Hub, and record the date and the outcome."""
-    from shapesweep.config import checked, registry
-    from shapesweep.hub import registry_check
-    from shapesweep.hub.survey import DownError
-
-    results: list[registry_check.Checked] = []
-    suites, out = registry.published(arguments.suites), arguments.out or checked.CHECKED
-    try:
-        for result in registry_check.check(suites, arguments.calls, out):
-            print(registry_check.as_table(result, is_first=not results), flush=True)
-            results.append(result)
-    except DownError as error:
-        print(f"shapesweep: error: {error}", file=sys.stderr)
-        return 1
-    print(registry_check.summary(results))
-    return int(any(result.outcome != "agrees" for result in results))
-
-
 def history(arguments: argparse.Namespace) -> None:
     """Collect the values that were recorded during the training of a suite's runs."""
     from shapesweep.manifest import history
@@ -87,14 +68,14 @@ def manifest(arguments: argparse.Namespace) -> None:
     from shapesweep.plan import fingerprints
     from shapesweep.storage import manifests
 
-    name, suite, rule, planned, text = _planned(arguments)
+    name, suite, rule, planned, texts = _planned(arguments)
     listed = checkpoints.list_checkpoints(name, suite, arguments.results)
     try:
         known = manifests.read(arguments.out)
     except ShapesweepError:
         known = []  # Without a valid earlier manifest, all files are hashed.
     described = checkpoints.describe(name, suite, listed, rule, known, planned)
-    manifests.write(described, arguments.out, fingerprints.text_sha256(text))
+    manifests.write(described, arguments.out, fingerprints.text_digests(texts))
     # Earlier plans are removed, so that the manifest is written again if a sweep returns to one of
     # these plans.
     plan = Path(arguments.plan)
@@ -155,8 +136,15 @@ def tokenizer(arguments: argparse.Namespace) -> None:
     from shapesweep.manifest import checkpoints
 
     name, suite = arguments.suite, _suite(arguments)
-    last, sources = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
-    print(download.tokenizer(last, sources, Path(arguments.out)))
+    last, sources, problem = checkpoints.tokenizers(name, suite, arguments.results, arguments.run)
+    print(download.tokenizer(last, sources, Path(arguments.out), problem))
+
+
+def text(arguments: argparse.Namespace) -> None:
+    """Fetch a text of the corpora, and verify it; later calls find it in the cache."""
+    from shapesweep.hub import texts
+
+    print(texts.fetch(arguments.name, arguments.copy))
 
 
 def activations(arguments: argparse.Namespace) -> None:
@@ -329,8 +317,8 @@ def plan(arguments: argparse.Namespace) -> None:
 
 def _planned(
     arguments: argparse.Namespace,
-) -> tuple[str, AnySuite, Rule, set[tuple[str, str]], str | list[object]]:
-    """Return the suite, definition, selection rule, checkpoints and text of a recorded plan."""
+) -> tuple[str, AnySuite, Rule, set[tuple[str, str]], dict[str, Any]]:
+    """Return the suite, definition, selection rule, checkpoints and texts of a recorded plan."""
     from pydantic import TypeAdapter
 
     from shapesweep.config.suite import SUITE
@@ -343,20 +331,21 @@ def _planned(
         suite = SUITE.validate_python(record["definition"])
         batches = [(batch["run"], batch["revisions"]) for batch in record["batches"]]
         planned = {(run, revision) for run, revisions in batches for revision in revisions}
-        return record["suite"], suite, rule, planned, record["text"]
+        return record["suite"], suite, rule, planned, record["texts"]
     except (KeyError, TypeError, ValueError):
         raise ShapesweepError(f"{arguments.plan}: damaged; remove it, and run again") from None
 
 
 def _settings(arguments: argparse.Namespace) -> Measurement:
-    """Return the settings of a measurement; the digest of the text comes from the manifest."""
+    """Return the settings of a measurement; the digests of texts come from the manifest."""
     from shapesweep.config import measurement
     from shapesweep.storage import manifests
 
     more = {key: getattr(arguments, key, None) for key in ("device", "batch_tokens")}
     given = {key: value for key, value in more.items() if value is not None}
     settings = measurement.load(arguments.settings, **given)
-    return settings.model_copy(update={"text_sha256": manifests.text_sha256(arguments.manifest)})
+    texts = {"text_folder": arguments.texts, "text_sha256": manifests.texts(arguments.manifest)}
+    return settings.model_copy(update=texts)
 
 
 def _members(arguments: argparse.Namespace, downloads: str | Path) -> list[Member]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from shapesweep.config.names import MOST, steps
+from shapesweep.config.names import MOST, expand, number, steps
 from shapesweep.validation import Strict, pattern
 
 #: Where the Hub stores a checkpoint, such as in a branch or in a folder.
@@ -91,15 +91,26 @@ def _check_grid(grid: list[int | str]) -> list[int | str]:
     return grid
 
 
+def _check_named(named: dict[str, int | str]) -> dict[str, int | str]:
+    for text in named.values():
+        if isinstance(text, str) and (text.isdecimal() or not number(text)):
+            raise ValueError(f"write {text} without quotes for a step, or like 2.7T for tokens")
+        if isinstance(text, int) and text < 0:
+            raise ValueError(f"{text} is less than 0")
+    return named
+
+
 class Naming(Strict):
     """Rules to parse the names of checkpoints, for a suite or for a group of repositories."""
 
     match: Annotated[str, AfterValidator(_check_match)] | None = Field(
         None,
-        description="regular expression that matches the whole name of a revision, with a group "
-        "`step` and optional groups `tokens`, `phase`, `run` and `seed`; the expression matches "
+        description="regular expression that matches the whole name of a revision, with groups "
+        "`step` or `tokens` and optional groups `phase`, `run` and `seed`; the expression matches "
         "paths of folders in the mode `folders`, titles of commits in the mode `commits`, and full "
-        "names of repositories in the mode `repositories`; `5k` and `300B` are read as numbers",
+        "names of repositories in the mode `repositories`; `5k` and `300B` are read as numbers, "
+        "which must be whole; if the names contain tokens and no steps, the checkpoints are "
+        "ordered, chosen and drawn by tokens, or by the steps that `{per_step: n}` gives",
     )
     tokens: TokensRule | None = Field(
         None,
@@ -108,23 +119,36 @@ class Naming(Strict):
         "or `{table: …}`",
         examples=["label", "{per_step: 2097152}", "{each: 8.5e9}", "{ramp: …}", "{table: …}"],
     )
-    named: dict[str, int] | None = Field(
-        None, description="for names that do not contain the step: the step of each name"
+    named: Annotated[dict[str, int | str], AfterValidator(_check_named)] | None = Field(
+        None,
+        description="for names that do not contain the step: the step of each name, or its number "
+        "of tokens, such as `2.7T`",
+        examples=["{alpha: 1000}", "{alpha: 2.7T}"],
     )
     phases: dict[str, Phase] | None = Field(
         None, description="phases by name; a pattern such as `stage2*` can match several"
     )
     grid: Annotated[list[int | str], AfterValidator(_check_grid)] | None = Field(
         None,
-        description="steps that should exist, such as `[0, 512, 1000..143000 by 1000]`; a step "
-        "without a checkpoint is reported as a hole",
+        description="steps that should exist, such as `[0, 512, 1000..143000 by 1000]`, or tokens, "
+        "such as `[100B..1T by 100B]`; a step without a checkpoint is reported as a hole",
     )
-    main_step: int | None = Field(None, ge=0, description="step of the checkpoint `main`")
+    main_step: int | None = Field(
+        None,
+        ge=0,
+        description="step (or number of tokens) of the checkpoint `main`; if another checkpoint of "
+        "the run has the same step, `main` is left out",
+    )
     branch: str | None = Field(None, description="branch, for the mode `commits` (default: `main`)")
     tokenizer: str | None = Field(
         None,
         pattern=REPOSITORY,
         description="repository of the tokenizer, if the checkpoints contain no tokenizer",
+    )
+    language: str | None = Field(
+        None,
+        description="language of the training text, if it contains little or no English; such a "
+        "suite is refused if `corpus.text` is English",
     )
     seed: int | str | None = Field(
         None,
@@ -214,7 +238,7 @@ class HubSuite(Expected, Naming):
     only: list[str] | None = Field(
         None, min_length=1, description="runs to measure, such as `[pythia-70m, pythia-1*]`"
     )
-    accept: list[Literal["shares_file_with", "discontinuous"]] = Field(
+    accept: list[Literal["shares_file_with", "same_step_as", "discontinuous"]] = Field(
         [], description="flags that do not exclude a checkpoint from the results"
     )
     remote_code: bool = Field(
@@ -261,6 +285,17 @@ class HubSuite(Expected, Naming):
         parts = {"repository", "match", "named", "branch", "tokenizer"}
         groups = [group.model_dump(include=parts) for group in self.groups()]
         return {"mode": self.mode, "only": self.only, "groups": groups}
+
+    def languages(self) -> set[str]:
+        """Return the languages of the chosen runs, as far as their groups state a language."""
+        known = {
+            name.partition("/")[2]: group.language
+            for group in self.groups()
+            for name in expand(group.repository)
+        }
+        chosen = [known[run] for run in self.only or () if run in known]
+        is_known = self.only is not None and len(chosen) == len(self.only)
+        return {language for language in (chosen if is_known else known.values()) if language}
 
     def groups(self) -> list[Repositories]:
         """Return the groups of repositories. Keys that a group lacks are taken from the suite."""

@@ -11,7 +11,15 @@ import yaml
 from pydantic import Field, model_validator
 
 from shapesweep.config import yaml_file
-from shapesweep.corpora import CORPORA, CorpusConfig, LastConfig, PassagesConfig
+from shapesweep.corpora import (
+    CORPORA,
+    CorpusConfig,
+    CorpusLabel,
+    LastConfig,
+    PassagesConfig,
+    read_text,
+    text_sha256,
+)
 from shapesweep.validation import OneOf, Strict, validated
 
 
@@ -56,9 +64,11 @@ class Measurement(Strict):
     # `device` and `batch_tokens` do not affect the numbers, so the settings file lacks them.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", exclude=True)
     batch_tokens: int = Field(4096, ge=1, exclude=True)
-    # Digest of the text file `corpus.text`. The digest comes from the manifest; if it is empty, the
-    # file is not checked.
-    text_sha256: str = Field("", exclude=True)
+    # Folder of the texts that were fetched.
+    text_folder: str = Field("", exclude=True)
+    # Digests of the user's text files, by text. The digests come from the manifest. A file that has
+    # no digest is not checked.
+    text_sha256: dict[str, str] = Field({}, exclude=True)
 
     @model_validator(mode="after")
     def _without_unused_keys(self) -> "Measurement":
@@ -68,11 +78,32 @@ class Measurement(Strict):
         self.corpus = self.corpus.model_copy(update=unused)
         return self
 
+    def read_texts(self) -> dict[str, str]:
+        """Return the contents of all texts, by text.
+
+        Raises
+        ------
+        ShapesweepError
+            If the file of a text is absent, not UTF-8, or has another digest than in the manifest.
+        """
+        return {
+            text: read_text(text, self.text_folder, self.text_sha256.get(text, ""))
+            for text in self.corpus.texts
+        }
+
+    def text_digest(self, text: str) -> str:
+        """Return the SHA-256 digest of a text, in hexadecimal."""
+        return self.text_sha256.get(text) or text_sha256(text, self.text_folder)
+
+    def sha256_of(self, corpus: str) -> str:
+        """Return the SHA-256 digest of the text of a corpus with a given name."""
+        return self.text_digest(self.corpus.variant(CorpusLabel.parse(corpus).variant).text)
+
     @property
     def for_budget(self) -> "Measurement":
         """The settings on which a dimension budget depends; unused settings have their defaults."""
         groups = GeometryConfig(groups=self.geometry.groups)
-        corpus = self.corpus.model_copy(update={"samples": 1})
+        corpus = self.corpus.model_copy(update={"samples": 1, "variants": {}})
         fields = {**dict(self), "corpora": ["text"], "corpus": corpus, "geometry": groups}
         return Measurement.model_validate(fields)
 

@@ -147,7 +147,7 @@ class LocalSuite(Strict):
         None, gt=0, description="tokens per training step, to compute the tokens of each checkpoint"
     )
 
-    accept: list[Literal["discontinuous"]] = Field(
+    accept: list[Literal["same_step_as", "discontinuous"]] = Field(
         [], description="flags that do not exclude a checkpoint from the results"
     )
 

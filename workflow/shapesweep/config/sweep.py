@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from shapesweep.config import names
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
 from shapesweep.config.registry import REGISTRY, Suites
 from shapesweep.config.suite import Name
-from shapesweep.corpora import CORPORA, CorpusConfig
+from shapesweep.corpora import CORPORA, CorpusConfig, language
 from shapesweep.errors import near
 from shapesweep.metrics import METRICS, NeighborMetric
 from shapesweep.storage.selections import SELECTIONS, SUBSAMPLES
@@ -35,7 +36,11 @@ class Every(Strict):
 class Steps(Strict):
     """The checkpoints at the listed steps."""
 
-    steps: list[int] = Field(min_length=1, description="the checkpoints at the listed steps")
+    steps: Annotated[list[int | str], AfterValidator(names.steps)] = Field(
+        min_length=1,
+        description="the checkpoints at the listed steps, such as `[0, 1000..5000 by 1000]`, or "
+        "numbers of tokens, such as `[500B, 1T]`",
+    )
 
 
 class Log(Strict):
@@ -297,5 +302,14 @@ class Config(Strict):
                     ["suites", name],
                     "needs code from its repositories: read the code, and if you trust it, write "
                     f"hub: {{remote_code: [{name}]}}",
+                )
+            foreign = suite.languages() - {"English"}
+            if foreign and {language(text) for text in self.corpus.texts} == {"English"}:
+                languages = ", ".join(sorted(foreign))
+                raise at(
+                    ["suites", name],
+                    f"was trained on another language ({languages}) than corpus.text, "
+                    f"{self.corpus.text}, which is English; set corpus.text to a text in the "
+                    "language of the models, such as a file",
                 )
         return self

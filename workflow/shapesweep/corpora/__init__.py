@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 from shapesweep.corpora import _documents
 from shapesweep.corpora._config import CorpusConfig, LastConfig, PassagesConfig
 from shapesweep.corpora._documents import special_tokens
-from shapesweep.corpora._text import read_text, stdlib_text, text_file
+from shapesweep.corpora._sources import (
+    DatasetText,
+    NamedText,
+    fetched_file,
+    language,
+    pinned_by,
+    source,
+)
+from shapesweep.corpora._text import read_text, stdlib_text, text_file, text_sha256
 from shapesweep.errors import CheckpointError
 from shapesweep.plugins import discover
 from shapesweep.storage.selections import DRAWS
@@ -36,17 +44,24 @@ __all__ = [
     "Corpus",
     "CorpusConfig",
     "CorpusKind",
+    "CorpusLabel",
+    "DatasetText",
     "Documents",
     "LastConfig",
     "Material",
+    "NamedText",
     "PassagesConfig",
     "build",
+    "expand",
+    "fetched_file",
+    "language",
+    "pinned_by",
     "read_text",
-    "sample_name",
-    "sample_of",
+    "source",
     "special_tokens",
     "stdlib_text",
     "text_file",
+    "text_sha256",
 ]
 
 Documents = list[NDArray[np.int64]]
@@ -106,7 +121,7 @@ class Corpus:
     Attributes
     ----------
     name : str
-        Name in `CORPORA`, with the number of the sample if it is not the first (`sample_name`).
+        Name, whose parts are those of a `CorpusLabel`.
     documents : tuple of ndarray of int64
     n_prefix, n_suffix : int
         Number of special tokens before and after every document.
@@ -162,20 +177,71 @@ class Corpus:
 CORPORA: dict[str, CorpusKind] = discover(__name__, CorpusKind, "CORPUS")
 
 
-def sample_name(corpus: str, number: int) -> str:
-    """Return the name of a sample of a corpus: the first sample has the name of the corpus."""
-    return corpus if number == 1 else f"{corpus}-{number}"
+@dataclass(frozen=True)
+class CorpusLabel:
+    """The parts of a corpus's name: `<kind>`, `<kind>.<variant>` or `<kind>.<variant>-<sample>`.
+
+    Attributes
+    ----------
+    kind : str
+        Name in `CORPORA`.
+    variant : str
+        Name in `corpus.variants`; empty for the text and the documents of `corpus` itself.
+    sample : int
+        Number of the sample of documents; the first sample has no number in its name.
+    """
+
+    kind: str
+    variant: str = ""
+    sample: int = 1
+
+    @classmethod
+    def parse(cls, name: str) -> CorpusLabel:
+        """Return the parts of a name.
+
+        Examples
+        --------
+        >>> CorpusLabel.parse("text.long-2")
+        CorpusLabel(kind='text', variant='long', sample=2)
+        """
+        name, _, sample = name.partition("-")
+        kind, _, variant = name.partition(".")
+        return cls(kind, variant, int(sample or 1))
+
+    def __str__(self) -> str:
+        variant = f".{self.variant}" if self.variant else ""
+        return f"{self.kind}{variant}{f'-{self.sample}' if self.sample > 1 else ''}"
 
 
-def sample_of(name: str) -> tuple[str, int]:
-    """Return the corpus and the number of a sample with a given name."""
-    corpus, _, number = name.partition("-")
-    return corpus, int(number or 1)
+def expand(names: Sequence[str], settings: CorpusConfig) -> list[tuple[CorpusLabel, CorpusConfig]]:
+    """Return all corpora of a sweep: every sample of every corpus, for all variants.
+
+    A variant has no corpora whose documents would be the same as without the variant. For example,
+    the documents of the corpus `passages` do not depend on `corpus.length`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names in `CORPORA`.
+    settings : CorpusConfig
+
+    Returns
+    -------
+    list of (CorpusLabel, CorpusConfig)
+    """
+    found = []
+    for variant in ["", *settings.variants]:
+        mine = settings.variant(variant)
+        is_same_text = (mine.text, mine.seed) == (settings.text, settings.seed)
+        for name, number in itertools.product(names, range(mine.samples)):
+            if not (variant and is_same_text and CORPORA[name].pooling != "tokens"):
+                found.append((CorpusLabel(name, variant, number + 1), mine))
+    return found
 
 
 def build(
     names: Sequence[str],
-    text: str,
+    texts: Mapping[str, str],
     tokenizer: PreTrainedTokenizerBase,
     settings: CorpusConfig,
     n_embeddings: int,
@@ -186,7 +252,8 @@ def build(
     ----------
     names : sequence of str
         Names in `CORPORA`.
-    text : str
+    texts : mapping of str to str
+        The contents of every text in `settings.texts`.
     tokenizer : transformers.PreTrainedTokenizerBase
     settings : CorpusConfig
     n_embeddings : int
@@ -196,7 +263,7 @@ def build(
     Returns
     -------
     list of Corpus
-        All samples of every corpus.
+        The corpora in `expand`.
 
     Raises
     ------
@@ -211,27 +278,30 @@ def build(
         "last": partial(_documents.cut_short, pooling="last"),
         "passages": partial(_documents.cut_short, pooling="passages"),
     }
-    seed = _documents.PAPER_SEED if settings.sampling == "paper" else settings.seed
-    materials: dict[str, list[Material]] = {}
-    for pooling in dict.fromkeys(CORPORA[name].pooling for name in names):
-        samples = cuts[pooling](text, tokenizer, settings, n_special)
+
+    @cache
+    def materials(variant: str, pooling: str) -> list[Material]:
+        """Return the material of every sample."""
+        mine = settings.variant(variant)
+        samples = cuts[pooling](texts[mine.text], tokenizer, mine, n_special)
         highest = max(int(body.max(initial=0)) for bodies in samples for body in bodies)
         if highest >= n_embeddings:
             raise CheckpointError(
                 f"the tokenizer returns ids up to {highest}, but the model has only {n_embeddings} "
                 "embeddings: the tokenizer does not belong to the model"
             )
+        seed = _documents.PAPER_SEED if mine.sampling == "paper" else mine.seed
         # Every sample has its own random numbers.
-        materials[pooling] = [
+        return [
             Material(bodies, ordinary, seed + (number << 32))
             for number, bodies in enumerate(samples)
         ]
+
     corpora = []
-    for name, number in itertools.product(names, range(settings.samples)):
-        kind = CORPORA[name]
-        bodies = kind.make(materials[kind.pooling][number])
+    for name, mine in expand(names, settings):
+        kind = CORPORA[name.kind]
+        bodies = kind.make(materials(name.variant, kind.pooling)[name.sample - 1])
         whole = tuple(np.concatenate([prefix, body, suffix]) for body in bodies)
         ends = len(prefix), len(suffix)
-        named = sample_name(name, number + 1)
-        corpora.append(Corpus(named, whole, *ends, kind.pooling, settings.seed))
+        corpora.append(Corpus(str(name), whole, *ends, kind.pooling, mine.seed))
     return corpora

@@ -1,4 +1,4 @@
-"""The text of the corpora: a file, or the English documentation of Python."""
+"""Read the text of the corpora: a file, or the English documentation of Python."""
 
 import ast
 import hashlib
@@ -11,48 +11,97 @@ from functools import cache
 from pathlib import Path
 from pydoc_data.topics import topics
 
+from shapesweep.corpora._sources import STDLIB, fetched_file, unknown_text
 from shapesweep.errors import ShapesweepError
+from shapesweep.storage.files import sha256 as file_sha256
 
 
-def read_text(name: str, sha256: str = "") -> str:
-    """Return the text of the corpora: a file, or the part of `stdlib` that is used for measuring.
+def read_text(text: str, folder: str | Path = "", sha256: str = "") -> str:
+    """Return a text of the corpora: a file, or the part of `stdlib` that is used for measuring.
 
     Parameters
     ----------
-    name : str
+    text : str
+        Value of the configuration's key `corpus.text`.
+    folder : path-like
+        Folder of the texts that were fetched.
     sha256 : str
-        Required SHA-256 digest of the file, in hexadecimal; empty to skip the check.
+        Required SHA-256 digest of a file of the user, in hexadecimal; empty to skip the check. A
+        text that was fetched is always checked, as by `text_sha256`.
 
     Raises
     ------
     ShapesweepError
         If the file is absent, not UTF-8, or has another digest.
     """
-    path = text_file(name)
+    path = text_file(text, folder)
     if path is None:
         return stdlib_text("measuring")
+    if fetched_file(text):
+        sha256 = text_sha256(text, folder)
     content = path.read_bytes()
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise ShapesweepError(f"corpus.text: {name} has changed since the plan was made; run again")
+        raise ShapesweepError(f"corpus.text: {path} has changed since the plan was made; run again")
     try:
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
     except UnicodeDecodeError as error:
-        raise ShapesweepError(f"corpus.text: {name} is not UTF-8 ({error.reason})") from None
+        raise ShapesweepError(f"corpus.text: {path} is not UTF-8 ({error.reason})") from None
 
 
-def text_file(name: str) -> Path | None:
-    """Return the path of the file that `corpus.text` names; None for `stdlib`.
+def text_file(text: str, folder: str | Path = "") -> Path | None:
+    """Return the path of the file of a text; None for `stdlib`.
+
+    Parameters
+    ----------
+    text : str
+    folder : path-like
+        Folder of the texts that were fetched.
 
     Raises
     ------
     ShapesweepError
         If the file does not exist.
     """
-    if name == "stdlib":
+    if text == STDLIB:
         return None
-    if not Path(name).is_file():
-        raise ShapesweepError(f"corpus.text: there is no file {name}")
-    return Path(name)
+    fetched = fetched_file(text)
+    path = Path(folder, fetched) if fetched else Path(text)
+    if not path.is_file():
+        reason = f"{path} is absent; run snakemake first" if fetched else unknown_text(text)
+        raise ShapesweepError(f"corpus.text: {reason}")
+    return path
+
+
+def text_sha256(text: str, folder: str | Path = "") -> str:
+    """Return the SHA-256 digest of a text's file, or of the characters of `stdlib` in UTF-8.
+
+    A text that was fetched is compared with the digest that was written when it was verified.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent, or if a fetched text has changed.
+    """
+    path = text_file(text, folder)
+    if path is None:
+        return _stdlib_sha256()
+    found = file_sha256(path)
+    if fetched_file(text):
+        try:
+            verified = path.with_suffix(".sha256").read_text(encoding="utf-8").partition(" ")[0]
+        except OSError:
+            verified = ""
+        if found != verified:
+            raise ShapesweepError(
+                f"corpus.text: {path} differs from the text that was fetched and verified; remove "
+                "it, and run again"
+            )
+    return found
+
+
+@cache
+def _stdlib_sha256() -> str:
+    return hashlib.sha256(stdlib_text("measuring").encode()).hexdigest()
 
 
 @cache

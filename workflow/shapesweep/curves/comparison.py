@@ -49,7 +49,7 @@ def comparison(profiles: pd.DataFrame) -> pd.DataFrame:
     ours = ours.sort_values("step", kind="stable", na_position="first")
     ours = ours.drop_duplicates(["run", "metric", "layer"], keep="last")
     ours = ours.rename(columns={"value": "ours", "low": "ours_low", "high": "ours_high"})
-    columns = ["run", "metric", "layer", "ours", "ours_low", "ours_high", "n_points"]
+    columns = ["run", "text_sha256", "metric", "layer", "ours", "ours_low", "ours_high", "n_points"]
     theirs = authors().rename(columns={"value": "theirs"})
     fixed, share = (theirs.metric.map({m: t[i] for m, t in TOLERANCE.items()}) for i in (0, 1))
     theirs["tolerance"] = fixed + share * theirs.theirs

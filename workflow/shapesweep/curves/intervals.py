@@ -15,7 +15,7 @@ from shapesweep.metrics import METRICS
 DOCUMENTS, SEEDS = "documents", "seeds"
 #: Columns that identify a run, and columns that identify a curve of a run.
 RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
-CURVE = ["corpus", "pooling", "selection", "metric", "k"]
+CURVE = ["corpus", "text_sha256", "pooling", "selection", "metric", "k"]
 #: Columns that are added to the rows of single runs.
 ADDED = ["family", "model", "is_copy", "n_groups", "low", "high", "over"]
 _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECASE)

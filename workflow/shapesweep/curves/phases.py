@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shapesweep.corpora import sample_of
+from shapesweep.corpora import CorpusLabel
 from shapesweep.curves import intervals
 from shapesweep.estimators import course
-from shapesweep.storage import schemas
+from shapesweep.storage import axis, schemas
 
-#: Maximum number of checkpoints that are used, evenly spaced in log(1 + step). If checkpoints are
+#: Maximum number of checkpoints that are used, evenly spaced in `Axis.log`. If checkpoints are
 #: too close together, they share noise.
 MOST = 24
 #: Minimum number of checkpoints if the noise is estimated from a single curve.
@@ -45,7 +45,7 @@ Tested = Mapping[str, Mapping[str, str]]
 def phases(middle: pd.DataFrame, tested: Tested) -> dict[str, pd.DataFrame]:
     """Compute the tables `schemas.PHASES`, `schemas.MOVES` and `schemas.VERDICTS`.
 
-    A rise or a fall counts if it exceeds two kinds of noise (`course.moves` on log(1 + step)):
+    A rise or a fall counts if it exceeds two kinds of noise (`course.moves` on `Axis.log`):
 
     - Training: the noise is estimated from runs that differ only by their seed or, if this is not
       possible, from the curve itself.
@@ -66,7 +66,7 @@ def phases(middle: pd.DataFrame, tested: Tested) -> dict[str, pd.DataFrame]:
     dict of pandas.DataFrame
         `phases` has one row for the course of every metric, selection and corpus, averaged over the
         middle blocks, for every run and for the mean over the seeds of a model. `moves` has a row
-        for every rise and every fall. `verdicts` has a row for every run and every sample of
+        for every rise and every fall. `verdicts` has a row for every run, variant and sample of
         documents: whether the paper's curve and its control contain a rise that is followed by a
         fall. Samples share the checkpoints, so they are not replicates of a training.
     """
@@ -103,7 +103,7 @@ def _key(part: pd.DataFrame) -> dict[str, Any]:
 
 def _tested(named: dict[str, Any], tested: Tested) -> str | None:
     """Return `paper` or `control` if the curve is one of the two tested curves of a sample."""
-    of_corpus = {**named, "corpus": sample_of(named["corpus"])[0]}
+    of_corpus = {**named, "corpus": CorpusLabel.parse(named["corpus"]).kind}
     for role, curve in tested.items():
         if all(of_corpus[name] == value for name, value in curve.items()):
             return role
@@ -152,12 +152,13 @@ def _described(
     }
     if len(part) < (LEAST if known_noise is None else 3):
         return {**row, "verdict": "too few checkpoints"}, []
-    kept = course.thinned(np.log1p(steps), MOST)
+    along = axis.of_rows(part)
+    kept = course.thinned(along.log(steps), MOST)
     part, values, steps = part.iloc[kept], values[kept], steps[kept]
     without = np.stack(part.replicates.to_list(), axis=1)
     if not (np.isfinite(values).all() and np.isfinite(without).all()):
         return {**row, "verdict": "undefined"}, []
-    described = course.describe(values, np.log1p(steps), without, known_noise, freedom)
+    described = course.describe(values, along.log(steps), without, known_noise, freedom)
     found = described.moves
     moves = [
         {
@@ -186,11 +187,23 @@ def _described(
 
 
 def _verdicts(phases: pd.DataFrame) -> pd.DataFrame:
-    """Combine the verdicts of the paper's curve and of its control, for every run and sample."""
+    """Combine the verdicts of the paper's curve and of its control.
+
+    There is a verdict for every run, variant and sample. If the tested corpus of a curve does not
+    depend on the variant, the curve of the configuration without variants is used.
+    """
     rows = []
-    samples = phases.corpus.map(lambda name: sample_of(name)[1]).rename("sample")
-    for key, part in phases.groupby(["suite", "run", "over", samples], sort=False):
-        roles = part[part.tested.notna()].drop_duplicates("tested").set_index("tested").verdict
+    labels = phases.corpus.map(CorpusLabel.parse)
+    phases = phases.assign(
+        variant=[label.variant for label in labels], sample=[label.sample for label in labels]
+    )
+    names = ["suite", "run", "over", "sample", "variant"]
+    tested = phases[phases.tested.notna()].drop_duplicates([*names, "tested"])
+    of = {key: dict(zip(p.tested, p.verdict, strict=True)) for key, p in tested.groupby(names)}
+    for key, part in phases.groupby(names, sort=False):
+        if key[-1] and key not in of:
+            continue
+        roles = of.get((*key[:-1], ""), {}) | of.get(key, {})
         paper, control = (roles.get(role, "not measured") for role in ("paper", "control"))
         judged = {paper, control} <= {SHOWN, NOT_SHOWN}
         others = part[part.tested.isna() & part.verdict.isin([SHOWN, NOT_SHOWN])]
@@ -198,7 +211,8 @@ def _verdicts(phases: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 **{name: first[name] for name in [*intervals.RUN, "over"]},
-                "sample": key[-1],
+                "variant": key[-1],
+                "sample": key[-2],
                 "paper": paper,
                 "control": control,
                 "verdict": VERDICTS[paper == SHOWN, control == SHOWN] if judged else "untested",

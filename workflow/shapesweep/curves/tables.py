@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep.corpora import sample_of
+from shapesweep.corpora import CorpusLabel
 from shapesweep.storage import schemas, tables
 
 
@@ -71,9 +71,9 @@ class Curves:
 
     @property
     def corpora(self) -> list[str]:
-        """Corpora for which all tokens are measured, with `text` first; only the first samples."""
+        """Corpora of all tokens, with `text` first, without variants and further samples."""
         names = corpora(self.profiles[self.profiles.pooling == "tokens"])
-        return [name for name in names if sample_of(name)[1] == 1]
+        return [name for name in names if CorpusLabel.parse(name).kind == name]
 
     @property
     def control(self) -> dict[str, str]:

@@ -17,7 +17,8 @@ import pandas as pd
 from shapesweep.curves.tables import Curves
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.plugins import discover
-from shapesweep.storage import atomic, failures
+from shapesweep.storage import atomic, axis, failures
+from shapesweep.storage.axis import Runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -117,7 +118,7 @@ def draw(names: Sequence[str], curves: Path, out: Path) -> list[str]:
     rows = {name: FIGURES[name].data(known) for name in names}
     with_rows = {name: found for name, found in rows.items() if len(found)}
     for name, found in with_rows.items():
-        _draw(FIGURES[name], found, known.missing, out / name)
+        _draw(FIGURES[name], found, known, out / name)
     return list(with_rows)
 
 
@@ -126,7 +127,7 @@ def note(figure: Canvas, text: str) -> None:
     figure.suptitle(text, fontsize=6, color="#555555")
 
 
-def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path) -> None:
+def _draw(figure: Figure, rows: pd.DataFrame, curves: Curves, path: Path) -> None:
     """Draw a figure, and save one file for each of `EXTENSIONS`."""
     import matplotlib as mpl
 
@@ -138,7 +139,7 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
     style = resources.files("shapesweep") / "shapesweep.mplstyle"
     with resources.as_file(style) as style_file, plt.style.context(style_file):
         canvas = figure.draw(rows)
-        _name_missing(canvas, missing)
+        _name_missing(canvas, curves.missing, axis.runs_on_tokens(curves.profiles))
         # Write no date, so that identical curves produce identical files.
         undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
         for extension, metadata in undated.items():
@@ -146,14 +147,14 @@ def _draw(figure: Figure, rows: pd.DataFrame, missing: pd.DataFrame, path: Path)
         plt.close(canvas)
 
 
-def _name_missing(figure: Canvas, missing: pd.DataFrame) -> None:
+def _name_missing(figure: Canvas, missing: pd.DataFrame, on_tokens: Runs) -> None:
     """Add the names of missing and doubtful checkpoints to the note of a figure."""
     if not len(missing):
         return
     lines = [figure.get_suptitle()] if figure.get_suptitle() else []
     rows = [*missing.sort_values("measured", kind="stable").itertuples()]
     for kind in dict.fromkeys(map(failures.kind, rows)):
-        names = [failures.name(row) for row in rows if failures.kind(row) == kind]
+        names = [failures.name(row, on_tokens) for row in rows if failures.kind(row) == kind]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         line = f"{kind}: {', '.join(names[:3])}{more}"
         lines.append(textwrap.fill(line, width=64, break_on_hyphens=False))

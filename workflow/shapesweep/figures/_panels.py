@@ -1,7 +1,7 @@
-"""Building blocks of figures: lines, bands, and axes for layers and steps."""
+"""Building blocks of figures: lines, bands, and axes of layers."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,6 @@ else:
 
 #: The palette of Okabe and Ito. Colour-blind readers can tell its colours apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-#: Name of the colour map for steps.
-STEPS = "viridis_r"
 FAMILIES = {"decoder": PALETTE[0], "encoder": PALETTE[1], "other": PALETTE[2]}
 GRAY = "#7F7F7F"
 #: Shares of three groups of tokens in the variance along the leading axis, with labels and colours.
@@ -31,8 +29,6 @@ LEADING_SHARES = {
 #: If the name of a run has at most this many characters, its title shows the family on the same
 #: line.
 LONG = 12
-#: If an axis has at most this many powers of ten, each of them is labelled.
-FEW_POWERS = 4
 #: Labels of an axis are these multiples of each power of ten: `NARROW_SUBS` if the upper limit of
 #: the axis is at most `NARROW` times the lower limit, otherwise `SUBS`.
 SUBS, NARROW, NARROW_SUBS = (1, 2, 5), 4, (1, 1.2, 1.5, 2, 3, 4, 6, 8)
@@ -152,34 +148,6 @@ def band_over(
     ax.plot(x, line.value, color=color, label=label, **{**usual, **more})
 
 
-def step_axis(ax: Axes, steps: pd.Series) -> None:
-    """Set up a logarithmic axis of training steps; if there are no steps, write a note instead."""
-    steps = steps.dropna().astype(float)
-    if not len(steps):
-        ax.text(0.5, 0.5, "no training steps", ha="center", va="center", transform=ax.transAxes)
-        ax.set_xticks([])
-        return
-    # The axis is linear below 1, so that step 0 can be shown.
-    ax.set_xscale("symlog", linthresh=1, linscale=0.4)
-    top = steps.max()
-    powers = 10.0 ** np.arange(0, np.ceil(np.log10(max(top, 1))) + 1)
-    powers = powers[powers <= top]
-    # If there are many powers of ten, label every second power, including the last.
-    ticks = [0.0, *(powers if len(powers) <= FEW_POWERS else powers[::-1][::2][::-1])]
-    ax.set_xticks(ticks, [short(t) for t in ticks])
-    ax.set_xticks(powers, minor=True)
-    ax.set_xlim(-0.15, max(top, 1) * 1.3)
-
-
-def short(step: float) -> str:
-    """Format a step as a label of an axis, such as 512, 8k or 1.5M."""
-    for unit, letter in ((1e6, "M"), (1e3, "k")):
-        text = f"{step / unit:.4g}"
-        if step >= unit and float(text) * unit == step:
-            return f"{text}{letter}"
-    return f"{step:,.0f}"
-
-
 def log_axis(ax: Axes) -> None:
     """Make the vertical axis logarithmic, and label a few plain numbers.
 
@@ -205,27 +173,6 @@ def same_scale(axes: Iterable[Axes], bottom: float | None = 0.0) -> None:
     limits = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:
         ax.set_ylim(limits[:, 0].min() if bottom is None else bottom, limits[:, 1].max())
-
-
-def step_colors(figure: Canvas, axes: Any, steps: pd.Series) -> Callable[[Any], Any]:
-    """Add a colour bar of log(1 + step), and return a function that maps a step to its colour.
-
-    If there are fewer than two distinct steps, all colours are black, and no bar is added. Unknown
-    steps are black.
-    """
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    if steps.nunique() < 2:
-        return lambda _: "black"
-    norm = Normalize(0, np.log1p(float(steps.max())))
-    bar = figure.colorbar(ScalarMappable(norm, STEPS), ax=axes, aspect=40, pad=0.02, fraction=0.05)
-    ticks = [p for p in (0, *(10**p for p in range(9))) if np.log1p(p) <= norm.vmax]
-    bar.set_ticks(np.log1p(ticks).tolist(), labels=[short(t) for t in ticks])
-    bar.set_label("training step")
-    bar.outline.set_linewidth(0.5)
-    return lambda s: "black" if pd.isna(s) else colormaps[STEPS](norm(np.log1p(float(s))))
 
 
 def depth_color(layer: int, n_layers: int) -> Any:

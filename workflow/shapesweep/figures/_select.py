@@ -6,6 +6,7 @@ import pandas as pd
 from shapesweep.curves.tables import corpora
 from shapesweep.curves.tables import rows as rows
 from shapesweep.estimators.course import thinned
+from shapesweep.storage import axis
 
 #: Maximum number of runs that get panels. The CSV and the report page contain all runs.
 PANELS = 6
@@ -25,14 +26,30 @@ def with_step(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_chosen(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Select rows of at most `n` checkpoints of every run, evenly spaced in log(1 + step)."""
+    """Select rows of at most `n` checkpoints of every run, evenly spaced in `Axis.log`."""
     parts = []
     for _, part in table.groupby(["suite", "run"], sort=False):
         steps = np.sort(part.step.dropna().unique().astype(float))
         if len(steps) > n:
-            part = part[part.step.isin(steps[thinned(np.log1p(steps), n)])]
+            part = part[part.step.isin(steps[thinned(axis.of_rows(part).log(steps), n)])]
         parts.append(part)
     return pd.concat(parts) if parts else table
+
+
+def by_axis(data: pd.DataFrame) -> list[pd.DataFrame]:
+    """Split the rows of several runs into parts whose runs can share an axis of training.
+
+    If some runs are on steps and others on tokens, all of them are put on tokens. If the tokens of
+    some checkpoints are not known, there are two parts: the runs on steps, and the runs on tokens.
+    """
+    on_tokens = axis.runs_on_tokens(data)
+    named = pd.Series([*zip(data.suite, data.run, strict=True)], data.index, object)
+    is_there = named.isin(on_tokens)
+    if is_there.all() or not is_there.any():
+        return [data]
+    if data.tokens[data.step.notna()].notna().all():
+        return [data.assign(step=data.tokens)]
+    return [data[~is_there], data[is_there]]
 
 
 def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:

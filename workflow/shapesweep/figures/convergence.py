@@ -6,8 +6,9 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import PALETTE, band, grid, key_below, step_axis
-from shapesweep.figures._select import INTERVALS, of_run, rows, runs, subtitle, with_step
+from shapesweep.figures._panels import PALETTE, band, grid, key_below
+from shapesweep.figures._select import INTERVALS, by_axis, of_run, rows, runs, subtitle, with_step
+from shapesweep.figures._training import training_axis
 
 METRICS = {"anisotropy": "anisotropy", "id_twonn": "TwoNN ID"}
 TO = {"final": "to the run's last profile", "family": "to the mean of other models"}
@@ -21,17 +22,19 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def convergence(shown: pd.DataFrame) -> Canvas:
-    """Draw one line per run, with one column of panels per reference profile."""
+    """Draw one line per run, with one column of panels per reference profile and axis."""
     columns = {to: title for to, title in TO.items() if to in set(shown.to)}
     ylabels = [f"distance of\n{words} profiles" for words in METRICS.values()]
-    figure, axes = grid(
-        ylabels, list(columns.values()), 1.3, "training step", sharex=True, sharey="row"
-    )
-    for ax, (metric, to) in zip(axes.flat, itertools.product(METRICS, columns), strict=True):
-        part = shown[(shown.metric == metric) & (shown.to == to)]
+    places = [*itertools.product(columns, by_axis(shown))]
+    titles = [columns[to] for to, _ in places]
+    figure, axes = grid(ylabels, titles, 1.3, sharex="col", sharey="row")
+    for ax, (metric, (to, group)) in zip(
+        axes.flat, itertools.product(METRICS, places), strict=True
+    ):
+        part = group[(group.metric == metric) & (group.to == to)]
         for run, color in zip(runs(shown), PALETTE, strict=False):
             band(ax, of_run(part, run), color, run[1])
-        step_axis(ax, shown.step)
+        training_axis(ax, group)
         ax.set_ylim(bottom=0)
     key_below(figure, axes[0, 0], 3)
     note(figure, subtitle(shown, "all tokens", f"bands: {INTERVALS}"))

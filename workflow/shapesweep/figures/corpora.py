@@ -13,9 +13,10 @@ from shapesweep.figures._panels import (
     layer_axis,
     run_grid,
     same_scale,
-    step_axis,
 )
 from shapesweep.figures._select import INTERVALS, at_last, rows, subtitle
+from shapesweep.figures._training import training_axis
+from shapesweep.storage import axis
 
 #: Lower rows of panels: metric, selection, and label.
 ROWS = (
@@ -39,9 +40,7 @@ def data(curves: Curves) -> pd.DataFrame:
 def corpora(shown: pd.DataFrame) -> Canvas:
     """Draw the anisotropy over depth and the IDs over training, with one line per corpus."""
     names = tables.corpora(shown)
-    figure, axes, columns = run_grid(
-        shown, ["anisotropy", *(row[2] for row in ROWS)], 1.3, "training step"
-    )
+    figure, axes, columns = run_grid(shown, ["anisotropy", *(row[2] for row in ROWS)], 1.3)
     for column, part in columns:
         for corpus, color in zip(names, PALETTE, strict=False):
             mine = part[part.corpus == corpus]
@@ -49,10 +48,11 @@ def corpora(shown: pd.DataFrame) -> Canvas:
             for ax, (metric, selection, _) in zip(column[1:], ROWS, strict=True):
                 band(ax, mine[(mine.metric == metric) & (mine.selection == selection)], color)
         for ax in column[1:]:
-            step_axis(ax, part[part.metric == "id_twonn"].step)
+            training_axis(ax, part[part.metric == "id_twonn"])
         last = part[part.metric == "anisotropy"].step.max()
         layer_axis(column[0])
-        column[0].set_xlabel("layer" if pd.isna(last) else f"layer, at step {last:,}")
+        where = "" if pd.isna(last) else f", at {axis.of_rows(part).at(last)}"
+        column[0].set_xlabel(f"layer{where}")
         column[3].set_ylim(-0.03, 1.03)
     same_scale(axes[0])
     key_below(figure, axes[0, 0], len(names))

@@ -1,11 +1,14 @@
 """Height of the dome over training, and the shares of sinks in the leading variance."""
 
+from typing import Any
+
 import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import LEADING_SHARES, PALETTE, band, key_below, run_grid, step_axis
+from shapesweep.figures._panels import LEADING_SHARES, PALETTE, band, key_below, run_grid
 from shapesweep.figures._select import INTERVALS, at_chosen, rows, subtitle, with_step
+from shapesweep.figures._training import training_axis
 
 SELECTIONS = {"all": "all tokens", "no_first": "without the first token"}
 MARKS = {"dome": "^", "box": "s", "flat": "_", "other": "x"}
@@ -25,8 +28,8 @@ def data(curves: Curves) -> pd.DataFrame:
 def dome_training(shown: pd.DataFrame) -> Canvas:
     """Draw heights and shapes in the upper row, and the shares of sinks in the lower row."""
     ylabels = ["rise of the anisotropy\nabove both ends", "share of the\nleading variance"]
-    shared = {"heights": [1.3, 0.9], "sharex": "col", "sharey": "row"}
-    figure, axes, columns = run_grid(shown, ylabels, 1.2, "training step", **shared)
+    shared: dict[str, Any] = {"heights": [1.3, 0.9], "sharex": "col", "sharey": "row"}
+    figure, axes, columns = run_grid(shown, ylabels, 1.2, **shared)
     for (top, below), part in columns:
         for (selection, words), color in zip(SELECTIONS.items(), PALETTE, strict=False):
             line = part[(part.metric == "anisotropy") & (part.selection == selection)]
@@ -39,7 +42,7 @@ def dome_training(shown: pd.DataFrame) -> Canvas:
         for metric, (words, color) in LEADING_SHARES.items():
             band(below, part[part.metric == metric], color, words)
         below.set_ylim(-0.03, 1.03)
-        step_axis(below, part.step)
+        training_axis(below, part)
     axes[1, -1].legend(loc="center")
     key_below(figure, axes[0, 0], 2)
     marks = "△ dome, □ box, – flat, × other; lower row: middle blocks, all tokens"

@@ -7,8 +7,9 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import log_axis, run_grid, short
+from shapesweep.figures._panels import log_axis, run_grid
 from shapesweep.figures._select import rows, subtitle, with_step
+from shapesweep.figures._training import label_panels, short
 
 #: Rows of panels: metric, selection, and label.
 ROWS = (
@@ -70,7 +71,8 @@ def heatmap(shown: pd.DataFrame) -> Canvas:
         if metric != "anisotropy":
             log_axis(bar.ax)
         bar.outline.set_linewidth(0.5)
-    figure.supxlabel("checkpoint (training step)", fontsize=7)
+    panels = [(column[-1], part) for column, part in columns]
+    label_panels(figure, panels, "checkpoint ({})")
     note(figure, subtitle(shown, "first token left out; lower row: one token per document"))
     return figure
 

@@ -1,11 +1,14 @@
 """ID of several models over training, on text and on random tokens, as in the paper."""
 
+import itertools
+
 import pandas as pd
 
 from shapesweep.curves.tables import Curves, corpora
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import PALETTE, band, grid, key_below, same_scale, step_axis
-from shapesweep.figures._select import INTERVALS, rows, subtitle, with_step
+from shapesweep.figures._panels import PALETTE, band, grid, key_below, same_scale
+from shapesweep.figures._select import INTERVALS, by_axis, rows, subtitle, with_step
+from shapesweep.figures._training import training_axis
 
 #: Rows of panels: metric, selection, and label.
 ROWS = (
@@ -36,18 +39,19 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def id_models(shown: pd.DataFrame) -> Canvas:
-    """Draw one line per model, with one column per corpus and one row per estimator."""
-    names = corpora(shown)
+    """Draw one line per model, with one column per corpus and axis and one row per estimator."""
+    places = [*itertools.product(corpora(shown), by_axis(shown))]
     every = list(dict.fromkeys(zip(shown.suite, shown.model, strict=True)))
     models = every[: len(PALETTE)]
-    figure, axes = grid([row[2] for row in ROWS], names, 1.2, "training step", sharex=True)
+    titles = [corpus for corpus, _ in places]
+    figure, axes = grid([row[2] for row in ROWS], titles, 1.2, sharex="col")
     for row, (metric, selection, _) in zip(axes, ROWS, strict=True):
-        mine = shown[(shown.metric == metric) & (shown.selection == selection)]
-        for ax, corpus in zip(row, names, strict=True):
+        for ax, (corpus, group) in zip(row, places, strict=True):
+            mine = group[(group.metric == metric) & (group.selection == selection)]
             part = mine[mine.corpus == corpus]
             for (suite, model), color in zip(models, PALETTE, strict=False):
                 band(ax, part[(part.suite == suite) & (part.model == model)], color, model)
-            step_axis(ax, part.step)
+            training_axis(ax, group)
         same_scale(row)
     key_below(figure, axes[0, 0], 3)
     seeds = f"bands: {INTERVALS}, or over seeds if there are several"

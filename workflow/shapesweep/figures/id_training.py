@@ -13,10 +13,10 @@ from shapesweep.figures._panels import (
     band,
     depth_color,
     grid,
-    step_axis,
     thin,
 )
 from shapesweep.figures._select import INTERVALS, of_run, rows, runs, subtitle, with_step
+from shapesweep.figures._training import label_panels, training_axis
 from shapesweep.storage.selections import SUBSAMPLES
 
 ROLES = {"paper": "the paper's curve", "control": "control"}
@@ -85,8 +85,10 @@ def id_training(shown: pd.DataFrame) -> Canvas:
         if number == 0:
             below[0].legend(loc="best")
         _losses(below[1], part)
-        step_axis(below[0], part[part.role == "share"].step)
-    figure.supxlabel("training step", fontsize=7)
+        training_axis(below[0], part[part.role == "share"])
+    rows_of = {run: of_run(shown, run) for run in known}
+    panels = [(ax, rows_of[run]) for run, row in zip(known, axes[1::2], strict=True) for ax in row]
+    label_panels(figure, panels, "{}")
     thin_lines = "thin: single blocks, dark (first) to light (last)"
     shades = f"bands: {INTERVALS}\nshades: rises (green) and falls (orange) beyond the noise"
     note(figure, f"{subtitle(shown[shown.role == 'paper'], thin_lines)}\n{shades}")
@@ -121,7 +123,7 @@ def _tested(ax: Axes, part: pd.DataFrame, role: str) -> None:
     for move in part[part.role == f"{role} move"].itertuples():
         ends = float(move.from_step), float(move.to_step)
         ax.axvspan(*ends, color=MOVES[str(move.kind)], alpha=0.12, lw=0)
-    step_axis(ax, middle.step)
+    training_axis(ax, middle)
     ax.set_ylim(bottom=0)
     ax.legend(loc="best")
 
@@ -135,7 +137,7 @@ def _losses(ax: Axes, part: pd.DataFrame) -> None:
         band(ax, evaluated, "black", "on the corpus")
     if len(evaluated) or len(logged):
         ax.legend(loc="best")
-    step_axis(ax, pd.concat([evaluated.step, logged.step]))
+    training_axis(ax, pd.concat([evaluated, logged]))
     ax.set_ylabel("loss (nats)")
 
 

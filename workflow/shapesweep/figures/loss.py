@@ -4,8 +4,9 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import GRAY, run_grid, step_colors, unbroken
+from shapesweep.figures._panels import GRAY, run_grid, unbroken
 from shapesweep.figures._select import INTERVALS, rows, subtitle
+from shapesweep.figures._training import training_colors
 
 #: Rows of panels: metric, whether the control is shown, and label.
 ROWS = (
@@ -33,7 +34,7 @@ def loss(shown: pd.DataFrame) -> Canvas:
     figure, axes, columns = run_grid(
         shown, [row[2] for row in ROWS], 1.2, "loss (nats)", sharex="col"
     )
-    color = step_colors(figure, axes, shown.step)
+    color = training_colors(figure, axes, shown)
     for column, part in columns:
         for ax, (metric, is_control, _) in zip(column, ROWS, strict=True):
             of_control = part.selection == "one_per_document"
@@ -42,7 +43,7 @@ def loss(shown: pd.DataFrame) -> Canvas:
                 ax.plot(joined.loss, joined.value, color=GRAY, lw=0.6)
             for point in line.itertuples():
                 height = [[point.value - point.low], [point.high - point.value]]
-                style = {"fmt": "o", "color": color(point.step), "ms": 3, "elinewidth": 0.6}
+                style = {"fmt": "o", "color": color(point), "ms": 3, "elinewidth": 0.6}
                 ax.errorbar(point.loss, point.value, height, **style)
         column[-1].invert_xaxis()
     note(figure, subtitle(shown, "first token left out", "middle blocks") + f"\nbars: {INTERVALS}")

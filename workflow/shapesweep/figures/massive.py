@@ -4,8 +4,9 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import depth_color, log_axis, run_grid, step_axis, thin
+from shapesweep.figures._panels import depth_color, log_axis, run_grid, thin
 from shapesweep.figures._select import rows, subtitle, with_step
+from shapesweep.figures._training import training_axis
 from shapesweep.storage.selections import MASSIVE
 
 KEY = ["suite", "run", "revision", "layers"]
@@ -31,7 +32,7 @@ def data(curves: Curves) -> pd.DataFrame:
 
 def massive(shown: pd.DataFrame) -> Canvas:
     """Draw one line per layer; lines of deeper layers are lighter."""
-    figure, _, columns = run_grid(shown, WORDS.values(), 1.3, "training step")
+    figure, _, columns = run_grid(shown, WORDS.values(), 1.3)
     for column, part in columns:
         column[0].axhline(MASSIVE, color="#999999", lw=0.6, ls="--")
         for ax, metric in zip(column, WORDS, strict=True):
@@ -39,7 +40,7 @@ def massive(shown: pd.DataFrame) -> Canvas:
             for layers, line in lines.groupby("layers", sort=False):
                 color = depth_color(int(str(layers)), int(line.n_layers.iloc[0]))
                 thin(ax, line, color, marker="o", ms=1.5)
-            step_axis(ax, lines.step)
+            training_axis(ax, part)
             log_axis(ax)
     head = subtitle(shown, "all tokens", "lines: layers, dark (first) to light (last)")
     note(figure, f"{head}\ndashed: {MASSIVE:g} times the median norm; tokens above it are massive")

@@ -7,7 +7,7 @@ from shapesweep.curves.tables import Curves
 from shapesweep.estimators.dimension import id_twonn
 from shapesweep.estimators.spectrum import eigenvalues, lpca_dimension
 from shapesweep.figures import WIDTH, Canvas, Figure, note
-from shapesweep.figures._panels import STEPS
+from shapesweep.figures._training import TRAINING
 from shapesweep.neighbors import nearest_neighbors
 
 #: Number of points, number of turns of the roll, and breadth of the ribbon. The breadth is a
@@ -39,7 +39,7 @@ def ribbon(shown: pd.DataFrame) -> Canvas:
     figure = plt.figure(figsize=(WIDTH, 1.9))
     for column, (name, part) in enumerate(shown.groupby("ribbon", sort=False), start=1):
         ax = figure.add_subplot(1, 2, column, projection="3d")
-        ax.scatter(part.x, part.y, part.z, c=part.along, cmap=STEPS, s=0.6, depthshade=False)
+        ax.scatter(part.x, part.y, part.z, c=part.along, cmap=TRAINING, s=0.6, depthshade=False)
         row = part.iloc[0]
         ax.set_title(f"{name}: TwoNN {row.id_twonn:.2f}\nrelevant axes {row.id_lpca:.0f}", pad=-2)
         ax.set_box_aspect((1, 1, 0.8))

@@ -4,8 +4,9 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import band_over, run_grid, same_scale, step_colors
+from shapesweep.figures._panels import band_over, run_grid, same_scale
 from shapesweep.figures._select import at_chosen, rows, subtitle
+from shapesweep.figures._training import training_colors
 
 ROWS = {"no_first": "all tokens", "one_per_document": "one per document"}
 #: Estimators other than Gride, each with its number of neighbours.
@@ -25,17 +26,17 @@ def scales(shown: pd.DataFrame) -> Canvas:
     """Draw the ID by Gride against the number of neighbours, and marks for other estimators."""
     ylabels = [f"ID\n{words}" for words in ROWS.values()]
     figure, axes, columns = run_grid(shown, ylabels, 1.35, "neighbours k", sharex=True)
-    color = step_colors(figure, axes, shown.step)
+    color = training_colors(figure, axes, shown)
     for column, part in columns:
         for ax, selection in zip(column, ROWS, strict=True):
             mine = part[part.selection == selection]
             for _, line in mine[mine.metric == "id_gride"].groupby("revision", sort=False):
                 line = line.sort_values("k")
-                band_over(ax, line.k, line, color(line.step.iloc[0]))
+                band_over(ax, line.k, line, color(line.iloc[0]))
             for (name, k), mark in zip(OTHERS.items(), "s^v", strict=True):
                 style = {"mfc": "none", "ms": 3.5, "mew": 0.7}
                 for point in mine[mine.metric == name].itertuples():
-                    ax.plot(k, point.value, mark, color=color(point.step), **style)
+                    ax.plot(k, point.value, mark, color=color(point), **style)
             ax.set_xscale("log", base=2)
             ax.set_xticks([2, 4, 8, 16, 32, 64], ["2", "4", "8", "16", "32", "64"])
     for row in axes:

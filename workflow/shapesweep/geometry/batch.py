@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from shapesweep.activations import budget, extract
 from shapesweep.config.measurement import Measurement
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.geometry import checkpoint
-from shapesweep.geometry.measured import SCHEMAS, Measured
+from shapesweep.geometry.measured import Measured
 from shapesweep.geometry.member import Member
 from shapesweep.storage import atomic, failures, schemas, tables
 
@@ -129,22 +130,30 @@ def _write(
                 f"{folder}: another job changed this folder while it was being read; run again"
             )
         measured[member.checkpoint.revision] = numbers
-    for name, schema in SCHEMAS.items():
-        frames = (getattr(numbers, name) for numbers in measured.values())
+    corpora = {name for numbers in measured.values() for name in numbers.origins}
+    texts = {name: settings.sha256_of(name) for name in corpora}
+    for name in schemas.OF_CHECKPOINT:
+        schema = getattr(schemas, name.upper())
+        frames = (_with_text(getattr(numbers, name), texts) for numbers in measured.values())
         parts = (pa.Table.from_pandas(frame, schema, preserve_index=False) for frame in frames)
         vocabularies = {revision: numbers.vocabulary for revision, numbers in measured.items()}
         metadata = {"vocabularies": vocabularies} if name == "samples" else None
         tables.write_parts(parts, schema, out / f"{name}.parquet", metadata)
     origins = [
-        origin["from"] | origin["by"]
+        origin["from"] | origin["by"] | {"text_sha256": texts[name]}
         for numbers in measured.values()
-        for origin in numbers.origins.values()
+        for name, origin in numbers.origins.items()
     ]
     rows = [{name: origin.get(name) for name in schemas.ORIGINS.names} for origin in origins]
     tables.write(rows, schemas.ORIGINS, out / "origins.parquet")
     rows = [failed[m.checkpoint.revision] for m in members if m.checkpoint.revision in failed]
     transient = sum(row["transient"] for row in rows)
     tables.write(rows, schemas.FAILURES, out / "failures.parquet", {"transient": transient})
+
+
+def _with_text(frame: pd.DataFrame, texts: dict[str, str]) -> pd.DataFrame:
+    """Add the digest of the text to every row that has a corpus."""
+    return frame.assign(text_sha256=frame.corpus.map(texts)) if "corpus" in frame else frame
 
 
 def _measured_folder(member: Member) -> Path:

@@ -80,7 +80,7 @@ def _measure(
     settings: GeometryConfig,
     part: progress.Part,
 ) -> Measured:
-    losses = tables.read(activations / "losses.parquet", schemas.LOSSES)
+    losses = tables.read(activations / "losses.parquet", schemas.OF_CHECKPOINT["losses"])
     geometry: list[dict[str, Any]] = []
     replicates: list[dict[str, Any]] = []
     before: tuple[Path, Layer] | None = None
@@ -103,8 +103,8 @@ def _measure(
     samples = activations / "samples.parquet"
     return Measured(
         origins["corpora"],
-        pd.DataFrame(geometry, columns=schemas.GEOMETRY.names),
-        pd.DataFrame(replicates, columns=schemas.REPLICATES.names),
+        pd.DataFrame(geometry, columns=schemas.OF_CHECKPOINT["geometry"].names),
+        pd.DataFrame(replicates, columns=schemas.OF_CHECKPOINT["replicates"].names),
         # `joined` adds the kept losses, so omit new losses of corpora with kept losses.
         losses[~losses.corpus.isin(known.losses.corpus)],
         tables.read(samples, schemas.SAMPLES),
@@ -143,7 +143,10 @@ def rows_of(
     shard: Shard, layer: Layer, numbers: Mapping[str, list[Number]]
 ) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Return every number as a row of `schemas.GEOMETRY`, with its rows of `schemas.REPLICATES`."""
-    rows = []
+    rows, names, of_replicates = (
+        [],
+        *(schemas.OF_CHECKPOINT[name].names for name in ("geometry", "replicates")),
+    )
     for selection, found in numbers.items():
         length = LENGTHS.get(selection, shard.metadata["document_length"])
         kept = layer.selections.get(selection)
@@ -159,9 +162,9 @@ def rows_of(
                 - int(number.n_points if kept is None else kept.sum()),
                 "flag": ",".join(number.flags),
             }
-            of_each = {name: known.get(name) for name in schemas.REPLICATES.names}
+            of_each = {name: known.get(name) for name in of_replicates}
             replicates = [
                 {**of_each, "group": g, "value": v} for g, v in enumerate(number.replicates)
             ]
-            rows.append(({name: known[name] for name in schemas.GEOMETRY.names}, replicates))
+            rows.append(({name: known[name] for name in names}, replicates))
     return rows

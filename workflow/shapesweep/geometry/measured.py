@@ -17,13 +17,6 @@ from shapesweep.metrics import METRICS
 from shapesweep.plan import fingerprints
 from shapesweep.storage import atomic, schemas, tables
 
-#: Schemas of the tables of a checkpoint.
-SCHEMAS = {
-    "geometry": schemas.GEOMETRY,
-    "replicates": schemas.REPLICATES,
-    "losses": schemas.LOSSES,
-    "samples": schemas.SAMPLES,
-}
 #: Columns by which the rows of every table are sorted.
 _ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
 
@@ -69,7 +62,7 @@ class Measured:
             if metadata.get("settings") == fingerprints.numbers(settings):
                 frames = {
                     name: tables.read(folder / f"{name}.parquet", schema)
-                    for name, schema in SCHEMAS.items()
+                    for name, schema in schemas.OF_CHECKPOINT.items()
                 }
                 # Drop numbers of metrics that no longer exist or whose version has changed.
                 current = {name: metric.version for name, metric in METRICS.items()}
@@ -92,7 +85,7 @@ class Measured:
             "metrics": self.metrics,
         }
         with atomic.folder(folder) as partial:
-            for name, schema in SCHEMAS.items():
+            for name, schema in schemas.OF_CHECKPOINT.items():
                 frame = getattr(self, name)
                 tables.write(frame, schema, partial / f"{name}.parquet", metadata)
 
@@ -133,4 +126,4 @@ class Measured:
 
 
 def _empty(name: str) -> pd.DataFrame:
-    return pd.DataFrame(columns=SCHEMAS[name].names)
+    return pd.DataFrame(columns=schemas.OF_CHECKPOINT[name].names)

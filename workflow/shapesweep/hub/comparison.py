@@ -11,12 +11,14 @@ from typing import Literal
 
 from shapesweep.checkpoint import facts
 from shapesweep.config.hub_suite import HubSuite, Repositories
-from shapesweep.config.names import steps
+from shapesweep.config.names import number, steps
 from shapesweep.errors import CheckpointError
-from shapesweep.hub import client
+from shapesweep.hub.errors import NoAccessError, RefusedError, UnreachableError
 from shapesweep.hub.files import needed
+from shapesweep.hub.information import Information
 from shapesweep.hub.revisions import Repository, unmatched
 from shapesweep.hub.survey import ANY, Config, Run, Survey
+from shapesweep.storage import axis
 from shapesweep.storage.files import File
 
 #: `not stated` if the registry states nothing, and `not read` if a token is needed. Neither of
@@ -90,7 +92,7 @@ def compare(suite: HubSuite, found: Survey) -> Iterator[Row]:
     for run in found.runs:
         group = found.groups[run.last.repository]
         information = found.information[run.last.repository]
-        is_gated = isinstance(information, client.Information) and information.is_gated
+        is_gated = isinstance(information, Information) and information.is_gated
         if group.match != ANY:
             yield _revisions(run, group)
         yield from _contents(suite, run, group, is_gated)
@@ -100,25 +102,19 @@ def _repository(
     name: str,
     repository: Repository | CheckpointError,
     group: Repositories | None,
-    information: client.Information | CheckpointError | None,
+    information: Information | CheckpointError | None,
 ) -> Row:
     stated = group.repository if group and "*" in group.repository else "named"
-    if isinstance(repository, CheckpointError):
-        return Row(name, "repository", stated, str(repository), _verdict(repository))
-    if repository.problem is None:
+    if isinstance(repository, Repository):
         return Row(name, "repository", stated, "found", "agrees")
-    verdict: Verdict = "differs"
-    if isinstance(information, client.Information) and information.is_gated:
-        verdict = "not read"
-    return Row(name, "repository", stated, repository.problem, verdict)
+    is_gated = isinstance(information, Information) and information.is_gated
+    return Row(name, "repository", stated, str(repository), _verdict(repository, is_gated))
 
 
 def _other_names(
     suite: HubSuite, name: str, repository: Repository, group: Repositories
 ) -> Iterator[Row]:
     """Yield a row about the names of a repository that belong to no checkpoint."""
-    if repository.problem:
-        return
     known = re.compile(group.other_names or r"(?!)")
     names = unmatched(suite.mode, group, name, repository)
     found = [other for other in names if not known.fullmatch(other)]
@@ -127,12 +123,12 @@ def _other_names(
 
 
 def _information(
-    name: str, found: client.Information | CheckpointError, group: Repositories
+    name: str, found: Information | CheckpointError, group: Repositories
 ) -> Iterator[Row]:
     """Yield rows about the license of a repository, and about the access to it."""
     if isinstance(found, CheckpointError):
         # The row about the repository contains the reason why the Hub refuses it.
-        if not isinstance(found, client.RefusedError):
+        if not isinstance(found, RefusedError):
             yield Row(name, "license", _stated(group.license), str(found), _verdict(found))
         return
     agrees = (found.license or "").casefold() == (group.license or "").casefold()
@@ -143,11 +139,13 @@ def _information(
 
 def _revisions(run: Run, group: Repositories) -> Row:
     """Return a row about the steps of a run."""
-    expected = {step: f"step {step}" for step in steps(group.grid or [])}
-    expected |= {step: name for name, step in (group.named or {}).items()}
+    found = {checkpoint.step for checkpoint in run.checkpoints}
+    on_tokens = axis.of(found, [checkpoint.tokens for checkpoint in run.checkpoints]).on_tokens
+    unit = "{} tokens" if on_tokens else "step {}"
+    expected = {step: unit.format(step) for step in steps(group.grid or [])}
+    expected |= {number(str(step)): name for name, step in (group.named or {}).items()}
     if group.main_step is not None:
         expected[group.main_step] = "main"
-    found = {checkpoint.step for checkpoint in run.checkpoints}
     missing = [name for step, name in sorted(expected.items()) if step not in found]
     surplus = [
         checkpoint.revision
@@ -264,7 +262,7 @@ def _yes(value: bool) -> str:
 
 def _n_steps(group: Repositories) -> str:
     """Return how many steps the rules of a group expect."""
-    n = len({*steps(group.grid or []), *(group.named or {}).values()})
+    n = len({*steps(group.grid or []), *(number(str(s)) for s in (group.named or {}).values())})
     return f"{n} steps" if n else "not stated"
 
 
@@ -276,6 +274,6 @@ def _few(names: Sequence[str]) -> str:
 
 def _verdict(error: CheckpointError, is_gated: bool = False) -> Verdict:
     """Return whether an error is a difference, or only prevents the comparison."""
-    if isinstance(error, client.UnreachableError):
+    if isinstance(error, UnreachableError):
         return "not reached"
-    return "not read" if is_gated and isinstance(error, client.NoAccessError) else "differs"
+    return "not read" if is_gated and isinstance(error, NoAccessError) else "differs"

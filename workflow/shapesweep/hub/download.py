@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from shapesweep import progress
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.hub import client
-from shapesweep.hub.revisions import TokenizerSource
+from shapesweep.hub.tokenizer_sources import TokenizerSource
 from shapesweep.storage import atomic, failures
 from shapesweep.storage.files import File
 from shapesweep.storage.manifests import Checkpoint
@@ -81,7 +81,9 @@ def _fetch(repository: str, commit: str, files: Sequence[File], out: Path) -> No
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -> str:
+def tokenizer(
+    last: Checkpoint, sources: Iterable[TokenizerSource], out: Path, problem: str | None = None
+) -> str:
     """Download the tokenizer of a run from the first source that has it.
 
     Parameters
@@ -92,6 +94,8 @@ def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -
         Repository, commit and files of each source, best source first.
     out : Path
         A folder, which is written atomically, and contains the files or `failed.json`.
+    problem : str, optional
+        Reason why there is no source, if it is known.
 
     Returns
     -------
@@ -99,7 +103,8 @@ def tokenizer(last: Checkpoint, sources: Iterable[TokenizerSource], out: Path) -
         Message of one line.
     """
     failure = CheckpointError(
-        f"{last.repository} has no tokenizer; set suites.{last.suite}.tokenizer to a repository "
+        problem
+        or f"{last.repository} has no tokenizer; set suites.{last.suite}.tokenizer to a repository "
         "that has one"
     )
     with atomic.folder(out) as partial:

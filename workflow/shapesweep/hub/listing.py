@@ -6,19 +6,23 @@ If a listing is repeated or resumed, only new commits are requested.
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from shapesweep import progress
+from shapesweep.checkpoint import facts
 from shapesweep.config.hub_suite import HubSuite, Repositories
 from shapesweep.errors import ShapesweepError
 from shapesweep.hub import client
+from shapesweep.hub.errors import AGAIN, NoAccessError, RefusedError, UnreachableError
+from shapesweep.hub.files import needed
 from shapesweep.hub.revisions import Repository, patterns, revisions
 from shapesweep.storage import atomic
 from shapesweep.storage.files import File, is_inside
@@ -28,6 +32,9 @@ Listing = dict[str, Repository]
 _LISTING = TypeAdapter(Listing)
 _TREE = TypeAdapter(tuple[str, list[File]])
 _STEPS = TypeAdapter(dict[str, list[int]])
+_CONFIG = TypeAdapter(dict[str, Any])
+#: Maximum number of revisions from which a `config.json` is requested.
+TRIED = 4
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -46,26 +53,33 @@ def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
     Returns
     -------
     dict of Repository
-        Repositories by name. If the Hub refuses a repository, the `problem` of this
+        Repositories by name. If a repository cannot be listed, the `problem` of this
         repository contains the reason.
 
     Raises
     ------
     UnreachableError
-        If all attempts of a request fail.
+        If all attempts of a request fail, and the Hub does not answer a light request, either.
     """
-    out = Path(out)
-    group_of = names(suite)
+    out, problems = Path(out), Problems()
+    group_of = names(suite, problems)
     listed = dict(
-        _ask_all(lambda n: refs(suite, group_of[n], n), group_of, parallel, "repositories")
+        _ask_all(
+            lambda n: refs(suite, group_of[n], n, problems), group_of, parallel, "repositories"
+        )
     )
     wanted = {name: _commits(suite, group, name, listed[name]) for name, group in group_of.items()}
-    for (name, commit), tree in _trees(wanted, out.parent / "trees", parallel):
+    for (name, commit), tree in _trees(wanted, out.parent / "trees", parallel, problems):
         listed[name].trees[commit] = tree
     configs = _ask_all(
-        lambda n: _config(suite, group_of[n], n, listed[n]), group_of, parallel, "shapes"
+        lambda n: _config(suite, group_of[n], n, listed[n], problems), group_of, parallel, "shapes"
     )
-    listed = {name: replace(listed[name], config=config) for name, config in configs}
+    listed = {
+        name: Repository(str(problems[name]).removesuffix(AGAIN))
+        if name in problems
+        else replace(listed[name], config=config)
+        for name, config in configs
+    }
     with atomic.file(out) as partial:
         text = json.dumps({name: asdict(repository) for name, repository in listed.items()})
         partial.write_text(text, encoding="utf-8")
@@ -138,12 +152,41 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
         raise ShapesweepError(f"{path}: damaged; run again with --forcerun listing") from None
 
 
-def names(suite: HubSuite) -> dict[str, Repositories | None]:
+class Problems(dict[Any, RefusedError | UnreachableError]):
+    """Reasons why repositories cannot be listed, by the name of the repository.
+
+    A repository with a problem is given up: it receives no further requests.
+    """
+
+    @contextlib.contextmanager
+    def of(self, name: object) -> Iterator[None]:
+        """Note the errors of a `with` block as the problem of a repository.
+
+        Raises
+        ------
+        UnreachableError
+            If the Hub is down. Then nothing is known about the repository.
+        """
+        try:
+            yield
+        except RefusedError as error:
+            self[name] = error
+        except UnreachableError as error:
+            client.raise_if_down(error)
+            self[name] = error
+
+
+def names(suite: HubSuite, problems: Problems) -> dict[str, Repositories | None]:
     """Return the group of each repository to list; None if it provides only a tokenizer."""
     group_of: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
-        # A pattern that matches no repository is reported as a problem.
-        found = client.repositories(pattern) if "*" in pattern else []
+        found = [] if "*" in pattern else [pattern]
+        if "*" in pattern:
+            with problems.of(pattern):
+                found = client.repositories(pattern)
+            if not found:
+                nothing = f"{pattern}: no repository on the Hub matches this pattern"
+                problems.setdefault(pattern, RefusedError(nothing))
         for name in found or [pattern]:
             group_of.setdefault(name, group)
     for group in suite.groups():
@@ -152,17 +195,15 @@ def names(suite: HubSuite) -> dict[str, Repositories | None]:
     return group_of
 
 
-def refs(suite: HubSuite, group: Repositories | None, name: str) -> Repository:
-    """Return the branches, tags and commits of a repository, or the reason why it has none."""
-    if "*" in name:
-        return Repository(f"{name}: no repository on the Hub matches this pattern")
-    try:
-        found = client.refs(name)
-        branch = (group.branch if group else None) or "main"
-        commits = client.commits(name, branch) if group and suite.mode == "commits" else []
-        return Repository(None, found["branches"], found["tags"], commits)
-    except client.RefusedError as error:
-        return Repository(str(error))
+def refs(suite: HubSuite, group: Repositories | None, name: str, problems: Problems) -> Repository:
+    """Return the branches, tags and commits of a repository; empty if a problem is known."""
+    if name not in problems:
+        with problems.of(name):
+            found = client.refs(name)
+            branch = (group.branch if group else None) or "main"
+            commits = client.commits(name, branch) if group and suite.mode == "commits" else []
+            return Repository(None, found["branches"], found["tags"], commits)
+    return Repository()
 
 
 def _ask_all(
@@ -198,7 +239,7 @@ def _commits(
 
 
 def _trees(
-    wanted: Mapping[str, list[str]], kept: Path, parallel: int
+    wanted: Mapping[str, list[str]], kept: Path, parallel: int, problems: Problems
 ) -> Iterator[tuple[tuple[str, str], list[File] | None]]:
     """Yield the files of every (repository, commit), from earlier listings or from the Hub."""
     kept.mkdir(parents=True, exist_ok=True)
@@ -208,7 +249,7 @@ def _trees(
         known = _read_kept(paths[name])
         yield from (((name, commit), known[commit]) for commit in commits if commit in known)
         new += [(name, commit) for commit in commits if commit not in known]
-    for (name, commit), tree in _ask_all(_tree, new, parallel, "trees"):
+    for (name, commit), tree in _ask_all(lambda n: _tree(*n, problems), new, parallel, "trees"):
         yield (name, commit), tree
         if tree is not None:
             line = json.dumps([commit, [asdict(file) for file in tree]])
@@ -216,17 +257,23 @@ def _trees(
                 file.write(f"{line}\n")
 
 
-def _tree(checkpoint: tuple[str, str]) -> list[File] | None:
-    try:
-        return client.tree(*checkpoint)
-    except client.RefusedError:
-        return None
+def _tree(name: str, commit: str, problems: Problems) -> list[File] | None:
+    """Return the files of a commit; None if it no longer exists, or if a problem is known."""
+    if name not in problems:
+        with problems.of(name):
+            try:
+                return client.tree(name, commit)
+            except NoAccessError:
+                raise
+            except RefusedError:
+                return None
+    return None
 
 
 def _read_kept(path: Path) -> dict[str, list[File]]:
     """Read the lists of files that earlier listings have stored, by commit."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         # A killed job may have written an incomplete line.
         with contextlib.suppress(ValueError):
             found.append(_TREE.validate_python(json.loads(line)))
@@ -234,15 +281,59 @@ def _read_kept(path: Path) -> dict[str, list[File]]:
 
 
 def _config(
-    suite: HubSuite, group: Repositories | None, name: str, repository: Repository
+    suite: HubSuite,
+    group: Repositories | None,
+    name: str,
+    repository: Repository,
+    problems: Problems,
 ) -> dict[str, Any]:
-    """Return the `config.json` of one checkpoint; empty if no `config.json` can be read."""
-    for revision in revisions(suite.mode, group, name, repository) if group else ():
-        path = str(PurePosixPath(revision.inside, "config.json"))
-        if path in {file.path for file in repository.trees.get(revision.commit) or []}:
+    """Return the `config.json` of one checkpoint; empty if no checkpoint has one.
+
+    If a `config.json` is unusable, those of a few other checkpoints are tried.
+    """
+    if group is None or name in problems:
+        return {}
+    found = [
+        (revision.commit, files)
+        for revision in revisions(suite.mode, group, name, repository)
+        for files, status in [
+            needed(repository.trees.get(revision.commit) or [], revision.inside, False)
+        ]
+        if "missing_config" not in status
+    ]
+    with problems.of(name):
+        failure = None
+        for commit, files in found[:: math.ceil(len(found) / TRIED) or 1]:
             try:
-                config = json.loads(client.read(name, revision.commit, path))
-            except (client.RefusedError, ValueError):
-                continue
-            return config if isinstance(config, dict) else {}
+                return read_config(name, commit, *files)
+            except NoAccessError:
+                raise
+            except RefusedError as error:
+                failure = error
+        if failure:
+            raise failure
     return {}
+
+
+def read_config(name: str, commit: str, file: File, *weights: File) -> dict[str, Any]:
+    """Read the `config.json` of a checkpoint, and check that it is possible.
+
+    Raises
+    ------
+    RefusedError
+        If the file is not a JSON object, or describes a model that is larger than its weights.
+    UnreachableError
+    """
+    content = client.read(name, commit, file)
+    try:
+        config = _CONFIG.validate_json(content)
+    except ValueError:
+        begin = content[:20].decode(errors="replace")
+        raise RefusedError(
+            f"{name}: {file.path} is not a JSON object, but starts with {begin!r}"
+        ) from None
+    # The costs of the sweep are estimated from the config, and must not be absurd.
+    n_bytes = sum(file.size for file in weights)
+    if n_bytes and not facts.fits(config, n_bytes):
+        raise RefusedError(f"{name}: {file.path} describes a model that is larger than its weights")
+    return config

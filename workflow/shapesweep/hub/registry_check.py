@@ -1,5 +1,6 @@
 """Check the registry of suites against the Hub, and record the outcome."""
 
+import contextlib
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,14 +8,14 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from shapesweep.config import checked
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.errors import printable
-from shapesweep.hub import client
 from shapesweep.hub.comparison import Row, Verdict, compare, merged
-from shapesweep.hub.survey import Caller, DownError, survey
+from shapesweep.hub.errors import UnreachableError
+from shapesweep.hub.survey import survey
 
 #: Columns of the table, with their widths.
 COLUMNS = {
@@ -78,31 +79,45 @@ def check(suites: Mapping[str, HubSuite], parallel: int, out: str | Path) -> Ite
 
     Raises
     ------
-    DownError
-        If the Hub cannot be reached at all. Nothing is yielded if it did not answer once.
+    UnreachableError
+        If the Hub is down. Then the record states that the current suite was not reached.
     ShapesweepError
         If the record is damaged.
     """
     checked.read(out)
-    caller = Caller(parallel)
-    waiting: list[Checked] = []
-    with client.counted() as requests:
+    with counted() as requests:
         for name, suite in suites.items():
             before = len(requests)
             try:
-                rows = merged(compare(suite, survey(suite, caller)))
-            except DownError as error:
-                failed = Row("-", "repository", "named", str(error), "not reached")
-                result = Checked(name, [failed], len(requests) - before)
-                checked.update(out, {name: result.check(date.today())})
+                rows = merged(compare(suite, survey(suite, parallel)))
+            except UnreachableError:
+                unreached = checked.Check(date=date.today(), outcome="not reached")
+                checked.update(out, {name: unreached})
                 raise
-            waiting.append(Checked(name, rows, len(requests) - before))
-            checked.update(out, {name: waiting[-1].check(date.today())})
-            if caller.has_answer:
-                yield from waiting
-                waiting.clear()
-    if waiting:
-        raise DownError(caller.failure)
+            result = Checked(name, rows, len(requests) - before)
+            checked.update(out, {name: result.check(date.today())})
+            yield result
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[list[str]]:
+    """Collect the host of every request within the `with` statement.
+
+    After a connection has failed, the client opens a new session, whose requests are not counted.
+    """
+    from huggingface_hub import get_session
+
+    hosts: list[str] = []
+
+    def count(request: Any) -> None:
+        hosts.append(request.url.host)
+
+    hooks = get_session().event_hooks["request"]
+    hooks.append(count)
+    try:
+        yield hosts
+    finally:
+        hooks.remove(count)
 
 
 def as_table(result: Checked, is_first: bool) -> str:

@@ -7,7 +7,7 @@ module does not call the Hub.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -16,8 +16,9 @@ from typing import Any
 from shapesweep.config.hub_suite import HubSuite, Mode, Phase, Repositories
 from shapesweep.config.names import expand, number, steps
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub.files import is_weights, needed, tokenizer
-from shapesweep.hub.token_counts import tokens_of
+from shapesweep.hub.files import is_weights, needed
+from shapesweep.hub.token_counts import step_of, tokens_of
+from shapesweep.storage import axis
 from shapesweep.storage.files import File
 from shapesweep.storage.schemas import LARGEST
 
@@ -48,10 +49,18 @@ class Repository:
     trees: dict[str, list[File] | None] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def advice(self) -> str | None:
+        """The problem, and what to do once it is fixed; None if there is no problem."""
+        hint = "once this is fixed, list again with --forcerun listing"
+        return f"{self.problem}; {hint}" if self.problem else None
+
 
 @dataclass(frozen=True)
 class Listed:
     """A checkpoint as described by its name and the listing, or a hole (a missing step).
+
+    If the names of a run contain only tokens, `step` is the number of tokens (see `storage.axis`).
 
     Attributes
     ----------
@@ -186,11 +195,11 @@ def _read(
 ) -> Iterator[Listed]:
     """Yield a checkpoint for each (text, name, commit, folder) whose text matches the pattern."""
     pattern = re.compile(group.match or r"(?!)")
-    steps_by_name = group.named or {}
+    named_by_hand = group.named or {}
     seen: dict[str, tuple[str, str, str]] = {}
     for text, revision_name, commit, folder in named:
         match = pattern.fullmatch(text)
-        if match is None and text not in steps_by_name:
+        if match is None and text not in named_by_hand:
             continue
         revision = _plain(revision_name)
         if revision in seen:
@@ -203,7 +212,7 @@ def _read(
                 )
             continue
         seen[revision] = text, commit, folder
-        groups = match.groupdict() if match else {"step": str(steps_by_name[text])}
+        groups = match.groupdict() if match else _of_name(named_by_hand[text])
         labels = {key: value for key, value in groups.items() if value is not None}
         try:
             step, tokens = (
@@ -224,6 +233,11 @@ def _read(
             commit=commit,
             inside=folder,
         )
+
+
+def _of_name(given: int | str) -> dict[str, str]:
+    """Return the step or the tokens that the suite gives for a name."""
+    return {"step": str(given)} if isinstance(given, int) else {"tokens": given}
 
 
 def checkpoints(
@@ -255,20 +269,20 @@ def checkpoints(
         # A repository that cannot be listed is always reported, because it may contain a requested
         # run.
         if repository.problem or is_empty:
-            problem = repository.problem or f"{name} has no revision that matches the suite"
-            hint = "; once this is fixed, list again with --forcerun listing"
-            again = hint if repository.problem else ""
-            status = f"not_listed: {problem}{again}"
+            problem = repository.advice or f"{name} has no revision that matches the suite"
+            status = f"not_listed: {problem}"
             run = _plain(name.partition("/")[2])
             whole.append(Listed(run, "", repository=name, status=(status,)))
     by_run: dict[str, list[Listed]] = {}
     for group, mine in found.values():
         for checkpoint in _placed(group, mine):
-            repository = listed[checkpoint.repository]
-            with_files = _with_files(checkpoint, repository, suite.remote_code)
-            by_run.setdefault(checkpoint.run, []).append(with_files)
-    for run, members in by_run.items():
+            by_run.setdefault(checkpoint.run, []).append(checkpoint)
+    for run, named in by_run.items():
         if suite.only is None or any(fnmatchcase(run, pattern) for pattern in suite.only):
+            members = [
+                _with_files(checkpoint, listed[checkpoint.repository], suite.remote_code)
+                for checkpoint in _without_repeated_main(_on_axis(named))
+            ]
             group = groups[members[0].repository]
             whole += sorted(
                 [*members, *_holes(group, members)],
@@ -284,39 +298,6 @@ def checkpoints(
                 f"{checkpoint.run} with a revision {checkpoint.revision}; sweep them as two suites"
             )
     return whole
-
-
-#: A source of a tokenizer: repository, commit, files.
-TokenizerSource = tuple[str, str, list[File]]
-
-
-def tokenizers(
-    run: Sequence[Listed], listed: Mapping[str, Repository], group: Repositories
-) -> Iterator[TokenizerSource]:
-    """Yield the sources of the tokenizer of a run, best source first.
-
-    If the suite names a repository for the tokenizer, this repository is the only source.
-    Otherwise, the sources are `main`, and then the checkpoints from the last to the first.
-
-    Parameters
-    ----------
-    run : sequence of Listed
-    listed : dict of Repository
-    group : Repositories
-        The group of the run.
-
-    Yields
-    ------
-    (str, str, list of File)
-        Repository, commit and files of a source. Nothing is yielded if there is no tokenizer.
-    """
-    own = [(c.repository, c.commit, c.inside) for c in reversed(run) if c.commit]
-    names = [group.tokenizer] if group.tokenizer else list(dict.fromkeys(name for name, *_ in own))
-    mains = [(name, listed[name].branches.get("main", ""), "") for name in names if name in listed]
-    for name, commit, folder in [*mains, *([] if group.tokenizer else own)]:
-        files = tokenizer(listed[name].trees.get(commit) or [], folder)
-        if files:
-            yield name, commit, files
 
 
 def _plain(name: str) -> str:
@@ -335,17 +316,19 @@ def _may_be_wanted(suite: HubSuite, name: str) -> bool:
 
 
 def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
-    """Set the number of tokens of every checkpoint, and its run if its phase is a separate run."""
+    """Set steps and tokens of every checkpoint, and its run if its phase is a separate run."""
     placed = []
     ranks: Counter[tuple[str, str | None]] = Counter()
-    for checkpoint in sorted(found, key=lambda c: (c.run, c.phase or "", c.step or 0)):
+    for checkpoint in sorted(found, key=lambda c: (c.run, c.phase or "", c.step or c.tokens or 0)):
         phase = _phase(group, checkpoint.phase)
         if phase.skip:
             continue
         ranks[checkpoint.run, checkpoint.phase] += not checkpoint.is_main
         rank = ranks[checkpoint.run, checkpoint.phase]
         rule = phase.tokens if phase.own_run else phase.tokens or group.tokens
-        tokens = tokens_of(rule, checkpoint.step, checkpoint.tokens, checkpoint.is_main, rank)
+        step, label = checkpoint.step, checkpoint.tokens
+        tokens = tokens_of(rule, step, label, checkpoint.is_main, rank)
+        step = step_of(rule, label) if step is None else step
         if tokens is not None:
             tokens += phase.start
             if tokens > LARGEST:
@@ -355,8 +338,29 @@ def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
                 )
             tokens = round(tokens)
         run = _plain(f"{checkpoint.run}.{checkpoint.phase}") if phase.own_run else checkpoint.run
-        placed.append(replace(checkpoint, run=run, tokens=tokens))
+        placed.append(replace(checkpoint, run=run, step=step, tokens=tokens))
     return placed
+
+
+def _on_axis(run: list[Listed]) -> list[Listed]:
+    """Place the checkpoints of a run by their tokens if none of them has a step."""
+    # The suite, and not its name, may give a position to `main`.
+    named = [checkpoint for checkpoint in run if checkpoint.revision != "main"]
+    if any(c.step is not None for c in named) or all(c.tokens is None for c in named):
+        return run
+    positions = [c.step if c.tokens is None else c.tokens for c in run]
+    return [replace(c, step=p, tokens=p) for c, p in zip(run, positions, strict=True)]
+
+
+def _without_repeated_main(run: list[Listed]) -> list[Listed]:
+    """Treat `main` as a checkpoint without a step if another checkpoint has the same step."""
+    steps = {checkpoint.step for checkpoint in run if checkpoint.revision != "main"}
+    return [
+        replace(checkpoint, step=None, tokens=None, is_main=True)
+        if checkpoint.revision == "main" and checkpoint.step in steps
+        else checkpoint
+        for checkpoint in run
+    ]
 
 
 def _phase(group: Repositories, name: str | None) -> Phase:
@@ -387,4 +391,9 @@ def _holes(group: Repositories, members: list[Listed]) -> list[Listed]:
         return []
     first, known = there[0], {member.step for member in there}
     hole = Listed(first.run, "", seed=first.seed, repository=first.repository, status=("hole",))
-    return [replace(hole, step=step) for step in steps(group.grid or []) if step not in known]
+    on_tokens = axis.of((m.step for m in members), (m.tokens for m in members)).on_tokens
+    return [
+        replace(hole, step=step, tokens=step if on_tokens else None)
+        for step in steps(group.grid or [])
+        if step not in known
+    ]

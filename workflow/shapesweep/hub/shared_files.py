@@ -45,7 +45,7 @@ def flag_shared(found: Sequence[Listed]) -> list[Listed]:
                 partners[k] |= members - {k}
     flagged = list(found)
     for k, others in partners.items():
-        flag = _flag(found[k], [found[other] for other in sorted(others)])
+        flag = f"shares_file_with:{names(found[k], [found[other] for other in sorted(others)])}"
         flagged[k] = replace(found[k], status=(*found[k].status, flag))
     return flagged
 
@@ -86,11 +86,11 @@ def _is_end(checkpoint: Listed, last: Mapping[str, int]) -> bool:
     return checkpoint.is_main or checkpoint.step == last.get(checkpoint.run)
 
 
-def _flag(checkpoint: Listed, others: Sequence[Listed]) -> str:
-    """Return the flag, which names at most three of the checkpoints with the same weight file."""
-    names = [
+def names(checkpoint: Listed, others: Sequence[Listed]) -> str:
+    """Name the other checkpoints of a flag; if there are more than three, count the rest."""
+    found = [
         other.revision if other.run == checkpoint.run else f"{other.run}/{other.revision}"
         for other in others
     ]
-    more = [f"and {len(names) - 3} more"] if len(names) > 3 else []
-    return f"shares_file_with:{', '.join([*names[:3], *more])}"
+    more = [f"and {len(found) - 3} more"] if len(found) > 3 else []
+    return ", ".join([*found[:3], *more])

@@ -1,29 +1,24 @@
 """Ask the Hub what it has of a suite, with few requests: one tree and configuration of each run."""
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from shapesweep.config.hub_suite import HubSuite, Repositories
-from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
-from shapesweep.hub import client, listing
+from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.hub import client, information, listing
+from shapesweep.hub.errors import NoAccessError
+from shapesweep.hub.files import needed
+from shapesweep.hub.information import Information
 from shapesweep.hub.revisions import Listed, Repository, checkpoints
 from shapesweep.storage.files import File
 
 #: The rule for suites without rules: every name matches.
 ANY = "(?s:.*)"
-#: Number of repositories in a row that cannot be reached, after which no more are requested.
-DOWN = 3
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Config = Mapping[str, Any]
-
-
-class DownError(TransientError):
-    """Raised if the Hub cannot be reached at all."""
 
 
 @dataclass(frozen=True)
@@ -75,65 +70,20 @@ class Survey:
 
     repositories: dict[str, Repository | CheckpointError]
     groups: dict[str, Repositories]
-    information: dict[str, client.Information | CheckpointError] = field(default_factory=dict)
+    information: dict[str, Information | CheckpointError] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
 
 
-class Caller:
-    """Call the Hub for many items, so that an item that fails costs only this item.
-
-    Parameters
-    ----------
-    parallel : int
-        Number of concurrent requests.
-    """
-
-    def __init__(self, parallel: int) -> None:
-        self.parallel = parallel
-        #: Whether the Hub has answered at all.
-        self.has_answer = False
-        #: The last reason why the Hub was not reached.
-        self.failure = ""
-        self._failures_in_a_row = 0
-
-    def ask(
-        self, call: Callable[[Item], Answer], items: Collection[Item]
-    ) -> dict[Item, Answer | CheckpointError]:
-        """Return the answer, or the reason why there is none, for each item.
-
-        Raises
-        ------
-        DownError
-            If `DOWN` items in a row fail because the Hub cannot be reached.
-        """
-
-        def attempt(item: Item) -> Answer | CheckpointError:
-            answer: Answer | CheckpointError
-            try:
-                answer = call(item)
-            except client.UnreachableError as error:
-                self.failure = str(error)
-                self._failures_in_a_row += 1
-                if self._failures_in_a_row >= DOWN:
-                    raise DownError(self.failure) from None
-                return error
-            except client.RefusedError as error:
-                answer = error
-            self._failures_in_a_row, self.has_answer = 0, True
-            return answer
-
-        return dict(listing.in_parallel(attempt, items, self.parallel))
-
-
-def survey(suite: HubSuite, caller: Caller) -> Survey:
+def survey(suite: HubSuite, parallel: int) -> Survey:
     """Ask the Hub for the references of a suite, and for the files and settings of each run.
 
     Parameters
     ----------
     suite : HubSuite
-    caller : Caller
+    parallel : int
+        Number of concurrent requests.
 
     Returns
     -------
@@ -141,11 +91,11 @@ def survey(suite: HubSuite, caller: Caller) -> Survey:
 
     Raises
     ------
-    DownError
-        If the Hub cannot be reached at all.
+    UnreachableError
+        If the Hub is down. A single repository that fails costs only this repository.
     """
     suite = _with_rules(suite)
-    found = _references(suite, caller)
+    found = _references(suite, parallel)
     listed = {
         name: repository
         for name, repository in found.repositories.items()
@@ -159,27 +109,42 @@ def survey(suite: HubSuite, caller: Caller) -> Survey:
         return found
     known = _by_run(checkpoints(suite, listed, found.groups), found.groups)
     last = [members[-1] for members in known.values()]
-    trees = _trees(caller, last, listed)
-    present = [_config_file(c) for c in last if _has_config(trees[_source(c)], c)]
-    configs = caller.ask(_config, dict.fromkeys(present))
+    trees = _trees(last, listed, parallel)
+    configs = _configs(last, trees, parallel)
     with_runs = {checkpoint.repository for members in known.values() for checkpoint in members}
     empty = [
-        name
-        for name, one in listed.items()
-        if not (one.problem or name in with_runs or "*" in found.groups[name].repository)
+        name for name in listed if not (name in with_runs or "*" in found.groups[name].repository)
     ]
-    # The reason why a repository has no references may be that it is gated.
-    unlisted = [name for name, one in listed.items() if one.problem and "*" not in name]
-    asked = dict.fromkeys([*(checkpoint.repository for checkpoint in last), *empty, *unlisted])
+    # The reason why a repository cannot be listed may be that it is gated.
+    refused = [
+        name
+        for name, one in found.repositories.items()
+        if isinstance(one, NoAccessError) and name in found.groups and "*" not in name
+    ]
+    asked = dict.fromkeys([*(checkpoint.repository for checkpoint in last), *empty, *refused])
     return replace(
         found,
-        information=caller.ask(client.information, asked),
+        information=_each(information.request, asked, parallel),
         runs=[
-            Run(run, members, trees[_source(members[-1])], configs.get(_config_file(members[-1])))
+            Run(run, members, trees[_source(members[-1])], configs.get(_place(members[-1])))
             for run, members in known.items()
         ],
         empty=empty,
     )
+
+
+def _each(
+    call: Callable[[Item], Answer], items: Collection[Item], parallel: int
+) -> dict[Item, Answer | CheckpointError]:
+    """Return the answer, or the reason why there is none, for each item."""
+    problems = listing.Problems()
+
+    def attempt(item: Item) -> Answer | CheckpointError:
+        with problems.of(item):
+            return call(item)
+        return problems[item]
+
+    return dict(listing.in_parallel(attempt, items, parallel))
 
 
 def _with_rules(suite: HubSuite) -> HubSuite:
@@ -191,47 +156,31 @@ def _with_rules(suite: HubSuite) -> HubSuite:
     return suite.model_copy(update={"repositories": groups})
 
 
-def _references(suite: HubSuite, caller: Caller) -> Survey:
-    parts = [suite.model_copy(update={"repositories": [group]}) for group in suite.repositories]
-    searched = [n for n, part in enumerate(parts) if "*" in part.repositories[0].repository]
-    named = caller.ask(lambda n: listing.names(parts[n]), searched)
-    repositories: dict[str, Repository | CheckpointError] = {}
-    group_of: dict[str, Repositories | None] = {}
-    for n, part in enumerate(parts):
-        names = named[n] if n in named else listing.names(part)
-        if isinstance(names, CheckpointError):
-            repositories[part.repositories[0].repository] = names
-            continue
-        for name, group in names.items():
-            group_of[name] = group_of.get(name) or group
-    absent = [name for name in group_of if "*" in name]
-    repositories |= {name: listing.refs(suite, group_of[name], name) for name in absent}
-    repositories |= caller.ask(
-        lambda name: listing.refs(suite, group_of[name], name),
-        [name for name in group_of if name not in repositories],
+def _references(suite: HubSuite, parallel: int) -> Survey:
+    problems = listing.Problems()
+    group_of = listing.names(suite, problems)
+    found: dict[str, Repository | CheckpointError] = dict(
+        listing.in_parallel(
+            lambda name: listing.refs(suite, group_of[name], name, problems), group_of, parallel
+        )
     )
-    groups = listing.groups(suite, [name for name, group in group_of.items() if group])
+    found |= problems
     if suite.mode == "folders":
-        repositories |= _with_folders(caller, repositories)
-    return Survey(repositories, groups)
-
-
-def _with_folders(
-    caller: Caller, repositories: Mapping[str, Repository | CheckpointError]
-) -> dict[str, Repository | CheckpointError]:
-    """Return the repositories that can be listed, with the files of `main`."""
-    listed = {
-        name: one
-        for name, one in repositories.items()
-        if isinstance(one, Repository) and "main" in one.branches
-    }
-    trees = caller.ask(lambda n: client.tree(n, listed[n].branches["main"]), listed)
-    return {
-        name: replace(listed[name], trees={listed[name].branches["main"]: tree})
-        if isinstance(tree, list)
-        else tree
-        for name, tree in trees.items()
-    }
+        # The names of the checkpoints are in the files of `main`.
+        mains = {
+            name: one.branches["main"]
+            for name, one in found.items()
+            if isinstance(one, Repository) and "main" in one.branches
+        }
+        trees = _each(lambda name: client.tree(name, mains[name]), mains, parallel)
+        for name, tree in trees.items():
+            one = found[name]
+            if isinstance(one, Repository) and isinstance(tree, list):
+                one.trees[mains[name]] = tree
+            elif isinstance(tree, CheckpointError):
+                found[name] = tree
+    groups = listing.groups(suite, [name for name, group in group_of.items() if group])
+    return Survey(found, groups)
 
 
 def _conflict(
@@ -258,7 +207,7 @@ def _by_run(
 
 
 def _trees(
-    caller: Caller, checkpoints: Collection[Listed], listed: Mapping[str, Repository]
+    checkpoints: Collection[Listed], listed: Mapping[str, Repository], parallel: int
 ) -> dict[tuple[str, str], list[File] | CheckpointError]:
     """Return the files of the checkpoints' commits, or the reasons why they cannot be read."""
     trees: dict[tuple[str, str], list[File] | CheckpointError] = {
@@ -269,29 +218,28 @@ def _trees(
     }
     wanted = dict.fromkeys(_source(checkpoint) for checkpoint in checkpoints)
     new = [source for source in wanted if source not in trees]
-    return trees | caller.ask(lambda source: client.tree(*source), new)
+    return trees | _each(lambda source: client.tree(*source), new, parallel)
+
+
+def _configs(
+    checkpoints: Collection[Listed],
+    trees: Mapping[tuple[str, str], list[File] | CheckpointError],
+    parallel: int,
+) -> dict[tuple[str, str, str], Config | CheckpointError]:
+    """Return each `config.json` that exists, or the reason why it cannot be read."""
+    files = {}
+    for checkpoint in checkpoints:
+        tree = trees[_source(checkpoint)]
+        if isinstance(tree, list):
+            found, status = needed(tree, checkpoint.inside, False)
+            if "missing_config" not in status:
+                files[_place(checkpoint)] = found
+    return _each(lambda place: listing.read_config(*place[:2], *files[place]), files, parallel)
 
 
 def _source(checkpoint: Listed) -> tuple[str, str]:
     return checkpoint.repository, checkpoint.commit
 
 
-def _config_file(checkpoint: Listed) -> tuple[str, str, str]:
-    return *_source(checkpoint), str(PurePosixPath(checkpoint.inside, "config.json"))
-
-
-def _has_config(tree: list[File] | CheckpointError, checkpoint: Listed) -> bool:
-    path = _config_file(checkpoint)[-1]
-    return isinstance(tree, list) and any(file.path == path for file in tree)
-
-
-def _config(file: tuple[str, str, str]) -> Config:
-    repository, _, path = file
-    content = client.read(*file)
-    try:
-        config = json.loads(content)
-    except (ValueError, RecursionError):
-        config = None
-    if not isinstance(config, dict):
-        raise client.RefusedError(f"{repository}: {path} is not a JSON object")
-    return config
+def _place(checkpoint: Listed) -> tuple[str, str, str]:
+    return *_source(checkpoint), checkpoint.inside

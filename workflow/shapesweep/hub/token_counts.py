@@ -25,7 +25,8 @@ def tokens_of(
     if is_main:
         return None
     if isinstance(rule, Each):
-        return rank * rule.each
+        # Checkpoints whose names contain neither steps nor tokens have no order, and no rank.
+        return None if step is None and label is None else rank * rule.each
     if step is None:
         return label
     if isinstance(rule, PerStep):
@@ -34,6 +35,16 @@ def tokens_of(
         return ramped(step, rule.ramp)
     assert isinstance(rule, Table)
     return rule.table.get(step)
+
+
+def step_of(rule: TokensRule | None, label: int | None) -> int | None:
+    """Return the step of a checkpoint from the number of tokens in its name.
+
+    None if the rule does not give the number of tokens per step.
+    """
+    if label is None or not isinstance(rule, PerStep):
+        return None
+    return round(label / rule.per_step)
 
 
 def ramped(step: int, ramp: Ramp) -> int:

@@ -26,7 +26,9 @@ from shapesweep.config.suite import (
 )
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.hub import listing, revisions, shared_files
-from shapesweep.hub.revisions import Listed, TokenizerSource
+from shapesweep.hub.revisions import Listed
+from shapesweep.hub.same_step import flag_same_step
+from shapesweep.hub.tokenizer_sources import TokenizerSource, tokenizer_sources
 from shapesweep.manifest.selection import Rule, select
 from shapesweep.storage.files import LocalFile, sha256
 from shapesweep.storage.manifests import Checkpoint
@@ -71,8 +73,9 @@ def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Li
             for revision in [f"checkpoint-{step}"]
         ]
     if isinstance(suite, HubSuite):
-        return _list_published(name, suite, results)
-    return [found for run in suite.runs for found in _list_folder(name, suite, run)]
+        return _with_flags(suite, _list_published(name, suite, results))
+    local = [found for run in suite.runs for found in _list_folder(name, suite, run)]
+    return _with_flags(suite, local)
 
 
 def describe(
@@ -139,7 +142,12 @@ def _describe(name: str, checkpoint: Listed, is_chosen: bool, digests: Digests) 
         hashed = partial(_sha256, digests, checkpoint.key) if is_chosen else None
         seen = inspect(checkpoint.folder, hashed)
         inside = str(checkpoint.folder)
-        checkpoint = replace(checkpoint, **vars(seen), flags=seen.status, inside=inside)
+        checkpoint = replace(
+            checkpoint,
+            **vars(seen) | {"status": (*checkpoint.status, *seen.status)},
+            flags=(*checkpoint.flags, *seen.status),
+            inside=inside,
+        )
     return Checkpoint(
         suite=name,
         run=checkpoint.run,
@@ -167,7 +175,7 @@ def _sha256(digests: Digests, key: tuple[str, str], path: Path, stat: os.stat_re
 
 def tokenizers(
     name: str, suite: AnySuite, results: str | Path, run: str
-) -> tuple[Checkpoint, Iterator[TokenizerSource]]:
+) -> tuple[Checkpoint, Iterator[TokenizerSource], str | None]:
     """Return the possible sources of the tokenizer of a run on the Hub.
 
     Returns
@@ -176,6 +184,8 @@ def tokenizers(
         The last checkpoint of the run.
     sources : iterator of (str, str, list of File)
         Each source consists of a repository, a commit and files. The best source comes first.
+    problem : str or None
+        Reason why the repository that the suite names for the tokenizer cannot be listed.
 
     Raises
     ------
@@ -191,8 +201,10 @@ def tokenizers(
         raise ShapesweepError(f"suite {name} has no run {run} on the Hub")
     repositories = listing.read(listing_file(results, name))
     groups = listing.groups(suite, repositories)
-    sources = revisions.tokenizers(mine, repositories, groups[mine[-1].repository])
-    return describe(name, suite, mine[-1:], "all")[0], sources
+    group = groups[mine[-1].repository]
+    sources = tokenizer_sources(mine, repositories, group)
+    named = repositories.get(group.tokenizer or "")
+    return describe(name, suite, mine[-1:], "all")[0], sources, named.advice if named else None
 
 
 def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Listed]:
@@ -213,16 +225,26 @@ def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Lis
     tokenizer: dict[str, tuple[str, ...]] = {}
     for run, mine in members.items():
         group = groups[mine[-1].repository]
-        _, _, files = next(revisions.tokenizers(mine, listed, group), ("", "", []))
+        _, _, files = next(tokenizer_sources(mine, listed, group), ("", "", []))
         tokenizer[run] = tuple(file.sha256 or file.blob for file in files)
     return [
         replace(
             checkpoint,
             folder=checkpoint_folder(results, name, checkpoint.run) / (checkpoint.revision or "-"),
-            flags=tuple(f for f in checkpoint.status if f.partition(":")[0] not in suite.accept),
             tokenizer=tokenizer.get(checkpoint.run, ()),
         )
         for checkpoint in shared_files.flag_shared(found)
+    ]
+
+
+def _with_flags(suite: HubSuite | LocalSuite, found: Sequence[Listed]) -> list[Listed]:
+    """Compare the steps of the checkpoints, and set the flags that exclude a checkpoint."""
+    return [
+        replace(
+            checkpoint,
+            flags=tuple(f for f in checkpoint.status if f.partition(":")[0] not in suite.accept),
+        )
+        for checkpoint in flag_same_step(found)
     ]
 
 

@@ -17,8 +17,10 @@ from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.suite import AnySuite, LocalSuite, checkpoint_folder
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.hub import client, listing
+from shapesweep.hub.errors import RefusedError, UnreachableError
+from shapesweep.hub.revisions import Repository
 from shapesweep.manifest.checkpoints import list_checkpoints, listing_file
-from shapesweep.storage import schemas, tables
+from shapesweep.storage import axis, schemas, tables
 from shapesweep.storage.files import stats
 from shapesweep.storage.schemas import LARGEST, PROBE_FILE
 
@@ -142,8 +144,8 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     Raises
     ------
     ShapesweepError
-        If the file of a probe is damaged, or if a log that the suite names is damaged. In a local
-        suite, an absent log is an error, too.
+        If the file of a probe is damaged, if a log that a local suite names is damaged or absent,
+        or if the Hub does not answer.
     """
     parts = [pd.DataFrame(columns=schemas.HISTORY.names)]
     problems: list[str] = []
@@ -208,11 +210,34 @@ def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tupl
             problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
             yield run, (_NOTHING, [problem]), None
             continue
-        commit = listed[by_run[run]].branches.get("main", "main")
-        try:
-            yield run, (read_log(path, client.read(by_run[run], commit, path)), []), None
-        except client.RefusedError as error:
-            yield run, (_NOTHING, [f"{path}: {error}"]), None
+        mine = [checkpoint for checkpoint in found if checkpoint.run == run]
+        if axis.of((c.step for c in mine), (c.tokens for c in mine)).on_tokens:
+            problem = (
+                f"suites.{name}.losses: the names of the checkpoints of {run} contain tokens, but "
+                "its log contains steps, so the log is left out"
+            )
+            yield run, (_NOTHING, [problem]), None
+            continue
+        yield run, _of_repository(by_run[run], listed[by_run[run]], path), None
+
+
+def _of_repository(name: str, repository: Repository, path: str) -> Log:
+    """Return a log of a repository, at the revision `main`; an unreadable log is a problem."""
+    commit = repository.branches.get("main", "")
+    file = next((f for f in repository.trees.get(commit) or [] if f.path == path), None)
+    if file is None:
+        return _NOTHING, [f"{path}: {name} has no such file at the revision main"]
+    try:
+        data = client.read(name, commit, file)
+    except UnreachableError as error:
+        client.raise_if_down(error)
+        return _NOTHING, [f"{path}: {error}"]
+    except RefusedError as error:
+        return _NOTHING, [f"{path}: {error}"]
+    try:
+        return read_log(path, data), []
+    except ShapesweepError as error:
+        return _NOTHING, [str(error)]
 
 
 def _states_of_trainer(folder: str | Path) -> list[Path]:

@@ -8,6 +8,7 @@ import numpy as np
 from shapesweep.config.sweep import Every, Log, Selection, Steps
 from shapesweep.errors import ShapesweepError
 from shapesweep.hub.revisions import Listed
+from shapesweep.storage import axis
 
 #: Rule that chooses checkpoints of a run.
 Rule = Literal["all"] | Selection
@@ -87,6 +88,7 @@ def _select(run: list[Listed], rule: Rule | Literal["last"]) -> list[Listed]:
     if isinstance(rule, Steps):
         return [checkpoint for checkpoint in run if checkpoint.step in rule.steps]
     assert isinstance(rule, Log)
-    steps = np.log1p([checkpoint.step or 0 for checkpoint in run])
+    along = axis.of((member.step for member in run), (member.tokens for member in run))
+    steps = along.log([member.step or 0 for member in run])
     targets = np.linspace(steps[0], steps[-1], rule.log)
     return [run[i] for i in sorted({int(np.abs(steps - t).argmin()) for t in targets})]

@@ -14,7 +14,7 @@ from shapesweep.checkpoint import facts
 from shapesweep.checkpoint.files import model_files
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.config.sweep import Config
-from shapesweep.corpora import CORPORA
+from shapesweep.corpora import CORPORA, CorpusConfig, expand
 from shapesweep.manifest.selection import Listed
 from shapesweep.storage.files import stats
 from shapesweep.storage.selections import DRAWS, LEAST, LENGTHS
@@ -94,37 +94,41 @@ class Model:
 
 def n_tokens(model: Model, settings: Config) -> int:
     """Return the maximum number of tokens that a checkpoint reads, summed over all corpora."""
-    last, passages = settings.corpus.last, settings.corpus.passages
-    read = {
-        "tokens": corpus_tokens(model, settings),
-        "last": last.documents * last.length,
-        "passages": passages.documents * passages.length,
-    }
-    return sum(read[CORPORA[name].pooling] for name in _all_corpora(settings))
+    return sum(_n_read(model, pooling, corpus) for pooling, corpus in _all_corpora(settings))
 
 
 def n_kept(model: Model, settings: Config) -> int:
     """Return the maximum number of tokens whose states are kept, summed over all corpora."""
-    kept = {
-        "tokens": corpus_tokens(model, settings),
-        "last": settings.corpus.last.documents,
+    return sum(_n_kept(model, pooling, corpus) for pooling, corpus in _all_corpora(settings))
+
+
+def _all_corpora(settings: Config) -> list[tuple[str, CorpusConfig]]:
+    """Return the pooling and the settings of all corpora: every sample, for all variants."""
+    corpora = expand(settings.corpora, settings.corpus)
+    return [(CORPORA[label.kind].pooling, corpus) for label, corpus in corpora]
+
+
+def _n_read(model: Model, pooling: str, corpus: CorpusConfig) -> int:
+    """Return the maximum number of tokens in the documents of a corpus."""
+    if pooling == "tokens":
+        return corpus_tokens(model, corpus)
+    short = corpus.last if pooling == "last" else corpus.passages
+    return short.documents * short.length
+
+
+def _n_kept(model: Model, pooling: str, corpus: CorpusConfig) -> int:
+    """Return the maximum number of tokens of a corpus whose states are kept."""
+    if pooling == "passages":
         # A few tokens of every document, and all tokens of some documents.
-        "passages": 2 * DRAWS * settings.corpus.passages.documents,
-    }
-    return sum(kept[CORPORA[name].pooling] for name in _all_corpora(settings))
+        return 2 * DRAWS * corpus.passages.documents
+    return corpus.last.documents if pooling == "last" else corpus_tokens(model, corpus)
 
 
-def _all_corpora(settings: Config) -> list[str]:
-    """Return the corpora of a checkpoint; a corpus occurs once for each of its samples."""
-    return settings.corpora * settings.corpus.samples
-
-
-def corpus_tokens(model: Model, settings: Config) -> int:
+def corpus_tokens(model: Model, corpus: CorpusConfig) -> int:
     """Return the maximum number of tokens in a corpus with the pooling `tokens`."""
     entries = facts.vocabulary(model.config) or 0
     chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
-    length = settings.corpus.length if settings.corpus.sampling == "windows" else chunk
-    return settings.corpus.documents * length
+    return corpus.documents * (corpus.length if corpus.sampling == "windows" else chunk)
 
 
 def footprint(model: Model, settings: Config) -> int:
@@ -145,40 +149,48 @@ def shard_bytes(model: Model, settings: Config) -> int:
 def operations(model: Model, settings: Config) -> float:
     """Return the number of operations to measure a checkpoint, without its dimension budget."""
     forward = 2 * model.n_weights * n_tokens(model, settings)
-    d, n = model.width, settings.geometry.n_points
-    poolings = [CORPORA[name].pooling for name in _all_corpora(settings)]
-    # Passages have neither spectra nor a search over N points.
-    whole = [pooling for pooling in poolings if pooling != "passages"]
-    shards, tokens = len(whole) * model.n_shards, n_kept(model, settings) / len(poolings)
+    each = (_layer_operations(model, settings, *corpus) for corpus in _all_corpora(settings))
+    return forward + model.n_shards * sum(each)
+
+
+def _layer_operations(model: Model, settings: Config, pooling: str, corpus: CorpusConfig) -> float:
+    """Return the number of operations to measure the states of one layer on one corpus."""
+    d, n, groups = model.width, settings.geometry.n_points, settings.geometry.groups
+
+    def search(size: int) -> float:
+        size = min(size, n)
+        return size**2 * (2 * d + PAIR) + size * groups * POINT
+
+    # Each draw of a subsample has its own search.
+    if pooling == "passages":
+        # Passages have neither spectra nor a search over N points.
+        return 2 * DRAWS * search(corpus.passages.documents)
+    tokens = _n_kept(model, pooling, corpus)
     # Each selection needs a covariance, two spectra, the projections of the tokens onto their axes,
     # a fit to the previous layer, and the replicates of the fit. All selections share one neighbour
     # search.
-    spectra = 17 * tokens * d**2 + (18 + 1.3 * settings.geometry.groups) * d**3
+    spectra = 17 * tokens * d**2 + (18 + 1.3 * groups) * d**3
+    if pooling == "last":
+        return 3 * spectra + search(n)
     # Each length of shortened documents needs two spectra. The covariances of all lengths together
     # are estimated to cost as much as the covariance of all tokens.
-    n_cuts = sum(length < settings.corpus.length for length in LENGTHS.values())
+    n_cuts = sum(length < corpus.length for length in LENGTHS.values())
     cuts = n_cuts * 18 * d**3 + 2 * tokens * d**2
-    neighbors = n**2 * (2 * d + PAIR) + n * settings.geometry.groups * POINT
-    # Each draw of a subsample has its own search.
-    drawn = [settings.corpus.passages.documents] * poolings.count("passages")
-    drawn += [settings.corpus.documents, _n_types(model, settings)] * poolings.count("tokens")
-    sizes = [min(size, n) for size in drawn]
-    searches = sum(m**2 * (2 * d + PAIR) + m * settings.geometry.groups * POINT for m in sizes)
-    searches *= 2 * DRAWS * model.n_shards
-    return forward + shards * (3 * spectra + cuts + neighbors) + searches
+    drawn = search(corpus.documents) + search(_n_types(model, corpus))
+    return 3 * spectra + cuts + search(n) + 2 * DRAWS * drawn
 
 
-def _n_types(model: Model, settings: Config) -> int:
+def _n_types(model: Model, corpus: CorpusConfig) -> int:
     """Estimate the number of different tokens of a corpus; 0 if they are too few for subsamples."""
     # In a text of ten thousand tokens, about every fourth token is the first of its type.
-    n_types = min(facts.vocabulary(model.config) or 0, corpus_tokens(model, settings) // 4)
+    n_types = min(facts.vocabulary(model.config) or 0, corpus_tokens(model, corpus) // 4)
     return n_types if n_types >= LEAST["one_per_type"] else 0
 
 
 def budget_operations(model: Model, settings: Config) -> float:
     """Return the number of operations to measure the dimension budget of a checkpoint."""
     d, layers = model.width or 1, model.n_shards - 1
-    corpus = settings.corpus.model_copy(update={"samples": 1})
+    corpus = settings.corpus.model_copy(update={"samples": 1, "variants": {}})
     tokens = n_tokens(model, settings.model_copy(update={"corpora": ["text"], "corpus": corpus}))
     # The dimension budget of a layer needs the principal axes and three bisections. By measurement,
     # three bisections cost twice as much as one bisection, because they share most forward passes.
@@ -213,6 +225,7 @@ def geometry_mb(model: Model, settings: Config) -> int:
     # The job holds two layers and intermediate arrays. By measurement, these two layers and the
     # arrays take 12 times the memory of one layer (docs/reference/speed.md). The estimate adds one
     # layer as a reserve.
-    layers = 13 * corpus_tokens(model, settings) * model.width
+    most = max(_n_kept(model, *corpus) for corpus in _all_corpora(settings))
+    layers = 13 * most * model.width
     measuring = PROCESS_MB + math.ceil(4 * (layers + model.n_weights) / 1e6)
     return max(measuring, model_mb(model, settings))

@@ -6,7 +6,6 @@ changes, the job therefore runs again, whichever target is requested, even if Sn
 records are lost. To reuse numbers from earlier jobs, a job compares fingerprints of file contents.
 """
 
-import hashlib
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ from shapesweep.activations import budget
 from shapesweep.checkpoint.files import model_files, tokenizer_files
 from shapesweep.config.measurement import Measurement
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
-from shapesweep.corpora import CORPORA, read_text, text_file
+from shapesweep.corpora import CORPORA, pinned_by, text_file
 from shapesweep.errors import ShapesweepError
 from shapesweep.manifest.selection import Listed
 from shapesweep.metrics import METRICS
@@ -60,32 +59,49 @@ def numbers(settings: Measurement) -> dict[str, Any]:
     return {**settings.geometry.model_dump(), "selections": list(SELECTIONS)}
 
 
-def text(settings: Measurement) -> str | list[object]:
-    """Return the path, size and time of the text file, or the version of Python for `stdlib`."""
-    path = text_file(settings.corpus.text)
-    # The text `stdlib` is part of Python.
-    return [str(path), *map(list, stats([path]))] if path else platform.python_version()
+def texts(settings: Measurement) -> dict[str, Any]:
+    """Identify every text of the corpora without reading it.
+
+    Returns
+    -------
+    dict
+        For each text, the path, size and time of its file; what pins a text that is fetched; or the
+        version of Python for `stdlib`, which is part of Python.
+    """
+    return {text: _state(text) for text in settings.corpus.texts}
 
 
-def text_sha256(planned: str | list[object]) -> str:
-    """Return the sha256 of a plan's text file, in hexadecimal; empty for `stdlib`.
+def _state(text: str) -> str | list[Any]:
+    if pin := pinned_by(text):
+        return pin
+    return [text, *map(list, stats([text]))] if text_file(text) else platform.python_version()
+
+
+def text_digests(planned: dict[str, Any]) -> dict[str, str]:
+    """Return the sha256 of every text file of the user, in hexadecimal.
+
+    `stdlib` and texts that are fetched are left out, because plans already identify them.
 
     Parameters
     ----------
-    planned : str or list
-        The result of `text`, as recorded in the plan.
+    planned : dict
+        The result of `texts`, as recorded in the plan.
 
     Raises
     ------
     ShapesweepError
-        If the file has changed since the plan was made.
+        If a text has changed since the plan was made.
     """
-    if isinstance(planned, str):
-        return ""
-    path = Path(str(planned[0]))
-    found = sha256(path) if path.is_file() else ""
-    if [str(path), *map(list, stats([path]))] != planned:
-        raise ShapesweepError(f"corpus.text: {path} has changed since the plan was made; run again")
+    found = {}
+    for text, state in planned.items():
+        if isinstance(state, str):
+            continue
+        # The state of the file is taken again after the file was read.
+        found[text] = sha256(text) if Path(text).is_file() else ""
+        if [text, *map(list, stats([text]))] != state:
+            raise ShapesweepError(
+                f"corpus.text: {text} has changed since the plan was made; run again"
+            )
     return found
 
 
@@ -100,7 +116,7 @@ def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measure
     """
     each = [[checkpoint.revision, *_checkpoint(definition, checkpoint)] for checkpoint in members]
     metrics = {name: metric.version for name, metric in METRICS.items()}
-    return digest(each, _reading(settings), text(settings), numbers(settings), metrics)
+    return digest(each, _reading(settings), texts(settings), numbers(settings), metrics)
 
 
 def downloading(definition: AnySuite, members: Iterable[Listed]) -> str:
@@ -114,7 +130,7 @@ def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, r
     """Return the fingerprint of the dimension budget of a checkpoint."""
     of_budget, settings = [rise, budget.VERSION], settings.for_budget
     return digest(
-        _checkpoint(definition, checkpoint), _reading(settings), text(settings), of_budget
+        _checkpoint(definition, checkpoint), _reading(settings), texts(settings), of_budget
     )
 
 
@@ -129,9 +145,7 @@ def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> 
         Folder of its tokenizer.
     settings : Measurement
     """
-    shown = hashlib.sha256(
-        read_text(settings.corpus.text, settings.text_sha256).encode()
-    ).hexdigest()
+    shown = [settings.text_digest(text) for text in settings.corpus.texts]
     tokens = [(path.name, sha256(path)) for path in tokenizer_files(tokenizer)]
     identity = [checkpoint.seed, checkpoint.step, checkpoint.tokens, checkpoint.commit]
     return digest([*checkpoint.key, *identity], _reading(settings), [shown, tokens])

@@ -7,6 +7,7 @@ import pandas as pd
 from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted
 from shapesweep.plan import costs as estimates
+from shapesweep.storage import axis
 
 
 def published(suites: Mapping[str, Sequence[Listed]]) -> str:
@@ -109,7 +110,9 @@ def costs(suites: Mapping[str, Sequence[Listed]], settings: Config) -> str:
 
 
 def _name(checkpoint: Listed) -> str:
-    step = "" if checkpoint.step is None else f"step {checkpoint.step}"
+    # A hole of a run on tokens has both numbers, like all other checkpoints of the run.
+    along = axis.of([checkpoint.step], [checkpoint.tokens])
+    step = "" if checkpoint.step is None else along.at(checkpoint.step)
     return "/".join(filter(None, [checkpoint.run, checkpoint.revision or step]))
 
 

@@ -256,7 +256,7 @@ class Plan:
             "suite": suite,
             "definition": definition.model_dump(mode="json", exclude=FOR_PEOPLE),
             **settings.model_dump(mode="json", include={"checkpoints"}),
-            "text": fingerprints.text(settings.measurement(suite)),
+            "texts": fingerprints.texts(settings.measurement(suite)),
             "batches": [
                 {
                     "folder": self.folder(batch),

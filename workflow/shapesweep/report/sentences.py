@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from shapesweep.corpora import CORPORA
 from shapesweep.curves.phases import NOT_SHOWN
 from shapesweep.curves.tables import corpora, rows
+from shapesweep.storage import axis
 
 #: Verdicts on the claim of two phases, as in the table `verdicts`.
 _VERDICTS = {
@@ -67,6 +69,11 @@ class Run:
         row = self.profiles.iloc[0]
         kind = f"{row.architecture} ({row.family}), {row.n_layers} blocks"
         return f"{self.suite}/{self.run}: {kind}; on {self.corpus}"
+
+    @property
+    def axis(self) -> axis.Axis:
+        """The axis of the run's checkpoints."""
+        return axis.of_rows(self.profiles)
 
     @property
     def is_last(self) -> bool:
@@ -131,9 +138,12 @@ def on_dome(run: Run) -> list[str]:
     steps = every.step.astype("Float64")
     last = every.iloc[-1] if steps.isna().all() else every.loc[steps.idxmax()]
     highest = every.loc[every.height.astype(float).idxmax()]
-    found = [f"Anisotropy over depth, {_when(last)}: {_shape(last)}.", *_sinks(run, last, known)]
+    found = [
+        f"Anisotropy over depth, {_when(run, last)}: {_shape(last)}.",
+        *_sinks(run, last, known),
+    ]
     if highest.revision != last.revision:
-        found.append(f"At its highest, {_when(highest)}: {_shape(highest)}.")
+        found.append(f"At its highest, {_when(run, highest)}: {_shape(highest)}.")
     return found
 
 
@@ -165,22 +175,25 @@ def _sinks(run: Run, last: Any, shapes: pd.DataFrame) -> list[str]:
 
 def on_phases(run: Run) -> list[str]:
     """State the verdict on the two phases of the ID, and describe the two tested curves."""
-    if not len(run.verdicts):
+    usual = rows(run.verdicts, variant="")
+    if not len(usual):
         return []
-    verdict = run.verdicts.sort_values("sample").iloc[0]
+    verdict = usual.sort_values("sample").iloc[0]
+    first = run.phases[run.phases.corpus.isin(CORPORA)]
     tested = {
-        role: run.phases[run.phases.tested == role].iloc[0]
-        for role in _ROLES
-        if (run.phases.tested == role).any()
+        role: first[first.tested == role].iloc[0] for role in _ROLES if (first.tested == role).any()
     }
     metrics = "/".join(dict.fromkeys(curve.metric for curve in tested.values()))
-    head = f"Two phases ({metrics}, middle blocks): {_judged(run.verdicts)}"
+    head = f"Two phases ({metrics}, middle blocks): {_judged(usual)}"
     found = [head, *(_described(run, role, curve) for role, curve in tested.items())]
     if verdict.n_curves:
         found.append(
             f"Of {verdict.n_curves} other curves, which are described but not tested, "
             f"{verdict.n_shown} rise and then fall."
         )
+    others = run.verdicts[run.verdicts.variant != ""]
+    for variant, mine in others.groupby("variant", sort=False):
+        found.append(f"With the documents of the variant {variant}: {_judged(mine)}")
     return [*found, *_neighbours(run)]
 
 
@@ -203,11 +216,11 @@ def on_seeds(verdicts: pd.DataFrame, trajectories: pd.DataFrame) -> list[str]:
         key = {"suite": suite, "model": model, "layers": "middle", "metric": "id_twonn"}
         line = rows(trajectories, **key, over="seeds", selection="no_first")
         line = line[line.corpus == corpora(line)[0]].sort_values("step") if len(line) else line
-        text = f"{suite}/{model}, mean over seeds: {_judged(mine)}"
+        text = f"{suite}/{model}, mean over seeds: {_judged(rows(mine, over='seeds', variant=''))}"
         if len(line):
-            last = line.iloc[-1]
+            last, along = line.iloc[-1], axis.of_rows(line)
             text += (
-                f" At step {last.step:,}, the ID (id_twonn) of the middle blocks is "
+                f" At {along.at(last.step)}, the ID (id_twonn) of the middle blocks is "
                 f"{last.value:.2f} (95 % interval over seeds {last.low:.2f} to {last.high:.2f})."
             )
         found.append(text)
@@ -240,13 +253,14 @@ def _described(run: Run, role: str, curve: Any) -> str:
         return f"{what}: {curve.verdict}."
     same = {name: curve[name] for name in ("corpus", "selection", "metric")}
     moves = rows(run.moves, **same, layers="middle").sort_values("number")
+    at = run.axis.at
     words = [
-        f"it {move.kind}s by {move.size:.2f} ({move.low:.2f} to {move.high:.2f}) from step "
-        f"{move.from_step:,} to step {move.to_step:,}"
+        f"it {move.kind}s by {move.size:.2f} ({move.low:.2f} to {move.high:.2f}) from "
+        f"{at(move.from_step)} to {at(move.to_step)}"
         for move in moves.itertuples()
     ]
-    ends = f"{curve['first']:.2f} at step {curve.first_step:,}, {curve['last']:.2f} at step "
-    text = f"{what}: {ends}{curve.last_step:,}; "
+    first, last = at(curve.first_step), at(curve.last_step)
+    text = f"{what}: {curve['first']:.2f} at {first}, {curve['last']:.2f} at {last}; "
     text += ", then ".join(words) if words else "no rise and no fall exceeds the noise"
     if curve.verdict == NOT_SHOWN:
         text += f"; rises and falls of less than {curve.resolution:.2f} may be missed"
@@ -270,11 +284,12 @@ def _neighbours(run: Run) -> list[str]:
     if steps is None:
         return []
     head = "Share of tokens whose nearest neighbour"
-    return [f"{head} {'; '.join(parts)} (steps {steps[0]:,} and {steps[1]:,})."]
+    first, last = map(run.axis.at, steps)
+    return [f"{head} {'; '.join(parts)} ({first} and {last})."]
 
 
-def _when(row: Any) -> str:
-    return str(row.revision) if pd.isna(row.step) else f"step {row.step:,}"
+def _when(run: Run, row: Any) -> str:
+    return str(row.revision) if pd.isna(row.step) else run.axis.at(row.step)
 
 
 def _named(row: Any) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves, rows
 from shapesweep.report import sentences
-from shapesweep.storage import failures
+from shapesweep.storage import axis, failures
 
 #: Metrics of all tokens except the first in the summary's table, each with the name that the table
 #: shows.
@@ -54,8 +54,11 @@ def write(results: str | Path, out: str | Path) -> str:
     curves = Curves.read(results / "curves")
     missing = curves.missing
     lines = [_counted(curves.profiles, missing)]
+    on_tokens = axis.runs_on_tokens(curves.profiles)
     for row in missing.head(NAMED).itertuples():
-        lines.append(f"  {failures.kind(row)}: {row.suite}/{failures.name(row)}: {row.reason}")
+        lines.append(
+            f"  {failures.kind(row)}: {row.suite}/{failures.name(row, on_tokens)}: {row.reason}"
+        )
     if len(missing) > NAMED:
         lines.append(f"  and {len(missing) - NAMED} more: {results}/failures.parquet")
     names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")
@@ -107,10 +110,12 @@ def _along(run: sentences.Run, controls: pd.DataFrame) -> list[str]:
         return []  # The model has no middle blocks.
     # Show at most a dozen checkpoints of a run.
     shown = [steps[i] for i in sorted(set(np.linspace(0, len(steps) - 1, 12).astype(int)))]
-    width = max(7, len(str(shown[-1])) + 1)
+    written = [run.axis.number(step) for step in shown]
+    width = max(7, *(len(text) + 1 for text in written))
     where = "" if not len(controls) else f"; subsamples: {controls.corpus.iloc[0]}"
     table = [f"  TwoNN ID of the middle blocks ({run.corpus}, first token left out{where})"]
-    table.append(f"    {'step':27}" + "".join(f"{step:>{width}}" for step in shown))
+    head = "tokens" if run.axis.on_tokens else "step"
+    table.append(f"    {head:27}" + "".join(f"{text:>{width}}" for text in written))
     for words, line in lines:
         by_step = line.drop_duplicates("step").set_index("step").value
         cells = "".join(f"{by_step.get(step, np.nan):{width}.2f}" for step in shown)

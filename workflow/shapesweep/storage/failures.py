@@ -11,6 +11,7 @@ import pandas as pd
 
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.storage import schemas
+from shapesweep.storage.axis import Axis, Runs
 from shapesweep.storage.manifests import Checkpoint
 
 _NAME, _COLUMNS = "failed.json", schemas.FAILURES.names
@@ -46,10 +47,20 @@ def kind(row: Any) -> str:
     return "incomplete" if row.reason.startswith(_NO_BUDGET) else "doubtful"
 
 
-def name(row: Any) -> str:
-    """Return the run and revision of a failed checkpoint; without a revision, the run and step."""
-    step = "" if pd.isna(row.step) else f"/step {row.step}"
-    return f"{row.run}{step if pd.isna(row.revision) else f'/{row.revision}'}"
+def name(row: Any, on_tokens: Runs = frozenset()) -> str:
+    """Return the run and revision of a failed checkpoint; without a revision, the run and step.
+
+    Parameters
+    ----------
+    row : namedtuple
+        A row of `schemas.FAILURES` or `schemas.MANIFEST`.
+    on_tokens : set of (str, str)
+        Suite and name of the runs whose steps are numbers of tokens.
+    """
+    if not pd.isna(row.revision):
+        return f"{row.run}/{row.revision}"
+    along = Axis(on_tokens=(row.suite, row.run) in on_tokens)
+    return row.run if pd.isna(row.step) else f"{row.run}/{along.at(row.step)}"
 
 
 def recorded(folder: str | Path) -> dict[str, Any] | None:

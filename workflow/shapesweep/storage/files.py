@@ -19,15 +19,16 @@ class File:
     path : str
         Path inside the repository.
     size : int
-        Size in bytes.
+        Size in bytes. The Hub stores no file with more than half a terabyte, so a larger size than
+        2^40 makes no sense.
     sha256 : str or None
         SHA-256 of the contents; None for a small file, which is stored in git itself.
     blob : str
         Id of the file in git, which identifies the contents if `sha256` is None.
     """
 
-    path: str
-    size: Annotated[int, Field(ge=0, le=2**50)]
+    path: Annotated[str, Field(pattern=r"^[^\x00]+$")]
+    size: Annotated[int, Field(ge=0, le=2**40)]
     sha256: str | None
     blob: str
 

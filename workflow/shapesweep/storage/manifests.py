@@ -78,22 +78,24 @@ class Checkpoint:
         return sum(file.size for file in self.files)
 
 
-def write(checkpoints: Iterable[Checkpoint], path: str | Path, text_sha256: str = "") -> None:
+def write(
+    checkpoints: Iterable[Checkpoint], path: str | Path, texts: dict[str, str] | None = None
+) -> None:
     """Write a manifest atomically.
 
     Parameters
     ----------
     checkpoints : iterable of Checkpoint
     path : path-like
-    text_sha256 : str
-        Digest of the text file from which the corpora are cut; empty if `corpus.text` is `stdlib`.
+    texts : dict of str, optional
+        SHA-256 digests of the user's text files, by text.
     """
     rows = [{**asdict(checkpoint), "bytes": checkpoint.n_bytes} for checkpoint in checkpoints]
     table = pa.Table.from_pylist(rows, schema=schemas.MANIFEST)
     # With these metadata, pandas reads integer columns as integers even if they contain nulls.
     metadata = pa.Schema.from_pandas(tables.as_pandas(table.slice(0, 0))).metadata
     table = table.replace_schema_metadata(metadata)
-    tables.write(table, schemas.MANIFEST, path, {"text_sha256": text_sha256})
+    tables.write(table, schemas.MANIFEST, path, {"texts": texts or {}})
 
 
 def read(path: str | Path) -> list[Checkpoint]:
@@ -109,15 +111,15 @@ def read(path: str | Path) -> list[Checkpoint]:
     return [_checkpoint(row) for row in rows]
 
 
-def text_sha256(path: str | Path) -> str:
-    """Return the digest of the corpora's text file; empty if `corpus.text` is `stdlib`.
+def texts(path: str | Path) -> dict[str, str]:
+    """Return the SHA-256 digests of the user's text files, by text.
 
     Raises
     ------
     ShapesweepError
         If the manifest is absent or damaged.
     """
-    return tables.read_metadata(path).get("text_sha256", "")
+    return tables.read_metadata(path).get("texts", {})
 
 
 def _checkpoint(row: dict[str, Any]) -> Checkpoint:

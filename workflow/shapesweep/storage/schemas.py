@@ -9,7 +9,7 @@ import pyarrow as pa
 
 #: Increase this version when the tables of a checkpoint change. The tables are then written again,
 #: from numbers that are already measured.
-VERSION = 7
+VERSION = 8
 #: The largest integer that a column can contain.
 LARGEST = 2**63 - 1
 #: Name of the file that contains the readings of a probe, next to the checkpoints of the run.
@@ -22,7 +22,7 @@ _NAMES = {
     pa.string(): "suite run architecture revision repository folder commit phase corpus pooling "
     "layer_kind selection metric flag source reason tensor_class previous corpus_digest device "
     "shapesweep torch transformers model family over layers noise_source verdict shape to kind "
-    "level path sha256 blob tested course paper control of",
+    "level path sha256 blob tested course paper control of variant text_sha256",
     pa.int64(): "seed n_layers step tokens bytes layer n_points k document_length n_documents "
     "n_duplicates n_dropped metric_version group n_weights corpus_seed n_features k_low k_high "
     "segment n_checkpoints first_step last_step from_step to_step number sample n_curves n_shown "
@@ -47,9 +47,10 @@ def _schema(names: str, **types: pa.DataType) -> pa.Schema:
 _RUN = "suite run seed architecture n_layers"
 _REVISION = "suite run revision step"
 _CHECKPOINT = f"{_RUN} revision step tokens"
-_NUMBER = "corpus pooling layer layer_kind selection metric"
+_CORPUS = "corpus text_sha256"
+_NUMBER = f"{_CORPUS} pooling layer layer_kind selection metric"
 _SIGNAL = "step metric value layer layer_kind selection n_points k"
-_CURVE = "suite run model seed architecture family n_layers corpus pooling selection metric k"
+_CURVE = f"suite run model seed architecture family n_layers {_CORPUS} pooling selection metric k"
 #: Columns that describe a checkpoint. `segment` is the number of breaks in the run before the
 #: checkpoint.
 _POINT = "revision step tokens segment"
@@ -71,7 +72,7 @@ GEOMETRY = _schema(
     "document_length n_documents n_duplicates n_dropped flag metric_version"
 )
 REPLICATES = _schema(f"{_REVISION} {_NUMBER} n_points k group value metric_version")
-LOSSES = _schema(f"{_REVISION} source corpus value stderr")
+LOSSES = _schema(f"{_REVISION} source {_CORPUS} value stderr")
 #: Readings of a probe in a training run. The table does not name the suite and the run.
 PROBE = _schema(_SIGNAL)
 #: Values from logs and probes, recorded during training.
@@ -81,6 +82,15 @@ FAILURES = _schema(f"{_REVISION} reason measured transient")
 MISSING = FAILURES
 #: A sample of the weights of a checkpoint, by the class of the weight matrix.
 SAMPLES = _schema("revision tensor_class value", value=pa.float32())
+#: The tables of a single checkpoint, by name. The digest of the text is added when the tables of a
+#: batch are written, because the same documents may come from another version of the text.
+OF_CHECKPOINT = {
+    name: pa.schema([field for field in schema if field.name != "text_sha256"])
+    for name, schema in {
+        **{"geometry": GEOMETRY, "replicates": REPLICATES},
+        **{"losses": LOSSES, "samples": SAMPLES},
+    }.items()
+}
 #: Comparison of the weights of neighbouring checkpoints.
 CONTINUITY = _schema(
     "suite run previous revision step tensor_class n_weights correlation distance flag"
@@ -88,10 +98,10 @@ CONTINUITY = _schema(
 #: Runs whose weights at `step` are those of the run `of`.
 COPIES = _schema("suite run of step correlation")
 ORIGINS = _schema(
-    f"{_REVISION} commit corpus corpus_digest corpus_seed device shapesweep torch transformers"
+    f"{_REVISION} commit {_CORPUS} corpus_digest corpus_seed device shapesweep torch transformers"
 )
 BUDGETS = _schema(
-    f"{_CHECKPOINT} corpus layer layer_kind n_features k k_low k_high threshold loss rise "
+    f"{_CHECKPOINT} {_CORPUS} layer layer_kind n_features k k_low k_high threshold loss rise "
     f"{_DOCUMENTS} flag"
 )
 PROFILES = _schema(f"{_CURVE} over {_POINT} layer layer_kind depth {_BAND}")
@@ -108,19 +118,21 @@ MOVES = _schema(
     f"{_CURVE} over layers number kind from_step to_step before after size low high",
     size=pa.float64(),
 )
-#: For every run and sample of documents, the verdicts of the paper's curve and of its control, and
-#: their combination. `n_curves` counts all other curves, and `n_shown` those of them that rise and
-#: then fall.
+#: For every run, variant and sample of documents, the verdicts of the paper's curve and of its
+#: control, and their combination. `n_curves` counts all other curves, and `n_shown` those of them
+#: that rise and then fall.
 VERDICTS = _schema(
-    "suite run model seed architecture family n_layers over sample paper control verdict n_curves "
-    "n_shown"
+    "suite run model seed architecture family n_layers over variant sample paper control verdict "
+    "n_curves n_shown"
 )
 SHAPES = _schema(
     f"{_CURVE} {_POINT} {_DOCUMENTS} shape "
     + " ".join(f"{name} {name}_low {name}_high" for name in MEASURES)
     + " height_without_group"
 )
-COMPARISON = _schema("run metric layer theirs tolerance ours ours_low ours_high n_points verdict")
+COMPARISON = _schema(
+    "run text_sha256 metric layer theirs tolerance ours ours_low ours_high n_points verdict"
+)
 DISTANCES = _schema(f"{_CURVE} {_POINT} {_DOCUMENTS} to n_runs value low high")
 #: Runs whose loss was logged, each with the first onset of an explosion, if any.
 SPIKES = _schema("suite run n_losses first_step last_step onset loss before")

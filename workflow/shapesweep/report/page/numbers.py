@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from shapesweep.curves.intervals import CURVE, as_array
+from shapesweep.curves import intervals
+from shapesweep.curves.intervals import as_array
 from shapesweep.metrics import METRICS
-from shapesweep.storage import schemas
+from shapesweep.storage import axis, schemas
 
 #: Maximum total size of the curves on a page, in characters. If the curves exceed this size, the
 #: last curves in the order of `_ranked` are left out.
@@ -23,6 +24,8 @@ SELECTIONS_FIRST = ("no_first", "all", "one_per_document", "few_documents", "no_
 CORPORA_FIRST = ("text",)
 
 _RUN = ["suite", "run", "over"]
+# The record of the page lists the texts.
+_CURVE = [name for name in intervals.CURVE if name != "text_sha256"]
 
 
 def pack(
@@ -48,7 +51,7 @@ def pack(
         runs : list of dict
             Each with the lists `checkpoints` (in the order of steps) and `layers` (from the
             embedding to the last layer). Checkpoints and layers are the two axes of every array of
-            a curve.
+            a curve. `axis` describes the positions in the lists of steps.
         flags : list of str
             All flags that occur. The `flag` of a curve contains indices into the list `flags`.
         curves : list of dict
@@ -117,7 +120,7 @@ def _keyed(frame: pd.DataFrame) -> pd.DataFrame:
 def _by_curve(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
     """Group the rows of a table by curve; in the key of a curve, k is 0 instead of null."""
     filled = frame.assign(k=frame.k.astype("Int64").fillna(0))
-    found = filled.groupby([*_RUN, *CURVE], sort=False, dropna=False)
+    found = filled.groupby([*_RUN, *_CURVE], sort=False, dropna=False)
     return dict(iter(found))
 
 
@@ -164,6 +167,7 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
             "family": first.family,
             "architecture": first.architecture,
             "n_layers": int(first.n_layers),
+            "axis": _axis(part),
             "checkpoints": [
                 {
                     "key": c.checkpoint,
@@ -177,6 +181,11 @@ def _runs(profiles: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
             "layers": [[int(row.layer), row.layer_kind] for row in layers.itertuples()],
         }
     return runs
+
+
+def _axis(part: pd.DataFrame) -> dict[str, Any]:
+    along = axis.of_rows(part)
+    return {"on_tokens": along.on_tokens, "unit": along.unit, "label": along.label}
 
 
 def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[str, Any]:
@@ -195,7 +204,7 @@ def _curve(part: pd.DataFrame, run: dict[str, Any], flags: list[str]) -> dict[st
     flag = part.flag.fillna("").map({name: i for i, name in enumerate(flags)})
     without = spread(_floats(part.without_group))
     return {
-        **{name: first[name] for name in CURVE[:-1]},
+        **{name: first[name] for name in _CURVE[:-1]},
         "k": int(first.k) or None,
         **_whole(first, "n_documents", "document_length"),
         **{name: rounded(spread(_floats(part[name]))) for name in ("value", "low", "high")},
@@ -285,7 +294,7 @@ def _meanings(names: ArrayLike) -> dict[str, list[str]]:
 def _counted(left: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
     if not left:
         return []
-    frame = pd.DataFrame(left, columns=[*_RUN, *CURVE])
+    frame = pd.DataFrame(left, columns=[*_RUN, *_CURVE])
     found = frame.groupby(["metric", "k", "selection", "corpus"], sort=False).size()
     rows = found.rename("runs").reset_index().to_dict("records")
     return [{**row, "k": int(row["k"]) or None} for row in rows]

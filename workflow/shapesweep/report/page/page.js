@@ -73,28 +73,28 @@
   const ONE_GROUP = "rests on one group of documents";
   const interval = ([v, low, high]) => `${short(v)}${low === null ? "" : ` (95 % interval ${short(low)} to ${short(high)})`}`;
   const cell = (folded, i, j) => (Array.isArray(folded) ? folded[i][j] : folded);
+  const COMPACT = { notation: "compact", maximumSignificantDigits: 4 };
+  const count = (axis, v) => (axis.on_tokens ? v.toLocaleString("en", COMPACT).replace(/[A-Z]$/, " $&") : integer(v));
+  const place = (axis, v) => (axis.on_tokens ? `${count(axis, v)} tokens` : `step ${count(axis, v)}`);
 
-  function pointLabel(point) {
-    const step = point.step === null ? "no step" : `step ${integer(point.step)}`;
-    const tokens = point.tokens === null ? "" : `, ${integer(point.tokens)} tokens`;
-    return `${point.step === null && point.revision ? point.revision : step}${tokens}`;
-  }
+  const pointLabel = ({ axis }, { revision, step, tokens }) => (step === null ? revision || "no step" : place(axis, step)) +
+    (tokens === null || axis.on_tokens ? "" : `, ${integer(tokens)} tokens`);
 
   function courseWords(now) {
-    const c = now.curve.course, what = "Middle blocks over training";
+    const c = now.curve.course, when = (step) => place(now.about.axis, step), what = "Middle blocks over training";
     if (!c) return `${what}: not described.`;
     if (c.noise === null) return `${what}: ${c.verdict}.`;
     const moves = c.moves.map((m) => `${m.kind} of ${short(m.size)} (97.5 % interval ${short(m.low)} to ${short(m.high)}) ` +
-      `from step ${integer(m.from_step)} to step ${integer(m.to_step)}`);
+      `from ${when(m.from_step)} to ${when(m.to_step)}`);
     const tested = c.tested ? "" : " This curve is described, but not tested.";
-    return `${what}: ${short(c.first)} at step ${integer(c.first_step)}, ${short(c.last)} at step ${integer(c.last_step)}; ` +
+    return `${what}: ${short(c.first)} at ${when(c.first_step)}, ${short(c.last)} at ${when(c.last_step)}; ` +
       `${moves.length ? moves.join(", ") : "no rise and no fall exceeds the noise"}. ` +
       `Noise of training: ${short(c.noise)}, estimated from the ${c.noise_source}. ` +
       `Rises and falls of less than ${short(c.resolution)} may be missed.${tested}`;
   }
 
   function shapeWords(now) {
-    const s = (now.curve.shapes || [])[now.step], where = `Profile over depth, ${pointLabel(now.about.checkpoints[now.step])}`;
+    const s = (now.curve.shapes || [])[now.step], where = `Profile over depth, ${pointLabel(now.about, now.about.checkpoints[now.step])}`;
     if (!s) return `${where}: no verdict.`;
     const parts = [["height", "height"], ["centre", "centre at depth"], ["left", "left edge"], ["right", "right edge"]]
       .filter(([name]) => s[name]).map(([name, words]) => `${words} ${interval(s[name])}`);
@@ -119,7 +119,7 @@
     return `rgb(${a.map((v, k) => Math.round(v + (b[k] - v) * (x - i))).join(",")})`;
   }
 
-  const log = (step) => Math.log10(1 + step);
+  const logOf = ({ axis }) => (position) => Math.log10(1 + position / axis.unit);
   // Plotly interprets text in angle brackets as a tag.
   const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const faded = (color, share) => (color.startsWith("#")
@@ -157,13 +157,13 @@
     const without = c.without === null ? null : c.without[i][j];
     const ends = without !== null ? `${ONE_GROUP}, without it ${number(without)}`
       : c.low[i][j] === null ? "no interval" : `95 % interval ${number(c.low[i][j])} to ${number(c.high[i][j])}`;
-    return `${safe(pointLabel(now.about.checkpoints[i]))}<br>layer ${layerLabel(now.about.layers[j])}<br>` +
+    return `${safe(pointLabel(now.about, now.about.checkpoints[i]))}<br>layer ${layerLabel(now.about.layers[j])}<br>` +
       `${safe(metricLabel(c))} ${number(c.value[i][j])}<br>${ends}<br>` +
       `N = ${integer(cell(c.n, i, j))}${flag ? `<br>${safe(flag)}` : ""}`;
   }
 
   function stepShare(now, i) {
-    const steps = now.about.checkpoints.map((p) => p.step ?? 0), top = log(Math.max(...steps));
+    const steps = now.about.checkpoints.map((p) => p.step ?? 0), log = logOf(now.about), top = log(Math.max(...steps));
     return top ? log(steps[i]) / top : 1;
   }
 
@@ -198,7 +198,7 @@
     const { curve, about } = now, columns = about.checkpoints.map((_, i) => i), rows = about.layers.map((_, j) => j);
     const few = (all, n) => [...new Set(Array.from({ length: Math.min(n, all.length) }, (_, i, m = Math.min(n, all.length)) =>
       all[m > 1 ? Math.round((i * (all.length - 1)) / (m - 1)) : 0]))];
-    const step = (i) => { const p = about.checkpoints[i]; return p.step === null ? safe(p.revision ?? "") : integer(p.step); };
+    const step = (i) => { const p = about.checkpoints[i]; return p.step === null ? safe(p.revision ?? "") : count(about.axis, p.step); };
     // Label as many columns as fit next to each other.
     const widest = Math.max(...columns.map((i) => step(i).length)), room = at("map").clientWidth - 150;
     const xs = few(columns, Math.max(2, Math.floor(room / (9 * widest + 12)))), ys = rows.length < 14 ? rows : few(rows, 9);
@@ -209,7 +209,7 @@
     };
     const breaks = columns.filter((i) => i && about.checkpoints[i].segment !== about.checkpoints[i - 1].segment);
     const drawn = layout({
-      xaxis: { title: { text: "checkpoint (training step)" }, tickvals: xs, ticktext: xs.map(step), showgrid: false, tickangle: 0 },
+      xaxis: { title: { text: `checkpoint (${about.axis.label})` }, tickvals: xs, ticktext: xs.map(step), showgrid: false, tickangle: 0 },
       yaxis: { title: { text: "layer" }, tickvals: ys, ticktext: ys.map((j) => (about.layers[j][1] === "final_norm" ? "norm" : about.layers[j][0])), showgrid: false },
       shapes: [
         ...breaks.map((i) => ({ type: "line", x0: i - 0.5, x1: i - 0.5, y0: -0.5, y1: rows.length - 0.5, line: { color: "#ffffff", width: 2 } })),
@@ -230,7 +230,7 @@
   }
 
   function trainingPlot(now) {
-    const { curve, about } = now, points = about.checkpoints, kept = points.map((_, i) => i).filter((i) => points[i].step !== null);
+    const { curve, about } = now, points = about.checkpoints, log = logOf(about), kept = points.map((_, i) => i).filter((i) => points[i].step !== null);
     const segments = kept.map((i) => points[i].segment), x = broken(kept.map((i) => log(points[i].step)), segments), traces = [];
     const line = (name, values, color, dash, text) => {
       const take = (all) => broken(kept.map((i) => all[i]), segments);
@@ -240,7 +240,7 @@
     const layer = about.layers[now.layer], of = (all) => all.map((row) => row[now.layer]);
     if (curve.middle) {
       const m = curve.middle;
-      line("middle blocks", m, PALETTE[corpora.indexOf(curve.corpus) % PALETTE.length], "solid", (i) => `${safe(pointLabel(points[i]))}<br>middle blocks<br>` +
+      line("middle blocks", m, PALETTE[corpora.indexOf(curve.corpus) % PALETTE.length], "solid", (i) => `${safe(pointLabel(about, points[i]))}<br>middle blocks<br>` +
         `${number(m.value[i])}<br>95 % interval ${number(m.low[i])} to ${number(m.high[i])}<br>N = ${integer(cell(m.n, 0, i))}`);
     }
     const single = { value: of(curve.value), low: of(curve.low), high: of(curve.high) };
@@ -250,14 +250,14 @@
       const color = l.source === "eval" ? "#1d2530" : "#97a1ac", take = (all) => broken(all, l.segment), places = take(l.step.map(log));
       traces.push(outline(places, take(l.low), take(l.high), color, { yaxis: "y2" }));
       traces.push({ x: places, y: take(l.value), type: "scatter", mode: "lines", name: l.source === "eval" ? "loss on the corpus" : "logged loss", yaxis: "y2", line: { color, width: 1.5 }, showlegend: true,
-        text: take(l.step.map((s, k) => `step ${integer(s)}<br>loss ${number(l.value[k])}`)), hoverinfo: "text" });
+        text: take(l.step.map((s, k) => `${place(about.axis, s)}<br>loss ${number(l.value[k])}`)), hoverinfo: "text" });
     });
-    const top = Math.max(1, ...kept.map((i) => points[i].step), ...losses.flatMap((l) => l.step));
-    const ticks = [0, ...Array.from({ length: 1 + Math.floor(Math.log10(top)) }, (_, i) => 10 ** i)];
+    const first = Math.floor(Math.log10(about.axis.unit)), top = Math.max(1, ...kept.map((i) => points[i].step), ...losses.flatMap((l) => l.step));
+    const ticks = [0, ...Array.from({ length: 1 + Math.floor(Math.log10(top)) - first }, (_, i) => 10 ** (first + i))];
     const chosen = points[now.step].step;
     const drawn = layout({
       showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, margin: { l: 58, r: 12, t: 12, b: 46 },
-      xaxis: { title: { text: "training step" }, tickvals: ticks.map(log), ticktext: ticks.map(integer), anchor: losses.length ? "y2" : "y", range: [-0.05, log(top) + 0.05] },
+      xaxis: { title: { text: about.axis.label }, tickvals: ticks.map(log), ticktext: ticks.map((v) => count(about.axis, v)), anchor: losses.length ? "y2" : "y", range: [-0.05, log(top) + 0.05] },
       yaxis: { title: { text: safe(metricLabel(curve)) }, domain: losses.length ? [0.4, 1] : [0, 1], rangemode: "tozero" },
       ...(losses.length ? { yaxis2: { title: { text: "loss" }, domain: [0, 0.3] } } : {}),
       shapes: chosen === null ? [] : [{ type: "line", yref: "paper", x0: log(chosen), x1: log(chosen), y0: 0, y1: 1, line: { color: QUIET, width: 1, dash: "dot" } }],
@@ -271,8 +271,8 @@
   const HEAD = ["suite", "run", "over", "corpus", "pooling", "selection", "metric", "k"];
   const POINT = ["revision", "step", "tokens", "layers", "value", "low", "high", "n_points", "flag"];
   const named = (now) => { const { about: a, curve: c } = now; return [a.suite, a.run, a.over, c.corpus, c.pooling, c.selection, c.metric, c.k]; };
-  const place = (now, i) => { const p = now.about.checkpoints[i]; return [p.revision, p.step, p.tokens]; };
-  const single = (now, i, j) => [...named(now), ...place(now, i), layerKey(now.about.layers[j]),
+  const pointCells = (now, i) => { const p = now.about.checkpoints[i]; return [p.revision, p.step, p.tokens]; };
+  const single = (now, i, j) => [...named(now), ...pointCells(now, i), layerKey(now.about.layers[j]),
     now.curve.value[i][j], now.curve.low[i][j], now.curve.high[i][j], cell(now.curve.n, i, j), data.flags[cell(now.curve.flag, i, j)] ?? ""];
 
   const rowsOf = {
@@ -281,7 +281,7 @@
     map: (now) => now.about.checkpoints.flatMap((_, i) => now.about.layers.map((_, j) => single(now, i, j))),
     training: (now) => {
       const m = now.curve.middle, points = now.about.checkpoints;
-      const middle = m ? points.map((_, i) => [...named(now), ...place(now, i), "middle", m.value[i], m.low[i], m.high[i], cell(m.n, 0, i), ""]) : [];
+      const middle = m ? points.map((_, i) => [...named(now), ...pointCells(now, i), "middle", m.value[i], m.low[i], m.high[i], cell(m.n, 0, i), ""]) : [];
       const losses = lossesOf(now).flatMap((l) => l.step.map((step, k) =>
         [now.about.suite, now.about.run, now.about.over, l.corpus, null, null, `loss_${l.source}`, null, null, step, null, null, l.value[k], l.low[k], l.high[k], null, ""]));
       return [...middle, ...points.map((_, i) => single(now, i, now.layer)), ...losses];
@@ -361,7 +361,7 @@
       at("course").textContent = courseWords(now);
       at("meaning").textContent = meaningWords(now);
     }
-    const label = `${pointLabel(about.checkpoints[now.step])} (${now.step + 1} of ${about.checkpoints.length})`;
+    const label = `${pointLabel(about, about.checkpoints[now.step])} (${now.step + 1} of ${about.checkpoints.length})`;
     at("step").max = about.checkpoints.length - 1;
     at("step").value = now.step;
     at("step").setAttribute("aria-valuetext", label);

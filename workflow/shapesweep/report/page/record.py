@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep.storage import failures
+from shapesweep.storage import axis, failures
+from shapesweep.storage.axis import Runs
 
 
 def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, str]]:
@@ -23,14 +24,14 @@ def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, s
         Each with `suite`, `checkpoint`, `what` (result of `failures.kind`, or "manifest") and
         `reason`.
     """
-    lines = []
+    lines, on_tokens = [], axis.runs_on_tokens(manifest)
     for row in missing.sort_values("measured", kind="stable").itertuples():
         again = "; the next sweep tries again" if row.transient else ""
-        lines.append(_line(row, failures.kind(row), f"{row.reason}{again}"))
+        lines.append(_line(row, failures.kind(row), f"{row.reason}{again}", on_tokens))
     reasons = {(row["suite"], row["checkpoint"]): row["reason"] for row in lines}
     for row in manifest.itertuples():
         status = ", ".join(row.status if row.status is not None else [])
-        line = _line(row, "manifest", status)
+        line = _line(row, "manifest", status, on_tokens)
         # Skip a status that is already part of the reason for the checkpoint's failure.
         if status and status not in reasons.get((line["suite"], line["checkpoint"]), ""):
             lines.append(line)
@@ -49,6 +50,7 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
     -------
     list of dict
         Each with suite, run, revision, repository, commit, step, tokens and bytes. Nulls are None.
+        `step` is None if the run is on tokens.
         `commit` is the commit that was measured. If no commit is recorded for the measurement,
         `commit` is the commit in the manifest.
     """
@@ -57,13 +59,17 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
     measured = origins[[*key, "commit"]].drop_duplicates(key)
     joined = chosen.merge(measured, on=key, how="left", suffixes=("", "_measured"))
     joined["commit"] = joined.commit_measured.fillna(joined.commit)
+    on_tokens = axis.runs_on_tokens(manifest)
+    runs = pd.Series([*zip(joined.suite, joined.run, strict=True)], joined.index, object)
+    joined["step"] = joined.step.mask(runs.isin(on_tokens))
     names = [*key, "repository", "commit", "step", "tokens", "bytes"]
     return _records(joined[names])
 
 
 def corpora(origins: pd.DataFrame) -> list[dict[str, Any]]:
-    """List every corpus with its digest, its seed, and the number of measured checkpoints."""
-    return _counted(origins, ["suite", "run", "corpus", "corpus_digest", "corpus_seed"])
+    """List every corpus with its digests, its seed, and the number of measured checkpoints."""
+    digests = ["text_sha256", "corpus_digest", "corpus_seed"]
+    return _counted(origins, ["suite", "run", "corpus", *digests])
 
 
 def versions(origins: pd.DataFrame) -> list[dict[str, Any]]:
@@ -78,8 +84,9 @@ def seeds(profiles: pd.DataFrame) -> list[dict[str, Any]]:
     return _records(single[names].drop_duplicates())
 
 
-def _line(row: Any, what: str, reason: str) -> dict[str, str]:
-    return {"suite": row.suite, "checkpoint": failures.name(row), "what": what, "reason": reason}
+def _line(row: Any, what: str, reason: str, on_tokens: Runs) -> dict[str, str]:
+    name = failures.name(row, on_tokens)
+    return {"suite": row.suite, "checkpoint": name, "what": what, "reason": reason}
 
 
 def _counted(origins: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
