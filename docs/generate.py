@@ -18,7 +18,9 @@ import yaml
 from pydantic import TypeAdapter
 
 from shapesweep import cli
+from shapesweep.config import checked
 from shapesweep.config.hub_suite import HubSuite
+from shapesweep.config.registry import REGISTRY
 from shapesweep.config.suite import SUITE, EmbeddedSuite, LocalSuite, Suite
 from shapesweep.config.sweep import Config
 from shapesweep.corpora import CORPORA
@@ -59,7 +61,7 @@ def files() -> Iterator[tuple[Path, str]]:
             "embedded": keys(EmbeddedSuite),
             "hub": keys(HubSuite),
         },
-        "docs/reference/suites.md": {"suites": suites()},
+        "docs/reference/suites.md": {"suites": suites(), "recalled": recalled()},
         "docs/reference/metrics.md": {"metrics": metrics()},
         "docs/reference/corpora.md": {"corpora": corpora()},
         "docs/reference/figures.md": {"figures": figures()},
@@ -92,8 +94,8 @@ def between(text: str, name: str, made: str, page: str) -> str:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table, with an empty line before and after it."""
-    # A vertical bar in a cell would end the cell, so it is escaped.
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    # A vertical bar would end the cell, and a line break would end the row.
+    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *cells]
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
@@ -155,15 +157,38 @@ def _values(field: dict[str, Any], whole: dict[str, Any]) -> str:
 
 def suites() -> str:
     """Return the table of suites, with a row for each suite whose models are on the Hub."""
+    last = checked.read(REGISTRY / checked.CHECKED.name)
     rows = []
-    for path in sorted((ROOT / "workflow/shapesweep/suites").glob("*.yaml")):
+    for name, one in _hub_suites():
+        notes = [(one.title or "").removesuffix(".")]
+        notes += [f"**not measured**: {one.not_loadable}"] if one.not_loadable else []
+        notes += ["needs code from the Hub (`hub.remote_code`)"] if one.remote_code else []
+        rows.append([f"`{name}`", "; ".join(notes), one.mode, _outcome(last.get(name))])
+    return table(["suite", "what it is", "checkpoints are stored as", "last check"], rows)
+
+
+def recalled() -> str:
+    """Return the table of the facts about suites that were written down from memory."""
+    facts = [(f"`{name}`", fact) for name, one in _hub_suites() for fact in one.facts]
+    rows = [[name, fact.about, fact.says] for name, fact in facts if fact.verified == "recalled"]
+    return table(["suite", "subject", "fact"], rows)
+
+
+def _hub_suites() -> Iterator[tuple[str, HubSuite]]:
+    for path in sorted(REGISTRY.glob("*.yaml")):
         one = SUITE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
         if isinstance(one, HubSuite):
-            notes = [(one.title or "").removesuffix(".")]
-            notes += [f"**not measured**: {one.not_loadable}"] if one.not_loadable else []
-            notes += ["needs code from the Hub (`hub.remote_code`)"] if one.remote_code else []
-            rows.append([f"`{path.stem}`", "; ".join(notes), one.mode])
-    return table(["suite", "what it is", "checkpoints are stored as"], rows)
+            yield path.stem, one
+
+
+def _outcome(last: checked.Check | None) -> str:
+    """Return the date of the last check of a suite, and what differed."""
+    # The page does not contain texts of the Hub, because anyone can publish texts there.
+    if last is None:
+        return "never"
+    differences = "; ".join(f"{one.what} ({one.where})" for one in last.differences)
+    outcome = "" if last.outcome == "agrees" else f", **{last.outcome}**"
+    return f"{last.date}{outcome}{f': {differences}' if differences else ''}"
 
 
 def metrics() -> str:
@@ -210,7 +235,7 @@ def command() -> str:
             cli.main([*arguments, "--help"])
         return text.getvalue().strip()
 
-    names = re.findall(r"^    (\w+) ", output(), re.MULTILINE)
+    names = re.findall(r"^    ([a-z][a-z-]*)(?: |$)", output(), re.MULTILINE)
     return "\n" + "\n".join(
         f"## `shapesweep {name}`\n\n```text\n{output(name)}\n```\n" for name in names
     )

@@ -47,7 +47,8 @@ def when(step, run, over="documents"):
     revision = None if over == "seeds" else f"checkpoint-{step}"
     # One training run has a break before its last checkpoint.
     segment = int(run == HOSTILE and step == STEPS[-1])
-    return {"revision": revision, "step": step, "tokens": 2048 * step, "segment": segment}
+    moment = {"step": step, "tokens": 2048 * step, "stage": None}
+    return {"revision": revision, **moment, "segment": segment}
 
 
 def place_by_tokens(folder):
@@ -99,7 +100,7 @@ def write(folder):
                 keys = curve(run, model, corpus, None, f"loss_{source}", None)
                 loss = {"layers": None} | band(5 - math.log10(1 + step), None)
                 trajectories.append(keys | when(step, run) | loss)
-    empty = ("distances", "comparison", "budgets", "spikes", "approaches", "warnings")
+    empty = ("distances", "comparison", "budgets", "spikes", "spiked", "approaches", "warnings")
     contents = {name: [] for name in empty} | {
         **{"profiles": profiles, "trajectories": trajectories, "phases": phases},
         **{

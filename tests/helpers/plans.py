@@ -21,6 +21,9 @@ TRAINED = {
 }
 HUB = {"source": "hub", "mode": "branches", "match": r"step(?P<step>\d+)"}
 HUB["repositories"] = ["org/a"]
+#: Keys that only describe what the Hub has.
+EXPECTED = {"license": "mit", "gated": True, "weights": "bin", "architecture": "LlamaForCausalLM"}
+EXPECTED |= {"other_names": "it-.*", "other_steps": True}
 FACT = {"about": "it", "says": "more", "source": "here", "verified": "read"}
 
 

@@ -1,9 +1,9 @@
 """A stand-in for the Hub on the loopback interface.
 
 It answers the requests of the real client, huggingface_hub, for models, refs, trees (in pages),
-commits and files. For files, it supports `ETag`, `X-Repo-Commit` and `Range`. It imitates faults of
-the real Hub: 429 with Retry-After, server errors, connections that are cut in the middle of a file,
-and a storage whose signed links expire.
+commits, information and files. For files, it supports `ETag`, `X-Repo-Commit` and `Range`. It
+imitates faults of the real Hub: 429 with Retry-After, server errors, connections that are cut in
+the middle of a file, and a storage whose signed links expire.
 """
 
 import collections
@@ -32,7 +32,11 @@ class Repository:
     branches: dict = field(default_factory=dict)
     tags: dict = field(default_factory=dict)
     history: list = field(default_factory=list)
+    #: Whether only users with a token may download files. Everyone may list a gated repository.
     is_gated: bool = False
+    #: The header of the repository's card, and labels such as `license:mit`.
+    card: dict = field(default_factory=dict)
+    labels: list = field(default_factory=list)
 
     def find(self, revision):
         for known in (self.branches, self.tags):
@@ -264,7 +268,9 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             self.page(commits, query)
         else:
-            self.json({"id": name, "sha": commit, "siblings": []})
+            stated = {"tags": repository.labels, "cardData": repository.card}
+            gated = "auto" if repository.is_gated else False
+            self.json({"id": name, "sha": commit, "siblings": [], "gated": gated} | stated)
 
     def page(self, entries, query):
         start = int(query.get("cursor", 0))
@@ -292,6 +298,9 @@ class _Handler(BaseHTTPRequestHandler):
             words = ["/".join(words[:2]), *words[2:]]
         repository = self.repository("/".join(words[:2]))
         if repository is None:
+            return
+        if repository.is_gated and not self.headers.get("Authorization"):
+            self.refuse(401, "GatedRepo")
             return
         commit = repository.find(unquote(words[3]))
         file = unquote("/".join(words[4:]))
@@ -328,9 +337,6 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.server.standin.repositories.get(unquote(name))
         if found is None:
             self.refuse(401, "RepoNotFound")
-        elif found.is_gated and not self.headers.get("Authorization"):
-            self.refuse(401, "GatedRepo")
-            return None
         return found
 
     def json(self, content, headers=None):

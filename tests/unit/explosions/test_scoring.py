@@ -171,7 +171,8 @@ def test_runs_with_rare_probes_are_scored():
 
 def report_of(results):
     trajectories = pd.DataFrame(columns=schemas.TRAJECTORIES.names)
-    return explosions.as_markdown(SimpleNamespace(trajectories=trajectories, **results))
+    of_sweep = {"trajectories": trajectories, "spiked": pd.DataFrame()}
+    return explosions.as_markdown(SimpleNamespace(**of_sweep, **results))
 
 
 def test_scoring_uses_the_rule_of_first_onset():

@@ -11,7 +11,8 @@ from helpers.plans import HUB
 from helpers.standin import serving_here
 from shapesweep.config.suite import SUITE
 from shapesweep.errors import ShapesweepError, TransientError
-from shapesweep.hub import client, listing
+from shapesweep.hub import client, information, listing
+from shapesweep.hub.errors import NoAccessError
 from shapesweep.manifest import checkpoints
 
 WEIGHTS = bytes(range(256)) * 400
@@ -63,6 +64,30 @@ def test_refs_files_commits_and_repositories_are_read_from_all_pages(standin, co
     assert listed["config.json"].sha256 is None
     assert listed["model.safetensors"].size == len(WEIGHTS)
     assert client.read("org/a", commit, listed["config.json"]) == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("card", "labels", "license"),
+    [
+        ({"license": "mit"}, [], "mit"),
+        ({}, ["pytorch", "license:apache-2.0"], "apache-2.0"),
+        ({"license": ["mit"]}, ["license:mit"], "mit"),
+        ({"license": 3, "tags": "x", "model-index": [1]}, [], None),
+        ({}, [], None),
+    ],
+)
+def test_license_is_read_from_the_card_or_from_a_label(standin, commit, card, labels, license):
+    standin.repositories["org/a"].card = card
+    standin.repositories["org/a"].labels = labels
+    assert information.request("org/a") == information.Information(license, False)
+
+
+def test_gated_repository_can_be_described_and_listed_without_a_token(standin, commit, listed):
+    standin.repositories["org/a"].is_gated = True
+    assert information.request("org/a").is_gated
+    assert client.tree("org/a", client.refs("org/a")["branches"]["step1"])
+    with pytest.raises(NoAccessError):
+        client.read("org/a", commit, listed["config.json"])
 
 
 def test_calls_are_repeated_until_they_succeed(standin, commit, fetch, no_waits):
@@ -140,24 +165,26 @@ def test_files_in_the_cache_of_the_user_are_not_downloaded_again(standin, commit
         (lambda r: r["org/a"].commits.clear(), "org/a: the revision no longer exists"),
     ],
 )
-def test_refused_call_is_a_one_line_error_and_is_not_repeated(standin, commit, spoil, message):
+def test_refused_call_is_a_one_line_error_and_is_not_repeated(
+    standin, commit, listed, spoil, message
+):
     spoil(standin.repositories)
     standin.asked.clear()
     with pytest.raises(client.RefusedError) as error:
-        client.tree("org/a", commit)
+        client.read("org/a", commit, listed["config.json"])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(standin.asked) == 1
 
 
 def test_token_opens_a_gated_repository_and_is_never_shown(
-    standin, commit, monkeypatch, caplog, capfd
+    standin, commit, listed, monkeypatch, caplog, capfd
 ):
     standin.repositories["org/a"].is_gated = True
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnop")
     caplog.set_level(logging.DEBUG)
     standin.fault_rate = 0.3
-    assert client.tree("org/a", commit)
+    assert client.read("org/a", commit, listed["config.json"]) == b"{}"
     del standin.repositories["org/a"]
     with pytest.raises(client.RefusedError, match="your token has no access") as error:
         client.tree("org/a", commit)

@@ -15,7 +15,7 @@ from shapesweep.config import sweep
 from shapesweep.config.hub_suite import HubSuite, Ramp
 from shapesweep.config.suite import SUITE
 from shapesweep.errors import ShapesweepError
-from shapesweep.hub import listing, revisions, token_counts
+from shapesweep.hub import listing, revisions, runs, token_counts
 from shapesweep.hub.files import choose_weights
 from shapesweep.hub.revisions import Repository
 from shapesweep.hub.tokenizer_sources import tokenizer_sources
@@ -89,7 +89,7 @@ def listed_as(suite, repository, *names):
 
 
 def find(suite, listed):
-    return revisions.checkpoints(suite, listed, listing.groups(suite, listed))
+    return runs.checkpoints(suite, listed, listing.groups(suite, listed))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -279,7 +279,7 @@ def test_repositories_without_checkpoints_are_reported_for_any_selection():
     listed = {"org/a": gone, "org/b": silent, "org/c*": Repository("org/c*: the Hub has no")}
     # Any of these repositories might contain a chosen run, so all of them are reported.
     only = suite.model_copy(update={"only": ["z"]})
-    found = revisions.checkpoints(only, listed, listing.groups(suite, listed))
+    found = runs.checkpoints(only, listed, listing.groups(suite, listed))
     messages = [entry.status[0] for entry in found if not entry.is_main]
     assert messages[0].startswith("not_listed: org/a: there is no such repository; once this is")
     assert messages[1] == "not_listed: org/b has no revision that matches the suite"
@@ -423,7 +423,8 @@ def test_suite_of_the_registry_can_be_named_with_changes():
     with pytest.raises(ShapesweepError, match="did you mean only"):
         config_files.validate({"suites": {"pythia": {"onyl": ["pythia-70m"]}}}, REGISTRY)
     schema = json.loads(Path("workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
+    default = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
     for path in Path("config").glob("*.yaml"):
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         jsonschema.validate(raw, schema)
-        config_files.validate(raw, REGISTRY)
+        config_files.validate(default | raw, REGISTRY)

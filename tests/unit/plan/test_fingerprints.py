@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from helpers.plans import FACT, HUB, TRAINED
+from helpers.plans import EXPECTED, FACT, HUB, TRAINED
 from shapesweep import metrics
 from shapesweep.config import files
 from shapesweep.config.sweep import Config
@@ -157,7 +157,8 @@ def test_how_a_hub_suite_is_loaded_changes_the_fingerprint(hub, more):
 @pytest.mark.parametrize(
     "more",
     [
-        {"title": "A title", "license": "MIT", "facts": [FACT]},
+        {"title": "A title", "facts": [FACT]},
+        EXPECTED,
         {"accept": ["shares_file_with"]},
         {"grid": [1, 2, 3]},
         {"losses": {"a": "org/a:log.csv"}},

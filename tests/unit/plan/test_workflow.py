@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.plans import FACT, HUB, TRAINED, list_hub, write, write_checkpoint
+from helpers.plans import EXPECTED, FACT, HUB, TRAINED, list_hub, write, write_checkpoint
 from shapesweep.config import measurement
+from shapesweep.config.hub_suite import Expected
 from shapesweep.config.suite import SUITE
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
 from shapesweep.manifest import checkpoints
@@ -318,6 +319,24 @@ def test_record_depends_on_checkpoints_logs_and_accepted_flags(sweep):
 def test_title_and_facts_of_a_suite_do_not_change_its_record(hub):
     titled = hub.plan(suites={"hub": {**HUB, "title": "A title", "facts": [FACT]}})
     assert titled.record_file("hub") == hub.plan().record_file("hub")
+
+
+@pytest.mark.parametrize(
+    "keys", [EXPECTED, {"repositories": [{"repository": "org/a", **EXPECTED}]}]
+)
+def test_what_the_hub_should_have_changes_neither_the_record_nor_any_job(hub, keys):
+    assert set(EXPECTED) == set(Expected.model_fields)
+    plans = [hub.plan(), hub.plan(suites={"hub": {**HUB, **keys}})]
+    jobs = [
+        (
+            plan.record("hub"),
+            plan.suites["hub"].listing_key(),
+            definitions.for_listing("hub", plan.suites["hub"]),
+            definitions.for_tokenizer("hub", plan.suites["hub"], "a"),
+        )
+        for plan in plans
+    ]
+    assert jobs[0] == jobs[1]
 
 
 def test_batch_larger_than_the_disk_budget_is_an_error(hub):

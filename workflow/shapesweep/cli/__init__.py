@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from shapesweep.cli import commands
+from shapesweep.cli import commands, registry
 from shapesweep.errors import ShapesweepError
 
 
@@ -20,7 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 2 after a one-line error message.
+        Exit status: 0, or 2 after a one-line error message. `check-registry` returns 1 if the
+        registry and the Hub differ.
     """
     arguments = parser().parse_args(argv)
     if "threads" in arguments:
@@ -64,10 +65,11 @@ def parser() -> argparse.ArgumentParser:
     below = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command, names in _commands().items():
         summary = command.__doc__
-        sub = below.add_parser(command.__name__, help=summary, description=summary)
+        title = command.__name__.replace("_", "-")
+        sub = below.add_parser(title, help=summary, description=summary)
         sub.set_defaults(command=command)
         for name in names:
-            sub.add_argument(name, **_OPTIONS[name])
+            sub.add_argument(name, **_OPTIONS_OF.get((title, name), _OPTIONS[name]))
     return top
 
 
@@ -78,6 +80,7 @@ def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
     fetched = [*checkpoints, "--checkpoints", "--device", "--batch-tokens", "--threads"]
     return {
         commands.train: ["--definition", "--run", "--threads", "--out"],
+        registry.check_registry: ["suites", "--calls", "--out"],
         commands.listing: [*suite, "--calls", "--out"],
         commands.text: ["name", "--copy"],
         commands.history: ["--plan", "--results", "--out"],
@@ -136,7 +139,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--settings": _needed("settings file of the measurement, or a complete configuration"),
     "--device": _optional("device of the model (default: auto)", choices=["auto", "cpu", "cuda"]),
     "--batch-tokens": _optional("tokens per forward pass (default: 4096)", type=int),
-    "--calls": _optional("number of concurrent requests to the Hub (default: 2)", 2, type=int),
+    "--calls": _optional(
+        "number of concurrent requests to the Hub (default: 2)", 2, type=_at_least(1)
+    ),
     "--rise": _needed("maximum relative increase of the loss", type=float),
     "--budget-rise": _optional(
         "value of --rise, if dimension budgets of these checkpoints are also measured", type=float
@@ -218,4 +223,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "also write the local ID of every distinct point to this .parquet file", metavar="OUT"
     ),
     "folder": {"help": "folder of a checkpoint in Hugging Face format"},
+    "suites": _optional(
+        "suites of the registry (default: all suites on the Hub)", metavar="SUITE", nargs="*"
+    ),
+}
+#: Options that differ from the option of the same name in `_OPTIONS`.
+_OPTIONS_OF = {
+    ("check-registry", "--out"): _optional(
+        "record of the checks (default: checked.json in the folder of the registry)"
+    ),
 }

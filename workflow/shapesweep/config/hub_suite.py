@@ -195,7 +195,37 @@ class Naming(Strict):
         return seed
 
 
-class Repositories(Naming):
+class Expected(Strict):
+    """Properties of repositories that `shapesweep check-registry` compares with the Hub.
+
+    The keys are documentation: no other command reads them, and no result depends on them.
+    """
+
+    license: str | None = Field(
+        None, description="license of the weights, as the Hub names it", examples=["apache-2.0"]
+    )
+    gated: bool | None = Field(
+        None, description="whether users must accept terms on the Hub (default: `false`)"
+    )
+    weights: Literal["safetensors", "bin"] | None = Field(
+        None, description="format of the weights; the repository may contain other formats, too"
+    )
+    architecture: str | list[str] | None = Field(
+        None,
+        description="class that `config.json` names; a list if the runs have different classes",
+        examples=["LlamaForCausalLM", "[BertForMaskedLM, GPT2LMHeadModel]"],
+    )
+    other_names: Annotated[str, AfterValidator(pattern)] | None = Field(
+        None,
+        description="regular expression for names that belong to no checkpoint of the suite, such "
+        "as the branches of a fine-tuned model",
+    )
+    other_steps: bool | None = Field(
+        None, description="whether there are checkpoints at steps that `grid` does not list"
+    )
+
+
+class Repositories(Expected, Naming):
     """Some repositories of a suite, with keys that apply only to these repositories."""
 
     repository: str = Field(
@@ -225,7 +255,7 @@ class Fact(Strict):
     )
 
 
-class HubSuite(Naming):
+class HubSuite(Expected, Naming):
     """A family of training runs on the Hub."""
 
     source: Literal["hub"] = Field(description="repositories on the Hugging Face Hub")
@@ -269,7 +299,6 @@ class HubSuite(Naming):
         "`[*.spike_ckpt]`; `snakemake spikes` compares them with the other runs of their "
         "repository",
     )
-    license: str | None = Field(None, description="license of the weights")
     facts: list[Fact] = Field([], description="known facts, with their sources")
 
     @field_validator("repositories", mode="before", json_schema_input_type=list[str | Repositories])
@@ -315,7 +344,7 @@ class HubSuite(Naming):
 
     def groups(self) -> list[Repositories]:
         """Return the groups of repositories. Keys that a group lacks are taken from the suite."""
-        keys = list(Naming.model_fields)
+        keys = [*Naming.model_fields, *Expected.model_fields]
         return [
             group.model_copy(
                 update={f: getattr(self, f) for f in keys if getattr(group, f) is None},

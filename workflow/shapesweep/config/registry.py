@@ -1,5 +1,6 @@
 """The registry of suites that a configuration can name. Each suite is one file in `suites/`."""
 
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,11 +10,37 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 from shapesweep.config import yaml_file
 from shapesweep.config.hub_suite import HubSuite, Mode, Repositories
 from shapesweep.config.suite import SUITE, AnySuite, Name, Suite
-from shapesweep.errors import near
+from shapesweep.errors import ShapesweepError, near
 from shapesweep.validation import at, validated
 
 #: Folder of the suites of the registry.
 REGISTRY = Path(str(resources.files("shapesweep") / "suites"))
+
+
+def published(names: Collection[str] = ()) -> dict[str, HubSuite]:
+    """Return suites of the registry that have repositories on the Hub.
+
+    Parameters
+    ----------
+    names : collection of str, optional
+        Names of suites (default: all such suites).
+
+    Raises
+    ------
+    ShapesweepError
+        If the registry has no suite with a name, or this suite has no repositories on the Hub.
+    """
+    known = {path.stem: path for path in sorted(REGISTRY.glob("*.yaml"))}
+    found = {}
+    for name in names or known:
+        if name not in known:
+            raise ShapesweepError(f"{name}: there is no such suite{near(name, known)}")
+        suite = validated(SUITE.validate_python, yaml_file.read(known[name]), known[name])
+        if isinstance(suite, HubSuite) and suite.repositories:
+            found[name] = suite
+        elif names:
+            raise ShapesweepError(f"{name}: this suite names no repositories on the Hub")
+    return found
 
 
 def _read_named(suites: Any, info: ValidationInfo) -> Any:

@@ -61,11 +61,11 @@ def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
     UnreachableError
         If all attempts of a request fail, and the Hub does not answer a light request, either.
     """
-    out, problems = Path(out), _Problems()
-    group_of = _names(suite, problems)
+    out, problems = Path(out), Problems()
+    group_of = names(suite, problems)
     listed = dict(
         _ask_all(
-            lambda n: _refs(suite, group_of[n], n, problems), group_of, parallel, "repositories"
+            lambda n: refs(suite, group_of[n], n, problems), group_of, parallel, "repositories"
         )
     )
     wanted = {name: _commits(suite, group, name, listed[name]) for name, group in group_of.items()}
@@ -75,7 +75,7 @@ def request(suite: HubSuite, out: str | Path, parallel: int) -> Listing:
         lambda n: _config(suite, group_of[n], n, listed[n], problems), group_of, parallel, "shapes"
     )
     listed = {
-        name: Repository(problems[name])
+        name: Repository(str(problems[name]).removesuffix(AGAIN))
         if name in problems
         else replace(listed[name], config=config)
         for name, config in configs
@@ -152,14 +152,14 @@ def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
         raise ShapesweepError(f"{path}: damaged; run again with --forcerun listing") from None
 
 
-class _Problems(dict[str, str]):
+class Problems(dict[Any, RefusedError | UnreachableError]):
     """Reasons why repositories cannot be listed, by the name of the repository.
 
     A repository with a problem is given up: it receives no further requests.
     """
 
     @contextlib.contextmanager
-    def of(self, name: str) -> Iterator[None]:
+    def of(self, name: object) -> Iterator[None]:
         """Note the errors of a `with` block as the problem of a repository.
 
         Raises
@@ -170,15 +170,15 @@ class _Problems(dict[str, str]):
         try:
             yield
         except RefusedError as error:
-            self[name] = str(error)
+            self[name] = error
         except UnreachableError as error:
             client.raise_if_down(error)
-            self[name] = str(error).removesuffix(AGAIN)
+            self[name] = error
 
 
-def _names(suite: HubSuite, problems: _Problems) -> dict[str, Repositories | None]:
+def names(suite: HubSuite, problems: Problems) -> dict[str, Repositories | None]:
     """Return the group of each repository to list; None if it provides only a tokenizer."""
-    names: dict[str, Repositories | None] = {}
+    group_of: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
         found = [] if "*" in pattern else [pattern]
         if "*" in pattern:
@@ -186,18 +186,17 @@ def _names(suite: HubSuite, problems: _Problems) -> dict[str, Repositories | Non
                 found = client.repositories(pattern)
             if not found:
                 nothing = f"{pattern}: no repository on the Hub matches this pattern"
-                problems.setdefault(pattern, nothing)
+                problems.setdefault(pattern, RefusedError(nothing))
         for name in found or [pattern]:
-            names.setdefault(name, group)
+            group_of.setdefault(name, group)
     for group in suite.groups():
         if group.tokenizer:
-            names.setdefault(group.tokenizer, None)
-    return names
+            group_of.setdefault(group.tokenizer, None)
+    return group_of
 
 
-def _refs(
-    suite: HubSuite, group: Repositories | None, name: str, problems: _Problems
-) -> Repository:
+def refs(suite: HubSuite, group: Repositories | None, name: str, problems: Problems) -> Repository:
+    """Return the branches, tags and commits of a repository; empty if a problem is known."""
     if name not in problems:
         with problems.of(name):
             found = client.refs(name)
@@ -210,12 +209,20 @@ def _refs(
 def _ask_all(
     call: Callable[[Item], Answer], items: Collection[Item], parallel: int, unit: str
 ) -> Iterator[tuple[Item, Answer]]:
+    """Call a function for every item, with a progress bar; see `in_parallel`."""
+    with progress.bar(len(items), "listing", unit) as bar:
+        for answered in in_parallel(call, items, parallel):
+            yield answered
+            bar.update()
+
+
+def in_parallel(
+    call: Callable[[Item], Answer], items: Collection[Item], parallel: int
+) -> Iterator[tuple[Item, Answer]]:
     """Call a function for every item, in parallel; the first error cancels all other calls."""
-    with ThreadPoolExecutor(parallel) as workers, progress.bar(len(items), "listing", unit) as bar:
+    with ThreadPoolExecutor(parallel) as workers:
         try:
-            for answered in zip(items, workers.map(call, items), strict=True):
-                yield answered
-                bar.update()
+            yield from zip(items, workers.map(call, items), strict=True)
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
 
@@ -232,7 +239,7 @@ def _commits(
 
 
 def _trees(
-    wanted: Mapping[str, list[str]], kept: Path, parallel: int, problems: _Problems
+    wanted: Mapping[str, list[str]], kept: Path, parallel: int, problems: Problems
 ) -> Iterator[tuple[tuple[str, str], list[File] | None]]:
     """Yield the files of every (repository, commit), from earlier listings or from the Hub."""
     kept.mkdir(parents=True, exist_ok=True)
@@ -250,7 +257,7 @@ def _trees(
                 file.write(f"{line}\n")
 
 
-def _tree(name: str, commit: str, problems: _Problems) -> list[File] | None:
+def _tree(name: str, commit: str, problems: Problems) -> list[File] | None:
     """Return the files of a commit; None if it no longer exists, or if a problem is known."""
     if name not in problems:
         with problems.of(name):
@@ -278,7 +285,7 @@ def _config(
     group: Repositories | None,
     name: str,
     repository: Repository,
-    problems: _Problems,
+    problems: Problems,
 ) -> dict[str, Any]:
     """Return the `config.json` of one checkpoint; empty if no checkpoint has one.
 
@@ -298,7 +305,7 @@ def _config(
         failure = None
         for commit, files in found[:: math.ceil(len(found) / TRIED) or 1]:
             try:
-                return _read_config(name, commit, *files)
+                return read_config(name, commit, *files)
             except NoAccessError:
                 raise
             except RefusedError as error:
@@ -308,7 +315,7 @@ def _config(
     return {}
 
 
-def _read_config(name: str, commit: str, file: File, *weights: File) -> dict[str, Any]:
+def read_config(name: str, commit: str, file: File, *weights: File) -> dict[str, Any]:
     """Read the `config.json` of a checkpoint, and check that it is possible.
 
     Raises

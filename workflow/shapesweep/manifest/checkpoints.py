@@ -25,7 +25,7 @@ from shapesweep.config.suite import (
     checkpoint_folder,
 )
 from shapesweep.errors import ShapesweepError, near
-from shapesweep.hub import listing, revisions, shared_files
+from shapesweep.hub import listing, runs, shared_files
 from shapesweep.hub.revisions import Listed
 from shapesweep.hub.same_step import flag_same_step
 from shapesweep.hub.tokenizer_sources import TokenizerSource, tokenizer_sources
@@ -211,14 +211,14 @@ def tokenizers(
 def _list_published(name: str, suite: HubSuite, results: str | Path) -> list[Listed]:
     listed = listing.read(listing_file(results, name))
     groups = listing.groups(suite, listed)
-    found = revisions.checkpoints(suite, {n: listed[n] for n in groups}, groups)
+    found = runs.checkpoints(suite, {n: listed[n] for n in groups}, groups)
     if not found:
         wanted = suite.only or ["*"]
-        runs = [
+        known = [
             run.partition("/")[2] for group in suite.groups() for run in expand(group.repository)
         ]
         message = f"suites.{name}.only: no run matches {', '.join(wanted)}"
-        raise ShapesweepError(message + near(wanted[0], runs))
+        raise ShapesweepError(message + near(wanted[0], known))
     members: dict[str, list[Listed]] = {}
     for checkpoint in found:
         if checkpoint.revision and not checkpoint.is_main:

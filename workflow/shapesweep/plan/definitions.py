@@ -2,13 +2,17 @@
 
 import json
 import shlex
+from typing import Any
 
-from shapesweep.config.hub_suite import HubSuite
+from shapesweep.config.hub_suite import Expected, HubSuite
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.errors import ShapesweepError
 
-#: Keys of a definition that are documentation only.
-FOR_PEOPLE = ("facts", "title", "license")
+#: Keys of a definition that are documentation only, in the form that pydantic's `exclude` needs.
+FOR_PEOPLE: dict[str, Any] = {
+    **dict.fromkeys(("facts", "title", *Expected.model_fields), True),
+    "repositories": {"__all__": set(Expected.model_fields)},
+}
 #: The maximum number of bytes of a definition in a shell command; Linux allows 128 KiB.
 LONGEST = 100_000
 
@@ -29,15 +33,8 @@ def for_listing(name: str, suite: AnySuite) -> str:
 
 def for_tokenizer(name: str, suite: AnySuite, run: str) -> str:
     """Return the definition of a suite on the Hub, reduced to one run, as JSON."""
-    apart = {
-        "accept",
-        "losses",
-        "loss_files",
-        "spiked",
-        "ignored_weights",
-        "remote_code",
-        *FOR_PEOPLE,
-    }
+    unread = ("accept", "losses", "loss_files", "spiked", "ignored_weights", "remote_code")
+    apart = {**dict.fromkeys(unread, True), **FOR_PEOPLE}
     alone = suite.model_copy(update={"only": [run]})
     return _checked(name, alone.model_dump_json(exclude=apart))
 

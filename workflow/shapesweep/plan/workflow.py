@@ -254,7 +254,7 @@ class Plan:
         ]
         record = {
             "suite": suite,
-            "definition": definition.model_dump(mode="json", exclude=set(FOR_PEOPLE)),
+            "definition": definition.model_dump(mode="json", exclude=FOR_PEOPLE),
             **settings.model_dump(mode="json", include={"checkpoints"}),
             "texts": fingerprints.texts(settings.measurement(suite)),
             "batches": [
