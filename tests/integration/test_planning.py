@@ -49,9 +49,9 @@ SHAPE = {
 def write_inputs(folder, chosen):
     """Write the inputs of a configuration: the text, and a listing for each suite on the Hub."""
     text = Path(chosen.corpus.text)
-    if chosen.corpus.text != "stdlib" and not text.is_absolute():
+    if text.suffix == ".txt" and not text.is_absolute():
         (folder / text).write_text(TEXT, encoding="utf-8")
-    for name, suite in chosen.suites.items():
+    for name, suite in {**chosen.suites, **chosen.spikes.suites}.items():
         if isinstance(suite, HubSuite):
             path = folder / chosen.results / f"listings/{name}.json"
             write_listing(name, suite, path, SHAPE)
@@ -102,6 +102,8 @@ def registry(tmp_path_factory):
         "suites": dict.fromkeys(measured) | own,
         "checkpoints": {"log": 3},
         "corpora": ["text", "random"],
+        # Suites of other languages need a text in another language than English.
+        "corpus": {"text": "text.txt"},
         "hub": {"remote_code": remote, "disk_gb": 1000},
         "budget": {"checkpoints": dict.fromkeys(measured, "last")},
     }

@@ -90,7 +90,7 @@ def test_published_spikes_are_laid_beside_checkpoints_without_a_spike(
     lines = "".join(f"{step},{loss}\n" for step, loss in losses)
     (tmp_path / "seed3.csv").write_text(f"step,loss\n{lines}", encoding="utf-8")
     chosen = yaml.safe_load((ROOT / "config/k2-spike.yaml").read_text(encoding="utf-8"))
-    chosen["spikes"]["suites"]["polypythias"] = {
+    chosen["suites"]["polypythias"] = chosen["spikes"]["suites"]["polypythias"] = {
         "only": ["pythia-410m-seed3"],
         "loss_files": {"pythia-410m-seed3": "seed3.csv"},
     }

@@ -217,3 +217,15 @@ def test_undefined_replicate_makes_a_curve_undefined():
     (row,) = build(geometry, replicates)["phases"].itertuples()
     assert row.verdict == "undefined"
     assert pd.isna(row.course)
+
+
+def test_stages_after_pre_training_are_not_tested():
+    geometry, replicates = make(noisy(RISE_FALL), 0.01, ("id_twonn",), MANY)
+    geometry["stage"] = geometry["stage"].astype(object)
+    geometry.loc[geometry.step > 64, "stage"] = "SFT"
+    results = build(geometry, replicates)
+    row = results["phases"].iloc[0]
+    assert (row.last_step, row.course) == (64, "rise")
+    stages = results["trajectories"].drop_duplicates("step").set_index("step").stage
+    assert pd.isna(stages[64]) and stages[96] == "SFT"
+    assert set(results["profiles"].stage.dropna()) == {"SFT"}

@@ -86,6 +86,19 @@ def test_figures_with_data_are_drawn_and_the_summary_is_written(tmp_path, measur
         assert "no rise and no fall exceeds the noise" in " ".join(text.split())
 
 
+def test_figures_mark_where_a_stage_begins(tmp_path):
+    geometry, replicates = every_metric()
+    geometry["stage"] = geometry["stage"].astype(object)
+    geometry.loc[geometry.step == 1000, "stage"] = "SFT"
+    drawn = drawn_from(geometry, replicates, tmp_path)
+    for name in ("massive", "id_training"):
+        marked = [ax for ax in drawn[name].axes if any("SFT" in t.get_text() for t in ax.texts)]
+        assert marked, name
+        (line, *_) = [line for line in marked[0].lines if line.get_linestyle() == ":"]
+        assert 100 < line.get_xdata()[0] < 1000
+    plt.close("all")
+
+
 def test_numbers_are_drawn_by_document_length(tmp_path):
     names = ["anisotropy", "massive_share", "id_twonn"]
     parts = []
