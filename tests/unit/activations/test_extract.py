@@ -1,8 +1,10 @@
 """Extraction of activations: every row of a shard equals the output of the model."""
 
+import hashlib
 import json
 import os
 import shutil
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -368,6 +370,8 @@ def test_last_token_of_many_short_documents_is_kept(
         shard.activation, states[2][:, 9 - built.n_suffix].numpy(), rtol=1e-4, atol=1e-6
     )
     assert shard.metadata["pooling"] == "last"
+    contents = Path(corpus.text).read_bytes()
+    assert shard.metadata["text_sha256"] == hashlib.sha256(contents).hexdigest()
     assert all(shard.selected(selection).all() for selection in ("all", "no_first"))
     assert len(set(shard.context)) == n
     losses = tables.read(out / "losses.parquet", schemas.OF_CHECKPOINT["losses"])

@@ -332,6 +332,12 @@ def test_stages_of_several_repositories_form_one_run():
         *((50, None), (100, None), (125, "SFT"), (150, "SFT"), (160, "RL"), (170, "RL"))
     ]
     assert found[2].revision == "base-SFT.step25"
+    listed["o/base-SFT"].branches["other"] = "x"
+    unmatched = [
+        revisions.unmatched("branches", group, group.repository, listed[group.repository])
+        for group in suite.groups()
+    ]
+    assert unmatched == [[], ["other"], []]
     only = suite.model_copy(update={"only": ["base"]})
     assert [name for name, _ in revisions.patterns(only)] == list(names)
 

@@ -143,7 +143,8 @@ def _extract(
     with torch.inference_mode(), shown:
         for each in new:
             anatomy = anatomy or find_anatomy(model, each.documents[0])
-            shards = _shards(out / each.name, origins[each.name], each, model, anatomy)
+            text = settings.sha256_of(each.name)
+            shards = _shards(out / each.name, origins[each.name], each, text, model, anatomy)
             with CorpusWriter(shards) as writer:
                 totals = _run(opened, anatomy, each, settings, writer, shown)
             if totals is not None:
@@ -164,12 +165,13 @@ def _extract(
 
 
 def _shards(
-    folder: Path, origin: dict[str, Any], corpus: Corpus, model: Any, anatomy: Anatomy
+    folder: Path, origin: dict[str, Any], corpus: Corpus, text: str, model: Any, anatomy: Anatomy
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Create a folder, and return the path and the metadata of each layer's shard."""
     lengths = [len(document) for document in corpus.documents]
     metadata = {
         **origin["from"],
+        "text_sha256": text,
         "architecture": type(model).__name__,
         "n_layers": anatomy.n_layers,
         "causal": anatomy.causal,

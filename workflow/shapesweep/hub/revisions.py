@@ -131,16 +131,15 @@ def revisions(
     ShapesweepError
         If the group `step` or `tokens` of the pattern matches a text that is not a number.
     """
-    own, main = plain(name.partition("/")[2]), repository.branches.get("main", "")
-    run = group.run or own
-    # If several repositories form a run, their revisions may have equal names.
-    prefix = f"{own}." if group.run else ""
-    known = list(_read(group, name, run, _candidates(mode, name, repository), prefix))
+    run = group.run or plain(name.partition("/")[2])
+    main = repository.branches.get("main", "")
+    known = list(_read(group, name, run, _candidates(mode, group, name, repository)))
     yield from known
-    is_read = any(checkpoint.revision == f"{prefix}main" for checkpoint in known)
+    of_main = f"{_prefix(group, name)}main"
+    is_read = any(checkpoint.revision == of_main for checkpoint in known)
     if main and mode in ("branches", "tags", "refs") and not is_read:
         yield Listed(
-            *(run, f"{prefix}main", group.main_step),
+            *(run, of_main, group.main_step),
             seed=_seed(group, name),
             repository=name,
             commit=main,
@@ -157,27 +156,37 @@ def unmatched(mode: Mode, group: Repositories, name: str, repository: Repository
         See `revisions`.
     """
     known = {checkpoint.revision for checkpoint in revisions(mode, group, name, repository)}
-    candidates = _candidates(mode, name, repository)
+    candidates = _candidates(mode, group, name, repository)
     return [text for text, revision, *_ in candidates if plain(revision) not in known]
 
 
-def _candidates(mode: Mode, name: str, repository: Repository) -> list[tuple[str, str, str, str]]:
+def _prefix(group: Repositories, name: str) -> str:
+    """Return the start of the names of a repository's revisions.
+
+    If several repositories form a run, their revisions may have equal names.
+    """
+    return f"{plain(name.partition('/')[2])}." if group.run else ""
+
+
+def _candidates(
+    mode: Mode, group: Repositories, name: str, repository: Repository
+) -> list[tuple[str, str, str, str]]:
     """Return what may be checkpoints: the text to match, the name, the commit and the folder."""
-    main = repository.branches.get("main", "")
+    main, prefix = repository.branches.get("main", ""), _prefix(group, name)
     if mode == "repositories":
         return [(name, plain(name.partition("/")[2]), main, "")] if main else []
     if mode == "commits":
-        return [(title, commit, commit, "") for commit, title in repository.commits]
+        return [(title, prefix + commit, commit, "") for commit, title in repository.commits]
     if mode == "folders":
         tree = repository.trees.get(main) or []
         folders = sorted({str(PurePosixPath(file.path).parent) for file in tree} - {"."})
-        return [(folder, folder, main, folder) for folder in folders]
+        return [(folder, prefix + folder, main, folder) for folder in folders]
     refs = {
         "branches": repository.branches,
         "tags": repository.tags,
         "refs": {**repository.tags, **repository.branches},
     }[mode]
-    return [(ref, ref, commit, "") for ref, commit in refs.items()]
+    return [(ref, prefix + ref, commit, "") for ref, commit in refs.items()]
 
 
 def _seed(group: Repositories, name: str, label: str | None = None) -> int | None:
@@ -191,7 +200,7 @@ def _seed(group: Repositories, name: str, label: str | None = None) -> int | Non
 
 
 def _read(
-    group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]], prefix: str
+    group: Repositories, name: str, run: str, named: list[tuple[str, str, str, str]]
 ) -> Iterator[Listed]:
     """Yield a checkpoint for each (text, name, commit, folder) whose text matches the pattern."""
     pattern = re.compile(group.match or r"(?!)")
@@ -201,7 +210,7 @@ def _read(
         match = pattern.fullmatch(text)
         if match is None and text not in named_by_hand:
             continue
-        revision = plain(f"{prefix}{revision_name}")
+        revision = plain(revision_name)
         if revision in seen:
             twin, *source = seen[revision]
             if source != [commit, folder]:
