@@ -15,7 +15,9 @@ CHANGES = {
     "`corpus.length`": [{"corpus.length": 12}],
     "`corpus.seed`": [{"corpus.seed": 1}],
     "`corpus.samples`": [{"corpus.samples": 2}],
-    "`corpus.variants`": [{"corpus.variants": {"short": {"length": 8}}}],
+    "`corpus.variants`; numbers of a variant that is removed are lost": [
+        {"corpus.variants": {"short": {"length": 8}}}
+    ],
     "`corpus.last.documents`, with the corpus `last`": [{"corpus.last.documents": 20}],
     "`corpus.last.length`, with the corpus `last`": [{"corpus.last.length": 8}],
     "`corpus.passages.documents`, with the corpus `passages`": [{"corpus.passages.documents": 20}],
@@ -35,7 +37,7 @@ CHANGES = {
         {"suites.mine.runs.a": {"path": "runs/decoder", "seed": 7}},
         {"suites.mine.tokens_per_step": 100},
     ],
-    "`suites`: `accept`, `losses` of a run": [
+    "`suites`: `accept`, `losses` of a run, `loss_files`": [
         {"suites.mine.accept": ["discontinuous"]},
         {"suites.mine.runs.a": {"path": "runs/decoder", "losses": "log.csv"}},
     ],

@@ -38,6 +38,11 @@ def read_configuration():
     for each in chosen.corpus.texts:
         if not fetched_file(each):
             text_file(each)
+        elif Path(each).is_file():
+            raise ShapesweepError(
+                f"corpus.text: {each} is the name of a text, but there is also a file of this "
+                f"name; for the file, write ./{each}"
+            )
     return chosen
 
 
@@ -64,7 +69,7 @@ BATCH = "{suite}/{run}/{batch}/{fingerprint}"
 set_limits(CONFIG)
 if "stdlib" in CONFIG.corpus.texts and PLAN.published and is_main_process():
     logger.warning(
-        "shapesweep: corpus.text is stdlib, which differs between versions of Python; for numbers "
+        "shapesweep: the text stdlib differs between versions of Python; for numbers "
         "that others can compare, set corpus: {text: paper, sampling: paper}"
     )
 refuse_storage()

@@ -204,11 +204,18 @@ def test_variants_have_other_texts_and_lengths(tokenizers, text_file, tmp_path):
         ({"variants": {"a": {"texts": "b"}}}, r"there is no such key; did you mean text\?"),
         ({"text": "hf://datasets/a/b@main/c.parquet#d"}, "must have 40 hexadecimal digits"),
         ({"text": "https://a/b"}, "write hf://datasets/"),
+        ({"text": f"hf://datasets/a/b@{'0' * 40}/../x.parquet#c"}, "write hf://datasets/"),
+        ({"text": f"hf://datasets/../b@{'0' * 40}/x.parquet#c"}, "write hf://datasets/"),
+        ({"variants": {"a": {"length": 64}}}, r"variants\.a: its documents are those of another"),
+        (
+            {"sampling": "paper", "variants": {"a": {"length": 512}}},
+            "only `text` and `sampling` change the documents of a text",
+        ),
     ],
 )
 def test_wrong_texts_and_variants_are_refused(corpus, message):
     with pytest.raises(ShapesweepError, match=message):
-        files.validate({"suites": ["embedded"], "corpus": corpus})
+        files.validate({"suites": ["embedded"], "corpora": ["text"], "corpus": corpus})
 
 
 def test_an_unknown_name_of_a_text_gets_advice():
@@ -257,3 +264,16 @@ def test_error_for_too_little_text_names_the_samples(tokenizers, build_corpora, 
     path.write_text("A short text. " * 40, encoding="utf-8")
     with pytest.raises(ShapesweepError, match="but 2 samples of 16 are needed"):
         build_corpora(tokenizers["decoder"], text=str(path), samples=2)
+
+
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path):
+    (tmp_path / "text.txt").write_text("one two", encoding="utf-8-sig")
+    assert _text.read_text(str(tmp_path / "text.txt")) == "one two"
+
+
+def test_a_short_text_of_a_variant_is_refused_with_the_key_of_the_variant(tokenizers, text_file):
+    settings = CorpusConfig(text=str(text_file), documents=4, length=8)
+    settings = CorpusConfig(**settings.model_dump() | {"variants": {"long": {"length": 10**6}}})
+    texts = {settings.text: _text.read_text(settings.text)}
+    with pytest.raises(ShapesweepError, match=r"lower corpus\.variants\.long\.documents or corpus"):
+        corpora.build(["text"], texts, tokenizers["decoder"], settings, 300)

@@ -1,9 +1,12 @@
 """Checkpoints before, in and after a loss spike are told apart, and laid beside normal ones."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 
 from shapesweep.explosions import checkpoints
+from shapesweep.report import explosions
 from shapesweep.storage import schemas
 
 STEPS = range(0, 1000, 100)
@@ -68,6 +71,13 @@ def test_a_loss_that_is_not_finite_is_in_the_spike():
     assert found.state.tolist() == ["before"] * 5 + ["in"] * 2 + ["after"] * 3
 
 
+def test_a_loss_that_is_not_finite_from_the_start_is_in_the_spike():
+    losses = np.full(100, np.nan)
+    losses[:30] = 3
+    found = checkpoints.describe(trajectories("a", range(10)), history("a", losses), manifest(), {})
+    assert found.state.tolist() == ["before"] * 3 + ["in"] * 7
+
+
 def test_named_runs_are_laid_beside_the_run_of_their_repository():
     parts = [
         trajectories("x.spike", [5, 6, 7], [1, 2, 3]),
@@ -89,7 +99,32 @@ def test_named_runs_are_laid_beside_the_run_of_their_repository():
 
 def test_without_spikes_the_table_is_empty():
     calm = history("a", np.full(100, 3.0))
-    for logs in (calm, calm.iloc[:0]):
-        found = checkpoints.describe(trajectories("a", range(10)), logs, manifest(), {"s": ["b"]})
+    measured = trajectories("a", range(10))
+    for table, logs in ((measured, calm), (measured, calm.iloc[:0]), (measured.iloc[:0], calm)):
+        found = checkpoints.describe(table, logs, manifest(), {"s": ["b"]})
         assert not len(found)
         assert list(found.columns) == schemas.SPIKED.names
+
+
+def test_the_report_states_what_is_known_of_each_run():
+    parts = [
+        trajectories("x.spike", [5, 6, 7], [1, 2, 3]),
+        trajectories("x.normal", [1, 9, 2], [1, 2, 3]),
+        trajectories("y.spike", [4], [7]),
+        trajectories("a", range(10)),
+    ]
+    parts[1].loc[2, ["low", "high"]] = np.nan
+    places = {"x.spike": "o/x", "x.normal": "o/x", "y.spike": "o/y"}
+    found = checkpoints.describe(
+        pd.concat(parts), history("a", spiking()), manifest(**places), {"s": ["*.spike"]}
+    )
+    curves = SimpleNamespace(
+        spikes=pd.DataFrame(columns=["suite"]), spiked=found, trajectories=pd.concat(parts)
+    )
+    report = explosions.as_markdown(curves)
+    # The third common step has no interval.
+    assert "| s/x.spike | x.normal | `id_twonn` of text, no_first | 1 to 2 |" in report
+    assert "+0.50 (-3.00 to +4.00) | 2 of 2 |" in report
+    assert "s/y.spike: its checkpoints are in a spike, but its repository has no run" in report
+    assert "| s/a | `id_twonn` of text, no_first | 4.00 (3.00 to 5.00) at step 400 |" in report
+    assert "nan" not in report

@@ -147,13 +147,13 @@ def test_footprint_of_a_checkpoint_is_its_files_and_its_shards():
         == 10**6
     )
     paper = settings(corpus={"documents": 10, "sampling": "paper"})
-    assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 10 * 512
+    assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 128 * 512
     variants = {"long": {"length": 100}, "few": {"documents": 2}}
     more = settings(corpus={"documents": 10, "length": 20, "variants": variants})
     model = Model.of(listed, settings().suites["s"])
     assert costs.n_tokens(model, more) == 3 * (10 * 20 + 10 * 100 + 2 * 20)
     listed.config["vocab_size"] = None
-    assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 10 * 512
+    assert costs.n_tokens(Model.of(listed, settings().suites["s"]), paper) == 3 * 128 * 512
 
 
 def test_costs_are_summed_and_state_their_assumptions():

@@ -342,6 +342,33 @@ def test_stages_of_several_repositories_form_one_run():
     assert [name for name, _ in revisions.patterns(only)] == list(names)
 
 
+def test_tokens_of_a_later_stage_are_known_only_from_its_start():
+    groups = [
+        {"repository": "o/a", "main_step": 200, "run": "a", "grid": [100, 200]},
+        {"repository": "o/b", "run": "a", "first_step": 1000, "grid": [100, 200]},
+        {"repository": "o/c", "run": "a", "first_step": 2000, "start": 5e6},
+    ]
+    suite = define(match=r"step(?P<step>\d+)", tokens={"per_step": 1000}, repositories=groups)
+    names = {"o/a": [100, 200], "o/b": [100], "o/c": [100]}
+    listed = {
+        name: Repository(branches={"main": "m", **{f"step{n}": f"{n}" for n in steps}})
+        for name, steps in names.items()
+    }
+    found = [entry for entry in find(suite, listed) if not entry.is_main]
+    assert [(entry.step, entry.tokens) for entry in found if entry.revision] == [
+        *((100, 100_000), (200, 200_000), (1100, None), (2100, 5_100_000))
+    ]
+    assert not any(flag.startswith("same_step") for entry in found for flag in entry.status)
+    # The grid of every repository starts at its first step.
+    assert [entry.step for entry in found if not entry.revision] == [1200]
+
+
+def test_first_step_needs_names_with_steps():
+    group = {"repository": "o/b", "first_step": 1000, "match": r"(?P<tokens>\d+B)"}
+    with pytest.raises(ValueError, match="first_step needs names with a group `step`"):
+        define(repositories=[group])
+
+
 def test_phases_can_continue_the_steps_of_a_run():
     phases = {"sft": {"stage": "SFT", "first_step": 1000}}
     suite = define(match=r"(?:(?P<phase>sft)-)?step(?P<step>\d+)", phases=phases)

@@ -131,6 +131,11 @@ def test_column_of_a_data_set_is_a_text(publish, standin, tmp_path):
     assert standin.asked == []
 
 
+def test_column_of_repeated_texts_is_a_text(publish, tmp_path):
+    column = pa.array(["one", "two", "one"]).dictionary_encode()
+    assert fetched(publish(column), tmp_path)[0] == "one\n\ntwo\n\none\n\n"
+
+
 def test_long_column_is_cut(publish, tmp_path, monkeypatch):
     monkeypatch.setattr(texts, "CHARACTERS", 7)
     assert fetched(publish(["four", "fives", "six"]), tmp_path)[0] == "four\n\nfiv\n\n"
@@ -150,6 +155,8 @@ def test_damaged_data_set_is_refused(publish, standin, tmp_path):
     [
         (["a"], "texts", r"there is no column text; did you mean texts\?"),
         ([1.5], "text", "the column text has double instead of text"),
+        (pa.array([None, ""], pa.string()), "text", "the column text contains no text"),
+        (pa.array([b"\xff"]).cast(pa.string(), safe=False), "text", "damaged"),
     ],
 )
 def test_column_without_text_is_refused(publish, tmp_path, column, name, message):
@@ -162,7 +169,9 @@ def test_absent_data_sets_and_files_are_refused(publish, tmp_path):
     for wrong, message in (
         (text.replace("part 0", "part 1"), "has no file data/part 1.parquet"),
         (text.replace("org/texts", "org/other"), "no such repository, or it is private"),
-        ("stdlib", "only named texts and data sets are fetched"),
+        ("stdlib", "stdlib: is neither a named text nor a data set on the Hub"),
+        ("papre", r"is neither a named text nor a data set on the Hub; did you mean paper\?"),
+        (text.replace("@", "@main/"), "must have 40 hexadecimal digits"),
     ):
         with pytest.raises(ShapesweepError, match=message):
             texts.fetch(wrong, tmp_path / "copy.txt")

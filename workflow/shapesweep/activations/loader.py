@@ -13,7 +13,7 @@ from shapesweep import corpora
 from shapesweep.checkpoint import facts, load
 from shapesweep.checkpoint.files import tokenizer_files
 from shapesweep.config.measurement import Measurement
-from shapesweep.corpora import Corpus
+from shapesweep.corpora import Corpus, CorpusLabel
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.storage import failures
 from shapesweep.storage.files import sha256
@@ -110,12 +110,15 @@ class Loader:
         if n_embeddings is None:
             raise CheckpointError(f"{type(model).__name__} does not read tokens")
         tokens, built = self._tokenize(tokenizer, n_embeddings)
-        longest = max(len(document) for corpus in built for document in corpus.documents)
+        lengths = {corpus.name: max(map(len, corpus.documents)) for corpus in built}
         limit = getattr(model.config, "max_position_embeddings", None)
+        name, longest = max(lengths.items(), key=lambda item: item[1])
         if limit and longest > limit:
+            key = self.settings.corpus.variant(CorpusLabel.parse(name).variant).key
             raise CheckpointError(
-                f"a document has {longest} tokens, but the model reads at most {limit} (see "
-                "corpus.length; the sampling `paper` needs a model that reads 512 characters)"
+                f"a document of the corpus {name} has {longest} tokens, but the model reads at "
+                f"most {limit} (see {key}.length; the sampling `paper` needs a model that reads "
+                "512 characters)"
             )
         return LoadedCheckpoint(model, tokens, built)
 

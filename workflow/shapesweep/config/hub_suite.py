@@ -162,7 +162,13 @@ class Naming(Strict):
         None,
         ge=0,
         description="step of the run at which the training of this repository starts, which is "
-        "added to its steps",
+        "added to its steps, also to those of `grid` and `main_step`",
+    )
+    start: float | None = Field(
+        None,
+        ge=0,
+        description="tokens seen before the training of this repository; without it, the tokens of "
+        "checkpoints with a `first_step` are not known",
     )
     main_step: int | None = Field(
         None,
@@ -179,7 +185,7 @@ class Naming(Strict):
     language: str | None = Field(
         None,
         description="language of the training text, if it contains little or no English; such a "
-        "suite is refused if `corpus.text` is English",
+        "suite is refused if `corpus.text` is known to be English",
     )
     seed: int | str | None = Field(
         None,
@@ -317,6 +323,10 @@ class HubSuite(Expected, Naming):
             if not (group.match or group.named or self.not_loadable):
                 raise ValueError(
                     f"{group.repository} needs the key match, for the repository or for the suite"
+                )
+            if group.first_step and "(?P<step>" not in (group.match or "(?P<step>"):
+                raise ValueError(
+                    f"{group.repository}: first_step needs names with a group `step` in `match`"
                 )
             if group.match and self.mode == "repositories" and "(?P<run>" not in group.match:
                 raise ValueError("the mode `repositories` needs the group `run` in the key `match`")

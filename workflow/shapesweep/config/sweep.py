@@ -15,7 +15,7 @@ from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import CorpusName, GeometryConfig, Loader, Measurement
 from shapesweep.config.registry import REGISTRY, Suites
 from shapesweep.config.suite import Name
-from shapesweep.corpora import CORPORA, CorpusConfig, language
+from shapesweep.corpora import CORPORA, CorpusConfig, expand, language
 from shapesweep.errors import near
 from shapesweep.metrics import METRICS, NeighborMetric
 from shapesweep.storage.selections import SELECTIONS, SUBSAMPLES
@@ -238,6 +238,7 @@ class Config(Strict):
     def for_spikes(self) -> "Config":
         """The configuration of `snakemake spikes`; it may have no suites."""
         none: dict[str, Any] = {"spikes": SpikesConfig(), "budget": BudgetConfig(checkpoints={})}
+        none["corpus"] = self.corpus.variant("")
         return self.model_copy(update={**none, **dict(self.spikes)})
 
     def scratch_folder(self, results: str | Path) -> str | None:
@@ -275,6 +276,18 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _check_variants(self) -> "Config":
+        made = {label.variant for label, _ in expand(self.corpora, self.corpus)}
+        for name in self.corpus.variants:
+            if name not in made:
+                raise at(
+                    ["corpus", "variants", name],
+                    "its documents are those of another variant or of `corpus`; with the sampling "
+                    "`paper`, only `text` and `sampling` change the documents of a text",
+                )
+        return self
+
+    @model_validator(mode="after")
     def _check_phases(self) -> "Config":
         for role, standard in PhasesConfig():
             curve = getattr(self.phases, role)
@@ -304,7 +317,7 @@ class Config(Strict):
                     f"hub: {{remote_code: [{name}]}}",
                 )
             foreign = suite.languages() - {"English"}
-            if foreign and {language(text) for text in self.corpus.texts} == {"English"}:
+            if foreign and language(self.corpus.text) == "English":
                 languages = ", ".join(sorted(foreign))
                 raise at(
                     ["suites", name],

@@ -10,7 +10,6 @@ add a corpus.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -21,12 +20,14 @@ from numpy.typing import NDArray
 
 from shapesweep.corpora import _documents
 from shapesweep.corpora._config import CorpusConfig, LastConfig, PassagesConfig
-from shapesweep.corpora._documents import special_tokens
+from shapesweep.corpora._documents import PAPER_DOCUMENTS, special_tokens
 from shapesweep.corpora._sources import (
     DatasetText,
     NamedText,
+    check_text,
     fetched_file,
     language,
+    named_texts,
     pinned_by,
     source,
 )
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CORPORA",
+    "PAPER_DOCUMENTS",
     "Corpus",
     "CorpusConfig",
     "CorpusKind",
@@ -52,9 +54,11 @@ __all__ = [
     "NamedText",
     "PassagesConfig",
     "build",
+    "check_text",
     "expand",
     "fetched_file",
     "language",
+    "named_texts",
     "pinned_by",
     "read_text",
     "source",
@@ -216,8 +220,9 @@ class CorpusLabel:
 def expand(names: Sequence[str], settings: CorpusConfig) -> list[tuple[CorpusLabel, CorpusConfig]]:
     """Return all corpora of a sweep: every sample of every corpus, for all variants.
 
-    A variant has no corpora whose documents would be the same as without the variant. For example,
-    the documents of the corpus `passages` do not depend on `corpus.length`.
+    A variant has no corpora whose documents would be the same as without the variant, or as those
+    of an earlier variant. For example, the documents of the corpus `passages` do not depend on
+    `corpus.length`.
 
     Parameters
     ----------
@@ -229,14 +234,25 @@ def expand(names: Sequence[str], settings: CorpusConfig) -> list[tuple[CorpusLab
     -------
     list of (CorpusLabel, CorpusConfig)
     """
-    found = []
+    found, known = [], set()
     for variant in ["", *settings.variants]:
         mine = settings.variant(variant)
-        is_same_text = (mine.text, mine.seed) == (settings.text, settings.seed)
-        for name, number in itertools.product(names, range(mine.samples)):
-            if not (variant and is_same_text and CORPORA[name].pooling != "tokens"):
-                found.append((CorpusLabel(name, variant, number + 1), mine))
+        for name in names:
+            documents = name, _identity(mine, CORPORA[name].pooling)
+            if documents not in known:
+                known.add(documents)
+                numbers = range(1, mine.samples + 1)
+                found += [(CorpusLabel(name, variant, number), mine) for number in numbers]
     return found
+
+
+def _identity(settings: CorpusConfig, pooling: str) -> tuple[object, ...]:
+    """Return the keys of a configuration that determine the documents of a corpus."""
+    if pooling != "tokens":
+        return settings.text, settings.seed
+    if settings.sampling == "paper":
+        return settings.text, settings.sampling
+    return settings.text, settings.documents, settings.length, settings.seed
 
 
 def build(

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from shapesweep.corpora._sources import check_text
 from shapesweep.validation import Strict, at
@@ -91,6 +91,14 @@ class CorpusConfig(Strict):
         examples=["{long: {length: 512}}", "{code: {text: code.txt}}"],
     )
 
+    #: Key of the configuration, for error messages.
+    _key: str = PrivateAttr("corpus")
+
+    @property
+    def key(self) -> str:
+        """The key of the configuration: `corpus`, or `corpus.variants.<name>` for a variant."""
+        return self._key
+
     @model_validator(mode="after")
     def _check_variants(self) -> "CorpusConfig":
         for name, variant in self.variants.items():
@@ -104,7 +112,10 @@ class CorpusConfig(Strict):
         if name:
             given = dict(self.variants[name]).items()
             changes |= {key: value for key, value in given if value is not None}
-        return self.model_copy(update=changes)
+        found = self.model_copy(update=changes)
+        if name:
+            found._key = f"corpus.variants.{name}"
+        return found
 
     @property
     def texts(self) -> list[str]:

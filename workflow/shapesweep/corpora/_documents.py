@@ -59,14 +59,15 @@ def cut(
     """
     if settings.sampling == "paper":
         return _paper(text, settings, tokenizer)
-    windows = _windows(text, tokenizer, settings.length, n_special, settings.seed, "corpus.length")
+    key = f"{settings.key}.length"
+    windows = _windows(text, tokenizer, settings.length, n_special, settings.seed, key)
     found = _samples(windows, settings.samples, settings.documents)
     if min(map(len, found)) < settings.documents:
         samples = f"{settings.samples} samples of " if settings.samples > 1 else ""
         raise ShapesweepError(
             f"corpus.text: {settings.text} contains {sum(map(len, found))} documents of "
             f"{settings.length} tokens, but {samples}{settings.documents} are needed: use a longer "
-            "text, or lower corpus.documents or corpus.length"
+            f"text, or lower {settings.key}.documents or {settings.key}.length"
         )
     return found
 

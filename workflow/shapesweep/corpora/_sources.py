@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field
 
 from shapesweep.errors import near
+from shapesweep.storage.files import is_inside
 from shapesweep.validation import Strict, valid_path
 
 #: Folder of the named texts. Each text is defined in a file with the name of the text.
@@ -22,7 +23,8 @@ REGISTRY = Path(str(resources.files("shapesweep") / "texts"))
 #: The text that needs no file: the documentation of Python.
 STDLIB = "stdlib"
 _DATASET = re.compile(
-    r"hf://datasets/(?P<repository>[\w.-]+(?:/[\w.-]+)?)@(?P<commit>[0-9a-f]{40})"
+    r"hf://datasets/(?P<repository>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)"
+    r"@(?P<commit>[0-9a-f]{40})"
     r"/(?P<path>[^#@]+\.parquet)#(?P<column>[^#]+)"
 )
 _DATASET_FORM = "hf://datasets/<repository>@<commit>/<path>.parquet#<column>"
@@ -79,7 +81,8 @@ def check_text(text: str) -> str:
     ValueError
         If the text is neither a name, nor a path, nor a column of a data set at a commit.
     """
-    if "://" in text and not _DATASET.fullmatch(text):
+    match = _DATASET.fullmatch(text)
+    if "://" in text and not (match and is_inside(match["path"])):
         unpinned = text.startswith("hf://datasets/") and not re.search(r"@[0-9a-f]{40}/", text)
         why = "; the commit must have 40 hexadecimal digits, so that the text cannot change"
         raise ValueError(f"write {_DATASET_FORM}{why if unpinned else ''}")

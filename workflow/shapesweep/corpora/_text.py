@@ -43,7 +43,7 @@ def read_text(text: str, folder: str | Path = "", sha256: str = "") -> str:
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise ShapesweepError(f"corpus.text: {path} has changed since the plan was made; run again")
     try:
-        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
         raise ShapesweepError(f"corpus.text: {path} is not UTF-8 ({error.reason})") from None
 

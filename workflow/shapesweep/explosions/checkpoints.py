@@ -49,15 +49,16 @@ def describe(
     -------
     pandas.DataFrame
         `schemas.SPIKED`. `state` is `before`, `in` or `after` the spike, or null if the log does
-        not reach the step. Runs that were saved
-        during a spike have a `reference`: the run of the same repository with which they have most
-        steps in common. The row then also contains the value of the reference at the same step.
+        not reach the step. Runs that were saved during a spike have a `reference`: the run of the
+        same repository with which they have most steps in common. The row then also contains the
+        value of the reference at the same step.
     """
     middle = trajectories[(trajectories.layers == "middle") & (trajectories.over == "documents")]
     wanted = [tuple(row) for row in middle[["metric", "corpus", "selection"]].to_numpy()]
-    middle = middle[[key in DESCRIBED for key in wanted]]
+    middle = middle[np.array([key in DESCRIBED for key in wanted], dtype=bool)]
+    middle = middle[middle.step.notna()]
     of_run = dict(iter(middle.groupby(["suite", "run"], sort=False)))
-    steps = {key: set(part.step.dropna()) for key, part in of_run.items()}
+    steps = {key: set(part.step) for key, part in of_run.items()}
     places = manifest.drop_duplicates(["suite", "run"]).set_index(["suite", "run"]).repository
     places = places.to_dict()
     tables = []
@@ -69,6 +70,7 @@ def describe(
                 if other[0] == suite
                 and places.get(other) == places.get((suite, run))
                 and not _is_named(other[1], spiked[suite])
+                and steps[other] & steps[suite, run]
             ]
             reference = max(
                 others, key=lambda other: len(steps[other] & steps[suite, run]), default=None
@@ -123,7 +125,8 @@ def _states(
         elif step < logged[onset]:
             states.append("before")
         else:
-            states.append("after" if loss <= level else "in")
+            # Both numbers are infinite if the loss is not finite from the start.
+            states.append("after" if np.isfinite(loss) and loss <= level else "in")
     return states, found
 
 

@@ -41,7 +41,9 @@ def levels(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     windows = np.lib.stride_tricks.sliding_window_view(finite[:-1], WINDOW)
     with np.errstate(invalid="ignore"):
         middles = np.median(windows, axis=1)
-        spreads = _MAD * np.nanmedian(np.abs(windows - middles[:, None]), axis=1)
+        # If most losses are infinite, the level is infinite, whatever the spread.
+        distances = np.nan_to_num(np.abs(windows - middles[:, None]), nan=0.0, posinf=np.inf)
+        spreads = _MAD * np.median(distances, axis=1)
         bounds = middles + np.maximum(DEVIATIONS * spreads, NATS)
     lowest = np.minimum.accumulate(middles)
     # Index of the window with the lowest median so far.

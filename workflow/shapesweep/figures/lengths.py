@@ -30,7 +30,9 @@ def data(curves: Curves) -> pd.DataFrame:
     )
     # Variants with another text are left out.
     found = found[found.text_sha256.isin(found[found.corpus == usual].text_sha256)]
-    found = at_last(found)
+    # Of corpora with equal lengths, the first is drawn, which is the corpus without a variant.
+    first = found.drop_duplicates("document_length").corpus
+    found = at_last(found[found.corpus.isin(first)])
     return found if found.document_length.nunique() > 1 else found.iloc[:0]
 
 

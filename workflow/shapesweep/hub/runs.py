@@ -62,9 +62,13 @@ def checkpoints(
                 _with_files(checkpoint, listed[checkpoint.repository], suite.remote_code)
                 for checkpoint in _without_repeated_main(_on_axis(named))
             ]
-            group = groups[members[0].repository]
+            of_groups: dict[int, tuple[Repositories, list[Listed]]] = {}
+            for member in members:
+                group = groups[member.repository]
+                of_groups.setdefault(id(group), (group, []))[1].append(member)
+            holes = [hole for of in of_groups.values() for hole in _holes(*of)]
             whole += sorted(
-                [*members, *_holes(group, members)],
+                [*members, *holes],
                 key=lambda member: (member.is_main, member.step or 0, member.revision),
             )
     twins: dict[tuple[str, str], Listed] = {}
@@ -93,10 +97,13 @@ def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
         step, label = checkpoint.step, checkpoint.tokens
         tokens = tokens_of(rule, step, label, checkpoint.is_main, rank)
         step = step_of(rule, label) if step is None else step
-        if step is not None:
-            step += phase.first_step or group.first_step or 0
+        first, start = phase.first_step or group.first_step or 0, phase.start or group.start or 0
+        step = None if step is None else step + first
+        if first and not start:
+            # It is not known how many tokens were seen before the first step.
+            tokens = None
         if tokens is not None:
-            tokens += phase.start
+            tokens += start
             if tokens > LARGEST:
                 raise ShapesweepError(
                     f"tokens: by this rule, {checkpoint.revision} has seen {tokens:.3g} tokens, "
@@ -112,7 +119,7 @@ def _placed(group: Repositories, found: list[Listed]) -> list[Listed]:
 def _on_axis(run: list[Listed]) -> list[Listed]:
     """Place the checkpoints of a run by their tokens if none of them has a step."""
     # The suite, and not its name, may give a position to `main`.
-    named = [checkpoint for checkpoint in run if checkpoint.revision != "main"]
+    named = [checkpoint for checkpoint in run if not _is_main(checkpoint)]
     if any(c.step is not None for c in named) or all(c.tokens is None for c in named):
         return run
     positions = [c.step if c.tokens is None else c.tokens for c in run]
@@ -121,13 +128,19 @@ def _on_axis(run: list[Listed]) -> list[Listed]:
 
 def _without_repeated_main(run: list[Listed]) -> list[Listed]:
     """Treat `main` as a checkpoint without a step if another checkpoint has the same step."""
-    steps = {checkpoint.step for checkpoint in run if checkpoint.revision != "main"}
+    steps = {checkpoint.step for checkpoint in run if not _is_main(checkpoint)}
     return [
         replace(checkpoint, step=None, tokens=None, is_main=True)
-        if checkpoint.revision == "main" and checkpoint.step in steps
+        if _is_main(checkpoint) and checkpoint.step in steps
         else checkpoint
         for checkpoint in run
     ]
+
+
+def _is_main(checkpoint: Listed) -> bool:
+    """Return whether a checkpoint is a `main`, also in a run of several repositories."""
+    own = plain(checkpoint.repository.partition("/")[2])
+    return checkpoint.revision in ("main", f"{own}.main")
 
 
 def _phase(group: Repositories, name: str | None) -> Phase:
@@ -161,6 +174,6 @@ def _holes(group: Repositories, members: list[Listed]) -> list[Listed]:
     on_tokens = axis.of((m.step for m in members), (m.tokens for m in members)).on_tokens
     return [
         replace(hole, step=step, tokens=step if on_tokens else None)
-        for step in steps(group.grid or [])
+        for step in ((group.first_step or 0) + step for step in steps(group.grid or []))
         if step not in known
     ]

@@ -16,7 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shapesweep import progress
-from shapesweep.corpora import DatasetText, NamedText, fetched_file, source
+from shapesweep.corpora import (
+    DatasetText,
+    NamedText,
+    check_text,
+    fetched_file,
+    named_texts,
+    source,
+)
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.hub import client
 from shapesweep.hub.errors import is_short
@@ -28,6 +35,7 @@ from shapesweep.storage.tables import first_line
 GITHUB, MIRROR = "https://github.com", "SHAPESWEEP_GITHUB"
 #: Maximum number of characters that are read from a column of a data set.
 CHARACTERS = 64_000_000
+_IS_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 def fetch(text: str, copy: str | Path | None = None) -> str:
@@ -52,9 +60,13 @@ def fetch(text: str, copy: str | Path | None = None) -> str:
         If the text cannot be fetched, or if it differs from the text that the name or the commit
         pins.
     """
-    found = source(text)
+    try:
+        found = source(check_text(text))
+    except ValueError as error:
+        raise ShapesweepError(f"{text}: {error}") from None
     if found is None:
-        raise ShapesweepError(f"{text}: is not fetched; only named texts and data sets are fetched")
+        advice = near(text, named_texts())
+        raise ShapesweepError(f"{text}: is neither a named text nor a data set on the Hub{advice}")
     try:
         cached = _named(text, found) if isinstance(found, NamedText) else _dataset(found)
     except client.UnreachableError as error:
@@ -186,7 +198,8 @@ def _write_column(found: DatasetText, parquet: Path, out: Path) -> None:
             if column not in names:
                 raise ShapesweepError(f"{where}: there is no column {column}{near(column, names)}")
             kind = file.schema_arrow.field(column).type
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if not any(is_text(kind) for is_text in _IS_TEXT):
                 raise ShapesweepError(f"{where}: the column {column} has {kind} instead of text")
             left = CHARACTERS
             for batch in file.iter_batches(256, columns=[column]):
@@ -195,5 +208,7 @@ def _write_column(found: DatasetText, parquet: Path, out: Path) -> None:
                     left -= len(entry)
                     if left <= 0:
                         return
-    except pa.ArrowException as error:
+            if left == CHARACTERS:
+                raise ShapesweepError(f"{where}: the column {column} contains no text")
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise ShapesweepError(f"{where}: damaged ({first_line(error)})") from None

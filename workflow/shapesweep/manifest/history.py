@@ -189,9 +189,8 @@ def _logs(
 ) -> Iterator[tuple[str, Log, Path | None]]:
     """Yield every run, the run's log, and the run's folder (None if the run is on the Hub)."""
     if isinstance(suite, HubSuite):
-        yield from _published(name, suite, results) if suite.losses else ()
-        for run, path in suite.loss_files.items():
-            yield run, (read_log(path), []), None
+        if suite.losses or suite.loss_files:
+            yield from _published(name, suite, results)
     elif isinstance(suite, LocalSuite):
         for run, local in suite.runs.items():
             log = (read_log(local.losses), []) if local.losses else of_folder(local.path)
@@ -208,26 +207,30 @@ def _check_log(key: str, path: str) -> None:
 
 
 def _published(name: str, suite: HubSuite, results: str | Path) -> Iterator[tuple[str, Log, None]]:
-    """Yield the logs in the repositories of a suite, at the revision `main`."""
+    """Yield the logs of a suite: files on this machine, and files of repositories at `main`."""
     listed = listing.read(listing_file(results, name))
     found = list_checkpoints(name, suite, results)
     by_run = {checkpoint.run: checkpoint.repository for checkpoint in found}
-    for run, path in suite.losses.items():
+    for run, path in {**suite.losses, **suite.loss_files}.items():
+        key = "loss_files" if run in suite.loss_files else "losses"
         if run not in by_run:
             # An unknown run is not an error, because the suite's key `only` may leave out runs that
             # have a log.
-            problem = f"suites.{name}.losses: there is no run {run}{near(run, by_run)}"
+            problem = f"suites.{name}.{key}: there is no run {run}{near(run, by_run)}"
             yield run, (_NOTHING, [problem]), None
             continue
         mine = [checkpoint for checkpoint in found if checkpoint.run == run]
         if axis.of((c.step for c in mine), (c.tokens for c in mine)).on_tokens:
             problem = (
-                f"suites.{name}.losses: the names of the checkpoints of {run} contain tokens, but "
+                f"suites.{name}.{key}: the names of the checkpoints of {run} contain tokens, but "
                 "its log contains steps, so the log is left out"
             )
             yield run, (_NOTHING, [problem]), None
             continue
-        yield run, _of_repository(by_run[run], listed[by_run[run]], path), None
+        if key == "loss_files":
+            yield run, (read_log(path), []), None
+        else:
+            yield run, _of_repository(by_run[run], listed[by_run[run]], path), None
 
 
 def _of_repository(name: str, repository: Repository, path: str) -> Log:

@@ -14,7 +14,7 @@ from shapesweep.checkpoint import facts
 from shapesweep.checkpoint.files import model_files
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.config.sweep import Config
-from shapesweep.corpora import CORPORA, CorpusConfig, expand
+from shapesweep.corpora import CORPORA, PAPER_DOCUMENTS, CorpusConfig, expand
 from shapesweep.manifest.selection import Listed
 from shapesweep.storage.files import stats
 from shapesweep.storage.selections import DRAWS, LEAST, LENGTHS
@@ -128,7 +128,9 @@ def corpus_tokens(model: Model, corpus: CorpusConfig) -> int:
     """Return the maximum number of tokens in a corpus with the pooling `tokens`."""
     entries = facts.vocabulary(model.config) or 0
     chunk = _CHUNK // 2 if entries >= _SUBWORDS else _CHUNK
-    return corpus.documents * (corpus.length if corpus.sampling == "windows" else chunk)
+    if corpus.sampling == "paper":
+        return PAPER_DOCUMENTS * chunk
+    return corpus.documents * corpus.length
 
 
 def footprint(model: Model, settings: Config) -> int:

@@ -116,7 +116,7 @@ def measuring(definition: AnySuite, members: Iterable[Listed], settings: Measure
     """
     each = [[checkpoint.revision, *_checkpoint(definition, checkpoint)] for checkpoint in members]
     metrics = {name: metric.version for name, metric in METRICS.items()}
-    return digest(each, _reading(settings), texts(settings), numbers(settings), metrics)
+    return digest(each, _reading(settings), [*texts(settings).items()], numbers(settings), metrics)
 
 
 def downloading(definition: AnySuite, members: Iterable[Listed]) -> str:
@@ -129,9 +129,8 @@ def downloading(definition: AnySuite, members: Iterable[Listed]) -> str:
 def budgeting(definition: AnySuite, checkpoint: Listed, settings: Measurement, rise: float) -> str:
     """Return the fingerprint of the dimension budget of a checkpoint."""
     of_budget, settings = [rise, budget.VERSION], settings.for_budget
-    return digest(
-        _checkpoint(definition, checkpoint), _reading(settings), texts(settings), of_budget
-    )
+    shown = [*texts(settings).items()]
+    return digest(_checkpoint(definition, checkpoint), _reading(settings), shown, of_budget)
 
 
 def contents(checkpoint: Checkpoint, tokenizer: Path, settings: Measurement) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from shapesweep.corpora import CORPORA
 from shapesweep.curves.tables import Curves, rows
 from shapesweep.explosions.scoring import CLAIMED, LEAST, corrected
 
@@ -67,11 +68,12 @@ def _checkpoints(spiked: pd.DataFrame) -> Iterator[str]:
         "are descriptions and no score, because too few runs with spikes are published."
     )
     beside = spiked.reference.notna()
-    if (~beside).any():
+    has_log = ~beside & spiked.loss.notna()
+    if has_log.any():
         yield ""
         yield "| run | metric | last checkpoint before | in the spike | after |"
         yield "|---|---|---|---|---|"
-        for key, part in spiked[~beside].groupby(_OF_SPIKED, sort=False):
+        for key, part in spiked[has_log].groupby(_OF_SPIKED, sort=False):
             part = part.sort_values("step")
             states = [part[part.state == state] for state in ("before", "in", "after")]
             cells = [_range(states[0].tail(1)), _range(states[1]), _range(states[2])]
@@ -84,7 +86,10 @@ def _checkpoints(spiked: pd.DataFrame) -> Iterator[str]:
         )
         yield "|---|---|---|---|---|---|"
         for key, part in spiked[beside].groupby([*_OF_SPIKED, "reference"], sort=False):
-            part = part[part.value.notna() & part.reference_value.notna()]
+            part = part.dropna(subset=["value", "low", "high"])
+            part = part.dropna(subset=["reference_value", "reference_low", "reference_high"])
+            if not len(part):
+                continue
             change = (part.value - part.reference_value).astype(float)
             # Both runs are measured on the same documents, so their errors tend to cancel.
             room = (
@@ -94,6 +99,14 @@ def _checkpoints(spiked: pd.DataFrame) -> Iterator[str]:
             beyond = f"{int((change.abs() > room).sum())} of {len(part)}"
             cells = [_run(key), str(key[-1]), _quantity(key), _steps(part), ends, beyond]
             yield f"| {' | '.join(cells)} |"
+    runs = spiked[["suite", "run"]].drop_duplicates().apply(tuple, axis=1)
+    known = set(spiked[beside | has_log][["suite", "run"]].apply(tuple, axis=1))
+    for key in (key for key in runs if key not in known):
+        yield ""
+        yield (
+            f"{_run(key)}: its checkpoints are in a spike, but its repository has no run with "
+            "checkpoints at the same steps."
+        )
     yield ""
 
 
@@ -181,7 +194,8 @@ def _growth(approaches: pd.DataFrame) -> Iterator[str]:
 
 def _swept(spikes: pd.DataFrame, trajectories: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence on how the ID changes between the last two checkpoints before an onset."""
-    shown = rows(trajectories, metric="id_twonn", layers="middle", selection="no_first")
+    of_text = {"metric": "id_twonn", "layers": "middle", "selection": "no_first"}
+    shown = rows(trajectories, **of_text, corpus=CORPORA)
     counts = {"grown": 0, "fallen": 0, "neither": 0}
     for spike in spikes.itertuples():
         mine = rows(shown, suite=spike.suite, run=spike.run)
