@@ -71,8 +71,8 @@ def measured(metric_names, shards, n_layers):
     """
     numbers, replicates = [], []
     for row, replicate_rows in _rows(metric_names, shards, n_layers):
-        numbers.append(row)
-        replicates += replicate_rows
+        numbers.append(dict.fromkeys(schemas.GEOMETRY.names) | row)
+        replicates += [dict.fromkeys(schemas.REPLICATES.names) | each for each in replicate_rows]
     return build(as_read(numbers, schemas.GEOMETRY), as_read(replicates, schemas.REPLICATES))
 
 

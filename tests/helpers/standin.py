@@ -182,10 +182,13 @@ class _Handler(BaseHTTPRequestHandler):
         standin = self.server.standin
         parts = urlsplit(self.path)
         path = unquote(parts.path)
-        # The client asks for this list in the background, once per process.
-        if path != "/api/agent-harnesses":
-            with standin.lock:
-                standin.asked.append((self.command, path))
+        self.fault = None
+        if path == "/api/agent-harnesses":
+            # The client asks for this list in the background, once per process.
+            self.send(404, b"", {})
+            return
+        with standin.lock:
+            standin.asked.append((self.command, path))
         if path in standin.silent:
             standin.is_stopped.wait()
             self.close_connection = True

@@ -64,8 +64,8 @@ def test_a_sweep_from_checkpoints_to_figures(workspace):
     assert len(losses[losses.source == "eval"]) == 2 * 3 * 3
     assert not len(read(workspace, "failures"))
     # These figures are not drawn, because the sweep has no budgets, no last tokens, no model of the
-    # paper, and no loss explosion.
-    absent = {"budget", "pooling", "comparison", "approach", "early_warning"}
+    # paper, no loss explosion, and documents of one length.
+    absent = {"budget", "pooling", "comparison", "approach", "early_warning", "spiked", "lengths"}
     drawn = {f"{name}.{kind}" for name in FIGURES.keys() - absent for kind in EXTENSIONS}
     found = {path.name: path for path in (workspace / "results/figures").glob("[!.]*")}
     assert set(found) == drawn
@@ -145,7 +145,9 @@ def test_too_long_documents_are_reported_for_each_checkpoint(workspace):
     configure(workspace, {"corpus.length": 65, "checkpoints": {"steps": [0]}})
     done = sweep(workspace, "numbers")
     assert "0 checkpoints of 0 runs measured, 2 not measured" in done.stdout
-    assert "a document has 65 tokens, but the model reads at most 64" in done.stdout
+    assert (
+        "a document of the corpus text has 65 tokens, but the model reads at most 64" in done.stdout
+    )
     assert "Traceback" not in done.stdout
 
 

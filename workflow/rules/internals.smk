@@ -50,13 +50,19 @@ def set_limits(chosen):
 def check_that_all_jobs_ran():
     """Fail if Snakemake reports success although jobs of the plan did not run.
 
-    With `keep-going`, Snakemake does not check whether jobs are left that never became ready.
+    With `keep-going`, Snakemake does not check whether jobs are left that never became ready. If
+    another job ends while Snakemake updates its plan after a listing, all jobs may drop out of the
+    plan, so the files of the targets are checked, too.
     """
     left = list(workflow.dag.needrun_jobs())
     if left:
         raise WorkflowError(
             f"shapesweep: error: {len(left)} jobs did not run, such as {left[0].rule.name}; run again"
         )
+    for job in workflow.dag.targetjobs:
+        for path in job.output or job.input:
+            if not os.path.exists(path):
+                raise WorkflowError(f"shapesweep: error: {path} was not written; run again")
 
 
 def refuse_storage():
