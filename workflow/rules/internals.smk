@@ -62,7 +62,9 @@ def check_that_all_jobs_ran():
     for job in workflow.dag.targetjobs:
         for path in job.output or job.input:
             if not os.path.exists(path):
-                raise WorkflowError(f"shapesweep: error: {path} was not written; run again")
+                raise WorkflowError(
+                    f"shapesweep: error: {path} was not written; run again"
+                )
 
 
 def refuse_storage():
