@@ -1,6 +1,7 @@
 # Input: the suites under the configuration's key `spikes`. Output in <results>/spikes/: the tables
 # and curves of these suites, three figures, and the report warnings.md. The report says whether a
-# signal warned of the suites' loss explosions, and describes checkpoints in loss spikes. Only `snakemake spikes` computes these files.
+# signal warned of the suites' loss explosions, and describes checkpoints in loss spikes. Only
+# `snakemake spikes` computes these files.
 import json
 
 from shapesweep.config.hub_suite import HubSuite

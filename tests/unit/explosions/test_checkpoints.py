@@ -1,4 +1,4 @@
-"""Checkpoints before, in and after a loss spike are told apart, and laid beside normal ones."""
+"""Checkpoints are before, in or after a loss spike, and are compared with normal checkpoints."""
 
 from types import SimpleNamespace
 
