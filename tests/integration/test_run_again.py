@@ -169,6 +169,14 @@ def test_a_deleted_output_is_written_again(copied, pattern):
     assert "Nothing to be done" in sweep(copied, "--dry-run", target_of(pattern)).stdout
 
 
+def test_a_missing_table_is_planned_while_the_template_is_written_again(copied):
+    # Snakemake 9.27 skips jobs behind an `ancient` input that is written again, see config.smk.
+    for path in (copied / "results").glob("geometry/mine/a/checkpoint-0+1/*/geometry.parquet"):
+        path.unlink()
+    found = sweep(copied, "--dry-run", "--forcerun", "template", "--", "numbers").stdout
+    assert re.search("^geometry ", found, re.MULTILINE), found
+
+
 @pytest.mark.parametrize("pattern", OUTPUTS if ALL else SAMPLE)
 def test_a_truncated_output_is_written_again_or_reported(copied, pattern):
     (path,) = (copied / "results").glob(pattern)

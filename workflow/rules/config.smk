@@ -2,7 +2,9 @@
 # <results>/settings/, which contains the settings that jobs read. The name of a settings file is
 # the digest of its contents, so a job depends only on the part of the configuration that it reads.
 # Snakemake's template engine writes these files in the main process, because their contents may be
-# too long for a command line.
+# too long for a command line. The template is not marked `ancient` anywhere: if the template were
+# written while Snakemake updates its plan after a listing, Snakemake would skip all jobs behind it
+# (https://github.com/snakemake/snakemake/issues/4166).
 rule template:
     output:
         f"{RESULTS}/settings/text.jinja",
@@ -17,7 +19,7 @@ rule template:
 
 rule config:
     input:
-        ancient(rules.template.output),
+        rules.template.output,
     output:
         f"{RESULTS}/config.yaml",
     localrule: True
@@ -32,7 +34,7 @@ rule config:
 
 rule settings:
     input:
-        ancient(rules.template.output),
+        rules.template.output,
     output:
         f"{RESULTS}/settings/{{fingerprint}}.yaml",
     localrule: True

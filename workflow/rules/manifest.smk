@@ -32,7 +32,7 @@ checkpoint listing:
 
 rule record:
     input:
-        ancient(rules.template.output),
+        rules.template.output,
     output:
         f"{RESULTS}/plans/{{suite}}/{{fingerprint}}.json",
     localrule: True

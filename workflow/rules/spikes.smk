@@ -83,9 +83,6 @@ use rule figures as figures_spikes with:
 
 rule spikes:
     input:
-        # The template is written while the suites are listed. If it were written later, Snakemake
-        # might lose jobs, because it would end while Snakemake updates its plan.
-        rules.template.output,
         files(SPIKE_SUITES),
         rules.join_spikes.output,
         rules.curves_spikes.output,
