@@ -37,10 +37,11 @@ def read_text(text: str, folder: str | Path = "", sha256: str = "") -> str:
     path = text_file(text, folder)
     if path is None:
         return stdlib_text("measuring")
-    if fetched_file(text):
-        sha256 = text_sha256(text, folder)
     content = path.read_bytes()
-    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+    found = hashlib.sha256(content).hexdigest()
+    if fetched_file(text):
+        _check_fetched(path, found)
+    elif sha256 and found != sha256:
         raise ShapesweepError(f"corpus.text: {path} has changed since the plan was made; run again")
     try:
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
@@ -87,16 +88,21 @@ def text_sha256(text: str, folder: str | Path = "") -> str:
         return _stdlib_sha256()
     found = file_sha256(path)
     if fetched_file(text):
-        try:
-            verified = path.with_suffix(".sha256").read_text(encoding="utf-8").partition(" ")[0]
-        except OSError:
-            verified = ""
-        if found != verified:
-            raise ShapesweepError(
-                f"corpus.text: {path} differs from the text that was fetched and verified; remove "
-                "it, and run again"
-            )
+        _check_fetched(path, found)
     return found
+
+
+def _check_fetched(path: Path, sha256: str) -> None:
+    """Compare the digest of a fetched text with the digest that was stored with it."""
+    try:
+        verified = path.with_suffix(".sha256").read_text(encoding="utf-8").partition(" ")[0]
+    except OSError:
+        verified = ""
+    if sha256 != verified:
+        raise ShapesweepError(
+            f"corpus.text: {path} differs from the text that was fetched and verified; remove it, "
+            "and run again"
+        )
 
 
 @cache
