@@ -66,7 +66,7 @@ def grid(
         column[0].set_title(title)
         column[-1].set_xlabel(xlabel)
     for ax in axes.flat if xlabel == "layer" else ():
-        layer_axis(ax)
+        integer_axis(ax)
     return figure, axes
 
 
@@ -89,8 +89,8 @@ def key_below(figure: Canvas, ax: Axes, columns: int) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
 
 
-def layer_axis(ax: Axes) -> None:
-    """Limit the number of labelled layers, so that the labels are readable."""
+def integer_axis(ax: Axes) -> None:
+    """Label at most six whole numbers of the horizontal axis, such as layers or steps."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

@@ -9,8 +9,8 @@ from shapesweep.figures._panels import (
     PALETTE,
     band,
     depth_line,
+    integer_axis,
     key_below,
-    layer_axis,
     run_grid,
     same_scale,
 )
@@ -50,7 +50,7 @@ def corpora(shown: pd.DataFrame) -> Canvas:
         for ax in column[1:]:
             training_axis(ax, part[part.metric == "id_twonn"])
         last = part[part.metric == "anisotropy"].step.max()
-        layer_axis(column[0])
+        integer_axis(column[0])
         where = "" if pd.isna(last) else f", at {axis.of_rows(part).at(last)}"
         column[0].set_xlabel(f"layer{where}")
         column[3].set_ylim(-0.03, 1.03)

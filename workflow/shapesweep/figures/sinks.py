@@ -11,8 +11,8 @@ from shapesweep.figures._panels import (
     Axes,
     band_over,
     depth_color,
+    integer_axis,
     key_below,
-    layer_axis,
     run_grid,
 )
 from shapesweep.figures._select import at_last, rows, subtitle
@@ -52,7 +52,7 @@ def sinks(shown: pd.DataFrame) -> Canvas:
             band_over(between, line.layer, line, color, words)
         for ax in (top, between):
             ax.set_ylim(-0.02, 1.02)
-            layer_axis(ax)
+            integer_axis(ax)
             ax.set_xlabel("layer")
         _lengths(below, part)
     key_below(figure, axes[0, 0], 2)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
-from shapesweep.figures._panels import GRAY, PALETTE, Axes, band_over, grid, key_below
+from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, integer_axis, key_below
 from shapesweep.figures._select import INTERVALS
 
 #: Rows of panels: metric and label. Lines of each panel: corpus, selection, label and colour.
@@ -36,11 +36,14 @@ def spiked(shown: pd.DataFrame) -> Canvas:
                 # An empty line is drawn as well, so that the legend is complete.
                 band_over(ax, line.step, line, color, words)
                 ax.plot(line.step.astype(float), line.reference_value, "--", color=color, lw=0.8)
-            _shade(ax, part)
+            for step in _in_spike(part):
+                ax.axvline(step, color=GRAY, alpha=0.25, lw=3)
+            integer_axis(ax)
     key_below(figure, axes[0, 0], 3)
     more = f"; {PANELS} of {len(runs)} runs" if len(runs) > PANELS else ""
-    words = "shaded: the loss is in a spike"
-    note(figure, f"middle blocks{more}\n{words}\n{INTERVALS}")
+    shaded = any(_in_spike(part) for _, part in runs[:PANELS])
+    words = "\nshaded: the loss is in a spike" if shaded else ""
+    note(figure, f"middle blocks{more}{words}\n{INTERVALS}")
     return figure
 
 
@@ -49,10 +52,9 @@ def _title(run: str, part: pd.DataFrame) -> str:
     return f"{run}\n(dashed: {reference.iloc[0]})" if len(reference) else run
 
 
-def _shade(ax: Axes, part: pd.DataFrame) -> None:
-    steps = sorted(part.step[(part.state == "in") & part.loss.notna()].astype(float).unique())
-    for step in steps:
-        ax.axvline(step, color=GRAY, alpha=0.25, lw=3)
+def _in_spike(part: pd.DataFrame) -> list[float]:
+    """Return the steps of checkpoints whose loss is known to be in a spike."""
+    return sorted(part.step[(part.state == "in") & part.loss.notna()].astype(float).unique())
 
 
 FIGURE = Figure(
