@@ -156,6 +156,10 @@ def serving(patch, folder):
         yield standin
 
 
+#: Contents of a file of weights.
+WEIGHTS = bytes(range(256)) * 400
+
+
 @contextlib.contextmanager
 def serving_here(patch, folder):
     """A stand-in that this process uses instead of the Hub. `folder` contains the local cache."""

@@ -6,7 +6,6 @@ import huggingface_hub.constants
 import pytest
 
 from helpers.plans import HUB
-from helpers.standin import serving_here
 from shapesweep.config.suite import SUITE
 from shapesweep.hub import client, listing
 from shapesweep.manifest import checkpoints, history
@@ -17,14 +16,11 @@ FILES = {"config.json": b'{"hidden_size": 8}', "model.safetensors": b"weights"}
 
 
 @pytest.fixture
-def standin(monkeypatch, tmp_path):
+def standin(standin, no_sleep):
     """A stand-in with a repository that a test breaks, and an intact repository."""
-    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    with serving_here(monkeypatch, tmp_path / "cache") as server:
-        publish(server, FILES)
-        server.add("org/b", "step1", FILES, title="step1")
-        yield server
+    publish(standin, FILES)
+    standin.add("org/b", "step1", FILES, title="step1")
+    return standin
 
 
 def publish(standin, files):

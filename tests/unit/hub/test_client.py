@@ -8,25 +8,12 @@ import pytest
 from tqdm import tqdm
 
 from helpers.plans import HUB
-from helpers.standin import serving_here
+from helpers.standin import WEIGHTS
 from shapesweep.config.suite import SUITE
 from shapesweep.errors import ShapesweepError, TransientError
 from shapesweep.hub import client, information, listing
 from shapesweep.hub.errors import NoAccessError
 from shapesweep.manifest import checkpoints
-
-WEIGHTS = bytes(range(256)) * 400
-
-
-@pytest.fixture
-def standin(monkeypatch, tmp_path):
-    with serving_here(monkeypatch, tmp_path / "cache") as server:
-        yield server
-
-
-@pytest.fixture
-def commit(standin):
-    return standin.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": WEIGHTS})
 
 
 @pytest.fixture
@@ -45,12 +32,6 @@ def fetch(listed, commit, tmp_path):
             return client.fetch("org/a", commit, file, tmp_path / name, shown)
 
     return fetch
-
-
-@pytest.fixture
-def no_waits(monkeypatch):
-    """Do not wait between attempts."""
-    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
 
 
 def test_refs_files_commits_and_repositories_are_read_from_all_pages(standin, commit, listed):

@@ -5,25 +5,11 @@ import huggingface_hub
 import pytest
 from tqdm import tqdm
 
-from helpers.standin import Storage, serving_here
+from helpers.standin import WEIGHTS, Storage
 from shapesweep.errors import TransientError
 from shapesweep.hub import client, errors
 
-WEIGHTS = bytes(range(256)) * 400
-
-
-@pytest.fixture
-def standin(monkeypatch, tmp_path):
-    # Do not wait between attempts.
-    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    with serving_here(monkeypatch, tmp_path / "cache") as server:
-        yield server
-
-
-@pytest.fixture
-def commit(standin):
-    return standin.add("org/a", "step1", {"config.json": b"{}", "model.safetensors": WEIGHTS})
+pytestmark = pytest.mark.usefixtures("no_sleep")
 
 
 @pytest.fixture

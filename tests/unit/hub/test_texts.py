@@ -9,7 +9,6 @@ import pytest
 import yaml
 from huggingface_hub.utils.sha import git_hash
 
-from helpers.standin import serving_here
 from shapesweep import cli
 from shapesweep.corpora import _sources, read_text, text_sha256
 from shapesweep.errors import ShapesweepError
@@ -20,12 +19,11 @@ PATH = "/owner/repository/raw/abc/text.txt"
 
 
 @pytest.fixture
-def standin(monkeypatch, tmp_path):
+def standin(standin, no_waits, monkeypatch, tmp_path):
+    """A stand-in for the Hub and for GitHub."""
     monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
-    monkeypatch.setattr(client, "_wait", lambda _state: 0.0)
-    with serving_here(monkeypatch, tmp_path / "cache") as server:
-        monkeypatch.setenv(texts.MIRROR, f"{server.url}/")
-        yield server
+    monkeypatch.setenv(texts.MIRROR, f"{standin.url}/")
+    return standin
 
 
 @pytest.fixture
