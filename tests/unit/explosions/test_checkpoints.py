@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from shapesweep.explosions import checkpoints
+from shapesweep.figures.spiked import FIGURE
 from shapesweep.report import explosions
 from shapesweep.storage import schemas
 
@@ -128,3 +129,22 @@ def test_the_report_states_what_is_known_of_each_run():
     assert "s/y.spike: its checkpoints are in a spike, but its repository has no run" in report
     assert "| s/a | `id_twonn` of text, no_first | 4.00 (3.00 to 5.00) at step 400 |" in report
     assert "nan" not in report
+
+
+def test_positions_of_runs_without_steps_are_written_as_tokens():
+    places = [10**11, 2 * 10**11]
+    parts = [trajectories(run, [5, 6], places) for run in ("x.spike", "x.normal")]
+    measured = pd.concat(parts)
+    measured["tokens"] = measured.step
+    nothing = pd.DataFrame(columns=schemas.HISTORY.names)
+    where = manifest(**{"x.spike": "o/x", "x.normal": "o/x"})
+    found = checkpoints.describe(measured, nothing, where, {"s": ["*.spike"]})
+    spikes = pd.DataFrame(columns=["suite"])
+    report = explosions.as_markdown(
+        SimpleNamespace(spikes=spikes, spiked=found, trajectories=measured)
+    )
+    assert "no_first | 100 B to 200 B tokens |" in report
+    canvas = FIGURE.draw(FIGURE.data(SimpleNamespace(spiked=found)))
+    canvas.draw_without_rendering()
+    assert canvas.axes[-1].get_xlabel() == "training tokens"
+    assert "150B" in [label.get_text() for label in canvas.axes[-1].get_xticklabels()]

@@ -6,6 +6,8 @@ from shapesweep.curves.tables import Curves
 from shapesweep.figures import Canvas, Figure, note
 from shapesweep.figures._panels import GRAY, PALETTE, band_over, grid, integer_axis, key_below
 from shapesweep.figures._select import INTERVALS
+from shapesweep.figures._training import short
+from shapesweep.storage import axis
 
 #: Rows of panels: metric and label. Lines of each panel: corpus, selection, label and colour.
 ROWS = {"id_twonn": "TwoNN ID", "anisotropy": "anisotropy"}
@@ -24,10 +26,10 @@ def data(curves: Curves) -> pd.DataFrame:
 
 
 def spiked(shown: pd.DataFrame) -> Canvas:
-    """Draw each run over its steps, beside its reference; checkpoints in a spike are shaded."""
+    """Draw each run over training, beside its reference; checkpoints in a spike are shaded."""
     runs = list(shown.groupby(["suite", "run"], sort=False))
     titles = [_title(run, part) for (_, run), part in runs[:PANELS]]
-    figure, axes = grid(ROWS.values(), titles, 1.4, "training step")
+    figure, axes = grid(ROWS.values(), titles, 1.4, sharex="col")
     for column, (_, part) in zip(axes.T, runs, strict=False):
         for ax, metric in zip(column, ROWS, strict=True):
             for corpus, selection, words, color in LINES:
@@ -39,6 +41,8 @@ def spiked(shown: pd.DataFrame) -> Canvas:
             for step in _in_spike(part):
                 ax.axvline(step, color=GRAY, alpha=0.25, lw=3)
             integer_axis(ax)
+            ax.xaxis.set_major_formatter(lambda position, _: short(position))
+        column[-1].set_xlabel(axis.of_rows(part).label)
     key_below(figure, axes[0, 0], 3)
     more = f"; {PANELS} of {len(runs)} runs" if len(runs) > PANELS else ""
     shaded = any(_in_spike(part) for _, part in runs[:PANELS])

@@ -8,6 +8,7 @@ import pandas as pd
 from shapesweep.corpora import CORPORA
 from shapesweep.curves.tables import Curves, rows
 from shapesweep.explosions.scoring import CLAIMED, LEAST, corrected
+from shapesweep.storage import axis
 
 #: Columns that identify a curve of a run in the table `spiked`.
 _OF_SPIKED = ["suite", "run", "metric", "corpus", "selection"]
@@ -119,8 +120,10 @@ def _quantity(key: tuple[Any, ...]) -> str:
 
 
 def _steps(part: pd.DataFrame) -> str:
-    steps = part.step.dropna()
-    return f"{steps.min():,} to {steps.max():,}" if len(steps) else ""
+    """Return the first and the last position of some checkpoints; numbers of tokens with a unit."""
+    along = axis.of_rows(part)
+    ends = f"{along.number(part.step.min())} to {along.number(part.step.max())}"
+    return f"{ends} tokens" if along.on_tokens else ends
 
 
 def _range(part: pd.DataFrame) -> str:
@@ -128,13 +131,13 @@ def _range(part: pd.DataFrame) -> str:
     part = part[part.value.notna()]
     if not len(part):
         return "none measured"
+    along = axis.of_rows(part)
     if len(part) == 1:
         row = part.iloc[0]
-        return f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f}) at step {row.step:,}"
-    values = part.value.astype(float)
-    return (
-        f"{values.min():.2f} to {values.max():.2f} at {len(part)} checkpoints, steps {_steps(part)}"
-    )
+        return f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f}) at {along.at(row.step)}"
+    values, steps = part.value.astype(float), "" if along.on_tokens else "steps "
+    ends = f"{steps}{_steps(part)}"
+    return f"{values.min():.2f} to {values.max():.2f} at {len(part)} checkpoints, {ends}"
 
 
 def _counted(spikes: pd.DataFrame, known: pd.DataFrame) -> str:
