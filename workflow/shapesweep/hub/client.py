@@ -39,8 +39,6 @@ LONGEST_WAIT = 60.0
 SILENCE = 30.0
 #: Number of attempts to download a file that arrives damaged.
 DOWNLOADS = 3
-#: The reason for which a file is refused after these attempts.
-DAMAGED = "arrived damaged: its digest differs from the digest that the Hub lists"
 
 _LOG = logging.getLogger(__name__)
 
@@ -196,38 +194,62 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    target = folder / file.path
+    target, before = folder / file.path, shown.n
     cached = try_to_load_from_cache(repository, file.path, revision=commit)
     if isinstance(cached, str) and is_whole(Path(cached), file):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(Path(cached).resolve())
         shown.update(file.size)
         return target
-    before = shown.n
+    # Remove a file that is already there, because the client would keep it.
+    target.unlink(missing_ok=True)
+    download = functools.partial(
+        HfApi.hf_hub_download,
+        repo_id=repository,
+        filename=file.path,
+        revision=commit,
+        local_dir=folder,
+        tqdm_class=_counting(shown),
+    )
+    download_whole(repository, file, download)
+    # Count the bytes of a file only once, even if the file is downloaded repeatedly.
+    shown.update(before + file.size - shown.n)
+    return target
+
+
+def download_whole(repository: str, file: File, download: Callable[..., str]) -> Path:
+    """Download a file, and again if its size or digest differs from the listing of the Hub.
+
+    Parameters
+    ----------
+    repository : str
+    file : File
+    download : callable
+        Function that takes a `huggingface_hub.HfApi` and the keyword `force_download`, downloads
+        the file, and returns its path.
+
+    Raises
+    ------
+    RefusedError
+        If the file always arrives damaged; then it is removed.
+    UnreachableError
+    """
     for attempt in range(DOWNLOADS):
-        # Remove the file of an earlier attempt, because the client would keep it.
-        target.unlink(missing_ok=True)
-        download = functools.partial(
-            HfApi.hf_hub_download,
-            repo_id=repository,
-            filename=file.path,
-            revision=commit,
-            local_dir=folder,
-            tqdm_class=_counting(shown),
-            # A repeated download must not copy the file from the cache, which may be damaged.
-            force_download=attempt > 0,
-        )
         try:
-            send(repository, download)
+            # A repeated download must not copy the file from the cache, which may be damaged.
+            again = functools.partial(download, force_download=attempt > 0)
+            arrived = Path(send(repository, again))
         except OSError as error:
             if not is_short(error):
                 raise
-        if is_whole(target, file):
-            # Count the bytes of a file only once, even if the file is downloaded repeatedly.
-            shown.update(before + file.size - shown.n)
-            return target
-    target.unlink(missing_ok=True)
-    raise RefusedError(f"{repository}: {file.path} {DAMAGED}")
+            continue
+        if is_whole(arrived, file):
+            return arrived
+        arrived.unlink()
+    raise RefusedError(
+        f"{repository}: {file.path} arrived damaged: its digest differs from the digest that the "
+        "Hub lists"
+    )
 
 
 def as_file(entry: Any) -> File:

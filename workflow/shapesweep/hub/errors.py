@@ -40,7 +40,7 @@ def is_transient(error: BaseException) -> bool:
         return False
     response = _response(error)
     if response is not None:
-        return _is_failure(response) or not _is_from_hub(response)
+        return is_failure(response) or not _is_from_hub(response)
     if any(isinstance(cause, OSError) and cause.errno in _OURS for cause in causes(error)):
         return False
     # The client raises errors of many kinds if a connection fails, a transfer by xet fails, or an
@@ -62,7 +62,7 @@ def expected_error(about: str, error: BaseException) -> ShapesweepError | None:
     gated = f" is gated: accept its terms at {constants.ENDPOINT}/{about} ({token})"
     private = f": there is no such repository, or it is private ({token})"
     response = _response(error)
-    if response is not None and not (_is_failure(response) or _is_from_hub(response)):
+    if response is not None and not (is_failure(response) or _is_from_hub(response)):
         # The URL contains the signature of the link, so the message contains only its host.
         return UnreachableError(
             f"{about}: the storage {response.request.url.host} refused the links of "
@@ -108,7 +108,7 @@ def _response(error: BaseException) -> Any:
     return next((response for response in responses if response is not None), None)
 
 
-def _is_failure(response: Any) -> bool:
+def is_failure(response: Any) -> bool:
     """Return whether a server failed to answer, and did not refuse the request."""
     return response.status_code in _TRANSIENT or response.status_code >= 500
 

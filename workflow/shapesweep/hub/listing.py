@@ -180,7 +180,7 @@ def names(suite: HubSuite, problems: Problems) -> dict[str, Repositories | None]
     """Return the group of each repository to list; None if it provides only a tokenizer."""
     group_of: dict[str, Repositories | None] = {}
     for pattern, group in patterns(suite):
-        found = [] if "*" in pattern else [pattern]
+        found: list[str] = []
         if "*" in pattern:
             with problems.of(pattern):
                 found = client.repositories(pattern)

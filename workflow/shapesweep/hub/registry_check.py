@@ -19,8 +19,12 @@ from shapesweep.hub.survey import survey
 
 #: Columns of the table, with their widths.
 COLUMNS = {
-    **{"suite": 20, "repository or run": 40, "what": 12},
-    **{"registry": 28, "Hub": 46, "verdict": 11},
+    "suite": 20,
+    "repository or run": 40,
+    "what": 12,
+    "registry": 28,
+    "Hub": 46,
+    "verdict": 11,
 }
 
 

@@ -26,7 +26,7 @@ from shapesweep.corpora import (
 )
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.hub import client
-from shapesweep.hub.errors import is_short
+from shapesweep.hub.errors import is_failure
 from shapesweep.storage import atomic
 from shapesweep.storage.files import sha256
 from shapesweep.storage.tables import first_line
@@ -134,7 +134,7 @@ def _download(url: str, out: Path) -> None:
 
     def ask(_: Any) -> int:
         with get_session().stream("GET", url, follow_redirects=True) as response:
-            if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
+            if response.status_code >= 400 and not is_failure(response):
                 return response.status_code
             response.raise_for_status()
             size = int(response.headers.get("Content-Length", 0))
@@ -162,23 +162,8 @@ def _dataset(found: DatasetText) -> Path:
     )
     if not listed or not hasattr(listed[0], "blob_id"):
         raise client.RefusedError(f"{found.repository} has no file {found.path} at this commit")
-    file = client.as_file(listed[0])
-    for attempt in range(client.DOWNLOADS):
-        download = functools.partial(
-            HfApi.hf_hub_download,
-            filename=found.path,
-            force_download=attempt > 0 or isinstance(cached, str),
-            **where,
-        )
-        try:
-            arrived = Path(client.send(found.repository, download))
-        except OSError as error:
-            if not is_short(error):
-                raise
-            continue
-        if client.is_whole(arrived, file):
-            return arrived
-    raise client.RefusedError(f"{found.repository}: {found.path} {client.DAMAGED}")
+    download = functools.partial(HfApi.hf_hub_download, filename=found.path, **where)
+    return client.download_whole(found.repository, client.as_file(listed[0]), download)
 
 
 def _has_digest_of_its_name(path: Path) -> bool:
