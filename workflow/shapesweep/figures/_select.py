@@ -42,14 +42,12 @@ def by_axis(data: pd.DataFrame) -> list[pd.DataFrame]:
     If some runs are on steps and others on tokens, all of them are put on tokens. If the tokens of
     some checkpoints are not known, there are two parts: the runs on steps, and the runs on tokens.
     """
-    on_tokens = axis.runs_on_tokens(data)
-    named = pd.Series([*zip(data.suite, data.run, strict=True)], data.index, object)
-    is_there = named.isin(on_tokens)
-    if is_there.all() or not is_there.any():
+    on_tokens = axis.is_of(data, axis.runs_on_tokens(data))
+    if on_tokens.all() or not on_tokens.any():
         return [data]
     if data.tokens[data.step.notna()].notna().all():
         return [data.assign(step=data.tokens)]
-    return [data[~is_there], data[is_there]]
+    return [data[~on_tokens], data[on_tokens]]
 
 
 def runs(data: pd.DataFrame) -> list[tuple[str, str, str]]:

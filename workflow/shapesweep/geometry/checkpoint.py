@@ -143,10 +143,9 @@ def rows_of(
     shard: Shard, layer: Layer, numbers: Mapping[str, list[Number]]
 ) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Return every number as a row of `schemas.GEOMETRY`, with its rows of `schemas.REPLICATES`."""
-    rows, names, of_replicates = (
-        [],
-        *(schemas.OF_CHECKPOINT[name].names for name in ("geometry", "replicates")),
-    )
+    names = schemas.OF_CHECKPOINT["geometry"].names
+    of_replicates = schemas.OF_CHECKPOINT["replicates"].names
+    rows = []
     for selection, found in numbers.items():
         length = LENGTHS.get(selection, shard.metadata["document_length"])
         kept = layer.selections.get(selection)

@@ -87,6 +87,12 @@ def runs_on_tokens(table: pd.DataFrame) -> set[tuple[str, str]]:
     return {(str(suite), str(run)) for (suite, run), part in runs if of_rows(part).on_tokens}
 
 
+def is_of(table: pd.DataFrame, runs: Runs) -> "pd.Series[bool]":
+    """Return whether each row of a table belongs to a run of a set."""
+    named = pd.Series([*zip(table.suite, table.run, strict=True)], table.index, object)
+    return named.isin(runs)
+
+
 def _of(steps: NDArray[np.float64], tokens: NDArray[np.float64]) -> Axis:
     known = np.isfinite(steps) & np.isfinite(tokens)
     positive = steps[known & (steps > 0)]

@@ -87,10 +87,12 @@ SAMPLES = _schema("revision tensor_class value", value=pa.float32())
 #: the tables of a batch are written, because numbers are reused if only these two change.
 OF_CHECKPOINT = {
     name: pa.schema([field for field in schema if field.name not in ("text_sha256", "stage")])
-    for name, schema in {
-        **{"geometry": GEOMETRY, "replicates": REPLICATES},
-        **{"losses": LOSSES, "samples": SAMPLES},
-    }.items()
+    for name, schema in (
+        ("geometry", GEOMETRY),
+        ("replicates", REPLICATES),
+        ("losses", LOSSES),
+        ("samples", SAMPLES),
+    )
 }
 #: Comparison of the weights of neighbouring checkpoints.
 CONTINUITY = _schema(

@@ -59,9 +59,7 @@ def checkpoints(manifest: pd.DataFrame, origins: pd.DataFrame) -> list[dict[str,
     measured = origins[[*key, "commit"]].drop_duplicates(key)
     joined = chosen.merge(measured, on=key, how="left", suffixes=("", "_measured"))
     joined["commit"] = joined.commit_measured.fillna(joined.commit)
-    on_tokens = axis.runs_on_tokens(manifest)
-    runs = pd.Series([*zip(joined.suite, joined.run, strict=True)], joined.index, object)
-    joined["step"] = joined.step.mask(runs.isin(on_tokens))
+    joined["step"] = joined.step.mask(axis.is_of(joined, axis.runs_on_tokens(manifest)))
     names = [*key, "repository", "commit", "step", "tokens", "bytes"]
     return _records(joined[names])
 
