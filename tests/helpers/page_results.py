@@ -5,7 +5,9 @@ import math
 
 import matplotlib as mpl
 
-from shapesweep.storage import schemas, tables
+from shapesweep.errors import CheckpointError
+from shapesweep.storage import failures, schemas, tables
+from shapesweep.storage.manifests import Checkpoint
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -163,11 +165,11 @@ def verdicts():
 
 
 def missing():
-    run = {"suite": "tiny", "run": "decoder-seed0", "transient": False}
-    return [
-        run | {"revision": "checkpoint-7", "step": 7, "reason": "NaN", "measured": False},
-        run | {"revision": "checkpoint-10", "step": 10, "reason": HOSTILE, "measured": True},
-    ]
+    def row(step, reason):
+        checkpoint = Checkpoint("tiny", "decoder-seed0", f"checkpoint-{step}", step=step)
+        return failures.as_row(checkpoint, CheckpointError(reason))
+
+    return [row(7, "NaN"), row(10, HOSTILE) | {"measured": True}]
 
 
 def manifest():

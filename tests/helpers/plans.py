@@ -5,10 +5,12 @@ import json
 from dataclasses import asdict
 
 from shapesweep.config import files
+from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.hub.revisions import Repository
 from shapesweep.plan.workflow import Plan
-from shapesweep.storage import schemas, tables
+from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.files import File
+from shapesweep.storage.manifests import Checkpoint
 
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 16, "vocab_size": 300}
 TRAINED = {
@@ -94,7 +96,7 @@ class Sweep:
 
     def fail(self, folder, n_transient):
         """Record failures of a batch. `n_transient` of these failures are transient."""
-        row = {"suite": "s", "run": "r", "revision": "checkpoint-1", "step": 1, "reason": "no"}
-        row |= {"measured": False, "transient": bool(n_transient)}
+        error = (TransientError if n_transient else CheckpointError)("no")
+        row = failures.as_row(Checkpoint("s", "r", "checkpoint-1", step=1), error)
         path = self.results / "geometry" / folder / "failures.parquet"
         tables.write([row], schemas.FAILURES, path, {"transient": n_transient})

@@ -1,10 +1,16 @@
 """Errors that a user can correct; each message is one line."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
 
 #: Maximum number of characters of a message. Longer messages are cut in the middle.
 LONGEST = 1000
+#: Errors of the disk that concern all checkpoints alike: it is full, or cannot be written.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def printable(text: str) -> str:
@@ -32,6 +38,54 @@ class TransientError(CheckpointError):
     """Raised if a checkpoint is temporarily unavailable; the next run of the sweep tries again."""
 
 
+class UnexpectedError(CheckpointError):
+    """Raised if a model or a library raises an error that no other class of errors describes."""
+
+
+@contextlib.contextmanager
+def as_checkpoint_errors() -> Iterator[None]:
+    """Convert every exception of a checkpoint to a `CheckpointError`, so that the sweep continues.
+
+    Models, remote code and libraries raise all kinds of exceptions. The traceback of an unexpected
+    exception is printed to standard error, which is the log of the job.
+
+    Raises
+    ------
+    UnexpectedError
+        If the exception is not an expected failure. The message begins with its class.
+    TransientError
+        If memory runs out, or a file cannot be read.
+    ShapesweepError
+        If the failure concerns all checkpoints of the job; it is raised unchanged.
+    OSError
+        If the disk is full or read-only.
+    """
+    try:
+        yield
+    except ShapesweepError as error:
+        if error.__cause__:
+            traceback.print_exception(error.__cause__, file=sys.stderr)
+        raise
+    # Remote code may also call `sys.exit`.
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
+        traceback.print_exc(file=sys.stderr)
+        if _is_memory(error):
+            reason = " ".join(str(error).split()) or "the checkpoint does not fit"
+            raise TransientError(f"out of memory: {reason}") from None
+        # An OSError with a number comes from the disk, and not from a library.
+        from_disk = isinstance(error, OSError) and error.errno is not None
+        raise (TransientError if from_disk else UnexpectedError)(described(error)) from None
+
+
+def described(error: BaseException) -> str:
+    """Return the class and the message of an exception, as one short line."""
+    message = " ".join(str(error).split())
+    message = message if len(message) <= 200 else f"{message[:199]}…"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 def raise_if_memory(error: Exception) -> None:
     """Raise a MemoryError if the given error was caused by a lack of memory.
 
@@ -40,10 +94,17 @@ def raise_if_memory(error: Exception) -> None:
     MemoryError
         If `error` is one of the errors that torch raises when memory runs out.
     """
-    message = str(error).lower()
-    kinds = ("OutOfMemoryError", "MemoryError")
-    if type(error).__name__ in kinds or "allocate memory" in message or "out of memory" in message:
+    if _is_memory(error):
         raise MemoryError(" ".join(str(error).split())[:200]) from None
+
+
+def _is_memory(error: BaseException) -> bool:
+    message = str(error).lower()
+    return (
+        type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+        or "allocate memory" in message
+        or "out of memory" in message
+    )
 
 
 def near(word: str, known: Iterable[str]) -> str:

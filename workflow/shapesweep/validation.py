@@ -5,6 +5,7 @@ configuration are generated from the definitions.
 """
 
 import difflib
+import os
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
@@ -121,14 +122,32 @@ def valid_path(text: str) -> str:
     return text
 
 
+def expanded(text: str) -> str:
+    """Expand `~` and defined variables, such as `$HOME`, in a path; other text is unchanged."""
+    # `Path.expanduser` raises an error for a user that does not exist.
+    return os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111
+
+
+def any_path(text: str) -> str:
+    """Check a path in a definition, and expand `~` and defined variables.
+
+    Raises
+    ------
+    ValueError
+        If the path is empty, or too long for common file systems.
+    """
+    return valid_path(expanded(text))
+
+
 def output_folder(text: str) -> str:
-    """Check the path of a folder that Snakemake writes to, and expand `~/`.
+    """Check the path of a folder that Snakemake writes to, and expand `~` and variables.
 
     Raises
     ------
     ValueError
         If Snakemake does not accept the path, or would replace a part of the path.
     """
+    text = expanded(text)
     if "{" in text or "}" in text:
         raise ValueError("the path must not contain braces, which mark Snakemake's wildcards")
     if found := re.search(r"<[a-z][a-z0-9_]*>", text):
@@ -137,14 +156,14 @@ def output_folder(text: str) -> str:
         )
     if not text.isprintable() or text.startswith("-"):
         raise ValueError("the path must be printable, and must not begin with '-'")
-    folder = str(Path(text).expanduser() if text.startswith("~/") else Path(text))
+    folder = str(Path(text))
     if folder == ".":
         raise ValueError("Snakemake runs in this folder; name a subfolder, such as results")
     return valid_path(folder)
 
 
-#: A path in a definition.
-AnyPath = Annotated[str, AfterValidator(valid_path)]
+#: A path in a definition; `~` and defined variables are expanded.
+AnyPath = Annotated[str, AfterValidator(any_path)]
 
 
 def below(found: Any, part: str) -> Any:

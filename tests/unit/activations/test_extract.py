@@ -1,5 +1,6 @@
 """Extraction of activations: every row of a shard equals the output of the model."""
 
+import errno
 import hashlib
 import json
 import os
@@ -238,22 +239,48 @@ def test_activations_that_are_not_finite_are_reported(model_folder, run, make_ch
 
 
 @pytest.mark.parametrize(
-    ("error", "raised"),
+    ("error", "message"),
     [
-        (MemoryError(), MemoryError),
-        (torch.OutOfMemoryError("CUDA out of memory."), MemoryError),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), MemoryError),
-        (KeyboardInterrupt(), KeyboardInterrupt),
+        (MemoryError(), "out of memory: the checkpoint does not fit"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "out of memory: CUDA out of memory."),
+        (RuntimeError("can't allocate memory: you tried"), "out of memory: can't allocate memory"),
+        (OSError(errno.EIO, "Input/output error"), "OSError: [Errno 5] Input/output error"),
     ],
 )
-def test_lack_of_memory_and_an_interruption_are_no_failure_of_the_checkpoint(
-    model_folder, out, run, make_checkpoint, monkeypatch, error, raised
+def test_failure_that_may_pass_is_transient(
+    model_folder, out, run, make_checkpoint, monkeypatch, error, message
 ):
     make_checkpoint(model_folder)
-    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", Mock(side_effect=error))
-    with pytest.raises(raised):
+    monkeypatch.setattr(weight_sample, "sample", Mock(side_effect=error))
+    assert f"skipped: {message}" in run()
+    assert failures.recorded(out)["transient"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")],
+)
+def test_interruption_and_a_full_disk_are_no_failure_of_the_checkpoint(
+    model_folder, out, run, make_checkpoint, monkeypatch, error
+):
+    make_checkpoint(model_folder)
+    monkeypatch.setattr(weight_sample, "sample", Mock(side_effect=error))
+    with pytest.raises(type(error)):
         run()
     assert not out.exists()
+
+
+@pytest.mark.parametrize("error", [AttributeError("no shape"), SystemExit(3), ZeroDivisionError()])
+def test_unexpected_error_is_recorded_with_its_class_and_logged(
+    model_folder, out, run, make_checkpoint, monkeypatch, capsys, error
+):
+    make_checkpoint(model_folder)
+    monkeypatch.setattr(weight_sample, "sample", Mock(side_effect=error))
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    assert run().endswith(f"skipped: {message}")
+    failure = failures.recorded(out)
+    assert (failure["reason"], failure["unexpected"]) == (message, True)
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

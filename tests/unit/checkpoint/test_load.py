@@ -189,7 +189,7 @@ def test_invalid_number_of_layers_is_none(number):
     ],
 )
 def test_only_the_folder_of_the_checkpoint_is_removed_from_a_message(message, folder, shown):
-    assert load._one_line(OSError(message), Path(folder)) == shown
+    assert load._described(OSError(message), Path(folder)) == f"OSError: {shown}"
 
 
 def test_tied_weights_are_not_missing(tmp_path, make_checkpoint):

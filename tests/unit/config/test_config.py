@@ -60,6 +60,40 @@ def test_named_suite_is_found_from_any_working_directory(tmp_path, monkeypatch):
     assert set(files.validate({"suites": ["embedded"]}).suites) == {"embedded"}
 
 
+def test_home_and_defined_variables_are_expanded_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("DISK", "/disk")
+    runs = {"a": "~/run", "b": {"path": "$DISK/run", "losses": "${DISK}/loss.csv"}, "c": "$NO/run"}
+    hub = {
+        "source": "hub",
+        "mode": "branches",
+        "match": r"step(?P<step>\d+)",
+        "repositories": ["org/name"],
+        "loss_files": {"name": "~/loss.csv"},
+    }
+    config = files.validate(
+        {
+            "suites": {"mine": {"source": "local", "runs": runs}, "hub": hub},
+            "results": "~/results",
+            "scratch": "$DISK/scratch",
+            "corpus": {"text": "~/text.txt", "variants": {"long": {"text": "$DISK/$NO.txt"}}},
+        }
+    )
+    mine, published = config.suites["mine"], config.suites["hub"]
+    assert [run.path for run in mine.runs.values()] == ["/home/me/run", "/disk/run", "$NO/run"]
+    assert mine.runs["b"].losses == "/disk/loss.csv"
+    assert published.loss_files == {"name": "/home/me/loss.csv"}
+    assert (config.results, config.scratch) == ("/home/me/results", "/disk/scratch")
+    assert config.corpus.texts == ["/home/me/text.txt", "/disk/$NO.txt"]
+
+
+def test_names_of_texts_are_not_paths(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for text in ("stdlib", "paper", f"hf://datasets/org/name@{'a' * 40}/$HOME.parquet#text"):
+        config = files.validate({"suites": {"mine": LOCAL}, "corpus": {"text": text}})
+        assert config.corpus.text == text
+
+
 def test_sweeps_have_different_scratch_folders(tmp_path, monkeypatch):
     assert files.validate(MINE).scratch_folder("results") is None
     config = files.validate({"suites": {"mine": LOCAL}, "scratch": "/scratch/me"})
@@ -163,8 +197,8 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
         ({"corpus": {"text": "é" * 128}}, "a name in the path is longer than 255 bytes"),
         ({"suites": {"mine": {**LOCAL, "runs": {"r": ""}}}}, "mine.runs.r: found ''; write a path"),
         ({"suites": {"mine": {**LOCAL, "runs": {"r": "x" * 256}}}}, "is longer than 255 bytes"),
-        ({"scratch": "~/scratch"}, "scratch: found '~/scratch'; must be an absolute path"),
-        ({"scratch": "/local/$USER"}, "scratch: found '/local/$USER'; must be an absolute path"),
+        ({"scratch": "local"}, "scratch: found 'local'; must be an absolute path"),
+        ({"scratch": "/$NO_DISK"}, "scratch: found '/$NO_DISK'; must be an absolute path"),
         ({"geometry": {"n_points": -1}}, "geometry.n_points: found -1; write a number of at least"),
         ({"checkpoints": {"every": 0}}, "checkpoints.every: found 0; write a number of at least 1"),
         ({"checkpoints": {"evry": 2}}, "checkpoints.evry: there is no such key; did you mean ever"),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from shapesweep.curves import join
-from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.errors import CheckpointError, ShapesweepError, TransientError, UnexpectedError
 from shapesweep.plan.workflow import BATCH_TABLES
 from shapesweep.storage import manifests, schemas, tables
-from shapesweep.storage.failures import kind, without_budget
+from shapesweep.storage.failures import as_row, explanation, kind, without_budget
 from shapesweep.storage.manifests import Checkpoint
 
 #: Maximum number of checkpoints in a batch.
@@ -34,9 +34,8 @@ class Swept:
             rows = {name: [] for name in BATCH_TABLES}
             for step in part:
                 row = {"suite": "s", "run": run, "revision": f"step{step}", "step": step}
-                if reason := failures.get(step):
-                    failure = {"reason": reason, "measured": False, "transient": reason == "later"}
-                    rows["failures"].append(row | failure)
+                if error := failures.get(step):
+                    rows["failures"].append(as_row(Checkpoint(**row), error))
                     continue
                 loss = {"source": "eval", "corpus": "text", "text_sha256": "ab"}
                 loss["value"] = 5.6 if step else loss_at_0
@@ -111,7 +110,7 @@ def test_budget_of_an_excluded_checkpoint_is_excluded(swept, straight):
 
 
 def test_budget_that_could_not_be_measured_is_a_failure(swept, straight):
-    swept.measure(straight, failures={4: "broken"})
+    swept.measure(straight, failures={4: CheckpointError("broken")})
     for step in (4, 8):
         checkpoint = Checkpoint("s", "r", f"step{step}", step=step)
         failure = without_budget(checkpoint, CheckpointError("has no head"))
@@ -174,10 +173,19 @@ def test_copy_of_another_run_is_named_even_if_its_last_checkpoint_is_excluded(sw
 
 
 def test_failures_of_batches_are_marked_as_transient_or_not(swept, straight):
-    measured, failures = swept.measure(straight, failures={1: "later", 2: "never"}).join()
+    measured, failures = swept.measure(
+        straight, failures={1: TransientError("later"), 2: UnexpectedError("never")}
+    ).join()
     assert measured == ["step0", "step4", "step8"]
     found = failures[["reason", "revision", "transient"]].itertuples(index=False)
     assert [tuple(row) for row in found] == [("later", "step1", True), ("never", "step2", False)]
+    # All three steps are in the batch of step 0, whose log the summary names.
+    log = "logs/geometry/s/r/step0/0123456789ab.log"
+    assert failures.log.tolist() == [log] * 2
+    assert [explanation(row) for row in failures.itertuples()] == [
+        "later; the next sweep tries again",
+        f"never; log: {log}",
+    ]
 
 
 def test_problem_in_the_manifest_is_a_failure(swept, straight):
@@ -203,7 +211,7 @@ def test_checkpoint_added_after_the_plan_waits_for_the_next_run(swept, straight)
 
 
 def test_checkpoint_removed_after_the_plan_is_a_failure(swept, straight):
-    swept.measure(straight, failures={8: "no longer exists"})
+    swept.measure(straight, failures={8: CheckpointError("no longer exists")})
     del swept.checkpoints[-1]
     measured, failures = swept.join()
     assert measured == ["step0", "step1", "step2", "step4"]

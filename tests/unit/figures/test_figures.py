@@ -8,12 +8,13 @@ from matplotlib import pyplot as plt
 from helpers.curves import CONTROL, STEPS, TOKENS, build, joined, make, write_curves
 from shapesweep import figures
 from shapesweep.curves import tables as curves_tables
-from shapesweep.errors import ShapesweepError
+from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.figures._select import PANELS, at_chosen, runs
 from shapesweep.figures._training import short
 from shapesweep.metrics import METRICS
 from shapesweep.report import summary
-from shapesweep.storage import schemas
+from shapesweep.storage import failures, schemas
+from shapesweep.storage.manifests import Checkpoint
 
 
 def test_panels_are_shared_equally_between_models():
@@ -65,8 +66,8 @@ def every_metric(**more):
 @pytest.mark.parametrize("measured", [True, False])
 def test_figures_with_data_are_drawn_and_the_summary_is_written(tmp_path, measured):
     both = [part if measured else part.iloc[:0] for part in every_metric()]
-    failure = {"suite": "s", "run": "decoder", "revision": "checkpoint-7", "step": 7}
-    failure |= {"reason": "why", "measured": False, "transient": False}
+    checkpoint = Checkpoint("s", "decoder", "checkpoint-7", step=7)
+    failure = failures.as_row(checkpoint, CheckpointError("why"))
     folder = tmp_path / "curves"
     write_curves(build(*both) | {"missing": [failure]}, folder)
     (tmp_path / "figures").mkdir()

@@ -129,6 +129,19 @@ def test_measured_checkpoints_are_not_measured_again(sweep):
     assert lines == ["s/r/checkpoint-5: already measured"]
 
 
+def test_error_in_the_measurement_of_a_checkpoint_costs_only_this_checkpoint(
+    sweep, monkeypatch, capsys
+):
+    errors = [DEFAULT, KeyError("no such shard"), DEFAULT]
+    monkeypatch.setattr(checkpoint, "measure", Mock(wraps=checkpoint.measure, side_effect=errors))
+    lines, found = sweep.measure()
+    assert lines[3] == "s/r/checkpoint-5: skipped: KeyError: 'no such shard'"
+    sweep.assert_failures(found, ("checkpoint-5", "KeyError: 'no such shard'", False))
+    assert found["failures"].unexpected.all()
+    assert list(found["geometry"].revision.unique()) == ["checkpoint-0", "checkpoint-9"]
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
 def test_changed_checkpoint_is_measured_again(sweep, make_checkpoint):
     sweep.measure()
     make_checkpoint(sweep.folder / "run/checkpoint-5", seed=77)

@@ -3,7 +3,10 @@
 import pandas as pd
 
 from helpers.curves import TOKENS, build, joined, make, write_curves
+from shapesweep.errors import CheckpointError
 from shapesweep.report import sentences, summary
+from shapesweep.storage import failures
+from shapesweep.storage.manifests import Checkpoint
 
 
 def test_columns_of_long_steps_are_separated():
@@ -25,8 +28,8 @@ def test_columns_of_long_steps_are_separated():
 def test_runs_without_steps_are_described_by_tokens(tmp_path):
     both = [make([2, 3, 6, 5, 3], 0.1, steps=TOKENS, selection=s) for s in ("all", "no_first")]
     geometry, replicates = joined(*both)
-    hole = {"suite": "s", "run": "decoder", "revision": None, "step": 18 * 10**9}
-    hole |= {"reason": "hole", "measured": False, "transient": False}
+    checkpoint = Checkpoint("s", "decoder", None, step=18 * 10**9)
+    hole = failures.as_row(checkpoint, CheckpointError("hole"))
     results = build(geometry.assign(tokens=geometry.step), replicates) | {"missing": [hole]}
     write_curves(results, tmp_path / "curves")
     text = " ".join(summary.write(tmp_path, tmp_path / "summary.txt").split())

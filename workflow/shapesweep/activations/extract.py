@@ -24,7 +24,7 @@ from shapesweep.checkpoint import devices, weight_sample
 from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
 from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus
-from shapesweep.errors import CheckpointError
+from shapesweep.errors import CheckpointError, as_checkpoint_errors
 from shapesweep.estimators import jackknife
 from shapesweep.storage import atomic, failures, schemas, tables
 from shapesweep.storage.manifests import Checkpoint
@@ -89,7 +89,11 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
         part = (number, len(sources))
         wait([ahead[0]])
         try:
-            with atomic.folder(source.out) as out, devices.hold(settings.device) as device:
+            with (
+                atomic.folder(source.out) as out,
+                devices.hold(settings.device) as device,
+                as_checkpoint_errors(),
+            ):
                 # Only this call refers to the weights, so they are freed before the device is
                 # released.
                 names = _extract(source, ahead.popleft().result(), settings, device, out, part)

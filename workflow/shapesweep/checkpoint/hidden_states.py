@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.errors import CheckpointError, raise_if_memory
+from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,22 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
         put_out = [outputs[block] for block in stack if block in outputs]
         if not len(stack) == len(put_out) == len(states) - 1:
             continue
-        if all(map(torch.equal, put_out[:-1], states[1:-1])):
-            has_final_norm = not torch.equal(put_out[-1], states[-1])
+        if all(map(_equal, put_out[:-1], states[1:-1])):
+            has_final_norm = not _equal(put_out[-1], states[-1])
             causal = _is_causal(model, document, states)
             return Anatomy(len(stack), tuple(stack), has_final_norm, causal)
     raise CheckpointError(
         f"{type(model).__name__}: has no list of {len(states) - 1} modules whose outputs are the "
         "hidden states"
     )
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Return whether two tensors are equal. Unlike in `torch.equal`, NaN equals NaN."""
+    import torch
+
+    same_shape = first.shape == second.shape
+    return same_shape and torch.allclose(first, second, rtol=0, atol=0, equal_nan=True)
 
 
 def _is_causal(model: Any, document: NDArray[np.int64], states: Any) -> bool:
@@ -108,9 +116,10 @@ def forward(model: Any, batch: Any) -> Any:
         return model(input_ids=batch, output_hidden_states=True)
     except Exception as error:  # models raise all kinds of errors for inputs that they cannot read
         raise_if_memory(error)
-        reason = " ".join(str(error).split())[:200]
         name = type(model).__name__
-        raise CheckpointError(f"{name} cannot be run on these tokens: {reason}") from None
+        raise UnexpectedError(
+            f"{name} cannot be run on these tokens: {described(error)}"
+        ) from error
 
 
 def to_batch(model: Any, documents: list[NDArray[np.int64]]) -> Any:

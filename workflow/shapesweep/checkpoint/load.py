@@ -8,7 +8,7 @@ from typing import Any
 
 from shapesweep.checkpoint.facts import MAX_PARTS, architecture, description
 from shapesweep.checkpoint.files import WEIGHTS, tokenizer_files
-from shapesweep.errors import CheckpointError, raise_if_memory
+from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
 
 
 def load(
@@ -78,7 +78,7 @@ def load(
             raise CheckpointError(
                 "its pickle contains objects other than tensors, so the file is not read"
             ) from None
-        raise CheckpointError(f"cannot be loaded: {_one_line(error, folder)}") from None
+        raise UnexpectedError(f"cannot be loaded: {_described(error, folder)}") from error
     for kind, words in (
         ("missing_keys", "weights are missing"),
         ("unexpected_keys", "weights are not used by the model"),
@@ -125,8 +125,8 @@ def load_tokenizer(folder: str | Path) -> Any:
         )
     except Exception as error:
         raise_if_memory(error)
-        reason = _one_line(error, tokenizer_folder)
-        raise CheckpointError(f"its tokenizer cannot be loaded: {reason}") from None
+        reason = _described(error, tokenizer_folder)
+        raise UnexpectedError(f"its tokenizer cannot be loaded: {reason}") from error
 
 
 def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
@@ -156,11 +156,9 @@ def _check_counts(config: Mapping[str, Any]) -> None:
             raise CheckpointError(f"config.json: {key[:80]} is above {MAX_PARTS:,}")
 
 
-def _one_line(error: Exception, folder: Path) -> str:
-    text = re.sub(r"\s+", " ", str(error))
+def _described(error: Exception, folder: Path) -> str:
+    """Return the class and the message of an exception, without the path of the checkpoint."""
+    text = described(error)
     # Remove the folder only where it begins a path. Its name may be part of another path or a URL.
     text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
-    if folder.is_absolute():
-        text = text.replace(str(folder), "")
-    text = text.strip() or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"
+    return text.replace(str(folder), "") if folder.is_absolute() else text

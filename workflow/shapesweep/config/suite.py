@@ -114,7 +114,8 @@ class LocalRun(Strict):
 
     path: AnyPath = Field(
         description="folder of checkpoints, such as a Trainer's output folder; or folder of one "
-        "checkpoint, with a `config.json`"
+        "checkpoint, with a `config.json`; here and in all other paths of the configuration, `~` "
+        "and defined variables such as `$HOME` are expanded"
     )
     seed: int | None = Field(None, description="seed of the run, for the tables")
     losses: AnyPath | None = Field(

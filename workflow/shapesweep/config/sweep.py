@@ -248,17 +248,19 @@ class Config(Strict):
         own = hashlib.sha256(str(Path(results).resolve()).encode()).hexdigest()
         return str(Path(self.scratch, f"shapesweep-{own[:16]}"))
 
-    @field_validator("scratch")
-    @classmethod
-    def _check_scratch(cls, path: str | None) -> str | None:
-        if path is not None and (not path.startswith("/") or "$" in path):
-            raise ValueError("must be an absolute path without variables, the same on every node")
-        return path
-
     @field_validator("results", "scratch")
     @classmethod
     def _normalize_path(cls, path: str | None) -> str | None:
         return None if path is None else output_folder(path)
+
+    @field_validator("scratch")
+    @classmethod
+    def _check_scratch(cls, path: str | None) -> str | None:
+        if path is not None and (not path.startswith("/") or "$" in path):
+            raise ValueError(
+                "must be an absolute path, the same on every node; its variables must be defined"
+            )
+        return path
 
     @model_validator(mode="after")
     def _check_budget(self, info: ValidationInfo) -> "Config":

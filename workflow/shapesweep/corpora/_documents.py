@@ -55,7 +55,8 @@ def cut(
     Raises
     ------
     ShapesweepError
-        If the text is too short for the configured number of documents.
+        If the text is too short for the configured number of documents. It is a `CheckpointError`
+        if another tokenizer could cut the text into enough documents.
     """
     if settings.sampling == "paper":
         return _paper(text, settings, tokenizer)
@@ -64,7 +65,7 @@ def cut(
     found = _samples(windows, settings.samples, settings.documents)
     if min(map(len, found)) < settings.documents:
         samples = f"{settings.samples} samples of " if settings.samples > 1 else ""
-        raise ShapesweepError(
+        raise _too_short(text, settings.samples * settings.documents * settings.length)(
             f"corpus.text: {settings.text} contains {sum(map(len, found))} documents of "
             f"{settings.length} tokens, but {samples}{settings.documents} are needed: use a longer "
             f"text, or lower {settings.key}.documents or {settings.key}.length"
@@ -91,11 +92,20 @@ def cut_short(
     found = _samples(windows, settings.samples, wanted.documents, distinct=True)
     size = min(map(len, found))
     if size < 2:
-        raise ShapesweepError(
+        raise _too_short(text, 2 * settings.samples * wanted.length)(
             f"corpus.text: {settings.text} contains fewer than two documents of {wanted.length} "
             f"tokens for every sample: use a longer text, or lower {key}"
         )
     return [documents[:size] for documents in found]
+
+
+def _too_short(text: str, n_tokens: int) -> type[ShapesweepError]:
+    """Return the class of the error for a text that has too few documents.
+
+    If the text has fewer characters than tokens are needed, it is too short for every checkpoint.
+    Otherwise, the number of documents depends on the tokenizer.
+    """
+    return ShapesweepError if len(text) < n_tokens else CheckpointError
 
 
 def _samples(
@@ -179,7 +189,7 @@ def _windows(
     """
     size = length - n_special
     if size < 2:
-        raise ShapesweepError(
+        raise CheckpointError(
             f"corpus: documents of {length} tokens leave no room for text beside the special "
             f"tokens: raise {key}"
         )

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from shapesweep.errors import near
 from shapesweep.storage.files import is_inside
-from shapesweep.validation import Strict, valid_path
+from shapesweep.validation import Strict, any_path
 
 #: Folder of the named texts. Each text is defined in a file with the name of the text.
 REGISTRY = Path(str(resources.files("shapesweep") / "texts"))
@@ -74,7 +74,7 @@ def source(text: str) -> NamedText | DatasetText | None:
 
 
 def check_text(text: str) -> str:
-    """Check a text in a definition, except whether a file exists.
+    """Check a text in a definition, except whether a file exists, and expand a path.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def check_text(text: str) -> str:
         unpinned = text.startswith("hf://datasets/") and not re.search(r"@[0-9a-f]{40}/", text)
         why = "; the commit must have 40 hexadecimal digits, so that the text cannot change"
         raise ValueError(f"write {_DATASET_FORM}{why if unpinned else ''}")
-    return valid_path(text)
+    return text if text in {STDLIB, *named_texts()} or match else any_path(text)
 
 
 def unknown_text(text: str) -> str:

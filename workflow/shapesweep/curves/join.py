@@ -115,8 +115,9 @@ def join(
     found += [_copied(row, entries) for row in copied.itertuples()]
     failed = []
     for entry in entries:
-        failed += entry.read("failures", schemas.FAILURES).to_pylist()
-    without_budget = [tables.read_metadata(path).get("failure") for path in paths]
+        rows = entry.read("failures", schemas.FAILURES).to_pylist()
+        failed += [row | {"log": _log(entry.folder, results)} for row in rows]
+    without_budget = [_without_budget(path, results) for path in paths]
     not_measured = excluded | {key(row) for row in failed}
     found += [row for row in without_budget if row and key(row) not in not_measured]
     tables.write([*found, *failed], schemas.FAILURES, out / "failures.parquet")
@@ -145,6 +146,17 @@ def _with_tables(
         for checkpoint in [*sound, *gone]
         if checkpoint.key in folders
     ]
+
+
+def _without_budget(path: Path, results: str | Path) -> dict[str, Any] | None:
+    """Return the row of a failed dimension budget; None if the budget was measured."""
+    row = tables.read_metadata(path).get("failure")
+    return row and row | {"log": _log(path.with_suffix(""), results)}
+
+
+def _log(output: Path, results: str | Path) -> str:
+    """Return the path of the log of the job that wrote an output, relative to the results."""
+    return f"logs/{output.relative_to(results)}.log"
 
 
 @functools.lru_cache(maxsize=4)
@@ -271,4 +283,5 @@ def _copied(row: Any, entries: Sequence[CheckpointTables]) -> dict[str, Any]:
 
 def _failure(row: Any, reason: str, measured: bool = False) -> dict[str, Any]:
     key = {"suite": row.suite, "run": row.run, "revision": row.revision, "step": row.step}
-    return {**key, "reason": reason, "measured": measured, "transient": False}
+    of_no_job = {"transient": False, "unexpected": False, "log": None}
+    return {**key, "reason": reason, "measured": measured, **of_no_job}

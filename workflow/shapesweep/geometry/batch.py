@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from shapesweep.activations import budget, extract
 from shapesweep.config.measurement import Measurement
-from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.errors import CheckpointError, ShapesweepError, as_checkpoint_errors
 from shapesweep.geometry import checkpoint
 from shapesweep.geometry.measured import Measured
 from shapesweep.geometry.member import Member
@@ -72,7 +72,12 @@ def measure(
                 failed[revision] = failure
             else:
                 part = (number, len(sources))
-                line = checkpoint.measure(source.out, folders[revision], settings, part)
+                try:
+                    with as_checkpoint_errors():
+                        line = checkpoint.measure(source.out, folders[revision], settings, part)
+                except CheckpointError as error:
+                    failed[revision] = failures.as_row(source.checkpoint, error)
+                    line = f"skipped: {error}"
                 yield f"{source.checkpoint.name}: {line}"
             if not kept:
                 shutil.rmtree(source.out)
@@ -99,9 +104,10 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
     rows, failure, line = member.budget(rise), None, "already measured"
     if rows is None:
         try:
-            rows = budget.measure(
-                member.checkpoint, member.folder, member.settings, member.tokenizer, rise
-            )
+            with as_checkpoint_errors():
+                rows = budget.measure(
+                    member.checkpoint, member.folder, member.settings, member.tokenizer, rise
+                )
             line = f"{len(rows)} layers"
             member.keep_budget(rise, rows)
         except CheckpointError as error:

@@ -56,9 +56,8 @@ def write(results: str | Path, out: str | Path) -> str:
     lines = [_counted(curves.profiles, missing)]
     on_tokens = axis.runs_on_tokens(curves.profiles)
     for row in missing.head(NAMED).itertuples():
-        lines.append(
-            f"  {failures.kind(row)}: {row.suite}/{failures.name(row, on_tokens)}: {row.reason}"
-        )
+        name = f"{row.suite}/{failures.name(row, on_tokens)}"
+        lines.append(f"  {failures.kind(row)}: {name}: {failures.explanation(row)}")
     if len(missing) > NAMED:
         lines.append(f"  and {len(missing) - NAMED} more: {results}/failures.parquet")
     names = ("profiles", "trajectories", "phases", "moves", "verdicts", "shapes")

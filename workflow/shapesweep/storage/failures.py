@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
+from shapesweep.errors import CheckpointError, ShapesweepError, TransientError, UnexpectedError
 from shapesweep.storage import schemas
 from shapesweep.storage.axis import Axis, Runs
 from shapesweep.storage.manifests import Checkpoint
@@ -31,6 +31,9 @@ def as_row(checkpoint: Checkpoint, error: CheckpointError) -> dict[str, Any]:
         "reason": str(error),
         "measured": False,
         "transient": isinstance(error, TransientError),
+        "unexpected": isinstance(error, UnexpectedError),
+        # The table of failures of the sweep contains the path.
+        "log": None,
     }
 
 
@@ -45,6 +48,19 @@ def kind(row: Any) -> str:
     if not row.measured:
         return "not measured"
     return "incomplete" if row.reason.startswith(_NO_BUDGET) else "doubtful"
+
+
+def explanation(row: Any) -> str:
+    """Return the reason for a failure, with the log of an unexpected error.
+
+    Parameters
+    ----------
+    row : namedtuple
+        A row of `schemas.FAILURES`.
+    """
+    again = "; the next sweep tries again" if row.transient else ""
+    log = f"; log: {row.log}" if row.unexpected and row.log else ""
+    return f"{row.reason}{again}{log}"
 
 
 def name(row: Any, on_tokens: Runs = frozenset()) -> str:
@@ -111,4 +127,6 @@ def raise_recorded(folder: str | Path) -> None:
     """
     failure = recorded(folder)
     if failure is not None:
-        raise (TransientError if failure["transient"] else CheckpointError)(failure["reason"])
+        kinds = {"transient": TransientError, "unexpected": UnexpectedError}
+        found = next((each for name, each in kinds.items() if failure[name]), CheckpointError)
+        raise found(failure["reason"])

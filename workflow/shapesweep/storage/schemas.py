@@ -9,7 +9,7 @@ import pyarrow as pa
 
 #: Increase this version when the tables of a checkpoint change. The tables are then written again,
 #: from numbers that are already measured.
-VERSION = 8
+VERSION = 9
 #: The largest integer that a column can contain.
 LARGEST = 2**63 - 1
 #: Name of the file that contains the readings of a probe, next to the checkpoints of the run.
@@ -23,7 +23,7 @@ _NAMES = {
     "layer_kind selection metric flag source reason tensor_class previous corpus_digest device "
     "shapesweep torch transformers model family over layers noise_source verdict shape to kind "
     "level path sha256 blob tested course paper control of variant text_sha256 stage state "
-    "reference",
+    "reference log",
     pa.int64(): "seed n_layers step tokens bytes layer n_points k document_length n_documents "
     "n_duplicates n_dropped metric_version group n_weights corpus_seed n_features k_low k_high "
     "segment n_checkpoints first_step last_step from_step to_step number sample n_curves n_shown "
@@ -33,7 +33,7 @@ _NAMES = {
     "theirs tolerance ours ours_low ours_high before after rate detection "
     "detection_low detection_high chance false_alarms early_alarms lead lead_low "
     "lead_high behind behind_low behind_high reference_value reference_low reference_high",
-    pa.bool_(): "chosen selected measured transient relative resolved",
+    pa.bool_(): "chosen selected measured transient unexpected relative resolved",
     pa.list_(pa.string()): "status",
 }
 _TYPES = {name: kind for kind, names in _NAMES.items() for name in names.split()}
@@ -78,7 +78,9 @@ LOSSES = _schema(f"{_REVISION} source {_CORPUS} value stderr")
 PROBE = _schema(_SIGNAL)
 #: Values from logs and probes, recorded during training.
 HISTORY = _schema(f"suite run source {_SIGNAL}")
-FAILURES = _schema(f"{_REVISION} reason measured transient")
+#: `unexpected` marks errors of models and libraries. `log` is the path of the job's log, relative
+#: to the results; it is null if no job failed.
+FAILURES = _schema(f"{_REVISION} reason measured transient unexpected log")
 #: Checkpoints that figures cannot show, and checkpoints that figures mark as doubtful.
 MISSING = FAILURES
 #: A sample of the weights of a checkpoint, by the class of the weight matrix.

@@ -26,8 +26,7 @@ def integrity(missing: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, s
     """
     lines, on_tokens = [], axis.runs_on_tokens(manifest)
     for row in missing.sort_values("measured", kind="stable").itertuples():
-        again = "; the next sweep tries again" if row.transient else ""
-        lines.append(_line(row, failures.kind(row), f"{row.reason}{again}", on_tokens))
+        lines.append(_line(row, failures.kind(row), failures.explanation(row), on_tokens))
     reasons = {(row["suite"], row["checkpoint"]): row["reason"] for row in lines}
     for row in manifest.itertuples():
         status = ", ".join(row.status if row.status is not None else [])
