@@ -29,6 +29,7 @@ from matplotlib import pyplot as plt
 from helpers import manifolds
 from shapesweep import corpora, id_twonn, nearest_neighbors, unique_rows
 from shapesweep.checkpoint import load
+from shapesweep.checkpoint.tokenizer import load_tokenizer
 from shapesweep.corpora import CorpusConfig
 from shapesweep.curves.tables import Curves, rows
 from shapesweep.figures._panels import GRAY, PALETTE
@@ -248,10 +249,10 @@ def middle_blocks() -> Iterator[list[tuple[Points, Labels]]]:
     if not folders:
         raise SystemExit(f"{CHECKPOINTS}: no checkpoints; run `make sweep` first")
     for _, folder in sorted(folders.items()):
-        model, tokenizer = load.load(folder, [], False), load.load_tokenizer(folder)
         text = corpora.read_text("stdlib")
+        model, tokenizer = load.load(folder, [], False), load_tokenizer(folder, text)
         size = model.get_input_embeddings().num_embeddings
-        (corpus,) = corpora.build(["text"], text, tokenizer, CorpusConfig(), size)
+        (corpus,) = corpora.build(["text"], {"stdlib": text}, tokenizer, CorpusConfig(), size)
         documents = torch.from_numpy(np.stack(corpus.documents))
         with torch.inference_mode():
             states = model(documents, output_hidden_states=True).hidden_states

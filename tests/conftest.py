@@ -88,10 +88,10 @@ def settings(text_file):
 def build_corpora(settings):
     """A function that builds the configured corpora for a tokenizer."""
 
-    def build(tokenizer, **more):
+    def build(tokenizer, n_embeddings=300, **more):
         chosen = settings.corpus.model_copy(update=more)
         texts = {text: read_text(text) for text in chosen.texts}
-        return corpora.build(settings.corpora, texts, tokenizer, chosen, 300)
+        return corpora.build(settings.corpora, texts, tokenizer, chosen, n_embeddings)
 
     return build
 

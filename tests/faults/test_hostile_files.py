@@ -14,7 +14,8 @@ from helpers.shards import extract
 from shapesweep import corpora
 from shapesweep.checkpoint import facts, files
 from shapesweep.checkpoint.files import model_files
-from shapesweep.checkpoint.load import load, load_tokenizer
+from shapesweep.checkpoint.load import load
+from shapesweep.checkpoint.tokenizer import load_tokenizer
 from shapesweep.corpora import _documents, read_text
 from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.storage.manifests import Checkpoint
@@ -134,8 +135,8 @@ def test_an_index_must_name_plain_files(folder, shard):
 def test_a_damaged_tokenizer_is_loaded_or_refused_in_one_line(folder, name, content):
     (folder / name).write_bytes(content)
     try:
-        tokenizer = load_tokenizer(folder)
-        _documents.special_tokens(tokenizer)
+        tokenizer = load_tokenizer(folder, "one two three")
+        _documents.special_tokens(tokenizer, "one two three")
     except CheckpointError as error:
         assert str(error).isprintable()
 

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.hub_suites import changed
-from helpers.models import tiny_llama
+from helpers.models import TEXT, tiny_llama
 from shapesweep.checkpoint import facts, files, load, weight_sample
+from shapesweep.checkpoint.tokenizer import load_tokenizer
 from shapesweep.errors import CheckpointError
 from shapesweep.storage.files import sha256
 
@@ -164,7 +165,7 @@ def test_sample_has_the_same_weights_of_every_checkpoint(folder, make_checkpoint
 def test_remote_code_of_a_tokenizer_is_refused(folder, name):
     configure(folder, name, auto_map={"AutoTokenizer": ["evil.Evil", None]})
     with pytest.raises(CheckpointError, match="its tokenizer needs remote code"):
-        load.load_tokenizer(folder)
+        load_tokenizer(folder, TEXT)
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"x"', "{", '{"architectures": [3]}', "{}"])
@@ -200,6 +201,6 @@ def test_tied_weights_are_not_missing(tmp_path, make_checkpoint):
 def test_tokenizer_may_be_in_the_parent_folder(tmp_path, make_checkpoint, tokenizers):
     make_checkpoint(tmp_path / "checkpoint-1", tokenizer=False)
     with pytest.raises(CheckpointError, match="has no tokenizer"):
-        load.load_tokenizer(tmp_path / "checkpoint-1")
+        load_tokenizer(tmp_path / "checkpoint-1", TEXT)
     tokenizers["decoder"].save_pretrained(tmp_path)
-    assert len(load.load_tokenizer(tmp_path / "checkpoint-1")) == 300
+    assert len(load_tokenizer(tmp_path / "checkpoint-1", TEXT)) == 300

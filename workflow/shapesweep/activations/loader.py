@@ -12,6 +12,7 @@ from typing import Any
 from shapesweep import corpora
 from shapesweep.checkpoint import facts, load
 from shapesweep.checkpoint.files import tokenizer_files
+from shapesweep.checkpoint.tokenizer import load_tokenizer
 from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus, CorpusLabel
 from shapesweep.errors import CheckpointError, TransientError
@@ -126,8 +127,8 @@ class Loader:
         """Return a tokenizer and its corpora; reuse both if the tokenizer's files are unchanged."""
         key = (_digest(folder), n_embeddings)
         if key not in self._cached:
-            tokens = load.load_tokenizer(folder)
             texts = self.settings.read_texts()
+            tokens = load_tokenizer(folder, texts[self.settings.corpus.text])
             built = corpora.build(self.names, texts, tokens, self.settings.corpus, n_embeddings)
             # Checkpoints of a run mostly share a tokenizer, so it is enough to keep the last
             # tokenizer.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shapesweep.checkpoint.facts import MAX_PARTS, architecture, description
-from shapesweep.checkpoint.files import WEIGHTS, tokenizer_files
+from shapesweep.checkpoint.files import WEIGHTS
 from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
 
 
@@ -96,37 +96,6 @@ def load(
     # Cached keys and values are not needed.
     model.config.use_cache = False
     return model.eval()
-
-
-def load_tokenizer(folder: str | Path) -> Any:
-    """Load the tokenizer of a checkpoint, from its folder or else from the parent folder.
-
-    Raises
-    ------
-    CheckpointError
-        If neither folder contains a tokenizer, or the tokenizer cannot be loaded.
-    """
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    files = tokenizer_files(folder)
-    if not files:
-        raise CheckpointError("has no tokenizer, and its parent folder has none either")
-    tokenizer_folder = files[0].parent
-    for name in ("tokenizer_config.json", "config.json"):
-        code = (description(tokenizer_folder, name) or {}).get("auto_map")
-        if isinstance(code, dict) and "AutoTokenizer" in code:
-            raise CheckpointError(
-                "its tokenizer needs remote code, but remote code of tokenizers is never run"
-            )
-    try:
-        return transformers.AutoTokenizer.from_pretrained(
-            tokenizer_folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:
-        raise_if_memory(error)
-        reason = _described(error, tokenizer_folder)
-        raise UnexpectedError(f"its tokenizer cannot be loaded: {reason}") from error
 
 
 def _remote_class(config: dict[str, Any], allowed: bool) -> Any:

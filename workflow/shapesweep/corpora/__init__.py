@@ -286,7 +286,7 @@ def build(
     CheckpointError
         If the tokenizer does not belong to the model.
     """
-    prefix, suffix = special_tokens(tokenizer)
+    prefix, suffix = special_tokens(tokenizer, texts[settings.text])
     n_special = len(prefix) + len(suffix)
     ordinary = _documents.ordinary_tokens(tokenizer, n_embeddings)
     cuts: dict[str, Callable[..., list[Documents]]] = {

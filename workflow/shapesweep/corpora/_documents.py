@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.errors import (
+    CheckpointError,
+    ShapesweepError,
+    UnexpectedError,
+    described,
+    raise_if_memory,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
 CHARACTERS_PER_TOKEN = 8
 #: Number of short documents for which a block of text has enough characters.
 SHORT_DOCUMENTS_PER_BLOCK = 8
+#: Number of passages in which tokens are sought to find the special tokens, and their number of
+#: characters.
+N_PROBED, PROBED = 20, 400
 #: The sampling of Razzhigaev et al. 2024, as in their published code.
 PAPER_CHARACTERS, PAPER_DOCUMENTS, PAPER_SEED = 512, 128, 0
 #: Regular expression for vocabulary entries that do not occur in texts: reserved entries of BERT,
@@ -131,22 +140,48 @@ def _samples(
 
 
 def special_tokens(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase, text: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the ids of the special tokens that a tokenizer adds before and after a text.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerBase
+    text : str
+        Text of the corpora. The special tokens are found with a passage of this text, because a
+        vocabulary may lack the words of any other text. For example, a vocabulary of DNA contains
+        only four letters.
 
     Returns
     -------
     prefix, suffix : ndarray of int64
+
+    Raises
+    ------
+    CheckpointError
+        If the tokenizer finds no tokens in the text, or if it changes the tokens of a text when it
+        adds special tokens.
     """
-    probe = "one two"
-    bare = tokenizer(probe, add_special_tokens=False)["input_ids"]
-    full = tokenizer(probe)["input_ids"]
-    for start in range(len(full) - len(bare) + 1):
-        if full[start : start + len(bare)] == bare:
-            prefix, suffix = full[:start], full[start + len(bare) :]
-            return np.array(prefix, dtype=np.int64), np.array(suffix, dtype=np.int64)
-    raise CheckpointError("the tokenizer changes the tokens of a text when it adds special tokens")
+    for passage in _passages(text):
+        bare = _ids(tokenizer, passage)
+        if not len(bare):
+            continue
+        full = _ids(tokenizer, passage, add_special_tokens=True)
+        for start in range(len(full) - len(bare) + 1):
+            if np.array_equal(full[start : start + len(bare)], bare):
+                return full[:start], full[start + len(bare) :]
+        raise CheckpointError(
+            "the tokenizer changes the tokens of a text when it adds special tokens"
+        )
+    raise CheckpointError("its tokenizer finds no tokens in the text: none of its words are known")
+
+
+def _passages(text: str) -> Iterator[str]:
+    """Yield passages from the whole text, which begin and end between words if it has words."""
+    for start in np.linspace(0, max(len(text) - PROBED, 0), N_PROBED, dtype=int).tolist():
+        passage = text[start : start + PROBED]
+        inner = passage.split(None, 1)[-1].rsplit(None, 1)[0] if passage.split() else ""
+        yield inner or passage
 
 
 def ordinary_tokens(tokenizer: PreTrainedTokenizerBase, n_embeddings: int) -> NDArray[np.int64]:
@@ -203,7 +238,7 @@ def _windows(
         block = text[start : start + characters]
         if start:
             block = block[block.find(" ") + 1 :]
-        ids = _ids(tokenizer, block)
+        ids = _ids_of_words(tokenizer, block)
         if len(ids) >= size:
             yield number, ids[:size]
             left[number] = ids[size:]
@@ -240,6 +275,22 @@ def _paper(
     return samples
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> NDArray[np.int64]:
-    found = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+def _ids_of_words(tokenizer: PreTrainedTokenizerBase, block: str) -> NDArray[np.int64]:
+    """Return the token ids of a block of text, whose last word may be incomplete."""
+    try:
+        return _ids(tokenizer, block)
+    except CheckpointError:
+        # A vocabulary of whole words does not contain the beginning of a word.
+        return _ids(tokenizer, block.rpartition(" ")[0])
+
+
+def _ids(
+    tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: bool = False
+) -> NDArray[np.int64]:
+    try:
+        found = tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
+    except Exception as error:  # tokenizers raise bare exceptions
+        raise_if_memory(error)
+        reason = f"its tokenizer cannot read the text: {described(error)}"
+        raise UnexpectedError(reason) from error
     return np.array(found, dtype=np.int64)

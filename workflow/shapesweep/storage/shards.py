@@ -30,7 +30,7 @@ from shapesweep.storage.selections import (
 from shapesweep.storage.tables import first_line
 
 #: Increase this version when the content of shards changes, so that everything is extracted again.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 #: Columns of a shard, besides the states.
 COLUMNS = ("document", "position", "token", "context")
 #: Name of the file that contains the origin of every corpus and the `fingerprint` of the

@@ -155,7 +155,7 @@ def packed(text: str, tokenizer: Any, length: int) -> NDArray[np.int64]:
     -------
     ndarray of int64, shape (n_documents, length)
     """
-    prefix, suffix = special_tokens(tokenizer)
+    prefix, suffix = special_tokens(tokenizer, text)
     pieces = tokenizer(text.split("\n\n"), add_special_tokens=False, verbose=False)["input_ids"]
     newline = tokenizer("\n\n", add_special_tokens=False)["input_ids"]
     stream = np.concatenate([np.array(piece + newline, dtype=np.int64) for piece in pieces])
