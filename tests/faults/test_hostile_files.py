@@ -150,7 +150,7 @@ def test_a_tokenizer_with_a_larger_vocabulary_is_refused(tokenizers, settings, t
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "contains 0 documents"),
+        (b"", "is empty"),
         (b"a few words", "contains 0 documents"),
         ("ü".encode("latin-1") * 9999, "is not UTF-8"),
     ],

@@ -32,7 +32,7 @@ from shapesweep.corpora._sources import (
     source,
 )
 from shapesweep.corpora._text import read_text, stdlib_text, text_file, text_sha256
-from shapesweep.errors import CheckpointError
+from shapesweep.errors import CheckpointError, ShapesweepError
 from shapesweep.plugins import discover
 from shapesweep.storage.selections import DRAWS
 
@@ -285,7 +285,11 @@ def build(
     ------
     CheckpointError
         If the tokenizer does not belong to the model.
+    ShapesweepError
+        If a text is empty or too short.
     """
+    if not texts[settings.text]:
+        raise ShapesweepError(f"corpus.text: {settings.text} is empty")
     prefix, suffix = special_tokens(tokenizer, texts[settings.text])
     n_special = len(prefix) + len(suffix)
     ordinary = _documents.ordinary_tokens(tokenizer, n_embeddings)
