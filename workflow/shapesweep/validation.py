@@ -10,6 +10,7 @@ import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -257,7 +258,10 @@ def _path(problem: ErrorDetails, raw: Any) -> list[str]:
 _short = reprlib.Repr()
 _short.maxlevel, _short.maxdict, _short.maxlist = 3, 8, 8
 _short.maxstring = _short.maxother = _short.maxlong = 200
-_shown = _short.repr
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, date) else _short.repr(value)
 
 
 def _tags(problem: ErrorDetails) -> str:
@@ -274,6 +278,11 @@ def _instead(problem: ErrorDetails) -> str:
         return f"write {expected}" + (f"; did you mean {close[0]}?" if close else "")
     if kind == "string_pattern_mismatch" and "/" in context["pattern"]:
         return "write org/name"
+    if kind == "string_type" and isinstance(problem["input"], bool):
+        word = "yes" if problem["input"] else "no"
+        return f'YAML reads {word} without quotes as {problem["input"]}; write "{word}"'
+    if kind == "string_type" and isinstance(problem["input"], int | float | date):
+        return f'write the text in quotes, such as "{problem["input"]}"'
     words = {
         "greater_than_equal": "a number of at least {ge}",
         "greater_than": "a number above {gt}",

@@ -177,7 +177,7 @@ def test_error_in_a_settings_file_is_one_line_that_names_it(tmp_path, text, mess
         ({"suites": {"mine": {**LOCAL, "pattern": "("}}}, "is not a valid regular expression"),
         ({"suites": {"mine": {**LOCAL, "patern": "x"}}}, "mine.patern: there is no such key; did"),
         ({"suites": {"mine": {"source": "local"}}}, "suites.mine.runs: this key is required"),
-        ({"suites": {"mine": {**LOCAL, "runs": {"r": 4}}}}, "runs.r: found 4; write keys and val"),
+        ({"suites": {"mine": {**LOCAL, "runs": {"r": 4}}}}, "runs.r: found 4; write the text in"),
         ({"suites": {"mine": {"source": "moon"}}}, "mine.source: found 'moon'; write one of emb"),
         ({"suites": {"mine": {"runs": {}}}}, "mine.source: this key is required"),
         ({"suites": {"mine": 3}}, "suites.mine: found 3; write keys and values"),
@@ -214,6 +214,26 @@ def test_configuration_error_is_one_line_with_a_correction(change, message):
         files.validate(MINE | change, REGISTRY)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("runs: {0: a}", 'runs.0: found 0; write the text in quotes, such as "0"'),
+        ("runs: {1.5: a}", 'found 1.5; write the text in quotes, such as "1.5"'),
+        ("runs: {no: a}", 'found False; YAML reads no without quotes as False; write "no"'),
+        ("runs: {on: a}", 'found True; YAML reads yes without quotes as True; write "yes"'),
+        ("runs: {2024-01-01: a}", 'found 2024-01-01; write the text in quotes, such as "2024-01-0'),
+        ("runs: {a: 2024}", 'runs.a: found 2024; write the text in quotes, such as "2024"'),
+        ("runs: {a: {path: 0}}", 'runs.a.path: found 0; write the text in quotes, such as "0"'),
+        ("runs: {a: }", "mine.runs.a: found None; write a string"),
+    ],
+)
+def test_error_for_a_value_that_yaml_does_not_read_as_text_asks_for_quotes(text, message):
+    suite = yaml.safe_load(text) | {"source": "local"}
+    with pytest.raises(ShapesweepError) as caught:
+        files.validate({"suites": {"mine": suite}})
+    assert message in str(caught.value)
 
 
 def test_error_names_the_file_with_the_wrong_value(tmp_path):

@@ -157,7 +157,10 @@ class LocalSuite(Strict):
     def _expand_paths(cls, runs: Any) -> Any:
         if not isinstance(runs, dict):
             return runs
-        return {k: {"path": v} if isinstance(v, str) else v for k, v in runs.items()}
+        return {
+            name: run if isinstance(run, dict | LocalRun) else {"path": run}
+            for name, run in runs.items()
+        }
 
 
 #: The key `source` selects the kind of suite.
