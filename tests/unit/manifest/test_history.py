@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from shapesweep.config.suite import SUITE
@@ -32,54 +31,6 @@ def test_trainer_state_is_read(tmp_path):
     found, (problem,) = history.of_folder(tmp_path)
     assert losses(found) == {8: 5.5}
     assert "checkpoint-16" in problem
-
-
-def test_log_of_lucie_is_read(tmp_path):
-    # This log has the columns that the authors of the model Lucie plot.
-    (tmp_path / "log.csv").write_text(
-        "training_steps,training_tokens,training_loss,walltime,gputime,learning_rate\n"
-        "25,26214400,10.5,0.1,51.2,3.75e-06\n"
-        "50,52428800,9.25,0.2,102.4,7.5e-06\n"
-    )
-    found = history.read_log(tmp_path / "log.csv")
-    assert losses(found) == {25: 10.5, 50: 9.25}
-    assert found[found.metric == "learning_rate"].value.tolist() == [3.75e-06, 7.5e-06]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("a.csv", "step,loss\n1,2.5\n2,\n3,nan\n", {1: 2.5, 3: np.nan}),
-        ("a.csv", "iteration,lm loss\n1,2.5\n", {1: 2.5}),
-        ("a.jsonl", '{"step": 1, "loss": 3}\n\n{"step": 2, "lr": 1}\n{"st', {1: 3.0}),
-        ("a.jsonl", '{"step": 1, "loss": 3}\n{"step": 1, "loss": 2}\n', {1: 2.0}),
-        ("a.jsonl", '{"_step": 1, "train/loss": Infinity}\n', {1: np.inf}),
-        ("a.json", '{"log_history": []}', {}),
-    ],
-)
-def test_other_logs_are_read_up_to_the_last_complete_line(tmp_path, name, text, expected):
-    (tmp_path / name).write_text(text)
-    np.testing.assert_equal(losses(history.read_log(tmp_path / name)), expected)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.csv", "time,loss\n1,2\n", "has no column step or training_steps"),
-        ("a.csv", "step,accuracy\n1,2\n", "has no column loss or training_loss"),
-        ("a.csv", "step,loss\n-1,2\n", "must contain non-negative integers"),
-        ("a.jsonl", '{"st\n{"step": 1, "loss": 3}\n', "damaged"),
-        ("a.jsonl", "[1]\n", "damaged"),
-        ("a.json", "{}", "damaged"),
-        ("a.txt", "step,loss\n", r"must be \.json, \.jsonl or \.csv"),
-    ],
-)
-def test_invalid_log_raises_an_error(tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(ShapesweepError, match=message):
-        history.read_log(tmp_path / name)
-    with pytest.raises(ShapesweepError, match="there is no such log"):
-        history.read_log(tmp_path / "absent.csv")
 
 
 def test_history_of_a_local_suite_has_its_log_and_its_probe(tmp_path):

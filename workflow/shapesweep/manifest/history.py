@@ -1,16 +1,13 @@
 """The history of runs: one table per suite, with the values that logs and probes recorded.
 
-A log is a Trainer's `trainer_state.json`, a CSV file, or a file with one JSON object per line.
-Probes write `probe.parquet`. If a log is still being written, only its complete entries are read.
+A run's log is the `trainer_state.json` of a Trainer, or a file that the suite names. Probes write
+`probe.parquet`. If a log is still being written, only its complete entries are read.
 """
 
-import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from shapesweep.config.hub_suite import HubSuite
@@ -20,82 +17,15 @@ from shapesweep.hub import client, listing
 from shapesweep.hub.errors import RefusedError, UnreachableError
 from shapesweep.hub.revisions import Repository
 from shapesweep.manifest.checkpoints import list_checkpoints, listing_file
+from shapesweep.manifest.logs import read_log
 from shapesweep.storage import axis, schemas, tables
 from shapesweep.storage.files import stats
-from shapesweep.storage.schemas import LARGEST, PROBE_FILE
-
-#: Column names that logs may use, by priority: first those of the Trainer, then those of the model
-#: Lucie, of Megatron-LM, and of Weights & Biases.
-STEP = ("step", "training_steps", "iteration", "iter", "global_step", "_step", "steps")
-NAMES = {
-    "loss": ("loss", "training_loss", "train_loss", "train/loss", "lm loss", "lm_loss", "lm-loss"),
-    "gradient_norm": ("grad_norm", "gradient_norm", "train/grad_norm", "grad norm"),
-    "learning_rate": ("learning_rate", "lr", "train/learning_rate", "learning rate"),
-}
+from shapesweep.storage.schemas import PROBE_FILE
 
 #: `_NOTHING` is a table without entries. A `Log` is a table of logged values, with a list of
 #: messages about problems.
 _NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
 Log = tuple[pd.DataFrame, list[str]]
-
-
-def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
-    """Read the numbers that a training run has logged.
-
-    Parameters
-    ----------
-    path : path-like
-        A file `*.json` (state of a Trainer), `*.jsonl` (one object per line) or `*.csv`.
-    data : bytes, optional
-        Contents of the file, if the file is not on this machine.
-
-    Returns
-    -------
-    pandas.DataFrame
-        With columns step, metric (`loss`, `gradient_norm`, `learning_rate`) and value; for each
-        step and metric, the last value that was logged.
-
-    Raises
-    ------
-    ShapesweepError
-        If the file is absent or damaged, or has no column of steps or of losses.
-    """
-    path = Path(path)
-    try:
-        data = path.read_bytes() if data is None else data
-    except FileNotFoundError:
-        raise ShapesweepError(f"{path}: there is no such log") from None
-    if path.suffix not in _FORMATS:
-        raise ShapesweepError(f"{path}: the suffix of a log must be .json, .jsonl or .csv")
-    try:
-        entries = _FORMATS[path.suffix](data)
-        if not all(isinstance(entry, dict) for entry in entries):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ShapesweepError(f"{path}: damaged: its contents do not match its suffix") from None
-    columns = dict.fromkeys(name for entry in entries for name in entry)
-    names = ", ".join(map(str, columns)) or "nothing"
-    step = next((name for name in STEP if name in columns), None)
-    if step is None and entries:
-        raise ShapesweepError(f"{path}: has no column {' or '.join(STEP[:3])}; it has {names}")
-    rows = []
-    for metric, known in NAMES.items():
-        name = next((name for name in known if name in columns), None)
-        # A missing value is None, because NaN is a value that a log may contain.
-        values = [(entry.get(step), metric, entry.get(name)) for entry in entries]
-        rows += [row for row in values if _is_number(row[0]) and _is_number(row[2])]
-    table = pd.DataFrame(rows, columns=_NOTHING.columns)
-    steps = pd.to_numeric(table.step, errors="coerce").to_numpy(float)
-    if not (np.isfinite(steps) & (steps >= 0) & (steps <= LARGEST)).all():
-        raise ShapesweepError(f"{path}: the column {step} must contain non-negative integers")
-    table = table.assign(step=steps.astype(int), value=table.value.astype(float))
-    if entries and "loss" not in set(table.metric):
-        raise ShapesweepError(
-            f"{path}: has no column {' or '.join(NAMES['loss'][:3])}; it has {names}"
-        )
-    # A training run that was resumed may have logged some steps twice.
-    table = table.drop_duplicates(["step", "metric"], keep="last")
-    return table.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
 
 
 def of_folder(folder: str | Path) -> Log:
@@ -257,38 +187,3 @@ def _states_of_trainer(folder: str | Path) -> list[Path]:
     return sorted(
         [*Path(folder).glob("trainer_state.json"), *Path(folder).glob("*/trainer_state.json")]
     )
-
-
-def _state(data: bytes) -> list[Any]:
-    return [entry for entry in json.loads(data)["log_history"] if "loss" in entry]
-
-
-def _lines(data: bytes) -> list[Any]:
-    lines = data.decode().splitlines()
-    entries = []
-    for number, line in enumerate(lines):
-        try:
-            entries += [json.loads(line)] if line.strip() else []
-        except ValueError:
-            # While a training run writes its log, the last line may be incomplete.
-            if number < len(lines) - 1:
-                raise
-    return entries
-
-
-def _table(data: bytes) -> list[Any]:
-    # Cells are read as strings, so that an empty cell differs from a NaN.
-    table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, on_bad_lines="skip")
-    return table.to_dict("records")
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a cell of a log is a number, including NaN and infinity."""
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return not isinstance(value, bool)
-
-
-_FORMATS = {".json": _state, ".jsonl": _lines, ".csv": _table}

@@ -1,0 +1,303 @@
+"""Read the log of one training run: its losses, gradient norms and learning rates, by step.
+
+Training programs and their reports name the same columns in different ways. The tables in this
+module list the known names, by priority. Names are compared in lower case, and without a difference
+between blanks, `_`, `-`, `/` and other punctuation: `Train/Loss` is `train_loss`.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shapesweep.errors import ShapesweepError
+from shapesweep.storage.schemas import LARGEST
+
+#: Columns of steps. The column `_step` of Weights & Biases is the last, because it counts the calls
+#: that logged something.
+STEP = (
+    *("train_global_step", "trainer_global_step", "global_step", "*_global_step"),
+    *("global_step_max_steps", "step", "steps", "current_steps", "train_step", "training_step"),
+    *("training_steps", "optimizer_step", "update_step", "iteration", "iterations", "iter"),
+    *("train_iter", "iteration_step", "_step"),
+)
+_LOSS = (
+    # transformers, Lightning, nanoGPT, torchtune, LitGPT, LLaMA-Factory, Lucie
+    *("loss", "train_loss", "training_loss", "loss_train"),
+    # Megatron-LM, GPT-NeoX, BLOOM, NeMo
+    *("lm_loss", "train_lm_loss", "lm_loss_training_lm_loss", "reduced_train_loss"),
+    # OLMo, OLMo-core, LLM Foundry, torchtitan, MaxText
+    *("train_crossentropyloss", "train_ce_loss", "loss_train_total"),
+    *("metrics_train_languagecrossentropy", "loss_metrics_global_avg_loss", "global_avg_loss"),
+    "learning_loss",
+)
+#: Columns of each metric. Lightning adds `_step` to the loss of a step, and `_epoch` to the mean
+#: loss of an epoch.
+METRICS = {
+    "loss": tuple(name + ending for ending in ("", "_step", "_epoch") for name in _LOSS),
+    "gradient_norm": (
+        *("grad_norm", "gradient_norm", "train_grad_norm", "optim_total_grad_norm"),
+        *("grad_norm_grad_norm", "grad_norm_total", "learning_grad_norm", "l2_norm_grad_global"),
+    ),
+    "learning_rate": (
+        *("learning_rate", "lr", "train_learning_rate", "train_lr", "optim_learning_rate"),
+        *("optim_learning_rate_group0", "optim_lr_group_0", "learning_rate_learning_rate"),
+        *("learning_current_learning_rate", "lr_adam*", "lr_decoupledadamw_group0"),
+    ),
+}
+#: Columns that name the run of a row, and columns that say whether a row is from an evaluation.
+RUN, SPLIT = ("run", "run_name", "run_id"), ("split", "mode", "phase")
+#: Words in the names of columns, and in the values of `SPLIT`, that belong to an evaluation.
+_EVALUATION = {"eval", "evaluation", "val", "valid", "validation", "test", "dev"}
+#: The columns of a scalar that TensorBoard exports.
+_TENSORBOARD = ("Wall time", "Step", "Value")
+
+Entry = Mapping[str, Any]
+
+
+def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
+    """Read the numbers that a training run has logged.
+
+    Parameters
+    ----------
+    path : path-like
+        A file `*.json` (state of a Trainer, list of entries, or scalar of TensorBoard), `*.jsonl`
+        (one object per line) or `*.csv`.
+    data : bytes, optional
+        Contents of the file, if the file is not on this machine.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With columns step, metric (`loss`, `gradient_norm`, `learning_rate`) and value; for each
+        step and metric, the last value that was logged. A NaN counts only if the step has no
+        other value.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or damaged, has no column of steps or of training losses, contains
+        several runs, or contains steps that are not integers.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes() if data is None else data
+    except FileNotFoundError:
+        raise ShapesweepError(f"{path}: there is no such log") from None
+    try:
+        rows = _rows([_tagged(entry, path.stem) for entry in _entries(path.suffix.lower(), data)])
+    except ShapesweepError as error:
+        raise ShapesweepError(f"{path}: {error}") from None
+    table = pd.DataFrame(rows, columns=["step", "metric", "value"])
+    table = table.astype({"step": int, "value": float})
+    # A training run that was resumed may have logged some steps twice. If a step has a number and a
+    # NaN, the NaN may be the missing value of another entry, such as an evaluation.
+    table = table.sort_values("value", key=pd.Series.notna, kind="stable")
+    table = table.drop_duplicates(["step", "metric"], keep="last")
+    return table.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
+
+
+def _entries(suffix: str, data: bytes) -> list[Entry]:
+    if suffix not in _FORMATS:
+        raise ShapesweepError("the suffix of a log must be .json, .jsonl or .csv")
+    with suppress(ValueError, KeyError, TypeError, RecursionError, csv.Error):
+        entries = _FORMATS[suffix](data)
+        if all(isinstance(entry, dict) for entry in entries):
+            return entries
+    raise ShapesweepError(f"damaged: its contents are not a log in the format {suffix} (UTF-8)")
+
+
+def _rows(entries: Sequence[Entry]) -> list[tuple[int, str, float]]:
+    """Return the step, the metric and the value of every number that is logged for a metric."""
+    columns = list(dict.fromkeys(name for entry in entries for name in entry))
+    if not columns:
+        return []
+    for split in (column for column in columns if _plain(column) in SPLIT):
+        entries = [e for e in entries if not _is_of_evaluation(_plain(str(e.get(split))))]
+    names = _names_of_run(columns)
+    found = {metric: _column(names, known, entries) for metric, known in METRICS.items()}
+    loss = found["loss"]
+    if loss is None:
+        raise _absent("training losses", "loss, train_loss or train/loss", columns)
+    with_loss = [entry for entry in entries if _is_number(entry.get(loss))]
+    for column in (column for column, name in names.items() if name in RUN):
+        _refuse_several(entry.get(column) for entry in with_loss)
+    step = _column(names, STEP, with_loss)
+    if step is None:
+        raise _absent("steps", "step, global_step or iteration", columns)
+    # A missing value is None, because NaN is a value that a log may contain.
+    return [
+        (_whole(entry[step], step), metric, float(entry[name]))
+        for metric, name in found.items()
+        if name is not None
+        for entry in entries
+        if not _is_missing(entry.get(step)) and _is_number(entry.get(name))
+    ]
+
+
+def _tagged(entry: Entry, stem: str) -> Entry:
+    """Return an entry; if it is of TensorBoard, name its value by the tag in the file's name.
+
+    TensorBoard names the file of a scalar `run-<run>-tag-<tag>`. Without a tag, the value is a
+    loss.
+    """
+    if tuple(entry) != _TENSORBOARD:
+        return entry
+    tag = re.search(r"-tag-(.+?)( ?\(\d+\))?$", stem)
+    return dict(zip((*_TENSORBOARD[:2], tag[1] if tag else "loss"), entry.values(), strict=True))
+
+
+def _names_of_run(columns: Iterable[str]) -> dict[str, str]:
+    """Return the plain names of all columns that belong to the run.
+
+    The web page of Weights & Biases names a column `<run> - <name>`.
+
+    Raises
+    ------
+    ShapesweepError
+        If there are training losses of several runs.
+    """
+    parts = {column: column.rpartition(" - ") for column in columns}
+    names = {column: _plain(name) for column, (_, _, name) in parts.items()}
+    runs = [run for column, (run, _, _) in parts.items() if names[column] in METRICS["loss"]]
+    _refuse_several(runs)
+    return {column: name for column, name in names.items() if parts[column][0] in ("", *runs)}
+
+
+def _refuse_several(runs: Iterable[Any]) -> None:
+    """Raise an error if there are several names of runs."""
+    names = list(dict.fromkeys(str(run).strip() for run in runs if not _is_missing(run)))
+    if len(names) > 1:
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise ShapesweepError(
+            f"contains the losses of several runs ({', '.join(names[:8])}{more}); "
+            "write a separate file for each run"
+        )
+
+
+def _plain(name: str) -> str:
+    """Return the name of a column in lower case, with `_` in place of all punctuation.
+
+    Examples
+    --------
+    >>> _plain(" Train/Loss "), _plain("optim/LR (group 0)"), _plain("_step")
+    ('train_loss', 'optim_lr_group_0', '_step')
+    """
+    return re.sub(r"[\W_]+", "_", name.strip().lower()).rstrip("_")
+
+
+def _column(names: Mapping[str, str], known: Sequence[str], entries: Sequence[Entry]) -> str | None:
+    """Return the column that comes first in the list of known names, among columns with numbers.
+
+    If several columns have the same plain name, the first of them in the file is returned.
+    """
+    of_training = {
+        column: name
+        for column, name in names.items()
+        if not _is_of_evaluation(name)
+        and any(_is_number(_first(entry.get(column))) for entry in entries)
+    }
+    matches = (
+        column
+        for wanted in known
+        for column, name in of_training.items()
+        if fnmatchcase(name, wanted)
+    )
+    return next(matches, None)
+
+
+def _is_of_evaluation(name: str) -> bool:
+    return not _EVALUATION.isdisjoint(name.split("_"))
+
+
+def _absent(what: str, examples: str, columns: Sequence[str]) -> ShapesweepError:
+    return ShapesweepError(
+        f"has no column of {what}, such as {examples}, that contains numbers; its columns are "
+        f"{', '.join(columns) or 'absent'}"
+    )
+
+
+def _whole(value: Any, column: str) -> int:
+    """Return a step as an integer.
+
+    Raises
+    ------
+    ShapesweepError
+        If the value is not an integer from 0 to `LARGEST`.
+    """
+    value = _first(value)
+    number = float(value) if _is_number(value) else -1
+    if not (0 <= number <= LARGEST and number == int(number)):
+        raise ShapesweepError(
+            f"the column {column} contains {value}, but training steps must be non-negative 64-bit "
+            "integers; if the column contains epochs, replace them by steps"
+        )
+    return int(number)
+
+
+def _first(value: Any) -> Any:
+    """Return the step of a text such as `100/300`, which contains the last step, too."""
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*\d+\s*", value) if isinstance(value, str) else None
+    return found[1] if found else value
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or str(value).strip().lower() in ("", "nan", "null", "none")
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a cell of a log is a number, including NaN and infinity."""
+    try:
+        float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return not isinstance(value, bool)
+
+
+def _from_json(data: bytes) -> list[Any]:
+    found = json.loads(data)
+    if isinstance(found, list):
+        return [
+            dict(zip(_TENSORBOARD, entry, strict=True)) if isinstance(entry, list) else entry
+            for entry in found
+        ]
+    return [entry for entry in found["log_history"] if "loss" in entry]
+
+
+def _from_lines(data: bytes) -> list[Any]:
+    lines = data.decode("utf-8-sig").strip().split("\n")
+    entries = []
+    for number, line in enumerate(lines):
+        try:
+            entries += [json.loads(line)] if line.strip() else []
+        except ValueError:
+            # While a training run writes its log, the last line may be incomplete.
+            if number < len(lines) - 1:
+                raise
+    return entries
+
+
+def _from_csv(data: bytes) -> list[Any]:
+    # Cells are read as strings, so that an empty cell differs from a NaN.
+    text = data.decode("utf-8-sig").lstrip("\r\n")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    lines = io.StringIO(text, newline="")
+    columns, *rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    if twice is not None:
+        raise ShapesweepError(f"has two columns {twice}; keep the column of one run")
+    # A line with more cells than columns is damaged.
+    intact = [row for row in rows if not any(row[len(columns) :])]
+    if rows and not intact:
+        raise ValueError
+    return [dict(zip(columns, row, strict=False)) for row in intact if row]
+
+
+_FORMATS = {".json": _from_json, ".jsonl": _from_lines, ".csv": _from_csv}
