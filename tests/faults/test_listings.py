@@ -116,12 +116,14 @@ def test_too_large_steps_and_invalid_seeds_cause_no_traceback(results):
     assert [checkpoint.seed for checkpoint in found] == [None, None, 7]
 
 
-def test_folders_with_a_line_break_in_their_name_are_ignored(tmp_path):
+def test_folder_with_a_line_break_in_its_name_is_refused_in_one_line(tmp_path):
     (tmp_path / "step1").mkdir()
     (tmp_path / "step2\n").mkdir()
     local = {"source": "local", "runs": {"r": str(tmp_path)}, "pattern": r"(?s)step(?P<step>\d+).*"}
-    found = checkpoints.list_checkpoints("s", SUITE.validate_python(local), "results")
-    assert [checkpoint.revision for checkpoint in found] == ["step1"]
+    with pytest.raises(ShapesweepError) as caught:
+        checkpoints.list_checkpoints("s", SUITE.validate_python(local), "results")
+    assert r"matches the folder 'step2\n', whose name" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", "[" * 100_000])

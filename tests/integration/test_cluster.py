@@ -55,3 +55,20 @@ def test_a_text_that_changes_before_a_job_starts_is_reported(options, runs, tmp_
     submit.write_text(SUBMIT, encoding="utf-8")
     complete(folder, "numbers", *options)
     assert len(measured(folder)) == 3
+
+
+def test_checkpoints_with_the_names_of_lightning_are_measured(options, runs, tmp_path, text_file):
+    """Snakemake passes the wildcards of a job to its process as `<wildcard>=<value>`."""
+    folder = tmp_path / "sweep"
+    names = {f"epoch=0-step={step}" for step in (10, 100)}
+    for step in (10, 100):
+        copied = folder / f"runs/decoder/epoch=0-step={step}"
+        shutil.copytree(runs / f"decoder/checkpoint-{step}", copied)
+    suite = {"source": "local", "runs": {"a": "runs/decoder"}, "pattern": r".*=(?P<step>\d+)"}
+    budget = {"checkpoints": {"mine": "last"}}
+    write(folder, settings(text_file, suites={"mine": suite}, corpora=["text"], budget=budget))
+    complete(folder, "numbers", *options)
+    assert measured(folder) == names
+    assert set(read(folder, "geometry").step) == {10, 100}
+    assert set(read(folder, "budgets").revision) == {"epoch=0-step=100"}
+    assert "Nothing to be done" in sweep(folder, "numbers").stdout

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from shapesweep.config import files as configuration
-from shapesweep.config.suite import NAME, EmbeddedSuite
+from shapesweep.config.suite import NAME, REVISION, EmbeddedSuite
 from shapesweep.corpora import fetched_file, text_file
 from shapesweep.curves.tables import CURVES, OF_EXPLOSIONS
 from shapesweep.errors import ShapesweepError
@@ -231,7 +231,7 @@ class Captions(dict):
 wildcard_constraints:
     suite=NAME.strip("^$"),
     run=NAME.strip("^$"),
-    revision=NAME.strip("^$"),
+    revision=REVISION.strip("^$"),
     batch=batches.BATCH,
     fingerprint=attempts.NAME,
 

@@ -41,7 +41,7 @@ def run_folder(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
     (tmp_path / "checkpoint-best").mkdir()
     (tmp_path / "runs").mkdir()
-    (tmp_path / "checkpoint-7").write_text("a file", encoding="utf-8")
+    (tmp_path / "trainer_state.json").write_text("{}", encoding="utf-8")
     return tmp_path
 
 
@@ -61,14 +61,74 @@ def test_folder_of_a_run_can_be_a_single_checkpoint(tmp_path):
     assert (found.revision, found.step, found.folder) == ("main", None, tmp_path)
 
 
-def test_absent_and_empty_folders_raise_an_error(tmp_path):
+def test_folder_names_of_lightning_are_listed(tmp_path):
+    for name in ("epoch=1-step=200", "epoch=0-step=100"):
+        (tmp_path / name).mkdir()
+    found = list_folder(tmp_path, pattern=r"epoch=\d+-step=(?P<step>\d+)")
+    assert [checkpoint.revision for checkpoint in found] == ["epoch=0-step=100", "epoch=1-step=200"]
+
+
+def test_absent_folder_and_folder_without_checkpoints_raise_an_error(tmp_path):
     with pytest.raises(ShapesweepError, match="run run: path: there is no folder"):
         list_folder(tmp_path / "absent")
-    with pytest.raises(ShapesweepError, match="none of its folders matches checkpoint-"):
+    with pytest.raises(
+        ShapesweepError, match=r"no config\.json, .* it contains no folders; set the"
+    ):
         list_folder(tmp_path)
-    (tmp_path / "checkpoint-x").mkdir()
-    with pytest.raises(ShapesweepError, match="it matches 'x'"):
-        list_folder(tmp_path, pattern=r"checkpoint-(?P<step>.*)")
+    for name in ("logs", "epoch=0-step=100", "a", "b", "c"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        ShapesweepError,
+        match=r"none of its folders \(a, b, c, epoch=0-step=100 and 1 more\) matches checkpoint-",
+    ):
+        list_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "message"),
+    [
+        ("checkpoint-x", r"checkpoint-(?P<step>.*)", "its group `step` matches 'x', which is not"),
+        ("checkpoint-x", r"checkpoint-(?P<step>\d+)?.*", "matches '', which is not a step"),
+        ("checkpoint-1.5", r"checkpoint-(?P<step>.*)", "matches '1.5', which is not a step"),
+        (
+            "checkpoint-" + "9" * 19,
+            r"checkpoint-(?P<step>.*)",
+            f"'{'9' * 19}', which is not a step",
+        ),
+        (
+            "checkpoint-7 copy",
+            r"checkpoint-(?P<step>\d+).*",
+            "folder 'checkpoint-7 copy', whose na",
+        ),
+        ("é-7", r".*-(?P<step>\d+)", "'é-7', whose name must have at most 120 characters"),
+        ("-7", r".*-(?P<step>\d+)", "'-7', whose name must have .* begin with a letter or digit"),
+        ("a" * 120 + "-7", r".*-(?P<step>\d+)", "a-7', whose name must have at most 120 character"),
+    ],
+)
+def test_folder_that_matches_but_cannot_be_listed_raises_an_error(
+    run_folder, name, pattern, message
+):
+    (run_folder / "checkpoint-best").rmdir()
+    (run_folder / name).mkdir()
+    with pytest.raises(ShapesweepError, match=f"suite s, run run: pattern: .*{message}"):
+        list_folder(run_folder, pattern=pattern)
+
+
+def test_file_that_matches_the_pattern_raises_an_error(run_folder):
+    message = "matches 'checkpoint-7', which is not a folder; change the pattern"
+    (run_folder / "checkpoint-7").write_text("a file", encoding="utf-8")
+    with pytest.raises(ShapesweepError, match=message):
+        list_folder(run_folder)
+    (run_folder / "checkpoint-7").unlink()
+    (run_folder / "checkpoint-7").symlink_to("absent")
+    with pytest.raises(ShapesweepError, match=message):
+        list_folder(run_folder)
+
+
+def test_folder_that_the_trainer_removes_while_it_is_listed_is_left_out(run_folder, monkeypatch):
+    listed = [*run_folder.iterdir(), run_folder / "checkpoint-64"]
+    monkeypatch.setattr(type(run_folder), "iterdir", lambda folder: iter(listed))
+    assert [checkpoint.step for checkpoint in list_folder(run_folder)] == STEPS
 
 
 @pytest.mark.parametrize(
@@ -87,21 +147,23 @@ def test_selection_rules_choose_checkpoints(run_folder, rule, steps):
     assert [checkpoint.step for checkpoint in select(list_folder(run_folder), chosen)] == steps
 
 
-def test_folders_with_the_same_step_are_excluded_unless_they_are_accepted(
+def test_folders_with_the_same_step_raise_an_error_unless_they_are_accepted(
     tmp_path, make_checkpoint
 ):
-    for name in ("checkpoint-5", "checkpoint-10", "checkpoint-010"):
+    for name in ("checkpoint-5", "checkpoint-10", "checkpoint-10-merged"):
         make_checkpoint(tmp_path / name)
-    expected = {
+    pattern = r"checkpoint-(?P<step>\d+)(-merged)?"
+    with pytest.raises(
+        ShapesweepError,
+        match="two folders of step 10, checkpoint-10 and checkpoint-10-merged; change the pattern",
+    ):
+        list_folder(tmp_path, pattern=pattern)
+    accepted = describe(tmp_path, pattern=pattern, accept=["same_step_as"])
+    assert {c.revision: (c.status, c.selected) for c in accepted} == {
         "checkpoint-5": ((), True),
-        "checkpoint-010": (("same_step_as:checkpoint-10",), False),
-        "checkpoint-10": (("same_step_as:checkpoint-010",), False),
+        "checkpoint-10": (("same_step_as:checkpoint-10-merged",), True),
+        "checkpoint-10-merged": (("same_step_as:checkpoint-10",), True),
     }
-    found = describe(tmp_path)
-    assert {c.revision: (c.status, c.selected) for c in found} == expected
-    accepted = describe(tmp_path, accept=["same_step_as"])
-    assert [c.status for c in accepted] == [c.status for c in found]
-    assert all(c.selected for c in accepted)
 
 
 def test_rule_that_selects_nothing_is_an_error(run_folder):

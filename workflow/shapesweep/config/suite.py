@@ -13,10 +13,11 @@ from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.validation import AnyPath, Strict, pattern
 
-#: A name that is safe as a component of a path.
+#: A name that is safe as a component of a path. The name of a checkpoint may also contain `=`, as
+#: in Lightning's `epoch=0-step=100`.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
+REVISION = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,119}$"
 Name = Annotated[str, Field(pattern=NAME)]
-
 
 #: Name of the file with the recipe of a trained run. The file is in the folder of the run.
 RECIPE = "recipe.json"
@@ -120,8 +121,9 @@ class LocalRun(Strict):
     seed: int | None = Field(None, description="seed of the run, for the tables")
     losses: AnyPath | None = Field(
         None,
-        description="log of a run that was not trained with a Trainer: a `.csv` file with "
-        "a column of steps and a column of losses, or a `.jsonl` file with one object per line",
+        description="log of a run that was not trained with a Trainer: a `.csv`, `.jsonl` or "
+        "`.json` file with steps and training losses, such as an export of Weights & Biases or "
+        "TensorBoard",
     )
 
 
@@ -142,7 +144,8 @@ class LocalSuite(Strict):
     )
     pattern: Annotated[str, AfterValidator(_check_pattern)] = Field(
         r"checkpoint-(?P<step>\d+)",
-        description="regular expression for the names of checkpoint folders, with a group `step`",
+        description="regular expression for the names of checkpoint folders, with a group `step`; "
+        "each step must have one folder",
     )
     tokens_per_step: int | None = Field(
         None, gt=0, description="tokens per training step, to compute the tokens of each checkpoint"

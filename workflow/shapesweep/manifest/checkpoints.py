@@ -17,8 +17,8 @@ from shapesweep.checkpoint.files import inspect
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.names import expand
 from shapesweep.config.suite import (
-    NAME,
     RECIPE,
+    REVISION,
     AnySuite,
     EmbeddedSuite,
     LocalSuite,
@@ -251,35 +251,85 @@ def _with_flags(suite: HubSuite | LocalSuite, found: Sequence[Listed]) -> list[L
 
 def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
     folder, seed = Path(suite.runs[run].path), suite.runs[run].seed
+    where = f"suite {name}, run {run}: "
     if not folder.is_dir():
-        raise ShapesweepError(f"suite {name}, run {run}: path: there is no folder {folder}")
-    found = []
-    for path in sorted(folder.iterdir()):
-        match = re.fullmatch(suite.pattern, path.name)
-        if match and path.is_dir() and re.fullmatch(NAME, path.name):
-            step = _step(match)
-            tokens = None if suite.tokens_per_step is None else step * suite.tokens_per_step
-            found.append(Listed(run, path.name, step, path, seed, tokens))
-    if not found and (folder / "config.json").is_file():
+        raise ShapesweepError(f"{where}path: there is no folder {folder}")
+    inside = sorted(folder.iterdir())
+    # A training run that keeps only its last checkpoints may have removed a folder meanwhile.
+    matches = {
+        path: match
+        for path in inside
+        if (match := re.fullmatch(suite.pattern, path.name)) and os.path.lexists(path)
+    }
+    try:
+        steps = {path: _step(path, match) for path, match in matches.items()}
+        if "same_step_as" not in suite.accept:
+            _check_steps(steps)
+    except ShapesweepError as error:
+        raise ShapesweepError(f"{where}pattern: {suite.pattern} {error}") from None
+    if not steps and (folder / "config.json").is_file():
         # The folder itself is a checkpoint. The step of this checkpoint is not known.
         return [Listed(run, "main", None, folder, seed)]
-    if not found:
-        raise ShapesweepError(
-            f"suite {name}, run {run}: {folder} has no config.json, so it is not a checkpoint, and "
-            f"none of its folders matches {suite.pattern}, the pattern of the suite; set the "
-            "pattern"
-        )
-    return sorted(found, key=lambda checkpoint: checkpoint.step or 0)
+    if not steps:
+        raise _no_checkpoint(where, folder, suite.pattern, inside)
+    per_step = suite.tokens_per_step
+    return [
+        Listed(run, path.name, step, path, seed, None if per_step is None else step * per_step)
+        for path, step in sorted(steps.items(), key=lambda item: item[1])
+    ]
 
 
-def _step(match: re.Match[str]) -> int:
-    try:
-        step = int(match["step"])
-    except (TypeError, ValueError):
-        step = -1
-    if not 0 <= step <= LARGEST:
+def _no_checkpoint(
+    where: str, folder: Path, pattern: str, inside: Iterable[Path]
+) -> ShapesweepError:
+    names = [path.name for path in inside if path.is_dir()]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    reason = (
+        f"none of its folders ({', '.join(names[:4])}{more}) matches {pattern}, the pattern of the "
+        "suite; set the pattern"
+        if names
+        else "it contains no folders; set the path"
+    )
+    return ShapesweepError(
+        f"{where}{folder} has no config.json, so it is not a checkpoint, and {reason}"
+    )
+
+
+def _step(path: Path, match: re.Match[str]) -> int:
+    """Return the step of a checkpoint folder whose name matches the pattern of the suite.
+
+    Raises
+    ------
+    ShapesweepError
+        If the path is not a folder with a supported name and a step.
+    """
+    if not path.is_dir():
         raise ShapesweepError(
-            "pattern: the group `step` must match a number, but in the folder name "
-            f"{match.string!r}, it matches {match['step']!r}"
+            f"matches {path.name!r}, which is not a folder; change the pattern, so that it matches "
+            "only folders of checkpoints"
         )
-    return step
+    if not re.fullmatch(REVISION, path.name):
+        raise ShapesweepError(
+            f"matches the folder {path.name!r}, whose name must have at most 120 characters, begin "
+            "with a letter or digit, and contain only letters, digits, '.', '_', '-' and '='; "
+            "rename the folder, or change the pattern"
+        )
+    digits = match["step"] or ""
+    if not re.fullmatch(r"\d+", digits) or int(digits) > LARGEST:
+        raise ShapesweepError(
+            f"matches the folder {path.name!r}, but its group `step` matches {digits!r}, which is "
+            "not a step; change the pattern"
+        )
+    return int(digits)
+
+
+def _check_steps(steps: Mapping[Path, int]) -> None:
+    """Raise an error if two folders have the same step."""
+    by_step: dict[int, str] = {}
+    for path, step in steps.items():
+        other = by_step.setdefault(step, path.name)
+        if other != path.name:
+            raise ShapesweepError(
+                f"matches two folders of step {step}, {other} and {path.name}; change the pattern, "
+                "so that it matches one of them, or set accept: [same_step_as] to measure both"
+            )

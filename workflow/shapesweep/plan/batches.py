@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shapesweep.config.hub_suite import HubSuite
-from shapesweep.config.suite import NAME, AnySuite
+from shapesweep.config.suite import REVISION, AnySuite
 from shapesweep.config.sweep import Config
 from shapesweep.manifest.selection import Listed, budgeted
 from shapesweep.plan import costs, fingerprints
 
 #: Regular expression for the name of a batch: the first revision, and the number of further
 #: checkpoints.
-BATCH = NAME.strip("^$") + r"(\+[1-9]\d*)?"
+BATCH = REVISION.strip("^$") + r"(\+[1-9]\d*)?"
 #: Maximum estimated time of a job on one core, in seconds; much longer than a process needs to
 #: start. A job measures at most `MOST` checkpoints, so that there are enough jobs for all cores.
 SECONDS, MOST = 1800.0, 8
