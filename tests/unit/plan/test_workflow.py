@@ -13,7 +13,7 @@ from shapesweep.config import measurement
 from shapesweep.config.hub_suite import Expected
 from shapesweep.config.suite import SUITE
 from shapesweep.errors import CheckpointError, ShapesweepError, TransientError
-from shapesweep.manifest import checkpoints
+from shapesweep.manifest import checkpoints, logs
 from shapesweep.plan import costs, definitions, fingerprints
 from shapesweep.plan.attempts import NAME as FINGERPRINT
 from shapesweep.plan.workflow import BATCH_TABLES
@@ -314,6 +314,13 @@ def test_record_depends_on_checkpoints_logs_and_accepted_flags(sweep):
     found.append(sweep.plan(suites={"s": suite}).record_file("s"))
     found.append(sweep.plan(geometry={"n_points": 99}).record_file("s"))
     assert len(set(found)) == 6
+
+
+def test_record_depends_on_how_logs_are_read(sweep, monkeypatch):
+    sweep.train(0)
+    found = sweep.plan().record_file("s")
+    monkeypatch.setattr(logs, "VERSION", logs.VERSION + 1)
+    assert sweep.plan().record_file("s") != found
 
 
 def test_title_and_facts_of_a_suite_do_not_change_its_record(hub):

@@ -20,6 +20,8 @@ import pandas as pd
 from shapesweep.errors import ShapesweepError
 from shapesweep.storage.schemas import LARGEST
 
+#: Increase the version if a change of this module changes the numbers that are read from a log.
+VERSION = 2
 #: Columns of steps. The column `_step` of Weights & Biases is the last, because it counts the calls
 #: that logged something.
 STEP = (

@@ -16,7 +16,7 @@ from shapesweep.config.measurement import Measurement, as_yaml
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.config.sweep import Config
 from shapesweep.errors import ShapesweepError
-from shapesweep.manifest import history
+from shapesweep.manifest import history, logs
 from shapesweep.manifest.checkpoints import list_checkpoints
 from shapesweep.manifest.selection import Listed, budgeted, select
 from shapesweep.plan import attempts, batches, costs, fingerprints
@@ -270,7 +270,7 @@ class Plan:
             "budgets": self.budgets([suite]),
             # Digests of all checkpoints of the manifest, and of the logs.
             "listed": digest(listed),
-            "logs": digest(history.states(suite, definition)),
+            "logs": digest(logs.VERSION, history.states(suite, definition)),
         }
         return json.dumps(record, indent=1)
 
