@@ -123,14 +123,21 @@ def test_alpha_req_is_nan_below_the_noise_floor():
     # Rounding produces a hundred nonzero eigenvalues that follow a power law.
     assert spectrum.alpha_req(eigenvalues) > 1
     assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(low)))
-    # If a float16 cloud was later stored as float32, the caller must pass the precision of float16.
-    stored = low.astype(np.float32)
-    assert spectrum.alpha_req(eigenvalues, spectrum.noise_floor(stored)) > 1
-    assert np.isnan(spectrum.alpha_req(eigenvalues, spectrum.noise_floor(stored, 2.0**-10)))
+    # The precision is found from the values.
+    assert spectrum.noise_floor(low.astype(np.float64)) == spectrum.noise_floor(low)
     whole = rng.standard_normal((500, 120)).astype(np.float32)
     floor = spectrum.noise_floor(whole)
     assert spectrum.alpha_req(spectrum.eigenvalues(whole), floor) > 0
     assert np.isnan(spectrum.alpha_req(np.arange(1.0, 100)))
+
+
+def test_noise_floor_of_a_grid_is_just_above_the_eigenvalues_of_rounding():
+    rng = np.random.default_rng(0)
+    low = 10 * rng.standard_normal((2000, 5)) @ rng.standard_normal((5, 120))
+    floor = spectrum.noise_floor(np.rint(low))
+    largest = spectrum.eigenvalues(np.rint(low))[-6]
+    # The largest eigenvalue of random errors is at most a few per cent below its limit.
+    assert 0.9 * floor < largest < floor
 
 
 def test_debiased_participation_ratio_is_unbiased_for_few_points():

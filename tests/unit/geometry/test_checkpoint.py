@@ -284,6 +284,14 @@ def test_neighbours_at_the_resolution_of_float32_are_flagged():
     assert found["no_first", "anisotropy"][0]["flag"] == ""
 
 
+def test_states_of_bfloat16_are_flagged_in_a_shard_of_float32():
+    shard = make_shard()
+    shard.activation[:] += 20
+    assert "rounding" not in rows_of(shard)["no_first", "id_twonn"][0]["flag"]
+    shard.activation[:] = torch.from_numpy(shard.activation).bfloat16().float().numpy()
+    assert "rounding" in rows_of(shard)["no_first", "id_twonn"][0]["flag"]
+
+
 def test_id_that_is_too_high_for_the_number_of_points_is_flagged():
     # By Eckmann and Ruelle (1992), N points can show an ID of at most 2 log10 N, which is 5.2 for
     # 400 points.

@@ -16,6 +16,7 @@ from scipy import linalg
 from shapesweep.estimators import spectrum
 from shapesweep.estimators.arrays import Floats, Labels, Mask, Points
 from shapesweep.estimators.moments import Moments, blocks, norms
+from shapesweep.estimators.spacing import Spacing
 
 #: Number of leading axes of the whole cloud. The leading eigenvalues of replicates are computed
 #: within the span of these axes.
@@ -124,7 +125,7 @@ def clouds(
     n_groups: int,
     massive: Mask | None = None,
     first: Mask | None = None,
-    epsilon: float | None = None,
+    spacing: Spacing | None = None,
     moments: Moments | None = None,
 ) -> tuple[Cloud, Floats, Iterator[Cloud]]:
     """Return a cloud and its jackknife replicates, each of which lacks one group of points.
@@ -137,9 +138,8 @@ def clouds(
     n_groups : int
     massive, first : ndarray of bool, shape (n_points,), optional
         Masks of the massive tokens and of the first tokens.
-    epsilon : float, optional
-        Relative spacing of numbers in the original dtype of the points, if it is coarser than in
-        their present dtype.
+    spacing : Spacing, optional
+        Spacing of the points' values; by default found from the points.
     moments : Moments, optional
         Moments of the points, if they are known.
 
@@ -182,7 +182,7 @@ def clouds(
         massive,
         first,
         _gap(massive_total, moments.mean * len(points), n_massive, len(points)),
-        spectrum.noise_floor(points, epsilon),
+        spectrum.noise_floor(points, spacing),
         lambda: axes[:, -1],
     )
 

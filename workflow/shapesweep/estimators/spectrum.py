@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse import linalg as sparse
 
 from shapesweep.estimators.arrays import Floats, Points
-from shapesweep.estimators.moments import Moments, directions
+from shapesweep.estimators.moments import Moments, directions, norms
+from shapesweep.estimators.spacing import Spacing
 
 #: Ranks of the first and last eigenvalue to which a power law is fitted (Agrawal et al. 2022). The
 #: largest eigenvalue has rank 1.
@@ -243,21 +244,28 @@ def alpha_req(
     return float(-slope)
 
 
-def noise_floor(points: Points, epsilon: float | None = None) -> float:
+def noise_floor(points: Points, spacing: Spacing | None = None) -> float:
     """The largest eigenvalue that rounding of the points can cause in their scatter matrix.
 
-    The rounding error of a number x is at most u|x|, where 2u is the relative spacing. If all
-    errors lie along one axis, the sum of their squares is at most u²Σx².
+    The rounding error of a float x is at most u|x|, where 2u is the relative spacing. If all errors
+    lie along one axis, the sum of their squares is at most u²Σx². On a grid, errors are independent
+    of each other, and the variance of an error is step²/12. The largest eigenvalue of D features
+    and N points with independent errors is (√N + √D)² times this variance (Marchenko and Pastur
+    1967), which is averaged over features.
 
     Parameters
     ----------
     points : ndarray, shape (n_points, n_features)
-    epsilon : float, optional
-        Relative spacing 2u of numbers in the original dtype of the points, if it is coarser than in
-        their present dtype.
+    spacing : Spacing, optional
+        Spacing of the values; by default found from the points.
     """
-    unit = (epsilon or np.finfo(points.dtype).eps) / 2
-    return float(unit**2 * np.einsum("ij,ij->", points, points, dtype=np.float64))
+    spacing = spacing or Spacing.of(points)
+    squares = np.einsum("ij,ij->j", points, points, dtype=np.float64)
+    of_features = squares @ spacing.relative**2 / 4
+    of_points = norms(points) ** 2 @ spacing.relative_of_points**2 / 4
+    step = max((spacing.step**2).mean(), (spacing.step_of_points**2).mean())
+    of_grids = step / 12 * np.sqrt(points.shape).sum() ** 2
+    return float(max(of_features, of_points, of_grids))
 
 
 def matrix_entropy(eigenvalues: Floats) -> float:

@@ -35,7 +35,7 @@ FLAGS = {
     "undersampled": "cannot be determined from N points (an ID above 2 log10 N, or a spectrum "
     "from fewer points than features)",
     "shortfall": "fewer distinct points than requested",
-    "rounding": "distances to nearest neighbours are at the resolution of the numbers in the file, "
+    "rounding": "distances to nearest neighbours are at the resolution of the values in the file, "
     "so their ratios are noise",
     "poor_fit": "the points do not fit the assumptions of ID estimates, so these IDs depend on the "
     "estimator, the scale or the point (a metric whose name begins with `fit_` exceeds its limit)",
@@ -94,7 +94,6 @@ def measure(
         cloud.massive,
         cloud.first,
         _draws(cloud),
-        cloud.epsilon,
     )
     chosen = _chosen(cloud, metrics, k)
     # The flag `poor_fit` depends on the effect sizes.

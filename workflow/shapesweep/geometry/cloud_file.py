@@ -20,6 +20,15 @@ from shapesweep.storage.shards import Shard, read_shard
 
 #: Maximum absolute value that is accepted: sums of squares over features must fit into float64.
 LARGEST = 1e140
+#: For formats that cannot be read: how numpy.save gets the array of such a file.
+CONVERSIONS = {
+    ".npz": 'numpy.load("{}")[NAME])',
+    ".csv": 'numpy.loadtxt("{}", delimiter=","))',
+    ".tsv": 'numpy.loadtxt("{}", delimiter="\\t"))',
+    ".txt": 'numpy.loadtxt("{}"))',
+    ".pt": 'torch.load("{}").detach().float().numpy())',
+    ".pth": 'torch.load("{}").detach().float().numpy())',
+}
 NOT_PARQUET = "damaged or not Parquet"
 LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 
@@ -40,8 +49,6 @@ class CloudFile:
     massive : ndarray of bool, shape (n_points,)
     first : ndarray of bool, shape (n_points,), or None
         Mask of the first tokens and the special tokens of a shard.
-    epsilon : float or None
-        Relative spacing of the numbers in the file if it is coarser than in float32, else None.
     """
 
     path: Path
@@ -51,7 +58,6 @@ class CloudFile:
     columns: dict[str, NDArray[Any]]
     massive: NDArray[np.bool_]
     first: NDArray[np.bool_] | None = None
-    epsilon: float | None = None
 
 
 def read(path: str | Path, selection: str = "all", tensor: str | None = None) -> CloudFile:
@@ -90,24 +96,26 @@ def read(path: str | Path, selection: str = "all", tensor: str | None = None) ->
         return _of_shard(path, read_shard(path), selection)
     if selection != "all":
         raise ShapesweepError(f"{path}: only shards of a sweep have the selection {selection!r}")
-    document, epsilon = None, None
+    document = None
     if path.suffix == ".parquet":
         points, document = _read_parquet(path)
     elif path.suffix == ".safetensors":
-        points, epsilon = _read_safetensors(path, tensor)
+        points = _read_safetensors(path, tensor)
     elif path.suffix == ".npy":
         points = _read_npy(path)
     else:
-        raise ShapesweepError(f"{path}: not one of .npy, .safetensors, .parquet")
-    if points.dtype == np.float16:
-        epsilon = float(np.finfo(points.dtype).eps)
+        how = CONVERSIONS.get(path.suffix.lower(), "array)").format(path.name)
+        raise ShapesweepError(
+            f"{path}: not one of .npy, .safetensors, .parquet; save the array with "
+            f'numpy.save("{path.stem}.npy", {how}'
+        )
     points, columns, documents = _exact(path, points), {}, None
     _check(path, points)
     if document is not None:
         columns = {"document": document}
         documents = _several(np.unique(document, return_inverse=True)[1])
     massive = are_massive(norms(points))
-    return CloudFile(path, points, documents, None, columns, massive, epsilon=epsilon)
+    return CloudFile(path, points, documents, None, columns, massive)
 
 
 @contextlib.contextmanager
@@ -126,12 +134,11 @@ def _read_npy(path: Path) -> NDArray[Any]:
     with _refusing(path, "not an array of numbers", *errors):
         found = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(found, np.ndarray):
-            raise ValueError("the file is an archive of arrays")
+            raise ValueError("the file is an archive of arrays; save one array with numpy.save")
     return found
 
 
-def _read_safetensors(path: Path, tensor: str | None) -> tuple[NDArray[Any], float | None]:
-    import torch
+def _read_safetensors(path: Path, tensor: str | None) -> NDArray[Any]:
     from safetensors import SafetensorError, safe_open
 
     with (
@@ -152,8 +159,9 @@ def _read_safetensors(path: Path, tensor: str | None) -> tuple[NDArray[Any], flo
         found = file.get_tensor(tensor or clouds[0])
     if found.is_floating_point() and found.itemsize < 4:
         # Numpy has no bfloat16.
-        return found.float().numpy(), torch.finfo(found.dtype).eps
-    return found.numpy(), None
+        found = found.float()
+    values: NDArray[Any] = found.numpy()
+    return values
 
 
 def _is_shard(path: Path) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.estimators import jackknife
+from shapesweep.estimators.spacing import Spacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,6 @@ class Layer:
         are none.
     draws : dict of list of ndarray of int
         For every subsample, the rows of each draw in random order (`subsamples.draw`).
-    epsilon : float or None
-        Relative spacing of the original numbers if it is coarser than that of the dtype, else None.
     axes : dict
         Eigenvalues and axes of every selection; the keys are the masks as bytes. `measure_layer`
         fills this attribute, and the fits of the next layer use it.
@@ -46,8 +45,12 @@ class Layer:
     massive: NDArray[np.bool_]
     first: NDArray[np.bool_] | None = None
     draws: Mapping[str, list[NDArray[np.int64]]] = field(default_factory=dict)
-    epsilon: float | None = None
     axes: dict[bytes, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+
+    @cached_property
+    def spacing(self) -> Spacing:
+        """Spacing of the points' values."""
+        return Spacing.of(self.points)
 
     @property
     def n_groups(self) -> int:

@@ -113,7 +113,7 @@ def _of_clouds(
             layer.n_groups,
             layer.massive[kept],
             None if layer.first is None else layer.first[kept],
-            layer.epsilon,
+            layer.spacing.of_rows(kept),
             moments,
         )
         layer.axes[kept.tobytes()] = whole.eigenvalues, axes

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep import neighbors
-from shapesweep.estimators.moments import norms
+from shapesweep.estimators.moments import blocks
 from shapesweep.geometry.layer import Layer, Number
 from shapesweep.metrics import NeighborMetric
 from shapesweep.neighbors import sample
@@ -21,10 +21,17 @@ from shapesweep.storage.selections import LEAST, SUBSAMPLES
 #: Number of neighbours that are found in addition to the largest k of all metrics, so that enough
 #: neighbours remain when a group of documents is left out.
 SPARE = 32
-#: A distance of fewer than `ROUNDING` units in the last place is mostly rounding error, because a
-#: state is a sum of many rounded terms. A layer is flagged if the distance to the nearest neighbour
-#: is mostly rounding error for more than `ROUNDING_SHARE` of its points.
-ROUNDING, ROUNDING_SHARE = 32, 0.01
+#: A distance is at the resolution of the values if it is below `ROUNDING` times the spacing of
+#: floats. Such a distance is mostly rounding error, because a state is a sum of many rounded terms.
+#: In small language models, 99 % of the states have errors of less than 12 spacings, in float32 and
+#: in bfloat16.
+ROUNDING = 32
+#: A distance is also at the resolution of the values if it is below `STEPS` times the step of a
+#: grid. Values on a grid are rounded only once. Rounding adds step²/6 per feature to a squared
+#: distance, which is 1 % of the square of `STEPS` steps per feature.
+STEPS = 4
+#: Maximum share of points whose nearest neighbour is at the resolution of the values.
+ROUNDING_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def of_sample(
     """
     labels = {name: values[pooled] for name, values in layer.labels.items()}
     groups = layer.groups[pooled]
-    flags = ("rounding",) if _is_rounded(layer, lists, np.isin(pooled, drawn.rows)) else ()
+    flags = ("rounding",) if _is_rounded(layer, lists, pooled, np.isin(pooled, drawn.rows)) else ()
     found: dict[str, list[Number]] = {}
     # Metrics of the same points share one list of neighbours.
     for fraction in dict.fromkeys(metric.fraction for metric in metrics.values()):
@@ -222,11 +229,25 @@ def _mean(draws: Sequence[Number]) -> Number:
     )
 
 
-def _is_rounded(layer: Layer, lists: neighbors.NeighborLists, sampled: NDArray[np.bool_]) -> bool:
-    """Whether too many nearest-neighbour distances are dominated by rounding."""
+def _is_rounded(
+    layer: Layer,
+    lists: neighbors.NeighborLists,
+    pooled: NDArray[np.int64],
+    sampled: NDArray[np.bool_],
+) -> bool:
+    """Whether too many nearest-neighbour distances are at the resolution of the values."""
     if not sampled.any():
         return False
-    nearest, _ = lists.nearest(1, sampled)
-    epsilon = layer.epsilon or np.finfo(layer.points.dtype).eps
-    resolution = epsilon * norms(lists.space.points[sampled])
-    return bool((nearest[:, 0] < ROUNDING * resolution).mean() > ROUNDING_SHARE)
+    nearest, indices = (table[:, 0] for table in lists.nearest(1, sampled))
+    rows, others, scale = pooled[sampled], pooled[indices], lists.space.scale
+    bounds = layer.spacing.of_rows(rows).bounds(layer.points[rows], ROUNDING, STEPS)
+    near, n_rounded = np.flatnonzero(nearest < bounds), 0
+    for part in blocks(len(near)):
+        own, other = rows[near[part]], others[near[part]]
+        points = layer.points[own]
+        limits = layer.spacing.of_rows(own).limits(points, ROUNDING, STEPS) / scale
+        # Features in which both points are equal do not change the distance.
+        limits[points == layer.points[other]] = 0
+        squares = np.einsum("ij,ij->i", limits, limits)
+        n_rounded += int((nearest[near[part]] / scale < np.sqrt(squares)).sum())
+    return n_rounded > ROUNDING_SHARE * len(rows)
