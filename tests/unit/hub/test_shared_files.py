@@ -1,5 +1,7 @@
 """Checkpoints that share a weight file are flagged, unless the sharing is expected."""
 
+from dataclasses import replace
+
 import pytest
 
 from shapesweep.hub import shared_files
@@ -48,3 +50,46 @@ def test_checkpoints_that_share_a_shard_are_flagged_with_each_other():
 )
 def test_sharing_is_flagged_only_where_it_is_unexpected(found, benign):
     assert (not any(flags(*found))) == benign
+
+
+def test_main_and_an_equal_last_step_confirm_each_other():
+    # As in Pythia 12b: two steps have the first shard of the last step.
+    shared = [entry("a", 5, "p", "e"), entry("a", 6, "f", "g"), entry("a", 7, "p", "h")]
+    ends = [entry("a", 9, "p", "q"), entry("a", None, "p", "q", main=True)]
+    assert flags(entry("a", 1, "r", "s"), *shared, *ends) == [
+        "",
+        "shares_file_with:step7, step9, main",
+        "",
+        "shares_file_with:step5, step9, main",
+        "",
+        "",
+    ]
+    # The whole step 8 is equal to the last step.
+    assert flags(entry("a", 8, "p", "q"), *ends) == ["shares_file_with:step9, main", "", ""]
+    # `main` differs from the last step in a shard, so it is not known which checkpoint is wrong.
+    unequal = [entry("a", 9, "p", "q"), entry("a", None, "p", "x", main=True)]
+    assert all(flags(entry("a", 5, "p", "e"), *unequal))
+    # `main` is equal to a step that is not the last step.
+    early = [entry("a", 5, "p", "q"), entry("a", 9, "p", "r"), ends[1]]
+    assert all(flags(*early))
+
+
+def test_confirmed_pairs_of_two_runs_must_not_share_a_file():
+    def ends(run, *contents):
+        main = entry(run, None, *contents, main=True)
+        found = [entry(run, 9, *contents), main]
+        return [replace(checkpoint, repository=f"org/{run}") for checkpoint in found]
+
+    assert all(flags(*ends("a", "p", "q"), *ends("b", "p", "r")))
+    # A middle step of another run has the last weights of this run.
+    other = replace(entry("b", 5, "p", "q"), repository="org/b")
+    last = replace(entry("b", 9, "s", "t"), repository="org/b")
+    assert flags(*ends("a", "p", "q"), other, last) == [
+        "",
+        "",
+        "shares_file_with:a/step9, a/main",
+        "",
+    ]
+    # The last stage of training is a separate run, and `main` is the last checkpoint of this stage.
+    found = [entry("a", 5, "r"), entry("a", None, "r", main=True), entry("a.s", 9, "r")]
+    assert flags(*found, entry("a", 9, "p")) == ["shares_file_with:main, a.s/step9", "", "", ""]

@@ -3,8 +3,9 @@
 The check only adds flags. The manifest decides which flags exclude a checkpoint.
 """
 
+import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from shapesweep.hub.files import is_weights
@@ -19,6 +20,10 @@ def flag_shared(found: Sequence[Listed]) -> list[Listed]:
     `main` and the last step of a run, and steps 0 and 1 (a first step with learning rate 0 changes
     no weights). Several runs may also start from the same weights, or from the last weights of an
     earlier run.
+
+    If `main` and the last step are equal in all files of weights, they confirm each other. If other
+    checkpoints share a file with them, only these other checkpoints get the flag. Two pairs of this
+    kind that share a file contradict each other, so all their checkpoints get the flag.
 
     Parameters
     ----------
@@ -41,7 +46,7 @@ def flag_shared(found: Sequence[Listed]) -> list[Listed]:
     partners: dict[int, set[int]] = defaultdict(set)
     for members in groups.values():
         if not _is_benign([found[k] for k in members], last):
-            for k in members:
+            for k in members - _confirmed(members, found, last):
                 partners[k] |= members - {k}
     flagged = list(found)
     for k, others in partners.items():
@@ -76,6 +81,28 @@ def _is_pair(group: Sequence[Listed], last: Mapping[str, int]) -> bool:
     # `main` and the last step belong to different runs.
     is_last = _is_end(first, last) and _is_end(second, last)
     return first.is_main != second.is_main and is_last
+
+
+def _confirmed(
+    members: Set[int], found: Sequence[Listed], last: Mapping[str, int]
+) -> frozenset[int]:
+    """Return `main` and the last step if all their files of weights are equal.
+
+    The result is empty if no pair, or more than one pair, confirms itself.
+    """
+    ends = [k for k in members if _is_end(found[k], last)]
+    pairs = [
+        frozenset((a, b))
+        for a, b in itertools.combinations(ends, 2)
+        if _is_pair((found[a], found[b]), last) and _weights(found[a]) == _weights(found[b])
+    ]
+    return pairs[0] if len(pairs) == 1 else frozenset()
+
+
+def _weights(checkpoint: Listed) -> list[str]:
+    """Return the digests of the files of weights, in the order of their names."""
+    files = sorted(filter(is_weights, checkpoint.files), key=lambda file: file.path)
+    return [file.sha256 or file.blob for file in files]
 
 
 def _is_start(checkpoint: Listed) -> bool:
