@@ -140,6 +140,61 @@ def test_checkpoint_of_another_training_is_excluded_and_is_a_failure(swept, stra
     assert failures.measured.tolist() == [True]
 
 
+def test_foreign_checkpoints_at_the_ends_are_excluded_and_are_failures(swept, straight, tmp_path):
+    *ends, other = np.random.default_rng(9).standard_normal((3, 500))
+    swept.measure({step: weights + 3 * other for step, weights in straight.items()}, run="good")
+    straight |= dict(zip((0, 8), ends, strict=True))
+    # The loss shows that step 0 is trained, but the checkpoint has a single row of failures.
+    measured, failures = swept.measure(straight, loss_at_0=2.0).join()
+    assert measured == [f"step{step}" for step in (0, 1, 2, 4, 8, 1, 2, 4)]
+    assert failures.run.unique().tolist() == ["r"]
+    assert failures[["revision", "step", "measured"]].to_numpy().tolist() == [
+        ["step0", 0, False],
+        ["step8", 8, False],
+    ]
+    for reason, neighbour in zip(failures.reason, ("step1", "step4"), strict=True):
+        start = "discontinuous: its weights do not belong to this run: their correlation with the "
+        assert reason.startswith(f"{start}weights of {neighbour} is ")
+        assert abs(float(reason.partition(" is ")[2].partition(",")[0])) < 0.2
+    status = {c.key[1:]: c.status for c in manifests.read(tmp_path / "joined/manifest.parquet")}
+    flagged = [key for key, flags in status.items() if flags]
+    assert flagged == [("r", "step0"), ("r", "step8")]
+    # In `continuity.parquet`, the first checkpoint has its own step, and no previous checkpoint.
+    rows = swept.read("continuity").query("run == 'r' and flag != ''")
+    assert rows.revision.tolist() == ["step0", "step8"]
+    assert rows.step.tolist() == [0, 8]
+    assert rows.previous.isna().tolist() == [True, False]
+    swept.plan["definition"] = {"accept": ["discontinuous"]}
+    measured, failures = swept.join()
+    assert len(measured) == 10
+    assert failures.measured.tolist() == [True, True, True]
+    assert failures.reason.str.startswith("its loss at step 0 is 2.00").sum() == 1
+
+
+def test_a_last_checkpoint_from_another_run_does_not_make_the_run_a_copy(swept, straight):
+    rng = np.random.default_rng(1)
+    start, direction = rng.standard_normal((2, 500))
+    other = {step: start + direction * step / 8 for step in straight}
+    swept.measure(straight).measure({**other, 8: straight[8]}, run="other")
+    _, failures = swept.join()
+    assert failures[["run", "revision"]].to_numpy().tolist() == [["other", "step8"]]
+    assert not len(swept.read("copies"))
+
+
+def test_other_runs_of_a_suite_show_that_step_0_is_foreign(swept):
+    rng = np.random.default_rng(0)
+
+    def coarse(correlation):
+        start, noise, direction = rng.standard_normal((3, 500))
+        own = correlation * start + np.sqrt(1 - correlation**2) * noise
+        return {0: start} | {step: own + direction * step / 40_000 for step in (1000, 2000, 4000)}
+
+    for run, correlation in {"r": 0, "a": 0.8, "b": 0.8}.items():
+        swept.measure(coarse(correlation), run=run)
+    _, failures = swept.join()
+    assert failures[["run", "revision"]].to_numpy().tolist() == [["r", "step0"]]
+
+
 @pytest.mark.parametrize(
     ("loss", "architecture", "is_odd"),
     [

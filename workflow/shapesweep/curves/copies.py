@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shapesweep.curves.continuity import Sample, distance
+from shapesweep.curves.weights import Sample, distance, is_alike
 
 #: A run is a copy if the correlation of its weights with those of another run exceeds this value.
 #: Three trainings of the embedded decoder from different initial weights have correlations below
@@ -45,18 +45,12 @@ def copies(runs: Mapping[str, Weights]) -> list[dict[str, Any]]:
         if one in found or other in found:
             continue
         steps = sorted(first.keys() & second.keys())
-        if not steps or steps[-1] == 0 or not _is_alike(first[steps[-1]], second[steps[-1]]):
+        if not steps or steps[-1] == 0 or not is_alike(first[steps[-1]], second[steps[-1]]):
             continue
         limit, value = _compared(first, second, steps)
         if value > limit:
             found[other] = {"run": other, "of": one, "step": steps[-1], "correlation": value}
     return list(found.values())
-
-
-def _is_alike(a: Sample, b: Sample) -> bool:
-    return {kind: len(values) for kind, values in a.items()} == {
-        kind: len(values) for kind, values in b.items()
-    }
 
 
 def _compared(first: Weights, second: Weights, steps: Sequence[int]) -> tuple[float, float]:

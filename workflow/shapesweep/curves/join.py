@@ -6,7 +6,7 @@ inconsistent checkpoints in the table of failures.
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shapesweep.checkpoint.facts import family
-from shapesweep.curves.continuity import Sample, between_neighbours
+from shapesweep.curves.continuity import between_neighbours
 from shapesweep.curves.copies import copies
+from shapesweep.curves.weights import Sample
 from shapesweep.storage import failures, schemas, tables
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.manifests import read as read_manifest
@@ -88,12 +89,12 @@ def join(
     entries = _with_tables(records, listed, Path(results))
     weights = _weights(entries)
     continuity = _continuity(weights)
-    copied = _copies(weights)
     accepted = {record["suite"]: record["definition"].get("accept", []) for record in records}
     doubts = _doubts(entries, continuity, accepted)
     key = operator.itemgetter("suite", "run", "revision")
     excluded = {key(row) for row in doubts if not row["measured"]}
     kept = [entry for entry in entries if entry.checkpoint.key not in excluded]
+    copied = _copies(weights, excluded)
     out = Path(out)
     for name in ("geometry", "replicates", "origins"):
         schema = getattr(schemas, name.upper())
@@ -197,16 +198,26 @@ def _weights(entries: Sequence[CheckpointTables]) -> Weights:
 
 def _continuity(weights: Weights) -> pd.DataFrame:
     """Compute the table `schemas.CONTINUITY`: compare the weights of neighbouring checkpoints."""
-    rows = [row for members in weights.values() for row in between_neighbours(members)]
+    rows: list[dict[str, Any]] = []
+    for key, members in weights.items():
+        others = [its for (suite, run), its in weights.items() if suite == key[0] and run != key[1]]
+        rows += between_neighbours(members, others)
     return pd.DataFrame(rows, columns=schemas.CONTINUITY.names)
 
 
-def _copies(weights: Weights) -> pd.DataFrame:
-    """Compute the table `schemas.COPIES`: find runs that are copies of other runs."""
+def _copies(weights: Weights, excluded: Set[tuple[str, str, str]]) -> pd.DataFrame:
+    """Compute the table `schemas.COPIES`: find runs that are copies of other runs.
+
+    Excluded checkpoints are ignored, because their weights may belong to another run.
+    """
     rows = []
     for suite in dict.fromkeys(suite for suite, _ in weights):
         runs = {
-            run: {c.step: sample for c, sample in members if c.step is not None}
+            run: {
+                checkpoint.step: sample
+                for checkpoint, sample in members
+                if checkpoint.step is not None and checkpoint.key not in excluded
+            }
             for (of, run), members in weights.items()
             if of == suite
         }
@@ -221,15 +232,19 @@ def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Che
     return [replace(c, status=(*c.status, *added[c.key])) for c in listed]
 
 
-#: Reason for each flag. If the flag is `break`, the weights do not show whether the checkpoints
-#: before or after the break are wrong.
+#: Reason for each flag. `end` is the flag `discontinuous` of the first or last checkpoint of a run.
+#: If the flag is `break`, the weights do not show whether the checkpoints before or after the break
+#: are wrong.
 _REASONS = {
-    "discontinuous": "its weights are far from both neighbouring checkpoints, whose weights are "
-    "close to each other",
+    "discontinuous": "its weights are far from both neighbouring checkpoints, although the weights "
+    "change slowly in this run",
+    "end": "its weights do not belong to this run: their correlation with the weights of "
+    "{neighbour} is {correlation:.2f}, but the weights change slowly in this run, or in the other "
+    "runs of the suite",
     "out_of_order": "the weights show that its label is swapped with the label of a neighbouring "
     "checkpoint",
-    "break": "its weights are far from {previous}, but close to later checkpoints: the training "
-    "was restarted",
+    "break": "its weights are far from {neighbour}: the training was restarted, or the checkpoints "
+    "before or after the break belong to another run",
 }
 
 
@@ -241,11 +256,26 @@ def _doubts(
     """Return a row of `schemas.FAILURES` for each checkpoint with implausible weights or losses."""
     found = []
     for row in continuity[continuity.flag != ""].drop_duplicates(_KEY).itertuples():
-        reason = _REASONS[row.flag].format(previous=row.previous)
-        kept = row.flag == "break" or "discontinuous" in accepted.get(row.suite, ())
-        found.append(_failure(row, f"{row.flag}: {reason}", measured=kept))
-    doubts = [(entry.checkpoint, _start(entry)) for entry in entries]
+        reason = f"{row.flag}: {_reason(row, continuity)}"
+        measured = row.flag == "break" or "discontinuous" in accepted.get(row.suite, ())
+        found.append(_failure(row, reason, measured=measured))
+    # The loss of a checkpoint that is left out does not matter.
+    excluded = {(row["suite"], row["run"], row["revision"]) for row in found if not row["measured"]}
+    kept = [entry for entry in entries if entry.checkpoint.key not in excluded]
+    doubts = [(entry.checkpoint, _start(entry)) for entry in kept]
     return found + [_failure(row, doubt, measured=True) for row, doubt in doubts if doubt]
+
+
+def _reason(row: Any, continuity: pd.DataFrame) -> str:
+    """Return the reason for a flag in the table `schemas.CONTINUITY`."""
+    run = continuity[(continuity.suite == row.suite) & (continuity.run == row.run)]
+    run = run[run.correlation.notna()]
+    before, after = run[run.revision == row.revision], run[run.previous == row.revision]
+    is_end = row.flag == "discontinuous" and not (len(before) and len(after))
+    return _REASONS["end" if is_end else row.flag].format(
+        neighbour=row.previous if len(before) else "".join(after.revision[:1]),
+        correlation=pd.concat([before, after]).correlation.mean(),
+    )
 
 
 def _start(entry: CheckpointTables) -> str | None:
