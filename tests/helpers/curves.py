@@ -27,6 +27,7 @@ def number(step, layer, metric, value, **more):
     kind = "embedding" if layer == 0 else "block"
     return dict.fromkeys(schemas.GEOMETRY.names) | {
         "suite": "s", "run": "decoder", "architecture": "LlamaForCausalLM", "n_layers": 6,
+        "family": "decoder",
         "revision": f"checkpoint-{step}", "step": step, "corpus": "text", "pooling": "tokens",
         "layer": layer, "layer_kind": kind, "selection": "no_first", "metric": metric,
         "value": value, "n_points": 100, "document_length": 16, "n_documents": 16, "flag": "",

@@ -13,13 +13,11 @@ import pytest
 import torch
 import transformers
 
-from helpers.models import tiny_bloom, tiny_llama, tiny_neox
+from helpers.models import tiny_llama
 from helpers.shards import FINGERPRINT, checkpoint_of, extract
 from shapesweep import corpora
 from shapesweep.checkpoint import weight_sample
-from shapesweep.checkpoint.hidden_states import find_anatomy
 from shapesweep.corpora import read_text
-from shapesweep.errors import CheckpointError
 from shapesweep.geometry import checkpoint
 from shapesweep.geometry.measured import Measured
 from shapesweep.storage import failures, schemas, tables
@@ -91,51 +89,6 @@ def test_last_block_is_stored_before_the_final_norm(model_folder, out, run, make
     np.testing.assert_allclose(after, found[3, "final_norm"].activation, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        tiny_llama(),
-        tiny_llama(num_hidden_layers=1),
-        transformers.GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2),
-        tiny_neox(),
-        tiny_bloom(),
-    ],
-)
-def test_anatomy_is_found_in_every_architecture(config):
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    with torch.inference_mode():
-        anatomy = find_anatomy(model, np.arange(5, 15))
-    assert anatomy.n_layers == config.num_hidden_layers
-    assert anatomy.has_final_norm
-    assert anatomy.causal
-
-
-def test_model_that_needs_inputs_besides_tokens_raises_an_error():
-    config = transformers.T5Config(
-        vocab_size=300, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
-    )
-    model = transformers.T5ForConditionalGeneration(config).eval()
-    with torch.inference_mode(), pytest.raises(CheckpointError, match="cannot be run on these"):
-        find_anatomy(model, np.arange(5, 15))
-
-
-def test_encoder_without_a_final_norm_has_no_final_norm_layer(make_checkpoint, tmp_path):
-    model = make_checkpoint(tmp_path, "encoder")
-    with torch.inference_mode():
-        anatomy = find_anatomy(model, np.arange(5, 15))
-    assert anatomy.names() == [(0, "embedding"), (1, "block"), (2, "block")]
-    assert not anatomy.causal
-
-
-def test_name_of_a_class_does_not_make_a_model_causal(tmp_path, make_checkpoint):
-    make_checkpoint(tmp_path, "encoder")
-    config = transformers.BertConfig.from_pretrained(tmp_path, is_decoder=False)
-    model = transformers.BertLMHeadModel(config).eval()
-    with torch.inference_mode():
-        assert not find_anatomy(model, np.arange(5, 15)).causal
-
-
 def test_loss_of_a_decoder_matches_transformers(
     model_folder, out, run, make_checkpoint, tokenizers, build_corpora
 ):
@@ -175,6 +128,31 @@ def test_encoder_with_two_heads_has_a_loss(model_folder, out, run, make_checkpoi
     assert checkpoint_of(model_folder).architecture == "BertForPreTraining"
     run()
     assert len(tables.read(out / "losses.parquet", schemas.OF_CHECKPOINT["losses"])) == 3
+
+
+@pytest.mark.parametrize(
+    "model_class",
+    [transformers.LlamaForSequenceClassification, transformers.LlamaForTokenClassification],
+)
+def test_reward_model_without_padding_is_measured_and_has_no_loss(
+    model_folder, out, run, make_checkpoint, model_class
+):
+    make_checkpoint(model_folder, config=tiny_llama(pad_token_id=None))
+    model_class(tiny_llama(pad_token_id=None)).save_pretrained(model_folder)
+    assert "extracted text" in run()
+    assert not len(tables.read(out / "losses.parquet", schemas.OF_CHECKPOINT["losses"]))
+
+
+def test_missing_head_means_no_loss(model_folder, out, run, make_checkpoint):
+    make_checkpoint(model_folder, "encoder")
+    config = transformers.BertConfig.from_pretrained(model_folder)
+    transformers.BertModel(config).save_pretrained(model_folder)
+    config.architectures = ["BertForMaskedLM"]
+    config.save_pretrained(model_folder)
+    assert "extracted text" in run()
+    assert not len(tables.read(out / "losses.parquet", schemas.OF_CHECKPOINT["losses"]))
+    samples = tables.read(out / "samples.parquet", schemas.SAMPLES)
+    assert np.isfinite(samples.value).all()
 
 
 def test_damaged_checkpoint_is_recorded_without_an_error(model_folder, out, run, make_checkpoint):

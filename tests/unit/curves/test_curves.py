@@ -220,11 +220,11 @@ def test_rise_within_the_error_between_documents_is_no_dome():
 
 def test_distances_are_to_the_final_profile_and_to_other_models_of_the_family():
     parts = [
-        make(line, noise=0.02, run=run, architecture=architecture, metrics=("anisotropy",))
-        for run, line, architecture in (
-            ("a", [2, 3, 6, 5, 3], "LlamaForCausalLM"),
-            ("b", [9, 9, 9, 9, 4], "LlamaForCausalLM"),
-            ("c", [0, 0, 0, 0, 0], "BertForMaskedLM"),
+        make(line, noise=0.02, run=run, family=family, metrics=("anisotropy",))
+        for run, line, family in (
+            ("a", [2, 3, 6, 5, 3], "decoder"),
+            ("b", [9, 9, 9, 9, 4], "decoder"),
+            ("c", [0, 0, 0, 0, 0], "encoder"),
         )
     ]
     distances = build(*joined(*parts))["distances"].set_index(["run", "to", "step"]).value

@@ -230,7 +230,7 @@ def test_a_tokenizer_without_listing_is_reported_with_its_reason(standin, tmp_pa
 @pytest.mark.parametrize(
     ("content", "status", "problem"),
     [
-        (HTML + b"\n<p>", 200, "log.csv: has no column step"),
+        (HTML + b"\n<p>", 200, "log.csv: has no column of training losses"),
         (b'"', 200, "log.csv: damaged"),
         (b"step,loss\n1,2\n", 520, "log.csv: org/b: http://127.0.0.1:"),
     ],

@@ -54,6 +54,65 @@ def test_readings_match_the_estimators_on_the_hidden_states(model, documents):
     assert found["parameter_norm", None].value == pytest.approx(norm, rel=1e-5)
 
 
+def test_attention_of_a_hybrid_belongs_to_its_block(documents):
+    config = transformers.Qwen3NextConfig(
+        **{"vocab_size": 300, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 8},
+        **{"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "num_experts": 2},
+        **{"linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 8},
+        **{"linear_value_head_dim": 8, "num_experts_per_tok": 1, "moe_intermediate_size": 16},
+        shared_expert_intermediate_size=16,
+    )
+    torch.manual_seed(0)
+    hybrid = transformers.Qwen3NextForCausalLM(config)
+    has_attention = [n for n, kind in enumerate(config.layer_types, 1) if "full" in kind]
+    assert has_attention == [4, 8]
+    probe = Probe(documents, layers=range(1, 9), signals=["attention_entropy"])
+    found = {reading.layer: reading.value for reading in probe(hybrid)}
+    hybrid.eval().set_attn_implementation("eager")
+    with torch.no_grad():
+        output = hybrid(torch.from_numpy(documents), output_attentions=True)
+    expected = [indicators.attention_entropy(weights.numpy()) for weights in output.attentions]
+    assert found == dict(zip(has_attention, expected, strict=True))
+    # The default layers of a hybrid may have no attention.
+    Probe(documents)(hybrid)
+
+
+def test_probe_measures_the_last_block_before_a_projection(documents):
+    config = transformers.OPTConfig(
+        **{"vocab_size": 300, "hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 2},
+        **{"num_attention_heads": 2, "word_embed_proj_dim": 8, "do_layer_norm_before": False},
+    )
+    model = transformers.OPTForCausalLM(config).eval()
+    kept = []
+    block = model.model.decoder.layers[-1]
+    block.register_forward_hook(
+        lambda _m, _i, out: kept.append(out[0] if type(out) is tuple else out)
+    )
+    (reading,) = Probe(documents, layers=[2], signals=["max_norm"])(model)
+    assert reading.layer_kind == "block"
+    assert reading.value == pytest.approx(kept[-1].norm(dim=-1).max().item())
+
+
+def test_alignment_reads_the_transposed_matrices_of_gpt2(documents):
+    config = transformers.GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2)
+    model = transformers.GPT2LMHeadModel(config)
+    (reading,) = Probe(documents, layers=[1], signals=["spectral_alignment"])(model)
+    model.eval()
+    inputs, expected = {}, []
+    for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
+        module = model.transformer.h[0].get_submodule(name)
+        module.register_forward_pre_hook(lambda m, given: inputs.update({m: given[0]}))
+    with torch.no_grad():
+        model(torch.from_numpy(documents))
+        for module, given in inputs.items():
+            # The right singular vectors of the matrix whose rows are outputs.
+            _, _, right = torch.linalg.svd(module.weight.T)
+            projected = given.reshape(-1, given.shape[-1]) @ right[0]
+            expected.append(projected.sign().mean().abs().item())
+    # The power iteration of the probe has a limited number of steps.
+    assert reading.value == pytest.approx(np.mean(expected), abs=0.1)
+
+
 def test_attention_and_alignment_match_torch(model, documents):
     found = by_name(Probe(documents, layers=[2])(model))
     model.eval().set_attn_implementation("eager")

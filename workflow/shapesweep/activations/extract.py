@@ -187,7 +187,7 @@ def _shards(
     shards = []
     for layer, kind in anatomy.names():
         # The last block and the final norm after the block have the same layer number.
-        before_norm = anatomy.has_final_norm and (layer, kind) == (anatomy.n_layers, "block")
+        before_norm = anatomy.last == "final_norm" and (layer, kind) == (anatomy.n_layers, "block")
         path = folder / f"layer-{layer}{'-block' if before_norm else ''}.parquet"
         shards.append((path, {**metadata, "layer": layer, "layer_kind": kind}))
     return shards
@@ -207,9 +207,7 @@ def _run(
     contexts = number_contexts(corpus.documents, anatomy.causal)
 
     def write(documents: list[int], output: Any) -> None:
-        states = list(output.hidden_states)
-        if anatomy.has_final_norm:
-            states.insert(anatomy.n_layers, captured[-1])
+        states = anatomy.kept(output.hidden_states, captured[-1])
         captured.clear()
         positions = [corpus.measured(n) for n in documents]
         bodies = [corpus.documents[n] for n in documents]

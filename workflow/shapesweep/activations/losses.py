@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.checkpoint import facts
 from shapesweep.checkpoint.hidden_states import Anatomy, forward, to_batch
 from shapesweep.corpora import Corpus
 from shapesweep.estimators import jackknife
@@ -18,8 +17,20 @@ MASKED_SHARE = 0.15
 Sums = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
 class Loss:
-    """The loss of a causal model, which predicts every token from earlier tokens."""
+    """The loss of a causal model, which predicts every token from earlier tokens.
+
+    Attributes
+    ----------
+    n_tokens : int
+        Size of the vocabulary. Logits over fewer classes are not those of tokens.
+    is_partial : bool
+        Whether a head of the model is missing. Logits that are NaN then do not count.
+    """
+
+    n_tokens: int
+    is_partial: bool
 
     def tokens(self, batch: Any, documents: Sequence[int]) -> Any:
         """Return the model's input for a batch of documents: the batch itself."""
@@ -27,7 +38,16 @@ class Loss:
 
     def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
         """Return the sum and the count of each document's losses; None if there are no logits."""
-        return next_token(output.logits, batch) if "logits" in output else None
+        logits = self.logits(output, batch)
+        return None if logits is None else next_token(logits, batch)
+
+    def logits(self, output: Any, batch: Any) -> Any:
+        """Return the logits of tokens; None if the model has no head that predicts tokens."""
+        # BertForPreTraining has two heads. It returns the logits of tokens as `prediction_logits`.
+        logits = output.get("prediction_logits", output.get("logits"))
+        if logits is None or logits.shape[:-1] != batch.shape or logits.shape[-1] < self.n_tokens:
+            return None
+        return None if self.is_partial and logits.isnan().all() else logits
 
 
 @dataclass(frozen=True)
@@ -48,13 +68,14 @@ class Masked(Loss):
         """Return the batch with the mask token in place of masked tokens."""
         return batch.masked_fill(self._mask(batch, documents), self.mask_token)
 
-    def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums:
+    def sums(self, output: Any, batch: Any, documents: Sequence[int]) -> Sums | None:
         """Return the sum and the count of the losses of each document's masked tokens."""
         import torch
 
+        logits = self.logits(output, batch)
+        if logits is None:
+            return None
         mask = self._mask(batch, documents)
-        # BertForPreTraining has two heads. It returns the logits of tokens as `prediction_logits`.
-        logits = output.logits if "logits" in output else output.prediction_logits
         losses = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2).float(), batch, reduction="none"
         )
@@ -69,7 +90,9 @@ class Masked(Loss):
 def loss_of(model: Any, anatomy: Anatomy, corpus: Corpus, mask_token: int | None) -> Loss | None:
     """Return the loss of a model, or None if the model has no loss.
 
-    The masked tokens depend only on the seed of the corpus, so they are the same for every
+    Causal models predict the next token, and other models predict masked tokens. Bidirectional
+    models of a class for causal models have no loss, because it is not known what they predict. The
+    masked tokens depend only on the seed of the corpus, so they are the same for every
     checkpoint.
 
     Parameters
@@ -80,9 +103,16 @@ def loss_of(model: Any, anatomy: Anatomy, corpus: Corpus, mask_token: int | None
     mask_token : int or None
         Id of the mask token of the tokenizer.
     """
-    if facts.family(type(model).__name__) == "encoder":
-        return None if mask_token is None else Masked(masks(corpus, corpus.seed), mask_token)
-    return Loss() if anatomy.causal else None
+    named = type(model).__name__
+    about = (
+        getattr(model.config.get_text_config(), "vocab_size", 0),
+        bool(getattr(model, "missing_weights", ())),
+    )
+    if anatomy.causal and not named.endswith("ForMaskedLM"):
+        return Loss(*about)
+    if mask_token is None or named.endswith("ForCausalLM"):
+        return None
+    return Masked(*about, masks(corpus, corpus.seed), mask_token)
 
 
 def run(

@@ -12,13 +12,9 @@ from shapesweep.storage.schemas import LARGEST
 MAX_PARTS = 10_000
 
 
-def family(architecture: str) -> str:
-    """Return the family of a transformers class by its name: encoder, decoder or other."""
-    if architecture.endswith("ForMaskedLM") or architecture == "BertForPreTraining":
-        return "encoder"
-    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
-        return "decoder"
-    return "other"
+def family(causal: bool) -> str:
+    """Return `decoder` for causal models, and `encoder` for all others."""
+    return "decoder" if causal else "encoder"
 
 
 def architecture(config: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shapesweep.checkpoint.facts import description
+from shapesweep.errors import CheckpointError, described
 from shapesweep.storage.files import LocalFile
 
 WEIGHTS = (
@@ -25,6 +26,10 @@ TOKENIZER = (
     *("dict.txt", "vocab-src.json", "vocab-tgt.json", "target_vocab.json", "entity_vocab.json"),
     *("prophetnet.tokenizer", "tiktoken.model", "tekken.json"),
 )
+
+
+#: Files of an adapter: its configuration, and its weights in two formats.
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 
 def model_files(folder: str | Path) -> list[Path]:
@@ -67,6 +72,30 @@ def shards_of(index: Path) -> list[str]:
     return sorted(names) if plain and names.isdisjoint({"", ".."}) else []
 
 
+def weight_names(folder: str | Path) -> list[str]:
+    """Return the names of all tensors in the weights of a checkpoint, without reading the tensors.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is damaged.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    names: list[str] = []
+    for path in model_files(folder):
+        try:
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="np") as file:
+                    names += file.keys()
+            elif path.suffix == ".bin":
+                names += torch.load(path, map_location="meta", mmap=True, weights_only=True)
+        except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+            raise CheckpointError(f"{path.name} is damaged: {described(error)}") from None
+    return names
+
+
 @dataclass(frozen=True)
 class Inspection:
     """Facts about a checkpoint that are read from its files. The model is not loaded.
@@ -79,7 +108,8 @@ class Inspection:
     commit : str
         Digest of the files' names and contents; empty if the files were not hashed.
     status : tuple of str
-        Defects: `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`.
+        Defects: `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`,
+        `unreadable:<file>`, `adapter_beside_weights`.
     """
 
     config: dict[str, Any]
@@ -123,10 +153,17 @@ def inspect(
             status += [f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()]
         elif path.suffix == ".safetensors" and not _whole_safetensors(path):
             status.append(f"damaged:{path.name}")
+    if weights and (folder / ADAPTER[0]).is_file():
+        # It is unknown whether the adapter is already merged into the weights.
+        status.append("adapter_beside_weights")
     found = []
     for path in files:
         stat = path.stat()
-        contents = digest(path, stat) if digest else None
+        try:
+            contents = digest(path, stat) if digest else None
+        except OSError:
+            contents = None
+            status.append(f"unreadable:{path.name}")
         found.append(LocalFile(path.name, stat.st_size, contents, "", stat.st_mtime_ns))
     pin = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in found).encode())
     commit = pin.hexdigest()[:40] if digest else ""

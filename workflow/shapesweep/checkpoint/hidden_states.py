@@ -1,12 +1,20 @@
 """The hidden states of a model: find the blocks that produce them, and run the forward pass."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shapesweep.checkpoint import facts
 from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
+
+#: Largest error of a state that is the norm of another, relative to the state's largest value. The
+#: errors of float32 are smaller.
+NORM_ERROR = 1e-3
+#: Constants that norms in language models add to the variance.
+EPSILONS = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -19,22 +27,41 @@ class Anatomy:
         Number of blocks; `hidden_states` has `n_layers + 1` entries.
     blocks : tuple of torch.nn.Module
         The blocks, in the order of the forward pass.
-    has_final_norm : bool
-        Whether the last entry of `hidden_states` is the output of a final norm.
+    last : {'block', 'final_norm', 'projection'}
+        What the last entry of `hidden_states` is: the output of the last block, its norm, or
+        another function of it, such as a projection to another width.
     causal : bool
         Whether the hidden states of a token are independent of later tokens.
     """
 
     n_layers: int
     blocks: tuple[Any, ...]
-    has_final_norm: bool
+    last: str
     causal: bool
+
+    @property
+    def family(self) -> str:
+        """`decoder` if the model is causal, otherwise `encoder`."""
+        return facts.family(self.causal)
 
     def names(self) -> list[tuple[int, str]]:
         """Return `(layer, layer_kind)` of all kept hidden states, in the order of the layers."""
         kinds = ["embedding"] + ["block"] * self.n_layers
-        last = [(self.n_layers, "final_norm")] if self.has_final_norm else []
+        last = [(self.n_layers, "final_norm")] if self.last == "final_norm" else []
         return list(enumerate(kinds)) + last
+
+    def kept(self, states: Sequence[Any], last_block: Any) -> list[Any]:
+        """Return the states that belong to `names`.
+
+        Parameters
+        ----------
+        states : sequence of torch.Tensor
+            The `hidden_states` of the model.
+        last_block : torch.Tensor
+            The output of the last block.
+        """
+        end = list(states[-1:]) if self.last == "final_norm" else []
+        return [*states[:-1], last_block, *end]
 
 
 def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
@@ -73,13 +100,46 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
         if not len(stack) == len(put_out) == len(states) - 1:
             continue
         if all(map(_equal, put_out[:-1], states[1:-1])):
-            has_final_norm = not _equal(put_out[-1], states[-1])
+            last = _last_kind(put_out[-1], states[-1])
             causal = _is_causal(model, document, states)
-            return Anatomy(len(stack), tuple(stack), has_final_norm, causal)
+            return Anatomy(len(stack), tuple(stack), last, causal)
     raise CheckpointError(
         f"{type(model).__name__}: has no list of {len(states) - 1} modules whose outputs are the "
         "hidden states"
     )
+
+
+def _last_kind(block: Any, state: Any) -> str:
+    """Return what the last state is, compared with the output of the last block."""
+    if _equal(block, state):
+        return "block"
+    if block.shape == state.shape and _is_norm(block[0].double(), state[0].double()):
+        return "final_norm"
+    return "projection"
+
+
+def _is_norm(points: Any, normed: Any) -> bool:
+    """Return whether points are the layer norms or RMS norms of others, times a scale per feature.
+
+    Parameters
+    ----------
+    points, normed : torch.Tensor of float64, shape (n_tokens, n_features)
+    """
+    import torch
+
+    if not torch.isfinite(normed).all():
+        return True
+    smallest = torch.finfo(points.dtype).tiny
+    centred, shifted = points - points.mean(dim=1, keepdim=True), normed - normed.mean(dim=0)
+    for epsilon in EPSILONS:
+        # An RMS norm has a scale for every feature, and a layer norm may also have a shift.
+        for parts, y in ((points, normed), (centred, normed), (centred, shifted)):
+            x = parts / (parts.square().mean(dim=1, keepdim=True) + epsilon).sqrt()
+            x = x if y is normed else x - x.mean(dim=0)
+            scale = (x * y).sum(dim=0) / (x * x).sum(dim=0).clamp_min(smallest)
+            if (y - scale * x).abs().max() <= NORM_ERROR * normed.abs().max():
+                return True
+    return False
 
 
 def _equal(first: Any, second: Any) -> bool:
@@ -99,7 +159,9 @@ def _is_causal(model: Any, document: NDArray[np.int64], states: Any) -> bool:
     changed_states = forward(model, to_batch(model, [changed])).hidden_states
     # Even in a causal model, the states of earlier tokens may differ slightly, because some kernels
     # do not always add numbers in the same order.
-    return torch.allclose(states[-1][:, :-1], changed_states[-1][:, :-1], rtol=1e-5, atol=1e-6)
+    return torch.allclose(
+        states[-1][:, :-1], changed_states[-1][:, :-1], rtol=1e-5, atol=1e-6, equal_nan=True
+    )
 
 
 def forward(model: Any, batch: Any) -> Any:

@@ -1,13 +1,17 @@
 """Load checkpoints, and verify that every weight exists, has the right shape and is finite."""
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shapesweep.checkpoint import buffers
 from shapesweep.checkpoint.facts import MAX_PARTS, architecture, description
-from shapesweep.checkpoint.files import WEIGHTS
+from shapesweep.checkpoint.files import ADAPTER, WEIGHTS, model_files, weight_names
+from shapesweep.checkpoint.heads import depend_on, is_head
 from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
 
 
@@ -18,25 +22,31 @@ def load(
 ) -> Any:
     """Load a checkpoint in float32 with the class in its `config.json`, and check every weight.
 
+    Every tensor of the model comes from the files that `files.model_files` returns, or is computed
+    by the class of the model. Other files in the folder have no effect.
+
     Parameters
     ----------
     folder : path-like
     ignored_weights : sequence of str
         Regular expressions for names of weights that the model may leave unused. The model's class
-        may ignore further weights.
+        may ignore further weights, and heads may be unused (`heads.is_head`).
     remote_code : bool
         Whether to run code from the folder, if transformers does not have the model's class.
 
     Returns
     -------
     transformers.PreTrainedModel
-        The model, on the CPU and in evaluation mode.
+        The model, on the CPU and in evaluation mode. Its attribute `unused_weights` lists the
+        weights that the model does not use, and `missing_weights` lists the weights of heads that
+        the files lack. Missing weights are NaN.
 
     Raises
     ------
     CheckpointError
-        If a weight is missing or unused, has the wrong shape or is not finite; if a file is
-        damaged; or if the model needs remote code that is not allowed.
+        If a weight that hidden states need is missing, if a weight is unused, has the wrong shape
+        or is not finite; if a file is damaged; or if the model needs remote code that is not
+        allowed.
     """
     import torch
     import transformers
@@ -47,30 +57,106 @@ def load(
     config = description(folder)
     if not config:
         raise CheckpointError("config.json is missing or damaged")
-    _check_counts(config)
-    named = architecture(config)
-    model_class: Any = getattr(transformers, named, None) if named else None
-    is_remote = not hasattr(model_class, "from_pretrained")
-    if is_remote and not isinstance(config.get("auto_map"), dict):
+    _check_config(config)
+    if (folder / ADAPTER[0]).is_file():
         raise CheckpointError(
-            f"config.json names no architecture that transformers supports: {named!r}"
+            f"whole weights and an adapter ({ADAPTER[0]}) are in one folder, and it is unknown "
+            "whether the weights already contain the adapter; move one of them to another folder"
         )
+    model_class = _class(config)
+    is_remote = model_class is None
     if is_remote:
         model_class = _remote_class(config, remote_code)
-    has_safetensors = any((folder / name).is_file() for name in WEIGHTS[:2])
+        # A download contains only files of the manifest. Another folder would change the name of
+        # the module that transformers creates from the code.
+        model, loaded = _from_files(model_class, folder, folder, trust_remote_code=True)
+    else:
+        with _only_pinned(folder) as pinned:
+            model, loaded = _from_files(model_class, pinned, folder)
+    _check_keys(model, loaded, ignored_weights)
+    buffers.restore(model, weight_names(folder) if is_remote else None)
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        is_finite = not tensor.is_floating_point() or torch.isfinite(tensor).all()
+        if not is_finite and name not in model.missing_weights:
+            raise CheckpointError(f"{name} holds NaN or infinite values")
+    # Cached keys and values are not needed.
+    model.config.use_cache = False
+    # Classifiers refuse batches if the position of the last token is unknown. No token has this id.
+    text_config = model.config.get_text_config()
+    if type(model).__name__.endswith("Classification") and text_config.pad_token_id is None:
+        text_config.pad_token_id = -1
+    return model.eval()
+
+
+def _check_keys(model: Any, loaded: Mapping[str, Any], ignored_weights: Sequence[str]) -> None:
+    """Check which weights are missing, unused or misshapen, and list the heads among them."""
+    keys = {
+        kind: sorted(
+            str(k[0] if isinstance(k, tuple) else k) for k in loaded.get(f"{kind}_keys", ())
+        )
+        for kind in ("missing", "unexpected", "mismatched")
+    }
+    model.unused_weights = [
+        key
+        for key in keys["unexpected"]
+        if is_head(key) or any(re.search(pattern, key) for pattern in ignored_weights)
+    ]
+    model.missing_weights = [key for key in keys["missing"] if is_head(key)]
+    for wrong, words in (
+        (set(keys["missing"]) - set(model.missing_weights), "weights are missing"),
+        (set(keys["unexpected"]) - set(model.unused_weights), "weights are not used by the model"),
+        (set(keys["mismatched"]), "weights have the wrong shape"),
+    ):
+        if wrong:
+            raise CheckpointError(f"{words}: {listed(sorted(wrong))}")
+    if model.missing_weights and depend_on(model.eval(), model.missing_weights):
+        raise CheckpointError(f"weights are missing: {listed(model.missing_weights)}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first four names, and the number of further names."""
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{', '.join(names[:4])}{more}"
+
+
+@contextlib.contextmanager
+def _only_pinned(folder: Path) -> Iterator[Path]:
+    """Provide a folder with links to the files of a checkpoint, and to nothing else.
+
+    transformers also reads files that are not part of the checkpoint, such as adapters.
+    """
+    with tempfile.TemporaryDirectory(prefix="shapesweep-") as name:
+        for path in model_files(folder):
+            Path(name, path.name).symlink_to(path.absolute())
+        yield Path(name)
+
+
+def _from_files(model_class: Any, pinned: Path, folder: Path, **more: Any) -> tuple[Any, Any]:
+    """Load a model from the files in `pinned`; messages leave out the path of `folder`.
+
+    Returns
+    -------
+    model : transformers.PreTrainedModel
+    loaded : dict
+        The keys that are missing, unexpected or have the wrong shape.
+    """
+    import torch
+
+    has_safetensors = any((pinned / name).is_file() for name in WEIGHTS[:2])
     try:
-        model, loaded = model_class.from_pretrained(
-            folder,
+        found: tuple[Any, Any] = model_class.from_pretrained(
+            pinned,
             dtype=torch.float32,
             local_files_only=True,
-            trust_remote_code=is_remote and remote_code,
             weights_only=True,
             use_safetensors=None if has_safetensors else False,
             # With this option, transformers raises no error for weights of the wrong shape, but
-            # lists them in `loaded`, which is checked below.
+            # lists them, and the caller checks them.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            **more,
         )
+        return found
     except Exception as error:  # loaders raise all kinds of errors for damaged files
         raise_if_memory(error)
         if "Weights only load failed" in str(error):
@@ -78,24 +164,43 @@ def load(
             raise CheckpointError(
                 "its pickle contains objects other than tensors, so the file is not read"
             ) from None
-        raise UnexpectedError(f"cannot be loaded: {_described(error, folder)}") from error
-    for kind, words in (
-        ("missing_keys", "weights are missing"),
-        ("unexpected_keys", "weights are not used by the model"),
-        ("mismatched_keys", "weights have the wrong shape"),
-    ):
-        keys = sorted(str(k[0] if isinstance(k, tuple) else k) for k in loaded.get(kind, ()))
-        if kind == "unexpected_keys":
-            keys = [key for key in keys if not any(re.search(p, key) for p in ignored_weights)]
-        if keys:
-            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-            raise CheckpointError(f"{words}: {', '.join(keys[:4])}{more}")
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{name} holds NaN or infinite values")
-    # Cached keys and values are not needed.
-    model.config.use_cache = False
-    return model.eval()
+        reason = _described(_described(error, pinned), folder)
+        raise UnexpectedError(f"cannot be loaded: {reason}") from error
+
+
+def _class(config: Mapping[str, Any]) -> Any:
+    """Return the class of transformers that a `config.json` names, or that fits its `model_type`.
+
+    The result is None if the model needs remote code.
+    """
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    named = architecture(config)
+    found = getattr(transformers, named, None) if named else None
+    if hasattr(found, "from_pretrained"):
+        return found
+    if isinstance(config.get("auto_map"), dict):
+        return None
+    if named:
+        raise CheckpointError(
+            f"config.json names no architecture that transformers supports: {named!r}"
+        )
+    # Prefer the class with which a model of this type is pre-trained.
+    kinds = ["MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM", "CAUSAL_LM"]
+    if config.get("is_encoder_decoder"):
+        kinds.insert(0, "SEQ_TO_SEQ_CAUSAL_LM")
+    if config.get("is_decoder"):
+        kinds.insert(0, "CAUSAL_LM")
+    for kind in kinds:
+        names = getattr(modeling_auto, f"MODEL_FOR_{kind}_MAPPING_NAMES")
+        known = names.get(config.get("model_type"))
+        if known:
+            return getattr(transformers, known if isinstance(known, str) else known[0])
+    raise CheckpointError(
+        "config.json names no architecture, and transformers has no language model of the "
+        f"model_type {config.get('model_type')!r}"
+    )
 
 
 def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
@@ -115,6 +220,16 @@ def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
     return getattr(transformers, named[0])
 
 
+def _check_config(config: Mapping[str, Any]) -> None:
+    """Raise an error if a config names other files of weights, or states too many parts."""
+    if config.get("transformers_weights"):
+        raise CheckpointError(
+            f"config.json: transformers_weights names {config['transformers_weights']!r:.120}; "
+            "remove this key, and name the file of weights model.safetensors"
+        )
+    _check_counts(config)
+
+
 def _check_counts(config: Mapping[str, Any]) -> None:
     """Raise an error if a config, or a config nested in it, states too many layers or experts."""
     for key, value in config.items():
@@ -125,9 +240,9 @@ def _check_counts(config: Mapping[str, Any]) -> None:
             raise CheckpointError(f"config.json: {key[:80]} is above {MAX_PARTS:,}")
 
 
-def _described(error: Exception, folder: Path) -> str:
+def _described(error: Exception | str, folder: Path) -> str:
     """Return the class and the message of an exception, without the path of the checkpoint."""
-    text = described(error)
+    text = error if isinstance(error, str) else described(error)
     # Remove the folder only where it begins a path. Its name may be part of another path or a URL.
     text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     return text.replace(str(folder), "") if folder.is_absolute() else text

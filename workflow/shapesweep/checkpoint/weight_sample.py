@@ -30,7 +30,9 @@ def sample(model: Any, n_weights: int = 2048) -> dict[str, NDArray[np.float32]]:
         id(module.weight): kind for kind, module in reversed(ends.items()) if module is not None
     }
     by_class: dict[str, list[tuple[str, Any]]] = {}
-    for name, weights in sorted((n, p) for n, p in model.named_parameters() if p.ndim > 1):
+    absent = getattr(model, "missing_weights", ())
+    found = sorted((n, p) for n, p in model.named_parameters() if p.ndim > 1 and n not in absent)
+    for name, weights in found:
         kind = known.get(id(weights)) or _tensor_class(name)
         by_class.setdefault(kind, []).append((name, weights))
     samples = {}

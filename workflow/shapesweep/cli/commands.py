@@ -89,8 +89,12 @@ def manifest(arguments: argparse.Namespace) -> None:
 
 def checkpoint(arguments: argparse.Namespace) -> None:
     """Load a checkpoint, check all of its weights, and describe it."""
-    from shapesweep.checkpoint import facts, files
-    from shapesweep.checkpoint.load import load
+    import numpy as np
+    import torch
+
+    from shapesweep.checkpoint import files
+    from shapesweep.checkpoint.hidden_states import find_anatomy
+    from shapesweep.checkpoint.load import listed, load
 
     if not Path(arguments.folder).is_dir():
         raise ShapesweepError(f"{arguments.folder}: there is no such folder")
@@ -99,12 +103,18 @@ def checkpoint(arguments: argparse.Namespace) -> None:
         raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")
     try:
         model = load(arguments.folder)
+        with torch.inference_mode():
+            anatomy = find_anatomy(model, np.arange(1, 17))
     except ShapesweepError as error:
         raise ShapesweepError(f"{arguments.folder}: {error}") from None
-    kind = facts.family(type(model).__name__)
-    print(
-        f"{arguments.folder}: {type(model).__name__} ({kind}), {model.num_parameters():,} weights"
-    )
+    described = f"{type(model).__name__} ({anatomy.family}), {anatomy.n_layers} blocks"
+    print(f"{arguments.folder}: {described}, {model.num_parameters():,} weights")
+    for names, words in (
+        (model.missing_weights, "weights of heads are missing"),
+        (model.unused_weights, "weights are not used"),
+    ):
+        if names:
+            print(f"{arguments.folder}: {words}, on which no hidden state depends: {listed(names)}")
 
 
 def download(arguments: argparse.Namespace) -> None:

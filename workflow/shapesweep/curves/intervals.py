@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shapesweep.checkpoint.facts import family
 from shapesweep.estimators import jackknife
 from shapesweep.metrics import METRICS
 
@@ -17,18 +16,17 @@ DOCUMENTS, SEEDS = "documents", "seeds"
 RUN = ["suite", "run", "model", "seed", "architecture", "family", "n_layers"]
 CURVE = ["corpus", "text_sha256", "pooling", "selection", "metric", "k"]
 #: Columns that are added to the rows of single runs.
-ADDED = ["family", "model", "is_copy", "n_groups", "low", "high", "over"]
+ADDED = ["model", "is_copy", "n_groups", "low", "high", "over"]
 _SEED = re.compile(r"(?:[-_.]|(?<![a-z]))seed[-_.]?\d+(?![a-z\d])", re.IGNORECASE)
 
 
 def with_names(frame: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns `family`, `model` (the name of the run without its seed) and `is_copy`."""
+    """Add the columns `model` (the name of the run without its seed) and `is_copy`."""
     # matplotlib's legends omit labels with a leading underscore.
     models = {run: _SEED.sub("", run).lstrip("-_.") or "model" for run in frame.run.unique()}
     copied = set(zip(copies.suite, copies.run, strict=True))
     is_copy = [key in copied for key in zip(frame.suite, frame.run, strict=True)]
     return frame.assign(
-        family=frame.architecture.map(family),
         model=frame.run.map(models),
         is_copy=np.array(is_copy, dtype=bool),
     )

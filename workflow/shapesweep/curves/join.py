@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shapesweep.checkpoint.facts import family
 from shapesweep.curves.continuity import between_neighbours
 from shapesweep.curves.copies import copies
 from shapesweep.curves.weights import Sample
@@ -280,7 +279,10 @@ def _reason(row: Any, continuity: pd.DataFrame) -> str:
 
 def _start(entry: CheckpointTables) -> str | None:
     """Return a message if the loss of an untrained causal model is implausible."""
-    if entry.checkpoint.step != 0 or family(entry.checkpoint.architecture) != "decoder":
+    if entry.checkpoint.step != 0:
+        return None
+    families = entry.read("geometry", schemas.GEOMETRY)["family"].unique().to_pylist()
+    if families != ["decoder"]:
         return None
     losses = entry.read("losses", schemas.LOSSES).to_pandas()
     losses = losses[(losses.source == "eval") & losses.corpus.isin(["text", "random"])]

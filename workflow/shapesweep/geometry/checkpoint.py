@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from shapesweep import progress
+from shapesweep.checkpoint import facts
 from shapesweep.config.measurement import GeometryConfig, Measurement
 from shapesweep.errors import ShapesweepError
 from shapesweep.estimators import jackknife
@@ -146,10 +147,16 @@ def rows_of(
     names = schemas.OF_CHECKPOINT["geometry"].names
     of_replicates = schemas.OF_CHECKPOINT["replicates"].names
     rows = []
+    family = facts.family(shard.metadata["causal"])
     for selection, found in numbers.items():
         length = LENGTHS.get(selection, shard.metadata["document_length"])
         kept = layer.selections.get(selection)
-        shared = {**shard.metadata, "selection": selection, "document_length": length}
+        shared = {
+            **shard.metadata,
+            "family": family,
+            "selection": selection,
+            "document_length": length,
+        }
         for number in found:
             known = {
                 **shared,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from shapesweep.checkpoint.files import TOKENIZER
+from shapesweep.checkpoint.files import ADAPTER, TOKENIZER
 from shapesweep.storage.files import File
 
 _FORMATS = (("model", "safetensors"), ("pytorch_model", "bin"))
@@ -31,13 +31,17 @@ def needed(tree: Sequence[File], folder: str, with_code: bool) -> tuple[list[Fil
     -------
     files : list of File
     status : list of str
-        Status from `choose_weights`, after `missing_config` if there is no configuration.
+        Status from `choose_weights`, after `missing_config` if there is no configuration, and
+        before `adapter_beside_weights` if the folder also contains an adapter.
     """
     inside = _inside(tree, folder)
     weights, status = choose_weights(inside)
     config = [inside["config.json"]] if "config.json" in inside else []
     code = [file for name, file in inside.items() if with_code and name.endswith(".py")]
-    return [*config, *code, *weights], [*([] if config else ["missing_config"]), *status]
+    missing = [] if config else ["missing_config"]
+    # It is unknown whether the adapter is already merged into the weights.
+    adapter = ["adapter_beside_weights"] if weights and ADAPTER[0] in inside else []
+    return [*config, *code, *weights], [*missing, *status, *adapter]
 
 
 def tokenizer(tree: Sequence[File], folder: str) -> list[File]:

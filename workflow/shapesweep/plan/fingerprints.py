@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shapesweep.activations import budget
-from shapesweep.checkpoint.files import model_files, tokenizer_files
+from shapesweep.checkpoint.files import ADAPTER, model_files, tokenizer_files
 from shapesweep.config.measurement import Measurement
 from shapesweep.config.suite import AnySuite, EmbeddedSuite
 from shapesweep.corpora import CORPORA, pinned_by, text_file
@@ -51,7 +51,8 @@ def weights(definition: AnySuite, checkpoint: Listed) -> object:
     if checkpoint.repository:
         contents = [file.sha256 or file.blob for file in checkpoint.files]
         return [checkpoint.commit, contents, checkpoint.tokenizer]
-    return stats(model_files(checkpoint.folder) + tokenizer_files(checkpoint.folder))
+    adapter = [checkpoint.folder / name for name in ADAPTER]
+    return stats(model_files(checkpoint.folder) + tokenizer_files(checkpoint.folder) + adapter)
 
 
 def numbers(settings: Measurement) -> dict[str, Any]:

@@ -68,8 +68,9 @@ MANIFEST = _schema(
     "selected",
     files=_FILES,
 )
+#: `family` is `decoder` for causal models, and `encoder` for all others.
 GEOMETRY = _schema(
-    f"{_CHECKPOINT} {_NUMBER} value stderr without_group model_stderr n_points k radius "
+    f"{_CHECKPOINT} family {_NUMBER} value stderr without_group model_stderr n_points k radius "
     "document_length n_documents n_duplicates n_dropped flag metric_version"
 )
 REPLICATES = _schema(f"{_REVISION} {_NUMBER} n_points k group value metric_version")

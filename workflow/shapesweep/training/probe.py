@@ -4,7 +4,7 @@ A probe measures a model on the same documents each time. `Record` keeps the rea
 file that the workflow reads. `probe_callback` runs a probe in a Trainer.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -92,7 +92,8 @@ class Probe:
         Indices of `hidden_states`; by default, the layers at a quarter, half and three quarters of
         the depth.
     signals : sequence of str
-        Names from `SIGNALS`. For `attention_entropy`, the model runs with eager attention.
+        Names from `SIGNALS`. For `attention_entropy`, the model runs with eager attention. Blocks
+        without attention, as in hybrid models, have no attention entropy.
     n_points : int
         Maximum number of points from which an ID is computed.
 
@@ -168,15 +169,18 @@ class Probe:
             layers = self._chosen(anatomy)
             inputs: dict[str, Any] = {}
             aligned = layers if "spectral_alignment" in self.signals else ()
-            with _listening(anatomy, aligned, inputs):
+            heard = _Outputs()
+            with _listening(anatomy, aligned, inputs), heard.of(anatomy, attentions):
                 output = model(
                     input_ids=to_batch(model, list(self.documents.astype(np.int64))),
                     output_hidden_states=True,
                     output_attentions=attentions,
                     use_cache=False,
                 )
+            states = anatomy.kept(output.hidden_states, heard.last_block)
+            weights = heard.by_layer(output.attentions, anatomy.n_layers) if attentions else {}
             for layer in layers:
-                readings += self._of_layer(output, layer, anatomy, inputs)
+                readings += self._of_layer(states, weights, layer, anatomy, inputs)
             if "parameter_norm" in self.signals:
                 norms = torch.stack([p.detach().norm().float() for p in model.parameters()])
                 readings.append(Reading("parameter_norm", float(norms.norm())))
@@ -191,12 +195,16 @@ class Probe:
         return chosen
 
     def _of_layer(
-        self, output: Any, layer: int, anatomy: Anatomy, inputs: dict[str, Any]
+        self,
+        every_state: Sequence[Any],
+        attentions: Mapping[int, Any],
+        layer: int,
+        anatomy: Anatomy,
+        inputs: dict[str, Any],
     ) -> list[Reading]:
-        states, kind = (
-            output.hidden_states[layer].float().cpu().numpy(),
-            dict(anatomy.names())[layer],
-        )
+        # The last block and the final norm have the same layer; the norm is measured.
+        index, kind = {k: (n, kind) for n, (k, kind) in enumerate(anatomy.names())}[layer]
+        states = every_state[index].float().cpu().numpy()
         every = states.reshape(-1, states.shape[-1])
         later = states[:, 1:].reshape(-1, states.shape[-1])
         sound = bool(np.isfinite(every).all())
@@ -212,7 +220,8 @@ class Probe:
         add("max_norm", lambda: float(np.linalg.norm(every, axis=1).max()) if sound else np.nan)
         add("kurtosis", lambda: indicators.kurtosis(every) if sound else np.nan)
         if layer:
-            add("attention_entropy", lambda: _entropy(output.attentions[layer - 1]))
+            if layer in attentions:
+                add("attention_entropy", lambda: _entropy(attentions[layer]))
             add("spectral_alignment", lambda: self._alignment(anatomy, layer, inputs))
         return readings
 
@@ -233,10 +242,14 @@ class Probe:
 
     def _alignment(self, anatomy: Anatomy, layer: int, inputs: dict[str, Any]) -> float:
         """Return the mean sign imbalance over the matrices of a block; NaN if it has none."""
+        import torch
+
         found = []
         for name, module in _matrices(anatomy, layer).items():
             if name in inputs:
                 weight = module.weight.detach().float().cpu().numpy()
+                # A Conv1D of transformers stores the transposed matrix.
+                weight = weight if isinstance(module, torch.nn.Linear) else weight.T
                 known = self._directions.get(name)
                 self._directions[name] = indicators.leading_direction(weight, known)
                 found.append(indicators.sign_imbalance(inputs[name], self._directions[name]))
@@ -280,9 +293,47 @@ class Record:
 def _matrices(anatomy: Anatomy, layer: int) -> dict[str, Any]:
     """Return the linear maps of the block whose output is the given layer, by name."""
     import torch
+    from transformers.pytorch_utils import Conv1D
 
+    kinds = (torch.nn.Linear, Conv1D)
     modules = anatomy.blocks[layer - 1].named_modules() if layer else ()
-    return {f"{layer}.{n}": m for n, m in modules if isinstance(m, torch.nn.Linear)}
+    return {f"{layer}.{n}": m for n, m in modules if isinstance(m, kinds)}
+
+
+class _Outputs:
+    """Records outputs of blocks: the states of the last block, and attention weights.
+
+    The `attentions` of a hybrid model contain only the weights of blocks with attention.
+    """
+
+    def __init__(self) -> None:
+        self.last_block: Any = None
+        self._owners: list[tuple[Any, int]] = []
+
+    @contextmanager
+    def of(self, anatomy: Anatomy, attentions: bool) -> Iterator[None]:
+        """Record the outputs of a model until the context ends."""
+
+        def keep(layer: int, _module: Any, _inputs: Any, output: Any) -> None:
+            parts = output if isinstance(output, tuple) else (output,)
+            self._owners += [(part, layer) for part in parts if getattr(part, "ndim", 0) == 4]
+
+        def keep_last(_module: Any, _inputs: Any, output: Any) -> None:
+            self.last_block = output[0] if isinstance(output, tuple) else output
+
+        with ExitStack() as stack:
+            stack.enter_context(anatomy.blocks[-1].register_forward_hook(keep_last))
+            for layer, block in enumerate(anatomy.blocks, start=1) if attentions else ():
+                for module in block.modules():
+                    stack.enter_context(module.register_forward_hook(partial(keep, layer)))
+            yield
+
+    def by_layer(self, attentions: Sequence[Any], n_layers: int) -> dict[int, Any]:
+        """Return the attention weights of every block that has attention, by layer."""
+        layers = {id(part): layer for part, layer in self._owners}
+        found = {layers[id(each)]: each for each in attentions if id(each) in layers}
+        # A model may return copies of the weights.
+        return found if found or len(attentions) < n_layers else dict(enumerate(attentions, 1))
 
 
 def _entropy(weights: Any) -> float:

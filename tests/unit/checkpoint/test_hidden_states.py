@@ -1,0 +1,112 @@
+"""The blocks, the last state and the causality of a model are found by running it."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from helpers.models import SHAPE, tiny_bert, tiny_bloom, tiny_llama, tiny_neox
+from shapesweep.checkpoint.hidden_states import find_anatomy, forward, to_batch
+from shapesweep.errors import CheckpointError
+
+DOCUMENT = np.random.default_rng(0).integers(5, 300, 16)
+OPT = {"vocab_size": 300, "hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 2}
+OPT |= {"num_attention_heads": 2, "max_position_embeddings": 64}
+
+
+def anatomy_of(model):
+    with torch.inference_mode():
+        return find_anatomy(model.eval(), DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny_llama(),
+        tiny_llama(num_hidden_layers=1),
+        transformers.GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2),
+        tiny_neox(),
+        tiny_bloom(),
+        transformers.OPTConfig(**OPT),
+        transformers.Gemma2Config(**SHAPE, head_dim=8, num_key_value_heads=2),
+        transformers.OlmoConfig(**SHAPE),
+        transformers.MptConfig(vocab_size=300, d_model=16, n_layers=2, n_heads=2),
+    ],
+)
+def test_anatomy_is_found_in_every_architecture(config):
+    torch.manual_seed(0)
+    anatomy = anatomy_of(transformers.AutoModelForCausalLM.from_config(config))
+    assert anatomy.n_layers == config.num_hidden_layers
+    assert anatomy.last == "final_norm"
+    assert anatomy.causal and anatomy.family == "decoder"
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-5, 1e-3])
+def test_final_norm_is_found_for_states_of_all_sizes(scale, epsilon):
+    # A constant that is large compared with the states changes their norms.
+    model = transformers.LlamaForCausalLM(tiny_llama(rms_norm_eps=epsilon))
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            weights.mul_(scale if "embed" in name else 1)
+        model.model.norm.weight.uniform_(0.5, 2)
+    assert anatomy_of(model).last == "final_norm"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_projection_behind_the_last_block_is_no_final_norm(before):
+    # The published OPT-350m projects its last states to another width.
+    config = transformers.OPTConfig(**OPT, word_embed_proj_dim=8, do_layer_norm_before=before)
+    model = transformers.OPTForCausalLM(config)
+    anatomy = anatomy_of(model)
+    assert anatomy.names() == [(0, "embedding"), (1, "block"), (2, "block")]
+    captured = []
+    hook = anatomy.blocks[-1].register_forward_hook(lambda _m, _i, out: captured.append(out))
+    with hook, torch.inference_mode():
+        states = forward(model, to_batch(model, [DOCUMENT])).hidden_states
+    last = captured[0][0] if isinstance(captured[0], tuple) else captured[0]
+    kept = anatomy.kept(states, last)
+    assert [state.shape[-1] for state in kept] == [16, 16, 16]
+    assert torch.equal(kept[-1], last)
+
+
+def test_projection_of_the_same_width_is_no_final_norm():
+    model = transformers.LlamaForCausalLM(tiny_llama())
+    model.model.norm = torch.nn.Linear(16, 16)
+    assert anatomy_of(model).last == "projection"
+
+
+def test_model_that_needs_inputs_besides_tokens_raises_an_error():
+    config = transformers.T5Config(
+        vocab_size=300, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
+    )
+    with pytest.raises(CheckpointError, match="cannot be run on these tokens: ValueError: "):
+        anatomy_of(transformers.T5ForConditionalGeneration(config))
+
+
+def test_encoder_without_a_final_norm_has_no_final_norm_layer():
+    anatomy = anatomy_of(transformers.BertForMaskedLM(tiny_bert()))
+    assert anatomy.names() == [(0, "embedding"), (1, "block"), (2, "block")]
+    assert anatomy.family == "encoder"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        transformers.BertLMHeadModel(tiny_bert(is_decoder=False)),
+        transformers.LlamaForCausalLM(tiny_llama(is_causal=False)),
+        transformers.XLMWithLMHeadModel(
+            transformers.XLMConfig(vocab_size=300, emb_dim=16, n_layers=2, n_heads=2)
+        ),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_name_of_a_class_does_not_make_a_model_causal(model):
+    assert anatomy_of(model).family == "encoder"
+
+
+def test_states_that_are_not_finite_do_not_hide_the_blocks():
+    model = transformers.LlamaForCausalLM(tiny_llama())
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight.fill_(torch.nan)
+    assert anatomy_of(model).n_layers == 3
