@@ -3,7 +3,8 @@
 #   make report    writes report.zip, with the figures and the summary of the default sweep in one page
 #   make test      runs the tests, which takes ten minutes on two cores
 #   make test-all  also tests planted courses and domes with more seeds, kills fifty sweeps, tests all
-#                  changes that make jobs run again, and runs published suites and the default sweep
+#                  changes that make jobs run again, tests miniatures of all models of transformers,
+#                  and runs published suites and the default sweep
 #   make lint      checks format, style, types, imports and the workflow
 #   make docs      writes the reference from the code, checks links, builds docs/_build/index.html
 #   make bench     compares speed and memory with other programs, and measures the costs of a checkpoint,
