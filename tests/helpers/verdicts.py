@@ -73,7 +73,7 @@ def verdict(name, folder):
     parts = [
         f"{anatomy.n_layers} blocks",
         "causal" if anatomy.causal else "not causal",
-        "final norm" if anatomy.has_final_norm else "no final norm",
+        "final norm" if anatomy.last == "final_norm" else "no final norm",
         "no loss" if sums is None else "loss",
     ]
     return f"measured: {', '.join(parts)}"
