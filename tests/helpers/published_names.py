@@ -117,6 +117,7 @@ _NAMES = [
     ("tinyllama-releases", "repositories", "TinyLlama/TinyLlama-1.1B-step-50K-105b"),
     ("tinyllama-releases", "repositories", "TinyLlama/TinyLlama-1.1B-intermediate-step-240k-503b"),
     ("tri", "*", "{0000020000..0000100000 by 20000}"),
+    ("xlmindic", "*", "checkpoint-{100000..1000000 by 100000}"),
     ("yulan-mini", "repositories", "yulan-team/YuLan-Mini-Phase{5,10,15,20}"),
 ]
 

@@ -52,7 +52,9 @@ def verdict(name, folder):
         with as_checkpoint_errors(), torch.inference_mode():
             model = load(folder)
             anatomy = find_anatomy(model, DOCUMENT)
-            states = forward(model, to_batch(model, [DOCUMENT])).hidden_states
+            with anatomy.ends() as ends:
+                states = forward(model, to_batch(model, [DOCUMENT])).hidden_states
+            kept = anatomy.kept(states, ends)
             loss = losses.loss_of(model, anatomy, CORPUS, MASK_TOKEN)
             sums = losses.run(model, CORPUS, len(DOCUMENT), loss) if loss else None
     except CheckpointError as error:
@@ -60,9 +62,8 @@ def verdict(name, folder):
     expected = original_states(original)
     if not all(map(torch.equal, expected, original_states(original))):
         return "fails: the hidden states are random, and differ from run to run"
-    if any(state.shape[:-1] != (1, len(DOCUMENT)) for state in states):
-        shape = ", ".join(map(str, states[0].shape))
-        return f"fails: the hidden states are not a vector per token; their shape is ({shape})"
+    assert len(kept) == len(anatomy.names())
+    assert {state.shape[:-1] for state in kept} == {(1, len(DOCUMENT))}
     for state, other in zip(states, expected, strict=True):
         assert other.isfinite().all()
         torch.testing.assert_close(state, other, rtol=0, atol=TOLERANCE)

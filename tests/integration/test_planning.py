@@ -128,7 +128,8 @@ def test_a_suite_that_cannot_be_measured_is_refused_in_one_line(tmp_path, name):
 
 def test_special_characters_of_users_are_taken_literally(runs, tmp_path):
     """The suite's pattern and the paths contain braces, dollar signs, percent signs or quotes."""
-    odd = "{run} {8} {a,b} $HOME $x$ %s 'q' [1] #_"
+    # Undefined variables are not expanded.
+    odd = "{run} {8} {a,b} $NO_HOME $x$ %s 'q' [1] #_"
     shutil.copytree(runs, tmp_path / odd / "runs")
     (tmp_path / odd / "text.txt").write_text(TEXT, encoding="utf-8")
     pattern = r"[a-z]{5,}-?(?P<step>\d{1,8})"

@@ -5,11 +5,15 @@ import pytest
 import torch
 import transformers
 
+from helpers import miniatures
 from helpers.models import SHAPE, tiny_bert, tiny_bloom, tiny_llama, tiny_neox
+from shapesweep.activations.budget import at_layer
+from shapesweep.checkpoint.blocks import first_tensor
 from shapesweep.checkpoint.hidden_states import find_anatomy, forward, to_batch
 from shapesweep.errors import CheckpointError
 
-DOCUMENT = np.random.default_rng(0).integers(5, 300, 16)
+#: Ids that are in every vocabulary.
+DOCUMENT = np.random.default_rng(0).integers(10, 60, 16)
 OPT = {"vocab_size": 300, "hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 2}
 OPT |= {"num_attention_heads": 2, "max_position_embeddings": 64}
 
@@ -60,14 +64,14 @@ def test_projection_behind_the_last_block_is_no_final_norm(before):
     model = transformers.OPTForCausalLM(config)
     anatomy = anatomy_of(model)
     assert anatomy.names() == [(0, "embedding"), (1, "block"), (2, "block")]
-    captured = []
-    hook = anatomy.blocks[-1].register_forward_hook(lambda _m, _i, out: captured.append(out))
-    with hook, torch.inference_mode():
+    outputs = []
+    block = model.model.decoder.layers[-1]
+    hook = block.register_forward_hook(lambda _m, _i, out: outputs.append(first_tensor(out)))
+    with hook, anatomy.ends() as ends, torch.inference_mode():
         states = forward(model, to_batch(model, [DOCUMENT])).hidden_states
-    last = captured[0][0] if isinstance(captured[0], tuple) else captured[0]
-    kept = anatomy.kept(states, last)
+    kept = anatomy.kept(states, ends)
     assert [state.shape[-1] for state in kept] == [16, 16, 16]
-    assert torch.equal(kept[-1], last)
+    assert torch.equal(kept[-1], outputs[0])
 
 
 def test_projection_of_the_same_width_is_no_final_norm():
@@ -77,11 +81,97 @@ def test_projection_of_the_same_width_is_no_final_norm():
 
 
 def test_model_that_needs_inputs_besides_tokens_raises_an_error():
-    config = transformers.T5Config(
-        vocab_size=300, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
-    )
-    with pytest.raises(CheckpointError, match="cannot be run on these tokens: ValueError: "):
-        anatomy_of(transformers.T5ForConditionalGeneration(config))
+    config = transformers.ViTConfig(**SHAPE, image_size=8, patch_size=4)
+    with pytest.raises(CheckpointError, match="cannot be run on these tokens: AttributeError: "):
+        anatomy_of(transformers.ViTModel(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("T5ForConditionalGeneration", "is an encoder-decoder model"),
+        ("BartForConditionalGeneration", "is an encoder-decoder model"),
+        ("DeepseekV4ForCausalLM", r"layer 0 has the shape \(1, 16, 4, \d+\) for 16 tokens"),
+        ("Gemma3nForCausalLM", r"layer 0 has the shape \(4, 1, 16, \d+\) for 16 tokens"),
+        ("PerceiverForMaskedLM", "does not return one state per token"),
+        ("FunnelForMaskedLM", "does not return one state per token"),
+    ],
+)
+def test_models_without_one_state_per_token_are_refused(name, reason):
+    torch.manual_seed(0)
+    with pytest.raises(CheckpointError, match=f"^{name} .*({reason})"):
+        anatomy_of(miniatures.make(name))
+
+
+def test_random_states_are_refused():
+    model = transformers.LlamaForCausalLM(tiny_llama())
+    model.model.norm.register_forward_hook(lambda _m, _i, out: out + torch.randn_like(out))
+    with pytest.raises(CheckpointError, match="returns other hidden states in every run"):
+        anatomy_of(model)
+
+
+#: Models whose blocks are not a list of modules that return tensors, each called once.
+UNUSUAL = {
+    "AlbertForMaskedLM": "encoder",
+    "OpenAIGPTLMHeadModel": "decoder",
+    "MambaForCausalLM": "decoder",
+    "Mamba2ForCausalLM": "decoder",
+    "FalconMambaForCausalLM": "decoder",
+    "RwkvForCausalLM": "decoder",
+    "XLNetLMHeadModel": "encoder",
+    "LongformerForMaskedLM": "encoder",
+    "ProphetNetForCausalLM": "decoder",
+    # CpmAnt reads a document without a known end in both directions.
+    "CpmAntForCausalLM": "encoder",
+    "MllamaForCausalLM": "decoder",
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_blocks_of_unusual_models_are_found(name):
+    torch.manual_seed(0)
+    model = miniatures.make(name).eval()
+    anatomy = anatomy_of(model)
+    assert anatomy.family == UNUSUAL[name]
+    with torch.inference_mode(), anatomy.ends() as ends:
+        output = forward(model, to_batch(model, [DOCUMENT, DOCUMENT[::-1]]))
+    kept = anatomy.kept(output.hidden_states, ends)
+    assert len(kept) == len(anatomy.names())
+    assert {state.shape[:2] for state in kept} == {(2, 16)}
+    embedded = model.get_input_embeddings()(to_batch(model, [DOCUMENT, DOCUMENT[::-1]]))
+    if not anatomy.has_embedding:
+        torch.testing.assert_close(kept[0], embedded)
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "BertForMaskedLM", *UNUSUAL])
+def test_states_of_a_single_layer_can_be_changed(name):
+    torch.manual_seed(0)
+    model = miniatures.make(name).eval()
+    anatomy = anatomy_of(model)
+    batch = to_batch(model, [DOCUMENT, DOCUMENT[::-1]])
+
+    def states():
+        with torch.inference_mode(), anatomy.ends() as ends:
+            return anatomy.kept(forward(model, batch).hidden_states, ends)
+
+    before = states()
+    for layer in range(1, anatomy.n_layers):
+        inputs = []
+        try:
+            with (
+                at_layer(anatomy, layer, lambda found: found + 1),
+                anatomy.blocks[layer].at_input(inputs.append),
+            ):
+                after = states()
+        except CheckpointError as error:
+            assert "cannot be changed" in str(error)
+            assert name in ("LongformerForMaskedLM", "ProphetNetForCausalLM", "CpmAntForCausalLM")
+            return
+        for k in range(layer):
+            torch.testing.assert_close(after[k], before[k])
+        # transformers may record the states before they are changed.
+        torch.testing.assert_close(inputs[0], before[layer] + 1)
+        assert not torch.allclose(after[layer + 1], before[layer + 1])
 
 
 def test_encoder_without_a_final_norm_has_no_final_norm_layer():

@@ -209,20 +209,11 @@ def at_layer(
     change : callable
         Maps states, shape (n_documents, n_tokens, n_features), to new states of the same shape.
     """
-
-    def behind(_module: Any, _inputs: Any, output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (change(output[0]), *output[1:])
-        return change(output)
-
-    def before(_module: Any, inputs: Any, named: Any) -> Any:
-        if inputs:
-            return (change(inputs[0]), *inputs[1:]), named
-        return inputs, {**named, "hidden_states": change(named["hidden_states"])}
-
-    if layer:
-        return anatomy.blocks[layer - 1].register_forward_hook(behind)
-    return anatomy.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
+    block = anatomy.blocks[max(layer - 1, 0)]
+    handle: contextlib.AbstractContextManager[Any] = (
+        block.at_output(change) if layer else block.at_input(change)
+    )
+    return handle
 
 
 def principal_axes(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

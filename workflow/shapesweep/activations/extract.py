@@ -202,13 +202,12 @@ def _run(
     shown: Any,
 ) -> Sums | None:
     """Write the shards of a corpus, and return its documents' losses if the model has a loss."""
-    model, captured = opened.model, list[Any]()
+    model = opened.model
     loss = losses.loss_of(model, anatomy, corpus, opened.tokenizer.mask_token_id)
     contexts = number_contexts(corpus.documents, anatomy.causal)
 
     def write(documents: list[int], output: Any) -> None:
-        states = anatomy.kept(output.hidden_states, captured[-1])
-        captured.clear()
+        states = anatomy.kept(output.hidden_states, ends)
         positions = [corpus.measured(n) for n in documents]
         bodies = [corpus.documents[n] for n in documents]
         tokens = token_columns(bodies, [contexts[n] for n in documents], documents, positions)
@@ -221,13 +220,10 @@ def _run(
         writer.append(tokens, values)
         shown.update(len(documents))
 
-    hook = anatomy.blocks[-1].register_forward_hook(
-        lambda _m, _i, output: captured.append(output[0] if isinstance(output, tuple) else output)
-    )
     # Hidden states are extracted from unmasked documents, so losses of masked tokens need a second
     # pass.
     is_masked = isinstance(loss, losses.Masked)
-    with hook:
+    with anatomy.ends() as ends:
         sums = losses.run(
             model, corpus, settings.batch_tokens, None if is_masked else loss, watch=write
         )

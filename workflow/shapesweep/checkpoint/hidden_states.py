@@ -1,13 +1,16 @@
 """The hidden states of a model: find the blocks that produce them, and run the forward pass."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.checkpoint import facts
+from shapesweep.checkpoint.blocks import Block, equal, find_blocks
 from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
 
 #: Largest error of a state that is the norm of another, relative to the state's largest value. The
@@ -23,21 +26,27 @@ class Anatomy:
 
     Attributes
     ----------
-    n_layers : int
-        Number of blocks; `hidden_states` has `n_layers + 1` entries.
-    blocks : tuple of torch.nn.Module
+    blocks : tuple of Block
         The blocks, in the order of the forward pass.
     last : {'block', 'final_norm', 'projection'}
         What the last entry of `hidden_states` is: the output of the last block, its norm, or
         another function of it, such as a projection to another width.
     causal : bool
         Whether the hidden states of a token are independent of later tokens.
+    has_embedding : bool
+        Whether `hidden_states` begin with the embedding. Otherwise, they begin with the output of
+        the first block, as in Mamba.
     """
 
-    n_layers: int
-    blocks: tuple[Any, ...]
+    blocks: tuple[Block, ...]
     last: str
     causal: bool
+    has_embedding: bool = True
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
 
     @property
     def family(self) -> str:
@@ -50,18 +59,45 @@ class Anatomy:
         last = [(self.n_layers, "final_norm")] if self.last == "final_norm" else []
         return list(enumerate(kinds)) + last
 
-    def kept(self, states: Sequence[Any], last_block: Any) -> list[Any]:
+    @contextlib.contextmanager
+    def ends(self) -> Iterator[dict[str, Any]]:
+        """Record the input of the first block, and the output of the last block.
+
+        Yields
+        ------
+        dict
+            After a forward pass, it contains what `hidden_states` lack: the states `embedding`, or
+            the output `last_block`.
+        """
+        found: dict[str, Any] = {}
+
+        def keep(key: str, value: Any) -> None:
+            found[key] = value
+
+        with contextlib.ExitStack() as stack:
+            if not self.has_embedding:
+                stack.enter_context(self.blocks[0].at_input(partial(keep, "embedding")))
+            elif self.last != "block":
+                stack.enter_context(self.blocks[-1].on_output(partial(keep, "last_block")))
+            yield found
+
+    def kept(self, states: Sequence[Any], ends: Mapping[str, Any]) -> list[Any]:
         """Return the states that belong to `names`.
 
         Parameters
         ----------
         states : sequence of torch.Tensor
             The `hidden_states` of the model.
-        last_block : torch.Tensor
-            The output of the last block.
+        ends : mapping
+            What `ends` recorded in the same forward pass.
         """
-        end = list(states[-1:]) if self.last == "final_norm" else []
-        return [*states[:-1], last_block, *end]
+        start = [] if self.has_embedding else [ends["embedding"]]
+        if self.last == "block":
+            return [*start, *states]
+        n_tokens = states[0].shape[1]
+        end = [self.blocks[-1].states(ends["last_block"], n_tokens)] if self.has_embedding else []
+        norm = states[-1:] if self.last == "final_norm" else []
+        return [*start, *states[:-1], *end, *norm]
 
 
 def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
@@ -79,39 +115,73 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
     Raises
     ------
     CheckpointError
-        If the model has no list of modules that returns the hidden states.
+        If the model does not return a state for each token and layer, if its states are random, or
+        if it has no list of modules that returns the states.
     """
     import torch
 
-    outputs = {}
-
-    def keep(module: Any, _inputs: Any, output: Any) -> None:
-        outputs[module] = output[0] if isinstance(output, tuple) else output
-
+    name = type(model).__name__
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise CheckpointError(f"{name} is an encoder-decoder model, which is not measured yet")
+    calls: list[tuple[Any, Any]] = []
     stacks = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m)]
-    hooks = [block.register_forward_hook(keep) for stack in stacks for block in stack]
+    batch = to_batch(model, [document])
+    hooks = [
+        block.register_forward_hook(lambda module, _inputs, output: calls.append((module, output)))
+        for block in {block for stack in stacks for block in stack}
+    ]
     try:
-        states = forward(model, to_batch(model, [document])).hidden_states
+        states = forward(model, batch).hidden_states
     finally:
         for hook in hooks:
             hook.remove()
+    _check_states(model, batch, states)
     for stack in stacks:
-        put_out = [outputs[block] for block in stack if block in outputs]
-        if not len(stack) == len(put_out) == len(states) - 1:
-            continue
-        if all(map(_equal, put_out[:-1], states[1:-1])):
-            last = _last_kind(put_out[-1], states[-1])
-            causal = _is_causal(model, document, states)
-            return Anatomy(len(stack), tuple(stack), last, causal)
+        members = set(stack)
+        own = [(module, output) for module, output in calls if module in members]
+        # The states begin with the embedding, or with the output of the first block. In the second
+        # case, they end with the output of the last block, or with its norm.
+        for has_embedding, inner, n_blocks in (
+            (True, states[1:-1], len(states) - 1),
+            (False, states[:-1], len(states) - 1),
+            (False, states, len(states)),
+        ):
+            blocks = find_blocks(own, inner) if len(own) == n_blocks else None
+            if not blocks:
+                continue
+            output = blocks[-1].states(own[-1][1], len(document))
+            last = _last_kind(output, states[-1])
+            # With a single block, nothing but the last state is compared.
+            if len(inner) or last != "projection":
+                return Anatomy(blocks, last, _is_causal(model, document, states), has_embedding)
     raise CheckpointError(
-        f"{type(model).__name__}: has no list of {len(states) - 1} modules whose outputs are the "
-        "hidden states"
+        f"{name}: has no list of {len(states) - 1} modules whose outputs are the hidden states"
     )
+
+
+def _check_states(model: Any, batch: Any, states: Any) -> None:
+    """Raise an error if the states are not the same vectors of tokens in every run."""
+    import torch
+
+    name = type(model).__name__
+    if not isinstance(states, tuple | list) or len(states) < 2:
+        raise CheckpointError(f"{name} returns no hidden states of its layers")
+    for layer, state in enumerate(states):
+        if state.ndim != 3 or state.shape[:2] != batch.shape:
+            shape = ", ".join(map(str, state.shape))
+            raise CheckpointError(
+                f"{name} does not return one state per token: layer {layer} has the shape "
+                f"({shape}) for {batch.shape[1]} tokens"
+            )
+    for state, again in zip(states, forward(model, batch).hidden_states, strict=True):
+        largest = float(state.nan_to_num().abs().max())
+        if not torch.allclose(state, again, rtol=0, atol=1e-3 * largest, equal_nan=True):
+            raise CheckpointError(f"{name} returns other hidden states in every run")
 
 
 def _last_kind(block: Any, state: Any) -> str:
     """Return what the last state is, compared with the output of the last block."""
-    if _equal(block, state):
+    if equal(block, state):
         return "block"
     if block.shape == state.shape and _is_norm(block[0].double(), state[0].double()):
         return "final_norm"
@@ -142,14 +212,6 @@ def _is_norm(points: Any, normed: Any) -> bool:
     return False
 
 
-def _equal(first: Any, second: Any) -> bool:
-    """Return whether two tensors are equal. Unlike in `torch.equal`, NaN equals NaN."""
-    import torch
-
-    same_shape = first.shape == second.shape
-    return same_shape and torch.allclose(first, second, rtol=0, atol=0, equal_nan=True)
-
-
 def _is_causal(model: Any, document: NDArray[np.int64], states: Any) -> bool:
     """Return whether changing the last token leaves the states of earlier tokens unchanged."""
     import torch
@@ -176,6 +238,8 @@ def forward(model: Any, batch: Any) -> Any:
     """
     try:
         return model(input_ids=batch, output_hidden_states=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # models raise all kinds of errors for inputs that they cannot read
         raise_if_memory(error)
         name = type(model).__name__

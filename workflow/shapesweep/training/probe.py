@@ -169,15 +169,19 @@ class Probe:
             layers = self._chosen(anatomy)
             inputs: dict[str, Any] = {}
             aligned = layers if "spectral_alignment" in self.signals else ()
-            heard = _Outputs()
-            with _listening(anatomy, aligned, inputs), heard.of(anatomy, attentions):
+            heard = _Attentions()
+            with (
+                _listening(anatomy, aligned, inputs),
+                anatomy.ends() as ends,
+                heard.of(anatomy if attentions else None),
+            ):
                 output = model(
                     input_ids=to_batch(model, list(self.documents.astype(np.int64))),
                     output_hidden_states=True,
                     output_attentions=attentions,
                     use_cache=False,
                 )
-            states = anatomy.kept(output.hidden_states, heard.last_block)
+            states = anatomy.kept(output.hidden_states, ends)
             weights = heard.by_layer(output.attentions, anatomy.n_layers) if attentions else {}
             for layer in layers:
                 readings += self._of_layer(states, weights, layer, anatomy, inputs)
@@ -296,35 +300,33 @@ def _matrices(anatomy: Anatomy, layer: int) -> dict[str, Any]:
     from transformers.pytorch_utils import Conv1D
 
     kinds = (torch.nn.Linear, Conv1D)
-    modules = anatomy.blocks[layer - 1].named_modules() if layer else ()
+    block = anatomy.blocks[layer - 1]
+    # The inputs of a matrix that several blocks share are not those of one block.
+    modules = block.module.named_modules() if layer and block.n_calls == 1 else ()
     return {f"{layer}.{n}": m for n, m in modules if isinstance(m, kinds)}
 
 
-class _Outputs:
-    """Records outputs of blocks: the states of the last block, and attention weights.
+class _Attentions:
+    """Finds the block of each matrix of attention weights.
 
     The `attentions` of a hybrid model contain only the weights of blocks with attention.
     """
 
     def __init__(self) -> None:
-        self.last_block: Any = None
         self._owners: list[tuple[Any, int]] = []
 
     @contextmanager
-    def of(self, anatomy: Anatomy, attentions: bool) -> Iterator[None]:
-        """Record the outputs of a model until the context ends."""
+    def of(self, anatomy: Anatomy | None) -> Iterator[None]:
+        """Record the outputs of a model's blocks until the context ends; None records nothing."""
 
         def keep(layer: int, _module: Any, _inputs: Any, output: Any) -> None:
             parts = output if isinstance(output, tuple) else (output,)
             self._owners += [(part, layer) for part in parts if getattr(part, "ndim", 0) == 4]
 
-        def keep_last(_module: Any, _inputs: Any, output: Any) -> None:
-            self.last_block = output[0] if isinstance(output, tuple) else output
-
+        blocks = anatomy.blocks if anatomy else ()
         with ExitStack() as stack:
-            stack.enter_context(anatomy.blocks[-1].register_forward_hook(keep_last))
-            for layer, block in enumerate(anatomy.blocks, start=1) if attentions else ():
-                for module in block.modules():
+            for layer, block in enumerate(blocks, start=1):
+                for module in block.module.modules() if block.n_calls == 1 else ():
                     stack.enter_context(module.register_forward_hook(partial(keep, layer)))
             yield
 
