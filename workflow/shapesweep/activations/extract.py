@@ -22,6 +22,7 @@ from shapesweep.activations.loader import LoadedCheckpoint, Loader
 from shapesweep.activations.losses import Sums
 from shapesweep.checkpoint import devices, weight_sample
 from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
+from shapesweep.checkpoint.load import notes
 from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError, as_checkpoint_errors
@@ -96,9 +97,7 @@ def extract(sources: Sequence[Source], settings: Measurement) -> Iterator[tuple[
             ):
                 # Only this call refers to the weights, so they are freed before the device is
                 # released.
-                names = _extract(source, ahead.popleft().result(), settings, device, out, part)
-            nothing = "nothing, because all corpora have already been measured"
-            line = f"extracted {', '.join(names) or nothing}"
+                line = _extract(source, ahead.popleft().result(), settings, device, out, part)
         except CheckpointError as error:
             with atomic.folder(source.out) as out:
                 failures.record(out, source.checkpoint, error)
@@ -130,8 +129,8 @@ def _extract(
     device: str,
     out: Path,
     part: progress.Part,
-) -> list[str]:
-    """Extract a checkpoint, and return the names of the extracted corpora."""
+) -> str:
+    """Extract a checkpoint, and return a line for the log."""
     import torch
 
     model = opened.model.to(device)
@@ -165,7 +164,9 @@ def _extract(
     tables.write(samples, schemas.SAMPLES, out / "samples.parquet", {"vocabulary": vocabulary})
     text = json.dumps({"fingerprint": source.fingerprint, "corpora": origins})
     (out / ORIGINS).write_text(text, encoding="utf-8")
-    return [each.name for each in new]
+    nothing = "nothing, because all corpora have already been measured"
+    extracted = f"extracted {', '.join(each.name for each in new) or nothing}"
+    return "; ".join([extracted, *notes(model)])
 
 
 def _shards(

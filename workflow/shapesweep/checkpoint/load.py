@@ -108,12 +108,25 @@ def _check_keys(model: Any, loaded: Mapping[str, Any], ignored_weights: Sequence
         (set(keys["mismatched"]), "weights have the wrong shape"),
     ):
         if wrong:
-            raise CheckpointError(f"{words}: {listed(sorted(wrong))}")
+            raise CheckpointError(f"{words}: {_listed(sorted(wrong))}")
     if model.missing_weights and depend_on(model.eval(), model.missing_weights):
-        raise CheckpointError(f"weights are missing: {listed(model.missing_weights)}")
+        raise CheckpointError(f"weights are missing: {_listed(model.missing_weights)}")
 
 
-def listed(names: Sequence[str]) -> str:
+def notes(model: Any) -> list[str]:
+    """Return a line for missing heads, and a line for unused weights, if there are any."""
+    found = {
+        "weights of heads are missing": model.missing_weights,
+        "weights are not used": model.unused_weights,
+    }
+    return [
+        f"{words}, on which no hidden state depends: {_listed(names)}"
+        for words, names in found.items()
+        if names
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
     """Return the first four names, and the number of further names."""
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return f"{', '.join(names[:4])}{more}"

@@ -94,7 +94,7 @@ def checkpoint(arguments: argparse.Namespace) -> None:
 
     from shapesweep.checkpoint import files
     from shapesweep.checkpoint.hidden_states import find_anatomy
-    from shapesweep.checkpoint.load import listed, load
+    from shapesweep.checkpoint.load import load, notes
 
     if not Path(arguments.folder).is_dir():
         raise ShapesweepError(f"{arguments.folder}: there is no such folder")
@@ -109,12 +109,8 @@ def checkpoint(arguments: argparse.Namespace) -> None:
         raise ShapesweepError(f"{arguments.folder}: {error}") from None
     described = f"{type(model).__name__} ({anatomy.family}), {anatomy.n_layers} blocks"
     print(f"{arguments.folder}: {described}, {model.num_parameters():,} weights")
-    for names, words in (
-        (model.missing_weights, "weights of heads are missing"),
-        (model.unused_weights, "weights are not used"),
-    ):
-        if names:
-            print(f"{arguments.folder}: {words}, on which no hidden state depends: {listed(names)}")
+    for note in notes(model):
+        print(f"{arguments.folder}: {note}")
 
 
 def download(arguments: argparse.Namespace) -> None:

@@ -285,7 +285,7 @@ class HubSuite(Expected, Naming):
     ignored_weights: list[Annotated[str, AfterValidator(pattern)]] = Field(
         [],
         description="regular expressions for names of weights that the model may leave unused; the "
-        "model's class may ignore further weights",
+        "model's class may ignore further weights, and heads may be unused in any case",
     )
     not_loadable: str | None = Field(None, description="reason why the suite cannot be measured")
     losses: dict[str, str] = Field(
