@@ -140,7 +140,7 @@ def bare(folder, revision):
     import torch
 
     from shapesweep.activations.loader import Loader
-    from shapesweep.checkpoint.hidden_states import forward, to_batch
+    from shapesweep.checkpoint.forward import forward, to_batch
     from shapesweep.config import measurement
     from shapesweep.storage.manifests import Checkpoint
 

@@ -112,7 +112,9 @@ def make(name):
     with torch.no_grad():
         # Weights that are initialised with zeros would hide a part of the model.
         for weights in model.parameters():
-            weights += 0.02 * torch.randn_like(weights)
+            # Frozen weights, such as sinusoidal positions, are computed and not saved.
+            if weights.requires_grad:
+                weights += 0.02 * torch.randn_like(weights)
     return model
 
 

@@ -3,12 +3,15 @@
 The states and losses are compared with those of transformers, computed before the model is saved.
 """
 
+import contextlib
+
 import numpy as np
 import torch
 
 from helpers import miniatures
 from shapesweep.activations import losses
-from shapesweep.checkpoint.hidden_states import find_anatomy, forward, to_batch
+from shapesweep.checkpoint.forward import forward, states_of, to_batch
+from shapesweep.checkpoint.hidden_states import find_stacks
 from shapesweep.checkpoint.load import load
 from shapesweep.corpora import Corpus
 from shapesweep.errors import CheckpointError, as_checkpoint_errors, described
@@ -51,40 +54,64 @@ def verdict(name, folder):
     try:
         with as_checkpoint_errors(), torch.inference_mode():
             model = load(folder)
-            anatomy = find_anatomy(model, DOCUMENT)
-            with anatomy.ends() as ends:
-                states = forward(model, to_batch(model, [DOCUMENT])).hidden_states
-            kept = anatomy.kept(states, ends)
-            loss = losses.loss_of(model, anatomy, CORPUS, MASK_TOKEN)
+            stacks = find_stacks(model, DOCUMENT)
+            with contextlib.ExitStack() as stack:
+                ends = [stack.enter_context(anatomy.ends()) for anatomy in stacks]
+                output = forward(model, to_batch(model, [DOCUMENT]))
+            states = [states_of(output, anatomy.stack) for anatomy in stacks]
+            loss = None
+            if len(stacks) == 1:
+                loss = losses.loss_of(model, stacks[0], CORPUS, MASK_TOKEN)
             sums = losses.run(model, CORPUS, len(DOCUMENT), loss) if loss else None
     except CheckpointError as error:
         return f"refused: {error}"
-    expected = original_states(original)
-    if not all(map(torch.equal, expected, original_states(original))):
-        return "fails: the hidden states are random, and differ from run to run"
-    assert len(kept) == len(anatomy.names())
-    assert {state.shape[:-1] for state in kept} == {(1, len(DOCUMENT))}
-    for state, other in zip(states, expected, strict=True):
-        assert other.isfinite().all()
-        torch.testing.assert_close(state, other, rtol=0, atol=TOLERANCE)
+    for anatomy, found, recorded in zip(stacks, states, ends, strict=True):
+        kept = anatomy.kept(found, recorded)
+        assert len(kept) == len(anatomy.names())
+        assert {state.shape[:-1] for state in kept} == {(1, len(DOCUMENT))}
+        expected = original_states(original, anatomy.stack)
+        for state, other in zip(found, expected, strict=True):
+            assert other.isfinite().all()
+            torch.testing.assert_close(state, other, rtol=0, atol=TOLERANCE)
     if sums is not None:
         value = sums[0, 0] / sums[1, 0]
         # The mean of at most 22 numbers in float32.
         torch.testing.assert_close(value, original_loss(original, loss), rtol=1e-5, atol=0)
+    described_stacks = "; ".join(map(_described, stacks))
+    return f"measured: {described_stacks}, {'no loss' if sums is None else 'loss'}"
+
+
+def _described(anatomy):
     parts = [
-        f"{anatomy.n_layers} blocks",
+        f"{anatomy.stack} of {anatomy.n_layers} blocks"
+        if anatomy.stack
+        else f"{anatomy.n_layers} blocks",
         "causal" if anatomy.causal else "not causal",
         "final norm" if anatomy.last == "final_norm" else "no final norm",
-        "no loss" if sums is None else "loss",
     ]
-    return f"measured: {', '.join(parts)}"
+    return ", ".join(parts)
 
 
-def original_states(original):
+def original_states(original, stack):
     """Return the hidden states of the document, from a model that shapesweep has not loaded."""
+    inputs = {"input_ids": torch.from_numpy(DOCUMENT)[None]}
+    if stack:
+        inputs["decoder_input_ids"] = torch.tensor([[first_token(original), *DOCUMENT[:-1]]])
     with torch.inference_mode():
-        output = original(input_ids=torch.from_numpy(DOCUMENT)[None], output_hidden_states=True)
-    return output.hidden_states
+        output = original(**inputs, output_hidden_states=True)
+    return output[f"{stack}_hidden_states"] if stack else output.hidden_states
+
+
+def first_token(original):
+    """Return the token with which a decoder starts, according to the configuration."""
+    configs = (original.config, original.config.to_dict().get("decoder"))
+    names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
+    for name in names:
+        for config in configs:
+            found = config.get(name) if isinstance(config, dict) else getattr(config, name, None)
+            if found is not None:
+                return found
+    raise AssertionError("no first token")
 
 
 def original_loss(original, loss):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shapesweep.config import checked
+from shapesweep.config import checked, registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +55,12 @@ def test_facts_from_memory_are_listed_and_no_others(generate):
         "| `one` | size | 1 B |",
         "| `two` | size | 1 B |",
     ]
+
+
+def test_readme_counts_the_suites_that_can_be_measured():
+    n_suites = sum(not suite.not_loadable for suite in registry.published().values())
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"[{n_suites} published suites](docs/reference/suites.md)" in text
 
 
 def test_every_command_is_in_the_reference(generate):

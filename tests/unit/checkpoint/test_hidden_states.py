@@ -9,7 +9,8 @@ from helpers import miniatures
 from helpers.models import SHAPE, tiny_bert, tiny_bloom, tiny_llama, tiny_neox
 from shapesweep.activations.budget import at_layer
 from shapesweep.checkpoint.blocks import first_tensor
-from shapesweep.checkpoint.hidden_states import find_anatomy, forward, to_batch
+from shapesweep.checkpoint.forward import forward, to_batch
+from shapesweep.checkpoint.hidden_states import find_anatomy, find_stacks
 from shapesweep.errors import CheckpointError
 
 #: Ids that are in every vocabulary.
@@ -89,8 +90,7 @@ def test_model_that_needs_inputs_besides_tokens_raises_an_error():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("T5ForConditionalGeneration", "is an encoder-decoder model"),
-        ("BartForConditionalGeneration", "is an encoder-decoder model"),
+        ("T5ForConditionalGeneration", "has two stacks, an encoder and a decoder"),
         ("DeepseekV4ForCausalLM", r"layer 0 has the shape \(1, 16, 4, \d+\) for 16 tokens"),
         ("Gemma3nForCausalLM", r"layer 0 has the shape \(4, 1, 16, \d+\) for 16 tokens"),
         ("PerceiverForMaskedLM", "does not return one state per token"),
@@ -101,6 +101,20 @@ def test_models_without_one_state_per_token_are_refused(name, reason):
     torch.manual_seed(0)
     with pytest.raises(CheckpointError, match=f"^{name} .*({reason})"):
         anatomy_of(miniatures.make(name))
+
+
+@pytest.mark.parametrize("name", ["T5ForConditionalGeneration", "BartForConditionalGeneration"])
+def test_both_stacks_of_an_encoder_decoder_are_found(name):
+    torch.manual_seed(0)
+    model = miniatures.make(name).eval()
+    with torch.inference_mode():
+        encoder, decoder = find_stacks(model, DOCUMENT)
+    assert (encoder.stack, encoder.family) == ("encoder", "encoder")
+    assert (decoder.stack, decoder.family) == ("decoder", "decoder")
+    for anatomy in (encoder, decoder):
+        blocks = [block.module for block in anatomy.blocks]
+        inside = model.get_encoder() if anatomy is encoder else model.get_decoder()
+        assert set(blocks) <= set(inside.modules())
 
 
 def test_random_states_are_refused():

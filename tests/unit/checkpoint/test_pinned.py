@@ -132,6 +132,17 @@ def test_stored_buffer_is_read(remote):
     assert_same_states(load(folder, remote_code=True), model)
 
 
+def test_weight_that_the_class_of_remote_code_ignores_is_not_left_uninitialised(remote):
+    folder, _ = remote
+    code = CODE.replace('["scale"]', '["scale", "gate"]').replace(
+        "self.post_init()",
+        "self.gate = torch.nn.Parameter(torch.ones(d))\n        self.post_init()",
+    )
+    (folder / "modeling_table.py").write_text(code, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="weights are missing: gate"):
+        load(folder, remote_code=True)
+
+
 def test_class_that_does_not_compute_a_tensor_again_is_refused(remote):
     folder, _ = remote
     # This class computes its table only once per process.

@@ -4,6 +4,7 @@ A checkpoint's weights are read only once, even for several corpora. Only one ba
 in memory at a time.
 """
 
+import contextlib
 import itertools
 import json
 from collections import deque
@@ -21,7 +22,8 @@ from shapesweep.activations import losses
 from shapesweep.activations.loader import LoadedCheckpoint, Loader
 from shapesweep.activations.losses import Sums
 from shapesweep.checkpoint import devices, weight_sample
-from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
+from shapesweep.checkpoint.forward import start_token, states_of
+from shapesweep.checkpoint.hidden_states import Anatomy, find_stacks
 from shapesweep.checkpoint.load import notes
 from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus
@@ -33,6 +35,7 @@ from shapesweep.storage.shards import (
     FORMAT_VERSION,
     ORIGINS,
     CorpusWriter,
+    file_name,
     number_contexts,
     token_columns,
 )
@@ -49,8 +52,9 @@ class Source:
     folder : Path
         Folder of the checkpoint's files.
     out : Path
-        Folder that is written atomically. It contains `<corpus>/layer-<k>.parquet`,
-        `losses.parquet`, `samples.parquet` and `origins.json`, or only `failed.json`.
+        Folder that is written atomically. It contains `<corpus>/layer-<k>.parquet` (for
+        encoder-decoders, `<corpus>/<stack>-layer-<k>.parquet`), `losses.parquet`,
+        `samples.parquet` and `origins.json`, or only `failed.json`.
     tokenizer : Path
         Folder of the checkpoint's tokenizer.
     measured : dict
@@ -141,15 +145,20 @@ def _extract(
     identity = {name: getattr(source.checkpoint, name) for name in names}
     found: list[dict[str, Any]] = []
     n_documents = sum(len(each.documents) for each in new)
-    anatomy: Anatomy | None = None
+    stacks: list[Anatomy] = []
     shown = progress.bar(n_documents, "extracting", "documents", part)
     with torch.inference_mode(), shown:
         for each in new:
-            anatomy = anatomy or find_anatomy(model, each.documents[0])
-            text = settings.sha256_of(each.name)
-            shards = _shards(out / each.name, origins[each.name], each, text, model, anatomy)
-            with CorpusWriter(shards) as writer:
-                totals = _run(opened, anatomy, each, settings, writer, shown)
+            stacks = stacks or find_stacks(model, each.documents[0])
+            about = {**origins[each.name]["from"], "versions": origins[each.name]["by"]}
+            about["text_sha256"] = settings.sha256_of(each.name)
+            (out / each.name).mkdir()
+            with contextlib.ExitStack() as writers:
+                inputs = [
+                    _Input(out / each.name, anatomy, each, model, about, writers)
+                    for anatomy in stacks
+                ]
+                totals = _run(opened, inputs, each, settings, shown)
             if totals is not None:
                 value, without = losses.mean(totals, settings.geometry.groups)
                 measured = {"value": value, "stderr": float(jackknife.stderr(without))}
@@ -169,62 +178,104 @@ def _extract(
     return "; ".join([extracted, *notes(model)])
 
 
-def _shards(
-    folder: Path, origin: dict[str, Any], corpus: Corpus, text: str, model: Any, anatomy: Anatomy
-) -> list[tuple[Path, dict[str, Any]]]:
-    """Create a folder, and return the path and the metadata of each layer's shard."""
-    lengths = [len(document) for document in corpus.documents]
-    metadata = {
-        **origin["from"],
-        "text_sha256": text,
-        "architecture": type(model).__name__,
-        "n_layers": anatomy.n_layers,
-        "causal": anatomy.causal,
-        "document_length": round(sum(lengths) / len(lengths)),
-        "n_documents": len(lengths),
-        "versions": origin["by"],
-    }
-    folder.mkdir()
-    shards = []
-    for layer, kind in anatomy.names():
-        # The last block and the final norm after the block have the same layer number.
-        before_norm = anatomy.last == "final_norm" and (layer, kind) == (anatomy.n_layers, "block")
-        path = folder / f"layer-{layer}{'-block' if before_norm else ''}.parquet"
-        shards.append((path, {**metadata, "layer": layer, "layer_kind": kind}))
-    return shards
+class _Input:
+    """What a stack of a model reads for a corpus, and the writer of its shards.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the shards.
+    anatomy : Anatomy
+        Anatomy of the stack.
+    corpus : Corpus
+    model : transformers.PreTrainedModel
+    about : dict
+        Metadata that all shards of the corpus share.
+    writers : contextlib.ExitStack
+        Context at whose end the shards are complete.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        anatomy: Anatomy,
+        corpus: Corpus,
+        model: Any,
+        about: dict[str, Any],
+        writers: contextlib.ExitStack,
+    ) -> None:
+        self.anatomy, is_decoder = anatomy, anatomy.stack == "decoder"
+        self.corpus = corpus.shifted(start_token(model)) if is_decoder else corpus
+        # All states of a decoder also depend on the whole document.
+        own_context = anatomy.causal and not is_decoder
+        self.contexts = number_contexts(self.corpus.documents, own_context)
+        lengths = [len(document) for document in corpus.documents]
+        metadata = {
+            **about,
+            "architecture": type(model).__name__,
+            "stack": anatomy.stack or None,
+            # The decoder reads the document after this token, without the last token.
+            "start": start_token(model) if is_decoder else None,
+            "n_start": int(is_decoder),
+            "n_layers": anatomy.n_layers,
+            "causal": anatomy.causal,
+            "document_length": round(sum(lengths) / len(lengths)),
+            "n_documents": len(lengths),
+        }
+        shards = []
+        for layer, kind in anatomy.names():
+            is_last = (layer, kind) == (anatomy.n_layers, "block")
+            name = file_name(anatomy.stack, layer, is_last and anatomy.last == "final_norm")
+            shards.append((folder / name, {**metadata, "layer": layer, "layer_kind": kind}))
+        self.writer = writers.enter_context(CorpusWriter(shards))
+
+    def append(self, documents: list[int], output: Any, ends: dict[str, Any]) -> None:
+        """Write the states of documents; `ends` is what `Anatomy.ends` recorded.
+
+        Raises
+        ------
+        CheckpointError
+            If a state is not finite.
+        """
+        corpus, anatomy = self.corpus, self.anatomy
+        states = anatomy.kept(states_of(output, anatomy.stack), ends)
+        positions = [corpus.measured(n) for n in documents]
+        bodies, contexts = (
+            [every[n] for n in documents] for every in (corpus.documents, self.contexts)
+        )
+        values = [_values(state, positions) for state in states]
+        for (layer, kind), part in zip(anatomy.names(), values, strict=True):
+            if not np.isfinite(part).all():
+                where = f"{anatomy.stack} layer" if anatomy.stack else "layer"
+                raise CheckpointError(
+                    f"{where} {layer} ({kind}) has infinite or NaN values on the corpus "
+                    f"{corpus.name}"
+                )
+        self.writer.append(token_columns(bodies, contexts, documents, positions), values)
 
 
 def _run(
     opened: LoadedCheckpoint,
-    anatomy: Anatomy,
+    inputs: Sequence[_Input],
     corpus: Corpus,
     settings: Measurement,
-    writer: CorpusWriter,
     shown: Any,
 ) -> Sums | None:
     """Write the shards of a corpus, and return its documents' losses if the model has a loss."""
-    model = opened.model
-    loss = losses.loss_of(model, anatomy, corpus, opened.tokenizer.mask_token_id)
-    contexts = number_contexts(corpus.documents, anatomy.causal)
+    model, loss = opened.model, None
+    if len(inputs) == 1:
+        loss = losses.loss_of(model, inputs[0].anatomy, corpus, opened.tokenizer.mask_token_id)
+    with contextlib.ExitStack() as stack:
+        ends = [stack.enter_context(each.anatomy.ends()) for each in inputs]
 
-    def write(documents: list[int], output: Any) -> None:
-        states = anatomy.kept(output.hidden_states, ends)
-        positions = [corpus.measured(n) for n in documents]
-        bodies = [corpus.documents[n] for n in documents]
-        tokens = token_columns(bodies, [contexts[n] for n in documents], documents, positions)
-        values = [_values(state, positions) for state in states]
-        for (layer, kind), part in zip(anatomy.names(), values, strict=True):
-            if not np.isfinite(part).all():
-                raise CheckpointError(
-                    f"layer {layer} ({kind}) has infinite or NaN values on the corpus {corpus.name}"
-                )
-        writer.append(tokens, values)
-        shown.update(len(documents))
+        def write(documents: list[int], output: Any) -> None:
+            for each, recorded in zip(inputs, ends, strict=True):
+                each.append(documents, output, recorded)
+            shown.update(len(documents))
 
-    # Hidden states are extracted from unmasked documents, so losses of masked tokens need a second
-    # pass.
-    is_masked = isinstance(loss, losses.Masked)
-    with anatomy.ends() as ends:
+        # Hidden states are extracted from unmasked documents, so losses of masked tokens need a
+        # second pass.
+        is_masked = isinstance(loss, losses.Masked)
         sums = losses.run(
             model, corpus, settings.batch_tokens, None if is_masked else loss, watch=write
         )

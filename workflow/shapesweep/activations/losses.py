@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapesweep.checkpoint.hidden_states import Anatomy, forward, to_batch
+from shapesweep.checkpoint.forward import forward, to_batch
+from shapesweep.checkpoint.hidden_states import Anatomy
 from shapesweep.corpora import Corpus
 from shapesweep.estimators import jackknife
 

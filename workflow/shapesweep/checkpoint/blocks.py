@@ -9,6 +9,8 @@ from shapesweep.errors import CheckpointError
 
 #: A function that receives states or an output, and may return others that replace them.
 Watch = Callable[[Any], Any]
+#: A call of a module, with its output.
+Call = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,7 @@ class Block:
         return states.transpose(0, 1) if self.view == "transposed" else states
 
 
-def find_blocks(
-    calls: Sequence[tuple[Any, Any]], states: Sequence[Any]
-) -> tuple[Block, ...] | None:
+def find_blocks(calls: Sequence[Call], states: Sequence[Any]) -> tuple[Block, ...] | None:
     """Return the blocks whose outputs are the given states, or None if the calls do not fit.
 
     Parameters

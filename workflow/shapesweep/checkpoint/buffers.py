@@ -51,16 +51,36 @@ def restore(model: Any, stored: Collection[str] | None = None) -> None:
 
 def _buffers(model: Any, stored: Collection[str] | None) -> Iterator[tuple[str, str]]:
     """Yield the module and the name of every buffer that the files do not contain."""
-    prefix = model.base_model_prefix
-    # A base model may be stored with or without the prefix of the class.
-    known = {f"{start}{name}" for name in stored or () for start in ("", f"{prefix}.")}
-    known |= {name.removeprefix(f"{prefix}.") for name in stored or ()}
+    known = _known(model, stored or ())
     for place, module in model.named_modules():
         for name, buffer in module._buffers.items():
             is_temporary = name in module._non_persistent_buffers_set
             is_absent = stored is not None and f"{place}.{name}".lstrip(".") not in known
             if buffer is not None and (is_temporary or is_absent):
                 yield place, name
+
+
+def absent_weights(model: Any, stored: Collection[str]) -> list[str]:
+    """Return the names of all weights that the files do not contain under any name.
+
+    A class may ignore weights that the files lack, and leave them uninitialised.
+    """
+    names: dict[int, list[str]] = {}
+    # Weights with several names, such as a tied head, are stored under one of them.
+    for name, weights in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(weights), []).append(name)
+    known = _known(model, stored)
+    return [each[0] for each in names.values() if known.isdisjoint(each)]
+
+
+def _known(model: Any, stored: Collection[str]) -> set[str]:
+    """Return all names that stored tensors can have in a model.
+
+    A base model may be stored with or without the prefix of the class.
+    """
+    prefix = f"{model.base_model_prefix}."
+    names = {f"{start}{name}" for name in stored for start in ("", prefix)}
+    return names | {name.removeprefix(prefix) for name in stored}
 
 
 def _plain_tensors(model: Any) -> Iterator[tuple[str, str]]:

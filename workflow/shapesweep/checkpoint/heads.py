@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from shapesweep.checkpoint.hidden_states import forward, to_batch
+from shapesweep.checkpoint.forward import forward, stacks, states_of, to_batch
 
 #: Names of modules that are heads or poolers in transformers.
 _NAMES = (
@@ -53,5 +53,6 @@ def depend_on(model: Any, names: Sequence[str]) -> bool:
     with torch.inference_mode():
         for name in names:
             weights[name].fill_(torch.nan)
-        states = forward(model, to_batch(model, [np.array([1, 2, 3, 1])])).hidden_states
+        output = forward(model, to_batch(model, [np.array([1, 2, 3, 1])]))
+        states = [state for stack in stacks(model) for state in states_of(output, stack) or ()]
         return not all(torch.isfinite(state).all() for state in states)

@@ -1,4 +1,4 @@
-"""The hidden states of a model: find the blocks that produce them, and run the forward pass."""
+"""The hidden states of a model: find the blocks that produce them by running the model."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapesweep.checkpoint import facts
-from shapesweep.checkpoint.blocks import Block, equal, find_blocks
-from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
+from shapesweep.checkpoint.blocks import Block, Call, equal, find_blocks
+from shapesweep.checkpoint.forward import (
+    forward,
+    shifted,
+    stacks,
+    start_token,
+    states_of,
+    to_batch,
+)
+from shapesweep.errors import CheckpointError
 
 #: Largest error of a state that is the norm of another, relative to the state's largest value. The
 #: errors of float32 are smaller.
@@ -22,7 +30,7 @@ EPSILONS = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The structure of a model, found by running it.
+    """The structure of a model, or of a stack of an encoder-decoder, found by running it.
 
     Attributes
     ----------
@@ -36,12 +44,15 @@ class Anatomy:
     has_embedding : bool
         Whether `hidden_states` begin with the embedding. Otherwise, they begin with the output of
         the first block, as in Mamba.
+    stack : str
+        Name of the stack, as in `forward.stacks`.
     """
 
     blocks: tuple[Block, ...]
     last: str
     causal: bool
     has_embedding: bool = True
+    stack: str = ""
 
     @property
     def n_layers(self) -> int:
@@ -101,7 +112,20 @@ class Anatomy:
 
 
 def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
-    """Find the blocks of a model by their outputs, rather than by their names.
+    """Find the blocks of a model with one stack; see `find_stacks`.
+
+    Raises
+    ------
+    CheckpointError
+        If the model is an encoder-decoder, or as in `find_stacks`.
+    """
+    if len(stacks(model)) > 1:
+        raise CheckpointError(f"{type(model).__name__} has two stacks, an encoder and a decoder")
+    return find_stacks(model, document)[0]
+
+
+def find_stacks(model: Any, document: NDArray[np.int64]) -> list[Anatomy]:
+    """Find the blocks of each stack of a model by their outputs, rather than by their names.
 
     Parameters
     ----------
@@ -110,7 +134,8 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
 
     Returns
     -------
-    Anatomy
+    list of Anatomy
+        One for each name in `forward.stacks`.
 
     Raises
     ------
@@ -120,50 +145,62 @@ def find_anatomy(model: Any, document: NDArray[np.int64]) -> Anatomy:
     """
     import torch
 
-    name = type(model).__name__
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise CheckpointError(f"{name} is an encoder-decoder model, which is not measured yet")
-    calls: list[tuple[Any, Any]] = []
-    stacks = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m)]
+    calls: list[Call] = []
+    lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m)]
     batch = to_batch(model, [document])
     hooks = [
         block.register_forward_hook(lambda module, _inputs, output: calls.append((module, output)))
-        for block in {block for stack in stacks for block in stack}
+        for block in {block for members in lists for block in members}
     ]
     try:
-        states = forward(model, batch).hidden_states
+        output = forward(model, batch)
     finally:
         for hook in hooks:
             hook.remove()
-    _check_states(model, batch, states)
-    for stack in stacks:
-        members = set(stack)
-        own = [(module, output) for module, output in calls if module in members]
-        # The states begin with the embedding, or with the output of the first block. In the second
-        # case, they end with the output of the last block, or with its norm.
-        for has_embedding, inner, n_blocks in (
-            (True, states[1:-1], len(states) - 1),
-            (False, states[:-1], len(states) - 1),
-            (False, states, len(states)),
-        ):
-            blocks = find_blocks(own, inner) if len(own) == n_blocks else None
-            if not blocks:
-                continue
-            output = blocks[-1].states(own[-1][1], len(document))
-            last = _last_kind(output, states[-1])
-            # With a single block, nothing but the last state is compared.
-            if len(inner) or last != "projection":
-                return Anatomy(blocks, last, _is_causal(model, document, states), has_embedding)
-    raise CheckpointError(
-        f"{name}: has no list of {len(states) - 1} modules whose outputs are the hidden states"
-    )
+    again = forward(model, batch)
+    found = []
+    for stack in stacks(model):
+        states = states_of(output, stack)
+        _check_states(type(model).__name__, batch, states, states_of(again, stack))
+        causal = _is_causal(model, batch, stack, states)
+        each = (_found(members, calls, states, stack, causal) for members in lists)
+        anatomy = next((anatomy for anatomy in each if anatomy), None)
+        if anatomy is None:
+            raise CheckpointError(
+                f"{type(model).__name__}: has no list of {len(states) - 1} modules whose outputs "
+                f"are the hidden states{f' of its {stack}' if stack else ''}"
+            )
+        found.append(anatomy)
+    return found
 
 
-def _check_states(model: Any, batch: Any, states: Any) -> None:
+def _found(
+    members: Any, calls: Sequence[Call], states: Sequence[Any], stack: str, causal: bool
+) -> Anatomy | None:
+    """Return the anatomy of a stack whose blocks are members of a list of modules."""
+    modules = set(members)
+    own = [(module, output) for module, output in calls if module in modules]
+    # The states begin with the embedding, or with the output of the first block. In the second
+    # case, they end with the output of the last block, or with its norm.
+    for has_embedding, inner, n_blocks in (
+        (True, states[1:-1], len(states) - 1),
+        (False, states[:-1], len(states) - 1),
+        (False, states, len(states)),
+    ):
+        blocks = find_blocks(own, inner) if len(own) == n_blocks else None
+        if not blocks:
+            continue
+        last = _last_kind(blocks[-1].states(own[-1][1], states[-1].shape[1]), states[-1])
+        # With a single block, nothing but the last state is compared.
+        if len(inner) or last != "projection":
+            return Anatomy(blocks, last, causal, has_embedding, stack)
+    return None
+
+
+def _check_states(name: str, batch: Any, states: Any, again: Any) -> None:
     """Raise an error if the states are not the same vectors of tokens in every run."""
     import torch
 
-    name = type(model).__name__
     if not isinstance(states, tuple | list) or len(states) < 2:
         raise CheckpointError(f"{name} returns no hidden states of its layers")
     for layer, state in enumerate(states):
@@ -173,9 +210,9 @@ def _check_states(model: Any, batch: Any, states: Any) -> None:
                 f"{name} does not return one state per token: layer {layer} has the shape "
                 f"({shape}) for {batch.shape[1]} tokens"
             )
-    for state, again in zip(states, forward(model, batch).hidden_states, strict=True):
+    for state, other in zip(states, again, strict=True):
         largest = float(state.nan_to_num().abs().max())
-        if not torch.allclose(state, again, rtol=0, atol=1e-3 * largest, equal_nan=True):
+        if not torch.allclose(state, other, rtol=0, atol=1e-3 * largest, equal_nan=True):
             raise CheckpointError(f"{name} returns other hidden states in every run")
 
 
@@ -212,44 +249,21 @@ def _is_norm(points: Any, normed: Any) -> bool:
     return False
 
 
-def _is_causal(model: Any, document: NDArray[np.int64], states: Any) -> bool:
+def _is_causal(model: Any, batch: Any, stack: str, states: Any) -> bool:
     """Return whether changing the last token leaves the states of earlier tokens unchanged."""
     import torch
 
-    changed = document.copy()
-    changed[-1] = changed[-1] - 1 if changed[-1] > 0 else 1
-    changed_states = forward(model, to_batch(model, [changed])).hidden_states
+    # The input of the encoder also changes all states of the decoder.
+    decoder = shifted(batch, start_token(model)) if stack == "decoder" else None
+    changed = (batch if decoder is None else decoder).clone()
+    changed[:, -1] = torch.where(changed[:, -1] > 0, changed[:, -1] - 1, 1)
+    output = forward(model, changed) if decoder is None else forward(model, batch, changed)
     # Even in a causal model, the states of earlier tokens may differ slightly, because some kernels
     # do not always add numbers in the same order.
     return torch.allclose(
-        states[-1][:, :-1], changed_states[-1][:, :-1], rtol=1e-5, atol=1e-6, equal_nan=True
+        states[-1][:, :-1],
+        states_of(output, stack)[-1][:, :-1],
+        rtol=1e-5,
+        atol=1e-6,
+        equal_nan=True,
     )
-
-
-def forward(model: Any, batch: Any) -> Any:
-    """Run a model on token ids, with `hidden_states` in the output.
-
-    Raises
-    ------
-    CheckpointError
-        If the model cannot be run on token ids alone.
-    MemoryError
-        If memory runs out.
-    """
-    try:
-        return model(input_ids=batch, output_hidden_states=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # models raise all kinds of errors for inputs that they cannot read
-        raise_if_memory(error)
-        name = type(model).__name__
-        raise UnexpectedError(
-            f"{name} cannot be run on these tokens: {described(error)}"
-        ) from error
-
-
-def to_batch(model: Any, documents: list[NDArray[np.int64]]) -> Any:
-    """Return documents of equal length as a tensor on the device of the model."""
-    import torch
-
-    return torch.from_numpy(np.stack(documents)).to(model.device)

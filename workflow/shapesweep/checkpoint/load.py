@@ -14,6 +14,9 @@ from shapesweep.checkpoint.files import ADAPTER, WEIGHTS, model_files, weight_na
 from shapesweep.checkpoint.heads import depend_on, is_head
 from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
 
+#: Classes of transformers that load remote code.
+_AUTO = ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSeq2SeqLM")
+
 
 def load(
     folder: str | Path,
@@ -74,7 +77,12 @@ def load(
         with _only_pinned(folder) as pinned:
             model, loaded = _from_files(model_class, pinned, folder)
     _check_keys(model, loaded, ignored_weights)
-    buffers.restore(model, weight_names(folder) if is_remote else None)
+    stored = weight_names(folder) if is_remote else None
+    if stored is not None:
+        absent = set(buffers.absent_weights(model, stored)) - set(model.missing_weights)
+        if absent:
+            raise CheckpointError(f"weights are missing: {_listed(sorted(absent))}")
+    buffers.restore(model, stored)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         is_finite = not tensor.is_floating_point() or torch.isfinite(tensor).all()
         if not is_finite and name not in model.missing_weights:
@@ -225,7 +233,7 @@ def _remote_class(config: dict[str, Any], allowed: bool) -> Any:
         raise CheckpointError(
             "needs remote code, which is not run unless hub.remote_code allows it"
         )
-    named = [key for key in ("AutoModelForCausalLM", "AutoModelForMaskedLM") if key in auto_map]
+    named = [key for key in _AUTO if key in auto_map]
     # The code of a class `org/name--file.Class` would be downloaded from the newest commit of
     # another repository.
     if not named or "--" in json.dumps(auto_map):

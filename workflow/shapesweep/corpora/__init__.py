@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -159,6 +159,16 @@ class Corpus:
             return body
         rng = np.random.default_rng([self.seed, 4, number])
         return np.sort(rng.choice(body, DRAWS, replace=False))
+
+    def shifted(self, start: int) -> Corpus:
+        """Return the input of a decoder that reads each document after a start token.
+
+        The documents lack their last token.
+        """
+        first = np.array([start], dtype=np.int64)
+        documents = tuple(np.concatenate([first, body[:-1]]) for body in self.documents)
+        ends = self.n_prefix + 1, max(self.n_suffix - 1, 0)
+        return replace(self, documents=documents, n_prefix=ends[0], n_suffix=ends[1])
 
     @property
     def digest(self) -> str:

@@ -30,6 +30,7 @@ from shapesweep.curves import (
     trajectories,
 )
 from shapesweep.curves.continuity import segments
+from shapesweep.curves.encoder_decoders import Stacks
 from shapesweep.curves.profile_stack import Stack, stack
 from shapesweep.storage import schemas
 
@@ -64,6 +65,10 @@ def build(
     dict of pandas.DataFrame
         Tables by name, as in `schemas`.
     """
+    of_stacks = Stacks(geometry)
+    geometry, replicates = of_stacks.geometry(geometry), of_stacks.replicates(replicates)
+    continuity = of_stacks.repeated(continuity, "run")
+    copies = of_stacks.repeated(copies, "run", "of")
     n_groups, parts, middle_of, stacks = [], [], [], []
     named = intervals.with_names(geometry, copies)
     for (suite, run), mine in named.groupby(["suite", "run"], sort=False):

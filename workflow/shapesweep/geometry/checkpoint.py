@@ -84,7 +84,7 @@ def _measure(
     losses = tables.read(activations / "losses.parquet", schemas.OF_CHECKPOINT["losses"])
     geometry: list[dict[str, Any]] = []
     replicates: list[dict[str, Any]] = []
-    before: tuple[Path, Layer] | None = None
+    before: tuple[tuple[Path, Any], Layer] | None = None
     for path in progress.track(in_order(activations), "measuring", "layers", part):
         done = known.metrics if path.parent.name in known.origins else {}
         missing = {name: metric for name, metric in METRICS.items() if name not in done}
@@ -95,12 +95,13 @@ def _measure(
         if not {**origin["from"], "versions": origin["by"]}.items() <= shard.metadata.items():
             raise ShapesweepError(f"{path}: the shard does not match the checkpoint's {ORIGINS}")
         layer = layer_of(shard, settings.groups)
-        beside = before[1] if before and before[0] == path.parent else None
+        place = path.parent, shard.metadata.get("stack")
+        beside = before[1] if before and before[0] == place else None
         numbers = measure_layer(layer, settings.n_points, missing, beside, PARTIAL)
         for row, without in rows_of(shard, layer, numbers):
             geometry.append(row)
             replicates += without
-        before = path.parent, layer
+        before = place, layer
     samples = activations / "samples.parquet"
     return Measured(
         origins["corpora"],
@@ -159,6 +160,7 @@ def rows_of(
         }
         for number in found:
             known = {
+                "stack": None,
                 **shared,
                 **vars(number),
                 "metric_version": METRICS[number.metric].version,

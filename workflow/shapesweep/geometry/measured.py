@@ -18,7 +18,7 @@ from shapesweep.plan import fingerprints
 from shapesweep.storage import atomic, schemas, tables
 
 #: Columns by which the rows of every table are sorted.
-_ORDER = ["corpus", "layer", "layer_kind", "selection", "metric", "k", "group"]
+_ORDER = ["corpus", "stack", "layer", "layer_kind", "selection", "metric", "k", "group"]
 
 
 @dataclass(frozen=True)

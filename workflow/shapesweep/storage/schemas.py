@@ -23,7 +23,7 @@ _NAMES = {
     "layer_kind selection metric flag source reason tensor_class previous corpus_digest device "
     "shapesweep torch transformers model family over layers noise_source verdict shape to kind "
     "level path sha256 blob tested course paper control of variant text_sha256 stage state "
-    "reference log",
+    "reference log stack",
     pa.int64(): "seed n_layers step tokens bytes layer n_points k document_length n_documents "
     "n_duplicates n_dropped metric_version group n_weights corpus_seed n_features k_low k_high "
     "segment n_checkpoints first_step last_step from_step to_step number sample n_curves n_shown "
@@ -49,7 +49,8 @@ _RUN = "suite run seed architecture n_layers"
 _REVISION = "suite run revision step"
 _CHECKPOINT = f"{_RUN} revision step tokens stage"
 _CORPUS = "corpus text_sha256"
-_NUMBER = f"{_CORPUS} pooling layer layer_kind selection metric"
+#: `stack` is `encoder` or `decoder` for encoder-decoders, and null for all other models.
+_NUMBER = f"{_CORPUS} pooling stack layer layer_kind selection metric"
 _SIGNAL = "step metric value layer layer_kind selection n_points k"
 _CURVE = f"suite run model seed architecture family n_layers {_CORPUS} pooling selection metric k"
 #: Columns that describe a checkpoint. `segment` is the number of breaks in the run before the

@@ -97,8 +97,11 @@ class Shard:
         if selection == "all" or self.metadata["pooling"] != "tokens":
             return np.ones(len(self.token), dtype=bool)
         lengths = np.bincount(self.document)[self.document]
-        first = self.position < max(1, self.metadata["n_prefix"])
-        return ~first & (self.position < lengths - self.metadata["n_suffix"])
+        # The input of a decoder begins with a start token, and lacks the last token.
+        n_start = self.metadata.get("n_start", 0)
+        first = self.position < max(1, self.metadata["n_prefix"] + n_start)
+        n_suffix = max(self.metadata["n_suffix"] - n_start, 0)
+        return ~first & (self.position < lengths - n_suffix)
 
 
 class ShardWriter(checksummed.Writer):
@@ -246,14 +249,30 @@ def token_columns(
 
 
 def in_order(folder: Path) -> list[Path]:
-    """Return the files of a checkpoint's shards, sorted by corpus and then by depth."""
+    """Return the files of a checkpoint's shards, sorted by corpus, stack, and then by depth."""
 
-    def position(path: Path) -> tuple[str, int, bool]:
-        _, layer, *block = path.stem.split("-")
+    def position(path: Path) -> tuple[str, bool, int, bool]:
+        stack, _, name = path.stem.rpartition("layer-")
+        layer, _, block = name.partition("-")
         # The last block and the final norm have the same layer number.
-        return path.parent.name, int(layer), not block
+        return path.parent.name, stack == "decoder-", int(layer), not block
 
-    return sorted(Path(folder).glob("*/layer-*.parquet"), key=position)
+    return sorted(Path(folder).glob("*/*layer-*.parquet"), key=position)
+
+
+def file_name(stack: str, layer: int, is_before_norm: bool) -> str:
+    """Return the name of the file of a shard.
+
+    Parameters
+    ----------
+    stack : str
+        `encoder` or `decoder` for encoder-decoders, otherwise empty.
+    layer : int
+    is_before_norm : bool
+        Whether the layer is the last block, and a final norm with the same number follows.
+    """
+    start = f"{stack}-" if stack else ""
+    return f"{start}layer-{layer}{'-block' if is_before_norm else ''}.parquet"
 
 
 def read_shard(path: Path) -> Shard:

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy, to_batch
+from shapesweep.checkpoint.forward import to_batch
+from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
 from shapesweep.errors import ShapesweepError, near
 from shapesweep.estimators import dimension
 from shapesweep.estimators.spectrum import anisotropy
