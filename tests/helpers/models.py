@@ -1,7 +1,10 @@
 """A text, and models that are so small that every test session creates them."""
 
+import json
+
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 #: The transformers class of the models in each family.
 AUTO = {"decoder": transformers.AutoModelForCausalLM, "encoder": transformers.AutoModelForMaskedLM}
@@ -50,3 +53,16 @@ def trajectory(config, steps, seed=0, kind=transformers.AutoModelForCausalLM):
                 weights += change * (step - last_step) / max(*steps, 1) + noise
         last_step = step
         yield step, model
+
+
+def shard(folder, n=2):
+    """Replace `model.safetensors` by shards and an index."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    files = [f"model-{k + 1:05}-of-{n:05}.safetensors" for k in range(n)]
+    places = {name: files[k % n] for k, name in enumerate(weights)}
+    for file in files:
+        part = {name: weights[name] for name in weights if places[name] == file}
+        save_file(part, folder / file, metadata={"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}), encoding="utf-8")

@@ -124,6 +124,14 @@ def test_tensors_that_no_file_contains_are_computed_by_remote_code(remote):
         assert_same_states(load(folder, remote_code=True), model)
 
 
+def test_prefix_of_a_wrapper_is_removed_with_remote_code(remote):
+    folder, model = remote
+    model.scale.fill_(0.25)
+    weights = {f"_orig_mod.{name}": value.clone() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert_same_states(load(folder, remote_code=True), model)
+
+
 def test_stored_buffer_is_read(remote):
     folder, model = remote
     model.scale.fill_(0.25)

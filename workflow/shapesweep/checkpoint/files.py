@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shapesweep.checkpoint import layouts
 from shapesweep.checkpoint.facts import description
-from shapesweep.errors import CheckpointError, described
+from shapesweep.errors import CheckpointError, described, raise_if_memory
 from shapesweep.storage.files import LocalFile
 
 WEIGHTS = (
@@ -81,7 +83,7 @@ def weight_names(folder: str | Path) -> list[str]:
         If a file is damaged.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     names: list[str] = []
     for path in model_files(folder):
@@ -90,8 +92,11 @@ def weight_names(folder: str | Path) -> list[str]:
                 with safe_open(path, framework="np") as file:
                     names += file.keys()
             elif path.suffix == ".bin":
-                names += torch.load(path, map_location="meta", mmap=True, weights_only=True)
-        except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+                # Files of torch before version 1.6 are no zip files, and cannot be mapped.
+                is_zip = zipfile.is_zipfile(path)
+                names += torch.load(path, map_location="meta", mmap=is_zip, weights_only=True)
+        except Exception as error:  # loaders raise all kinds of errors for damaged files
+            raise_if_memory(error)
             raise CheckpointError(f"{path.name} is damaged: {described(error)}") from None
     return names
 
@@ -109,7 +114,8 @@ class Inspection:
         Digest of the files' names and contents; empty if the files were not hashed.
     status : tuple of str
         Defects: `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`,
-        `unreadable:<file>`, `adapter_beside_weights`.
+        `unreadable:<file>`, `adapter_beside_weights`; or `lfs_pointer: …`, `other_layout: …` or
+        `quantized: …`, with a reason and what to do.
     """
 
     config: dict[str, Any]
@@ -136,12 +142,30 @@ def inspect(
     """
     folder = Path(folder)
     files = model_files(folder)
-    config, status = {}, []
+    config = description(folder) or {}
+    refusal = layouts.refusal(folder, files, config)
+    status = [refusal] if refusal else _defects(folder, files, config)
+    found = []
+    for path in files:
+        stat = path.stat()
+        try:
+            contents = digest(path, stat) if digest else None
+        except OSError:
+            contents = None
+            status.append(f"unreadable:{path.name}")
+        found.append(LocalFile(path.name, stat.st_size, contents, "", stat.st_mtime_ns))
+    pin = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in found).encode())
+    commit = pin.hexdigest()[:40] if digest else ""
+    return Inspection(config, tuple(found), commit, tuple(status))
+
+
+def _defects(folder: Path, files: Sequence[Path], config: Mapping[str, Any]) -> list[str]:
+    """Return the defects of the files of a checkpoint in the Hugging Face format."""
+    status = []
     if folder / "config.json" not in files:
         status.append("missing_config")
-    else:
-        config = description(folder) or {}
-        status += [] if config else ["damaged:config.json"]
+    elif not config:
+        status.append("damaged:config.json")
     weights = [path for path in files if path.name != "config.json"]
     if not weights:
         status.append("missing_weights")
@@ -156,18 +180,7 @@ def inspect(
     if weights and (folder / ADAPTER[0]).is_file():
         # It is unknown whether the adapter is already merged into the weights.
         status.append("adapter_beside_weights")
-    found = []
-    for path in files:
-        stat = path.stat()
-        try:
-            contents = digest(path, stat) if digest else None
-        except OSError:
-            contents = None
-            status.append(f"unreadable:{path.name}")
-        found.append(LocalFile(path.name, stat.st_size, contents, "", stat.st_mtime_ns))
-    pin = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in found).encode())
-    commit = pin.hexdigest()[:40] if digest else ""
-    return Inspection(config, tuple(found), commit, tuple(status))
+    return status
 
 
 def _whole_safetensors(path: Path) -> bool:

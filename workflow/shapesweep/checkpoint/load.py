@@ -2,20 +2,23 @@
 
 import contextlib
 import json
+import logging
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shapesweep.checkpoint import buffers
+from shapesweep.checkpoint import buffers, layouts
 from shapesweep.checkpoint.facts import MAX_PARTS, architecture, description
 from shapesweep.checkpoint.files import ADAPTER, WEIGHTS, model_files, weight_names
 from shapesweep.checkpoint.heads import depend_on, is_head
+from shapesweep.checkpoint.prefixes import Removal, removals
 from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
 
 #: Classes of transformers that load remote code.
 _AUTO = ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSeq2SeqLM")
+_LOG = logging.getLogger(__name__)
 
 
 def load(
@@ -26,7 +29,8 @@ def load(
     """Load a checkpoint in float32 with the class in its `config.json`, and check every weight.
 
     Every tensor of the model comes from the files that `files.model_files` returns, or is computed
-    by the class of the model. Other files in the folder have no effect.
+    by the class of the model. Other files in the folder have no effect. Prefixes that wrappers add
+    to the names of weights, such as `_orig_mod.`, are removed and logged if all names then match.
 
     Parameters
     ----------
@@ -58,6 +62,9 @@ def load(
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     config = description(folder)
+    refusal = layouts.refusal(folder, model_files(folder), config or {})
+    if refusal:
+        raise CheckpointError(refusal.partition(": ")[2])
     if not config:
         raise CheckpointError("config.json is missing or damaged")
     _check_config(config)
@@ -68,16 +75,21 @@ def load(
         )
     model_class = _class(config)
     is_remote = model_class is None
+    pinned: contextlib.AbstractContextManager[Path]
     if is_remote:
         model_class = _remote_class(config, remote_code)
         # A download contains only files of the manifest. Another folder would change the name of
         # the module that transformers creates from the code.
-        model, loaded = _from_files(model_class, folder, folder, trust_remote_code=True)
+        pinned, more = contextlib.nullcontext(folder), {"trust_remote_code": True}
     else:
-        with _only_pinned(folder) as pinned:
-            model, loaded = _from_files(model_class, pinned, folder)
-    _check_keys(model, loaded, ignored_weights)
-    stored = weight_names(folder) if is_remote else None
+        pinned, more = _only_pinned(folder), {}
+    with pinned as place:
+        model, removal = _with_all_keys(
+            lambda mapping: _from_files(model_class, place, folder, key_mapping=mapping, **more),
+            removals(_readable_names(folder), getattr(model_class, "base_model_prefix", "")),
+            lambda model, loaded: _check_keys(model, loaded, ignored_weights, folder),
+        )
+    stored = [removal(name) for name in weight_names(folder)] if is_remote else None
     if stored is not None:
         absent = set(buffers.absent_weights(model, stored)) - set(model.missing_weights)
         if absent:
@@ -96,8 +108,56 @@ def load(
     return model.eval()
 
 
-def _check_keys(model: Any, loaded: Mapping[str, Any], ignored_weights: Sequence[str]) -> None:
+def _readable_names(folder: Path) -> list[str]:
+    """Return the names of all tensors in the files; empty if a file is damaged."""
+    with contextlib.suppress(CheckpointError):
+        return weight_names(folder)
+    return []
+
+
+def _with_all_keys(
+    from_files: Callable[[dict[str, str] | None], tuple[Any, Any]],
+    attempts: Iterable[Removal],
+    check: Callable[[Any, Any], None],
+) -> tuple[Any, Removal]:
+    """Load a model, and remove prefixes from the names of weights if all names then match.
+
+    Parameters
+    ----------
+    from_files : callable
+        Loads a model with a `key_mapping`; returns the model and the keys that do not match.
+    attempts : iterable of Removal
+        The prefixes to remove, in the order in which to try them.
+    check : callable
+        Raises a CheckpointError if keys do not match.
+
+    Raises
+    ------
+    CheckpointError
+        If no attempt succeeds: the error about the names as they are in the files.
+    """
+    refused = CheckpointError("")
+    for removal in attempts:
+        # The next model needs the memory. The traceback of the error also holds the model.
+        model = None
+        try:
+            model, loaded = from_files(removal.key_mapping() or None)
+            check(model, loaded)
+        except CheckpointError as error:
+            refused = refused if removal else error.with_traceback(None)
+        else:
+            if removal:
+                _LOG.warning("removed from the names of the weights: %s", removal)
+            return model, removal
+    raise refused
+
+
+def _check_keys(
+    model: Any, loaded: Mapping[str, Any], ignored_weights: Sequence[str], folder: Path
+) -> None:
     """Check which weights are missing, unused or misshapen, and list the heads among them."""
+    if any(0 in shape for _, shape, _ in loaded.get("mismatched_keys", ())):
+        raise CheckpointError(layouts.empty_weights(folder))
     keys = {
         kind: sorted(
             str(k[0] if isinstance(k, tuple) else k) for k in loaded.get(f"{kind}_keys", ())
@@ -109,6 +169,9 @@ def _check_keys(model: Any, loaded: Mapping[str, Any], ignored_weights: Sequence
         for key in keys["unexpected"]
         if is_head(key) or any(re.search(pattern, key) for pattern in ignored_weights)
     ]
+    quantized = layouts.quantized({}, set(keys["unexpected"]) - set(model.unused_weights))
+    if quantized:
+        raise CheckpointError(quantized.partition(": ")[2])
     model.missing_weights = [key for key in keys["missing"] if is_head(key)]
     for wrong, words in (
         (set(keys["missing"]) - set(model.missing_weights), "weights are missing"),

@@ -9,6 +9,7 @@ import numpy as np
 from shapesweep.checkpoint.facts import description
 from shapesweep.checkpoint.files import tokenizer_files
 from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
+from shapesweep.storage.files import pointer_problem
 
 #: A file that describes a tokenizer completely, in the format of the package tokenizers.
 COMPLETE = "tokenizer.json"
@@ -52,6 +53,9 @@ def load_tokenizer(folder: str | Path, text: str) -> Any:
     files = tokenizer_files(folder)
     if not files:
         raise CheckpointError("has no tokenizer, and its parent folder has none either")
+    problem = pointer_problem(files)
+    if problem:
+        raise CheckpointError(f"its tokenizer cannot be loaded: {problem}")
     source = files[0].parent
     for name in ("tokenizer_config.json", "config.json"):
         code = (description(source, name) or {}).get("auto_map")

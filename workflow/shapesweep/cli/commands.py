@@ -92,12 +92,14 @@ def checkpoint(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from shapesweep.checkpoint import files
+    from shapesweep.checkpoint import files, layouts
     from shapesweep.checkpoint.hidden_states import find_anatomy
     from shapesweep.checkpoint.load import load, notes
 
     if not Path(arguments.folder).is_dir():
-        raise ShapesweepError(f"{arguments.folder}: there is no such folder")
+        name = Path(arguments.folder).name
+        layout = layouts.find([name]) if Path(arguments.folder).is_file() else ""
+        raise ShapesweepError(f"{arguments.folder}: {layout or 'there is no such folder'}")
     status = files.inspect(arguments.folder).status
     if status:
         raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")

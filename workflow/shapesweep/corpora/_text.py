@@ -13,6 +13,7 @@ from pydoc_data.topics import topics
 
 from shapesweep.corpora._sources import STDLIB, fetched_file, unknown_text
 from shapesweep.errors import ShapesweepError
+from shapesweep.storage.files import pointer_problem
 from shapesweep.storage.files import sha256 as file_sha256
 
 
@@ -37,6 +38,9 @@ def read_text(text: str, folder: str | Path = "", sha256: str = "") -> str:
     path = text_file(text, folder)
     if path is None:
         return stdlib_text("measuring")
+    problem = pointer_problem([path])
+    if problem:
+        raise ShapesweepError(f"corpus.text: {problem}")
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if fetched_file(text):

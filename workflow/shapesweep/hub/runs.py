@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from shapesweep.checkpoint import layouts
 from shapesweep.config.hub_suite import HubSuite, Phase, Repositories
 from shapesweep.config.names import steps
 from shapesweep.errors import ShapesweepError
@@ -158,6 +159,13 @@ def _with_files(checkpoint: Listed, repository: Repository, with_code: bool) -> 
     found, status = needed(tree, checkpoint.inside, with_code)
     if checkpoint.is_main and not any(map(is_weights, found)):
         status = ["empty_main"]
+    elif "missing_weights" in status:
+        start = f"{checkpoint.inside}/" if checkpoint.inside else ""
+        paths = [file.path.removeprefix(start) for file in tree if file.path.startswith(start)]
+        layout = layouts.find(paths)
+        status = [layout] if layout else status
+    elif refusal := layouts.quantized(repository.config):
+        status.append(refusal)
     return replace(checkpoint, files=tuple(found), status=tuple(status), config=repository.config)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shapesweep.checkpoint import facts
+from shapesweep.checkpoint import facts, layouts
 from shapesweep.checkpoint.files import inspect
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.names import expand
@@ -290,9 +290,16 @@ def _no_checkpoint(
         if names
         else "it contains no folders; set the path"
     )
+    advice = _advice(layouts.names_in(folder))
     return ShapesweepError(
-        f"{where}{folder} has no config.json, so it is not a checkpoint, and {reason}"
+        f"{where}{folder} has no config.json, so it is not a checkpoint, and {reason}{advice}"
     )
+
+
+def _advice(names: Iterable[str]) -> str:
+    """Return what to do with files of another layout, as the end of a message."""
+    layout = layouts.find(names).partition(": ")[2]
+    return f"; {layout}" if layout else ""
 
 
 def _step(path: Path, match: re.Match[str]) -> int:
@@ -304,9 +311,10 @@ def _step(path: Path, match: re.Match[str]) -> int:
         If the path is not a folder with a supported name and a step.
     """
     if not path.is_dir():
+        advice = _advice([path.name])
         raise ShapesweepError(
             f"matches {path.name!r}, which is not a folder; change the pattern, so that it matches "
-            "only folders of checkpoints"
+            f"only folders of checkpoints{advice}"
         )
     if not re.fullmatch(REVISION, path.name):
         raise ShapesweepError(

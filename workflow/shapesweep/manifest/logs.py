@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from shapesweep.errors import ShapesweepError
+from shapesweep.storage.files import pointer_problem
 from shapesweep.storage.schemas import LARGEST
 
 #: Increase the version if a change of this module changes the numbers that are read from a log.
@@ -93,6 +94,9 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
         data = path.read_bytes() if data is None else data
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: there is no such log") from None
+    problem = pointer_problem([path])
+    if problem:
+        raise ShapesweepError(f"{path}: {problem}")
     try:
         rows = _rows([_tagged(entry, path.stem) for entry in _entries(path.suffix.lower(), data)])
     except ShapesweepError as error:

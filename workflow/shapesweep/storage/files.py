@@ -9,6 +9,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+#: First bytes of a Git LFS pointer.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 @dataclass(frozen=True)
 class File:
@@ -70,3 +73,27 @@ def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pointer_problem(paths: Iterable[str | Path]) -> str:
+    """Return which files are Git LFS pointers, and what to do; empty if there is none.
+
+    A clone without Git LFS has a text of three lines in place of every large file.
+    """
+    names = [Path(path).name for path in paths if _is_pointer(Path(path))]
+    if not names:
+        return ""
+    if len(names) == 1:
+        what = f"{names[0]} is a Git LFS pointer, not the file itself"
+    else:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        what = f"{', '.join(names[:3])}{more} are Git LFS pointers, not the files themselves"
+    return f"{what}; run `git lfs pull`"
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return False
