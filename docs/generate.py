@@ -18,6 +18,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from shapesweep import cli
+from shapesweep.checkpoint.layouts import LAYOUTS
 from shapesweep.config import checked
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.registry import REGISTRY
@@ -64,6 +65,7 @@ def files() -> Iterator[tuple[Path, str]]:
         "docs/reference/suites.md": {"suites": suites(), "recalled": recalled()},
         "docs/reference/metrics.md": {"metrics": metrics()},
         "docs/reference/corpora.md": {"corpora": corpora()},
+        "docs/reference/layouts.md": {"layouts": layouts()},
         "docs/reference/figures.md": {"figures": figures()},
         "docs/reference/command.md": {"command": command()},
     }
@@ -211,6 +213,18 @@ def corpora() -> str:
     """Return the reference table of the corpora, with a row for each file of `corpora/`."""
     rows = [[f"`{name}`", str(c.version), c.definition, c.asks] for name, c in CORPORA.items()]
     return table(["corpus", "version", "what it is", "question that it answers"], rows)
+
+
+def layouts() -> str:
+    """Return the reference table of the layouts of other programs."""
+    rows = [
+        [layout.name, ", ".join(map(_together, layout.signs)), layout.advice] for layout in LAYOUTS
+    ]
+    return table(["layout", "recognised by", "what to do"], rows)
+
+
+def _together(sign: str) -> str:
+    return " and ".join(f"`{pattern}`" for pattern in sign.split())
 
 
 def figures() -> str:
