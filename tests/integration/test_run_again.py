@@ -32,7 +32,7 @@ ALL = bool(os.environ.get("SHAPESWEEP_ALL"))
 TRAINED = EMBEDDED | {"steps": [0, 2], "runs": {"small": {"learning_rate": 0.01, "model": LLAMA}}}
 #: Rows of the table that other tests cover, because the changes are not in the configuration.
 OTHERS = {
-    "a checkpoint's files",
+    "a checkpoint's files, or those of its base model (`suites`: `base`)",
     "a metric is added, or its `version` raised",
     "the program's files",
 }

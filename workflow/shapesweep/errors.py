@@ -5,7 +5,7 @@ import difflib
 import errno
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 #: Maximum number of characters of a message. Longer messages are cut in the middle.
 LONGEST = 1000
@@ -105,6 +105,12 @@ def _is_memory(error: BaseException) -> bool:
         or "allocate memory" in message
         or "out of memory" in message
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first four names, and the number of further names."""
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{', '.join(names[:4])}{more}"
 
 
 def near(word: str, known: Iterable[str]) -> str:

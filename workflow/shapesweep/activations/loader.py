@@ -17,7 +17,7 @@ from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus, CorpusLabel
 from shapesweep.errors import CheckpointError, TransientError
 from shapesweep.storage import failures
-from shapesweep.storage.files import sha256
+from shapesweep.storage.files import LocalFile, sha256
 from shapesweep.storage.manifests import Checkpoint
 
 
@@ -61,7 +61,8 @@ def check_files(checkpoint: Checkpoint, folder: Path) -> None:
     if not folder.is_dir():
         raise TransientError(f"{folder}: the folder no longer exists")
     for file in checkpoint.files:
-        path = folder / PurePosixPath(file.path).name
+        is_local = isinstance(file, LocalFile)
+        path = folder / (file.path if is_local else PurePosixPath(file.path).name)
         if not path.is_file():
             raise TransientError(
                 f"{path.name} is missing: it was not downloaded, or has been removed"
@@ -105,7 +106,7 @@ class Loader:
 
         refuse(checkpoint, folder, tokenizer)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        model = load.load(folder, **self.settings.loader.model_dump())
+        model = load.load(folder, base=checkpoint.base, **self.settings.loader.model_dump())
         check_files(checkpoint, folder)
         n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
         if n_embeddings is None:

@@ -1,10 +1,11 @@
 """Find the files that a checkpoint needs, and check whether the files are complete."""
 
+import contextlib
 import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from shapesweep.checkpoint import layouts
 from shapesweep.checkpoint.facts import description
 from shapesweep.errors import CheckpointError, described, raise_if_memory
 from shapesweep.storage.files import LocalFile
+
+#: Function that computes the sha256 of a file, given its path and stat result.
+Digest = Callable[[Path, os.stat_result], str]
 
 WEIGHTS = (
     "model.safetensors",
@@ -28,8 +32,6 @@ TOKENIZER = (
     *("dict.txt", "vocab-src.json", "vocab-tgt.json", "target_vocab.json", "entity_vocab.json"),
     *("prophetnet.tokenizer", "tiktoken.model", "tekken.json"),
 )
-
-
 #: Files of an adapter: its configuration, and its weights in two formats.
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
@@ -40,13 +42,24 @@ def model_files(folder: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        Only files that exist; safetensors are preferred to pickles.
+        Only files that exist; safetensors are preferred to pickles. For an adapter, the files of
+        the base model are not included.
     """
     folder = Path(folder)
+    if is_adapter(folder):
+        weights = [folder / name for name in ADAPTER[1:] if (folder / name).is_file()]
+        return [folder / ADAPTER[0], *weights[:1]]
     names = [name for name in WEIGHTS if (folder / name).is_file()][:1]
     if names and names[0].endswith(".index.json"):
         names += shards_of(folder / names[0])
     return [folder / name for name in ("config.json", *names) if (folder / name).is_file()]
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Return whether a checkpoint is an adapter: it has a configuration of one, and no weights."""
+    folder = Path(folder)
+    has_weights = any((folder / name).is_file() for name in WEIGHTS)
+    return (folder / ADAPTER[0]).is_file() and not has_weights
 
 
 def tokenizer_files(folder: str | Path) -> list[Path]:
@@ -114,7 +127,8 @@ class Inspection:
         Digest of the files' names and contents; empty if the files were not hashed.
     status : tuple of str
         Defects: `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`,
-        `unreadable:<file>`, `adapter_beside_weights`; or `lfs_pointer: …`, `other_layout: …` or
+        `unreadable:<file>`, `adapter_beside_weights`; for an adapter also `adapter_without_base`
+        and `base:<defect>`, a defect of its base model; or `lfs_pointer: …`, `other_layout: …` or
         `quantized: …`, with a reason and what to do.
     """
 
@@ -124,10 +138,8 @@ class Inspection:
     status: tuple[str, ...]
 
 
-def inspect(
-    folder: str | Path, digest: Callable[[Path, os.stat_result], str] | None = None
-) -> Inspection:
-    """Describe a checkpoint without loading it.
+def inspect(folder: str | Path, digest: Digest | None = None) -> Inspection:
+    """Describe a checkpoint with whole weights, without loading it.
 
     Parameters
     ----------
@@ -145,18 +157,23 @@ def inspect(
     config = description(folder) or {}
     refusal = layouts.refusal(folder, files, config)
     status = [refusal] if refusal else _defects(folder, files, config)
+    found = local_files(files, digest)
+    status += [f"unreadable:{file.path}" for file in found if digest and file.sha256 is None]
+    commit = pin((file.path, file.sha256) for file in found) if digest else ""
+    return Inspection(config, found, commit, tuple(status))
+
+
+def local_files(paths: Sequence[Path], digest: Digest | None) -> tuple[LocalFile, ...]:
+    """Describe files on this machine; the sha256 of a file that cannot be read is None."""
     found = []
-    for path in files:
+    for path in paths:
         stat = path.stat()
-        try:
-            contents = digest(path, stat) if digest else None
-        except OSError:
-            contents = None
-            status.append(f"unreadable:{path.name}")
+        contents = None
+        if digest:
+            with contextlib.suppress(OSError):
+                contents = digest(path, stat)
         found.append(LocalFile(path.name, stat.st_size, contents, "", stat.st_mtime_ns))
-    pin = hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in found).encode())
-    commit = pin.hexdigest()[:40] if digest else ""
-    return Inspection(config, tuple(found), commit, tuple(status))
+    return tuple(found)
 
 
 def _defects(folder: Path, files: Sequence[Path], config: Mapping[str, Any]) -> list[str]:
@@ -175,7 +192,7 @@ def _defects(folder: Path, files: Sequence[Path], config: Mapping[str, Any]) -> 
             if not wanted:
                 status.append(f"damaged:{path.name}")
             status += [f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()]
-        elif path.suffix == ".safetensors" and not _whole_safetensors(path):
+        elif path.suffix == ".safetensors" and not whole_safetensors(path):
             status.append(f"damaged:{path.name}")
     if weights and (folder / ADAPTER[0]).is_file():
         # It is unknown whether the adapter is already merged into the weights.
@@ -183,7 +200,14 @@ def _defects(folder: Path, files: Sequence[Path], config: Mapping[str, Any]) -> 
     return status
 
 
-def _whole_safetensors(path: Path) -> bool:
+def pin(contents: Iterable[tuple[str, str | None]]) -> str:
+    """Return a digest of names and their contents, in the form of a commit."""
+    text = "".join(f"{name} {digest}\n" for name, digest in contents)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def whole_safetensors(path: Path) -> bool:
+    """Return whether the header of a safetensors file is valid and fits the size of the file."""
     from safetensors import SafetensorError, safe_open
 
     try:

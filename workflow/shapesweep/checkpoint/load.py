@@ -9,12 +9,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shapesweep.checkpoint import buffers, layouts
+from shapesweep.checkpoint import adapters, buffers, layouts
 from shapesweep.checkpoint.facts import MAX_PARTS, architecture, description
-from shapesweep.checkpoint.files import ADAPTER, WEIGHTS, model_files, weight_names
+from shapesweep.checkpoint.files import (
+    ADAPTER,
+    WEIGHTS,
+    is_adapter,
+    model_files,
+    weight_names,
+)
 from shapesweep.checkpoint.heads import depend_on, is_head
 from shapesweep.checkpoint.prefixes import Removal, removals
-from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
+from shapesweep.errors import (
+    CheckpointError,
+    UnexpectedError,
+    described,
+    listed,
+    raise_if_memory,
+)
 
 #: Classes of transformers that load remote code.
 _AUTO = ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSeq2SeqLM")
@@ -25,12 +37,14 @@ def load(
     folder: str | Path,
     ignored_weights: Sequence[str] = (),
     remote_code: bool = False,
+    base: str | Path | None = None,
 ) -> Any:
     """Load a checkpoint in float32 with the class in its `config.json`, and check every weight.
 
     Every tensor of the model comes from the files that `files.model_files` returns, or is computed
     by the class of the model. Other files in the folder have no effect. Prefixes that wrappers add
     to the names of weights, such as `_orig_mod.`, are removed and logged if all names then match.
+    An adapter is merged into its base model.
 
     Parameters
     ----------
@@ -40,6 +54,9 @@ def load(
         may ignore further weights, and heads may be unused (`heads.is_head`).
     remote_code : bool
         Whether to run code from the folder, if transformers does not have the model's class.
+    base : path-like, optional
+        Folder of the base model, if the checkpoint is an adapter. `ignored_weights` and
+        `remote_code` then concern the base model.
 
     Returns
     -------
@@ -52,15 +69,20 @@ def load(
     ------
     CheckpointError
         If a weight that hidden states need is missing, if a weight is unused, has the wrong shape
-        or is not finite; if a file is damaged; or if the model needs remote code that is not
-        allowed.
+        or is not finite; if a file is damaged; if the model needs remote code that is not allowed;
+        or if an adapter does not fit its base model.
     """
-    import torch
     import transformers
 
     folder = Path(folder)
+    if base is not None:
+        with adapters.errors_of_base():
+            model = load(base, ignored_weights, remote_code)
+        return _finite(adapters.merge(model, folder))
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    if is_adapter(folder):
+        raise CheckpointError(f"is an adapter ({ADAPTER[0]}), but has no base model")
     config = description(folder)
     refusal = layouts.refusal(folder, model_files(folder), config or {})
     if refusal:
@@ -93,12 +115,9 @@ def load(
     if stored is not None:
         absent = set(buffers.absent_weights(model, stored)) - set(model.missing_weights)
         if absent:
-            raise CheckpointError(f"weights are missing: {_listed(sorted(absent))}")
+            raise CheckpointError(f"weights are missing: {listed(sorted(absent))}")
     buffers.restore(model, stored)
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        is_finite = not tensor.is_floating_point() or torch.isfinite(tensor).all()
-        if not is_finite and name not in model.missing_weights:
-            raise CheckpointError(f"{name} holds NaN or infinite values")
+    _finite(model)
     # Cached keys and values are not needed.
     model.config.use_cache = False
     # Classifiers refuse batches if the position of the last token is unknown. No token has this id.
@@ -152,6 +171,23 @@ def _with_all_keys(
     raise refused
 
 
+def _finite(model: Any) -> Any:
+    """Return a model, after a check that all of its weights and buffers are finite.
+
+    Raises
+    ------
+    CheckpointError
+        If one of them is not finite, and is not a missing weight.
+    """
+    import torch
+
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        is_finite = not tensor.is_floating_point() or torch.isfinite(tensor).all()
+        if not is_finite and name not in model.missing_weights:
+            raise CheckpointError(f"{name} holds NaN or infinite values")
+    return model
+
+
 def _check_keys(
     model: Any, loaded: Mapping[str, Any], ignored_weights: Sequence[str], folder: Path
 ) -> None:
@@ -179,9 +215,9 @@ def _check_keys(
         (set(keys["mismatched"]), "weights have the wrong shape"),
     ):
         if wrong:
-            raise CheckpointError(f"{words}: {_listed(sorted(wrong))}")
+            raise CheckpointError(f"{words}: {listed(sorted(wrong))}")
     if model.missing_weights and depend_on(model.eval(), model.missing_weights):
-        raise CheckpointError(f"weights are missing: {_listed(model.missing_weights)}")
+        raise CheckpointError(f"weights are missing: {listed(model.missing_weights)}")
 
 
 def notes(model: Any) -> list[str]:
@@ -191,16 +227,10 @@ def notes(model: Any) -> list[str]:
         "weights are not used": model.unused_weights,
     }
     return [
-        f"{words}, on which no hidden state depends: {_listed(names)}"
+        f"{words}, on which no hidden state depends: {listed(names)}"
         for words, names in found.items()
         if names
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return the first four names, and the number of further names."""
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"{', '.join(names[:4])}{more}"
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
             *("--measured", "--budget-rise", "--room", "--bytes", "--seconds", "--temporary"),
             "--out",
         ],
-        commands.checkpoint: ["folder"],
+        commands.checkpoint: ["folder", "--base"],
         commands.activations: [*fetched, "--out"],
         commands.geometry: [*fetched, "--measured", "--temporary", "--keep", "--out"],
         commands.measure: [
@@ -223,6 +223,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "also write the local ID of every distinct point to this .parquet file", metavar="OUT"
     ),
     "folder": {"help": "folder of a checkpoint in Hugging Face format"},
+    "--base": _optional("folder of the base model, if the checkpoint is a LoRA adapter"),
     "suites": _optional(
         "suites of the registry (default: all suites on the Hub)", metavar="SUITE", nargs="*"
     ),

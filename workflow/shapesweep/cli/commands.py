@@ -92,24 +92,27 @@ def checkpoint(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from shapesweep.checkpoint import files, layouts
-    from shapesweep.checkpoint.hidden_states import find_anatomy
+    from shapesweep.checkpoint import adapters, layouts
+    from shapesweep.checkpoint.hidden_states import find_stacks
     from shapesweep.checkpoint.load import load, notes
 
-    if not Path(arguments.folder).is_dir():
-        name = Path(arguments.folder).name
-        layout = layouts.find([name]) if Path(arguments.folder).is_file() else ""
-        raise ShapesweepError(f"{arguments.folder}: {layout or 'there is no such folder'}")
-    status = files.inspect(arguments.folder).status
+    for folder in filter(None, (arguments.folder, arguments.base)):
+        if not Path(folder).is_dir():
+            layout = layouts.find([Path(folder).name]) if Path(folder).is_file() else ""
+            raise ShapesweepError(f"{folder}: {layout or 'there is no such folder'}")
+    base = arguments.base if adapters.is_adapter(arguments.folder) else None
+    status = adapters.inspect(arguments.folder, base).status
     if status:
         raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")
     try:
-        model = load(arguments.folder)
+        model = load(arguments.folder, base=base)
         with torch.inference_mode():
-            anatomy = find_anatomy(model, np.arange(1, 17))
+            stacks = find_stacks(model, np.arange(1, 17))
     except ShapesweepError as error:
         raise ShapesweepError(f"{arguments.folder}: {error}") from None
-    described = f"{type(model).__name__} ({anatomy.family}), {anatomy.n_layers} blocks"
+    families = " and ".join(anatomy.family for anatomy in stacks)
+    n_blocks = " and ".join(str(anatomy.n_layers) for anatomy in stacks)
+    described = f"{type(model).__name__} ({families}), {n_blocks} blocks"
     print(f"{arguments.folder}: {described}, {model.num_parameters():,} weights")
     for note in notes(model):
         print(f"{arguments.folder}: {note}")

@@ -125,6 +125,12 @@ class LocalRun(Strict):
         "`.json` file with steps and training losses, such as an export of Weights & Biases or "
         "TensorBoard",
     )
+    base: AnyPath | None = Field(
+        None,
+        description="folder of the base model, if the checkpoints are LoRA adapters; adapters are "
+        "merged into the base model, and the base model itself is measured as step 0, unless the "
+        "run has a checkpoint of step 0",
+    )
 
 
 def _check_pattern(text: str) -> str:
@@ -151,9 +157,17 @@ class LocalSuite(Strict):
         None, gt=0, description="tokens per training step, to compute the tokens of each checkpoint"
     )
 
+    base: AnyPath | None = Field(
+        None, description="folder of the base model of all runs that do not have a `base`"
+    )
     accept: list[Literal["same_step_as", "discontinuous"]] = Field(
         [], description="flags that do not exclude a checkpoint from the results"
     )
+
+    def base_of(self, run: str) -> Path | None:
+        """Return the folder of a run's base model; None if the definition names none."""
+        base = self.runs[run].base or self.base
+        return Path(base) if base else None
 
     @field_validator("runs", mode="before", json_schema_input_type=dict[Name, str | LocalRun])
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shapesweep.activations.extract import Source
+from shapesweep.checkpoint.files import tokenizer_files
 from shapesweep.config.measurement import Measurement
 from shapesweep.errors import ShapesweepError
 from shapesweep.geometry.measured import Measured
@@ -137,5 +138,11 @@ def members(
         if downloads and len(revisions) > 1:
             folder /= revision
         kept = Path(measured) / revision if measured else None
-        found.append(Member(checkpoint, folder, Path(tokenizer or folder), kept, settings))
+        own = _tokenizer_folder(folder, checkpoint.base)
+        found.append(Member(checkpoint, folder, Path(tokenizer or own), kept, settings))
     return found
+
+
+def _tokenizer_folder(folder: Path, base: Path | None) -> Path:
+    """Return the folder of a local checkpoint's tokenizer: its own folder, or that of its base."""
+    return folder if base is None or tokenizer_files(folder) else base

@@ -83,6 +83,8 @@ class Listed:
         The `config.json` of the checkpoint's run.
     tokenizer : tuple of str
         Digests of the files of the run's tokenizer.
+    base : Path or None
+        Folder of the base model, if the checkpoint is an adapter on this machine.
     """
 
     run: str
@@ -102,6 +104,7 @@ class Listed:
     status: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: tuple[str, ...] = ()
+    base: Path | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from shapesweep.checkpoint import facts, layouts
-from shapesweep.checkpoint.files import inspect
+from shapesweep.checkpoint import adapters, facts, layouts
+from shapesweep.checkpoint.files import is_adapter
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.names import expand
 from shapesweep.config.suite import (
@@ -34,8 +33,11 @@ from shapesweep.storage.files import LocalFile, sha256
 from shapesweep.storage.manifests import Checkpoint
 from shapesweep.storage.schemas import LARGEST
 
-#: Maps the run, revision, path, size and modification time of a known file to its sha256.
-Digests = Mapping[tuple[Any, ...], str | None]
+#: Name of the revision that is the base model of a run of adapters. It contains no digits, so it
+#: cannot be the name of a folder that states a step.
+BASE = "base"
+#: Maps the path, size and modification time of a known file to its sha256.
+Digests = dict[tuple[str, int, int], str]
 
 
 def listing_file(results: str | Path, suite: str) -> Path:
@@ -122,10 +124,10 @@ def describe(
                 )
     by_rule = {id(checkpoint) for checkpoint in select(listed, rule)}
     digests = {
-        (checkpoint.run, checkpoint.revision, file.path, file.size, file.modified): file.sha256
+        (str(Path(checkpoint.folder or "", file.path).absolute()), file.size, file.modified): digest
         for checkpoint in known
         for file in checkpoint.files
-        if isinstance(file, LocalFile)
+        if isinstance(file, LocalFile) and (digest := file.sha256)
     }
     described = []
     for checkpoint in listed:
@@ -139,8 +141,8 @@ def describe(
 def _describe(name: str, checkpoint: Listed, is_chosen: bool, digests: Digests) -> Checkpoint:
     if not checkpoint.repository:
         # Only files of chosen checkpoints are hashed, so that a sweep of few checkpoints is cheap.
-        hashed = partial(_sha256, digests, checkpoint.key) if is_chosen else None
-        seen = inspect(checkpoint.folder, hashed)
+        hashed = partial(_sha256, digests) if is_chosen else None
+        seen = adapters.inspect(checkpoint.folder, checkpoint.base, hashed)
         inside = str(checkpoint.folder)
         checkpoint = replace(
             checkpoint,
@@ -169,9 +171,13 @@ def _describe(name: str, checkpoint: Listed, is_chosen: bool, digests: Digests) 
     )
 
 
-def _sha256(digests: Digests, key: tuple[str, str], path: Path, stat: os.stat_result) -> str:
-    """Return the sha256 of a file of a checkpoint. The file is read only if it has changed."""
-    return digests.get((*key, path.name, stat.st_size, stat.st_mtime_ns)) or sha256(path)
+def _sha256(digests: Digests, path: Path, stat: os.stat_result) -> str:
+    """Return the sha256 of a file. The file is read only if it is not known, or has changed."""
+    key = str(path.absolute()), stat.st_size, stat.st_mtime_ns
+    # All adapters of a run share the files of the base model.
+    if key not in digests:
+        digests[key] = sha256(path)
+    return digests[key]
 
 
 def tokenizers(
@@ -267,16 +273,42 @@ def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
             _check_steps(steps)
     except ShapesweepError as error:
         raise ShapesweepError(f"{where}pattern: {suite.pattern} {error}") from None
-    if not steps and (folder / "config.json").is_file():
+    base = suite.base_of(run)
+    if base is not None:
+        _check_base(where, base)
+    if not steps and ((folder / "config.json").is_file() or is_adapter(folder)):
         # The folder itself is a checkpoint. The step of this checkpoint is not known.
-        return [Listed(run, "main", None, folder, seed)]
+        found = Listed(run, "main", None, folder, seed)
+        return [replace(found, base=base) if is_adapter(folder) else found]
     if not steps:
         raise _no_checkpoint(where, folder, suite.pattern, inside)
+    named = [(step, path.name, path) for path, step in steps.items()]
+    if base is not None and 0 not in steps.values():
+        named.append((0, BASE, base))
     per_step = suite.tokens_per_step
     return [
-        Listed(run, path.name, step, path, seed, None if per_step is None else step * per_step)
-        for path, step in sorted(steps.items(), key=lambda item: item[1])
+        Listed(
+            *(run, revision, step, path, seed),
+            tokens=None if per_step is None else step * per_step,
+            base=base if is_adapter(path) else None,
+        )
+        for step, revision, path in sorted(named)
     ]
+
+
+def _check_base(where: str, base: Path) -> None:
+    """Raise an error if the folder of a base model does not contain a whole model."""
+    if base.is_dir() and (base / "config.json").is_file():
+        return
+    published = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?", str(base))
+    if published and not base.is_dir():
+        commit = f" --revision {published[2]}" if published[2] else " --revision <commit>"
+        raise ShapesweepError(
+            f"{where}base: there is no folder {base}; to use a model of the Hub, fetch it with `hf "
+            f"download {published[1]}{commit} --local-dir <folder>`, and name this folder"
+        )
+    reason = "has no config.json" if base.is_dir() else "does not exist"
+    raise ShapesweepError(f"{where}base: {base} {reason}; name the folder of a whole model")
 
 
 def _no_checkpoint(

@@ -72,8 +72,10 @@ class Model:
             config = {"vocab_size": suite.vocabulary, **suite.runs[checkpoint.run].model}
             d, layers = facts.width(config) or 0, facts.n_layers(config) or 0
             return cls(config, 4 * (12 * layers * d**2 + 2 * suite.vocabulary * d))
-        n_bytes = sum(size for _, size, _ in stats(model_files(checkpoint.folder)))
-        return cls(facts.description(checkpoint.folder) or {}, n_bytes)
+        folders = [checkpoint.folder, *filter(None, [checkpoint.base])]
+        files = [path for folder in folders for path in model_files(folder)]
+        n_bytes = sum(size for _, size, _ in stats(files))
+        return cls(facts.description(folders[-1]) or {}, n_bytes)
 
     @property
     def width(self) -> int:

@@ -52,7 +52,10 @@ def weights(definition: AnySuite, checkpoint: Listed) -> object:
         contents = [file.sha256 or file.blob for file in checkpoint.files]
         return [checkpoint.commit, contents, checkpoint.tokenizer]
     adapter = [checkpoint.folder / name for name in ADAPTER]
-    return stats(model_files(checkpoint.folder) + tokenizer_files(checkpoint.folder) + adapter)
+    paths = model_files(checkpoint.folder) + tokenizer_files(checkpoint.folder) + adapter
+    if checkpoint.base:
+        paths += model_files(checkpoint.base) + tokenizer_files(checkpoint.base)
+    return stats(paths)
 
 
 def numbers(settings: Measurement) -> dict[str, Any]:

@@ -42,7 +42,8 @@ class Checkpoint:
     commit : str or None
         Commit of the repository; for a local checkpoint, a digest of its files.
     files : tuple of File
-        Files (`LocalFile` for a local checkpoint) that are needed to load the checkpoint.
+        Files (`LocalFile` for a local checkpoint) that are needed to load the checkpoint. For an
+        adapter, these include the files of the base model, which have absolute paths.
     status : tuple of str
         Problems of the checkpoint.
     """
@@ -74,6 +75,12 @@ class Checkpoint:
     def name(self) -> str:
         """`suite/run/revision`, for messages."""
         return f"{self.suite}/{self.run}/{self.revision}"
+
+    @property
+    def base(self) -> Path | None:
+        """Folder of the base model, if the checkpoint is an adapter."""
+        paths = (Path(file.path) for file in self.files)
+        return next((path.parent for path in paths if path.is_absolute()), None)
 
     @property
     def n_bytes(self) -> int:

@@ -1,0 +1,45 @@
+"""Adapters with random weights, which peft itself saves."""
+
+import peft
+import torch
+import transformers
+
+from helpers.models import tiny_llama
+
+
+def save_base(folder, model=None, **more):
+    """Save a base model, which is a tiny Llama unless another model is given."""
+    torch.manual_seed(1)
+    model = model or transformers.LlamaForCausalLM(tiny_llama(**more))
+    model.save_pretrained(folder)
+
+
+def save_adapter(folder, base, seed=2, scale=0.1, kind=transformers.AutoModelForCausalLM, **more):
+    """Save an adapter whose trained weights are random, and return the adapted model.
+
+    Parameters
+    ----------
+    folder, base : Path
+    seed : int
+    scale : float
+        Standard deviation of the change of a trained weight.
+    kind : class of transformers that loads the base model
+    more : keys of `peft.LoraConfig`
+    """
+    settings = {"r": 4, "lora_alpha": 12, "task_type": "CAUSAL_LM", **more}
+    model = kind.from_pretrained(base, dtype=torch.float32)
+    adapted = peft.get_peft_model(model, peft.LoraConfig(**settings))
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weights in adapted.parameters():
+            if weights.requires_grad:
+                weights += scale * torch.randn_like(weights)
+    adapted.save_pretrained(folder)
+    return adapted.eval()
+
+
+def outputs(model):
+    """Return the hidden states and the logits of a model."""
+    with torch.no_grad():
+        found = model(input_ids=torch.arange(3, 27)[None], output_hidden_states=True)
+    return [*found.hidden_states, *(found[name] for name in ("logits",) if name in found)]
