@@ -352,6 +352,8 @@ REFUSED = [
     ({"of_a_newer_version": 0.5}, "of_a_newer_version is not supported"),
     ({"r": -1}, "does not fit its base model: ValueError"),
     ({"r": "x"}, "does not fit its base model: TypeError"),
+    ({"r": 10**9}, "a rank is above 10,000"),
+    ({"rank_pattern": {"q_proj": 10**9}}, "a rank is above 10,000"),
     ({"r": 5}, "have another shape than in its base model"),
     ({"task_type": "x\ny"}, "does not fit its base model: ValueError"),
 ]

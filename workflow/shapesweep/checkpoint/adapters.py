@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shapesweep.checkpoint import files
-from shapesweep.checkpoint.facts import description
+from shapesweep.checkpoint.facts import MAX_PARTS, description
 from shapesweep.checkpoint.files import ADAPTER, Digest, Inspection, is_adapter, model_files
 from shapesweep.errors import (
     CheckpointError,
@@ -147,9 +147,9 @@ def merge(model: Any, folder: Path) -> Any:
                 # Weights of the wrong shape are found by comparison below.
                 ignore_mismatched_sizes=True,
             )
-    _check_weights(adapted, stored)
-    _untie(adapted)
-    merged = adapted.merge_and_unload()
+            _check_weights(adapted, stored)
+            _untie(adapted)
+            merged = adapted.merge_and_unload()
     weights = dict(merged.named_parameters(remove_duplicate=False))
     # An adapter may contain a head that the base model lacks.
     merged.missing_weights = [
@@ -168,6 +168,11 @@ def _check_settings(settings: Mapping[str, Any], model: Any) -> None:
             f"{ADAPTER[0]}: peft_type is {kind!r:.80}, but only adapters of the type LORA can be "
             "measured"
         )
+    patterns = settings.get("rank_pattern")
+    ranks = [settings.get("r"), *(patterns.values() if isinstance(patterns, dict) else ())]
+    # peft allocates the weights of an adapter before it reads them.
+    if any(isinstance(rank, int) and rank > MAX_PARTS for rank in ranks):
+        raise CheckpointError(f"{ADAPTER[0]}: a rank is above {MAX_PARTS:,}")
     mapping = settings.get("auto_mapping") or {}
     library = mapping.get("parent_library") if isinstance(mapping, dict) else None
     if mapping and not str(library).startswith("transformers."):
@@ -226,6 +231,8 @@ def _as_checkpoint_errors(folder: str) -> Iterator[None]:
     """Convert errors of peft, and leave out the path of the temporary folder."""
     try:
         yield
+    except CheckpointError:
+        raise
     except Exception as error:  # peft raises all kinds of errors for unusual settings
         raise_if_memory(error)
         if isinstance(error, KeyError):
