@@ -225,7 +225,6 @@ def test_weights_beside_another_layout_are_measured(folder, names, layout, advic
             "trainer_state.json",
         ],
         ["README.md", "generation_config.json"],
-        ["adapter_config.json", "adapter_model.safetensors", "global_step5/mp_rank_00.pt"],
         ["model-00001-of-00002.safetensors"],
     ],
 )
@@ -233,6 +232,12 @@ def test_folder_without_weights_is_no_other_layout(folder, names):
     (folder / "model.safetensors").unlink()
     touch(folder, names)
     assert inspect(folder).status == ("missing_weights",)
+
+
+def test_adapter_that_was_trained_with_deepspeed_is_no_other_layout(folder):
+    (folder / "model.safetensors").unlink()
+    touch(folder, ["adapter_config.json", "adapter_model.bin", "global_step5/mp_rank_00.pt"])
+    assert not any(status.startswith("other_layout") for status in inspect(folder).status)
 
 
 def test_placeholders_are_code_in_the_documentation():
