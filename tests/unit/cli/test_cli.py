@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import transformers
 
+from helpers import miniatures
 from shapesweep import cli
 
 
@@ -13,6 +15,28 @@ def test_checkpoint_command_describes_a_checkpoint(tmp_path, make_checkpoint, ca
     make_checkpoint(tmp_path)
     assert cli.main(["checkpoint", str(tmp_path)]) == 0
     assert "LlamaForCausalLM (decoder)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "described"),
+    [
+        # XLM ignores padding, whose id is 2.
+        ("XLMWithLMHeadModel", "(encoder), 2 blocks"),
+        ("T5ForConditionalGeneration", "(encoder and decoder), 2 and 2 blocks"),
+        ("MambaForCausalLM", "(decoder), 2 blocks"),
+    ],
+)
+def test_checkpoint_is_described_by_its_blocks(tmp_path, capsys, name, described):
+    miniatures.make(name).save_pretrained(tmp_path)
+    assert cli.main(["checkpoint", str(tmp_path)]) == 0
+    assert f"{name} {described}, " in capsys.readouterr().out
+
+
+def test_model_of_images_is_refused_in_one_line(tmp_path, capsys):
+    config = transformers.ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
+    transformers.ViTModel(config).save_pretrained(tmp_path)
+    assert cli.main(["checkpoint", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith(f"{tmp_path}: ViTModel does not read tokens\n")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 from shapesweep import corpora
 from shapesweep.checkpoint import facts, load
 from shapesweep.checkpoint.files import tokenizer_files
+from shapesweep.checkpoint.forward import n_embeddings
 from shapesweep.checkpoint.tokenizer import load_tokenizer
 from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus, CorpusLabel
@@ -108,10 +109,7 @@ class Loader:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         model = load.load(folder, base=checkpoint.base, **self.settings.loader.model_dump())
         check_files(checkpoint, folder)
-        n_embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
-        if n_embeddings is None:
-            raise CheckpointError(f"{type(model).__name__} does not read tokens")
-        tokens, built = self._tokenize(tokenizer, n_embeddings)
+        tokens, built = self._tokenize(tokenizer, n_embeddings(model))
         lengths = {corpus.name: max(map(len, corpus.documents)) for corpus in built}
         limit = getattr(model.config, "max_position_embeddings", None)
         name, longest = max(lengths.items(), key=lambda item: item[1])
@@ -124,13 +122,13 @@ class Loader:
             )
         return LoadedCheckpoint(model, tokens, built)
 
-    def _tokenize(self, folder: Path, n_embeddings: int) -> tuple[Any, list[Corpus]]:
+    def _tokenize(self, folder: Path, n_rows: int) -> tuple[Any, list[Corpus]]:
         """Return a tokenizer and its corpora; reuse both if the tokenizer's files are unchanged."""
-        key = (_digest(folder), n_embeddings)
+        key = (_digest(folder), n_rows)
         if key not in self._cached:
             texts = self.settings.read_texts()
             tokens = load_tokenizer(folder, texts[self.settings.corpus.text])
-            built = corpora.build(self.names, texts, tokens, self.settings.corpus, n_embeddings)
+            built = corpora.build(self.names, texts, tokens, self.settings.corpus, n_rows)
             # Checkpoints of a run mostly share a tokenizer, so it is enough to keep the last
             # tokenizer.
             self._cached = {key: (tokens, built)}

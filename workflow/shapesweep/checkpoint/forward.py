@@ -21,6 +21,21 @@ def stacks(model: Any) -> tuple[str, ...]:
     return STACKS if getattr(model.config, "is_encoder_decoder", False) else ("",)
 
 
+def n_embeddings(model: Any) -> int:
+    """Return the number of rows of a model's embedding.
+
+    Raises
+    ------
+    CheckpointError
+        If the model does not read tokens.
+    """
+    try:
+        return int(model.get_input_embeddings().num_embeddings)
+    # Models of images have an embedding of another kind, or none.
+    except (AttributeError, NotImplementedError):
+        raise CheckpointError(f"{type(model).__name__} does not read tokens") from None
+
+
 def forward(model: Any, batch: Any, decoder: Any = None) -> Any:
     """Run a model on token ids, with hidden states in the output.
 

@@ -93,6 +93,7 @@ def checkpoint(arguments: argparse.Namespace) -> None:
     import torch
 
     from shapesweep.checkpoint import adapters, layouts
+    from shapesweep.checkpoint.forward import n_embeddings
     from shapesweep.checkpoint.hidden_states import find_stacks
     from shapesweep.checkpoint.load import load, notes
 
@@ -107,7 +108,9 @@ def checkpoint(arguments: argparse.Namespace) -> None:
     try:
         model = load(arguments.folder, base=base)
         with torch.inference_mode():
-            stacks = find_stacks(model, np.arange(1, 17))
+            # Special tokens, such as padding, have the first or the last ids.
+            n_tokens = n_embeddings(model)
+            stacks = find_stacks(model, (n_tokens // 2 + np.arange(16)) % n_tokens)
     except ShapesweepError as error:
         raise ShapesweepError(f"{arguments.folder}: {error}") from None
     families = " and ".join(anatomy.family for anatomy in stacks)
