@@ -83,6 +83,7 @@ def write(folder):
             for layer, kind in LAYERS:
                 flag = {"flag": "undersampled"} if (step, layer) == (0, 0) else {}
                 depth = {"layer": layer, "layer_kind": kind, "depth": layer / BLOCKS}
+                depth["stack"] = None
                 center = value(run, metric, step, layer)
                 numbers = band(center) | flag
                 if (step, layer, kind) == (0, 1, "block"):

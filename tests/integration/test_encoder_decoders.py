@@ -52,6 +52,7 @@ def test_both_stacks_of_encoder_decoders_are_measured(folder):
     profiles = read(folder, "curves/profiles")
     assert set(profiles.run) == {f"{run} {stack}" for run, stack, _ in layers}
     summary = (folder / "results/summary.txt").read_text(encoding="utf-8")
+    assert summary.startswith("6 checkpoints of 2 runs measured, 0 not measured\n")
     assert "t5 encoder" in summary and "bart decoder" in summary
     assert (folder / "results/figures/families.svg").is_file()
     assert (folder / "results/report.html").is_file()

@@ -27,6 +27,18 @@ def rows(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     return table
 
 
+def checkpoints(profiles: pd.DataFrame) -> pd.DataFrame:
+    """Return the suite, run and revision of every measured checkpoint.
+
+    The two stacks of an encoder-decoder belong to one run.
+    """
+    single = rows(profiles)
+    # `single.stack` is a method.
+    endings = " " + single["stack"].astype(object).fillna("")
+    names = [run.removesuffix(end) for run, end in zip(single.run, endings, strict=True)]
+    return single.assign(run=names)[["suite", "run", "revision"]].drop_duplicates()
+
+
 #: Tables that only `snakemake spikes` writes.
 OF_EXPLOSIONS = ("spikes", "spiked", "approaches", "warnings")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from shapesweep.curves.tables import Curves, rows
+from shapesweep.curves.tables import Curves, checkpoints, rows
 from shapesweep.report import sentences
 from shapesweep.storage import axis, failures
 
@@ -81,10 +81,10 @@ def write(results: str | Path, out: str | Path) -> str:
 
 
 def _counted(profiles: pd.DataFrame, missing: pd.DataFrame) -> str:
-    checkpoints = rows(profiles)[["suite", "run", "revision"]].drop_duplicates()
-    runs = checkpoints[["suite", "run"]].drop_duplicates()
+    measured = checkpoints(profiles)
+    runs = measured[["suite", "run"]].drop_duplicates()
     return (
-        f"{len(checkpoints)} checkpoints of {len(runs)} runs measured, "
+        f"{len(measured)} checkpoints of {len(runs)} runs measured, "
         f"{int((~missing.measured).sum())} not measured"
     )
 

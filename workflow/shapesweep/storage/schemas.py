@@ -111,7 +111,7 @@ BUDGETS = _schema(
     f"{_CHECKPOINT} {_CORPUS} layer layer_kind n_features k k_low k_high threshold loss rise "
     f"{_DOCUMENTS} flag"
 )
-PROFILES = _schema(f"{_CURVE} over {_POINT} layer layer_kind depth {_BAND}")
+PROFILES = _schema(f"{_CURVE} stack over {_POINT} layer layer_kind depth {_BAND}")
 TRAJECTORIES = _schema(f"{_CURVE} over layers {_POINT} {_BAND}")
 #: The course of every curve over training. `tested` is `paper` or `control` for the two curves on
 #: which the claim of two phases is tested, and null for all others.

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from shapesweep import __version__
-from shapesweep.curves.tables import Curves, rows
+from shapesweep.curves.tables import Curves, checkpoints
 from shapesweep.errors import ShapesweepError
 from shapesweep.report import sentences
 from shapesweep.report.page import gallery, numbers, record
@@ -113,11 +113,11 @@ def render(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["thousands"] = lambda n: "" if n is None else f"{n:,}"
-    single = rows(profiles)
+    measured = checkpoints(profiles)
     return environment.from_string(_resource("page.html")).render(
-        suites=list(dict.fromkeys(single.suite)),
-        n_runs=len(single[["suite", "run"]].drop_duplicates()),
-        n_checkpoints=len(single[["suite", "run", "revision"]].drop_duplicates()),
+        suites=list(dict.fromkeys(measured.suite)),
+        n_runs=len(measured[["suite", "run"]].drop_duplicates()),
+        n_checkpoints=len(measured),
         n_missing=int((~missing.measured.astype(bool)).sum()),
         # On the page, the finding on the phases of the ID comes before the finding on the
         # anisotropy.
