@@ -1,10 +1,16 @@
 """Adapters with random weights, which peft itself saves."""
 
+import json
+
 import peft
+import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from helpers.models import tiny_llama
+from shapesweep.checkpoint.load import load
+from shapesweep.errors import CheckpointError
 
 
 def save_base(folder, model=None, **more):
@@ -43,3 +49,23 @@ def outputs(model):
     with torch.no_grad():
         found = model(input_ids=torch.arange(3, 27)[None], output_hidden_states=True)
     return [*found.hidden_states, *(found[name] for name in ("logits",) if name in found)]
+
+
+def edit(folder, **changes):
+    path = folder / "adapter_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**settings, **changes}), encoding="utf-8")
+
+
+def edit_weights(folder, change):
+    path = folder / "adapter_model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def refusal(adapter, base):
+    with pytest.raises(CheckpointError) as caught:
+        load(adapter, base=base)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

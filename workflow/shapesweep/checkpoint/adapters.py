@@ -5,7 +5,6 @@ peft merges the adapter into the base model, in float32. The result is a model o
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,9 +133,8 @@ def merge(model: Any, folder: Path) -> Any:
         raise CheckpointError(f"{ADAPTER[0]} is damaged" if not settings else "missing_weights")
     _check_settings(settings, model)
     stored = _weights(paths[1])
-    with tempfile.TemporaryDirectory(prefix="shapesweep-") as name:
-        for path in paths:
-            Path(name, path.name).symlink_to(path.absolute())
+    with files.only_pinned(folder) as pinned:
+        name = str(pinned)
         # peft initialises weights before it reads them. Other random numbers must not change.
         with torch.random.fork_rng(devices=[]), _as_checkpoint_errors(name):
             adapted = peft.PeftModel.from_pretrained(

@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,18 @@ def shards_of(index: Path) -> list[str]:
         return []
     plain = all(isinstance(n, str) and n.isprintable() and Path(n).name == n for n in names)
     return sorted(names) if plain and names.isdisjoint({"", ".."}) else []
+
+
+@contextlib.contextmanager
+def only_pinned(folder: str | Path) -> Iterator[Path]:
+    """Provide a folder with links to the files of a checkpoint, and to nothing else.
+
+    transformers and peft also read files that are not part of the checkpoint.
+    """
+    with tempfile.TemporaryDirectory(prefix="shapesweep-") as name:
+        for path in model_files(folder):
+            Path(name, path.name).symlink_to(path.absolute())
+        yield Path(name)
 
 
 def weight_names(folder: str | Path) -> list[str]:

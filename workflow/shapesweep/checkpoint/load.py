@@ -4,8 +4,7 @@ import contextlib
 import json
 import logging
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from shapesweep.checkpoint.files import (
     WEIGHTS,
     is_adapter,
     model_files,
+    only_pinned,
     weight_names,
 )
 from shapesweep.checkpoint.heads import depend_on, is_head
@@ -104,15 +104,17 @@ def load(
         # the module that transformers creates from the code.
         pinned, more = contextlib.nullcontext(folder), {"trust_remote_code": True}
     else:
-        pinned, more = _only_pinned(folder), {}
+        pinned, more = only_pinned(folder), {}
+    names = _readable_names(folder)
     with pinned as place:
         model, removal = _with_all_keys(
             lambda mapping: _from_files(model_class, place, folder, key_mapping=mapping, **more),
-            removals(_readable_names(folder), getattr(model_class, "base_model_prefix", "")),
+            removals(names, getattr(model_class, "base_model_prefix", "")),
             lambda model, loaded: _check_keys(model, loaded, ignored_weights, folder),
         )
-    stored = [removal(name) for name in weight_names(folder)] if is_remote else None
-    if stored is not None:
+    stored = None
+    if is_remote:
+        stored = [removal(name) for name in names]
         absent = set(buffers.absent_weights(model, stored)) - set(model.missing_weights)
         if absent:
             raise CheckpointError(f"weights are missing: {listed(sorted(absent))}")
@@ -231,18 +233,6 @@ def notes(model: Any) -> list[str]:
         for words, names in found.items()
         if names
     ]
-
-
-@contextlib.contextmanager
-def _only_pinned(folder: Path) -> Iterator[Path]:
-    """Provide a folder with links to the files of a checkpoint, and to nothing else.
-
-    transformers also reads files that are not part of the checkpoint, such as adapters.
-    """
-    with tempfile.TemporaryDirectory(prefix="shapesweep-") as name:
-        for path in model_files(folder):
-            Path(name, path.name).symlink_to(path.absolute())
-        yield Path(name)
 
 
 def _from_files(model_class: Any, pinned: Path, folder: Path, **more: Any) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from shapesweep.cli import commands, registry
+from shapesweep.cli import commands, examine, registry
 from shapesweep.errors import ShapesweepError
 
 
@@ -93,10 +93,10 @@ def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
             *("--measured", "--budget-rise", "--room", "--bytes", "--seconds", "--temporary"),
             "--out",
         ],
-        commands.checkpoint: ["folder", "--base"],
+        examine.checkpoint: ["folder", "--base"],
         commands.activations: [*fetched, "--out"],
         commands.geometry: [*fetched, "--measured", "--temporary", "--keep", "--out"],
-        commands.measure: [
+        examine.measure: [
             *("files", "--json", "--metrics", "--k", "--n-points", "--seed", "--selection"),
             *("--tensor", "--local", "--threads"),
         ],

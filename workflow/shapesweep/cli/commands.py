@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import re
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,40 +86,6 @@ def manifest(arguments: argparse.Namespace) -> None:
             print(f"{checkpoint.name}: {', '.join(checkpoint.status)}")
 
 
-def checkpoint(arguments: argparse.Namespace) -> None:
-    """Load a checkpoint, check all of its weights, and describe it."""
-    import numpy as np
-    import torch
-
-    from shapesweep.checkpoint import adapters, layouts
-    from shapesweep.checkpoint.forward import n_embeddings
-    from shapesweep.checkpoint.hidden_states import find_stacks
-    from shapesweep.checkpoint.load import load, notes
-
-    for folder in filter(None, (arguments.folder, arguments.base)):
-        if not Path(folder).is_dir():
-            layout = layouts.find([Path(folder).name]) if Path(folder).is_file() else ""
-            raise ShapesweepError(f"{folder}: {layout or 'there is no such folder'}")
-    base = arguments.base if adapters.is_adapter(arguments.folder) else None
-    status = adapters.inspect(arguments.folder, base).status
-    if status:
-        raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")
-    try:
-        model = load(arguments.folder, base=base)
-        with torch.inference_mode():
-            # Special tokens, such as padding, have the first or the last ids.
-            n_tokens = n_embeddings(model)
-            stacks = find_stacks(model, (n_tokens // 2 + np.arange(16)) % n_tokens)
-    except ShapesweepError as error:
-        raise ShapesweepError(f"{arguments.folder}: {error}") from None
-    families = " and ".join(anatomy.family for anatomy in stacks)
-    n_blocks = " and ".join(str(anatomy.n_layers) for anatomy in stacks)
-    described = f"{type(model).__name__} ({families}), {n_blocks} blocks"
-    print(f"{arguments.folder}: {described}, {model.num_parameters():,} weights")
-    for note in notes(model):
-        print(f"{arguments.folder}: {note}")
-
-
 def download(arguments: argparse.Namespace) -> None:
     """Download checkpoints from the Hub, as soon as the disk has room for them."""
     from shapesweep.hub import disk_budget, download
@@ -192,29 +157,6 @@ def budget(arguments: argparse.Namespace) -> None:
     (member,) = _members(arguments, downloads=arguments.checkpoints)
     with _used(arguments, "budget"):
         print(batch.measure_budget(member, arguments.out, arguments.rise))
-
-
-def measure(arguments: argparse.Namespace) -> int:
-    """Measure point clouds in files."""
-    from shapesweep.geometry import cloud, cloud_file
-
-    names = [name for part in arguments.metrics for name in part.split(",") if name]
-    if arguments.local and len(arguments.files) > 1:
-        raise ShapesweepError("--local needs exactly one file")
-    status = 0
-    for path in arguments.files:
-        try:
-            points = cloud_file.read(path, arguments.selection, arguments.tensor)
-            if arguments.local:
-                cloud.write_local(points, arguments.k, arguments.local)
-            result = cloud.measure(points, names, arguments.k, arguments.n_points, arguments.seed)
-            text = cloud.as_json(*result) if arguments.json else cloud.as_table(*result)
-            print(text, flush=True)
-        except ShapesweepError as error:
-            # An error in one file does not affect the others.
-            print(f"shapesweep: error: {error}", file=sys.stderr)
-            status = 2
-    return status
 
 
 def join(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Encoder-decoders: every stack gets curves of its own, like a run."""
+"""Name the stacks of encoder-decoders as runs, so that each stack has its own curves."""
 
 from collections.abc import Callable, Iterator, Sequence
 
