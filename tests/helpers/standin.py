@@ -68,6 +68,8 @@ class StandIn:
         self.repositories = {}
         #: All requests, as pairs of a method and a path.
         self.asked = []
+        #: The number of requests that are not in `asked`, because the client sends them for itself.
+        self.n_own = 0
         #: The fraction of requests that fail. At most two requests in a row fail for a method and a
         #: path, so that the client does not run out of attempts.
         self.fault_rate = 0.0
@@ -188,7 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(parts.path)
         self.fault = None
         if path == "/api/agent-harnesses":
-            # The client asks for this list in the background, once per process.
+            # The client asks for this list until it has an answer. Threads that start at the same
+            # time all ask for it, so the number of these requests changes from run to run.
+            with standin.lock:
+                standin.n_own += 1
             self.send(404, b"", {})
             return
         with standin.lock:
