@@ -1,11 +1,14 @@
 """A sweep over the LoRA adapters that a Trainer saves."""
 
+import shutil
+
+import pandas as pd
 import peft
 import torch
 import transformers
 
 from helpers.adapters import outputs, save_base
-from helpers.workflow import complete, plan, read, settings, write
+from helpers.workflow import complete, plan, read, refused, settings, write
 from shapesweep.checkpoint.load import load
 
 
@@ -74,6 +77,34 @@ def test_adapters_of_a_trainer_are_a_sweep_with_the_base_as_step_0(tmp_path, tex
     assert plan(tmp_path, "numbers")["geometry"] == 1
 
 
+def test_base_on_the_hub_gives_the_numbers_of_its_folder(tmp_path, text_file, tokenizers, standin):
+    base, run = tmp_path / "base", tmp_path / "run"
+    save_base(base)
+    train(run, base, tokenizers["decoder"])
+    tokenizers["decoder"].save_pretrained(base)
+    published = f"org/base@{standin.add('org/base', 'v1', base)}"
+    standin.add("org/base", files={"README.md": b"the commit v1 is not on this branch"})
+    here = {"source": "local", "runs": {"r": {"path": "run", "base": "base"}}}
+    there = {"source": "local", "base": published, "runs": {"r": "run"}}
+    write(tmp_path, settings(text_file, suites={"here": here, "there": there}, corpora=["text"]))
+    complete(tmp_path, "numbers")
+    assert read(tmp_path, "failures").empty
+    keys = ["revision", "layer", "layer_kind", "corpus", "selection", "metric"]
+    geometry = read(tmp_path, "geometry")
+    mine, theirs = (
+        geometry[geometry.suite == suite].set_index(keys).value.sort_index()
+        for suite in ("here", "there")
+    )
+    assert set(geometry.revision) == {"base", "checkpoint-2", "checkpoint-4"}
+    pd.testing.assert_series_equal(mine, theirs, rtol=0, atol=0)
+    assert not plan(tmp_path, "numbers")
+
+    shutil.rmtree(tmp_path / "hf")
+    message = refused(tmp_path, "numbers")
+    assert f"base: {published} is no longer in" in message
+    assert complete(tmp_path, "numbers", "--forcerun", "listing")
+
+
 def test_adapters_without_a_base_are_named_with_advice(tmp_path, text_file, tokenizers):
     base, run = tmp_path / "base", tmp_path / "run"
     save_base(base)
@@ -85,5 +116,5 @@ def test_adapters_without_a_base_are_named_with_advice(tmp_path, text_file, toke
     failures = read(tmp_path, "failures")
     assert failures.revision.tolist() == ["checkpoint-2", "checkpoint-4"]
     assert failures.reason.str.startswith("adapter_without_base: set the key base of the run").all()
-    assert failures.reason.str.endswith(f"({base})").all()
+    assert failures.reason.str.contains(f"({base}): a folder", regex=False).all()
     assert read(tmp_path, "geometry").revision.unique().tolist() == ["checkpoint-9"]

@@ -180,10 +180,9 @@ def checkpoint_files(w):
 
 
 def suite_files(w):
-    """Return the paths that a manifest waits for: the suite's listing, or its trained runs."""
-    if w.suite in PLAN.published:
-        return [f"{RESULTS}/listings/{w.suite}.json"]
-    return trained(w)
+    """Return the paths that a manifest waits for: the suite's listing, and its trained runs."""
+    listing = [f"{RESULTS}/listings/{w.suite}.json"] if w.suite in PLAN.listable else []
+    return listing + trained(w)
 
 
 def trained(w):

@@ -253,11 +253,12 @@ def test_adapter_without_base_is_refused_with_the_name_of_the_base(folders):
     name = "org/model\n" + "x" * 500
     edit(adapter, base_model_name_or_path=name)
     (status,) = inspect(adapter).status
-    assert status.startswith("adapter_without_base: set the key base of the run to the folder of")
-    assert status.endswith(r"(org/model\n" + "x" * 69 + ")")
+    assert status.startswith("adapter_without_base: set the key base of the run to the model")
+    shown = r"(org/model\n" + "x" * 69 + ")"
+    assert status.endswith(f"{shown}: a folder, or org/name@<commit>")
     edit(adapter, base_model_name_or_path=None)
     (status,) = inspect(adapter).status
-    assert status.endswith("that the adapter changes")
+    assert status.endswith("the adapter changes: a folder, or org/name@<commit>")
     assert refusal(adapter, None) == "is an adapter (adapter_config.json), but has no base model"
 
 

@@ -96,10 +96,12 @@ def test_folder_of_a_run_can_be_a_single_adapter(folder):
 @pytest.mark.parametrize(
     ("base", "advice"),
     [
-        ("org/name", "`hf download org/name --revision <commit> --local-dir <folder>`"),
-        (
-            f"org/name@{'a' * 40}",
-            f"`hf download org/name --revision {'a' * 40} --local-dir <folder>`",
+        *(
+            (base, f"there is no folder {base}; for a model on the Hub, write org/name@<commit>")
+            for base in (
+                *("org/name", "org/name@main", f"org/name@{'a' * 39}", "hf://org/name"),
+                "https://huggingface.co/org/name",
+            )
         ),
         ("/absent", "base: /absent does not exist; name the folder of a whole model"),
         ("run/checkpoint-5", "checkpoint-5 has no config.json; name the folder of a whole model"),
@@ -151,8 +153,8 @@ def test_adapter_without_base_is_not_measured(folder):
     assert not first.selected
     (status,) = first.status
     assert status == (
-        "adapter_without_base: set the key base of the run to the folder of the model that the "
-        "adapter changes (org/name)"
+        "adapter_without_base: set the key base of the run to the model that the adapter changes "
+        "(org/name): a folder, or org/name@<commit>"
     )
 
 

@@ -89,7 +89,10 @@ def _advice(settings: Mapping[str, Any]) -> str:
     """Return what to write in a definition, so that an adapter can be measured."""
     name = settings.get("base_model_name_or_path")
     of = f" ({printable(name)[:80]})" if isinstance(name, str) and name else ""
-    return f"set the key base of the run to the folder of the model that the adapter changes{of}"
+    return (
+        f"set the key base of the run to the model that the adapter changes{of}: a folder, or "
+        "org/name@<commit>"
+    )
 
 
 @contextlib.contextmanager

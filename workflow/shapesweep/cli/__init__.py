@@ -223,7 +223,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "also write the local ID of every distinct point to this .parquet file", metavar="OUT"
     ),
     "folder": {"help": "folder of a checkpoint in Hugging Face format"},
-    "--base": _optional("folder of the base model, if the checkpoint is a LoRA adapter"),
+    "--base": _optional(
+        "base model, if the checkpoint is a LoRA adapter: a folder, or org/name@<commit> on the Hub"
+    ),
     "suites": _optional(
         "suites of the registry (default: all suites on the Hub)", metavar="SUITE", nargs="*"
     ),

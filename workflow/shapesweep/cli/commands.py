@@ -31,10 +31,10 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def listing(arguments: argparse.Namespace) -> None:
-    """List a suite's repositories on the Hub, or the checkpoints that its training has kept."""
+    """List a suite's repositories on the Hub or trained checkpoints, or fetch its base models."""
     from shapesweep.config.hub_suite import HubSuite
     from shapesweep.config.suite import EmbeddedSuite, checkpoint_folder
-    from shapesweep.hub import listing
+    from shapesweep.hub import bases, listing
 
     name, suite = arguments.suite, _suite(arguments)
     if isinstance(suite, EmbeddedSuite):
@@ -42,7 +42,8 @@ def listing(arguments: argparse.Namespace) -> None:
         listing.write_steps(folders, arguments.out)
         return
     if not isinstance(suite, HubSuite):
-        raise ShapesweepError(f"suite {name} is not on the Hub")
+        bases.write_folders(suite.bases_on_hub, arguments.out)
+        return
     found = listing.request(suite, arguments.out, arguments.calls)
     for repository, listed in found.items():
         print(listed.problem or f"{repository}: {len(listed.trees)} commits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -18,12 +19,17 @@ def checkpoint(arguments: argparse.Namespace) -> None:
     from shapesweep.checkpoint.forward import n_embeddings
     from shapesweep.checkpoint.hidden_states import find_stacks
     from shapesweep.checkpoint.load import load, notes
+    from shapesweep.config.suite import ON_HUB
+    from shapesweep.hub import bases
 
-    for folder in filter(None, (arguments.folder, arguments.base)):
+    base = arguments.base
+    if base and re.fullmatch(ON_HUB, base):
+        base = bases.fetch(base)
+    for folder in filter(None, (arguments.folder, base)):
         if not Path(folder).is_dir():
             layout = layouts.find([Path(folder).name]) if Path(folder).is_file() else ""
             raise ShapesweepError(f"{folder}: {layout or 'there is no such folder'}")
-    base = arguments.base if adapters.is_adapter(arguments.folder) else None
+    base = base if adapters.is_adapter(arguments.folder) else None
     status = adapters.inspect(arguments.folder, base).status
     if status:
         raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")

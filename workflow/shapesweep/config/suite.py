@@ -19,6 +19,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
 REVISION = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,119}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
+#: A base model on the Hub, which is pinned by the full SHA of a commit.
+ON_HUB = r"[A-Za-z0-9][\w.-]*/[\w.-]+@[0-9a-f]{40}"
+
 #: Name of the file with the recipe of a trained run. The file is in the folder of the run.
 RECIPE = "recipe.json"
 
@@ -127,7 +130,8 @@ class LocalRun(Strict):
     )
     base: AnyPath | None = Field(
         None,
-        description="folder of the base model, if the checkpoints are LoRA adapters; adapters are "
+        description="base model, if the checkpoints are LoRA adapters: a folder, or a commit of a "
+        "repository on the Hub, such as `org/name@<the 40 digits of the commit>`; adapters are "
         "merged into the base model, and the base model itself is measured as step 0, unless the "
         "run has a checkpoint of step 0",
     )
@@ -158,16 +162,21 @@ class LocalSuite(Strict):
     )
 
     base: AnyPath | None = Field(
-        None, description="folder of the base model of all runs that do not have a `base`"
+        None, description="base model of all runs that do not have a `base`"
     )
     accept: list[Literal["same_step_as", "discontinuous"]] = Field(
         [], description="flags that do not exclude a checkpoint from the results"
     )
 
-    def base_of(self, run: str) -> Path | None:
-        """Return the folder of a run's base model; None if the definition names none."""
-        base = self.runs[run].base or self.base
-        return Path(base) if base else None
+    def base_of(self, run: str) -> str | None:
+        """Return a run's base model, a path or `org/name@commit`; None if there is no base."""
+        return self.runs[run].base or self.base
+
+    @property
+    def bases_on_hub(self) -> list[str]:
+        """The base models on the Hub, each as `org/name@commit`."""
+        bases = {base for run in self.runs if (base := self.base_of(run))}
+        return sorted(base for base in bases if re.fullmatch(ON_HUB, base))
 
     @field_validator("runs", mode="before", json_schema_input_type=dict[Name, str | LocalRun])
     @classmethod

@@ -168,22 +168,24 @@ def read(repository: str, commit: str, file: File) -> bytes:
         return fetch(repository, commit, file, Path(folder), shown).read_bytes()
 
 
-def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) -> Path:
+def fetch(repository: str, commit: str, file: File, folder: Path | None, shown: Any) -> Path:
     """Download a file, and check its size and digest.
 
     Parameters
     ----------
     repository, commit : str
     file : File
-    folder : Path
-        The file is written to this folder, at its path in the repository.
+    folder : Path or None
+        The file is written to this folder, at its path in the repository. Without a folder, the
+        file is kept in the user's cache.
     shown : tqdm
         Progress bar that counts the bytes.
 
     Returns
     -------
     Path
-        Path of the file. If the user's cache contains the file, the path is a symbolic link.
+        Path of the file. If the user's cache contains the file already, a path in `folder` is a
+        symbolic link.
 
     Raises
     ------
@@ -194,15 +196,18 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    target, before = folder / file.path, shown.n
+    target, before = folder and folder / file.path, shown.n
     cached = try_to_load_from_cache(repository, file.path, revision=commit)
     if isinstance(cached, str) and is_whole(Path(cached), file):
+        shown.update(file.size)
+        if target is None:
+            return Path(cached)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(Path(cached).resolve())
-        shown.update(file.size)
         return target
-    # Remove a file that is already there, because the client would keep it.
-    target.unlink(missing_ok=True)
+    if target is not None:
+        # Remove a file that is already there, because the client would keep it.
+        target.unlink(missing_ok=True)
     download = functools.partial(
         HfApi.hf_hub_download,
         repo_id=repository,
@@ -211,10 +216,10 @@ def fetch(repository: str, commit: str, file: File, folder: Path, shown: Any) ->
         local_dir=folder,
         tqdm_class=_counting(shown),
     )
-    download_whole(repository, file, download)
+    arrived = download_whole(repository, file, download)
     # Count the bytes of a file only once, even if the file is downloaded repeatedly.
     shown.update(before + file.size - shown.n)
-    return target
+    return arrived
 
 
 def download_whole(repository: str, file: File, download: Callable[..., str]) -> Path:

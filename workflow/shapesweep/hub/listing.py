@@ -94,7 +94,7 @@ def read(path: str | Path) -> Listing:
     ShapesweepError
         If the file is absent or damaged.
     """
-    listed = _read(path, _LISTING)
+    listed = read_as(_LISTING, path)
     trees = [tree or [] for repository in listed.values() for tree in repository.trees.values()]
     if not all(is_inside(file.path) for tree in trees for file in tree):
         raise ShapesweepError(f"{path}: damaged; run again with --forcerun listing")
@@ -127,7 +127,7 @@ def read_steps(path: str | Path) -> dict[str, list[int]]:
     ShapesweepError
         If the file is absent or damaged.
     """
-    return _read(path, _STEPS)
+    return read_as(_STEPS, path)
 
 
 def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
@@ -143,7 +143,14 @@ def groups(suite: HubSuite, names: Iterable[str]) -> dict[str, Repositories]:
     return found
 
 
-def _read(path: str | Path, kind: TypeAdapter[Answer]) -> Answer:
+def read_as(kind: TypeAdapter[Answer], path: str | Path) -> Answer:
+    """Read a JSON file that the rule `listing` wrote, and validate it.
+
+    Raises
+    ------
+    ShapesweepError
+        If the file is absent or damaged.
+    """
     try:
         return kind.validate_python(json.loads(Path(path).read_bytes()))
     except FileNotFoundError:

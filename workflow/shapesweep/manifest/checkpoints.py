@@ -24,7 +24,7 @@ from shapesweep.config.suite import (
     checkpoint_folder,
 )
 from shapesweep.errors import ShapesweepError, near
-from shapesweep.hub import listing, runs, shared_files
+from shapesweep.hub import bases, listing, runs, shared_files
 from shapesweep.hub.revisions import Listed
 from shapesweep.hub.same_step import flag_same_step
 from shapesweep.hub.tokenizer_sources import TokenizerSource, tokenizer_sources
@@ -76,7 +76,8 @@ def list_checkpoints(name: str, suite: AnySuite, results: str | Path) -> list[Li
         ]
     if isinstance(suite, HubSuite):
         return _with_flags(suite, _list_published(name, suite, results))
-    local = [found for run in suite.runs for found in _list_folder(name, suite, run)]
+    on_hub = bases.read_folders(listing_file(results, name)) if suite.bases_on_hub else {}
+    local = [found for run in suite.runs for found in _list_folder(name, suite, run, on_hub)]
     return _with_flags(suite, local)
 
 
@@ -255,7 +256,9 @@ def _with_flags(suite: HubSuite | LocalSuite, found: Sequence[Listed]) -> list[L
     ]
 
 
-def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
+def _list_folder(
+    name: str, suite: LocalSuite, run: str, on_hub: Mapping[str, Path]
+) -> list[Listed]:
     folder, seed = Path(suite.runs[run].path), suite.runs[run].seed
     where = f"suite {name}, run {run}: "
     if not folder.is_dir():
@@ -273,9 +276,7 @@ def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
             _check_steps(steps)
     except ShapesweepError as error:
         raise ShapesweepError(f"{where}pattern: {suite.pattern} {error}") from None
-    base = suite.base_of(run)
-    if base is not None:
-        _check_base(where, base)
+    base = _base_folder(where, suite.base_of(run), on_hub)
     if not steps and ((folder / "config.json").is_file() or is_adapter(folder)):
         # The folder itself is a checkpoint. The step of this checkpoint is not known.
         found = Listed(run, "main", None, folder, seed)
@@ -296,19 +297,29 @@ def _list_folder(name: str, suite: LocalSuite, run: str) -> list[Listed]:
     ]
 
 
-def _check_base(where: str, base: Path) -> None:
-    """Raise an error if the folder of a base model does not contain a whole model."""
-    if base.is_dir() and (base / "config.json").is_file():
-        return
-    published = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?", str(base))
-    if published and not base.is_dir():
-        commit = f" --revision {published[2]}" if published[2] else " --revision <commit>"
+def _base_folder(where: str, base: str | None, on_hub: Mapping[str, Path]) -> Path | None:
+    """Return the folder of a run's base model; None if the run has no base model.
+
+    Raises
+    ------
+    ShapesweepError
+        If the folder contains no model.
+    """
+    if base is None:
+        return None
+    folder = on_hub.get(base, Path(base))
+    if (folder / "config.json").is_file():
+        return folder
+    published = re.fullmatch(r"(?:hf://|https://[\w.-]+/)?([\w.-]+/[\w.-]+?)(?:@.*)?", base)
+    if published and not folder.is_dir():
         raise ShapesweepError(
-            f"{where}base: there is no folder {base}; to use a model of the Hub, fetch it with `hf "
-            f"download {published[1]}{commit} --local-dir <folder>`, and name this folder"
+            f"{where}base: there is no folder {base}; for a model on the Hub, write "
+            f"{published[1]}@<commit>, with the 40 digits of the commit"
         )
-    reason = "has no config.json" if base.is_dir() else "does not exist"
-    raise ShapesweepError(f"{where}base: {base} {reason}; name the folder of a whole model")
+    reason = "has no config.json" if folder.is_dir() else "does not exist"
+    raise ShapesweepError(
+        f"{where}base: {base} {reason}; name the folder of a whole model, or org/name@<commit>"
+    )
 
 
 def _no_checkpoint(

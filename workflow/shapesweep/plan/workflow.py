@@ -13,7 +13,7 @@ from typing import Any
 
 from shapesweep.config.hub_suite import HubSuite
 from shapesweep.config.measurement import Measurement, as_yaml
-from shapesweep.config.suite import AnySuite, EmbeddedSuite
+from shapesweep.config.suite import AnySuite, EmbeddedSuite, LocalSuite
 from shapesweep.config.sweep import Config
 from shapesweep.errors import ShapesweepError
 from shapesweep.manifest import history, logs
@@ -66,9 +66,13 @@ class Plan:
 
     @property
     def listable(self) -> list[str]:
-        """The suites whose checkpoints are not known until a job has listed them."""
-        suites = self.suites.items()
-        return self.published + [n for n, s in suites if isinstance(s, EmbeddedSuite) and s.onset]
+        """The suites whose checkpoints or base models are not known until a job has listed them."""
+        return self.published + [
+            name
+            for name, suite in self.suites.items()
+            if (isinstance(suite, EmbeddedSuite) and suite.onset)
+            or (isinstance(suite, LocalSuite) and suite.bases_on_hub)
+        ]
 
     def listed(self, suite: str) -> list[Listed]:
         """Return all checkpoints of a suite; those of a suite on the Hub come from its listing.
