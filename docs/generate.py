@@ -163,7 +163,6 @@ def suites() -> str:
     rows = []
     for name, one in _hub_suites():
         notes = [(one.title or "").removesuffix(".")]
-        notes += [f"**not measured**: {one.not_loadable}"] if one.not_loadable else []
         notes += ["needs code from the Hub (`hub.remote_code`)"] if one.remote_code else []
         rows.append([f"`{name}`", "; ".join(notes), one.mode, _outcome(last.get(name))])
     return table(["suite", "what it is", "checkpoints are stored as", "last check"], rows)

@@ -172,7 +172,6 @@ def test_a_folder_instead_of_a_file_is_an_error(tmp_path):
         ({"batch_tokens": 2**63}, "batch_tokens: found 9223372036854775808; write a number of at "),
         ({"checkpoints": {"log": 10**9}}, "checkpoints.log: found 1000000000; write a number of"),
         ({"budget": {"checkpoints": {"x": "last"}}}, "budget.checkpoints.x: there is no such suit"),
-        ({"suites": {"paper": {"not_loadable": "no"}}}, "suites.paper: cannot be measured: no"),
         ({"suites": {"paper": {"seed": "("}}}, "suites.paper.seed: found '('; this is not a valid"),
         ({"suites": {"paper": {"seed": "x"}}}, "suites.paper.seed: found 'x'; needs a group"),
         ({"suites": {"paper": {"ignored_weights": ["("]}}}, "suites.paper.ignored_weights.0: fou"),

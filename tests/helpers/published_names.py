@@ -97,8 +97,6 @@ _NAMES = [
     ("olmo2-1b-early", "*", _olmo2(_OLMO2_1B_EARLY)),
     ("olmo3", "*", "stage1-step{0,1000,1413814} stage2-step47684 stage3-step11921"),
     ("olmoe", "*", "step5000-tokens20B step10000-tokens41B step1220000-tokens5117B"),
-    ("openeurollm-opensci", "repositories", "open-sci/open-sci-ref-v0.01-1.3b-c4-300B-4096"),
-    ("openeurollm-opensci", "*", "iter_{0001000..0003000 by 1000}"),
     ("openmoe", "repositories", "OrionZheng/openmoe-8b-{200B,400B,600B,800B,1T}"),
     ("paper", "*", "main"),
     ("parc", "*", "checkpoint-{10,640,4000}"),

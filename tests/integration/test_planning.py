@@ -14,8 +14,6 @@ from helpers.workflow import (
     ROOT,
     complete,
     configuration,
-    error_line,
-    refused,
     settings,
     sweep,
     write,
@@ -82,14 +80,14 @@ def test_every_target_of_every_shipped_configuration_can_be_planned(path, tmp_pa
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    """A folder with the configuration and the listings of all suites that can be measured."""
+    """A folder with the configuration and the listings of all suites."""
     folder = tmp_path_factory.mktemp("registry")
     measured = {
         name: suite
         for name, suite in REGISTRY.items()
         # The checkpoints of the suite `unstable` are unknown until its runs are trained. The target
         # `spikes` plans this suite.
-        if name != "unstable" and not getattr(suite, "not_loadable", None)
+        if name != "unstable"
     }
     remote = [name for name, suite in measured.items() if getattr(suite, "remote_code", False)]
     # Two suites of the registry have no repositories, because users add their own repositories.
@@ -118,12 +116,6 @@ def test_every_suite_of_the_registry_can_be_planned(registry, target):
     if target in ("all", "numbers"):
         named = set(configuration(registry)["suites"])
         assert set(re.findall(r": measuring ([^/]+)/", planned)) == named
-
-
-@pytest.mark.parametrize("name", [n for n, s in REGISTRY.items() if getattr(s, "not_loadable", 0)])
-def test_a_suite_that_cannot_be_measured_is_refused_in_one_line(tmp_path, name):
-    write(tmp_path, {"suites": [name]})
-    assert f"suites.{name}: cannot be measured: " in error_line(refused(tmp_path, "--dry-run"))
 
 
 def test_special_characters_of_users_are_taken_literally(runs, tmp_path):

@@ -265,32 +265,6 @@ def test_phases_that_are_separate_runs_are_read_separately(hub):
     ]
 
 
-@pytest.mark.parametrize("mode", ["refs", "folders"])
-def test_suite_that_cannot_be_loaded_agrees_until_a_model_appears(hub, mode):
-    suite = {"mode": mode, "repositories": ["lab/raw"], "match": None, "grid": None}
-    suite |= {"not_loadable": "other files", "weights": None, "architecture": None}
-    hub.add("lab/raw", "main", {"README.md": b"hello"})
-    hub.repositories["lab/raw"].card = {"license": "mit"}
-    assert differences(**suite) == []
-    name = "late" if mode == "refs" else "main"
-    hub.add("lab/raw", name, {"x/ep0-rank0.pt": b"state"})
-    assert differences(**suite) == []
-    inside = "" if mode == "refs" else "x/"
-    hub.add("lab/raw", name, {f"{inside}{path}": data for path, data in model().items()})
-    assert differences(**suite) == ["raw | format | not loadable | LlamaForCausalLM"]
-    # The class shows that the model is still the one that cannot be measured.
-    assert differences(**suite | {"architecture": "LlamaForCausalLM"}) == []
-
-
-def test_model_in_any_folder_of_a_suite_that_cannot_be_loaded_is_a_difference(hub):
-    nested = {f"a/{path}": data for path, data in model().items()}
-    hub.add("lab/raw", "main", nested | {"z/ep0-rank0.pt": b"state"})
-    hub.repositories["lab/raw"].card = {"license": "mit"}
-    suite = {"mode": "folders", "repositories": ["lab/raw"], "match": None, "grid": None}
-    (difference,) = differences(**suite, not_loadable="other files")
-    assert difference.startswith("raw | format | not loadable")
-
-
 def test_ambiguous_names_in_a_repository_cost_only_this_repository(hub):
     hub.add("org/a", "step--1", model())
     hub.add("org/a", "step/1", model())

@@ -227,7 +227,6 @@ def test_tokenizer_is_searched_in_main_and_then_in_the_checkpoints():
         ({"repositories": ["pythia"]}, "repositories.0: found 'pythia'; write org/name"),
         ({"tokens": {"per_stp": 1}}, "tokens"),
         ({"remote_code": True}, "write hub: {remote_code: [mine]}"),
-        ({"not_loadable": "not public"}, "cannot be measured: not public"),
         ({"repositories": []}, "names no repositories"),
     ],
 )

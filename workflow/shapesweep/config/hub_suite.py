@@ -287,7 +287,6 @@ class HubSuite(Expected, Naming):
         description="regular expressions for names of weights that the model may leave unused; the "
         "model's class may ignore further weights, and heads may be unused in any case",
     )
-    not_loadable: str | None = Field(None, description="reason why the suite cannot be measured")
     losses: dict[str, str] = Field(
         {},
         description="training logs by run: a `.csv`, `.jsonl` or `.json` file in the run's "
@@ -320,7 +319,7 @@ class HubSuite(Expected, Naming):
     @model_validator(mode="after")
     def _check_pattern(self) -> "HubSuite":
         for group in self.groups():
-            if not (group.match or group.named or self.not_loadable):
+            if not (group.match or group.named):
                 raise ValueError(
                     f"{group.repository} needs the key match, for the repository or for the suite"
                 )

@@ -310,8 +310,6 @@ class Config(Strict):
             if not suite.repositories:
                 advice = f"names no repositories; write {{{name}: {{repositories: [org/name]}}}}"
                 raise at(["suites", name], advice)
-            if suite.not_loadable:
-                raise at(["suites", name], f"cannot be measured: {suite.not_loadable}")
             if suite.remote_code and name not in self.hub.remote_code:
                 raise at(
                     ["suites", name],

@@ -6,7 +6,6 @@ This module does not call the Hub.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Literal
 
 from shapesweep.checkpoint import facts
@@ -83,10 +82,7 @@ def compare(suite: HubSuite, found: Survey) -> Iterator[Row]:
     for name, information in found.information.items():
         yield from _information(name, information, found.groups[name])
     for name in found.empty:
-        if suite.not_loadable:
-            yield Row(name, "format", "not loadable", "no names to check", "agrees")
-        else:
-            yield Row(name, "revisions", _n_steps(found.groups[name]), "none", "differs")
+        yield Row(name, "revisions", _n_steps(found.groups[name]), "none", "differs")
     for name, conflict in found.conflicts.items():
         yield Row(name, "names", "unambiguous", conflict, "differs")
     for run in found.runs:
@@ -164,9 +160,6 @@ def _contents(suite: HubSuite, run: Run, group: Repositories, is_gated: bool) ->
     if isinstance(run.tree, CheckpointError):
         yield Row(run.name, "files", "listed", str(run.tree), _verdict(run.tree, is_gated))
         return
-    if suite.not_loadable:
-        yield _not_loadable(suite, run, run.tree, group, is_gated)
-        return
     there, status = formats(run.tree, run.last.inside)
     if there:
         yield _row(run.name, "weights", group.weights, " and ".join(there), group.weights in there)
@@ -225,26 +218,6 @@ def formats(tree: Sequence[File], folder: str) -> tuple[list[str], str]:
         found += [] if missing else [name]
         flaws += [flaw.partition(":")[2] for flaw in missing if ":" in flaw]
     return found, f"incomplete, without {_few(flaws)}" if flaws else "neither safetensors nor bin"
-
-
-def _not_loadable(
-    suite: HubSuite, run: Run, tree: Sequence[File], group: Repositories, is_gated: bool
-) -> Row:
-    """Return whether the files still show that a run cannot be measured."""
-    where, what, stated = run.name, "format", "not loadable"
-    folders = {checkpoint.inside for checkpoint in run.checkpoints}
-    if suite.mode != "folders":
-        folders = {run.last.inside}
-    paths = {file.path for file in tree}
-    if not any(
-        formats(tree, folder)[0] and str(PurePosixPath(folder, "config.json")) in paths
-        for folder in folders
-    ):
-        return Row(where, what, stated, "no config.json with complete weights", "agrees")
-    if isinstance(run.config, CheckpointError):
-        return Row(where, what, stated, str(run.config), _verdict(run.config, is_gated))
-    hub = architecture(run.config or {}) or "a model without a class"
-    return Row(where, what, stated, hub, "agrees" if hub in _classes(group) else "differs")
 
 
 def _row(where: str, what: str, stated: str | None, hub: str, agrees: bool) -> Row:
