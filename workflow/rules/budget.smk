@@ -20,6 +20,8 @@ rule budget:
         runtime=lambda w, attempt: attempt * PLAN.budget_minutes(w.suite, w.run),
         # `device`, `batch_tokens` and `temporary` do not affect the numbers, so they are resources.
         # Snakemake does not repeat a job if only its resources change.
+        # How often Snakemake will repeat this attempt, with more memory, if the job fails.
+        retries=lambda w, attempt: retries_after(attempt),
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,
@@ -36,5 +38,5 @@ rule budget:
         "--run {wildcards.run} --revision {wildcards.revision} --checkpoints={params.downloaded:q} "
         "--tokenizer={input.tokenizer:q} --measured {params.measured:q} --device {resources.device} "
         "--batch-tokens {resources.batch_tokens} --temporary {resources.temporary:q} "
-        "--rise {params.rise} --threads {threads} "
+        "--rise {params.rise} --threads {threads} --retries {resources.retries} "
         "--out {output:q} > {log:q} 2>&1"

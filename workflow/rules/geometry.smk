@@ -27,6 +27,8 @@ rule geometry:
         runtime=lambda w, attempt: attempt * PLAN.geometry_minutes(batch(w)),
         # `device`, `batch_tokens` and `temporary` do not affect the numbers, so they are resources.
         # Snakemake does not repeat a job if only its resources change.
+        # How often Snakemake will repeat this attempt, with more memory, if the job fails.
+        retries=lambda w, attempt: retries_after(attempt),
         device=CONFIG.device,
         batch_tokens=CONFIG.batch_tokens,
         temporary=TEMPORARY_HERE,
@@ -45,4 +47,5 @@ rule geometry:
         "--tokenizer={input.tokenizer:q} --measured {params.measured:q} "
         "--device {resources.device} --batch-tokens {resources.batch_tokens} "
         "--temporary {resources.temporary:q} --keep={output.kept:q} --threads {threads} "
+        "--retries {resources.retries} "
         "--out {params.out:q} > {log:q} 2>&1"

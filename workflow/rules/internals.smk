@@ -67,6 +67,18 @@ def check_that_all_jobs_ran():
                 )
 
 
+def retries_after(attempt):
+    """Return how often a job will be repeated if this attempt fails.
+
+    Snakemake does not tell a job on a cluster the number of retries, so the job gets this number
+    from the environment of the main process.
+    """
+    # While Snakemake reads the workflow, the settings of the execution are not known yet.
+    if is_main_process() and workflow.execution_settings:
+        os.environ["SHAPESWEEP_RETRIES"] = str(workflow.execution_settings.retries)
+    return max(0, int(os.environ["SHAPESWEEP_RETRIES"]) + 1 - attempt)
+
+
 def refuse_storage():
     """Exit with a one-line error if a remote storage is set for the outputs.
 
@@ -91,3 +103,11 @@ def warn_without_profile():
             "shapesweep: the workflow's profile is not in use, so a job that fails ends the sweep; "
             "to use the profile, add --workflow-profile <clone of shapesweep>/profiles/default"
         )
+
+
+os.environ.setdefault("SHAPESWEEP_RETRIES", "0")
+
+
+# Snakemake passes this variable to jobs on a cluster.
+envvars:
+    "SHAPESWEEP_RETRIES",

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 #: Maximum number of characters of a message. Longer messages are cut in the middle.
 LONGEST = 1000
+#: The start of the message of a lack of memory.
+OUT_OF_MEMORY = "out of memory: "
 #: Errors of the disk that concern all checkpoints alike: it is full, or cannot be written.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -73,7 +75,7 @@ def as_checkpoint_errors() -> Iterator[None]:
         traceback.print_exc(file=sys.stderr)
         if _is_memory(error):
             reason = " ".join(str(error).split()) or "the checkpoint does not fit"
-            raise TransientError(f"out of memory: {reason}") from None
+            raise TransientError(f"{OUT_OF_MEMORY}{reason}") from None
         # An OSError with a number comes from the disk, and not from a library.
         from_disk = isinstance(error, OSError) and error.errno is not None
         raise (TransientError if from_disk else UnexpectedError)(described(error)) from None

@@ -15,8 +15,9 @@ from shapesweep import cli
 from shapesweep.activations import extract
 from shapesweep.config import files
 from shapesweep.config.measurement import as_yaml
-from shapesweep.errors import ShapesweepError
+from shapesweep.errors import ShapesweepError, UnexpectedError
 from shapesweep.geometry import batch, checkpoint, member
+from shapesweep.geometry.isolation import Attempt
 from shapesweep.geometry.measured import Measured
 from shapesweep.manifest import checkpoints
 from shapesweep.plan.workflow import BATCH_TABLES
@@ -140,6 +141,39 @@ def test_error_in_the_measurement_of_a_checkpoint_costs_only_this_checkpoint(
     assert found["failures"].unexpected.all()
     assert list(found["geometry"].revision.unique()) == ["checkpoint-0", "checkpoint-9"]
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["extract._extract", "checkpoint.measure"])
+def test_job_fails_if_memory_runs_out_and_the_job_will_be_repeated(sweep, monkeypatch, part):
+    module, _, name = part.partition(".")
+    module = {"extract": extract, "checkpoint": checkpoint}[module]
+    errors = Mock(wraps=getattr(module, name), side_effect=[DEFAULT, MemoryError("20 GB")] * 2)
+    monkeypatch.setattr(module, name, errors)
+    arguments = (sweep.folder / "batch", sweep.temporary, sweep.settings)
+    members = sweep.members(["checkpoint-0", "checkpoint-5"])
+    with pytest.raises(ShapesweepError, match=r"^out of memory: 20 GB; the job will be repeated"):
+        list(batch.measure(members, *arguments, attempt=Attempt(retries=1)))
+    members = sweep.members(["checkpoint-5", "checkpoint-9"])
+    list(batch.measure(members, *arguments, attempt=Attempt()))
+    sweep.assert_failures(sweep.tables(), ("checkpoint-9", "out of memory: 20 GB", True))
+
+
+def test_crashed_checkpoints_are_failures_and_the_others_are_begun_one_by_one(sweep):
+    crashed = {"checkpoint-5": UnexpectedError("the process crashed")}
+    begun = []
+    attempt = Attempt(crashed, one_by_one=True, begin=begun.append)
+    arguments = (sweep.folder / "batch", sweep.temporary, sweep.settings)
+    for line in batch.measure(sweep.members(), *arguments, attempt=attempt):
+        begun.append(line)
+    assert begun[:3] == [
+        "r/checkpoint-5: skipped: the process crashed",
+        "checkpoint-0",
+        "s/r/checkpoint-0: extracted text",
+    ]
+    assert begun[4] == "checkpoint-9"
+    found = sweep.tables()
+    sweep.assert_failures(found, ("checkpoint-5", "the process crashed", False))
+    assert list(found["geometry"].revision.unique()) == ["checkpoint-0", "checkpoint-9"]
 
 
 def test_changed_checkpoint_is_measured_again(sweep, make_checkpoint):

@@ -31,6 +31,23 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     # The disk budget does not count the cache of xet, so disable this cache.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
+    if "retries" in arguments:
+        from shapesweep.geometry import isolation
+
+        def work(attempt: isolation.Attempt) -> int:
+            arguments.attempt = attempt
+            return _run(arguments)
+
+        try:
+            return isolation.run(work, arguments.retries)
+        except ShapesweepError as error:
+            print(f"shapesweep: error: {error}", file=sys.stderr)
+            return 2
+    return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run a subcommand, and report an expected error in one line."""
     try:
         if "config" in arguments:
             from shapesweep.config import files
@@ -95,12 +112,14 @@ def _commands() -> dict[Callable[[argparse.Namespace], int | None], list[str]]:
         ],
         examine.checkpoint: ["folder", "--base"],
         commands.activations: [*fetched, "--out"],
-        commands.geometry: [*fetched, "--measured", "--temporary", "--keep", "--out"],
+        commands.geometry: [
+            *(*fetched, "--measured", "--temporary", "--keep", "--retries", "--out"),
+        ],
         examine.measure: [
             *("files", "--json", "--metrics", "--k", "--n-points", "--seed", "--selection"),
             *("--tensor", "--local", "--threads"),
         ],
-        commands.budget: [*fetched, "--measured", "--rise", "--temporary", "--out"],
+        commands.budget: [*fetched, "--measured", "--rise", "--temporary", "--retries", "--out"],
         commands.join: ["--plans", "--manifests", "--history", "--results", "--out"],
         commands.curves: ["--tables", "--tested", "--out"],
         commands.comparison: ["--curves", "--out"],
@@ -170,6 +189,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--keep": _optional("folder in which shards are kept (default: shards are removed)", ""),
     "--temporary": _optional(
         "folder for temporary files (default: the system's folder)", tempfile.gettempdir()
+    ),
+    "--retries": _optional(
+        "how often the workflow repeats this job, with more memory, if it fails (default: 0)",
+        0,
+        type=int,
     ),
     "--bytes": _optional("number of bytes to claim from the disk budget", 0, type=int),
     "--seconds": _optional(

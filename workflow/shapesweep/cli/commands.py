@@ -147,7 +147,9 @@ def geometry(arguments: argparse.Namespace) -> None:
     members = _members(arguments, downloads=arguments.checkpoints)
     shards, settings = _temporary(arguments) / "activations", _settings(arguments)
     with _used(arguments, "geometry"):
-        for line in batch.measure(members, arguments.out, shards, settings, arguments.keep):
+        for line in batch.measure(
+            members, arguments.out, shards, settings, arguments.keep, arguments.attempt
+        ):
             print(line, flush=True)
 
 
@@ -157,7 +159,7 @@ def budget(arguments: argparse.Namespace) -> None:
 
     (member,) = _members(arguments, downloads=arguments.checkpoints)
     with _used(arguments, "budget"):
-        print(batch.measure_budget(member, arguments.out, arguments.rise))
+        print(batch.measure_budget(member, arguments.out, arguments.rise, arguments.attempt))
 
 
 def join(arguments: argparse.Namespace) -> None:

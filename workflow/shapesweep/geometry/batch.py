@@ -14,9 +14,11 @@ import pandas as pd
 import pyarrow as pa
 
 from shapesweep.activations import budget, extract
+from shapesweep.activations.extract import Source
 from shapesweep.config.measurement import Measurement
 from shapesweep.errors import CheckpointError, ShapesweepError, as_checkpoint_errors
 from shapesweep.geometry import checkpoint
+from shapesweep.geometry.isolation import FIRST, Attempt
 from shapesweep.geometry.measured import Measured
 from shapesweep.geometry.member import Member
 from shapesweep.storage import atomic, failures, schemas, tables
@@ -28,6 +30,7 @@ def measure(
     temporary: str | Path,
     settings: Measurement,
     kept: str | Path | None = None,
+    attempt: Attempt = FIRST,
 ) -> Iterator[str]:
     """Measure checkpoints, and write their tables.
 
@@ -42,6 +45,8 @@ def measure(
     settings : Measurement
     kept : path-like, optional
         Folder in which the shards of a single checkpoint are kept; by default, shards are removed.
+    attempt : Attempt, optional
+        Checkpoints that ended the process in earlier attempts.
 
     Yields
     ------
@@ -51,12 +56,14 @@ def measure(
     Raises
     ------
     ShapesweepError
-        If a shard is damaged.
+        If a shard is damaged; or if memory runs out, and the job will be repeated with more memory.
     """
-    failed: dict[str | None, dict[str, Any]] = {}
+    failed = _crashed(members, attempt)
+    for row in failed.values():
+        yield "{run}/{revision}: skipped: {reason}".format(**row)
     with atomic.temporary(temporary, "shards") as folder:
         sources = []
-        for member in members:
+        for member in (each for each in members if each.checkpoint.revision not in failed):
             # To keep the shards, extract all of them, even if their numbers are already measured.
             if member.is_measured and not kept:
                 yield f"{member.checkpoint.name}: already measured"
@@ -64,11 +71,12 @@ def measure(
             shards = Path(kept) if kept else folder / str(member.checkpoint.revision)
             sources.append(member.source(shards, None if kept else member.known.complete()))
         folders = {member.checkpoint.revision: _measured_folder(member) for member in members}
-        for number, (source, line) in enumerate(extract.extract(sources, settings)):
+        for number, (source, line) in enumerate(_extract(sources, settings, attempt)):
             yield line
             revision = source.checkpoint.revision
             failure = failures.recorded(source.out)
             if failure:
+                attempt.raise_if_repeated(failure["reason"])
                 failed[revision] = failure
             else:
                 part = (number, len(sources))
@@ -76,6 +84,7 @@ def measure(
                     with as_checkpoint_errors():
                         line = checkpoint.measure(source.out, folders[revision], settings, part)
                 except CheckpointError as error:
+                    attempt.raise_if_repeated(str(error))
                     failed[revision] = failures.as_row(source.checkpoint, error)
                     line = f"skipped: {error}"
                 yield f"{source.checkpoint.name}: {line}"
@@ -84,7 +93,29 @@ def measure(
     _write(members, failed, Path(out), settings)
 
 
-def measure_budget(member: Member, out: str | Path, rise: float) -> str:
+def _crashed(members: Sequence[Member], attempt: Attempt) -> dict[str | None, dict[str, Any]]:
+    """Return the failures of checkpoints that ended the process in earlier attempts."""
+    return {
+        member.checkpoint.revision: failures.as_row(member.checkpoint, error)
+        for member in members
+        for error in [attempt.crashed.get(str(member.checkpoint.revision))]
+        if error
+    }
+
+
+def _extract(
+    sources: Sequence[Source], settings: Measurement, attempt: Attempt
+) -> Iterator[tuple[Source, str]]:
+    """Extract checkpoints; in careful attempts, read each after the one before is measured."""
+    if not attempt.one_by_one:
+        yield from extract.extract(sources, settings)
+        return
+    for source in sources:
+        attempt.begin(str(source.checkpoint.revision))
+        yield from extract.extract([source], settings)
+
+
+def measure_budget(member: Member, out: str | Path, rise: float, attempt: Attempt = FIRST) -> str:
     """Measure the dimension budget of a checkpoint, and write its table.
 
     Parameters
@@ -95,22 +126,34 @@ def measure_budget(member: Member, out: str | Path, rise: float) -> str:
         the table is empty, and its metadata contain a row of `schemas.FAILURES`.
     rise : float
         Maximum relative increase of the loss.
+    attempt : Attempt, optional
+        Whether the checkpoint ended the process in an earlier attempt.
 
     Returns
     -------
     str
         Message of one line.
+
+    Raises
+    ------
+    ShapesweepError
+        If memory runs out, and the job will be repeated with more memory.
     """
+    revision = str(member.checkpoint.revision)
     rows, failure, line = member.budget(rise), None, "already measured"
     if rows is None:
         try:
             with as_checkpoint_errors():
+                if revision in attempt.crashed:
+                    raise attempt.crashed[revision]
+                attempt.begin(revision)
                 rows = budget.measure(
                     member.checkpoint, member.folder, member.settings, member.tokenizer, rise
                 )
             line = f"{len(rows)} layers"
             member.keep_budget(rise, rows)
         except CheckpointError as error:
+            attempt.raise_if_repeated(str(error))
             rows, failure = [], failures.without_budget(member.checkpoint, error)
             line = failure["reason"]
     metadata = {"transient": int(bool(failure and failure["transient"])), "failure": failure}
