@@ -32,28 +32,34 @@ def main(argv: list[str] | None = None) -> int:
     # The disk budget does not count the cache of xet, so disable this cache.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
     if "retries" in arguments:
-        from shapesweep.geometry import isolation
-
-        def work(attempt: isolation.Attempt) -> int:
-            arguments.attempt = attempt
-            return _run(arguments)
-
-        try:
-            return isolation.run(work, arguments.retries)
-        except ShapesweepError as error:
-            print(f"shapesweep: error: {error}", file=sys.stderr)
-            return 2
-    return _run(arguments)
+        return _status(_run_in_child, arguments)
+    return _status(_run, arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Run a subcommand, and report an expected error in one line."""
-    try:
-        if "config" in arguments:
-            from shapesweep.config import files
+    """Run a subcommand, and return its exit status."""
+    if "config" in arguments:
+        from shapesweep.config import files
 
-            arguments.config = files.load(arguments.config)
-        return arguments.command(arguments) or 0
+        arguments.config = files.load(arguments.config)
+    return arguments.command(arguments) or 0
+
+
+def _run_in_child(arguments: argparse.Namespace) -> int:
+    """Run a subcommand in a child process, which a checkpoint may end."""
+    from shapesweep.geometry import isolation
+
+    def work(attempt: isolation.Attempt) -> int:
+        arguments.attempt = attempt
+        return _status(_run, arguments)
+
+    return isolation.run(work, arguments.retries)
+
+
+def _status(call: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Call a function, report an expected error in one line, and return the exit status."""
+    try:
+        return call(arguments)
     except ShapesweepError as error:
         message = str(error)
     except OSError as error:

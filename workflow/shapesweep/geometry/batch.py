@@ -106,7 +106,7 @@ def _crashed(members: Sequence[Member], attempt: Attempt) -> dict[str | None, di
 def _extract(
     sources: Sequence[Source], settings: Measurement, attempt: Attempt
 ) -> Iterator[tuple[Source, str]]:
-    """Extract checkpoints; in careful attempts, read each after the one before is measured."""
+    """Extract checkpoints. If an earlier attempt crashed, finish each before the next is read."""
     if not attempt.one_by_one:
         yield from extract.extract(sources, settings)
         return
