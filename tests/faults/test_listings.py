@@ -165,7 +165,7 @@ def test_placeholders_in_commands_of_rules_are_quoted_or_safe():
     # Each of these placeholders stands for a number, or for one of the few strings that the
     # configuration allows.
     safe |= {f"params.{name}" for name in ("bytes", "seconds", "rise")}
-    safe |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "room")}
+    safe |= {f"resources.{name}" for name in ("batch_tokens", "calls", "device", "retries", "room")}
     safe |= {"threads"}
     n_words = 0
     for path in Path("workflow/rules").glob("*.smk"):

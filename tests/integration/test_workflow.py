@@ -105,7 +105,7 @@ def test_every_rule_has_comments_a_message_logs_and_resources():
 
 def test_jobs_use_the_threads_of_their_rule(workspace):
     planned = sweep(workspace, "--dry-run", "--cores", "4", "--set-threads", "geometry=3")
-    assert planned.stdout.count("--threads 3 --out results/geometry") == 2
+    assert planned.stdout.count("--threads 3 --retries 0 --out results/geometry") == 2
 
 
 def test_the_report_has_every_figure_with_title_category_and_caption(again):

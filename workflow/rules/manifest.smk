@@ -1,5 +1,6 @@
 # Input: the folders of a suite's checkpoints, or the Hub. The Hub is queried once (and again with
-# --forcerun listing), and <results>/listings/ stores its responses. Output:
+# --forcerun listing), and <results>/listings/ stores its responses. The listing of a local suite
+# fetches its base models on the Hub. Output:
 # <results>/manifests/<suite>.parquet, with one row per checkpoint, and files in
 # <results>/plans/<suite>/, which list the batches to be measured. `snakemake manifests` prints the
 # checkpoints of all suites, and `snakemake plan` prints the cost of the sweep. Neither command

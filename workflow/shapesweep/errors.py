@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 #: Maximum number of characters of a message. Longer messages are cut in the middle.
 LONGEST = 1000
-#: The start of the message of a lack of memory.
+#: The start of the message if the memory of the machine, or of the job, runs out.
 OUT_OF_MEMORY = "out of memory: "
 #: Errors of the disk that concern all checkpoints alike: it is full, or cannot be written.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -75,7 +75,10 @@ def as_checkpoint_errors() -> Iterator[None]:
         traceback.print_exc(file=sys.stderr)
         if _is_memory(error):
             reason = " ".join(str(error).split()) or "the checkpoint does not fit"
-            raise TransientError(f"{OUT_OF_MEMORY}{reason}") from None
+            # More memory for the job does not help if the memory of a GPU runs out.
+            is_gpu = type(error).__name__ == "OutOfMemoryError" or "cuda" in reason.lower()
+            kind = "out of GPU memory: " if is_gpu else OUT_OF_MEMORY
+            raise TransientError(f"{kind}{reason}") from None
         # An OSError with a number comes from the disk, and not from a library.
         from_disk = isinstance(error, OSError) and error.errno is not None
         raise (TransientError if from_disk else UnexpectedError)(described(error)) from None

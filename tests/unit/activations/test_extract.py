@@ -220,7 +220,7 @@ def test_activations_that_are_not_finite_are_reported(model_folder, run, make_ch
     ("error", "message"),
     [
         (MemoryError(), "out of memory: the checkpoint does not fit"),
-        (torch.OutOfMemoryError("CUDA out of memory."), "out of memory: CUDA out of memory."),
+        (torch.OutOfMemoryError("CUDA out of memory."), "out of GPU memory: CUDA out of memory."),
         (RuntimeError("can't allocate memory: you tried"), "out of memory: can't allocate memory"),
         (OSError(errno.EIO, "Input/output error"), "OSError: [Errno 5] Input/output error"),
     ],

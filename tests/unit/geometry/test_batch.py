@@ -166,7 +166,7 @@ def test_crashed_checkpoints_are_failures_and_the_others_are_begun_one_by_one(sw
     for line in batch.measure(sweep.members(), *arguments, attempt=attempt):
         begun.append(line)
     assert begun[:3] == [
-        "r/checkpoint-5: skipped: the process crashed",
+        "s/r/checkpoint-5: skipped: the process crashed",
         "checkpoint-0",
         "s/r/checkpoint-0: extracted text",
     ]

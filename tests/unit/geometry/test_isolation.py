@@ -3,6 +3,7 @@
 A process that has imported torch runs a job without a child, so each test starts a new process.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -98,11 +99,63 @@ def test_killed_job_fails_while_it_will_be_repeated():
     assert ended(code.format("SIGSEGV"))[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_of_users_end_the_job(number):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGXCPU, 35])
+def test_signals_of_users_and_schedulers_end_the_job(number):
     status, output, errors = ended(f"measure = lambda r: r == 'b' and die({int(number)})\nrun(job)")
-    assert (status % 256, output) == (128 + number if number == 15 else 1, ["a measured"])
-    assert "crashed" not in errors
+    assert (status, output, errors) == (128 + number, ["a measured"], "")
+
+
+def test_child_cleans_up_after_an_interrupt_from_the_terminal(tmp_path):
+    folder = tmp_path / "folder"
+    code = f"""
+import shutil
+from pathlib import Path
+
+folder = Path({str(folder)!r})
+
+def measure(revision):
+    folder.mkdir()
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        time.sleep(1)
+        shutil.rmtree(folder)
+
+run(job)
+"""
+    process = start(code, start_new_session=True)
+    assert process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=10)
+    assert not folder.exists()
+
+
+def test_processes_that_the_child_leaves_behind_do_not_block_the_job():
+    code = """
+import multiprocessing
+
+def measure(revision):
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    process.start()
+    print(process.pid, file=sys.stderr, flush=True)
+    die(signal.SIGSEGV)
+
+run(lambda attempt: job(attempt))
+"""
+    process = start(code)
+    assert process.wait(timeout=30) == 0
+    for _ in range(4):
+        os.kill(int(process.stderr.readline()), signal.SIGKILL)
+
+
+def test_job_without_an_output_stream_is_run():
+    process = subprocess.run(
+        [sys.executable, "-c", f"{BEGIN}measure = str\nsys.stdout.close()\nrun(lambda a: 3)"],
+        check=False,
+        capture_output=True,
+    )
+    assert process.returncode == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

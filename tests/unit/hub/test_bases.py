@@ -70,8 +70,16 @@ def test_base_that_cannot_be_fetched_is_refused_with_the_reason(hub, files, reas
     hub.add("org/base", files=MODEL)
     with pytest.raises(ShapesweepError, match=reason) as caught:
         bases.fetch(f"org/base@{commit}")
-    assert f"`hf download org/base --revision {commit} --local-dir <folder>`" in str(caught.value)
+    assert "network" not in str(caught.value)
     assert not downloads(hub)
+
+
+def test_advice_for_a_machine_without_a_network(hub, base):
+    hub.scripted = lambda: ("503", {})
+    with pytest.raises(ShapesweepError, match=r"failed in all 8 attempts \(HTTP 503\)") as caught:
+        bases.fetch(base)
+    name, _, commit = base.partition("@")
+    assert f"`hf download {name} --revision {commit} --local-dir <folder>`" in str(caught.value)
 
 
 def test_command_checks_an_adapter_with_its_base_on_the_hub(hub, tmp_path, capsys):
@@ -83,6 +91,11 @@ def test_command_checks_an_adapter_with_its_base_on_the_hub(hub, tmp_path, capsy
     assert capsys.readouterr().out.startswith(f"{adapter}: LlamaForCausalLM (decoder), 3 blocks")
     assert cli.main(["checkpoint", str(adapter), "--base", f"org/base@{ABSENT}"]) == 2
     assert f"base: cannot fetch org/base@{ABSENT}: org/base: the" in capsys.readouterr().err
+    hub.asked.clear()
+    typo = str(tmp_path / "adaptor")
+    assert cli.main(["checkpoint", typo, "--base", f"org/base@{commit}"]) == 2
+    assert capsys.readouterr().err == f"shapesweep: error: {typo}: there is no such folder\n"
+    assert not hub.asked
 
 
 def suite(folder, base):
@@ -115,7 +128,9 @@ def test_suite_lists_its_base_from_the_file_that_the_command_writes(hub, base, t
     ]
 
     shutil.rmtree(folder)
-    with pytest.raises(ShapesweepError, match=r"is no longer in .*--forcerun listing") as caught:
+    with pytest.raises(
+        ShapesweepError, match=r"is no longer in .*; to fetch it again, remove .*s\.json"
+    ) as caught:
         Plan(config, results).listed("s")
     assert base in str(caught.value)
     out.write_text(json.dumps({base: 3}), encoding="utf-8")

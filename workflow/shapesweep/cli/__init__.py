@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
 from shapesweep.cli import commands, examine, registry
-from shapesweep.errors import ShapesweepError
+from shapesweep.cli.exit_status import exit_status
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,48 +30,15 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     # The disk budget does not count the cache of xet, so disable this cache.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
-    if "retries" in arguments:
-        return _status(_run_in_child, arguments)
-    return _status(_run, arguments)
+    return exit_status(lambda: _run(arguments), getattr(arguments, "out", None))
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    """Run a subcommand, and return its exit status."""
+def _run(arguments: argparse.Namespace) -> int | None:
     if "config" in arguments:
         from shapesweep.config import files
 
         arguments.config = files.load(arguments.config)
-    return arguments.command(arguments) or 0
-
-
-def _run_in_child(arguments: argparse.Namespace) -> int:
-    """Run a subcommand in a child process, which a checkpoint may end."""
-    from shapesweep.geometry import isolation
-
-    def work(attempt: isolation.Attempt) -> int:
-        arguments.attempt = attempt
-        return _status(_run, arguments)
-
-    return isolation.run(work, arguments.retries)
-
-
-def _status(call: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """Call a function, report an expected error in one line, and return the exit status."""
-    try:
-        return call(arguments)
-    except ShapesweepError as error:
-        message = str(error)
-    except OSError as error:
-        # Errors from the Parquet writer do not name the file.
-        path = error.filename or getattr(arguments, "out", None)
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        message = f"{path}: {reason}" if path else reason
-    except MemoryError as error:
-        message = f"out of memory: {str(error) or 'the data does not fit in memory'}"
-    except KeyboardInterrupt:
-        return 130
-    print(f"shapesweep: error: {message}", file=sys.stderr)
-    return 2
+    return arguments.command(arguments)
 
 
 def parser() -> argparse.ArgumentParser:

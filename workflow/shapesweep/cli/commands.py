@@ -6,15 +6,19 @@ import argparse
 import contextlib
 import json
 import re
+import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shapesweep.cli.exit_status import exit_status
 from shapesweep.errors import ShapesweepError
 
 if TYPE_CHECKING:
     from shapesweep.config.measurement import Measurement
     from shapesweep.config.suite import AnySuite
+    from shapesweep.geometry.isolation import Attempt
     from shapesweep.geometry.member import Member
     from shapesweep.manifest.selection import Rule
 
@@ -142,24 +146,30 @@ def activations(arguments: argparse.Namespace) -> None:
 
 def geometry(arguments: argparse.Namespace) -> None:
     """Measure checkpoints: extract their activations, and write the tables of their metrics."""
-    from shapesweep.geometry import batch
 
-    members = _members(arguments, downloads=arguments.checkpoints)
-    shards, settings = _temporary(arguments) / "activations", _settings(arguments)
-    with _used(arguments, "geometry"):
+    def work(attempt: Attempt) -> None:
+        from shapesweep.geometry import batch
+
+        members = _members(arguments, downloads=arguments.checkpoints)
+        shards, settings = _temporary(arguments) / "activations", _settings(arguments)
         for line in batch.measure(
-            members, arguments.out, shards, settings, arguments.keep, arguments.attempt
+            members, arguments.out, shards, settings, arguments.keep, attempt
         ):
             print(line, flush=True)
+
+    _run_in_child(work, arguments, "geometry")
 
 
 def budget(arguments: argparse.Namespace) -> None:
     """Measure how many dimensions of each layer a checkpoint needs to keep its loss."""
-    from shapesweep.geometry import batch
 
-    (member,) = _members(arguments, downloads=arguments.checkpoints)
-    with _used(arguments, "budget"):
-        print(batch.measure_budget(member, arguments.out, arguments.rise, arguments.attempt))
+    def work(attempt: Attempt) -> None:
+        from shapesweep.geometry import batch
+
+        (member,) = _members(arguments, downloads=arguments.checkpoints)
+        print(batch.measure_budget(member, arguments.out, arguments.rise, attempt))
+
+    _run_in_child(work, arguments, "budget")
 
 
 def join(arguments: argparse.Namespace) -> None:
@@ -334,6 +344,20 @@ def _temporary(arguments: argparse.Namespace) -> Path:
     if re.fullmatch(SCRATCH_NAME, folder.name):
         return private_folder(folder, "set scratch to a folder that belongs to you")
     return folder
+
+
+def _run_in_child(work: Callable[[Attempt], None], arguments: argparse.Namespace, job: str) -> None:
+    """Run a job in a child process, which a checkpoint may end."""
+    from shapesweep.geometry import isolation
+
+    # The child process inherits the mark. If the child ends, this process keeps the mark.
+    with _used(arguments, job):
+        status = isolation.run(
+            lambda attempt: exit_status(lambda: work(attempt), arguments.out), arguments.retries
+        )
+        if status:
+            # The files of a job that failed may be removed when another job needs the space.
+            sys.exit(status)
 
 
 def _used(arguments: argparse.Namespace, job: str) -> AbstractContextManager[None]:

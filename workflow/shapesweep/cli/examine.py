@@ -22,14 +22,14 @@ def checkpoint(arguments: argparse.Namespace) -> None:
     from shapesweep.config.suite import ON_HUB
     from shapesweep.hub import bases
 
-    base = arguments.base
-    if base and re.fullmatch(ON_HUB, base):
-        base = bases.fetch(base)
-    for folder in filter(None, (arguments.folder, base)):
+    is_on_hub = bool(arguments.base and re.fullmatch(ON_HUB, arguments.base))
+    for folder in filter(None, (arguments.folder, None if is_on_hub else arguments.base)):
         if not Path(folder).is_dir():
             layout = layouts.find([Path(folder).name]) if Path(folder).is_file() else ""
             raise ShapesweepError(f"{folder}: {layout or 'there is no such folder'}")
-    base = base if adapters.is_adapter(arguments.folder) else None
+    base = arguments.base if adapters.is_adapter(arguments.folder) else None
+    if base and is_on_hub:
+        base = bases.fetch(base)
     status = adapters.inspect(arguments.folder, base).status
     if status:
         raise ShapesweepError(f"{arguments.folder}: {', '.join(status)}")

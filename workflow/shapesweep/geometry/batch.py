@@ -58,9 +58,15 @@ def measure(
     ShapesweepError
         If a shard is damaged; or if memory runs out, and the job will be repeated with more memory.
     """
-    failed = _crashed(members, attempt)
-    for row in failed.values():
-        yield "{run}/{revision}: skipped: {reason}".format(**row)
+    failed: dict[str | None, dict[str, Any]] = {}
+    for member in members:
+        error = attempt.crashed.get(str(member.checkpoint.revision))
+        if error:
+            failed[member.checkpoint.revision] = failures.as_row(member.checkpoint, error)
+            if kept:
+                with atomic.folder(kept) as partial:
+                    failures.record(partial, member.checkpoint, error)
+            yield f"{member.checkpoint.name}: skipped: {error}"
     with atomic.temporary(temporary, "shards") as folder:
         sources = []
         for member in (each for each in members if each.checkpoint.revision not in failed):
@@ -91,16 +97,6 @@ def measure(
             if not kept:
                 shutil.rmtree(source.out)
     _write(members, failed, Path(out), settings)
-
-
-def _crashed(members: Sequence[Member], attempt: Attempt) -> dict[str | None, dict[str, Any]]:
-    """Return the failures of checkpoints that ended the process in earlier attempts."""
-    return {
-        member.checkpoint.revision: failures.as_row(member.checkpoint, error)
-        for member in members
-        for error in [attempt.crashed.get(str(member.checkpoint.revision))]
-        if error
-    }
 
 
 def _extract(

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,8 +22,13 @@ from shapesweep.errors import (
     UnexpectedError,
 )
 
-#: Signals with which users and schedulers end a job. They do not come from a checkpoint.
-_STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+#: Signals that may come from a checkpoint. Users and schedulers end a job with other signals.
+_CRASHES = {
+    *(signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE),
+    *(signal.SIGILL, signal.SIGTRAP, signal.SIGSYS),
+}
+#: Maximum number of bytes in the name of a revision.
+_LONGEST = 255
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def run(work: Callable[[Attempt], int], retries: int) -> int:
         status, revision = _in_child(work, attempt)
         if status >= 0:
             return status
-        if -status in _STOPS:
+        if -status not in _CRASHES:
             return 128 - status
         error = _error(-status)
         attempt.raise_if_repeated(str(error))
@@ -130,29 +136,34 @@ def _in_child(work: Callable[[Attempt], int], attempt: Attempt) -> tuple[int, st
     revision : str
         The last checkpoint that the job began; empty if it began none.
     """
-    begun, begins = os.pipe()
     alive, keeps_alive = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        os.close(begun)
-        os.close(keeps_alive)
-        threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
+    _flush()
+    with tempfile.TemporaryFile() as begun:
+        child = os.fork()
+        if child == 0:
+            os.close(keeps_alive)
+            threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
 
-        def begin(revision: str) -> object:
-            return os.write(begins, f"{revision}\n".encode())
+            def begin(revision: str) -> None:
+                os.pwrite(begun.fileno(), revision.ljust(_LONGEST).encode(), 0)
 
-        _work(work, dataclasses.replace(attempt, begin=begin))
-    os.close(begins)
-    os.close(alive)
+            _work(work, dataclasses.replace(attempt, begin=begin))
+        os.close(alive)
+        try:
+            status = _wait(child)
+        finally:
+            os.close(keeps_alive)
+        revision = os.pread(begun.fileno(), _LONGEST, 0).decode().strip()
+    return os.waitstatus_to_exitcode(status), revision
+
+
+def _wait(child: int) -> int:
     try:
-        with open(begun, encoding="utf-8") as lines:  # noqa: PTH123
-            revisions = lines.read().split()
-        _, status = os.waitpid(child, 0)
-    finally:
-        os.close(keeps_alive)
-    return os.waitstatus_to_exitcode(status), revisions[-1] if revisions else ""
+        return os.waitpid(child, 0)[1]
+    except KeyboardInterrupt:
+        # The terminal interrupts both processes. The child removes its temporary files.
+        os.waitpid(child, 0)
+        raise
 
 
 def _work(work: Callable[[Attempt], int], attempt: Attempt) -> None:
@@ -163,10 +174,15 @@ def _work(work: Callable[[Attempt], int], attempt: Attempt) -> None:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
+        _flush()
         os._exit(status)
+
+
+def _flush() -> None:
+    """Write the buffers of the output streams, unless a stream is closed."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _end_with_parent(alive: int) -> None:

@@ -49,7 +49,9 @@ def fetch(base: str) -> Path:
         n_bytes = sum(file.size for file in wanted)
         with progress.bar(n_bytes, "fetching", "bytes") as shown:
             arrived = [client.fetch(name, commit, file, None, shown) for file in wanted]
-    except (client.RefusedError, client.UnreachableError) as error:
+    except client.RefusedError as error:
+        raise ShapesweepError(f"base: cannot fetch {base}: {error}") from None
+    except client.UnreachableError as error:
         raise ShapesweepError(
             f"base: cannot fetch {base}: {error}. If this machine has no network, run `hf download "
             f"{name} --revision {commit} --local-dir <folder>` on a machine that has one, and set "
@@ -90,7 +92,7 @@ def read_folders(path: str | Path) -> Mapping[str, Path]:
     for base, folder in found.items():
         if not Path(folder, "config.json").is_file():
             raise ShapesweepError(
-                f"base: {base} is no longer in {folder}; to fetch it again, run again with "
-                "--forcerun listing"
+                f"base: {base} is no longer in {folder}; to fetch it again, remove {path}, and run "
+                "again"
             )
     return {base: Path(folder) for base, folder in found.items()}

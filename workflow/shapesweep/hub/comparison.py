@@ -16,7 +16,7 @@ from shapesweep.hub.errors import NoAccessError, RefusedError, UnreachableError
 from shapesweep.hub.files import needed
 from shapesweep.hub.information import Information
 from shapesweep.hub.revisions import Repository, unmatched
-from shapesweep.hub.survey import ANY, Config, Run, Survey
+from shapesweep.hub.survey import Config, Run, Survey
 from shapesweep.storage import axis
 from shapesweep.storage.files import File
 
@@ -77,7 +77,7 @@ def compare(suite: HubSuite, found: Survey) -> Iterator[Row]:
         yield _repository(name, repository, group, found.information.get(name))
         if not isinstance(repository, Repository) or name in found.conflicts:
             continue
-        if group and group.match != ANY:
+        if group:
             yield from _other_names(suite, name, repository, group)
     for name, information in found.information.items():
         yield from _information(name, information, found.groups[name])
@@ -89,8 +89,7 @@ def compare(suite: HubSuite, found: Survey) -> Iterator[Row]:
         group = found.groups[run.last.repository]
         information = found.information[run.last.repository]
         is_gated = isinstance(information, Information) and information.is_gated
-        if group.match != ANY:
-            yield _revisions(run, group)
+        yield _revisions(run, group)
         yield from _contents(suite, run, group, is_gated)
 
 

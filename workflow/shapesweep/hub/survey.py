@@ -14,9 +14,6 @@ from shapesweep.hub.revisions import Listed, Repository
 from shapesweep.hub.runs import checkpoints
 from shapesweep.storage.files import File
 
-#: The rule for suites without rules: every name matches.
-ANY = "(?s:.*)"
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Config = Mapping[str, Any]
@@ -95,7 +92,6 @@ def survey(suite: HubSuite, parallel: int) -> Survey:
     UnreachableError
         If the Hub is down. A single repository that fails costs only this repository.
     """
-    suite = _with_rules(suite)
     found = _references(suite, parallel)
     listed = {
         name: repository
@@ -148,15 +144,6 @@ def _each(
     return dict(listing.in_parallel(attempt, items, parallel))
 
 
-def _with_rules(suite: HubSuite) -> HubSuite:
-    """Let every name match in groups that have no rules, because they cannot be measured."""
-    groups = [
-        group if group.match or group.named else group.model_copy(update={"match": ANY})
-        for group in suite.groups()
-    ]
-    return suite.model_copy(update={"repositories": groups})
-
-
 def _references(suite: HubSuite, parallel: int) -> Survey:
     problems = listing.Problems()
     group_of = listing.names(suite, problems)
@@ -201,8 +188,7 @@ def _by_run(
     """Return the checkpoints of each run, except holes and a `main` that is no checkpoint."""
     by_run: dict[str, list[Listed]] = {}
     for checkpoint in found:
-        is_any = checkpoint.revision == "main" and groups[checkpoint.repository].match == ANY
-        if checkpoint.revision and not (checkpoint.is_main or is_any):
+        if checkpoint.revision and not checkpoint.is_main:
             by_run.setdefault(checkpoint.run, []).append(checkpoint)
     return by_run
 

@@ -5,7 +5,7 @@ import shlex
 from typing import Any
 
 from shapesweep.config.hub_suite import Expected, HubSuite
-from shapesweep.config.suite import AnySuite, EmbeddedSuite
+from shapesweep.config.suite import AnySuite, EmbeddedSuite, LocalSuite
 from shapesweep.errors import ShapesweepError
 
 #: Keys of a definition that are documentation only, in the form that pydantic's `exclude` needs.
@@ -24,6 +24,10 @@ def for_training(name: str, suite: EmbeddedSuite, run: str) -> str:
 
 def for_listing(name: str, suite: AnySuite) -> str:
     """Return, as JSON, the keys of a definition on which the suite's listing depends."""
+    if isinstance(suite, LocalSuite):
+        # The listing of a local suite depends only on its base models on the Hub.
+        runs = {f"run{n}": {"path": "-", "base": b} for n, b in enumerate(suite.bases_on_hub)}
+        return _checked(name, json.dumps({"source": "local", "runs": runs}))
     if not isinstance(suite, HubSuite):
         return _checked(name, suite.model_dump_json())
     key = suite.listing_key()
