@@ -104,7 +104,7 @@ def survey(suite: HubSuite, parallel: int) -> Survey:
     found = replace(found, conflicts={name: why for name, why in conflicts.items() if why})
     if conflicts["-"]:
         return found
-    known = _by_run(checkpoints(suite, listed, found.groups), found.groups)
+    known = _by_run(checkpoints(suite, listed, found.groups))
     last = [members[-1] for members in known.values()]
     trees = _trees(last, listed, parallel)
     configs = _configs(last, trees, parallel)
@@ -182,9 +182,7 @@ def _conflict(
     return ""
 
 
-def _by_run(
-    found: Collection[Listed], groups: Mapping[str, Repositories]
-) -> dict[str, list[Listed]]:
+def _by_run(found: Collection[Listed]) -> dict[str, list[Listed]]:
     """Return the checkpoints of each run, except holes and a `main` that is no checkpoint."""
     by_run: dict[str, list[Listed]] = {}
     for checkpoint in found:
