@@ -56,6 +56,11 @@ OTHERS = {
         "GPT-NeoX",
         "convert_neox_to_hf.py --input_dir <folder>/global_step<N>",
     ),
+    "GPT-NeoX, the folder of a step": (
+        ["layer_00-model_00-model_states.pt", "mp_rank_00_model_states.pt", "configs/160M.yml"],
+        "GPT-NeoX",
+        "convert_neox_to_hf.py --input_dir <folder> ",
+    ),
     "FSDP, sharded": (
         [
             *("optimizer_0/.metadata", "optimizer_0/__0_0.distcp", "rng_state_0.pth"),
@@ -77,7 +82,7 @@ OTHERS = {
     "OLMo-core": (
         ["model_and_optim/.metadata", "model_and_optim/__0_0.distcp", "train/rank0.pt"],
         "OLMo-core",
-        "convert_checkpoint_to_hf.py --checkpoint-input-path <folder>",
+        "--checkpoint-input-path <folder> --huggingface-output-dir <out> --dtype float32",
     ),
     "Megatron-LM, legacy": (
         [
@@ -98,7 +103,7 @@ OTHERS = {
         "Megatron-LM",
         "Megatron-Bridge",
     ),
-    "NeMo 1": (["model.nemo"], "NeMo 1", "nemo_to_hf.py"),
+    "NeMo 1": (["model.nemo"], "NeMo 1", "--hf_output_path <out>"),
     "NeMo 1, extracted": (
         ["model_config.yaml", "model_weights/metadata.json", "model_weights/common.pt"],
         "NeMo 1",
@@ -124,17 +129,22 @@ OTHERS = {
     "Llama": (
         ["consolidated.00.pth", "consolidated.01.pth", "params.json", "tokenizer.model"],
         "original Llama",
-        "convert_llama_weights_to_hf.py --input_dir <folder>",
+        "--num_shards <number of .pth files>",
     ),
     "Mistral": (
         ["consolidated.safetensors", "params.json", "tekken.json"],
         "original Mistral",
-        "convert_mistral_weights_to_hf.py",
+        "convert_mistral_weights_to_hf.py <folder> <out>",
     ),
     "OLMo": (
         ["config.yaml", "model.pt", "optim.pt", "train.pt"],
         "OLMo",
-        "convert_olmo_to_hf_new.py",
+        "convert_olmo_to_hf_new.py --input_dir <folder>",
+    ),
+    "OLMo, sharded": (
+        ["config.yaml", "model/rank0.pt", "optim/rank0.pt", "train/rank0.pt"],
+        "OLMo (sharded)",
+        "unshard.py <folder> <unsharded> --model-only",
     ),
     "LitGPT": (
         ["lit_model.pth", "model_config.yaml", "tokenizer.json", "hyperparameters.yaml"],

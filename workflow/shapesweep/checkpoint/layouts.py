@@ -35,6 +35,14 @@ class Layout:
 
 
 _ZERO = "python zero_to_fp32.py . . --safe_serialization"
+_NEOX = (
+    "in GPT-NeoX, run `python tools/ckpts/convert_neox_to_hf.py --input_dir {} --config_file "
+    "<config.yml> --output_dir <out>`"
+)
+_OLMO = (
+    "`python scripts/convert_olmo_to_hf_new.py --input_dir {} --output_dir <out> "
+    "--tokenizer_json_path <tokenizer.json>`"
+)
 _MEASURE_ORIGINAL = "measure the checkpoint from which it was made"
 _SAVE = (
     "load the weights into the model's class in transformers, and call `save_pretrained('<out>')`"
@@ -48,15 +56,20 @@ _OLD_TRANSFORMERS = (
 LAYOUTS = (
     Layout(
         "GPT-NeoX (DeepSpeed pipeline)",
-        ("layer_*-model_*-model_states.pt", "global_step*/layer_*-model_*-model_states.pt"),
-        "in GPT-NeoX, run `python tools/ckpts/convert_neox_to_hf.py --input_dir "
-        "<folder>/global_step<N> --config_file <config.yml> --output_dir <out>`",
+        ("layer_*-model_*-model_states.pt",),
+        _NEOX.format("<folder>"),
+    ),
+    Layout(
+        "GPT-NeoX (DeepSpeed pipeline)",
+        ("global_step*/layer_*-model_*-model_states.pt",),
+        _NEOX.format("<folder>/global_step<N>"),
     ),
     Layout(
         "NeMo 1",
         ("*.nemo", "model_config.yaml model_weights", "model_weights.ckpt"),
         "in NeMo, run `python scripts/checkpoint_converters/convert_<model>_nemo_to_hf.py "
-        "--input_name_or_path <folder> --output_path <out>`",
+        "--input_name_or_path <folder> --output_path <weights.bin> --hf_input_path <folder of the "
+        "model on the Hub> --hf_output_path <out>`",
     ),
     Layout(
         "NeMo 2",
@@ -94,7 +107,7 @@ LAYOUTS = (
         "OLMo-core",
         ("model_and_optim",),
         "in OLMo-core, run `python src/examples/huggingface/convert_checkpoint_to_hf.py "
-        "--checkpoint-input-path <folder> --huggingface-output-dir <out>`",
+        "--checkpoint-input-path <folder> --huggingface-output-dir <out> --dtype float32`",
     ),
     Layout(
         "FSDP (sharded)",
@@ -123,20 +136,24 @@ LAYOUTS = (
         ("consolidated.*.pth", "params.json *.pth"),
         "in the sources of transformers, run `python "
         "src/transformers/models/llama/convert_llama_weights_to_hf.py --input_dir <folder> "
-        "--output_dir <out>`",
+        "--output_dir <out> --num_shards <number of .pth files> --llama_version <version>`",
     ),
     Layout(
         "original Mistral",
         ("consolidated*.safetensors", "params.json *.safetensors"),
         "in the sources of transformers, run `python "
-        "src/transformers/models/mistral/convert_mistral_weights_to_hf.py --input_dir <folder> "
-        "--output_dir <out>`",
+        "src/transformers/models/mistral/convert_mistral_weights_to_hf.py <folder> <out>`",
     ),
     Layout(
         "OLMo",
-        ("config.yaml model.pt", "config.yaml model.safetensors", "config.yaml model train"),
-        "in OLMo, run `python scripts/convert_olmo_to_hf_new.py --input_dir <folder> "
-        "--output_dir <out> --tokenizer_json_path <tokenizer.json>`",
+        ("config.yaml model.pt", "config.yaml model.safetensors"),
+        f"in OLMo, run {_OLMO.format('<folder>')}",
+    ),
+    Layout(
+        "OLMo (sharded)",
+        ("config.yaml model train",),
+        "in OLMo, run `python scripts/unshard.py <folder> <unsharded> --model-only`, and then "
+        + _OLMO.format("<unsharded>"),
     ),
     Layout(
         "nanoGPT",
