@@ -226,6 +226,26 @@ def test_vocabulary_of_whole_words_needs_no_unknown_token(tmp_path, build_corpor
         assert " ".join(words[i] for i in document) in text
 
 
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("stated", [None, False, True])
+def test_vocabulary_with_upper_case_is_not_lowercased_by_default(tmp_path, lowercase, stated):
+    theirs = tokenizers.BertWordPieceTokenizer(lowercase=lowercase)
+    theirs.train_from_iterator([READ, READ.upper()], vocab_size=300)
+    theirs.save_model(str(tmp_path))
+    text = json.dumps({} if stated is None else {"do_lower_case": stated})
+    (tmp_path / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    if stated is None and not lowercase:
+        with pytest.raises(CheckpointError, match="have upper-case letters"):
+            load(tmp_path)
+        return
+    ids = load(tmp_path)(READ, add_special_tokens=False)["input_ids"]
+    if stated in (None, lowercase):
+        assert ids == theirs.encode(READ, add_special_tokens=False).ids
+    else:
+        assert ids != theirs.encode(READ, add_special_tokens=False).ids
+
+
 def test_saved_tokenizer_of_a_named_class_without_complete_file_is_read(tmp_path):
     transformers.LlamaForCausalLM(tiny_llama()).save_pretrained(tmp_path)
     tokenizer = bpe()

@@ -21,6 +21,8 @@ SENTENCEPIECE = (
 #: Number of passages on which a tokenizer is compared with its SentencePiece file, and their number
 #: of characters.
 N_COMPARED, COMPARED = 200, 1000
+#: Fraction of the vocabulary. If more entries have upper case, texts are not lowercased by default.
+UPPER = 0.01
 
 
 def load_tokenizer(folder: str | Path, text: str) -> Any:
@@ -66,7 +68,9 @@ def load_tokenizer(folder: str | Path, text: str) -> Any:
     try:
         if (source / COMPLETE).is_file():
             return _complete(source, Path(folder))
-        return _by_pieces(_named(source, Path(folder)), source, text)
+        named = _named(source, Path(folder))
+        _check_case(named, source)
+        return _by_pieces(named, source, text)
     except CheckpointError:
         raise
     except Exception as error:
@@ -85,6 +89,23 @@ def _named(source: Path, folder: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(
         source, local_files_only=True, trust_remote_code=False, **more
     )
+
+
+def _check_case(named: Any, source: Path) -> None:
+    """Refuse a class that lowercases by default, if the vocabulary has upper case."""
+    stated = description(source, "tokenizer_config.json") or {}
+    if "do_lower_case" in stated or not getattr(named, "do_lower_case", False):
+        return
+    special = set(named.all_special_tokens)
+    vocabulary = [token for token in named.get_vocab() if token not in special]
+    upper = sorted(token for token in vocabulary if token != token.lower())
+    # A vocabulary of lower case may contain a few names of unused tokens.
+    if len(upper) > UPPER * len(vocabulary):
+        raise CheckpointError(
+            f"{len(upper):,} entries of its vocabulary have upper-case letters, such as "
+            f"{upper[0]!r}, but {type(named).__name__} lowercases texts by default; write "
+            "do_lower_case: true or false into tokenizer_config.json"
+        )
 
 
 def _complete(source: Path, folder: Path) -> Any:
