@@ -23,7 +23,9 @@ OTHER_CHANGES = {
         {"suites.mine.seed": 7},
         {"suites.mine.tokens": {"per_step": 100}},
     ],
-    "`suites`: `accept`, `losses` of a run": [{"suites.mine.accept": ["discontinuous"]}],
+    "`suites`: `accept`, `losses` of a run, `loss_files`": [
+        {"suites.mine.accept": ["discontinuous"]}
+    ],
 }
 #: Rows of the table that are not tested with suites of the Hub. If a run is added, a dry run plans
 #: only the new listing. The key `spikes.suites` does not affect the suite of this test.
@@ -82,6 +84,7 @@ def expected_of_hub(row, target):
     return rules | BOTH if rules & BOTH and row not in WITHOUT_BUDGET else rules
 
 
+assert OTHER_CHANGES.keys() | LEFT_OUT <= CHANGES.keys()
 ROWS = [row for row in CHANGES if row not in LEFT_OUT]
 CASES = [(row, target) for row in ROWS for target in TARGETS]
 
