@@ -68,9 +68,8 @@ def as_checkpoint_errors() -> Iterator[None]:
         if error.__cause__:
             traceback.print_exception(error.__cause__, file=sys.stderr)
         raise
-    # Remote code may also call `sys.exit`.
-    except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and error.errno in _FULL:
+    except BaseException as error:
+        if not is_failure(error) or (isinstance(error, OSError) and error.errno in _FULL):
             raise
         traceback.print_exc(file=sys.stderr)
         if _is_memory(error):
@@ -84,6 +83,15 @@ def as_checkpoint_errors() -> Iterator[None]:
         raise (TransientError if from_disk else UnexpectedError)(described(error)) from None
 
 
+def is_failure(error: BaseException) -> bool:
+    """Return whether an exception is a failure of code, and not a request to stop.
+
+    Remote code may call `sys.exit`. A panic of code in Rust, such as that of tokenizers, is a
+    `pyo3_runtime.PanicException`, which is not a subclass of Exception.
+    """
+    return isinstance(error, Exception | SystemExit) or type(error).__module__ == "pyo3_runtime"
+
+
 def described(error: BaseException) -> str:
     """Return the class and the message of an exception, as one short line."""
     message = " ".join(str(error).split())
@@ -91,7 +99,7 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def raise_if_memory(error: Exception) -> None:
+def raise_if_memory(error: BaseException) -> None:
     """Raise a MemoryError if the given error was caused by a lack of memory.
 
     Raises

@@ -48,6 +48,19 @@ def measure(folder, settings):
     return budget.measure(CHECKPOINT, folder, settings.measurement("s"), folder, 0.01)
 
 
+@pytest.mark.parametrize("kind", ["XLM", "Flaubert"])
+def test_embedding_that_cannot_be_changed_is_refused(kind, build_corpora, tokenizers, settings):
+    shape = {"vocab_size": 300, "emb_dim": 16, "n_layers": 2, "n_heads": 2}
+    config = getattr(transformers, f"{kind}Config")(**shape, max_position_embeddings=64)
+    model = getattr(transformers, f"{kind}WithLMHeadModel")(config).eval()
+    text, *_ = build_corpora(tokenizers["encoder"])
+    with torch.inference_mode():
+        anatomy = find_anatomy(model, text.documents[0])
+        mask = tokenizers["encoder"].mask_token_id
+        with pytest.raises(CheckpointError, match="the states of its embedding cannot be changed"):
+            budget._Reader(model, anatomy, text, settings.measurement("s"), mask)
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=96))
 def test_bisection_ends_at_a_change_to_true(holds):
     holds = [*holds, True]

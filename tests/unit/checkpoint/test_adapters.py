@@ -176,6 +176,46 @@ def test_pickle_of_tensors_is_read(folders):
     assert_same_outputs(load(adapter, base=base), adapted)
 
 
+@pytest.mark.parametrize(
+    "rename",
+    [
+        *(
+            lambda name, prefix=prefix: prefix + name
+            for prefix in ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
+        ),
+        lambda name: name.replace(".weight", ".default.weight"),
+        lambda name: name.replace("model.layers", "model._checkpoint_wrapped_module.layers"),
+    ],
+)
+def test_names_that_wrappers_change_are_read(folders, rename):
+    adapter, base = folders
+    adapted = save_adapter(adapter, base, target_modules=["q_proj", "v_proj"])
+
+    def change(weights):
+        for name in list(weights):
+            weights[rename(name)] = weights.pop(name)
+
+    edit_weights(adapter, change)
+    assert_same_outputs(load(adapter, base=base), adapted)
+
+
+def test_floats_of_8_bits_are_read(folders):
+    adapter, base = folders
+    save_adapter(adapter, base)
+    kept = {}
+
+    def change(weights):
+        for name, tensor in weights.items():
+            weights[name] = tensor.to(torch.float8_e4m3fn)
+            kept[name] = weights[name].float()
+
+    edit_weights(adapter, change)
+    small = load(adapter, base=base)
+    edit_weights(adapter, lambda weights: weights.update(kept))
+    for mine, theirs in zip(outputs(small), outputs(load(adapter, base=base)), strict=True):
+        assert mine.equal(theirs)
+
+
 def test_loading_changes_no_random_numbers_and_opens_no_connection(folders, monkeypatch):
     adapter, base = folders
     save_adapter(adapter, base, target_modules=["q_proj"])

@@ -133,6 +133,25 @@ def test_default_of_a_class_adds_no_token_to_the_vocabulary(tmp_path):
 
 
 @pytest.mark.parametrize("adds", [True, False])
+def test_sentencepiece_file_has_no_bos_token_if_the_files_say_so(tmp_path, pieces, adds):
+    (tmp_path / "tokenizer.model").write_bytes(pieces)
+    text = json.dumps({"tokenizer_class": "LlamaTokenizer", "add_bos_token": adds})
+    (tmp_path / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    loaded = load(tmp_path)
+    prefix, _ = special_tokens(loaded, TEXT)
+    assert prefix.tolist() == [loaded.bos_token_id] * adds
+
+
+@pytest.mark.parametrize("name", ["pad_token", "eos_token", "mask_token"])
+def test_name_of_an_ordinary_token_does_not_cut_the_text(tmp_path, name):
+    tokenizer = bpe()
+    write(tmp_path, tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast", name: "s"})
+    loaded = load(tmp_path)
+    assert getattr(loaded, name) == "s"
+    assert loaded(READ)["input_ids"] == tokenizer.encode(READ).ids
+
+
+@pytest.mark.parametrize("adds", [True, False])
 def test_complete_file_also_determines_the_first_token(tmp_path, adds):
     tokenizer = bpe()
     start = tokenizer.token_to_id("<s>")
@@ -171,10 +190,12 @@ def pieces(request):
 @pytest.mark.parametrize(
     ("name", "named", "model_type", "before", "after"),
     [
-        ("tokenizer.model", "LlamaTokenizer", None, [], []),
-        ("tokenizer.model", None, "llama", [], []),
-        ("tokenizer.model", None, "mistral", [], []),
-        ("tokenizer.model", "GemmaTokenizer", None, [], []),
+        ("tokenizer.model", "LlamaTokenizer", None, ["<s>"], []),
+        ("tokenizer.model", None, "llama", ["<s>"], []),
+        ("tokenizer.model", None, "mistral", ["<s>"], []),
+        ("tokenizer.model", "GemmaTokenizer", None, ["<bos>"], []),
+        ("sentencepiece.model", "RemBertTokenizer", None, ["[CLS]"], ["[SEP]"]),
+        ("spiece.model", "FNetTokenizer", None, ["[CLS]"], ["[SEP]"]),
         ("spiece.model", "T5Tokenizer", None, [], ["</s>"]),
         ("spm.model", "DebertaV2Tokenizer", None, ["[CLS]"], ["[SEP]"]),
         ("spiece.model", None, "xlnet", [], ["<sep>", "<cls>"]),
@@ -185,7 +206,7 @@ def pieces(request):
 def test_sentencepiece_file_alone_is_read(tmp_path, pieces, name, named, model_type, before, after):
     (tmp_path / name).write_bytes(pieces)
     for file, described in (
-        ("tokenizer_config.json", named and {"tokenizer_class": named}),
+        ("tokenizer_config.json", named and {"tokenizer_class": named, "do_lower_case": False}),
         ("config.json", model_type and {"model_type": model_type}),
     ):
         if described:

@@ -20,6 +20,8 @@ from shapesweep import progress
 from shapesweep.activations import losses
 from shapesweep.activations.loader import Loader
 from shapesweep.checkpoint import devices
+from shapesweep.checkpoint.blocks import equal
+from shapesweep.checkpoint.forward import forward, states_of, to_batch
 from shapesweep.checkpoint.hidden_states import Anatomy, find_anatomy
 from shapesweep.config.measurement import Measurement
 from shapesweep.corpora import Corpus
@@ -30,7 +32,7 @@ from shapesweep.estimators.spectrum import eigh
 from shapesweep.storage.manifests import Checkpoint
 
 #: Increase this version if the code computes different budgets, so that budgets are measured again.
-VERSION = 1
+VERSION = 2
 CORPUS = "text"
 
 
@@ -132,6 +134,7 @@ class _Reader:
     ) -> None:
         self._model, self._anatomy, self._one = model, anatomy, corpus
         self._batch_tokens = settings.batch_tokens
+        _check_embedding(model, anatomy, corpus)
         self._loss = losses.loss_of(model, anatomy, corpus, mask_token)
         if self._loss is None:
             raise CheckpointError("has no loss: it predicts neither next tokens nor masked tokens")
@@ -194,6 +197,22 @@ class _Reader:
         if sums is None:
             raise CheckpointError("has no loss: it has no head that predicts tokens")
         return sums
+
+
+def _check_embedding(model: Any, anatomy: Anatomy, corpus: Corpus) -> None:
+    """Raise an error if the input of the first block is not the embedding.
+
+    The blocks of XLM and Flaubert end with a norm, and only this norm is found as the block.
+    """
+    import torch
+
+    seen: list[Any] = []
+    with torch.inference_mode(), at_layer(anatomy, 0, seen.append):
+        output = forward(model, to_batch(model, [corpus.documents[0]]))
+    if anatomy.has_embedding and not equal(seen[0], states_of(output, anatomy.stack)[0]):
+        raise CheckpointError(
+            "the states of its embedding cannot be changed, because no module reads them alone"
+        )
 
 
 def at_layer(

@@ -5,13 +5,16 @@ peft merges the adapter into the base model, in float32. The result is a model o
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shapesweep.checkpoint import files
+from shapesweep.checkpoint import files, layouts
 from shapesweep.checkpoint.facts import MAX_PARTS, description
 from shapesweep.checkpoint.files import ADAPTER, Digest, Inspection, is_adapter, model_files
+from shapesweep.checkpoint.pinned import only_pinned
+from shapesweep.checkpoint.prefixes import without_wrappers
 from shapesweep.errors import (
     CheckpointError,
     UnexpectedError,
@@ -135,9 +138,14 @@ def merge(model: Any, folder: Path) -> Any:
     if not settings or len(paths) == 1:
         raise CheckpointError(f"{ADAPTER[0]} is damaged" if not settings else "missing_weights")
     _check_settings(settings, model)
-    stored = _weights(paths[1])
-    with files.only_pinned(folder) as pinned:
+    saved = _weights(paths[1])
+    stored = {_plain(name): tensor for name, tensor in saved.items()}
+    if len(stored) < len(saved):
+        raise CheckpointError(f"{paths[1].name} contains weights twice, with and without a prefix")
+    with only_pinned(folder) as pinned:
         name = str(pinned)
+        if stored.keys() != saved.keys():
+            _write(stored, pinned)
         # peft initialises weights before it reads them. Other random numbers must not change.
         with torch.random.fork_rng(devices=[]), _as_checkpoint_errors(name):
             adapted = peft.PeftModel.from_pretrained(
@@ -221,10 +229,32 @@ def _weights(path: Path) -> dict[str, Any]:
         raise kind(f"{path.name} is damaged: {described(error)}") from None
     if not isinstance(stored, dict) or not all(map(torch.is_tensor, stored.values())):
         raise CheckpointError(f"{path.name} contains objects other than tensors")
+    if any(tensor.numel() == 0 for tensor in stored.values()):
+        raise CheckpointError(layouts.empty_weights(path.parent))
     for name, tensor in stored.items():
-        if not torch.isfinite(tensor).all():
+        # Not all operations exist for floats of 8 bits.
+        if not torch.isfinite(tensor.double()).all():
             raise CheckpointError(f"{path.name}: {name} holds NaN or infinite values")
     return stored
+
+
+def _plain(name: str) -> str:
+    """Return the name of a weight as peft saves it.
+
+    Wrappers of a model add prefixes. If the weights were saved without peft, their names contain
+    the name of the adapter, `default`.
+    """
+    return re.sub(r"(\.lora_\w+)\.default(?=\.|$)", r"\1", without_wrappers(name))
+
+
+def _write(stored: Mapping[str, Any], folder: Path) -> None:
+    """Replace the weights of an adapter in a temporary folder."""
+    from safetensors.torch import save_file
+
+    for name in ADAPTER[1:]:
+        (folder / name).unlink(missing_ok=True)
+    # Tensors in a safetensors file share no memory.
+    save_file({name: tensor.clone() for name, tensor in stored.items()}, folder / ADAPTER[1])
 
 
 @contextlib.contextmanager

@@ -18,9 +18,13 @@ def family(causal: bool) -> str:
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """Return the class that a `config.json` names; empty if it names no class."""
+    """Return the class that a `config.json` names; empty if it names no class.
+
+    Trainers with FSDP2 save the name of a wrapper, such as `FSDPLlamaForCausalLM`.
+    """
     named = config.get("architectures")
-    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    found = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    return found.removeprefix("FSDP")
 
 
 def n_layers(config: Mapping[str, Any]) -> int | None:

@@ -4,16 +4,13 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shapesweep.checkpoint import layouts
 from shapesweep.checkpoint.facts import description
-from shapesweep.errors import CheckpointError, described, raise_if_memory
 from shapesweep.storage.files import LocalFile
 
 #: Function that computes the sha256 of a file, given its path and stat result.
@@ -84,47 +81,14 @@ def shards_of(index: Path) -> list[str]:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return []
-    plain = all(isinstance(n, str) and n.isprintable() and Path(n).name == n for n in names)
-    return sorted(names) if plain and names.isdisjoint({"", ".."}) else []
+    return sorted(names) if all(map(_is_shard, names)) else []
 
 
-@contextlib.contextmanager
-def only_pinned(folder: str | Path) -> Iterator[Path]:
-    """Provide a folder with links to the files of a checkpoint, and to nothing else.
-
-    transformers and peft also read files that are not part of the checkpoint.
-    """
-    with tempfile.TemporaryDirectory(prefix="shapesweep-") as name:
-        for path in model_files(folder):
-            Path(name, path.name).symlink_to(path.absolute())
-        yield Path(name)
-
-
-def weight_names(folder: str | Path) -> list[str]:
-    """Return the names of all tensors in the weights of a checkpoint, without reading the tensors.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is damaged.
-    """
-    import torch
-    from safetensors import safe_open
-
-    names: list[str] = []
-    for path in model_files(folder):
-        try:
-            if path.suffix == ".safetensors":
-                with safe_open(path, framework="np") as file:
-                    names += file.keys()
-            elif path.suffix == ".bin":
-                # Files of torch before version 1.6 are no zip files, and cannot be mapped.
-                is_zip = zipfile.is_zipfile(path)
-                names += torch.load(path, map_location="meta", mmap=is_zip, weights_only=True)
-        except Exception as error:  # loaders raise all kinds of errors for damaged files
-            raise_if_memory(error)
-            raise CheckpointError(f"{path.name} is damaged: {described(error)}") from None
-    return names
+def _is_shard(name: Any) -> bool:
+    """Return whether a name is that of a file of weights inside the folder of the index."""
+    is_plain = isinstance(name, str) and name.isprintable() and Path(name).name == name
+    # File systems limit the length of names.
+    return is_plain and name.endswith((".safetensors", ".bin")) and len(name.encode()) <= 255
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from shapesweep.checkpoint.files import (
     WEIGHTS,
     is_adapter,
     model_files,
-    only_pinned,
-    weight_names,
 )
 from shapesweep.checkpoint.heads import depend_on, is_head
+from shapesweep.checkpoint.pinned import only_pinned
 from shapesweep.checkpoint.prefixes import Removal, removals
+from shapesweep.checkpoint.weight_files import masks, repeated, weight_names
 from shapesweep.errors import (
     CheckpointError,
     UnexpectedError,
@@ -106,10 +106,16 @@ def load(
     else:
         pinned, more = only_pinned(folder), {}
     names = _readable_names(folder)
+    base_prefix = getattr(model_class, "base_model_prefix", "")
+    twice = repeated(names, base_prefix)
+    if twice:
+        raise CheckpointError(
+            f"weights are in the files twice: {listed(twice)}; remove the wrong ones"
+        )
     with pinned as place:
         model, removal = _with_all_keys(
             lambda mapping: _from_files(model_class, place, folder, key_mapping=mapping, **more),
-            removals(names, getattr(model_class, "base_model_prefix", "")),
+            removals(names, base_prefix),
             lambda model, loaded: _check_keys(model, loaded, ignored_weights, folder),
         )
     stored = None
@@ -207,6 +213,8 @@ def _check_keys(
         for key in keys["unexpected"]
         if is_head(key) or any(re.search(pattern, key) for pattern in ignored_weights)
     ]
+    others = set(keys["unexpected"]) - set(model.unused_weights)
+    model.unused_weights += masks(folder, others)
     quantized = layouts.quantized({}, set(keys["unexpected"]) - set(model.unused_weights))
     if quantized:
         raise CheckpointError(quantized.partition(": ")[2])
@@ -288,7 +296,8 @@ def _class(config: Mapping[str, Any]) -> Any:
         return None
     if named:
         raise CheckpointError(
-            f"config.json names no architecture that transformers supports: {named!r}"
+            f"config.json names no architecture that transformers supports: {named!r}; if "
+            "transformers has the class under another name, write this name into architectures"
         )
     # Prefer the class with which a model of this type is pre-trained.
     kinds = ["MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM", "CAUSAL_LM"]

@@ -42,7 +42,7 @@ class Removal:
 
     def __call__(self, name: str) -> str:
         """Return a name without the parts."""
-        bare = re.sub(_WRAPPER, "", name) if self.wrappers else name
+        bare = without_wrappers(name) if self.wrappers else name
         return bare.removeprefix(self.start)
 
     def __bool__(self) -> bool:
@@ -81,11 +81,16 @@ def removals(names: Sequence[str], base: str = "") -> Iterator[Removal]:
     if wrappers:
         yield Removal("", wrappers, passes)
     yield Removal()
-    bare = [re.sub(_WRAPPER, "", name) for name in names]
+    bare = [without_wrappers(name) for name in names]
     shared = _shared_start(bare)
     for n in range(1, min(len(shared), _MAX_PARTS) + 1):
         if shared[:n] != [base]:
             yield Removal("".join(f"{part}." for part in shared[:n]), wrappers, passes)
+
+
+def without_wrappers(name: str) -> str:
+    """Return the name of a weight without the parts that wrappers add."""
+    return re.sub(_WRAPPER, "", name)
 
 
 def _shared_start(names: Sequence[str]) -> list[str]:

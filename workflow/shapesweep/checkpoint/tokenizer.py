@@ -8,7 +8,13 @@ import numpy as np
 
 from shapesweep.checkpoint.facts import description
 from shapesweep.checkpoint.files import tokenizer_files
-from shapesweep.errors import CheckpointError, UnexpectedError, described, raise_if_memory
+from shapesweep.errors import (
+    CheckpointError,
+    UnexpectedError,
+    described,
+    is_failure,
+    raise_if_memory,
+)
 from shapesweep.storage.files import pointer_problem
 
 #: A file that describes a tokenizer completely, in the format of the package tokenizers.
@@ -21,6 +27,16 @@ SENTENCEPIECE = (
 #: Number of passages on which a tokenizer is compared with its SentencePiece file, and their number
 #: of characters.
 N_COMPARED, COMPARED = 200, 1000
+#: Names of the tokens that classes of transformers 4 add before and after a text by default. The
+#: classes of transformers 5 do not add them if there is only a SentencePiece file.
+AROUND = {
+    **dict.fromkeys(("LlamaTokenizer", "GemmaTokenizer"), ("bos_token", None)),
+    # transformers 5 loads Llama and its relatives with this class, unless the files name a class.
+    "TokenizersBackend": ("bos_token", None),
+    **dict.fromkeys(
+        ("RemBertTokenizer", "FNetTokenizer", "BarthezTokenizer"), ("cls_token", "sep_token")
+    ),
+}
 #: Fraction of the vocabulary. If more entries have upper case, texts are not lowercased by default.
 UPPER = 0.01
 
@@ -73,7 +89,9 @@ def load_tokenizer(folder: str | Path, text: str) -> Any:
         return _by_pieces(named, source, text)
     except CheckpointError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         raise_if_memory(error)
         reason = described(error).replace(f"{source}/", "")
         raise UnexpectedError(f"its tokenizer cannot be loaded: {reason}") from error
@@ -108,6 +126,27 @@ def _check_case(named: Any, source: Path) -> None:
         )
 
 
+def _add_defaults(named: Any, source: Path) -> None:
+    """Let a tokenizer without `tokenizer.json` add the special tokens of `AROUND`.
+
+    A folder that transformers 5 has saved contains a `tokenizer.json`, so the model was trained
+    with the class of an earlier version.
+    """
+    from tokenizers.processors import TemplateProcessing
+
+    stated = description(source, "tokenizer_config.json") or {}
+    around = AROUND.get(type(named).__name__)
+    if around is None or "add_bos_token" in stated:
+        return
+    before, after = (getattr(named, name) if name else None for name in around)
+    named.backend_tokenizer.post_processor = TemplateProcessing(
+        single=[token for token in (before, "$A", after) if token],
+        special_tokens=[
+            (token, named.convert_tokens_to_ids(token)) for token in (before, after) if token
+        ],
+    )
+
+
 def _complete(source: Path, folder: Path) -> Any:
     """Load the tokenizer from its `tokenizer.json`."""
     import tokenizers
@@ -119,15 +158,15 @@ def _complete(source: Path, folder: Path) -> Any:
     except Exception as error:  # a class that transformers lacks or cannot build
         raise_if_memory(error)
         special = {}
-    # Defaults of a class may name tokens that the vocabulary lacks.
-    special = {
-        name: token
-        for name, token in special.items()
-        if isinstance(token, str) and known.token_to_id(token) is not None
-    }
-    return transformers.PreTrainedTokenizerFast.from_pretrained(
-        source, local_files_only=True, trust_remote_code=False, **special
-    )
+    known.no_truncation()
+    known.no_padding()
+    loaded = transformers.PreTrainedTokenizerFast(tokenizer_object=known)
+    for name, token in special.items():
+        # Defaults of a class may name tokens that the vocabulary lacks. If the names were arguments
+        # of the class, it would cut the text at these tokens, even if the file does not.
+        if isinstance(token, str) and known.token_to_id(token) is not None:
+            setattr(loaded, name, token)
+    return loaded
 
 
 class PieceTokenizer:
@@ -171,6 +210,7 @@ def _by_pieces(named: Any, source: Path, text: str) -> Any:
     # `SentencePieceBackend` runs SentencePiece itself.
     if path is None or isinstance(named, transformers.SentencePieceBackend):
         return named
+    _add_defaults(named, source)
     import sentencepiece
 
     try:

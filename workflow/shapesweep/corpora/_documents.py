@@ -18,6 +18,7 @@ from shapesweep.errors import (
     ShapesweepError,
     UnexpectedError,
     described,
+    is_failure,
     raise_if_memory,
 )
 
@@ -289,7 +290,9 @@ def _ids(
 ) -> NDArray[np.int64]:
     try:
         found = tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
-    except Exception as error:  # tokenizers raise bare exceptions
+    except BaseException as error:  # tokenizers raise bare exceptions, and panics of Rust
+        if not is_failure(error):
+            raise
         raise_if_memory(error)
         reason = f"its tokenizer cannot read the text: {described(error)}"
         raise UnexpectedError(reason) from error
