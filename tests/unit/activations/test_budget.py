@@ -61,6 +61,12 @@ def test_embedding_that_cannot_be_changed_is_refused(kind, build_corpora, tokeni
             budget._Reader(model, anatomy, text, settings.measurement("s"), mask)
 
 
+def test_model_of_width_1_has_a_budget(tmp_path, make_checkpoint, settings):
+    config = tiny_llama(hidden_size=1, num_attention_heads=1, num_key_value_heads=1, head_dim=2)
+    make_checkpoint(tmp_path, config=config)
+    assert {row["k"] for row in measure(tmp_path, settings)} <= {0, 1}
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=96))
 def test_bisection_ends_at_a_change_to_true(holds):
     holds = [*holds, True]

@@ -100,6 +100,8 @@ def test_absent_folder_and_folder_without_checkpoints_raise_an_error(tmp_path):
             r"checkpoint-(?P<step>\d+).*",
             "folder 'checkpoint-7 copy', whose na",
         ),
+        ("checkpoint-107", r".*(?P<step>\d+)", "which is only a part of a number; change"),
+        ("checkpoint-107", r".*-(?P<step>\d).*", "which is only a part of a number; change"),
         ("é-7", r".*-(?P<step>\d+)", "'é-7', whose name must have at most 120 characters"),
         ("-7", r".*-(?P<step>\d+)", "'-7', whose name must have .* begin with a letter or digit"),
         ("a" * 120 + "-7", r".*-(?P<step>\d+)", "a-7', whose name must have at most 120 character"),
@@ -120,9 +122,15 @@ def test_file_that_matches_the_pattern_raises_an_error(run_folder):
     with pytest.raises(ShapesweepError, match=message):
         list_folder(run_folder)
     (run_folder / "checkpoint-7").unlink()
-    (run_folder / "checkpoint-7").symlink_to("absent")
+    (run_folder / "file").write_text("a file", encoding="utf-8")
+    (run_folder / "checkpoint-7").symlink_to("file")
     with pytest.raises(ShapesweepError, match=message):
         list_folder(run_folder)
+
+
+def test_broken_link_is_a_checkpoint_without_files(run_folder):
+    (run_folder / "checkpoint-7").symlink_to("absent")
+    assert 7 in [checkpoint.step for checkpoint in list_folder(run_folder)]
 
 
 def test_folder_that_the_trainer_removes_while_it_is_listed_is_left_out(run_folder, monkeypatch):

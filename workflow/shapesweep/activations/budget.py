@@ -161,7 +161,7 @@ class _Reader:
 
         self._read(np.flatnonzero(self._half != half), layer, keep)
         mean, axes = (
-            torch.as_tensor(np.ascontiguousarray(x), dtype=torch.float32, device=self._model.device)
+            torch.as_tensor(x.copy(), dtype=torch.float32, device=self._model.device)
             for x in principal_axes(np.concatenate(kept))
         )
         return mean, axes

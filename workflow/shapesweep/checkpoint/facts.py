@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from shapesweep.errors import printable
 from shapesweep.storage.schemas import LARGEST
 
 #: Maximum number of layers or experts of a model. The loader builds all layers before it reads a
 #: weight, so a number that is too large would fill the memory.
 MAX_PARTS = 10_000
+#: Maximum number of levels of a file in JSON. Published files have fewer than ten.
+MAX_DEPTH = 100
 
 
 def family(causal: bool) -> str:
@@ -24,7 +27,7 @@ def architecture(config: Mapping[str, Any]) -> str:
     """
     named = config.get("architectures")
     found = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
-    return found.removeprefix("FSDP")
+    return printable(found.removeprefix("FSDP"))
 
 
 def n_layers(config: Mapping[str, Any]) -> int | None:
@@ -55,12 +58,28 @@ def fits(config: Mapping[str, Any], n_bytes: int) -> bool:
 
 
 def description(folder: str | Path, name: str = "config.json") -> dict[str, Any] | None:
-    """Read the `config.json` of a folder; None if the file is absent or not a JSON object."""
+    """Read the `config.json` of a folder.
+
+    Returns
+    -------
+    dict or None
+        None if the file is absent, is not a JSON object, or has more than `MAX_DEPTH` levels.
+    """
     try:
         read = json.loads((Path(folder) / name).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    return read if isinstance(read, dict) else None
+    return read if isinstance(read, dict) and _depth(read) <= MAX_DEPTH else None
+
+
+def _depth(value: Any) -> int:
+    """Return the number of levels of a JSON value, without recursion."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        parts = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [one for part in parts for one in part if isinstance(one, dict | list)]
+    return depth
 
 
 def _first_int(config: Mapping[str, Any], *keys: str) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from shapesweep.checkpoint import layouts
 from shapesweep.checkpoint.facts import description
-from shapesweep.storage.files import LocalFile
+from shapesweep.storage.files import LocalFile, is_file
 
 #: Function that computes the sha256 of a file, given its path and stat result.
 Digest = Callable[[Path, os.stat_result], str]
@@ -45,19 +45,19 @@ def model_files(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     if is_adapter(folder):
-        weights = [folder / name for name in ADAPTER[1:] if (folder / name).is_file()]
+        weights = [folder / name for name in ADAPTER[1:] if is_file(folder / name)]
         return [folder / ADAPTER[0], *weights[:1]]
-    names = [name for name in WEIGHTS if (folder / name).is_file()][:1]
+    names = [name for name in WEIGHTS if is_file(folder / name)][:1]
     if names and names[0].endswith(".index.json"):
         names += shards_of(folder / names[0])
-    return [folder / name for name in ("config.json", *names) if (folder / name).is_file()]
+    return [folder / name for name in ("config.json", *names) if is_file(folder / name)]
 
 
 def is_adapter(folder: str | Path) -> bool:
     """Return whether a checkpoint is an adapter: it has a configuration of one, and no weights."""
     folder = Path(folder)
-    has_weights = any((folder / name).is_file() for name in WEIGHTS)
-    return (folder / ADAPTER[0]).is_file() and not has_weights
+    has_weights = any(is_file(folder / name) for name in WEIGHTS)
+    return is_file(folder / ADAPTER[0]) and not has_weights
 
 
 def tokenizer_files(folder: str | Path) -> list[Path]:
@@ -69,7 +69,7 @@ def tokenizer_files(folder: str | Path) -> list[Path]:
         Empty if neither folder contains a tokenizer.
     """
     for parent in (Path(folder), Path(folder).parent):
-        found = [parent / name for name in TOKENIZER if (parent / name).is_file()]
+        found = [parent / name for name in TOKENIZER if is_file(parent / name)]
         if found:
             return found
     return []
@@ -104,9 +104,9 @@ class Inspection:
         Digest of the files' names and contents; empty if the files were not hashed.
     status : tuple of str
         Defects: `missing_config`, `missing_weights`, `missing_weights:<file>`, `damaged:<file>`,
-        `unreadable:<file>`, `adapter_beside_weights`; for an adapter also `adapter_without_base`
-        and `base:<defect>`, a defect of its base model; or `lfs_pointer: …`, `other_layout: …` or
-        `quantized: …`, with a reason and what to do.
+        `unreadable:<file>` (`unreadable:.` is the folder), `adapter_beside_weights`; for an adapter
+        also `adapter_without_base` and `base:<defect>`, a defect of its base model; or
+        `lfs_pointer: …`, `other_layout: …` or `quantized: …`, with a reason and what to do.
     """
 
     config: dict[str, Any]
@@ -130,6 +130,8 @@ def inspect(folder: str | Path, digest: Digest | None = None) -> Inspection:
     Inspection
     """
     folder = Path(folder)
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        return Inspection({}, (), "", ("unreadable:.",))
     files = model_files(folder)
     config = description(folder) or {}
     refusal = layouts.refusal(folder, files, config)
@@ -162,16 +164,18 @@ def _defects(folder: Path, files: Sequence[Path], config: Mapping[str, Any]) -> 
         status.append("damaged:config.json")
     weights = [path for path in files if path.name != "config.json"]
     if not weights:
-        status.append("missing_weights")
+        # Links of the Hub's cache are broken if their targets were removed.
+        links = [f"missing_weights:{name}" for name in WEIGHTS if (folder / name).is_symlink()]
+        status += links or ["missing_weights"]
     for path in weights:
         if path.name.endswith(".index.json"):
             wanted = shards_of(path)
             if not wanted:
                 status.append(f"damaged:{path.name}")
-            status += [f"missing_weights:{s}" for s in wanted if not (folder / s).is_file()]
+            status += [f"missing_weights:{s}" for s in wanted if not is_file(folder / s)]
         elif path.suffix == ".safetensors" and not whole_safetensors(path):
             status.append(f"damaged:{path.name}")
-    if weights and (folder / ADAPTER[0]).is_file():
+    if weights and is_file(folder / ADAPTER[0]):
         # It is unknown whether the adapter is already merged into the weights.
         status.append("adapter_beside_weights")
     return status

@@ -227,7 +227,8 @@ LAYOUTS = (
 #: Endings of files of weights, and files of weights that the Trainer and PEFT write beside a model.
 _ENDINGS = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".pkl")
 _OTHER_FILES = (
-    *("training_args.*", "optimizer*", "scheduler*", "scaler*", "rng_state*", "random_states*"),
+    *("model.safetensors", "pytorch_model.bin", "optimizer*", "scheduler*", "scaler*"),
+    *("training_args.*", "rng_state*", "random_states*"),
     *("*_states*.pt", "adapter_*", "model-*-of-*", "pytorch_model-*-of-*", "trainer_state*"),
 )
 

@@ -19,7 +19,7 @@ from shapesweep.checkpoint.files import (
 from shapesweep.checkpoint.heads import depend_on, is_head
 from shapesweep.checkpoint.pinned import only_pinned
 from shapesweep.checkpoint.prefixes import Removal, removals
-from shapesweep.checkpoint.weight_files import masks, repeated, weight_names
+from shapesweep.checkpoint.weight_files import masks, not_floats, repeated, weight_names
 from shapesweep.errors import (
     CheckpointError,
     UnexpectedError,
@@ -105,7 +105,9 @@ def load(
         pinned, more = contextlib.nullcontext(folder), {"trust_remote_code": True}
     else:
         pinned, more = only_pinned(folder), {}
-    names = _readable_names(folder)
+    names, integers = [], []
+    with contextlib.suppress(CheckpointError):  # the loader describes a damaged file
+        names, integers = weight_names(folder), not_floats(folder)
     base_prefix = getattr(model_class, "base_model_prefix", "")
     twice = repeated(names, base_prefix)
     if twice:
@@ -117,6 +119,12 @@ def load(
             lambda mapping: _from_files(model_class, place, folder, key_mapping=mapping, **more),
             removals(names, base_prefix),
             lambda model, loaded: _check_keys(model, loaded, ignored_weights, folder),
+        )
+    # The names of the weights, which are checked first, may show a known kind of quantisation.
+    if integers:
+        raise CheckpointError(
+            f"weights are not floats: {listed(integers)}; measure the checkpoint before it was "
+            "quantised"
         )
     stored = None
     if is_remote:
@@ -133,13 +141,6 @@ def load(
     if type(model).__name__.endswith("Classification") and text_config.pad_token_id is None:
         text_config.pad_token_id = -1
     return model.eval()
-
-
-def _readable_names(folder: Path) -> list[str]:
-    """Return the names of all tensors in the files; empty if a file is damaged."""
-    with contextlib.suppress(CheckpointError):
-        return weight_names(folder)
-    return []
 
 
 def _with_all_keys(

@@ -55,6 +55,16 @@ def repeated(names: Sequence[str], base: str = "") -> list[str]:
     return sorted(name for name in bare if counts[bare[name]] > 1)
 
 
+def not_floats(folder: str | Path) -> list[str]:
+    """Return the names of weights whose values are not floats, such as quantised weights."""
+    found = []
+    for path in _paths(folder):
+        with _opened(path) as file:
+            wanted = filter(re.compile(r"(.+\.)?weight").fullmatch, file.keys())
+            found += [name for name in wanted if not file.is_float(name)]
+    return sorted(found)
+
+
 def masks(folder: str | Path, keys: Collection[str]) -> list[str]:
     """Return those names of weights that belong to constants of causal attention.
 
@@ -91,8 +101,18 @@ def _paths(folder: str | Path) -> list[Path]:
     return [path for path in model_files(folder) if path.suffix in (".safetensors", ".bin")]
 
 
+class _Safetensors:
+    """The tensors in a safetensors file."""
+
+    def __init__(self, file: Any) -> None:
+        self.keys, self.get_tensor, self._file = file.keys, file.get_tensor, file
+
+    def is_float(self, name: str) -> bool:
+        return str(self._file.get_slice(name).get_dtype()).startswith(("F", "BF"))
+
+
 class _Pickle:
-    """The tensors in a pickle, with the methods of a safetensors file."""
+    """The tensors in a pickle, with the methods of `_Safetensors`."""
 
     def __init__(self, path: Path) -> None:
         import torch
@@ -112,6 +132,9 @@ class _Pickle:
     def get_tensor(self, name: str) -> Any:
         return self._tensors[name]
 
+    def is_float(self, name: str) -> bool:
+        return bool(self._tensors[name].is_floating_point())
+
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
@@ -129,7 +152,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield _Pickle(path)
         else:
             with safe_open(path, framework="pt") as file:
-                yield file
+                yield _Safetensors(file)
     except Exception as error:  # loaders raise all kinds of errors for damaged files
         raise_if_memory(error)
         raise CheckpointError(f"{path.name} is damaged: {described(error)}") from None

@@ -263,7 +263,10 @@ def _list_folder(
     where = f"suite {name}, run {run}: "
     if not folder.is_dir():
         raise ShapesweepError(f"{where}path: there is no folder {folder}")
-    inside = sorted(folder.iterdir())
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise ShapesweepError(f"{where}path: {folder} cannot be read: {error.strerror}") from None
     # A training run that keeps only its last checkpoints may have removed a folder meanwhile.
     matches = {
         path: match
@@ -353,7 +356,8 @@ def _step(path: Path, match: re.Match[str]) -> int:
     ShapesweepError
         If the path is not a folder with a supported name and a step.
     """
-    if not path.is_dir():
+    # A broken link is a checkpoint without files.
+    if not path.is_dir() and (path.exists() or not path.is_symlink()):
         advice = _advice([path.name])
         raise ShapesweepError(
             f"matches {path.name!r}, which is not a folder; change the pattern, so that it matches "
@@ -370,6 +374,12 @@ def _step(path: Path, match: re.Match[str]) -> int:
         raise ShapesweepError(
             f"matches the folder {path.name!r}, but its group `step` matches {digits!r}, which is "
             "not a step; change the pattern"
+        )
+    before, after = path.name[: match.start("step")], path.name[match.end("step") :]
+    if before.rstrip("0")[-1:].isdigit() or after[:1].isdigit():
+        raise ShapesweepError(
+            f"matches the folder {path.name!r}, but its group `step` matches {digits!r}, which is "
+            "only a part of a number; change the pattern"
         )
     return int(digits)
 

@@ -55,6 +55,14 @@ def is_inside(path: str) -> bool:
     return not pure.is_absolute() and ".." not in pure.parts
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a path is a file; False in a folder that cannot be read."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def stats(paths: Iterable[str | Path]) -> list[tuple[str, int, int]]:
     """Return the names, sizes and modification times of the files that exist.
 
