@@ -94,6 +94,7 @@ def test_a_bias_that_is_no_mask_is_refused(tensor, tmp_path):
         {"_attn_implementation": "flash_attention_2"},
         {"attn_implementation": "flash_attention_3"},
         {"_attn_implementation_internal": "kernels-community/flash-attn"},
+        {"return_dict": False},
         {"quantization_config": {}},
         {"quantization_config": None},
     ],

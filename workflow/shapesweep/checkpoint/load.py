@@ -134,8 +134,9 @@ def load(
             raise CheckpointError(f"weights are missing: {listed(sorted(absent))}")
     buffers.restore(model, stored)
     _finite(model)
-    # Cached keys and values are not needed.
+    # Cached keys and values are not needed, and hidden states are read by their name.
     model.config.use_cache = False
+    model.config.return_dict = True
     # Classifiers refuse batches if the position of the last token is unknown. No token has this id.
     text_config = model.config.get_text_config()
     if type(model).__name__.endswith("Classification") and text_config.pad_token_id is None:
