@@ -4,6 +4,7 @@ A run's log is the `trainer_state.json` of a Trainer, or a file that the suite n
 `probe.parquet`. If a log is still being written, only its complete entries are read.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,16 @@ _NOTHING = pd.DataFrame(columns=["step", "metric", "value"])
 Log = tuple[pd.DataFrame, list[str]]
 
 
-def of_folder(folder: str | Path) -> Log:
+def of_folder(folder: str | Path, pattern: str = r"checkpoint-\d+") -> Log:
     """Return the log of a Trainer's run, from the `trainer_state.json` with the highest step.
 
     Parameters
     ----------
     folder : path-like
         Folder with `checkpoint-<step>/trainer_state.json`, `trainer_state.json`, or both.
+    pattern : str
+        Regular expression for the names of the folders of checkpoints. Folders with other names may
+        belong to other runs.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def of_folder(folder: str | Path) -> Log:
         the last entries of the log.
     """
     found, problems = [], []
-    for path in _states_of_trainer(folder):
+    for path in _states_of_trainer(folder, pattern):
         try:
             found.append(read_log(path))
         except ShapesweepError as error:
@@ -69,13 +73,12 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
     history : pandas.DataFrame
         Rows for every run that has a log or a probe.
     problems : list of str
-        Messages about unreadable logs. These messages do not count as errors.
+        Messages about unreadable logs and probes. These messages do not count as errors.
 
     Raises
     ------
     ShapesweepError
-        If the file of a probe is damaged, if a log that a local suite names is damaged or absent,
-        or if the Hub does not answer.
+        If a log that a local suite names is damaged or absent, or if the Hub does not answer.
     """
     parts = [pd.DataFrame(columns=schemas.HISTORY.names)]
     problems: list[str] = []
@@ -83,8 +86,11 @@ def of_suite(name: str, suite: AnySuite, results: str | Path) -> Log:
         problems += more
         known = [log.assign(source="log")]
         if folder is not None and (folder / PROBE_FILE).is_file():
-            probed = tables.read(folder / PROBE_FILE, schemas.PROBE)
-            known.append(probed.assign(source="probe"))
+            try:
+                probed = tables.read(folder / PROBE_FILE, schemas.PROBE)
+                known.append(probed.assign(source="probe"))
+            except ShapesweepError as error:
+                problems.append(str(error))
         parts += [part.assign(suite=name, run=run) for part in known if len(part)]
     table = pd.concat(parts[1:] or parts).reindex(columns=schemas.HISTORY.names)
     return table.reset_index(drop=True), problems
@@ -109,7 +115,8 @@ def states(name: str, suite: AnySuite) -> list[Any]:
     for run, local in suite.runs.items():
         if local.losses:
             _check_log(f"suites.{name}.runs.{run}.losses", local.losses)
-        files = [Path(local.losses)] if local.losses else _states_of_trainer(local.path)
+        own = [Path(local.losses)] if local.losses else None
+        files = own or _states_of_trainer(local.path, suite.pattern)
         states.append([run, *stats([*files, Path(local.path, PROBE_FILE)])])
     return states
 
@@ -123,7 +130,8 @@ def _logs(
             yield from _published(name, suite, results)
     elif isinstance(suite, LocalSuite):
         for run, local in suite.runs.items():
-            log = (read_log(local.losses), []) if local.losses else of_folder(local.path)
+            named = local.losses
+            log = (read_log(named), []) if named else of_folder(local.path, suite.pattern)
             yield run, log, Path(local.path)
     else:
         for run in suite.runs:
@@ -182,8 +190,12 @@ def _of_repository(name: str, repository: Repository, path: str) -> Log:
         return _NOTHING, [str(error)]
 
 
-def _states_of_trainer(folder: str | Path) -> list[Path]:
+def _states_of_trainer(folder: str | Path, pattern: str) -> list[Path]:
     """Return the paths of `trainer_state.json` in a Trainer's output folder and its checkpoints."""
+    inside = Path(folder).glob("*/trainer_state.json")
     return sorted(
-        [*Path(folder).glob("trainer_state.json"), *Path(folder).glob("*/trainer_state.json")]
+        [
+            *Path(folder).glob("trainer_state.json"),
+            *(path for path in inside if re.fullmatch(pattern, path.parent.name)),
+        ]
     )

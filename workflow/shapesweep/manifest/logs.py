@@ -22,7 +22,7 @@ from shapesweep.storage.files import pointer_problem
 from shapesweep.storage.schemas import LARGEST
 
 #: Increase the version if a change of this module changes the numbers that are read from a log.
-VERSION = 2
+VERSION = 3
 #: Columns of steps. The column `_step` of Weights & Biases is the last, because it counts the calls
 #: that logged something.
 STEP = (
@@ -55,10 +55,29 @@ METRICS = {
         *("learning_current_learning_rate", "lr_adam*", "lr_decoupledadamw_group0"),
     ),
 }
-#: Columns that name the run of a row, and columns that say whether a row is from an evaluation.
-RUN, SPLIT = ("run", "run_name", "run_id"), ("split", "mode", "phase")
+#: Columns that name the run of a row.
+RUN = ("run", "run_name", "run_id")
+#: Columns that name the process or the training of a row. Several rows of a step may differ there.
+PROCESS = (
+    *("seed", "model", "model_name", "experiment", "rank", "local_rank", "global_rank", "gpu"),
+    *("process", "process_index", "worker", "host", "hostname", "node", "device", "dataset"),
+)
+#: Columns that say whether a row is from an evaluation, in words.
+SPLIT = (
+    *("split", "mode", "phase", "stage", "type", "kind", "event", "subset", "set", "partition"),
+    *("dataset", "metric", "logger", "prefix"),
+)
+#: Columns of true and false that say so. The first are true for an evaluation.
+FLAGS = (
+    ("is_eval", "eval", "evaluation", "is_evaluation", "is_validation", "validation", "is_val"),
+    ("train", "training", "is_train", "is_training"),
+)
 #: Words in the names of columns, and in the values of `SPLIT`, that belong to an evaluation.
-_EVALUATION = {"eval", "evaluation", "val", "valid", "validation", "test", "dev"}
+_EVALUATION = {
+    *("eval", "evals", "evaluate", "evaluating", "evaluation", "val", "valid", "validate"),
+    *("validating", "validation", "test", "testing", "testset", "dev", "heldout", "cv"),
+}
+_TRUE, _FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no"}
 #: The columns of a scalar that TensorBoard exports.
 _TENSORBOARD = ("Wall time", "Step", "Value")
 
@@ -87,13 +106,16 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     ------
     ShapesweepError
         If the file is absent or damaged, has no column of steps or of training losses, contains
-        several runs, or contains steps that are not integers.
+        several runs or processes, or contains steps that are not integers or that begin again in
+        each epoch.
     """
     path = Path(path)
     try:
         data = path.read_bytes() if data is None else data
     except FileNotFoundError:
         raise ShapesweepError(f"{path}: there is no such log") from None
+    except OSError as error:
+        raise ShapesweepError(f"{path}: cannot be read: {error.strerror}") from None
     problem = pointer_problem([path])
     if problem:
         raise ShapesweepError(f"{path}: {problem}")
@@ -125,8 +147,7 @@ def _rows(entries: Sequence[Entry]) -> list[tuple[int, str, float]]:
     columns = list(dict.fromkeys(name for entry in entries for name in entry))
     if not columns:
         return []
-    for split in (column for column in columns if _plain(column) in SPLIT):
-        entries = [e for e in entries if not _is_of_evaluation(_plain(str(e.get(split))))]
+    entries = _of_training(entries, columns)
     names = _names_of_run(columns)
     found = {metric: _column(names, known, entries) for metric, known in METRICS.items()}
     loss = found["loss"]
@@ -138,6 +159,7 @@ def _rows(entries: Sequence[Entry]) -> list[tuple[int, str, float]]:
     step = _column(names, STEP, with_loss)
     if step is None:
         raise _absent("steps", "step, global_step or iteration", columns)
+    _check_repeats(with_loss, names, step, loss)
     # A missing value is None, because NaN is a value that a log may contain.
     return [
         (_whole(entry[step], step), metric, float(entry[name]))
@@ -146,6 +168,53 @@ def _rows(entries: Sequence[Entry]) -> list[tuple[int, str, float]]:
         for entry in entries
         if not _is_missing(entry.get(step)) and _is_number(entry.get(name))
     ]
+
+
+def _of_training(entries: Sequence[Entry], columns: Iterable[str]) -> Sequence[Entry]:
+    """Return the entries that are not from an evaluation, according to `SPLIT` and `FLAGS`."""
+    for column in columns:
+        name = _plain(column)
+        if name in SPLIT:
+            entries = [e for e in entries if not _is_of_evaluation(_plain(str(e.get(column))))]
+        for flags, dropped in zip(FLAGS, (_TRUE, _FALSE), strict=True):
+            values = [str(e.get(column)).strip().lower() for e in entries]
+            known = {value for value in values if not _is_missing(value)}
+            # A column of losses may have the same name.
+            if name in flags and known <= _TRUE | _FALSE:
+                kept = [e for e, value in zip(entries, values, strict=True) if value not in dropped]
+                entries = kept or entries
+    return entries
+
+
+def _check_repeats(
+    entries: Sequence[Entry], names: Mapping[str, str], step: str, loss: str
+) -> None:
+    """Raise an error if rows of one step are from several processes or epochs.
+
+    Raises
+    ------
+    ShapesweepError
+    """
+    by_step: dict[Any, list[Entry]] = {}
+    for entry in entries:
+        by_step.setdefault(_first(entry.get(step)), []).append(entry)
+    repeated = [rows for rows in by_step.values() if len({row.get(loss) for row in rows}) > 1]
+
+    def differ(rows: Sequence[Entry], column: str) -> bool:
+        return len({str(v) for row in rows if not _is_missing(v := row.get(column))}) > 1
+
+    for column, name in names.items():
+        if name in PROCESS and any(differ(rows, column) for rows in repeated):
+            raise ShapesweepError(
+                f"contains several losses of a step, whose rows differ in the column {column}; "
+                "write a separate file for each run, with the losses of one process"
+            )
+        # After a restart in another epoch, a few steps are repeated.
+        if name == "epoch" and 2 * sum(differ(rows, column) for rows in repeated) > len(by_step):
+            raise ShapesweepError(
+                f"the steps in the column {step} begin again in each epoch; replace them by the "
+                "number of steps since the start of the training"
+            )
 
 
 def _tagged(entry: Entry, stem: str) -> Entry:
@@ -220,7 +289,8 @@ def _column(names: Mapping[str, str], known: Sequence[str], entries: Sequence[En
 
 
 def _is_of_evaluation(name: str) -> bool:
-    return not _EVALUATION.isdisjoint(name.split("_"))
+    words = {word.rstrip("0123456789") for word in name.split("_")}
+    return not _EVALUATION.isdisjoint(words) or "held_out" in name
 
 
 def _absent(what: str, examples: str, columns: Sequence[str]) -> ShapesweepError:
