@@ -155,6 +155,37 @@ WRITTEN = {
         "log.csv",
         "step,global_step,loss\n1,100,6\n2,200,5\n3,300,4\n",
     ),
+    "a resume with other steps": (
+        "log.csv",
+        "step,loss\n100,7\n150,9\n175,9\n180,9\n100,6\n200,5\n300,4\n",
+    ),
+    "a column with the step of a resume": (
+        "log.csv",
+        "resumed_from/global_step,steps,step,loss\n50,8,100,6\n50,8,200,5\n50,8,300,4\n",
+    ),
+    "columns that are written again": (
+        "log.csv",
+        "step,loss\n100,6\n200,5\nstep,loss\n300,4\n",
+    ),
+    "the last entry of a Trainer": (
+        "log.jsonl",
+        lines(
+            *({"step": s, "train_loss": v} for s, v in LOSSES.items()),
+            {
+                "step": 300,
+                "train_loss": 9,
+                "train_runtime": 1.5,
+                "train_steps_per_second": 2.5,
+            },
+        ),
+    ),
+    "MMEngine": (
+        "20240501_100000.json",
+        lines(
+            *({"lr": 0.1, "loss": v, "epoch": 1, "iter": s, "step": s} for s, v in LOSSES.items()),
+            {"accuracy": 9, "step": 300},
+        ),
+    ),
     "steps of the evaluation": (
         "log.csv",
         "eval/global_step,my/global_step,loss\n1,100,6\n2,200,5\n3,300,4\n",
@@ -209,6 +240,19 @@ def test_absent_metric_is_not_read_from_the_column_without_a_name(tmp_path):
         ("a.csv", "step,loss\n1,2.5\n2", {1: 2.5}),
         ("a.csv", "step,loss\n1,2.5\n2,3,4,5\n", {1: 2.5}),
         ("a.csv", "step,loss\n", {}),
+        ("a.csv", "step,loss\n1,2.5\n2,2.25", {1: 2.5, 2: 2.25}),
+        # These cells can be parts of longer numbers.
+        ("a.csv", "step,loss\n1,2.51\n2,3.", {1: 2.51}),
+        ("a.csv", "step,loss\n1,2.5123\n2,3.0123\n3,3.01", {1: 2.5123, 2: 3.0123}),
+        ("a.csv", "step,loss\n1,2.5\n2,3e-", {1: 2.5}),
+        # The rows before the first smaller step may be from an abandoned part of the training.
+        (
+            "a.jsonl",
+            "".join(f'{{"step": {s}, "loss": {s}}}\n' for s in (1, 2, 3, 4, 7, 9, 5, 8, 11)),
+            {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 8: 8, 11: 11},
+        ),
+        # If the steps have no order, nothing is known about the parts of the training.
+        ("a.csv", "step,loss\n3,1\n2,2\n1,3\n", {1: 3, 2: 2, 3: 1}),
         ("a.jsonl", "", {}),
         ("a.jsonl", '{"step": 1, "loss": 3}\n\n{"step": 2, "lr": 1}\n{"st', {1: 3.0}),
         (
@@ -245,6 +289,11 @@ STEPS = "training steps must be non-negative 64-bit integers"
         ("a.csv", "split,step,loss\nval,1,2\n", NO_LOSS),
         ("run-a-tag-eval_loss.csv", "Wall time,Step,Value\n1,1,2\n", f"{NO_LOSS}.*, eval_loss$"),
         ("run-a-tag-eval_loss.json", "[[1, 1, 2]]", f"{NO_LOSS}.*, eval_loss$"),
+        ("a.csv", 'step,loss\n1,2\n2,"1,234.5"\n', "contains '1,234.5' at step 2, which is not a"),
+        ("val_loss.csv", "Wall time,Step,Value\n1,1,2\n", "the losses of an evaluation"),
+        ("loss-validation.csv", "step,loss\n1,2\n", "the losses of an evaluation"),
+        ("eval.json", "[[1, 1, 2]]", "the losses of an evaluation"),
+        ("Train_Samples_train_loss.csv", "step,train_loss\n1,2\n", "are numbers of samples"),
         ("a.csv", "step,loss\n-1,2\n", STEPS),
         ("a.csv", "step,loss\n1,3\n1.5,2\n", f"column step contains 1.5, but {STEPS}; .* epochs"),
         ("a.csv", "step,loss\n1,3\nx,2\n", STEPS),
@@ -263,6 +312,8 @@ STEPS = "training steps must be non-negative 64-bit integers"
         ("a.csv", "", "damaged"),
         ("a.jsonl", '{"st\n{"step": 1, "loss": 3}\n', "damaged"),
         ("a.jsonl", "[1]\n", "damaged"),
+        ("a.jsonl", "step 1: loss 3", "damaged"),
+        ("a.jsonl", '{"step": 1, "loss": 3}\nstep 2: loss 3\n', "damaged"),
         ("a.json", "{}", "damaged"),
         ("a.json", "[[1, 2]]", "damaged"),
         ("a.json", '{"log_history": 3}', "damaged"),

@@ -5,12 +5,8 @@ module list the known names, by priority. Names are compared in lower case, and 
 between blanks, `_`, `-`, `/` and other punctuation: `Train/Loss` is `train_loss`.
 """
 
-import csv
-import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -18,11 +14,12 @@ from typing import Any
 import pandas as pd
 
 from shapesweep.errors import ShapesweepError
+from shapesweep.manifest.log_files import Entry, entries_of
 from shapesweep.storage.files import pointer_problem
 from shapesweep.storage.schemas import LARGEST
 
 #: Increase the version if a change of this module changes the numbers that are read from a log.
-VERSION = 3
+VERSION = 4
 #: Columns of steps. The column `_step` of Weights & Biases is the last, because it counts the calls
 #: that logged something.
 STEP = (
@@ -72,16 +69,14 @@ FLAGS = (
     ("is_eval", "eval", "evaluation", "is_evaluation", "is_validation", "validation", "is_val"),
     ("train", "training", "is_train", "is_training"),
 )
+#: Columns of the last entry of a Trainer. Its `train_loss` is the mean of all losses.
+SUMMARY = ("train_runtime", "train_steps_per_second")
 #: Words in the names of columns, and in the values of `SPLIT`, that belong to an evaluation.
 _EVALUATION = {
     *("eval", "evals", "evaluate", "evaluating", "evaluation", "val", "valid", "validate"),
     *("validating", "validation", "test", "testing", "testset", "dev", "heldout", "cv"),
 }
 _TRUE, _FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no"}
-#: The columns of a scalar that TensorBoard exports.
-_TENSORBOARD = ("Wall time", "Step", "Value")
-
-Entry = Mapping[str, Any]
 
 
 def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
@@ -100,14 +95,15 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     pandas.DataFrame
         With columns step, metric (`loss`, `gradient_norm`, `learning_rate`) and value; for each
         step and metric, the last value that was logged. A NaN counts only if the step has no
-        other value.
+        other value. If a training was resumed, its earlier rows count only up to the step from
+        which it was resumed.
 
     Raises
     ------
     ShapesweepError
         If the file is absent or damaged, has no column of steps or of training losses, contains
-        several runs or processes, or contains steps that are not integers or that begin again in
-        each epoch.
+        several runs or processes, contains losses that are not numbers, or contains steps that are
+        not integers or that begin again in each epoch.
     """
     path = Path(path)
     try:
@@ -120,11 +116,14 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     if problem:
         raise ShapesweepError(f"{path}: {problem}")
     try:
-        rows = _rows([_tagged(entry, path.stem) for entry in _entries(path.suffix.lower(), data)])
+        _check_name(path.stem)
+        rows = _rows(entries_of(path.name, data))
     except ShapesweepError as error:
         raise ShapesweepError(f"{path}: {error}") from None
     table = pd.DataFrame(rows, columns=["step", "metric", "value"])
     table = table.astype({"step": int, "value": float})
+    abandoned = table.groupby("metric", sort=False).step.transform(_is_abandoned)
+    table = table[~abandoned.to_numpy(bool)]
     # A training run that was resumed may have logged some steps twice. If a step has a number and a
     # NaN, the NaN may be the missing value of another entry, such as an evaluation.
     table = table.sort_values("value", key=pd.Series.notna, kind="stable")
@@ -132,14 +131,39 @@ def read_log(path: str | Path, data: bytes | None = None) -> pd.DataFrame:
     return table.sort_values(["metric", "step"], kind="stable").reset_index(drop=True)
 
 
-def _entries(suffix: str, data: bytes) -> list[Entry]:
-    if suffix not in _FORMATS:
-        raise ShapesweepError("the suffix of a log must be .json, .jsonl or .csv")
-    with suppress(ValueError, KeyError, TypeError, RecursionError, csv.Error):
-        entries = _FORMATS[suffix](data)
-        if all(isinstance(entry, dict) for entry in entries):
-            return entries
-    raise ShapesweepError(f"damaged: its contents are not a log in the format {suffix} (UTF-8)")
+def _check_name(stem: str) -> None:
+    """Raise an error if the name of the file says that its values are not losses by training step.
+
+    Raises
+    ------
+    ShapesweepError
+    """
+    name = _plain(stem)
+    words = name.split("_")
+    # The tag of TensorBoard in a name becomes the name of the column.
+    is_evaluation = _is_of_evaluation(name) and "loss" in words and "tag" not in words
+    if is_evaluation or name in ("eval", "evaluation", "val", "valid", "validation"):
+        raise ShapesweepError(
+            "its name says that it contains the losses of an evaluation; "
+            "name a file with training losses"
+        )
+    # Names of DeepSpeed, such as Train_Samples_train_loss.csv.
+    if name.startswith("train_samples_"):
+        raise ShapesweepError(
+            "its steps are numbers of samples; divide them by the number of samples per step, and "
+            "rename the file"
+        )
+
+
+def _is_abandoned(steps: "pd.Series[int]") -> "pd.Series[bool]":
+    """Return which rows a training wrote before it was resumed from an earlier step.
+
+    These are the rows before a smaller step. If many steps are smaller than the step before, the
+    file is not in the order of steps, and no row is abandoned.
+    """
+    backwards = (steps.diff() < 0).sum()
+    following = steps[::-1].cummin()[::-1]
+    return (steps > following) & (4 * backwards < len(steps))
 
 
 def _rows(entries: Sequence[Entry]) -> list[tuple[int, str, float]]:
@@ -156,10 +180,13 @@ def _rows(entries: Sequence[Entry]) -> list[tuple[int, str, float]]:
     with_loss = [entry for entry in entries if _is_number(entry.get(loss))]
     for column in (column for column, name in names.items() if name in RUN):
         _refuse_several(entry.get(column) for entry in with_loss)
-    step = _column(names, STEP, with_loss)
+    moving = {column: name for column, name in names.items() if _is_moving(with_loss, column)}
+    # Columns such as `resumed_from/global_step` contain the same step in all rows.
+    step = _column(moving, STEP, with_loss) or _column(names, STEP, with_loss)
     if step is None:
         raise _absent("steps", "step, global_step or iteration", columns)
     _check_repeats(with_loss, names, step, loss)
+    _check_numbers(entries, step, loss)
     # A missing value is None, because NaN is a value that a log may contain.
     return [
         (_whole(entry[step], step), metric, float(entry[name]))
@@ -171,7 +198,15 @@ def _rows(entries: Sequence[Entry]) -> list[tuple[int, str, float]]:
 
 
 def _of_training(entries: Sequence[Entry], columns: Iterable[str]) -> Sequence[Entry]:
-    """Return the entries that are not from an evaluation, according to `SPLIT` and `FLAGS`."""
+    """Return the entries of training steps.
+
+    Entries of an evaluation (see `SPLIT` and `FLAGS`) are left out, and so is the last entry of a
+    Trainer (see `SUMMARY`).
+    """
+    columns = list(columns)
+    summary = [column for column in columns if _plain(column).endswith(SUMMARY)]
+    if len(summary) == len(SUMMARY):
+        entries = [e for e in entries if any(_is_missing(e.get(column)) for column in summary)]
     for column in columns:
         name = _plain(column)
         if name in SPLIT:
@@ -184,6 +219,21 @@ def _of_training(entries: Sequence[Entry], columns: Iterable[str]) -> Sequence[E
                 kept = [e for e, value in zip(entries, values, strict=True) if value not in dropped]
                 entries = kept or entries
     return entries
+
+
+def _check_numbers(entries: Sequence[Entry], step: str, loss: str) -> None:
+    """Raise an error if a row of a step contains a text in place of a loss.
+
+    Raises
+    ------
+    ShapesweepError
+    """
+    for entry in entries:
+        value = entry.get(loss)
+        if not (_is_missing(value) or _is_number(value) or _is_missing(entry.get(step))):
+            raise ShapesweepError(
+                f"the column {loss} contains {value!r} at step {entry[step]}, which is not a number"
+            )
 
 
 def _check_repeats(
@@ -215,18 +265,6 @@ def _check_repeats(
                 f"the steps in the column {step} begin again in each epoch; replace them by the "
                 "number of steps since the start of the training"
             )
-
-
-def _tagged(entry: Entry, stem: str) -> Entry:
-    """Return an entry; if it is of TensorBoard, name its value by the tag in the file's name.
-
-    TensorBoard names the file of a scalar `run-<run>-tag-<tag>`. Without a tag, the value is a
-    loss.
-    """
-    if tuple(entry) != _TENSORBOARD:
-        return entry
-    tag = re.search(r"-tag-(.+?)( ?\(\d+\))?$", stem)
-    return dict(zip((*_TENSORBOARD[:2], tag[1] if tag else "loss"), entry.values(), strict=True))
 
 
 def _names_of_run(columns: Iterable[str]) -> dict[str, str]:
@@ -288,6 +326,10 @@ def _column(names: Mapping[str, str], known: Sequence[str], entries: Sequence[En
     return next(matches, None)
 
 
+def _is_moving(entries: Sequence[Entry], column: str) -> bool:
+    return len({str(_first(entry.get(column))) for entry in entries}) > 1
+
+
 def _is_of_evaluation(name: str) -> bool:
     words = {word.rstrip("0123456789") for word in name.split("_")}
     return not _EVALUATION.isdisjoint(words) or "held_out" in name
@@ -335,45 +377,3 @@ def _is_number(value: Any) -> bool:
     except (TypeError, ValueError, OverflowError):
         return False
     return not isinstance(value, bool)
-
-
-def _from_json(data: bytes) -> list[Any]:
-    found = json.loads(data)
-    if isinstance(found, list):
-        return [
-            dict(zip(_TENSORBOARD, entry, strict=True)) if isinstance(entry, list) else entry
-            for entry in found
-        ]
-    return [entry for entry in found["log_history"] if "loss" in entry]
-
-
-def _from_lines(data: bytes) -> list[Any]:
-    lines = data.decode("utf-8-sig").strip().split("\n")
-    entries = []
-    for number, line in enumerate(lines):
-        try:
-            entries += [json.loads(line)] if line.strip() else []
-        except ValueError:
-            # While a training run writes its log, the last line may be incomplete.
-            if number < len(lines) - 1:
-                raise
-    return entries
-
-
-def _from_csv(data: bytes) -> list[Any]:
-    # Cells are read as strings, so that an empty cell differs from a NaN.
-    text = data.decode("utf-8-sig").lstrip("\r\n")
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    lines = io.StringIO(text, newline="")
-    columns, *rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    twice = next((name for name in columns if name and columns.count(name) > 1), None)
-    if twice is not None:
-        raise ShapesweepError(f"has two columns {twice}; keep the column of one run")
-    # A line with more cells than columns is damaged.
-    intact = [row for row in rows if not any(row[len(columns) :])]
-    if rows and not intact:
-        raise ValueError
-    return [dict(zip(columns, row, strict=False)) for row in intact if row]
-
-
-_FORMATS = {".json": _from_json, ".jsonl": _from_lines, ".csv": _from_csv}
