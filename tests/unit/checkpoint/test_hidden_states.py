@@ -209,6 +209,28 @@ def test_name_of_a_class_does_not_make_a_model_causal(model):
     assert anatomy_of(model).family == "encoder"
 
 
+@pytest.mark.parametrize(
+    ("model", "families"),
+    [
+        (transformers.BertForMaskedLM(tiny_bert()), ["encoder"]),
+        (transformers.BertLMHeadModel(tiny_bert(is_decoder=True)), ["decoder"]),
+        (transformers.LlamaForCausalLM(tiny_llama()), ["decoder"]),
+        (transformers.LlamaForCausalLM(tiny_llama(is_causal=False)), ["encoder"]),
+        (miniatures.make("BartForConditionalGeneration"), ["encoder", "decoder"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_family_is_known_if_attention_is_initialized_with_zeros(model, families):
+    outputs = ("attention.output.dense", "o_proj", "out_proj")
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if any(f"{output}." in name for output in outputs):
+                weights.zero_()
+    with torch.inference_mode():
+        found = find_stacks(model.eval(), DOCUMENT)
+    assert [anatomy.family for anatomy in found] == families
+
+
 def test_states_that_are_not_finite_do_not_hide_the_blocks():
     model = transformers.LlamaForCausalLM(tiny_llama())
     with torch.no_grad():

@@ -251,21 +251,40 @@ def _is_norm(points: Any, normed: Any) -> bool:
 
 def _is_causal(model: Any, batch: Any, stack: str, states: Any) -> bool:
     """Return whether changing the last token leaves the states of earlier tokens unchanged."""
-    import torch
+    after = _changed(model, batch, stack, -1)
+    if not _is_equal(states[-1][:, :-1], after[:, :-1]):
+        return False
+    # The states may not depend on other tokens at all, because a matrix of every block is still 0.
+    # Then only the configuration shows which tokens a token will attend to.
+    if batch.shape[1] > 1 and _is_equal(states[-1][:, 1:], _changed(model, batch, stack, 0)[:, 1:]):
+        return stack == "decoder" if stack else not _is_of_encoder(model.config)
+    return True
 
+
+def _changed(model: Any, batch: Any, stack: str, position: int) -> Any:
+    """Return the last states after one token has been replaced by another token of the document."""
     # The input of the encoder also changes all states of the decoder.
     decoder = shifted(batch, start_token(model)) if stack == "decoder" else None
     changed = (batch if decoder is None else decoder).clone()
     # Another token of the document is not padding, which some models leave out.
-    others = changed[0][changed[0] != changed[0, -1]]
-    changed[:, -1] = others[-1] if len(others) else (changed[0, -1] + 1) % 2
+    others = changed[0][changed[0] != changed[0, position]]
+    changed[:, position] = others[-1] if len(others) else (changed[0, position] + 1) % 2
     output = forward(model, changed) if decoder is None else forward(model, batch, changed)
-    # Even in a causal model, the states of earlier tokens may differ slightly, because some kernels
-    # do not always add numbers in the same order.
-    return torch.allclose(
-        states[-1][:, :-1],
-        states_of(output, stack)[-1][:, :-1],
-        rtol=1e-5,
-        atol=1e-6,
-        equal_nan=True,
-    )
+    return states_of(output, stack)[-1]
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    """Return whether states are equal, except for the order in which kernels add numbers."""
+    import torch
+
+    return torch.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def _is_of_encoder(config: Any) -> bool:
+    """Return whether in the model of a configuration, all tokens attend to all tokens."""
+    from transformers.models.auto import modeling_auto
+
+    if getattr(config, "is_causal", None) is not None:
+        return not config.is_causal
+    of_encoders = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return config.model_type in of_encoders and not getattr(config, "is_decoder", False)
