@@ -1,7 +1,10 @@
 """A checkpoint is flagged if its weights do not fit the neighbouring checkpoints."""
 
+import itertools
+
 import numpy as np
 import pytest
+import torch
 
 from shapesweep.curves import continuity
 from shapesweep.curves.unrelated import Run
@@ -37,10 +40,72 @@ def test_foreign_weights_between_neighbours_are_discontinuous():
 def test_swapped_labels_are_out_of_order():
     rng = np.random.default_rng(0)
     samples = walk(rng, rng.standard_normal(4096))
-    for position in range(1, 10):
+    for position in range(11):
         swapped = samples.copy()
         swapped[[position, position + 1]] = samples[[position + 1, position]]
         assert flagged(swapped) == dict.fromkeys((position, position + 1), "out_of_order")
+
+
+def test_swapped_labels_of_a_logarithmic_grid_are_out_of_order():
+    rng = np.random.default_rng(0)
+    steps = [2**n for n in range(9)]
+    path = walk(rng, rng.standard_normal(4096), 256, 0.05)
+    samples = path[np.array(steps) - 1]
+    assert flagged(samples, steps) == {}
+    for position in range(8):
+        swapped = samples.copy()
+        swapped[[position, position + 1]] = samples[[position + 1, position]]
+        found = flagged(swapped, steps)
+        assert found == dict.fromkeys((position, position + 1), "out_of_order")
+
+
+def test_weights_that_only_fluctuate_are_in_order():
+    rng = np.random.default_rng(0)
+    center, noise = rng.standard_normal(4096), rng.standard_normal((8, 4096))
+    assert flagged(center + 0.3 * noise) == {}
+    # A low learning rate before one of the checkpoints makes its fluctuations smaller.
+    for quiet in range(1, 6):
+        sizes = np.where(np.arange(8) == quiet, 0.03, 0.3)
+        assert flagged(center + sizes[:, None] * noise) == {}
+
+
+@pytest.mark.parametrize("grid", ["equal", "logarithmic"])
+def test_weights_of_another_step_are_named(grid):
+    rng = np.random.default_rng(0)
+    steps = list(range(10)) if grid == "equal" else [2**n for n in range(10)]
+    path = walk(rng, rng.standard_normal(4096), steps[-1] + 1, 0.05)
+    samples = path[steps]
+    for target, source in itertools.product(range(10), range(10)):
+        if abs(target - source) < 2:
+            continue
+        stale = samples.copy()
+        # The copy was saved with another precision.
+        stale[target] = torch.from_numpy(samples[source]).bfloat16().double().numpy()
+        found = flagged(stale, steps)
+        assert found[target] == f"same_weights_as:{source}"
+        assert found in (
+            {target: f"same_weights_as:{source}"},
+            {target: f"same_weights_as:{source}", source: f"same_weights_as:{target}"},
+        )
+
+
+def test_equal_neighbours_are_named_after_the_beginning_of_a_run():
+    rng = np.random.default_rng(0)
+    samples = list(walk(rng, rng.standard_normal(4096)))
+    # The first step often has a learning rate of 0.
+    assert flagged([samples[0], *samples]) == {}
+    assert flagged([samples[0], samples[0], *samples]) == {}
+    inside = [*samples[:5], samples[4], *samples[5:]]
+    assert flagged(inside) == {4: "same_weights_as:5", 5: "same_weights_as:4"}
+    # The last checkpoints repeat the last weights that were saved.
+    end = [*samples, samples[-1], samples[-1]]
+    assert flagged(end) == dict.fromkeys((12, 13), "same_weights_as:11")
+
+
+def test_checkpoint_without_a_step_may_have_the_weights_of_another():
+    rng = np.random.default_rng(0)
+    samples = list(walk(rng, rng.standard_normal(4096)))
+    assert flagged([*samples, samples[-1]], [*range(12), None]) == {}
 
 
 def test_continuation_by_another_training_is_a_break():
@@ -57,7 +122,17 @@ def test_larger_gap_between_steps_is_no_break():
     samples = walk(rng, rng.standard_normal(4096), 216, 0.02)
     chosen = [{"other": samples[step - 1]} for step in steps]
     assert continuity.continuity(chosen, steps) == {}
-    assert continuity.continuity(chosen, range(6)) == {3: "break"}
+
+
+@pytest.mark.parametrize("factor", [3, 10, 30])
+def test_training_that_continues_with_larger_steps_has_no_break(factor):
+    rng = np.random.default_rng(0)
+    first = walk(rng, rng.standard_normal(4096), step=0.02)
+    jump = first[-1] + 0.02 * factor * rng.standard_normal(4096)
+    assert flagged([*first, *walk(rng, jump, step=0.02)]) == {}
+    # Training was restarted from an earlier checkpoint.
+    jump = first[-3] + 0.02 * factor * rng.standard_normal(4096)
+    assert flagged([*first, *walk(rng, jump, step=0.02)]) == {12: "break"}
 
 
 def test_rounded_and_repeated_weights_are_not_flagged():

@@ -75,6 +75,17 @@ def test_a_single_common_step_needs_nearly_equal_weights():
     assert not copies({"a": {0: first[0]}, "b": {0: first[0]}})
 
 
+def test_runs_of_single_checkpoints_without_steps_are_compared():
+    rng = np.random.default_rng(4)
+    first, second = training(rng)[1000], training(rng)[1000]
+    (found,) = copies({"a": {None: first}, "b": {None: first}, "c": {None: second}})
+    assert (found["run"], found["of"], found["step"]) == ("b", "a", None)
+    assert not copies({"a": {None: first}, "b": {1000: first}})
+    # Runs with common steps are compared at these steps.
+    a, b = training(rng), training(rng)
+    assert not copies({"a": {**a, None: first}, "b": {**b, None: first}})
+
+
 def test_runs_of_other_shapes_or_without_common_steps_are_not_compared():
     first = training(np.random.default_rng(3))
     larger = {step: {**sample, "head": np.ones(9)} for step, sample in first.items()}

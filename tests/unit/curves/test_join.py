@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from shapesweep.curves import join
@@ -140,6 +141,34 @@ def test_checkpoint_of_another_training_is_excluded_and_is_a_failure(swept, stra
     measured, failures = swept.join()
     assert "step2" in measured
     assert failures.measured.tolist() == [True]
+
+
+def test_checkpoint_with_the_weights_of_another_step_is_excluded(swept, straight, tmp_path):
+    straight[8] = straight[2]
+    measured, failures = swept.measure(straight).join()
+    assert measured == ["step0", "step1", "step2", "step4"]
+    (failure,) = failures.itertuples()
+    reason = "same_weights_as:step2: its weights are those of another step of this run"
+    assert (failure.revision, failure.reason, failure.measured) == ("step8", reason, False)
+    listed = manifests.read(tmp_path / "joined/manifest.parquet")
+    status = {checkpoint.revision: checkpoint.status for checkpoint in listed}
+    assert (status["step2"], status["step8"]) == ((), ("same_weights_as:step2",))
+    swept.plan["definition"] = {"accept": ["discontinuous"]}
+    measured, failures = swept.join()
+    assert "step8" in measured
+    assert failures.measured.tolist() == [True]
+
+
+def test_runs_of_the_same_checkpoint_without_a_step_are_copies(swept, straight):
+    for run in ("r", "again"):
+        swept.measure({None: straight[8]}, run=run)
+    measured, failures = swept.join()
+    assert len(measured) == 2
+    (copy,) = swept.read("copies").itertuples()
+    assert (copy.run, copy.of, pd.isna(copy.step)) == ("again", "r", True)
+    (failure,) = failures.itertuples()
+    assert failure.reason.startswith("copy: its weights are those of r")
+    assert failure.run == "again"
 
 
 def test_foreign_checkpoints_at_the_ends_are_excluded_and_are_failures(swept, straight, tmp_path):

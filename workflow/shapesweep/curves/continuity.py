@@ -7,41 +7,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shapesweep.curves import order
 from shapesweep.curves.unrelated import Run, unrelated
-from shapesweep.curves.weights import Sample, correlation, distance
+from shapesweep.curves.weights import Sample, correlation, distances
 from shapesweep.storage.manifests import Checkpoint
 
 #: The checkpoints of a run in the order of steps, each with a sample of its weights.
 Members = Sequence[tuple[Checkpoint, Sample]]
 
-#: A checkpoint is discontinuous if its distance (1 - correlation) from both neighbours exceeds this
-#: factor times the distance between these neighbours. The distance from a neighbour, divided by the
-#: distance between the neighbours, is 1/2 for a random walk, less than 1/2 for steps in one
-#: direction, and ten or more for weights of another training run.
-OUT_OF_LINE = 2.0
-
-#: Of three successive checkpoints A, B and C, the labels of A and B are swapped if the distance
-#: between B and C exceeds this factor times the distance between A and C. The ratio of these two
-#: distances is at least 1.6 for swapped labels. For correct labels, the ratio is at most 0.94, even
-#: if only every second or third checkpoint of a training run is compared.
-OUT_OF_ORDER = 1.25
-
-#: There is a break between two neighbours if their distance exceeds this factor times the larger of
-#: the two adjacent distances. The distance at a break is 2.2 to 3.8 times the larger adjacent
-#: distance if training went back by two checkpoints, and at least 6 times for weights of another
-#: run. Warm-up, decay, or a doubled gap between labels raises a distance to at most 1.4 times the
-#: larger adjacent distance.
-BROKEN = 2.0
-
-#: Distance caused by rounding to float16.
-ROUNDING = 1e-6
-
 
 def continuity(
-    samples: Sequence[Sample], steps: Sequence[int | None], peers: Sequence[Run] = ()
+    samples: Sequence[Sample],
+    steps: Sequence[int | None],
+    peers: Sequence[Run] = (),
+    names: Sequence[str] = (),
 ) -> dict[int, str]:
     """Find checkpoints of a run that do not continue the training of earlier checkpoints.
 
+    - `same_weights_as:<name>`: the checkpoint has the weights of another checkpoint of the run (see
+      `order.repeated`).
     - `discontinuous`: the checkpoint is far from both neighbours, which are close to each other, or
       it is unrelated to all its neighbours (see `unrelated.unrelated`). The first and the last
       checkpoint have only one neighbour. The weights belong to another training run. If no
@@ -49,8 +33,9 @@ def continuity(
       them belong to the run.
     - `out_of_order`: the labels of two checkpoints are swapped; both checkpoints are flagged.
     - `break`: the checkpoint is far from the previous checkpoint, but close to later checkpoints,
-      or it is unrelated to the previous checkpoint. Training was restarted, and the labels of the
-      new run continue the labels of the old run. If the weights before and after the break are
+      and its weights do not continue the movement from earlier checkpoints; or it is unrelated to
+      the previous checkpoint. Training was restarted, and the labels of the new run continue the
+      labels of the old run. If the weights before and after the break are
       related, the break is detected if training went back by at least two checkpoints, and if
       there are at least two checkpoints on each side.
 
@@ -64,69 +49,41 @@ def continuity(
         weights of these checkpoints.
     peers : sequence of Run
         The other runs of the suite.
+    names : sequence of str
+        Names of the checkpoints in flags; by default, their indices.
 
     Returns
     -------
     dict of str
         Flags of checkpoints, by their index in `samples`.
     """
-    run = Run(samples, [step or 0 for step in steps])
+    run = Run(samples, [step or 0 for step in steps], names or [str(k) for k in range(len(steps))])
     sizes = [tuple((kind, len(values)) for kind, values in sample.items()) for sample in samples]
     usual = max(sizes, key=sizes.count, default=())
-    found: dict[int, str] = {}
-    known = [k for k, size in enumerate(sizes) if size == usual]
-    for find in (_out_of_line, _swapped):
-        found |= find(samples, known)
+    compared = [k for k, size in enumerate(sizes) if size == usual]
+    # A checkpoint without a step may repeat the weights of another checkpoint.
+    labelled = [k for k, index in enumerate(compared) if steps[index] is not None]
+    found = _flags(run.part(compared), labelled, peers)
+    return {compared[position]: flag for position, flag in found.items()}
+
+
+def _flags(run: Run, labelled: Sequence[int], peers: Sequence[Run]) -> dict[int, str]:
+    ways = distances(run.samples)
+    known = list(range(len(run.samples)))
+    found = order.repeated(run, ways, labelled)
+    for find in (order.swapped, order.out_of_line):
         known = [k for k in known if k not in found]
-    apart = unrelated(run.part(known), peers)
-    pairs = range(len(known) - 1)
-    for k, index in enumerate(known):
-        beside = {k - 1, k}.intersection(pairs)
-        if beside and beside <= apart:
-            found[index] = "discontinuous"
+        found |= find(run, ways, known)
     known = [k for k in known if k not in found]
     apart = unrelated(run.part(known), peers)
-    return found | dict.fromkeys((known[k + 1] for k in {*_restarts(run, known), *apart}), "break")
-
-
-def _out_of_line(samples: Sequence[Sample], known: Sequence[int]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for index, (before, middle, after) in enumerate(zip(known, known[1:], known[2:], strict=False)):
-        between = max(distance(samples[before], samples[after]), ROUNDING)
-        apart = [distance(samples[k], samples[middle]) for k in (before, after)]
-        # If `middle` is closer to `last` than `before` is, the labels of `before` and `middle` are
-        # swapped.
-        last = samples[known[index - 1]] if index else None
-        early = last and distance(last, samples[middle]) < distance(last, samples[before])
-        if min(apart) > OUT_OF_LINE * between and not early:
-            found[middle] = "discontinuous"
-    return found
-
-
-def _swapped(samples: Sequence[Sample], known: Sequence[int]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for before, middle, after in zip(known, known[1:], known[2:], strict=False):
-        farther = max(distance(samples[before], samples[after]), ROUNDING)
-        if distance(samples[middle], samples[after]) > OUT_OF_ORDER * farther:
-            found |= {before: "out_of_order", middle: "out_of_order"}
-    return found
-
-
-def _restarts(run: Run, known: Sequence[int]) -> Iterator[int]:
-    """Yield each k for which training was restarted between checkpoints known[k] and known[k + 1].
-
-    A restart is found only if there are neighbours on both sides.
-    """
-    ways = [distance(run.samples[a], run.samples[b]) for a, b in itertools.pairwise(known)]
-    gaps = [run.steps[b] - run.steps[a] for a, b in itertools.pairwise(known)]
-    for k in range(1, len(ways) - 1):
-        # Skip a distance that spans a flagged checkpoint, because its ends are not neighbours.
-        beside = known[k + 1] == known[k] + 1
-        # At the beginning of training, successive steps have similar directions.
-        straight = max(1.0, gaps[k] / max(run.steps[known[k]], 1))
-        wider = straight * max(1.0, gaps[k] / max(gaps[k - 1], gaps[k + 1], 1))
-        if beside and ways[k] > BROKEN * wider * max(ways[k - 1], ways[k + 1], ROUNDING):
-            yield k
+    pairs = range(len(known) - 1)
+    for k, position in enumerate(known):
+        beside = {k - 1, k}.intersection(pairs)
+        if beside and beside <= apart:
+            found[position] = "discontinuous"
+    known = [k for k in known if k not in found]
+    breaks = {*order.restarted(run, ways, known), *unrelated(run.part(known), peers)}
+    return found | dict.fromkeys((known[k + 1] for k in breaks), "break")
 
 
 def between_neighbours(
@@ -147,7 +104,8 @@ def between_neighbours(
         A row of `schemas.CONTINUITY` for each pair of neighbours and each `tensor_class`.
     """
     samples, steps = [sample for _, sample in members], [member.step for member, _ in members]
-    flags = continuity(samples, steps, [_as_run(other) for other in others])
+    names = [member.revision or "" for member, _ in members]
+    flags = continuity(samples, steps, [_as_run(other) for other in others], names)
     for k, ((before, a), (after, b)) in enumerate(itertools.pairwise(members), start=1):
         pair: dict[str, Any] = {"suite": after.suite, "run": after.run, "step": after.step}
         pair |= {"previous": before.revision, "revision": after.revision, "flag": flags.get(k, "")}

@@ -19,15 +19,16 @@ COPY = 0.9
 #: correlations above 0.9999; models that are fine-tuned from the same weights have lower ones.
 EQUAL = 0.9999
 
-#: The samples of a run's weights by step.
-Weights = Mapping[int, Sample]
+#: The samples of a run's weights by step. The key is None if a checkpoint has no step.
+Weights = Mapping[int | None, Sample]
 
 
 def copies(runs: Mapping[str, Weights]) -> list[dict[str, Any]]:
     """Find runs whose weights are those of an earlier run of the same suite.
 
     Only matrices are compared, because gains of norms are similar in all trainings. The weights are
-    compared at the last common step after step 0.
+    compared at the last common step after step 0. Checkpoints without a step are compared only if
+    the runs have no step in common.
 
     Parameters
     ----------
@@ -44,7 +45,9 @@ def copies(runs: Mapping[str, Weights]) -> list[dict[str, Any]]:
     for (one, first), (other, second) in itertools.combinations(runs.items(), 2):
         if one in found or other in found:
             continue
-        steps = sorted(first.keys() & second.keys())
+        common = first.keys() & second.keys()
+        labelled = sorted(step for step in common if step is not None)
+        steps: list[int | None] = [*labelled] or [*common]
         if not steps or steps[-1] == 0 or not is_alike(first[steps[-1]], second[steps[-1]]):
             continue
         limit, value = _compared(first, second, steps)
@@ -53,11 +56,11 @@ def copies(runs: Mapping[str, Weights]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _compared(first: Weights, second: Weights, steps: Sequence[int]) -> tuple[float, float]:
+def _compared(first: Weights, second: Weights, steps: Sequence[int | None]) -> tuple[float, float]:
     """Return the limit and the correlation of two runs at their last common step."""
     start, stop = steps[0], steps[-1]
     at_start, at_stop = (1 - distance(first[step], second[step]) for step in (start, stop))
-    if start == stop or (start > 0 and min(at_start, at_stop) > EQUAL):
+    if start == stop or (start and min(at_start, at_stop) > EQUAL):
         return EQUAL, at_stop
     if at_start < COPY:
         return COPY, at_stop

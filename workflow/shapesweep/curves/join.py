@@ -215,7 +215,7 @@ def _copies(weights: Weights, excluded: Set[tuple[str, str, str]]) -> pd.DataFra
             run: {
                 checkpoint.step: sample
                 for checkpoint, sample in members
-                if checkpoint.step is not None and checkpoint.key not in excluded
+                if checkpoint.key not in excluded
             }
             for (of, run), members in weights.items()
             if of == suite
@@ -235,6 +235,7 @@ def _flagged(listed: Sequence[Checkpoint], continuity: pd.DataFrame) -> list[Che
 #: If the flag is `break`, the weights do not show whether the checkpoints before or after the break
 #: are wrong.
 _REASONS = {
+    "same_weights_as": "its weights are those of another step of this run",
     "discontinuous": "its weights are far from both neighbouring checkpoints, although the weights "
     "change slowly in this run",
     "end": "its weights do not belong to this run: their correlation with the weights of "
@@ -271,7 +272,7 @@ def _reason(row: Any, continuity: pd.DataFrame) -> str:
     run = run[run.correlation.notna()]
     before, after = run[run.revision == row.revision], run[run.previous == row.revision]
     is_end = row.flag == "discontinuous" and not (len(before) and len(after))
-    return _REASONS["end" if is_end else row.flag].format(
+    return _REASONS["end" if is_end else row.flag.partition(":")[0]].format(
         neighbour=row.previous if len(before) else "".join(after.revision[:1]),
         correlation=pd.concat([before, after]).correlation.mean(),
     )
@@ -304,8 +305,8 @@ def _copied(row: Any, entries: Sequence[CheckpointTables]) -> dict[str, Any]:
     last = next(
         entry.checkpoint
         for entry in entries
-        if (entry.checkpoint.suite, entry.checkpoint.run, entry.checkpoint.step)
-        == (row.suite, row.run, row.step)
+        if (entry.checkpoint.suite, entry.checkpoint.run) == (row.suite, row.run)
+        and entry.checkpoint.step == (None if pd.isna(row.step) else row.step)
     )
     reason = (
         f"copy: its weights are those of {row.of} (correlation {row.correlation:.3f}); the run "

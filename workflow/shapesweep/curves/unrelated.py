@@ -49,14 +49,18 @@ class Run:
     ----------
     samples : sequence of dict of ndarray
     steps : sequence of int
+    names : sequence of str
+        Names of the checkpoints in flags.
     """
 
     samples: Sequence[Sample]
     steps: Sequence[int]
+    names: Sequence[str] = ()
 
     def part(self, indices: Sequence[int]) -> "Run":
         """Return the run with only these checkpoints."""
-        return Run([self.samples[k] for k in indices], [self.steps[k] for k in indices])
+        chosen = [self.samples[k] for k in indices], [self.steps[k] for k in indices]
+        return Run(*chosen, [self.names[k] for k in indices] if self.names else ())
 
 
 def unrelated(run: Run, peers: Sequence[Run] = ()) -> set[int]:

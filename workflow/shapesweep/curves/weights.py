@@ -1,10 +1,41 @@
 """Compare samples of the weights of two checkpoints."""
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 #: A sample of the weights of a checkpoint, by `tensor_class` (`attention`, `head`, …).
 Sample = dict[str, NDArray[np.float32]]
+
+
+#: Rounding to bfloat16 changes a weight by at most this fraction; rounding to float16 changes small
+#: weights by at most `TINY`.
+ROUNDED, TINY = 2.0**-8, 2.0**-24
+
+
+def distances(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Return the `distance` between all pairs of samples, which have the same classes and sizes.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples, n_samples)
+    """
+    kinds = list(samples[0]) if samples else []
+    found = [1.0 - _correlations([sample[kind] for sample in samples]) for kind in kinds]
+    return np.mean(found, axis=0) if found else np.zeros((len(samples), len(samples)))
+
+
+def _correlations(weights: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Return the `correlation` of all pairs of arrays."""
+    centered = np.stack([_centered(values) for values in weights])
+    norms = np.linalg.norm(centered, axis=1)
+    found = centered @ centered.T / np.maximum(np.outer(norms, norms), np.finfo(float).tiny)
+    constant = np.flatnonzero(norms == 0).tolist()
+    for a, b in itertools.product(constant, constant):
+        found[a, b] = float(np.array_equal(weights[a], weights[b]))
+    return found
 
 
 def distance(a: Sample, b: Sample) -> float:
@@ -40,6 +71,11 @@ def is_alike(a: Sample, b: Sample) -> bool:
     return {kind: len(values) for kind, values in a.items()} == {
         kind: len(values) for kind, values in b.items()
     }
+
+
+def is_same(a: Sample, b: Sample) -> bool:
+    """Return whether two samples are equal, or equal except for rounding to 16 bits."""
+    return all(np.allclose(a[kind], b[kind], rtol=ROUNDED, atol=TINY) for kind in a)
 
 
 def is_constant(weights: NDArray[np.floating]) -> bool:

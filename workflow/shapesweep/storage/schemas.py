@@ -9,7 +9,7 @@ import pyarrow as pa
 
 #: Increase this version when the tables of a checkpoint change. The tables are then written again,
 #: from numbers that are already measured.
-VERSION = 9
+VERSION = 10
 #: The largest integer that a column can contain.
 LARGEST = 2**63 - 1
 #: Name of the file that contains the readings of a probe, next to the checkpoints of the run.
