@@ -90,9 +90,10 @@ def test_errors_of_damaged_configurations_name_file_and_key(path, raw):
     except ShapesweepError as error:
         message = str(error)
         assert_is_one_line(message)
-        file, key, reason = message.split(": ", 2)
+        # The middle of a long message is left out, and so may be the end of a long key.
+        file, key, *reason = message.split(": ", 2)
         assert file == str(path)
-        assert reason
+        assert reason or " … " in message
         first = key.partition(".")[0]
         known = {*Config.model_fields, *(printed(name) for name in raw)}
         assert first in known or " … " in message

@@ -184,11 +184,13 @@ def test_a_log_file_provides_the_training_loss(live):
 
 
 def test_only_the_restart_is_flagged_in_the_manifest(tmp_path, text_file, tokenizers):
-    """The weights follow a random walk, with a jump before the fifth checkpoint."""
+    """The weights follow a random walk, which begins again before the fifth checkpoint."""
     folder, rng = tmp_path / "run", np.random.default_rng(0)
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(tiny_llama())
     for step in range(0, 80, 10):
+        if step == 40:
+            model = transformers.LlamaForCausalLM.from_pretrained(folder / "checkpoint-0")
         with torch.no_grad():
             for weights in model.parameters():
                 moved = torch.from_numpy(rng.standard_normal(tuple(weights.shape)))

@@ -9,6 +9,8 @@ import zipfile
 
 import pandas as pd
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from helpers.workflow import (
     ROOT,
@@ -137,6 +139,11 @@ def test_a_fresh_clone_does_not_repeat_a_finished_sweep(again, clone):
 def test_only_a_new_checkpoint_is_measured(again):
     runs = again / "runs/decoder"
     shutil.copytree(runs / "checkpoint-100", runs / "checkpoint-200")
+    # Two checkpoints with the same weights would be flagged.
+    model = AutoModelForCausalLM.from_pretrained(runs / "checkpoint-100")
+    with torch.no_grad():
+        model.lm_head.weight.mul_(torch.linspace(0.9, 1.1, model.lm_head.weight.shape[1]))
+    model.save_pretrained(runs / "checkpoint-200")
     configure(again, {"checkpoints": {"steps": [0, 100, 200]}})
     assert plan(again, "numbers")["geometry"] == 1
     complete(again, "numbers")

@@ -95,7 +95,7 @@ def _from_csv(data: bytes) -> list[Any]:
     twice = next((name for name in columns if name and columns.count(name) > 1), None)
     if twice is not None:
         raise ShapesweepError(f"has two columns {twice}; keep the column of one run")
-    if rows and not text.endswith(("\n", "\r")) and _is_cut(rows):
+    if len(rows) > 1 and not text.endswith(("\n", "\r")) and _is_cut(rows):
         del rows[-1]
     # A line with more cells than columns is damaged.
     intact = [row for row in rows if not any(row[len(columns) :])]
