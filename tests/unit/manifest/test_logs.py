@@ -245,6 +245,7 @@ def test_absent_metric_is_not_read_from_the_column_without_a_name(tmp_path):
         ("a.csv", "step,loss\n1,2.51\n2,3.", {1: 2.51}),
         ("a.csv", "step,loss\n1,2.5123\n2,3.0123\n3,3.01", {1: 2.5123, 2: 3.0123}),
         ("a.csv", "step,loss\n1,2.5\n2,3e-", {1: 2.5}),
+        ("a.csv", "step,loss,note\n1,2.5,good\n2,2,ok", {1: 2.5, 2: 2}),
         # The rows before the first smaller step may be from an abandoned part of the training.
         (
             "a.jsonl",

@@ -73,7 +73,7 @@ def _flags(run: Run, labelled: Sequence[int], peers: Sequence[Run]) -> dict[int,
     found = order.repeated(run, ways, labelled)
     for find in (order.swapped, order.out_of_line):
         known = [k for k in known if k not in found]
-        found |= find(run, ways, known)
+        found |= find(ways, known)
     known = [k for k in known if k not in found]
     apart = unrelated(run.part(known), peers)
     pairs = range(len(known) - 1)

@@ -87,7 +87,7 @@ def repeated(run: Run, distances: Distances, known: Sequence[int]) -> dict[int, 
     """
     found: dict[int, str] = {}
     for group in _equal(run, distances, known):
-        right = _right(run, distances, known, group)
+        right = _right(distances, known, group)
         for position in (k for k in group if k not in right):
             other = next(k for k in (*right, *group) if k != position)
             found[position] = f"same_weights_as:{run.names[other]}"
@@ -106,11 +106,11 @@ def _equal(run: Run, distances: Distances, known: Sequence[int]) -> Iterator[lis
             yield group
 
 
-def _right(run: Run, distances: Distances, known: Sequence[int], group: Sequence[int]) -> list[int]:
+def _right(distances: Distances, known: Sequence[int], group: Sequence[int]) -> list[int]:
     """Return the checkpoints of a group with equal weights to whose steps the weights belong."""
     blocks = _successive(known, group)
     if len(blocks) > 1:
-        blocks = [block for block in blocks if _fits(run, distances, known, group, block)]
+        blocks = [block for block in blocks if _fits(distances, known, group, block)]
     if len(blocks) != 1:
         return []
     (block,) = blocks
@@ -126,12 +126,12 @@ def _successive(known: Sequence[int], group: Sequence[int]) -> list[list[int]]:
 
 
 def _fits(
-    run: Run, distances: Distances, known: Sequence[int], group: Sequence[int], block: Sequence[int]
+    distances: Distances, known: Sequence[int], group: Sequence[int], block: Sequence[int]
 ) -> bool:
     """Return whether the weights are in order if only this block of the group has them."""
     position = block[0]
     left = [k for k in known if k == position or k not in group]
-    if position in swapped(run, distances, left):
+    if position in swapped(distances, left):
         return False
     index = left.index(position)
     beside = left[max(index - 1, 0) : index] + left[index + 1 : index + 2]
@@ -139,12 +139,11 @@ def _fits(
     return bool(distances[position, beside].min() <= NEAREST * to_others.min())
 
 
-def swapped(run: Run, distances: Distances, known: Sequence[int]) -> dict[int, str]:
+def swapped(distances: Distances, known: Sequence[int]) -> dict[int, str]:
     """Find pairs of successive checkpoints with swapped labels; both have the flag `out_of_order`.
 
     Parameters
     ----------
-    run : Run
     distances : ndarray of float64
         Distances between all checkpoints of the run.
     known : sequence of int
@@ -177,12 +176,11 @@ def _is_nearer(d: Distances, b: int, c: int, e: int) -> bool:
     return bool(is_between and d[c, e] > SWAPPED_END * d[b, e])
 
 
-def out_of_line(run: Run, distances: Distances, known: Sequence[int]) -> dict[int, str]:
+def out_of_line(distances: Distances, known: Sequence[int]) -> dict[int, str]:
     """Find checkpoints that are far from both neighbours; they have the flag `discontinuous`.
 
     Parameters
     ----------
-    run : Run
     distances : ndarray of float64
         Distances between all checkpoints of the run.
     known : sequence of int

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 #: A sample of the weights of a checkpoint, by `tensor_class` (`attention`, `head`, …).
 Sample = dict[str, NDArray[np.float32]]
 
-
 #: Rounding to bfloat16 changes a weight by at most this fraction; rounding to float16 changes small
 #: weights by at most `TINY`.
 ROUNDED, TINY = 2.0**-8, 2.0**-24

@@ -18,6 +18,8 @@ Entry = Mapping[str, Any]
 
 #: The columns of a scalar that TensorBoard exports.
 _TENSORBOARD = ("Wall time", "Step", "Value")
+#: A number that does not end with a point or an exponent without digits.
+_NUMBER = re.compile(r"[-+.\de]*\d|nan|[-+]?inf(inity)?", re.IGNORECASE)
 
 
 def entries_of(name: str, data: bytes) -> list[Entry]:
@@ -108,13 +110,15 @@ def _from_csv(data: bytes) -> list[Any]:
 def _is_cut(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether the last row, which has no line end, seems to be incomplete.
 
-    Its last cell is then no number, or shorter than all other cells of the column.
+    In a column of numbers, its last cell is then no number, or shorter than all other cells.
     """
     *others, last = (row for row in rows if row)
     place = len(last) - 1
-    lengths = [len(row[place]) for row in others if len(row) > place and row[place]]
-    is_number = re.fullmatch(r".*\d|nan|-?inf|", last[-1].strip().lower())
-    return not is_number or (bool(lengths) and 0 < len(last[-1]) < min(lengths))
+    cells = [row[place] for row in others if len(row) > place and row[place]]
+    if not last[-1] or not all(_NUMBER.fullmatch(cell.strip()) for cell in cells):
+        return False
+    is_number = _NUMBER.fullmatch(last[-1].strip())
+    return not is_number or (bool(cells) and len(last[-1]) < min(map(len, cells)))
 
 
 _FORMATS = {".json": _from_json, ".jsonl": _from_lines, ".csv": _from_csv}
