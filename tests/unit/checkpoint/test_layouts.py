@@ -14,11 +14,9 @@ from shapesweep.checkpoint import layouts
 from shapesweep.checkpoint.files import inspect
 from shapesweep.checkpoint.load import load
 from shapesweep.checkpoint.tokenizer import load_tokenizer
-from shapesweep.corpora import read_text
-from shapesweep.errors import CheckpointError, ShapesweepError
+from shapesweep.errors import CheckpointError
 from shapesweep.hub import runs
 from shapesweep.hub.revisions import Listed, Repository
-from shapesweep.manifest.logs import read_log
 from shapesweep.storage.files import File
 
 #: Files that a program writes beside `config.json`, and parts of the reason.
@@ -301,14 +299,6 @@ def test_git_lfs_pointer_of_a_tokenizer_is_named(folder, name):
     (folder / name).write_text(POINTER, encoding="utf-8")
     with pytest.raises(CheckpointError, match=f"{name} is a Git LFS pointer.*git lfs pull"):
         load_tokenizer(folder, TEXT)
-
-
-@pytest.mark.parametrize("read", [read_text, read_log])
-def test_git_lfs_pointer_of_a_text_or_log_is_named(tmp_path, read):
-    path = tmp_path / "log.json"
-    path.write_text(POINTER, encoding="utf-8")
-    with pytest.raises(ShapesweepError, match=r"log\.json is a Git LFS pointer"):
-        read(str(path))
 
 
 QUANTIZED = {

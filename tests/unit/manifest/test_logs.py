@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from shapesweep.corpora import read_text
 from shapesweep.errors import ShapesweepError
 from shapesweep.manifest.logs import read_log
 
@@ -329,3 +330,12 @@ def test_invalid_log_raises_an_error_of_one_line(tmp_path, name, text, message):
 def test_absent_log_raises_an_error(tmp_path):
     with pytest.raises(ShapesweepError, match=r"absent\.csv: there is no such log"):
         read_log(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize("read", [read_text, read_log])
+def test_git_lfs_pointer_of_a_text_or_log_is_named(tmp_path, read):
+    oid = "a" * 64
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 1234567\n"
+    path = written(tmp_path / "log.json", pointer)
+    with pytest.raises(ShapesweepError, match=r"log\.json is a Git LFS pointer"):
+        read(str(path))
