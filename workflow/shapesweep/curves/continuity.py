@@ -35,9 +35,9 @@ def continuity(
     - `break`: the checkpoint is far from the previous checkpoint, but close to later checkpoints,
       and its weights do not continue the movement from earlier checkpoints; or it is unrelated to
       the previous checkpoint. Training was restarted, and the labels of the new run continue the
-      labels of the old run. If the weights before and after the break are
-      related, the break is detected if training went back by at least two checkpoints, and if
-      there are at least two checkpoints on each side.
+      labels of the old run. If the weights before and after the break are related, the break is
+      detected if training went back by at least two checkpoints, and if there are at least two
+      checkpoints on each side.
 
     Parameters
     ----------

@@ -39,14 +39,12 @@ def _correlations(weights: Sequence[NDArray[np.floating]]) -> NDArray[np.float64
 
 def distance(a: Sample, b: Sample) -> float:
     """Return one minus Pearson's correlation of the weights, averaged over classes of matrices."""
-    return float(np.mean([1.0 - correlation(a[kind], b[kind]) for kind in a]))
+    return float(distances([a, b])[0, 1])
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Return Pearson's correlation in float64; for constant arrays, 1 if both are equal, else 0."""
-    x, y = _centered(a), _centered(b)
-    norms = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norms if norms else float(np.array_equal(a, b))
+    return float(_correlations([a, b])[0, 1])
 
 
 def movement(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

@@ -197,13 +197,12 @@ def _rows(entries: Sequence[Entry]) -> list[tuple[int, str, float]]:
     ]
 
 
-def _of_training(entries: Sequence[Entry], columns: Iterable[str]) -> Sequence[Entry]:
+def _of_training(entries: Sequence[Entry], columns: Sequence[str]) -> Sequence[Entry]:
     """Return the entries of training steps.
 
     Entries of an evaluation (see `SPLIT` and `FLAGS`) are left out, and so is the last entry of a
     Trainer (see `SUMMARY`).
     """
-    columns = list(columns)
     summary = [column for column in columns if _plain(column).endswith(SUMMARY)]
     if len(summary) == len(SUMMARY):
         entries = [e for e in entries if any(_is_missing(e.get(column)) for column in summary)]
